@@ -1,0 +1,6 @@
+"""``python -m dnlbench`` is the same as the ``dnlbench`` command."""
+
+from dnlbench.cli.app import main
+
+if __name__ == "__main__":
+    main()

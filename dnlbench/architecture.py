@@ -1,0 +1,102 @@
+"""What distinguishes the networks that dnlbench builds, as plain data.
+
+All of them are one skeleton: blocks of ``L`` layers with a stem in front, transitions between and a classifier behind.
+A layer ``l`` (``0 <= l < L``) reads some of the states ``x^0 .. x^l``, each through the kernel's transformation ``N``,
+and makes the next one::
+
+    x^{l+1} = [x^l +]  conv(relu(norm([ N(x^k) for k in sources(l) ])))
+
+Networks differ in the kernel, in the sources and in whether the bracketed term is there; nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+KernelName = Literal["local", "attention", "gaussian", "rbf"]
+ConnectivityName = Literal["full", "window", "strides"]
+Family = Literal["dense", "residual", "sequential"]
+
+Sources = Callable[[int], tuple[int, ...]]
+"""Layer index ``l`` to the indices ``k <= l`` of the states it reads, increasing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One row of the table of networks."""
+
+    name: str
+    kernel: KernelName
+    """The pairwise weight inside the non-local transformation ``N``."""
+    family: Family
+    """``dense`` reads many states, ``residual`` adds to the last one, ``sequential`` replaces it."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether layers read states older than the last, and the block hands on all of them."""
+        return self.family == "dense"
+
+    def scaled_by_step(self, source: int) -> bool:
+        """Whether the step ``tau = 1/L`` multiplies the weights of a layer on this source under ``step_scaling = "1/L"``.
+
+        In Eq. (1) of the DNL framework ``tau`` stands before the sum over states but not before ``A^l x^0``, and the
+        filter slices on the block's input are that one-index term. A residual layer is scaled as a whole; in a
+        sequential network there is no step.
+        """
+        return {"dense": source > 0, "residual": True, "sequential": False}[self.family]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    row.name: row
+    for row in (
+        Architecture(name="densenet", kernel="local", family="dense"),
+        Architecture(name="dense-attention", kernel="attention", family="dense"),
+        Architecture(name="dense-gaussian", kernel="gaussian", family="dense"),
+        Architecture(name="dense-rbf", kernel="rbf", family="dense"),
+        Architecture(name="resnet", kernel="local", family="residual"),
+        Architecture(name="plain", kernel="local", family="sequential"),
+    )
+}
+
+
+def full(layer: int) -> tuple[int, ...]:
+    """All states so far: ``0 .. l``."""
+    return tuple(range(layer + 1))
+
+
+def window(width: int) -> Sources:
+    """The last ``width`` states: ``l − width < k <= l``.
+
+    Raises:
+        ValueError: if ``width < 1``.
+    """
+    if width < 1:
+        raise ValueError(f"a window holds at least 1 state, not {width}")
+    return lambda layer: tuple(range(max(0, layer + 1 - width), layer + 1))
+
+
+def strides(layer: int) -> tuple[int, ...]:
+    """The states at distances 1, 2, 4, 8, … from the new one: ``k = l + 1 − 2^j >= 0``."""
+    return tuple(layer + 1 - 2**j for j in reversed(range((layer + 1).bit_length())))
+
+
+def sources_of(architecture: Architecture, connectivity: ConnectivityName, window_width: int | None) -> Sources:
+    """Which states each layer of a network reads.
+
+    Raises:
+        ValueError: if the connectivity is ``window`` and no width is given.
+    """
+    if not architecture.dense:
+        return window(1)
+    if connectivity == "window":
+        if window_width is None:
+            raise ValueError("connectivity 'window' needs a width")
+        return window(window_width)
+    return full if connectivity == "full" else strides
+
+
+def most_blocks(height: int, width: int) -> int:
+    """How many blocks fit an image: each transition between two blocks halves its sides, rounding down, to 1 at least."""
+    return min(height, width).bit_length()

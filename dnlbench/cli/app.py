@@ -1,0 +1,50 @@
+"""The ``dnlbench`` command. Commands import what they need when they are called, so that ``--help`` is there at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dnlbench import __version__
+from dnlbench.cli import compare, devices, presets, profiles, run, schema
+from dnlbench.cli.output import ExitCode
+
+app = typer.Typer(
+    name="dnlbench",
+    help="Depth sweeps of densely connected networks: run them, save comparable profiles, compare them.",
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("compare")(compare.compare)
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(presets.app, name="presets")
+app.command("devices")(devices.devices)
+app.command("schema")(schema.schema)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"dnlbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Depth sweeps of densely connected networks: run them, save comparable profiles, compare them."""
+    if context.invoked_subcommand is None:
+        print("dnlbench: name a command, for example: dnlbench run digits-quick. See dnlbench --help", file=sys.stderr)
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def main() -> None:
+    """The console script."""
+    app()

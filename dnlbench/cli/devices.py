@@ -1,0 +1,35 @@
+"""``dnlbench devices``."""
+
+from __future__ import annotations
+
+from dnlbench.cli.output import guarded, show
+
+
+@guarded
+def devices() -> None:
+    """List the devices that runs can be placed on; the first kind is what --device auto takes."""
+    from dnlbench import units
+    from dnlbench.machine import list_devices, usable_cores
+    from dnlbench.report.grid import Column, Grid
+
+    rows = []
+    for device in list_devices():
+        label = f"cuda:{device.index}" if device.kind == "cuda" else device.kind
+        cores = f"{usable_cores()} cores" if device.kind == "cpu" else ""
+        rows.append(
+            [
+                label,
+                device.name,
+                units.size(device.memory_used_bytes),
+                units.size(device.memory_bytes),
+                cores or device.uuid or "",
+            ]
+        )
+    columns = [
+        Column(head="--device"),
+        Column(head="name"),
+        Column(head="memory in use", figures=True),
+        Column(head="of", figures=True),
+        Column(head=""),
+    ]
+    show(Grid(title="Devices", columns=columns, rows=rows).to_rich())

@@ -1,0 +1,40 @@
+"""``dnlbench presets``: the sweep specs that ship with dnlbench."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dnlbench.cli.output import ExitCode, guarded, show, write
+
+app = typer.Typer(help="The sweep specs that ship with dnlbench.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+@guarded
+def list_() -> None:
+    """List the presets and what each asks."""
+    from dnlbench.plan import Plan
+    from dnlbench.report.grid import Column, Grid
+    from dnlbench.spec import list_presets, parse_spec
+
+    presets = list_presets()
+    rows = [[p.name, str(len(Plan(parse_spec(p.text, p.name)).runs)), p.summary] for p in presets]
+    columns = [Column(head="preset"), Column(head="runs", figures=True), Column(head="what it asks")]
+    show(Grid(title="Presets: dnlbench run NAME", columns=columns, rows=rows).to_rich())
+
+
+@app.command("show")
+@guarded
+def show_(name: Annotated[str, typer.Argument(help="A preset's name.")]) -> None:
+    """Print a preset as TOML, to be saved and changed."""
+    from dnlbench.spec import list_presets, read_preset
+
+    try:
+        write(read_preset(name).text)
+    except KeyError as error:
+        known = ", ".join(preset.name for preset in list_presets())
+        print(f"dnlbench: error: no preset {name!r}. Presets: {known}", file=sys.stderr)
+        raise typer.Exit(ExitCode.USAGE) from error

@@ -1,0 +1,84 @@
+"""``dnlbench profiles``: list, show and validate saved results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dnlbench.cli.output import ExitCode, guarded, show, write
+
+app = typer.Typer(help="List, show and validate saved profiles.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+@guarded
+def list_(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("profiles"),
+) -> None:
+    """List the profiles of a folder, files that are none with the reason."""
+    from dnlbench.errors import ProfileError
+    from dnlbench.profiles import Profile, list_profiles
+    from dnlbench.report.grid import Column, Grid
+
+    def row(path: Path, content: Profile | ProfileError) -> list[str]:
+        if isinstance(content, ProfileError):
+            return [str(path), "not readable", "", "", str(content).removeprefix(f"{path}: ")]
+        ok = sum(run.status == "ok" for run in content.runs)
+        created = f"{content.created:%Y-%m-%d %H:%M}"
+        device = ", ".join(dict.fromkeys(run.device_name or run.device or "" for run in content.runs if run.device))
+        return [str(path), content.state, created, f"{ok} of {len(content.runs)}", f"{content.data.name} on {device}"]
+
+    rows = [row(path, content) for path, content in list_profiles(folder)]
+    if not rows:
+        print(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles", file=sys.stderr)
+        return
+    columns = [Column(head=head) for head in ("profile", "state", "created (UTC)", "runs ok", "what")]
+    show(Grid(title=f"{len(rows)} profiles in {folder}", columns=columns, rows=rows).to_rich())
+
+
+@app.command("show")
+@guarded
+def show_(
+    profile: Annotated[Path, typer.Argument(help="A saved profile.")],
+    format_: Annotated[
+        Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="csv: one row an epoch.")
+    ] = "table",
+) -> None:
+    """Show a profile: what was run on what, and the result by network and depth."""
+    from dnlbench.profiles import read_profile
+    from dnlbench.report.profile import profile_csv, profile_facts, profile_grids
+
+    content = read_profile(profile)
+    if format_ == "json":
+        write(content.to_json().decode())
+    elif format_ == "csv":
+        write(profile_csv(content))
+    elif format_ == "markdown":
+        write("\n\n".join(grid.to_markdown() for grid in profile_grids(content)))
+    else:
+        show(profile_facts(content))
+        for grid in profile_grids(content):
+            show("")
+            show(grid.to_rich())
+
+
+@app.command("validate")
+@guarded
+def validate(profiles: Annotated[list[Path], typer.Argument(help="Files to check.")]) -> None:
+    """Check that files are profiles, and that each one's summary follows from its runs. Exit code 2 if one is not."""
+    from dnlbench.errors import ProfileError
+    from dnlbench.profiles import check_profile, read_profile
+
+    found = False
+    for path in profiles:
+        try:
+            problems = [f"{path}: {problem}" for problem in check_profile(read_profile(path))]
+        except ProfileError as error:
+            problems = [str(error)]
+        print("\n".join(problems) if problems else f"{path}: ok", file=sys.stderr if problems else sys.stdout)
+        found = found or bool(problems)
+    if found:
+        raise typer.Exit(ExitCode.USAGE)

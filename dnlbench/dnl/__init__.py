@@ -1,0 +1,1 @@
+"""The mathematics of dense non-local networks, in torch."""

@@ -1,0 +1,154 @@
+r"""The non-local transformation inside a layer, and its kernels.
+
+For a state of ``n`` positions with ``c`` channels each,
+
+.. math:: N(x)_i = \frac{1}{C_i(x)} \sum_j \kappa(x_i, x_j) \, x_j, \qquad C_i(x) = \sum_j \kappa(x_i, x_j).
+
+============  ==========================================  ==================================
+kernel        :math:`\kappa(x_i, x_j)`                    source
+============  ==========================================  ==================================
+local         1 if i = j else 0                           DenseNet (Huang et al. 2017)
+attention     exp((Q x_i)·(R x_j) / sqrt(c))              embedded Gaussian, self-attention
+gaussian      exp(x_i · x_j)                              Wang et al. 2018
+rbf           exp(−‖x_i − x_j‖² / (2 h²))                 non-local means, Buades et al. 2005
+============  ==========================================  ==================================
+
+The matrix ``V`` that may stand before ``x_j`` is absorbed in the connection weights that follow ``N``; so the kernel is the
+only thing that differs between the networks, and with the local kernel ``N`` is the identity.
+
+With the normaliser ``C`` the three non-local kernels are softmax attention, and none of them needs the ``n`` × ``n`` matrix
+in memory: it is computed in tiles by `torch.nn.functional.scaled_dot_product_attention`.
+
+Source: arXiv 2510.02049, section 2 and remark 1. Its displayed formulas were not legible in the text at hand; these forms
+were rebuilt from its words.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnlbench.architecture import KernelName
+
+_ALIGNMENT = 8
+"""Channels are padded with zeros to a multiple of this on CUDA, where the tiled kernels ask for it."""
+
+
+def softmax_average(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """``sum_j softmax_j(scale · query_i · key_j) value_j``.
+
+    The tiled kernels, which never hold the (n, n) matrix, ask for one number of channels in all three, on CUDA a multiple of
+    8. Zero channels added to ``query`` and ``key`` leave the products as they are, and those added to ``value`` are cut off
+    again, so padding changes no result.
+
+    Args:
+        query: shape (..., n, d).
+        key: shape (..., n, d).
+        value: shape (..., n, c).
+        scale: factor before the product.
+
+    Returns:
+        Shape (..., n, c).
+    """
+    channels, widest = value.shape[-1], max(query.shape[-1], value.shape[-1])
+    if value.is_cuda:
+        widest += -widest % _ALIGNMENT
+    query, key, value = (functional.pad(x, (0, widest - x.shape[-1])) for x in (query, key, value))
+    average = functional.scaled_dot_product_attention(query, key, value, scale=scale)
+    return average[..., :channels]
+
+
+def attention(x: Tensor, q: Tensor, r: Tensor) -> Tensor:
+    """``N`` with ``kappa = exp((Q x_i)·(R x_j) / sqrt(c))``.
+
+    Args:
+        x: states, shape (..., n, c).
+        q: the matrix ``Q``, shape (c, c).
+        r: the matrix ``R``, shape (c, c).
+
+    Returns:
+        Shape (..., n, c).
+    """
+    return softmax_average(x @ q.mT, x @ r.mT, x, scale=1 / math.sqrt(x.shape[-1]))
+
+
+def gaussian(x: Tensor) -> Tensor:
+    """``N`` with ``kappa = exp(x_i · x_j)``: attention with query = key = x and scale 1. Shapes (..., n, c) to the same."""
+    return softmax_average(x, x, x, scale=1.0)
+
+
+def rbf(x: Tensor, bandwidth: float) -> Tensor:
+    """``N`` with ``kappa = exp(−‖x_i − x_j‖² / (2 h²))``, shapes (..., n, c) to the same.
+
+    The term ``‖x_i‖²`` is common to numerator and normaliser. What is left is ``(x_i·x_j − ‖x_j‖²/2) / h²``: attention on
+    ``[x_i, 1]`` and ``[x_j, −‖x_j‖²/2]`` with scale ``1 / h²``.
+
+    Args:
+        x: states, shape (..., n, c).
+        bandwidth: ``h > 0``, in units of ``x``.
+    """
+    half_square = x.square().sum(dim=-1, keepdim=True) / 2  # (..., n, 1)
+    query = torch.cat([x, torch.ones_like(half_square)], dim=-1)
+    key = torch.cat([x, -half_square], dim=-1)
+    return softmax_average(query, key, x, scale=1 / bandwidth**2)
+
+
+class NonLocal(nn.Module):
+    """``N`` on images, whose positions are the pixels: shape (B, c, H, W) to the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transforms a batch of images."""
+        # One head. The tiled kernels want the channels side by side in memory, as they are in the channels-last format.
+        positions = x.flatten(2).mT.contiguous().unsqueeze(1)  # (B, 1, H W, c)
+        return self.transform(positions).squeeze(1).mT.view(x.shape)
+
+    def transform(self, positions: Tensor) -> Tensor:
+        """``N`` on shape (..., n, c)."""
+        raise NotImplementedError
+
+
+class Attention(NonLocal):
+    """The attention kernel with learned matrices ``Q`` and ``R``, which start as those of a linear layer."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.q = nn.Linear(channels, channels, bias=False)
+        self.r = nn.Linear(channels, channels, bias=False)
+
+    def transform(self, positions: Tensor) -> Tensor:
+        """See `attention`."""
+        return attention(positions, self.q.weight, self.r.weight)
+
+
+class Gaussian(NonLocal):
+    """The Gaussian kernel, which has nothing to learn."""
+
+    def transform(self, positions: Tensor) -> Tensor:
+        """See `gaussian`."""
+        return gaussian(positions)
+
+
+class Rbf(NonLocal):
+    """The distance kernel of non-local means with bandwidth ``h``."""
+
+    def __init__(self, bandwidth: float) -> None:
+        super().__init__()
+        self.bandwidth = bandwidth
+
+    def transform(self, positions: Tensor) -> Tensor:
+        """See `rbf`."""
+        return rbf(positions, self.bandwidth)
+
+
+def image_kernel(name: KernelName, channels: int, bandwidth: float) -> nn.Module:
+    """The transformation ``N`` of one state with ``channels`` channels."""
+    if name == "attention":
+        return Attention(channels)
+    if name == "gaussian":
+        return Gaussian()
+    if name == "rbf":
+        return Rbf(bandwidth)
+    return nn.Identity()

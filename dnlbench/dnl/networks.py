@@ -1,0 +1,191 @@
+"""The image networks: one skeleton for the dense non-local networks and the baselines that they are held against.
+
+::
+
+    3×3 stem → block → transition → block → … → block → batch norm, ReLU, global average → linear classifier
+
+A block has ``L`` layers; layer ``l`` makes state ``l + 1`` from earlier ones (`dnlbench.architecture` says which)::
+
+    x^{l+1} = [x^l +]  conv(relu(norm([ N(x^k) for k in sources(l) ])))                   x^0: the block's input
+
+The convolution of concatenated states is ``sum_k K^{l,k} * relu(norm(N(x^k)))``: its filter slices are the two-index
+connection weights of Eq. (1) of arXiv 2510.02049, and those on ``x^0`` its ``A^l``. With the local kernel a block is that of
+DenseNet (Huang et al. 2017). A dense block hands on all its states, a baseline its last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnlbench.architecture import ARCHITECTURES, Architecture, ConnectivityName, Sources, most_blocks, sources_of
+from dnlbench.dnl.kernels import image_kernel
+
+
+class NormReluConv(nn.Module):
+    """Batch norm, ReLU and a convolution that keeps the image's size: (B, c_in, H, W) to (B, c_out, H, W).
+
+    ``scales`` holds one factor for each input channel, put on the filters: the step tau on the slices that it belongs to.
+    None stands for ones.
+    """
+
+    scales: Tensor | None
+
+    def __init__(self, c_in: int, c_out: int, side: int, scales: Tensor | None = None) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(c_in)
+        self.conv = nn.Conv2d(c_in, c_out, side, padding=side // 2, bias=False)
+        self.register_buffer("scales", None if scales is None else scales.view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Norm first, as in DenseNet."""
+        x = functional.relu(self.norm(x))
+        if self.scales is None:
+            return self.conv(x)  # type: ignore[no-any-return]
+        return functional.conv2d(x, self.conv.weight * self.scales, padding=self.conv.padding)
+
+
+class Block(nn.Module):
+    """``depth`` layers on states of the given widths.
+
+    ``transforms[k]`` is the non-local transformation of state ``k``. It is computed once, as soon as the state exists, and
+    shared by all layers that read it; a state that no layer reads has none.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        sources: Sources,
+        depth: int,
+        channels: int,
+        made: int,
+        *,
+        bottleneck: bool,
+        step: float,
+        bandwidth: float,
+    ) -> None:
+        super().__init__()
+        self.dense = architecture.dense
+        self.adds_to_last = architecture.family == "residual"
+        self.sources = [sources(layer) for layer in range(depth)]
+        width = [channels, *[made] * depth]
+        self.layers = nn.ModuleList(
+            _layer(
+                [width[k] for k in read],
+                [step if architecture.scaled_by_step(k) else 1.0 for k in read],
+                made,
+                bottleneck,
+            )
+            for read in self.sources
+        )
+        self.transforms = nn.ModuleDict(
+            {
+                str(k): image_kernel(architecture.kernel, width[k], bandwidth)
+                for k in sorted({k for r in self.sources for k in r})
+            }
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, channels + depth · made, H, W) in a dense block, to (B, made, H, W) in a baseline."""
+        states, transformed = [x], [self._transform(0, x)]
+        for index, (layer, read) in enumerate(zip(self.layers, self.sources, strict=True)):
+            inputs = [transformed[k] for k in read]
+            new = layer(inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1))
+            if self.adds_to_last:
+                new = states[-1] + new
+            states.append(new)
+            transformed.append(self._transform(index + 1, new))
+        return torch.cat(states, dim=1) if self.dense else states[-1]
+
+    def _transform(self, index: int, state: Tensor) -> Tensor:
+        """``N(x^k)``; the state itself where no layer reads it."""
+        key = str(index)
+        return self.transforms[key](state) if key in self.transforms else state
+
+
+def _layer(widths: Sequence[int], factors: Sequence[float], made: int, bottleneck: bool) -> nn.Module:
+    """A layer that reads states of the given widths, each with its factor, and makes ``made`` channels."""
+    scales = None
+    if any(factor != 1.0 for factor in factors):
+        scales = torch.cat([torch.full((width,), factor) for width, factor in zip(widths, factors, strict=True)])
+    if not bottleneck:
+        return NormReluConv(sum(widths), made, 3, scales)
+    return nn.Sequential(NormReluConv(sum(widths), 4 * made, 1, scales), NormReluConv(4 * made, made, 3))
+
+
+class DNLNetwork(nn.Module):
+    """A network of the table in `dnlbench.architecture`, for images of shape (B, C, H, W), giving logits (B, classes).
+
+    Args:
+        network: its name in the table.
+        depth: layers per block, ``L``.
+        input_shape: channels, height and width of an image.
+        classes: number of logits.
+        blocks: how many, each on images of half the side of the one before.
+        growth_rate: channels of a state in a dense block; the stem has twice as many.
+        compression: share of channels that a transition between dense blocks keeps; baselines keep all of theirs.
+        bottleneck: a 1×1 convolution to ``4 * growth_rate`` channels before each 3×3 one.
+        step_scaling: ``"1/L"`` puts the step tau before the connection weights, ``"none"`` leaves it absorbed in them.
+        connectivity: which earlier states a dense layer reads: ``full``, ``window`` or ``strides``.
+        window: how many, for ``window``.
+        bandwidth: ``h`` of the rbf kernel.
+        width: channels of a baseline's states; None: those of the stem.
+
+    Raises:
+        ValueError: if a depth is below 1 or the image is too small for the blocks.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        *,
+        depth: int,
+        input_shape: tuple[int, int, int],
+        classes: int,
+        blocks: int = 4,
+        growth_rate: int = 6,
+        compression: float = 0.5,
+        bottleneck: bool = False,
+        step_scaling: str = "none",
+        connectivity: ConnectivityName = "full",
+        window: int | None = None,
+        bandwidth: float = 1.0,
+        width: int | None = None,
+    ) -> None:
+        super().__init__()
+        colours, height, image_width = input_shape
+        if depth < 1:
+            raise ValueError(f"a block has at least 1 layer, not {depth}")
+        if blocks > most_blocks(height, image_width):
+            raise ValueError(
+                f"{blocks} blocks halve the image {blocks - 1} times; {height}×{image_width} pixels allow at most "
+                f"{most_blocks(height, image_width)} blocks"
+            )
+        architecture = ARCHITECTURES[network]
+        sources = sources_of(architecture, connectivity, window)
+        step = 1 / depth if step_scaling == "1/L" else 1.0
+        channels = 2 * growth_rate if architecture.dense else width or 2 * growth_rate
+        parts: list[nn.Module] = [nn.Conv2d(colours, channels, 3, padding=1, bias=False)]
+        for block in range(blocks):
+            made = growth_rate if architecture.dense else channels
+            parts.append(
+                Block(
+                    architecture, sources, depth, channels, made, bottleneck=bottleneck, step=step, bandwidth=bandwidth
+                )
+            )
+            channels += depth * growth_rate if architecture.dense else 0
+            if block < blocks - 1:
+                kept = max(1, int(channels * compression)) if architecture.dense else channels
+                parts += [NormReluConv(channels, kept, 1), nn.AvgPool2d(2)]
+                channels = kept
+        self.features = nn.Sequential(*parts)
+        self.norm = nn.BatchNorm2d(channels)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch."""
+        features = functional.relu(self.norm(self.features(images)))
+        return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]

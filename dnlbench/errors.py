@@ -1,0 +1,64 @@
+"""The errors that dnlbench raises on purpose; anything else is a bug.
+
+::
+
+    DnlbenchError
+    ├── ConfigurationError        what was asked for cannot be done as asked        exit 2
+    │   ├── SpecError             a sweep spec, a preset or a --set override
+    │   ├── DataError             a dataset that is absent, unreadable or unusable
+    │   ├── DeviceError           a device that is not there
+    │   ├── ProfileError          a file that is not a profile this version reads
+    │   └── RunDirError           a run directory that cannot be used
+    ├── NotComparableError        two profiles that share nothing to compare        exit 5
+    └── EngineError               the machinery failed: a worker that never started exit 1
+"""
+
+from __future__ import annotations
+
+
+class DnlbenchError(Exception):
+    """Base of every error whose message is written for the user."""
+
+
+class ConfigurationError(DnlbenchError):
+    """What was asked for cannot be done as asked; nothing was started."""
+
+
+class SpecError(ConfigurationError):
+    """A sweep spec, preset or override that is not valid."""
+
+
+class DataError(ConfigurationError):
+    """A dataset that is absent, unreadable or unusable for training."""
+
+
+class DeviceError(ConfigurationError):
+    """A device that was asked for and is not there."""
+
+
+class ProfileError(ConfigurationError):
+    """A file that is not a profile, or one that this version cannot read."""
+
+
+class RunDirError(ConfigurationError):
+    """A run directory that is in use, damaged or belongs to another sweep."""
+
+
+class NotComparableError(DnlbenchError):
+    """Two profiles that have nothing in common that could be compared."""
+
+
+class EngineError(DnlbenchError):
+    """The machinery failed, for example a worker that never became ready."""
+
+
+_BY_NAME: dict[str, type[DnlbenchError]] = {
+    error.__name__: error
+    for error in (SpecError, DataError, DeviceError, ProfileError, RunDirError, NotComparableError, EngineError)
+}
+
+
+def rebuild(type_name: str, message: str) -> DnlbenchError:
+    """The error that another process reported by its type's name; an ``EngineError`` for a type not listed here."""
+    known = _BY_NAME.get(type_name)
+    return known(message) if known else EngineError(f"{type_name}: {message}")

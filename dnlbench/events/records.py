@@ -1,0 +1,144 @@
+"""The kinds of event. Times are seconds since the epoch (UTC) in ``time``, durations are seconds."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from dnlbench.machine import Code, Machine
+
+RunStatus = Literal["ok", "failed", "oom", "diverged", "cancelled", "skipped"]
+
+
+class Event(BaseModel):
+    """Base of all events. Numbers that are not finite are written as strings, since JSON has no other place for them."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+    time: float = Field(default_factory=time.time)
+
+
+class DataInfo(BaseModel):
+    """The training split as it was used."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    sha256: str
+    """Hash of the images, labels and shape that were trained on, not of the files they came from."""
+    samples: int
+    input_shape: tuple[int, int, int]
+    """Channels, height and width of one image."""
+    classes: int
+
+
+class RunStarted(Event):
+    """A worker began a run, or took it up again."""
+
+    event: Literal["run-started"] = "run-started"
+    run_id: str
+    attempt: int
+    device: str
+    """The slot's device, such as ``cpu`` or ``cuda:1``."""
+    device_name: str
+    threads: int
+    shared_device: bool = False
+    """Whether other runs of this sweep shared the device, so that the throughput is not that of a run alone."""
+    pack_size: int = 1
+    parameters: int
+    from_epoch: int = 0
+    """Epochs that are kept from an earlier attempt."""
+
+
+class EpochDone(Event):
+    """One pass over the training split."""
+
+    event: Literal["epoch-done"] = "epoch-done"
+    run_id: str
+    epoch: int
+    """Counted from 1."""
+    train_loss: float
+    """Mean over the samples seen in this epoch, each at the parameters of its own training step."""
+    seconds: float
+    """Training alone: warm-up and evaluation are outside."""
+    samples_per_s: float
+    gradient_norm: float
+    """Euclidean norm of the gradient at the epoch's last training step."""
+    evaluation_loss: float | None = None
+    evaluation_accuracy: float | None = None
+
+
+class RunError(BaseModel):
+    """Why a run did not end well."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    message: str
+    log: str | None = None
+    """The end of the run's log, traceback included."""
+
+
+class RunEnded(Event):
+    """The last word on an attempt."""
+
+    event: Literal["run-ended"] = "run-ended"
+    run_id: str
+    status: RunStatus
+    peak_memory_bytes: int | None = None
+    """The most memory that the run held beyond what was there when it began; None when not measured."""
+    error: RunError | None = None
+
+
+class EngineStarted(Event):
+    """An engine took the run directory."""
+
+    event: Literal["engine-started"] = "engine-started"
+    pid: int
+    machine: Machine
+    code: Code
+    slots: tuple[str, ...]
+
+
+class Prepared(Event):
+    """The first worker is ready: the data are loaded and every network of the plan can be built."""
+
+    event: Literal["prepared"] = "prepared"
+    data: DataInfo
+    torch: str
+    device_name: str
+
+
+class RunLeased(Event):
+    """The scheduler gave a run to a slot."""
+
+    event: Literal["run-leased"] = "run-leased"
+    run_id: str
+    attempt: int
+    slot: str
+
+
+class EngineEnded(Event):
+    """The engine let go of the run directory."""
+
+    event: Literal["engine-ended"] = "engine-ended"
+    reason: Literal["done", "interrupted", "error"]
+
+
+RunEvent = Annotated[RunStarted | EpochDone | RunEnded, Field(discriminator="event")]
+JournalEvent = Annotated[EngineStarted | Prepared | RunLeased | EngineEnded, Field(discriminator="event")]
+
+_RUN_EVENT: TypeAdapter[RunStarted | EpochDone | RunEnded] = TypeAdapter(RunEvent)
+_JOURNAL_EVENT: TypeAdapter[EngineStarted | Prepared | RunLeased | EngineEnded] = TypeAdapter(JournalEvent)
+
+
+def read_run_event(line: bytes) -> RunEvent:
+    """One line of ``events.jsonl``; pydantic's ``ValidationError`` if it is none."""
+    return _RUN_EVENT.validate_json(line)
+
+
+def read_journal_event(line: bytes) -> JournalEvent:
+    """One line of ``journal.jsonl``; pydantic's ``ValidationError`` if it is none."""
+    return _JOURNAL_EVENT.validate_json(line)

@@ -1,0 +1,69 @@
+"""Which slots a sweep runs on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from dnlbench.errors import DeviceError
+from dnlbench.machine import Device, Slot
+
+
+def choose_slots(
+    devices: Sequence[Device], cores: int, *, device: str = "auto", jobs: int | None = None, threads: int | None = None
+) -> tuple[Slot, ...]:
+    """Slots for ``jobs`` runs at a time.
+
+    On CPUs there is one slot for each core with one thread each, since small networks gain little from a second thread; on
+    CUDA and MPS one slot for each device. More jobs than devices share them in turn.
+
+    Args:
+        devices: what the machine has.
+        cores: physical cores to divide among the slots.
+        device: ``auto``, ``cpu``, ``mps``, ``cuda`` for all CUDA devices, or some of them as in ``cuda:0,2``.
+        jobs: number of slots; None for the default.
+        threads: of one run's CPU work; None for the default, ``cores / jobs``.
+
+    Raises:
+        DeviceError: if the device is not there or its name is not one of these.
+    """
+    chosen = _choose_devices(devices, device)
+    by_default = max(1, cores // (threads or 1)) if chosen[0].kind == "cpu" else len(chosen)
+    count = jobs or by_default
+    each = threads or max(1, cores // count)
+    placed = [chosen[number % len(chosen)] for number in range(count)]
+    return tuple(
+        Slot(
+            name=f"{_label(place)}/{placed[:number].count(place)}",
+            device=place,
+            threads=each,
+            shared=place.kind != "cpu" and placed.count(place) > 1,
+        )
+        for number, place in enumerate(placed)
+    )
+
+
+def _label(device: Device) -> str:
+    return f"cuda:{device.index}" if device.kind == "cuda" else device.kind
+
+
+def _choose_devices(devices: Sequence[Device], wanted: str) -> list[Device]:
+    if wanted == "auto":
+        kind = devices[0].kind  # the list is in order of preference
+        return [device for device in devices if device.kind == kind]
+    match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+(?:,\d+)*))?", wanted)
+    if not match or (match[2] and match[1] != "cuda"):
+        raise DeviceError(f"--device {wanted}: write auto, cpu, mps, cuda, or CUDA devices by number as in cuda:0,1")
+    there = {device.index: device for device in devices if device.kind == match[1]}
+    if not there:
+        names = ", ".join(f"{_label(device)} ({device.name})" for device in devices)
+        raise DeviceError(f"--device {wanted}: this machine shows no such device. Present: {names}")
+    if not match[2]:
+        return list(there.values())
+    numbers = list(dict.fromkeys(int(number) for number in match[2].split(",")))
+    missing = [str(number) for number in numbers if number not in there]
+    if missing:
+        raise DeviceError(
+            f"--device {wanted}: no CUDA device {', '.join(missing)}. Present: {', '.join(map(_label, there.values()))}"
+        )
+    return [there[number] for number in numbers]

@@ -1,0 +1,133 @@
+"""The worker: the only door to torch. In a process of its own for `local`, in this one for `inline`.
+
+As a process it is started with the run directory and its slot, reads commands from standard input and answers on standard
+output, each one JSON object a line::
+
+    {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
+    {"run": "<run id>", "attempt": 1}       {"ended": "<run id>"}
+
+What happens in a run does not go through this pipe: it is in the run directory. When the pipe closes, the engine is gone, and
+the worker leaves at once.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dnlbench.errors import DnlbenchError
+from dnlbench.events import Prepared, RunEnded, RunError, RunEvent
+from dnlbench.machine import Slot
+from dnlbench.runners import create_runner
+from dnlbench.runners.failures import classify
+from dnlbench.store import RunDir
+
+
+class Worker:
+    """Carries out runs of a run directory's plan on one slot and writes their events."""
+
+    def __init__(self, run_dir: RunDir, slot: Slot) -> None:
+        self._run_dir = run_dir
+        self._plan = run_dir.read_plan()
+        self._runner = create_runner(self._plan, slot)
+
+    def prepare(self) -> Prepared:
+        """See `dnlbench.runners.base.Runner.prepare`."""
+        return self._runner.prepare()
+
+    def carry_out(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
+        """Does a run. Each event is in the run directory before it is yielded; the last one is always ``RunEnded``."""
+        writer = self._run_dir.events_writer(run_id)
+        try:
+            for event in self._events(run_id, attempt):
+                writer.write(event.model_dump_json(), durable=isinstance(event, RunEnded))
+                yield event
+        finally:
+            writer.close()
+
+    def _events(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
+        try:
+            yield from self._runner.carry_out(self._plan.by_id[run_id], attempt)
+        except Exception as error:
+            with self._run_dir.log_path(run_id).open("a", encoding="utf-8") as log:
+                traceback.print_exception(error, file=log)
+            yield RunEnded(
+                run_id=run_id,
+                status=classify(error),
+                error=RunError(type=type(error).__name__, message=str(error), log=self._run_dir.log_tail(run_id)),
+            )
+
+
+def main() -> None:
+    """The worker process."""
+    run_dir, slot = RunDir(Path(sys.argv[1])), Slot.model_validate_json(sys.argv[2])
+    faulthandler.enable()
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print must not get between the replies
+    commands = _listen()
+    worker: Worker | None = None
+    while True:
+        command = commands.get()
+        try:
+            worker = worker or Worker(run_dir, slot)
+            reply, healthy = _obey(worker, run_dir, command)
+        except DnlbenchError as error:
+            reply, healthy = {"refused": {"type": type(error).__name__, "message": str(error)}}, False
+        print(json.dumps(reply), file=replies, flush=True)
+        if not healthy:
+            return  # a failed run may leave memory or a device in a bad state; the next run gets a new process
+
+
+def _obey(worker: Worker, run_dir: RunDir, command: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Carries out a command; the reply, and whether the process is fit to go on."""
+    if "run" not in command:
+        return {"prepared": worker.prepare().model_dump(mode="json")}, True
+    run_id, last = command["run"], None
+    with _output_in(run_dir.log_path(run_id)):
+        for event in worker.carry_out(run_id, command["attempt"]):
+            last = event
+    return {"ended": run_id}, isinstance(last, RunEnded) and last.status in ("ok", "diverged")
+
+
+def _listen() -> queue.SimpleQueue[dict[str, Any]]:
+    """Commands as they come in. A thread of its own waits for them, to notice in mid-run that the engine is gone."""
+    commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            commands.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    return commands
+
+
+@contextmanager
+def _output_in(path: Path) -> Iterator[None]:
+    """Sends everything that this process prints, C libraries included, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    saved = os.dup(1), os.dup(2)
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for target, descriptor in enumerate(saved, start=1):
+            os.dup2(descriptor, target)
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main()

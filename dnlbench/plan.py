@@ -1,0 +1,75 @@
+"""From a spec to the runs that it asks for, each with an identity of its own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from dnlbench.spec import content_hash, spec_hash
+from dnlbench.studies import STUDIES, Estimate, Point, Study, StudySpec
+from dnlbench.studies.base import InputShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One seed at one point."""
+
+    run_id: str
+    """Readable, and unique to what the run computes: point, seed and every setting that it depends on."""
+    point: Point
+    seed: int
+
+    @property
+    def title(self) -> str:
+        """For people: ``densenet L=8 seed 0``."""
+        return f"{self.point.network} L={self.point.depth} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec with its runs spelled out."""
+
+    spec: StudySpec
+
+    @property
+    def study(self) -> Study:
+        """The study that the spec belongs to."""
+        return STUDIES[self.spec.study]
+
+    @cached_property
+    def spec_hash(self) -> str:
+        """Identity of what was asked."""
+        return spec_hash(self.spec)
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run: points in the order of the spec, seeds within."""
+        common = {**self.spec.run_identity(), "workload_version": self.study.workload_version}
+        return tuple(_run(common, point, seed) for point in self.spec.points for seed in self.spec.seeds)
+
+    @cached_property
+    def by_id(self) -> dict[str, Run]:
+        """The runs by their ids."""
+        return {run.run_id: run for run in self.runs}
+
+    def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
+        """What a run of that point will take; more exact once the data are known."""
+        return self.study.estimate(self.spec, point, shape, classes)
+
+    @cached_property
+    def work(self) -> dict[str, float]:
+        """Relative cost of each run, by its id."""
+        by_point = {point: self.estimate(point).work for point in self.spec.points}
+        return {run.run_id: by_point[run.point] for run in self.runs}
+
+    @cached_property
+    def longest_first(self) -> tuple[Run, ...]:
+        """The runs by falling expected duration, which keeps the slots busy to the end; ties keep the plan's order."""
+        return tuple(sorted(self.runs, key=lambda run: -self.work[run.run_id]))
+
+
+def _run(common: dict[str, object], point: Point, seed: int) -> Run:
+    identity = content_hash({**common, "network": point.network, "depth": point.depth, "seed": seed}, digits=8)
+    label = re.sub(r"[^A-Za-z0-9_-]+", "-", point.network)
+    return Run(run_id=f"{label}-L{point.depth}-s{seed}-{identity}", point=point, seed=seed)

@@ -1,0 +1,125 @@
+"""The profile's form: JSON in UTF-8, numbered from the first version on, raw samples beside everything derived from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dnlbench.events import DataInfo, RunError, RunStatus
+from dnlbench.machine import Code, Machine
+
+SCHEMA = "dnlbench.profile/1"
+
+
+class Record(BaseModel):
+    """Part of a profile. Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity"."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", populate_by_name=True)
+
+
+class EpochRecord(Record):
+    """One epoch of one run."""
+
+    epoch: int
+    """Counted from 1."""
+    train_loss: float
+    """Mean over the samples seen, in nats."""
+    seconds: float
+    """Training alone."""
+    samples_per_s: float
+    gradient_norm: float | None = None
+    evaluation_loss: float | None = None
+    evaluation_accuracy: float | None = None
+
+
+class AttemptRecord(Record):
+    """One try at a run."""
+
+    attempt: int
+    started: datetime
+    ended: datetime | None
+    """None if its process was lost before it could say."""
+    status: RunStatus | None
+    device: str
+    from_epoch: int = 0
+    """Epochs kept from the attempt before."""
+
+
+class RunRecord(Record):
+    """One seed at one point, with all that was measured."""
+
+    run_id: str
+    network: str
+    depth: int
+    seed: int
+    status: RunStatus
+    device: str | None
+    """None for a run that never started; so for all fields below that may be None."""
+    device_name: str | None = None
+    threads: int | None = None
+    shared_device: bool = False
+    pack_size: int | None
+    parameters: int | None
+    epochs: tuple[EpochRecord, ...]
+    final_train_loss: float | None
+    """Of the last epoch done."""
+    samples_per_s: float | None
+    """Samples of all epochs over their seconds."""
+    evaluation_accuracy: float | None = None
+    """After the last epoch, where it was asked for."""
+    peak_memory_bytes: int | None
+    attempts: tuple[AttemptRecord, ...]
+    error: RunError | None
+
+
+class IntervalRecord(Record):
+    """A mean over seeds with its 95 % t interval."""
+
+    mean: float
+    low: float | None
+    """None for a single seed."""
+    high: float | None
+    n: int
+
+
+class PointSummary(Record):
+    """All seeds of one network at one depth."""
+
+    network: str
+    depth: int
+    parameters: int | None
+    statuses: dict[str, int]
+    """How many runs ended in which way."""
+    quantities: dict[str, IntervalRecord]
+    """By the study's names, over the runs that are ``ok``; a quantity that no run has is left out."""
+
+
+class Summary(Record):
+    """What follows from the runs; `dnlbench profiles validate` computes it again."""
+
+    points: tuple[PointSummary, ...]
+
+
+class Profile(Record):
+    """The saved result of a sweep."""
+
+    schema_: Annotated[Literal["dnlbench.profile/1"], Field(alias="schema")] = "dnlbench.profile/1"
+    study: str
+    name: str
+    state: Literal["complete", "partial"]
+    """Partial: some runs were cancelled or never started."""
+    created: datetime
+    spec: dict[str, Any]
+    spec_hash: str
+    workload_version: int
+    code: Code
+    machine: Machine
+    data: DataInfo
+    runs: tuple[RunRecord, ...]
+    summary: Summary
+
+    def to_json(self) -> bytes:
+        """Indented, one final line break."""
+        return (self.model_dump_json(indent=1, by_alias=True) + "\n").encode()

@@ -1,0 +1,91 @@
+"""From a run directory to a profile."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from dnlbench.errors import RunDirError
+from dnlbench.events import Attempt, EngineStarted, Event, Prepared, RunHistory, RunStatus
+from dnlbench.plan import Plan, Run
+from dnlbench.profiles.model import AttemptRecord, EpochRecord, Profile, RunRecord
+from dnlbench.profiles.summary import summarise
+from dnlbench.store import RunDir
+
+
+def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
+    """The profile of a sweep as far as it has come.
+
+    Raises:
+        RunDirError: if no engine ever got as far as loading the data.
+    """
+    journal = run_dir.read_journal()
+    engine = next((event for event in reversed(journal) if isinstance(event, EngineStarted)), None)
+    prepared = next((event for event in reversed(journal) if isinstance(event, Prepared)), None)
+    if engine is None or prepared is None:
+        raise RunDirError(f"{run_dir.root}: no sweep was begun here: its journal names no engine or no data")
+    runs = tuple(_record(run, run_dir.read_history(run.run_id)) for run in plan.runs)
+    return Profile(
+        study=plan.spec.study,
+        name=plan.spec.name,
+        state="partial" if any(run.status in ("cancelled", "skipped") for run in runs) else "complete",
+        created=_utc(time.time()),
+        spec=plan.spec.model_dump(mode="json"),
+        spec_hash=plan.spec_hash,
+        workload_version=plan.study.workload_version,
+        code=engine.code,
+        machine=engine.machine,
+        data=prepared.data,
+        runs=runs,
+        summary=summarise(runs, plan.study.quantities),
+    )
+
+
+def _record(run: Run, history: RunHistory) -> RunRecord:
+    started, last = history.started, history.epochs[-1] if history.epochs else None
+    return RunRecord(
+        run_id=run.run_id,
+        network=run.point.network,
+        depth=run.point.depth,
+        seed=run.seed,
+        status=_status(history),
+        device=started.device if started else None,
+        device_name=started.device_name if started else None,
+        threads=started.threads if started else None,
+        shared_device=started.shared_device if started else False,
+        pack_size=started.pack_size if started else None,
+        parameters=started.parameters if started else None,
+        epochs=tuple(EpochRecord.model_validate(epoch.model_dump()) for epoch in history.epochs),
+        final_train_loss=last.train_loss if last else None,
+        samples_per_s=history.samples_per_s,
+        evaluation_accuracy=last.evaluation_accuracy if last else None,
+        peak_memory_bytes=history.ended.peak_memory_bytes if history.ended else None,
+        attempts=tuple(_attempt(attempt) for attempt in history.attempts),
+        error=history.ended.error if history.ended else None,
+    )
+
+
+def _status(history: RunHistory) -> RunStatus:
+    if history.ended is not None:
+        return history.ended.status
+    return "cancelled" if history.attempts else "skipped"
+
+
+def _attempt(attempt: Attempt) -> AttemptRecord:
+    started, ended = attempt.started, attempt.ended
+    return AttemptRecord(
+        attempt=started.attempt,
+        started=_when(started),
+        ended=_when(ended) if ended else None,
+        status=ended.status if ended else None,
+        device=started.device,
+        from_epoch=started.from_epoch,
+    )
+
+
+def _when(event: Event) -> datetime:
+    return _utc(event.time)
+
+
+def _utc(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)

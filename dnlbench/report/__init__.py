@@ -1,0 +1,1 @@
+"""Profiles and comparisons as text: tables for a terminal, Markdown, CSV and JSON."""

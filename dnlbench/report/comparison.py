@@ -1,0 +1,131 @@
+"""A comparison as tables, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator, Sequence
+
+from dnlbench import units
+from dnlbench.compare import Cell, Comparison
+from dnlbench.report import quantities
+from dnlbench.report.grid import Column, Grid
+from dnlbench.stats import Interval
+from dnlbench.studies import Quantity
+
+
+def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
+    """What differs first, because it decides whether the rest means anything; then each quantity by point."""
+    if comparison.differences:
+        yield Grid(
+            title="Differences",
+            columns=[Column(head="what"), Column(head="reference"), Column(head="candidate")],
+            rows=[[_short(d.what), _short(d.reference), _short(d.candidate)] for d in comparison.differences],
+        )
+    for quantity in dict.fromkeys(cell.quantity for cell in comparison.cells):
+        cells = [cell for cell in comparison.cells if cell.quantity == quantity]
+        yield Grid(
+            title=f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}",
+            columns=[
+                Column(head="network"),
+                Column(head="L", figures=True),
+                Column(head="reference", figures=True),
+                Column(head="candidate", figures=True),
+                Column(head="ratio [95 %]", figures=True),
+                Column(head="verdict"),
+            ],
+            rows=[_row(cell) for cell in cells],
+            note=_note(quantity, cells),
+        )
+
+
+def summary_line(comparison: Comparison) -> str:
+    """How many cells have each verdict."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in comparison.counts().items())
+
+
+def _row(cell: Cell) -> list[str]:
+    verdict = f"{cell.verdict}: {cell.reason}" if cell.reason else cell.verdict
+    return [
+        cell.network,
+        str(cell.depth),
+        _value(cell.quantity, cell.reference),
+        _value(cell.quantity, cell.candidate),
+        _ratio(cell.ratio),
+        verdict,
+    ]
+
+
+def _value(quantity: Quantity, interval: Interval | None) -> str:
+    if interval is None:
+        return units.NOTHING
+    return quantities.value(quantity, interval.estimate, interval.half_width)
+
+
+def _ratio(ratio: Interval | None) -> str:
+    if ratio is None:
+        return units.NOTHING
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.estimate:.3f}"
+    return f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
+    method = "paired by seed" if all(cell.paired for cell in cells) else "Welch"
+    direction = f"{quantity.better} is better; " if quantity.better else ""
+    tolerance = units.percent(quantity.tolerance)
+    return f"ratio = candidate / reference, {method}; {direction}within {tolerance} is no difference"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
+    """All comparisons, one after the other."""
+    parts = []
+    for comparison in comparisons:
+        parts.append(f"### {comparison.candidate} against {comparison.reference}\n\n{summary_line(comparison)}")
+        parts += [grid.to_markdown() for grid in comparison_grids(comparison)]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_csv(comparisons: Sequence[Comparison]) -> str:
+    """One row for each candidate, quantity and point."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    sides = [
+        f"{side}_{field}" for side in ("reference", "candidate", "ratio") for field in ("estimate", "low", "high", "n")
+    ]
+    writer.writerow(["reference", "candidate", "quantity", "network", "depth", *sides, "paired", "verdict", "reason"])
+    for comparison in comparisons:
+        for cell in comparison.cells:
+            intervals = [value for side in (cell.reference, cell.candidate, cell.ratio) for value in _fields(side)]
+            writer.writerow(
+                [
+                    *(comparison.reference, comparison.candidate, cell.quantity.name, cell.network, cell.depth),
+                    *intervals,
+                    *(cell.paired, cell.verdict, cell.reason),
+                ]
+            )
+    return out.getvalue()
+
+
+def _fields(interval: Interval | None) -> list[str]:
+    if interval is None:
+        return ["", "", "", "0"]
+    bounds = (interval.estimate, interval.low, interval.high)
+    return [*("" if bound is None else repr(bound) for bound in bounds), str(interval.n)]
+
+
+def comparison_json(comparisons: Sequence[Comparison]) -> str:
+    """One object with a list of comparisons."""
+    content = []
+    for comparison in comparisons:
+        plain = dataclasses.asdict(comparison)
+        for cell in plain["cells"]:
+            cell["quantity"] = cell["quantity"]["name"]
+        content.append({**plain, "counts": comparison.counts()})
+    return json.dumps({"comparisons": content}, indent=1, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,109 @@
+"""A profile as tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+
+from dnlbench import units
+from dnlbench.profiles import IntervalRecord, PointSummary, Profile
+from dnlbench.report import quantities
+from dnlbench.report.grid import Column, Grid
+from dnlbench.studies import STUDIES, Quantity
+
+
+def profile_grids(profile: Profile) -> Iterator[Grid]:
+    """The result by network and depth, and the runs that did not end well, if any."""
+    study = STUDIES[profile.study]
+    shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
+    columns = [Column(head="network"), *(Column(head=head, figures=True) for head in ("L", "seeds", "parameters"))]
+    columns += [Column(head=quantities.head(quantity), figures=True) for quantity in shown]
+    yield Grid(
+        title=f"{profile.name}: {study.question}",
+        columns=[*columns, Column(head="vs. L before", figures=True)],
+        rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
+        note=f"± is half of a 95 % t interval of the mean over seeds; vs. L before: change of the {study.quantities[0].label}",
+    )
+    bad = [run for run in profile.runs if run.status != "ok"]
+    if bad:
+        yield Grid(
+            title=f"{len(bad)} of {len(profile.runs)} runs did not end well",
+            columns=[Column(head="run"), Column(head="status"), Column(head="cause")],
+            rows=[[run.run_id, run.status, run.error.message.partition("\n")[0] if run.error else ""] for run in bad],
+        )
+
+
+def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quantity]) -> list[str]:
+    seeds, ok = sum(point.statuses.values()), point.statuses.get("ok", 0)
+    return [
+        point.network,
+        str(point.depth),
+        str(seeds) if ok == seeds else f"{ok} of {seeds}",
+        units.count(point.parameters),
+        *(_value(quantity, point.quantities.get(quantity.name)) for quantity in shown),
+        _against_the_depth_before(profile, point, main),
+    ]
+
+
+def _value(quantity: Quantity, interval: IntervalRecord | None) -> str:
+    if interval is None:
+        return units.NOTHING
+    half = None if interval.low is None or interval.high is None else (interval.high - interval.low) / 2
+    return quantities.value(quantity, interval.mean, half)
+
+
+def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Quantity) -> str:
+    """Change of the mean from the next smaller depth of the same network, in per cent."""
+    smaller = [p for p in profile.summary.points if p.network == point.network and p.depth < point.depth]
+    here = point.quantities.get(quantity.name)
+    there = max(smaller, key=lambda p: p.depth).quantities.get(quantity.name) if smaller else None
+    if here is None or there is None or there.mean <= 0:
+        return units.NOTHING
+    return units.percent(here.mean / there.mean - 1, signed=True)
+
+
+def profile_csv(profile: Profile) -> str:
+    """One row for each epoch of each run; a run without epochs has one row with empty figures."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    fields = (
+        "epoch",
+        "train_loss",
+        "seconds",
+        "samples_per_s",
+        "gradient_norm",
+        "evaluation_loss",
+        "evaluation_accuracy",
+    )
+    writer.writerow(["run_id", "network", "depth", "seed", "status", "device", "parameters", *fields])
+    for run in profile.runs:
+        start = [run.run_id, run.network, run.depth, run.seed, run.status, run.device, run.parameters]
+        for epoch in run.epochs:
+            writer.writerow([*start, *(_plain(getattr(epoch, field)) for field in fields)])
+        if not run.epochs:
+            writer.writerow([*start, *("" for _ in fields)])
+    return out.getvalue()
+
+
+def _plain(value: float | None) -> str:
+    """A number so that reading it gives the same one back."""
+    if value is None:
+        return ""
+    return repr(value) if math.isfinite(value) else str(value)
+
+
+def profile_facts(profile: Profile) -> str:
+    """Where a profile comes from, in a few lines."""
+    machine, code = profile.machine, profile.code
+    commit = f" at {code.git[:12]}{', with changes' if code.dirty else ''}" if code.git else ""
+    devices = ", ".join(dict.fromkeys(device.name for device in machine.devices))
+    return "\n".join(
+        [
+            f"{profile.name} · {profile.study} · {profile.state} · {profile.created:%Y-%m-%d %H:%M} UTC",
+            f"data: {profile.data.name}, {profile.data.samples} samples, sha256 {profile.data.sha256[:12]}",
+            f"machine: {devices}; {machine.cores} cores; {machine.os}; Python {machine.python}, torch {machine.torch}",
+            f"code: dnlbench {code.version}{commit}; spec {profile.spec_hash}",
+        ]
+    )

@@ -1,0 +1,20 @@
+"""How a quantity's values are written; the study says what they are."""
+
+from __future__ import annotations
+
+from dnlbench import units
+from dnlbench.studies import Quantity
+
+
+def head(quantity: Quantity) -> str:
+    """Label with unit, for the head of a column."""
+    return f"{quantity.label} ({quantity.unit})" if quantity.shown_as != "bytes" and quantity.unit else quantity.label
+
+
+def value(quantity: Quantity, mean: float | None, half_width: float | None) -> str:
+    """A mean with half its interval's width."""
+    if quantity.shown_as == "number":
+        return units.measured(mean, half_width)
+    if quantity.shown_as == "count":
+        return units.measured_count(mean, half_width)
+    return units.size(mean)

@@ -1,0 +1,28 @@
+"""What every runner offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from dnlbench.events import Prepared, RunEvent
+from dnlbench.plan import Run
+
+
+class Runner(Protocol):
+    """Carries out the runs of one plan on one slot, one after the other."""
+
+    def prepare(self) -> Prepared:
+        """Loads what all runs need and checks that each can be built.
+
+        Raises:
+            ConfigurationError: if the plan cannot be carried out as asked.
+        """
+        ...
+
+    def carry_out(self, run: Run, attempt: int) -> Iterator[RunEvent]:
+        """Does the run, telling what happens as it happens: ``RunStarted`` first, ``RunEnded`` last.
+
+        An exception stands for the end; `dnlbench.runners.failures.classify` names its status.
+        """
+        ...

@@ -1,0 +1,49 @@
+"""The torch device of a slot, and the switches that make results repeatable on it."""
+
+from __future__ import annotations
+
+import torch
+
+from dnlbench.errors import DeviceError
+from dnlbench.machine import Slot
+
+
+def open_device(slot: Slot) -> torch.device:
+    """The device of a worker that has one slot: a CUDA worker sees that device only, as ``cuda:0``.
+
+    Raises:
+        DeviceError: if the installed torch cannot use the device.
+    """
+    kind = slot.device.kind
+    unusable = (
+        (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available())
+    )
+    if unusable:
+        raise DeviceError(
+            f"{slot.name}: torch {torch.__version__} cannot use {slot.device.name}. "
+            f"Install a torch build for {kind}, or run with --device cpu"
+        )
+    return torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
+
+
+def make_repeatable(device: torch.device, threads: int) -> None:
+    """Fixes everything beside the seed that the bits of a result depend on: threads, and the choice of algorithms."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    if device.type == "cuda":
+        # CUBLAS_WORKSPACE_CONFIG is set by the parent. An operation without a repeatable form, which only a user's own
+        # network can contain, warns in the run's log instead of failing.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def set_float32_precision(precision: str) -> None:
+    """Whether CUDA may round the factors of float32 products to TF32's ten bits: only if asked for by ``tf32``."""
+    setting = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = setting
+    torch.backends.cudnn.conv.fp32_precision = setting  # type: ignore[attr-defined]
+
+
+def device_name(device: torch.device, slot: Slot) -> str:
+    """The device's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else slot.device.name

@@ -1,0 +1,181 @@
+"""One training run, from the first random weight to the last event."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnlbench.errors import DataError
+from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunStarted
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan, Run
+from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
+from dnlbench.runners.training.build import build_network, check_point
+from dnlbench.runners.training.clock import MemoryMeter, Stopwatch
+from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dataset
+from dnlbench.runners.training.optimise import create_optimizer, create_schedule
+from dnlbench.studies.training import TrainingSpec
+
+WARM_UP_STEPS = 2
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What an epoch of training gave."""
+
+    loss: float
+    seconds: float
+    gradient_norm: float
+
+
+class TrainingRunner:
+    """Trains the runs of a plan on a slot's device. The dataset is read once and stays on the device."""
+
+    def __init__(self, plan: Plan, slot: Slot) -> None:
+        self.plan = plan
+        self.slot = slot
+        self.spec = cast(TrainingSpec, plan.spec)
+        self.device = open_device(slot)
+        make_repeatable(self.device, slot.threads)
+        set_float32_precision(self.spec.train.precision)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The dataset, on the device."""
+        loaded = load_dataset(self.spec.data, evaluate=self.spec.train.evaluate)
+        evaluation = loaded.evaluation.to(self.device) if loaded.evaluation else None
+        return Dataset(info=loaded.info, training=loaded.training.to(self.device), evaluation=evaluation)
+
+    def prepare(self) -> Prepared:
+        """Reads the data and builds each point's network once; see `dnlbench.runners.base.Runner`."""
+        data, batch = self.data.info, self.spec.train.batch_size
+        if data.samples % batch == 1:
+            raise DataError(
+                f"train.batch_size = {batch}: of {data.samples} training samples a last batch of a single one would be "
+                "left, which batch norm cannot take. Choose another batch size or data.limit"
+            )
+        for point in self.spec.points:
+            check_point(self.spec, point, data)
+        return Prepared(data=data, torch=str(torch.__version__), device_name=device_name(self.device, self.slot))
+
+    def carry_out(self, run: Run, attempt: int) -> Iterator[RunEvent]:
+        """Trains one network; see `dnlbench.runners.base.Runner`."""
+        training = self.data.training
+        self._warm_up(run)
+        memory = MemoryMeter(
+            self.device
+        )  # after the warm-up: libraries loaded at the first step are not the run's memory
+        network = self._build(run)
+        optimizer = create_optimizer(self.spec.train, network.parameters())
+        schedule = create_schedule(self.spec.train, optimizer)
+        yield self._started(run, attempt, network)
+        for epoch in range(1, self.spec.train.epochs + 1):
+            result = self._train_epoch(network, optimizer, epoch_order(len(training), run.seed, epoch))
+            schedule.step()
+            loss, accuracy = self._evaluate(network)
+            yield EpochDone(
+                run_id=run.run_id,
+                epoch=epoch,
+                train_loss=result.loss,
+                seconds=result.seconds,
+                samples_per_s=len(training) / result.seconds,
+                gradient_norm=result.gradient_norm,
+                evaluation_loss=loss,
+                evaluation_accuracy=accuracy,
+            )
+            if not math.isfinite(result.loss):
+                yield _diverged(run, epoch, result.loss, memory.peak_bytes())
+                return
+        yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory.peak_bytes())
+
+    def _build(self, run: Run) -> nn.Module:
+        """The run's network with the initial weights of its seed, the same on every device."""
+        torch.manual_seed(run.seed)
+        network = build_network(self.spec, run.point, self.data.info)
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _started(self, run: Run, attempt: int, network: nn.Module) -> RunStarted:
+        return RunStarted(
+            run_id=run.run_id,
+            attempt=attempt,
+            device=self.slot.name.partition("/")[0],
+            device_name=device_name(self.device, self.slot),
+            threads=self.slot.threads,
+            shared_device=self.slot.shared,
+            parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        )
+
+    def _warm_up(self, run: Run) -> None:
+        """A few training steps on a network that is thrown away, so that no first-time cost falls into the clock."""
+        network = self._build(run)
+        optimizer = create_optimizer(self.spec.train, network.parameters())
+        batch = self.data.training.batch(
+            torch.arange(min(self.spec.train.batch_size, len(self.data.training)), device=self.device)
+        )
+        network.train()
+        for _ in range(WARM_UP_STEPS):
+            self._step(network, optimizer, *batch)
+
+    def _train_epoch(self, network: nn.Module, optimizer: torch.optim.Optimizer, order: Tensor) -> EpochResult:
+        """One pass over the training split in the given order.
+
+        The loss is summed up on the device, so that no step waits for it.
+        """
+        network.train()
+        training, watch = self.data.training, Stopwatch(self.device)
+        total = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
+        watch.start()
+        for indices in torch.split(order.to(self.device), self.spec.train.batch_size):
+            loss = self._step(network, optimizer, *training.batch(indices))
+            total += loss * len(indices)
+        seconds = watch.stop()
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients))
+        return EpochResult(loss=float(total) / len(order), seconds=seconds, gradient_norm=norm)
+
+    def _step(self, network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+        """One training step; the mean loss of the batch before it, detached."""
+        optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            loss = functional.cross_entropy(network(images), labels)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        return loss.detach()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.train.precision == "bf16")
+
+    @torch.no_grad()
+    def _evaluate(self, network: nn.Module) -> tuple[float | None, float | None]:
+        """Mean loss and accuracy on the evaluation split; None without one."""
+        split: Split | None = self.data.evaluation
+        if split is None:
+            return None, None
+        network.eval()
+        loss, correct = 0.0, 0
+        for indices in torch.split(torch.arange(len(split), device=self.device), EVALUATION_BATCH):
+            images, labels = split.batch(indices)
+            with self._precision():
+                logits = network(images)
+            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(dim=1) == labels).sum())
+        return loss / len(split), correct / len(split)
+
+
+def _diverged(run: Run, epoch: int, loss: float, peak_memory_bytes: int | None) -> RunEnded:
+    message = f"the training loss of epoch {epoch} is {loss}; a smaller train.lr may help"
+    return RunEnded(
+        run_id=run.run_id,
+        status="diverged",
+        peak_memory_bytes=peak_memory_bytes,
+        error=RunError(type="Diverged", message=message),
+    )

@@ -1,0 +1,99 @@
+"""Files that survive being cut off: whole-file replacement, and files of lines whose torn end is noticed and mended."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces a file so that any reader, at any moment and after any crash, finds the old content or the new one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last through a power cut. Not every system lets a folder be opened; there it has to do without."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """The whole lines of a file, none if there is no file. A last line without its line break is torn and left out."""
+    return LineFollower(path).read()
+
+
+class LineFollower:
+    """Reads the lines that were added to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[bytes]:
+        """New whole lines, without their line breaks; what follows the last line break waits for the next look."""
+        try:
+            with self._path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size <= self._offset:
+                    return []
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.splitlines()
+
+
+class LineWriter:
+    """Appends lines, each with one write, so that a reader sees whole lines and a crash can tear the last one only."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _mend(path)
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, line: str, *, durable: bool = False) -> None:
+        """Adds one line; a ``durable`` one is on the disk when this returns."""
+        self._file.write(line.encode() + b"\n")
+        if durable:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Ends the writing."""
+        self._file.close()
+
+
+def _mend(path: Path) -> None:
+    """Cuts off a torn last line, which would otherwise swallow the next one."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    if content and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)

@@ -1,0 +1,110 @@
+"""What a study is: a spec, its points and seeds, the quantities it measures and an estimate of each point's size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+InputShape = tuple[int, int, int]
+"""Channels, height and width of one image."""
+
+
+class Section(BaseModel):
+    """One table of a spec: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One place on the sweep's axes; its runs differ only in the seed."""
+
+    network: str
+    depth: int
+
+
+class StudySpec(Section):
+    """The part that the specs of all studies share."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Names the sweep's files: letters, digits, dots, dashes and underscores, 64 at most."""
+    study: str
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Every point, in the order of the spec."""
+        raise NotImplementedError
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that each point is run with."""
+        raise NotImplementedError
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs each run has; 1 in studies whose runs have none."""
+        return 1
+
+    def identity(self) -> dict[str, Any]:
+        """What was asked for, without labels and places: two specs with equal identities ask for the same results."""
+        return self.model_dump(mode="json", exclude={"name": True})
+
+    def run_identity(self) -> dict[str, Any]:
+        """The identity without the axes: what a single run depends on beside its point and seed."""
+        return {key: value for key, value in self.identity().items() if key != "sweep"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """Something a study measures once per run."""
+
+    name: str
+    """Field of the profile's runs, or key of their measurements."""
+    label: str
+    unit: str
+    """Empty for a pure number."""
+    better: Literal["lower", "higher"] | None
+    shown_as: Literal["number", "count", "bytes"]
+    machine_bound: bool
+    """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
+    tolerance: float
+    """Relative difference below which two values count as the same for every purpose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run of a point will take, foreseen without building it. None: not foreseeable."""
+
+    parameters: int | None
+    memory_bytes: int | None
+    work: float
+    """Relative cost of the run, for ordering and time left; comparable only within one sweep."""
+
+
+class Estimator(Protocol):
+    """Foresees the size of a point's runs on given data."""
+
+    def __call__(self, spec: Any, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
+        """The estimate; ``shape`` and ``classes`` are None as long as the data are not known."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One kind of sweep."""
+
+    name: str
+    question: str
+    """What it answers, in one line."""
+    spec: type[StudySpec]
+    quantities: tuple[Quantity, ...]
+    """The first one is the study's main result."""
+    estimate: Estimator
+    workload_version: int
+    """Raised whenever equal specs stop meaning equal computations."""
+
+    def quantity(self, name: str) -> Quantity:
+        """The quantity of that name; ``KeyError`` if there is none."""
+        return {quantity.name: quantity for quantity in self.quantities}[name]

@@ -1,0 +1,53 @@
+"""The training study: how does the training loss fall with depth, and what does depth cost?"""
+
+from dnlbench.studies.base import Quantity, Study
+from dnlbench.studies.training.size import estimate
+from dnlbench.studies.training.spec import TrainingSpec
+
+TRAINING = Study(
+    name="training",
+    question="What training loss does a network of depth L reach, and at what cost?",
+    spec=TrainingSpec,
+    quantities=(
+        Quantity(
+            name="final_train_loss",
+            label="final training loss",
+            unit="nats",
+            better="lower",
+            shown_as="number",
+            machine_bound=False,
+            tolerance=0.01,
+        ),
+        Quantity(
+            name="samples_per_s",
+            label="throughput",
+            unit="samples/s",
+            better="higher",
+            shown_as="count",
+            machine_bound=True,
+            tolerance=0.05,
+        ),
+        Quantity(
+            name="peak_memory_bytes",
+            label="peak memory",
+            unit="B",
+            better="lower",
+            shown_as="bytes",
+            machine_bound=True,
+            tolerance=0.05,
+        ),
+        Quantity(
+            name="evaluation_accuracy",
+            label="evaluation accuracy",
+            unit="",
+            better="higher",
+            shown_as="number",
+            machine_bound=False,
+            tolerance=0.01,
+        ),
+    ),
+    estimate=estimate,
+    workload_version=1,
+)
+
+__all__ = ["TRAINING", "TrainingSpec"]

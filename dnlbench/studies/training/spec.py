@@ -1,0 +1,218 @@
+"""The spec of a training sweep."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from dnlbench.architecture import ARCHITECTURES, ConnectivityName, most_blocks
+from dnlbench.studies.base import InputShape, Point, Section, StudySpec
+
+T = TypeVar("T")
+DatasetName = Literal["digits", "cifar10", "svhn", "image-folder", "synthetic"]
+
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_FIXED_INPUTS: dict[str, tuple[InputShape, int]] = {
+    "digits": ((1, 8, 8), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "svhn": ((3, 32, 32), 10),
+}
+_ONLY_FOR = {
+    "image_size": ("image-folder", "synthetic"),
+    "channels": ("synthetic",),
+    "classes": ("synthetic",),
+    "samples": ("synthetic",),
+}
+
+
+def is_factory(network: str) -> bool:
+    """Whether a network's name is ``package.module:factory``, a user's own."""
+    return _FACTORY.fullmatch(network) is not None
+
+
+def _known_network(name: str) -> str:
+    if name in ARCHITECTURES or is_factory(name):
+        return name
+    raise PydanticCustomError(
+        "unknown_choice",
+        "no network of that name; a network of your own is written package.module:factory",
+        {"choices": list(ARCHITECTURES)},
+    )
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    repeated = {value for value in values if values.count(value) > 1}
+    if repeated:
+        names = ", ".join(repr(value) for value in values if value in repeated)
+        raise PydanticCustomError("repeated", "{names}: each may be named once", {"names": names})
+    return values
+
+
+def _seed_list(value: Any) -> Any:
+    """A count ``n`` stands for the seeds ``0 .. n − 1``."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return tuple(range(value))
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise PydanticCustomError("seeds", "must be a list of seeds, or a count of at least 1")
+
+
+Network = Annotated[str, AfterValidator(_known_network)]
+Depth = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class TrainingAxes(Section):
+    """``[sweep]``: every network at every depth with every seed."""
+
+    networks: Annotated[tuple[Network, ...], Field(min_length=1), AfterValidator(_distinct)]
+    depths: Annotated[tuple[Depth, ...], Field(min_length=1), AfterValidator(_distinct)]
+    """Layers per block, L."""
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seed_list), Field(min_length=1), AfterValidator(_distinct)] = (
+        0,
+        1,
+        2,
+    )
+    """A list, or a count n for 0 … n − 1."""
+
+
+class NetworkSettings(Section):
+    """``[network]``: what all networks of the sweep share."""
+
+    blocks: Annotated[int, Field(ge=1)] = 4
+    growth_rate: Annotated[int, Field(ge=1)] = 6
+    """Channels of each state in a dense block. The stem has twice as many."""
+    compression: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the channels that a transition between dense blocks keeps."""
+    bottleneck: bool = False
+    """A 1×1 convolution to 4 growth rates before each 3×3 convolution (DenseNet-B)."""
+    step_scaling: Literal["none", "1/L"] = "none"
+    """Whether the step tau = 1/L stands before the sum over states or is absorbed in the weights."""
+    connectivity: ConnectivityName = "full"
+    """Which earlier states a layer of a dense network reads."""
+    window: Annotated[int, Field(ge=1)] | None = None
+    """How many of the last states; needed by, and only for, connectivity "window"."""
+    bandwidth: Annotated[float, Field(gt=0)] = 1.0
+    """h of the rbf kernel exp(−‖x_i − x_j‖² / (2 h²))."""
+    width: Annotated[int, Field(ge=1)] | None = None
+    """Channels of each state of resnet and plain; None: that of the stem, 2 growth rates."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Free keys, handed to networks named package.module:factory."""
+
+
+class DataSettings(Section):
+    """``[data]``: what is trained on. Pixels are scaled to [0, 1]; nothing else is done to them."""
+
+    dataset: DatasetName = "digits"
+    root: str = "data"
+    """Folder of the dataset's files."""
+    download: bool = False
+    """Whether absent files of cifar10 and svhn may be downloaded."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Train on that many samples, a fixed random choice; None: on all."""
+    image_size: Annotated[int, Field(ge=1)] | None = None
+    """Side in pixels: image-folder resizes to it (None: images are of one size already), synthetic makes it (None: 32)."""
+    channels: Annotated[int, Field(ge=1)] | None = None
+    """synthetic only; None: 3."""
+    classes: Annotated[int, Field(ge=2)] | None = None
+    """synthetic only; None: 10."""
+    samples: Annotated[int, Field(ge=2)] | None = None
+    """synthetic only; None: 1024."""
+
+    @property
+    def known_input(self) -> tuple[InputShape, int] | None:
+        """Shape of one image and number of classes where they are known without reading a file."""
+        if self.dataset == "synthetic":
+            side = self.image_size or 32
+            return (self.channels or 3, side, side), self.classes or 10
+        return _FIXED_INPUTS.get(self.dataset)
+
+
+class TrainSettings(Section):
+    """``[train]``: the protocol. The defaults are the paper's where it states one."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; beta_1 of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    """How the learning rate moves, epoch by epoch: to 0 along half a cosine, or by step_factor every step_epochs."""
+    step_epochs: Annotated[int, Field(ge=1)] | None = None
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    evaluate: bool = False
+    """Whether loss and accuracy on the evaluation split are measured after each epoch, outside the clock."""
+
+
+class TrainingSpec(StudySpec):
+    """A training sweep: axes, network, data and protocol."""
+
+    study: Literal["training"] = "training"
+    sweep: TrainingAxes
+    network: NetworkSettings = NetworkSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Networks × depths."""
+        return tuple(Point(network=n, depth=d) for n in self.sweep.networks for d in self.sweep.depths)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """As in ``[sweep]``."""
+        return self.sweep.seeds
+
+    @property
+    def epochs(self) -> int:
+        """As in ``[train]``."""
+        return self.train.epochs
+
+    def identity(self) -> dict[str, Any]:
+        """Without the name and without the place of the data, whose content has a hash of its own."""
+        return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> Self:
+        network, data, train = self.network, self.data, self.train
+        if network.connectivity == "window" and network.window is None:
+            self._refuse(
+                "network.connectivity", 'connectivity "window" needs network.window, the number of states to read'
+            )
+        if network.window is not None and network.connectivity != "window":
+            self._refuse("network.window", 'has an effect only with network.connectivity = "window"')
+        if network.options and not any(is_factory(name) for name in self.sweep.networks):
+            self._refuse(
+                "network.options", "are handed to networks named package.module:factory, and this sweep has none"
+            )
+        if train.schedule == "step" and train.step_epochs is None:
+            self._refuse("train.schedule", 'schedule "step" needs train.step_epochs, the epochs between two steps')
+        if train.step_epochs is not None and train.schedule != "step":
+            self._refuse("train.step_epochs", 'has an effect only with train.schedule = "step"')
+        for key, datasets in _ONLY_FOR.items():
+            if getattr(data, key) is not None and data.dataset not in datasets:
+                self._refuse(f"data.{key}", f"has an effect only with data.dataset = {' or '.join(datasets)}")
+        self._blocks_fit_the_image()
+        return self
+
+    def _blocks_fit_the_image(self) -> None:
+        known = self.data.known_input
+        if known is None or not any(name in ARCHITECTURES for name in self.sweep.networks):
+            return
+        (_, height, width), blocks = known[0], self.network.blocks
+        if blocks > most_blocks(height, width):
+            self._refuse(
+                "network.blocks",
+                f"images of {height}×{width} pixels can be halved between at most {most_blocks(height, width)} blocks",
+            )
+
+    def _refuse(self, key: str, reason: str) -> None:
+        section, _, name = key.partition(".")
+        value = getattr(getattr(self, section), name)
+        raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})

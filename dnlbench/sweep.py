@@ -1,0 +1,167 @@
+"""The conductor: one sweep from its plan to its saved profile."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from dnlbench.errors import ConfigurationError, DnlbenchError, RunDirError
+from dnlbench.events import EngineEnded, EngineStarted, Prepared
+from dnlbench.executor.base import Executor
+from dnlbench.executor.inline import InlineExecutor
+from dnlbench.executor.local import LocalExecutor
+from dnlbench.executor.scheduler import Scheduler
+from dnlbench.executor.slots import choose_slots
+from dnlbench.machine import Machine, Slot, read_code, read_machine, torch_version
+from dnlbench.plan import Plan
+from dnlbench.profiles import Profile, reduce_run_dir, save_profile
+from dnlbench.store import Execution, RunDir
+from dnlbench.watch import SweepView, Watcher
+
+ExecutorName = Literal["local", "inline"]
+EndReason = Literal["done", "interrupted", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A plan and how it is to be carried out."""
+
+    plan: Plan
+    out: Path | None = None
+    """Where the profile goes; None: a new file below ``profiles/``."""
+    run_dir: Path | None = None
+    """None: one folder for each spec and way to carry it out, below ``.dnlbench/runs/``."""
+    device: str = "auto"
+    jobs: int | None = None
+    threads: int | None = None
+    executor: ExecutorName = "local"
+    resume: bool = False
+    """Insist that there is something to go on with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a sweep ended."""
+
+    profile: Profile | None
+    """None if it was interrupted before the data were loaded, and so has nothing to save."""
+    path: Path | None
+    run_dir: Path
+    interrupted: bool
+
+
+class Observer(Protocol):
+    """Somebody who is told how a sweep goes on."""
+
+    def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
+        """Before work starts: the workers are ready, ``left`` runs are still to be done."""
+        ...
+
+    def looked(self, view: SweepView) -> None:
+        """Several times a second."""
+        ...
+
+
+def run_sweep(request: Request, observer: Observer) -> Result:
+    """Carries out what a run directory still lacks and saves the profile.
+
+    Raises:
+        ConfigurationError: if the plan cannot be carried out as asked; nothing was started then.
+        EngineError: if the workers cannot be started.
+    """
+    plan = request.plan
+    machine, slots = _place(request)
+    execution = _execution(slots)
+    run_dir = RunDir(request.run_dir or RunDir.default_root(plan, execution))
+    _check_places(request, run_dir)
+    with run_dir.locked():
+        run_dir.begin(plan, execution)
+        left = sum(not run_dir.read_history(run.run_id).done for run in plan.runs)
+        reason = _carry_out(request, run_dir, machine, slots, left, observer) if left else "done"
+        return _save(request, run_dir, interrupted=reason == "interrupted")
+
+
+def _place(request: Request) -> tuple[Machine, tuple[Slot, ...]]:
+    machine = read_machine()
+    jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
+    slots = choose_slots(machine.devices, machine.cores, device=request.device, jobs=jobs, threads=request.threads)
+    return machine, slots[: len(request.plan.runs)]
+
+
+def _execution(slots: Sequence[Slot]) -> Execution:
+    return Execution(device_kind=slots[0].device.kind, threads=slots[0].threads, pack_size=1, torch=torch_version())
+
+
+def _check_places(request: Request, run_dir: RunDir) -> None:
+    """Finds out before hours of work, not after, that results cannot be put where they belong."""
+    if request.resume and not run_dir.sweep_path.exists():
+        raise RunDirError(
+            f"--resume: {run_dir.root} holds no sweep to go on with. Run without --resume, or name its --run-dir"
+        )
+    folder = (request.out or Path("profiles") / "x").resolve().parent
+    if request.out is not None and request.out.is_dir():
+        raise ConfigurationError(f"--out {request.out}: is a folder; name a file in it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"profiles cannot be saved in {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(f"profiles cannot be saved in {folder}: no permission to write there")
+
+
+def _carry_out(
+    request: Request, run_dir: RunDir, machine: Machine, slots: Sequence[Slot], left: int, observer: Observer
+) -> EndReason:
+    """One engine's work: prepare, run everything, and leave no worker behind, however it ends."""
+    plan = request.plan
+    before = _prepared_before(run_dir)
+    scheduler = Scheduler(run_dir, plan, _create_executor(request, run_dir, slots), slots)
+    reason: EndReason = "error"
+    try:
+        scheduler.note(
+            EngineStarted(pid=os.getpid(), machine=machine, code=read_code(), slots=tuple(slot.name for slot in slots))
+        )
+        prepared = scheduler.prepare()
+        _check_same_data(run_dir, before, prepared)
+        observer.planned(plan, prepared, slots, left, run_dir.root)
+        watcher = Watcher(run_dir, plan)
+        scheduler.carry_out(lambda: observer.looked(watcher.look(time.time())))
+        reason = "done"
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    finally:
+        scheduler.stop()
+        scheduler.note(EngineEnded(reason=reason))
+        scheduler.close()
+    return reason
+
+
+def _create_executor(request: Request, run_dir: RunDir, slots: Sequence[Slot]) -> Executor:
+    return InlineExecutor(run_dir, slots) if request.executor == "inline" else LocalExecutor(run_dir, slots)
+
+
+def _prepared_before(run_dir: RunDir) -> Prepared | None:
+    return next((event for event in reversed(run_dir.read_journal()) if isinstance(event, Prepared)), None)
+
+
+def _check_same_data(run_dir: RunDir, before: Prepared | None, now: Prepared) -> None:
+    if before is not None and before.data.sha256 != now.data.sha256:
+        raise RunDirError(
+            f"{run_dir.root}: its runs were trained on other data: {before.data.name} {before.data.sha256[:12]}, "
+            f"now {now.data.name} {now.data.sha256[:12]}. Choose another --run-dir"
+        )
+
+
+def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
+    try:
+        profile = reduce_run_dir(run_dir, request.plan)
+    except DnlbenchError:
+        if not interrupted:
+            raise
+        return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
+    path = save_profile(profile, request.out)
+    return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted)

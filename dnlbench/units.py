@@ -1,0 +1,98 @@
+"""Numbers as text: the only place where seconds, bytes, rates and measured values are formatted.
+
+Everywhere else a time is seconds, a size is bytes and a rate is samples per second.
+"""
+
+from __future__ import annotations
+
+import math
+
+NOTHING = "–"
+"""Shown where there is no value."""
+
+
+def seconds(value: float | None) -> str:
+    """A duration: ``350 ms``, ``4.1 s``, ``2 min 05 s``, ``1 h 12 min``, ``3 d 04 h``."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value < 1:
+        return f"{value * 1e3:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    for size, smaller, name, smaller_name in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
+        if value >= size:
+            count, rest = divmod(round(value / smaller), size // smaller)
+            return f"{count} {name} {rest:02d} {smaller_name}"
+    raise AssertionError(value)
+
+
+def size(value: float | None) -> str:
+    """A number of bytes in binary units: ``512 B``, ``6.1 GiB``."""
+    if value is None:
+        return NOTHING
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(amount) < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def count(value: float | None) -> str:
+    """A large number with three significant digits and a decimal prefix: ``812``, ``12.4 k``, ``1.25 M``."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    amount = float(value)
+    for prefix in ("", " k", " M", " G", " T"):
+        if abs(amount) < 999.5 or prefix == " T":
+            digits = 0 if (not prefix and amount == round(amount)) or abs(amount) >= 99.95 else 1
+            if abs(amount) < 9.995 and digits:
+                digits = 2
+            return f"{amount:.{digits}f}{prefix}"
+        amount /= 1000
+    raise AssertionError(value)
+
+
+def number(value: float | None) -> str:
+    """A plain figure with four significant digits; non-finite values by name."""
+    if value is None:
+        return NOTHING
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3e}"
+    return f"{value:.4g}"
+
+
+def measured(mean: float | None, half_width: float | None) -> str:
+    """``mean ± half width`` with two significant digits of the half width, as measurement results are written."""
+    if mean is None or not math.isfinite(mean):
+        return number(mean)
+    if half_width is None or not math.isfinite(half_width):
+        return number(mean)
+    if half_width <= 0 or mean == 0 or half_width < 1e-6 * abs(mean):
+        return f"{number(mean)} ± {number(half_width)}"
+    decimals = 1 - math.floor(math.log10(half_width))
+    if not 0 <= decimals <= 6:
+        return f"{number(mean)} ± {number(half_width)}"
+    return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}"
+
+
+def measured_count(mean: float | None, half_width: float | None) -> str:
+    """``mean ± half width`` of a large number, both with the mean's decimal prefix: ``12.4 ± 0.3 k``."""
+    if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
+        return count(mean)
+    for factor, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(mean) >= factor:
+            return f"{mean / factor:.2f} ± {half_width / factor:.2f}{prefix}"
+    return f"{mean:.1f} ± {half_width:.1f}"
+
+
+def percent(fraction: float | None, *, signed: bool = False) -> str:
+    """A fraction as per cent with three significant digits: ``7.25 %``, signed on request."""
+    if fraction is None or not math.isfinite(fraction):
+        return NOTHING
+    text = f"{abs(fraction) * 100:.3g} %"
+    if fraction < 0:
+        return "−" + text
+    return "+" + text if signed else text

@@ -1,0 +1,113 @@
+"""A sweep as somebody who watches it sees it, reduced from its run directory. It never writes, and may come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory, RunLeased, fold, read_journal_event
+from dnlbench.plan import Plan, Run
+from dnlbench.store import LineFollower, RunDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepView:
+    """A sweep at one moment."""
+
+    plan: Plan
+    histories: Mapping[str, RunHistory]
+    leased: Mapping[str, str]
+    """Run id to slot, of the runs that are under way."""
+    prepared: Prepared | None
+    elapsed_s: float
+    """Since the last engine began."""
+    eta_s: float | None
+    """Seconds to the end at the speed so far; None before anything was done."""
+
+    @property
+    def ended(self) -> list[Run]:
+        """Runs that have ended, in whatever way."""
+        return [run for run in self.plan.runs if self.histories[run.run_id].ended is not None]
+
+    @property
+    def not_ok(self) -> list[Run]:
+        """Runs that have ended, but not well."""
+        return [run for run in self.ended if self._end_status(run) != "ok"]
+
+    def _end_status(self, run: Run) -> str:
+        ended = self.histories[run.run_id].ended
+        return ended.status if ended else ""
+
+    @property
+    def fraction_done(self) -> float:
+        """Share of the whole work."""
+        work = self.plan.work
+        done = sum(cost * run_fraction(self.plan, self.histories[run_id]) for run_id, cost in work.items())
+        return done / sum(work.values())
+
+
+def run_fraction(plan: Plan, history: RunHistory) -> float:
+    """Share of a run that is behind it; 1 for one that has ended."""
+    return 1.0 if history.ended else min(1.0, len(history.epochs) / plan.spec.epochs)
+
+
+@dataclass
+class Watcher:
+    """Follows a run directory. Each look reads only what was added since the last one."""
+
+    run_dir: RunDir
+    plan: Plan
+    _histories: dict[str, RunHistory] = field(default_factory=dict)
+    _followers: dict[str, LineFollower] = field(default_factory=dict)
+    _leases: dict[str, RunLeased] = field(default_factory=dict)
+    _prepared: Prepared | None = None
+    _engine_time: float | None = None
+    _fraction_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._journal = LineFollower(self.run_dir.journal_path)
+        for run in self.plan.runs:
+            self._followers[run.run_id] = LineFollower(self.run_dir.events_path(run.run_id))
+            self._histories[run.run_id] = RunHistory()
+            self._follow(run.run_id)
+        self._fraction_before = self._view(0.0, None).fraction_done
+
+    def look(self, now: float) -> SweepView:
+        """The sweep at the time ``now``, in seconds since the epoch."""
+        for line in self._journal.read():
+            match read_journal_event(line):
+                case EngineStarted(time=time):
+                    self._engine_time = time
+                case Prepared() as prepared:
+                    self._prepared = prepared
+                case RunLeased() as lease:
+                    self._leases[lease.run_id] = lease
+                case EngineEnded():
+                    self._leases.clear()
+        for lease in list(self._leases.values()):
+            self._follow(lease.run_id)
+            ended = self._histories[lease.run_id].ended
+            if ended is not None and ended.time >= lease.time:  # an older end is that of an earlier attempt
+                del self._leases[lease.run_id]
+        begun = self._prepared.time if self._prepared else self._engine_time
+        elapsed = now - begun if begun else 0.0
+        return self._view(elapsed, self._time_left(elapsed))
+
+    def _follow(self, run_id: str) -> None:
+        events = self.run_dir.parse_events(run_id, self._followers[run_id].read())
+        self._histories[run_id] = fold(events, self._histories[run_id])
+
+    def _time_left(self, elapsed: float) -> float | None:
+        done = self._view(0.0, None).fraction_done
+        gained = done - self._fraction_before
+        return elapsed * (1 - done) / gained if gained > 0 else None
+
+    def _view(self, elapsed: float, eta: float | None) -> SweepView:
+        return SweepView(
+            plan=self.plan,
+            histories=dict(self._histories),
+            leased={run_id: lease.slot for run_id, lease in self._leases.items()},
+            prepared=self._prepared,
+            elapsed_s=elapsed,
+            eta_s=eta,
+        )
