@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from dnlbench.spec import content_hash, spec_hash
@@ -70,6 +70,6 @@ class Plan:
 
 
 def _run(common: dict[str, object], point: Point, seed: int) -> Run:
-    identity = content_hash({**common, "network": point.network, "depth": point.depth, "seed": seed}, digits=8)
+    identity = content_hash({"settings": common, "point": asdict(point), "seed": seed}, digits=8)
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", point.network)
     return Run(run_id=f"{label}-L{point.depth}-s{seed}-{identity}", point=point, seed=seed)

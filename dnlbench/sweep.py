@@ -81,7 +81,12 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     with run_dir.locked():
         run_dir.begin(plan, execution)
         left = sum(not run_dir.read_history(run.run_id).done for run in plan.runs)
-        reason = _carry_out(request, run_dir, machine, slots, left, observer) if left else "done"
+        before = _prepared_before(run_dir)
+        if left or before is None:
+            reason = _carry_out(request, run_dir, machine, slots, left, observer)
+        else:
+            observer.planned(plan, before, slots, left, run_dir.root)
+            reason = "done"
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 

@@ -82,10 +82,10 @@ def measured_count(mean: float | None, half_width: float | None) -> str:
     """``mean ± half width`` of a large number, both with the mean's decimal prefix: ``12.4 ± 0.3 k``."""
     if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
         return count(mean)
-    for factor, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(mean) >= factor:
-            return f"{mean / factor:.2f} ± {half_width / factor:.2f}{prefix}"
-    return f"{mean:.1f} ± {half_width:.1f}"
+    factor, prefix = next(((f, p) for f, p in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if abs(mean) >= f), (1.0, ""))
+    mean, half_width = mean / factor, half_width / factor
+    decimals = min(3, max(0, 1 - math.floor(math.log10(half_width)))) if half_width > 0 else 2
+    return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}{prefix}"
 
 
 def percent(fraction: float | None, *, signed: bool = False) -> str:

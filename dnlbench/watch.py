@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ class SweepView:
     leased: Mapping[str, str]
     """Run id to slot, of the runs that are under way."""
     prepared: Prepared | None
+    engine_time: float
+    """When the last engine began; what ended badly before that is to be done again."""
     elapsed_s: float
     """Since the last engine began."""
     eta_s: float | None
@@ -26,29 +29,30 @@ class SweepView:
 
     @property
     def ended(self) -> list[Run]:
-        """Runs that have ended, in whatever way."""
-        return [run for run in self.plan.runs if self.histories[run.run_id].ended is not None]
+        """Runs that have ended, in whatever way, and are not to be done again."""
+        return [run for run in self.plan.runs if self._is_over(self.histories[run.run_id])]
 
     @property
     def not_ok(self) -> list[Run]:
         """Runs that have ended, but not well."""
-        return [run for run in self.ended if self._end_status(run) != "ok"]
+        ends = {run.run_id: self.histories[run.run_id].ended for run in self.ended}
+        return [run for run in self.ended if (end := ends[run.run_id]) and end.status != "ok"]
 
-    def _end_status(self, run: Run) -> str:
-        ended = self.histories[run.run_id].ended
-        return ended.status if ended else ""
+    def _is_over(self, history: RunHistory) -> bool:
+        return history.done or (history.ended is not None and history.ended.time >= self.engine_time)
 
     @property
     def fraction_done(self) -> float:
         """Share of the whole work."""
         work = self.plan.work
-        done = sum(cost * run_fraction(self.plan, self.histories[run_id]) for run_id, cost in work.items())
+        done = sum(cost * self._run_fraction(self.histories[run_id]) for run_id, cost in work.items())
         return done / sum(work.values())
 
-
-def run_fraction(plan: Plan, history: RunHistory) -> float:
-    """Share of a run that is behind it; 1 for one that has ended."""
-    return 1.0 if history.ended else min(1.0, len(history.epochs) / plan.spec.epochs)
+    def _run_fraction(self, history: RunHistory) -> float:
+        """Share of a run that is behind it."""
+        if history.ended is not None:
+            return float(self._is_over(history))
+        return min(1.0, len(history.epochs) / self.plan.spec.epochs)
 
 
 @dataclass
@@ -61,8 +65,8 @@ class Watcher:
     _followers: dict[str, LineFollower] = field(default_factory=dict)
     _leases: dict[str, RunLeased] = field(default_factory=dict)
     _prepared: Prepared | None = None
-    _engine_time: float | None = None
-    _fraction_before: float = 0.0
+    _engine_time: float = math.inf
+    _fraction_before: float | None = None
 
     def __post_init__(self) -> None:
         self._journal = LineFollower(self.run_dir.journal_path)
@@ -70,7 +74,6 @@ class Watcher:
             self._followers[run.run_id] = LineFollower(self.run_dir.events_path(run.run_id))
             self._histories[run.run_id] = RunHistory()
             self._follow(run.run_id)
-        self._fraction_before = self._view(0.0, None).fraction_done
 
     def look(self, now: float) -> SweepView:
         """The sweep at the time ``now``, in seconds since the epoch."""
@@ -89,8 +92,7 @@ class Watcher:
             ended = self._histories[lease.run_id].ended
             if ended is not None and ended.time >= lease.time:  # an older end is that of an earlier attempt
                 del self._leases[lease.run_id]
-        begun = self._prepared.time if self._prepared else self._engine_time
-        elapsed = now - begun if begun else 0.0
+        elapsed = max(0.0, now - (self._prepared.time if self._prepared else self._engine_time))
         return self._view(elapsed, self._time_left(elapsed))
 
     def _follow(self, run_id: str) -> None:
@@ -99,6 +101,8 @@ class Watcher:
 
     def _time_left(self, elapsed: float) -> float | None:
         done = self._view(0.0, None).fraction_done
+        if self._fraction_before is None:
+            self._fraction_before = done
         gained = done - self._fraction_before
         return elapsed * (1 - done) / gained if gained > 0 else None
 
@@ -108,6 +112,7 @@ class Watcher:
             histories=dict(self._histories),
             leased={run_id: lease.slot for run_id, lease in self._leases.items()},
             prepared=self._prepared,
+            engine_time=self._engine_time,
             elapsed_s=elapsed,
             eta_s=eta,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dnlbench.cli.output import console, guarded, write
+from dnlbench.cli.output import drawn, guarded, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,18 +19,21 @@ if TYPE_CHECKING:
 
 @guarded
 def compare(
-    reference: Annotated[Path, typer.Argument(help="The profile to compare with.")],
-    candidates: Annotated[list[Path], typer.Argument(help="One or more profiles to hold against it.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The profile to compare with.")],
+    candidates: Annotated[
+        list[Path], typer.Argument(metavar="CANDIDATE", help="One or more profiles to hold against it.")
+    ],
     format_: Annotated[
         Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="How to print the result.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
 ) -> None:
-    """Compare saved profiles: loss, throughput and memory by network and depth, each with a verdict.
+    """Compare saved profiles.
 
-    Exit code 5 if a candidate has nothing in common with the reference that could be compared.
+    Loss, throughput and memory by network and depth, each with a verdict. Exit code 5 if a candidate has nothing in common
+    with the reference that could be compared.
     """
-    import io
+    import sys
 
     from dnlbench.compare import compare as hold_against
     from dnlbench.profiles import read_profile
@@ -38,34 +42,24 @@ def compare(
 
     base = read_profile(reference)
     comparisons = [hold_against(base, read_profile(candidate)) for candidate in candidates]
-    if format_ == "table" and output is None:
-        import sys
-
-        _print_tables(comparisons, sys.stdout)
-        return
-    if format_ == "table":
-        buffer = io.StringIO()
-        _print_tables(comparisons, buffer)
-        text = buffer.getvalue()
-    else:
-        text = {
-            "markdown": report.comparison_markdown,
-            "csv": report.comparison_csv,
-            "json": report.comparison_json,
-        }[format_](comparisons)
+    text = {
+        "table": lambda them: _tables(them, io.StringIO() if output else sys.stdout),
+        "markdown": report.comparison_markdown,
+        "csv": report.comparison_csv,
+        "json": report.comparison_json,
+    }[format_](comparisons)
     if output is None:
         write(text)
     else:
         write_atomically(output, text.encode())
 
 
-def _print_tables(comparisons: Sequence[Comparison], stream: IO[str]) -> None:
+def _tables(comparisons: Sequence[Comparison], stream: IO[str]) -> str:
     from dnlbench.report.comparison import comparison_grids, summary_line
 
-    out = console(stream)
+    parts = []
     for comparison in comparisons:
-        out.print(f"[bold]{comparison.candidate}[/] against [bold]{comparison.reference}[/]\n")
-        for grid in comparison_grids(comparison):
-            out.print(grid.to_rich())
-            out.print()
-        out.print(summary_line(comparison))
+        parts.append(f"{comparison.candidate} against {comparison.reference}\n")
+        parts += [drawn(grid, stream) for grid in comparison_grids(comparison)]
+        parts.append(f"{summary_line(comparison)}\n")
+    return "\n".join(parts)

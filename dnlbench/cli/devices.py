@@ -7,7 +7,10 @@ from dnlbench.cli.output import guarded, show
 
 @guarded
 def devices() -> None:
-    """List the devices that runs can be placed on; the first kind is what --device auto takes."""
+    """List the devices for runs.
+
+    The first kind in the list is what --device auto takes.
+    """
     from dnlbench import units
     from dnlbench.machine import list_devices, usable_cores
     from dnlbench.report.grid import Column, Grid
@@ -32,4 +35,4 @@ def devices() -> None:
         Column(head="of", figures=True),
         Column(head=""),
     ]
-    show(Grid(title="Devices", columns=columns, rows=rows).to_rich())
+    show(Grid(title="Devices", columns=columns, rows=rows))

@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Callable
 from enum import IntEnum
-from typing import IO, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from dnlbench.errors import ConfigurationError, DnlbenchError, NotComparableError
+
+if TYPE_CHECKING:
+    from dnlbench.report.grid import Grid
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,14 +43,17 @@ def console(file: IO[str]) -> Console:
     return Console(file=file, width=width, highlight=False, soft_wrap=False)
 
 
-def say(text: RenderableType) -> None:
-    """Narration, to stderr."""
-    console(sys.stderr).print(text)
+def show(grid: Grid) -> None:
+    """A table, to stdout."""
+    write(drawn(grid, sys.stdout))
 
 
-def show(content: RenderableType) -> None:
-    """Data for people, to stdout."""
-    console(sys.stdout).print(content)
+def drawn(grid: Grid, file: IO[str]) -> str:
+    """A table as a stream would show it, without the blanks at the ends of lines."""
+    out = console(file)
+    with out.capture() as capture:
+        out.print(grid.to_rich(out.width))
+    return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
 
 
 def write(text: str) -> None:

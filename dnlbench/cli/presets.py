@@ -9,7 +9,7 @@ import typer
 
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
-app = typer.Typer(help="The sweep specs that ship with dnlbench.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List and show presets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -23,12 +23,12 @@ def list_() -> None:
     presets = list_presets()
     rows = [[p.name, str(len(Plan(parse_spec(p.text, p.name)).runs)), p.summary] for p in presets]
     columns = [Column(head="preset"), Column(head="runs", figures=True), Column(head="what it asks")]
-    show(Grid(title="Presets: dnlbench run NAME", columns=columns, rows=rows).to_rich())
+    show(Grid(title="Presets: dnlbench run NAME", columns=columns, rows=rows))
 
 
 @app.command("show")
 @guarded
-def show_(name: Annotated[str, typer.Argument(help="A preset's name.")]) -> None:
+def show_(name: Annotated[str, typer.Argument(metavar="NAME", help="A preset's name.")]) -> None:
     """Print a preset as TOML, to be saved and changed."""
     from dnlbench.spec import list_presets, read_preset
 

@@ -10,13 +10,13 @@ import typer
 
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
-app = typer.Typer(help="List, show and validate saved profiles.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show, validate profiles.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 @guarded
 def list_(
-    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("profiles"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to look.")] = Path("profiles"),
 ) -> None:
     """List the profiles of a folder, files that are none with the reason."""
     from dnlbench.errors import ProfileError
@@ -36,13 +36,13 @@ def list_(
         print(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles", file=sys.stderr)
         return
     columns = [Column(head=head) for head in ("profile", "state", "created (UTC)", "runs ok", "what")]
-    show(Grid(title=f"{len(rows)} profiles in {folder}", columns=columns, rows=rows).to_rich())
+    show(Grid(title=f"{len(rows)} profiles in {folder}", columns=columns, rows=rows))
 
 
 @app.command("show")
 @guarded
 def show_(
-    profile: Annotated[Path, typer.Argument(help="A saved profile.")],
+    profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="A saved profile.")],
     format_: Annotated[
         Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="csv: one row an epoch.")
     ] = "table",
@@ -59,15 +59,15 @@ def show_(
     elif format_ == "markdown":
         write("\n\n".join(grid.to_markdown() for grid in profile_grids(content)))
     else:
-        show(profile_facts(content))
+        write(profile_facts(content))
         for grid in profile_grids(content):
-            show("")
-            show(grid.to_rich())
+            write("")
+            show(grid)
 
 
 @app.command("validate")
 @guarded
-def validate(profiles: Annotated[list[Path], typer.Argument(help="Files to check.")]) -> None:
+def validate(profiles: Annotated[list[Path], typer.Argument(metavar="PROFILE", help="Files to check.")]) -> None:
     """Check that files are profiles, and that each one's summary follows from its runs. Exit code 2 if one is not."""
     from dnlbench.errors import ProfileError
     from dnlbench.profiles import check_profile, read_profile

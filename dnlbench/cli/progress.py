@@ -54,20 +54,20 @@ class Lines:
     def __init__(self, out: Console) -> None:
         self._out = out
         self._told: set[str] = set()
+        self._before = 0
 
     def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
         """The plan, where it is carried out, and what is done already."""
+        self._before = len(plan.runs) - left
         announce(self._out, plan, prepared, slots, left, run_dir)
 
     def looked(self, view: SweepView) -> None:
         """The runs that ended since the last look."""
-        first = not self._told
-        new = [run for run in view.ended if run.run_id not in self._told]
-        self._told.update(run.run_id for run in new)
-        if first and len(new) > 1:
-            return  # an earlier engine's runs
-        for run in new:
-            self._out.print(_ended_line(view, run, len(self._told)), soft_wrap=True)
+        for run in view.ended:
+            ended = view.histories[run.run_id].ended
+            if run.run_id not in self._told and ended and ended.time >= view.engine_time:
+                self._told.add(run.run_id)
+                self._out.print(_ended_line(view, run, self._before + len(self._told)), soft_wrap=True)
 
 
 class LiveView:
@@ -95,14 +95,16 @@ class LiveView:
 
 def announce(out: Console, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
     """What is about to happen."""
-    out.print(plan_grid(plan, prepared.data).to_rich())
+    out.print(plan_grid(plan, prepared.data).to_rich(out.width))
     places = ", ".join(dict.fromkeys(slot.name.partition("/")[0] for slot in slots))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
     out.print(f"\n{len(slots)} at a time on {places} ({prepared.device_name}), {threads}; torch {prepared.torch}")
     done = len(plan.runs) - left
     if done:
-        out.print(f"{done} of {len(plan.runs)} runs are done already and are not done again")
+        out.print(f"{done} of {len(plan.runs)} runs are in the run directory already and are not done again")
     out.print(f"run directory: {run_dir}\n", soft_wrap=True)
+    if not left:
+        out.print("Nothing is left to train. To measure afresh, name another --run-dir.\n")
 
 
 def _ended_line(view: SweepView, run: Run, number: int) -> Text:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @guarded
 def run(
-    spec: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A preset's name or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="The profile to write. Default: profiles/<name>-<time>.json")] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where events live. Default: .dnlbench/runs/<sweep id>")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda, or some devices as in cuda:0,1")] = "auto",
@@ -58,6 +58,11 @@ def run(
     with _terminations_as_interrupts(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
+    if result.interrupted:
+        print(
+            f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})",
+            file=sys.stderr,
+        )
     raise typer.Exit(_exit_code(result))
 
 
@@ -80,11 +85,6 @@ def _terminations_as_interrupts() -> Iterator[None]:
 def _report(result: Result, *, json_: bool, quiet: bool) -> None:
     from dnlbench.report.profile import profile_grids
 
-    if result.interrupted:
-        print(
-            f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})",
-            file=sys.stderr,
-        )
     if result.profile is None:
         return
     if json_:
@@ -100,8 +100,8 @@ def _report(result: Result, *, json_: bool, quiet: bool) -> None:
         return
     if not quiet:
         for grid in profile_grids(result.profile):
-            show(grid.to_rich())
-            show("")
+            show(grid)
+            write("")
     write(str(result.path))
 
 

@@ -11,8 +11,13 @@ from dnlbench.cli.output import guarded, write
 
 
 @guarded
-def schema(what: Annotated[Literal["spec", "profile"], typer.Argument(help="Which form to describe.")]) -> None:
-    """Print the JSON Schema of a sweep spec (all studies) or of a profile."""
+def schema(
+    what: Annotated[Literal["spec", "profile"], typer.Argument(metavar="WHAT", help="Which form to describe.")],
+) -> None:
+    """Print the JSON Schema of a file.
+
+    Of a sweep spec (one alternative for each study) or of a profile.
+    """
     from dnlbench.profiles import Profile
     from dnlbench.studies import STUDIES
 

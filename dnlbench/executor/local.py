@@ -137,7 +137,7 @@ class LocalExecutor:
             run_id, worker.run_id = worker.run_id, None
             if run_id is not None:
                 yield SlotFreed(slot=worker.slot, run_id=run_id, lost=_refusal(reply))
-        if gone:
+        if gone or any(reply["leaving"] for reply in replies):
             how = self._dismiss(worker)
             if worker.run_id is not None:
                 yield SlotFreed(slot=worker.slot, run_id=worker.run_id, lost=how)

@@ -6,6 +6,7 @@ output, each one JSON object a line::
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
     {"run": "<run id>", "attempt": 1}       {"ended": "<run id>"}
 
+and each answer with ``"leaving": true`` if the worker takes no further command.
 What happens in a run does not go through this pipe: it is in the run directory. When the pipe closes, the engine is gone, and
 the worker leaves at once.
 """
@@ -82,7 +83,7 @@ def main() -> None:
             reply, healthy = _obey(worker, run_dir, command)
         except DnlbenchError as error:
             reply, healthy = {"refused": {"type": type(error).__name__, "message": str(error)}}, False
-        print(json.dumps(reply), file=replies, flush=True)
+        print(json.dumps({**reply, "leaving": not healthy}), file=replies, flush=True)
         if not healthy:
             return  # a failed run may leave memory or a device in a bad state; the next run gets a new process
 

@@ -15,6 +15,9 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
 
+NAMED_POINTS = 3
+"""More points than this are counted, not named."""
+
 
 def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
     """What differs first, because it decides whether the rest means anything; then each quantity by point."""
@@ -47,14 +50,13 @@ def summary_line(comparison: Comparison) -> str:
 
 
 def _row(cell: Cell) -> list[str]:
-    verdict = f"{cell.verdict}: {cell.reason}" if cell.reason else cell.verdict
     return [
         cell.network,
         str(cell.depth),
         _value(cell.quantity, cell.reference),
         _value(cell.quantity, cell.candidate),
         _ratio(cell.ratio),
-        verdict,
+        cell.verdict,
     ]
 
 
@@ -76,7 +78,16 @@ def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
     method = "paired by seed" if all(cell.paired for cell in cells) else "Welch"
     direction = f"{quantity.better} is better; " if quantity.better else ""
     tolerance = units.percent(quantity.tolerance)
-    return f"ratio = candidate / reference, {method}; {direction}within {tolerance} is no difference"
+    method_line = f"ratio = candidate / reference, {method}; {direction}within {tolerance} is no difference"
+    return "\n".join([method_line, *_reasons(cells)])
+
+
+def _reasons(cells: Sequence[Cell]) -> Iterator[str]:
+    """Each reason once, with the points that it holds for."""
+    for verdict, reason in dict.fromkeys((cell.verdict, cell.reason) for cell in cells if cell.reason):
+        points = [f"{c.network} L={c.depth}" for c in cells if (c.verdict, c.reason) == (verdict, reason)]
+        where = ", ".join(points) if len(points) <= NAMED_POINTS else f"{len(points)} points"
+        yield f"{verdict} at {where}: {reason}"
 
 
 def _short(text: str) -> str:

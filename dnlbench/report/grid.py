@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+HEAD_WIDTH = 3
+"""The narrowest that a column is made."""
+GAP = 2
+"""Columns between two columns."""
 STYLES = {
     "better": "green",
     "worse": "red",
@@ -29,6 +35,8 @@ class Column:
 
     head: str
     figures: bool = False
+    dispensable: bool = False
+    """Left out where the table would be too wide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +48,31 @@ class Grid:
     rows: Sequence[Sequence[str]]
     note: str = ""
 
-    def to_rich(self) -> Table:
-        """For a terminal."""
-        table = Table(
-            title=self.title,
-            title_justify="left",
-            title_style="bold",
-            caption=self.note or None,
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            show_edge=False,
-        )
-        for column in self.columns:
-            table.add_column(column.head, justify="right" if column.figures else "left", no_wrap=column.figures)
+    def to_rich(self, width: int) -> Group:
+        """For a terminal of that many columns."""
+        shown = self._columns_within(width)
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+        for index in shown:
+            column = self.columns[index]
+            head = textwrap.fill(column.head, self._width(index), break_long_words=False)
+            table.add_column(head, justify="right" if column.figures else "left", no_wrap=column.figures)
         for row in self.rows:
-            table.add_row(*(Text(cell, style=STYLES.get(cell.partition(":")[0], "")) for cell in row))
-        return table
+            table.add_row(*(Text(row[i], style=STYLES.get(row[i], "")) for i in shown))
+        note = [Text(self.note, style="italic dim")] if self.note else []
+        return Group(Text(self.title, style="bold"), table, *note)
+
+    def _width(self, index: int) -> int:
+        """Of the widest cell in a column, or of the longest word in its head, which is broken between words."""
+        words = self.columns[index].head.split()
+        return max([HEAD_WIDTH, *map(len, words), *(len(row[index]) for row in self.rows)])
+
+    def _columns_within(self, width: int) -> list[int]:
+        """The columns to show: all, but for as many of the dispensable ones, from the right, as it takes to fit."""
+        shown = list(range(len(self.columns)))
+        for index in reversed(shown):
+            if sum(self._width(i) + GAP for i in shown) > width and self.columns[index].dispensable:
+                shown = [i for i in shown if i != index]
+        return shown
 
     def to_markdown(self) -> str:
         """For a pull request."""
@@ -67,7 +83,7 @@ class Grid:
             _markdown_row(["---:" if column.figures else "---" for column in self.columns]),
             *(_markdown_row(row) for row in self.rows),
         ]
-        return "\n".join([*lines, "", self.note] if self.note else lines)
+        return "\n".join([*lines, *(f"\n{line}" for line in self.note.splitlines())])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

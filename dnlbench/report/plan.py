@@ -33,7 +33,7 @@ def plan_grid(plan: Plan, data: DataInfo) -> Grid:
             Column(head="L", figures=True),
             Column(head="seeds", figures=True),
             Column(head="parameters", figures=True),
-            Column(head="memory of a run, about", figures=True),
+            Column(head="memory per run, about", figures=True),
         ],
         rows=rows,
     )

@@ -18,18 +18,23 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
     """The result by network and depth, and the runs that did not end well, if any."""
     study = STUDIES[profile.study]
     shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
-    columns = [Column(head="network"), *(Column(head=head, figures=True) for head in ("L", "seeds", "parameters"))]
-    columns += [Column(head=quantities.head(quantity), figures=True) for quantity in shown]
+    columns = [Column(head="network"), *(Column(head=head, figures=True) for head in ("L", "seeds"))]
+    columns += [Column(head="parameters", figures=True, dispensable=True)]
+    columns += [
+        Column(head=quantities.head(quantity), figures=True, dispensable=quantity.shown_as == "bytes")
+        for quantity in shown
+    ]
     yield Grid(
         title=f"{profile.name}: {study.question}",
         columns=[*columns, Column(head="vs. L before", figures=True)],
         rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
         note=f"± is half of a 95 % t interval of the mean over seeds; vs. L before: change of the {study.quantities[0].label}",
     )
-    bad = [run for run in profile.runs if run.status != "ok"]
-    if bad:
+    bad = [run for run in profile.runs if run.status not in ("ok", "skipped")]
+    skipped = sum(run.status == "skipped" for run in profile.runs)
+    if bad or skipped:
         yield Grid(
-            title=f"{len(bad)} of {len(profile.runs)} runs did not end well",
+            title=f"Of {len(profile.runs)} runs {len(bad)} did not end well and {skipped} were not started",
             columns=[Column(head="run"), Column(head="status"), Column(head="cause")],
             rows=[[run.run_id, run.status, run.error.message.partition("\n")[0] if run.error else ""] for run in bad],
         )

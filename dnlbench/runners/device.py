@@ -15,8 +15,8 @@ def open_device(slot: Slot) -> torch.device:
         DeviceError: if the installed torch cannot use the device.
     """
     kind = slot.device.kind
-    unusable = (
-        (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available())
+    unusable = (kind == "cuda" and not torch.cuda.is_available()) or (
+        kind == "mps" and not torch.backends.mps.is_available()
     )
     if unusable:
         raise DeviceError(

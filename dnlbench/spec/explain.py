@@ -67,7 +67,11 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> str:
     """One line per error."""
-    return "\n".join(_line(details, source, model) for details in error.errors())
+    errors = error.errors()
+    # A list whose values are all refused is reported as empty too, which its author did not write.
+    refused = {details["loc"][:-1] for details in errors}
+    told = [details for details in errors if details["type"] != "too_short" or details["loc"] not in refused]
+    return "\n".join(_line(details, source, model) for details in told)
 
 
 def _line(details: ErrorDetails, source: Source, model: type[BaseModel]) -> str:

@@ -1,0 +1,191 @@
+"""Every command as a user runs it, except those that train."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dnlbench.profiles import Profile, save_profile
+
+MakeProfile = Callable[..., Profile]
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+LOSSES = {("densenet", 2): [0.30, 0.40, 0.50], ("densenet", 4): [0.20, 0.21, 0.22]}
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, make_profile: MakeProfile) -> tuple[Path, Path]:
+    better = {point: [0.8 * loss for loss in values] for point, values in LOSSES.items()}
+    return (
+        save_profile(make_profile(LOSSES), tmp_path / "profiles" / "a.json"),
+        save_profile(make_profile(better, rate=900.0), tmp_path / "profiles" / "b.json"),
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["compare", "profiles/a.json", "profiles/b.json"],
+        ["profiles", "list"],
+        ["profiles", "show", "profiles/a.json"],
+        ["profiles", "validate", "profiles/a.json"],
+        ["presets", "list"],
+        ["presets", "show", "stability"],
+        ["devices"],
+        ["schema", "spec"],
+        ["schema", "profile"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.usefixtures("profiles")
+def test_commands_that_do_not_train_do_not_import_torch(tmp_path: Path, arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom dnlbench.cli.app import main\nsys.argv = ['dnlbench', *sys.argv[1:]]\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'torchvision', 'sklearn', 'ray', 'matplotlib'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_without_a_command_it_names_one(run_cli: RunCli) -> None:
+    done = run_cli()
+    assert done.returncode == 2
+    assert "dnlbench run" in done.stderr
+    assert done.stdout == ""
+
+
+def test_compare_as_a_table(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
+    done = run_cli("compare", *profiles)
+    assert done.returncode == 0
+    assert done.stdout == (Path(__file__).parent.parent / "golden" / "compare.txt").read_text()
+
+
+def test_compare_as_markdown(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
+    done = run_cli("compare", *profiles, "--format", "markdown", "-o", "out/x.md")
+    assert (done.returncode, done.stdout) == (0, "")
+    found = (profiles[0].parent.parent / "out" / "x.md").read_text()
+    assert found == (Path(__file__).parent.parent / "golden" / "compare.md").read_text()
+
+
+def test_compare_as_csv(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
+    rows = list(csv.DictReader(io.StringIO(run_cli("compare", *profiles, "--format", "csv").stdout)))
+    assert [(r["quantity"], r["depth"], r["verdict"]) for r in rows[:2]] == [
+        ("final_train_loss", "2", "better"),
+        ("final_train_loss", "4", "better"),
+    ]
+    assert float(rows[0]["ratio_estimate"]) == pytest.approx(0.8)
+    assert float(rows[0]["reference_estimate"]) == pytest.approx(0.4)
+
+
+def test_compare_as_json(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
+    content = json.loads(run_cli("compare", *profiles, profiles[0], "--format", "json").stdout)
+    first, second = content["comparisons"]
+    assert first["counts"] == {"better": 2, "worse": 2, "no difference": 2}
+    assert first["cells"][0]["ratio"]["estimate"] == pytest.approx(0.8)
+    assert second["cells"][0]["verdict"] == "no difference"
+
+
+def test_nothing_in_common_is_exit_code_5(
+    run_cli: RunCli, profiles: tuple[Path, Path], make_profile: MakeProfile
+) -> None:
+    other = save_profile(make_profile({("plain", 2): [0.1, 0.2]}), profiles[0].parent / "c.json")
+    done = run_cli("compare", profiles[0], other)
+    assert done.returncode == 5
+    assert "no network and depth in common" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["compare", "show", "validate"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "not valid JSON"), ('{"schema": "dnlbench.profile/7"}', "newer dnlbench"), (None, "No such file")],
+)
+def test_what_is_no_profile_is_exit_code_2(
+    run_cli: RunCli, tmp_path: Path, command: str, content: str | None, message: str
+) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_text(content)
+    arguments = ["compare", path, path] if command == "compare" else ["profiles", command, path]
+    done = run_cli(*arguments)
+    assert done.returncode == 2
+    assert f"{path}" in done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_profiles_are_listed_and_shown(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
+    (profiles[0].parent / "broken.json").write_text("[]")
+    listed = run_cli("profiles", "list").stdout
+    assert "3 profiles in profiles" in listed
+    assert "profiles/broken.json  not readable" in listed
+    assert "6 of 6" in listed
+    shown = run_cli("profiles", "show", profiles[0]).stdout
+    assert "machine: A CPU; 2 cores; Linux 6; Python 3.12.1, torch 2.11.0" in shown
+    assert "0.40 ± 0.25" in shown
+    rows = list(csv.DictReader(io.StringIO(run_cli("profiles", "show", profiles[0], "--format", "csv").stdout)))
+    assert len(rows) == 6
+    assert float(rows[1]["train_loss"]) == 0.40
+    content = json.loads(run_cli("profiles", "show", profiles[0], "--format", "json").stdout)
+    assert content == json.loads(profiles[0].read_text())
+    assert "| densenet | 2 | 3 |" in run_cli("profiles", "show", profiles[0], "--format", "markdown").stdout
+
+
+def test_an_empty_folder_is_no_error(run_cli: RunCli) -> None:
+    done = run_cli("profiles", "list")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no profiles in profiles" in done.stderr
+
+
+def test_a_preset_is_printed_as_a_spec_that_runs(run_cli: RunCli, tmp_path: Path) -> None:
+    text = run_cli("presets", "show", "digits-quick").stdout
+    (tmp_path / "mine.toml").write_text(text)
+    done = run_cli("run", "mine.toml", "--set", "train.epochs=0")
+    assert done.returncode == 2
+    assert "--set train.epochs=0: train.epochs = 0: must be greater than or equal to 1" in done.stderr
+    done = run_cli("presets", "show", "nothing")
+    assert done.returncode == 2
+    assert "Presets: digits-quick" in done.stderr
+
+
+def test_schemas_are_json_schema_and_describe_what_is_written(run_cli: RunCli) -> None:
+    profile = json.loads(run_cli("schema", "profile").stdout)
+    assert profile["properties"]["schema"]["const"] == "dnlbench.profile/1"
+    spec = json.loads(run_cli("schema", "spec").stdout)
+    assert "networks" in json.dumps(spec)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nothing.toml"], "nothing.toml: no such file, and no preset of that name"),
+        (["run", "digits-quick", "--device", "cuda"], "--device cuda: this machine shows no such device"),
+        (["run", "digits-quick", "--device", "tpu"], "write auto, cpu, mps, cuda"),
+        (["run", "digits-quick", "--resume", "--run-dir", "nowhere"], "--resume: nowhere holds no sweep to go on with"),
+        (
+            ["run", "digits-quick", "--executor", "inline", "--jobs", "2"],
+            "inline executor does one run at a time, not 2",
+        ),
+        (["run", "digits-quick", "--out", "."], "is a folder; name a file in it"),
+        (["run", "digits-quick", "--jobs", "0"], "--jobs"),
+        (["run"], "SPEC"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_exit_code_2(run_cli: RunCli, arguments: list[str], message: str) -> None:
+    done = run_cli(*arguments, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

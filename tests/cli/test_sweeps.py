@@ -1,0 +1,280 @@
+"""Whole sweeps as a user runs them: real worker processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dnlbench.profiles import Profile, RunRecord, check_profile, read_profile
+
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+OWN = """
+import os, signal, time
+import torch
+from torch import nn
+
+class Own(nn.Sequential):
+    def forward(self, x):
+        if self.training:
+            self.incident()
+        return super().forward(x)
+    def incident(self):
+        pass
+
+class Killed(Own):
+    def incident(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Failing(Own):
+    def incident(self):
+        raise LookupError("a bug of the user's")
+
+class Hungry(Own):
+    def incident(self):
+        torch.empty(2**60, dtype=torch.uint8)
+
+class Slow(Own):
+    def incident(self):
+        time.sleep(0.2)
+
+def incidents(depth, input_shape, classes, network):
+    kinds = {1: Own, 2: Killed, 3: Failing, 4: Hungry}
+    return kinds[depth](nn.Flatten(), nn.Linear(64, classes))
+
+def slow(depth, input_shape, classes, network):
+    return Slow(nn.Flatten(), nn.Linear(64, classes))
+"""
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.splitlines()[-1]
+
+
+def curves(profile: Profile) -> dict[str, list[float]]:
+    return {run.run_id: [epoch.train_loss for epoch in run.epochs] for run in profile.runs}
+
+
+def by_depth(profile: Profile) -> dict[int, RunRecord]:
+    return {run.depth: run for run in profile.runs}
+
+
+def test_equal_specs_give_equal_bits_inline_and_locally_with_one_and_two_jobs(
+    run_cli: RunCli, tmp_path: Path, spec_file: Path
+) -> None:
+    found = []
+    for name, options in {
+        "inline": ["--executor", "inline"],
+        "one": ["--jobs", "1"],
+        "two": ["--jobs", "2"],
+        "again": ["--jobs", "2"],
+    }.items():
+        out = tmp_path / f"{name}.json"
+        done = run_cli(
+            "run",
+            spec_file,
+            *options,
+            "--threads",
+            1,
+            "--device",
+            "cpu",
+            "--run-dir",
+            tmp_path / f"rd-{name}",
+            "--out",
+            out,
+        )
+        assert done.returncode == 0, done.stderr
+        assert last_line(done) == str(out)
+        found.append(read_profile(out))
+    for profile in found:
+        assert profile.state == "complete"
+        assert check_profile(profile) == []
+        assert [run.status for run in profile.runs] == ["ok"] * 8
+        assert curves(profile) == curves(found[0])
+    assert run_cli("compare", tmp_path / "one.json", tmp_path / "two.json").returncode == 0
+
+
+def test_a_second_start_does_nothing_again_and_an_extended_sweep_is_another(run_cli: RunCli, spec_file: Path) -> None:
+    small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
+    first = run_cli("run", spec_file, *small, "--json")
+    assert first.returncode == 0, first.stderr
+    second = run_cli("run", spec_file, *small, "--json")
+    assert "2 of 2 runs are in the run directory already" in second.stderr
+    assert "Nothing is left to train" in second.stderr
+    one, two = json.loads(first.stdout), json.loads(second.stdout)
+    assert one["run_dir"] == two["run_dir"]
+    assert one["summary"] == two["summary"]
+    third = run_cli("run", spec_file, *small[:2], "--device", "cpu", "--run-dir", spec_file.parent / one["run_dir"])
+    assert third.returncode == 2
+    assert "holds another sweep" in third.stderr
+
+
+def test_output_is_data_on_stdout_and_narration_on_stderr(run_cli: RunCli, spec_file: Path) -> None:
+    small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
+    done = run_cli("run", spec_file, *small)
+    assert "tiny: 2 runs on digits, 150 images of 1×8×8 in 10 classes" in done.stderr
+    assert "[2/2] densenet L=1 seed" in done.stderr
+    assert "final training loss (nats)" in " ".join(done.stdout.split()) or "training loss" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    quiet = run_cli("run", spec_file, *small, "--quiet")
+    assert quiet.stderr == ""
+    assert len(quiet.stdout.splitlines()) == 1
+
+
+def test_lost_failed_and_hungry_runs_are_rows_and_do_not_disturb_the_others(
+    run_cli: RunCli, tmp_path: Path, spec_file: Path
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    axes = ["--set", "sweep.networks=['own:incidents']", "--set", "sweep.depths=[1,2,3,4]", "--set", "sweep.seeds=[0]"]
+    out = tmp_path / "out.json"
+    done = run_cli("run", spec_file, *axes, "--device", "cpu", "--jobs", 1, "--out", out)
+    assert done.returncode == 1, done.stderr
+    runs = by_depth(read_profile(out))
+    assert {depth: run.status for depth, run in runs.items()} == {1: "ok", 2: "failed", 3: "failed", 4: "oom"}
+    errors = {depth: run.error for depth, run in runs.items() if run.error}
+    assert "was ended by SIGKILL in mid-run" in errors[2].message
+    assert (errors[3].type, errors[3].message) == ("LookupError", "a bug of the user's")
+    assert errors[3].log is not None
+    assert 'own.py", line' in errors[3].log
+    assert "allocate" in errors[4].message
+    assert read_profile(out).state == "complete"
+    assert "1 of 1" not in done.stdout
+    assert "3 did not end well" in done.stdout
+
+
+def test_a_diverged_run_keeps_its_curve_and_is_not_done_again(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
+    changes = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--set", "train.lr=1e30"]
+    out = tmp_path / "out.json"
+    done = run_cli("run", spec_file, *changes, "--device", "cpu", "--out", out)
+    assert done.returncode == 1
+    profile = read_profile(out)
+    assert {run.status for run in profile.runs} == {"diverged"}
+    assert all(run.epochs for run in profile.runs)
+    assert "Nothing is left to train" in run_cli("run", spec_file, *changes, "--device", "cpu").stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.dataset=cifar10", "does not hold the original, whole cifar-10-batches-py/"),
+        ("data.dataset=image-folder", "there is no folder"),
+        ("sweep.networks=['nowhere:make']", "cannot be imported: ModuleNotFoundError"),
+        ("data.limit=33", "a last batch of a single one"),
+    ],
+)
+def test_what_a_worker_finds_wrong_at_the_start_is_exit_code_2(
+    run_cli: RunCli, spec_file: Path, override: str, message: str
+) -> None:
+    done = run_cli("run", spec_file, "--set", override, "--device", "cpu")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((spec_file.parent / "profiles").glob("*"))
+
+
+def test_the_parent_of_a_sweep_never_imports_torch(tmp_path: Path, spec_file: Path) -> None:
+    code = (
+        "import sys\nfrom dnlbench.cli.app import main\nsys.argv = ['dnlbench', *sys.argv[1:]]\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
+    )
+    arguments = ["run", spec_file, "--set", "sweep.depths=[1]", "--set", "sweep.seeds=1", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# Signals
+
+
+def start_slow_sweep(tmp_path: Path, spec_file: Path, seeds: int = 4) -> tuple[subprocess.Popen[str], list[str]]:
+    (tmp_path / "own.py").write_text(OWN)
+    axes = ["--set", "sweep.networks=['own:slow']", "--set", "sweep.depths=[1]", "--set", f"sweep.seeds={seeds}"]
+    arguments = ["run", str(spec_file), *axes, "--device", "cpu", "--jobs", "2", "--threads", "1", "--run-dir", "rd"]
+    engine = subprocess.Popen(
+        [sys.executable, "-m", "dnlbench", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    return engine, arguments
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+
+
+def a_run_has_ended(tmp_path: Path) -> Callable[[], bool]:
+    return lambda: any("run-ended" in path.read_text() for path in tmp_path.glob("rd/runs/*/events.jsonl"))
+
+
+def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
+    engine, arguments = start_slow_sweep(tmp_path, spec_file)
+    wait_until(a_run_has_ended(tmp_path))
+    engine.send_signal(signal.SIGINT)
+    stdout, stderr = engine.communicate(timeout=30)
+    assert engine.returncode == 130, stderr
+    assert "go on with the same command and --resume" in stderr
+    partial = read_profile(tmp_path / stdout.splitlines()[-1])
+    assert partial.state == "partial"
+    assert check_profile(partial) == []
+    done_before = {run.run_id: run for run in partial.runs if run.status == "ok"}
+    assert 1 <= len(done_before) < 4
+    resumed = run_cli(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{len(done_before)} of 4 runs are in the run directory already" in resumed.stderr
+    whole = read_profile(tmp_path / last_line(resumed))
+    assert whole.state == "complete"
+    assert [run.status for run in whole.runs] == ["ok"] * 4
+    assert done_before.items() <= {run.run_id: run for run in whole.runs}.items()
+    undisturbed = run_cli(*arguments[:-1], "rd-undisturbed")
+    assert curves(read_profile(tmp_path / last_line(undisturbed))) == curves(whole)
+
+
+def test_a_request_to_end_is_an_interrupt_and_a_second_one_ends_at_once(tmp_path: Path, spec_file: Path) -> None:
+    engine, _ = start_slow_sweep(tmp_path, spec_file, seeds=20)
+    wait_until(a_run_has_ended(tmp_path))
+    workers = psutil.Process(engine.pid).children()
+    engine.send_signal(signal.SIGTERM)
+    engine.send_signal(signal.SIGTERM)
+    _, stderr = engine.communicate(timeout=30)
+    assert engine.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+    for path in (tmp_path / "profiles").glob("*.json"):
+        assert check_profile(read_profile(path)) == []
+
+
+def test_workers_do_not_outlive_an_engine_that_is_killed(tmp_path: Path, spec_file: Path) -> None:
+    engine, _ = start_slow_sweep(tmp_path, spec_file, seeds=20)
+    wait_until(a_run_has_ended(tmp_path))
+    workers = psutil.Process(engine.pid).children()
+    assert len(workers) == 2
+    engine.kill()
+    engine.communicate()
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+
+
+def test_a_second_engine_on_the_same_sweep_is_refused(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
+    engine, arguments = start_slow_sweep(tmp_path, spec_file, seeds=20)
+    wait_until(a_run_has_ended(tmp_path))
+    second = run_cli(*arguments)
+    engine.kill()
+    engine.communicate()
+    assert second.returncode == 2
+    assert f"in use by another engine, process {engine.pid}" in second.stderr

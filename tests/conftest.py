@@ -1,0 +1,156 @@
+"""Fixtures that many tests share: small specs, and dnlbench as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnlbench.events import DataInfo
+from dnlbench.machine import Code, Device, Machine, Slot, cpu_device
+from dnlbench.plan import Plan
+from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
+from dnlbench.spec import parse_spec
+from dnlbench.studies.training import TrainingSpec
+
+TINY = """
+name = "tiny"
+[sweep]
+networks = ["densenet", "dense-gaussian"]
+depths = [1, 2]
+seeds = [0, 1]
+[network]
+blocks = 2
+growth_rate = 3
+[data]
+limit = 150
+[train]
+epochs = 2
+batch_size = 32
+"""
+"""Eight runs of a fraction of a second."""
+
+MakeSpec = Callable[..., TrainingSpec]
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def make_spec() -> MakeSpec:
+    def make(*overrides: str) -> TrainingSpec:
+        spec = parse_spec(TINY, "tiny.toml", overrides)
+        assert isinstance(spec, TrainingSpec)
+        return spec
+
+    return make
+
+
+@pytest.fixture
+def make_plan(make_spec: MakeSpec) -> Callable[..., Plan]:
+    return lambda *overrides: Plan(make_spec(*overrides))
+
+
+@pytest.fixture
+def slot() -> Slot:
+    return Slot(name="cpu/0", device=cpu_device(), threads=1)
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> RunCli:
+    """Dnlbench in a process of its own, in the test's folder, without a terminal."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dnlbench", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "TERM": "dumb", **environment},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+MakeProfile = Callable[..., Profile]
+
+
+@pytest.fixture
+def make_profile(make_plan: Callable[..., Plan]) -> MakeProfile:
+    """A profile whose runs have the given final losses, by (network, depth), seeds 0, 1, …; the rest is made up."""
+
+    def make(
+        losses: Mapping[tuple[str, int], Sequence[float]], *, rate: float = 1000.0, status: str = "ok", **changes: Any
+    ) -> Profile:
+        runs = [
+            _record(network, depth, seed, loss, rate * (1 + 0.001 * seed), status)
+            for (network, depth), values in losses.items()
+            for seed, loss in enumerate(values)
+        ]
+        plan = make_plan()
+        facts: dict[str, Any] = {
+            "study": "training",
+            "name": "made-up",
+            "state": "complete",
+            "created": datetime(2026, 11, 20, 12, 0, tzinfo=UTC),
+            "spec": plan.spec.model_dump(mode="json"),
+            "spec_hash": plan.spec_hash,
+            "workload_version": 1,
+            "code": Code(version="0.1.0"),
+            "machine": MACHINE,
+            "data": DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
+            "runs": runs,
+            "summary": summarise(runs, plan.study.quantities),
+        }
+        return Profile.model_validate({**facts, **changes})
+
+    return make
+
+
+MACHINE = Machine(
+    os="Linux 6",
+    cpu="A CPU",
+    cores=2,
+    memory_bytes=8 * 2**30,
+    python="3.12.1",
+    torch="2.11.0",
+    devices=(Device(kind="cpu", name="A CPU", memory_bytes=8 * 2**30),),
+    fingerprint="0123456789abcdef",
+)
+
+
+def _record(network: str, depth: int, seed: int, loss: float, rate: float, status: str) -> RunRecord:
+    epochs = [EpochRecord(epoch=1, train_loss=loss, seconds=150 / rate, samples_per_s=rate, gradient_norm=0.5)]
+    return RunRecord.model_validate(
+        {
+            "run_id": f"{network}-L{depth}-s{seed}-00000000",
+            "network": network,
+            "depth": depth,
+            "seed": seed,
+            "status": status,
+            "device": "cpu",
+            "device_name": "A CPU",
+            "threads": 1,
+            "pack_size": 1,
+            "parameters": 100 * depth,
+            "epochs": epochs,
+            "final_train_loss": loss,
+            "samples_per_s": rate,
+            "peak_memory_bytes": 2**20 * depth,
+            "attempts": [],
+            "error": None if status == "ok" else {"type": "Made", "message": "made up\nsecond line"},
+        }
+    )

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnlbench.errors import ProfileError
+from dnlbench.profiles import Profile, check_profile, list_profiles, read_profile, save_profile
+
+MakeProfile = Callable[..., Profile]
+GOLDEN = Path(__file__).parent.parent / "golden"
+LOSSES = {("densenet", 2): [0.3, 0.1 + 0.2], ("densenet", 4): [0.2, 5e-324]}
+
+
+def test_a_profile_comes_back_with_every_bit(tmp_path: Path, make_profile: MakeProfile) -> None:
+    profile = make_profile(LOSSES)
+    assert read_profile(save_profile(profile, tmp_path / "x.json")) == profile
+
+
+def test_non_finite_numbers_are_strings_in_json_and_come_back(tmp_path: Path, make_profile: MakeProfile) -> None:
+    profile = make_profile({("densenet", 2): [math.nan, math.inf]}, status="diverged")
+    path = save_profile(profile, tmp_path / "x.json")
+    text = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert [run["final_train_loss"] for run in text["runs"]] == ["NaN", "Infinity"]
+    assert text["summary"]["points"][0]["quantities"] == {}
+    back = read_profile(path)
+    assert back.runs[0].final_train_loss is not None
+    assert math.isnan(back.runs[0].final_train_loss)
+    assert back.runs[1].final_train_loss == math.inf
+
+
+def test_the_contracts_keys_are_there(make_profile: MakeProfile) -> None:
+    content = json.loads(make_profile(LOSSES).to_json())
+    assert content["schema"] == "dnlbench.profile/1"
+    assert content.keys() >= set(
+        [
+            "schema",
+            "study",
+            "name",
+            "state",
+            "created",
+            "spec",
+            "spec_hash",
+            "workload_version",
+            "code",
+            "machine",
+            "data",
+            "runs",
+            "summary",
+        ]
+    )
+    assert content["runs"][0].keys() >= set(
+        [
+            "run_id",
+            "network",
+            "depth",
+            "seed",
+            "status",
+            "device",
+            "pack_size",
+            "parameters",
+            "epochs",
+            "final_train_loss",
+            "samples_per_s",
+            "peak_memory_bytes",
+            "attempts",
+            "error",
+        ]
+    )
+    assert content["runs"][0]["epochs"][0].keys() >= {"epoch", "train_loss", "seconds", "samples_per_s"}
+    assert content["code"].keys() == {"version", "git", "dirty"}
+    assert content["machine"].keys() >= {"os", "cpu", "python", "torch", "devices", "fingerprint"}
+    assert content["data"].keys() >= {"name", "sha256", "samples"}
+
+
+def test_profiles_without_a_path_are_named_by_sweep_and_time_and_never_overwrite(
+    tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = save_profile(make_profile(LOSSES)), save_profile(make_profile(LOSSES))
+    assert first.parent == Path("profiles")
+    assert first.name.startswith("made-up-20261120-")
+    assert second.name == first.name.replace(".json", "-2.json")
+
+
+def test_an_old_profile_still_reads() -> None:
+    profile = read_profile(GOLDEN / "profile-1.json")
+    assert check_profile(profile) == []
+    assert [run.status for run in profile.runs] == ["ok", "ok", "diverged", "failed"]
+
+
+def _change(content: dict[str, Any], key: str, value: object) -> None:
+    *path, last = key.split(".")
+    inner: Any = content
+    for part in path:
+        inner = inner[int(part) if part.isdigit() else part]
+    inner[last] = value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"x.json:1: not a profile: not valid JSON"),
+        (b'{"schema": "dnlbench.pro', r"x.json:1: not a profile: not valid JSON: Unterminated string"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"[1, 2]", "its schema is None, expected 'dnlbench.profile/1'"),
+        (b'{"schema": "other/1"}', "its schema is 'other/1'"),
+        (b'{"schema": "dnlbench.profile/2"}', r"newer dnlbench: schema dnlbench.profile/2, this version reads up to"),
+        (b'{"schema": "dnlbench.profile/1"}', r"x.json: study: Field required"),
+    ],
+)
+def test_what_is_no_profile_is_refused_with_the_cause(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(ProfileError, match=message):
+        read_profile(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("runs.0.depth", "deep", r"runs.0.depth = deep: Input should be a valid integer"),
+        ("runs.1.status", "great", "runs.1.status = great: Input should be 'ok', 'failed'"),
+        ("created", "yesterday", "created = yesterday"),
+        ("summary", None, "summary = None"),
+    ],
+)
+def test_wrong_types_are_refused_with_the_place(
+    tmp_path: Path, make_profile: MakeProfile, key: str, value: object, place: str
+) -> None:
+    content = json.loads(make_profile(LOSSES).to_json())
+    _change(content, key, value)
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ProfileError, match=place):
+        read_profile(path)
+
+
+def test_a_pickle_is_refused_without_being_loaded(tmp_path: Path) -> None:
+    import pickle
+
+    class Malicious:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "side-effect",))
+
+    path = tmp_path / "x.json"
+    path.write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(ProfileError, match="not a profile"):
+        read_profile(path)
+    assert not (tmp_path / "side-effect").exists()
+
+
+def test_keys_of_a_later_version_within_the_schema_are_no_obstacle(tmp_path: Path, make_profile: MakeProfile) -> None:
+    content = json.loads(make_profile(LOSSES).to_json())
+    content["new"] = content["runs"][0]["new"] = 1
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    assert read_profile(path) == make_profile(LOSSES)
+
+
+def test_inconsistent_profiles_are_found(make_profile: MakeProfile) -> None:
+    profile = make_profile(LOSSES)
+    assert check_profile(profile) == []
+    forged = profile.runs[0].model_copy(update={"final_train_loss": 0.001})
+    assert check_profile(profile.model_copy(update={"runs": (forged, *profile.runs[1:])})) == [
+        "summary: differs from what the runs add up to"
+    ]
+    assert "a run id occurs more than once" in check_profile(make_profile(LOSSES, runs=profile.runs * 2))[0]
+    assert "state: 'partial' does not fit" in check_profile(make_profile(LOSSES, state="partial"))[0]
+
+
+def test_a_folder_is_listed_with_what_is_no_profile(tmp_path: Path, make_profile: MakeProfile) -> None:
+    save_profile(make_profile(LOSSES), tmp_path / "b.json")
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("")
+    (path_a, broken), (path_b, good) = list_profiles(tmp_path)
+    assert (path_a.name, path_b.name) == ("a.json", "b.json")
+    assert isinstance(broken, ProfileError)
+    assert isinstance(good, Profile)

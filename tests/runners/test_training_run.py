@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dnlbench.dnl.networks import DNLNetwork
+from dnlbench.errors import DataError, SpecError
+from dnlbench.events import EpochDone, RunEnded, RunEvent, RunStarted
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan, Run
+from dnlbench.runners.failures import classify
+from dnlbench.runners.training import TrainingRunner
+from dnlbench.runners.training.clock import MemoryMeter
+from dnlbench.runners.training.data import epoch_order, load_dataset
+from dnlbench.runners.training.optimise import create_optimizer, create_schedule
+from dnlbench.studies.training.spec import DataSettings, TrainSettings
+
+MakePlan = Callable[..., Plan]
+FACTORIES = """
+import torch
+from torch import nn
+
+def linear(depth, input_shape, classes, network):
+    assert input_shape == (1, 8, 8) and network["options"] == {"gain": 2.0}
+    layers = [nn.Flatten(), nn.Linear(64, classes)]
+    return nn.Sequential(*layers, *[nn.Linear(classes, classes) for _ in range(depth - 1)])
+
+def too_many(depth, input_shape, classes, network):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes + 1))
+
+def broken(depth, input_shape, classes, network):
+    raise ZeroDivisionError("a bug of the user's")
+
+not_callable = 3
+"""
+
+
+def losses(events: Iterable[RunEvent]) -> list[float]:
+    return [event.train_loss for event in events if isinstance(event, EpochDone)]
+
+
+def only_run(plan: Plan) -> Run:
+    assert len(plan.runs) == 1
+    return plan.runs[0]
+
+
+def train(plan: Plan, slot: Slot) -> list[RunEvent]:
+    return list(TrainingRunner(plan, slot).carry_out(only_run(plan), attempt=1))
+
+
+ONE = ("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=[5]")
+
+
+def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot) -> None:
+    events = train(make_plan(*ONE, "train.epochs=3"), slot)
+    torch.manual_seed(5)
+    network = DNLNetwork("densenet", depth=2, input_shape=(1, 8, 8), classes=10, blocks=2, growth_rate=3)
+    momentum = [torch.zeros_like(p) for p in network.parameters()]
+    data = load_dataset(DataSettings(limit=150), evaluate=False).training
+    expected = []
+    for epoch in (1, 2, 3):
+        total, order = 0.0, epoch_order(150, seed=5, epoch=epoch).tolist()
+        for start in range(0, 150, 32):
+            batch = order[start : start + 32]
+            logits = network(data.images[batch].double().div(255).float())
+            loss = functional.nll_loss(functional.log_softmax(logits, 1), data.labels[batch])
+            gradients = torch.autograd.grad(loss, list(network.parameters()))
+            for p, v, g in zip(network.parameters(), momentum, gradients, strict=True):
+                v.mul_(0.9).add_(g)
+                p.data.sub_(0.01 * v)
+            total += loss.item() * len(batch)
+        expected.append(total / 150)
+    assert losses(events) == pytest.approx(expected, rel=2e-4)
+    assert losses(events)[0] > losses(events)[-1]
+
+
+def test_events_tell_the_whole_story(make_plan: MakePlan, slot: Slot) -> None:
+    plan = make_plan(*ONE, "train.evaluate=true")
+    started, *epochs, ended = train(plan, slot)
+    assert isinstance(started, RunStarted)
+    assert isinstance(ended, RunEnded)
+    assert started.parameters == plan.estimate(only_run(plan).point, (1, 8, 8), 10).parameters
+    assert ended.status == "ok"
+    assert [e.epoch for e in epochs if isinstance(e, EpochDone)] == [1, 2]
+    for epoch in epochs:
+        assert isinstance(epoch, EpochDone)
+        assert epoch.samples_per_s == pytest.approx(150 / epoch.seconds)
+        assert epoch.gradient_norm > 0
+        assert epoch.evaluation_loss is not None
+        assert epoch.evaluation_accuracy is not None
+        assert 0 <= epoch.evaluation_accuracy <= 1
+
+
+def test_evaluating_does_not_change_the_training(make_plan: MakePlan, slot: Slot) -> None:
+    assert losses(train(make_plan(*ONE), slot)) == losses(train(make_plan(*ONE, "train.evaluate=true"), slot))
+
+
+def test_the_seed_decides_and_the_global_random_state_does_not(make_plan: MakePlan, slot: Slot) -> None:
+    first = losses(train(make_plan(*ONE), slot))
+    torch.manual_seed(99)
+    assert losses(train(make_plan(*ONE), slot)) == first
+    assert losses(train(make_plan(*ONE[:2], "sweep.seeds=[6]"), slot)) != first
+
+
+def test_a_run_does_not_depend_on_the_runs_before_it(make_plan: MakePlan, slot: Slot) -> None:
+    plan = make_plan("sweep.depths=[2]")
+    runner = TrainingRunner(plan, slot)
+    in_turn = [losses(runner.carry_out(run, 1)) for run in plan.runs]
+    alone = [losses(TrainingRunner(plan, slot).carry_out(run, 1)) for run in reversed(plan.runs)]
+    assert in_turn == alone[::-1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_every_precision_trains(make_plan: MakePlan, slot: Slot, precision: str) -> None:
+    plan = make_plan(*ONE, f"train.precision={precision}", "train.epochs=4", "train.optimizer=adamw")
+    values = losses(train(plan, slot))
+    assert values[-1] < values[0]
+    exact = losses(train(make_plan(*ONE, "train.epochs=4", "train.optimizer=adamw"), slot))
+    assert (values == exact) is (precision != "bf16")  # TF32 exists on CUDA only
+    assert values == pytest.approx(exact, rel=0.1)
+
+
+def test_divergence_ends_the_run_and_keeps_the_curve(make_plan: MakePlan, slot: Slot) -> None:
+    *_, last_epoch, ended = train(make_plan(*ONE, "train.lr=1e30", "train.epochs=5"), slot)
+    assert isinstance(last_epoch, EpochDone)
+    assert isinstance(ended, RunEnded)
+    assert not math.isfinite(last_epoch.train_loss)
+    assert ended.status == "diverged"
+    assert ended.error is not None
+    assert f"epoch {last_epoch.epoch} is" in ended.error.message
+    assert last_epoch.epoch < 5
+
+
+def test_a_last_batch_of_one_is_refused_before_work(make_plan: MakePlan, slot: Slot) -> None:
+    with pytest.raises(DataError, match="of 129 training samples a last batch of a single one"):
+        TrainingRunner(make_plan("data.limit=129"), slot).prepare()
+
+
+def test_blocks_that_do_not_fit_an_image_folder_are_refused(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "train" / name / "0.png")
+        Image.new("RGB", (4, 4)).save(tmp_path / "train" / name / "1.png")
+    plan = make_plan("data.dataset=image-folder", f"data.root={tmp_path}", "network.blocks=4")
+    with pytest.raises(SpecError, match="4×4 pixels allow at most 3 blocks"):
+        TrainingRunner(plan, slot).prepare()
+
+
+def test_a_network_of_ones_own(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_networks.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan("sweep.networks=['own_networks:linear']", *ONE[1:], "network.options={gain=2.0}")
+    runner = TrainingRunner(plan, slot)
+    runner.prepare()
+    started, *epochs, _ = runner.carry_out(only_run(plan), 1)
+    assert isinstance(started, RunStarted)
+    assert started.parameters == 65 * 10 + 11 * 10
+    assert len(epochs) == 2
+    for name, message in (
+        ("own_networks:nothing", "cannot be imported: AttributeError"),
+        ("no_such_module:f", "cannot be imported: ModuleNotFoundError"),
+        ("own_networks:not_callable", "is a int, not something to call"),
+        ("own_networks:too_many", r"gives \(2, 11\) for 2 images; expected logits of shape \(2, 10\)"),
+        ("own_networks:broken", "at depth 2 cannot be built: ZeroDivisionError: a bug of the user's"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            TrainingRunner(make_plan(f"sweep.networks=['{name}']", *ONE[1:]), slot).prepare()
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),
+    [
+        ({}, [0.1] * 6),
+        ({"schedule": "step", "step_epochs": 2, "step_factor": 0.5}, [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]),
+        ({"schedule": "cosine"}, [0.1 * (1 + math.cos(math.pi * e / 6)) / 2 for e in range(6)]),
+    ],
+)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_schedules(settings: dict[str, object], rates: list[float], optimizer: str) -> None:
+    train = TrainSettings.model_validate({"lr": 0.1, "epochs": 6, "optimizer": optimizer, **settings})
+    weight = nn.Parameter(torch.ones(1))
+    chosen = create_optimizer(train, [weight])
+    schedule = create_schedule(train, chosen)
+    found = []
+    for _ in range(6):
+        found.append(chosen.param_groups[0]["lr"])
+        weight.grad = torch.ones(1)
+        chosen.step()
+        schedule.step()
+    assert found == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
+        (MemoryError(), "oom"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "oom"),
+        (OSError(12, "Cannot allocate memory"), "oom"),
+        (RuntimeError("shapes cannot be multiplied"), "failed"),
+        (ValueError("out of memory, says a value"), "failed"),
+    ],
+)
+def test_what_an_exception_means(error: Exception, status: str) -> None:
+    assert classify(error) == status
+
+
+def test_torch_really_says_so_when_host_memory_runs_out() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert classify(caught.value) == "oom"
+
+
+def test_the_memory_meter_sees_what_was_held_and_given_back() -> None:
+    meter = MemoryMeter(torch.device("cpu"))
+    if meter.peak_bytes() is None:
+        pytest.skip("this system does not let a process reset its memory's high-water mark")
+    held = torch.ones(64 * 2**20, dtype=torch.uint8)
+    del held
+    peak = meter.peak_bytes()
+    assert peak is not None
+    assert 60 * 2**20 < peak < 100 * 2**20
+    after = MemoryMeter(torch.device("cpu")).peak_bytes()
+    assert after is not None
+    assert after < 10 * 2**20
+
+
+def test_the_memory_of_a_run_is_foreseen_within_a_factor_of_two(make_plan: MakePlan, slot: Slot) -> None:
+    sizes = ("data.dataset=synthetic", "data.samples=64", "data.limit=64", "train.batch_size=64", "train.epochs=1")
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[12]", "sweep.seeds=[0]", *sizes)
+    *_, ended = train(plan, slot)
+    assert isinstance(ended, RunEnded)
+    if ended.peak_memory_bytes is None:
+        pytest.skip("this system does not tell a process's peak memory")
+    foreseen = plan.estimate(only_run(plan).point, (3, 32, 32), 10).memory_bytes
+    assert foreseen is not None
+    assert 0.5 < ended.peak_memory_bytes / foreseen < 2

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dnlbench.errors import SpecError
+from dnlbench.spec import list_presets, parse_spec, read_spec, spec_hash
+from dnlbench.spec.explain import line_of
+from dnlbench.studies.training import TrainingSpec
+
+GOOD = """\
+name = "good"
+
+[sweep]
+# a comment
+networks = ["densenet"]
+depths = [
+  2,
+  4,
+]
+[train]
+lr = 0.1
+"""
+
+
+def read(text: str, *overrides: str) -> TrainingSpec:
+    spec = parse_spec(text, "sweep.toml", overrides)
+    assert isinstance(spec, TrainingSpec)
+    return spec
+
+
+def test_a_good_spec_is_read_and_frozen() -> None:
+    spec = read(GOOD)
+    assert spec.sweep.depths == (2, 4)
+    assert spec.seeds == (0, 1, 2)
+    assert spec.train.lr == 0.1
+    with pytest.raises(Exception, match="frozen"):
+        spec.train.lr = 0.2
+
+
+def test_a_count_of_seeds_is_the_list() -> None:
+    assert spec_hash(read(GOOD, "sweep.seeds=4")) == spec_hash(read(GOOD, "sweep.seeds=[0,1,2,3]"))
+
+
+def test_the_line_is_that_of_the_statement() -> None:
+    assert line_of("a = 1\nb = 2\n[t]\nc = [\n1,\n2]\nd = 3\n", ("t", "d")) == 7
+    assert line_of("a = 1\nb = 2\n[t]\nc = [\n1,\n2]\nd = 3\n", ("t", "c")) == 4
+    assert line_of("a = {b = {c = 3}}", ("a", "b", "c")) == 1
+    assert line_of("a = 1", ("b",)) is None
+    assert line_of("# x\n\na = 1\n", ("a",)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("[train]", "[trian]"),
+            r"sweep.toml:10: trian: unknown key; did you mean 'train'\? Allowed: name, study, sweep",
+        ),
+        (
+            ("lr = 0.1", "epohcs = 3"),
+            r"sweep.toml:11: train.epohcs: unknown key; did you mean 'epochs'\? Allowed: epochs, ",
+        ),
+        (("lr = 0.1", 'lr = "fast"'), r"sweep.toml:11: train.lr = 'fast': must be a valid number"),
+        (("lr = 0.1", "lr = -1"), r"sweep.toml:11: train.lr = -1: must be greater than 0"),
+        (("lr = 0.1", "lr = nan"), r"sweep.toml:11: train.lr = nan: must be a finite number"),
+        (("lr = 0.1", "epochs = true"), r"sweep.toml:11: train.epochs = True: must be a valid integer"),
+        (("lr = 0.1", "epochs = 2.5"), r"sweep.toml:11: train.epochs = 2.5: must be a valid integer"),
+        (
+            ('"densenet"', '"densnet"'),
+            r"sweep.networks\[0\] = 'densnet': allowed: densenet, dense-attention, .*; did you mean 'densenet'\?",
+        ),
+        (("  2,\n", "  0,\n"), r"sweep.toml:6: sweep.depths\[0\] = 0: must be greater than or equal to 1"),
+        (("  4,\n", "  2,\n"), r"sweep.toml:6: sweep.depths repeats 2, 2"),
+        (("  2,\n  4,\n", ""), r"sweep.toml:6: sweep.depths is empty: at least one value is needed"),
+        (('["densenet"]', "[]"), r"sweep.networks is empty"),
+        (('name = "good"', ""), r"sweep.toml: name: this key is required and missing"),
+        (('name = "good"', 'name = "../x"'), r"sweep.toml:1: name = '../x': may hold letters, digits"),
+        (("lr = 0.1", 'optimizer = "adam"'), r"train.optimizer = 'adam': allowed: sgd, adamw; did you mean 'adamw'\?"),
+        (
+            ("lr = 0.1", 'schedule = "step"'),
+            r"sweep.toml:11: train.schedule = 'step': schedule \"step\" needs train.step_epochs",
+        ),
+        (("[train]\nlr = 0.1", "train = 3"), r"train"),
+        (
+            ("lr = 0.1", "lr = 0.1\n[network]\nblocks = 5"),
+            r"network.blocks = 5: images of 8×8 pixels .* at most 4 blocks",
+        ),
+        (("lr = 0.1", "lr = 0.1\n[network]\nwindow = 3"), r"network.window = 3: has an effect only with"),
+        (
+            ("lr = 0.1", "lr = 0.1\n[data]\nclasses = 3"),
+            r"data.classes = 3: has an effect only with data.dataset = synthetic",
+        ),
+        (
+            ("lr = 0.1", "lr = 0.1\n[network.options]\na = 3"),
+            r"network.options = {'a': 3}: are handed to networks named",
+        ),
+        (("lr = 0.1", "lr = = 1"), r"sweep.toml: not valid TOML: .*line 11"),
+        (
+            ("name =", 'study = "traning"\nname ='),
+            r"sweep.toml:1: study = 'traning': allowed: training; did you mean 'training'\?",
+        ),
+    ],
+)
+def test_bad_input_is_told_with_place_and_remedy(change: tuple[str, str], message: str) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(SpecError, match=message):
+        read(GOOD.replace(*change))
+
+
+def test_all_errors_are_told_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        read(GOOD.replace("lr", "rl").replace("densenet", "dense"))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sweep.seeds=[1,1]", r"--set sweep.seeds=\[1,1\]: sweep.seeds repeats 1, 1"),
+        ("sweep.seeds=0", r"--set sweep.seeds=0: sweep.seeds = 0: must be a list of seeds, or a count"),
+        ("train.epoch=3", r"--set train.epoch=3: train.epoch: unknown key; did you mean 'epochs'\?"),
+        ("train.epochs", r"--set train.epochs: write it as KEY=VALUE"),
+        ("name.x=1", r"--set name.x=1: 'name' is a value, not a table"),
+        (
+            "network.connectivity=window",
+            r"--set network.connectivity=window: network.connectivity = 'window': .* needs network.window",
+        ),
+    ],
+)
+def test_bad_overrides_are_told(override: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        read(GOOD, override)
+
+
+def test_overrides_replace_values() -> None:
+    spec = read(GOOD, "sweep.depths=[1]", "data.dataset=cifar10", "train.lr = 1", 'name="x"')
+    assert (spec.sweep.depths, spec.data.dataset, spec.train.lr, spec.name) == ((1,), "cifar10", 1.0, "x")
+
+
+def test_a_name_that_is_no_file_and_no_preset() -> None:
+    with pytest.raises(SpecError, match=r"digits-quik: no such file, and no preset .*; did you mean 'digits-quick'\?"):
+        read_spec("digits-quik")
+
+
+def test_a_folder_is_no_spec(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_spec(str(tmp_path))
+
+
+def test_a_factory_is_a_network_of_ones_own() -> None:
+    assert read(GOOD.replace("densenet", "my_package.networks:make")).points[0].network == "my_package.networks:make"
+
+
+def test_presets_are_valid_and_named_like_their_files() -> None:
+    presets = list_presets()
+    assert {preset.name for preset in presets} >= {"digits-quick", "fig3-cifar10", "fig3-svhn", "stability"}
+    for preset in presets:
+        assert parse_spec(preset.text, preset.name).name == preset.name
+        assert preset.text.startswith("# ")
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("fig3-cifar10", 150), ("fig3-svhn", 50)])
+def test_figure_3_has_the_papers_protocol(name: str, epochs: int) -> None:
+    spec = read_spec(name)
+    assert isinstance(spec, TrainingSpec)
+    train, network = spec.train, spec.network
+    assert (train.epochs, train.optimizer, train.lr, train.momentum, train.weight_decay) == (
+        epochs,
+        "sgd",
+        0.01,
+        0.9,
+        0.0,
+    )
+    assert (network.blocks, network.growth_rate, len(spec.seeds)) == (4, 6, 5)
+
+
+def test_the_hash_is_of_what_is_asked_not_of_labels_and_places() -> None:
+    base = spec_hash(read(GOOD))
+    assert spec_hash(read(GOOD, "name=other", "data.root=/elsewhere", "data.download=true")) == base
+    assert spec_hash(read("# moved\n" + GOOD.replace("lr = 0.1", "lr = 0.10\nepochs = 10"))) == base
+    for change in ("train.lr=0.2", "sweep.depths=[2]", "network.growth_rate=5", "data.limit=10", "sweep.seeds=2"):
+        assert spec_hash(read(GOOD, change)) != base

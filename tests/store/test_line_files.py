@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dnlbench.store import LineFollower, LineWriter, read_lines, write_atomically
+
+LINES = ['{"a": 1}', '{"b": "ü"}', '{"c": [1, 2, 3]}']
+
+
+def test_a_file_torn_at_every_byte_of_its_last_line_is_read_and_mended(tmp_path: Path) -> None:
+    whole = "".join(line + "\n" for line in LINES).encode()
+    start = len("".join(line + "\n" for line in LINES[:2]).encode())
+    for cut in range(start, len(whole)):
+        path = tmp_path / f"{cut}.jsonl"
+        path.write_bytes(whole[:cut])
+        kept = [line.encode() for line in LINES[:2]]
+        assert read_lines(path) == kept
+        writer = LineWriter(path)
+        writer.write('{"new": true}', durable=True)
+        writer.close()
+        assert read_lines(path) == [*kept, b'{"new": true}']
+
+
+def test_a_follower_reads_each_line_once_and_waits_for_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    follower = LineFollower(path)
+    assert follower.read() == []
+    path.write_bytes(b"one\ntw")
+    assert follower.read() == [b"one"]
+    assert follower.read() == []
+    with path.open("ab") as file:
+        file.write(b"o\nthree\n")
+    assert follower.read() == [b"two", b"three"]
+
+
+def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.json"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in path.parent.iterdir()] == ["x.json"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    write_atomically(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    code = (
+        "import sys; from pathlib import Path; from dnlbench.store import write_atomically\n"
+        "n = 0\n"
+        "while True: n += 1; write_atomically(Path(sys.argv[1]), (str(n % 10) * 300_000).encode())"
+    )
+    for delay_s in (0.03, 0.05, 0.08):
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        deadline = time.monotonic() + 20
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        content = path.read_bytes()
+        assert len(content) == 300_000
+        assert len(set(content)) == 1

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dnlbench.compare import Cell, Comparison, compare, judge
+from dnlbench.errors import NotComparableError
+from dnlbench.profiles import Profile, summarise
+from dnlbench.stats import Interval
+from dnlbench.studies.training import TRAINING
+
+MakeProfile = Callable[..., Profile]
+LOSSES = {("densenet", 2): [0.30, 0.40, 0.50], ("densenet", 4): [0.20, 0.21, 0.22]}
+
+
+def scaled(factor: float) -> dict[tuple[str, int], list[float]]:
+    return {point: [factor * loss for loss in values] for point, values in LOSSES.items()}
+
+
+def cells(comparison: Comparison, quantity: str = "final_train_loss") -> list[Cell]:
+    return [cell for cell in comparison.cells if cell.quantity.name == quantity]
+
+
+def with_runs(profile: Profile, **changes: Any) -> Profile:
+    runs = tuple(run.model_copy(update=changes) for run in profile.runs)
+    return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING.quantities)})
+
+
+def test_a_profile_against_itself_shows_no_difference_in_loss(make_profile: MakeProfile) -> None:
+    found = cells(compare(make_profile(LOSSES), make_profile(LOSSES)))
+    assert [cell.verdict for cell in found] == ["no difference"] * 2
+    assert all(cell.paired for cell in found)
+
+
+def test_losses_are_paired_by_seed(make_profile: MakeProfile) -> None:
+    better, worse = (cells(compare(make_profile(LOSSES), make_profile(scaled(f)))) for f in (0.9, 1.1))
+    assert {cell.verdict for cell in better} == {"better"}
+    assert {cell.verdict for cell in worse} == {"worse"}
+    assert better[0].ratio is not None
+    assert better[0].ratio.estimate == pytest.approx(0.9)
+    assert better[0].ratio.n == 3
+
+
+def test_without_equal_seeds_the_samples_are_independent(make_profile: MakeProfile) -> None:
+    fewer = make_profile({point: [0.9 * v for v in values[:2]] for point, values in LOSSES.items()})
+    found = cells(compare(make_profile(LOSSES), fewer))[0]
+    assert not found.paired
+    assert found.verdict == "inconclusive"
+    assert "the interval holds 1" in found.reason
+
+
+def test_one_seed_decides_nothing(make_profile: MakeProfile) -> None:
+    one, other = make_profile({("plain", 1): [0.3]}), make_profile({("plain", 1): [0.1]})
+    cell = cells(compare(one, other))[0]
+    assert (cell.verdict, cell.reason) == ("inconclusive", "one seed gives no interval")
+
+
+def test_throughput_is_compared_on_one_machine_only(make_profile: MakeProfile) -> None:
+    base, slow = make_profile(LOSSES), make_profile(LOSSES, rate=800.0)
+    assert {cell.verdict for cell in cells(compare(base, slow), "samples_per_s")} == {"worse"}
+    assert not any(cell.paired for cell in cells(compare(base, slow), "samples_per_s"))
+    elsewhere = slow.model_copy(update={"machine": slow.machine.model_copy(update={"fingerprint": "f" * 16})})
+    found = compare(base, elsewhere)
+    for cell in cells(found, "samples_per_s"):
+        assert (cell.verdict, cell.reason, cell.ratio) == ("not comparable", "other machine", None)
+    assert {cell.verdict for cell in cells(found)} == {"no difference"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"pack_size": 5}, "pack size differs: 1 and 5"),
+        ({"threads": 2}, "threads differs: 1 and 2"),
+        ({"shared_device": True}, "shared device differs: False and True"),
+        ({"device_name": "B"}, "device name differs: A CPU and B"),
+    ],
+)
+def test_other_ways_of_running_are_not_comparable_in_throughput(
+    make_profile: MakeProfile, change: dict[str, object], reason: str
+) -> None:
+    base = make_profile(LOSSES)
+    found = cells(compare(base, with_runs(base, **change)), "samples_per_s")
+    assert {(cell.verdict, cell.reason) for cell in found} == {("not comparable", reason)}
+
+
+def test_a_newly_failed_run_is_worse_and_an_unfinished_one_is_not(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
+
+    def with_first_run(status: str) -> Profile:
+        runs = (base.runs[0].model_copy(update={"status": status}), *base.runs[1:])
+        return base.model_copy(update={"runs": runs})
+
+    found = cells(compare(base, with_first_run("oom")))
+    assert [(cell.verdict, cell.reason) for cell in found] == [("worse", "seed 0 oom"), ("no difference", "")]
+    assert cells(compare(base, with_first_run("skipped")))[0].verdict == "inconclusive"
+    assert cells(compare(with_first_run("oom"), base))[0].verdict == "inconclusive"
+
+
+def test_losses_of_zero_have_no_ratio(make_profile: MakeProfile) -> None:
+    cell = cells(compare(make_profile({("plain", 1): [0.0, 0.1]}), make_profile({("plain", 1): [0.1, 0.1]})))[0]
+    assert cell.verdict == "not comparable"
+    assert "positive finite values, not 0.0" in cell.reason
+
+
+def test_diverged_runs_on_both_sides_have_nothing_to_compare(make_profile: MakeProfile) -> None:
+    bad = make_profile({("plain", 1): [math.nan, math.nan]}, status="diverged")
+    cell = cells(compare(bad, bad))[0]
+    assert (cell.verdict, cell.reason) == ("not comparable", "no finished run in the reference")
+
+
+def test_differences_are_listed(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
+    spec = {**base.spec, "train": {**base.spec["train"], "lr": 0.5}}
+    machine = base.machine.model_copy(update={"torch": "2.12.0"})
+    other = base.model_copy(update={"spec": spec, "machine": machine, "name": "other"})
+    found = {(d.what, d.reference, d.candidate) for d in compare(base, other).differences}
+    assert found == {("spec train.lr", "0.01", "0.5"), ("machine torch", "2.11.0", "2.12.0")}
+
+
+def test_what_has_nothing_in_common_is_not_comparable(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
+    with pytest.raises(
+        NotComparableError, match="no network and depth in common: densenet L=2, densenet L=4 and plain L=2"
+    ):
+        compare(base, make_profile({("plain", 2): [0.1]}))
+    data = base.data.model_copy(update={"sha256": "cd" * 32})
+    with pytest.raises(NotComparableError, match="trained on different data"):
+        compare(base, base.model_copy(update={"data": data}))
+    with pytest.raises(NotComparableError, match="studies differ: training and other"):
+        compare(base, base.model_copy(update={"study": "other"}))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.995, 1.005, "no difference"),
+        (1.002, 1.009, "no difference"),
+        (0.95, 0.97, "better"),
+        (1.02, 1.05, "worse"),
+        (0.98, 1.02, "inconclusive"),
+        (1.005, 1.02, "worse"),
+    ],
+)
+def test_the_verdict_of_an_interval(low: float, high: float, verdict: str) -> None:
+    ratio = Interval(estimate=(low + high) / 2, low=low, high=high, n=3)
+    assert judge(ratio, TRAINING.quantity("final_train_loss"))[0] == verdict
+    mirrored = Interval(estimate=1.0, low=1 / high, high=1 / low, n=3)
+    opposite = {"better": "worse", "worse": "better"}.get(verdict, verdict)
+    assert judge(mirrored, TRAINING.quantity("final_train_loss"))[0] == opposite

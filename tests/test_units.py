@@ -1,0 +1,83 @@
+import math
+
+import pytest
+
+from dnlbench import units
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.35, "350 ms"),
+        (4.1, "4.1 s"),
+        (125, "2 min 05 s"),
+        (59.96, "60.0 s"),
+        (3599.9, "60 min 00 s"),
+        (4320, "1 h 12 min"),
+        (277200, "3 d 05 h"),
+        (None, "–"),
+        (math.inf, "–"),
+    ],
+)
+def test_seconds(value: float | None, text: str) -> None:
+    assert units.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (512, "512 B"),
+        (1536, "1.5 KiB"),
+        (6.1 * 2**30, "6.1 GiB"),
+        (139 * 2**30, "139 GiB"),
+        (2**50, "1024.0 TiB"),
+    ],
+)
+def test_size(value: float, text: str) -> None:
+    assert units.size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (812, "812"),
+        (9.871, "9.87"),
+        (12400, "12.4 k"),
+        (999.6, "1.00 k"),
+        (1.25e6, "1.25 M"),
+        (99960, "100 k"),
+        (None, "–"),
+    ],
+)
+def test_count(value: float | None, text: str) -> None:
+    assert units.count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (0.12345, 0.0067, "0.1235 ± 0.0067"),
+        (2.3, 0.41, "2.30 ± 0.41"),
+        (12.3, None, "12.3"),
+        (1.0, 0.0, "1 ± 0"),
+        (math.nan, None, "NaN"),
+        (math.inf, None, "∞"),
+        (1e-7, 2e-8, "1.000e-07 ± 2.000e-08"),
+    ],
+)
+def test_measured(mean: float, half: float | None, text: str) -> None:
+    assert units.measured(mean, half) == text
+
+
+def test_measured_count_shares_the_prefix() -> None:
+    assert units.measured_count(12430.0, 310.0) == "12.43 ± 0.31 k"
+    assert units.measured_count(1001.0, 2.5) == "1.001 ± 0.003 k"
+    assert units.measured_count(431.0, 0.0) == "431.00 ± 0.00"
+    assert units.measured_count(431.0, 3.0) == "431.0 ± 3.0"
+
+
+def test_percent_is_signed_on_request() -> None:
+    assert units.percent(-0.651, signed=True) == "−65.1 %"
+    assert units.percent(0.0725, signed=True) == "+7.25 %"
+    assert units.percent(0.01) == "1 %"
