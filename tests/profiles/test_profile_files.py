@@ -36,41 +36,37 @@ def test_non_finite_numbers_are_strings_in_json_and_come_back(tmp_path: Path, ma
 def test_the_contracts_keys_are_there(make_profile: MakeProfile) -> None:
     content = json.loads(make_profile(LOSSES).to_json())
     assert content["schema"] == "dnlbench.profile/1"
-    assert content.keys() >= set(
-        [
-            "schema",
-            "study",
-            "name",
-            "state",
-            "created",
-            "spec",
-            "spec_hash",
-            "workload_version",
-            "code",
-            "machine",
-            "data",
-            "runs",
-            "summary",
-        ]
-    )
-    assert content["runs"][0].keys() >= set(
-        [
-            "run_id",
-            "network",
-            "depth",
-            "seed",
-            "status",
-            "device",
-            "pack_size",
-            "parameters",
-            "epochs",
-            "final_train_loss",
-            "samples_per_s",
-            "peak_memory_bytes",
-            "attempts",
-            "error",
-        ]
-    )
+    assert content.keys() >= {
+        "schema",
+        "study",
+        "name",
+        "state",
+        "created",
+        "spec",
+        "spec_hash",
+        "workload_version",
+        "code",
+        "machine",
+        "data",
+        "runs",
+        "summary",
+    }
+    assert content["runs"][0].keys() >= {
+        "run_id",
+        "network",
+        "depth",
+        "seed",
+        "status",
+        "device",
+        "pack_size",
+        "parameters",
+        "epochs",
+        "final_train_loss",
+        "samples_per_s",
+        "peak_memory_bytes",
+        "attempts",
+        "error",
+    }
     assert content["runs"][0]["epochs"][0].keys() >= {"epoch", "train_loss", "seconds", "samples_per_s"}
     assert content["code"].keys() == {"version", "git", "dirty"}
     assert content["machine"].keys() >= {"os", "cpu", "python", "torch", "devices", "fingerprint"}

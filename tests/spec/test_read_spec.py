@@ -36,7 +36,7 @@ def test_a_good_spec_is_read_and_frozen() -> None:
     assert spec.seeds == (0, 1, 2)
     assert spec.train.lr == 0.1
     with pytest.raises(Exception, match="frozen"):
-        spec.train.lr = 0.2
+        spec.train.lr = 0.2  # type: ignore[misc]
 
 
 def test_a_count_of_seeds_is_the_list() -> None:
