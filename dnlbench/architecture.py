@@ -4,7 +4,7 @@ All of them are one skeleton: blocks of ``L`` layers with a stem in front, trans
 A layer ``l`` (``0 <= l < L``) reads some of the states ``x^0 .. x^l``, each through the kernel's transformation ``N``,
 and makes the next one::
 
-    x^{l+1} = [x^l +]  conv(relu(norm([ N(x^k) for k in sources(l) ])))
+    x^{l+1} = [x^l + tau *]  conv(relu(norm([ N(x^k) for k in sources(l) ])))
 
 Networks differ in the kernel, in the sources and in whether the bracketed term is there; nothing else.
 """
@@ -39,13 +39,13 @@ class Architecture:
         return self.family == "dense"
 
     def scaled_by_step(self, source: int) -> bool:
-        """Whether the step ``tau = 1/L`` multiplies the weights of a layer on this source under ``step_scaling = "1/L"``.
+        """Whether ``step_scaling = "1/L"`` puts the step ``tau = 1/L`` on a layer's weights on this source.
 
-        In Eq. (1) of the DNL framework ``tau`` stands before the sum over states but not before ``A^l x^0``, and the
-        filter slices on the block's input are that one-index term. A residual layer is scaled as a whole; in a
-        sequential network there is no step.
+        In Eq. (1) of the DNL framework ``tau`` stands before the sum over states but not before ``A^l x^0``, and the filter
+        slices on the block's input are that one-index term. What a residual layer adds is scaled as a whole instead, and
+        a sequential network has no step.
         """
-        return {"dense": source > 0, "residual": True, "sequential": False}[self.family]
+        return self.dense and source > 0
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {

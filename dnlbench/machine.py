@@ -178,7 +178,7 @@ def read_machine() -> Machine:
     """The machine as it is now."""
     devices = list_devices()
     facts = {
-        "os": f"{platform.system()} {platform.release()}",
+        "os": f"{platform.system()} {platform.release().partition('-')[0]}",
         "cpu": _cpu_name(),
         "cores": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,

@@ -57,6 +57,10 @@ class Result:
 class Observer(Protocol):
     """Somebody who is told how a sweep goes on."""
 
+    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+        """Before the workers are started, which takes seconds."""
+        ...
+
     def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
         """Before work starts: the workers are ready, ``left`` runs are still to be done."""
         ...
@@ -130,6 +134,7 @@ def _carry_out(
         scheduler.note(
             EngineStarted(pid=os.getpid(), machine=machine, code=read_code(), slots=tuple(slot.name for slot in slots))
         )
+        observer.starting(plan, slots)
         prepared = scheduler.prepare()
         _check_same_data(run_dir, before, prepared)
         observer.planned(plan, prepared, slots, left, run_dir.root)

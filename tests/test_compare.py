@@ -146,7 +146,7 @@ def test_what_has_nothing_in_common_is_not_comparable(make_profile: MakeProfile)
 )
 def test_the_verdict_of_an_interval(low: float, high: float, verdict: str) -> None:
     ratio = Interval(estimate=(low + high) / 2, low=low, high=high, n=3)
-    assert judge(ratio, TRAINING.quantity("final_train_loss"))[0] == verdict
+    assert judge(ratio, TRAINING.quantities[0])[0] == verdict
     mirrored = Interval(estimate=1.0, low=1 / high, high=1 / low, n=3)
     opposite = {"better": "worse", "worse": "better"}.get(verdict, verdict)
-    assert judge(mirrored, TRAINING.quantity("final_train_loss"))[0] == opposite
+    assert judge(mirrored, TRAINING.quantities[0])[0] == opposite

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dnlbench.events import EpochDone, RunEnded, RunStarted, fold
+from dnlbench.events import EpochDone, RunEnded, RunEvent, RunStarted, fold
 
 
 def started(attempt: int, from_epoch: int = 0) -> RunStarted:
@@ -14,7 +14,7 @@ def epoch(number: int, loss: float, seconds: float = 1.0, rate: float = 10.0) ->
 
 
 def test_a_second_attempt_replaces_the_epochs_it_does_again() -> None:
-    events = [
+    events: list[RunEvent] = [
         started(1),
         epoch(1, 3.0),
         epoch(2, 2.0),
@@ -30,7 +30,13 @@ def test_a_second_attempt_replaces_the_epochs_it_does_again() -> None:
 
 
 def test_folding_in_pieces_is_folding_at_once() -> None:
-    events = [started(1), epoch(1, 3.0), RunEnded(run_id="r", status="failed"), started(2), epoch(1, 2.0)]
+    events: list[RunEvent] = [
+        started(1),
+        epoch(1, 3.0),
+        RunEnded(run_id="r", status="failed"),
+        started(2),
+        epoch(1, 2.0),
+    ]
     for cut in range(len(events) + 1):
         assert fold(events[cut:], fold(events[:cut])) == fold(events)
     assert fold(events).ended is None

@@ -41,6 +41,9 @@ def create_progress(stream: IO[str], *, quiet: bool) -> Iterator[Observer]:
 class Silent:
     """Says nothing."""
 
+    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+        """Nothing."""
+
     def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
         """Nothing."""
 
@@ -55,6 +58,10 @@ class Lines:
         self._out = out
         self._told: set[str] = set()
         self._before = 0
+
+    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+        """That something is going on."""
+        self._out.print(_starting_line(plan, slots))
 
     def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
         """The plan, where it is carried out, and what is done already."""
@@ -78,6 +85,10 @@ class LiveView:
         self._told: set[str] = set()
         self._drawn = 0.0
 
+    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+        """That something is going on."""
+        self._live.update(_starting_line(plan, slots), refresh=True)
+
     def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
         """The plan, where it is carried out, and what is done already."""
         announce(self._live.console, plan, prepared, slots, left, run_dir)
@@ -91,6 +102,11 @@ class LiveView:
         if time.monotonic() - self._drawn > 0.25:
             self._drawn = time.monotonic()
             self._live.update(draw(view), refresh=True)
+
+
+def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
+    workers = f"{len(slots)} worker{'s' if len(slots) > 1 else ''}"
+    return f"{plan.spec.name}: {len(plan.runs)} runs; starting {workers} and loading the data …\n"
 
 
 def announce(out: Console, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:

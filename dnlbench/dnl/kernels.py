@@ -53,7 +53,7 @@ def softmax_average(query: Tensor, key: Tensor, value: Tensor, scale: float) -> 
     Returns:
         Shape (..., n, c).
     """
-    channels, widest = value.shape[-1], max(query.shape[-1], value.shape[-1])
+    channels, widest = value.shape[-1], max(2, query.shape[-1], value.shape[-1])  # one channel alone is not tiled
     if value.is_cuda:
         widest += -widest % _ALIGNMENT
     query, key, value = (functional.pad(x, (0, widest - x.shape[-1])) for x in (query, key, value))
@@ -83,16 +83,18 @@ def gaussian(x: Tensor) -> Tensor:
 def rbf(x: Tensor, bandwidth: float) -> Tensor:
     """``N`` with ``kappa = exp(−‖x_i − x_j‖² / (2 h²))``, shapes (..., n, c) to the same.
 
-    The term ``‖x_i‖²`` is common to numerator and normaliser. What is left is ``(x_i·x_j − ‖x_j‖²/2) / h²``: attention on
+    The kernel does not change when all of x is shifted, so the mean is taken off first, which keeps the squares small. The
+    term ``‖x_i‖²`` is common to numerator and normaliser. What is left is ``(x_i·x_j − ‖x_j‖²/2) / h²``: attention on
     ``[x_i, 1]`` and ``[x_j, −‖x_j‖²/2]`` with scale ``1 / h²``.
 
     Args:
         x: states, shape (..., n, c).
         bandwidth: ``h > 0``, in units of ``x``.
     """
-    half_square = x.square().sum(dim=-1, keepdim=True) / 2  # (..., n, 1)
-    query = torch.cat([x, torch.ones_like(half_square)], dim=-1)
-    key = torch.cat([x, -half_square], dim=-1)
+    y = x - x.mean(dim=-2, keepdim=True).detach()  # no gradient is lost: the shift has none
+    half_square = y.square().sum(dim=-1, keepdim=True) / 2  # (..., n, 1)
+    query = torch.cat([y, torch.ones_like(half_square)], dim=-1)
+    key = torch.cat([y, -half_square], dim=-1)
     return softmax_average(query, key, x, scale=1 / bandwidth**2)
 
 

@@ -6,7 +6,7 @@
 
 A block has ``L`` layers; layer ``l`` makes state ``l + 1`` from earlier ones (`dnlbench.architecture` says which)::
 
-    x^{l+1} = [x^l +]  conv(relu(norm([ N(x^k) for k in sources(l) ])))                   x^0: the block's input
+    x^{l+1} = [x^l + tau *]  conv(relu(norm([ N(x^k) for k in sources(l) ])))             x^0: the block's input
 
 The convolution of concatenated states is ``sum_k K^{l,k} * relu(norm(N(x^k)))``: its filter slices are the two-index
 connection weights of Eq. (1) of arXiv 2510.02049, and those on ``x^0`` its ``A^l``. With the local kernel a block is that of
@@ -28,24 +28,25 @@ from dnlbench.dnl.kernels import image_kernel
 class NormReluConv(nn.Module):
     """Batch norm, ReLU and a convolution that keeps the image's size: (B, c_in, H, W) to (B, c_out, H, W).
 
-    ``scales`` holds one factor for each input channel, put on the filters: the step tau on the slices that it belongs to.
-    None stands for ones.
+    ``scaled`` says for each input channel whether ``step`` multiplies the filter slices on it; None: it does on none.
     """
 
-    scales: Tensor | None
+    scaled: Tensor | None
 
-    def __init__(self, c_in: int, c_out: int, side: int, scales: Tensor | None = None) -> None:
+    def __init__(self, c_in: int, c_out: int, side: int, scaled: Tensor | None = None, step: float = 1.0) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(c_in)
         self.conv = nn.Conv2d(c_in, c_out, side, padding=side // 2, bias=False)
-        self.register_buffer("scales", None if scales is None else scales.view(1, -1, 1, 1), persistent=False)
+        self.step = step
+        self.register_buffer("scaled", None if scaled is None else scaled.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Norm first, as in DenseNet."""
         x = functional.relu(self.norm(x))
-        if self.scales is None:
+        if self.scaled is None:
             return self.conv(x)  # type: ignore[no-any-return]
-        return functional.conv2d(x, self.conv.weight * self.scales, padding=self.conv.padding)
+        filters = torch.where(self.scaled, self.step * self.conv.weight, self.conv.weight)
+        return functional.conv2d(x, filters, padding=self.conv.padding)
 
 
 class Block(nn.Module):
@@ -69,15 +70,17 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.dense = architecture.dense
-        self.adds_to_last = architecture.family == "residual"
+        self.residual = architecture.family == "residual"
+        self.step = step
         self.sources = [sources(layer) for layer in range(depth)]
         width = [channels, *[made] * depth]
         self.layers = nn.ModuleList(
             _layer(
                 [width[k] for k in read],
-                [step if architecture.scaled_by_step(k) else 1.0 for k in read],
+                [architecture.scaled_by_step(k) for k in read],
                 made,
-                bottleneck,
+                bottleneck=bottleneck,
+                step=step,
             )
             for read in self.sources
         )
@@ -94,8 +97,8 @@ class Block(nn.Module):
         for index, (layer, read) in enumerate(zip(self.layers, self.sources, strict=True)):
             inputs = [transformed[k] for k in read]
             new = layer(inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1))
-            if self.adds_to_last:
-                new = states[-1] + new
+            if self.residual:
+                new = states[-1] + self.step * new
             states.append(new)
             transformed.append(self._transform(index + 1, new))
         return torch.cat(states, dim=1) if self.dense else states[-1]
@@ -106,14 +109,14 @@ class Block(nn.Module):
         return self.transforms[key](state) if key in self.transforms else state
 
 
-def _layer(widths: Sequence[int], factors: Sequence[float], made: int, bottleneck: bool) -> nn.Module:
-    """A layer that reads states of the given widths, each with its factor, and makes ``made`` channels."""
-    scales = None
-    if any(factor != 1.0 for factor in factors):
-        scales = torch.cat([torch.full((width,), factor) for width, factor in zip(widths, factors, strict=True)])
+def _layer(widths: Sequence[int], stepped: Sequence[bool], made: int, *, bottleneck: bool, step: float) -> nn.Module:
+    """A layer that reads states of the given widths, some with the step before their weights, and makes ``made`` channels."""
+    scaled = None
+    if step != 1.0 and any(stepped):
+        scaled = torch.tensor([on for width, on in zip(widths, stepped, strict=True) for _ in range(width)])
     if not bottleneck:
-        return NormReluConv(sum(widths), made, 3, scales)
-    return nn.Sequential(NormReluConv(sum(widths), 4 * made, 1, scales), NormReluConv(4 * made, made, 3))
+        return NormReluConv(sum(widths), made, 3, scaled, step)
+    return nn.Sequential(NormReluConv(sum(widths), 4 * made, 1, scaled, step), NormReluConv(4 * made, made, 3))
 
 
 class DNLNetwork(nn.Module):
@@ -128,14 +131,16 @@ class DNLNetwork(nn.Module):
         growth_rate: channels of a state in a dense block; the stem has twice as many.
         compression: share of channels that a transition between dense blocks keeps; baselines keep all of theirs.
         bottleneck: a 1×1 convolution to ``4 * growth_rate`` channels before each 3×3 one.
-        step_scaling: ``"1/L"`` puts the step tau before the connection weights, ``"none"`` leaves it absorbed in them.
+        step_scaling: ``"1/L"`` puts the step tau before the connection weights ``K^{l,k}``, not before ``A^l``; ``"none"``
+            leaves it absorbed in them. Batch norms take a factor that is common to all of a layer's output out again, so
+            tau acts relative to ``x^0``, and in a dense layer that does not read ``x^0`` it has next to no effect.
         connectivity: which earlier states a dense layer reads: ``full``, ``window`` or ``strides``.
         window: how many, for ``window``.
         bandwidth: ``h`` of the rbf kernel.
         width: channels of a baseline's states; None: those of the stem.
 
     Raises:
-        ValueError: if a depth is below 1 or the image is too small for the blocks.
+        ValueError: if the depth or the number of blocks is below 1, or if the image is too small for the blocks.
     """
 
     def __init__(
@@ -157,8 +162,8 @@ class DNLNetwork(nn.Module):
     ) -> None:
         super().__init__()
         colours, height, image_width = input_shape
-        if depth < 1:
-            raise ValueError(f"a block has at least 1 layer, not {depth}")
+        if depth < 1 or blocks < 1:
+            raise ValueError(f"a network has at least 1 block of at least 1 layer, not {blocks} of {depth}")
         if blocks > most_blocks(height, image_width):
             raise ValueError(
                 f"{blocks} blocks halve the image {blocks - 1} times; {height}×{image_width} pixels allow at most "

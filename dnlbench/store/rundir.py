@@ -173,10 +173,6 @@ class RunDir:
         except (KeyError, ValidationError) as error:
             raise RunDirError(f"{self.sweep_path}: holds no spec that this version reads: {error}") from error
 
-    def read_execution(self) -> Execution:
-        """How the sweep that lives here is carried out."""
-        return Execution.model_validate(self._read_sweep()["execution"])
-
     def journal_writer(self) -> LineWriter:
         """For the engine only."""
         return LineWriter(self.journal_path)

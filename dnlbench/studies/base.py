@@ -104,7 +104,3 @@ class Study:
     estimate: Estimator
     workload_version: int
     """Raised whenever equal specs stop meaning equal computations."""
-
-    def quantity(self, name: str) -> Quantity:
-        """The quantity of that name; ``KeyError`` if there is none."""
-        return {quantity.name: quantity for quantity in self.quantities}[name]

@@ -61,7 +61,7 @@ def test_baselines_read_the_last_state_only(name: str, connectivity: Connectivit
 
 @pytest.mark.parametrize(
     ("names", "scaled"),
-    [(DENSE, [False, True, True]), (["resnet"], [True] * 3), (["plain"], [False] * 3)],
+    [(DENSE, [False, True, True]), (["resnet", "plain"], [False] * 3)],
 )
 def test_the_step_stands_before_the_sum_but_not_before_the_blocks_input(names: list[str], scaled: list[bool]) -> None:
     for name in names:

@@ -15,11 +15,14 @@ KERNELS: list[KernelName] = ["local", *NON_LOCAL]
 
 
 @pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.manual_seed(0)
+def _float64_on_one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the tensors are small: threads only wait for each other
     torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(threads)
 
 
 def close(ours: object, expected: object) -> None:
