@@ -88,7 +88,8 @@ class RunEnded(Event):
     run_id: str
     status: RunStatus
     peak_memory_bytes: int | None = None
-    """The most memory that the run held beyond what was there when it began; None when not measured."""
+    """The most bytes that the tensors of one training step take: weights, gradients, optimizer state, activations. None for
+    a run that did not come that far."""
     error: RunError | None = None
 
 

@@ -19,8 +19,9 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
 from dnlbench.runners.training.build import build_network, check_point
-from dnlbench.runners.training.clock import MemoryMeter, Stopwatch
+from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dataset
+from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.optimise import create_optimizer, create_schedule
 from dnlbench.studies.training import TrainingSpec
 
@@ -70,10 +71,7 @@ class TrainingRunner:
     def carry_out(self, run: Run, attempt: int) -> Iterator[RunEvent]:
         """Trains one network; see `dnlbench.runners.base.Runner`."""
         training = self.data.training
-        self._warm_up(run)
-        memory = MemoryMeter(
-            self.device
-        )  # after the warm-up: libraries loaded at the first step are not the run's memory
+        memory_bytes = self._warm_up(run)
         network = self._build(run)
         optimizer = create_optimizer(self.spec.train, network.parameters())
         schedule = create_schedule(self.spec.train, optimizer)
@@ -93,9 +91,9 @@ class TrainingRunner:
                 evaluation_accuracy=accuracy,
             )
             if not math.isfinite(result.loss):
-                yield _diverged(run, epoch, result.loss, memory.peak_bytes())
+                yield _diverged(run, epoch, result.loss, memory_bytes)
                 return
-        yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory.peak_bytes())
+        yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory_bytes)
 
     def _build(self, run: Run) -> nn.Module:
         """The run's network with the initial weights of its seed, the same on every device."""
@@ -114,16 +112,22 @@ class TrainingRunner:
             parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
         )
 
-    def _warm_up(self, run: Run) -> None:
-        """A few training steps on a network that is thrown away, so that no first-time cost falls into the clock."""
-        network = self._build(run)
+    def _warm_up(self, run: Run) -> int:
+        """A few training steps on a network that is thrown away, so that no first-time cost falls into the clock.
+
+        Returns:
+            The bytes that the last of these steps takes.
+        """
+        network = self._build(run).train()
         optimizer = create_optimizer(self.spec.train, network.parameters())
-        batch = self.data.training.batch(
-            torch.arange(min(self.spec.train.batch_size, len(self.data.training)), device=self.device)
-        )
-        network.train()
-        for _ in range(WARM_UP_STEPS):
-            self._step(network, optimizer, *batch)
+        first = torch.arange(min(self.spec.train.batch_size, len(self.data.training)), device=self.device)
+
+        def step() -> None:
+            self._step(network, optimizer, *self.data.training.batch(first))
+
+        for _ in range(WARM_UP_STEPS - 1):
+            step()
+        return step_memory_bytes(self.device, _held_by(network, optimizer), step)
 
     def _train_epoch(self, network: nn.Module, optimizer: torch.optim.Optimizer, order: Tensor) -> EpochResult:
         """One pass over the training split in the given order.
@@ -171,7 +175,14 @@ class TrainingRunner:
         return loss / len(split), correct / len(split)
 
 
-def _diverged(run: Run, epoch: int, loss: float, peak_memory_bytes: int | None) -> RunEnded:
+def _held_by(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Weights, buffers, gradients and the optimizer's state."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    state = [value for values in optimizer.state.values() for value in values.values() if isinstance(value, Tensor)]
+    return [*network.parameters(), *network.buffers(), *gradients, *state]
+
+
+def _diverged(run: Run, epoch: int, loss: float, peak_memory_bytes: int) -> RunEnded:
     message = f"the training loss of epoch {epoch} is {loss}; a smaller train.lr may help"
     return RunEnded(
         run_id=run.run_id,

@@ -15,8 +15,6 @@ from dnlbench.studies.training.spec import NetworkSettings, TrainingSpec, is_fac
 
 _ELEMENTWISE_WORK = 30.0
 """Work of normalising, rectifying and copying one value, in multiply-adds of a convolution, as seen on CPUs."""
-_ALLOCATOR_SLACK = 1.25
-"""Memory that is held over memory that is asked for, as seen on CPUs."""
 _ASSUMED_INPUT: tuple[InputShape, int] = ((3, 32, 32), 10)
 
 
@@ -107,8 +105,9 @@ def network_size(
 def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
     """Foresees a training run.
 
-    Memory is the stored values of one batch and three temporary buffers of the widest layer, plus weights, gradients and
-    the optimizer's moments. A user's own network is taken to cost as much as a DenseNet and has no count of parameters.
+    Memory is the stored values of one batch and a temporary buffer as large as the widest layer's input, plus weights,
+    gradients and the optimizer's moments. A user's own network is taken to cost as much work as a DenseNet; nothing else is
+    known of it.
     """
     assumed_shape, assumed_classes = spec.data.known_input or _ASSUMED_INPUT
     architecture = ARCHITECTURES["densenet" if is_factory(point.network) else point.network]
@@ -117,9 +116,9 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
         return Estimate(parameters=None, memory_bytes=None, work=size.work)
     value_bytes = 2 if spec.train.precision == "bf16" else 4
     copies = 4 if spec.train.optimizer == "adamw" else 3
-    activations = spec.train.batch_size * (size.stored + 3 * size.widest) * value_bytes
+    activations = spec.train.batch_size * (size.stored + size.widest) * value_bytes
     return Estimate(
         parameters=size.parameters,
-        memory_bytes=round(_ALLOCATOR_SLACK * activations) + 4 * copies * size.parameters,
+        memory_bytes=activations + 4 * copies * size.parameters,
         work=size.work,
     )
