@@ -25,7 +25,7 @@ def step_memory_bytes(device: torch.device, held: Iterable[Tensor], step: Callab
         step: does the step.
     """
     held = {tensor.untyped_storage()._cdata: tensor for tensor in held}.values()  # each storage once
-    held_bytes = sum(tensor.untyped_storage().nbytes() for tensor in held)
+    held_bytes: int = sum(tensor.untyped_storage().nbytes() for tensor in held)
     if device.type == "cuda":
         others = int(torch.cuda.memory_allocated(device)) - held_bytes
         torch.cuda.reset_peak_memory_stats(device)
