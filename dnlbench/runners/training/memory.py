@@ -31,7 +31,8 @@ def step_memory_bytes(device: torch.device, held: Iterable[Tensor], step: Callab
         torch.cuda.reset_peak_memory_stats(device)
         step()
         return int(torch.cuda.max_memory_allocated(device)) - others
-    with _LiveTensors(held) as live:
+    live = _LiveTensors(held)
+    with live:
         step()
     return held_bytes + live.peak_bytes
 
