@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory, RunLeased, fold, read_journal_event
+from dnlbench.files import LineFollower
 from dnlbench.plan import Plan, Run
-from dnlbench.store import LineFollower, RunDir
+from dnlbench.store import RunDir
 
 
 @dataclass(frozen=True, kw_only=True)

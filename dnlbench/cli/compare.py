@@ -36,9 +36,9 @@ def compare(
     import sys
 
     from dnlbench.compare import compare as hold_against
+    from dnlbench.files import write_atomically
     from dnlbench.profiles import read_profile
     from dnlbench.report import comparison as report
-    from dnlbench.store import write_atomically
 
     base = read_profile(reference)
     comparisons = [hold_against(base, read_profile(candidate)) for candidate in candidates]

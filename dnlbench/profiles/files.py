@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dnlbench.errors import ProfileError
+from dnlbench.files import write_atomically
 from dnlbench.profiles.model import SCHEMA, Profile
 from dnlbench.profiles.summary import summarise
-from dnlbench.store import write_atomically
 from dnlbench.studies import STUDIES
 
 FOLDER = Path("profiles")

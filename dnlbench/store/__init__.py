@@ -1,6 +1,5 @@
-"""What a sweep keeps on disk: the run directory and the few ways in which files are written and read."""
+"""What a sweep keeps on disk: its run directory."""
 
-from dnlbench.store.files import LineFollower, LineWriter, read_lines, write_atomically
 from dnlbench.store.rundir import Execution, RunDir
 
-__all__ = ["Execution", "LineFollower", "LineWriter", "RunDir", "read_lines", "write_atomically"]
+__all__ = ["Execution", "RunDir"]

@@ -31,9 +31,9 @@ from dnlbench.events import (
     read_journal_event,
     read_run_event,
 )
+from dnlbench.files import LineWriter, read_lines, write_atomically
 from dnlbench.plan import Plan
 from dnlbench.spec import content_hash
-from dnlbench.store.files import LineWriter, read_lines, write_atomically
 from dnlbench.studies import STUDIES
 
 SCHEMA = "dnlbench.sweep/1"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.store import LineFollower, LineWriter, read_lines, write_atomically
+from dnlbench.files import LineFollower, LineWriter, read_lines, write_atomically
 
 LINES = ['{"a": 1}', '{"b": "ü"}', '{"c": [1, 2, 3]}']
 
@@ -72,7 +72,7 @@ def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path, monkeypatch:
 def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     code = (
-        "import sys; from pathlib import Path; from dnlbench.store import write_atomically\n"
+        "import sys; from pathlib import Path; from dnlbench.files import write_atomically\n"
         "n = 0\n"
         "while True: n += 1; write_atomically(Path(sys.argv[1]), (str(n % 10) * 300_000).encode())"
     )
