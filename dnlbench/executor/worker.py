@@ -57,7 +57,7 @@ class Worker:
 
     def _events(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
         try:
-            yield from self._runner.carry_out(self._plan.by_id[run_id], attempt)
+            yield from self._runner.carry_out(self._plan.by_id[run_id], attempt, self._run_dir.run_path(run_id))
         except Exception as error:
             with self._run_dir.log_path(run_id).open("a", encoding="utf-8") as log:
                 traceback.print_exception(error, file=log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 from dnlbench.events import Prepared, RunEvent
@@ -20,8 +21,11 @@ class Runner(Protocol):
         """
         ...
 
-    def carry_out(self, run: Run, attempt: int) -> Iterator[RunEvent]:
+    def carry_out(self, run: Run, attempt: int, folder: Path) -> Iterator[RunEvent]:
         """Does the run, telling what happens as it happens: ``RunStarted`` first, ``RunEnded`` last.
+
+        A runner goes on only after an event was written, so what it does next may count on it. It keeps checkpoints in
+        ``folder`` and takes up a run from there; ``RunStarted.from_epoch`` says how many epochs it keeps.
 
         An exception stands for the end; `dnlbench.runners.failures.classify` names its status.
         """

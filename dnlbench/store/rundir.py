@@ -7,6 +7,7 @@
     engine.lock, engine.pid          held by the one engine that may write
     slots/<slot>.log                 output of a slot's worker between runs
     runs/<run_id>/events.jsonl       the run's events
+    runs/<run_id>/checkpoint.pt      where the run stands, with its SHA-256 beside it; gone when the run is done
     runs/<run_id>/log.txt            everything that the run printed
 """
 
@@ -82,13 +83,17 @@ class RunDir:
         """The scheduler's events."""
         return self.root / "journal.jsonl"
 
+    def run_path(self, run_id: str) -> Path:
+        """A run's folder."""
+        return self.root / "runs" / run_id
+
     def events_path(self, run_id: str) -> Path:
         """A run's events."""
-        return self.root / "runs" / run_id / "events.jsonl"
+        return self.run_path(run_id) / "events.jsonl"
 
     def log_path(self, run_id: str) -> Path:
         """Everything that a run printed."""
-        return self.root / "runs" / run_id / "log.txt"
+        return self.run_path(run_id) / "log.txt"
 
     def slot_log_path(self, slot: str) -> Path:
         """What a slot's worker printed between runs."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -51,7 +52,8 @@ def only_run(plan: Plan) -> Run:
 
 
 def train(plan: Plan, slot: Slot) -> list[RunEvent]:
-    return list(TrainingRunner(plan, slot).carry_out(only_run(plan), attempt=1))
+    with TemporaryDirectory() as folder:
+        return list(TrainingRunner(plan, slot).carry_out(only_run(plan), 1, Path(folder)))
 
 
 ONE = ("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=[5]")
@@ -108,11 +110,11 @@ def test_the_seed_decides_and_the_global_random_state_does_not(make_plan: MakePl
     assert losses(train(make_plan(*ONE[:2], "sweep.seeds=[6]"), slot)) != first
 
 
-def test_a_run_does_not_depend_on_the_runs_before_it(make_plan: MakePlan, slot: Slot) -> None:
+def test_a_run_does_not_depend_on_the_runs_before_it(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     plan = make_plan("sweep.depths=[2]")
     runner = TrainingRunner(plan, slot)
-    in_turn = [losses(runner.carry_out(run, 1)) for run in plan.runs]
-    alone = [losses(TrainingRunner(plan, slot).carry_out(run, 1)) for run in reversed(plan.runs)]
+    in_turn = [losses(runner.carry_out(run, 1, tmp_path)) for run in plan.runs]
+    alone = [losses(TrainingRunner(plan, slot).carry_out(run, 1, tmp_path)) for run in reversed(plan.runs)]
     assert in_turn == alone[::-1]
 
 
@@ -162,7 +164,7 @@ def test_a_network_of_ones_own(
     plan = make_plan("sweep.networks=['own_networks:linear']", *ONE[1:], "network.options={gain=2.0}")
     runner = TrainingRunner(plan, slot)
     runner.prepare()
-    started, *epochs, _ = runner.carry_out(only_run(plan), 1)
+    started, *epochs, _ = runner.carry_out(only_run(plan), 1, tmp_path)
     assert isinstance(started, RunStarted)
     assert started.parameters == 65 * 10 + 11 * 10
     assert len(epochs) == 2

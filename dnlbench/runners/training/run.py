@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -17,12 +18,13 @@ from dnlbench.errors import DataError
 from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
+from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
 from dnlbench.runners.training.build import build_network, check_point
 from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dataset
+from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
-from dnlbench.runners.training.optimise import create_optimizer, create_schedule
 from dnlbench.studies.training import TrainingSpec
 
 WARM_UP_STEPS = 2
@@ -68,32 +70,41 @@ class TrainingRunner:
             check_point(self.spec, point, data)
         return Prepared(data=data, torch=str(torch.__version__), device_name=device_name(self.device, self.slot))
 
-    def carry_out(self, run: Run, attempt: int) -> Iterator[RunEvent]:
-        """Trains one network; see `dnlbench.runners.base.Runner`."""
-        training = self.data.training
+    def carry_out(self, run: Run, attempt: int, folder: Path) -> Iterator[RunEvent]:
+        """Trains one network, from its last checkpoint if there is one; see `dnlbench.runners.base.Runner`."""
         memory_bytes = self._warm_up(run)
-        network = self._build(run)
-        optimizer = create_optimizer(self.spec.train, network.parameters())
-        schedule = create_schedule(self.spec.train, optimizer)
-        yield self._started(run, attempt, network)
-        for epoch in range(1, self.spec.train.epochs + 1):
-            result = self._train_epoch(network, optimizer, epoch_order(len(training), run.seed, epoch))
-            schedule.step()
-            loss, accuracy = self._evaluate(network)
-            yield EpochDone(
-                run_id=run.run_id,
-                epoch=epoch,
-                train_loss=result.loss,
-                seconds=result.seconds,
-                samples_per_s=len(training) / result.seconds,
-                gradient_norm=result.gradient_norm,
-                evaluation_loss=loss,
-                evaluation_accuracy=accuracy,
-            )
-            if not math.isfinite(result.loss):
-                yield _diverged(run, epoch, result.loss, memory_bytes)
+        learner, checkpoints = self._learner(run), Checkpoints(folder)
+        done = _take_up(learner, checkpoints.load())
+        yield self._started(run, attempt, learner, from_epoch=done)
+        for epoch in range(done + 1, self.spec.train.epochs + 1):
+            event = self._epoch(run, learner, epoch)
+            yield event  # written before the checkpoint that counts on it
+            if not math.isfinite(event.train_loss):
+                yield _diverged(run, event, memory_bytes)
                 return
+            checkpoints.save({"epoch": epoch, **learner.state()})
         yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory_bytes)
+        checkpoints.clear()
+
+    def _learner(self, run: Run) -> Learner:
+        return Learner(self._build(run), self.spec.train)
+
+    def _epoch(self, run: Run, learner: Learner, epoch: int) -> EpochDone:
+        """Trains for an epoch and evaluates."""
+        samples = len(self.data.training)
+        result = self._train_epoch(learner, epoch_order(samples, run.seed, epoch))
+        learner.schedule.step()
+        loss, accuracy = self._evaluate(learner.network)
+        return EpochDone(
+            run_id=run.run_id,
+            epoch=epoch,
+            train_loss=result.loss,
+            seconds=result.seconds,
+            samples_per_s=samples / result.seconds,
+            gradient_norm=result.gradient_norm,
+            evaluation_loss=loss,
+            evaluation_accuracy=accuracy,
+        )
 
     def _build(self, run: Run) -> nn.Module:
         """The run's network with the initial weights of its seed, the same on every device."""
@@ -101,7 +112,7 @@ class TrainingRunner:
         network = build_network(self.spec, run.point, self.data.info)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _started(self, run: Run, attempt: int, network: nn.Module) -> RunStarted:
+    def _started(self, run: Run, attempt: int, learner: Learner, from_epoch: int) -> RunStarted:
         return RunStarted(
             run_id=run.run_id,
             attempt=attempt,
@@ -109,7 +120,8 @@ class TrainingRunner:
             device_name=device_name(self.device, self.slot),
             threads=self.slot.threads,
             shared_device=self.slot.shared,
-            parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            parameters=learner.parameter_count,
+            from_epoch=from_epoch,
         )
 
     def _warm_up(self, run: Run) -> int:
@@ -118,41 +130,40 @@ class TrainingRunner:
         Returns:
             The bytes that the last of these steps takes.
         """
-        network = self._build(run).train()
-        optimizer = create_optimizer(self.spec.train, network.parameters())
+        learner = self._learner(run)
+        learner.network.train()
         first = torch.arange(min(self.spec.train.batch_size, len(self.data.training)), device=self.device)
 
         def step() -> None:
-            self._step(network, optimizer, *self.data.training.batch(first))
+            self._step(learner, *self.data.training.batch(first))
 
         for _ in range(WARM_UP_STEPS - 1):
             step()
-        return step_memory_bytes(self.device, _held_by(network, optimizer), step)
+        return step_memory_bytes(self.device, learner.held_tensors(), step)
 
-    def _train_epoch(self, network: nn.Module, optimizer: torch.optim.Optimizer, order: Tensor) -> EpochResult:
+    def _train_epoch(self, learner: Learner, order: Tensor) -> EpochResult:
         """One pass over the training split in the given order.
 
         The loss is summed up on the device, so that no step waits for it.
         """
-        network.train()
+        learner.network.train()
         training, watch = self.data.training, Stopwatch(self.device)
         total = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
         watch.start()
         for indices in torch.split(order.to(self.device), self.spec.train.batch_size):
-            loss = self._step(network, optimizer, *training.batch(indices))
-            total += loss * len(indices)
+            total += self._step(learner, *training.batch(indices)) * len(indices)
         seconds = watch.stop()
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in learner.network.parameters() if p.grad is not None]
         norm = float(nn.utils.get_total_norm(gradients))
         return EpochResult(loss=float(total) / len(order), seconds=seconds, gradient_norm=norm)
 
-    def _step(self, network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, learner: Learner, images: Tensor, labels: Tensor) -> Tensor:
         """One training step; the mean loss of the batch before it, detached."""
-        optimizer.zero_grad(set_to_none=True)
+        learner.optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            loss = functional.cross_entropy(network(images), labels)
+            loss = functional.cross_entropy(learner.network(images), labels)
         torch.autograd.backward(loss)
-        optimizer.step()
+        learner.optimizer.step()
         return loss.detach()
 
     def _precision(self) -> AbstractContextManager[object]:
@@ -175,15 +186,16 @@ class TrainingRunner:
         return loss / len(split), correct / len(split)
 
 
-def _held_by(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Weights, buffers, gradients and the optimizer's state."""
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    state = [value for values in optimizer.state.values() for value in values.values() if isinstance(value, Tensor)]
-    return [*network.parameters(), *network.buffers(), *gradients, *state]
+def _take_up(learner: Learner, state: State | None) -> int:
+    """Puts a learner where a checkpoint left it; the number of epochs that are behind it."""
+    if state is None:
+        return 0
+    learner.restore(state)
+    return int(state["epoch"])
 
 
-def _diverged(run: Run, epoch: int, loss: float, peak_memory_bytes: int) -> RunEnded:
-    message = f"the training loss of epoch {epoch} is {loss}; a smaller train.lr may help"
+def _diverged(run: Run, epoch: EpochDone, peak_memory_bytes: int) -> RunEnded:
+    message = f"the training loss of epoch {epoch.epoch} is {epoch.train_loss}; a smaller train.lr may help"
     return RunEnded(
         run_id=run.run_id,
         status="diverged",
