@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory, RunLeased, fold, read_journal_event
+from dnlbench.events import (
+    EngineEnded,
+    EngineStarted,
+    Prepared,
+    RunHistory,
+    RunLeased,
+    SlotSetAside,
+    fold,
+    read_journal_event,
+)
 from dnlbench.files import LineFollower
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
@@ -20,6 +29,8 @@ class SweepView:
     histories: Mapping[str, RunHistory]
     leased: Mapping[str, str]
     """Run id to slot, of the runs that are under way."""
+    set_aside: Mapping[str, str]
+    """Slot to reason, of the slots that get no more runs."""
     prepared: Prepared | None
     engine_time: float
     """When the last engine began; what ended badly before that is to be done again."""
@@ -65,6 +76,7 @@ class Watcher:
     _histories: dict[str, RunHistory] = field(default_factory=dict)
     _followers: dict[str, LineFollower] = field(default_factory=dict)
     _leases: dict[str, RunLeased] = field(default_factory=dict)
+    _set_aside: dict[str, str] = field(default_factory=dict)
     _prepared: Prepared | None = None
     _engine_time: float = math.inf
     _fraction_before: float | None = None
@@ -82,10 +94,13 @@ class Watcher:
             match read_journal_event(line):
                 case EngineStarted(time=time):
                     self._engine_time = time
+                    self._set_aside.clear()
                 case Prepared() as prepared:
                     self._prepared = prepared
                 case RunLeased() as lease:
                     self._leases[lease.run_id] = lease
+                case SlotSetAside(slot=slot, reason=reason):
+                    self._set_aside[slot] = reason
                 case EngineEnded():
                     self._leases.clear()
         for lease in list(self._leases.values()):
@@ -112,6 +127,7 @@ class Watcher:
             plan=self.plan,
             histories=dict(self._histories),
             leased={run_id: lease.slot for run_id, lease in self._leases.items()},
+            set_aside=dict(self._set_aside),
             prepared=self._prepared,
             engine_time=self._engine_time,
             elapsed_s=elapsed,

@@ -70,6 +70,8 @@ class Lines:
 
     def looked(self, view: SweepView) -> None:
         """The runs that ended since the last look."""
+        for text in _new_troubles(view, self._told):
+            self._out.print(text, soft_wrap=True)
         for run in view.ended:
             ended = view.histories[run.run_id].ended
             if run.run_id not in self._told and ended and ended.time >= view.engine_time:
@@ -95,6 +97,8 @@ class LiveView:
 
     def looked(self, view: SweepView) -> None:
         """Redraws, four times a second at most."""
+        for text in _new_troubles(view, self._told):
+            self._live.console.print(text)
         for run in view.not_ok:
             if run.run_id not in self._told:
                 self._told.add(run.run_id)
@@ -121,6 +125,14 @@ def announce(out: Console, plan: Plan, prepared: Prepared, slots: Sequence[Slot]
     out.print(f"run directory: {run_dir}\n", soft_wrap=True)
     if not left:
         out.print("Nothing is left to train. To measure afresh, name another --run-dir.\n")
+
+
+def _new_troubles(view: SweepView, told: set[str]) -> Iterator[Text]:
+    """A line for each slot that was set aside and not told of yet."""
+    for slot, reason in view.set_aside.items():
+        if slot not in told:
+            told.add(slot)
+            yield Text(f"slot {slot} is set aside, it lost two runs at once: {reason}", style="red")
 
 
 def _ended_line(view: SweepView, run: Run, number: int) -> Text:

@@ -19,6 +19,7 @@ from dnlbench.events.records import (
     RunLeased,
     RunStarted,
     RunStatus,
+    SlotSetAside,
     read_journal_event,
     read_run_event,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "RunLeased",
     "RunStarted",
     "RunStatus",
+    "SlotSetAside",
     "fold",
     "read_journal_event",
     "read_run_event",

@@ -121,6 +121,14 @@ class RunLeased(Event):
     slot: str
 
 
+class SlotSetAside(Event):
+    """A slot lost one run after the other and gets no more."""
+
+    event: Literal["slot-set-aside"] = "slot-set-aside"
+    slot: str
+    reason: str
+
+
 class EngineEnded(Event):
     """The engine let go of the run directory."""
 
@@ -129,10 +137,14 @@ class EngineEnded(Event):
 
 
 RunEvent = Annotated[RunStarted | EpochDone | RunEnded, Field(discriminator="event")]
-JournalEvent = Annotated[EngineStarted | Prepared | RunLeased | EngineEnded, Field(discriminator="event")]
+JournalEvent = Annotated[
+    EngineStarted | Prepared | RunLeased | SlotSetAside | EngineEnded, Field(discriminator="event")
+]
 
 _RUN_EVENT: TypeAdapter[RunStarted | EpochDone | RunEnded] = TypeAdapter(RunEvent)
-_JOURNAL_EVENT: TypeAdapter[EngineStarted | Prepared | RunLeased | EngineEnded] = TypeAdapter(JournalEvent)
+_JOURNAL_EVENT: TypeAdapter[EngineStarted | Prepared | RunLeased | SlotSetAside | EngineEnded] = TypeAdapter(
+    JournalEvent
+)
 
 
 def read_run_event(line: bytes) -> RunEvent:

@@ -1,0 +1,52 @@
+"""Which slots are fit for use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dnlbench.studies import Point
+
+REST_S = 1.0
+"""Rest of a slot after a loss at once; doubled with each further one, so that a broken device cannot drain the queue."""
+
+
+class SlotHealth:
+    """Tells a broken device from a broken network.
+
+    A slot is set aside after two runs in a row that were lost at once on it, if they were of different points, or of a
+    point that has come through an epoch elsewhere. Two runs of one point that nobody has seen work speak against the
+    point, not against the slot.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lost: dict[str, list[Point]] = {}
+        self._rested: dict[str, float] = {}
+        self._set_aside: set[str] = set()
+
+    def fit(self, slot: str) -> bool:
+        """Whether the slot is not set aside."""
+        return slot not in self._set_aside
+
+    def ready(self, slot: str) -> bool:
+        """Whether the slot may take a run now."""
+        return self.fit(slot) and self._clock() >= self._rested.get(slot, 0.0)
+
+    def well(self, slot: str) -> None:
+        """A run has come through an epoch on the slot: all is forgiven."""
+        self._lost.pop(slot, None)
+        self._rested.pop(slot, None)
+
+    def lost_at_once(self, slot: str, point: Point, *, proven: bool) -> bool:
+        """Takes note of a run that was lost before its first epoch; ``proven`` if its point has worked elsewhere.
+
+        Returns:
+            Whether that sets the slot aside.
+        """
+        lost = self._lost.setdefault(slot, [])
+        lost.append(point)
+        self._rested[slot] = self._clock() + REST_S * 2 ** (len(lost) - 1)
+        if len(lost) >= 2 and (proven or len(set(lost)) >= 2):
+            self._set_aside.add(slot)
+        return not self.fit(slot)
