@@ -1,8 +1,9 @@
 """Profile against profile, as plain data: what differs in what was asked and where, and a verdict for each point.
 
-Runs of equal seed start from equal weights and see the data in equal order, so losses are paired by seed. Throughput and
-memory say something about the machine too: they are compared only between equal devices, threads and pack sizes, and not
-paired, since a seed says nothing about the state of a machine. All intervals are at 95 %, on log-ratios.
+Runs of equal seed start from equal weights and see the data in equal order, so losses are paired by seed: over the seeds that
+both sides have, or not at all where those are too few to show a spread. Throughput and memory say something about the machine
+too: they are compared only between equal devices, threads and pack sizes, and not paired, since a seed says nothing about the
+state of a machine. All intervals are at 95 %, on log-ratios.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from dnlbench.studies import STUDIES, Quantity
 
 Verdict = Literal["better", "worse", "no difference", "inconclusive", "not comparable"]
 
-_MACHINE_BOUND_FACTS = ("device_name", "threads", "pack_size", "shared_device")
+_MACHINE_BOUND_FACTS = ("device_name", "threads", "jobs", "pack_size", "shared_device")
 _UNFINISHED = ("cancelled", "skipped")
+_FEWEST_PAIRS = 2
+"""Fewer pairs have no interval, while all the runs together may have one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,7 @@ class Cell:
     """Whether the ratio is over pairs of equal seed."""
     verdict: Verdict
     reason: str
-    """Why the verdict is not better, worse or no difference; or what failed. May be empty."""
+    """Why the verdict is not better, worse or no difference; or what failed; and the seeds left out. May be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
         candidate=_title(candidate),
         differences=tuple(_differences(reference, candidate)),
         cells=tuple(
-            _cell(quantity, point, ours[point], theirs[point], obstacle)
+            _cell(quantity, point, ours[point], theirs[point], obstacle, main=quantity == main)
             for quantity in [main, *(other for other in others if values_of(runs, other))]
             for point in common
         ),
@@ -152,15 +155,24 @@ def _flat(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _cell(
-    quantity: Quantity, point: Point, reference: Sequence[RunRecord], candidate: Sequence[RunRecord], obstacle: str
+    quantity: Quantity,
+    point: Point,
+    reference: Sequence[RunRecord],
+    candidate: Sequence[RunRecord],
+    obstacle: str,
+    *,
+    main: bool,
 ) -> Cell:
-    """``obstacle`` is why timings of the two sides cannot be compared at any point; empty if they can."""
+    """``obstacle`` is why timings of the two sides cannot be compared at any point; empty if they can.
+
+    That a run failed is held against the study's main quantity, once; the others are judged by the values that there are.
+    """
     ours, theirs = values_of(reference, quantity), values_of(candidate, quantity)
-    paired = not quantity.machine_bound and ours.keys() == theirs.keys()
+    paired = not quantity.machine_bound and _pairable(ours, theirs)
     obstacle = (obstacle or _obstacle(reference, candidate)) if quantity.machine_bound else ""
     ratio, problem = (None, obstacle) if obstacle else _ratio(ours, theirs, paired=paired)
     verdict: Verdict
-    if newly_failed := _newly_failed(reference, candidate):
+    if newly_failed := _newly_failed(reference, candidate) if main else "":
         verdict, reason = "worse", newly_failed
     elif ratio is None:
         verdict, reason = "not comparable", problem
@@ -175,16 +187,31 @@ def _cell(
         ratio=ratio,
         paired=paired,
         verdict=verdict,
-        reason=reason,
+        reason="; ".join(filter(None, (reason, _left_out(ours, theirs) if paired else ""))),
     )
 
 
+def _pairable(ours: Mapping[int, float], theirs: Mapping[int, float]) -> bool:
+    return ours.keys() == theirs.keys() or len(ours.keys() & theirs.keys()) >= _FEWEST_PAIRS
+
+
+def _left_out(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    """The seeds that are in no pair, because the other side has no value for them; empty if there are none."""
+    sides = (("reference", ours.keys() - theirs.keys()), ("candidate", theirs.keys() - ours.keys()))
+    parts = [
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))} (only in the {side})"
+        for side, seeds in sides
+        if seeds
+    ]
+    return f"the pairs leave out {' and '.join(parts)}" if parts else ""
+
+
 def _obstacle(reference: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> str:
-    """Why timings at a point cannot be compared; empty if they can."""
+    """Why timings at a point cannot be compared; empty if they can, or if a side has none."""
     for fact in _MACHINE_BOUND_FACTS:
         sides = [{getattr(run, fact) for run in side if run.status == "ok"} for side in (reference, candidate)]
-        if sides[0] != sides[1]:
-            names = [", ".join(sorted(str(value) for value in side)) or "none" for side in sides]
+        if all(sides) and sides[0] != sides[1]:
+            names = [", ".join(sorted(map(str, side))) for side in sides]
             return f"{fact.replace('_', ' ')} differs: {names[0]} and {names[1]}"
     return ""
 
@@ -204,7 +231,8 @@ def _ratio(
         return None, "no finished run in the " + ("reference" if not reference else "candidate")
     try:
         if paired:
-            return paired_ratio(list(reference.values()), [candidate[seed] for seed in reference]), ""
+            seeds = [seed for seed in reference if seed in candidate]
+            return paired_ratio([reference[seed] for seed in seeds], [candidate[seed] for seed in seeds]), ""
         return welch_ratio(list(reference.values()), list(candidate.values())), ""
     except ValueError as error:
         return None, str(error)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file so that any reader, at any moment and after any crash, finds the old content or the new one whole."""
+    """Replaces a file so that any reader, at any moment and after any crash, finds the old content or the new one whole.
+
+    A link's target is replaced, not the link. What is no regular file, such as ``/dev/stdout``, is simply written to.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
@@ -80,7 +88,11 @@ class LineWriter:
 
     def write(self, line: str, *, durable: bool = False) -> None:
         """Adds one line; a ``durable`` one is on the disk when this returns."""
-        self._file.write(line.encode() + b"\n")
+        content = line.encode() + b"\n"
+        written = self._file.write(content)
+        if written != len(content):  # the disk is full; half a line would spoil the next one
+            os.truncate(self._file.fileno(), os.fstat(self._file.fileno()).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
         if durable:
             os.fsync(self._file.fileno())
 

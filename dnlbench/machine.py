@@ -41,6 +41,11 @@ class Device(BaseModel):
     """Memory in use when the device was listed, by anybody."""
     driver: str | None = None
 
+    @property
+    def label(self) -> str:
+        """What ``--device`` calls it: ``cpu``, ``mps``, ``cuda:1``."""
+        return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
+
 
 class Slot(BaseModel):
     """A place where one run at a time is carried out, by one worker process."""
@@ -52,8 +57,10 @@ class Slot(BaseModel):
     device: Device
     threads: int
     """Threads of one run's CPU work."""
+    jobs: int = 1
+    """Slots that use the device side by side, this one included."""
     shared: bool = False
-    """Whether other slots use the device too, so that a throughput is not that of a run alone."""
+    """Whether they share the device, or more CPU cores than there are, so that a throughput is not that of a run alone."""
 
 
 class Machine(BaseModel):
@@ -69,7 +76,8 @@ class Machine(BaseModel):
     torch: str
     devices: tuple[Device, ...]
     fingerprint: str
-    """Hash of the hardware: equal where timings may be held against each other. Software is listed, not hashed."""
+    """Hash of processor, cores and device models: equal where timings may be held against each other. Software is listed,
+    not hashed, and which of several equal devices are visible does not matter."""
 
 
 class Code(BaseModel):
@@ -82,6 +90,8 @@ class Code(BaseModel):
     """Commit of the working tree that dnlbench was imported from; None when it is installed as a package."""
     dirty: bool | None = None
     """Whether that tree had uncommitted changes; None without one."""
+    source: str | None = None
+    """Hash of the package's Python files as they ran; None in profiles that do not tell."""
 
 
 def usable_cores() -> int:
@@ -188,7 +198,7 @@ def read_machine() -> Machine:
     hardware = {
         "cpu": facts["cpu"],
         "cores": facts["cores"],
-        "devices": [device.model_dump(include={"kind", "name", "uuid"}) for device in devices],
+        "devices": sorted({f"{device.kind} {device.name}" for device in devices}),
     }
     fingerprint = hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()[:16]
     return Machine.model_validate({**facts, "devices": devices, "fingerprint": fingerprint})
@@ -197,12 +207,17 @@ def read_machine() -> Machine:
 def read_code() -> Code:
     """The version of dnlbench and, in a working tree, its commit."""
     package = Path(__file__).resolve().parent
-    if not (package.parent / ".git").exists():
-        return Code(version=__version__)
-    commit = _git(package, "rev-parse", "HEAD")
-    if not commit:
-        return Code(version=__version__)
-    return Code(version=__version__, git=commit, dirty=bool(_git(package, "status", "--porcelain", "--", str(package))))
+    commit = _git(package, "rev-parse", "HEAD") if (package.parent / ".git").exists() else None
+    dirty = bool(_git(package, "status", "--porcelain", "--", str(package))) if commit else None
+    return Code(version=__version__, git=commit, dirty=dirty, source=source_hash())
+
+
+def source_hash() -> str:
+    """Hash of the package's Python files, by which two states of one version can be told apart."""
+    package, digest = Path(__file__).resolve().parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -41,7 +41,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     n = len(values)
     if n == 0:
         raise ValueError("the mean of no values is not defined")
-    mean = math.fsum(values) / n
+    mean = _sum(values) / n
     if n == 1 or not math.isfinite(mean):
         return Interval(estimate=mean, low=None, high=None, n=n)
     half = _t_quantile(n - 1) * math.sqrt(_variance(values, mean) / n)
@@ -70,7 +70,7 @@ def welch_ratio(reference: Sequence[float], candidate: Sequence[float]) -> Inter
     means = [mean_interval(side).estimate for side in sides]
     difference, n = means[1] - means[0], min(len(side) for side in sides)
     if n < 2:
-        return Interval(estimate=math.exp(difference), low=None, high=None, n=n)
+        return _exponentiated(Interval(estimate=difference, low=None, high=None, n=n))
     errors = [_variance(side, mean) / len(side) for side, mean in zip(sides, means, strict=True)]
     total = sum(errors)
     if total == 0:
@@ -90,7 +90,16 @@ def _logs(values: Sequence[float]) -> list[float]:
 
 
 def _variance(values: Sequence[float], mean: float) -> float:
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    deviations = [value - mean for value in values]
+    return _sum([deviation * deviation for deviation in deviations]) / (len(values) - 1)
+
+
+def _sum(values: Sequence[float]) -> float:
+    """Without rounding on the way; infinite where it leaves the range of floats, as is usual in arithmetic."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return sum(values)
 
 
 def _t_quantile(freedom: float) -> float:
@@ -102,8 +111,16 @@ def _t_quantile(freedom: float) -> float:
 def _exponentiated(interval: Interval) -> Interval:
     low, high = interval.low, interval.high
     return Interval(
-        estimate=math.exp(interval.estimate),
-        low=None if low is None else math.exp(low),
-        high=None if high is None else math.exp(high),
+        estimate=_exp(interval.estimate),
+        low=None if low is None else _exp(low),
+        high=None if high is None else _exp(high),
         n=interval.n,
     )
+
+
+def _exp(value: float) -> float:
+    """Infinite beyond the range of floats, as it is zero below it: few seeds that lie far apart give such bounds."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf

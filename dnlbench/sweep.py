@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,7 +16,7 @@ from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.slots import choose_slots
-from dnlbench.machine import Machine, Slot, read_code, read_machine, torch_version
+from dnlbench.machine import Machine, Slot, read_code, read_machine, source_hash, torch_version
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import Execution, RunDir
@@ -70,6 +70,33 @@ class Observer(Protocol):
         ...
 
 
+class Shielded:
+    """An observer that cannot disturb what it looks at: one that fails, as with a closed pipe, is told nothing more."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Observer | None = observer
+
+    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+        """See `Observer`."""
+        self._tell(lambda observer: observer.starting(plan, slots))
+
+    def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
+        """See `Observer`."""
+        self._tell(lambda observer: observer.planned(plan, prepared, slots, left, run_dir))
+
+    def looked(self, view: SweepView) -> None:
+        """See `Observer`."""
+        self._tell(lambda observer: observer.looked(view))
+
+    def _tell(self, news: Callable[[Observer], None]) -> None:
+        if self._observer is None:
+            return
+        try:
+            news(self._observer)
+        except (OSError, ValueError, SystemExit):  # Rich answers a broken pipe with SystemExit
+            self._observer = None
+
+
 def run_sweep(request: Request, observer: Observer) -> Result:
     """Carries out what a run directory still lacks and saves the profile.
 
@@ -79,30 +106,38 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     """
     plan = request.plan
     machine, slots = _place(request)
-    execution = _execution(slots)
-    run_dir = RunDir(request.run_dir or RunDir.default_root(plan, execution))
+    execution = _execution(machine, slots)
+    run_dir = RunDir(request.run_dir or RunDir.default_root(plan, execution, jobs=len(slots)))
     _check_places(request, run_dir)
     with run_dir.locked():
         run_dir.begin(plan, execution)
-        left = sum(not run_dir.read_history(run.run_id).done for run in plan.runs)
-        before = _prepared_before(run_dir)
-        if left or before is None:
-            reason = _carry_out(request, run_dir, machine, slots, left, observer)
-        else:
-            observer.planned(plan, before, slots, left, run_dir.root)
-            reason = "done"
+        reason = _carry_out(request, run_dir, machine, slots, Shielded(observer))
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 
 def _place(request: Request) -> tuple[Machine, tuple[Slot, ...]]:
     machine = read_machine()
     jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
-    slots = choose_slots(machine.devices, machine.cores, device=request.device, jobs=jobs, threads=request.threads)
-    return machine, slots[: len(request.plan.runs)]
+    slots = choose_slots(
+        machine.devices,
+        machine.cores,
+        device=request.device,
+        jobs=jobs,
+        threads=request.threads,
+        runs=len(request.plan.runs),
+    )
+    return machine, slots
 
 
-def _execution(slots: Sequence[Slot]) -> Execution:
-    return Execution(device_kind=slots[0].device.kind, threads=slots[0].threads, pack_size=1, torch=torch_version())
+def _execution(machine: Machine, slots: Sequence[Slot]) -> Execution:
+    return Execution(
+        device_kind=slots[0].device.kind,
+        threads=slots[0].threads,
+        pack_size=1,
+        torch=torch_version(),
+        machine=machine.fingerprint,
+        source=source_hash(),
+    )
 
 
 def _check_places(request: Request, run_dir: RunDir) -> None:
@@ -123,11 +158,17 @@ def _check_places(request: Request, run_dir: RunDir) -> None:
 
 
 def _carry_out(
-    request: Request, run_dir: RunDir, machine: Machine, slots: Sequence[Slot], left: int, observer: Observer
+    request: Request, run_dir: RunDir, machine: Machine, slots: Sequence[Slot], observer: Observer
 ) -> EndReason:
-    """One engine's work: prepare, run everything, and leave no worker behind, however it ends."""
+    """One engine's work: prepare, run everything, and leave no worker behind, however it ends.
+
+    Even where nothing is left to run the first worker is made ready, which finds out whether the data and the user's own
+    networks are still those that the results are of.
+    """
     plan = request.plan
-    before = _prepared_before(run_dir)
+    before = next((event for event in run_dir.read_journal() if isinstance(event, Prepared)), None)
+    left = sum(not run_dir.read_history(run.run_id).done for run in plan.runs)
+    slots = slots[: max(1, left)]
     scheduler = Scheduler(run_dir, plan, _create_executor(request, run_dir, slots), slots)
     reason: EndReason = "error"
     try:
@@ -136,7 +177,8 @@ def _carry_out(
         )
         observer.starting(plan, slots)
         prepared = scheduler.prepare()
-        _check_same_data(run_dir, before, prepared)
+        _check_unchanged(run_dir, before, prepared)
+        scheduler.note(prepared)
         observer.planned(plan, prepared, slots, left, run_dir.root)
         watcher = Watcher(run_dir, plan)
         scheduler.carry_out(lambda: observer.looked(watcher.look(time.time())))
@@ -154,15 +196,19 @@ def _create_executor(request: Request, run_dir: RunDir, slots: Sequence[Slot]) -
     return InlineExecutor(run_dir, slots) if request.executor == "inline" else LocalExecutor(run_dir, slots)
 
 
-def _prepared_before(run_dir: RunDir) -> Prepared | None:
-    return next((event for event in reversed(run_dir.read_journal()) if isinstance(event, Prepared)), None)
-
-
-def _check_same_data(run_dir: RunDir, before: Prepared | None, now: Prepared) -> None:
-    if before is not None and before.data.sha256 != now.data.sha256:
+def _check_unchanged(run_dir: RunDir, before: Prepared | None, now: Prepared) -> None:
+    if before is None:
+        return
+    if before.data.sha256 != now.data.sha256:
         raise RunDirError(
             f"{run_dir.root}: its runs were trained on other data: {before.data.name} {before.data.sha256[:12]}, "
             f"now {now.data.name} {now.data.sha256[:12]}. Choose another --run-dir"
+        )
+    changed = [name for name, source in now.code.items() if before.code.get(name, source) != source]
+    if changed:
+        raise RunDirError(
+            f"{run_dir.root}: the source of {', '.join(changed)} has changed since its runs were trained. "
+            "Choose another --run-dir"
         )
 
 

@@ -12,18 +12,22 @@ NOTHING = "–"
 
 
 def seconds(value: float | None) -> str:
-    """A duration: ``350 ms``, ``4.1 s``, ``2 min 05 s``, ``1 h 12 min``, ``3 d 04 h``."""
+    """A duration: ``350 ms``, ``4.1 s``, ``2 min 05 s``, ``1 h 12 min``, ``3 d 04 h``.
+
+    The unit is chosen after rounding, so that there is never a ``60 s`` or ``1000 ms``.
+    """
     if value is None or not math.isfinite(value):
         return NOTHING
-    if value < 1:
+    if round(value * 1e3) < 1000:
         return f"{value * 1e3:.0f} ms"
-    if value < 60:
+    if round(value, 1) < 60:
         return f"{value:.1f} s"
-    for size, smaller, name, smaller_name in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
-        if value >= size:
-            count, rest = divmod(round(value / smaller), size // smaller)
-            return f"{count} {name} {rest:02d} {smaller_name}"
-    raise AssertionError(value)
+    for smaller, per_unit, units_per_next, names in ((1, 60, 60, ("min", "s")), (60, 60, 24, ("h", "min"))):
+        count, rest = divmod(round(value / smaller), per_unit)
+        if count < units_per_next:
+            return f"{count} {names[0]} {rest:02d} {names[1]}"
+    count, rest = divmod(round(value / 3600), 24)
+    return f"{count} d {rest:02d} h"
 
 
 def size(value: float | None) -> str:

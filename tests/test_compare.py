@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dnlbench.compare import Cell, Comparison, compare, judge
 from dnlbench.errors import NotComparableError
-from dnlbench.profiles import Profile, summarise
+from dnlbench.profiles import Profile, save_profile, summarise
 from dnlbench.stats import Interval
 from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 LOSSES = {("densenet", 2): [0.30, 0.40, 0.50], ("densenet", 4): [0.20, 0.21, 0.22]}
 
 
@@ -44,12 +47,34 @@ def test_losses_are_paired_by_seed(make_profile: MakeProfile) -> None:
     assert better[0].ratio.n == 3
 
 
-def test_without_equal_seeds_the_samples_are_independent(make_profile: MakeProfile) -> None:
+def shifted(profile: Profile, seeds: int) -> Profile:
+    """The same runs under seeds that begin later."""
+    runs = tuple(run.model_copy(update={"seed": run.seed + seeds}) for run in profile.runs)
+    return profile.model_copy(update={"runs": runs})
+
+
+def test_pairs_are_made_of_the_seeds_that_both_sides_have(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
     fewer = make_profile({point: [0.9 * v for v in values[:2]] for point, values in LOSSES.items()})
-    found = cells(compare(make_profile(LOSSES), fewer))[0]
-    assert not found.paired
-    assert found.verdict == "inconclusive"
-    assert "the interval holds 1" in found.reason
+    found = cells(compare(base, fewer))[0]
+    assert found.paired
+    assert (found.verdict, found.reason) == ("better", "the pairs leave out seed 2 (only in the reference)")
+    assert found.ratio is not None
+    assert found.ratio.estimate == pytest.approx(0.9)
+    assert found.ratio.n == 2
+    more = shifted(make_profile({point: values * 2 for point, values in LOSSES.items()}), 1)
+    found = cells(compare(base, more))[0]
+    assert found.paired
+    assert found.reason.endswith(
+        "the pairs leave out seed 0 (only in the reference) and seeds 3, 4, 5, 6 (only in the candidate)"
+    )
+
+
+def test_with_fewer_than_two_seeds_in_common_the_samples_are_independent(make_profile: MakeProfile) -> None:
+    for seeds in (2, 3):
+        found = cells(compare(make_profile(LOSSES), shifted(make_profile(scaled(0.9)), seeds)))[0]
+        assert not found.paired
+        assert (found.verdict, found.reason) == ("inconclusive", "the interval holds 1; more seeds may decide")
 
 
 def test_one_seed_decides_nothing(make_profile: MakeProfile) -> None:
@@ -74,6 +99,7 @@ def test_throughput_is_compared_on_one_machine_only(make_profile: MakeProfile) -
     [
         ({"pack_size": 5}, "pack size differs: 1 and 5"),
         ({"threads": 2}, "threads differs: 1 and 2"),
+        ({"jobs": 4}, "jobs differs: None and 4"),
         ({"shared_device": True}, "shared device differs: False and True"),
         ({"device_name": "B"}, "device name differs: A CPU and B"),
     ],
@@ -94,9 +120,27 @@ def test_a_newly_failed_run_is_worse_and_an_unfinished_one_is_not(make_profile: 
         return base.model_copy(update={"runs": runs})
 
     found = cells(compare(base, with_first_run("oom")))
-    assert [(cell.verdict, cell.reason) for cell in found] == [("worse", "seed 0 oom"), ("no difference", "")]
-    assert cells(compare(base, with_first_run("skipped")))[0].verdict == "inconclusive"
-    assert cells(compare(with_first_run("oom"), base))[0].verdict == "inconclusive"
+    left_out = "the pairs leave out seed 0 (only in the reference)"
+    assert [(cell.verdict, cell.reason) for cell in found] == [
+        ("worse", f"seed 0 oom; {left_out}"),
+        ("no difference", ""),
+    ]
+    unfinished = cells(compare(base, with_first_run("skipped")))[0]
+    assert (unfinished.verdict, unfinished.reason) == ("no difference", left_out)
+    assert cells(compare(with_first_run("oom"), base))[0].verdict == "no difference"
+
+
+def test_a_newly_failed_run_is_held_against_the_main_quantity_alone(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
+    runs = tuple(run.model_copy(update={"status": "failed"}) if run.seed == 0 else run for run in base.runs)
+    found = compare(base, base.model_copy(update={"runs": runs}))
+    assert {cell.verdict for cell in cells(found)} == {"worse"}
+    for quantity in ("samples_per_s", "peak_memory_bytes"):
+        assert {(cell.verdict, cell.reason) for cell in cells(found, quantity)} == {("no difference", "")}
+    found = compare(base, with_runs(base, status="failed"))
+    assert {(cell.verdict, cell.reason) for cell in cells(found, "samples_per_s")} == {
+        ("not comparable", "no finished run in the candidate")
+    }
 
 
 def test_losses_of_zero_have_no_ratio(make_profile: MakeProfile) -> None:
@@ -131,6 +175,21 @@ def test_what_has_nothing_in_common_is_not_comparable(make_profile: MakeProfile)
         compare(base, base.model_copy(update={"data": data}))
     with pytest.raises(NotComparableError, match="studies differ: training and other"):
         compare(base, base.model_copy(update={"study": "other"}))
+
+
+@pytest.mark.parametrize("format_", ["table", "json"])
+def test_what_is_not_comparable_does_not_hide_the_others(
+    tmp_path: Path, run_cli: RunCli, make_profile: MakeProfile, format_: str
+) -> None:
+    made = {"a": make_profile(LOSSES), "b": make_profile({("plain", 2): [0.1, 0.2]}), "c": make_profile(scaled(0.8))}
+    a, b, c = (save_profile(profile, tmp_path / f"{name}.json") for name, profile in made.items())
+    done = run_cli("compare", a, b, c, "--format", format_)
+    assert done.returncode == 5
+    assert f"{b}: not comparable with {a}: no network and depth in common" in done.stderr
+    assert done.stdout == run_cli("compare", a, c, "--format", format_).stdout
+    assert done.stdout
+    alone = run_cli("compare", a, b, "--format", format_, "-o", "x")
+    assert (alone.returncode, alone.stdout, (tmp_path / "x").exists()) == (5, "", False)
 
 
 @pytest.mark.parametrize(

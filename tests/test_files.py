@@ -69,6 +69,38 @@ def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path, monkeypatch:
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
+def test_a_line_that_does_not_fit_the_disk_leaves_no_half_behind(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from dnlbench.files import LineWriter\n"
+        "writer = LineWriter(Path(sys.argv[1])); writer.write('a' * 50)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (80, resource.RLIM_INFINITY))\n"
+        "try: writer.write('b' * 50)\n"
+        "except OSError as error: print(error.errno)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY)); writer.write('c')"
+    )
+    path = tmp_path / "x.jsonl"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "28"
+    assert read_lines(path) == [b"a" * 50, b"c"]
+
+
+def test_links_are_followed_and_pipes_are_written_to(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        write_atomically(pipe, b"through")
+        assert reader.communicate()[0] == b"through"
+    assert pipe.is_fifo()
+
+
 def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     code = (

@@ -48,6 +48,6 @@ def test_throughput_is_samples_over_seconds_not_a_mean_of_rates() -> None:
 
 
 def test_what_counts_as_done() -> None:
-    for status, done in (("ok", True), ("diverged", True), ("failed", False), ("oom", False), ("cancelled", False)):
+    for status, done in (("ok", True), ("diverged", True), ("failed", False), ("oom", True), ("cancelled", False)):
         ended = RunEnded.model_validate({"run_id": "r", "status": status})
         assert fold([started(1), ended]).done is done

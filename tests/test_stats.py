@@ -79,6 +79,21 @@ def test_ratios_refuse_what_has_no_logarithm(reference: list[float], candidate: 
             ratio(reference, candidate)
 
 
+def test_bounds_beyond_the_range_of_floats_are_infinite_and_zero() -> None:
+    far = [1e-300, 1e300]
+    for found in (paired_ratio([1.0, 1.0], far), welch_ratio([1.0, 1.0], far)):
+        assert (found.low, found.high) == (0.0, math.inf)
+        assert found.estimate == pytest.approx(1.0)
+    for ratio in (paired_ratio, welch_ratio):
+        assert ratio([5e-324], [1e308]).estimate == math.inf
+        assert ratio([1e308], [5e-324]).estimate == 0.0
+
+
+def test_spreads_beyond_the_range_of_floats_are_infinite() -> None:
+    assert mean_interval([1e200, 3e200]).half_width == math.inf
+    assert mean_interval([1.5e308, 1.5e308]).estimate == math.inf
+
+
 def test_pairs_must_match() -> None:
     with pytest.raises(ValueError, match="one length, not 2 and 1"):
         paired_ratio([1.0, 2.0], [1.0])

@@ -9,7 +9,7 @@ import typer
 
 from dnlbench import __version__
 from dnlbench.cli import compare, devices, presets, profiles, run, schema
-from dnlbench.cli.output import ExitCode
+from dnlbench.cli.output import ExitCode, tolerate_narrow_encodings
 
 app = typer.Typer(
     name="dnlbench",
@@ -47,4 +47,5 @@ def start(
 
 def main() -> None:
     """The console script."""
+    tolerate_narrow_encodings()
     app()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dnlbench.cli.output import drawn, guarded, write
+from dnlbench.cli.output import ExitCode, drawn, guarded, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +32,31 @@ def compare(
     """Compare saved profiles.
 
     Loss, throughput and memory by network and depth, each with a verdict. Exit code 5 if a candidate has nothing in common
-    with the reference that could be compared.
+    with the reference that could be compared; the others are compared all the same.
     """
-    import sys
-
     from dnlbench.compare import compare as hold_against
-    from dnlbench.files import write_atomically
+    from dnlbench.errors import NotComparableError
     from dnlbench.profiles import read_profile
-    from dnlbench.report import comparison as report
 
     base = read_profile(reference)
-    comparisons = [hold_against(base, read_profile(candidate)) for candidate in candidates]
+    comparisons = []
+    for path, candidate in [(path, read_profile(path)) for path in candidates]:
+        try:
+            comparisons.append(hold_against(base, candidate))
+        except NotComparableError as error:
+            print(f"dnlbench: error: {path}: not comparable with {reference}: {error}", file=sys.stderr)
+    if comparisons:
+        _put(comparisons, format_, output)
+    if len(comparisons) < len(candidates):
+        raise typer.Exit(ExitCode.NOT_COMPARABLE)
+
+
+def _put(
+    comparisons: Sequence[Comparison], format_: Literal["table", "markdown", "json", "csv"], output: Path | None
+) -> None:
+    from dnlbench.files import write_atomically
+    from dnlbench.report import comparison as report
+
     text = {
         "table": lambda them: _tables(them, io.StringIO() if output else sys.stdout),
         "markdown": report.comparison_markdown,

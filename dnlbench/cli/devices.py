@@ -17,11 +17,10 @@ def devices() -> None:
 
     rows = []
     for device in list_devices():
-        label = f"cuda:{device.index}" if device.kind == "cuda" else device.kind
         cores = f"{usable_cores()} cores" if device.kind == "cpu" else ""
         rows.append(
             [
-                label,
+                device.label,
                 device.name,
                 units.size(device.memory_used_bytes),
                 units.size(device.memory_bytes),

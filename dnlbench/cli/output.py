@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from dnlbench.errors import ConfigurationError, DnlbenchError, NotComparableErro
 if TYPE_CHECKING:
     from dnlbench.report.grid import Grid
 
+_WRONG_PLACES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,16 +33,15 @@ class ExitCode(IntEnum):
     FAILED = 1
     """Some runs failed, or dnlbench did."""
     USAGE = 2
-    REGRESSION = 3
-    INCONCLUSIVE = 4
     NOT_COMPARABLE = 5
     INTERRUPTED = 130
 
 
 def console(file: IO[str]) -> Console:
     """A console on a stream: as wide as its terminal, plain and wide where there is none."""
-    width = None if file.isatty() else PIPE_WIDTH
-    return Console(file=file, width=width, highlight=False, soft_wrap=False)
+    # Both sizes have to be given: without the second Rich takes TERM=dumb for a terminal of 80 columns.
+    width, height = (None, None) if file.isatty() else (PIPE_WIDTH, 50)
+    return Console(file=file, width=width, height=height, highlight=False, markup=False)
 
 
 def show(grid: Grid) -> None:
@@ -71,14 +72,24 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
         except DnlbenchError as error:
             print(f"dnlbench: error: {error}", file=sys.stderr)
             raise typer.Exit(_code_of(error)) from error
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):  # the reader of our output has left, as `head` does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(ExitCode.OK) from error
+            print(f"dnlbench: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+            raise typer.Exit(ExitCode.USAGE if isinstance(error, _WRONG_PLACES) else ExitCode.FAILED) from error
         except KeyboardInterrupt as error:
             print("dnlbench: interrupted", file=sys.stderr)
             raise typer.Exit(ExitCode.INTERRUPTED) from error
-        except BrokenPipeError as error:  # the reader of our output has left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(ExitCode.OK) from error
 
     return run
+
+
+def tolerate_narrow_encodings() -> None:
+    """Lets streams that cannot show a character show a question mark; a result must not be lost to an ``×``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _code_of(error: DnlbenchError) -> ExitCode:

@@ -35,7 +35,8 @@ def list_(
     if not rows:
         print(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles", file=sys.stderr)
         return
-    columns = [Column(head=head) for head in ("profile", "state", "created (UTC)", "runs ok", "what")]
+    short = [Column(head=head, whole=True) for head in ("state", "created (UTC)", "runs ok")]
+    columns = [Column(head="profile"), *short, Column(head="what")]
     show(Grid(title=f"{len(rows)} profiles in {folder}", columns=columns, rows=rows))
 
 
@@ -68,7 +69,7 @@ def show_(
 @app.command("validate")
 @guarded
 def validate(profiles: Annotated[list[Path], typer.Argument(metavar="PROFILE", help="Files to check.")]) -> None:
-    """Check that files are profiles, and that each one's summary follows from its runs. Exit code 2 if one is not."""
+    """Check that files are profiles, and that all that is derived follows from the runs. Exit code 2 if one is not."""
     from dnlbench.errors import ProfileError
     from dnlbench.profiles import check_profile, read_profile
 

@@ -116,7 +116,7 @@ def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
 def announce(out: Console, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
     """What is about to happen."""
     out.print(plan_grid(plan, prepared.data).to_rich(out.width))
-    places = ", ".join(dict.fromkeys(slot.name.partition("/")[0] for slot in slots))
+    places = ", ".join(dict.fromkeys(slot.device.label for slot in slots))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
     out.print(f"\n{len(slots)} at a time on {places} ({prepared.device_name}), {threads}; torch {prepared.torch}")
     done = len(plan.runs) - left

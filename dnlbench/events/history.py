@@ -34,8 +34,8 @@ class RunHistory:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do: it succeeded, or it diverged, which it would do again."""
-        return self.ended is not None and self.ended.status in ("ok", "diverged")
+        """Whether nothing is left to do: it succeeded, or it diverged or ran out of memory, which it would do again."""
+        return self.ended is not None and self.ended.status in ("ok", "diverged", "oom")
 
     @property
     def last_loss(self) -> float | None:

@@ -44,8 +44,10 @@ class RunStarted(Event):
     """The slot's device, such as ``cpu`` or ``cuda:1``."""
     device_name: str
     threads: int
+    jobs: int = 1
+    """Runs of the sweep that could go on side by side on the device."""
     shared_device: bool = False
-    """Whether other runs of this sweep shared the device, so that the throughput is not that of a run alone."""
+    """Whether they shared the device, or more CPU cores than there are, so that the throughput is not that of a run alone."""
     pack_size: int = 1
     parameters: int
     from_epoch: int = 0
@@ -108,6 +110,8 @@ class Prepared(Event):
 
     event: Literal["prepared"] = "prepared"
     data: DataInfo
+    code: dict[str, str] = Field(default_factory=dict)
+    """Hash of the source of each network that is not ours, by its name."""
     torch: str
     device_name: str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dnlbench.studies import Point
+from dnlbench.plan import Run
 
 REST_S = 1.0
 """Rest of a slot after a loss at once; doubled with each further one, so that a broken device cannot drain the queue."""
@@ -14,14 +14,14 @@ REST_S = 1.0
 class SlotHealth:
     """Tells a broken device from a broken network.
 
-    A slot is set aside after two runs in a row that were lost at once on it, if they were of different points, or of a
-    point that has come through an epoch elsewhere. Two runs of one point that nobody has seen work speak against the
-    point, not against the slot.
+    A slot is set aside after two different runs in a row that were lost at once on it, if they were of different points, or
+    of a point that has come through an epoch elsewhere. Runs of one point that nobody has seen work speak against the
+    point, and one run that is lost again and again against the run.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lost: dict[str, list[Point]] = {}
+        self._lost: dict[str, list[Run]] = {}
         self._rested: dict[str, float] = {}
         self._set_aside: set[str] = set()
 
@@ -38,15 +38,15 @@ class SlotHealth:
         self._lost.pop(slot, None)
         self._rested.pop(slot, None)
 
-    def lost_at_once(self, slot: str, point: Point, *, proven: bool) -> bool:
+    def lost_at_once(self, slot: str, run: Run, *, proven: bool) -> bool:
         """Takes note of a run that was lost before its first epoch; ``proven`` if its point has worked elsewhere.
 
         Returns:
             Whether that sets the slot aside.
         """
         lost = self._lost.setdefault(slot, [])
-        lost.append(point)
+        lost.append(run)
         self._rested[slot] = self._clock() + REST_S * 2 ** (len(lost) - 1)
-        if len(lost) >= 2 and (proven or len(set(lost)) >= 2):
+        if len({run.run_id for run in lost}) >= 2 and (proven or len({run.point for run in lost}) >= 2):
             self._set_aside.add(slot)
         return not self.fit(slot)

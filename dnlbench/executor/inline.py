@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import Prepared, RunEvent
 from dnlbench.executor.base import SlotFreed
+from dnlbench.executor.local import environment_of
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
 
@@ -28,6 +30,8 @@ class InlineExecutor:
 
     def prepare(self) -> Prepared:
         """Imports torch, here and now."""
+        if self._slot.device.kind == "cuda":
+            os.environ.update(environment_of(self._slot))  # in force as long as torch has not been imported
         from dnlbench.executor.worker import Worker
 
         self._worker = Worker(self._run_dir, self._slot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -19,6 +20,10 @@ from dnlbench.executor.base import SlotFreed
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
 
+SILENCE_S = 60.0
+"""How long a worker may give no sign of life, which it does every second, before it counts as lost."""
+START_S = 300.0
+"""The same while it imports torch, which takes long from a cold or distant disk."""
 LEAVE_S = 3.0
 """How long a worker may take to leave once its pipe is closed."""
 
@@ -53,7 +58,15 @@ class WorkerProcess:
                 env={**os.environ, **environment_of(slot)},
                 start_new_session=True,  # Ctrl+C in the terminal is for the engine, which ends its workers itself
             )
+        assert self.process.stdout is not None
+        self.output = self.process.stdout.fileno()
         self._torn = b""
+        self._ready = False
+        self._heard = time.monotonic()
+
+    def is_silent(self, silence_s: float) -> bool:
+        """Whether it has given no sign of life for too long: it is stopped, or its machine is."""
+        return time.monotonic() - self._heard > (silence_s if self._ready else START_S)
 
     def send(self, command: Mapping[str, Any]) -> None:
         """Gives a command. A worker that is gone does not take it; its closed pipe tells."""
@@ -63,22 +76,28 @@ class WorkerProcess:
             self.process.stdin.flush()
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
-        """The replies that have come in, and whether the worker has closed its side."""
-        assert self.process.stdout is not None
-        content = os.read(self.process.stdout.fileno(), 1 << 16)
+        """The replies to commands that have come in, and whether the worker has closed its side."""
+        content = os.read(self.output, 1 << 16)
         *lines, self._torn = (self._torn + content).split(b"\n")
-        return [json.loads(line) for line in lines], not content
+        self._heard = time.monotonic()
+        messages = [json.loads(line) for line in lines]
+        self._ready = self._ready or any("ready" in message for message in messages)
+        return [message for message in messages if "ready" not in message and "beat" not in message], not content
 
-    def end(self) -> RunError:
+    def kill(self) -> None:
+        """Ends it and all its children at once; a stopped process too."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def end(self, patience_s: float = LEAVE_S) -> RunError:
         """Sees the worker off, by force if it lingers, and says how it ended."""
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()  # type: ignore[union-attr]
         try:
-            code = self.process.wait(LEAVE_S)
+            code = self.process.wait(patience_s)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            self.kill()
             code = self.process.wait()
         return _how_it_ended(self.process.pid, code)
 
@@ -94,9 +113,11 @@ def _how_it_ended(pid: int, code: int) -> RunError:
 class LocalExecutor:
     """Worker processes, one for each slot. A worker that ended is replaced when its slot gets the next run."""
 
-    def __init__(self, run_dir: RunDir, slots: Sequence[Slot]) -> None:
+    def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, silence_s: float = SILENCE_S) -> None:
         self._run_dir = run_dir
         self._slots = slots
+        self._silence_s = silence_s
+        self._data_sha256 = ""
         self._workers: dict[str, WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
 
@@ -106,21 +127,33 @@ class LocalExecutor:
             self._launch(slot)
         first = self._workers[self._slots[0].name]
         first.send({"prepare": True})
-        while True:
+        while not first.is_silent(self._silence_s):
+            if not select.select([first.output], [], [], 1.0)[0]:
+                continue
             replies, gone = first.read()
             for reply in replies:
                 if "refused" in reply:
                     raise rebuild(reply["refused"]["type"], reply["refused"]["message"])
-                return Prepared.model_validate(reply["prepared"])
+                prepared = Prepared.model_validate(reply["prepared"])
+                self._data_sha256 = prepared.data.sha256
+                return prepared
             if gone:
-                log = self._run_dir.slot_log_path(first.slot.name)
-                raise EngineError(f"{first.end().message.replace('in mid-run', 'before it was ready')}. Its log: {log}")
+                break
+        first.kill()
+        log = self._run_dir.slot_log_path(first.slot.name)
+        raise EngineError(
+            f"{self._dismiss(first).message.replace('in mid-run', 'before it was ready')}. Its log: {log}"
+        )
 
     def start(self, slot: Slot, run_id: str, attempt: int) -> None:
         """Gives the run to the slot's worker."""
-        worker = self._workers.get(slot.name) or self._launch(slot)
+        worker = self._workers.get(slot.name)
+        if worker is not None and worker.process.poll() is not None:  # it ended while it had nothing to do
+            self._dismiss(worker)
+            worker = None
+        worker = worker or self._launch(slot)
         worker.run_id = run_id
-        worker.send({"run": run_id, "attempt": attempt})
+        worker.send({"run": run_id, "attempt": attempt, "data": self._data_sha256})
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
         """Listens to all workers."""
@@ -129,7 +162,21 @@ class LocalExecutor:
         while not freed and (left := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):
                 freed += list(self._listen_to(key.data))
+            freed += list(self._end_the_silent())
         return freed
+
+    def _end_the_silent(self) -> Iterator[SlotFreed]:
+        for worker in list(self._workers.values()):
+            if worker.is_silent(self._silence_s):
+                worker.kill()
+                self._dismiss(worker)
+                if worker.run_id is not None:
+                    message = (
+                        f"the worker process {worker.process.pid} gave no sign of life for {self._silence_s:.0f} s"
+                    )
+                    yield SlotFreed(
+                        slot=worker.slot, run_id=worker.run_id, lost=RunError(type="Silent", message=message)
+                    )
 
     def _listen_to(self, worker: WorkerProcess) -> Iterator[SlotFreed]:
         replies, gone = worker.read()
@@ -145,23 +192,22 @@ class LocalExecutor:
     def _launch(self, slot: Slot) -> WorkerProcess:
         worker = WorkerProcess(self._run_dir, slot)
         self._workers[slot.name] = worker
-        assert worker.process.stdout is not None
-        self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+        self._selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
 
-    def _dismiss(self, worker: WorkerProcess) -> RunError:
-        assert worker.process.stdout is not None
-        self._selector.unregister(worker.process.stdout)
+    def _dismiss(self, worker: WorkerProcess, patience_s: float = LEAVE_S) -> RunError:
+        self._selector.unregister(worker.output)
         del self._workers[worker.slot.name]
-        return worker.end()
+        return worker.end(patience_s)
 
     def close(self) -> None:
         """Closes every worker's pipe first, so that all leave at the same time."""
         for worker in self._workers.values():
             with contextlib.suppress(BrokenPipeError):
                 worker.process.stdin.close()  # type: ignore[union-attr]
+        deadline = time.monotonic() + LEAVE_S
         for worker in list(self._workers.values()):
-            self._dismiss(worker)
+            self._dismiss(worker, patience_s=max(0.0, deadline - time.monotonic()))
         self._selector.close()
 
 

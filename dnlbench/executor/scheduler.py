@@ -29,6 +29,7 @@ class Scheduler:
         self._journal = run_dir.journal_writer()
         self._waiting: deque[Run] = deque()
         self._leases: dict[str, RunLeased] = {}
+        self._attempts = Counter(event.run_id for event in run_dir.read_journal() if isinstance(event, RunLeased))
         self._losses: Counter[str] = Counter()
         self._health = SlotHealth()
 
@@ -37,10 +38,8 @@ class Scheduler:
         self._journal.write(event.model_dump_json(), durable=True)
 
     def prepare(self) -> Prepared:
-        """Makes the workers ready; see `Executor.prepare`."""
-        prepared = self._executor.prepare()
-        self.note(prepared)
-        return prepared
+        """Makes the workers ready; see `Executor.prepare`. Nothing is noted yet: the answer may have to be refused."""
+        return self._executor.prepare()
 
     def carry_out(self, tick: Callable[[], None]) -> None:
         """Does every run that is not done yet. ``tick`` is called several times a second."""
@@ -55,11 +54,11 @@ class Scheduler:
             tick()
 
     def _lease(self, slot: Slot, run: Run) -> None:
-        attempt = len(self._run_dir.read_history(run.run_id).attempts) + 1
-        lease = RunLeased(run_id=run.run_id, attempt=attempt, slot=slot.name)
+        self._attempts[run.run_id] += 1
+        lease = RunLeased(run_id=run.run_id, attempt=self._attempts[run.run_id], slot=slot.name)
         self.note(lease)
         self._leases[slot.name] = lease
-        self._executor.start(slot, run.run_id, attempt)
+        self._executor.start(slot, run.run_id, lease.attempt)
 
     def _settle(self, freed: SlotFreed) -> None:
         """Takes a slot back. A run whose worker was lost is tried again, after the runs that have not been tried yet."""
@@ -73,7 +72,7 @@ class Scheduler:
         if self._losses[run.run_id] <= RETRIES:
             self._waiting.append(run)
         else:
-            self._write_end(run.run_id, "failed", freed.lost)
+            self._write_end(lease, "failed", freed.lost)
 
     def _has_ended(self, lease: RunLeased) -> bool:
         """Whether the run's last event was written under this lease."""
@@ -88,7 +87,7 @@ class Scheduler:
             return
         siblings = (other for other in self._plan.runs if other.point == run.point)
         proven = any(self._run_dir.read_history(other.run_id).epochs for other in siblings)
-        if self._health.lost_at_once(freed.slot.name, run.point, proven=proven):
+        if self._health.lost_at_once(freed.slot.name, run, proven=proven):
             self.note(SlotSetAside(slot=freed.slot.name, reason=freed.lost.message))
 
     def stop(self) -> None:
@@ -97,14 +96,14 @@ class Scheduler:
         for lease in self._leases.values():
             if not self._has_ended(lease):
                 error = RunError(type="Interrupted", message="the sweep was interrupted")
-                self._write_end(lease.run_id, "cancelled", error)
+                self._write_end(lease, "cancelled", error)
         self._leases.clear()
 
-    def _write_end(self, run_id: str, status: str, error: RunError) -> None:
+    def _write_end(self, lease: RunLeased, status: str, error: RunError) -> None:
         """The last event of a run whose worker is gone."""
-        with_log = error.model_copy(update={"log": self._run_dir.log_tail(run_id)})
-        ended = RunEnded.model_validate({"run_id": run_id, "status": status, "error": with_log})
-        writer = self._run_dir.events_writer(run_id)
+        with_log = error.model_copy(update={"log": self._run_dir.log_tail(lease.run_id, lease.attempt)})
+        ended = RunEnded.model_validate({"run_id": lease.run_id, "status": status, "error": with_log})
+        writer = self._run_dir.events_writer(lease.run_id)
         writer.write(ended.model_dump_json(), durable=True)
         writer.close()
 

@@ -10,7 +10,13 @@ from dnlbench.machine import Device, Slot
 
 
 def choose_slots(
-    devices: Sequence[Device], cores: int, *, device: str = "auto", jobs: int | None = None, threads: int | None = None
+    devices: Sequence[Device],
+    cores: int,
+    *,
+    device: str = "auto",
+    jobs: int | None = None,
+    threads: int | None = None,
+    runs: int | None = None,
 ) -> tuple[Slot, ...]:
     """Slots for ``jobs`` runs at a time.
 
@@ -23,6 +29,7 @@ def choose_slots(
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` for all CUDA devices, or some of them as in ``cuda:0,2``.
         jobs: number of slots; None for the default.
         threads: of one run's CPU work; None for the default, ``cores / jobs``.
+        runs: there is no use for more slots than this; None for no limit.
 
     Raises:
         DeviceError: if the device is not there or its name is not one of these.
@@ -31,20 +38,18 @@ def choose_slots(
     by_default = max(1, cores // (threads or 1)) if chosen[0].kind == "cpu" else len(chosen)
     count = jobs or by_default
     each = threads or max(1, cores // count)
+    count = min(count, runs or count)
     placed = [chosen[number % len(chosen)] for number in range(count)]
     return tuple(
         Slot(
-            name=f"{_label(place)}/{placed[:number].count(place)}",
+            name=f"{place.label}/{placed[:number].count(place)}",
             device=place,
             threads=each,
-            shared=place.kind != "cpu" and placed.count(place) > 1,
+            jobs=placed.count(place),
+            shared=count * each > cores if place.kind == "cpu" else placed.count(place) > 1,
         )
         for number, place in enumerate(placed)
     )
-
-
-def _label(device: Device) -> str:
-    return f"cuda:{device.index}" if device.kind == "cuda" else device.kind
 
 
 def _choose_devices(devices: Sequence[Device], wanted: str) -> list[Device]:
@@ -56,14 +61,13 @@ def _choose_devices(devices: Sequence[Device], wanted: str) -> list[Device]:
         raise DeviceError(f"--device {wanted}: write auto, cpu, mps, cuda, or CUDA devices by number as in cuda:0,1")
     there = {device.index: device for device in devices if device.kind == match[1]}
     if not there:
-        names = ", ".join(f"{_label(device)} ({device.name})" for device in devices)
+        names = ", ".join(f"{device.label} ({device.name})" for device in devices)
         raise DeviceError(f"--device {wanted}: this machine shows no such device. Present: {names}")
     if not match[2]:
         return list(there.values())
     numbers = list(dict.fromkeys(int(number) for number in match[2].split(",")))
     missing = [str(number) for number in numbers if number not in there]
     if missing:
-        raise DeviceError(
-            f"--device {wanted}: no CUDA device {', '.join(missing)}. Present: {', '.join(map(_label, there.values()))}"
-        )
+        present = ", ".join(device.label for device in there.values())
+        raise DeviceError(f"--device {wanted}: no CUDA device {', '.join(missing)}. Present: {present}")
     return [there[number] for number in numbers]

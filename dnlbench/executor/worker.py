@@ -4,9 +4,11 @@ As a process it is started with the run directory and its slot, reads commands f
 output, each one JSON object a line::
 
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
-    {"run": "<run id>", "attempt": 1}       {"ended": "<run id>"}
+    {"run": "<run id>", "attempt": 1,       {"ended": "<run id>"}
+     "data": "<their sha256>"}
 
-and each answer with ``"leaving": true`` if the worker takes no further command.
+Each line says with ``"leaving": true`` if the worker takes no further command. Without being asked the worker says ``ready``
+once it has imported torch, and ``beat`` every second.
 What happens in a run does not go through this pipe: it is in the run directory. When the pipe closes, the engine is gone, and
 the worker leaves at once.
 """
@@ -19,18 +21,22 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dnlbench.errors import DnlbenchError
+from dnlbench.errors import DataError
 from dnlbench.events import Prepared, RunEnded, RunError, RunEvent
 from dnlbench.machine import Slot
 from dnlbench.runners import create_runner
 from dnlbench.runners.failures import classify
 from dnlbench.store import RunDir
+
+BEAT_S = 1.0
+"""Seconds between two signs of life."""
 
 
 class Worker:
@@ -45,12 +51,22 @@ class Worker:
         """See `dnlbench.runners.base.Runner.prepare`."""
         return self._runner.prepare()
 
+    def check_data(self, sha256: str) -> None:
+        """Makes sure that this worker trains on the data that the sweep began with.
+
+        Raises:
+            DataError: if they have changed since.
+        """
+        found = self._runner.data_sha256
+        if found != sha256:
+            raise DataError(f"the data have changed since the sweep began: sha256 {sha256[:12]} then, {found[:12]} now")
+
     def carry_out(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
         """Does a run. Each event is in the run directory before it is yielded; the last one is always ``RunEnded``."""
         writer = self._run_dir.events_writer(run_id)
         try:
             for event in self._events(run_id, attempt):
-                writer.write(event.model_dump_json(), durable=isinstance(event, RunEnded))
+                writer.write(event.model_dump_json(), durable=True)  # a checkpoint may count on it
                 yield event
         finally:
             writer.close()
@@ -59,12 +75,14 @@ class Worker:
         try:
             yield from self._runner.carry_out(self._plan.by_id[run_id], attempt, self._run_dir.run_path(run_id))
         except Exception as error:
-            with self._run_dir.log_path(run_id).open("a", encoding="utf-8") as log:
+            with self._run_dir.log_path(run_id, attempt).open("a", encoding="utf-8") as log:
                 traceback.print_exception(error, file=log)
             yield RunEnded(
                 run_id=run_id,
                 status=classify(error),
-                error=RunError(type=type(error).__name__, message=str(error), log=self._run_dir.log_tail(run_id)),
+                error=RunError(
+                    type=type(error).__name__, message=str(error), log=self._run_dir.log_tail(run_id, attempt)
+                ),
             )
 
 
@@ -72,29 +90,60 @@ def main() -> None:
     """The worker process."""
     run_dir, slot = RunDir(Path(sys.argv[1])), Slot.model_validate_json(sys.argv[2])
     faulthandler.enable()
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not get between the replies
+    replies = Replies()
     commands = _listen()
-    worker: Worker | None = None
+    worker = _create(run_dir, slot)
+    replies.send({"ready": True, "leaving": False})
     while True:
         command = commands.get()
         try:
-            worker = worker or Worker(run_dir, slot)
             reply, healthy = _obey(worker, run_dir, command)
-        except DnlbenchError as error:
+        except Exception as error:
+            traceback.print_exception(error)
             reply, healthy = {"refused": {"type": type(error).__name__, "message": str(error)}}, False
-        print(json.dumps({**reply, "leaving": not healthy}), file=replies, flush=True)
+        replies.send({**reply, "leaving": not healthy})
         if not healthy:
             return  # a failed run may leave memory or a device in a bad state; the next run gets a new process
 
 
-def _obey(worker: Worker, run_dir: RunDir, command: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+class Replies:
+    """The way to the engine: replies, and a sign of life every second from a thread of its own."""
+
+    def __init__(self) -> None:
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)  # what libraries print must not get between the replies
+        self._lock = threading.Lock()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def send(self, reply: dict[str, Any]) -> None:
+        """One line, whole."""
+        with self._lock:
+            print(json.dumps(reply), file=self._stream, flush=True)
+
+    def _beat(self) -> None:
+        while True:
+            self.send({"beat": True, "leaving": False})
+            time.sleep(BEAT_S)
+
+
+def _create(run_dir: RunDir, slot: Slot) -> Worker | Exception:
+    """The worker, for which torch is imported; or why there is none, to be told when it is asked for something."""
+    try:
+        return Worker(run_dir, slot)
+    except Exception as error:
+        return error
+
+
+def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """Carries out a command; the reply, and whether the process is fit to go on."""
+    if isinstance(worker, Exception):
+        raise worker
     if "run" not in command:
         return {"prepared": worker.prepare().model_dump(mode="json")}, True
-    run_id, last = command["run"], None
-    with _output_in(run_dir.log_path(run_id)):
-        for event in worker.carry_out(run_id, command["attempt"]):
+    run_id, attempt, last = command["run"], command["attempt"], None
+    with _output_in(run_dir.log_path(run_id, attempt)):
+        worker.check_data(command["data"])
+        for event in worker.carry_out(run_id, attempt):
             last = event
     return {"ended": run_id}, isinstance(last, RunEnded) and last.status in ("ok", "diverged")
 

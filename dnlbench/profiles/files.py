@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,10 +13,14 @@ from pydantic import ValidationError
 
 from dnlbench.errors import ProfileError
 from dnlbench.files import write_atomically
-from dnlbench.profiles.model import SCHEMA, Profile
-from dnlbench.profiles.summary import summarise
+from dnlbench.profiles.model import SCHEMA, Profile, RunRecord
+from dnlbench.profiles.summary import derived, summarise
 from dnlbench.studies import STUDIES
 
+LONGEST_INTEGER = 100
+"""Digits of the longest integer that is read: no profile holds one as long, and floats cannot hold much longer ones."""
+RATE_TOLERANCE = 1e-9
+"""Relative; a rate is worked out again from rounded ones."""
 FOLDER = Path("profiles")
 """Where profiles are saved and looked for unless told otherwise, below the current folder."""
 
@@ -37,16 +42,28 @@ def read_profile(path: Path) -> Profile:
     """A saved profile.
 
     Raises:
-        ProfileError: if the file is absent, not JSON, of a newer schema or of the wrong form.
+        ProfileError: if the file is absent, not JSON, of a newer schema, of the wrong form or of an unknown study.
     """
     try:
-        content = json.loads(path.read_bytes())
+        profile = _parse(path)
+    except RecursionError as error:
+        raise ProfileError(f"{path}: not a profile: nested too deeply") from error
+    if profile.study not in STUDIES:
+        raise ProfileError(f"{path}: study {profile.study!r} is not known to this version ({', '.join(STUDIES)})")
+    return profile
+
+
+def _parse(path: Path) -> Profile:
+    try:
+        content = json.loads(path.read_bytes(), parse_int=_integer)
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ProfileError(f"{path}: not a profile: not UTF-8 text ({error})") from error
     except json.JSONDecodeError as error:
         raise ProfileError(f"{path}:{error.lineno}: not a profile: not valid JSON: {error.msg}") from error
+    except _TooLongError as error:
+        raise ProfileError(f"{path}: not a profile: {error}") from error
     _check_schema(path, content)
     try:
         return Profile.model_validate_json(json.dumps(content))
@@ -54,11 +71,21 @@ def read_profile(path: Path) -> Profile:
         raise ProfileError(_explain(path, error)) from error
 
 
+class _TooLongError(ValueError):
+    """An integer that no profile holds."""
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_INTEGER:
+        raise _TooLongError(f"it holds an integer of {len(digits)} digits")
+    return int(digits)
+
+
 def _check_schema(path: Path, content: object) -> None:
     found = content.get("schema") if isinstance(content, dict) else None
-    match = re.fullmatch(r"dnlbench\.profile/(\d+)", str(found))
+    match = re.fullmatch(r"dnlbench\.profile/(\d{1,9})", str(found))
     if not match:
-        raise ProfileError(f"{path}: not a profile: its schema is {found!r}, expected {SCHEMA!r}")
+        raise ProfileError(f"{path}: not a profile: its schema is {repr(found)[:80]}, expected {SCHEMA!r}")
     if int(match[1]) > int(SCHEMA.rpartition("/")[2]):
         raise ProfileError(f"{path}: written by a newer dnlbench: schema {found}, this version reads up to {SCHEMA}")
 
@@ -75,19 +102,30 @@ def _explain(path: Path, error: ValidationError) -> str:
 
 def check_profile(profile: Profile) -> list[str]:
     """What is inconsistent in a profile of the right form; nothing, as a rule."""
-    study = STUDIES.get(profile.study)
-    if study is None:
-        return [f"study {profile.study!r} is not known to this version ({', '.join(STUDIES)})"]
-    problems = []
+    problems = [problem for run in profile.runs for problem in _contradictions(run)]
     ids = [run.run_id for run in profile.runs]
     if len(set(ids)) < len(ids):
         problems.append("runs: a run id occurs more than once")
-    if summarise(profile.runs, study.quantities) != profile.summary:
+    if summarise(profile.runs, STUDIES[profile.study].quantities) != profile.summary:
         problems.append("summary: differs from what the runs add up to")
     unfinished = any(run.status in ("cancelled", "skipped") for run in profile.runs)
     if unfinished != (profile.state == "partial"):
         problems.append(f"state: {profile.state!r} does not fit the runs' statuses")
     return problems
+
+
+def _contradictions(run: RunRecord) -> Iterator[str]:
+    """Where a run's figures differ from what its epochs say."""
+    for field, found in derived(run.epochs).items():
+        stated = getattr(run, field)
+        if not _same(stated, found, RATE_TOLERANCE if field == "samples_per_s" else 0.0):
+            yield f"{run.run_id}: {field} is {stated}, but its epochs say {found}"
+
+
+def _same(stated: float | None, found: float | None, tolerance: float) -> bool:
+    if stated is None or found is None:
+        return stated is found
+    return math.isclose(stated, found, rel_tol=tolerance) or (math.isnan(stated) and math.isnan(found))
 
 
 def list_profiles(folder: Path) -> Iterator[tuple[Path, Profile | ProfileError]]:

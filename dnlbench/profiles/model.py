@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dnlbench.events import DataInfo, RunError, RunStatus
 from dnlbench.machine import Code, Machine
+from dnlbench.stats import Interval
 
 SCHEMA = "dnlbench.profile/1"
 
@@ -59,6 +60,8 @@ class RunRecord(Record):
     """None for a run that never started; so for all fields below that may be None."""
     device_name: str | None = None
     threads: int | None = None
+    jobs: int | None = None
+    """Runs of the sweep that could go on side by side on the device."""
     shared_device: bool = False
     pack_size: int | None
     parameters: int | None
@@ -82,6 +85,11 @@ class IntervalRecord(Record):
     """None for a single seed."""
     high: float | None
     n: int
+
+    @property
+    def interval(self) -> Interval:
+        """As statistics know it."""
+        return Interval(estimate=self.mean, low=self.low, high=self.high, n=self.n)
 
 
 class PointSummary(Record):
@@ -111,6 +119,7 @@ class Profile(Record):
     state: Literal["complete", "partial"]
     """Partial: some runs were cancelled or never started."""
     created: datetime
+    """When the last of its runs ended."""
     spec: dict[str, Any]
     spec_hash: str
     workload_version: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dnlbench.errors import RunDirError
-from dnlbench.events import Attempt, EngineStarted, Event, Prepared, RunHistory, RunStatus
+from dnlbench.events import Attempt, EngineStarted, Event, JournalEvent, Prepared, RunHistory, RunLeased, RunStatus
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles.model import AttemptRecord, EpochRecord, Profile, RunRecord
 from dnlbench.profiles.summary import summarise
@@ -20,8 +21,8 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         RunDirError: if no engine ever got as far as loading the data.
     """
     journal = run_dir.read_journal()
-    engine = next((event for event in reversed(journal) if isinstance(event, EngineStarted)), None)
-    prepared = next((event for event in reversed(journal) if isinstance(event, Prepared)), None)
+    engine = _last_engine_at_work(journal)
+    prepared = next((event for event in journal if isinstance(event, Prepared)), None)
     if engine is None or prepared is None:
         raise RunDirError(f"{run_dir.root}: no sweep was begun here: its journal names no engine or no data")
     runs = tuple(_record(run, run_dir.read_history(run.run_id)) for run in plan.runs)
@@ -29,7 +30,10 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         study=plan.spec.study,
         name=plan.spec.name,
         state="partial" if any(run.status in ("cancelled", "skipped") for run in runs) else "complete",
-        created=_utc(time.time()),
+        created=max(
+            (run.attempts[-1].ended for run in runs if run.attempts and run.attempts[-1].ended),
+            default=_utc(time.time()),
+        ),
         spec=plan.spec.model_dump(mode="json"),
         spec_hash=plan.spec_hash,
         workload_version=plan.study.workload_version,
@@ -39,6 +43,13 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         runs=runs,
         summary=summarise(runs, plan.study.quantities),
     )
+
+
+def _last_engine_at_work(journal: Sequence[JournalEvent]) -> EngineStarted | None:
+    """The engine that last gave a run to a worker; the last of all if none ever did."""
+    leases = [place for place, event in enumerate(journal) if isinstance(event, RunLeased)]
+    until = leases[-1] if leases else len(journal)
+    return next((event for event in reversed(journal[:until]) if isinstance(event, EngineStarted)), None)
 
 
 def _record(run: Run, history: RunHistory) -> RunRecord:
@@ -52,6 +63,7 @@ def _record(run: Run, history: RunHistory) -> RunRecord:
         device=started.device if started else None,
         device_name=started.device_name if started else None,
         threads=started.threads if started else None,
+        jobs=started.jobs if started else None,
         shared_device=started.shared_device if started else False,
         pack_size=started.pack_size if started else None,
         parameters=started.parameters if started else None,

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from dnlbench.profiles.model import IntervalRecord, PointSummary, RunRecord, Summary
+from dnlbench.profiles.model import EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
 from dnlbench.stats import mean_interval
 from dnlbench.studies import Quantity
 
@@ -15,6 +15,18 @@ def values_of(runs: Iterable[RunRecord], quantity: Quantity) -> dict[int, float]
     """The finite values of a quantity by seed, of the runs that are ``ok``."""
     values = {run.seed: getattr(run, quantity.name) for run in runs if run.status == "ok"}
     return {seed: float(value) for seed, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
+    """The fields of a run that follow from its epochs."""
+    last = epochs[-1] if epochs else None
+    seconds = sum(epoch.seconds for epoch in epochs)
+    samples = sum(epoch.samples_per_s * epoch.seconds for epoch in epochs)
+    return {
+        "final_train_loss": last.train_loss if last else None,
+        "samples_per_s": samples / seconds if seconds > 0 else None,
+        "evaluation_accuracy": last.evaluation_accuracy if last else None,
+    }
 
 
 def summarise(runs: Sequence[RunRecord], quantities: Sequence[Quantity]) -> Summary:

@@ -6,7 +6,9 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison
@@ -32,12 +34,12 @@ def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
         yield Grid(
             title=f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}",
             columns=[
-                Column(head="network"),
+                Column(head="network", whole=True),
                 Column(head="L", figures=True),
-                Column(head="reference", figures=True),
-                Column(head="candidate", figures=True),
-                Column(head="ratio [95 %]", figures=True),
-                Column(head="verdict"),
+                Column(head="reference", figures=True, dispensable=1),
+                Column(head="candidate", figures=True, dispensable=1),
+                Column(head="ratio [95 %]", figures=True, dispensable=2),
+                Column(head="verdict", whole=True),
             ],
             rows=[_row(cell) for cell in cells],
             note=_note(quantity, cells),
@@ -53,41 +55,53 @@ def _row(cell: Cell) -> list[str]:
     return [
         cell.network,
         str(cell.depth),
-        _value(cell.quantity, cell.reference),
-        _value(cell.quantity, cell.candidate),
+        quantities.value(cell.quantity, cell.reference),
+        quantities.value(cell.quantity, cell.candidate),
         _ratio(cell.ratio),
         cell.verdict,
     ]
-
-
-def _value(quantity: Quantity, interval: Interval | None) -> str:
-    if interval is None:
-        return units.NOTHING
-    return quantities.value(quantity, interval.estimate, interval.half_width)
 
 
 def _ratio(ratio: Interval | None) -> str:
     if ratio is None:
         return units.NOTHING
     if ratio.low is None or ratio.high is None:
-        return f"{ratio.estimate:.3f}"
-    return f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+        return _factor(ratio.estimate)
+    return f"{_factor(ratio.estimate)} [{_factor(ratio.low)}, {_factor(ratio.high)}]"
+
+
+def _factor(value: float) -> str:
+    """To the thousandth, as far as that says something and fits a column."""
+    return f"{value:.3f}" if 1e-3 <= value < 1e5 else units.number(value)
 
 
 def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
-    method = "paired by seed" if all(cell.paired for cell in cells) else "Welch"
+    definition = ", ".join(["ratio = candidate / reference", *_methods(cells)])
     direction = f"{quantity.better} is better; " if quantity.better else ""
     tolerance = units.percent(quantity.tolerance)
-    method_line = f"ratio = candidate / reference, {method}; {direction}within {tolerance} is no difference"
-    return "\n".join([method_line, *_reasons(cells)])
+    return "\n".join([f"{definition}; {direction}within {tolerance} is no difference", *_reasons(cells)])
+
+
+def _methods(cells: Sequence[Cell]) -> Iterator[str]:
+    """How the ratios that there are were worked out; nothing where there is none."""
+    rated = [cell for cell in cells if cell.ratio is not None]
+    unpaired = [cell for cell in rated if not cell.paired]
+    if len(unpaired) < len(rated):
+        yield "paired by seed"
+    if unpaired:
+        yield "Welch" if len(unpaired) == len(rated) else f"but Welch at {_where(unpaired)}"
 
 
 def _reasons(cells: Sequence[Cell]) -> Iterator[str]:
     """Each reason once, with the points that it holds for."""
     for verdict, reason in dict.fromkeys((cell.verdict, cell.reason) for cell in cells if cell.reason):
-        points = [f"{c.network} L={c.depth}" for c in cells if (c.verdict, c.reason) == (verdict, reason)]
-        where = ", ".join(points) if len(points) <= NAMED_POINTS else f"{len(points)} points"
-        yield f"{verdict} at {where}: {reason}"
+        alike = [cell for cell in cells if (cell.verdict, cell.reason) == (verdict, reason)]
+        yield f"{verdict} at {_where(alike)}: {reason}"
+
+
+def _where(cells: Sequence[Cell]) -> str:
+    points = [f"{cell.network} L={cell.depth}" for cell in cells]
+    return ", ".join(points) if len(points) <= NAMED_POINTS else f"{len(points)} points"
 
 
 def _short(text: str) -> str:
@@ -132,11 +146,19 @@ def _fields(interval: Interval | None) -> list[str]:
 
 
 def comparison_json(comparisons: Sequence[Comparison]) -> str:
-    """One object with a list of comparisons."""
+    """One object with a list of comparisons; numbers that are not finite are strings, as in profiles."""
     content = []
     for comparison in comparisons:
         plain = dataclasses.asdict(comparison)
         for cell in plain["cells"]:
             cell["quantity"] = cell["quantity"]["name"]
+            for side in ("reference", "candidate", "ratio"):
+                cell[side] = cell[side] and {field: _json_number(value) for field, value in cell[side].items()}
         content.append({**plain, "counts": comparison.counts()})
     return json.dumps({"comparisons": content}, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _json_number(value: Any) -> Any:
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")

@@ -31,12 +31,15 @@ STYLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column: its head, and whether its cells are figures, to be flush right."""
+    """One column: its head, and what may be done to it where the table would be too wide."""
 
     head: str
     figures: bool = False
-    dispensable: bool = False
-    """Left out where the table would be too wide."""
+    """To be flush right, and never broken."""
+    whole: bool = False
+    """Words that are never broken; other text goes on in the next line."""
+    dispensable: int = 0
+    """Left out where the table would be too wide: small numbers first, equal ones from left to right; 0 never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,13 @@ class Grid:
         for index in shown:
             column = self.columns[index]
             head = textwrap.fill(column.head, self._width(index), break_long_words=False)
-            table.add_column(head, justify="right" if column.figures else "left", no_wrap=column.figures)
+            rigid = column.figures or column.whole
+            table.add_column(
+                head,
+                justify="right" if column.figures else "left",
+                no_wrap=rigid,
+                overflow="ellipsis" if rigid else "fold",
+            )
         for row in self.rows:
             table.add_row(*(Text(row[i], style=STYLES.get(row[i], "")) for i in shown))
         note = [Text(self.note, style="italic dim")] if self.note else []
@@ -67,11 +76,12 @@ class Grid:
         return max([HEAD_WIDTH, *map(len, words), *(len(row[index]) for row in self.rows)])
 
     def _columns_within(self, width: int) -> list[int]:
-        """The columns to show: all, but for as many of the dispensable ones, from the right, as it takes to fit."""
+        """The columns to show: all, but for as many of the dispensable ones as it takes to fit."""
         shown = list(range(len(self.columns)))
-        for index in reversed(shown):
-            if sum(self._width(i) + GAP for i in shown) > width and self.columns[index].dispensable:
-                shown = [i for i in shown if i != index]
+        dispensable = [index for index in shown if self.columns[index].dispensable]
+        for index in sorted(dispensable, key=lambda index: self.columns[index].dispensable):
+            if sum(self._width(i) + GAP for i in shown) - GAP > width:
+                shown.remove(index)
         return shown
 
     def to_markdown(self) -> str:

@@ -11,22 +11,25 @@ from dnlbench import units
 from dnlbench.profiles import IntervalRecord, PointSummary, Profile
 from dnlbench.report import quantities
 from dnlbench.report.grid import Column, Grid
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import STUDIES, Quantity, Study
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
     """The result by network and depth, and the runs that did not end well, if any."""
     study = STUDIES[profile.study]
     shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
-    columns = [Column(head="network"), *(Column(head=head, figures=True) for head in ("L", "seeds"))]
-    columns += [Column(head="parameters", figures=True, dispensable=True)]
+    columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
     columns += [
-        Column(head=quantities.head(quantity), figures=True, dispensable=quantity.shown_as == "bytes")
+        Column(head="seeds", figures=True, dispensable=3),
+        Column(head="parameters", figures=True, dispensable=1),
+    ]
+    columns += [
+        Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, study))
         for quantity in shown
     ]
     yield Grid(
         title=f"{profile.name}: {study.question}",
-        columns=[*columns, Column(head="vs. L before", figures=True)],
+        columns=[*columns, Column(head="vs. L before", figures=True, dispensable=3)],
         rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
         note=f"± is half of a 95 % t interval of the mean over seeds; vs. L before: change of the {study.quantities[0].label}",
     )
@@ -35,9 +38,16 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
     if bad or skipped:
         yield Grid(
             title=f"Of {len(profile.runs)} runs {len(bad)} did not end well and {skipped} were not started",
-            columns=[Column(head="run"), Column(head="status"), Column(head="cause")],
+            columns=[Column(head="run", whole=True), Column(head="status", whole=True), Column(head="cause")],
             rows=[[run.run_id, run.status, run.error.message.partition("\n")[0] if run.error else ""] for run in bad],
         )
+
+
+def _dispensable(quantity: Quantity, study: Study) -> int:
+    """Sizes go first, the study's main result stays."""
+    if quantity == study.quantities[0]:
+        return 0
+    return 1 if quantity.shown_as == "bytes" else 2
 
 
 def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quantity]) -> list[str]:
@@ -52,11 +62,8 @@ def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quan
     ]
 
 
-def _value(quantity: Quantity, interval: IntervalRecord | None) -> str:
-    if interval is None:
-        return units.NOTHING
-    half = None if interval.low is None or interval.high is None else (interval.high - interval.low) / 2
-    return quantities.value(quantity, interval.mean, half)
+def _value(quantity: Quantity, record: IntervalRecord | None) -> str:
+    return quantities.value(quantity, record.interval if record else None)
 
 
 def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Quantity) -> str:

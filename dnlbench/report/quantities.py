@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dnlbench import units
+from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
 
 
@@ -11,10 +12,12 @@ def head(quantity: Quantity) -> str:
     return f"{quantity.label} ({quantity.unit})" if quantity.shown_as != "bytes" and quantity.unit else quantity.label
 
 
-def value(quantity: Quantity, mean: float | None, half_width: float | None) -> str:
+def value(quantity: Quantity, interval: Interval | None) -> str:
     """A mean with half its interval's width."""
+    if interval is None:
+        return units.NOTHING
     if quantity.shown_as == "number":
-        return units.measured(mean, half_width)
+        return units.measured(interval.estimate, interval.half_width)
     if quantity.shown_as == "count":
-        return units.measured_count(mean, half_width)
-    return units.size(mean)
+        return units.measured_count(interval.estimate, interval.half_width)
+    return units.size(interval.estimate)

@@ -21,6 +21,11 @@ class Runner(Protocol):
         """
         ...
 
+    @property
+    def data_sha256(self) -> str:
+        """Hash of the data that this runner has loaded."""
+        ...
+
     def carry_out(self, run: Run, attempt: int, folder: Path) -> Iterator[RunEvent]:
         """Does the run, telling what happens as it happens: ``RunStarted`` first, ``RunEnded`` last.
 

@@ -31,8 +31,8 @@ def make_repeatable(device: torch.device, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
-        # CUBLAS_WORKSPACE_CONFIG is set by the parent. An operation without a repeatable form, which only a user's own
-        # network can contain, warns in the run's log instead of failing.
+        # CUBLAS_WORKSPACE_CONFIG is set by the parent. An operation without a repeatable form warns in the run's log instead
+        # of failing: one in a user's own network, and the backward pass of attention on some devices.
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -12,6 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 Key = tuple[str, ...]
+
+_NEAR = 0.6
+"""Likeness, 0 to 1, from which on a known word is offered for an unknown one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,22 @@ def _holds(table: Any, key: Key) -> bool:
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """``; did you mean 'x'?``, or a full stop when no known word is near: the end of a sentence."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)
     return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _nearest_key(key: Key, model: type[BaseModel]) -> str:
+    """As `nearest`, over the keys of all tables; among equally near ones that of the same table comes first.
+
+    A key of another table is named in full: it has to be written elsewhere.
+    """
+
+    def likeness(known: Key) -> tuple[float, bool]:
+        return difflib.SequenceMatcher(None, known[-1], key[-1]).ratio(), known[:-1] == key[:-1]
+
+    best = max(_keys(model), key=likeness)
+    ratio, same_table = likeness(best)
+    return f"; did you mean {best[-1] if same_table else '.'.join(best)!r}?" if ratio >= _NEAR else "."
 
 
 def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> str:
@@ -77,22 +94,17 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> s
 def _line(details: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
     context = details.get("ctx", {})
     location = tuple(context["key"].split(".")) if "key" in context else details["loc"]
-    key = tuple(part for part in location if isinstance(part, str) and not _is_branch(part))
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if not _is_branch(part))
-    return f"{source.place(key)}: {shown.lstrip('.')}{_complaint(details, key, model)}"
-
-
-def _is_branch(part: int | str) -> bool:
-    """Whether pydantic names a branch of a union or a validator here rather than a key."""
-    return isinstance(part, str) and ("[" in part or "(" in part)
+    key = tuple(part for part in location if isinstance(part, str))
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{source.place(key)}: {shown.removeprefix('.')}{_complaint(details, key, model)}"
 
 
 def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
     value, context = details["input"], details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            known = _keys_of_table(model, key[:-1])
-            return f": unknown key{nearest(key[-1], known)} Allowed: {', '.join(known)}"
+            allowed = [known[-1] for known in _keys(model) if known[:-1] == key[:-1]]
+            return f": unknown key{_nearest_key(key, model)} Allowed: {', '.join(allowed)}"
         case "missing":
             return ": this key is required and missing"
         case "literal_error" | "unknown_choice":
@@ -101,6 +113,10 @@ def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
             return f" = {value!r}: allowed: {', '.join(choices)}{nearest(str(value), choices)}{reason}"
         case "too_short":
             return " is empty: at least one value is needed"
+        case "too_long":
+            return f" holds too many values: at most {context['max_length']:,} are allowed"
+        case "too_many_runs":
+            return f": {details['msg']}"
         case "does_not_fit":
             return f" = {context['value']!r}: {details['msg']}"
         case "model_type" | "model_attributes_type":
@@ -120,10 +136,11 @@ def _choices(details: ErrorDetails) -> list[str]:
     return [word.strip().strip("'") for word in expected.replace(" or ", ",").split(",") if word.strip()]
 
 
-def _keys_of_table(model: type[BaseModel], key: Key) -> list[str]:
-    """The keys that the table at ``key`` may hold."""
-    for part in key:
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)
+def _keys(model: type[BaseModel], table: Key = ()) -> Iterator[Key]:
+    """Every key of a spec, its tables and their keys alike."""
+    for name, field in model.model_fields.items():
+        key = (*table, name)
+        yield key
+        for annotation in (field.annotation, *get_args(field.annotation)):
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                yield from _keys(annotation, key)

@@ -23,17 +23,14 @@ class Preset:
 
 def list_presets() -> tuple[Preset, ...]:
     """All presets, by name."""
-    names = sorted(entry.name for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
-    return tuple(read_preset(name.removesuffix(".toml")) for name in names)
+    files = sorted((entry for entry in _FOLDER.iterdir() if entry.name.endswith(".toml")), key=lambda file: file.name)
+    return tuple(Preset(name=file.name.removesuffix(".toml"), text=file.read_text(encoding="utf-8")) for file in files)
 
 
 def read_preset(name: str) -> Preset:
-    """The preset of that name.
+    """The preset of that name, which is never taken for a path: paths are the user's own files.
 
     Raises:
         KeyError: if there is none.
     """
-    path = _FOLDER / f"{name}.toml"
-    if not path.is_file():
-        raise KeyError(name)
-    return Preset(name=name, text=path.read_text(encoding="utf-8"))
+    return {preset.name: preset for preset in list_presets()}[name]

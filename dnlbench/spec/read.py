@@ -24,7 +24,7 @@ def read_spec(name: str, overrides: Sequence[str] = ()) -> StudySpec:
     """
     try:
         preset = read_preset(name)
-    except (KeyError, ValueError):
+    except KeyError:
         return parse_spec(_read_file(name), name, overrides)
     return parse_spec(preset.text, f"preset {preset.name}", overrides)
 
@@ -72,6 +72,7 @@ def _study_of(table: dict[str, Any], source: Source) -> type[StudySpec]:
 
 def _apply(table: dict[str, Any], override: str) -> tuple[str, ...]:
     """Puts ``a.b=value`` into the table and gives the key back. The value is TOML; a bare word is a string."""
+    _check_is_text(override)
     key_text, equals, value_text = override.partition("=")
     key = tuple(part.strip() for part in key_text.split("."))
     if not equals or not all(key):
@@ -83,6 +84,15 @@ def _apply(table: dict[str, Any], override: str) -> tuple[str, ...]:
             raise SpecError(f"--set {override}: {part!r} is a value, not a table, so nothing can be set in it")
     inner[key[-1]] = _value(value_text.strip())
     return key
+
+
+def _check_is_text(override: str) -> None:
+    """Bytes of an argument that are no text reach Python as surrogates, which JSON cannot carry."""
+    try:
+        override.encode()
+    except UnicodeEncodeError as error:
+        shown = override.encode(errors="backslashreplace").decode()
+        raise SpecError(f"--set {shown}: not valid UTF-8") from error
 
 
 def _value(text: str) -> Any:

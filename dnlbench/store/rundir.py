@@ -8,7 +8,7 @@
     slots/<slot>.log                 output of a slot's worker between runs
     runs/<run_id>/events.jsonl       the run's events
     runs/<run_id>/checkpoint.pt      where the run stands, with its SHA-256 beside it; gone when the run is done
-    runs/<run_id>/log.txt            everything that the run printed
+    runs/<run_id>/log-<attempt>.txt  everything that an attempt printed
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -52,6 +52,10 @@ class Execution(BaseModel):
     threads: int
     pack_size: int
     torch: str
+    machine: str
+    """Fingerprint of the hardware."""
+    source: str
+    """Hash of dnlbench's own code."""
 
 
 class RunDir:
@@ -61,13 +65,17 @@ class RunDir:
         self.root = root
 
     @staticmethod
-    def default_root(plan: Plan, execution: Execution) -> Path:
-        """Where a sweep lives unless told otherwise: one folder for each spec and way to carry it out."""
+    def default_root(plan: Plan, execution: Execution, jobs: int) -> Path:
+        """Where a sweep lives unless told otherwise: one folder for each spec and way to carry it out.
+
+        The number of runs side by side changes no result, but it does change timings.
+        """
         identity = content_hash(
             {
                 "spec": plan.spec.model_dump(mode="json"),
                 "workload_version": plan.study.workload_version,
                 "execution": execution.model_dump(),
+                "jobs": jobs,
             },
             digits=10,
         )
@@ -91,9 +99,9 @@ class RunDir:
         """A run's events."""
         return self.run_path(run_id) / "events.jsonl"
 
-    def log_path(self, run_id: str) -> Path:
-        """Everything that a run printed."""
-        return self.run_path(run_id) / "log.txt"
+    def log_path(self, run_id: str, attempt: int) -> Path:
+        """Everything that an attempt at a run printed."""
+        return self.run_path(run_id) / f"log-{attempt}.txt"
 
     def slot_log_path(self, slot: str) -> Path:
         """What a slot's worker printed between runs."""
@@ -129,7 +137,7 @@ class RunDir:
         Raises:
             RunDirError: if the directory belongs to another sweep, or to this one carried out in another way.
         """
-        mine = {
+        mine: dict[str, Any] = {
             "schema": SCHEMA,
             "spec_hash": plan.spec_hash,
             "workload_version": plan.study.workload_version,
@@ -140,27 +148,32 @@ class RunDir:
         }
         if self.sweep_path.exists():
             self._check_same_sweep(mine)
-        else:
-            write_atomically(self.sweep_path, json.dumps(mine, indent=1, ensure_ascii=False).encode())
+        # Written again too: the same question may be asked of data that have moved to another place.
+        write_atomically(self.sweep_path, json.dumps(mine, indent=1, ensure_ascii=False).encode())
 
-    def _check_same_sweep(self, mine: dict[str, object]) -> None:
+    def _check_same_sweep(self, mine: dict[str, Any]) -> None:
         theirs = self._read_sweep()
-        differing = [key for key in ("spec_hash", "workload_version", "execution") if theirs.get(key) != mine[key]]
+        there, here = _facts(theirs), _facts(mine)
+        differing = [
+            f"{key} there is {there.get(key)}, here {here[key]}" for key in here if there.get(key) != here[key]
+        ]
         if differing:
-            raise RunDirError(
-                f"{self.root}: holds another sweep: "
-                + "; ".join(f"{key} there is {theirs.get(key)}, here {mine[key]}" for key in differing)
-                + ". Choose another --run-dir"
-            )
+            raise RunDirError(f"{self.root}: holds another sweep: {'; '.join(differing)}. Choose another --run-dir")
 
-    def _read_sweep(self) -> dict[str, object]:
+    def _read_sweep(self) -> dict[str, Any]:
         try:
             content = json.loads(self.sweep_path.read_bytes())
         except FileNotFoundError as error:
             raise RunDirError(f"{self.root}: not a run directory: it has no sweep.json") from error
         except ValueError as error:
             raise RunDirError(f"{self.sweep_path}: not valid JSON: {error}") from error
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        except OSError as error:
+            raise RunDirError(f"{self.sweep_path}: cannot be read: {error.strerror}") from error
+        if (
+            not isinstance(content, dict)
+            or content.get("schema") != SCHEMA
+            or not isinstance(content.get("execution"), dict)
+        ):
             found = content.get("schema") if isinstance(content, dict) else None
             raise RunDirError(f"{self.sweep_path}: schema {found!r}, this version reads {SCHEMA!r}")
         return content
@@ -198,13 +211,18 @@ class RunDir:
         """Events from lines of a run's file."""
         return _parse(self.events_path(run_id), lines, read_run_event)
 
-    def log_tail(self, run_id: str) -> str | None:
-        """The last lines that a run printed; None if it printed nothing."""
+    def log_tail(self, run_id: str, attempt: int) -> str | None:
+        """The last lines that an attempt printed; None if it printed nothing."""
         try:
-            lines = self.log_path(run_id).read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.log_path(run_id, attempt).read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return None
         return "\n".join(lines[-LOG_TAIL_LINES:]) or None
+
+
+def _facts(sweep: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same for a sweep to go on in a directory."""
+    return {"spec": sweep.get("spec_hash"), "workload_version": sweep.get("workload_version"), **sweep["execution"]}
 
 
 def _parse(path: Path, lines: Iterable[bytes], read: Callable[[bytes], E]) -> list[E]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from dnlbench.profiles import Profile, save_profile
+from dnlbench.spec import list_presets
 
 MakeProfile = Callable[..., Profile]
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -162,8 +166,25 @@ def test_a_preset_is_printed_as_a_spec_that_runs(run_cli: RunCli, tmp_path: Path
 def test_schemas_are_json_schema_and_describe_what_is_written(run_cli: RunCli) -> None:
     profile = json.loads(run_cli("schema", "profile").stdout)
     assert profile["properties"]["schema"]["const"] == "dnlbench.profile/1"
-    spec = json.loads(run_cli("schema", "spec").stdout)
-    assert "networks" in json.dumps(spec)
+    Draft202012Validator.check_schema(profile)
+
+
+def test_the_schema_of_specs_accepts_what_is_accepted_and_refuses_misspelt_keys(run_cli: RunCli) -> None:
+    schema = json.loads(run_cli("schema", "spec").stdout)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[sweep]" in block]
+    assert blocks
+    for text in [*blocks, *(preset.text for preset in list_presets())]:
+        spec = tomllib.loads(text)
+        validator.validate(spec)
+        for seeds in (5, [0, 7]):
+            validator.validate({**spec, "sweep": {**spec["sweep"], "seeds": seeds}})
+        for wrong in (0, 10_001, [], "5", [-1]):
+            assert not validator.is_valid({**spec, "sweep": {**spec["sweep"], "seeds": wrong}}), wrong
+        assert not validator.is_valid({**spec, "trian": {}})
+        assert not validator.is_valid({**spec, "train": {"epohcs": 3}})
 
 
 @pytest.mark.parametrize(

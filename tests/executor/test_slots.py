@@ -23,7 +23,8 @@ def test_cores_are_divided_among_slots(jobs: int | None, threads: int | None, ex
     slots = choose_slots([CPU], 4, jobs=jobs, threads=threads)
     assert (len(slots), slots[0].threads) == expected
     assert len(set(names(slots))) == len(slots)
-    assert not any(slot.shared for slot in slots)
+    assert {slot.shared for slot in slots} == {expected[0] * expected[1] > 4}
+    assert {slot.jobs for slot in slots} == {expected[0]}
 
 
 def test_one_slot_for_each_gpu() -> None:
@@ -35,7 +36,14 @@ def test_one_slot_for_each_gpu() -> None:
 
 def test_more_jobs_than_gpus_share_them_and_are_marked() -> None:
     slots = choose_slots([*GPUS, CPU], 12, device="cuda:0,2", jobs=3)
-    assert [(slot.name, slot.shared) for slot in slots] == [("cuda:0/0", True), ("cuda:2/0", False), ("cuda:0/1", True)]
+    found = [(slot.name, slot.jobs, slot.shared) for slot in slots]
+    assert found == [("cuda:0/0", 2, True), ("cuda:2/0", 1, False), ("cuda:0/1", 2, True)]
+
+
+def test_slots_that_no_run_needs_are_not_made() -> None:
+    slots = choose_slots([*GPUS, CPU], 12, jobs=9, runs=3)
+    assert names(slots) == ["cuda:0/0", "cuda:1/0", "cuda:2/0"]
+    assert not any(slot.shared for slot in slots)
 
 
 def test_the_cpu_by_choice_hides_the_gpus() -> None:

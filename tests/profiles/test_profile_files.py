@@ -68,7 +68,7 @@ def test_the_contracts_keys_are_there(make_profile: MakeProfile) -> None:
         "error",
     }
     assert content["runs"][0]["epochs"][0].keys() >= {"epoch", "train_loss", "seconds", "samples_per_s"}
-    assert content["code"].keys() == {"version", "git", "dirty"}
+    assert content["code"].keys() >= {"version", "git", "dirty"}
     assert content["machine"].keys() >= {"os", "cpu", "python", "torch", "devices", "fingerprint"}
     assert content["data"].keys() >= {"name", "sha256", "samples"}
 
@@ -107,7 +107,13 @@ def _change(content: dict[str, Any], key: str, value: object) -> None:
         (b'{"schema": "other/1"}', "its schema is 'other/1'"),
         (b'{"schema": "dnlbench.profile/2"}', r"newer dnlbench: schema dnlbench.profile/2, this version reads up to"),
         (b'{"schema": "dnlbench.profile/1"}', r"x.json: study: Field required"),
+        (b'{"schema": ' + b"[" * 100_000, "x.json: not a profile: nested too deeply"),
+        (b'{"schema": "dnlbench.profile/1", "spec": ' + b"[" * 500 + b"]" * 500 + b"}", "x.json: "),
+        (b'{"depth": ' + b"1" * 5000 + b"}", "x.json: not a profile: it holds an integer of 5000 digits"),
+        (b'{"parameters": ' + b"1" * 400 + b"}", "x.json: not a profile: it holds an integer of 400 digits"),
+        (b'{"schema": "dnlbench.profile/' + b"1" * 5000 + b'"}', "x.json: not a profile: its schema is 'dnlbench"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_what_is_no_profile_is_refused_with_the_cause(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.json"
@@ -133,6 +139,12 @@ def test_wrong_types_are_refused_with_the_place(
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
     with pytest.raises(ProfileError, match=place):
+        read_profile(path)
+
+
+def test_an_unknown_study_is_refused_with_those_that_are_known(tmp_path: Path, make_profile: MakeProfile) -> None:
+    path = save_profile(make_profile(LOSSES, study="other"), tmp_path / "x.json")
+    with pytest.raises(ProfileError, match=r"x.json: study 'other' is not known to this version \(training\)"):
         read_profile(path)
 
 
@@ -163,17 +175,37 @@ def test_inconsistent_profiles_are_found(make_profile: MakeProfile) -> None:
     assert check_profile(profile) == []
     forged = profile.runs[0].model_copy(update={"final_train_loss": 0.001})
     assert check_profile(profile.model_copy(update={"runs": (forged, *profile.runs[1:])})) == [
-        "summary: differs from what the runs add up to"
+        "densenet-L2-s0-00000000: final_train_loss is 0.001, but its epochs say 0.3",
+        "summary: differs from what the runs add up to",
     ]
     assert "a run id occurs more than once" in check_profile(make_profile(LOSSES, runs=profile.runs * 2))[0]
     assert "state: 'partial' does not fit" in check_profile(make_profile(LOSSES, state="partial"))[0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"final_train_loss": None}, "final_train_loss is None, but its epochs say nan"),
+        ({"samples_per_s": 1000.001}, "samples_per_s is 1000.001, but its epochs say 1000.0"),
+        ({"evaluation_accuracy": 0.99}, "evaluation_accuracy is 0.99, but its epochs say None"),
+        ({"epochs": ()}, "final_train_loss is nan, but its epochs say None"),
+        ({"samples_per_s": 1000.0 * (1 + 1e-12)}, None),
+    ],
+)
+def test_runs_that_contradict_their_epochs_are_found(
+    make_profile: MakeProfile, changes: dict[str, object], problem: str | None
+) -> None:
+    profile = make_profile({("densenet", 2): [math.nan, 0.2]}, status="diverged")
+    runs = (profile.runs[0].model_copy(update=changes), profile.runs[1])
+    found = check_profile(profile.model_copy(update={"runs": runs}))
+    assert found[:1] == ([f"densenet-L2-s0-00000000: {problem}"] if problem else [])
+
+
 def test_a_folder_is_listed_with_what_is_no_profile(tmp_path: Path, make_profile: MakeProfile) -> None:
     save_profile(make_profile(LOSSES), tmp_path / "b.json")
     (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "c.json").write_text("[" * 100_000)
+    (tmp_path / "d.json").write_text("1" * 5000)
     (tmp_path / "notes.txt").write_text("")
-    (path_a, broken), (path_b, good) = list_profiles(tmp_path)
-    assert (path_a.name, path_b.name) == ("a.json", "b.json")
-    assert isinstance(broken, ProfileError)
-    assert isinstance(good, Profile)
+    found = {path.name: type(content) for path, content in list_profiles(tmp_path)}
+    assert found == {"a.json": ProfileError, "b.json": Profile, "c.json": ProfileError, "d.json": ProfileError}

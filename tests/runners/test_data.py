@@ -131,6 +131,17 @@ def test_image_folders_are_read_as_rgb_with_classes_by_name(tmp_path: Path) -> N
     assert np.array_equal(data.training.images[2].numpy(), original.transpose(2, 0, 1))
 
 
+def test_the_evaluation_split_has_the_classes_of_the_training_split(tmp_path: Path) -> None:
+    write_images(tmp_path, "train", {"a": [(2, 2)], "b": [(2, 2)], "c": [(2, 2)]})
+    write_images(tmp_path, "test", {"c": [(2, 2)], "b": [(2, 2)]})
+    data = load("image-folder", root=str(tmp_path), evaluate=True)
+    assert data.evaluation is not None
+    assert data.evaluation.labels.tolist() == [1, 2]
+    write_images(tmp_path, "test", {"d": [(2, 2)]})
+    with pytest.raises(DataError, match="test has classes that the training split lacks: d"):
+        load("image-folder", root=str(tmp_path), evaluate=True)
+
+
 def test_images_are_resized_on_request(tmp_path: Path) -> None:
     write_images(tmp_path, "train", {"a": [(6, 4)], "b": [(9, 9)]})
     assert load("image-folder", root=str(tmp_path), image_size=8).info.input_shape == (3, 8, 8)

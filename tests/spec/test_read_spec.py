@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from dnlbench.errors import SpecError
-from dnlbench.spec import list_presets, parse_spec, read_spec, spec_hash
+from dnlbench.spec import list_presets, parse_spec, read_preset, read_spec, spec_hash
 from dnlbench.spec.explain import line_of
 from dnlbench.studies.training import TrainingSpec
 
@@ -101,6 +103,8 @@ def test_the_line_is_that_of_the_statement() -> None:
             ("name =", 'study = "traning"\nname ='),
             r"sweep.toml:1: study = 'traning': allowed: training; did you mean 'training'\?",
         ),
+        (("lr = 0.1", '"foo(bar)" = 1'), r"sweep.toml:11: train.foo\(bar\): unknown key\. Allowed: epochs, "),
+        (('name = "good"', 'name = "good"\n".x" = 1'), r"sweep.toml:2: \.x: unknown key\. Allowed: name, "),
     ],
 )
 def test_bad_input_is_told_with_place_and_remedy(change: tuple[str, str], message: str) -> None:
@@ -123,6 +127,15 @@ def test_all_errors_are_told_at_once() -> None:
         ("train.epoch=3", r"--set train.epoch=3: train.epoch: unknown key; did you mean 'epochs'\?"),
         ("train.epochs", r"--set train.epochs: write it as KEY=VALUE"),
         ("name.x=1", r"--set name.x=1: 'name' is a value, not a table"),
+        ("depths[0]=2", r"--set depths\[0\]=2: depths\[0\]: unknown key; did you mean 'sweep.depths'\?"),
+        ("sweep.depths[0]=2", r"--set sweep.depths\[0\]=2: sweep.depths\[0\]: unknown key; did you mean 'depths'\?"),
+        ("precision=bf16", r"--set precision=bf16: precision: unknown key; did you mean 'train.precision'\?"),
+        ("seed=5", r"seed: unknown key; did you mean 'sweep.seeds'\?"),
+        ("train.image_siz=5", r"train.image_siz: unknown key; did you mean 'data.image_size'\?"),
+        ("train.nam=x", r"train.nam: unknown key; did you mean 'name'\?"),
+        ("zzz=1", r"--set zzz=1: zzz: unknown key\. Allowed: name, study"),
+        ("data.root=\udcff", r"^--set data.root=\\udcff: not valid UTF-8$"),
+        ("da\udcffta.root=x", r"^--set da\\udcffta.root=x: not valid UTF-8$"),
         (
             "network.connectivity=window",
             r"--set network.connectivity=window: network.connectivity = 'window': .* needs network.window",
@@ -134,6 +147,86 @@ def test_bad_overrides_are_told(override: str, message: str) -> None:
         read(GOOD, override)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{table}.{key}"
+        for table, field in TrainingSpec.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        for key in field.annotation.model_fields
+    ],
+)
+def test_the_place_of_an_error_is_the_key_alone(key: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(GOOD, f"{key}=nan")
+    assert str(caught.value).startswith(f"--set {key}=nan: {key} = nan: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("sweep.seeds", 10_000),
+        ("network.blocks", 32),
+        ("network.growth_rate", 2**16),
+        ("network.window", 10_000),
+        ("network.width", 2**16),
+        ("data.limit", 10**9),
+        ("data.image_size", 2**14),
+        ("data.channels", 1024),
+        ("data.classes", 10**6),
+        ("data.samples", 10**7),
+        ("train.epochs", 10**6),
+        ("train.batch_size", 2**20),
+        ("train.step_epochs", 10**6),
+    ],
+)
+def test_counts_have_bounds(key: str, most: int) -> None:
+    needed = [
+        "data.dataset=synthetic",
+        "data.image_size=16384",
+        "network.connectivity=window",
+        "network.window=3",
+        "train.schedule=step",
+        "train.step_epochs=3",
+    ]
+    if key == "network.blocks":  # no image of a known size has room for as many
+        needed = ["data.dataset=image-folder"]
+    read(GOOD, *needed, f"{key}={most}")
+    with pytest.raises(SpecError) as caught:
+        read(GOOD, *needed, f"{key}={most + 1}")
+    told = str(caught.value)
+    assert told.startswith(f"--set {key}={most + 1}: {key} = {most + 1}: must be ")
+    assert f"{most}" in told.replace(",", "").rpartition("must be")[2]
+
+
+def test_a_slip_in_the_seeds_is_told_at_once() -> None:
+    start = time.monotonic()
+    with pytest.raises(
+        SpecError, match=r"sweep.seeds = 20261120: must be a list of seeds, or a count from 1 to 10,000"
+    ):
+        read(GOOD, "sweep.seeds=20261120")
+    with pytest.raises(SpecError, match=r"sweep.seeds holds too many values: at most 10,000 are allowed$"):
+        read(GOOD, f"sweep.seeds={list(range(10_001))}")
+    with pytest.raises(SpecError, match=r"sweep.seeds repeats 7, 7:"):
+        read(GOOD, f"sweep.seeds={[7, *range(9_999)]}")
+    assert time.monotonic() - start < 2
+
+
+def test_depths_have_a_bound() -> None:
+    assert read(GOOD, "sweep.depths=[10000]").sweep.depths == (10_000,)
+    with pytest.raises(SpecError, match=r"sweep.depths\[0\] = 10001: must be less than or equal to 10000"):
+        read(GOOD, "sweep.depths=[10001]")
+
+
+def test_the_number_of_runs_has_a_bound() -> None:
+    networks = "sweep.networks=['densenet','plain']"
+    depths = f"sweep.depths={list(range(1, 11))}"
+    assert len(read(GOOD, networks, depths, "sweep.seeds=5000").points) * 5000 == 100_000
+    message = r"sweep: 2 networks × 10 depths × 5,001 seeds are 100,020 runs; a sweep may have 100,000 at most$"
+    with pytest.raises(SpecError, match=message):
+        read(GOOD, networks, depths, "sweep.seeds=5001")
+
+
 def test_overrides_replace_values() -> None:
     spec = read(GOOD, "sweep.depths=[1]", "data.dataset=cifar10", "train.lr = 1", 'name="x"')
     assert (spec.sweep.depths, spec.data.dataset, spec.train.lr, spec.name) == ((1,), "cifar10", 1.0, "x")
@@ -142,6 +235,16 @@ def test_overrides_replace_values() -> None:
 def test_a_name_that_is_no_file_and_no_preset() -> None:
     with pytest.raises(SpecError, match=r"digits-quik: no such file, and no preset .*; did you mean 'digits-quick'\?"):
         read_spec("digits-quik")
+
+
+def test_a_path_is_never_taken_for_a_preset(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD)
+    assert read_spec(str(tmp_path / "mine.toml")).name == "good"
+    with pytest.raises(SpecError, match="mine: no such file, and no preset of that name"):
+        read_spec(str(tmp_path / "mine"))
+    for name in (str(tmp_path / "mine"), "../presets/stability", "./stability", ""):
+        with pytest.raises(KeyError):
+            read_preset(name)
 
 
 def test_a_folder_is_no_spec(tmp_path: Path) -> None:

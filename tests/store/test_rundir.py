@@ -13,7 +13,7 @@ from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
 
 MakePlan = Callable[..., Plan]
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2.0")
+HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2.0", machine="abc", source="def")
 
 
 def test_a_plan_comes_back_as_it_was_written(tmp_path: Path, make_plan: MakePlan) -> None:
@@ -27,10 +27,10 @@ def test_another_sweep_is_refused(tmp_path: Path, make_plan: MakePlan) -> None:
     run_dir = RunDir(tmp_path / "x")
     run_dir.begin(make_plan(), HOW)
     with pytest.raises(
-        RunDirError, match=r"holds another sweep: spec_hash there is \w+, here \w+. Choose another --run-dir"
+        RunDirError, match=r"holds another sweep: spec there is \w+, here \w+. Choose another --run-dir"
     ):
         run_dir.begin(make_plan("train.lr=0.5"), HOW)
-    with pytest.raises(RunDirError, match=r"execution there is .*'threads': 1.*, here .*'threads': 2"):
+    with pytest.raises(RunDirError, match=r"holds another sweep: threads there is 1, here 2"):
         run_dir.begin(make_plan(), HOW.model_copy(update={"threads": 2}))
 
 
@@ -40,7 +40,7 @@ def test_another_sweep_is_refused(tmp_path: Path, make_plan: MakePlan) -> None:
         ("{", "not valid JSON"),
         ("[]", "schema None, this version reads 'dnlbench.sweep/1'"),
         ('{"schema": "dnlbench.sweep/9"}', "schema 'dnlbench.sweep/9', this version reads 'dnlbench.sweep/1'"),
-        ('{"schema": "dnlbench.sweep/1", "study": "x"}', "holds no spec"),
+        ('{"schema": "dnlbench.sweep/1", "execution": {}, "study": "x"}', "holds no spec"),
     ],
 )
 def test_a_broken_plan_is_named(tmp_path: Path, content: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -55,7 +56,14 @@ def find_factory(name: str) -> Callable[..., Any]:
     return factory  # type: ignore[no-any-return]
 
 
-def check_point(spec: TrainingSpec, point: Point, data: DataInfo) -> None:
+def source_hash(name: str) -> str:
+    """Hash of the file that ``package.module:factory`` is written in, by which a changed network is noticed."""
+    module, _, _ = name.partition(":")
+    file = getattr(sys.modules[module], "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()
+
+
+def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.device) -> None:
     """Builds the network of a point, a user's own for real and ours without memory.
 
     Raises:
@@ -66,9 +74,9 @@ def check_point(spec: TrainingSpec, point: Point, data: DataInfo) -> None:
             with torch.device("meta"):
                 build_network(spec, point, data)
             return
-        network = build_network(spec, point, data).eval()
+        network = build_network(spec, point, data).to(device).eval()
         with torch.no_grad():
-            logits = network(torch.zeros(2, *data.input_shape))
+            logits = network(torch.zeros(2, *data.input_shape, device=device))
     except SpecError:
         raise
     except Exception as error:

@@ -181,6 +181,7 @@ def _image_folder(settings: DataSettings, training: bool) -> tuple[Split, int]:
         listing = ImageFolder(folder)
     except FileNotFoundError as error:
         raise DataError(f"data.dataset = 'image-folder': {folder}: {error}") from error
+    classes = listing.classes if training else _training_classes(settings, folder, listing.classes)
     chosen = [listing.samples[i] for i in _choice(len(listing.samples), _limit(settings, training))]
     images = [_read_image(Path(path), settings.image_size) for path, _ in chosen]
     sizes = {image.shape[1:] for image in images}
@@ -190,7 +191,21 @@ def _image_folder(settings: DataSettings, training: bool) -> tuple[Split, int]:
             f"data.dataset = 'image-folder': images differ in size: {chosen[0][0]} is {_size(images[0])}, "
             f"{chosen[other][0]} is {_size(images[other])}. Bring them to one size with --set data.image_size=32"
         )
-    return _split(np.stack(images), [label for _, label in chosen], None), len(listing.classes)
+    labels = [classes.index(listing.classes[label]) for _, label in chosen]
+    return _split(np.stack(images), labels, None), len(classes)
+
+
+def _training_classes(settings: DataSettings, folder: Path, found: list[str]) -> list[str]:
+    """The classes of the training split, whose numbers hold for the evaluation split too."""
+    from torchvision.datasets.folder import find_classes
+
+    classes: list[str] = find_classes(Path(settings.root).resolve() / "train")[0]
+    unknown = [name for name in found if name not in classes]
+    if unknown:
+        raise DataError(
+            f"data.dataset = 'image-folder': {folder} has classes that the training split lacks: {', '.join(unknown)}"
+        )
+    return classes
 
 
 def _size(image: np.ndarray[Any, Any]) -> str:

@@ -26,12 +26,11 @@ class Learner:
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
 
     def held_tensors(self) -> list[torch.Tensor]:
-        """Weights, buffers, gradients and the optimizer's state: what stays between two training steps."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        """Weights, buffers and the optimizer's state: what stays between two training steps. Gradients are made anew."""
         moments = [
             v for values in self.optimizer.state.values() for v in values.values() if isinstance(v, torch.Tensor)
         ]
-        return [*self.network.parameters(), *self.network.buffers(), *gradients, *moments]
+        return [*self.network.parameters(), *self.network.buffers(), *moments]
 
     def state(self) -> dict[str, Any]:
         """All of it as tensors and plain values; training that goes on from here gives the bits it would have given."""

@@ -21,7 +21,7 @@ def step_memory_bytes(device: torch.device, held: Iterable[Tensor], step: Callab
 
     Args:
         device: where the step is done.
-        held: weights, gradients and optimizer state, which are there before the step and after it.
+        held: weights and optimizer state, which are there before the step and after it.
         step: does the step.
     """
     held = {tensor.untyped_storage()._cdata: tensor for tensor in held}.values()  # each storage once

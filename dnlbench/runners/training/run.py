@@ -14,18 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.errors import DataError
+from dnlbench.errors import DataError, SpecError
 from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
-from dnlbench.runners.checkpoint import Checkpoints, State
+from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
-from dnlbench.runners.training.build import build_network, check_point
+from dnlbench.runners.training.build import build_network, check_point, source_hash
 from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dataset
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.studies.training import TrainingSpec
+from dnlbench.studies.training.spec import is_factory
 
 WARM_UP_STEPS = 2
 EVALUATION_BATCH = 256
@@ -66,24 +67,41 @@ class TrainingRunner:
                 f"train.batch_size = {batch}: of {data.samples} training samples a last batch of a single one would be "
                 "left, which batch norm cannot take. Choose another batch size or data.limit"
             )
+        if self.spec.train.precision == "tf32" and self.device.type != "cuda":
+            raise SpecError(f"train.precision = 'tf32': exists on CUDA devices only, not on {self.slot.device.name}")
         for point in self.spec.points:
-            check_point(self.spec, point, data)
-        return Prepared(data=data, torch=str(torch.__version__), device_name=device_name(self.device, self.slot))
+            check_point(self.spec, point, data, self.device)
+        return Prepared(
+            data=data,
+            code={network: source_hash(network) for network in self.spec.sweep.networks if is_factory(network)},
+            torch=str(torch.__version__),
+            device_name=device_name(self.device, self.slot),
+        )
+
+    @property
+    def data_sha256(self) -> str:
+        """See `dnlbench.runners.base.Runner`."""
+        return self.data.info.sha256
 
     def carry_out(self, run: Run, attempt: int, folder: Path) -> Iterator[RunEvent]:
         """Trains one network, from its last checkpoint if there is one; see `dnlbench.runners.base.Runner`."""
-        memory_bytes = self._warm_up(run)
-        learner, checkpoints = self._learner(run), Checkpoints(folder)
-        done = _take_up(learner, checkpoints.load())
-        yield self._started(run, attempt, learner, from_epoch=done)
+        checkpoints, trial = Checkpoints(folder), self._learner(run)
+        state = checkpoints.load()
+        done = int(state["epoch"]) if state else 0
+        yield self._started(run, attempt, trial, from_epoch=done)
+        memory_bytes = self._warm_up(trial)
+        learner = self._learner(run)
+        if state:
+            learner.restore(state)
         for epoch in range(done + 1, self.spec.train.epochs + 1):
             event = self._epoch(run, learner, epoch)
             yield event  # written before the checkpoint that counts on it
             if not math.isfinite(event.train_loss):
                 yield _diverged(run, event, memory_bytes)
-                return
+                break
             checkpoints.save({"epoch": epoch, **learner.state()})
-        yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory_bytes)
+        else:
+            yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory_bytes)
         checkpoints.clear()
 
     def _learner(self, run: Run) -> Learner:
@@ -116,21 +134,21 @@ class TrainingRunner:
         return RunStarted(
             run_id=run.run_id,
             attempt=attempt,
-            device=self.slot.name.partition("/")[0],
+            device=self.slot.device.label,
             device_name=device_name(self.device, self.slot),
             threads=self.slot.threads,
+            jobs=self.slot.jobs,
             shared_device=self.slot.shared,
             parameters=learner.parameter_count,
             from_epoch=from_epoch,
         )
 
-    def _warm_up(self, run: Run) -> int:
-        """A few training steps on a network that is thrown away, so that no first-time cost falls into the clock.
+    def _warm_up(self, learner: Learner) -> int:
+        """A few training steps with a learner that is thrown away, so that no first-time cost falls into the clock.
 
         Returns:
             The bytes that the last of these steps takes.
         """
-        learner = self._learner(run)
         learner.network.train()
         first = torch.arange(min(self.spec.train.batch_size, len(self.data.training)), device=self.device)
 
@@ -139,6 +157,7 @@ class TrainingRunner:
 
         for _ in range(WARM_UP_STEPS - 1):
             step()
+        learner.optimizer.zero_grad(set_to_none=True)
         return step_memory_bytes(self.device, learner.held_tensors(), step)
 
     def _train_epoch(self, learner: Learner, order: Tensor) -> EpochResult:
@@ -184,14 +203,6 @@ class TrainingRunner:
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())
         return loss / len(split), correct / len(split)
-
-
-def _take_up(learner: Learner, state: State | None) -> int:
-    """Puts a learner where a checkpoint left it; the number of epochs that are behind it."""
-    if state is None:
-        return 0
-    learner.restore(state)
-    return int(state["epoch"])
 
 
 def _diverged(run: Run, epoch: EpochDone, peak_memory_bytes: int) -> RunEnded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -13,6 +14,13 @@ from dnlbench.studies.base import InputShape, Point, Section, StudySpec
 
 T = TypeVar("T")
 DatasetName = Literal["digits", "cifar10", "svhn", "image-folder", "synthetic"]
+
+MOST_RUNS = 100_000
+"""Of one sweep. The limits here and below are far beyond what can be trained; they tell a slip before it takes all memory."""
+_MOST_SEEDS = 10_000
+_MOST_LAYERS = 10_000
+_MOST_CHANNELS = 2**16
+_MOST_EPOCHS = 10**6
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _FIXED_INPUTS: dict[str, tuple[InputShape, int]] = {
@@ -44,25 +52,29 @@ def _known_network(name: str) -> str:
 
 
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
-    repeated = {value for value in values if values.count(value) > 1}
-    if repeated:
-        names = ", ".join(repr(value) for value in values if value in repeated)
+    counts = Counter(values)
+    if len(counts) < len(values):
+        names = ", ".join(repr(value) for value in values if counts[value] > 1)
         raise PydanticCustomError("repeated", "{names}: each may be named once", {"names": names})
     return values
 
 
 def _seed_list(value: Any) -> Any:
     """A count ``n`` stands for the seeds ``0 .. n − 1``."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SEEDS:
         return tuple(range(value))
     if isinstance(value, list | tuple):
         return tuple(value)
-    raise PydanticCustomError("seeds", "must be a list of seeds, or a count of at least 1")
+    raise PydanticCustomError("seeds", f"must be a list of seeds, or a count from 1 to {_MOST_SEEDS:,}")
 
 
 Network = Annotated[str, AfterValidator(_known_network)]
-Depth = Annotated[int, Field(ge=1)]
+Depth = Annotated[int, Field(ge=1, le=_MOST_LAYERS)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+SeedCount = Annotated[int, Field(ge=1, le=_MOST_SEEDS)]
+SeedList = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=_MOST_SEEDS), AfterValidator(_distinct)]
+Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
+Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 
 
 class TrainingAxes(Section):
@@ -71,19 +83,26 @@ class TrainingAxes(Section):
     networks: Annotated[tuple[Network, ...], Field(min_length=1), AfterValidator(_distinct)]
     depths: Annotated[tuple[Depth, ...], Field(min_length=1), AfterValidator(_distinct)]
     """Layers per block, L."""
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seed_list), Field(min_length=1), AfterValidator(_distinct)] = (
-        0,
-        1,
-        2,
-    )
+    seeds: Annotated[SeedList, BeforeValidator(_seed_list, json_schema_input_type=SeedCount | SeedList)] = (0, 1, 2)
     """A list, or a count n for 0 … n − 1."""
+
+    @model_validator(mode="after")
+    def _runs_are_not_too_many(self) -> Self:
+        networks, depths, seeds = len(self.networks), len(self.depths), len(self.seeds)
+        runs = networks * depths * seeds
+        if runs > MOST_RUNS:
+            counts = f"{networks:,} networks × {depths:,} depths × {seeds:,} seeds"
+            raise PydanticCustomError(
+                "too_many_runs", f"{counts} are {runs:,} runs; a sweep may have {MOST_RUNS:,} at most"
+            )
+        return self
 
 
 class NetworkSettings(Section):
     """``[network]``: what all networks of the sweep share."""
 
-    blocks: Annotated[int, Field(ge=1)] = 4
-    growth_rate: Annotated[int, Field(ge=1)] = 6
+    blocks: Annotated[int, Field(ge=1, le=32)] = 4
+    growth_rate: Channels = 6
     """Channels of each state in a dense block. The stem has twice as many."""
     compression: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the channels that a transition between dense blocks keeps."""
@@ -93,11 +112,11 @@ class NetworkSettings(Section):
     """Whether the step tau = 1/L stands before the sum over states or is absorbed in the weights."""
     connectivity: ConnectivityName = "full"
     """Which earlier states a layer of a dense network reads."""
-    window: Annotated[int, Field(ge=1)] | None = None
+    window: Depth | None = None
     """How many of the last states; needed by, and only for, connectivity "window"."""
     bandwidth: Annotated[float, Field(gt=0)] = 1.0
     """h of the rbf kernel exp(−‖x_i − x_j‖² / (2 h²))."""
-    width: Annotated[int, Field(ge=1)] | None = None
+    width: Channels | None = None
     """Channels of each state of resnet and plain; None: that of the stem, 2 growth rates."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Free keys, handed to networks named package.module:factory."""
@@ -111,15 +130,15 @@ class DataSettings(Section):
     """Folder of the dataset's files."""
     download: bool = False
     """Whether absent files of cifar10 and svhn may be downloaded."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Train on that many samples, a fixed random choice; None: on all."""
-    image_size: Annotated[int, Field(ge=1)] | None = None
+    image_size: Annotated[int, Field(ge=1, le=2**14)] | None = None
     """Side in pixels: image-folder resizes to it (None: images are of one size already), synthetic makes it (None: 32)."""
-    channels: Annotated[int, Field(ge=1)] | None = None
+    channels: Annotated[int, Field(ge=1, le=1024)] | None = None
     """synthetic only; None: 3."""
-    classes: Annotated[int, Field(ge=2)] | None = None
+    classes: Annotated[int, Field(ge=2, le=10**6)] | None = None
     """synthetic only; None: 10."""
-    samples: Annotated[int, Field(ge=2)] | None = None
+    samples: Annotated[int, Field(ge=2, le=10**7)] | None = None
     """synthetic only; None: 1024."""
 
     @property
@@ -134,8 +153,8 @@ class DataSettings(Section):
 class TrainSettings(Section):
     """``[train]``: the protocol. The defaults are the paper's where it states one."""
 
-    epochs: Annotated[int, Field(ge=1)] = 10
-    batch_size: Annotated[int, Field(ge=2)] = 64
+    epochs: Epochs = 10
+    batch_size: Annotated[int, Field(ge=2, le=2**20)] = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -143,7 +162,7 @@ class TrainSettings(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine", "step"] = "constant"
     """How the learning rate moves, epoch by epoch: to 0 along half a cosine, or by step_factor every step_epochs."""
-    step_epochs: Annotated[int, Field(ge=1)] | None = None
+    step_epochs: Epochs | None = None
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     evaluate: bool = False

@@ -1,0 +1,96 @@
+"""Real worker processes that are stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dnlbench.events import RunEnded, SlotSetAside
+from dnlbench.executor.inline import InlineExecutor
+from dnlbench.executor.local import LocalExecutor
+from dnlbench.executor.scheduler import Scheduler
+from dnlbench.machine import Slot, cpu_device
+from dnlbench.plan import Plan
+from dnlbench.store import Execution, RunDir
+
+MakePlan = Callable[..., Plan]
+HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+LONG = ("sweep.networks=['dense-attention']", "sweep.depths=[3]", "sweep.seeds=2", "train.epochs=12")
+
+
+def slots(count: int) -> list[Slot]:
+    return [Slot(name=f"cpu/{n}", device=cpu_device(), threads=1) for n in range(count)]
+
+
+def curves(run_dir: RunDir, plan: Plan) -> dict[str, list[float]]:
+    return {run.run_id: [e.train_loss for e in run_dir.read_history(run.run_id).epochs] for run in plan.runs}
+
+
+def undisturbed(folder: Path, plan: Plan) -> dict[str, list[float]]:
+    run_dir = RunDir(folder)
+    run_dir.begin(plan, HOW)
+    scheduler = Scheduler(run_dir, plan, InlineExecutor(run_dir, slots(1)), slots(1))
+    scheduler.prepare()
+    scheduler.carry_out(lambda: None)
+    scheduler.stop()
+    scheduler.close()
+    return curves(run_dir, plan)
+
+
+class Saboteur:
+    """Sends each worker that has come through an epoch a signal, a few times in all."""
+
+    def __init__(self, run_dir: RunDir, executor: LocalExecutor, number: signal.Signals, times: int) -> None:
+        self._run_dir, self._executor, self._number, self.left = run_dir, executor, number, times
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        for worker in self._executor._workers.values():
+            run_id = worker.run_id
+            if self.left and run_id and time.monotonic() > self._next and self._run_dir.read_history(run_id).epochs:
+                os.kill(worker.process.pid, self._number)
+                self.left -= 1
+                self._next = time.monotonic() + 0.3
+
+
+def disturbed(folder: Path, plan: Plan, number: signal.Signals, times: int, silence_s: float) -> RunDir:
+    run_dir = RunDir(folder)
+    run_dir.begin(plan, HOW)
+    executor = LocalExecutor(run_dir, slots(2), silence_s=silence_s)
+    scheduler = Scheduler(run_dir, plan, executor, slots(2))
+    saboteur = Saboteur(run_dir, executor, number, times)
+    try:
+        scheduler.prepare()
+        scheduler.carry_out(saboteur)
+    finally:
+        scheduler.stop()
+        scheduler.close()
+    assert saboteur.left == 0
+    return run_dir
+
+
+def check(run_dir: RunDir, plan: Plan, expected: dict[str, list[float]]) -> None:
+    assert curves(run_dir, plan) == expected
+    for run in plan.runs:
+        history = run_dir.read_history(run.run_id)
+        assert [epoch.epoch for epoch in history.epochs] == list(range(1, 13))
+        assert isinstance(history.ended, RunEnded)
+        assert history.ended.status == "ok"
+        assert not list(run_dir.run_path(run.run_id).glob("checkpoint*"))
+    assert sum(len(run_dir.read_history(run.run_id).attempts) for run in plan.runs) > len(plan.runs)
+    assert not [event for event in run_dir.read_journal() if isinstance(event, SlotSetAside)]
+
+
+def test_killed_workers_runs_go_on_with_the_same_bits(tmp_path: Path, make_plan: MakePlan) -> None:
+    plan = make_plan(*LONG)
+    run_dir = disturbed(tmp_path / "killed", plan, signal.SIGKILL, times=2, silence_s=60)
+    check(run_dir, plan, undisturbed(tmp_path / "undisturbed", plan))
+
+
+def test_stopped_workers_are_ended_and_their_runs_go_on(tmp_path: Path, make_plan: MakePlan) -> None:
+    plan = make_plan(*LONG)
+    run_dir = disturbed(tmp_path / "stopped", plan, signal.SIGSTOP, times=1, silence_s=4)
+    check(run_dir, plan, undisturbed(tmp_path / "undisturbed", plan))

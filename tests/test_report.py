@@ -1,0 +1,156 @@
+"""Tables as Rich draws them in terminals of common widths, and what stands below them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+from rich.console import Console
+
+from dnlbench.compare import Comparison, compare
+from dnlbench.profiles import IntervalRecord, Profile, summarise
+from dnlbench.report.comparison import comparison_csv, comparison_grids, comparison_json
+from dnlbench.report.grid import Column, Grid
+from dnlbench.report.profile import profile_grids
+from dnlbench.studies.training import TRAINING
+
+MakeProfile = Callable[..., Profile]
+LOSSES = {
+    ("densenet", 2): [0.3012, 0.3998, 0.5001],
+    ("dense-attention", 2): [0.2002, 0.2133, 0.2251],
+    ("dense-gaussian", 4): [0.2001, 0.2102, 0.2203],
+}
+
+
+def drawn(grids: Sequence[Grid], width: int) -> str:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        for grid in grids:
+            console.print(grid.to_rich(width))
+    return capture.get()
+
+
+def changed(profile: Profile) -> Profile:
+    """Losses that are better at one point, equal at the next and vary at the last; a lower throughput."""
+    factors = dict(zip(LOSSES, ((0.6,) * 3, (1.0,) * 3, (0.7, 1.0, 1.4)), strict=True))
+    runs = tuple(
+        run.model_copy(
+            update={
+                "final_train_loss": (run.final_train_loss or 0) * factors[run.network, run.depth][run.seed],
+                "samples_per_s": 900.0 + run.seed,
+            }
+        )
+        for run in profile.runs
+    )
+    return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING.quantities)})
+
+
+def note(comparison: Comparison) -> str:
+    """Below the table of losses."""
+    return next(grid.note for grid in comparison_grids(comparison) if grid.title.startswith("Final training loss"))
+
+
+@pytest.mark.parametrize("width", [160, 80, 60, 40])
+def test_a_comparison_never_cuts_networks_and_verdicts(make_profile: MakeProfile, width: int) -> None:
+    base = make_profile(LOSSES)
+    candidate = changed(base)
+    machine = base.machine.model_copy(update={"fingerprint": "f" * 16})
+    seen = set()
+    for other in (candidate, candidate.model_copy(update={"machine": machine})):
+        comparison = compare(base, other)
+        text = drawn([grid for grid in comparison_grids(comparison) if grid.title != "Differences"], width)
+        assert "…" not in text
+        for point in LOSSES:
+            rows = [line for line in text.splitlines() if line.split()[:2] == [point[0], str(point[1])]]
+            verdicts = [cell.verdict for cell in comparison.cells if (cell.network, cell.depth) == point]
+            for row, verdict in zip(rows, verdicts, strict=True):
+                assert row.rstrip().endswith(f"  {verdict}")
+            seen |= set(verdicts)
+    assert seen == {"better", "worse", "no difference", "inconclusive", "not comparable"}
+
+
+def test_a_comparison_leaves_out_columns_from_the_left(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
+    grid = next(iter(comparison_grids(compare(base, base))))
+    heads = {width: drawn([grid], width).splitlines()[1].split() for width in (160, 80, 60, 40)}
+    ratio = ["ratio", "[95", "%]"]
+    assert heads[160] == ["network", "L", "reference", "candidate", *ratio, "verdict"]
+    assert heads[80] == ["network", "L", "candidate", *ratio, "verdict"]
+    assert heads[60] == ["network", "L", *ratio, "verdict"]
+    assert heads[40] == ["network", "L", "verdict"]
+
+
+def test_a_table_that_just_fits_is_shown_whole() -> None:
+    columns = [Column(head="aaaa", figures=True, dispensable=1), Column(head="bbbb", whole=True)]
+    grid = Grid(title="t", columns=columns, rows=[["1234", "word"]])
+    assert "1234  word" in drawn([grid], 10)
+    assert "1234" not in drawn([grid], 9)
+
+
+def test_columns_go_by_rank_and_from_the_left() -> None:
+    ranks = (2, 1, 0, 1)
+    columns = [Column(head=name * 4, dispensable=rank, whole=True) for name, rank in zip("abcd", ranks, strict=True)]
+    grid = Grid(title="t", columns=columns, rows=[["a", "b", "c", "d"]])
+    assert [drawn([grid], width).splitlines()[1].split() for width in (22, 21, 15, 9)] == [
+        ["aaaa", "bbbb", "cccc", "dddd"],
+        ["aaaa", "cccc", "dddd"],
+        ["aaaa", "cccc"],
+        ["cccc"],
+    ]
+
+
+@pytest.mark.parametrize("width", [160, 80, 60, 40])
+def test_a_profile_never_cuts_networks_and_its_main_result(make_profile: MakeProfile, width: int) -> None:
+    text = drawn(list(profile_grids(make_profile(LOSSES, rate=12345.0))), width)
+    assert "…" not in text
+    for network in ("densenet", "dense-attention", "dense-gaussian"):
+        assert f"\n{network} " in text
+    assert "0.213 ± 0.031" in text
+    assert ("12.357 ± 0.031 k" in text) == (width > 60)
+
+
+def test_causes_go_on_in_the_next_line(make_profile: MakeProfile) -> None:
+    profile = make_profile({("dense-attention", 2): [0.1]}, status="failed")
+    assert profile.runs[0].error is not None
+    error = profile.runs[0].error.model_copy(update={"message": "a cause of " + "many words " * 9 + "x" * 70})
+    runs = (profile.runs[0].model_copy(update={"error": error}),)
+    text = drawn(list(profile_grids(profile.model_copy(update={"runs": runs})))[1:], 60)
+    assert "…" not in text
+    assert "dense-attention-L2-s0-00000000  failed" in text
+    assert text.count("x") == 70
+
+
+def test_the_note_says_what_is_paired(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
+
+    def with_seeds(*networks: str) -> Profile:
+        """Other seeds at some networks."""
+        runs = tuple(
+            run.model_copy(update={"seed": run.seed + (10 if run.network in networks else 0)}) for run in base.runs
+        )
+        return base.model_copy(update={"runs": runs})
+
+    everywhere = with_seeds("densenet", "dense-attention", "dense-gaussian")
+    assert ", paired by seed; lower" in note(compare(base, base))
+    assert ", Welch; lower" in note(compare(base, everywhere))
+    assert ", paired by seed, but Welch at densenet L=2; lower" in note(compare(base, with_seeds("densenet")))
+    bad = make_profile({("densenet", 2): [math.nan, math.nan]}, status="diverged")
+    assert "reference; lower" in note(compare(bad, bad))
+
+
+def test_a_ratio_without_end_is_written_in_every_format(make_profile: MakeProfile) -> None:
+    base, far = make_profile({("plain", 1): [1.0, 1.0]}), make_profile({("plain", 1): [1e-300, 1e300]})
+    comparison = compare(base, far)
+    assert "1.000 [0, ∞]" in drawn(list(comparison_grids(comparison)), 80)
+    content = json.loads(comparison_json([comparison]), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    cell = content["comparisons"][0]["cells"][0]
+    assert (cell["ratio"]["low"], cell["ratio"]["high"], cell["verdict"]) == (0.0, "Infinity", "inconclusive")
+    assert ",0.0,inf," in comparison_csv([comparison])
+
+
+def test_the_width_of_an_interval_has_one_source() -> None:
+    record = IntervalRecord(mean=2.0, low=1.0, high=4.0, n=3)
+    assert record.interval.half_width == 1.5
+    assert record.model_dump() == {"mean": 2.0, "low": 1.0, "high": 4.0, "n": 3}
