@@ -114,7 +114,12 @@ class RunDir:
         Raises:
             RunDirError: if another engine holds it, with that engine's process id.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirError(
+                f"{self.root}: cannot be a run directory: {error.strerror}. Choose another --run-dir"
+            ) from error
         pid_path = self.root / "engine.pid"
         lock = FileLock(self.root / "engine.lock")
         try:
