@@ -2,8 +2,8 @@
 
 Runs of equal seed start from equal weights and see the data in equal order, so losses are paired by seed: over the seeds that
 both sides have, or not at all where those are too few to show a spread. Throughput and memory say something about the machine
-too: they are compared only between equal devices, threads and pack sizes, and not paired, since a seed says nothing about the
-state of a machine. All intervals are at 95 %, on log-ratios.
+too: they are compared only between equal devices, threads, runs side by side and pack sizes, and not paired, since a seed
+says nothing about the state of a machine. All intervals are at 95 %, on log-ratios.
 """
 
 from __future__ import annotations

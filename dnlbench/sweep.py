@@ -93,7 +93,7 @@ class Shielded:
             return
         try:
             news(self._observer)
-        except (OSError, ValueError, SystemExit):  # Rich answers a broken pipe with SystemExit
+        except (OSError, UnicodeError, SystemExit):  # Rich answers a broken pipe with SystemExit
             self._observer = None
 
 

@@ -34,8 +34,6 @@ class SweepView:
     prepared: Prepared | None
     engine_time: float
     """When the last engine began; what ended badly before that is to be done again."""
-    elapsed_s: float
-    """Since the last engine began."""
     eta_s: float | None
     """Seconds to the end at the speed so far; None before anything was done."""
 
@@ -108,21 +106,21 @@ class Watcher:
             ended = self._histories[lease.run_id].ended
             if ended is not None and ended.time >= lease.time:  # an older end is that of an earlier attempt
                 del self._leases[lease.run_id]
-        elapsed = max(0.0, now - (self._prepared.time if self._prepared else self._engine_time))
-        return self._view(elapsed, self._time_left(elapsed))
+        begun = self._prepared.time if self._prepared else self._engine_time
+        return self._view(self._time_left(max(0.0, now - begun)))
 
     def _follow(self, run_id: str) -> None:
         events = self.run_dir.parse_events(run_id, self._followers[run_id].read())
         self._histories[run_id] = fold(events, self._histories[run_id])
 
     def _time_left(self, elapsed: float) -> float | None:
-        done = self._view(0.0, None).fraction_done
+        done = self._view(None).fraction_done
         if self._fraction_before is None:
             self._fraction_before = done
         gained = done - self._fraction_before
         return elapsed * (1 - done) / gained if gained > 0 else None
 
-    def _view(self, elapsed: float, eta: float | None) -> SweepView:
+    def _view(self, eta: float | None) -> SweepView:
         return SweepView(
             plan=self.plan,
             histories=dict(self._histories),
@@ -130,6 +128,5 @@ class Watcher:
             set_aside=dict(self._set_aside),
             prepared=self._prepared,
             engine_time=self._engine_time,
-            elapsed_s=elapsed,
             eta_s=eta,
         )

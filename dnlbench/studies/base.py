@@ -61,7 +61,7 @@ class Quantity:
     """Something a study measures once per run."""
 
     name: str
-    """Field of the profile's runs, or key of their measurements."""
+    """Field of the profile's runs that holds it."""
     label: str
     unit: str
     """Empty for a pure number."""

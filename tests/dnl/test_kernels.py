@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,15 +14,7 @@ NON_LOCAL: list[KernelName] = ["attention", "gaussian", "rbf"]
 KERNELS: list[KernelName] = ["local", *NON_LOCAL]
 
 
-@pytest.fixture(autouse=True)
-def _float64_on_one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small: threads only wait for each other
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def close(ours: object, expected: object) -> None:

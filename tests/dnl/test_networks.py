@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -15,15 +15,7 @@ COLOURS, HEIGHT, WIDTH, CLASSES, GROWTH, DEPTH, BANDWIDTH = 3, 9, 10, 4, 3, 4, 1
 NETWORKS = ("densenet", "dense-attention", "dense-gaussian", "dense-rbf", "resnet", "plain")
 
 
-@pytest.fixture(autouse=True)
-def _float64_on_one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small: threads only wait for each other
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def close(ours: object, expected: object) -> None:
