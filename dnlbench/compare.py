@@ -19,6 +19,8 @@ from dnlbench.studies import STUDIES, Quantity
 
 Verdict = Literal["better", "worse", "no difference", "inconclusive", "not comparable"]
 
+OF_THE_MOMENT = ("memory_used_bytes", ".utilisation", ".processes")
+"""Facts of a machine that change all the time."""
 _MACHINE_BOUND_FACTS = ("device_name", "threads", "jobs", "pack_size", "shared_device")
 _UNFINISHED = ("cancelled", "skipped")
 _FEWEST_PAIRS = 2
@@ -138,7 +140,7 @@ def _differences(reference: Profile, candidate: Profile) -> Iterator[Difference]
         flat_ours, flat_theirs = dict(_flat(ours)), dict(_flat(theirs))
         for key in dict.fromkeys([*flat_ours, *flat_theirs]):
             values = flat_ours.get(key), flat_theirs.get(key)
-            if values[0] != values[1] and not key.endswith("memory_used_bytes") and key not in ("name", "fingerprint"):
+            if values[0] != values[1] and not key.endswith(OF_THE_MOMENT) and key not in ("name", "fingerprint"):
                 yield Difference(what=f"{group} {key}", reference=str(values[0]), candidate=str(values[1]))
 
 

@@ -51,6 +51,11 @@ class NotComparableError(DnlbenchError):
 class EngineError(DnlbenchError):
     """The machinery failed, for example a worker that never became ready."""
 
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        """Of an engine that was started as a process of its own."""
+
 
 _BY_NAME: dict[str, type[DnlbenchError]] = {
     error.__name__: error

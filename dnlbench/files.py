@@ -8,6 +8,11 @@ import tempfile
 from pathlib import Path
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a file could not be written for want of room: the disk's, or the user's share of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces a file so that any reader, at any moment and after any crash, finds the old content or the new one whole.
 
@@ -88,13 +93,15 @@ class LineWriter:
 
     def write(self, line: str, *, durable: bool = False) -> None:
         """Adds one line; a ``durable`` one is on the disk when this returns."""
-        content = line.encode() + b"\n"
-        written = self._file.write(content)
-        if written != len(content):  # the disk is full; half a line would spoil the next one
-            os.truncate(self._file.fileno(), os.fstat(self._file.fileno()).st_size - written)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
-        if durable:
-            os.fsync(self._file.fileno())
+        content, before = line.encode() + b"\n", os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+            if durable:
+                os.fsync(self._file.fileno())
+        except OSError:
+            os.truncate(self._file.fileno(), before)  # half a line would spoil the next one
+            raise
 
     def close(self) -> None:
         """Ends the writing."""

@@ -19,6 +19,8 @@ class Run:
     """Readable, and unique to what the run computes: point, seed and every setting that it depends on."""
     point: Point
     seed: int
+    epochs: int
+    """How many are asked for. Runs that differ in nothing else have one id."""
 
     @property
     def title(self) -> str:
@@ -46,7 +48,13 @@ class Plan:
     def runs(self) -> tuple[Run, ...]:
         """Every run: points in the order of the spec, seeds within."""
         common = {**self.spec.run_identity(), "workload_version": self.study.workload_version}
-        return tuple(_run(common, point, seed) for point in self.spec.points for seed in self.spec.seeds)
+        epochs = self.spec.epochs
+        return tuple(_run(common, point, seed, epochs) for point in self.spec.points for seed in self.spec.seeds)
+
+    @cached_property
+    def settings_hash(self) -> str:
+        """Identity of all that the runs share: two sweeps that agree in it can share their runs."""
+        return content_hash({**self.spec.run_identity(), "workload_version": self.study.workload_version}, digits=16)
 
     @cached_property
     def by_id(self) -> dict[str, Run]:
@@ -69,7 +77,7 @@ class Plan:
         return tuple(sorted(self.runs, key=lambda run: -self.work[run.run_id]))
 
 
-def _run(common: dict[str, object], point: Point, seed: int) -> Run:
+def _run(common: dict[str, object], point: Point, seed: int, epochs: int) -> Run:
     identity = content_hash({"settings": common, "point": asdict(point), "seed": seed}, digits=8)
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", point.network)
-    return Run(run_id=f"{label}-L{point.depth}-s{seed}-{identity}", point=point, seed=seed)
+    return Run(run_id=f"{label}-L{point.depth}-s{seed}-{identity}", point=point, seed=seed, epochs=epochs)

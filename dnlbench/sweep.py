@@ -12,12 +12,13 @@ from typing import Literal, Protocol
 from dnlbench.errors import ConfigurationError, DnlbenchError, RunDirError
 from dnlbench.events import EngineEnded, EngineStarted, Prepared
 from dnlbench.executor.base import Executor
+from dnlbench.executor.capacity import check_memory
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.slots import choose_slots
 from dnlbench.machine import Machine, Slot, read_code, read_machine, source_hash, torch_version
-from dnlbench.plan import Plan
+from dnlbench.plan import Plan, Run
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import Execution, RunDir
 from dnlbench.watch import SweepView, Watcher
@@ -39,6 +40,8 @@ class Request:
     jobs: int | None = None
     threads: int | None = None
     executor: ExecutorName = "local"
+    checkpoint_s: float = 30.0
+    """A checkpoint is kept after that many seconds of an epoch at the latest, beside the one after each epoch."""
     resume: bool = False
     """Insist that there is something to go on with."""
 
@@ -54,15 +57,35 @@ class Result:
     interrupted: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outset:
+    """A sweep when its workers are ready and its work begins."""
+
+    plan: Plan
+    prepared: Prepared
+    slots: tuple[Slot, ...]
+    run_dir: Path
+    done: int
+    """Runs that the run directory holds already, done."""
+    begun: tuple[tuple[Run, int], ...]
+    """Runs that it holds in part, with their epochs, which are gone on with."""
+    warnings: tuple[str, ...]
+
+    @property
+    def left(self) -> int:
+        """Runs that are still to be done."""
+        return len(self.plan.runs) - self.done
+
+
 class Observer(Protocol):
     """Somebody who is told how a sweep goes on."""
 
-    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """Before the workers are started, which takes seconds."""
         ...
 
-    def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
-        """Before work starts: the workers are ready, ``left`` runs are still to be done."""
+    def planned(self, outset: Outset) -> None:
+        """Before work starts."""
         ...
 
     def looked(self, view: SweepView) -> None:
@@ -76,13 +99,13 @@ class Shielded:
     def __init__(self, observer: Observer) -> None:
         self._observer: Observer | None = observer
 
-    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """See `Observer`."""
-        self._tell(lambda observer: observer.starting(plan, slots))
+        self._tell(lambda observer: observer.starting(plan, slots, run_dir))
 
-    def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
+    def planned(self, outset: Outset) -> None:
         """See `Observer`."""
-        self._tell(lambda observer: observer.planned(plan, prepared, slots, left, run_dir))
+        self._tell(lambda observer: observer.planned(outset))
 
     def looked(self, view: SweepView) -> None:
         """See `Observer`."""
@@ -106,27 +129,33 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     """
     plan = request.plan
     machine, slots = _place(request)
-    execution = _execution(machine, slots)
-    run_dir = RunDir(request.run_dir or RunDir.default_root(plan, execution, jobs=len(slots)))
+    run_dir = RunDir(find_run_dir(request))
     _check_places(request, run_dir)
     with run_dir.locked():
-        run_dir.begin(plan, execution)
+        run_dir.begin(plan, _execution(machine, slots))
         reason = _carry_out(request, run_dir, machine, slots, Shielded(observer))
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 
+def find_run_dir(request: Request) -> Path:
+    """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs."""
+    if request.run_dir is not None:
+        return request.run_dir
+    machine, slots = _place(request)
+    jobs = len(_choose_slots(request, machine, runs=None))  # not fewer if the sweep happens to have few runs
+    return RunDir.default_root(request.plan, _execution(machine, slots), jobs=jobs)
+
+
 def _place(request: Request) -> tuple[Machine, tuple[Slot, ...]]:
     machine = read_machine()
+    return machine, _choose_slots(request, machine, runs=len(request.plan.runs))
+
+
+def _choose_slots(request: Request, machine: Machine, runs: int | None) -> tuple[Slot, ...]:
     jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
-    slots = choose_slots(
-        machine.devices,
-        machine.cores,
-        device=request.device,
-        jobs=jobs,
-        threads=request.threads,
-        runs=len(request.plan.runs),
+    return choose_slots(
+        machine.devices, machine.cores, device=request.device, jobs=jobs, threads=request.threads, runs=runs
     )
-    return machine, slots
 
 
 def _execution(machine: Machine, slots: Sequence[Slot]) -> Execution:
@@ -167,22 +196,35 @@ def _carry_out(
     """
     plan = request.plan
     before = next((event for event in run_dir.read_journal() if isinstance(event, Prepared)), None)
-    left = sum(not run_dir.read_history(run.run_id).done for run in plan.runs)
-    slots = slots[: max(1, left)]
+    histories = {run: run_dir.read_history(run) for run in plan.runs}
+    left = [run for run, history in histories.items() if not history.done]
+    slots = slots[: max(1, len(left))]
     scheduler = Scheduler(run_dir, plan, _create_executor(request, run_dir, slots), slots)
     reason: EndReason = "error"
     try:
         scheduler.note(
             EngineStarted(pid=os.getpid(), machine=machine, code=read_code(), slots=tuple(slot.name for slot in slots))
         )
-        observer.starting(plan, slots)
+        observer.starting(plan, slots, run_dir.root)
         prepared = scheduler.prepare()
         _check_unchanged(run_dir, before, prepared)
+        warnings = (*_busy_devices(slots), *check_memory(plan, prepared.data, slots))
         scheduler.note(prepared)
-        observer.planned(plan, prepared, slots, left, run_dir.root)
+        observer.planned(
+            Outset(
+                plan=plan,
+                prepared=prepared,
+                slots=tuple(slots),
+                run_dir=run_dir.root,
+                done=len(plan.runs) - len(left),
+                begun=tuple((run, len(histories[run].epochs)) for run in left if histories[run].epochs),
+                warnings=warnings,
+            )
+        )
         watcher = Watcher(run_dir, plan)
-        scheduler.carry_out(lambda: observer.looked(watcher.look(time.time())))
-        reason = "done"
+        whole = scheduler.carry_out(lambda: observer.looked(watcher.look(time.time())))
+        reason = "done" if whole else "interrupted"
+        observer.looked(watcher.look(time.time()))
     except KeyboardInterrupt:
         reason = "interrupted"
     finally:
@@ -192,8 +234,19 @@ def _carry_out(
     return reason
 
 
+def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:
+    """What else is going on where the runs are to be; on the CPU something always is."""
+    devices = {slot.device.label: slot.device for slot in slots if slot.device.kind != "cpu"}
+    return tuple(
+        f"{label} is busy with other work ({device.busy}): throughput will not be that of a device alone"
+        for label, device in devices.items()
+        if device.busy
+    )
+
+
 def _create_executor(request: Request, run_dir: RunDir, slots: Sequence[Slot]) -> Executor:
-    return InlineExecutor(run_dir, slots) if request.executor == "inline" else LocalExecutor(run_dir, slots)
+    kind = InlineExecutor if request.executor == "inline" else LocalExecutor
+    return kind(run_dir, slots, checkpoint_s=request.checkpoint_s)
 
 
 def _check_unchanged(run_dir: RunDir, before: Prepared | None, now: Prepared) -> None:

@@ -7,18 +7,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dnlbench.events import (
+    CommandDone,
     EngineEnded,
     EngineStarted,
+    Holds,
+    JournalEvent,
     Prepared,
     RunHistory,
     RunLeased,
+    RunReturned,
     SlotSetAside,
     fold,
     read_journal_event,
 )
 from dnlbench.files import LineFollower
+from dnlbench.forecast import Forecast, Task, schedule
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
+
+FORECAST_S = 1.0
+"""Seconds between two forecasts: they move slowly, and a large sweep's takes a while."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeLeft:
+    """What is expected."""
+
+    sweep_s: float | None = None
+    """None as long as nothing was done, and while everything is paused."""
+    runs_s: Mapping[str, float] = field(default_factory=dict)
+    """By run id, of the runs that are under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +47,20 @@ class SweepView:
     histories: Mapping[str, RunHistory]
     leased: Mapping[str, str]
     """Run id to slot, of the runs that are under way."""
+    slots: tuple[str, ...]
+    """Of the last engine."""
     set_aside: Mapping[str, str]
     """Slot to reason, of the slots that get no more runs."""
+    lost: tuple[RunReturned, ...]
+    """Runs that the last engine lost and tries again."""
+    holds: Holds
+    """What is paused."""
     prepared: Prepared | None
     engine_time: float
     """When the last engine began; what ended badly before that is to be done again."""
-    eta_s: float | None
-    """Seconds to the end at the speed so far; None before anything was done."""
+    engine_ended: EngineEnded | None
+    """The last engine's last word; None while it is at work, and if it was killed."""
+    time_left: TimeLeft
 
     @property
     def ended(self) -> list[Run]:
@@ -65,68 +90,131 @@ class SweepView:
         return min(1.0, len(history.epochs) / self.plan.spec.epochs)
 
 
-@dataclass
 class Watcher:
     """Follows a run directory. Each look reads only what was added since the last one."""
 
-    run_dir: RunDir
-    plan: Plan
-    _histories: dict[str, RunHistory] = field(default_factory=dict)
-    _followers: dict[str, LineFollower] = field(default_factory=dict)
-    _leases: dict[str, RunLeased] = field(default_factory=dict)
-    _set_aside: dict[str, str] = field(default_factory=dict)
-    _prepared: Prepared | None = None
-    _engine_time: float = math.inf
-    _fraction_before: float | None = None
-
-    def __post_init__(self) -> None:
-        self._journal = LineFollower(self.run_dir.journal_path)
-        for run in self.plan.runs:
-            self._followers[run.run_id] = LineFollower(self.run_dir.events_path(run.run_id))
-            self._histories[run.run_id] = RunHistory()
-            self._follow(run.run_id)
+    def __init__(self, run_dir: RunDir, plan: Plan) -> None:
+        self._run_dir = run_dir
+        self._plan = plan
+        self._journal = LineFollower(run_dir.journal_path)
+        self._followers = {run.run_id: LineFollower(run_dir.events_path(run.run_id)) for run in plan.runs}
+        self._histories = {run.run_id: RunHistory() for run in plan.runs}
+        self._leases: dict[str, RunLeased] = {}
+        self._slots: tuple[str, ...] = ()
+        self._set_aside: dict[str, str] = {}
+        self._lost: list[RunReturned] = []
+        self._holds = Holds()
+        self._prepared: Prepared | None = None
+        self._engine_time = math.inf
+        self._engine_ended: EngineEnded | None = None
+        self._forecast = Forecast(plan)
+        self._time_left, self._foretold = TimeLeft(), -math.inf
+        for run in plan.runs:
+            self._follow(run)
 
     def look(self, now: float) -> SweepView:
         """The sweep at the time ``now``, in seconds since the epoch."""
         for line in self._journal.read():
-            match read_journal_event(line):
-                case EngineStarted(time=time):
-                    self._engine_time = time
-                    self._set_aside.clear()
-                case Prepared() as prepared:
-                    self._prepared = prepared
-                case RunLeased() as lease:
-                    self._leases[lease.run_id] = lease
-                case SlotSetAside(slot=slot, reason=reason):
-                    self._set_aside[slot] = reason
-                case EngineEnded():
-                    self._leases.clear()
+            self._heed(read_journal_event(line))
         for lease in list(self._leases.values()):
-            self._follow(lease.run_id)
-            ended = self._histories[lease.run_id].ended
-            if ended is not None and ended.time >= lease.time:  # an older end is that of an earlier attempt
-                del self._leases[lease.run_id]
-        begun = self._prepared.time if self._prepared else self._engine_time
-        return self._view(self._time_left(max(0.0, now - begun)))
-
-    def _follow(self, run_id: str) -> None:
-        events = self.run_dir.parse_events(run_id, self._followers[run_id].read())
-        self._histories[run_id] = fold(events, self._histories[run_id])
-
-    def _time_left(self, elapsed: float) -> float | None:
-        done = self._view(None).fraction_done
-        if self._fraction_before is None:
-            self._fraction_before = done
-        gained = done - self._fraction_before
-        return elapsed * (1 - done) / gained if gained > 0 else None
-
-    def _view(self, eta: float | None) -> SweepView:
+            self._look_at(lease)
+        if now - self._foretold >= FORECAST_S:
+            self._foretold, self._time_left = now, self._foretell(now)
         return SweepView(
-            plan=self.plan,
-            histories=dict(self._histories),
+            plan=self._plan,
+            histories={run.run_id: self._history(run) for run in self._plan.runs},
             leased={run_id: lease.slot for run_id, lease in self._leases.items()},
+            slots=self._slots,
             set_aside=dict(self._set_aside),
+            lost=tuple(self._lost),
+            holds=self._holds,
             prepared=self._prepared,
             engine_time=self._engine_time,
-            eta_s=eta,
+            engine_ended=self._engine_ended,
+            time_left=self._time_left,
         )
+
+    def _heed(self, event: JournalEvent) -> None:
+        self._holds = self._holds.after(event)
+        match event:
+            case EngineStarted(time=time, slots=slots):
+                self._drop_leases()
+                self._engine_time, self._engine_ended, self._slots = time, None, slots
+                self._set_aside.clear()
+                self._lost.clear()
+            case Prepared() as prepared:
+                self._prepared = prepared
+            case RunLeased(run_id=run_id, slot=slot) as lease:
+                self._drop_leases(slot)
+                if run_id in self._histories:  # an earlier sweep of the directory may have had other runs
+                    self._leases[run_id] = lease
+            case RunReturned(run_id=run_id, error=error) as returned:
+                if self._leases.pop(run_id, None) is not None:
+                    self._follow(self._plan.by_id[run_id])
+                if error is not None:
+                    self._lost.append(returned)
+            case SlotSetAside(slot=slot, reason=reason):
+                self._set_aside[slot] = reason
+            case CommandDone(command=command) if command.action in ("cancel", "retry"):
+                for run in self._plan.runs:  # some of them may have come to events without a lease
+                    if run.run_id in command.run_ids or self._histories[run.run_id].ended is not None:
+                        self._follow(run)
+            case EngineEnded() as ended:
+                self._drop_leases()
+                self._engine_ended = ended
+
+    def _drop_leases(self, slot: str | None = None) -> None:
+        """What a slot had is over when it gets another run, and with an engine what all of its slots had."""
+        for lease in [lease for lease in self._leases.values() if slot in (None, lease.slot)]:
+            self._look_at(lease)
+            self._leases.pop(lease.run_id, None)
+
+    def _look_at(self, lease: RunLeased) -> None:
+        """Follows a run that is under way, until it has ended."""
+        run = self._plan.by_id[lease.run_id]
+        self._follow(run)
+        history = self._histories[run.run_id]
+        if (
+            history.started is not None and history.started.attempt == lease.attempt
+        ):  # it may have been leased again since
+            self._forecast.observe(run, lease.slot, lease.time, history)
+        if history.ended is not None and history.ended.time >= lease.time:  # an older end is that of an earlier attempt
+            del self._leases[lease.run_id]
+
+    def _follow(self, run: Run) -> None:
+        events = self._run_dir.parse_events(run.run_id, self._followers[run.run_id].read())
+        if events:
+            self._histories[run.run_id] = fold(events, self._histories[run.run_id])
+
+    def _history(self, run: Run) -> RunHistory:
+        return self._histories[run.run_id].asked_for(run.epochs)
+
+    def _foretell(self, now: float) -> TimeLeft:
+        """The time left, if the scheduler goes on as it does: the longest run first, each to where it ends first."""
+        if not self._forecast.known:
+            return TimeLeft()
+        runs_s = {run_id: self._run_left_s(lease, now) for run_id, lease in self._leases.items()}
+        free_in_s = {slot: 0.0 for slot in self._slots if slot not in self._set_aside and not self._holds.on_slot(slot)}
+        busy = {lease.slot: runs_s[run_id] for run_id, lease in self._leases.items()}
+        waiting = [task for run in self._plan.runs if (task := self._waiting(run)) is not None]
+        seconds = schedule(self._forecast, waiting, {**free_in_s, **busy}).seconds
+        return TimeLeft(
+            sweep_s=seconds if math.isfinite(seconds) and not self._holds.everything else None, runs_s=runs_s
+        )
+
+    def _run_left_s(self, lease: RunLeased, now: float) -> float:
+        run = self._plan.by_id[lease.run_id]
+        history = self._history(run)
+        task = Task(run=run, epochs=max(0, run.epochs - len(history.epochs)))
+        own = [epoch.time for epoch in history.epochs if epoch.time >= lease.time]
+        since = now - max([lease.time, *own])
+        one, none = (self._forecast.duration_s(Task(run=run, epochs=n), lease.slot) for n in (1, 0))
+        late = max(0.0, since - one) if task.epochs else 0.0
+        return max(0.0, none + task.epochs * (one - none + late) - since)
+
+    def _waiting(self, run: Run) -> Task | None:
+        history = self._history(run)
+        over = history.done or (history.ended is not None and history.ended.time >= self._engine_time)
+        if over or run.run_id in self._leases or run.run_id in self._holds.runs:
+            return None
+        return Task(run=run, epochs=max(0, run.epochs - len(history.epochs)))

@@ -14,6 +14,7 @@ from dnlbench.files import LineFollower, LineWriter, read_lines, write_atomicall
 LINES = ['{"a": 1}', '{"b": "ü"}', '{"c": [1, 2, 3]}']
 
 
+@pytest.mark.faults
 def test_a_file_torn_at_every_byte_of_its_last_line_is_read_and_mended(tmp_path: Path) -> None:
     whole = "".join(line + "\n" for line in LINES).encode()
     start = len("".join(line + "\n" for line in LINES[:2]).encode())
@@ -55,6 +56,7 @@ def _umask() -> int:
     return mask
 
 
+@pytest.mark.faults
 def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.json"
     write_atomically(path, b"old")
@@ -69,6 +71,7 @@ def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path, monkeypatch:
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
+@pytest.mark.faults
 def test_a_line_that_does_not_fit_the_disk_leaves_no_half_behind(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; from pathlib import Path; from dnlbench.files import LineWriter\n"
@@ -101,6 +104,7 @@ def test_links_are_followed_and_pipes_are_written_to(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.faults
 def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     code = (

@@ -24,7 +24,7 @@ def test_a_second_attempt_replaces_the_epochs_it_does_again() -> None:
     ]
     history = fold(events)
     assert [(e.epoch, e.train_loss) for e in history.epochs] == [(1, 3.0), (2, 1.5)]
-    assert [a.ended is None for a in history.attempts] == [True, False]
+    assert [a.last is None for a in history.attempts] == [True, False]
     assert history.done
     assert history.last_loss == 1.5
 

@@ -111,6 +111,38 @@ def test_a_profile_never_cuts_networks_and_its_main_result(make_profile: MakePro
     assert ("12.357 ± 0.031 k" in text) == (width > 60)
 
 
+@pytest.mark.parametrize(
+    ("foreseen", "share"),
+    [
+        ([0.976, 1.0, 1.124], "98 to 112 %"),
+        ([1.051, 1.049, None], "105 %"),
+        ([None, None, 12.0], "1200 %"),
+        ([None, None, None], None),
+    ],
+)
+def test_the_plans_memory_is_held_against_the_measured_one(
+    make_profile: MakeProfile, foreseen: list[float | None], share: str | None
+) -> None:
+    profile = make_profile({("densenet", 2): [0.3, 0.4, 0.5]})
+    runs = tuple(
+        run.model_copy(update={"foreseen_memory_bytes": factor and round(factor * (run.peak_memory_bytes or 0))})
+        for run, factor in zip(profile.runs, foreseen, strict=True)
+    )
+    grid = next(profile_grids(profile.model_copy(update={"runs": runs})))
+    expected = [f"memory: the plan foresaw {share} of the measured peaks"] if share else []
+    assert grid.note.splitlines()[1:] == expected
+    assert grid.to_markdown().splitlines()[-1] == (expected or [grid.note])[0]
+
+
+def test_runs_without_a_measured_peak_say_nothing_of_the_plan(make_profile: MakeProfile) -> None:
+    profile = make_profile({("densenet", 2): [0.3, 0.4]})
+    runs = tuple(
+        run.model_copy(update={"foreseen_memory_bytes": 1000, "peak_memory_bytes": peak})
+        for run, peak in zip(profile.runs, (None, 0), strict=True)
+    )
+    assert "memory:" not in drawn(list(profile_grids(profile.model_copy(update={"runs": runs}))), 160)
+
+
 def test_causes_go_on_in_the_next_line(make_profile: MakeProfile) -> None:
     profile = make_profile({("dense-attention", 2): [0.1]}, status="failed")
     assert profile.runs[0].error is not None

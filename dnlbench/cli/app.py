@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dnlbench import __version__
-from dnlbench.cli import compare, devices, presets, profiles, run, schema
+from dnlbench.cli import attach, compare, control, devices, presets, profiles, run, schema
 from dnlbench.cli.output import ExitCode, tolerate_narrow_encodings
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("attach")(attach.attach)
+app.command("control")(control.control)
 app.command("compare")(compare.compare)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(presets.app, name="presets")

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 
-from dnlbench.errors import ConfigurationError, DnlbenchError, NotComparableError
+from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, NotComparableError
 
 if TYPE_CHECKING:
     from dnlbench.report.grid import Grid
@@ -70,13 +70,14 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except DnlbenchError as error:
-            print(f"dnlbench: error: {error}", file=sys.stderr)
+            print(f"dnlbench: error: {str(error).removeprefix('dnlbench: error: ')}", file=sys.stderr)
             raise typer.Exit(_code_of(error)) from error
         except OSError as error:
             if isinstance(error, BrokenPipeError):  # the reader of our output has left, as `head` does
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise typer.Exit(ExitCode.OK) from error
-            print(f"dnlbench: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+            place = f"{error.filename}: " if error.filename else ""
+            print(f"dnlbench: error: {place}{error.strerror or error}", file=sys.stderr)
             raise typer.Exit(ExitCode.USAGE if isinstance(error, _WRONG_PLACES) else ExitCode.FAILED) from error
         except KeyboardInterrupt as error:
             print("dnlbench: interrupted", file=sys.stderr)
@@ -92,7 +93,9 @@ def tolerate_narrow_encodings() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _code_of(error: DnlbenchError) -> ExitCode:
+def _code_of(error: DnlbenchError) -> int:
+    if isinstance(error, EngineError):
+        return error.exit_code
     if isinstance(error, ConfigurationError):
         return ExitCode.USAGE
     return ExitCode.NOT_COMPARABLE if isinstance(error, NotComparableError) else ExitCode.FAILED

@@ -16,23 +16,32 @@ from rich.text import Text
 
 from dnlbench import units
 from dnlbench.cli.output import console
-from dnlbench.events import Prepared, RunHistory
+from dnlbench.events import Holds, RunHistory
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.report.plan import plan_grid
-from dnlbench.sweep import Observer
+from dnlbench.sweep import Observer, Outset
 from dnlbench.watch import SweepView
+
+WIDE = 100
+"""Columns from which on there is room for everything."""
 
 
 @contextmanager
-def create_progress(stream: IO[str], *, quiet: bool) -> Iterator[Observer]:
-    """A live view on a terminal, plain lines elsewhere, nothing if ``quiet``."""
+def create_progress(stream: IO[str], *, quiet: bool, whole: bool = False) -> Iterator[Observer]:
+    """A live view on a terminal, plain lines elsewhere, nothing if ``quiet``.
+
+    Args:
+        stream: where to.
+        quiet: say nothing.
+        whole: tell of the runs too that had ended before the engine began.
+    """
     if quiet:
         yield Silent()
         return
     out = console(stream)
     if not out.is_terminal or out.is_dumb_terminal:
-        yield Lines(out)
+        yield Lines(out, whole=whole)
         return
     with Live(console=out, auto_refresh=False, transient=True) as live:
         yield LiveView(live)
@@ -41,10 +50,10 @@ def create_progress(stream: IO[str], *, quiet: bool) -> Iterator[Observer]:
 class Silent:
     """Says nothing."""
 
-    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """Nothing."""
 
-    def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
+    def planned(self, outset: Outset) -> None:
         """Nothing."""
 
     def looked(self, view: SweepView) -> None:
@@ -52,31 +61,31 @@ class Silent:
 
 
 class Lines:
-    """A line for each run that ends."""
+    """A line for each run that ends, and for what else happens."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, *, whole: bool) -> None:
         self._out = out
+        self._whole = whole
         self._told: set[str] = set()
-        self._before = 0
+        self._news = News()
 
-    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """That something is going on."""
         self._out.print(_starting_line(plan, slots))
 
-    def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
+    def planned(self, outset: Outset) -> None:
         """The plan, where it is carried out, and what is done already."""
-        self._before = len(plan.runs) - left
-        announce(self._out, plan, prepared, slots, left, run_dir)
+        announce(self._out, outset)
 
     def looked(self, view: SweepView) -> None:
         """The runs that ended since the last look."""
-        for text in _new_troubles(view, self._told):
+        for text in self._news.since(view):
             self._out.print(text, soft_wrap=True)
-        for run in view.ended:
-            ended = view.histories[run.run_id].ended
-            if run.run_id not in self._told and ended and ended.time >= view.engine_time:
-                self._told.add(run.run_id)
-                self._out.print(_ended_line(view, run, self._before + len(self._told)), soft_wrap=True)
+        ended = view.ended
+        new = [run for run in ended if run.run_id not in self._told and (self._whole or _ended_lately(view, run))]
+        for number, run in enumerate(new, start=len(ended) - len(new) + 1):
+            self._told.add(run.run_id)
+            self._out.print(_ended_line(view, run, number), soft_wrap=True)
 
 
 class LiveView:
@@ -85,19 +94,20 @@ class LiveView:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._told: set[str] = set()
+        self._news = News()
         self._drawn = 0.0
 
-    def starting(self, plan: Plan, slots: Sequence[Slot]) -> None:
+    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """That something is going on."""
         self._live.update(_starting_line(plan, slots), refresh=True)
 
-    def planned(self, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
+    def planned(self, outset: Outset) -> None:
         """The plan, where it is carried out, and what is done already."""
-        announce(self._live.console, plan, prepared, slots, left, run_dir)
+        announce(self._live.console, outset)
 
     def looked(self, view: SweepView) -> None:
         """Redraws, four times a second at most."""
-        for text in _new_troubles(view, self._told):
+        for text in self._news.since(view):
             self._live.console.print(text)
         for run in view.not_ok:
             if run.run_id not in self._told:
@@ -105,7 +115,48 @@ class LiveView:
                 self._live.console.print(_ended_line(view, run, len(view.ended)))
         if time.monotonic() - self._drawn > 0.25:
             self._drawn = time.monotonic()
-            self._live.update(draw(view), refresh=True)
+            self._live.update(draw(view, self._live.console.width), refresh=True)
+
+
+class News:
+    """What happens to the sweep itself, each thing told once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._lost = 0
+        self._holds = Holds()
+
+    def since(self, view: SweepView) -> Iterator[Text]:
+        """A line for each thing that is new in a view."""
+        for slot, reason in view.set_aside.items():
+            if slot not in self._told:
+                self._told.add(slot)
+                yield Text(f"slot {slot} is set aside, it lost two runs at once: {reason}", style="red")
+        for lost in view.lost[self._lost :]:
+            run = view.plan.by_id.get(lost.run_id)
+            cause = lost.error.message if lost.error else ""
+            yield Text(f"{run.title if run else lost.run_id} waits to be tried again: {cause}", style="yellow")
+        self._lost = len(view.lost)
+        if view.holds != self._holds:
+            self._holds = view.holds
+            yield Text(describe_holds(view.holds), style="yellow")
+
+
+def describe_holds(holds: Holds) -> str:
+    """What is paused, in one line."""
+    if holds.disk is not None:
+        return f"the disk is full: {holds.disk}"
+    parts = [f"{name} {kind}d" for name, kind in holds.devices.items() if kind != "open"]
+    if holds.runs:
+        parts.append(f"{len(holds.runs)} run{'s' if len(holds.runs) > 1 else ''} paused")
+    if holds.sweep:
+        parts.insert(0, "the sweep is paused")
+    return "; ".join(parts) or "nothing is paused any more"
+
+
+def _ended_lately(view: SweepView, run: Run) -> bool:
+    ended = view.histories[run.run_id].ended
+    return ended is not None and ended.time >= view.engine_time
 
 
 def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
@@ -113,26 +164,30 @@ def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
     return f"{plan.spec.name}: {len(plan.runs)} runs; starting {workers} and loading the data …\n"
 
 
-def announce(out: Console, plan: Plan, prepared: Prepared, slots: Sequence[Slot], left: int, run_dir: Path) -> None:
+def announce(out: Console, outset: Outset) -> None:
     """What is about to happen."""
+    plan, prepared, slots = outset.plan, outset.prepared, outset.slots
     out.print(plan_grid(plan, prepared.data).to_rich(out.width))
     places = ", ".join(dict.fromkeys(slot.device.label for slot in slots))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
     out.print(f"\n{len(slots)} at a time on {places} ({prepared.device_name}), {threads}; torch {prepared.torch}")
-    done = len(plan.runs) - left
-    if done:
-        out.print(f"{done} of {len(plan.runs)} runs are in the run directory already and are not done again")
-    out.print(f"run directory: {run_dir}\n", soft_wrap=True)
-    if not left:
+    if outset.done:
+        out.print(f"{outset.done} of {len(plan.runs)} runs are in the run directory already and are not done again")
+    if outset.begun:
+        out.print(_begun_line(outset.begun), soft_wrap=True)
+    out.print(f"run directory: {outset.run_dir}\n", soft_wrap=True)
+    for warning in outset.warnings:
+        out.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
+    if not outset.left:
         out.print("Nothing is left to train. To measure afresh, name another --run-dir.\n")
 
 
-def _new_troubles(view: SweepView, told: set[str]) -> Iterator[Text]:
-    """A line for each slot that was set aside and not told of yet."""
-    for slot, reason in view.set_aside.items():
-        if slot not in told:
-            told.add(slot)
-            yield Text(f"slot {slot} is set aside, it lost two runs at once: {reason}", style="red")
+def _begun_line(begun: Sequence[tuple[Run, int]]) -> str:
+    """Which runs are gone on with, and from where."""
+    epochs = [done for _, done in begun]
+    where = f"{min(epochs)}" if min(epochs) == max(epochs) else f"{min(epochs)} to {max(epochs)}"
+    runs = "1 run is" if len(begun) == 1 else f"{len(begun)} runs are"
+    return f"{runs} gone on with after {where} of {begun[0][0].epochs} epochs"
 
 
 def _ended_line(view: SweepView, run: Run, number: int) -> Text:
@@ -145,13 +200,13 @@ def _ended_line(view: SweepView, run: Run, number: int) -> Text:
         facts = [f"{status}: {cause}"]
     facts.append(units.seconds(sum(epoch.seconds for epoch in history.epochs)))
     total = len(view.plan.runs)
-    eta = f"  ETA {units.seconds(view.eta_s)}" if number < total else ""
+    eta = f"  ETA {units.seconds(view.time_left.sweep_s)}" if number < total else ""
     style = "" if status == "ok" else "red"
     return Text(f"[{number:>{len(str(total))}}/{total}] {run.title}: {', '.join(facts)}{eta}", style=style)
 
 
-def draw(view: SweepView) -> RenderableType:
-    """The sweep's line over its runs' lines."""
+def draw(view: SweepView, width: int) -> RenderableType:
+    """The sweep's line over its runs' lines, which do without the throughput in a narrow terminal."""
     total, ended, bad = len(view.plan.runs), len(view.ended), len(view.not_ok)
     done = view.fraction_done
     head = Table.grid(padding=(0, 2), expand=False)
@@ -162,16 +217,17 @@ def draw(view: SweepView) -> RenderableType:
         failures,
         ProgressBar(total=1.0, completed=done, width=20),
         f"{done * 100:.0f} %",
-        f"ETA {units.seconds(view.eta_s)}",
+        "paused" if view.holds.everything else f"ETA {units.seconds(view.time_left.sweep_s)}",
     )
     runs = Table.grid(padding=(0, 2))
     for _ in range(2):
-        runs.add_column()
-    for _ in range(3):
-        runs.add_column(justify="right")
+        runs.add_column(no_wrap=True)
+    for _ in range(4):
+        runs.add_column(justify="right", no_wrap=True)
     for run in view.plan.runs:
         if run.run_id in view.leased:
-            runs.add_row(*_running_row(view, run, view.histories[run.run_id]))
+            row = _running_row(view, run, view.histories[run.run_id])
+            runs.add_row(*(row if width >= WIDE else [*row[:-2], row[-1]]))
     return Group(head, runs)
 
 
@@ -182,5 +238,6 @@ def _running_row(view: SweepView, run: Run, history: RunHistory) -> list[str]:
         run.title,
         f"epoch {len(history.epochs)}/{view.plan.spec.epochs}",
         f"loss {units.number(history.last_loss)}",
-        f"{units.count(rate)} samples/s",
+        f"{units.count(rate)} samples/s" if rate is not None else "",
+        f"{units.seconds(view.time_left.runs_s.get(run.run_id))} left",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import typer
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
 if TYPE_CHECKING:
-    from dnlbench.sweep import Result
+    from dnlbench.sweep import Request, Result
 
 
 @guarded
@@ -33,12 +34,19 @@ def run(
     executor: Annotated[
         Literal["local", "inline"], typer.Option(help="Worker processes, or this process for debugging.")
     ] = "local",
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="Longest training without a checkpoint.")
+    ] = 30.0,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it to a process of its own, which outlives this terminal.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; print the profile's path only.")] = False,
 ) -> None:
     """Run a sweep and save its profile.
 
-    Runs that the run directory holds already are not done again. The last line of stdout is the profile's path.
+    Runs that the run directory holds already are not done again. The last line of stdout is the profile's path; with
+    --detach it is the run directory, for dnlbench attach and dnlbench control.
     """
     from dnlbench.cli.progress import create_progress
     from dnlbench.plan import Plan
@@ -53,9 +61,13 @@ def run(
         jobs=jobs,
         threads=threads,
         executor=executor,
+        checkpoint_s=checkpoint_every,
         resume=resume,
     )
-    with _terminations_as_interrupts(), create_progress(sys.stderr, quiet=quiet) as progress:
+    if detach:
+        _detach(request, json_=json_)
+        return
+    with _terminations_as_interrupts(), _surviving_the_terminal(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
     if result.interrupted:
@@ -66,21 +78,61 @@ def run(
     raise typer.Exit(_exit_code(result))
 
 
+def _detach(request: Request, *, json_: bool) -> None:
+    """The same command, as a process of its own."""
+    from dnlbench.launch import launch_engine
+    from dnlbench.store import RunDir
+    from dnlbench.sweep import find_run_dir
+
+    run_dir = RunDir(find_run_dir(request))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
+    if request.run_dir is None:
+        arguments += ["--run-dir", str(run_dir.root)]
+    pid = launch_engine(arguments, run_dir)
+    if json_:
+        write(json.dumps({"run_dir": str(run_dir.root), "pid": pid}))
+        return
+    print(
+        f"{request.plan.spec.name}: process {pid} carries it out, whatever becomes of this terminal.\n"
+        f"follow it:  dnlbench attach {run_dir.root}\nstop it:    dnlbench control {run_dir.root} cancel",
+        file=sys.stderr,
+    )
+    write(str(run_dir.root))
+
+
 @contextmanager
 def _terminations_as_interrupts() -> Iterator[None]:
-    """A request to end, or a closed terminal, ends the sweep as gracefully as Ctrl+C does."""
+    """A request to end ends the sweep as gracefully as Ctrl+C does."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, interrupt) for number in heeded}
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _surviving_the_terminal() -> Iterator[None]:
+    """A terminal that is closed does not end the sweep, which goes on with nobody to talk to."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+
+    terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]  # none is, once it is closed
+
+    def fall_silent(number: int, frame: object) -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in terminals:
+            os.dup2(nowhere, stream)
+
+    before = signal.signal(signal.SIGHUP, fall_silent)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _report(result: Result, *, json_: bool, quiet: bool) -> None:

@@ -4,9 +4,14 @@ They are the truth of a sweep. Runners yield them, the run directory keeps them,
 reduced from them.
 """
 
+from dnlbench.events.commands import Action, Command, read_command
 from dnlbench.events.history import Attempt, RunHistory, fold
+from dnlbench.events.holds import Holds, fold_holds
 from dnlbench.events.records import (
+    CommandDone,
     DataInfo,
+    DiskFree,
+    DiskFull,
     EngineEnded,
     EngineStarted,
     EpochDone,
@@ -17,6 +22,9 @@ from dnlbench.events.records import (
     RunError,
     RunEvent,
     RunLeased,
+    RunPaused,
+    RunRequeued,
+    RunReturned,
     RunStarted,
     RunStatus,
     SlotSetAside,
@@ -25,12 +33,18 @@ from dnlbench.events.records import (
 )
 
 __all__ = [
+    "Action",
     "Attempt",
+    "Command",
+    "CommandDone",
     "DataInfo",
+    "DiskFree",
+    "DiskFull",
     "EngineEnded",
     "EngineStarted",
     "EpochDone",
     "Event",
+    "Holds",
     "JournalEvent",
     "Prepared",
     "RunEnded",
@@ -38,10 +52,15 @@ __all__ = [
     "RunEvent",
     "RunHistory",
     "RunLeased",
+    "RunPaused",
+    "RunRequeued",
+    "RunReturned",
     "RunStarted",
     "RunStatus",
     "SlotSetAside",
     "fold",
+    "fold_holds",
+    "read_command",
     "read_journal_event",
     "read_run_event",
 ]

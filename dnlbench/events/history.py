@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dnlbench.events.records import EpochDone, RunEnded, RunEvent, RunStarted
+from dnlbench.events.records import EpochDone, RunEnded, RunEvent, RunPaused, RunRequeued, RunStarted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,7 @@ class Attempt:
     """One try at a run."""
 
     started: RunStarted
-    ended: RunEnded | None = None
+    last: RunEnded | RunPaused | None = None
     """None while it runs, and for an attempt whose process was lost before it could say."""
 
 
@@ -34,8 +34,8 @@ class RunHistory:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do: it succeeded, or it diverged or ran out of memory, which it would do again."""
-        return self.ended is not None and self.ended.status in ("ok", "diverged", "oom")
+        """Whether nothing is left to do: it succeeded, it would end the same way again, or somebody cancelled it."""
+        return self.ended is not None and (self.ended.status in ("ok", "diverged", "oom") or self.ended.requested)
 
     @property
     def last_loss(self) -> float | None:
@@ -56,11 +56,39 @@ class RunHistory:
                 return RunHistory(attempts=(*self.attempts, Attempt(started=event)), epochs=kept)
             case EpochDone():
                 return replace(self, epochs=(*self.epochs, event))
+            case RunPaused():
+                return replace(self, attempts=self._attempts_with(event))
             case RunEnded():
-                attempts = self.attempts
-                if attempts and attempts[-1].ended is None:
-                    attempts = (*attempts[:-1], replace(attempts[-1], ended=event))
-                return replace(self, attempts=attempts, ended=event)
+                return replace(self, attempts=self._attempts_with(event), ended=event)
+            case RunRequeued():
+                return replace(self, ended=None)
+
+    def _attempts_with(self, last: RunEnded | RunPaused) -> tuple[Attempt, ...]:
+        if not self.attempts or isinstance(self.attempts[-1].last, RunEnded):
+            return self.attempts
+        return (*self.attempts[:-1], replace(self.attempts[-1], last=last))
+
+    def asked_for(self, epochs: int) -> RunHistory:
+        """The history as it is, or would have been, for a run of that many epochs.
+
+        A run of more epochs passes through the very states of one of fewer, so it answers for that too; and one of fewer
+        can be gone on with.
+        """
+        if len(self.epochs) > epochs:
+            return replace(self, epochs=self.epochs[:epochs], ended=_ended_earlier(self.ended))
+        if len(self.epochs) < epochs and self.ended is not None and self.ended.status == "ok":
+            return replace(self, ended=None)
+        return self
+
+
+def _ended_earlier(ended: RunEnded | None) -> RunEnded | None:
+    """How a run would have ended if fewer epochs had been asked for than it came through.
+
+    One that ended well or diverged knows its peak memory and is done; any other has only to be looked at again.
+    """
+    if ended is None or ended.status not in ("ok", "diverged"):
+        return None
+    return ended.model_copy(update={"status": "ok", "error": None, "requested": False})
 
 
 def fold(events: Iterable[RunEvent], history: RunHistory | None = None) -> RunHistory:

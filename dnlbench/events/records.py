@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from dnlbench.events.commands import Command
 from dnlbench.machine import Code, Machine
 
 RunStatus = Literal["ok", "failed", "oom", "diverged", "cancelled", "skipped"]
@@ -52,6 +53,8 @@ class RunStarted(Event):
     parameters: int
     from_epoch: int = 0
     """Epochs that are kept from an earlier attempt."""
+    from_step: int = 0
+    """Training steps of the epoch after those that are kept too."""
 
 
 class EpochDone(Event):
@@ -89,10 +92,30 @@ class RunEnded(Event):
     event: Literal["run-ended"] = "run-ended"
     run_id: str
     status: RunStatus
+    requested: bool = False
+    """Whether somebody asked for this end: then the run is not done again until somebody asks for that."""
     peak_memory_bytes: int | None = None
     """The most bytes that the tensors of one training step take: weights, gradients, optimizer state, activations. None for
     a run that did not come that far."""
     error: RunError | None = None
+
+
+class RunPaused(Event):
+    """A worker put the run aside, as it was asked to, to be taken up again at this very place."""
+
+    event: Literal["run-paused"] = "run-paused"
+    run_id: str
+    epoch: int
+    """Epochs that are complete."""
+    step: int
+    """Training steps of the epoch after."""
+
+
+class RunRequeued(Event):
+    """Somebody asked for a run that had ended to be tried again."""
+
+    event: Literal["run-requeued"] = "run-requeued"
+    run_id: str
 
 
 class EngineStarted(Event):
@@ -125,12 +148,46 @@ class RunLeased(Event):
     slot: str
 
 
+class RunReturned(Event):
+    """A run came back from its slot without having ended, and waits again."""
+
+    event: Literal["run-returned"] = "run-returned"
+    run_id: str
+    attempt: int
+    slot: str
+    error: RunError | None = None
+    """Why it was lost; None if it was put aside on request."""
+
+
 class SlotSetAside(Event):
     """A slot lost one run after the other and gets no more."""
 
     event: Literal["slot-set-aside"] = "slot-set-aside"
     slot: str
     reason: str
+
+
+class DiskFull(Event):
+    """The run directory's disk took no more; nothing is begun until it does."""
+
+    event: Literal["disk-full"] = "disk-full"
+    message: str
+
+
+class DiskFree(Event):
+    """The run directory's disk takes files again."""
+
+    event: Literal["disk-free"] = "disk-free"
+
+
+class CommandDone(Event):
+    """The engine obeyed a command, or refused to."""
+
+    event: Literal["command-done"] = "command-done"
+    command: Command
+    refused: bool
+    answer: str
+    """For whoever gave the command."""
 
 
 class EngineEnded(Event):
@@ -140,15 +197,17 @@ class EngineEnded(Event):
     reason: Literal["done", "interrupted", "error"]
 
 
-RunEvent = Annotated[RunStarted | EpochDone | RunEnded, Field(discriminator="event")]
+RunEvent = Annotated[
+    RunStarted | EpochDone | RunPaused | RunEnded | RunRequeued,
+    Field(discriminator="event"),
+]
 JournalEvent = Annotated[
-    EngineStarted | Prepared | RunLeased | SlotSetAside | EngineEnded, Field(discriminator="event")
+    EngineStarted | Prepared | RunLeased | RunReturned | SlotSetAside | DiskFull | DiskFree | CommandDone | EngineEnded,
+    Field(discriminator="event"),
 ]
 
-_RUN_EVENT: TypeAdapter[RunStarted | EpochDone | RunEnded] = TypeAdapter(RunEvent)
-_JOURNAL_EVENT: TypeAdapter[EngineStarted | Prepared | RunLeased | SlotSetAside | EngineEnded] = TypeAdapter(
-    JournalEvent
-)
+_RUN_EVENT: TypeAdapter[RunEvent] = TypeAdapter(RunEvent)
+_JOURNAL_EVENT: TypeAdapter[JournalEvent] = TypeAdapter(JournalEvent)
 
 
 def read_run_event(line: bytes) -> RunEvent:

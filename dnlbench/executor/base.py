@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dnlbench.events import Prepared, RunError
 from dnlbench.machine import Slot
 
+SILENCE_S = 60.0
+"""How long a worker may give no sign of life, which it does every second, before it counts as lost."""
+
+Cause = Literal["process", "silent", "host-memory", "device", "disk"]
+"""Why a run was lost without being at fault itself: its process ended; it gave no sign of life; the system ended it because the
+machine's memory ran out; its device failed; the disk is full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A run that came back before its last event was written."""
+
+    cause: Cause
+    error: RunError
+
 
 @dataclass(frozen=True, kw_only=True)
 class SlotFreed:
-    """A slot has finished with its run."""
+    """A slot has let go of its run: it ended, it was put aside, or it was lost."""
 
     slot: Slot
     run_id: str
-    lost: RunError | None = None
-    """Why the worker is gone, if it ended before it could write the run's last event."""
+    lost: Loss | None = None
 
 
 class Executor(Protocol):
@@ -36,8 +50,20 @@ class Executor(Protocol):
         """Begins a run on a free slot."""
         ...
 
+    def put_aside(self, slot: Slot) -> None:
+        """Asks the slot's run to stop at its next training step, with a checkpoint. It comes back through `wait`."""
+        ...
+
+    def end(self, slot: Slot) -> None:
+        """Ends the slot's worker at once, and with it the run that it may have, of which nothing more will be heard."""
+        ...
+
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
         """The slots that became free, after at most about ``timeout_s`` seconds."""
+        ...
+
+    def silent_s(self, slot: Slot) -> float:
+        """Seconds since the slot's worker last gave a sign of life."""
         ...
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from dnlbench.plan import Run
 
 REST_S = 1.0
 """Rest of a slot after a loss at once; doubled with each further one, so that a broken device cannot drain the queue."""
+LONGEST_REST_S = 60.0
 
 
 class SlotHealth:
@@ -46,7 +47,7 @@ class SlotHealth:
         """
         lost = self._lost.setdefault(slot, [])
         lost.append(run)
-        self._rested[slot] = self._clock() + REST_S * 2 ** (len(lost) - 1)
+        self._rested[slot] = self._clock() + min(LONGEST_REST_S, REST_S * 2 ** (len(lost) - 1))
         if len({run.run_id for run in lost}) >= 2 and (proven or len({run.point for run in lost}) >= 2):
             self._set_aside.add(slot)
         return not self.fit(slot)

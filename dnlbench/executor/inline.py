@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.events import Prepared, RunEvent
-from dnlbench.executor.base import SlotFreed
-from dnlbench.executor.local import environment_of
+from dnlbench.events import Prepared, RunError, RunEvent
+from dnlbench.executor.base import Loss, SlotFreed
+from dnlbench.executor.process import environment_of
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 class InlineExecutor:
     """An executor of one slot. `wait` goes on with the run by one event each time."""
 
-    def __init__(self, run_dir: RunDir, slots: Sequence[Slot]) -> None:
+    def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
         if len(slots) != 1:
             raise ConfigurationError(f"the inline executor does one run at a time, not {len(slots)}; use --jobs 1")
         self._run_dir = run_dir
         self._slot = slots[0]
+        self._checkpoint_s = checkpoint_s
         self._worker: Worker | None = None
-        self._running: tuple[str, Iterator[RunEvent]] | None = None
+        self._running: tuple[str, int, Iterator[RunEvent]] | None = None
 
     def prepare(self) -> Prepared:
         """Imports torch, here and now."""
@@ -34,22 +36,48 @@ class InlineExecutor:
             os.environ.update(environment_of(self._slot))  # in force as long as torch has not been imported
         from dnlbench.executor.worker import Worker
 
-        self._worker = Worker(self._run_dir, self._slot)
+        self._worker = Worker(self._run_dir, self._slot, self._checkpoint_s)
         return self._worker.prepare()
 
     def start(self, slot: Slot, run_id: str, attempt: int) -> None:
         """Nothing moves until `wait`."""
         assert self._worker is not None, "prepare comes first"
-        self._running = run_id, self._worker.carry_out(run_id, attempt)
+        self._running = run_id, attempt, self._worker.carry_out(run_id, attempt)
+
+    def put_aside(self, slot: Slot) -> None:
+        """It stops at the first training step after its next event."""
+        if self._running is not None and self._worker is not None:
+            self._worker.put_aside(*self._running[:2])
+
+    def end(self, slot: Slot) -> None:
+        """Drops the run where it stands."""
+        self._running = None
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
         """Goes on until the next event, however long that takes."""
-        assert self._running is not None, "start comes first"
-        run_id, events = self._running
-        if next(events, None) is not None:
+        if self._running is None:
+            time.sleep(timeout_s)
             return []
+        run_id, _, events = self._running
+        lost = None
+        try:
+            if next(events, None) is not None:
+                return []
+        except Exception as error:
+            lost = self._loss(error)
         self._running = None
-        return [SlotFreed(slot=self._slot, run_id=run_id)]
+        return [SlotFreed(slot=self._slot, run_id=run_id, lost=lost)]
+
+    def _loss(self, error: Exception) -> Loss:
+        assert self._worker is not None, "prepare comes first"
+        cause = self._worker.blame(error)
+        if cause is None:
+            raise error
+        return Loss(cause=cause, error=RunError(type=type(error).__name__, message=str(error)))
+
+    def silent_s(self, slot: Slot) -> float:
+        """Never: whoever asks is alive."""
+        return 0.0
 
     def close(self) -> None:
         """Drops what is running."""

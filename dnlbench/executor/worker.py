@@ -5,10 +5,11 @@ output, each one JSON object a line::
 
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
     {"run": "<run id>", "attempt": 1,       {"ended": "<run id>"}
-     "data": "<their sha256>"}
+     "data": "<their sha256>"}                or  {"refused": …, "blame": "disk" or "device" or null}
+    {"aside": "<run id>", "attempt": 1}     none of its own: the run under way ends
 
-Each line says with ``"leaving": true`` if the worker takes no further command. Without being asked the worker says ``ready``
-once it has imported torch, and ``beat`` every second.
+Each line of the right column says with ``"leaving": true`` if the worker takes no further command. Without being asked the
+worker says ``ready`` once it has imported torch, and ``beat`` every second.
 What happens in a run does not go through this pipe: it is in the run directory. When the pipe closes, the engine is gone, and
 the worker leaves at once.
 """
@@ -23,16 +24,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from dnlbench.errors import DataError
-from dnlbench.events import Prepared, RunEnded, RunError, RunEvent
+from dnlbench.events import Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.machine import Slot
 from dnlbench.runners import create_runner
-from dnlbench.runners.failures import classify
+from dnlbench.runners.base import Job
+from dnlbench.runners.failures import Blame, blame, classify
 from dnlbench.store import RunDir
 
 BEAT_S = 1.0
@@ -42,10 +44,11 @@ BEAT_S = 1.0
 class Worker:
     """Carries out runs of a run directory's plan on one slot and writes their events."""
 
-    def __init__(self, run_dir: RunDir, slot: Slot) -> None:
+    def __init__(self, run_dir: RunDir, slot: Slot, checkpoint_s: float) -> None:
         self._run_dir = run_dir
         self._plan = run_dir.read_plan()
-        self._runner = create_runner(self._plan, slot)
+        self._runner = create_runner(self._plan, slot, checkpoint_s=checkpoint_s)
+        self._aside: tuple[str, int] | None = None
 
     def prepare(self) -> Prepared:
         """See `dnlbench.runners.base.Runner.prepare`."""
@@ -61,8 +64,21 @@ class Worker:
         if found != sha256:
             raise DataError(f"the data have changed since the sweep began: sha256 {sha256[:12]} then, {found[:12]} now")
 
+    def put_aside(self, run_id: str, attempt: int) -> None:
+        """Has that attempt stop at its next training step; may be called from another thread, and too late."""
+        self._aside = run_id, attempt
+
+    @staticmethod
+    def blame(error: BaseException) -> Blame | None:
+        """See `dnlbench.runners.failures.blame`."""
+        return blame(error)
+
     def carry_out(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
-        """Does a run. Each event is in the run directory before it is yielded; the last one is always ``RunEnded``."""
+        """Does a run. Each event is in the run directory before it is yielded; ``RunEnded`` or ``RunPaused`` is the last.
+
+        Raises:
+            Exception: one that the run itself is not to be blamed for; see `dnlbench.runners.failures.blame`.
+        """
         writer = self._run_dir.events_writer(run_id)
         try:
             for event in self._events(run_id, attempt):
@@ -72,9 +88,19 @@ class Worker:
             writer.close()
 
     def _events(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
+        run = self._plan.by_id[run_id]
+        job = Job(
+            run=run,
+            attempt=attempt,
+            folder=self._run_dir.run_path(run_id),
+            epochs_known=len(self._run_dir.read_history(run, all_epochs=True).epochs),
+            aside=lambda: self._aside == (run_id, attempt),
+        )
         try:
-            yield from self._runner.carry_out(self._plan.by_id[run_id], attempt, self._run_dir.run_path(run_id))
+            yield from self._runner.carry_out(job)
         except Exception as error:
+            if blame(error) is not None:
+                raise
             with self._run_dir.log_path(run_id, attempt).open("a", encoding="utf-8") as log:
                 traceback.print_exception(error, file=log)
             yield RunEnded(
@@ -88,19 +114,22 @@ class Worker:
 
 def main() -> None:
     """The worker process."""
-    run_dir, slot = RunDir(Path(sys.argv[1])), Slot.model_validate_json(sys.argv[2])
+    run_dir, slot, checkpoint_s = RunDir(Path(sys.argv[1])), Slot.model_validate_json(sys.argv[2]), float(sys.argv[3])
     faulthandler.enable()
-    replies = Replies()
-    commands = _listen()
-    worker = _create(run_dir, slot)
+    replies, commands = Replies(), Commands()
+    worker = _create(run_dir, slot, checkpoint_s)
+    if isinstance(worker, Worker):
+        commands.put_aside = worker.put_aside
     replies.send({"ready": True, "leaving": False})
     while True:
-        command = commands.get()
+        command = commands.next()
         try:
             reply, healthy = _obey(worker, run_dir, command)
         except Exception as error:
-            traceback.print_exception(error)
-            reply, healthy = {"refused": {"type": type(error).__name__, "message": str(error)}}, False
+            with suppress(OSError):  # the log may be on the disk that is full
+                traceback.print_exception(error)
+            refused = {"type": type(error).__name__, "message": str(error)}
+            reply, healthy = {"refused": refused, "blame": blame(error)}, False
         replies.send({**reply, "leaving": not healthy})
         if not healthy:
             return  # a failed run may leave memory or a device in a bad state; the next run gets a new process
@@ -126,10 +155,10 @@ class Replies:
             time.sleep(BEAT_S)
 
 
-def _create(run_dir: RunDir, slot: Slot) -> Worker | Exception:
+def _create(run_dir: RunDir, slot: Slot, checkpoint_s: float) -> Worker | Exception:
     """The worker, for which torch is imported; or why there is none, to be told when it is asked for something."""
     try:
-        return Worker(run_dir, slot)
+        return Worker(run_dir, slot, checkpoint_s)
     except Exception as error:
         return error
 
@@ -145,20 +174,33 @@ def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any]) 
         worker.check_data(command["data"])
         for event in worker.carry_out(run_id, attempt):
             last = event
-    return {"ended": run_id}, isinstance(last, RunEnded) and last.status in ("ok", "diverged")
+    healthy = isinstance(last, RunPaused) or (isinstance(last, RunEnded) and last.status in ("ok", "diverged"))
+    return {"ended": run_id}, healthy
 
 
-def _listen() -> queue.SimpleQueue[dict[str, Any]]:
-    """Commands as they come in. A thread of its own waits for them, to notice in mid-run that the engine is gone."""
-    commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+class Commands:
+    """What the engine says, heard by a thread of its own.
 
-    def listen() -> None:
+    So a run can be put aside while it goes on, and in the middle of one it is noticed that the engine is gone.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.put_aside: Callable[[str, int], None] = lambda run_id, attempt: None
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def next(self) -> dict[str, Any]:
+        """The next command, once there is one."""
+        return self._waiting.get()
+
+    def _listen(self) -> None:
         for line in sys.stdin:
-            commands.put(json.loads(line))
+            command = json.loads(line)
+            if "aside" in command:
+                self.put_aside(command["aside"], command["attempt"])
+            else:
+                self._waiting.put(command)
         os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    return commands
 
 
 @contextmanager

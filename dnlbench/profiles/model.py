@@ -42,10 +42,12 @@ class AttemptRecord(Record):
     started: datetime
     ended: datetime | None
     """None if its process was lost before it could say."""
-    status: RunStatus | None
+    status: RunStatus | Literal["paused"] | None
     device: str
     from_epoch: int = 0
     """Epochs kept from the attempt before."""
+    from_step: int = 0
+    """Training steps of the epoch after those that were kept too."""
 
 
 class RunRecord(Record):
@@ -73,6 +75,8 @@ class RunRecord(Record):
     evaluation_accuracy: float | None = None
     """After the last epoch, where it was asked for."""
     peak_memory_bytes: int | None
+    foreseen_memory_bytes: int | None = None
+    """What the plan expected the peak to be; None for networks of one's own, and in profiles that do not tell."""
     attempts: tuple[AttemptRecord, ...]
     error: RunError | None
 

@@ -7,11 +7,26 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dnlbench.errors import RunDirError
-from dnlbench.events import Attempt, EngineStarted, Event, JournalEvent, Prepared, RunHistory, RunLeased, RunStatus
+from dnlbench.events import (
+    Attempt,
+    DataInfo,
+    EngineStarted,
+    Event,
+    JournalEvent,
+    Prepared,
+    RunError,
+    RunHistory,
+    RunLeased,
+    RunPaused,
+    RunStatus,
+)
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles.model import AttemptRecord, EpochRecord, Profile, RunRecord
 from dnlbench.profiles.summary import summarise
 from dnlbench.store import RunDir
+from dnlbench.studies import Point
+
+NOT_ENDED = RunError(type="Interrupted", message="begun, and waiting to be gone on with")
 
 
 def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
@@ -25,7 +40,8 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     prepared = next((event for event in journal if isinstance(event, Prepared)), None)
     if engine is None or prepared is None:
         raise RunDirError(f"{run_dir.root}: no sweep was begun here: its journal names no engine or no data")
-    runs = tuple(_record(run, run_dir.read_history(run.run_id)) for run in plan.runs)
+    foreseen = _foreseen_memory(plan, prepared.data)
+    runs = tuple(_record(run, run_dir.read_history(run), foreseen[run.point]) for run in plan.runs)
     return Profile(
         study=plan.spec.study,
         name=plan.spec.name,
@@ -52,7 +68,12 @@ def _last_engine_at_work(journal: Sequence[JournalEvent]) -> EngineStarted | Non
     return next((event for event in reversed(journal[:until]) if isinstance(event, EngineStarted)), None)
 
 
-def _record(run: Run, history: RunHistory) -> RunRecord:
+def _foreseen_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:
+    """Bytes that a run of each point was expected to take."""
+    return {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
+
+
+def _record(run: Run, history: RunHistory, foreseen_memory_bytes: int | None) -> RunRecord:
     started, last = history.started, history.epochs[-1] if history.epochs else None
     return RunRecord(
         run_id=run.run_id,
@@ -72,8 +93,9 @@ def _record(run: Run, history: RunHistory) -> RunRecord:
         samples_per_s=history.samples_per_s,
         evaluation_accuracy=last.evaluation_accuracy if last else None,
         peak_memory_bytes=history.ended.peak_memory_bytes if history.ended else None,
+        foreseen_memory_bytes=foreseen_memory_bytes,
         attempts=tuple(_attempt(attempt) for attempt in history.attempts),
-        error=history.ended.error if history.ended else None,
+        error=history.ended.error if history.ended else NOT_ENDED if history.attempts else None,
     )
 
 
@@ -84,14 +106,15 @@ def _status(history: RunHistory) -> RunStatus:
 
 
 def _attempt(attempt: Attempt) -> AttemptRecord:
-    started, ended = attempt.started, attempt.ended
+    started, last = attempt.started, attempt.last
     return AttemptRecord(
         attempt=started.attempt,
         started=_when(started),
-        ended=_when(ended) if ended else None,
-        status=ended.status if ended else None,
+        ended=_when(last) if last else None,
+        status="paused" if isinstance(last, RunPaused) else last.status if last else None,
         device=started.device,
         from_epoch=started.from_epoch,
+        from_step=started.from_step,
     )
 
 

@@ -31,7 +31,7 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
         title=f"{profile.name}: {study.question}",
         columns=[*columns, Column(head="vs. L before", figures=True, dispensable=3)],
         rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
-        note=f"± is half of a 95 % t interval of the mean over seeds; vs. L before: change of the {study.quantities[0].label}",
+        note="\n".join([_reading(study.quantities[0]), *_memory_foreseen(profile)]),
     )
     bad = [run for run in profile.runs if run.status not in ("ok", "skipped")]
     skipped = sum(run.status == "skipped" for run in profile.runs)
@@ -41,6 +41,24 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
             columns=[Column(head="run", whole=True), Column(head="status", whole=True), Column(head="cause")],
             rows=[[run.run_id, run.status, run.error.message.partition("\n")[0] if run.error else ""] for run in bad],
         )
+
+
+def _reading(main: Quantity) -> str:
+    return f"± is half of a 95 % t interval of the mean over seeds; vs. L before: change of the {main.label}"
+
+
+def _memory_foreseen(profile: Profile) -> list[str]:
+    """One line on how well the plan foresaw the memory; none if that is not known of any run."""
+    shares = [
+        round(100 * run.foreseen_memory_bytes / run.peak_memory_bytes)
+        for run in profile.runs
+        if run.foreseen_memory_bytes is not None and run.peak_memory_bytes  # 0 has no share
+    ]
+    if not shares:
+        return []
+    lowest, highest = min(shares), max(shares)
+    share = f"{lowest} %" if lowest == highest else f"{lowest} to {highest} %"
+    return [f"memory: the plan foresaw {share} of the measured peaks"]
 
 
 def _dispensable(quantity: Quantity, study: Study) -> int:

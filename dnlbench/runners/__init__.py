@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dnlbench.runners.base import Runner
+from dnlbench.runners.base import CHECKPOINT_S, Runner
 
 if TYPE_CHECKING:
     from dnlbench.machine import Slot
     from dnlbench.plan import Plan
 
 
-def create_runner(plan: Plan, slot: Slot) -> Runner:
-    """The runner for a plan's study, on a slot's device.
+def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> Runner:
+    """The runner for a plan's study, on a slot's device; it keeps a checkpoint after that many seconds at the latest.
 
     Raises:
         DeviceError: if torch cannot use the device.
@@ -20,7 +20,7 @@ def create_runner(plan: Plan, slot: Slot) -> Runner:
     from dnlbench.runners.training import TrainingRunner
 
     runners = {"training": TrainingRunner}
-    return runners[plan.spec.study](plan, slot)
+    return runners[plan.spec.study](plan, slot, checkpoint_s=checkpoint_s)
 
 
 __all__ = ["Runner", "create_runner"]

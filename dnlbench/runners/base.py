@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from dnlbench.events import Prepared, RunEvent
 from dnlbench.plan import Run
+
+CHECKPOINT_S = 30.0
+"""At most that many seconds of training are lost with a worker, and one training step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a slot is given to do: a run, and where it stands."""
+
+    run: Run
+    attempt: int
+    folder: Path
+    """The run's own, for checkpoints."""
+    epochs_known: int
+    """Epochs whose results are in the run's events. A checkpoint that is further on has lost some and is of no use."""
+    aside: Callable[[], bool]
+    """Whether the run is to be put aside at the next training step."""
 
 
 class Runner(Protocol):
@@ -26,12 +44,12 @@ class Runner(Protocol):
         """Hash of the data that this runner has loaded."""
         ...
 
-    def carry_out(self, run: Run, attempt: int, folder: Path) -> Iterator[RunEvent]:
-        """Does the run, telling what happens as it happens: ``RunStarted`` first, ``RunEnded`` last.
+    def carry_out(self, job: Job) -> Iterator[RunEvent]:
+        """Does the run, telling what happens as it happens: ``RunStarted`` first, ``RunEnded`` or ``RunPaused`` last.
 
-        A runner goes on only after an event was written, so what it does next may count on it. It keeps checkpoints in
-        ``folder`` and takes up a run from there; ``RunStarted.from_epoch`` says how many epochs it keeps.
+        A runner goes on only after an event was written, so what it does next may count on it. It keeps checkpoints and takes
+        up a run from there; ``RunStarted.from_epoch`` and ``from_step`` say how much it keeps.
 
-        An exception stands for the end; `dnlbench.runners.failures.classify` names its status.
+        An exception stands for the end; `dnlbench.runners.failures` says of what kind.
         """
         ...

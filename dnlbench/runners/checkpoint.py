@@ -50,6 +50,7 @@ class Checkpoints:
 
     def load(self) -> State | None:
         """The last checkpoint that is whole, None if there is none. A damaged file is set aside as ``*.damaged``."""
+        # A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them.
         recorded = {
             path.read_text(errors="replace").strip()
             for path in map(_record_of, (self._current, self._previous))
@@ -65,10 +66,23 @@ class Checkpoints:
             path.replace(path.with_name(f"{path.name}.damaged"))
         return None
 
+    def keep_last(self) -> None:
+        """Removes all but the last checkpoint of a run that has ended, from which it can go on for more epochs."""
+        kept = {self._current, _record_of(self._current)}
+        if not self._current.exists():  # its save was cut off, and the run had no need of another one
+            kept |= {self._previous, _record_of(self._previous)}
+        for path in self._all():
+            if path not in kept:
+                path.unlink()
+
     def clear(self) -> None:
         """Removes all checkpoints of a run that needs none any more."""
-        for path in self._current.parent.glob("checkpoint.*"):
+        for path in self._all():
             path.unlink()
+
+    def _all(self) -> list[Path]:
+        folder = self._current.parent
+        return [*folder.glob("checkpoint.*"), *folder.glob(".checkpoint.*.tmp")]  # what a killed save left included
 
 
 def _record_of(path: Path) -> Path:

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
+from dnlbench.errors import DeviceError
 from dnlbench.events import RunStatus
+from dnlbench.files import is_disk_full
+
+Blame = Literal["disk", "device"]
 
 _ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
+_OUT_OF_DEVICE_MEMORY = (*_ALLOCATION_FAILURES, "alloc_failed")
+_DEVICE_FAILURES = (
+    "cuda error",
+    "_status_execution_failed",
+    "_status_internal_error",
+    "_status_not_initialized",
+    "nvml",
+)
+_NETWORK_FAILURES = ("device-side assert",)
+"""Said of the device, though it only noticed what the network did, such as an index that is too large."""
+
+
+def blame(error: BaseException) -> Blame | None:
+    """What beside the run is at fault, so that it may go well at another time or in another place; None for the run."""
+    if is_disk_full(error):
+        return "disk"
+    if classify(error) == "oom":
+        return None
+    text = str(error).lower()
+    if any(sign in text for sign in _NETWORK_FAILURES):
+        return None
+    if isinstance(error, torch.AcceleratorError | DeviceError):
+        return "device"
+    return "device" if isinstance(error, RuntimeError) and any(sign in text for sign in _DEVICE_FAILURES) else None
 
 
 def classify(error: BaseException) -> RunStatus:
@@ -14,6 +44,6 @@ def classify(error: BaseException) -> RunStatus:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "oom"
     text = str(error).lower()
-    if isinstance(error, RuntimeError | OSError) and any(phrase in text for phrase in _ALLOCATION_FAILURES):
+    if isinstance(error, RuntimeError | OSError) and any(phrase in text for phrase in _OUT_OF_DEVICE_MEMORY):
         return "oom"
     return "failed"

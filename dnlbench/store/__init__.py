@@ -1,5 +1,7 @@
 """What a sweep keeps on disk: its run directory."""
 
-from dnlbench.store.rundir import Execution, RunDir
+from dnlbench.store.control import ControlFile, leave_command
+from dnlbench.store.rundir import RunDir
+from dnlbench.store.sweep_file import Execution
 
-__all__ = ["Execution", "RunDir"]
+__all__ = ["ControlFile", "Execution", "RunDir", "leave_command"]

@@ -4,24 +4,27 @@
 
     sweep.json                       the plan: spec, how it is carried out, run ids
     journal.jsonl                    the scheduler's events
+    control.jsonl                    commands to the engine
     engine.lock, engine.pid          held by the one engine that may write
+    engine.reserve                   room that is given up when the disk is full
+    engine.log                       output of an engine without a terminal
     slots/<slot>.log                 output of a slot's worker between runs
     runs/<run_id>/events.jsonl       the run's events
-    runs/<run_id>/checkpoint.pt      where the run stands, with its SHA-256 beside it; gone when the run is done
+    runs/<run_id>/checkpoint.pt      where the run stands, with its SHA-256 beside it; kept, to be gone on with for more epochs
     runs/<run_id>/log-<attempt>.txt  everything that an attempt printed
 """
 
 from __future__ import annotations
 
-import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from dnlbench.errors import RunDirError
 from dnlbench.events import (
@@ -32,30 +35,18 @@ from dnlbench.events import (
     read_journal_event,
     read_run_event,
 )
-from dnlbench.files import LineWriter, read_lines, write_atomically
-from dnlbench.plan import Plan
+from dnlbench.files import LineWriter, is_disk_full, read_lines, write_atomically
+from dnlbench.plan import Plan, Run
 from dnlbench.spec import content_hash
-from dnlbench.studies import STUDIES
+from dnlbench.store.control import ControlFile
+from dnlbench.store.sweep_file import Execution, read_sweep, write_sweep
 
-SCHEMA = "dnlbench.sweep/1"
 LOG_TAIL_LINES = 40
+LOCK_PATIENCE_S = 1.0
+"""How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
+DISK_SLACK_BYTES = 256 * 1024
 
 E = TypeVar("E")
-
-
-class Execution(BaseModel):
-    """How runs are carried out, as far as their results depend on it. Results are bit-equal where this is equal."""
-
-    model_config = ConfigDict(frozen=True)
-
-    device_kind: str
-    threads: int
-    pack_size: int
-    torch: str
-    machine: str
-    """Fingerprint of the hardware."""
-    source: str
-    """Hash of dnlbench's own code."""
 
 
 class RunDir:
@@ -66,18 +57,12 @@ class RunDir:
 
     @staticmethod
     def default_root(plan: Plan, execution: Execution, jobs: int) -> Path:
-        """Where a sweep lives unless told otherwise: one folder for each spec and way to carry it out.
+        """Where a sweep lives unless told otherwise: one folder for all sweeps of a name that can share their runs.
 
         The number of runs side by side changes no result, but it does change timings.
         """
         identity = content_hash(
-            {
-                "spec": plan.spec.model_dump(mode="json"),
-                "workload_version": plan.study.workload_version,
-                "execution": execution.model_dump(),
-                "jobs": jobs,
-            },
-            digits=10,
+            {"settings": plan.settings_hash, "execution": execution.model_dump(), "jobs": jobs}, digits=10
         )
         return Path(".dnlbench") / "runs" / f"{plan.spec.name}-{identity}"
 
@@ -91,9 +76,31 @@ class RunDir:
         """The scheduler's events."""
         return self.root / "journal.jsonl"
 
+    @property
+    def control_path(self) -> Path:
+        """Commands to the engine."""
+        return self.root / "control.jsonl"
+
+    @property
+    def engine_log_path(self) -> Path:
+        """What an engine without a terminal says."""
+        return self.root / "engine.log"
+
+    @property
+    def reserve_path(self) -> Path:
+        """Room for the journal on a disk that becomes full."""
+        return self.root / "engine.reserve"
+
     def run_path(self, run_id: str) -> Path:
         """A run's folder."""
         return self.root / "runs" / run_id
+
+    def checkpoint_time(self, run_id: str) -> float | None:
+        """When the run's last checkpoint was kept; None if there is none."""
+        try:
+            return (self.run_path(run_id) / "checkpoint.pt").stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     def events_path(self, run_id: str) -> Path:
         """A run's events."""
@@ -120,14 +127,13 @@ class RunDir:
             raise RunDirError(
                 f"{self.root}: cannot be a run directory: {error.strerror}. Choose another --run-dir"
             ) from error
-        pid_path = self.root / "engine.pid"
-        lock = FileLock(self.root / "engine.lock")
+        lock, pid_path = FileLock(self._lock_path), self.root / "engine.pid"
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOCK_PATIENCE_S)
         except Timeout as error:
-            holder = pid_path.read_text().strip() if pid_path.exists() else "unknown"
             raise RunDirError(
-                f"{self.root}: in use by another engine, process {holder}. Wait for it, or choose another --run-dir"
+                f"{self.root}: in use by another engine, process {self._holder()}. "
+                "Wait for it, or choose another --run-dir"
             ) from error
         try:
             write_atomically(pid_path, f"{os.getpid()}\n".encode())
@@ -136,65 +142,39 @@ class RunDir:
             pid_path.unlink(missing_ok=True)
             lock.release()
 
-    def begin(self, plan: Plan, execution: Execution) -> None:
-        """Writes the plan, or checks that the plan already here is the same one, to be gone on with.
+    @property
+    def _lock_path(self) -> Path:
+        return self.root / "engine.lock"
 
-        Raises:
-            RunDirError: if the directory belongs to another sweep, or to this one carried out in another way.
-        """
-        mine: dict[str, Any] = {
-            "schema": SCHEMA,
-            "spec_hash": plan.spec_hash,
-            "workload_version": plan.study.workload_version,
-            "execution": execution.model_dump(),
-            "study": plan.spec.study,
-            "spec": plan.spec.model_dump(mode="json"),
-            "runs": [run.run_id for run in plan.runs],
-        }
-        if self.sweep_path.exists():
-            self._check_same_sweep(mine)
-        # Written again too: the same question may be asked of data that have moved to another place.
-        write_atomically(self.sweep_path, json.dumps(mine, indent=1, ensure_ascii=False).encode())
-
-    def _check_same_sweep(self, mine: dict[str, Any]) -> None:
-        theirs = self._read_sweep()
-        there, here = _facts(theirs), _facts(mine)
-        differing = [
-            f"{key} there is {there.get(key)}, here {here[key]}" for key in here if there.get(key) != here[key]
-        ]
-        if differing:
-            raise RunDirError(f"{self.root}: holds another sweep: {'; '.join(differing)}. Choose another --run-dir")
-
-    def _read_sweep(self) -> dict[str, Any]:
+    def _holder(self) -> str:
         try:
-            content = json.loads(self.sweep_path.read_bytes())
-        except FileNotFoundError as error:
-            raise RunDirError(f"{self.root}: not a run directory: it has no sweep.json") from error
-        except ValueError as error:
-            raise RunDirError(f"{self.sweep_path}: not valid JSON: {error}") from error
-        except OSError as error:
-            raise RunDirError(f"{self.sweep_path}: cannot be read: {error.strerror}") from error
-        if (
-            not isinstance(content, dict)
-            or content.get("schema") != SCHEMA
-            or not isinstance(content.get("execution"), dict)
-        ):
-            found = content.get("schema") if isinstance(content, dict) else None
-            raise RunDirError(f"{self.sweep_path}: schema {found!r}, this version reads {SCHEMA!r}")
-        return content
+            return (self.root / "engine.pid").read_text().strip() or "unknown"
+        except OSError:
+            return "unknown"
+
+    def engine(self) -> str | None:
+        """Process id of the engine at work here, ``unknown`` if it has not written it yet; None if there is none."""
+        if not self._lock_path.exists():
+            return None
+        lock = FileLock(self._lock_path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return self._holder()
+        lock.release()
+        return None
+
+    def begin(self, plan: Plan, execution: Execution) -> None:
+        """Writes the plan, or checks that the plan already here can share its runs; see `write_sweep`."""
+        write_sweep(self.sweep_path, plan, execution)
 
     def read_plan(self) -> Plan:
-        """The sweep that lives here.
+        """The sweep that lives here; see `read_sweep`."""
+        return read_sweep(self.sweep_path)
 
-        Raises:
-            RunDirError: if there is none, or one that this version cannot read.
-        """
-        content = self._read_sweep()
-        try:
-            study = STUDIES[str(content["study"])]
-            return Plan(study.spec.model_validate_json(json.dumps(content["spec"]), strict=True))
-        except (KeyError, ValidationError) as error:
-            raise RunDirError(f"{self.sweep_path}: holds no spec that this version reads: {error}") from error
+    def open_control(self) -> ControlFile:
+        """For the engine only."""
+        return ControlFile(self.control_path)
 
     def journal_writer(self) -> LineWriter:
         """For the engine only."""
@@ -208,13 +188,29 @@ class RunDir:
         """All events of the scheduler."""
         return _parse(self.journal_path, read_lines(self.journal_path), read_journal_event)
 
-    def read_history(self, run_id: str) -> RunHistory:
-        """What the events of a run add up to."""
-        return fold(self.parse_events(run_id, read_lines(self.events_path(run_id))))
+    def read_history(self, run: Run, *, all_epochs: bool = False) -> RunHistory:
+        """What the events of a run add up to, for the number of epochs that are asked for or for ``all_epochs`` there are."""
+        history = fold(self.parse_events(run.run_id, read_lines(self.events_path(run.run_id))))
+        return history if all_epochs else history.asked_for(run.epochs)
 
     def parse_events(self, run_id: str, lines: Iterable[bytes]) -> list[RunEvent]:
         """Events from lines of a run's file."""
         return _parse(self.events_path(run_id), lines, read_run_event)
+
+    def has_room(self) -> bool:
+        """Whether the disk would take another checkpoint as large as the largest here, and some events."""
+        try:
+            sizes = [path.stat().st_size for path in self.root.glob("runs/*/checkpoint*.pt")]
+            needed = DISK_SLACK_BYTES + 2 * max(sizes, default=0)
+            with tempfile.TemporaryFile(dir=self.root) as probe:
+                probe.write(b"\0" * needed)
+                probe.flush()
+                os.fsync(probe.fileno())
+        except OSError as error:
+            if is_disk_full(error) or isinstance(error, FileNotFoundError):  # a worker has just removed one
+                return False
+            raise
+        return True
 
     def log_tail(self, run_id: str, attempt: int) -> str | None:
         """The last lines that an attempt printed; None if it printed nothing."""
@@ -223,11 +219,6 @@ class RunDir:
         except FileNotFoundError:
             return None
         return "\n".join(lines[-LOG_TAIL_LINES:]) or None
-
-
-def _facts(sweep: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same for a sweep to go on in a directory."""
-    return {"spec": sweep.get("spec_hash"), "workload_version": sweep.get("workload_version"), **sweep["execution"]}
 
 
 def _parse(path: Path, lines: Iterable[bytes], read: Callable[[bytes], E]) -> list[E]:

@@ -52,7 +52,11 @@ class StudySpec(Section):
         return self.model_dump(mode="json", exclude={"name": True})
 
     def run_identity(self) -> dict[str, Any]:
-        """The identity without the axes: what a single run depends on beside its point and seed."""
+        """The identity without the axes: what a single run depends on beside its point and seed.
+
+        Two specs that agree in it share their runs. A study whose runs of few epochs are the beginning of those of many
+        leaves the number of epochs out.
+        """
         return {key: value for key, value in self.identity().items() if key != "sweep"}
 
 

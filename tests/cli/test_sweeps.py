@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -17,44 +17,12 @@ from PIL import Image
 
 from dnlbench.profiles import Profile, RunRecord, check_profile, read_profile
 
+if TYPE_CHECKING:
+    from tests.cli.conftest import MakeSweep
+
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
-
-OWN = """
-import os, signal, time
-import torch
-from torch import nn
-
-class Own(nn.Sequential):
-    def forward(self, x):
-        if self.training:
-            self.incident()
-        return super().forward(x)
-    def incident(self):
-        pass
-
-class Killed(Own):
-    def incident(self):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-class Failing(Own):
-    def incident(self):
-        raise LookupError("a bug of the user's")
-
-class Hungry(Own):
-    def incident(self):
-        torch.empty(2**60, dtype=torch.uint8)
-
-class Slow(Own):
-    def incident(self):
-        time.sleep(0.2)
-
-def incidents(depth, input_shape, classes, network):
-    kinds = {1: Own, 2: Killed, 3: Failing, 4: Hungry}
-    return kinds[depth](nn.Flatten(), nn.Linear(64, classes))
-
-def slow(depth, input_shape, classes, network):
-    return Slow(nn.Flatten(), nn.Linear(64, classes))
-"""
+CheckUndisturbed = Callable[[Profile], None]
+Workers = Callable[[int], dict[str, psutil.Process]]
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -104,7 +72,7 @@ def test_equal_specs_give_equal_bits_inline_and_locally_with_one_and_two_jobs(
     assert run_cli("compare", tmp_path / "one.json", tmp_path / "two.json").returncode == 0
 
 
-def test_a_second_start_does_nothing_again_and_an_extended_sweep_is_another(run_cli: RunCli, spec_file: Path) -> None:
+def test_a_second_start_does_nothing_again_and_another_sweep_is_refused(run_cli: RunCli, spec_file: Path) -> None:
     small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
     first = run_cli("run", spec_file, *small, "--json")
     assert first.returncode == 0, first.stderr
@@ -114,15 +82,14 @@ def test_a_second_start_does_nothing_again_and_an_extended_sweep_is_another(run_
     one, two = json.loads(first.stdout), json.loads(second.stdout)
     assert one["run_dir"] == two["run_dir"]
     assert one["summary"] == two["summary"]
-    third = run_cli("run", spec_file, *small[:2], "--device", "cpu", "--run-dir", spec_file.parent / one["run_dir"])
+    third = run_cli("run", spec_file, *small, "--set", "train.lr=0.5", "--run-dir", spec_file.parent / one["run_dir"])
     assert third.returncode == 2
     assert "holds another sweep" in third.stderr
 
 
 def test_a_network_of_ones_own_that_was_changed_is_not_taken_for_the_old_one(
-    run_cli: RunCli, tmp_path: Path, spec_file: Path
+    run_cli: RunCli, spec_file: Path, own: Path
 ) -> None:
-    (tmp_path / "own.py").write_text(OWN)
     arguments = [
         "run",
         spec_file,
@@ -134,7 +101,7 @@ def test_a_network_of_ones_own_that_was_changed_is_not_taken_for_the_old_one(
         "cpu",
     ]
     assert run_cli(*arguments).returncode == 0
-    (tmp_path / "own.py").write_text(OWN.replace("64, classes", "64, classes, bias=False"))
+    own.write_text(own.read_text().replace("64, classes", "64, classes, bias=False"))
     for _ in range(2):  # refused for good, not only at first sight
         done = run_cli(*arguments)
         assert done.returncode == 2
@@ -179,10 +146,10 @@ def test_output_is_data_on_stdout_and_narration_on_stderr(run_cli: RunCli, spec_
     assert len(quiet.stdout.splitlines()) == 1
 
 
+@pytest.mark.faults
 def test_lost_failed_and_hungry_runs_are_rows_and_do_not_disturb_the_others(
-    run_cli: RunCli, tmp_path: Path, spec_file: Path
+    run_cli: RunCli, tmp_path: Path, spec_file: Path, own: Path
 ) -> None:
-    (tmp_path / "own.py").write_text(OWN)
     axes = ["--set", "sweep.networks=['own:incidents']", "--set", "sweep.depths=[1,2,3,4]", "--set", "sweep.seeds=[0]"]
     out = tmp_path / "out.json"
     done = run_cli("run", spec_file, *axes, "--device", "cpu", "--jobs", 1, "--out", out)
@@ -199,6 +166,7 @@ def test_lost_failed_and_hungry_runs_are_rows_and_do_not_disturb_the_others(
     assert "3 did not end well" in done.stdout
 
 
+@pytest.mark.faults
 def test_a_diverged_run_keeps_its_curve_and_is_not_done_again(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
     changes = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--set", "train.lr=1e30"]
     out = tmp_path / "out.json"
@@ -245,84 +213,64 @@ def test_the_parent_of_a_sweep_never_imports_torch(tmp_path: Path, spec_file: Pa
 # Signals
 
 
-def start_slow_sweep(tmp_path: Path, spec_file: Path, seeds: int = 4) -> tuple[subprocess.Popen[str], list[str]]:
-    (tmp_path / "own.py").write_text(OWN)
-    axes = ["--set", "sweep.networks=['own:slow']", "--set", "sweep.depths=[1]", "--set", f"sweep.seeds={seeds}"]
-    arguments = ["run", str(spec_file), *axes, "--device", "cpu", "--jobs", "2", "--threads", "1", "--run-dir", "rd"]
-    engine = subprocess.Popen(
-        [sys.executable, "-m", "dnlbench", *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TERM": "dumb"},
-    )
-    return engine, arguments
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
-
-
-def a_run_has_ended(tmp_path: Path) -> Callable[[], bool]:
-    return lambda: any("run-ended" in path.read_text() for path in tmp_path.glob("rd/runs/*/events.jsonl"))
-
-
-def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
-    engine, arguments = start_slow_sweep(tmp_path, spec_file)
-    wait_until(a_run_has_ended(tmp_path))
+@pytest.mark.faults
+def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed
+) -> None:
+    sweep = make_sweep()
+    engine = sweep.start()
+    sweep.wait_until(lambda view: view.ended)
     engine.send_signal(signal.SIGINT)
     stdout, stderr = engine.communicate(timeout=30)
     assert engine.returncode == 130, stderr
     assert "go on with the same command and --resume" in stderr
-    partial = read_profile(tmp_path / stdout.splitlines()[-1])
+    partial = sweep.profile(stdout)
     assert partial.state == "partial"
-    assert check_profile(partial) == []
     done_before = {run.run_id: run for run in partial.runs if run.status == "ok"}
     assert 1 <= len(done_before) < 4
-    resumed = run_cli(*arguments, "--resume")
+    resumed = sweep.run("--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert f"{len(done_before)} of 4 runs are in the run directory already" in resumed.stderr
-    whole = read_profile(tmp_path / last_line(resumed))
+    whole = sweep.profile(resumed.stdout)
     assert whole.state == "complete"
     assert [run.status for run in whole.runs] == ["ok"] * 4
     assert done_before.items() <= {run.run_id: run for run in whole.runs}.items()
-    undisturbed = run_cli(*arguments[:-1], "rd-undisturbed")
-    assert curves(read_profile(tmp_path / last_line(undisturbed))) == curves(whole)
+    check_undisturbed(whole)
 
 
-def test_a_request_to_end_is_an_interrupt_and_a_second_one_ends_at_once(tmp_path: Path, spec_file: Path) -> None:
-    engine, _ = start_slow_sweep(tmp_path, spec_file, seeds=20)
-    wait_until(a_run_has_ended(tmp_path))
-    workers = psutil.Process(engine.pid).children()
+@pytest.mark.faults
+def test_a_request_to_end_is_an_interrupt_and_a_second_one_ends_at_once(
+    make_sweep: MakeSweep, workers: Workers
+) -> None:
+    sweep = make_sweep(seeds=20)
+    engine = sweep.start()
+    sweep.wait_until(lambda view: view.ended)
+    left = list(workers(engine.pid).values())
     engine.send_signal(signal.SIGTERM)
     engine.send_signal(signal.SIGTERM)
     _, stderr = engine.communicate(timeout=30)
     assert engine.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert not psutil.wait_procs(workers, timeout=5)[1]
-    for path in (tmp_path / "profiles").glob("*.json"):
+    assert not psutil.wait_procs(left, timeout=5)[1]
+    for path in (sweep.folder / "profiles").glob("*.json"):
         assert check_profile(read_profile(path)) == []
 
 
-def test_workers_do_not_outlive_an_engine_that_is_killed(tmp_path: Path, spec_file: Path) -> None:
-    engine, _ = start_slow_sweep(tmp_path, spec_file, seeds=20)
-    wait_until(a_run_has_ended(tmp_path))
-    workers = psutil.Process(engine.pid).children()
-    assert len(workers) == 2
+@pytest.mark.faults
+def test_workers_do_not_outlive_an_engine_that_is_killed(make_sweep: MakeSweep, workers: Workers) -> None:
+    sweep = make_sweep(seeds=20)
+    engine = sweep.start()
+    sweep.wait_until_busy()
+    left = list(workers(engine.pid).values())
+    assert len(left) == 2
     engine.kill()
     engine.communicate()
-    assert not psutil.wait_procs(workers, timeout=5)[1]
+    assert not psutil.wait_procs(left, timeout=5)[1]
 
 
-def test_a_second_engine_on_the_same_sweep_is_refused(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
-    engine, arguments = start_slow_sweep(tmp_path, spec_file, seeds=20)
-    wait_until(a_run_has_ended(tmp_path))
-    second = run_cli(*arguments)
-    engine.kill()
-    engine.communicate()
-    assert second.returncode == 2
-    assert f"in use by another engine, process {engine.pid}" in second.stderr
+@pytest.mark.faults
+def test_a_second_engine_on_the_same_sweep_is_refused(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(seeds=20)
+    engine = sweep.start()
+    sweep.wait_until_busy()
+    assert f"in use by another engine, process {engine.pid}" in sweep.refusal(*sweep.arguments)

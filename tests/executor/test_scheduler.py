@@ -1,165 +1,278 @@
-"""The scheduler with an executor whose slots work, lose runs or die at once, as the test says."""
+"""The scheduler on made-up devices in virtual time: placement, foresight, losses, a full disk."""
 
 from __future__ import annotations
 
+import heapq
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from random import Random
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from dnlbench.events import DataInfo, EpochDone, Prepared, RunEnded, RunError, RunLeased, RunStarted, SlotSetAside
-from dnlbench.executor import health
-from dnlbench.executor.base import SlotFreed
+from dnlbench.events import (
+    Command,
+    DiskFree,
+    DiskFull,
+    EpochDone,
+    RunEnded,
+    RunLeased,
+    RunReturned,
+    RunStarted,
+    SlotSetAside,
+)
+from dnlbench.executor import scheduler
+from dnlbench.executor.base import Cause
 from dnlbench.executor.health import SlotHealth
-from dnlbench.executor.scheduler import RETRIES, Scheduler
-from dnlbench.machine import Slot, cpu_device
+from dnlbench.executor.losses import RETRIES
+from dnlbench.executor.scheduler import DISK_LOOK_S
 from dnlbench.plan import Plan, Run
-from dnlbench.store import Execution, RunDir
+from dnlbench.store import RunDir
 from dnlbench.studies import Point
+from dnlbench.watch import SweepView, Watcher
 
+if TYPE_CHECKING:
+    from tests.executor.conftest import Fate, Lab
+
+MakeLab = Callable[..., "Lab"]
 MakePlan = Callable[..., Plan]
-SLOTS = [Slot(name=f"fake/{n}", device=cpu_device(), threads=1) for n in range(3)]
-LOST = RunError(type="WorkerLost", message="the fake is gone")
-Behaviour = Callable[[Slot, str, int], bool]
-"""Slot, run and attempt: whether the run goes well."""
+LARGE = ("sweep.networks=['densenet', 'dense-gaussian', 'resnet']", "train.epochs=6")
+MANY = (*LARGE, "sweep.depths=[1,2,3,4]", "sweep.seeds=8")
+DEEP = (*LARGE, "sweep.depths=[1,2,4,8,16]", "sweep.seeds=5")
 
 
-class FakeExecutor:
-    """Ends every run at the next look: well, with its events, or lost without any."""
-
-    def __init__(self, run_dir: RunDir, goes_well: Behaviour) -> None:
-        self._run_dir = run_dir
-        self._goes_well = goes_well
-        self._running: dict[str, tuple[Slot, str, int]] = {}
-        self.log: list[tuple[str, str]] = []
-
-    def prepare(self) -> Prepared:
-        data = DataInfo(name="none", sha256="", samples=1, input_shape=(1, 1, 1), classes=2)
-        return Prepared(data=data, torch="none", device_name="fake")
-
-    def start(self, slot: Slot, run_id: str, attempt: int) -> None:
-        assert slot.name not in self._running, "a slot does one run at a time"
-        self._running[slot.name] = slot, run_id, attempt
-        self.log.append((slot.name, run_id))
-
-    def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
-        freed = [self._finish(*running) for running in self._running.values()]
-        self._running.clear()
-        return freed
-
-    def _finish(self, slot: Slot, run_id: str, attempt: int) -> SlotFreed:
-        if not self._goes_well(slot, run_id, attempt):
-            return SlotFreed(slot=slot, run_id=run_id, lost=LOST)
-        writer = self._run_dir.events_writer(run_id)
-        for event in (
-            RunStarted(run_id=run_id, attempt=attempt, device="fake", device_name="fake", threads=1, parameters=1),
-            EpochDone(run_id=run_id, epoch=1, train_loss=1.0, seconds=1.0, samples_per_s=1.0, gradient_norm=1.0),
-            RunEnded(run_id=run_id, status="ok"),
-        ):
-            writer.write(event.model_dump_json())
-        writer.close()
-        return SlotFreed(slot=slot, run_id=run_id)
-
-    def close(self) -> None:
-        self._running.clear()
+def speeds(order: int) -> Mapping[str, float]:
+    """Eight slots, the fastest eight times as fast as the slowest, in some order."""
+    return {f"fake:{number}/0": float(number) for number in Random(order).sample(range(1, 9), 8)}
 
 
-@pytest.fixture
-def carry_out(
-    tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[Plan, RunDir, FakeExecutor]]:
-    monkeypatch.setattr(health, "REST_S", 0.0)
-
-    def run(goes_well: Behaviour, slots: Sequence[Slot] = SLOTS) -> tuple[Plan, RunDir, FakeExecutor]:
-        plan, run_dir = make_plan("sweep.seeds=4", "sweep.depths=[1,2,3]"), RunDir(tmp_path / "rd")
-        execution = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
-        run_dir.begin(plan, execution)
-        executor = FakeExecutor(run_dir, goes_well)
-        scheduler = Scheduler(run_dir, plan, executor, slots)
-        scheduler.carry_out(lambda: None)
-        scheduler.stop()
-        scheduler.close()
-        return plan, run_dir, executor
-
-    return run
+def least_s(lab: Lab, runs: Sequence[Run], slots: Mapping[str, float]) -> float:
+    """No schedule can be done sooner."""
+    return sum(lab.base_s(run) for run in runs) / sum(slots.values())
 
 
-def statuses(plan: Plan, run_dir: RunDir) -> Counter[str | None]:
-    ends = [run_dir.read_history(run.run_id).ended for run in plan.runs]
-    return Counter(end.status if end else None for end in ends)
+def naive_s(lab: Lab, runs: Sequence[Run], slots: Mapping[str, float]) -> float:
+    """When all would be done if each slot that is free took the longest run that is left."""
+    free = [(0.0, number, speed) for number, speed in enumerate(slots.values())]
+    for seconds in sorted((lab.base_s(run) for run in runs), reverse=True):
+        at, number, speed = heapq.heappop(free)
+        heapq.heappush(free, (at + seconds / speed, number, speed))
+    return max(free)[0]
 
 
-def test_each_run_is_done_once_longest_first(carry_out: Callable[..., tuple[Plan, RunDir, FakeExecutor]]) -> None:
-    plan, run_dir, executor = carry_out(lambda slot, run_id, attempt: True)
-    assert statuses(plan, run_dir) == {"ok": 24}
-    assert [run_id for _, run_id in executor.log] == [run.run_id for run in plan.longest_first]
-    leases = [event for event in run_dir.read_journal() if isinstance(event, RunLeased)]
-    assert {lease.attempt for lease in leases} == {1}
+# Placement
 
 
-def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(
-    carry_out: Callable[..., tuple[Plan, RunDir, FakeExecutor]],
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_slots_of_unknown_speed_are_kept_busy(make_lab: MakeLab, order: int, noise: float) -> None:
+    lab, slots = make_lab(*MANY), speeds(order)
+    assert lab.carry_out(slots, noise=noise)
+    assert lab.statuses() == {"ok": 96}
+    assert Counter(start.run_id for start in lab.starts) == {run.run_id: 1 for run in lab.plan.runs}
+    ratio = lab.passed_s / least_s(lab, lab.plan.runs, slots)
+    print(f"makespan / bound = {ratio:.3f}")
+    assert ratio < 1.25
+
+
+@pytest.mark.parametrize("settings", [MANY, DEEP], ids=["many", "deep"])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_no_slow_slot_begins_a_long_run_once_speeds_are_known(
+    make_lab: MakeLab, make_plan: MakePlan, settings: tuple[str, ...], noise: float
 ) -> None:
-    plan, run_dir, executor = carry_out(lambda slot, run_id, attempt: not run_id.startswith("densenet-L2-s1"))
-    assert statuses(plan, run_dir) == {"ok": 23, "failed": 1}
-    (bad,) = [run.run_id for run in plan.runs if run.run_id.startswith("densenet-L2-s1")]
-    assert sum(run_id == bad for _, run_id in executor.log) == 1 + RETRIES
-    ended = run_dir.read_history(bad).ended
-    assert ended is not None
-    assert ended.error == LOST
-    assert not [event for event in run_dir.read_journal() if isinstance(event, SlotSetAside)]
+    lab, slots = make_lab(*LARGE, "sweep.depths=[1,2]", "sweep.seeds=4"), speeds(3)
+    lab.carry_out(slots, noise=noise)
+    lab.widen(make_plan(*settings))
+    left = [run for run in lab.plan.runs if lab.ended(run.run_id) is None]
+    assert lab.carry_out(slots, noise=noise)
+    assert lab.statuses() == {"ok": len(lab.plan.runs)}
+    least = least_s(lab, left, slots)
+    print(f"makespan / bound = {lab.passed_s / least:.3f}, naive {naive_s(lab, left, slots) / least:.3f}")
+    assert lab.passed_s < 1.25 * least
+    assert lab.passed_s < 0.95 * naive_s(lab, left, slots)
 
 
-def test_a_run_that_is_lost_once_is_done_at_the_next_try(
-    carry_out: Callable[..., tuple[Plan, RunDir, FakeExecutor]],
-) -> None:
-    plan, run_dir, _ = carry_out(lambda slot, run_id, attempt: attempt == 2 or "-s3-" not in run_id)
-    assert statuses(plan, run_dir) == {"ok": 24}
-    lost_once = [run for run in plan.runs if run.seed == 3]
-    for run in lost_once:
-        started = run_dir.read_history(run.run_id).started
-        assert started is not None
-        assert started.attempt == 2
+def test_the_order_is_longest_first_by_what_was_learned(make_lab: MakeLab, make_plan: MakePlan) -> None:
+    lab = make_lab(*LARGE, "sweep.depths=[1,2,3,4]", "sweep.seeds=1")
+    lab.carry_out(2)
+    seen = {run.run_id for run in lab.plan.runs}
+    lab.widen(make_plan(*LARGE, "sweep.depths=[1,2,3,4]", "sweep.seeds=4"))
+    lab.carry_out(2)
+    order = [lab.base_s(lab.plan.by_id[start.run_id]) for start in lab.executor.starts]
+    assert order == sorted(order, reverse=True)
+    assert [start.run_id for start in lab.executor.starts] != [
+        run.run_id for run in lab.plan.longest_first if run.run_id not in seen
+    ], "the order of the plan would have been another one"
 
 
-def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(
-    carry_out: Callable[..., tuple[Plan, RunDir, FakeExecutor]],
-) -> None:
-    plan, run_dir, executor = carry_out(lambda slot, run_id, attempt: slot.name != "fake/1")
-    assert statuses(plan, run_dir) == {"ok": 24}
-    (set_aside,) = [event for event in run_dir.read_journal() if isinstance(event, SlotSetAside)]
-    assert (set_aside.slot, set_aside.reason) == ("fake/1", "the fake is gone")
-    assert sum(slot == "fake/1" for slot, _ in executor.log) == 2
+def test_while_nothing_is_known_the_plan_orders_the_runs(lab: Lab) -> None:
+    lab.carry_out(16)
+    assert [start.run_id for start in lab.starts] == [run.run_id for run in lab.plan.longest_first]
 
 
-def test_a_network_that_always_dies_does_not_cost_the_slots(
-    carry_out: Callable[..., tuple[Plan, RunDir, FakeExecutor]],
-) -> None:
-    plan, run_dir, _ = carry_out(lambda slot, run_id, attempt: not run_id.startswith("densenet-L3"), SLOTS[:1])
-    assert statuses(plan, run_dir) == {"ok": 20, "failed": 4}
+def test_a_slot_stays_idle_rather_than_begin_what_a_fast_one_will_have_done_sooner(make_lab: MakeLab) -> None:
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=12", "train.epochs=2")
+    lab.carry_out({"slow/0": 1.0, "fast/0": 20.0})
+    assert Counter(start.slot for start in lab.starts) == {"slow/0": 1, "fast/0": 11}
 
 
-def test_without_a_slot_left_the_rest_waits_for_another_day(
-    carry_out: Callable[..., tuple[Plan, RunDir, FakeExecutor]],
-) -> None:
-    order: list[str] = []
+@pytest.mark.faults
+@pytest.mark.parametrize("hangs", [False, True])
+def test_nothing_waits_for_a_run_that_is_overdue(make_lab: MakeLab, hangs: bool) -> None:
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5", "train.epochs=2")
+    late, beside, last = (run.run_id for run in lab.plan.runs[2:])  # the first two tell how long a run takes
+    lab.carry_out(
+        2,
+        lambda slot, run_id, attempt: "silent@0" if hangs and (run_id, attempt) == (late, 1) else "",
+        stretch=lambda run_id, attempt: 30.0 if run_id == late and not hangs else 1.0,
+    )
+    assert lab.statuses() == {"ok": 5}
+    begun = {start.run_id: start.time for start in reversed(lab.starts)}
+    assert begun[late] == begun[beside]
+    assert begun[last] - begun[beside] < lab.base_s(lab.plan.runs[0]) + 1
 
-    def first_three_only(slot: Slot, run_id: str, attempt: int) -> bool:
-        order.append(run_id)
-        return len(order) <= 3
 
-    plan, run_dir, _ = carry_out(first_three_only, SLOTS[:2])
-    found = statuses(plan, run_dir)
-    assert found["ok"] == 3
-    assert found[None] > 0
-    assert len([event for event in run_dir.read_journal() if isinstance(event, SlotSetAside)]) == 2
+# Foresight
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_the_end_is_foreseen_after_a_third_of_the_work(make_lab: MakeLab, order: int, noise: float) -> None:
+    lab = make_lab(*MANY)
+    watcher, seen = Watcher(lab.run_dir, lab.plan), []
+
+    def look() -> None:
+        view = watcher.look(lab.clock())
+        if view.time_left.sweep_s is not None:
+            seen.append((view.fraction_done, lab.clock(), view.time_left.sweep_s))
+
+    lab.carry_out(speeds(order), tick=look, noise=noise)
+    end = lab.clock()
+    errors = {}
+    for share in (1 / 3, 1 / 2, 3 / 4):
+        _, now, left_s = next(look for look in seen if look[0] >= share)
+        errors[share] = (now + left_s - end) / (end - now)
+    print("errors of the time left:", {f"{share:.2f}": f"{error:+.1%}" for share, error in errors.items()})
+    assert abs(errors[1 / 3]) < 0.2
+    assert max(abs(errors[1 / 2]), abs(errors[3 / 4])) < 0.15
+
+
+def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: MakeLab) -> None:
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=6", "train.epochs=4")
+    late = lab.plan.runs[5].run_id
+    watcher = Watcher(lab.run_dir, lab.plan)
+    seen: list[tuple[float, float]] = []
+
+    def look() -> None:
+        view = watcher.look(lab.clock())
+        if view.leased.keys() == {late} and view.time_left.sweep_s is not None:
+            seen.append((lab.clock(), view.time_left.sweep_s))
+
+    lab.carry_out(1, tick=look, stretch=lambda run_id, attempt: 10.0 if run_id == late else 1.0)
+    usual_s, begun = lab.base_s(lab.plan.runs[0]) / 4, seen[0][0]
+    overdue = [(now - begun, left_s) for now, left_s in seen if 5 * usual_s < now - begun < 9 * usual_s]
+    assert len(overdue) > 10
+    assert all(left_s > 2 * since_s for since_s, left_s in overdue), (
+        "three more epochs take as long as the first, or longer"
+    )
+
+
+# Slots that are broken
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("cause", ["process", "device", "wordless"])
+def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause: str) -> None:
+    lab.carry_out(3, lambda slot, run_id, attempt: cause if slot == "fake:1/0" else "")
+    assert lab.statuses() == {"ok": 16}
+    (set_aside,) = lab.journal(SlotSetAside)
+    assert set_aside.slot == "fake:1/0"
+    assert set_aside.reason == (
+        "the run came back without its last event" if cause == "wordless" else f"lost by {cause}"
+    )
+    mine = [start.run_id for start in lab.starts if start.slot == "fake:1/0"]
+    assert len(mine) == len(set(mine)) == 2
+    assert not lab.executor.left
+    watcher = Watcher(lab.run_dir, lab.plan)
+    view = watcher.look(lab.clock())
+    assert (view.leased, dict(view.set_aside)) == ({}, {"fake:1/0": set_aside.reason})
+
+
+@pytest.mark.faults
+def test_a_slot_that_breaks_later_is_set_aside_then(lab: Lab) -> None:
+    lab.carry_out(3, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" and lab.passed_s > 30 else "")
+    assert lab.statuses() == {"ok": 16}
+    (set_aside,) = lab.journal(SlotSetAside)
+    broken = [start for start in lab.starts if start.slot == "fake:1/0" and start.time - lab.begun > 30]
+    assert (set_aside.slot, len(broken)) == ("fake:1/0", 2)
+
+
+@pytest.mark.faults
+def test_a_slot_that_comes_through_an_epoch_now_and_then_is_kept(lab: Lab) -> None:
+    lab.carry_out(2, lambda slot, run_id, attempt: "process@1" if slot == "fake:1/0" and attempt == 1 else "")
+    assert lab.statuses() == {"ok": 16}
+    assert not lab.journal(SlotSetAside)
+
+
+@pytest.mark.faults
+def test_a_slot_is_forgiven_a_loss_by_the_run_that_comes_through(lab: Lab) -> None:
+    def every_other(slot: str, run_id: str, attempt: int) -> str:
+        return "process" if slot == "fake:1/0" and sum(start.slot == slot for start in lab.starts) % 2 else ""
+
+    lab.carry_out(2, every_other)
+    assert lab.statuses() == {"ok": 16}
+    assert not lab.journal(SlotSetAside)
+    assert sum(start.slot == "fake:1/0" for start in lab.starts) > 6
+
+
+@pytest.mark.faults
+def test_a_machine_that_is_out_of_memory_is_no_broken_slot(lab: Lab) -> None:
+    lab.carry_out(3, lambda slot, run_id, attempt: "host-memory" if slot == "fake:1/0" and attempt == 1 else "")
+    assert lab.statuses() == {"ok": 16}
+    assert not lab.journal(SlotSetAside)
+
+
+@pytest.mark.faults
+def test_a_broken_slot_is_told_from_a_network_that_works_elsewhere(make_lab: MakeLab) -> None:
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=12")
+    lab.carry_out(2, lambda slot, run_id, attempt: "process" if slot == "fake:1/0" else "")
+    assert lab.statuses() == {"ok": 12}
+    assert [event.slot for event in lab.journal(SlotSetAside)] == ["fake:1/0"]
+    assert sum(start.slot == "fake:1/0" for start in lab.starts) <= 4
+
+
+@pytest.mark.faults
+def test_without_a_slot_left_the_rest_waits_for_another_day(lab: Lab) -> None:
+    lab.carry_out(2, lambda slot, run_id, attempt: "device" if len(lab.starts) > 3 else "")
+    found = lab.statuses()
+    assert (found["ok"], found["failed"]) == (3, 0)
+    assert {event.slot for event in lab.journal(SlotSetAside)} == {"fake:0/0", "fake:1/0"}
+    lab.carry_out(2)
+    assert lab.statuses() == {"ok": 16}
+
+
+@pytest.mark.faults
+def test_a_network_that_always_dies_does_not_cost_the_slots(lab: Lab) -> None:
+    lab.carry_out(1, lambda slot, run_id, attempt: "process" if run_id.startswith("densenet-L3") else "")
+    assert lab.statuses() == {"ok": 14, "failed": 2}
+    assert not lab.journal(SlotSetAside)
+
+
+@pytest.mark.faults
+def test_a_slot_does_not_rest_for_hours(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "LOOK_S", 1.0)
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5")
+    lab.carry_out(1, lambda slot, run_id, attempt: "process", limit_s=3600)
+    assert lab.statuses() == {"failed": 5}
+    assert lab.passed_s < 900
 
 
 def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -> None:
     now = 0.0
     slots = SlotHealth(clock=lambda: now)
-    a, again, b = (Run(run_id=n, point=Point(network=n[0], depth=1), seed=0) for n in ("a0", "a1", "b0"))
+    a, again, b = (Run(run_id=n, point=Point(network=n[0], depth=1), seed=0, epochs=1) for n in ("a0", "a1", "b0"))
     assert not slots.lost_at_once("x", a, proven=False)
     assert not slots.ready("x")
     now = 1.0
@@ -174,3 +287,287 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
     assert not slots.lost_at_once("x", a, proven=True)
     assert slots.lost_at_once("x", b, proven=False)
     assert not slots.fit("x")
+
+
+# Runs that are lost
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("epochs", ["", "@0", "@1"])
+@pytest.mark.parametrize("cause", list(RETRIES))
+def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, cause: Cause, epochs: str) -> None:
+    bad = lab.find("densenet-L2-s1")
+    lab.carry_out(
+        3, lambda slot, run_id, attempt: cause + epochs * (attempt == 1) if run_id == bad else "", silence_s=5
+    )
+    status = "oom" if cause == "host-memory" else "failed"
+    assert lab.statuses() == {"ok": 15, status: 1}
+    assert sum(start.run_id == bad for start in lab.starts) == 1 + RETRIES[cause]
+    returned = [event for event in lab.journal(RunReturned) if event.run_id == bad]
+    assert len(returned) == RETRIES[cause]
+    ended = lab.ended(bad)
+    assert ended is not None
+    assert ended.error is not None
+    message = "the worker on fake:0/0 gave no sign of life for 5 s" if cause == "silent" else f"lost by {cause}"
+    assert all(event.error and event.error.message[-25:] == message[-25:] for event in returned)
+    assert ended.error.message[-25:] == message[-25:]
+    assert not ended.requested
+    assert not lab.journal(SlotSetAside)
+
+
+@pytest.mark.faults
+def test_each_cause_has_its_own_bound(lab: Lab) -> None:
+    bad = lab.find("densenet-L2-s1")
+    causes = ["device@0", "process@0", "host-memory@0", "device@0", "process@0", "silent@0", "device@0", ""]
+    lab.carry_out(3, lambda slot, run_id, attempt: causes[attempt - 1] if run_id == bad else "", silence_s=5)
+    assert lab.statuses() == {"ok": 16}
+    assert sum(start.run_id == bad for start in lab.starts) == len(causes)
+
+
+@pytest.mark.faults
+def test_a_run_that_failed_by_itself_is_done_again_by_the_next_engine_only(lab: Lab) -> None:
+    ends = {
+        lab.find("densenet-L1-s0"): "failed",
+        lab.find("densenet-L1-s1"): "oom",
+        lab.find("densenet-L2-s0"): "diverged",
+    }
+    lab.carry_out(3, lambda slot, run_id, attempt: ends[run_id] + "@1" if run_id in ends else "")
+    assert lab.statuses() == {"ok": 13, "failed": 1, "oom": 1, "diverged": 1}
+    assert len(lab.starts) == 16
+    lab.carry_out(3)
+    assert [start.run_id for start in lab.executor.starts] == [lab.find("densenet-L1-s0")]
+    assert lab.statuses() == {"ok": 14, "oom": 1, "diverged": 1}
+
+
+@pytest.mark.faults
+def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
+    lab.carry_out(3, lambda slot, run_id, attempt: "process@2" if attempt == 1 and "-s1-" in run_id else "")
+    assert lab.statuses() == {"ok": 16}
+    for run in lab.plan.runs:
+        kinds = [type(event) for event in lab.events(run.run_id)]
+        again = [RunStarted] if run.seed == 1 else []
+        assert kinds == [RunStarted, EpochDone, EpochDone, *again, EpochDone, RunEnded]
+
+
+@pytest.mark.faults
+def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
+    bad = lab.find("dense-gaussian-L2-s0")
+    lab.carry_out(3, lambda slot, run_id, attempt: "silent@1" if run_id == bad and attempt == 1 else "", silence_s=20)
+    assert lab.statuses() == {"ok": 16}
+    first, second = (start for start in lab.starts if start.run_id == bad)
+    assert lab.executor.ends == [(first.slot, bad)]
+    (returned,) = lab.journal(RunReturned)
+    assert returned.error is not None
+    assert returned.error.message == f"the worker on {first.slot} gave no sign of life for 20 s"
+    silent_since = next(event.time for event in lab.events(bad) if isinstance(event, EpochDone))
+    assert second.time > silent_since + 20
+    assert [event.from_epoch for event in lab.events(bad) if isinstance(event, RunStarted)] == [0, 1]
+
+
+@pytest.mark.faults
+def test_a_worker_that_never_says_a_last_word_does_not_go_on_for_ever(lab: Lab) -> None:
+    bad = lab.find("dense-gaussian-L2-s0")
+    lab.carry_out(3, lambda slot, run_id, attempt: f"wordless@{2 - min(attempt, 2)}" if run_id == bad else "")
+    assert lab.statuses() == {"ok": 15, "failed": 1}
+    assert sum(start.run_id == bad for start in lab.starts) in (1 + RETRIES["process"], 2 + RETRIES["process"])
+    ended = lab.ended(bad)
+    assert ended is not None
+    assert ended.error == scheduler.NO_WORD.error
+
+
+@pytest.mark.faults
+def test_a_run_that_comes_a_little_further_each_time_is_let_go_on(make_lab: MakeLab) -> None:
+    lab = make_lab("train.epochs=9")
+    lab.carry_out(2, lambda slot, run_id, attempt: "process@1" if attempt < 9 else "")
+    assert lab.statuses() == {"ok": 8}
+    assert len(lab.starts) == 8 * 9
+
+
+@pytest.mark.faults
+def test_progress_of_an_earlier_attempt_does_not_excuse_the_losses_after_it(make_lab: MakeLab) -> None:
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1", "train.epochs=4")
+    lab.carry_out(1, lambda slot, run_id, attempt: {1: "process@1", 2: "process@0"}.get(attempt, "process"))
+    assert lab.statuses() == {"failed": 1}
+    assert len(lab.starts) == 4
+
+
+@pytest.mark.faults
+def test_a_checkpoint_within_an_epoch_is_progress(lab: Lab) -> None:
+    bad = lab.find("densenet-L2-s1")
+
+    def lost_after_a_checkpoint(slot: str, run_id: str, attempt: int) -> str:
+        if run_id != bad or attempt > 9:
+            return ""
+        if attempt < 7:
+            path = lab.run_dir.run_path(bad) / "checkpoint.pt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.utime(path, (lab.clock() + 0.1,) * 2)
+        return "process@0"
+
+    lab.carry_out(3, lost_after_a_checkpoint)
+    assert lab.statuses() == {"ok": 15, "failed": 1}
+    assert sum(start.run_id == bad for start in lab.starts) == 6 + RETRIES["process"], (
+        "the last checkpoint forgives all"
+    )
+
+
+@pytest.mark.faults
+def test_the_time_between_two_engines_is_not_taken_for_work(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "PATIENCE_S", 0.05)
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=12", "train.epochs=4")
+    lab.carry_out(4, lambda slot, run_id, attempt: "silent@1", {5.0: Command(action="cancel")})
+    lab.clock.now += 36000
+    watchers: list[Watcher] = []
+    lefts: list[float] = []
+
+    def look() -> None:
+        """Somebody who comes when a third is done."""
+        if not watchers and len(lab.executor.starts) > 6:
+            watchers.append(Watcher(lab.run_dir, lab.plan))
+            lefts.append(lab.clock() + (watchers[0].look(lab.clock()).time_left.sweep_s or 0.0))
+
+    lab.carry_out(4, tick=look)
+    assert lab.statuses() == {"ok": 12}
+    assert abs(lefts[0] - lab.clock()) < 0.2 * lab.passed_s
+
+
+# A full disk
+
+
+@pytest.mark.faults
+def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = False
+    looks: list[float] = []
+
+    def has_room(run_dir: RunDir) -> bool:
+        looks.append(lab.passed_s)
+        return room
+
+    def free() -> None:
+        nonlocal room
+        room = True
+
+    monkeypatch.setattr(RunDir, "has_room", has_room)
+    full = "dense-gaussian-L4-s0"
+    lab.carry_out(
+        3,
+        lambda slot, run_id, attempt: "disk@1" if run_id.startswith(full) and not room else "",
+        script={100.0: free},
+    )
+    assert lab.statuses() == {"ok": 16}
+    (told,), (freed,) = lab.journal(DiskFull), lab.journal(DiskFree)
+    assert told.message == f"lost by disk; nothing is begun until there is room in {lab.run_dir.root}"
+    kinds = [event.event for event in lab.run_dir.read_journal()]
+    between = kinds[kinds.index("disk-full") : kinds.index("disk-free")]
+    assert "run-leased" not in between
+    assert freed.event == "disk-free"
+    gaps = [after - before for before, after in pairwise(looks)]
+    assert all(DISK_LOOK_S <= gap < DISK_LOOK_S + 1 for gap in gaps)
+    begun = [start.time - lab.begun for start in lab.starts]
+    assert not [at for at in begun if looks[0] - DISK_LOOK_S < at < 100.0]
+
+
+@pytest.mark.faults
+def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
+    lab.carry_out(2, lambda slot, run_id, attempt: "disk" if attempt <= 6 else "")
+    assert lab.statuses() == {"ok": 16}
+    assert len(lab.starts) == 7 * 16
+    assert len(lab.journal(DiskFull)) == len(lab.journal(DiskFree)) > 1
+    assert not lab.journal(SlotSetAside)
+
+
+# Anything at all
+
+
+def random_fate(random: Random, share: float) -> Fate:
+    kinds = [*get_args(Cause), "wordless", "failed", "oom", "diverged", "disk"]
+    return lambda slot, run_id, attempt: (
+        random.choice(kinds) + random.choice(["", "@0", "@1"]) if random.random() < share else ""
+    )
+
+
+def random_script(random: Random, lab: Lab) -> dict[float, Command | Callable[[], None]]:
+    devices = ["fake:0", "fake:1", "fake:1/0", "fake:1/1", "fake:2"]
+    script: dict[float, Command | Callable[[], None]] = {}
+    for _ in range(random.randrange(12)):
+        runs = tuple(run.run_id for run in random.sample(lab.plan.runs, random.randrange(3)))
+        device = random.choice([None, None, *devices]) if not runs else None
+        action = random.choice(["pause", "pause", "resume", "cancel" if runs else "resume", "retry", "release"])
+        script[random.uniform(0, 40)] = Command.model_validate({"action": action, "run_ids": runs, "device": device})
+    for at in (50.0, 51.0):
+        script[at] = Command(action="resume")
+    return script
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("block", range(8))
+def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(scheduler, "LOOK_S", 0.5)
+    for seed in range(25 * block, 25 * block + 25):
+        random = Random(seed)
+        lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=2")
+        monkeypatch.setattr(RunDir, "has_room", lambda run_dir, random=random: random.random() < 0.5)
+        slots = {"fake:0/0": 1.0, "fake:1/0": random.choice([0.5, 3.0]), "fake:1/1": 2.0}
+        lab.carry_out(
+            slots,
+            random_fate(random, random.choice([0.1, 0.3, 0.6])),
+            random_script(random, lab),
+            whole_script=False,
+            silence_s=5.0,
+            back_s=random.choice([0.0, 0.3]),
+            noise=0.3,
+        )
+        unfit = {event.slot for event in lab.journal(SlotSetAside)}
+        for run in lab.plan.runs:
+            ended = lab.ended(run.run_id)
+            assert (ended is not None) or unfit == set(slots), seed
+            assert ended is None or ended.status == "ok" or ended.error is not None, seed
+            starts = sum(lease.run_id == run.run_id for lease in lab.journal(RunLeased))
+            returns = [event for event in lab.journal(RunReturned) if event.run_id == run.run_id]
+            assert starts >= len(returns), seed
+        done = {run.run_id for run in lab.plan.runs if lab.run_dir.read_history(run).done}
+        assert lab.carry_out(slots)
+        assert {start.run_id for start in lab.executor.starts} == set(lab.plan.by_id) - done, seed
+        assert len(lab.executor.starts) == len(lab.plan.runs) - len(done), seed
+        assert all(lab.run_dir.read_history(run).done for run in lab.plan.runs), seed
+
+
+def test_a_watcher_that_follows_sees_what_one_that_comes_late_sees(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens, and however seldom it looks."""
+    monkeypatch.setattr(scheduler, "LOOK_S", 0.5)
+    monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
+    for seed in range(40):
+        random = Random(seed)
+        lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=2")
+        watcher = Watcher(lab.run_dir, lab.plan)
+
+        def look(lab: Lab = lab, watcher: Watcher = watcher, random: Random = random) -> None:
+            if random.random() < 0.05:
+                leased = {attempt.run.run_id: slot for slot, attempt in lab.executor.running.items()}
+                assert watcher.look(lab.clock()).leased == leased
+                assert facts(watcher.look(lab.clock())) == facts(Watcher(lab.run_dir, lab.plan).look(lab.clock()))
+
+        slots = {"fake:0/0": 1.0, "fake:1/0": 3.0, "fake:1/1": 2.0}
+        lab.carry_out(
+            slots, random_fate(random, 0.3), random_script(random, lab), look, whole_script=False, silence_s=5.0
+        )
+
+
+def facts(view: SweepView) -> tuple[object, ...]:
+    return (
+        view.histories,
+        view.leased,
+        view.slots,
+        view.set_aside,
+        view.lost,
+        view.holds,
+        view.fraction_done,
+        [run.run_id for run in view.ended],
+        [run.run_id for run in view.not_ok],
+    )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dnlbench.errors import DeviceError
-from dnlbench.executor.local import environment_of
+from dnlbench.executor.process import environment_of
 from dnlbench.executor.slots import choose_slots
 from dnlbench.machine import Device, Slot, cuda_devices
 
@@ -73,7 +73,7 @@ def test_a_gpu_that_is_not_there() -> None:
 
 
 def test_cuda_visible_devices_chooses_and_renumbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dnlbench.machine._nvml_devices", lambda: iter(GPUS))
+    monkeypatch.setattr("dnlbench.machine.devices._nvml_devices", lambda: iter(GPUS))
     for value, uuids in (("2,0", ["GPU-2", "GPU-0"]), ("GPU-1", ["GPU-1"]), ("", []), ("1,7,0", ["GPU-1"])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
         assert [(d.index, d.uuid) for d in cuda_devices()] == list(enumerate(uuids))

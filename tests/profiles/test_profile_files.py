@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from dnlbench.errors import ProfileError
-from dnlbench.profiles import Profile, check_profile, list_profiles, read_profile, save_profile
+from dnlbench.events import EngineStarted, Prepared, RunEnded
+from dnlbench.plan import Plan
+from dnlbench.profiles import Profile, check_profile, list_profiles, read_profile, reduce_run_dir, save_profile
+from dnlbench.report.profile import profile_grids
+from dnlbench.store import RunDir
 
 MakeProfile = Callable[..., Profile]
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -89,6 +93,37 @@ def test_an_old_profile_still_reads() -> None:
     assert [run.status for run in profile.runs] == ["ok", "ok", "diverged", "failed"]
 
 
+def test_an_old_profile_does_not_tell_what_memory_was_foreseen() -> None:
+    profile = read_profile(GOLDEN / "profile-1.json")
+    assert {run.foreseen_memory_bytes for run in profile.runs} == {None}
+    assert "memory:" not in next(profile_grids(profile)).note
+
+
+def test_the_memory_that_the_plan_foresaw_is_kept_with_the_measured_one(
+    tmp_path: Path, make_plan: Callable[..., Plan], make_profile: MakeProfile
+) -> None:
+    plan, run_dir = make_plan("sweep.networks=['densenet','own:unet']"), RunDir(tmp_path)
+    made_up = make_profile({})
+    data = made_up.data.model_copy(update={"input_shape": (3, 20, 20)})
+    journal = run_dir.journal_writer()
+    for event in (
+        EngineStarted(pid=1, machine=made_up.machine, code=made_up.code, slots=("cpu/0",)),
+        Prepared(data=data, torch="2.11", device_name="A CPU"),
+    ):
+        journal.write(event.model_dump_json())
+    journal.close()
+    events = run_dir.events_writer(plan.runs[0].run_id)
+    events.write(RunEnded(run_id=plan.runs[0].run_id, status="diverged", peak_memory_bytes=5000).model_dump_json())
+    events.close()
+
+    profile = read_profile(save_profile(reduce_run_dir(run_dir, plan), tmp_path / "x.json"))
+    expected = [plan.estimate(run.point, data.input_shape, data.classes).memory_bytes for run in plan.runs]
+    assert [run.foreseen_memory_bytes for run in profile.runs] == expected
+    assert [run.peak_memory_bytes for run in profile.runs] == [5000, *[None] * 7]
+    assert expected[0] == expected[1] != plan.estimate(plan.runs[0].point).memory_bytes
+    assert expected[4:] == [None] * 4
+
+
 def _change(content: dict[str, Any], key: str, value: object) -> None:
     *path, last = key.split(".")
     inner: Any = content
@@ -97,6 +132,7 @@ def _change(content: dict[str, Any], key: str, value: object) -> None:
     inner[last] = value
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -122,6 +158,7 @@ def test_what_is_no_profile_is_refused_with_the_cause(tmp_path: Path, content: b
         read_profile(path)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("key", "value", "place"),
     [
@@ -148,6 +185,7 @@ def test_an_unknown_study_is_refused_with_those_that_are_known(tmp_path: Path, m
         read_profile(path)
 
 
+@pytest.mark.faults
 def test_a_pickle_is_refused_without_being_loaded(tmp_path: Path) -> None:
     import pickle
 

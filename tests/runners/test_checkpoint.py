@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from dnlbench.events import EpochDone, RunEvent, RunHistory, fold
+from dnlbench.events import EpochDone, RunEnded, RunEvent, RunHistory, RunPaused, RunStarted, fold
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
-from dnlbench.runners.checkpoint import Checkpoints
-from dnlbench.runners.training import TrainingRunner
+from dnlbench.runners.base import CHECKPOINT_S, Job
+from dnlbench.runners.checkpoint import Checkpoints, State
+from dnlbench.runners.training import TrainingRunner, clock
 
 MakePlan = Callable[..., Plan]
 AXES = ("sweep.networks=['dense-attention']", "sweep.depths=[2]", "sweep.seeds=[3]", "train.epochs=4")
@@ -23,25 +25,108 @@ PROTOCOLS = {
     "adamw, cosine": ("train.optimizer=adamw", "train.schedule=cosine"),
     "step": ("train.schedule=step", "train.step_epochs=2"),
 }
+STEPS = 5
+"""In an epoch of 76 samples in batches of 16."""
+SHORT = ("sweep.depths=[1]", "sweep.seeds=[3]", "train.epochs=3", "data.limit=76", "train.batch_size=16")
+NETWORKS = {"ours": "sweep.networks=['dense-attention']", "dropout": "sweep.networks=['with_dropout:network']"}
+DROPOUT = """
+from torch import nn
+
+def network(depth, input_shape, classes, network):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(), nn.BatchNorm1d(32), nn.Linear(32, classes))
+"""
 
 
-def attempt(plan: Plan, slot: Slot, folder: Path, number: int, epochs: int | None = None) -> list[RunEvent]:
-    """The events of an attempt, which is lost in the epoch after ``epochs``, before its checkpoint is written."""
-    events = TrainingRunner(plan, slot).carry_out(plan.runs[0], number, folder)
-    if epochs is None:
-        return list(events)
-    return [next(events) for _ in range(1 + epochs)]
+class Lost(BaseException):
+    """What stands for the end of the process."""
+
+
+@pytest.fixture
+def make_protocol(make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Plan]:
+    """A plan of one run of three epochs, by network and protocol."""
+    (tmp_path / "with_dropout.py").write_text(DROPOUT)
+    monkeypatch.chdir(tmp_path)
+    return lambda network, protocol: make_plan(NETWORKS[network], *SHORT, *PROTOCOLS[protocol])
+
+
+def never() -> bool:
+    return False
+
+
+def at_step(step: int, *, lost: bool) -> Callable[[], bool]:
+    """Has a run put aside, or lost, when so many of an attempt's training steps are done."""
+    steps = count()
+
+    def aside() -> bool:
+        if next(steps) < step:
+            return False
+        if lost:
+            raise Lost
+        return True
+
+    return aside
+
+
+def attempt(
+    plan: Plan,
+    slot: Slot,
+    folder: Path,
+    before: Sequence[RunEvent] = (),
+    *,
+    epochs: int | None = None,
+    aside: Callable[[], bool] = never,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> list[RunEvent]:
+    """The events of one more attempt; it may be lost in the epoch after ``epochs``, before its checkpoint is written."""
+    history = fold(before)
+    job = Job(
+        run=plan.runs[0],
+        attempt=len(history.attempts) + 1,
+        folder=folder,
+        epochs_known=len(history.epochs),
+        aside=aside,
+    )
+    events: list[RunEvent] = []
+    torch.manual_seed(job.attempt)  # no attempt may count on the random state that another left
+    try:
+        for event in TrainingRunner(plan, slot, checkpoint_s=checkpoint_s).carry_out(job):
+            events.append(event)
+            if len(events) - 1 == epochs:
+                break
+    except Lost:
+        pass
+    return events
 
 
 def curve(history: RunHistory) -> list[tuple[int, float, float]]:
     return [(e.epoch, e.train_loss, e.gradient_norm) for e in history.epochs]
 
 
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state = Checkpoints(folder).load()
+    assert state is not None
+    found: dict[str, torch.Tensor] = state["network"]
+    return found
+
+
+def check(folder: Path, events: Sequence[RunEvent], expected_in: Path, expected: Sequence[RunEvent]) -> None:
+    """That a run ended well, each epoch once, with the bits of another in events and weights, and left one checkpoint."""
+    history = fold(events)
+    assert history.ended is not None
+    assert history.ended.status == "ok"
+    assert curve(history) == curve(fold(expected))
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.pt", "checkpoint.pt.sha256"}
+    there, here = weights(expected_in), weights(folder)
+    assert there.keys() == here.keys()
+    assert all(torch.equal(there[name], here[name]) for name in there)
+
+
 @pytest.fixture
 def undisturbed(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> Callable[..., RunHistory]:
-    return lambda *changes: fold(attempt(make_plan(*AXES, *changes), slot, tmp_path / "undisturbed", 1))
+    return lambda *changes: fold(attempt(make_plan(*AXES, *changes), slot, tmp_path / "undisturbed"))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_run_lost_in_any_epoch_goes_on_with_the_same_bits(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, undisturbed: Callable[..., RunHistory], protocol: str
@@ -49,15 +134,216 @@ def test_a_run_lost_in_any_epoch_goes_on_with_the_same_bits(
     plan, expected = make_plan(*AXES, *PROTOCOLS[protocol]), undisturbed(*PROTOCOLS[protocol])
     for lost_after in (1, 2, 3, 4):
         folder = tmp_path / str(lost_after)
-        first = attempt(plan, slot, folder, 1, epochs=lost_after)
-        torch.manual_seed(123)
-        second = attempt(plan, slot, folder, 2)
+        first = attempt(plan, slot, folder, epochs=lost_after)
+        second = attempt(plan, slot, folder, first)
         # the last epoch of the first attempt has its event but not its checkpoint: it is done again, and counted once
         assert sum(isinstance(event, EpochDone) for event in second) == 4 - lost_after + 1
         history = fold([*first, *second])
         assert curve(history) == curve(expected)
         assert history.done
-        assert not list(folder.glob("checkpoint*"))
+        assert {path.name for path in folder.glob("*check*")} == {"checkpoint.pt", "checkpoint.pt.sha256"}
+
+
+VARIANTS = [
+    ("ours", "sgd"),
+    ("ours", "adamw, cosine"),
+    ("ours", "step"),
+    ("dropout", "sgd"),
+    ("dropout", "adamw, cosine"),
+]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("network", "protocol"), VARIANTS)
+def test_a_run_lost_after_any_training_step_goes_on_with_the_same_bits(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, network: str, protocol: str
+) -> None:
+    plan = make_protocol(network, protocol)
+    expected = attempt(plan, slot, tmp_path / "undisturbed")
+    for step in range(3 * STEPS):
+        folder = tmp_path / str(step)
+        first = attempt(plan, slot, folder, aside=at_step(step, lost=True), checkpoint_s=0)
+        second = attempt(plan, slot, folder, first, checkpoint_s=0)
+        (started,) = (event for event in second if isinstance(event, RunStarted))
+        # the last checkpoint is the one before the last training step, or the one at the end of the epoch
+        kept = step - 1 if step % STEPS else step
+        assert STEPS * started.from_epoch + started.from_step == kept
+        check(folder, [*first, *second], tmp_path / "undisturbed", expected)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("network", "protocol"), [("ours", "step"), ("dropout", "adamw, cosine")])
+def test_a_run_lost_right_after_any_checkpoint_goes_on_with_the_same_bits(
+    make_protocol: Callable[[str, str], Plan],
+    slot: Slot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    network: str,
+    protocol: str,
+) -> None:
+    plan = make_protocol(network, protocol)
+    expected = attempt(plan, slot, tmp_path / "undisturbed")
+    save = Checkpoints.save
+    for number in count(1):
+        folder, left = tmp_path / str(number), number
+
+        def save_and_be_lost(checkpoints: Checkpoints, state: State) -> None:
+            nonlocal left
+            save(checkpoints, state)
+            left -= 1
+            if left == 0:
+                raise Lost
+
+        monkeypatch.setattr(Checkpoints, "save", save_and_be_lost)
+        first = attempt(plan, slot, folder, checkpoint_s=0)
+        monkeypatch.setattr(Checkpoints, "save", save)
+        if left > 0:
+            assert number == 3 * (STEPS + 1) + 1  # before each step, and at the end of each epoch
+            return
+        second = attempt(plan, slot, folder, first, checkpoint_s=0)
+        check(folder, [*first, *second], tmp_path / "undisturbed", expected)
+
+
+@pytest.mark.faults
+def test_a_run_that_is_lost_again_and_again_goes_on_with_the_same_bits(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
+) -> None:
+    plan = make_protocol("dropout", "adamw, cosine")
+    expected = attempt(plan, slot, tmp_path / "undisturbed")
+    events: list[RunEvent] = []
+    while not fold(events).done:  # each attempt does one step that the one before had done, and one more
+        events += attempt(plan, slot, tmp_path / "x", events, aside=at_step(2, lost=True), checkpoint_s=0)
+    assert len(fold(events).attempts) > STEPS
+    check(tmp_path / "x", events, tmp_path / "undisturbed", expected)
+
+
+@pytest.mark.parametrize(("network", "protocol"), VARIANTS)
+def test_a_run_put_aside_at_any_training_step_goes_on_with_the_same_bits(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, network: str, protocol: str
+) -> None:
+    plan = make_protocol(network, protocol)
+    expected = attempt(plan, slot, tmp_path / "undisturbed")
+    for step in range(3 * STEPS):  # the first step of the first epoch and of later ones included
+        folder = tmp_path / str(step)
+        first = attempt(plan, slot, folder, aside=at_step(step, lost=False))
+        paused = first[-1]
+        assert isinstance(paused, RunPaused)
+        assert (paused.epoch, paused.step) == divmod(step, STEPS)
+        second = attempt(plan, slot, folder, first)
+        (started,) = (event for event in second if isinstance(event, RunStarted))
+        assert (started.from_epoch, started.from_step) == (paused.epoch, paused.step)
+        check(folder, [*first, *second], tmp_path / "undisturbed", expected)
+
+
+def test_a_run_put_aside_twice_at_one_place_goes_on(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
+) -> None:
+    plan = make_protocol("dropout", "sgd")
+    expected = attempt(plan, slot, tmp_path / "undisturbed")
+    events: list[RunEvent] = []
+    for steps in (STEPS + 2, 0, 0):
+        events += attempt(plan, slot, tmp_path / "x", events, aside=at_step(steps, lost=False))
+        last = events[-1]
+        assert isinstance(last, RunPaused)
+        assert (last.epoch, last.step) == (1, 2)
+    events += attempt(plan, slot, tmp_path / "x", events)
+    check(tmp_path / "x", events, tmp_path / "undisturbed", expected)
+
+
+@pytest.mark.faults
+def test_a_checkpoint_that_has_lost_its_events_is_not_gone_on_with(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
+) -> None:
+    plan = make_protocol("dropout", "step")
+    expected = attempt(plan, slot, tmp_path / "undisturbed")
+    for known in (0, 1):
+        folder = tmp_path / str(known)
+        first = attempt(plan, slot, folder, aside=at_step(2 * STEPS + 1, lost=False))
+        events_left = first[: 1 + known]  # of two epochs
+        second = attempt(plan, slot, folder, events_left)
+        (started,) = (event for event in second if isinstance(event, RunStarted))
+        assert (started.from_epoch, started.from_step) == (0, 0)
+        check(folder, [*events_left, *second], tmp_path / "undisturbed", expected)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that each look at it moves on by one second."""
+    seconds = count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
+
+
+def test_the_seconds_of_an_epoch_taken_up_in_its_middle_are_those_of_its_parts(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, ticking: None
+) -> None:
+    plan = make_protocol("dropout", "sgd")
+    first = attempt(plan, slot, tmp_path, aside=at_step(STEPS + 3, lost=False))  # a stretch of the clock
+    state = Checkpoints(tmp_path).load()
+    assert state is not None
+    assert state["seconds"] == 1.0
+    second = attempt(plan, slot, tmp_path, first, aside=at_step(1, lost=False))  # and another one
+    third = attempt(plan, slot, tmp_path, [*first, *second])
+    history = fold([*first, *second, *third])
+    assert [epoch.seconds for epoch in history.epochs] == [1.0, 3.0, 1.0]
+    assert [epoch.samples_per_s for epoch in history.epochs] == [76.0, 76 / 3, 76.0]
+
+
+def test_time_spent_on_checkpoints_is_not_training(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, ticking: None
+) -> None:
+    plan = make_protocol("dropout", "sgd")
+    events = attempt(plan, slot, tmp_path, checkpoint_s=0)
+    # one stretch before the first checkpoint and one after each; what lies between them is not counted
+    assert [epoch.seconds for epoch in fold(events).epochs] == [1.0 + STEPS] * 3
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("damage", ["another network's", "an older format's"])
+def test_a_checkpoint_that_does_not_fit_is_not_taken_for_good(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, damage: str
+) -> None:
+    plan = make_protocol("dropout", "sgd")
+    first = attempt(plan, slot, tmp_path, aside=at_step(STEPS + 3, lost=False))
+    state = dict(Checkpoints(tmp_path).load() or {})
+    if damage == "another network's":
+        state["network"] = {name: tensor.new_zeros(3) for name, tensor in state["network"].items()}
+    else:
+        del state["step"]
+    Checkpoints(tmp_path).save(state)
+    with pytest.raises((RuntimeError, KeyError)):
+        attempt(plan, slot, tmp_path, first)
+
+
+@pytest.mark.faults
+def test_what_killed_saves_left_goes_with_the_end_of_the_run(
+    make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
+) -> None:
+    plan, folder = make_protocol("dropout", "sgd"), tmp_path / "x"
+    first = attempt(plan, slot, folder, aside=at_step(STEPS + 3, lost=False))
+    for name in ("checkpoint.new.pt", ".checkpoint.new.pt.abc.tmp", ".checkpoint.pt.sha256.abc.tmp"):
+        (folder / name).write_bytes(b"torn")
+    (folder / "checkpoint.previous.pt").write_bytes(b"damaged")
+    second = attempt(plan, slot, folder, first)
+    assert isinstance(second[-1], RunEnded)
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.pt", "checkpoint.pt.sha256"}
+
+
+@pytest.mark.faults
+def test_a_run_ends_with_a_checkpoint_even_if_only_the_one_before_is_whole(
+    make_protocol: Callable[[str, str], Plan], make_plan: MakePlan, slot: Slot, tmp_path: Path
+) -> None:
+    """It is asked for fewer epochs than it has, and the save of the last checkpoint was cut off."""
+    plan, folder = make_protocol("dropout", "sgd"), tmp_path / "x"
+    expected = attempt(plan, slot, tmp_path / "undisturbed")
+    events = attempt(plan, slot, folder, aside=at_step(2 * STEPS + 3, lost=False))
+    Checkpoints(folder).save({"epoch": 2})
+    (folder / "checkpoint.pt").unlink()
+    events += attempt(make_plan(NETWORKS["dropout"], *SHORT, "train.epochs=2"), slot, folder, events)
+    events += attempt(plan, slot, folder, events)
+    started = fold(events).started
+    assert started is not None
+    assert (started.from_epoch, started.from_step) == (2, 3)
+    check(folder, events, tmp_path / "undisturbed", expected)
 
 
 @pytest.fixture
@@ -68,6 +354,7 @@ def two_checkpoints(tmp_path: Path) -> Checkpoints:
     return checkpoints
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
     two_checkpoints: Checkpoints, tmp_path: Path, share: float
@@ -81,6 +368,7 @@ def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
     assert (tmp_path / "checkpoint.pt.damaged").exists()
 
 
+@pytest.mark.faults
 def test_a_flipped_bit_anywhere_is_noticed(two_checkpoints: Checkpoints, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     content = path.read_bytes()
@@ -97,6 +385,7 @@ def test_a_flipped_bit_anywhere_is_noticed(two_checkpoints: Checkpoints, tmp_pat
     assert state["epoch"] == 3
 
 
+@pytest.mark.faults
 def test_both_damaged_is_a_fresh_start(two_checkpoints: Checkpoints, tmp_path: Path) -> None:
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (tmp_path / name).write_bytes(b"")
@@ -104,6 +393,7 @@ def test_both_damaged_is_a_fresh_start(two_checkpoints: Checkpoints, tmp_path: P
     assert two_checkpoints.load() is None
 
 
+@pytest.mark.faults
 def test_a_save_cut_off_at_any_step_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each change of the file system on the way of a save is made to be the last one."""
     original = Path.replace
@@ -144,6 +434,7 @@ def test_a_save_cut_off_at_any_step_leaves_a_whole_checkpoint(tmp_path: Path, mo
             return
 
 
+@pytest.mark.faults
 def test_a_full_disk_keeps_the_checkpoint_before(two_checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -156,6 +447,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(two_checkpoints: Checkpoints, m
     assert state["epoch"] == 3
 
 
+@pytest.mark.faults
 def test_a_malicious_pickle_is_not_run_even_with_its_hash(two_checkpoints: Checkpoints, tmp_path: Path) -> None:
     class Malicious:
         def __reduce__(self) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from dnlbench.errors import DataError, SpecError
 from dnlbench.events import EpochDone, RunEnded, RunEvent, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
+from dnlbench.runners.base import Job
 from dnlbench.runners.failures import classify
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order, load_dataset
@@ -51,9 +52,13 @@ def only_run(plan: Plan) -> Run:
     return plan.runs[0]
 
 
+def job_of(run: Run, folder: Path) -> Job:
+    return Job(run=run, attempt=1, folder=folder, epochs_known=0, aside=lambda: False)
+
+
 def train(plan: Plan, slot: Slot) -> list[RunEvent]:
     with TemporaryDirectory() as folder:
-        return list(TrainingRunner(plan, slot).carry_out(only_run(plan), 1, Path(folder)))
+        return list(TrainingRunner(plan, slot).carry_out(job_of(only_run(plan), Path(folder))))
 
 
 ONE = ("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=[5]")
@@ -113,8 +118,11 @@ def test_the_seed_decides_and_the_global_random_state_does_not(make_plan: MakePl
 def test_a_run_does_not_depend_on_the_runs_before_it(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     plan = make_plan("sweep.depths=[2]")
     runner = TrainingRunner(plan, slot)
-    in_turn = [losses(runner.carry_out(run, 1, tmp_path)) for run in plan.runs]
-    alone = [losses(TrainingRunner(plan, slot).carry_out(run, 1, tmp_path)) for run in reversed(plan.runs)]
+    in_turn = [losses(runner.carry_out(job_of(run, tmp_path / "x" / run.run_id))) for run in plan.runs]
+    alone = [
+        losses(TrainingRunner(plan, slot).carry_out(job_of(run, tmp_path / "y" / run.run_id)))
+        for run in reversed(plan.runs)
+    ]
     assert in_turn == alone[::-1]
 
 
@@ -132,6 +140,7 @@ def test_bf16_trains_nearly_as_fp32(make_plan: MakePlan, slot: Slot) -> None:
     assert values == pytest.approx(exact, rel=0.1)
 
 
+@pytest.mark.faults
 def test_divergence_ends_the_run_and_keeps_the_curve(make_plan: MakePlan, slot: Slot) -> None:
     *_, last_epoch, ended = train(make_plan(*ONE, "train.lr=1e30", "train.epochs=5"), slot)
     assert isinstance(last_epoch, EpochDone)
@@ -168,7 +177,7 @@ def test_a_network_of_ones_own(
     plan = make_plan("sweep.networks=['own_networks:linear']", *ONE[1:], "network.options={gain=2.0}")
     runner = TrainingRunner(plan, slot)
     runner.prepare()
-    started, *epochs, _ = runner.carry_out(only_run(plan), 1, tmp_path)
+    started, *epochs, _ = runner.carry_out(job_of(only_run(plan), tmp_path))
     assert isinstance(started, RunStarted)
     assert started.parameters == 65 * 10 + 11 * 10
     assert len(epochs) == 2
@@ -221,6 +230,7 @@ def test_what_an_exception_means(error: Exception, status: str) -> None:
     assert classify(error) == status
 
 
+@pytest.mark.faults
 def test_torch_really_says_so_when_host_memory_runs_out() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)

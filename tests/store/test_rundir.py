@@ -9,10 +9,12 @@ import pytest
 
 from dnlbench.errors import RunDirError
 from dnlbench.events import EpochDone, RunEnded, RunStarted
-from dnlbench.plan import Plan
+from dnlbench.plan import Plan, Run
 from dnlbench.store import Execution, RunDir
+from dnlbench.studies import Point
 
 MakePlan = Callable[..., Plan]
+RUN = Run(run_id="r", point=Point(network="densenet", depth=1), seed=0, epochs=2)
 HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2.0", machine="abc", source="def")
 
 
@@ -27,7 +29,7 @@ def test_another_sweep_is_refused(tmp_path: Path, make_plan: MakePlan) -> None:
     run_dir = RunDir(tmp_path / "x")
     run_dir.begin(make_plan(), HOW)
     with pytest.raises(
-        RunDirError, match=r"holds another sweep: spec there is \w+, here \w+. Choose another --run-dir"
+        RunDirError, match=r"holds another sweep: settings there is \w+, here \w+. Choose another --run-dir"
     ):
         run_dir.begin(make_plan("train.lr=0.5"), HOW)
     with pytest.raises(RunDirError, match=r"holds another sweep: threads there is 1, here 2"):
@@ -38,9 +40,9 @@ def test_another_sweep_is_refused(tmp_path: Path, make_plan: MakePlan) -> None:
     ("content", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "schema None, this version reads 'dnlbench.sweep/1'"),
-        ('{"schema": "dnlbench.sweep/9"}', "schema 'dnlbench.sweep/9', this version reads 'dnlbench.sweep/1'"),
-        ('{"schema": "dnlbench.sweep/1", "execution": {}, "study": "x"}', "holds no spec"),
+        ("[]", "schema None, this version reads 'dnlbench.sweep/2'"),
+        ('{"schema": "dnlbench.sweep/9"}', "schema 'dnlbench.sweep/9', this version reads 'dnlbench.sweep/2'"),
+        ('{"schema": "dnlbench.sweep/2", "execution": {}, "study": "x"}', "holds no spec"),
     ],
 )
 def test_a_broken_plan_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -54,6 +56,7 @@ def test_no_plan_at_all(tmp_path: Path) -> None:
         RunDir(tmp_path).read_plan()
 
 
+@pytest.mark.faults
 def test_a_second_engine_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
     code = (
         "import os, sys, time; from pathlib import Path; from dnlbench.store import RunDir\n"
@@ -85,7 +88,7 @@ def test_events_come_back_with_every_bit_and_every_non_finite_number(tmp_path: P
     for event in events:
         writer.write(event.model_dump_json())
     writer.close()
-    history = run_dir.read_history("r")
+    history = run_dir.read_history(RUN)
     assert list(history.epochs) == events[1:3]
     assert history.ended == events[3]
     assert history.done
@@ -97,4 +100,4 @@ def test_an_event_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"event": "run-ended", "run_id": "r", "status": "ok"}\n{"event": "surprise"}\n')
     with pytest.raises(RunDirError, match=r"events.jsonl:2: not an event"):
-        run_dir.read_history("r")
+        run_dir.read_history(RUN)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dnlbench.errors import DataError, SpecError
-from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunStarted
+from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
+from dnlbench.runners.base import CHECKPOINT_S, Job
 from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
 from dnlbench.runners.training.build import build_network, check_point, source_hash
@@ -25,6 +25,8 @@ from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dataset
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
+from dnlbench.runners.training.progress import Progress
+from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import is_factory
 
@@ -32,23 +34,18 @@ WARM_UP_STEPS = 2
 EVALUATION_BATCH = 256
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What an epoch of training gave."""
-
-    loss: float
-    seconds: float
-    gradient_norm: float
-
-
 class TrainingRunner:
     """Trains the runs of a plan on a slot's device. The dataset is read once and stays on the device."""
 
-    def __init__(self, plan: Plan, slot: Slot) -> None:
+    def __init__(self, plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> None:
         self.plan = plan
+        self.checkpoint_s = checkpoint_s
         self.slot = slot
         self.spec = cast(TrainingSpec, plan.spec)
         self.device = open_device(slot)
+        self._step_bytes: dict[Point, int] = {}
+        """Memory of a training step at each point that has had its first one here; it is the same for all its runs."""
+        _import_the_rest()
         make_repeatable(self.device, slot.threads)
         set_float32_precision(self.spec.train.precision)
 
@@ -83,43 +80,53 @@ class TrainingRunner:
         """See `dnlbench.runners.base.Runner`."""
         return self.data.info.sha256
 
-    def carry_out(self, run: Run, attempt: int, folder: Path) -> Iterator[RunEvent]:
+    def carry_out(self, job: Job) -> Iterator[RunEvent]:
         """Trains one network, from its last checkpoint if there is one; see `dnlbench.runners.base.Runner`."""
-        checkpoints, trial = Checkpoints(folder), self._learner(run)
+        run, checkpoints = job.run, Checkpoints(job.folder)
         state = checkpoints.load()
-        done = int(state["epoch"]) if state else 0
-        yield self._started(run, attempt, trial, from_epoch=done)
-        memory_bytes = self._warm_up(trial)
+        if state and state["epoch"] > job.epochs_known:
+            state = None
+        progress = Progress.restore(state, self.device) if state else Progress.start(self.device)
         learner = self._learner(run)
+        yield self._started(job, learner, progress)
+        if run.point not in self._step_bytes:
+            self._step_bytes[run.point] = self._warm_up(learner)
+            learner = self._learner(run)  # as if nothing had happened
+        memory_bytes = self._step_bytes[run.point]
         if state:
             learner.restore(state)
-        for epoch in range(done + 1, self.spec.train.epochs + 1):
-            event = self._epoch(run, learner, epoch)
+        while progress.epoch < run.epochs:
+            if not self._train_epoch(job, learner, progress, checkpoints):
+                yield RunPaused(run_id=run.run_id, epoch=progress.epoch, step=progress.step)
+                return
+            event = self._epoch_done(run, learner, progress)
             yield event  # written before the checkpoint that counts on it
             if not math.isfinite(event.train_loss):
                 yield _diverged(run, event, memory_bytes)
-                break
-            checkpoints.save({"epoch": epoch, **learner.state()})
-        else:
-            yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory_bytes)
-        checkpoints.clear()
+                checkpoints.clear()
+                return
+            progress.end_epoch()
+            checkpoints.save({**progress.state(), **learner.state()})
+        yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory_bytes)
+        checkpoints.keep_last()
 
     def _learner(self, run: Run) -> Learner:
         return Learner(self._build(run), self.spec.train)
 
-    def _epoch(self, run: Run, learner: Learner, epoch: int) -> EpochDone:
-        """Trains for an epoch and evaluates."""
+    def _epoch_done(self, run: Run, learner: Learner, progress: Progress) -> EpochDone:
+        """What the epoch that was just trained gave."""
         samples = len(self.data.training)
-        result = self._train_epoch(learner, epoch_order(samples, run.seed, epoch))
+        gradients = [p.grad for p in learner.network.parameters() if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients))
         learner.schedule.step()
         loss, accuracy = self._evaluate(learner.network)
         return EpochDone(
             run_id=run.run_id,
-            epoch=epoch,
-            train_loss=result.loss,
-            seconds=result.seconds,
-            samples_per_s=samples / result.seconds,
-            gradient_norm=result.gradient_norm,
+            epoch=progress.epoch + 1,
+            train_loss=float(progress.total_loss) / samples,
+            seconds=progress.seconds,
+            samples_per_s=samples / progress.seconds,
+            gradient_norm=norm,
             evaluation_loss=loss,
             evaluation_accuracy=accuracy,
         )
@@ -130,17 +137,18 @@ class TrainingRunner:
         network = build_network(self.spec, run.point, self.data.info)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _started(self, run: Run, attempt: int, learner: Learner, from_epoch: int) -> RunStarted:
+    def _started(self, job: Job, learner: Learner, progress: Progress) -> RunStarted:
         return RunStarted(
-            run_id=run.run_id,
-            attempt=attempt,
+            run_id=job.run.run_id,
+            attempt=job.attempt,
             device=self.slot.device.label,
             device_name=device_name(self.device, self.slot),
             threads=self.slot.threads,
             jobs=self.slot.jobs,
             shared_device=self.slot.shared,
             parameters=learner.parameter_count,
-            from_epoch=from_epoch,
+            from_epoch=progress.epoch,
+            from_step=progress.step,
         )
 
     def _warm_up(self, learner: Learner) -> int:
@@ -160,21 +168,34 @@ class TrainingRunner:
         learner.optimizer.zero_grad(set_to_none=True)
         return step_memory_bytes(self.device, learner.held_tensors(), step)
 
-    def _train_epoch(self, learner: Learner, order: Tensor) -> EpochResult:
-        """One pass over the training split in the given order.
+    def _train_epoch(self, job: Job, learner: Learner, progress: Progress, checkpoints: Checkpoints) -> bool:
+        """Goes on with the epoch under way to its end, or until the run is to be put aside: whether it came to the end.
 
-        The loss is summed up on the device, so that no step waits for it.
+        Between checkpoints nothing waits for the device. The clock stands while one is saved.
         """
         learner.network.train()
         training, watch = self.data.training, Stopwatch(self.device)
-        total = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
+        order = epoch_order(len(training), job.run.seed, progress.epoch + 1).to(self.device)
+        batches = torch.split(order, self.spec.train.batch_size)
+
+        def save() -> None:
+            progress.seconds += watch.stop()
+            checkpoints.save({**progress.state(), **learner.state()})
+
+        saved = time.monotonic()
         watch.start()
-        for indices in torch.split(order.to(self.device), self.spec.train.batch_size):
-            total += self._step(learner, *training.batch(indices)) * len(indices)
-        seconds = watch.stop()
-        gradients = [p.grad for p in learner.network.parameters() if p.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients))
-        return EpochResult(loss=float(total) / len(order), seconds=seconds, gradient_norm=norm)
+        for indices in batches[progress.step :]:
+            if job.aside():
+                save()
+                return False
+            if time.monotonic() - saved >= self.checkpoint_s:
+                save()
+                saved = time.monotonic()
+                watch.start()
+            progress.total_loss += self._step(learner, *training.batch(indices)) * len(indices)
+            progress.step += 1
+        progress.seconds += watch.stop()
+        return True
 
     def _step(self, learner: Learner, images: Tensor, labels: Tensor) -> Tensor:
         """One training step; the mean loss of the batch before it, detached."""
@@ -203,6 +224,11 @@ class TrainingRunner:
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())
         return loss / len(split), correct / len(split)
+
+
+def _import_the_rest() -> None:
+    """Torch imports its compiler when the first optimizer is made, which takes a second that is not to fall into a run."""
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))])
 
 
 def _diverged(run: Run, epoch: EpochDone, peak_memory_bytes: int) -> RunEnded:

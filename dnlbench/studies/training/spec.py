@@ -197,6 +197,12 @@ class TrainingSpec(StudySpec):
         """Without the name and without the place of the data, whose content has a hash of its own."""
         return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
 
+    def run_identity(self) -> dict[str, Any]:
+        """Without the number of epochs, unless the learning rate depends on it: more of them go on from fewer."""
+        identity = super().run_identity()
+        train = {key: value for key, value in identity["train"].items() if key != "epochs"}
+        return identity if self.train.schedule == "cosine" else {**identity, "train": train}
+
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
         network, data, train = self.network, self.data, self.train

@@ -1,0 +1,76 @@
+"""``dnlbench attach``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dnlbench.cli.output import ExitCode, guarded
+
+if TYPE_CHECKING:
+    from dnlbench.store import RunDir
+    from dnlbench.sweep import Observer
+    from dnlbench.watch import SweepView
+
+LOOK_S = 0.25
+
+
+@guarded
+def attach(
+    run_dir: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="Default: the sweep below .dnlbench/runs that is running, or ran last.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Follow a sweep until it ends. Ctrl+C leaves it, the sweep goes on.
+
+    Ends with 0 if all its runs are ok, with 1 otherwise.
+    """
+    from dnlbench.cli.progress import create_progress
+    from dnlbench.launch import find_sweep
+    from dnlbench.store import RunDir
+
+    found = RunDir(run_dir) if run_dir is not None else find_sweep()
+    try:
+        with create_progress(sys.stderr, quiet=False, whole=True) as progress:
+            view = _follow(found, progress)
+    except KeyboardInterrupt:
+        print(f"dnlbench: left; the sweep goes on. Stop it with: dnlbench control {found.root} cancel", file=sys.stderr)
+        return
+    _tell_end(found, view)
+    if view.not_ok or len(view.ended) < len(view.plan.runs):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _follow(run_dir: RunDir, progress: Observer) -> SweepView:
+    """Looks at a sweep until its engine has ended, in whatever way."""
+    from dnlbench.watch import Watcher
+
+    watcher = Watcher(run_dir, run_dir.read_plan())
+    progress.looked(watcher.look(time.time()))
+    while run_dir.engine() is not None:
+        progress.looked(watcher.look(time.time()))
+        time.sleep(LOOK_S)
+    view = watcher.look(time.time())
+    progress.looked(view)
+    return view
+
+
+def _tell_end(run_dir: RunDir, view: SweepView) -> None:
+    total, ended, bad = len(view.plan.runs), len(view.ended), len(view.not_ok)
+    reason = view.engine_ended.reason if view.engine_ended else "killed"
+    how = {"done": "done", "interrupted": "interrupted", "error": "ended by an error", "killed": "gone without a word"}[
+        reason
+    ]
+    text = f"{view.plan.spec.name}: its engine is {how}; {ended} of {total} runs have ended, {bad} of them not ok"
+    if ended < total:
+        text += f". Go on with the same dnlbench run command and --resume (run directory: {run_dir.root})"
+    print(text, file=sys.stderr)

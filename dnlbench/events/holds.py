@@ -1,0 +1,83 @@
+"""What an engine must not begin at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from dnlbench.events.commands import Action, Command
+from dnlbench.events.records import CommandDone, DiskFree, DiskFull, EngineStarted, JournalEvent
+
+Kind = Literal["pause", "release", "open"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holds:
+    """What is paused. A new engine begins with nothing paused."""
+
+    sweep: bool = False
+    disk: str | None = None
+    """The error, while the disk is full."""
+    runs: frozenset[str] = frozenset()
+    devices: Mapping[str, Kind] = field(default_factory=dict)
+    """By the names under which it was said: devices, or single slots, of which the last word counts."""
+
+    @property
+    def everything(self) -> bool:
+        """Whether no run at all may begin."""
+        return self.sweep or self.disk is not None
+
+    def on_slot(self, slot: str) -> Literal["pause", "release"] | None:
+        """How a slot is held back, by what was said last of it or of its device."""
+        for name, kind in reversed(list(self.devices.items())):
+            if name in (slot, device_of(slot)):
+                return None if kind == "open" else kind
+        return None
+
+    def on_run(self, run_id: str, slot: str) -> bool:
+        """Whether a run may not go on, on that slot."""
+        return self.sweep or run_id in self.runs or self.on_slot(slot) is not None
+
+    def after(self, event: JournalEvent) -> Holds:
+        """What is paused one event later."""
+        match event:
+            case EngineStarted():
+                return Holds()
+            case DiskFull(message=message):
+                return replace(self, disk=message)
+            case DiskFree():
+                return replace(self, disk=None)
+            case CommandDone(refused=False, command=command):
+                return self._after_command(command)
+        return self
+
+    def _after_command(self, command: Command) -> Holds:
+        if command.action == "retry" or (command.action == "cancel" and command.run_ids):
+            return replace(self, runs=self.runs - set(command.run_ids))
+        if command.action == "cancel":
+            return self
+        if command.device:
+            return replace(self, devices=self._devices_after(command.device, command.action))
+        if command.action == "resume":
+            return replace(self, runs=self.runs - set(command.run_ids)) if command.run_ids else Holds(disk=self.disk)
+        return replace(self, runs=self.runs | set(command.run_ids)) if command.run_ids else replace(self, sweep=True)
+
+    def _devices_after(self, name: str, action: Action) -> Mapping[str, Kind]:
+        others = {other: kind for other, kind in self.devices.items() if name not in (other, device_of(other))}
+        if action == "resume":
+            return {**others, name: "open"} if device_of(name) in others else others
+        return {**others, name: "release" if action == "release" else "pause"}
+
+
+def device_of(slot: str) -> str:
+    """The device of a slot: ``cuda:1`` of ``cuda:1/0``."""
+    return slot.rpartition("/")[0]
+
+
+def fold_holds(events: Iterable[JournalEvent]) -> Holds:
+    """What all events of a journal leave paused."""
+    holds = Holds()
+    for event in events:
+        holds = holds.after(event)
+    return holds

@@ -1,0 +1,157 @@
+"""What does not fit in memory, found before the sweep starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from dnlbench import units
+from dnlbench.errors import ConfigurationError
+from dnlbench.events import DataInfo
+from dnlbench.machine import Device, Slot
+from dnlbench.plan import Plan
+from dnlbench.studies import Point
+
+ESTIMATES_WITHIN = 0.15
+"""How far estimates are off at most, as a share of the peak: a run that needs more than a device has by more than that cannot
+fit, one by less may."""
+WORKER_BYTES = int(0.4 * 2**30)
+"""What a worker process takes on the CPU beside its run, which is all that an estimate counts: torch and other libraries once
+they are loaded, without the pages of their files, which all workers share."""
+NAMED_DEPTHS = 4
+"""Of one network; of more than these the first and the last are named."""
+SMALLER = "smaller depths, a smaller train.batch_size or a smaller network.growth_rate"
+
+Needs = Mapping[Point, int]
+"""Bytes that a run of each point takes, as far as that can be foreseen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A device whose memory is known."""
+
+    device: Device
+    memory: int
+    slots: int
+    """How many of the sweep's slots are on it."""
+
+    @property
+    def label(self) -> str:
+        """``cuda:0 (A GPU)``."""
+        return f"{self.device.label} ({self.device.name})"
+
+    @property
+    def free(self) -> int:
+        """What others leave of it; all of it where the platform does not tell."""
+        return self.memory - (self.device.memory_used_bytes or 0)
+
+    @property
+    def room(self) -> str:
+        """``6.0 GiB of its 10.0 GiB free now``."""
+        if self.device.memory_used_bytes is None:
+            return units.size(self.memory)
+        return f"{units.size(self.free)} of its {units.size(self.memory)} free now"
+
+    @property
+    def worker_bytes(self) -> int:
+        """What a worker takes of it beside its run."""
+        return WORKER_BYTES if self.device.kind == "cpu" else 0
+
+    def never_holds(self, need: int) -> bool:
+        """Whether a run cannot fit even with the whole device to itself."""
+        return need / (1 + ESTIMATES_WITHIN) > self.memory
+
+
+def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot]) -> tuple[str, ...]:
+    """What will not fit on the slots' devices, or not without the user's help, as far as it can be foreseen.
+
+    Returns:
+        Warnings, each a sentence that names points, need, device memory and remedy.
+
+    Raises:
+        ConfigurationError: if runs would need more than the memory of the whole machine on the CPU, where the system would
+            end processes.
+    """
+    needs = _needs(plan, data)
+    devices = Counter(slot.device for slot in slots)
+    places = [
+        _Place(device=device, memory=device.memory_bytes, slots=count)
+        for device, count in devices.items()
+        if device.memory_bytes is not None
+    ]
+    one_by_one = [warning for place in places for warning in _one_by_one(place, needs)]
+    return (*one_by_one, *_side_by_side(places, needs, seeds=len(plan.spec.seeds), devices=len(devices)))
+
+
+def _needs(plan: Plan, data: DataInfo) -> Needs:
+    foreseen = {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
+    return {point: need for point, need in foreseen.items() if need is not None}
+
+
+def _one_by_one(place: _Place, needs: Needs) -> Iterator[str]:
+    """Of runs that are too large even for themselves: for the device, or for what others leave of it."""
+    too_large = {point: need for point, need in needs.items() if place.never_holds(need)}
+    if too_large and place.device.kind == "cpu":
+        raise ConfigurationError(
+            f"{_need(too_large)}, and the whole machine has {units.size(place.memory)}: the system would end processes, "
+            f"not only those of the sweep. Choose {SMALLER}"
+        )
+    if too_large:
+        yield (
+            f"{_need(too_large)}, and {place.label} has {units.size(place.memory)}: they will be tried all "
+            f"the same and end as oom, which is a result; for runs that fit choose {SMALLER}"
+        )
+    tight = {point: need for point, need in needs.items() if need > place.free and point not in too_large}
+    if tight:
+        yield (
+            f"{_need(tight)}, and {place.label} has {place.room}: they may not fit; "
+            f"end what else uses it, or choose {SMALLER}"
+        )
+
+
+def _side_by_side(places: Sequence[_Place], needs: Needs, *, seeds: int, devices: int) -> Iterator[str]:
+    """Of slots that share a device which cannot hold the largest of their runs at once."""
+    largest = [(place, _largest_runs(place, needs, seeds)) for place in places]
+    crowded = [(place, runs) for place, runs in largest if len(runs) > _how_many_fit(place, runs)]
+    # Jobs are dealt to the devices in turn, so the tightest of these decides for all.
+    jobs = devices * min((_how_many_fit(place, runs) for place, runs in crowded), default=0)
+    for place, runs in crowded:
+        together = sum(need + place.worker_bytes for _, need in runs)
+        yield (
+            f"{len(runs)} runs side by side, of {_names(point for point, _ in runs)}, would need up to about "
+            f"{units.size(together)}, and {place.label} has {units.size(place.memory)}: choose --jobs {jobs}"
+        )
+
+
+def _largest_runs(place: _Place, needs: Needs, seeds: int) -> list[tuple[Point, int]]:
+    """As many runs as the device has slots, by falling need; without those that fit in no company at all."""
+    points = sorted(needs.items(), key=lambda item: -item[1])
+    runs = [(point, need) for point, need in points if not place.never_holds(need) for _ in range(seeds)]
+    return runs[: place.slots]
+
+
+def _how_many_fit(place: _Place, runs: Sequence[tuple[Point, int]]) -> int:
+    """How many of the runs, from the first on, the device holds at once; at least 1, since there are no fewer jobs."""
+    together = accumulate(need + place.worker_bytes for _, need in runs)
+    return max(1, sum(need <= place.memory for need in together))
+
+
+def _need(needs: Needs) -> str:
+    """``runs of densenet L=64, 128 would need up to about 9.0 GiB each``."""
+    return f"runs of {_names(needs)} would need up to about {units.size(max(needs.values()))} each"
+
+
+def _names(points: Iterable[Point]) -> str:
+    """``densenet L=64, 128 and plain L=128``."""
+    depths: dict[str, set[int]] = {}
+    for point in points:
+        depths.setdefault(point.network, set()).add(point.depth)
+    return " and ".join(f"{network} L={_listed(sorted(of_network))}" for network, of_network in depths.items())
+
+
+def _listed(depths: Sequence[int]) -> str:
+    if len(depths) <= NAMED_DEPTHS:
+        return ", ".join(map(str, depths))
+    return f"{depths[0]} to {depths[-1]} ({len(depths)} depths)"

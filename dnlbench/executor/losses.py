@@ -1,0 +1,34 @@
+"""How often runs were lost, and how often they may be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from dnlbench.executor.base import Cause
+from dnlbench.plan import Run
+
+RETRIES: Mapping[Cause, int] = {"process": 2, "silent": 2, "host-memory": 1, "device": 3}
+"""How often a run is begun again after it was lost without getting any further, by the cause of the loss; after a full disk
+as often as it takes. A run that failed by itself would fail again."""
+
+
+class Losses:
+    """The losses of each run, since it last got further."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, Cause]] = Counter()
+
+    def add(self, run: Run, cause: Cause) -> bool:
+        """Counts a loss; whether the run may be begun again after it."""
+        self._counts[run.run_id, cause] += 1
+        return self._counts[run.run_id, cause] <= RETRIES[cause]
+
+    def forgive(self, run: Run) -> None:
+        """The run got further, or somebody wants it to be tried again."""
+        for cause in RETRIES:
+            del self._counts[run.run_id, cause]
+
+    def has(self, run: Run) -> bool:
+        """Whether the run was lost."""
+        return any(self._counts[run.run_id, cause] for cause in RETRIES)

@@ -1,0 +1,98 @@
+"""What a command means for a sweep, before anything is done about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dnlbench.events import Command, RunHistory
+from dnlbench.plan import Plan, Run
+
+RunState = Literal["waiting", "running", "ok", "not ok"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The answer to a command."""
+
+    answer: str
+    refused: bool = False
+    runs: tuple[Run, ...] = ()
+    """The runs that it is about, where it is about runs."""
+
+
+def ended_as(history: RunHistory) -> RunState:
+    """The state of a run that nobody is at."""
+    if history.ended is None or not (history.done or history.ended.status == "failed"):
+        return "waiting"
+    return "ok" if history.ended.status == "ok" else "not ok"
+
+
+def judge(command: Command, plan: Plan, places: Sequence[str], state: Callable[[Run], RunState]) -> Verdict:
+    """Finds out whether a command can be obeyed, and what it is about.
+
+    Args:
+        command: what was asked.
+        plan: of the sweep.
+        places: names of its slots, such as ``cuda:1/0``.
+        state: of a run, at this moment.
+    """
+    unknown = [run_id for run_id in command.run_ids if run_id not in plan.by_id]
+    if unknown:
+        return _refusal(f"no run {unknown[0]!r} in this sweep{_nearest(unknown[0], plan.by_id)}")
+    runs = tuple(plan.by_id[run_id] for run_id in dict.fromkeys(command.run_ids))
+    if command.device is not None or command.action == "release":
+        return _judge_device(command, places)
+    if command.action == "retry":
+        return _judge_retry(runs or plan.runs, state, named=bool(runs))
+    ended = [run for run in runs if state(run) in ("ok", "not ok")]
+    if ended:
+        return _refusal(f"{ended[0].title} has ended already")
+    return Verdict(answer=_answer(command, runs), runs=runs)
+
+
+def _judge_device(command: Command, places: Sequence[str]) -> Verdict:
+    if command.action in ("cancel", "retry") or command.run_ids:
+        return _refusal("a device can be paused, released or resumed; name either runs or a device")
+    if command.device is None:
+        return _refusal("release needs a device; runs and sweeps can be paused")
+    concerned = [place for place in places if command.device in (place, place.rpartition("/")[0])]
+    if not concerned:
+        devices = dict.fromkeys(place.rpartition("/")[0] for place in places)
+        return _refusal(f"no device {command.device!r} in this sweep; there are {', '.join([*devices, *places])}")
+    doing = {"pause": "paused", "release": "released", "resume": "resumed"}[command.action]
+    return Verdict(answer=f"{command.device} is {doing}")
+
+
+def _judge_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named: bool) -> Verdict:
+    states = {run: state(run) for run in runs}
+    again = tuple(run for run, found in states.items() if found == "not ok")
+    if named and len(again) < len(states):
+        run = next(run for run in states if run not in again)
+        why = {"ok": "has ended well; to measure afresh, use another --run-dir", "running": "is under way"}
+        return _refusal(f"{run.title} {why.get(states[run], 'is waiting for its turn')}")
+    if not again:
+        return _refusal("no run has ended badly")
+    return Verdict(answer=f"to be tried again: {_names(again)}", runs=again)
+
+
+def _answer(command: Command, runs: Sequence[Run]) -> str:
+    doing = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}[command.action]
+    if runs:
+        return f"{doing}: {_names(runs)}"
+    return f"the sweep is {doing}"
+
+
+def _names(runs: Sequence[Run]) -> str:
+    return ", ".join(run.title for run in runs) if len(runs) <= 4 else f"{len(runs)} runs"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _refusal(reason: str) -> Verdict:
+    return Verdict(answer=reason, refused=True)

@@ -1,0 +1,138 @@
+"""Starting an engine that outlives whoever started it, and steering engines from outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dnlbench.errors import EngineError, RunDirError
+from dnlbench.events import Command, CommandDone, Prepared, RunRequeued, read_journal_event
+from dnlbench.executor.steering import Verdict, ended_as, judge
+from dnlbench.files import LineFollower
+from dnlbench.store import RunDir, leave_command
+
+ANSWER_S = 10.0
+"""How long an engine may take to answer; it looks for commands ten times a second."""
+LOOK_S = 0.05
+
+
+def launch_engine(arguments: Sequence[str], run_dir: RunDir) -> int:
+    """Starts ``dnlbench`` with ``arguments`` in a session of its own, which no closed terminal ends.
+
+    Args:
+        arguments: of a headless command that carries out a sweep in ``run_dir``.
+        run_dir: its run directory; what it prints goes to ``engine.log`` there.
+
+    Returns:
+        Its process id, once its workers are ready. An interrupt before that ends it.
+
+    Raises:
+        EngineError: if it ended before that, with what it said; ``exit_code`` is its own.
+    """
+    holder = run_dir.engine()
+    if holder is not None:
+        raise RunDirError(
+            f"{run_dir.root}: in use by another engine, process {holder}; follow it with dnlbench attach {run_dir.root}"
+        )
+    run_dir.root.mkdir(parents=True, exist_ok=True)
+    journal = LineFollower(run_dir.journal_path)
+    journal.read()
+    with run_dir.engine_log_path.open("wb") as log:
+        process = subprocess.Popen(
+            # -P, as for workers: a file in the current folder must not hide an installed package
+            [sys.executable, "-P", "-m", "dnlbench", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def prepared() -> bool:
+        return any(isinstance(read_journal_event(line), Prepared) for line in journal.read())
+
+    try:
+        while process.poll() is None:
+            if prepared():
+                return process.pid
+            time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+    if process.returncode == 0 or prepared():  # a sweep that was done already, or had next to nothing left
+        return process.pid
+    said = run_dir.engine_log_path.read_text(encoding="utf-8", errors="replace").strip()
+    raise EngineError(said.rpartition("dnlbench: error: ")[2], exit_code=process.returncode)
+
+
+def give_command(run_dir: RunDir, command: Command) -> Verdict:
+    """Has the engine of a run directory obey a command, and waits for its answer.
+
+    Where no engine is at work runs can still be marked to be tried again by the next one.
+
+    Raises:
+        RunDirError: if there is no sweep, or no engine to obey.
+        EngineError: if the engine does not answer.
+    """
+    run_dir.read_plan()
+    if run_dir.engine() is None:
+        if command.action == "retry":
+            return _mark_for_retry(run_dir, command)
+        raise RunDirError(f"{run_dir.root}: no engine is at work here; dnlbench run with --resume starts one")
+    journal = LineFollower(run_dir.journal_path)
+    journal.read()
+    _leave(run_dir, command)
+    deadline = time.monotonic() + ANSWER_S
+    while time.monotonic() < deadline:
+        for line in journal.read():
+            event = read_journal_event(line)
+            if isinstance(event, CommandDone) and event.command.id == command.id:
+                return Verdict(answer=event.answer, refused=event.refused)
+        time.sleep(LOOK_S)
+    raise EngineError(
+        f"{run_dir.root}: its engine, process {run_dir.engine()}, has not answered for {ANSWER_S:.0f} s. "
+        "It may still be starting, or be in the middle of an epoch if it runs inline"
+    )
+
+
+def _leave(run_dir: RunDir, command: Command) -> None:
+    try:
+        leave_command(run_dir.control_path, command)
+    except FileNotFoundError as error:
+        raise RunDirError(f"{run_dir.root}: its engine takes no commands yet; try again in a moment") from error
+    except PermissionError as error:
+        raise RunDirError(f"{run_dir.control_path}: only the owner of the sweep may steer it") from error
+
+
+def _mark_for_retry(run_dir: RunDir, command: Command) -> Verdict:
+    """What an engine would do, under the engine's lock."""
+    with run_dir.locked():
+        plan = run_dir.read_plan()
+        verdict = judge(command, plan, [], lambda run: ended_as(run_dir.read_history(run)))
+        for run in verdict.runs:
+            writer = run_dir.events_writer(run.run_id)
+            writer.write(RunRequeued(run_id=run.run_id).model_dump_json(), durable=True)
+            writer.close()
+    if verdict.refused:
+        return verdict
+    return Verdict(answer=f"{verdict.answer}; dnlbench run with --resume does it", runs=verdict.runs)
+
+
+def find_sweep(folder: Path = Path(".dnlbench") / "runs") -> RunDir:
+    """The sweep in a folder of run directories whose engine is at work; without one, the sweep that was at work last.
+
+    Raises:
+        RunDirError: if there is none.
+    """
+    found = [RunDir(path.parent) for path in folder.glob("*/sweep.json")]
+    if not found:
+        raise RunDirError(f"no sweep below {folder}; name a run directory, or start one with dnlbench run")
+    by_time = sorted(found, key=_last_change, reverse=True)
+    return next((run_dir for run_dir in by_time if run_dir.engine() is not None), by_time[0])
+
+
+def _last_change(run_dir: RunDir) -> float:
+    path = run_dir.journal_path
+    return path.stat().st_mtime if path.exists() else 0.0

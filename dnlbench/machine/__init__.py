@@ -1,0 +1,27 @@
+"""The machine and the code that ran, read without importing torch.
+
+Devices are listed through NVML (CUDA) and the platform's name (MPS), so the parent process never opens a GPU.
+"""
+
+from dnlbench.machine.code import Code, read_code, source_hash
+from dnlbench.machine.devices import Device, DeviceKind, cpu_device, cuda_devices, list_devices, usable_cores
+from dnlbench.machine.facts import Machine, read_machine, torch_version
+from dnlbench.machine.memory import oom_kills
+from dnlbench.machine.slot import Slot
+
+__all__ = [
+    "Code",
+    "Device",
+    "DeviceKind",
+    "Machine",
+    "Slot",
+    "cpu_device",
+    "cuda_devices",
+    "list_devices",
+    "oom_kills",
+    "read_code",
+    "read_machine",
+    "source_hash",
+    "torch_version",
+    "usable_cores",
+]

@@ -1,0 +1,58 @@
+"""What a measurement was made on, and by what it may be held against another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib import metadata
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from dnlbench.machine.devices import Device, cpu_name, list_devices, usable_cores
+
+
+class Machine(BaseModel):
+    """What a measurement was made on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    os: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    python: str
+    torch: str
+    devices: tuple[Device, ...]
+    fingerprint: str
+    """Hash of processor, cores and device models: equal where timings may be held against each other. Software is listed,
+    not hashed, and which of several equal devices are visible, or how busy they were, does not matter."""
+
+
+def torch_version() -> str:
+    """The installed torch's version, from its package metadata."""
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def read_machine() -> Machine:
+    """The machine as it is now."""
+    devices = list_devices()
+    facts = {
+        "os": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "python": platform.python_version(),
+        "torch": torch_version(),
+    }
+    hardware = {
+        "cpu": facts["cpu"],
+        "cores": facts["cores"],
+        "devices": sorted({f"{device.kind} {device.name}" for device in devices}),
+    }
+    fingerprint = hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()[:16]
+    return Machine.model_validate({**facts, "devices": devices, "fingerprint": fingerprint})

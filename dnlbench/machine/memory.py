@@ -1,0 +1,46 @@
+"""Whether the system had to end processes because memory ran out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def oom_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
+    """How many processes the system has ended so far because memory ran out; 0 where it does not tell.
+
+    What it says by itself means little: that it has grown tells why a worker may have died of SIGKILL. The count is of
+    this process's control group where that is told, of the whole machine otherwise, where others may have a part in it.
+
+    Args:
+        proc: where the process file system is.
+        cgroups: where the control groups (version 2) are.
+    """
+    own = _own_cgroup(proc)
+    of_group = _count_in(cgroups / own / "memory.events") if own is not None else None
+    return of_group if of_group is not None else _count_in(proc / "vmstat") or 0
+
+
+def _own_cgroup(proc: Path) -> str | None:
+    """The path of this process's control group of version 2, below where these are; None without one."""
+    for line in _lines(proc / "self" / "cgroup"):
+        if line.startswith("0::"):  # other numbers are hierarchies of version 1
+            return line.removeprefix("0::").lstrip("/")
+    return None
+
+
+def _count_in(path: Path) -> int | None:
+    for line in _lines(path):
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.strip().isdecimal():
+            return int(value)
+    return None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:  # another system, an older kernel, or a container that hides it
+        return []

@@ -1,0 +1,257 @@
+"""What tests of whole sweeps share: networks of one's own that take their time, and sweeps of them to be disturbed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dnlbench.events import RunHistory, RunLeased
+from dnlbench.profiles import Profile, RunRecord, check_profile, read_profile
+from dnlbench.store import RunDir
+from dnlbench.watch import SweepView, Watcher
+
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+OWN = """
+import os, signal, time
+import torch
+from torch import nn
+
+class Own(nn.Sequential):
+    def forward(self, x):
+        if self.training:
+            self.incident()
+        return super().forward(x)
+    def incident(self):
+        pass
+
+class Killed(Own):
+    def incident(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Failing(Own):
+    def incident(self):
+        raise LookupError("a bug of the user's")
+
+class Hungry(Own):
+    def incident(self):
+        torch.empty(2**60, dtype=torch.uint8)
+
+class Slow(Own):
+    def incident(self):
+        time.sleep(float(os.environ.get("STEP_S", "0.2")))
+
+def incidents(depth, input_shape, classes, network):
+    kinds = {1: Own, 2: Killed, 3: Failing, 4: Hungry}
+    return kinds[depth](nn.Flatten(), nn.Linear(64, classes))
+
+def slow(depth, input_shape, classes, network):  # with dropout, so that the losses depend on the random state
+    return Slow(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, classes))
+"""
+
+PATIENCE_S = 60.0
+"""After that long a test takes what it waits for to hang."""
+EPOCHS = 3
+"""Of five steps each, after two steps of warm-up."""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A module with networks of one's own, in the test's folder."""
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    return _wait_until
+
+
+def _wait_until(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"it has not come about within {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+class Sweep:
+    """A sweep of ``own:slow`` in a test's folder: as its user starts it, and as its run directory shows it."""
+
+    def __init__(self, folder: Path, spec: Path, seeds: int, step_s: float, run_dir: str | None) -> None:
+        self.folder = folder
+        self._step_s = step_s
+        self._started: list[subprocess.Popen[str]] = []
+        self.arguments = ["run", str(spec), "--set", "sweep.networks=['own:slow']", "--set", "sweep.depths=[1]"]
+        self.arguments += ["--set", f"sweep.seeds={seeds}", "--set", f"train.epochs={EPOCHS}"]
+        self.arguments += ["--device", "cpu", "--jobs", "2", "--threads", "1"]
+        self.name = run_dir or ""
+        if run_dir is not None:
+            self.arguments += ["--run-dir", run_dir]
+
+    @property
+    def run_dir(self) -> RunDir:
+        """It is named relative to the folder."""
+        return RunDir(self.folder / self.name)
+
+    def environment(self, step_s: float | None = None) -> dict[str, str]:
+        return {**os.environ, "TERM": "dumb", "STEP_S": str(self._step_s if step_s is None else step_s)}
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Dnlbench, which goes on beside the test; without a command this sweep."""
+        return self.spawn([sys.executable, "-m", "dnlbench", *(command or self.arguments)], env=self.environment())
+
+    def spawn(self, command: list[str], **how: Any) -> subprocess.Popen[str]:
+        """Any process that is to be gone after the test."""
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        process: subprocess.Popen[str] = subprocess.Popen(command, cwd=self.folder, text=True, **how)
+        self._started.append(process)
+        return process
+
+    def run(self, *options: str, step_s: float | None = None) -> subprocess.CompletedProcess[str]:
+        """This sweep, waited for."""
+        return self.call(*self.arguments, *options, step_s=step_s)
+
+    def call(self, *command: str, step_s: float | None = None) -> subprocess.CompletedProcess[str]:
+        """A command, waited for."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dnlbench", *command],
+            cwd=self.folder,
+            env=self.environment(step_s),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            stdin=subprocess.DEVNULL,
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    def control(self, *arguments: str) -> str:
+        """Has the engine do something, and gives its answer back."""
+        done = self.call("control", self.name, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def refusal(self, *command: str) -> str:
+        """What is said to a command that is refused."""
+        done = self.call(*command)
+        assert done.returncode == 2, done.stderr
+        assert done.stdout == ""
+        assert done.stderr.startswith("dnlbench: error: ")
+        assert done.stderr.count("dnlbench: error:") == 1
+        return done.stderr
+
+    def view(self) -> SweepView:
+        return Watcher(self.run_dir, self.run_dir.read_plan()).look(time.time())
+
+    def under_way(self) -> dict[str, RunHistory]:
+        """Slot to history, of the runs that are being trained: given to a slot, and begun there."""
+        view, found = self.view(), {}
+        leases = {event.run_id: event for event in self.run_dir.read_journal() if isinstance(event, RunLeased)}
+        for run_id, slot in view.leased.items():
+            started = view.histories[run_id].started
+            if started is not None and started.attempt == leases[run_id].attempt:
+                found[slot] = view.histories[run_id]
+        return found
+
+    def wait_until_busy(self) -> dict[str, str]:
+        """Slot to run id, once both slots train."""
+        _wait_until(lambda: self.run_dir.journal_path.exists() and len(self.under_way()) == 2)
+        return {slot: history.started.run_id for slot, history in self.under_way().items() if history.started}
+
+    def wait_until(self, condition: Callable[[SweepView], object]) -> SweepView:
+        _wait_until(lambda: self.run_dir.journal_path.exists() and condition(self.view()))
+        return self.view()
+
+    def sizes(self) -> dict[Path, int]:
+        """Of all runs' events."""
+        return {path: path.stat().st_size for path in self.run_dir.root.glob("runs/*/events.jsonl")}
+
+    def profile(self, stdout: str) -> Profile:
+        """The one that a command says it has saved."""
+        profile = read_profile(self.folder / stdout.splitlines()[-1])
+        assert check_profile(profile) == []
+        return profile
+
+    def clean_up(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.communicate()
+        holder = self.run_dir.engine()
+        if holder is not None:
+            with contextlib.suppress(ProcessLookupError, ValueError):
+                os.kill(int(holder), signal.SIGKILL)
+
+
+MakeSweep = Callable[..., Sweep]
+
+
+@pytest.fixture
+def make_sweep(tmp_path: Path, spec_file: Path, own: Path) -> Iterator[MakeSweep]:
+    """Sweeps of which nothing is left at work after the test."""
+    made: list[Sweep] = []
+
+    def make(*, seeds: int = 4, step_s: float = 0.2, run_dir: str | None = "rd") -> Sweep:
+        made.append(Sweep(tmp_path, spec_file, seeds, step_s, run_dir))
+        return made[-1]
+
+    yield make
+    for sweep in made:
+        sweep.clean_up()
+
+
+def workers_of(pid: int) -> dict[str, psutil.Process]:
+    """Slot to worker process, of an engine."""
+    found = {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.update({slot: child for slot in ("cpu/0", "cpu/1") if f'"{slot}"' in "".join(child.cmdline())})
+    return found
+
+
+@pytest.fixture
+def workers() -> Callable[[int], dict[str, psutil.Process]]:
+    return workers_of
+
+
+def facts(run: RunRecord) -> dict[str, object]:
+    """All of a run that must not depend on what happened to its processes."""
+    kept = {"run_id", "network", "depth", "seed", "status", "parameters", "peak_memory_bytes", "final_train_loss"}
+    return {**run.model_dump(include=kept), "epochs": [(e.epoch, e.train_loss, e.gradient_norm) for e in run.epochs]}
+
+
+@pytest.fixture(scope="session")
+def known() -> dict[str, dict[str, object]]:
+    return {}
+
+
+@pytest.fixture
+def check_undisturbed(
+    known: dict[str, dict[str, object]], tmp_path_factory: pytest.TempPathFactory, spec_file: Path
+) -> Callable[[Profile], None]:
+    """Holds a profile against that of the same sweep, which nobody disturbed; it is trained once for all tests."""
+
+    def check(profile: Profile) -> None:
+        if not known:
+            folder = tmp_path_factory.mktemp("undisturbed")
+            (folder / "own.py").write_text(OWN)
+            done = Sweep(folder, spec_file, seeds=24, step_s=0.0, run_dir="rd").run("--out", "out.json")
+            assert done.returncode == 0, done.stderr
+            whole = read_profile(folder / "out.json")
+            assert [len(run.attempts) for run in whole.runs] == [1] * 24
+            known.update({run.run_id: facts(run) for run in whole.runs})
+        for run in profile.runs:
+            assert facts(run) == known[run.run_id]
+
+    return check

@@ -1,0 +1,470 @@
+"""Sweeps that are steered, left alone and disturbed: real processes, real signals, a real terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import random
+import select
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from dnlbench.events import EngineStarted, Prepared, RunEnded, RunLeased, RunPaused, SlotSetAside
+from dnlbench.files import read_lines
+from dnlbench.profiles import Profile, check_profile, read_profile
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import MakeSweep, Sweep
+
+CheckUndisturbed = Callable[[Profile], None]
+WaitUntil = Callable[..., None]
+Workers = Callable[[int], dict[str, psutil.Process]]
+
+pytestmark = pytest.mark.faults
+
+
+def statuses(profile: Profile) -> Counter[str]:
+    return Counter(run.status for run in profile.runs)
+
+
+def attempts_of(sweep: Sweep, run_id: str) -> list[str | None]:
+    """How each attempt at a run ended."""
+    attempts = sweep.view().histories[run_id].attempts
+    return ["paused" if isinstance(a.last, RunPaused) else a.last.status if a.last else None for a in attempts]
+
+
+# Pausing
+
+
+def test_a_sweep_that_is_paused_stands_still_and_goes_on_with_the_same_bits(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers
+) -> None:
+    sweep = make_sweep()
+    engine = sweep.start()
+    sweep.wait_until_busy()
+    before = workers(engine.pid)
+    assert sweep.control("pause") == "the sweep is paused"
+    view = sweep.wait_until(lambda view: not view.leased)
+    assert view.holds.everything
+    sizes = sweep.sizes()
+    time.sleep(1.5)
+    assert sweep.sizes() == sizes
+    assert workers(engine.pid) == before
+    assert len(before) == 2
+    assert sweep.control("resume") == "the sweep is resumed"
+    stdout, stderr = engine.communicate(timeout=60)
+    assert engine.returncode == 0, stderr
+    assert "the sweep is paused" in stderr
+    assert "nothing is paused any more" in stderr
+    profile = sweep.profile(stdout)
+    check_undisturbed(profile)
+    ends = [[attempt.status for attempt in run.attempts] for run in profile.runs]
+    assert ends.count(["paused", "ok"]) == 2
+    assert ends.count(["ok"]) == 2
+
+
+def test_runs_and_devices_are_paused_and_released_by_name(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers
+) -> None:
+    sweep = make_sweep(seeds=6)
+    engine = sweep.start()
+    first = sweep.wait_until_busy()["cpu/0"]
+    sweep.control("pause", first)
+    view = sweep.wait_until(lambda view: first not in view.leased and "cpu/0" in view.leased.values())
+    assert len(view.leased) == 2  # the others go on
+
+    sweep.control("pause", "--device", "cpu/0")
+    sweep.wait_until(lambda view: list(view.leased.values()) == ["cpu/1"])
+    sweep.control("pause", "--device", "cpu")
+    sweep.wait_until(lambda view: not view.leased)
+    assert len(workers(engine.pid)) == 2
+    sweep.control("resume", "--device", "cpu")
+    before = workers(engine.pid)
+    sweep.wait_until_busy()
+
+    assert sweep.control("release", "--device", "cpu/1") == "cpu/1 is released"
+    assert not psutil.wait_procs([before["cpu/1"]], timeout=20)[1]
+    view = sweep.wait_until(lambda view: list(view.leased.values()) == ["cpu/0"])
+    assert workers(engine.pid) == {"cpu/0": before["cpu/0"]}
+    assert sweep.control("resume", "--device", "cpu/1") == "cpu/1 is resumed"
+    sweep.wait_until_busy()
+    again = workers(engine.pid)
+    assert again["cpu/0"] == before["cpu/0"]
+    assert again["cpu/1"] != before["cpu/1"]
+
+    assert attempts_of(sweep, first) == ["paused"]
+    sweep.control("resume", first)
+    stdout, stderr = engine.communicate(timeout=60)
+    assert engine.returncode == 0, stderr
+    check_undisturbed(sweep.profile(stdout))
+    assert attempts_of(sweep, first) == ["paused", "ok"]
+
+
+# Cancelling and trying again
+
+
+def test_cancelled_runs_stay_so_until_they_are_tried_again(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers
+) -> None:
+    sweep = make_sweep(seeds=5)
+    engine = sweep.start()
+    still, running = sorted(sweep.wait_until_busy().values())
+    waiting = [run_id for run_id in sweep.view().histories if not sweep.view().histories[run_id].attempts][-1]
+    assert "seed 4" in sweep.control("cancel", waiting)
+    assert sweep.control("cancel", running).startswith("cancelled: own:slow L=1 seed ")
+    sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running, waiting})
+    assert sweep.control("retry", waiting) == "to be tried again: own:slow L=1 seed 4"
+    sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running})
+    assert "is under way" in sweep.refusal("control", "rd", "retry", still)
+    sweep.wait_until(lambda view: [run for run in view.ended if run not in view.not_ok])
+    sweep.wait_until(lambda view: view.leased)
+
+    left = list(workers(engine.pid).values())
+    assert sweep.control("cancel") == "the sweep is cancelled"
+    stdout, stderr = engine.communicate(timeout=30)
+    assert engine.returncode == 130, stderr
+    assert "go on with the same command and --resume" in stderr
+    assert not psutil.wait_procs(left, timeout=5)[1]
+    partial = sweep.profile(stdout)
+    assert partial.state == "partial"
+    assert 1 <= statuses(partial)["ok"] < 4
+
+    resumed = sweep.run("--resume", step_s=0.0)
+    assert resumed.returncode == 1, resumed.stderr
+    profile = sweep.profile(resumed.stdout)
+    assert {run.run_id for run in profile.runs if run.status == "cancelled"} == {running}
+    assert next(run.error.message for run in profile.runs if run.error) == "cancelled on request"
+    assert profile.state == "partial"
+    assert "has ended well" in sweep.refusal("control", "rd", "retry", waiting)
+    assert sweep.control("retry").endswith("; dnlbench run with --resume does it")  # all that ended badly
+    last = sweep.run("--resume", step_s=0.0)
+    assert last.returncode == 0, last.stderr
+    check_undisturbed(sweep.profile(last.stdout))
+    assert sweep.profile(last.stdout).state == "complete"
+    assert "no run has ended badly" in sweep.refusal("control", "rd", "retry")
+
+
+# What is refused
+
+
+def test_commands_that_cannot_be_obeyed_are_refused_with_their_remedy(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(seeds=3)
+    assert "not a run directory: it has no sweep.json" in sweep.refusal("control", "rd", "pause")
+    assert "not a run directory" in sweep.refusal("attach", "rd")
+    assert "start one with dnlbench run" in sweep.refusal("attach")
+    sweep.start()
+    running = sweep.wait_until_busy()["cpu/0"]
+    assert stat.S_IMODE(sweep.run_dir.control_path.stat().st_mode) == 0o600
+    near = sweep.refusal("control", "rd", "pause", f"{running[:-2]}xx")
+    assert f"did you mean '{running}'?" in near
+    assert "there are cpu, cpu/0, cpu/1" in sweep.refusal("control", "rd", "pause", "--device", "cuda:0")
+    assert "name either runs or a device" in sweep.refusal("control", "rd", "cancel", "--device", "cpu/0")
+    assert "release needs a device" in sweep.refusal("control", "rd", "release")
+    assert "is under way" in sweep.refusal("control", "rd", "retry", running)
+    with sweep.run_dir.control_path.open("a") as file:
+        file.write("no command\n")  # nobody is to be bothered by it
+    assert sweep.control("cancel") == "the sweep is cancelled"
+    sweep.wait_until(lambda view: sweep.run_dir.engine() is None)
+    message = sweep.refusal("control", "rd", "pause")
+    assert "no engine is at work here; dnlbench run with --resume starts one" in message
+
+
+# An engine of its own
+
+
+def test_a_detached_sweep_goes_on_by_itself_and_can_be_followed(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed
+) -> None:
+    sweep = make_sweep(seeds=8, run_dir=None)
+    detached = sweep.run("--detach", "--out", "out.json")
+    assert detached.returncode == 0, detached.stderr
+    sweep.name = detached.stdout.splitlines()[-1]
+    assert f"dnlbench attach {sweep.name}" in detached.stderr
+    holder = int(sweep.run_dir.engine() or 0)
+    assert os.getsid(holder) == holder  # no terminal of ours can end it
+
+    refusal = sweep.refusal(*sweep.arguments, "--detach")
+    assert f"in use by another engine, process {holder}" in refusal
+    assert f"dnlbench attach {sweep.name}" in refusal
+
+    sweep.wait_until(lambda view: view.ended)
+    left = sweep.start("attach")
+    assert left.stderr is not None
+    assert "[1/8]" in left.stderr.readline()  # it ended before anybody looked
+    left.send_signal(signal.SIGINT)
+    _, stderr = left.communicate(timeout=20)
+    assert left.returncode == 0
+    assert f"left; the sweep goes on. Stop it with: dnlbench control {sweep.name} cancel" in stderr
+    killed = sweep.start("attach")
+    assert killed.stderr is not None
+    killed.stderr.readline()
+    killed.kill()
+    killed.communicate()
+    assert sweep.run_dir.engine() == str(holder)
+
+    whole = sweep.call("attach")
+    assert whole.returncode == 0, whole.stderr
+    assert all(f"seed {seed}: loss" in whole.stderr for seed in range(8))
+    assert "its engine is done; 8 of 8 runs have ended, 0 of them not ok" in whole.stderr
+    profile = read_profile(sweep.folder / "out.json")
+    assert check_profile(profile) == []
+    assert profile.state == "complete"
+    assert [len(run.attempts) for run in profile.runs] == [1] * 8
+    check_undisturbed(profile)
+    assert sweep.call("attach").returncode == 0  # nobody is at work: the one that was last
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", "dnlbench: error: --set train.epoch=3: train.epoch: unknown key"),
+        ("data.dataset=cifar10", "dnlbench: error: data.dataset = 'cifar10': "),
+        ("sweep.networks=['nowhere:make']", "dnlbench: error: sweep.networks: 'nowhere:make' cannot be imported"),
+    ],
+)
+def test_what_is_wrong_is_told_before_a_detached_engine_is_left_alone(
+    make_sweep: MakeSweep, override: str, message: str
+) -> None:
+    sweep = make_sweep()
+    assert sweep.refusal(*sweep.arguments, "--set", override, "--detach").startswith(message)
+    assert sweep.run_dir.engine() is None
+
+
+# A terminal that is closed
+
+
+class Terminal:
+    """A terminal with somebody in front of it, until it is closed."""
+
+    def __init__(self) -> None:
+        self._master, self.slave = pty.openpty()
+        self._seen = bytearray()
+        self._closing = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def text(self) -> str:
+        return self._seen.decode(errors="replace")
+
+    def become_ours(self) -> None:
+        """In a child that leads a session: this is its terminal."""
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # the last process has let go of it
+            while not self._closing:
+                if select.select([self._master], [], [], 0.05)[0]:
+                    self._seen += os.read(self._master, 4096)
+
+    def close(self) -> None:
+        """As if its window was closed: it hangs up on all of its processes, and whatever they write fails."""
+        self._closing = True
+        self._reader.join()
+        os.close(self._master)
+
+
+@pytest.mark.parametrize("shell", [False, True], ids=["the engine leads", "below a shell"])
+def test_a_sweep_outlives_the_terminal_that_it_was_started_in(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, shell: bool
+) -> None:
+    sweep = make_sweep()
+    terminal = Terminal()
+    command = [sys.executable, "-m", "dnlbench", *sweep.arguments]
+    started = sweep.spawn(
+        ["sh", "-c", f"{shlex.join(command)}; echo never"] if shell else command,
+        stdin=terminal.slave,
+        stdout=terminal.slave,
+        stderr=terminal.slave,
+        env={**sweep.environment(), "TERM": "xterm"},
+        start_new_session=True,
+        preexec_fn=terminal.become_ours,
+    )
+    os.close(terminal.slave)
+    sweep.wait_until_busy()
+    sweep.wait_until(lambda view: any(history.epochs for history in view.histories.values()))
+    engine = int(sweep.run_dir.engine() or 0)
+    assert (engine == started.pid) is not shell
+    assert "runs" in terminal.text
+    if shell:
+        os.killpg(started.pid, signal.SIGHUP)  # as a shell does that is told that its terminal is gone
+        assert started.wait(10) == -signal.SIGHUP
+    terminal.close()
+    ended = sweep.call("attach", "rd")
+    assert ended.returncode == 0, ended.stderr
+    assert "its engine is done; 4 of 4 runs have ended, 0 of them not ok" in ended.stderr
+    assert all(f"seed {seed}: loss" in ended.stderr for seed in range(4))
+    if not shell:
+        assert started.wait(10) == 0
+    (path,) = (sweep.folder / "profiles").glob("*.json")
+    profile = read_profile(path)
+    assert check_profile(profile) == []
+    assert profile.state == "complete"
+    assert [len(run.attempts) for run in profile.runs] == [1] * 4
+    check_undisturbed(profile)
+
+
+# Engines that are interrupted and killed
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.3])
+def test_a_second_interrupt_ends_a_sweep_at_once_and_spoils_nothing(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers, pause_s: float
+) -> None:
+    sweep = make_sweep(step_s=0.5)
+    engine = sweep.start()
+    sweep.wait_until_busy()
+    left = list(workers(engine.pid).values())
+    assert len(left) == 2
+    engine.send_signal(signal.SIGINT)
+    time.sleep(pause_s)
+    engine.send_signal(signal.SIGINT)
+    _, stderr = engine.communicate(timeout=10)
+    assert engine.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert not psutil.wait_procs(left, timeout=5)[1]
+    for path in (sweep.folder / "profiles").glob("*"):
+        assert check_profile(read_profile(path)) == []
+    resumed = sweep.run("--resume", step_s=0.0)
+    assert resumed.returncode == 0, resumed.stderr
+    check_undisturbed(sweep.profile(resumed.stdout))
+
+
+def test_an_engine_that_is_killed_again_and_again_goes_on_each_time(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers, wait_until: WaitUntil
+) -> None:
+    sweep = make_sweep()
+    run_dir = sweep.run_dir
+    engine = sweep.start()
+    sweep.wait_until_busy()
+    sweep.wait_until(lambda view: any(history.epochs for history in view.histories.values()))
+    left = kill(engine, workers)
+    assert run_dir.engine() is None
+
+    starts = count(sweep, EngineStarted)
+    engine = sweep.start()
+    wait_until(lambda: count(sweep, EngineStarted) > starts)
+    wait_until(lambda: len(workers(engine.pid)) == 2)
+    prepared = count(sweep, Prepared)
+    left += kill(engine, workers)
+    assert count(sweep, Prepared) == prepared == 1  # it was not ready yet
+
+    begun = next(run_dir.root.glob("runs/*/checkpoint.pt")).parent
+    (begun / ".checkpoint.pt.abc123.tmp").write_bytes(b"half a check")
+    (begun / "checkpoint.new.pt").write_bytes(b"half a check")
+    (run_dir.root / ".sweep.json.def456.tmp").write_bytes(b"{")
+    (run_dir.root / ".engine.pid.ghi789.tmp").write_bytes(b"")
+    (run_dir.root / "engine.lock").touch()
+    (run_dir.root / "engine.pid").write_text("1\n")  # of a process that lives, but is no engine
+    with run_dir.journal_path.open("ab") as journal:
+        journal.write(b'{"time":17')
+    leases = count(sweep, RunLeased)
+    started = time.time()
+    engine = sweep.start()
+    stdout, stderr = engine.communicate(timeout=60)
+    assert engine.returncode == 0, stderr
+    first = [event for event in run_dir.read_journal() if isinstance(event, RunLeased)][leases]
+    print(f"{first.time - started:.1f} s from the start to the first lease")
+    profile = sweep.profile(stdout)
+    assert profile.state == "complete"
+    check_undisturbed(profile)
+    assert any(attempt.from_epoch > 0 for run in profile.runs for attempt in run.attempts)
+    assert not list(begun.glob(".checkpoint*")), "what the killed save left is gone"
+    assert not psutil.wait_procs(left, timeout=5)[1]
+
+
+def kill(engine: subprocess.Popen[str], workers: Workers) -> list[psutil.Process]:
+    """Ends an engine at once; its workers."""
+    left = list(workers(engine.pid).values())
+    engine.kill()
+    engine.communicate()
+    return left
+
+
+def count(sweep: Sweep, kind: type[object]) -> int:
+    """Of events in the journal."""
+    return sum(isinstance(event, kind) for event in sweep.run_dir.read_journal())
+
+
+# Workers that are killed
+
+
+ENOUGH = 12
+"""Victims, so that the test ends on a slow machine too."""
+
+
+class Killer(threading.Thread):
+    """Every now and then ends a worker, chosen at random from those in mid-run.
+
+    Those that have only just begun are spared: it takes seconds to begin, and who is never let to has no way to get on.
+    """
+
+    def __init__(self, sweep: Sweep, workers: Callable[[], dict[str, psutil.Process]], every_s: float) -> None:
+        super().__init__(daemon=True)
+        self._sweep, self._workers, self._every_s = sweep, workers, every_s
+        self._done = threading.Event()
+        self._choice = random.Random(0)
+        self.killed: list[psutil.Process] = []
+
+    def run(self) -> None:
+        while not self._done.wait(self._every_s) and len(self.killed) < ENOUGH:
+            victims = self._in_mid_run()
+            if victims:
+                slot = self._choice.choice(sorted(victims))
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    victims[slot].kill()
+                    self.killed.append(victims[slot])
+
+    def _in_mid_run(self) -> dict[str, psutil.Process]:
+        """By slot, workers whose run has come through an epoch since it was given to them, and has another before it."""
+        workers, found = self._workers(), {}
+        for slot, history in self._sweep.under_way().items():
+            begun = history.started
+            if slot in workers and begun and history.epochs[begun.from_epoch :] and len(history.epochs) < 3:
+                found[slot] = workers[slot]
+        return found
+
+    def __enter__(self) -> Killer:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self.join()
+
+
+def test_a_sweep_comes_through_a_killer_of_workers(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers
+) -> None:
+    sweep = make_sweep(seeds=24, step_s=0.04)
+    engine = sweep.start(*sweep.arguments, "--checkpoint-every", "0.2")
+    sweep.wait_until_busy()
+    with Killer(sweep, lambda: workers(engine.pid), every_s=2.0) as killer:
+        stdout, stderr = engine.communicate(timeout=100)
+    print(f"{len(killer.killed)} workers killed")
+    assert engine.returncode == 0, stderr
+    assert len(killer.killed) >= 5
+    profile = sweep.profile(stdout)
+    assert profile.state == "complete"
+    check_undisturbed(profile)
+    for run in profile.runs:
+        events = sweep.run_dir.parse_events(run.run_id, read_lines(sweep.run_dir.events_path(run.run_id)))
+        assert [event.status for event in events if isinstance(event, RunEnded)] == ["ok"]
+        assert [epoch.epoch for epoch in run.epochs] == [1, 2, 3]
+    assert sum(len(run.attempts) for run in profile.runs) > 24
+    assert not [event for event in sweep.run_dir.read_journal() if isinstance(event, SlotSetAside)]
+    assert not psutil.wait_procs(killer.killed, timeout=5)[1]

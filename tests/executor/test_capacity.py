@@ -1,0 +1,170 @@
+"""What is said of runs that do not fit, on devices that are made up to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dnlbench import units
+from dnlbench.errors import ConfigurationError
+from dnlbench.events import DataInfo
+from dnlbench.executor.capacity import WORKER_BYTES, check_memory
+from dnlbench.executor.slots import choose_slots
+from dnlbench.machine import Device, Slot
+from dnlbench.plan import Plan
+from dnlbench.studies import Point
+
+MakePlan = Callable[..., Plan]
+DATA = DataInfo(name="made-up", sha256="", samples=100, input_shape=(3, 16, 16), classes=7)
+
+
+def need(plan: Plan, network: str, depth: int) -> int:
+    """Bytes of one run."""
+    found = plan.estimate(Point(network=network, depth=depth), DATA.input_shape, DATA.classes).memory_bytes
+    assert found is not None
+    return found
+
+
+def gpu(memory: int | None, *, used: int | None = None, index: int = 0) -> Device:
+    return Device(kind="cuda", index=index, name="A GPU", memory_bytes=memory, memory_used_bytes=used)
+
+
+def cpu(memory: int, *, used: int = 0) -> Device:
+    return Device(kind="cpu", name="A CPU", memory_bytes=memory, memory_used_bytes=used)
+
+
+def checked(plan: Plan, *devices: Device, jobs: int | None = None) -> tuple[str, ...]:
+    """The warnings for one slot on each device, or so many as are asked for."""
+    return check_memory(plan, DATA, choose_slots(devices, 8, jobs=jobs or len(devices), runs=len(plan.runs)))
+
+
+@pytest.fixture
+def plan(make_plan: MakePlan) -> Plan:
+    """The larger of the two networks, and the deeper ones, need more."""
+    return make_plan("sweep.networks=['densenet','dense-gaussian']", "sweep.depths=[4,8,2]", "train.batch_size=256")
+
+
+def test_what_fits_is_not_spoken_of(plan: Plan) -> None:
+    largest = need(plan, "dense-gaussian", 8)
+    assert checked(plan, gpu(largest)) == ()
+    assert checked(plan, gpu(3 * largest, used=2 * largest)) == ()
+    assert checked(plan, gpu(2 * largest), jobs=2) == ()
+    assert checked(plan, cpu(2 * (largest + WORKER_BYTES)), jobs=2) == ()
+
+
+def test_data_count_as_they_were_found(plan: Plan) -> None:
+    wide = DATA.model_copy(update={"input_shape": (3, 64, 64)})
+    device = gpu(need(plan, "dense-gaussian", 8))
+    slots = [Slot(name="cuda:0/0", device=device, threads=1)]
+    assert check_memory(plan, DATA, slots) == ()
+    assert len(check_memory(plan, wide, slots)) == 1
+
+
+def test_what_cannot_fit_on_a_gpu_is_tried_and_told(plan: Plan) -> None:
+    memory = need(plan, "densenet", 4)
+    (warning,) = checked(plan, gpu(memory))
+    assert warning == (
+        "runs of densenet L=8 and dense-gaussian L=4, 8 would need up to about "
+        f"{units.size(need(plan, 'dense-gaussian', 8))} each, and cuda:0 (A GPU) has {units.size(memory)}: they will be "
+        "tried all the same and end as oom, which is a result; for runs that fit choose smaller depths, "
+        "a smaller train.batch_size or a smaller network.growth_rate"
+    )
+
+
+def test_what_cannot_fit_on_the_cpu_is_refused(plan: Plan) -> None:
+    memory = need(plan, "densenet", 4)
+    with pytest.raises(ConfigurationError) as refused:
+        checked(plan, cpu(memory))
+    assert str(refused.value) == (
+        "runs of densenet L=8 and dense-gaussian L=4, 8 would need up to about "
+        f"{units.size(need(plan, 'dense-gaussian', 8))} each, and the whole machine has {units.size(memory)}: the system "
+        "would end processes, not only those of the sweep. Choose smaller depths, a smaller train.batch_size or a smaller "
+        "network.growth_rate"
+    )
+
+
+def test_estimates_are_given_their_tolerance(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[8]", "sweep.seeds=[0]")
+    largest = need(plan, "densenet", 8)
+    (just,) = checked(plan, cpu(int(largest / 1.14)))
+    assert "they may not fit; end what else uses it, or choose smaller depths" in just
+    with pytest.raises(ConfigurationError, match="the whole machine"):
+        checked(plan, cpu(int(largest / 1.16)))
+    (untold,) = checked(plan, gpu(int(largest / 1.14)))
+    assert f"each, and cuda:0 (A GPU) has {units.size(largest / 1.14)}: they may not fit" in untold
+
+
+@pytest.mark.parametrize(("place", "label"), [(gpu, "cuda:0 (A GPU)"), (cpu, "cpu (A CPU)")])
+def test_what_fits_only_once_others_have_left(plan: Plan, place: Callable[..., Device], label: str) -> None:
+    largest = need(plan, "dense-gaussian", 8)
+    (warning,) = checked(plan, place(2 * largest, used=largest + 1))
+    assert warning.startswith(
+        f"runs of dense-gaussian L=8 would need up to about {units.size(largest)} each, and {label} has "
+        f"{units.size(largest)} of its {units.size(2 * largest)} free now: they may not fit; end what else uses it, or"
+    )
+
+
+def test_each_point_is_named_once_on_a_device(plan: Plan) -> None:
+    """One that cannot fit at all is not one that does not fit at present."""
+    too_large, tight = checked(plan, gpu(need(plan, "densenet", 8), used=need(plan, "densenet", 8) - 1))
+    assert too_large.startswith("runs of dense-gaussian L=8 would")
+    assert tight.startswith("runs of densenet L=2, 4, 8 and dense-gaussian L=2, 4 would")
+
+
+def test_largest_runs_side_by_side_on_a_gpu(plan: Plan) -> None:
+    """Two seeds at each point, so the four largest runs are of two points."""
+    first, second = need(plan, "dense-gaussian", 8), need(plan, "densenet", 8)
+    (warning,) = checked(plan, gpu(2 * first), jobs=4)
+    assert warning == (
+        "4 runs side by side, of dense-gaussian L=8 and densenet L=8, would need up to about "
+        f"{units.size(2 * first + 2 * second)}, and cuda:0 (A GPU) has {units.size(2 * first)}: choose --jobs 2"
+    )
+    (warning,) = checked(plan, gpu(2 * first + second), jobs=4)
+    assert warning.endswith(": choose --jobs 3")
+
+
+def test_workers_count_on_the_cpu(plan: Plan) -> None:
+    largest = need(plan, "dense-gaussian", 8)
+    assert largest < WORKER_BYTES / 2
+    assert checked(plan, gpu(2 * largest), jobs=2) == ()
+    (warning,) = checked(plan, cpu(2 * largest + WORKER_BYTES), jobs=2)
+    assert warning.startswith("2 runs side by side, of dense-gaussian L=8, would need up to about ")
+    assert f" {units.size(2 * (largest + WORKER_BYTES))}, and cpu (A CPU) has" in warning
+    assert warning.endswith(": choose --jobs 1")
+
+
+def test_jobs_that_fit_are_dealt_to_all_devices(plan: Plan) -> None:
+    largest = need(plan, "dense-gaussian", 8)
+    devices = gpu(largest), gpu(2 * largest, index=1), gpu(None, index=2)
+    warnings = checked(plan, *devices, jobs=9)
+    for warning, memory, label in zip(warnings, (largest, 2 * largest), ("cuda:0", "cuda:1"), strict=True):
+        assert warning.endswith(f"and {label} (A GPU) has {units.size(memory)}: choose --jobs 3")
+    assert checked(plan, *devices, jobs=3) == ()
+
+
+def test_runs_that_never_fit_crowd_nobody(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[4,16]")
+    (warning,) = checked(plan, gpu(2 * need(plan, "densenet", 4)), jobs=2)
+    assert warning.startswith("runs of densenet L=16 would")
+    assert "they will be tried all the same" in warning
+
+
+def test_one_run_at_a_time_needs_no_fewer_jobs(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[8]", "sweep.seeds=[0]")
+    slots = [Slot(name=f"cpu/{n}", device=cpu(2**30), threads=1, jobs=4) for n in range(4)]
+    assert check_memory(plan, DATA, slots) == ()
+
+
+def test_nothing_is_said_of_unknown_sizes(make_plan: MakePlan, plan: Plan) -> None:
+    assert checked(make_plan("sweep.networks=['own:unet']"), gpu(1, used=1), jobs=4) == ()
+    assert checked(make_plan("sweep.networks=['own:unet']"), cpu(1, used=1), jobs=4) == ()
+    assert checked(plan, gpu(None), jobs=4) == ()
+    (warning,) = checked(make_plan("sweep.networks=['own:unet','densenet']"), gpu(1))
+    assert warning.startswith("runs of densenet L=1, 2 would")
+
+
+def test_many_depths_are_counted(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet','plain']", "sweep.depths=[32,2,4,8,16]")
+    (warning,) = checked(plan, gpu(1))
+    assert warning.startswith("runs of densenet L=2 to 32 (5 depths) and plain L=2 to 32 (5 depths) would need")

@@ -1,0 +1,620 @@
+"""What people ask of a sweep: judged, obeyed in mid-sweep on made-up devices, and answered in the journal."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dnlbench.events import (
+    Command,
+    CommandDone,
+    DiskFree,
+    DiskFull,
+    EngineStarted,
+    EpochDone,
+    Holds,
+    RunEnded,
+    RunPaused,
+    RunRequeued,
+    RunReturned,
+    RunStarted,
+    fold_holds,
+)
+from dnlbench.executor import scheduler
+from dnlbench.executor.base import SlotFreed
+from dnlbench.executor.steering import RunState, judge
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan, Run
+from dnlbench.store import RunDir, leave_command
+from dnlbench.store.control import ControlFile
+from dnlbench.watch import SweepView, Watcher
+
+if TYPE_CHECKING:
+    from tests.executor.conftest import Lab
+
+MakePlan = Callable[..., Plan]
+PLACES = ("cuda:0/0", "cuda:1/0", "cuda:1/1", "cpu/0")
+TWO_DEVICES = {"fake:0/0": 1.0, "fake:1/0": 1.0, "fake:1/1": 1.0}
+
+
+def pause(*run_ids: str, device: str | None = None) -> Command:
+    return Command(action="pause", run_ids=run_ids, device=device)
+
+
+def resume(*run_ids: str, device: str | None = None) -> Command:
+    return Command(action="resume", run_ids=run_ids, device=device)
+
+
+# Judging
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"action": "pause"}, "the sweep is paused"),
+        ({"action": "resume"}, "the sweep is resumed"),
+        ({"action": "cancel"}, "the sweep is cancelled"),
+        ({"action": "pause", "device": "cuda:1"}, "cuda:1 is paused"),
+        ({"action": "pause", "device": "cuda:1/1"}, "cuda:1/1 is paused"),
+        ({"action": "release", "device": "cpu"}, "cpu is released"),
+        ({"action": "resume", "device": "cpu/0"}, "cpu/0 is resumed"),
+        ({"action": "release"}, "no: release needs a device; runs and sweeps can be paused"),
+        ({"action": "cancel", "device": "cpu"}, "no: a device can be paused, released or resumed; name either"),
+        ({"action": "retry", "device": "cpu"}, "no: a device can be paused, released or resumed; name either"),
+        (
+            {"action": "pause", "device": "cuda:2"},
+            "no: no device 'cuda:2' in this sweep; there are cuda:0, cuda:1, cpu, ",
+        ),
+        ({"action": "pause", "device": "cuda:1/2"}, "no: no device 'cuda:1/2' in this sweep"),
+        ({"action": "pause", "device": "cuda"}, "no: no device 'cuda' in this sweep"),
+        ({"action": "pause", "device": ""}, "no: no device '' in this sweep"),
+        ({"action": "retry"}, "no: no run has ended badly"),
+    ],
+)
+def test_what_a_command_comes_to(make_plan: MakePlan, fields: dict[str, Any], answer: str) -> None:
+    verdict = judge(Command.model_validate(fields), make_plan(), PLACES, lambda run: "waiting")
+    assert ("no: " * verdict.refused + verdict.answer).startswith(answer)
+    assert verdict.runs == ()
+
+
+@pytest.mark.parametrize(
+    ("action", "states", "answer", "count"),
+    [
+        ("pause", ["waiting"], "paused: densenet L=1 seed 0", 1),
+        ("pause", ["running", "waiting"], "paused: densenet L=1 seed 0, densenet L=1 seed 1", 2),
+        ("resume", ["running"], "resumed: densenet L=1 seed 0", 1),
+        ("cancel", ["waiting"] * 5, "cancelled: 5 runs", 5),
+        ("cancel", ["waiting", "ok"], "no: densenet L=1 seed 1 has ended already", 0),
+        ("pause", ["not ok"], "no: densenet L=1 seed 0 has ended already", 0),
+        ("retry", ["not ok"], "to be tried again: densenet L=1 seed 0", 1),
+        (
+            "retry",
+            ["not ok", "ok"],
+            "no: densenet L=1 seed 1 has ended well; to measure afresh, use another --run-dir",
+            0,
+        ),
+        ("retry", ["running"], "no: densenet L=1 seed 0 is under way", 0),
+        ("retry", ["waiting"], "no: densenet L=1 seed 0 is waiting for its turn", 0),
+    ],
+)
+def test_commands_about_runs(make_plan: MakePlan, action: str, states: list[RunState], answer: str, count: int) -> None:
+    plan = make_plan()
+    found = dict(zip(plan.runs, states, strict=False))
+    command = Command.model_validate({"action": action, "run_ids": [run.run_id for run in found] * 2})
+    verdict = judge(command, plan, PLACES, lambda run: found[run])
+    assert "no: " * verdict.refused + verdict.answer == answer
+    assert verdict.runs == plan.runs[:count], "each once, in order"
+
+
+def test_without_names_retry_is_about_all_that_ended_badly(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    states: dict[Run, RunState] = dict.fromkeys(plan.runs, "ok")
+    states[plan.runs[1]] = states[plan.runs[6]] = "not ok"
+    states[plan.runs[2]] = "running"
+    verdict = judge(Command(action="retry"), plan, PLACES, lambda run: states[run])
+    assert verdict.runs == (plan.runs[1], plan.runs[6])
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel", "retry"])
+def test_an_unknown_run_is_refused_with_the_nearest_name(make_plan: MakePlan, action: str) -> None:
+    plan = make_plan()
+    known = plan.runs[0].run_id
+    command = Command.model_validate({"action": action, "run_ids": [known, known[:-1] + "x"]})
+    verdict = judge(command, plan, PLACES, lambda run: "not ok")
+    assert verdict.refused
+    assert verdict.answer == f"no run {known[:-1] + 'x'!r} in this sweep; did you mean {known!r}?"
+    nothing_like_it = judge(Command(action="pause", run_ids=("?",)), plan, PLACES, lambda run: "ok")
+    assert nothing_like_it.answer == "no run '?' in this sweep"
+
+
+# What is paused
+
+
+def done(command: Command, refused: bool = False) -> CommandDone:
+    return CommandDone(command=command, refused=refused, answer="")
+
+
+def release(device: str) -> Command:
+    return Command(action="release", device=device)
+
+
+def test_holds_add_up_and_are_lifted() -> None:
+    holds = fold_holds([done(pause("a", "b")), done(pause(device="cuda:1")), done(release("cpu/0"))])
+    assert holds == Holds(runs=frozenset("ab"), devices={"cuda:1": "pause", "cpu/0": "release"})
+    assert [holds.on_slot(slot) for slot in PLACES] == [None, "pause", "pause", "release"]
+    assert holds.on_run("a", "cuda:0/0")
+    assert holds.on_run("c", "cuda:1/1")
+    assert not holds.on_run("c", "cuda:0/0")
+    assert not holds.everything
+    assert holds.after(done(resume("a", "x"))).runs == frozenset("b")
+    assert holds.after(done(resume(device="cuda:1"))).devices == {"cpu/0": "release"}
+    assert holds.after(done(resume(device="cpu"))).devices == {"cuda:1": "pause"}, "a device is all of its slots"
+    assert holds.after(done(pause(device="cpu/0"))).on_slot("cpu/0") == "pause"
+
+
+def test_the_sweeps_resume_lifts_everything_but_a_full_disk() -> None:
+    holds = fold_holds([done(pause()), done(pause("a")), done(release("cpu")), DiskFull(message="full")])
+    assert holds.sweep
+    assert holds.everything
+    assert holds.after(done(resume())) == Holds(disk="full")
+    assert holds.after(done(resume())).everything
+    assert fold_holds([done(pause()), DiskFull(message="x"), DiskFree()]) == Holds(sweep=True)
+
+
+def test_what_was_refused_or_said_to_an_earlier_engine_holds_nothing(lab: Lab) -> None:
+    assert (
+        fold_holds([done(pause(), refused=True), done(Command(action="cancel")), done(Command(action="retry"))])
+        == Holds()
+    )
+    lab.carry_out(16)
+    (started,) = lab.journal(EngineStarted)
+    assert fold_holds([done(pause()), DiskFull(message="x"), done(release("cpu")), started]) == Holds()
+
+
+def test_a_release_of_the_device_counts_for_a_slot_that_was_paused() -> None:
+    assert fold_holds([done(pause(device="cuda:1/0")), done(release("cuda:1"))]).on_slot("cuda:1/0") == "release"
+
+
+def test_a_slot_can_be_resumed_by_itself() -> None:
+    """Or it would have to be refused: the answer is that it is resumed."""
+    holds = fold_holds([done(pause(device="cuda:1")), done(resume(device="cuda:1/0"))])
+    assert (holds.on_slot("cuda:1/0"), holds.on_slot("cuda:1/1")) == (None, "pause")
+
+
+# The control file
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_only_the_owner_may_steer(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "control.jsonl"
+    before = os.umask(umask)
+    try:
+        path.touch(0o666)  # one that an earlier engine left, or somebody else
+        ControlFile(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    leave_command(path, pause())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_command_is_read_once_and_junk_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "control.jsonl"
+    with pytest.raises(FileNotFoundError):
+        leave_command(path, pause())
+    control, command = ControlFile(path), pause("a", device=None)
+    leave_command(path, command)
+    with path.open("ab") as file:
+        file.write(b'\n\xff\xfe\nnull\n[[[[\n{"action": "explode"}\n{"action": "pause", "more": 1}\n{"action"')
+    assert control.read() == [command]
+    with path.open("ab") as file:
+        file.write(b': "resume"}\r\n')
+    assert [command.action for command in control.read()] == ["resume"], "a torn line is whole now"
+    assert control.read() == []
+
+
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_command_that_the_journal_could_not_keep_is_passed_over(tmp_path: Path, time: str) -> None:
+    control = ControlFile(tmp_path / "control.jsonl")
+    with (tmp_path / "control.jsonl").open("a") as file:
+        print(f'{{"action": "pause", "time": {time}}}', file=file)
+    assert control.read() == []
+
+
+# In mid-sweep
+
+
+def test_a_paused_sweep_begins_nothing_and_goes_on_where_it_was(lab: Lab) -> None:
+    lab.carry_out(3, script={10.0: pause(), 15.0: resume(), 20.0: pause(), 60.0: resume()})
+    assert lab.statuses() == {"ok": 16}
+    begun = [start.time - lab.begun for start in lab.starts]
+    assert not [at for at in begun if 10.0 < at < 15.0 or 20.0 < at < 60.0]
+    assert len([at for at in begun if 15.0 <= at < 16.0]) == len([at for at in begun if 60.0 <= at < 61.0]) == 3
+    returned = lab.journal(RunReturned)
+    assert len(returned) == len(lab.executor.asides) == 6
+    assert all(event.error is None for event in returned)
+    again = [e for run in lab.plan.runs for e in lab.events(run.run_id) if isinstance(e, RunStarted) and e.attempt > 1]
+    paused = [e for run in lab.plan.runs for e in lab.events(run.run_id) if isinstance(e, RunPaused)]
+    assert sorted((e.from_epoch, e.from_step) for e in again) == sorted((e.epoch, e.step) for e in paused)
+    assert any(event.from_step for event in again)
+    assert not lab.executor.ends
+    assert lab.answers() == ["the sweep is paused", "the sweep is resumed"] * 2
+
+
+def test_a_pause_costs_only_itself(make_lab: Callable[..., Lab]) -> None:
+    undisturbed, disturbed = (make_lab("sweep.networks=['densenet']", "sweep.seeds=3") for _ in range(2))
+    undisturbed.carry_out(1)
+    disturbed.carry_out(1, script={20.0: pause(), 60.0: resume()})
+    assert 39 < disturbed.passed_s - undisturbed.passed_s < 42
+
+
+@pytest.mark.faults
+def test_a_run_that_is_lost_when_it_is_put_aside_is_lost(lab: Lab) -> None:
+    run_id = lab.find("dense-gaussian-L4-s0")
+    script = {5.0: pause(run_id), 30.0: resume(run_id)}
+    lab.carry_out(3, lambda slot, name, attempt: "process@2" if name == run_id and attempt == 1 else "", script)
+    assert lab.statuses() == {"ok": 16}
+    (returned,) = lab.journal(RunReturned)
+    assert returned.error is not None
+    assert returned.error.message == "lost by process"
+
+
+def test_slots_that_are_paused_are_not_counted_on(lab: Lab) -> None:
+    watcher = Watcher(lab.run_dir, lab.plan)
+    seen: list[float] = []
+    look = lambda: seen.append(watcher.look(lab.clock()).time_left.sweep_s or 0.0)  # noqa: E731
+    lab.carry_out(
+        TWO_DEVICES, script={30.0: look, 30.5: pause(device="fake:1"), 35.0: look, 36.0: resume(device="fake:1")}
+    )
+    assert seen[1] > 2 * seen[0]
+
+
+def test_a_paused_sweep_expects_no_end(lab: Lab) -> None:
+    watcher = Watcher(lab.run_dir, lab.plan)
+    seen: list[SweepView] = []
+    look = {at: (lambda: seen.append(watcher.look(lab.clock()))) for at in (19.0, 30.0, 70.0)}
+    lab.carry_out(3, script={20.0: pause(), 60.0: resume(), **look})
+    assert [view.time_left.sweep_s is None for view in seen] == [False, True, False]
+    assert [view.holds.sweep for view in seen] == [False, True, False]
+    assert [len(view.leased) for view in seen] == [3, 0, 3]
+    assert not seen[1].lost, "put aside is not lost"
+
+
+def test_one_run_can_be_paused(lab: Lab) -> None:
+    run_id = lab.find("dense-gaussian-L4-s0")  # under way from the beginning on
+    lab.carry_out(3, script={5.0: pause(run_id), 60.0: resume(run_id)})
+    assert lab.statuses() == {"ok": 16}
+    first, second = (start.time - lab.begun for start in lab.starts if start.run_id == run_id)
+    assert first == 0.0
+    assert 60.0 <= second < 75.0
+    assert [at for start in lab.starts if 5.0 < (at := start.time - lab.begun) < 6.0], (
+        "its slot goes on with another one"
+    )
+    assert [slot_and_run[1] for slot_and_run in lab.executor.asides] == [run_id]
+
+
+def test_a_sweep_waits_for_its_last_run_to_be_resumed(lab: Lab) -> None:
+    run_id = lab.find("densenet-L1-s0")
+    lab.carry_out(3, script={0.0: pause(run_id), 400.0: resume(run_id)})
+    assert lab.statuses() == {"ok": 16}
+    assert lab.starts[-1].time - lab.begun >= 400.0
+
+
+@pytest.mark.parametrize(("device", "concerned"), [("fake:1", {"fake:1/0", "fake:1/1"}), ("fake:1/0", {"fake:1/0"})])
+def test_a_device_or_a_slot_of_it_can_be_paused(lab: Lab, device: str, concerned: set[str]) -> None:
+    lab.carry_out(TWO_DEVICES, script={20.0: pause(device=device), 90.0: resume(device=device)})
+    assert lab.statuses() == {"ok": 16}
+    between = {start.slot for start in lab.starts if 20.1 < start.time - lab.begun < 90.0}
+    assert between == set(TWO_DEVICES) - concerned
+    assert {slot for slot, _ in lab.executor.asides} == concerned
+    assert {start.slot for start in lab.starts if start.time - lab.begun >= 90.0} >= concerned
+    assert not lab.executor.ends, "paused workers stay"
+
+
+@pytest.mark.parametrize(("device", "concerned"), [("fake:1", {"fake:1/0", "fake:1/1"}), ("fake:1/0", {"fake:1/0"})])
+def test_a_released_device_loses_its_workers_once_their_runs_are_put_aside(
+    lab: Lab, device: str, concerned: set[str]
+) -> None:
+    script = {20.0: release(device), 90.0: resume(device=device)}
+    lab.carry_out(TWO_DEVICES, script=script)
+    assert lab.statuses() == {"ok": 16}
+    assert sorted(lab.executor.ends) == sorted((slot, None) for slot in concerned), "none of them in mid-run"
+    between = {start.slot for start in lab.starts if 20.1 < start.time - lab.begun < 90.0}
+    assert between == set(TWO_DEVICES) - concerned
+    assert {start.slot for start in lab.starts if start.time - lab.begun >= 90.0} >= concerned
+    assert all(event.error is None for event in lab.journal(RunReturned))
+    assert {event.slot for event in lab.journal(RunReturned)} == concerned
+
+
+def test_a_waiting_run_can_be_cancelled(lab: Lab) -> None:
+    run_id = lab.find("densenet-L1-s0")
+    watcher = Watcher(lab.run_dir, lab.plan)
+    views: list[SweepView] = []
+    see: Callable[[], None] = lambda: views.append(watcher.look(lab.clock()))  # noqa: E731
+    lab.carry_out(3, script={5.0: Command(action="cancel", run_ids=(run_id,)), 6.0: see})
+    assert lab.statuses() == {"ok": 15, "cancelled": 1}
+    (ended,) = lab.events(run_id)
+    assert isinstance(ended, RunEnded)
+    assert (ended.status, ended.requested) == ("cancelled", True)
+    assert [run.run_id for run in views[0].not_ok] == [run_id]
+    lab.carry_out(3)
+    assert not lab.executor.starts
+    assert lab.answers() == ["cancelled: densenet L=1 seed 0"]
+
+
+def test_a_running_run_can_be_cancelled(lab: Lab) -> None:
+    run_id = lab.find("dense-gaussian-L4-s0")
+    lab.carry_out(3, script={5.0: Command(action="cancel", run_ids=(run_id,))})
+    assert lab.statuses() == {"ok": 15, "cancelled": 1}
+    (start,) = [start for start in lab.starts if start.run_id == run_id]
+    assert lab.executor.ends == [(start.slot, run_id)]
+    ended = lab.ended(run_id)
+    assert ended is not None
+    assert ended.requested
+    assert [other for other in lab.starts if other.slot == start.slot and other.run_id != run_id], "its slot goes on"
+    lab.carry_out(3)
+    assert not lab.executor.starts
+
+
+def test_a_run_that_has_just_ended_is_not_cancelled(lab: Lab) -> None:
+    """Its last event is written, but its slot has not been freed yet."""
+    told: list[str] = []
+
+    def cancel_what_has_ended() -> None:
+        for attempt in lab.executor.running.values():
+            run_id = attempt.run.run_id
+            if run_id not in told and lab.ended(run_id) is not None:
+                told.append(run_id)
+                lab.leave(Command(action="cancel", run_ids=(run_id,)))
+
+    lab.carry_out(3, tick=cancel_what_has_ended, back_s=0.5)
+    assert len(told) == 16
+    assert lab.statuses() == {"ok": 16}
+    assert all(answer.endswith("has ended already") for answer in lab.answers())
+
+
+def test_a_run_that_ends_while_it_is_being_cancelled_has_ended(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last event is written after the command was judged, and before its worker is ended."""
+    run_id = lab.find("dense-gaussian-L4-s0")
+
+    def end_in_time() -> None:
+        end = lab.executor.end
+
+        def write_and_end(slot: Slot) -> None:
+            for _, event in lab.executor.running[slot.name].script:
+                if not isinstance(event, SlotFreed):
+                    lab.executor._write(event.model_copy(update={"time": lab.clock()}))
+            end(slot)
+
+        monkeypatch.setattr(lab.executor, "end", write_and_end)
+        lab.leave(Command(action="cancel", run_ids=(run_id,)))
+
+    lab.carry_out(3, script={5.0: end_in_time})
+    assert lab.statuses() == {"ok": 16}
+
+
+def test_a_run_that_ends_while_the_sweep_is_cancelled_has_ended(lab: Lab) -> None:
+    at_the_end: list[str] = []
+
+    def cancel_before_the_last_event() -> None:
+        for attempt in lab.executor.running.values():
+            waits_for_its_end = not any(isinstance(event, EpochDone) for _, event in attempt.script)
+            if waits_for_its_end and not at_the_end:
+                at_the_end.append(attempt.run.run_id)
+                lab.leave(Command(action="cancel"))
+
+    assert not lab.carry_out(3, tick=cancel_before_the_last_event, overhead_s=20.0)
+    ended = lab.ended(at_the_end[0])
+    assert ended is not None
+    assert ended.status == "ok"
+    assert lab.statuses()["cancelled"] == 2
+
+
+@pytest.mark.faults
+def test_a_cancelled_sweep_stops_at_once_and_the_next_engine_goes_on(lab: Lab) -> None:
+    assert not lab.carry_out(3, script={30.0: Command(action="cancel")})
+    assert lab.passed_s < 31
+    found = lab.statuses()
+    assert (found["cancelled"], found["ok"] + found[None]) == (3, 13)
+    ends = [end for run in lab.plan.runs if (end := lab.ended(run.run_id)) and end.status == "cancelled"]
+    assert all(not end.requested and end.error and end.error.type == "Interrupted" for end in ends)
+    first = lab.executor
+    assert [run_id for _, run_id in first.asides] == [start.run_id for start in first.starts[-3:]]
+    assert lab.carry_out(3)
+    assert lab.statuses() == {"ok": 16}
+    again = [event for end in ends for event in lab.events(end.run_id) if isinstance(event, RunStarted)][1::2]
+    assert any((event.from_epoch, event.from_step) != (0, 0) for event in again), "from where they were put aside"
+    assert len(lab.starts) == 16 + 3
+
+
+def test_nothing_begins_once_the_sweep_is_cancelled(lab: Lab) -> None:
+    """Not even on a slot that is free at that moment."""
+
+    def resume_and_cancel() -> None:
+        lab.leave(resume())
+        lab.leave(Command(action="cancel"))
+
+    lab.carry_out(3, script={10.0: pause(), 20.0: resume_and_cancel})
+    assert not [start for start in lab.starts if start.time - lab.begun >= 10.0]
+
+
+@pytest.mark.faults
+def test_a_cancelled_sweep_does_not_wait_for_a_worker_that_hangs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "PATIENCE_S", 0.05)
+    hung = lab.find("dense-gaussian-L4-s0")
+    script = {30.0: Command(action="cancel")}
+    assert not lab.carry_out(3, lambda slot, run_id, attempt: "silent@0" if run_id == hung else "", script)
+    assert lab.executor.left == [lab.starts[0].slot]
+    ended = lab.ended(hung)
+    assert ended is not None
+    assert (ended.status, ended.requested) == ("cancelled", False)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("status", ["failed", "oom", "diverged"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_run_that_ended_badly_can_be_tried_again(lab: Lab, status: str, named: bool) -> None:
+    bad = lab.find("dense-gaussian-L3-s1")
+    retry = Command(action="retry", run_ids=(bad,) if named else ())
+    lab.carry_out(
+        3, lambda slot, run_id, attempt: f"{status}@1" if run_id == bad and attempt == 1 else "", script={90.0: retry}
+    )
+    assert lab.statuses() == {"ok": 16}
+    kinds = [event.event for event in lab.events(bad)]
+    assert kinds == [
+        "run-started",
+        "epoch-done",
+        "run-ended",
+        "run-requeued",
+        "run-started",
+        *["epoch-done"] * 2,
+        "run-ended",
+    ]
+    assert lab.answers() == ["to be tried again: dense-gaussian L=3 seed 1"]
+
+
+@pytest.mark.faults
+def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
+    """To somebody who comes just then, and to somebody who has been away meanwhile."""
+    bad = lab.find("dense-gaussian-L4-s0")
+    away = Watcher(lab.run_dir, lab.plan)
+    seen: list[float] = []
+
+    def look() -> None:
+        if lab.ended(bad) is not None:
+            lab.leave(Command(action="retry", run_ids=(bad,)))
+        elif lab.journal(CommandDone) and not seen and lab.executor.starts[-1].run_id != bad:
+            seen.append(lab.clock())
+            leased = {attempt.run.run_id: slot for slot, attempt in lab.executor.running.items()}
+            assert len(leased) == 3
+            assert Watcher(lab.run_dir, lab.plan).look(lab.clock()).leased == leased
+            assert away.look(lab.clock()).leased == leased
+
+    away.look(lab.clock())
+    # it is put back behind others, which have begun in the meantime
+    lab.carry_out(3, lambda slot, run_id, attempt: "failed@1" if run_id == bad and attempt == 1 else "", tick=look)
+    assert seen
+    assert lab.statuses() == {"ok": 16}
+
+
+@pytest.mark.faults
+def test_a_run_that_is_tried_again_has_all_its_tries_again(lab: Lab) -> None:
+    bad = lab.find("dense-gaussian-L3-s1")
+    asked: list[Command] = []
+
+    def ask_once_it_has_failed() -> None:
+        if not asked and lab.ended(bad) is not None:
+            asked.append(Command(action="retry", run_ids=(bad,)))
+            lab.leave(asked[0])
+
+    lab.carry_out(
+        3,
+        lambda slot, run_id, attempt: "process@0" if run_id == bad and attempt <= 5 else "",
+        tick=ask_once_it_has_failed,
+    )
+    assert lab.statuses() == {"ok": 16}
+    assert sum(start.run_id == bad for start in lab.starts) == 3 + 3
+
+
+def test_a_cancelled_run_can_be_tried_again_in_the_same_sweep_and_by_a_later_one(lab: Lab) -> None:
+    run_ids = lab.find("densenet-L1-s0"), lab.find("densenet-L1-s1")
+    script = {5.0: Command(action="cancel", run_ids=run_ids), 10.0: Command(action="retry", run_ids=run_ids[:1])}
+    lab.carry_out(3, script=script)
+    assert lab.statuses() == {"ok": 15, "cancelled": 1}
+    writer = lab.run_dir.events_writer(run_ids[1])  # as `dnlbench retry` does it while no engine is at work
+    writer.write(RunRequeued(run_id=run_ids[1]).model_dump_json())
+    writer.close()
+    lab.carry_out(3)
+    assert [start.run_id for start in lab.executor.starts] == [run_ids[1]]
+    assert lab.statuses() == {"ok": 16}
+
+
+def test_a_run_that_was_cancelled_while_it_was_paused_is_tried_again(lab: Lab) -> None:
+    run_id = lab.find("densenet-L1-s0")
+    commands = [
+        Command.model_validate({"action": action, "run_ids": [run_id]}) for action in ("pause", "cancel", "retry")
+    ]
+    lab.carry_out(3, script=dict(zip((5.0, 6.0, 7.0), commands, strict=True)), limit_s=1000)
+    assert lab.statuses() == {"ok": 16}
+
+
+def test_refusals_are_answered_and_change_nothing(lab: Lab) -> None:
+    ended, waiting = lab.find("dense-gaussian-L4-s0"), lab.find("densenet-L1-s0")
+    commands = [
+        pause("nobody"),
+        pause(ended),
+        Command(action="cancel", run_ids=(waiting, ended)),
+        Command(action="retry", run_ids=(ended,)),
+        Command(action="retry", run_ids=(waiting,)),
+        Command(action="retry"),
+        Command(action="release"),
+        pause(device="fake:9"),
+        Command(action="cancel", device="fake:0"),
+    ]
+
+    def leave_all() -> None:
+        assert lab.ended(ended) is not None
+        for command in commands:
+            lab.leave(command)
+        with lab.run_dir.control_path.open("ab") as file:
+            file.write(b"junk\n")
+
+    lab.carry_out(3, script={70.0: leave_all})
+    assert lab.statuses() == {"ok": 16}
+    assert [done.command for done in lab.journal(CommandDone)] == commands
+    assert [answer.split(";")[0] for answer in lab.answers()] == [
+        "no: no run 'nobody' in this sweep",
+        "no: dense-gaussian L=4 seed 0 has ended already",
+        "no: dense-gaussian L=4 seed 0 has ended already",
+        "no: dense-gaussian L=4 seed 0 has ended well",
+        "no: densenet L=1 seed 0 is waiting for its turn",
+        "no: no run has ended badly",
+        "no: release needs a device",
+        "no: no device 'fake:9' in this sweep",
+        "no: a device can be paused, released or resumed",
+    ]
+    assert fold_holds(lab.run_dir.read_journal()) == Holds()
+
+
+def test_a_command_for_an_earlier_engine_is_not_obeyed(lab: Lab) -> None:
+    lab.carry_out(3, script={30.0: Command(action="cancel")})
+    lab.leave(Command(action="cancel"))
+    lab.leave(pause())
+    assert lab.carry_out(3)
+    assert lab.statuses() == {"ok": 16}
+    assert lab.answers() == ["the sweep is cancelled"]
+    assert stat.S_IMODE(lab.run_dir.control_path.stat().st_mode) == 0o600
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("beginning", ["densenet-L1-s0", "dense-gaussian-L4-s0"])
+def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.MonkeyPatch, beginning: str) -> None:
+    """The answer that it is cancelled has to come true, or it has to be another answer."""
+    run_id, full = lab.find(beginning), False
+    write = scheduler.Scheduler._write
+
+    def write_if_there_is_room(self: Any, run: Run, event: Any) -> bool:
+        if full:
+            self._disk_is_full("no room")
+            return False
+        return write(self, run, event)
+
+    def fill() -> None:
+        nonlocal full
+        full = True
+
+    def free() -> None:
+        nonlocal full
+        full = False
+
+    monkeypatch.setattr(scheduler.Scheduler, "_write", write_if_there_is_room)
+    monkeypatch.setattr(RunDir, "has_room", lambda run_dir: not full)
+    lab.carry_out(3, script={5.0: fill, 6.0: Command(action="cancel", run_ids=(run_id,)), 20.0: free})
+    (answer,) = lab.journal(CommandDone)
+    found = lab.statuses()
+    assert found == ({"ok": 16} if answer.refused else {"ok": 15, "cancelled": 1})

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise, product
+from random import Random
+
+import pytest
+
+from dnlbench.events import EpochDone, RunEnded, RunEvent, RunHistory, RunStarted, fold
+from dnlbench.forecast import Forecast, Task, schedule
+from dnlbench.plan import Plan, Run
+
+MakePlan = Callable[..., Plan]
+NETWORKS = {"densenet": 1.0, "dense-attention": 3.0, "dense-gaussian": 2.0, "resnet": 0.7}
+SLOTS = {"a": 1.0, "b": 1.6, "c": 0.5, "d": 2.4}
+LARGE = (f"sweep.networks={list(NETWORKS)}", "sweep.depths=[1,2,4,8,16,32]", "sweep.seeds=1")
+
+
+def started(run: Run, time: float = 0.0, from_epoch: int = 0, from_step: int = 0) -> RunStarted:
+    return RunStarted(
+        time=time,
+        run_id=run.run_id,
+        attempt=1,
+        device="cpu",
+        device_name="x",
+        threads=1,
+        parameters=1,
+        from_epoch=from_epoch,
+        from_step=from_step,
+    )
+
+
+def epoch(run: Run, number: int, time: float, seconds: float = 1.0) -> EpochDone:
+    return EpochDone(
+        time=time,
+        run_id=run.run_id,
+        epoch=number,
+        train_loss=1.0,
+        seconds=seconds,
+        samples_per_s=1.0,
+        gradient_norm=0.0,
+    )
+
+
+def ended(run: Run, time: float, status: str = "ok") -> RunEnded:
+    return RunEnded.model_validate({"time": time, "run_id": run.run_id, "status": status})
+
+
+def history(
+    run: Run, epoch_s: float, *, leased: float = 0.0, epochs: int = 2, head: float = 0.0, tail: float | None = 0.0
+) -> RunHistory:
+    """A run of equal epochs, ``head`` seconds before them and ``tail`` behind; under way if ``tail`` is None."""
+    begun = leased + head
+    events: list[RunEvent] = [started(run, begun)]
+    events += [epoch(run, k, begun + k * epoch_s, seconds=epoch_s) for k in range(1, epochs + 1)]
+    return fold(events if tail is None else [*events, ended(run, begun + epochs * epoch_s + tail)])
+
+
+def learned(plan: Plan, epoch_s: Mapping[tuple[Run, str], float]) -> Forecast:
+    forecast = Forecast(plan)
+    for leased, ((run, slot), seconds) in enumerate(epoch_s.items()):
+        forecast.observe(run, slot, leased, history(run, seconds, leased=leased))
+    return forecast
+
+
+def epoch_s(forecast: Forecast, run: Run, slot: str) -> float:
+    return forecast.duration_s(Task(run=run, epochs=1), slot) - forecast.duration_s(Task(run=run, epochs=0), slot)
+
+
+def whole(runs: Sequence[Run]) -> list[Task]:
+    return [Task(run=run, epochs=run.epochs) for run in runs]
+
+
+def law(plan: Plan, run: Run, slot: str) -> float:
+    return 1e-5 * NETWORKS[run.point.network] * math.pow(plan.work[run.run_id], 0.8) * SLOTS[slot]
+
+
+# Before anything is known
+
+
+def test_the_plans_work_orders_the_runs_as_long_as_nothing_is_known(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    forecast = Forecast(plan)
+    assert not forecast.known
+    expected = [epochs * work for work, epochs in zip(plan.work.values(), [2] * 8, strict=True)]
+    assert [forecast.duration_s(task, "a") for task in whole(plan.runs)] == expected
+    slots = [f"slot {number}" for number in range(len(plan.runs))]
+    first = schedule(forecast, whole(plan.runs), dict.fromkeys(slots, 0.0)).first
+    assert [first[slot] for slot in slots] == list(plan.longest_first)
+
+
+@pytest.mark.parametrize("events", ["", "s", "E"])
+def test_a_run_without_epochs_tells_nothing(make_plan: MakePlan, events: str) -> None:
+    plan = make_plan()
+    run = plan.runs[0]
+    kinds: dict[str, RunEvent] = {"s": started(run), "E": ended(run, 1.0, "failed")}
+    forecast = Forecast(plan)
+    forecast.observe(run, "a", 0.0, fold(kinds[kind] for kind in events))
+    assert not forecast.known
+
+
+# The cost of an epoch
+
+
+def test_a_single_run_is_predicted_as_it_was(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    run = plan.runs[0]
+    forecast = learned(plan, {(run, "a"): 4.0})
+    assert forecast.known
+    assert epoch_s(forecast, run, "a") == pytest.approx(4.0)
+    assert epoch_s(forecast, run, "never seen") == pytest.approx(4.0), "an unseen slot is an average one"
+
+
+def test_unseen_pairs_follow_from_seen_points_and_slots(make_plan: MakePlan) -> None:
+    plan = make_plan(*LARGE)
+    pairs = list(product(range(len(plan.runs)), range(len(SLOTS))))
+    seen = {(i, j) for i, j in pairs if (i + j) % 4 in (0, 1)}
+    names = list(SLOTS)
+    times = {(plan.runs[i], names[j]): law(plan, plan.runs[i], names[j]) for i, j in seen}
+    forecast = learned(plan, times)
+    for i, j in set(pairs) - seen:
+        expected = law(plan, plan.runs[i], names[j])
+        assert epoch_s(forecast, plan.runs[i], names[j]) == pytest.approx(expected, rel=0.1)
+
+
+def test_unseen_depths_follow_from_the_networks_other_depths(make_plan: MakePlan) -> None:
+    plan = make_plan(*LARGE)
+    seen = [run for run in plan.runs if run.point.depth in (1, 4, 16)]
+    times = {(run, slot): law(plan, run, slot) for run in seen for slot in ("a", "b", "d")}
+    forecast = learned(plan, times)
+    for run in plan.runs:
+        assert epoch_s(forecast, run, "b") == pytest.approx(law(plan, run, "b"), rel=0.1)
+
+
+def test_a_network_of_the_users_own_is_learned_too(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet','mine:unet']", "sweep.depths=[1,2,4]", "sweep.seeds=1")
+    factor = {"densenet": 1.0, "mine:unet": 20.0}
+    seen = [run for run in plan.runs if run.point.depth != 2]
+    forecast = learned(plan, {(run, "a"): factor[run.point.network] * plan.work[run.run_id] for run in seen})
+    unseen = [run for run in plan.runs if run.point.depth == 2]
+    for run in unseen:
+        expected = factor[run.point.network] * plan.work[run.run_id]
+        assert epoch_s(forecast, run, "a") == pytest.approx(expected, rel=0.1)
+
+
+def test_later_epochs_take_what_passes_between_their_ends(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    run = plan.runs[0]
+    forecast = Forecast(plan)
+    events: list[RunEvent] = [
+        started(run, 99.0),
+        epoch(run, 1, 103.0, 2.0),
+        epoch(run, 2, 106.0, 2.0),
+        epoch(run, 3, 110.0, 2.0),
+    ]
+    forecast.observe(run, "a", 98.0, fold(events))
+    assert epoch_s(forecast, run, "a") == pytest.approx((2 + 3 + 4) / 3)
+
+
+def test_only_the_last_attempts_own_epochs_count(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    run = plan.runs[0]
+    forecast = Forecast(plan)
+    before: list[RunEvent] = [started(run), epoch(run, 1, 50.0, 50.0), epoch(run, 2, 100.0, 50.0)]
+    forecast.observe(run, "a", 200.0, fold(before))
+    assert not forecast.known, "the attempt of that lease has not begun"
+    forecast.observe(run, "a", 200.0, fold([*before, started(run, 201.0, from_epoch=1), epoch(run, 2, 206.0, 4.0)]))
+    assert epoch_s(forecast, run, "a") == pytest.approx(4.0)
+    assert forecast.duration_s(Task(run=run, epochs=1), "a") == pytest.approx(2 + 4.0)
+
+
+def test_the_latest_view_of_an_attempt_replaces_the_earlier_one(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    one, other = plan.runs[0], plan.runs[-1]
+    forecast, at_once = Forecast(plan), Forecast(plan)
+    for epochs in range(1, 6):
+        forecast.observe(one, "a", 0.0, history(one, 10.0 / epochs, epochs=epochs, tail=None))
+    forecast.observe(one, "a", 0.0, history(one, 2.0, epochs=6))
+    at_once.observe(one, "a", 0.0, history(one, 2.0, epochs=6))
+    for run in (one, other):
+        assert epoch_s(forecast, run, "a") == pytest.approx(epoch_s(at_once, run, "a"))
+    forecast.observe(one, "a", 0.0, RunHistory())
+    assert not forecast.known
+
+
+def test_leases_add_up(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    run, same_point = plan.runs[:2]
+    forecast = Forecast(plan)
+    forecast.observe(run, "a", 0.0, history(run, 2.0, epochs=3))
+    forecast.observe(same_point, "a", 0.0, history(same_point, 6.0, epochs=1))
+    assert epoch_s(forecast, run, "a") == pytest.approx((3 * 2 + 6) / 4)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-300, 1e300, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("time", [0.0, 5.0, 1e300, math.inf, math.nan])
+def test_impossible_times_break_nothing(make_plan: MakePlan, seconds: float, time: float) -> None:
+    plan = make_plan()
+    run, other = plan.runs[0], plan.runs[-1]
+    forecast = learned(plan, {(other, "a"): 1.0})
+    events: list[RunEvent] = [started(run), epoch(run, 1, 3.0, seconds), epoch(run, 2, time, seconds), ended(run, time)]
+    for part in (2, 3, 4):
+        forecast.observe(run, "a", 0.0, fold(events[:part]))
+        for task in whole(plan.runs):
+            assert 0 < forecast.duration_s(task, "a") < math.inf
+    forecast.observe(run, "a", 0.0, RunHistory())
+    assert epoch_s(forecast, other, "a") == pytest.approx(1.0, rel=1e-3)
+
+
+# Overhead
+
+
+def test_overhead_is_the_median_of_what_ended_runs_took_beside_their_epochs(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    forecast = Forecast(plan)
+    for run, head in zip(plan.runs, (1.0, 2.0, 50.0), strict=False):
+        forecast.observe(run, "a", 0.0, history(run, 1.0, head=head, tail=0.5))
+    forecast.observe(plan.runs[3], "a", 0.0, history(plan.runs[3], 1.0, head=99.0, tail=None))
+    assert forecast.duration_s(Task(run=plan.runs[0], epochs=0), "a") == pytest.approx(2.5)
+
+
+def test_overhead_of_running_runs_counts_until_one_has_ended(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    run = plan.runs[0]
+    nothing = Task(run=run, epochs=0)
+    forecast = Forecast(plan)
+    forecast.observe(run, "a", 0.0, history(run, 1.0, head=3.0, tail=None))
+    assert forecast.duration_s(nothing, "a") == pytest.approx(3.0)
+    broken_off = fold([started(run), epoch(run, 1, 4.0), ended(run, 400.0, "failed")])
+    forecast.observe(run, "a", 0.0, broken_off)
+    assert forecast.duration_s(nothing, "a") == pytest.approx(3.0), "most of the tail is half an epoch"
+    forecast.observe(run, "a", 0.0, history(run, 1.0, head=3.0, tail=1.0))
+    assert forecast.duration_s(nothing, "a") == pytest.approx(4.0)
+
+
+def test_an_epoch_taken_up_in_its_middle_tells_no_overhead(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    run = plan.runs[0]
+    forecast = Forecast(plan)
+    forecast.observe(plan.runs[1], "a", 0.0, history(plan.runs[1], 8.0, head=5.0, tail=None))
+    resumed = fold([started(run, 101.0, from_step=7), epoch(run, 1, 103.0, 8.0), ended(run, 103.0)])
+    forecast.observe(run, "a", 100.0, resumed)
+    assert forecast.duration_s(Task(run=run, epochs=1), "a") == pytest.approx(5.0 + 8.0)
+
+
+# Scheduling
+
+
+def test_no_slots_and_no_tasks(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    forecast = Forecast(plan)
+    assert schedule(forecast, [], {}).seconds == 0.0
+    assert schedule(forecast, whole(plan.runs), {}).seconds == math.inf
+    busy = schedule(forecast, [], {"a": 3.0, "b": -1.0})
+    assert busy.seconds == 3.0
+    assert busy.first == {}
+    assert schedule(forecast, [], {"a": -1.0}).seconds == 0.0, "overdue is any moment now"
+
+
+def test_equal_runs_on_equal_slots_go_in_rounds(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=10")
+    forecast = Forecast(plan)
+    forecast.observe(plan.runs[0], "a", 0.0, history(plan.runs[0], 3.0, head=1.0))
+    planned = schedule(forecast, whole(plan.runs), dict.fromkeys("abcd", 0.0))
+    assert planned.seconds == pytest.approx(3 * (1 + 2 * 3)), "ten runs on four slots are three rounds"
+    assert [planned.first[slot] for slot in "abcd"] == list(plan.runs[:4]), "ties keep their order"
+    assert schedule(forecast, whole(plan.runs), {"a": 0.0, "b": 100.0}).seconds == pytest.approx(100.0)
+
+
+def test_what_is_left_decides_not_what_was(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    short, *_, long = plan.runs
+    tasks = [Task(run=long, epochs=0.001), Task(run=short, epochs=2)]
+    assert schedule(Forecast(plan), tasks, {"a": 0.0}).first == {"a": short}
+
+
+def test_a_slow_slot_does_not_get_the_last_long_run(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=2")
+    one, two = plan.runs
+    forecast = learned(plan, {(one, "fast"): 1.0, (one, "slow"): 8.0})
+    planned = schedule(forecast, whole([one, two]), {"slow": 0.0, "fast": 0.0})
+    assert planned.first == {"fast": one}
+    both = 2 * forecast.duration_s(whole([one])[0], "fast")
+    assert planned.seconds == pytest.approx(both)
+    busy = schedule(forecast, whole([one, two]), {"slow": 0.0, "fast": 50.0})
+    assert busy.first == {"slow": one}, "unless the fast one is taken for long"
+    assert schedule(forecast, whole([one]), {"slow": 0.0, "fast": 1.0}).first == {"fast": one}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_close_to_the_best_assignment(make_plan: MakePlan, seed: int) -> None:
+    random = Random(seed)
+    plan = make_plan("sweep.depths=[1,2,4,8]", "sweep.seeds=1")
+    speeds = {slot: random.choice([1.0, 1.5, 4.0]) for slot in "abc"}
+    times = {(run, slot): 1e-5 * plan.work[run.run_id] * speeds[slot] for run in plan.runs for slot in speeds}
+    forecast = learned(plan, times)
+    tasks = [Task(run=run, epochs=random.uniform(0.5, 10)) for run in random.choices(plan.runs, k=6)]
+    free = {slot: random.choice([0.0, random.uniform(0, 20)]) for slot in speeds}
+    planned = schedule(forecast, tasks, free)
+    best = min(_makespan(forecast, tasks, free, places) for places in product(free, repeat=len(tasks)))
+    assert best * 0.95 <= planned.seconds <= 1.6 * best
+
+
+def _makespan(forecast: Forecast, tasks: Sequence[Task], free: Mapping[str, float], places: Sequence[str]) -> float:
+    ends = dict(free)
+    for task, slot in zip(tasks, places, strict=True):
+        ends[slot] += forecast.duration_s(task, slot)
+    return max(ends.values())
+
+
+def test_thousands_of_runs_on_hundreds_of_slots(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.depths=[1,2,3,4,5]", "sweep.seeds=300")
+    random = Random(0)
+    slots = {f"s{number}": math.exp(random.gauss(0, 0.5)) for number in range(300)}
+    seen = random.choices(plan.runs, k=2000)
+    times = {
+        (run, slot): plan.work[run.run_id] * slots[slot]
+        for run, slot in zip(seen, random.choices(list(slots), k=2000), strict=True)
+    }
+    forecast = learned(plan, times)
+    tasks = whole(plan.runs)
+    planned = schedule(forecast, tasks, dict.fromkeys(slots, 0.0))
+    assert schedule(forecast, tasks, dict.fromkeys(slots, 0.0)) == planned
+    throughput = sum(1 / slots[slot] for slot in slots)
+    at_best = sum(task.epochs * plan.work[task.run.run_id] for task in tasks) / throughput
+    assert at_best * 0.9 < planned.seconds < at_best * 1.3
+    begun = [planned.first[slot] for slot in sorted(planned.first, key=lambda slot: slots[slot])]
+    work = [plan.work[run.run_id] for run in begun]
+    assert work[0] == max(plan.work.values()), "the fastest slot begins with one of the longest runs"
+
+
+def test_unseen_slots_are_scheduled_as_average_ones(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=4")
+    run = plan.runs[0]
+    forecast = learned(plan, {(run, "fast"): 1.0, (run, "slow"): 9.0})
+    task = Task(run=run, epochs=1)
+    durations = [forecast.duration_s(task, slot) for slot in ("fast", "new", "slow")]
+    assert all(before < after for before, after in pairwise(durations))
+    assert schedule(forecast, [task], {"slow": 0.0, "new": 0.0}).first == {"new": run}
