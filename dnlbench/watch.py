@@ -174,9 +174,8 @@ class Watcher:
         run = self._plan.by_id[lease.run_id]
         self._follow(run)
         history = self._histories[run.run_id]
-        if (
-            history.started is not None and history.started.attempt == lease.attempt
-        ):  # it may have been leased again since
+        started = history.started
+        if started is not None and started.attempt == lease.attempt:  # it may have been leased again since
             self._forecast.observe(run, lease.slot, lease.time, history)
         if history.ended is not None and history.ended.time >= lease.time:  # an older end is that of an earlier attempt
             del self._leases[lease.run_id]

@@ -22,8 +22,9 @@ def test_a_runs_id_does_not_depend_on_the_other_runs(make_plan: MakePlan) -> Non
 
 def test_a_runs_id_depends_on_what_it_computes(make_plan: MakePlan) -> None:
     ids = make_plan().by_id.keys()
-    for change in ("train.lr=0.02", "network.growth_rate=4", "data.limit=140", "train.epochs=3"):
+    for change in ("train.lr=0.02", "network.growth_rate=4", "data.limit=140", "train.schedule=cosine"):
         assert not ids & make_plan(change).by_id.keys()
+    assert ids == make_plan("train.epochs=3").by_id.keys()  # the first epochs are the same
 
 
 def test_ids_are_fit_for_file_names(make_plan: MakePlan) -> None:

@@ -41,6 +41,11 @@ class Journal:
             else:
                 self._waiting.popleft()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits for room."""
+        return bool(self._waiting)
+
     def restore_reserve(self) -> None:
         """Takes the room back that was given up, if it is there."""
         with contextlib.suppress(OSError):

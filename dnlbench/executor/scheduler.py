@@ -221,6 +221,8 @@ class Scheduler:
 
     def _look_at_disk(self) -> None:
         self._journal.catch_up()
+        if self._journal.is_behind and self._holds.disk is None:
+            self._disk_is_full("the journal cannot be written")
         if self._holds.disk is not None and self._clock() >= self._disk_look:
             self._disk_look = self._clock() + DISK_LOOK_S
             if self._run_dir.has_room():
