@@ -40,7 +40,8 @@ def launch_engine(arguments: Sequence[str], run_dir: RunDir) -> int:
     run_dir.root.mkdir(parents=True, exist_ok=True)
     journal = LineFollower(run_dir.journal_path)
     journal.read()
-    with run_dir.engine_log_path.open("wb") as log:
+    with run_dir.engine_log_path.open("ab") as log:
+        said_before = log.tell()
         process = subprocess.Popen(
             # -P, as for workers: a file in the current folder must not hide an installed package
             [sys.executable, "-P", "-m", "dnlbench", *arguments],
@@ -63,7 +64,11 @@ def launch_engine(arguments: Sequence[str], run_dir: RunDir) -> int:
         raise
     if process.returncode == 0 or prepared():  # a sweep that was done already, or had next to nothing left
         return process.pid
-    said = run_dir.engine_log_path.read_text(encoding="utf-8", errors="replace").strip()
+    if process.returncode < 0:
+        raise EngineError(
+            f"the engine, process {process.pid}, was ended by signal {-process.returncode} before it was ready"
+        )
+    said = run_dir.engine_log_path.read_bytes()[said_before:].decode(errors="replace").strip()
     raise EngineError(said.rpartition("dnlbench: error: ")[2], exit_code=process.returncode)
 
 
@@ -85,12 +90,16 @@ def give_command(run_dir: RunDir, command: Command) -> Verdict:
     journal.read()
     _leave(run_dir, command)
     deadline = time.monotonic() + ANSWER_S
-    while time.monotonic() < deadline:
+    at_work = True
+    while at_work and time.monotonic() < deadline:
+        at_work = run_dir.engine() is not None  # asked first: its last answers are heard after that
         for line in journal.read():
             event = read_journal_event(line)
             if isinstance(event, CommandDone) and event.command.id == command.id:
                 return Verdict(answer=event.answer, refused=event.refused)
         time.sleep(LOOK_S)
+    if not at_work:
+        raise RunDirError(f"{run_dir.root}: its engine ended before it could obey")
     raise EngineError(
         f"{run_dir.root}: its engine, process {run_dir.engine()}, has not answered for {ANSWER_S:.0f} s. "
         "It may still be starting, or be in the middle of an epoch if it runs inline"

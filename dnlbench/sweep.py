@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from dnlbench.errors import ConfigurationError, DnlbenchError, RunDirError
+from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, RunDirError
 from dnlbench.events import EngineEnded, EngineStarted, Prepared
 from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
@@ -18,10 +17,11 @@ from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.slots import choose_slots
 from dnlbench.machine import Machine, Slot, read_code, read_machine, source_hash, torch_version
-from dnlbench.plan import Plan, Run
+from dnlbench.narrate import Narrator, Observer, Outset
+from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import Execution, RunDir
-from dnlbench.watch import SweepView, Watcher
+from dnlbench.watch import Watcher
 
 ExecutorName = Literal["local", "inline"]
 EndReason = Literal["done", "interrupted", "error"]
@@ -57,69 +57,6 @@ class Result:
     interrupted: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outset:
-    """A sweep when its workers are ready and its work begins."""
-
-    plan: Plan
-    prepared: Prepared
-    slots: tuple[Slot, ...]
-    run_dir: Path
-    done: int
-    """Runs that the run directory holds already, done."""
-    begun: tuple[tuple[Run, int], ...]
-    """Runs that it holds in part, with their epochs, which are gone on with."""
-    warnings: tuple[str, ...]
-
-    @property
-    def left(self) -> int:
-        """Runs that are still to be done."""
-        return len(self.plan.runs) - self.done
-
-
-class Observer(Protocol):
-    """Somebody who is told how a sweep goes on."""
-
-    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
-        """Before the workers are started, which takes seconds."""
-        ...
-
-    def planned(self, outset: Outset) -> None:
-        """Before work starts."""
-        ...
-
-    def looked(self, view: SweepView) -> None:
-        """Several times a second."""
-        ...
-
-
-class Shielded:
-    """An observer that cannot disturb what it looks at: one that fails, as with a closed pipe, is told nothing more."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer: Observer | None = observer
-
-    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
-        """See `Observer`."""
-        self._tell(lambda observer: observer.starting(plan, slots, run_dir))
-
-    def planned(self, outset: Outset) -> None:
-        """See `Observer`."""
-        self._tell(lambda observer: observer.planned(outset))
-
-    def looked(self, view: SweepView) -> None:
-        """See `Observer`."""
-        self._tell(lambda observer: observer.looked(view))
-
-    def _tell(self, news: Callable[[Observer], None]) -> None:
-        if self._observer is None:
-            return
-        try:
-            news(self._observer)
-        except (OSError, UnicodeError, SystemExit):  # Rich answers a broken pipe with SystemExit
-            self._observer = None
-
-
 def run_sweep(request: Request, observer: Observer) -> Result:
     """Carries out what a run directory still lacks and saves the profile.
 
@@ -132,8 +69,13 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     run_dir = RunDir(find_run_dir(request))
     _check_places(request, run_dir)
     with run_dir.locked():
-        run_dir.begin(plan, _execution(machine, slots))
-        reason = _carry_out(request, run_dir, machine, slots, Shielded(observer))
+        earlier = run_dir.begin(plan, _execution(machine, slots))
+        try:
+            reason = _carry_out(request, run_dir, machine, slots, observer)
+        except (ConfigurationError, EngineError):
+            if earlier is not None:  # the extension that was refused is not to stand in its place
+                run_dir.restore(earlier)
+            raise
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 
@@ -195,40 +137,39 @@ def _carry_out(
     networks are still those that the results are of.
     """
     plan = request.plan
-    before = next((event for event in run_dir.read_journal() if isinstance(event, Prepared)), None)
+    before = [event for event in run_dir.read_journal() if isinstance(event, Prepared)]
     histories = {run: run_dir.read_history(run) for run in plan.runs}
     left = [run for run, history in histories.items() if not history.done]
     slots = slots[: max(1, len(left))]
     scheduler = Scheduler(run_dir, plan, _create_executor(request, run_dir, slots), slots)
+    narrator = Narrator(observer)
     reason: EndReason = "error"
     try:
         scheduler.note(
             EngineStarted(pid=os.getpid(), machine=machine, code=read_code(), slots=tuple(slot.name for slot in slots))
         )
-        observer.starting(plan, slots, run_dir.root)
+        narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))
         prepared = scheduler.prepare()
         _check_unchanged(run_dir, before, prepared)
         warnings = (*_busy_devices(slots), *check_memory(plan, prepared.data, slots))
         scheduler.note(prepared)
-        observer.planned(
-            Outset(
-                plan=plan,
-                prepared=prepared,
-                slots=tuple(slots),
-                run_dir=run_dir.root,
-                done=len(plan.runs) - len(left),
-                begun=tuple((run, len(histories[run].epochs)) for run in left if histories[run].epochs),
-                warnings=warnings,
-            )
+        outset = Outset(
+            plan=plan,
+            prepared=prepared,
+            slots=tuple(slots),
+            run_dir=run_dir.root,
+            done=len(plan.runs) - len(left),
+            begun=tuple((run, len(histories[run].epochs)) for run in left if histories[run].epochs),
+            warnings=warnings,
         )
-        watcher = Watcher(run_dir, plan)
-        whole = scheduler.carry_out(lambda: observer.looked(watcher.look(time.time())))
-        reason = "done" if whole else "interrupted"
-        observer.looked(watcher.look(time.time()))
+        narrator.tell(lambda observer: observer.planned(outset))
+        narrator.follow(Watcher(run_dir, plan))
+        reason = "done" if scheduler.carry_out() else "interrupted"
     except KeyboardInterrupt:
         reason = "interrupted"
     finally:
         scheduler.stop()
+        narrator.end()
         scheduler.note(EngineEnded(reason=reason))
         scheduler.close()
     return reason
@@ -249,15 +190,18 @@ def _create_executor(request: Request, run_dir: RunDir, slots: Sequence[Slot]) -
     return kind(run_dir, slots, checkpoint_s=request.checkpoint_s)
 
 
-def _check_unchanged(run_dir: RunDir, before: Prepared | None, now: Prepared) -> None:
-    if before is None:
+def _check_unchanged(run_dir: RunDir, before: Sequence[Prepared], now: Prepared) -> None:
+    """Holds the data and the user's own networks against those of all earlier engines, each of which may have had others."""
+    if not before:
         return
-    if before.data.sha256 != now.data.sha256:
+    data = before[0].data
+    if data.sha256 != now.data.sha256:
         raise RunDirError(
-            f"{run_dir.root}: its runs were trained on other data: {before.data.name} {before.data.sha256[:12]}, "
+            f"{run_dir.root}: its runs were trained on other data: {data.name} {data.sha256[:12]}, "
             f"now {now.data.name} {now.data.sha256[:12]}. Choose another --run-dir"
         )
-    changed = [name for name, source in now.code.items() if before.code.get(name, source) != source]
+    code = {name: source for event in reversed(before) for name, source in event.code.items()}
+    changed = [name for name, source in now.code.items() if code.get(name, source) != source]
     if changed:
         raise RunDirError(
             f"{run_dir.root}: the source of {', '.join(changed)} has changed since its runs were trained. "

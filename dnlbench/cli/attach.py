@@ -12,8 +12,8 @@ import typer
 from dnlbench.cli.output import ExitCode, guarded
 
 if TYPE_CHECKING:
+    from dnlbench.narrate import Observer
     from dnlbench.store import RunDir
-    from dnlbench.sweep import Observer
     from dnlbench.watch import SweepView
 
 LOOK_S = 0.25

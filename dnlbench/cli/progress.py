@@ -18,9 +18,9 @@ from dnlbench import units
 from dnlbench.cli.output import console
 from dnlbench.events import Holds, RunHistory
 from dnlbench.machine import Slot
+from dnlbench.narrate import Observer, Outset
 from dnlbench.plan import Plan, Run
 from dnlbench.report.plan import plan_grid
-from dnlbench.sweep import Observer, Outset
 from dnlbench.watch import SweepView
 
 WIDE = 100

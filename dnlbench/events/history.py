@@ -26,6 +26,8 @@ class RunHistory:
     """In order, each epoch once: those before the point where the last attempt took up, then that attempt's own."""
     ended: RunEnded | None = None
     """The last word, None while there is none."""
+    completed: tuple[int, RunEnded] | None = None
+    """The most epochs with which it has ended well, and how; more of them may have been begun since."""
 
     @property
     def started(self) -> RunStarted | None:
@@ -53,13 +55,16 @@ class RunHistory:
         match event:
             case RunStarted():
                 kept = tuple(epoch for epoch in self.epochs if epoch.epoch <= event.from_epoch)
-                return RunHistory(attempts=(*self.attempts, Attempt(started=event)), epochs=kept)
+                completed = self.completed if self.completed and self.completed[0] <= event.from_epoch else None
+                attempts = (*self.attempts, Attempt(started=event))
+                return RunHistory(attempts=attempts, epochs=kept, completed=completed)
             case EpochDone():
                 return replace(self, epochs=(*self.epochs, event))
             case RunPaused():
                 return replace(self, attempts=self._attempts_with(event))
             case RunEnded():
-                return replace(self, attempts=self._attempts_with(event), ended=event)
+                completed = (len(self.epochs), event) if event.status == "ok" else self.completed
+                return replace(self, attempts=self._attempts_with(event), ended=event, completed=completed)
             case RunRequeued():
                 return replace(self, ended=None)
 
@@ -74,8 +79,11 @@ class RunHistory:
         A run of more epochs passes through the very states of one of fewer, so it answers for that too; and one of fewer
         can be gone on with.
         """
+        own = tuple(attempt for attempt in self.attempts if attempt.started.from_epoch < epochs) or self.attempts[:1]
+        if self.completed is not None and self.completed[0] >= epochs:
+            return replace(self, attempts=own, epochs=self.epochs[:epochs], ended=self.completed[1])
         if len(self.epochs) > epochs:
-            return replace(self, epochs=self.epochs[:epochs], ended=_ended_earlier(self.ended))
+            return replace(self, attempts=own, epochs=self.epochs[:epochs], ended=_ended_earlier(self.ended))
         if len(self.epochs) < epochs and self.ended is not None and self.ended.status == "ok":
             return replace(self, ended=None)
         return self

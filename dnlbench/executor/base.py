@@ -12,9 +12,9 @@ from dnlbench.machine import Slot
 SILENCE_S = 60.0
 """How long a worker may give no sign of life, which it does every second, before it counts as lost."""
 
-Cause = Literal["process", "silent", "host-memory", "device", "disk"]
-"""Why a run was lost without being at fault itself: its process ended; it gave no sign of life; the system ended it because the
-machine's memory ran out; its device failed; the disk is full."""
+Cause = Literal["process", "killed", "silent", "host-memory", "device", "disk"]
+"""Why a run was lost before its last event: its process ended; somebody ended its process; it gave no sign of life; the system
+ended it because the machine's memory ran out; its device failed; the disk is full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,14 @@ class Executor(Protocol):
 
     def start(self, slot: Slot, run_id: str, attempt: int) -> None:
         """Begins a run on a free slot."""
+        ...
+
+    def warm_up(self, slot: Slot) -> None:
+        """Sees to it that a free slot has a worker that a run need not wait for."""
+        ...
+
+    def is_warm(self, slot: Slot) -> bool:
+        """Whether a run on the slot would begin at once."""
         ...
 
     def put_aside(self, slot: Slot) -> None:

@@ -44,6 +44,13 @@ class InlineExecutor:
         assert self._worker is not None, "prepare comes first"
         self._running = run_id, attempt, self._worker.carry_out(run_id, attempt)
 
+    def warm_up(self, slot: Slot) -> None:
+        """Nothing to do."""
+
+    def is_warm(self, slot: Slot) -> bool:
+        """Always."""
+        return True
+
     def put_aside(self, slot: Slot) -> None:
         """It stops at the first training step after its next event."""
         if self._running is not None and self._worker is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import selectors
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dnlbench.errors import EngineError, rebuild
@@ -14,6 +15,9 @@ from dnlbench.executor.process import LEAVE_S, WorkerProcess
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
 
+SPARES = 20
+"""Workers of a slot that may end one after the other with nothing to do before no more are started for that."""
+
 
 class LocalExecutor:
     """Worker processes, one for each slot. A worker that ended is replaced when its slot gets the next run."""
@@ -22,8 +26,10 @@ class LocalExecutor:
         self._run_dir = run_dir
         self._slots = slots
         self._checkpoint_s = checkpoint_s
-        self._data_sha256 = ""
+        self._prepared: Prepared | None = None
         self._workers: dict[str, WorkerProcess] = {}
+        self._spares: Counter[str] = Counter()
+        """Workers that were started for no run, since the slot last ended one."""
         self._selector = selectors.DefaultSelector()
 
     def prepare(self) -> Prepared:
@@ -32,7 +38,7 @@ class LocalExecutor:
             self._launch(slot)
         first, *others = self._workers.values()
         prepared = self._prepare(first)
-        self._data_sha256 = prepared.data.sha256
+        self._prepared = prepared
         for worker in others:
             worker.send({"prepare": True})  # they load the data while the first one is at work; nobody waits for them
         return prepared
@@ -61,8 +67,26 @@ class LocalExecutor:
             self._dismiss(worker)
             worker = None
         worker = worker or self._launch(slot)
-        worker.job = run_id, attempt
-        worker.send({"run": run_id, "attempt": attempt, "data": self._data_sha256})
+        assert self._prepared is not None, "prepare comes first"
+        worker.begin(run_id, attempt)
+        what = {"data": self._prepared.data.sha256, "code": self._prepared.code}
+        worker.send({"run": run_id, "attempt": attempt, **what})
+
+    def warm_up(self, slot: Slot) -> None:
+        """Replaces a worker that ended, a few times; one that cannot live with nothing to do is left for a run to find out."""
+        worker = self._workers.get(slot.name)
+        if worker is not None and worker.process.poll() is None:
+            return
+        if worker is not None:
+            self._dismiss(worker)
+        if self._spares[slot.name] < SPARES:
+            self._spares[slot.name] += 1
+            self._launch(slot).send({"prepare": True})
+
+    def is_warm(self, slot: Slot) -> bool:
+        """Whether its worker has imported torch."""
+        worker = self._workers.get(slot.name)
+        return worker is not None and worker.is_ready
 
     def put_aside(self, slot: Slot) -> None:
         """A message to the worker, which keeps a checkpoint and stays."""
@@ -82,10 +106,12 @@ class LocalExecutor:
         """Listens to all workers."""
         freed: list[SlotFreed] = []
         deadline = time.monotonic() + timeout_s
-        while not freed and (left := deadline - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
+        while True:
+            left = deadline - time.monotonic()
+            for key, _ in self._selector.select(max(0.0, left)):
                 freed += list(self._listen_to(key.data))
-        return freed
+            if freed or left <= 0:
+                return freed
 
     def silent_s(self, slot: Slot) -> float:
         """Since the last beat; nothing while the worker imports torch, as long as that takes no unreasonable time."""
@@ -97,6 +123,7 @@ class LocalExecutor:
         for reply in replies:
             if "prepared" not in reply and worker.job is not None:
                 (run_id, _), worker.job = worker.job, None
+                self._spares[worker.slot.name] = 0
                 yield SlotFreed(slot=worker.slot, run_id=run_id, lost=worker.refusal(reply))
         if gone or any(reply["leaving"] for reply in replies):
             how = self._dismiss(worker)

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dnlbench.executor.base import Cause
 from dnlbench.plan import Run
 
-RETRIES: Mapping[Cause, int] = {"process": 2, "silent": 2, "host-memory": 1, "device": 3}
+RETRIES: Mapping[Cause, int] = {"process": 2, "killed": 2, "silent": 2, "host-memory": 1, "device": 3}
 """How often a run is begun again after it was lost without getting any further, by the cause of the loss; after a full disk
 as often as it takes. A run that failed by itself would fail again."""
+
+STILLBORN = 20
+"""Workers of a slot that may be killed one after the other before they began their run, which is not to be blamed for it."""
 
 
 class Losses:

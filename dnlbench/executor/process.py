@@ -22,6 +22,9 @@ START_S = 300.0
 LEAVE_S = 3.0
 """How long a worker may take to leave once its pipe is closed."""
 
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that no device and hardly a network sends: somebody wanted the process to end."""
+
 
 def environment_of(slot: Slot) -> Mapping[str, str]:
     """What has to be set before a worker imports torch: the one device it sees, and the threads of its libraries."""
@@ -63,6 +66,11 @@ class WorkerProcess:
         self._oom_kills = oom_kills()
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it has imported torch, and lives."""
+        return self._ready and self.process.poll() is None
+
+    @property
     def silent_s(self) -> float:
         """Seconds without a sign of life, which it gives every second once torch is imported."""
         now = time.monotonic()
@@ -72,6 +80,11 @@ class WorkerProcess:
     def is_late(self) -> bool:
         """Whether it should have been ready long ago, or has fallen silent."""
         return self.silent_s > (SILENCE_S if self._ready else 0.0)
+
+    def begin(self, run_id: str, attempt: int) -> None:
+        """Takes note of what it is at from now on."""
+        self.job = run_id, attempt
+        self._oom_kills = oom_kills()
 
     def send(self, command: Mapping[str, Any]) -> None:
         """Gives a command. A worker that is gone does not take it; its closed pipe tells."""
@@ -99,7 +112,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Ends it and all its children at once; a stopped process too."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS, of one that has just died
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def close_pipe(self) -> None:
@@ -128,7 +141,8 @@ class WorkerProcess:
             remedy = "fewer --jobs leave more for each run"
             return _lost("host-memory", "HostOutOfMemory", f"{who} was ended by the system in mid-run: {remedy}")
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        return _lost("process", "WorkerLost", f"{who} was ended by {name} in mid-run")
+        cause: Cause = "killed" if -code in FROM_OUTSIDE else "process"
+        return _lost(cause, "WorkerLost", f"{who} was ended by {name} in mid-run")
 
 
 def _lost(cause: Cause, kind: str, message: str) -> Loss:

@@ -26,7 +26,7 @@ from dnlbench.events import (
 from dnlbench.executor.base import SILENCE_S, Executor, Loss, SlotFreed
 from dnlbench.executor.health import SlotHealth
 from dnlbench.executor.journal import Journal
-from dnlbench.executor.losses import Losses
+from dnlbench.executor.losses import STILLBORN, Losses
 from dnlbench.executor.placement import Placement
 from dnlbench.executor.steering import RunState, Verdict, ended_as, judge
 from dnlbench.files import is_disk_full
@@ -39,6 +39,8 @@ LOOK_S = 0.1
 """Seconds between two looks at a sweep that goes on by itself."""
 DISK_LOOK_S = 5.0
 """Seconds between two looks at a disk that is full."""
+NAP_S = 5.0
+"""An engine that does not come round for longer than that was stopped."""
 PATIENCE_S = 3.0
 """How long an engine that is told to end waits for runs to be put aside."""
 
@@ -73,7 +75,9 @@ class Scheduler:
         self._aside: set[str] = set()
         self._attempts: Counter[str] = Counter()
         self._losses = Losses()
+        self._stillborn: Counter[str] = Counter()
         self._disk_look = 0.0
+        self._listened = self._awake = clock()
         self._cancelled = False
         self._learn_from_before()
         self._journal = Journal(run_dir)
@@ -96,7 +100,7 @@ class Scheduler:
         """Makes the workers ready; see `Executor.prepare`. Nothing is noted yet: the answer may have to be refused."""
         return self._executor.prepare()
 
-    def carry_out(self, tick: Callable[[], None]) -> bool:
+    def carry_out(self, tick: Callable[[], None] = lambda: None) -> bool:
         """Does every run that is not done yet. ``tick`` is called several times a second.
 
         Returns:
@@ -130,15 +134,21 @@ class Scheduler:
     def _fill_slots(self) -> None:
         if self._holds.everything:
             return
-        open_slots = [
-            slot for slot in self._slots if self._health.fit(slot.name) and not self._holds.on_slot(slot.name)
-        ]
-        free = [slot for slot in open_slots if slot.name not in self._leases and self._health.ready(slot.name)]
+        free = [slot for slot in self._slots if self._may_begin(slot)]
+        if not free:
+            return
+        free.sort(key=lambda slot: not self._executor.is_warm(slot))
+        busy = [slot for slot in self._slots if slot.name in self._leases and not self._holds.on_slot(slot.name)]
         tasks = [task for run_id, task in self._waiting.items() if run_id not in self._holds.runs]
         tasks = [task for task in tasks if not self._losses.has(task.run)] or tasks
-        if free and tasks:
-            for slot, task in self._placement.match(free, open_slots, tasks):
-                self._lease(slot, task)
+        for slot, task in self._placement.match(free, [*free, *busy], tasks) if tasks else ():
+            self._lease(slot, task)
+        for slot in free:
+            if slot.name not in self._leases:  # a run that is lost elsewhere can go on here at once
+                self._executor.warm_up(slot)
+
+    def _may_begin(self, slot: Slot) -> bool:
+        return slot.name not in self._leases and self._health.ready(slot.name) and not self._holds.on_slot(slot.name)
 
     def _lease(self, slot: Slot, task: Task) -> None:
         run_id = task.run.run_id
@@ -181,19 +191,24 @@ class Scheduler:
             self._disk_is_full(lost.error.message)
             self._take_back(lease, run, history, lost.error)
             return
-        if self._got_further(run, history, lease):
+        begun = history.started is not None and history.started.time >= lease.time
+        self._stillborn[slot.name] = 0 if begun else self._stillborn[slot.name] + 1
+        if not begun and lost.cause == "killed" and self._stillborn[slot.name] <= STILLBORN:
+            self._take_back(lease, run, history, lost.error)
+            return
+        if self._got_further(run, lease):
             self._losses.forgive(run)
-        elif lost.cause != "host-memory":
+        elif lost.cause not in ("host-memory", "killed"):
             self._judge_slot(slot, run, lost)
         within_bounds = self._losses.add(run, lost.cause)
         status = "oom" if lost.cause == "host-memory" else "failed"
         if within_bounds or not self._write_end(run, lease.attempt, status, lost.error):
             self._take_back(lease, run, history, lost.error)
 
-    def _got_further(self, run: Run, history: RunHistory, lease: RunLeased) -> bool:
-        """Whether an attempt that was lost leaves more behind than it found: an epoch, or a checkpoint within one."""
+    def _got_further(self, run: Run, lease: RunLeased) -> bool:
+        """Whether an attempt that was lost leaves more behind than it found, which is what it kept in a checkpoint."""
         kept = self._run_dir.checkpoint_time(run.run_id)
-        return any(epoch.time >= lease.time for epoch in history.epochs) or (kept is not None and kept >= lease.time)
+        return kept is not None and kept >= lease.time
 
     def _judge_slot(self, slot: Slot, run: Run, lost: Loss) -> None:
         """Finds out whether a loss that came at once speaks against the slot."""
@@ -203,9 +218,14 @@ class Scheduler:
             self.note(SlotSetAside(slot=slot.name, reason=lost.error.message))
 
     def _end_the_silent(self) -> None:
+        """An engine that was stopped itself, with Ctrl+Z for one, has heard nobody and listens for a while first."""
+        now = self._clock()
+        if not 0 <= now - self._listened <= NAP_S:
+            self._awake = now
+        self._listened = now
         for slot in self._slots:
             lease = self._leases.get(slot.name)
-            if lease is not None and self._executor.silent_s(slot) > self._silence_s:
+            if lease is not None and min(self._executor.silent_s(slot), now - self._awake) > self._silence_s:
                 self._executor.end(slot)
                 message = f"the worker on {slot.name} gave no sign of life for {self._silence_s:.0f} s"
                 lost = Loss(cause="silent", error=RunError(type="Silent", message=message))
@@ -234,6 +254,8 @@ class Scheduler:
     def _obey_commands(self) -> None:
         for command in self._control.read():
             verdict = judge(command, self._plan, [slot.name for slot in self._slots], self._state)
+            if command.action == "resume" and verdict.runs and self._holds.sweep:
+                verdict = Verdict(answer=f"{verdict.answer}; the sweep itself is still paused", runs=verdict.runs)
             if not verdict.refused and not self._obey(command, verdict.runs):
                 verdict = Verdict(answer="the disk is full; ask again when there is room", refused=True)
             self.note(CommandDone(command=command, refused=verdict.refused, answer=verdict.answer))
@@ -340,7 +362,8 @@ class Scheduler:
         return True
 
     def close(self) -> None:
-        """Ends the journal."""
+        """Ends the journal, and the taking of commands."""
+        self._control.close()
         self._journal.close()
 
 

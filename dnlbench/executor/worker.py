@@ -5,7 +5,7 @@ output, each one JSON object a line::
 
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
     {"run": "<run id>", "attempt": 1,       {"ended": "<run id>"}
-     "data": "<their sha256>"}                or  {"refused": …, "blame": "disk" or "device" or null}
+     "data": "<sha256>", "code": {…}}         or  {"refused": …, "blame": "disk" or "device" or null}
     {"aside": "<run id>", "attempt": 1}     none of its own: the run under way ends
 
 Each line of the right column says with ``"leaving": true`` if the worker takes no further command. Without being asked the
@@ -24,12 +24,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dnlbench.errors import DataError
+from dnlbench.errors import DataError, SpecError
 from dnlbench.events import Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.machine import Slot
 from dnlbench.runners import create_runner
@@ -54,15 +54,19 @@ class Worker:
         """See `dnlbench.runners.base.Runner.prepare`."""
         return self._runner.prepare()
 
-    def check_data(self, sha256: str) -> None:
-        """Makes sure that this worker trains on the data that the sweep began with.
+    def check_unchanged(self, data: str, code: Mapping[str, str]) -> None:
+        """Makes sure that this worker trains the networks and on the data that the sweep began with.
 
         Raises:
-            DataError: if they have changed since.
+            DataError: if the data have changed since.
+            SpecError: if the source of a network has.
         """
         found = self._runner.data_sha256
-        if found != sha256:
-            raise DataError(f"the data have changed since the sweep began: sha256 {sha256[:12]} then, {found[:12]} now")
+        if found != data:
+            raise DataError(f"the data have changed since the sweep began: sha256 {data[:12]} then, {found[:12]} now")
+        changed = [name for name, source in self._runner.code.items() if code.get(name) != source]
+        if changed:
+            raise SpecError(f"the source of {', '.join(changed)} has changed since the sweep began")
 
     def put_aside(self, run_id: str, attempt: int) -> None:
         """Has that attempt stop at its next training step; may be called from another thread, and too late."""
@@ -171,7 +175,7 @@ def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any]) 
         return {"prepared": worker.prepare().model_dump(mode="json")}, True
     run_id, attempt, last = command["run"], command["attempt"], None
     with _output_in(run_dir.log_path(run_id, attempt)):
-        worker.check_data(command["data"])
+        worker.check_unchanged(command["data"], command["code"])
         for event in worker.carry_out(run_id, attempt):
             last = event
     healthy = isinstance(last, RunPaused) or (isinstance(last, RunEnded) and last.status in ("ok", "diverged"))

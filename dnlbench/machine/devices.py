@@ -13,6 +13,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from dnlbench import units
+from dnlbench.machine.memory import memory_limit
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
 T = TypeVar("T")
@@ -81,13 +82,14 @@ def list_devices() -> tuple[Device, ...]:
 
 
 def cpu_device() -> Device:
-    """The CPU, with the memory of the whole machine."""
-    memory = psutil.virtual_memory()
+    """The CPU, with the memory of the whole machine, or with the part of it that this process's container may take."""
+    memory, limit = psutil.virtual_memory(), memory_limit()
+    limited = limit is not None and limit < memory.total
     return Device(
         kind="cpu",
         name=cpu_name(),
-        memory_bytes=memory.total,
-        memory_used_bytes=memory.total - memory.available,
+        memory_bytes=limit if limited else memory.total,
+        memory_used_bytes=None if limited else memory.total - memory.available,  # of the container's nobody tells
         utilisation=_cpu_utilisation(),
     )
 

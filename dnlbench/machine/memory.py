@@ -1,4 +1,4 @@
-"""Whether the system had to end processes because memory ran out."""
+"""How much memory there is for this process, and whether the system had to end processes because it ran out."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def oom_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     own = _own_cgroup(proc)
     of_group = _count_in(cgroups / own / "memory.events") if own is not None else None
     return of_group if of_group is not None else _count_in(proc / "vmstat") or 0
+
+
+def memory_limit(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
+    """The most bytes that this process's control group, or one that it is in, may take; None without a limit."""
+    own = _own_cgroup(proc)
+    if own is None:
+        return None
+    folders = [cgroups / own, *(cgroups / parent for parent in Path(own).parents)]
+    limits = [line for folder in folders for line in _lines(folder / "memory.max")]
+    return min((int(limit) for limit in limits if limit.strip().isdecimal()), default=None)
 
 
 def _own_cgroup(proc: Path) -> str | None:

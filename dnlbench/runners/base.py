@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +42,11 @@ class Runner(Protocol):
     @property
     def data_sha256(self) -> str:
         """Hash of the data that this runner has loaded."""
+        ...
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Hash of the source of each network that is not ours, as this runner has imported it."""
         ...
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:

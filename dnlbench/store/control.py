@@ -1,7 +1,7 @@
 """``control.jsonl``: where people leave commands for a run directory's engine.
 
-A file, and not a socket, since it needs no path shorter than 108 characters, works on a file system that two machines share,
-and can be read afterwards. Whoever may write to it steers the sweep, so nobody but its owner may. The answers are events in
+A file, and not a socket, since it needs no path shorter than 108 characters and works on a file system that two machines
+share. Whoever may write to it steers the sweep, so nobody but its owner may. The answers are events in
 the journal.
 """
 
@@ -11,21 +11,28 @@ import os
 from pathlib import Path
 
 from dnlbench.events import Command, read_command
-from dnlbench.files import LineFollower
 
 
 class ControlFile:
-    """The engine's side: opened anew by each engine, so that no command for an earlier one is obeyed."""
+    """The engine's side: made anew by each engine, so that no command for an earlier one is obeyed.
+
+    It is read through the descriptor with which it was made, so that nobody can put another file in its place.
+    """
 
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        self._follower = LineFollower(path)
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "rb", buffering=0)
+        self._torn = b""
 
     def read(self) -> list[Command]:
         """The commands that came in since the last look; a line that is none is passed over."""
-        commands = (read_command(line) for line in self._follower.read())
+        *lines, self._torn = (self._torn + (self._file.read() or b"")).split(b"\n")
+        commands = (read_command(line) for line in lines)
         return [command for command in commands if command is not None]
+
+    def close(self) -> None:
+        """No more commands."""
+        self._file.close()
 
 
 def leave_command(path: Path, command: Command) -> None:

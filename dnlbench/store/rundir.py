@@ -45,6 +45,7 @@ LOG_TAIL_LINES = 40
 LOCK_PATIENCE_S = 1.0
 """How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
 DISK_SLACK_BYTES = 256 * 1024
+PROBE_BYTES = 64 * 1024
 
 E = TypeVar("E")
 
@@ -136,9 +137,11 @@ class RunDir:
                 "Wait for it, or choose another --run-dir"
             ) from error
         try:
+            self.control_path.unlink(missing_ok=True)  # an earlier engine's, which takes no commands any more
             write_atomically(pid_path, f"{os.getpid()}\n".encode())
             yield
         finally:
+            self.control_path.unlink(missing_ok=True)
             pid_path.unlink(missing_ok=True)
             lock.release()
 
@@ -161,12 +164,24 @@ class RunDir:
             lock.acquire(timeout=0)
         except Timeout:
             return self._holder()
+        except PermissionError:  # somebody else's, who alone can try the lock; the file goes with the engine if it can
+            return self._holder() if (self.root / "engine.pid").exists() else None
         lock.release()
         return None
 
-    def begin(self, plan: Plan, execution: Execution) -> None:
-        """Writes the plan, or checks that the plan already here can share its runs; see `write_sweep`."""
+    def begin(self, plan: Plan, execution: Execution) -> bytes | None:
+        """Writes the plan, or checks that the plan already here can share its runs; see `write_sweep`.
+
+        Returns:
+            What was there before, to be put back by `restore`.
+        """
+        earlier = self.sweep_path.read_bytes() if self.sweep_path.exists() else None
         write_sweep(self.sweep_path, plan, execution)
+        return earlier
+
+    def restore(self, earlier: bytes) -> None:
+        """Puts the plan back that `begin` replaced."""
+        write_atomically(self.sweep_path, earlier)
 
     def read_plan(self) -> Plan:
         """The sweep that lives here; see `read_sweep`."""
@@ -203,7 +218,8 @@ class RunDir:
             sizes = [path.stat().st_size for path in self.root.glob("runs/*/checkpoint*.pt")]
             needed = DISK_SLACK_BYTES + 2 * max(sizes, default=0)
             with tempfile.TemporaryFile(dir=self.root) as probe:
-                probe.write(b"\0" * needed)
+                for _ in range(-(-needed // PROBE_BYTES)):
+                    probe.write(os.urandom(PROBE_BYTES))  # zeros take no room on some disks
                 probe.flush()
                 os.fsync(probe.fileno())
         except OSError as error:

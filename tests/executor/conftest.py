@@ -219,8 +219,18 @@ class FakeExecutor:
         writer.close()
         if isinstance(event, EpochDone):
             self._steps[event.run_id] = event.epoch * STEPS
+            checkpoint = self._run_dir.run_path(event.run_id) / "checkpoint.pt"
+            checkpoint.touch()
+            os.utime(checkpoint, (event.time, event.time))
         elif isinstance(event, RunPaused):
             self._steps[event.run_id] = event.epoch * STEPS + event.step
+
+    def warm_up(self, slot: Slot) -> None:
+        assert slot.name not in self.running
+        self.workers.add(slot.name)
+
+    def is_warm(self, slot: Slot) -> bool:
+        return slot.name in self.workers
 
     def put_aside(self, slot: Slot) -> None:
         attempt = self.running.get(slot.name)

@@ -26,7 +26,7 @@ from dnlbench.events import (
 from dnlbench.executor import scheduler
 from dnlbench.executor.base import Cause
 from dnlbench.executor.health import SlotHealth
-from dnlbench.executor.losses import RETRIES
+from dnlbench.executor.losses import RETRIES, STILLBORN
 from dnlbench.executor.scheduler import DISK_LOOK_S
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
@@ -293,13 +293,33 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
 
 
 @pytest.mark.faults
+def test_a_run_is_not_charged_with_workers_that_were_killed_before_they_began_it(make_lab: MakeLab) -> None:
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=2")
+    bad = lab.find("densenet-L1-s1")
+    lab.carry_out(1, lambda slot, run_id, attempt: "killed" if run_id == bad and attempt <= STILLBORN else "")
+    assert lab.statuses() == {"ok": 2}
+    assert not lab.journal(SlotSetAside)
+
+
+@pytest.mark.faults
+def test_a_run_that_no_worker_lives_to_begin_is_given_up_at_last(make_lab: MakeLab) -> None:
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
+    lab.carry_out(1, lambda slot, run_id, attempt: "killed")
+    assert lab.statuses() == {"failed": 1}
+    assert len(lab.starts) == STILLBORN + 1 + RETRIES["killed"]
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("epochs", ["", "@0", "@1"])
 @pytest.mark.parametrize("cause", list(RETRIES))
 def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, cause: Cause, epochs: str) -> None:
     bad = lab.find("densenet-L2-s1")
-    lab.carry_out(
-        3, lambda slot, run_id, attempt: cause + epochs * (attempt == 1) if run_id == bad else "", silence_s=5
-    )
+    later = "@0" if cause == "killed" else ""  # of a worker that was killed before it began the run is not to blame
+
+    def fate(slot: str, run_id: str, attempt: int) -> str:
+        return cause + ((epochs or later) if attempt == 1 else later) if run_id == bad else ""
+
+    lab.carry_out(3, fate, silence_s=5)
     status = "oom" if cause == "host-memory" else "failed"
     assert lab.statuses() == {"ok": 15, status: 1}
     assert sum(start.run_id == bad for start in lab.starts) == 1 + RETRIES[cause]

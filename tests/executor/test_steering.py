@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,7 @@ def test_only_the_owner_may_steer(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         path.touch(0o666)  # one that an earlier engine left, or somebody else
-        ControlFile(path)
+        ControlFile(path).close()
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -207,23 +208,33 @@ def test_a_command_is_read_once_and_junk_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "control.jsonl"
     with pytest.raises(FileNotFoundError):
         leave_command(path, pause())
-    control, command = ControlFile(path), pause("a", device=None)
-    leave_command(path, command)
-    with path.open("ab") as file:
-        file.write(b'\n\xff\xfe\nnull\n[[[[\n{"action": "explode"}\n{"action": "pause", "more": 1}\n{"action"')
-    assert control.read() == [command]
-    with path.open("ab") as file:
-        file.write(b': "resume"}\r\n')
-    assert [command.action for command in control.read()] == ["resume"], "a torn line is whole now"
-    assert control.read() == []
+    command = pause("a", device=None)
+    with closing(ControlFile(path)) as control:
+        leave_command(path, command)
+        with path.open("ab") as file:
+            file.write(b'\n\xff\xfe\nnull\n[[[[\n{"action": "explode"}\n{"action": "pause", "more": 1}\n{"action"')
+        assert control.read() == [command]
+        with path.open("ab") as file:
+            file.write(b': "resume"}\r\n')
+        assert [command.action for command in control.read()] == ["resume"], "a torn line is whole now"
+        assert control.read() == []
+
+
+def test_another_file_in_its_place_is_not_obeyed(tmp_path: Path) -> None:
+    path = tmp_path / "control.jsonl"
+    with closing(ControlFile(path)) as control:
+        path.unlink()
+        path.touch()
+        leave_command(path, pause())
+        assert control.read() == []
 
 
 @pytest.mark.parametrize("time", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_a_command_that_the_journal_could_not_keep_is_passed_over(tmp_path: Path, time: str) -> None:
-    control = ControlFile(tmp_path / "control.jsonl")
-    with (tmp_path / "control.jsonl").open("a") as file:
-        print(f'{{"action": "pause", "time": {time}}}', file=file)
-    assert control.read() == []
+    with closing(ControlFile(tmp_path / "control.jsonl")) as control:
+        with (tmp_path / "control.jsonl").open("a") as file:
+            print(f'{{"action": "pause", "time": {time}}}', file=file)
+        assert control.read() == []
 
 
 # In mid-sweep

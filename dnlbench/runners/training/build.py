@@ -58,6 +58,7 @@ def find_factory(name: str) -> Callable[..., Any]:
 
 def source_hash(name: str) -> str:
     """Hash of the file that ``package.module:factory`` is written in, by which a changed network is noticed."""
+    find_factory(name)
     module, _, _ = name.partition(":")
     file = getattr(sys.modules[module], "__file__", None)
     return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()

@@ -70,10 +70,15 @@ class TrainingRunner:
             check_point(self.spec, point, data, self.device)
         return Prepared(
             data=data,
-            code={network: source_hash(network) for network in self.spec.sweep.networks if is_factory(network)},
+            code=self.code,
             torch=str(torch.__version__),
             device_name=device_name(self.device, self.slot),
         )
+
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """See `dnlbench.runners.base.Runner`."""
+        return {network: source_hash(network) for network in self.spec.sweep.networks if is_factory(network)}
 
     @property
     def data_sha256(self) -> str:

@@ -1,0 +1,107 @@
+"""Telling somebody how a sweep goes on, without ever waiting for them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dnlbench.events import Prepared
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan, Run
+from dnlbench.watch import SweepView, Watcher
+
+LOOK_S = 0.1
+"""Seconds between two looks."""
+PATIENCE_S = 2.0
+"""How long a sweep that has ended waits for the last news to be told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outset:
+    """A sweep when its workers are ready and its work begins."""
+
+    plan: Plan
+    prepared: Prepared
+    slots: tuple[Slot, ...]
+    run_dir: Path
+    done: int
+    """Runs that the run directory holds already, done."""
+    begun: tuple[tuple[Run, int], ...]
+    """Runs that it holds in part, with their epochs, which are gone on with."""
+    warnings: tuple[str, ...]
+
+    @property
+    def left(self) -> int:
+        """Runs that are still to be done."""
+        return len(self.plan.runs) - self.done
+
+
+class Observer(Protocol):
+    """Somebody who is told how a sweep goes on."""
+
+    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
+        """Before the workers are started, which takes seconds."""
+        ...
+
+    def planned(self, outset: Outset) -> None:
+        """Before work starts."""
+        ...
+
+    def looked(self, view: SweepView) -> None:
+        """Several times a second."""
+        ...
+
+
+class Narrator:
+    """Talks to an observer from a thread of its own.
+
+    So an observer that blocks, as a terminal does that was stopped with Ctrl+S or has lost its connection, holds nothing up.
+    One that fails, as with a closed pipe, is told nothing more.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._news: queue.SimpleQueue[Callable[[Observer], None] | None] = queue.SimpleQueue()
+        self._watcher: Watcher | None = None
+        self._thread = threading.Thread(target=self._talk, daemon=True)
+        self._thread.start()
+
+    def tell(self, news: Callable[[Observer], None]) -> None:
+        """Has the observer told, soon."""
+        self._news.put(news)
+
+    def follow(self, watcher: Watcher) -> None:
+        """From now on the observer is told what the watcher sees."""
+
+        def begin(observer: Observer) -> None:
+            self._watcher = watcher
+
+        self._news.put(begin)
+
+    def end(self) -> None:
+        """After one more look; an observer that does not listen is left alone."""
+        self._news.put(None)
+        self._thread.join(PATIENCE_S)
+
+    def _talk(self) -> None:
+        try:
+            while (news := self._next()) is not None:
+                news(self._observer)
+            self._look(self._observer)
+        except (OSError, UnicodeError, SystemExit):  # Rich answers a broken pipe with SystemExit
+            return
+
+    def _next(self) -> Callable[[Observer], None] | None:
+        try:
+            return self._news.get(timeout=LOOK_S)
+        except queue.Empty:
+            return self._look
+
+    def _look(self, observer: Observer) -> None:
+        if self._watcher is not None:
+            observer.looked(self._watcher.look(time.time()))
