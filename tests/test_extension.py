@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dnlbench.cli.progress import create_progress
-from dnlbench.errors import RunDirError
+from dnlbench.errors import RunDirError, SpecError
 from dnlbench.events import (
     EpochDone,
     RunEnded,
@@ -376,3 +376,53 @@ def test_a_sweep_in_its_usual_folder_is_extended_by_asking_for_more(
     assert "1 run is gone on with after 2 of 3 epochs" in more.stderr
     assert json.loads(first.stdout)["run_dir"] == json.loads(more.stdout)["run_dir"]
     assert len(list((tmp_path / ".dnlbench" / "runs").iterdir())) == 1
+
+
+def test_an_extension_that_ends_badly_leaves_the_result_that_was_there() -> None:
+    for facts in ({"status": "cancelled", "requested": True}, {"status": "oom"}):
+        extended = fold([RunEnded.model_validate({"run_id": "r", **facts})], history_of(2, "ok"))
+        answer = extended.asked_for(2)
+        assert answer.ended is not None
+        assert (answer.ended.status, answer.ended.peak_memory_bytes) == ("ok", 7)
+        assert extended.asked_for(4).done
+        more = extended.asked_for(4).ended
+        assert more is not None
+        assert more.status == facts["status"]
+
+
+def test_attempts_at_more_epochs_are_not_those_of_fewer() -> None:
+    second = RunStarted(
+        run_id="r", attempt=2, device="cpu", device_name="another", threads=1, parameters=1, from_epoch=2
+    )
+    extended = fold([second], history_of(2, "ok"))
+    answer = extended.asked_for(2)
+    assert answer.started is not None
+    assert (answer.started.device_name, len(answer.attempts), answer.done) == ("x", 1, True)
+    assert len(extended.asked_for(4).attempts) == 2
+
+
+def test_a_run_that_was_begun_afresh_has_not_completed_what_it_had() -> None:
+    second = RunStarted(run_id="r", attempt=2, device="cpu", device_name="x", threads=1, parameters=1)
+    assert not fold([second], history_of(2, "ok")).asked_for(2).done
+
+
+def test_an_extension_that_is_refused_does_not_stand_in_the_place_of_the_sweep(make_plan: MakePlan, here: Path) -> None:
+    sweep(make_plan(*SMALL), "rd")
+    before = RunDir(Path("rd")).sweep_path.read_bytes()
+    with pytest.raises(SpecError, match="cannot be imported"):
+        sweep(make_plan(*SMALL, "sweep.networks=['densenet','nowhere:make']"), "rd")
+    assert RunDir(Path("rd")).sweep_path.read_bytes() == before
+
+
+def test_a_network_that_came_with_an_extension_is_noticed_when_it_changes(
+    run_cli: RunCli, tmp_path: Path, spec_file: Path
+) -> None:
+    (tmp_path / "own_changed.py").write_text(OWN)
+    arguments = ["run", spec_file, "--device", "cpu", "--jobs", "1", "--run-dir", "rd", "--set", "sweep.depths=[1]"]
+    both = ["--set", "sweep.networks=['densenet','own_changed:dropping']"]
+    assert run_cli(*arguments, "--set", "sweep.networks=['densenet']").returncode == 0
+    assert run_cli(*arguments, *both).returncode == 0
+    (tmp_path / "own_changed.py").write_text(OWN.replace("nn.Linear(64, 32)", "nn.Linear(64, 32, bias=False)"))
+    done = run_cli(*arguments, *both, "--set", "sweep.seeds=3")
+    assert done.returncode == 2
+    assert "the source of own_changed:dropping has changed since its runs were trained" in done.stderr

@@ -254,6 +254,8 @@ class Terminal:
         self._master, self.slave = pty.openpty()
         self._seen = bytearray()
         self._closing = False
+        self.frozen = False
+        """Whether nothing that is written to it goes through, as after Ctrl+S or when the connection is lost."""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -268,7 +270,9 @@ class Terminal:
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # the last process has let go of it
             while not self._closing:
-                if select.select([self._master], [], [], 0.05)[0]:
+                if self.frozen:
+                    time.sleep(0.05)
+                elif select.select([self._master], [], [], 0.05)[0]:
                     self._seen += os.read(self._master, 4096)
 
     def close(self) -> None:
@@ -315,6 +319,37 @@ def test_a_sweep_outlives_the_terminal_that_it_was_started_in(
     assert check_profile(profile) == []
     assert profile.state == "complete"
     assert [len(run.attempts) for run in profile.runs] == [1] * 4
+    check_undisturbed(profile)
+
+
+def test_a_terminal_that_is_frozen_does_not_hold_a_sweep_up(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed
+) -> None:
+    sweep = make_sweep(seeds=24, step_s=0.05)
+    terminal = Terminal()
+    engine = sweep.spawn(
+        [sys.executable, "-m", "dnlbench", *sweep.arguments],
+        stdin=terminal.slave,
+        stdout=terminal.slave,
+        stderr=terminal.slave,
+        env={**sweep.environment(), "TERM": "xterm"},
+        start_new_session=True,
+        preexec_fn=terminal.become_ours,
+    )
+    sweep.wait_until_busy()
+    terminal.frozen = True
+    os.set_blocking(terminal.slave, False)  # of our own descriptor's file, which the engine shares: fill it up ...
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(terminal.slave, b"." * 1024)
+    os.set_blocking(terminal.slave, True)  # ... and let whoever writes to it wait
+    os.close(terminal.slave)
+    sweep.wait_until(lambda view: view.engine_ended is not None)
+    terminal.close()
+    assert engine.wait(20) is not None
+    (path,) = (sweep.folder / "profiles").glob("*.json")
+    profile = read_profile(path)
+    assert profile.state == "complete"
     check_undisturbed(profile)
 
 

@@ -594,3 +594,29 @@ def facts(view: SweepView) -> tuple[object, ...]:
         [run.run_id for run in view.ended],
         [run.run_id for run in view.not_ok],
     )
+
+
+@pytest.mark.faults
+def test_a_lost_run_goes_on_where_it_can_begin_at_once(make_lab: MakeLab) -> None:
+    """And does not wait for the slot that lost it to have rested."""
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
+    lab.carry_out({"bad:0/0": 1.0, "good:0/0": 1.0}, lambda slot, run_id, attempt: "device" * slot.startswith("bad"))
+    assert [start.slot for start in lab.starts] == ["bad:0/0", "good:0/0"]
+    assert lab.starts[1].time - lab.starts[0].time < 1.0
+
+
+@pytest.mark.faults
+def test_an_engine_that_was_stopped_itself_listens_before_it_takes_workers_for_lost(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = make_lab("sweep.depths=[1]")
+
+    def stop_and_go_on() -> None:
+        """Nobody was heard in the meantime; a second later everybody is."""
+        lab.clock.now += 300.0
+        back = lab.clock()
+        monkeypatch.setattr(lab.engines[-1], "silent_s", lambda slot: 300.0 if lab.clock() < back + 1.0 else 0.0)
+
+    lab.carry_out(2, script={3.0: stop_and_go_on})
+    assert lab.statuses() == {"ok": len(lab.plan.runs)}
+    assert not lab.journal(RunReturned)
