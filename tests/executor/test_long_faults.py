@@ -34,12 +34,12 @@ RUNS = (
     "sweep.networks=['dense-attention','densenet']",
     "sweep.depths=[3]",
     "sweep.seeds=7",
-    "train.epochs=12",
+    "train.epochs=16",
     "train.optimizer=adamw",
     "train.schedule=cosine",
 )
 KILLS = 20
-WITHIN_S = 2.0
+WITHIN_S = 1.0
 """A worker is killed at most so long after its attempt has begun to train."""
 SAVES = 200
 EPOCHS_OF_A_SAVE = 400_000
@@ -63,7 +63,7 @@ class Leftovers:
 
 
 class Killer:
-    """Kills workers with SIGKILL, each a random while after it began to train, at most twice in one run."""
+    """Kills workers with SIGKILL, each a random while after it began to train, at most three times in one run."""
 
     def __init__(self, run_dir: RunDir, plan: Plan, executor: LocalExecutor, chance: random.Random, kills: int) -> None:
         self._run_dir, self._plan, self._executor, self._chance = run_dir, plan, executor, chance
@@ -79,7 +79,7 @@ class Killer:
                 continue
             run, (run_id, attempt) = self._plan.by_id[worker.job[0]], worker.job
             started = self._run_dir.read_history(run).started
-            if started is None or started.attempt != attempt or self.of_run[run_id] >= 2:
+            if started is None or started.attempt != attempt or self.of_run[run_id] >= 3:
                 continue
             due = self._due.setdefault(worker.job, time.monotonic() + self._chance.uniform(0, WITHIN_S))
             if time.monotonic() < due:
@@ -213,4 +213,9 @@ def test_two_hundred_saves_killed_at_random_moments(tmp_path: Path) -> None:
         saved = state["number"]
     print(f"\n{SAVES} kills: 0 states unreadable, {in_a_save} kills in the middle of a save; {saved} saves in all")
     Checkpoints(tmp_path).keep_last()
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "checkpoint.pt.sha256"}
+    assert len(list(tmp_path.glob("*.pt"))) == 1, (
+        "the last one, or the one before if its save was the one that was cut off"
+    )
+    state = Checkpoints(tmp_path).load()
+    assert state is not None
+    assert state["number"] == saved
