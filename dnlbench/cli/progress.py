@@ -200,7 +200,7 @@ def _ended_line(view: SweepView, run: Run, number: int) -> Text:
         facts = [f"{status}: {cause}"]
     facts.append(units.seconds(sum(epoch.seconds for epoch in history.epochs)))
     total = len(view.plan.runs)
-    eta = f"  ETA {units.seconds(view.time_left.sweep_s)}" if number < total else ""
+    eta = f"  ETA {units.seconds(view.time_left.sweep_s)}" if number < total and view.engine_ended is None else ""
     style = "" if status == "ok" else "red"
     return Text(f"[{number:>{len(str(total))}}/{total}] {run.title}: {', '.join(facts)}{eta}", style=style)
 
