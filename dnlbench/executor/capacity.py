@@ -15,8 +15,8 @@ from dnlbench.plan import Plan
 from dnlbench.studies import Point
 
 ESTIMATES_WITHIN = 0.15
-"""How far estimates are off at most, as a share of the peak: a run that needs more than a device has by more than that cannot
-fit, one by less may."""
+"""How far estimates are off, tiny networks apart, as a share of the peak: a run that needs more than a device has by more
+than that cannot fit, one by less may."""
 WORKER_BYTES = int(0.4 * 2**30)
 """What a worker process takes on the CPU beside its run, which is all that an estimate counts: torch and other libraries once
 they are loaded, without the pages of their files, which all workers share."""

@@ -20,7 +20,7 @@ SPARES = 20
 
 
 class LocalExecutor:
-    """Worker processes, one for each slot. A worker that ended is replaced when its slot gets the next run."""
+    """Worker processes, one for each slot. A worker that ended is replaced when its slot is asked for one."""
 
     def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
         self._run_dir = run_dir

@@ -34,8 +34,8 @@ class Execution(BaseModel):
 def write_sweep(path: Path, plan: Plan, execution: Execution) -> None:
     """Writes the plan. A plan that is already there is replaced if the two can share their runs.
 
-    They can if they differ in nothing but the axes, the number of epochs where fewer of them are the beginning of more, and
-    the place of the data. Runs of the earlier plan that the new one does not ask for stay where they are.
+    They can if they differ in nothing but the name, the axes, the number of epochs where fewer of them are the beginning of
+    more, and the place of the data. Runs of the earlier plan that the new one does not ask for stay where they are.
 
     Raises:
         RunDirError: if the directory belongs to another sweep, or to this one carried out in another way.
