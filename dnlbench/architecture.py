@@ -17,6 +17,7 @@ from typing import Literal
 
 KernelName = Literal["local", "attention", "gaussian", "rbf"]
 ConnectivityName = Literal["full", "window", "strides"]
+ActivationName = Literal["relu", "prelu", "tanh", "identity"]
 Family = Literal["dense", "residual", "sequential"]
 
 Sources = Callable[[int], tuple[int, ...]]

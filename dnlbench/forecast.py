@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from dnlbench.events import EpochDone, RunHistory
+from dnlbench.events import EpochDone, Measured, RunHistory
 from dnlbench.plan import Plan, Run
 from dnlbench.studies import Point
 
@@ -132,7 +132,7 @@ def _share(run: Run, slot: str, leased: float, history: RunHistory) -> _Share | 
     started = history.started
     if started is None:
         return None
-    own = [epoch for epoch in history.epochs if epoch.epoch > started.from_epoch and epoch.time >= leased]
+    own = [lap for lap in history.laps if lap.epoch > started.from_epoch and lap.time >= leased]
     seconds = own[0].seconds + own[-1].time - own[0].time if own else math.nan
     if not math.isfinite(seconds):
         return None
@@ -150,7 +150,7 @@ def _share(run: Run, slot: str, leased: float, history: RunHistory) -> _Share | 
     )
 
 
-def _tail_s(history: RunHistory, last: EpochDone, leased: float) -> float | None:
+def _tail_s(history: RunHistory, last: EpochDone | Measured, leased: float) -> float | None:
     """Seconds from the last epoch to the end; None where there is no end, or one that broke off the next epoch."""
     ended = history.ended
     if ended is None or ended.time < leased or ended.status not in ("ok", "diverged"):

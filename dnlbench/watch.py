@@ -87,7 +87,7 @@ class SweepView:
         """Share of a run that is behind it."""
         if history.ended is not None:
             return float(self._is_over(history))
-        return min(1.0, len(history.epochs) / self.plan.spec.epochs)
+        return min(1.0, len(history.laps) / self.plan.spec.epochs)
 
 
 class Watcher:
@@ -204,8 +204,8 @@ class Watcher:
     def _run_left_s(self, lease: RunLeased, now: float) -> float:
         run = self._plan.by_id[lease.run_id]
         history = self._history(run)
-        task = Task(run=run, epochs=max(0, run.epochs - len(history.epochs)))
-        own = [epoch.time for epoch in history.epochs if epoch.time >= lease.time]
+        task = Task(run=run, epochs=max(0, run.epochs - len(history.laps)))
+        own = [lap.time for lap in history.laps if lap.time >= lease.time]
         since = now - max([lease.time, *own])
         one, none = (self._forecast.duration_s(Task(run=run, epochs=n), lease.slot) for n in (1, 0))
         late = max(0.0, since - one) if task.epochs else 0.0
@@ -216,4 +216,4 @@ class Watcher:
         over = history.done or (history.ended is not None and history.ended.time >= self._engine_time)
         if over or run.run_id in self._leases or run.run_id in self._holds.runs:
             return None
-        return Task(run=run, epochs=max(0, run.epochs - len(history.epochs)))
+        return Task(run=run, epochs=max(0, run.epochs - len(history.laps)))

@@ -135,7 +135,7 @@ def make_profile(make_plan: Callable[..., Plan]) -> MakeProfile:
             "machine": MACHINE,
             "data": DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
             "runs": runs,
-            "summary": summarise(runs, plan.study.quantities),
+            "summary": summarise(runs, plan.study),
         }
         return Profile.model_validate({**facts, **changes})
 

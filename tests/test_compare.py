@@ -29,7 +29,7 @@ def cells(comparison: Comparison, quantity: str = "final_train_loss") -> list[Ce
 
 def with_runs(profile: Profile, **changes: Any) -> Profile:
     runs = tuple(run.model_copy(update=changes) for run in profile.runs)
-    return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING.quantities)})
+    return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING)})
 
 
 def test_a_profile_against_itself_shows_no_difference_in_loss(make_profile: MakeProfile) -> None:

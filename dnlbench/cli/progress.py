@@ -194,15 +194,24 @@ def _ended_line(view: SweepView, run: Run, number: int) -> Text:
     history = view.histories[run.run_id]
     assert history.ended is not None, "only runs that have ended are told of"
     status = history.ended.status
-    facts = [f"loss {units.number(history.last_loss)}", f"{units.count(history.samples_per_s)} samples/s"]
+    facts = _found(view.plan, history)
     if status != "ok":
         cause = history.ended.error.message.partition("\n")[0] if history.ended.error else ""
         facts = [f"{status}: {cause}"]
-    facts.append(units.seconds(sum(epoch.seconds for epoch in history.epochs)))
+    facts.append(units.seconds(sum(lap.seconds for lap in history.laps)))
     total = len(view.plan.runs)
     eta = f"  ETA {units.seconds(view.time_left.sweep_s)}" if number < total and view.engine_ended is None else ""
     style = "" if status == "ok" else "red"
     return Text(f"[{number:>{len(str(total))}}/{total}] {run.title}: {', '.join(facts)}{eta}", style=style)
+
+
+def _found(plan: Plan, history: RunHistory) -> list[str]:
+    """The results of a run in few words: of epochs the last one's, else the study's main quantity."""
+    if history.measured is None:
+        return [f"loss {units.number(history.last_loss)}", f"{units.count(history.samples_per_s)} samples/s"]
+    main = plan.study.quantities[0]
+    value = history.measured.measurements.get(main.name)
+    return [f"{main.label} {units.number(value)}"] if isinstance(value, float) else []
 
 
 def draw(view: SweepView, width: int) -> RenderableType:
@@ -232,12 +241,18 @@ def draw(view: SweepView, width: int) -> RenderableType:
 
 
 def _running_row(view: SweepView, run: Run, history: RunHistory) -> list[str]:
-    rate = history.epochs[-1].samples_per_s if history.epochs else None
     return [
         view.leased[run.run_id],
         run.title,
-        f"epoch {len(history.epochs)}/{view.plan.spec.epochs}",
+        *(_latest(view.plan, history) if view.plan.study.has_epochs else ["", "", ""]),
+        f"{units.seconds(view.time_left.runs_s.get(run.run_id))} left",
+    ]
+
+
+def _latest(plan: Plan, history: RunHistory) -> list[str]:
+    rate = history.epochs[-1].samples_per_s if history.epochs else None
+    return [
+        f"epoch {len(history.epochs)}/{plan.spec.epochs}",
         f"loss {units.number(history.last_loss)}",
         f"{units.count(rate)} samples/s" if rate is not None else "",
-        f"{units.seconds(view.time_left.runs_s.get(run.run_id))} left",
     ]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dnlbench.architecture import ARCHITECTURES, Architecture, ConnectivityName, Sources, most_blocks, sources_of
+from dnlbench.dnl.image_regulariser import block_regulariser
 from dnlbench.dnl.kernels import image_kernel
 
 
@@ -73,7 +74,7 @@ class Block(nn.Module):
         self.residual = architecture.family == "residual"
         self.step = step
         self.sources = [sources(layer) for layer in range(depth)]
-        width = [channels, *[made] * depth]
+        self.widths = width = [channels, *[made] * depth]  # of x^0 .. x^L
         self.layers = nn.ModuleList(
             _layer(
                 [width[k] for k in read],
@@ -194,3 +195,8 @@ class DNLNetwork(nn.Module):
         """Logits of a batch."""
         features = functional.relu(self.norm(self.features(images)))
         return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    def regulariser(self) -> Tensor:
+        """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regulariser` says what it sums."""
+        blocks = [part for part in self.features if isinstance(part, Block)]
+        return torch.stack([block_regulariser(block) for block in blocks]).sum()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from dnlbench.events.records import EpochDone, RunEnded, RunEvent, RunPaused, RunRequeued, RunStarted
+from dnlbench.events.records import EpochDone, Measured, RunEnded, RunEvent, RunPaused, RunRequeued, RunStarted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class RunHistory:
     attempts: tuple[Attempt, ...] = ()
     epochs: tuple[EpochDone, ...] = ()
     """In order, each epoch once: those before the point where the last attempt took up, then that attempt's own."""
+    measured: Measured | None = None
+    """What a run without epochs has found."""
     ended: RunEnded | None = None
     """The last word, None while there is none."""
     completed: tuple[int, RunEnded] | None = None
@@ -38,6 +40,11 @@ class RunHistory:
     def done(self) -> bool:
         """Whether nothing is left to do: it succeeded, it would end the same way again, or somebody cancelled it."""
         return self.ended is not None and (self.ended.status in ("ok", "diverged", "oom") or self.ended.requested)
+
+    @property
+    def laps(self) -> Sequence[EpochDone | Measured]:
+        """The parts of its work that are done: epochs, or the one measurement of a run that has none."""
+        return (self.measured,) if self.measured else self.epochs
 
     @property
     def last_loss(self) -> float | None:
@@ -60,10 +67,12 @@ class RunHistory:
                 return RunHistory(attempts=attempts, epochs=kept, completed=completed)
             case EpochDone():
                 return replace(self, epochs=(*self.epochs, event))
+            case Measured():
+                return replace(self, measured=event)
             case RunPaused():
                 return replace(self, attempts=self._attempts_with(event))
             case RunEnded():
-                completed = (len(self.epochs), event) if event.status == "ok" else self.completed
+                completed = (len(self.laps), event) if event.status == "ok" else self.completed
                 return replace(self, attempts=self._attempts_with(event), ended=event, completed=completed)
             case RunRequeued():
                 return replace(self, ended=None)
@@ -84,7 +93,7 @@ class RunHistory:
             return replace(self, attempts=own, epochs=self.epochs[:epochs], ended=self.completed[1])
         if len(self.epochs) > epochs:
             return replace(self, attempts=own, epochs=self.epochs[:epochs], ended=_ended_earlier(self.ended))
-        if len(self.epochs) < epochs and self.ended is not None and self.ended.status == "ok":
+        if len(self.laps) < epochs and self.ended is not None and self.ended.status == "ok":
             return replace(self, ended=None)
         return self
 

@@ -31,8 +31,9 @@ class DataInfo(BaseModel):
     """Hash of the images, labels and shape that were trained on, not of the files they came from."""
     samples: int
     input_shape: tuple[int, int, int]
-    """Channels, height and width of one image."""
-    classes: int
+    """Channels, height and width of one image; of a sample that is no image 1, positions and channels."""
+    classes: int | None
+    """None where nothing is classified."""
 
 
 class RunStarted(Event):
@@ -65,14 +66,28 @@ class EpochDone(Event):
     epoch: int
     """Counted from 1."""
     train_loss: float
-    """Mean over the samples seen in this epoch, each at the parameters of its own training step."""
+    """Mean over the samples seen in this epoch, each at the parameters of its own training step, without R_L."""
     seconds: float
     """Training alone: warm-up and evaluation are outside."""
     samples_per_s: float
     gradient_norm: float
-    """Euclidean norm of the gradient at the epoch's last training step."""
+    """Euclidean norm of the gradient at the epoch's last training step, of R_L too where it is part of the objective."""
     evaluation_loss: float | None = None
     evaluation_accuracy: float | None = None
+    regulariser: float | None = None
+    """R_L of the parameters after the epoch's last training step; None where it is not part of the objective."""
+
+
+class Measured(Event):
+    """What a run without epochs has found. In place of epochs it counts as one."""
+
+    event: Literal["measured"] = "measured"
+    run_id: str
+    epoch: Literal[1] = 1
+    seconds: float
+    """Of the work itself."""
+    measurements: dict[str, float | tuple[float, ...]]
+    """By the names of the study's quantities; lists are curves, for charts."""
 
 
 class RunError(BaseModel):
@@ -198,7 +213,7 @@ class EngineEnded(Event):
 
 
 RunEvent = Annotated[
-    RunStarted | EpochDone | RunPaused | RunEnded | RunRequeued,
+    RunStarted | EpochDone | Measured | RunPaused | RunEnded | RunRequeued,
     Field(discriminator="event"),
 ]
 JournalEvent = Annotated[

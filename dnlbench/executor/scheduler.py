@@ -127,7 +127,7 @@ class Scheduler:
         return not self._cancelled and bool(self._leases or (self._waiting and usable))
 
     def _queue(self, run: Run, history: RunHistory) -> None:
-        self._waiting[run.run_id] = Task(run=run, epochs=max(1, run.epochs - len(history.epochs)))
+        self._waiting[run.run_id] = Task(run=run, epochs=max(1, run.epochs - len(history.laps)))
 
     # Giving runs to slots
 
@@ -172,7 +172,7 @@ class Scheduler:
         run = self._plan.by_id[freed.run_id]
         history = self._run_dir.read_history(run)
         self._placement.learn(run, lease, history)
-        if any(epoch.time >= lease.time for epoch in history.epochs):
+        if any(lap.time >= lease.time for lap in history.laps):
             self._health.well(freed.slot.name)
         if _ended_since(history, lease):
             return
@@ -213,7 +213,7 @@ class Scheduler:
     def _judge_slot(self, slot: Slot, run: Run, lost: Loss) -> None:
         """Finds out whether a loss that came at once speaks against the slot."""
         siblings = (other for other in self._plan.runs if other.point == run.point)
-        proven = any(self._run_dir.read_history(other).epochs for other in siblings)
+        proven = any(self._run_dir.read_history(other).laps for other in siblings)
         if self._health.lost_at_once(slot.name, run, proven=proven):
             self.note(SlotSetAside(slot=slot.name, reason=lost.error.message))
 

@@ -1,13 +1,15 @@
 """Profiles: the saved results of sweeps."""
 
 from dnlbench.profiles.files import check_profile, list_profiles, read_profile, save_profile
-from dnlbench.profiles.model import SCHEMA, EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
+from dnlbench.profiles.model import SCHEMA, EpochRecord, FitRecord, IntervalRecord, PointSummary, Profile, RunRecord
 from dnlbench.profiles.reduce import reduce_run_dir
-from dnlbench.profiles.summary import summarise, values_of
+from dnlbench.profiles.summary import summarise
+from dnlbench.profiles.values import values_of
 
 __all__ = [
     "SCHEMA",
     "EpochRecord",
+    "FitRecord",
     "IntervalRecord",
     "PointSummary",
     "Profile",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from dnlbench.errors import ProfileError
 from dnlbench.files import write_atomically
-from dnlbench.profiles.model import SCHEMA, Profile, RunRecord
+from dnlbench.profiles.model import SCHEMA, Profile, RunRecord, Summary
 from dnlbench.profiles.summary import derived, summarise
 from dnlbench.studies import STUDIES
 
@@ -21,6 +22,8 @@ LONGEST_INTEGER = 100
 """Digits of the longest integer that is read: no profile holds one as long, and floats cannot hold much longer ones."""
 RATE_TOLERANCE = 1e-9
 """Relative; a rate is worked out again from rounded ones."""
+FIT_TOLERANCE = 1e-6
+"""Relative, with the same as an absolute one around 0; a fit may differ in its last digits from machine to machine."""
 FOLDER = Path("profiles")
 """Where profiles are saved and looked for unless told otherwise, below the current folder."""
 
@@ -106,12 +109,32 @@ def check_profile(profile: Profile) -> list[str]:
     ids = [run.run_id for run in profile.runs]
     if len(set(ids)) < len(ids):
         problems.append("runs: a run id occurs more than once")
-    if summarise(profile.runs, STUDIES[profile.study].quantities) != profile.summary:
+    if not _agree(profile.summary, summarise(profile.runs, STUDIES[profile.study])):
         problems.append("summary: differs from what the runs add up to")
     unfinished = any(run.status in ("cancelled", "skipped") for run in profile.runs)
     if unfinished != (profile.state == "partial"):
         problems.append(f"state: {profile.state!r} does not fit the runs' statuses")
     return problems
+
+
+def _agree(stated: Summary, found: Summary) -> bool:
+    """Points to the last digit, fits up to what linear algebra may differ in; profiles before 0.3 state no fits."""
+    if stated.points != found.points or (stated.fits and len(stated.fits) != len(found.fits)):
+        return False
+    pairs = zip(stated.fits, found.fits, strict=False)
+    return all(_same_fields(ours.model_dump(), theirs.model_dump()) for ours, theirs in pairs)
+
+
+def _same_fields(stated: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    return all(_same_value(stated[name], found[name]) for name in found)
+
+
+def _same_value(stated: Any, found: Any) -> bool:
+    if isinstance(found, tuple):
+        return len(stated) == len(found) and all(map(_same_value, stated, found))
+    if isinstance(found, float) and isinstance(stated, float):
+        return _same(stated, found, FIT_TOLERANCE, FIT_TOLERANCE)
+    return bool(stated == found)
 
 
 def _contradictions(run: RunRecord) -> Iterator[str]:
@@ -122,10 +145,11 @@ def _contradictions(run: RunRecord) -> Iterator[str]:
             yield f"{run.run_id}: {field} is {stated}, but its epochs say {found}"
 
 
-def _same(stated: float | None, found: float | None, tolerance: float) -> bool:
+def _same(stated: float | None, found: float | None, tolerance: float, absolute: float = 0.0) -> bool:
     if stated is None or found is None:
         return stated is found
-    return math.isclose(stated, found, rel_tol=tolerance) or (math.isnan(stated) and math.isnan(found))
+    close = math.isclose(stated, found, rel_tol=tolerance, abs_tol=absolute)
+    return close or (math.isnan(stated) and math.isnan(found))
 
 
 def list_profiles(folder: Path) -> Iterator[tuple[Path, Profile | ProfileError]]:

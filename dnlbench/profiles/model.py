@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dnlbench.events import DataInfo, RunError, RunStatus
 from dnlbench.machine import Code, Machine
 from dnlbench.stats import Interval
+from dnlbench.studies import FitModel
 
 SCHEMA = "dnlbench.profile/1"
 
@@ -33,6 +34,8 @@ class EpochRecord(Record):
     gradient_norm: float | None = None
     evaluation_loss: float | None = None
     evaluation_accuracy: float | None = None
+    regulariser: float | None = None
+    """R_L of the parameters after the epoch; None where train.regulariser_weight is 0, and in profiles that do not tell."""
 
 
 class AttemptRecord(Record):
@@ -77,6 +80,8 @@ class RunRecord(Record):
     peak_memory_bytes: int | None
     foreseen_memory_bytes: int | None = None
     """What the plan expected the peak to be; None for networks of one's own, and in profiles that do not tell."""
+    measurements: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
+    """Of studies other than training: by quantity, and curves for charts."""
     attempts: tuple[AttemptRecord, ...]
     error: RunError | None
 
@@ -108,10 +113,51 @@ class PointSummary(Record):
     """By the study's names, over the runs that are ``ok``; a quantity that no run has is left out."""
 
 
+class FitRecord(Record):
+    """How a quantity goes with depth, of one network. Intervals are at 95 %; None: not determined."""
+
+    network: str
+    quantity: str
+    model: FitModel
+    """``power``: ``C L^-order``. ``limit`` and ``curve-limit``: ``limit + C L^-order``; see `dnlbench.studies.Trend`."""
+    depths: tuple[int, ...]
+    order: float | None = None
+    order_low: float | None = None
+    order_high: float | None = None
+    expected_order: float | None = None
+    """What theory says."""
+    agrees: bool | None = None
+    """Whether the order is within 0.1 of that."""
+    constant: float | None = None
+    """``C``."""
+    limit: float | None = None
+    """The value at infinite depth."""
+    limit_low: float | None = None
+    limit_high: float | None = None
+    next_value: float | None = None
+    """Expected at twice the largest depth."""
+    next_low: float | None = None
+    next_high: float | None = None
+    next_gain: float | None = None
+    """How much that is less than the fitted value at the largest depth."""
+    next_gain_low: float | None = None
+    next_gain_high: float | None = None
+    next_time_factor: float | None = None
+    """How many times as long a sample will take at twice the largest depth, by the last depths' throughput."""
+    shrinking: tuple[float, ...] = ()
+    """By what factor the differences of successive means fall, where each depth is twice the one before."""
+    residual: float | None = None
+    """Root mean square relative misfit."""
+    problem: str = ""
+    """Why there is no fit; empty if there is one."""
+
+
 class Summary(Record):
     """What follows from the runs; `dnlbench profiles validate` computes it again."""
 
     points: tuple[PointSummary, ...]
+    fits: tuple[FitRecord, ...] = ()
+    """Empty in studies without any, and in profiles of versions before 0.3."""
 
 
 class Profile(Record):

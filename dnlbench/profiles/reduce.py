@@ -57,7 +57,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         machine=engine.machine,
         data=prepared.data,
         runs=runs,
-        summary=summarise(runs, plan.study.quantities),
+        summary=summarise(runs, plan.study),
     )
 
 
@@ -94,6 +94,7 @@ def _record(run: Run, history: RunHistory, foreseen_memory_bytes: int | None) ->
         evaluation_accuracy=last.evaluation_accuracy if last else None,
         peak_memory_bytes=history.ended.peak_memory_bytes if history.ended else None,
         foreseen_memory_bytes=foreseen_memory_bytes,
+        measurements=history.measured.measurements if history.measured else {},
         attempts=tuple(_attempt(attempt) for attempt in history.attempts),
         error=history.ended.error if history.ended else NOT_ENDED if history.attempts else None,
     )

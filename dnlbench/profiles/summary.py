@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from dnlbench.profiles.fits import fit_trend
 from dnlbench.profiles.model import EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
+from dnlbench.profiles.values import values_of
 from dnlbench.stats import mean_interval
-from dnlbench.studies import Quantity
-
-
-def values_of(runs: Iterable[RunRecord], quantity: Quantity) -> dict[int, float]:
-    """The finite values of a quantity by seed, of the runs that are ``ok``."""
-    values = {run.seed: getattr(run, quantity.name) for run in runs if run.status == "ok"}
-    return {seed: float(value) for seed, value in values.items() if value is not None and math.isfinite(value)}
+from dnlbench.studies import Quantity, Study
 
 
 def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
@@ -29,12 +24,20 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
     }
 
 
-def summarise(runs: Sequence[RunRecord], quantities: Sequence[Quantity]) -> Summary:
-    """Mean and interval of each quantity at each point, points in the order in which the runs name them."""
+def summarise(runs: Sequence[RunRecord], study: Study) -> Summary:
+    """Mean and interval of each quantity at each point, in the order in which the runs name them, and the study's fits."""
     points: dict[tuple[str, int], list[RunRecord]] = {}
     for run in runs:
         points.setdefault((run.network, run.depth), []).append(run)
-    return Summary(points=tuple(_point(group, quantities) for group in points.values()))
+    networks = dict.fromkeys(network for network, _ in points)
+    return Summary(
+        points=tuple(_point(group, study.quantities) for group in points.values()),
+        fits=tuple(
+            fit_trend(network, [run for run in runs if run.network == network], trend, study)
+            for trend in study.trends
+            for network in networks
+        ),
+    )
 
 
 def _point(runs: Sequence[RunRecord], quantities: Sequence[Quantity]) -> PointSummary:

@@ -22,12 +22,8 @@ def plan_grid(plan: Plan, data: DataInfo) -> Grid:
                 units.size(foreseen.memory_bytes),
             ]
         )
-    channels, height, width = data.input_shape
     return Grid(
-        title=(
-            f"{plan.spec.name}: {len(plan.runs)} runs on {data.name}, {data.samples} images of "
-            f"{channels}×{height}×{width} in {data.classes} classes"
-        ),
+        title=f"{plan.spec.name}: {len(plan.runs)} runs on {_described(data)}",
         columns=[
             Column(head="network"),
             Column(head="L", figures=True),
@@ -37,3 +33,10 @@ def plan_grid(plan: Plan, data: DataInfo) -> Grid:
         ],
         rows=rows,
     )
+
+
+def _described(data: DataInfo) -> str:
+    channels, height, width = data.input_shape
+    if data.classes is None:
+        return f"{data.name}, {data.samples} of {height} positions × {width} channels"
+    return f"{data.name}, {data.samples} images of {channels}×{height}×{width} in {data.classes} classes"

@@ -10,14 +10,23 @@ from collections.abc import Iterator
 from dnlbench import units
 from dnlbench.profiles import IntervalRecord, PointSummary, Profile
 from dnlbench.report import quantities
+from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.studies import STUDIES, Quantity, Study
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
-    """The result by network and depth, and the runs that did not end well, if any."""
+    """The result by network and depth, what follows for growing depth, and the runs that did not end well, if any."""
     study = STUDIES[profile.study]
     shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
+    yield _main_grid(profile, study, [quantity for quantity in shown if not quantity.table])
+    for title in dict.fromkeys(quantity.table for quantity in shown if quantity.table):
+        yield _further_grid(profile, title, [quantity for quantity in shown if quantity.table == title])
+    yield from fit_grids(profile)
+    yield from _bad_runs(profile)
+
+
+def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
     columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
     columns += [
         Column(head="seeds", figures=True, dispensable=3),
@@ -27,12 +36,29 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
         Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, study))
         for quantity in shown
     ]
-    yield Grid(
+    return Grid(
         title=f"{profile.name}: {study.question}",
         columns=[*columns, Column(head="vs. L before", figures=True, dispensable=3)],
         rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
-        note="\n".join([_reading(study.quantities[0]), *_memory_foreseen(profile)]),
+        note="\n".join([_reading(study.quantities[0]), *_memory_foreseen(profile), *fit_problems(profile)]),
     )
+
+
+def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
+    """Means over seeds alone, which leaves room for more of them."""
+    rows = []
+    for point in profile.summary.points:
+        means = (point.quantities.get(quantity.name) for quantity in shown)
+        rows.append([point.network, str(point.depth), *(units.number(mean.mean if mean else None) for mean in means)])
+    columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
+    columns += [
+        Column(head=quantities.head(quantity), figures=True, dispensable=len(shown) - place)
+        for place, quantity in enumerate(shown)
+    ]
+    return Grid(title=title, columns=columns, rows=rows, note="means over seeds")
+
+
+def _bad_runs(profile: Profile) -> Iterator[Grid]:
     bad = [run for run in profile.runs if run.status not in ("ok", "skipped")]
     skipped = sum(run.status == "skipped" for run in profile.runs)
     if bad or skipped:
@@ -106,6 +132,7 @@ def profile_csv(profile: Profile) -> str:
         "gradient_norm",
         "evaluation_loss",
         "evaluation_accuracy",
+        "regulariser",
     )
     writer.writerow(["run_id", "network", "depth", "seed", "status", "device", "parameters", *fields])
     for run in profile.runs:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from dnlbench.runners.base import CHECKPOINT_S, Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dnlbench.machine import Slot
     from dnlbench.plan import Plan
 
@@ -17,10 +19,24 @@ def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S)
     Raises:
         DeviceError: if torch cannot use the device.
     """
-    from dnlbench.runners.training import TrainingRunner
+    return _runner_of(plan.spec.study)(plan, slot, checkpoint_s=checkpoint_s)
 
-    runners = {"training": TrainingRunner}
-    return runners[plan.spec.study](plan, slot, checkpoint_s=checkpoint_s)
+
+def _runner_of(study: str) -> Callable[..., Runner]:
+    """Imports what this study needs and nothing else."""
+    match study:
+        case "forward-limit":
+            from dnlbench.runners.forward_limit import ForwardLimitRunner
+
+            return ForwardLimitRunner
+        case "optimum-limit":
+            from dnlbench.runners.optimum_limit import OptimumLimitRunner
+
+            return OptimumLimitRunner
+        case _:
+            from dnlbench.runners.training import TrainingRunner
+
+            return TrainingRunner
 
 
 __all__ = ["Runner", "create_runner"]

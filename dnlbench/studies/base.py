@@ -60,6 +60,9 @@ class StudySpec(Section):
         return {key: value for key, value in self.identity().items() if key != "sweep"}
 
 
+FitModel = Literal["power", "limit", "curve-limit"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
     """Something a study measures once per run."""
@@ -75,6 +78,22 @@ class Quantity:
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
     tolerance: float
     """Relative difference below which two values count as the same for every purpose."""
+    table: str = ""
+    """Title of the table that shows it; empty: the main one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """How a quantity is expected to go with depth: a fit for each network."""
+
+    quantity: str
+    model: FitModel
+    """``power``: ``C L^-p``, one curve a seed. ``limit``: ``a + C L^-p`` through samples that are independent between depths.
+    ``curve-limit``: the same through one deterministic curve a seed, each seed being a problem of its own."""
+    expected_order: float | None = None
+    """``p`` as theory has it."""
+    rate: str | None = None
+    """The quantity that holds the throughput, from which the cost of the next doubling follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,5 +125,8 @@ class Study:
     quantities: tuple[Quantity, ...]
     """The first one is the study's main result."""
     estimate: Estimator
+    trends: tuple[Trend, ...] = ()
+    has_epochs: bool = True
+    """Whether runs go by epochs, or find everything in one go."""
     workload_version: int
     """Raised whenever equal specs stop meaning equal computations."""

@@ -87,6 +87,8 @@ class Law:
     overhead_s: float = 0.5
     noise: float = 0.0
     """Standard deviation of the logarithm of an attempt's seconds."""
+    luck: int = 0
+    """Seed of the noise."""
     stretch: Callable[[str, int], float] = lambda run_id, attempt: 1.0
 
     def base_s(self, run: Run) -> float:
@@ -94,7 +96,7 @@ class Law:
         return SECONDS * FACTORS[run.point.network] * math.pow(self.plan.work[run.run_id], POWER)
 
     def epoch_s(self, run: Run, slot: str, attempt: int) -> float:
-        luck = math.exp(self.noise * Random(f"{run.run_id} {attempt}").gauss())
+        luck = math.exp(self.noise * Random(f"{self.luck} {run.title} {attempt}").gauss())
         return luck * self.stretch(run.run_id, attempt) * self.base_s(run) / self.speeds[slot]
 
 
@@ -308,6 +310,7 @@ class Lab:
         back_s: float = 0.0,
         overhead_s: float = 0.5,
         noise: float = 0.0,
+        luck: int = 0,
         stretch: Callable[[str, int], float] = lambda run_id, attempt: 1.0,
     ) -> bool:
         """One engine's work from its beginning to its end, as `dnlbench.sweep` does it.
@@ -323,6 +326,7 @@ class Lab:
             back_s: seconds between a run's last event and its slot's being free.
             overhead_s: of each attempt.
             noise: see `Law`.
+            luck: see `Law`.
             stretch: see `Law`.
 
         Returns:
@@ -330,7 +334,7 @@ class Lab:
         """
         if isinstance(speeds, int):
             speeds = {f"fake:{number}/0": 1.0 for number in range(speeds)}
-        law = Law(plan=self.plan, speeds=speeds, overhead_s=overhead_s, noise=noise, stretch=stretch)
+        law = Law(plan=self.plan, speeds=speeds, overhead_s=overhead_s, noise=noise, luck=luck, stretch=stretch)
         executor = FakeExecutor(self.run_dir, law, self.clock, self.steps, fate, back_s)
         self.engines.append(executor)
         slots = [Slot(name=name, device=cpu_device(), threads=1) for name in speeds]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from random import Random
+from statistics import median
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -68,13 +69,17 @@ def naive_s(lab: Lab, runs: Sequence[Run], slots: Mapping[str, float]) -> float:
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_slots_of_unknown_speed_are_kept_busy(make_lab: MakeLab, order: int, noise: float) -> None:
-    lab, slots = make_lab(*MANY), speeds(order)
-    assert lab.carry_out(slots, noise=noise)
-    assert lab.statuses() == {"ok": 96}
-    assert Counter(start.run_id for start in lab.starts) == {run.run_id: 1 for run in lab.plan.runs}
-    ratio = lab.passed_s / least_s(lab, lab.plan.runs, slots)
-    print(f"makespan / bound = {ratio:.3f}")
-    assert ratio < 1.25
+    """A slow slot whose last run happens to be a slow one ends late: with noise it is the median that counts."""
+    ratios = []
+    for luck in range(9 if noise else 1):
+        lab, slots = make_lab(*MANY), speeds(order)
+        assert lab.carry_out(slots, noise=noise, luck=luck)
+        assert lab.statuses() == {"ok": 96}
+        assert Counter(start.run_id for start in lab.starts) == {run.run_id: 1 for run in lab.plan.runs}
+        ratios.append(lab.passed_s / least_s(lab, lab.plan.runs, slots))
+    print(f"makespan / bound = {min(ratios):.3f} … {max(ratios):.3f}, median {median(ratios):.3f}")
+    assert median(ratios) < 1.25
+    assert max(ratios) < 1.5
 
 
 @pytest.mark.parametrize("settings", [MANY, DEEP], ids=["many", "deep"])

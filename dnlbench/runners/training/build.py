@@ -68,7 +68,8 @@ def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.
     """Builds the network of a point, a user's own for real and ours without memory.
 
     Raises:
-        SpecError: if it cannot be built, or if a user's own does not give logits (B, classes).
+        SpecError: if it cannot be built, or if a user's own does not give logits (B, classes) or, where it is part of the
+            objective, its regulariser.
     """
     try:
         if not is_factory(point.network):
@@ -90,3 +91,28 @@ def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.
             f"{point.network} at depth {point.depth} gives {shape or type(logits).__name__} for 2 images; "
             f"expected logits of shape (2, {data.classes})"
         )
+    if spec.train.regulariser_weight:
+        _check_regulariser(network, point)
+
+
+def _check_regulariser(network: nn.Module, point: Point) -> None:
+    """Calls a user's ``regulariser()`` once.
+
+    Raises:
+        SpecError: if there is none, if it fails, or if it gives anything but a scalar tensor of floating-point numbers.
+    """
+    method = getattr(network, "regulariser", None)
+    if not callable(method):
+        raise SpecError(
+            f"train.regulariser_weight: {point.network} has no method regulariser(); give it one that returns R_L of its "
+            "parameters as a scalar tensor, or leave the weight at 0"
+        )
+    try:
+        value = method()
+    except Exception as error:
+        raise SpecError(
+            f"{point.network} at depth {point.depth}: its regulariser() fails: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(value, torch.Tensor) or value.dim() or not value.is_floating_point():
+        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise SpecError(f"{point.network}: its regulariser() gives {found}; expected a scalar floating-point tensor")

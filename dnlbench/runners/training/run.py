@@ -106,7 +106,7 @@ class TrainingRunner:
                 return
             event = self._epoch_done(run, learner, progress)
             yield event  # written before the checkpoint that counts on it
-            if not math.isfinite(event.train_loss):
+            if not _finite(event):
                 yield _diverged(run, event, memory_bytes)
                 checkpoints.clear()
                 return
@@ -134,6 +134,7 @@ class TrainingRunner:
             gradient_norm=norm,
             evaluation_loss=loss,
             evaluation_accuracy=accuracy,
+            regulariser=learner.regulariser(),
         )
 
     def _build(self, run: Run) -> nn.Module:
@@ -207,7 +208,7 @@ class TrainingRunner:
         learner.optimizer.zero_grad(set_to_none=True)
         with self._precision():
             loss = functional.cross_entropy(learner.network(images), labels)
-        torch.autograd.backward(loss)
+        learner.backward(loss)
         learner.optimizer.step()
         return loss.detach()
 
@@ -236,11 +237,17 @@ def _import_the_rest() -> None:
     torch.optim.SGD([nn.Parameter(torch.zeros(1))])
 
 
+def _finite(epoch: EpochDone) -> bool:
+    return math.isfinite(epoch.train_loss) and math.isfinite(epoch.regulariser or 0.0)
+
+
 def _diverged(run: Run, epoch: EpochDone, peak_memory_bytes: int) -> RunEnded:
-    message = f"the training loss of epoch {epoch.epoch} is {epoch.train_loss}; a smaller train.lr may help"
+    found, remedy = f"the training loss of epoch {epoch.epoch} is {epoch.train_loss}", "a smaller train.lr"
+    if epoch.regulariser is not None:
+        found, remedy = f"{found} and R_L {epoch.regulariser}", f"{remedy} or train.regulariser_weight"
     return RunEnded(
         run_id=run.run_id,
         status="diverged",
         peak_memory_bytes=peak_memory_bytes,
-        error=RunError(type="Diverged", message=message),
+        error=RunError(type="Diverged", message=f"{found}; {remedy} may help"),
     )

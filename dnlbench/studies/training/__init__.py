@@ -1,6 +1,6 @@
 """The training study: how does the training loss fall with depth, and what does depth cost?"""
 
-from dnlbench.studies.base import Quantity, Study
+from dnlbench.studies.base import Quantity, Study, Trend
 from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import TrainingSpec
 
@@ -47,6 +47,7 @@ TRAINING = Study(
         ),
     ),
     estimate=estimate,
+    trends=(Trend(quantity="final_train_loss", model="limit", rate="samples_per_s"),),
     workload_version=1,
 )
 

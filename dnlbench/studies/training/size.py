@@ -27,6 +27,10 @@ class Size:
     """Values per sample that the forward pass keeps for the backward pass."""
     widest: int = 0
     """Values per sample of the largest single layer input, which bounds the temporary buffers."""
+    indexed: int = 0
+    """Values that the regulariser lays out by their index in depth, with the zeros of states that are not read."""
+    widest_gradient: int = 0
+    """Values of the temporary buffers in which the regulariser's gradient by the parameters of one block is made."""
     work: float = 0.0
     """Multiply-adds per sample of the forward pass, with copies and elementwise passes at their price in them."""
 
@@ -36,6 +40,8 @@ class Size:
             parameters=self.parameters + other.parameters,
             stored=self.stored + other.stored,
             widest=max(self.widest, other.widest),
+            indexed=self.indexed + other.indexed,
+            widest_gradient=max(self.widest_gradient, other.widest_gradient),
             work=self.work + other.work,
         )
 
@@ -66,6 +72,17 @@ def _transformation(architecture: Architecture, channels: int, pixels: int) -> S
     )
 
 
+def _indexed(architecture: Architecture, depth: int, channels: int, made: int, bottleneck: bool) -> int:
+    """How many values ``R_L`` sums in a block, as `dnlbench.dnl.image_regulariser` lays them out."""
+    squares = (depth - 1) ** 2 * made if architecture.dense else 0
+    values = (squares + depth * channels) * made * (4 if bottleneck else 9)
+    if bottleneck:
+        values += depth * 4 * made**2 * 9
+    if architecture.kernel == "attention":
+        values += 2 * (channels**2 + (depth - 1) * made**2)
+    return values
+
+
 def _block(architecture: Architecture, depth: int, channels: int, pixels: int, settings: NetworkSettings) -> Size:
     sources = sources_of(architecture, settings.connectivity, settings.window)
     made = settings.growth_rate if architecture.dense else channels
@@ -76,7 +93,9 @@ def _block(architecture: Architecture, depth: int, channels: int, pixels: int, s
     read_at_all = {k for layer in range(depth) for k in sources(layer)}
     for k in sorted(read_at_all):
         total += _transformation(architecture, width[k], pixels)
-    return total
+    indexed = _indexed(architecture, depth, channels, made, settings.bottleneck)
+    # Two copies of what is laid out and two of what there is of it: zeros of states that are not read get no gradient.
+    return total + Size(indexed=indexed, widest_gradient=2 * indexed + min(indexed, 2 * total.parameters))
 
 
 def network_size(
@@ -106,8 +125,9 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     """Foresees a training run.
 
     Memory is the stored values of one batch and a temporary buffer as large as the widest layer's input, plus weights,
-    gradients and the optimizer's moments. A user's own network is taken to cost as much work as a DenseNet; nothing else is
-    known of it.
+    gradients and the optimizer's moments. The regulariser, where there is one, comes when the stored values are gone; it
+    keeps its values and their differences, and makes its gradient block by block. A user's own network is taken to cost as
+    much work as a DenseNet; nothing else is known of it.
     """
     assumed_shape, assumed_classes = spec.data.known_input or _ASSUMED_INPUT
     architecture = ARCHITECTURES["densenet" if is_factory(point.network) else point.network]
@@ -117,8 +137,9 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     value_bytes = 2 if spec.train.precision == "bf16" else 4
     copies = 4 if spec.train.optimizer == "adamw" else 3
     activations = spec.train.batch_size * (size.stored + size.widest) * value_bytes
+    regulariser = 4 * (2 * size.indexed + size.widest_gradient) if spec.train.regulariser_weight else 0
     return Estimate(
         parameters=size.parameters,
-        memory_bytes=activations + 4 * copies * size.parameters,
+        memory_bytes=max(activations, regulariser) + 4 * copies * size.parameters,
         work=size.work,
     )

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dnlbench.architecture import ARCHITECTURES, ConnectivityName, most_blocks
+from dnlbench.studies.axes import Depth, Depths, Seeds, check_run_count, distinct
 from dnlbench.studies.base import InputShape, Point, Section, StudySpec
 
-T = TypeVar("T")
 DatasetName = Literal["digits", "cifar10", "svhn", "image-folder", "synthetic"]
 
-MOST_RUNS = 100_000
-"""Of one sweep. The limits here and below are far beyond what can be trained; they tell a slip before it takes all memory."""
-_MOST_SEEDS = 10_000
-_MOST_LAYERS = 10_000
 _MOST_CHANNELS = 2**16
+"""The limits here are far beyond what can be trained; they tell a slip before it takes all memory."""
 _MOST_EPOCHS = 10**6
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -51,28 +47,7 @@ def _known_network(name: str) -> str:
     )
 
 
-def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
-    counts = Counter(values)
-    if len(counts) < len(values):
-        names = ", ".join(repr(value) for value in values if counts[value] > 1)
-        raise PydanticCustomError("repeated", "{names}: each may be named once", {"names": names})
-    return values
-
-
-def _seed_list(value: Any) -> Any:
-    """A count ``n`` stands for the seeds ``0 .. n − 1``."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SEEDS:
-        return tuple(range(value))
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise PydanticCustomError("seeds", f"must be a list of seeds, or a count from 1 to {_MOST_SEEDS:,}")
-
-
 Network = Annotated[str, AfterValidator(_known_network)]
-Depth = Annotated[int, Field(ge=1, le=_MOST_LAYERS)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-SeedCount = Annotated[int, Field(ge=1, le=_MOST_SEEDS)]
-SeedList = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=_MOST_SEEDS), AfterValidator(_distinct)]
 Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
 Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 
@@ -80,21 +55,15 @@ Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 class TrainingAxes(Section):
     """``[sweep]``: every network at every depth with every seed."""
 
-    networks: Annotated[tuple[Network, ...], Field(min_length=1), AfterValidator(_distinct)]
-    depths: Annotated[tuple[Depth, ...], Field(min_length=1), AfterValidator(_distinct)]
+    networks: Annotated[tuple[Network, ...], Field(min_length=1), AfterValidator(distinct)]
+    depths: Depths
     """Layers per block, L."""
-    seeds: Annotated[SeedList, BeforeValidator(_seed_list, json_schema_input_type=SeedCount | SeedList)] = (0, 1, 2)
+    seeds: Seeds = (0, 1, 2)
     """A list, or a count n for 0 … n − 1."""
 
     @model_validator(mode="after")
     def _runs_are_not_too_many(self) -> Self:
-        networks, depths, seeds = len(self.networks), len(self.depths), len(self.seeds)
-        runs = networks * depths * seeds
-        if runs > MOST_RUNS:
-            counts = f"{networks:,} networks × {depths:,} depths × {seeds:,} seeds"
-            raise PydanticCustomError(
-                "too_many_runs", f"{counts} are {runs:,} runs; a sweep may have {MOST_RUNS:,} at most"
-            )
+        check_run_count(networks=self.networks, depths=self.depths, seeds=self.seeds)
         return self
 
 
@@ -165,6 +134,8 @@ class TrainSettings(Section):
     step_epochs: Epochs | None = None
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    regulariser_weight: Annotated[float, Field(ge=0)] = 0.0
+    """lambda of the objective cross-entropy + lambda R_L(parameters), Eq. (4) of the paper; with 0 R_L is not computed."""
     evaluate: bool = False
     """Whether loss and accuracy on the evaluation split are measured after each epoch, outside the clock."""
 

@@ -44,7 +44,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     mean = _sum(values) / n
     if n == 1 or not math.isfinite(mean):
         return Interval(estimate=mean, low=None, high=None, n=n)
-    half = _t_quantile(n - 1) * math.sqrt(_variance(values, mean) / n)
+    half = t_quantile(n - 1) * math.sqrt(_variance(values, mean) / n)
     return Interval(estimate=mean, low=mean - half, high=mean + half, n=n)
 
 
@@ -76,7 +76,7 @@ def welch_ratio(reference: Sequence[float], candidate: Sequence[float]) -> Inter
     if total == 0:
         return _exponentiated(Interval(estimate=difference, low=difference, high=difference, n=n))
     freedom = total**2 / sum(error**2 / (len(side) - 1) for error, side in zip(errors, sides, strict=True))
-    half = _t_quantile(freedom) * math.sqrt(total)
+    half = t_quantile(freedom) * math.sqrt(total)
     return _exponentiated(Interval(estimate=difference, low=difference - half, high=difference + half, n=n))
 
 
@@ -102,7 +102,8 @@ def _sum(values: Sequence[float]) -> float:
         return sum(values)
 
 
-def _t_quantile(freedom: float) -> float:
+def t_quantile(freedom: float) -> float:
+    """What a Student t variable stays within, either way, with probability `LEVEL`."""
     from scipy.special import stdtrit  # here, not above: it takes a fifth of a second that --help should not wait for
 
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

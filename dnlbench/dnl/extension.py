@@ -1,0 +1,171 @@
+r"""Between curves and arrays: sampling, cell averages, extension and prolongation, and the norms they are measured in.
+
+With :math:`t_l = l / L`,
+
+- sampling (Corollary 5): :math:`p^l = p(t_l)`, :math:`K^{l,k} = K(t_l, t_k)`;
+- cell averages (Lemma 12): :math:`K^{l,k} = L^2 \int_{t_l}^{t_{l+1}} \int_{t_k}^{t_{k+1}} K(t, s) \, ds \, dt`;
+- extension (Definitions 3 and 4): to piecewise constant functions, or to piecewise linear and bilinear ones through the
+  values at :math:`t_l` that stay constant beyond :math:`t_{L-1}`. Connection weights are flipped across the diagonal first.
+
+Limits of one-index parameters are measured in the sup norm, those of ``K`` in :math:`L^2([0, 1]^2)`.
+
+Source: arXiv 2510.02049, sections 3 and 4. The displayed formulas were not legible in the text at hand; these forms were
+rebuilt from its words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnlbench.dnl.curves import Curve, Curves, Surface
+from dnlbench.dnl.parameters import Arrays, pack, unpack
+from dnlbench.dnl.regulariser import flip
+
+CELL_POINTS = 3
+"""Of the quadrature in each cell and direction."""
+ROWS = 32
+"""Of the square that are in memory at a time."""
+SNAP = 1e-9
+"""A place on the grid that is so near to a point of it is that point."""
+
+
+def grid(depth: int) -> Tensor:
+    """``t_l = l / L`` for ``0 <= l < L``, shape (L,), float64."""
+    return torch.arange(depth, dtype=torch.float64) / depth
+
+
+def sample_one_index(curves: Curves, depth: int) -> Iterator[tuple[str, Tensor]]:
+    """``p^l = p(t_l)`` for each one-index parameter that there is, shape (L, ...)."""
+    for name, curve in curves.one_index():
+        yield name, curve(grid(depth))
+
+
+def sample(curves: Curves, depth: int) -> Arrays:
+    """``p^l = p(t_l)`` and ``K^{l,k} = K(t_l, t_k)`` (Corollary 5)."""
+    t = grid(depth)
+    return Arrays(**dict(sample_one_index(curves, depth)), K=pack(curves.K(t[:, None], t)))
+
+
+def average(curves: Curves, depth: int) -> Arrays:
+    """The mean of each parameter over its cell, ``K`` flipped across the diagonal first (Lemma 12).
+
+    The integrals are Gaussian quadratures with 3 points in each direction: exact for polynomials of degree 5 and of order 6
+    for smooth curves, except on the cells of the diagonal, where the flipped ``K`` has a kink and the error is of order 1.
+    """
+    t, weights = _gauss(depth, CELL_POINTS)
+    means = torch.kron(torch.eye(depth, dtype=t.dtype), depth * weights[:CELL_POINTS])  # (L, L · points)
+    square = flip(curves.K(t[:, None], t))
+    K = torch.einsum("lg,kh,gh...->lk...", means.to(square), means.to(square), square)
+    one_index = {name: curve(t) for name, curve in curves.one_index()}
+    return Arrays(**{name: torch.tensordot(means.to(p), p, dims=1) for name, p in one_index.items()}, K=pack(K))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtendedCurve:
+    """The piecewise constant or linear function through ``p^l`` at ``t_l`` (Definition 3)."""
+
+    values: Tensor
+    """(L, ...)."""
+    linear: bool
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Times of shape (m,) to values of shape (m, ...)."""
+        return _between(self.values, t, dim=0, linear=self.linear)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtendedSurface:
+    """The piecewise constant or bilinear function through ``K^{l,k}`` at ``(t_l, t_k)`` (Definition 4)."""
+
+    square: Tensor
+    """(L, L, ...), flipped."""
+    linear: bool
+
+    def __call__(self, t: Tensor, s: Tensor) -> Tensor:
+        """Times of shapes (r, 1) and (j,) to values of shape (r, j, ...)."""
+        values, directions = self.square, [(0, t.flatten()), (1, s)]
+        for dim, times in sorted(directions, key=lambda direction: len(direction[1])):  # fewer times first: less work
+            values = _between(values, times, dim=dim, linear=self.linear)
+        return values
+
+
+def extend(arrays: Arrays, *, linear: bool = True) -> Curves:
+    """Functions on [0, 1] and its square that have the arrays as their samples (Definitions 3 and 4)."""
+    one_index = {name: ExtendedCurve(values=values, linear=linear) for name, values in arrays.one_index()}
+    return Curves(**one_index, K=ExtendedSurface(square=unpack(arrays.K), linear=linear))
+
+
+def prolong(arrays: Arrays) -> Arrays:
+    """Arrays of depth ``2 L``: the samples of the piecewise linear extension, whose even entries are the old ones."""
+    return sample(extend(arrays), 2 * arrays.depth)
+
+
+def _between(values: Tensor, t: Tensor, *, dim: int, linear: bool) -> Tensor:
+    """Samples along ``dim``, L of them, to the values at m times: at the last ``t_l`` before each, or linearly between two."""
+    last = values.shape[dim] - 1
+    place = (t * (last + 1)).to(values.device)
+    nearest = place.round()
+    place = torch.where((place - nearest).abs() < SNAP, nearest, place).clamp(0, last + 1)  # t_l L is not always l
+    below = place.long().clamp(max=last)
+    before = values.index_select(dim, below)
+    if not linear:
+        return before
+    after = values.index_select(dim, (below + 1).clamp(max=last))
+    share = (place - below).to(values.dtype).view(-1, *[1] * (values.dim() - 1 - dim))
+    return torch.lerp(before, after, share)
+
+
+def sup_norm(curve: Curve, points: int = 1025) -> float:
+    """``max_t ‖p(t)‖`` over equidistant times, Euclidean norm of vectors and spectral norm of matrices.
+
+    Exact for piecewise linear functions whose breaks are among the times.
+    """
+    values = curve(torch.linspace(0, 1, points, dtype=torch.float64))
+    matrices = values.dim() == 3
+    norms = torch.linalg.matrix_norm(values, ord=2) if matrices else values.reshape(points, -1).norm(dim=1)
+    return float(norms.max())
+
+
+def l2_norm(surface: Surface, cells: int = 256) -> float:
+    """``(∫∫ |K(t, s)|² ds dt)^(1/2)`` over the unit square, ``|·|`` the Frobenius norm.
+
+    By Gaussian quadrature with 2 points a cell and direction: of order 4, and exact for functions that are bilinear on each
+    cell.
+    """
+    t, weights = _gauss(cells, 2)
+    total = 0.0
+    for rows, row_weights in zip(torch.split(t, ROWS), torch.split(weights, ROWS), strict=True):  # to spare memory
+        squares = surface(rows[:, None], t).square().reshape(len(rows), len(t), -1).sum(dim=2)
+        total += float(row_weights.to(squares) @ squares @ weights.to(squares))
+    return math.sqrt(total)
+
+
+def distances(coarse: Arrays, fine: Arrays) -> dict[str, float]:
+    """How far the piecewise linear extensions of two arrays lie apart: sup norm, and for ``K`` the L² norm.
+
+    Exact if the larger depth is a multiple of the smaller one.
+    """
+    ours, theirs = extend(coarse), extend(fine)
+    cells = max(coarse.depth, fine.depth)
+
+    def difference(p: Curve, q: Curve) -> Curve:
+        return lambda t: p(t) - q(t)
+
+    found = {
+        name: sup_norm(difference(p, q), cells + 1)
+        for (name, p), (_, q) in zip(ours.one_index(), theirs.one_index(), strict=True)
+    }
+    return {**found, "K": l2_norm(lambda t, s: ours.K(t, s) - theirs.K(t, s), cells)}
+
+
+def _gauss(cells: int, points: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of the Gauss–Legendre rule on each of ``cells`` equal parts of [0, 1], both (cells · points,)."""
+    nodes, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(points))
+    t = (torch.arange(cells, dtype=torch.float64)[:, None] + (nodes + 1) / 2) / cells
+    return t.flatten(), (weights / (2 * cells)).repeat(cells)

@@ -1,0 +1,105 @@
+r"""The regulariser ``R_L`` of an image network, see `dnlbench.dnl.regulariser`: which parameters are samples in depth.
+
+``R_L`` sums over the blocks. A block of ``L`` layers, ``l = 0 .. L − 1``, with the step ``tau = 1/L`` has
+
+- in a dense network one two-index array, under ``r2``: the slices ``K^{l,k}``, ``1 <= k <= l``, of the layers' filters on the
+  states ``x^k``, (L − 1, L − 1) of them; and one-index sequences, each under ``r1``:
+
+  - the slices ``A^l`` on the block's input ``x^0``, which has other channels;
+  - with bottleneck, where the slices are those of the 1×1 filters, the 3×3 filters behind them;
+  - with attention ``Q`` and ``R`` of ``x^1 .. x^{L−1}``, and ``Q`` and ``R`` of ``x^0``, sequences of a single element;
+
+- in the baselines one-index sequences alone: the layers' filters, with bottleneck the 1×1 and the 3×3 ones.
+
+A state that a layer does not read (``connectivity``) has the weight zero there, as in the paper's partially dense networks;
+the jump from a weight to such a zero counts as any other difference. With ``step_scaling = "1/L"`` too, what is
+regularised are the parameters as they are learned, without the step that stands before them.
+
+Scales and shifts of batch norms, the stem, the transitions and the classifier have no index in depth and stay out. A batch
+norm takes a factor that is common to a state out again, so ``R_L`` can fall by filters getting smaller alone, as with weight
+decay.
+
+Source: arXiv 2510.02049, Eq. (4)–(6). Its displayed formulas were not legible in the text at hand; these forms were rebuilt
+from its words, and for convolutions they are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from dnlbench.dnl.kernels import Attention
+from dnlbench.dnl.regulariser import sequence_energy, square_energy
+
+if TYPE_CHECKING:
+    from dnlbench.dnl.networks import Block
+
+Sources = tuple[tuple[int, ...], ...]
+
+
+def block_regulariser(block: Block) -> Tensor:
+    """The part of one block in ``R_L``: ``r2(K) + sum of r1(p)`` over its one-index sequences ``p``. A scalar."""
+    step = 1 / len(block.layers)
+    first, *behind = zip(*(_filters(layer) for layer in block.layers), strict=True)
+    sequences = [torch.stack(filters) for filters in behind]
+    parts = []
+    if block.dense:
+        K, A = connection_weights(first, tuple(block.sources), tuple(block.widths))
+        parts.append(square_energy(K, step))
+        sequences.append(A)
+    else:
+        sequences.append(torch.stack(first))
+    parts += [sequence_energy(p, step) for p in [*sequences, *_kernel_matrices(block)]]
+    return torch.stack(parts).sum()
+
+
+def connection_weights(filters: Sequence[Tensor], sources: Sources, widths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The filters of a dense block's layers, cut into ``K^{l,k}`` and ``A^l``, with zeros where no state is read.
+
+    Args:
+        filters: of layers ``0 .. L − 1``, shape (made, channels of the states read, h, w).
+        sources: the states that each layer reads, increasing.
+        widths: channels of the states ``x^0 .. x^L``; c of the first, g of the others.
+
+    Returns:
+        ``K^{l,k}`` for ``1 <= l, k <= L − 1``, shape (L − 1, L − 1, g, made, h, w), and ``A^l``, shape (L, c, made, h, w).
+    """
+    depth, c, g = len(filters), widths[0], widths[-1]
+    # All filters end to end, put in their places at once: the number of operations does not grow with the pairs (l, k).
+    slices = torch.cat([weight.transpose(0, 1) for weight in filters])
+    squares, inputs, filter_shape = (depth - 1) ** 2 * g, depth * c, slices.shape[1:]
+    places = _places(sources, c, g, slices.device)
+    table = slices.new_zeros(squares + inputs, *filter_shape).index_copy(0, places, slices)
+    K, A = torch.split(table, [squares, inputs])
+    # A copy of A: as a part of the table it would keep all of it in memory until the gradient has been computed.
+    return K.view(depth - 1, depth - 1, g, *filter_shape), A.clone().view(depth, c, *filter_shape)
+
+
+@lru_cache(maxsize=256)
+def _places(sources: Sources, c: int, g: int, device: torch.device) -> Tensor:
+    """Where each input channel of all layers' filters goes: to ``K``, row by row, or to ``A`` behind it."""
+    depth = len(sources)
+    places: list[int] = []
+    for layer, read in enumerate(sources):
+        for k in read:
+            in_K, in_A = ((layer - 1) * (depth - 1) + k - 1) * g, (depth - 1) ** 2 * g + layer * c
+            places += range(in_K, in_K + g) if k else range(in_A, in_A + c)
+    return torch.tensor(places, device=device)
+
+
+def _filters(layer: nn.Module) -> list[Tensor]:
+    """Of a layer: one, or with bottleneck the 1×1 filter and the 3×3 filter."""
+    return [part.weight for part in layer.modules() if isinstance(part, nn.Conv2d)]
+
+
+def _kernel_matrices(block: Block) -> Iterator[Tensor]:
+    """The sequences of attention's ``Q`` and ``R``, shapes (L − 1, g, g) and (1, c, c); none with other kernels."""
+    kernels = [kernel for kernel in block.transforms.values() if isinstance(kernel, Attention)]  # by their states
+    for sequence in (kernels[:1], kernels[1:]):
+        if sequence:
+            yield torch.stack([kernel.q.weight for kernel in sequence])
+            yield torch.stack([kernel.r.weight for kernel in sequence])

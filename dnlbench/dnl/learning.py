@@ -1,0 +1,125 @@
+r"""The learning problem, Eq. (4), and its minimisers.
+
+.. math:: J_L(\theta) = \frac{1}{M} \sum_m \ell( x^L(\theta; d_m), g_m ) + \lambda R_L(\theta)
+
+over the arrays :math:`\theta` of a network of depth ``L``. Theorem 1: as ``L`` grows the optimal values converge to that of
+the continuous problem, and the extended minimisers converge along subsequences.
+
+Source: arXiv 2510.02049, sections 2 and 3. The displayed formulas were not legible in the text at hand; these forms were
+rebuilt from its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import optimize
+from torch import Tensor
+
+from dnlbench.dnl.parameters import Arrays
+from dnlbench.dnl.sobolev import SobolevCoordinates
+from dnlbench.dnl.vector import VectorForm, states
+
+MEMORY = 20
+"""Pairs of steps and gradient changes that L-BFGS keeps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningProblem:
+    """Everything in Eq. (4) but the depth."""
+
+    form: VectorForm
+    x0: Tensor
+    """The inputs ``d_m``, shape (M, n, c)."""
+    loss: Callable[[Tensor], Tensor]
+    """Last states, shape (M, n, c), to the mean of the loss over the samples, a scalar."""
+    weight: float
+    """``lambda``."""
+
+    def data_loss(self, arrays: Arrays) -> Tensor:
+        """The first term of ``J_L``."""
+        return self.loss(states(self.form, arrays, self.x0)[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum:
+    """Where a minimisation ended."""
+
+    arrays: Arrays
+    value: float
+    """``J_L``."""
+    data_loss: float
+    """Its first term."""
+    regulariser: float
+    """``R_L``."""
+    gradient_norm: float
+    """Euclidean norm of the gradient in Sobolev coordinates."""
+    iterations: int
+    evaluations: int
+    """Of ``J_L`` with its gradient."""
+    converged: bool
+    """False if the iterations were used up."""
+    values: tuple[float, ...]
+    """``J_L`` at the start and after each iteration."""
+
+
+def minimise(
+    problem: LearningProblem,
+    start: Arrays,
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 2000,
+    check: Callable[[], None] = lambda: None,
+) -> Minimum:
+    """Minimises ``J_L`` from ``start`` by L-BFGS (Liu & Nocedal 1989) in Sobolev coordinates.
+
+    It finds a local minimum. In these coordinates ``R_L = |z|²``, so that the number of iterations does not grow with depth.
+
+    Args:
+        problem: what to minimise.
+        start: of the depth that is asked for.
+        tolerance: it ends when an iteration lowers ``J_L`` by less than this share.
+        max_iterations: it ends then at the latest.
+        check: called before each evaluation; what it raises ends the minimisation.
+    """
+    coordinates = SobolevCoordinates(start)
+    z0 = coordinates.flatten(start)
+    values: list[float] = []
+
+    def evaluate(z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        check()
+        point = torch.from_numpy(z).to(z0).requires_grad_()
+        value = problem.data_loss(coordinates.unflatten(point)) + problem.weight * point.square().sum()
+        (gradient,) = torch.autograd.grad(value, point)
+        return value.item(), gradient.cpu().numpy()
+
+    def note(intermediate_result: optimize.OptimizeResult) -> None:
+        values.append(float(intermediate_result.fun))
+
+    first, _ = evaluate(z0.cpu().numpy())
+    found = optimize.minimize(
+        evaluate,
+        z0.cpu().numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=note,
+        options={"maxcor": MEMORY, "ftol": tolerance, "gtol": 0.0, "maxiter": max_iterations, "maxfun": 10**6},
+    )
+    z = torch.from_numpy(found.x).to(z0)
+    arrays = coordinates.unflatten(z)
+    regulariser = float(z.square().sum())
+    return Minimum(
+        arrays=arrays,
+        value=float(found.fun),
+        data_loss=float(found.fun) - problem.weight * regulariser,
+        regulariser=regulariser,
+        gradient_norm=float(np.linalg.norm(found.jac)),
+        iterations=int(found.nit),
+        evaluations=int(found.nfev),
+        converged=bool(found.success),
+        values=(first, *values),
+    )

@@ -1,0 +1,73 @@
+r"""The deep-layer limit of a network: the integral equation, Eq. (7), and how far a network is from it.
+
+.. math:: x(t) = \sigma\Big( A(t) x_0 + b(t) + \int_0^t K(t, s) N_{\theta(s)}(x(s)) \, ds \Big), \qquad t \in [0, 1].
+
+Corollary 5: for the states :math:`x^l` of the network whose parameters are samples of smooth curves,
+:math:`\max_l \|x^l - x(t_l)\| \le C / L`.
+
+Source: arXiv 2510.02049, section 3. The displayed formulas were not legible in the text at hand; these forms were rebuilt
+from its words.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dnlbench.architecture import full
+from dnlbench.dnl.curves import Curves
+from dnlbench.dnl.vector import VectorForm
+from dnlbench.dnl.volterra import VolterraSolution, solve_volterra
+
+
+def solve_limit(form: VectorForm, curves: Curves, x0: Tensor, *, steps: int, levels: int = 3) -> VolterraSolution:
+    """Solves Eq. (7) for a batch of inputs; see `solve_volterra` for method and order.
+
+    Args:
+        form: kernel and activation.
+        curves: the parameters.
+        x0: inputs, shape (B, n, c).
+        steps: of the coarsest grid, at whose ``steps + 1`` points the solution is given.
+        levels: of extrapolation.
+
+    Returns:
+        The solution with values of shape (steps + 1, B, n c).
+
+    Raises:
+        ValueError: if the connectivity is not full. With ``m`` sources a layer the sum of Eq. (1) is of the size ``m / L``.
+        ImplicitStepError: if a step cannot be solved.
+    """
+    if form.sources is not full:
+        raise ValueError("Eq. (7) is the limit of the fully dense network")
+    B, n, c = x0.shape
+    inputs = x0.reshape(B, n * c)
+    inner = [curve for name, curve in curves.one_index() if name in ("V", "Q", "R")]
+
+    def forcing(t: Tensor) -> Tensor:
+        return inputs @ curves.A(t).mT + curves.b(t)[:, None]  # (m, B, d)
+
+    def nonlinearity(s: Tensor, x: Tensor) -> Tensor:
+        theta = (curve(s.view(1))[0] for curve in inner)
+        return form.transform(x.view(B, n, c), *theta).reshape(B, n * c)
+
+    return solve_volterra(forcing, curves.K, nonlinearity, sigma=form.sigma, steps=steps, levels=levels)
+
+
+def forward_errors(states: Tensor, solution: VolterraSolution) -> Tensor:
+    """``max_b ‖x^l − x(t_l)‖`` for ``1 <= l <= L``, Euclidean norms over positions and channels, shape (L,).
+
+    The input ``x^0`` is left out: ``x(0) = sigma(A(0) x_0 + b(0))`` is another thing.
+
+    Args:
+        states: shape (L + 1, B, n, c).
+        solution: on a grid whose number of steps ``L`` divides.
+
+    Raises:
+        ValueError: if ``L`` does not.
+    """
+    L, steps = len(states) - 1, len(solution.times) - 1
+    if steps % L:
+        raise ValueError(f"depth {L} does not divide the {steps} steps of the reference")
+    expected = solution.values[steps // L :: steps // L]
+    distances: Tensor = torch.linalg.vector_norm(states[1:].flatten(2) - expected, dim=2)
+    return distances.amax(dim=1)

@@ -1,0 +1,102 @@
+r"""Arrays: the parameters of a network of depth L, Eq. (1).
+
+One-index parameters :math:`p^l`, :math:`0 \le l < L`, are stacked along the first axis. Of the connection weights
+:math:`K^{l,k}` only those with :math:`k \le l` exist. They are kept packed, column after column, which takes half the memory
+of a square, and in which what one state gives to all later layers is one piece::
+
+    K^{0,0} K^{1,0} … K^{L-1,0}   K^{1,1} … K^{L-1,1}   …   K^{L-1,L-1}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """All parameters of a network of depth ``L`` for states of ``n`` positions with ``c`` channels, ``d = n c``."""
+
+    A: Tensor
+    """(L, d, d)."""
+    b: Tensor
+    """(L, d)."""
+    K: Tensor
+    """(L (L + 1) / 2, d, d), packed."""
+    V: Tensor
+    """The value matrix inside N, (L, c, c)."""
+    Q: Tensor | None = None
+    """Attention kernel only, (L, c, c)."""
+    R: Tensor | None = None
+    """Attention kernel only, (L, c, c)."""
+
+    def __post_init__(self) -> None:
+        for name, values in self.one_index():
+            if len(values) != self.depth:
+                raise ValueError(f"{name} has {len(values)} entries and b has {self.depth}: the depth is not clear")
+        if len(self.K) != packed_size(self.depth):
+            raise ValueError(
+                f"K holds {len(self.K)} matrices; depth {self.depth} needs the {packed_size(self.depth)} with k <= l"
+            )
+
+    @property
+    def depth(self) -> int:
+        """``L``."""
+        return len(self.b)
+
+    def one_index(self) -> Iterator[tuple[str, Tensor]]:
+        """The one-index parameters that there are, by name."""
+        named = {"A": self.A, "b": self.b, "V": self.V, "Q": self.Q, "R": self.R}
+        return ((name, values) for name, values in named.items() if values is not None)
+
+
+def packed_size(depth: int) -> int:
+    """Number of pairs ``0 <= k <= l < L``."""
+    return depth * (depth + 1) // 2
+
+
+def depth_of_packed(size: int) -> int:
+    """The depth ``L`` with ``L (L + 1) / 2 = size``.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    depth = (math.isqrt(8 * size + 1) - 1) // 2
+    if packed_size(depth) != size:
+        raise ValueError(f"{size} is not L (L + 1) / 2 for any depth L")
+    return depth
+
+
+def packed_pairs(depth: int) -> tuple[Tensor, Tensor]:
+    """The indices ``l`` and ``k`` of each packed entry, both of shape (L (L + 1) / 2,)."""
+    k, l = torch.triu_indices(depth, depth).unbind()  # noqa: E741 - the paper's l
+    return l, k
+
+
+def packed_places(depth: int) -> Tensor:
+    """Where ``(l, k)`` is packed, shape (L, L); above the diagonal where its mirror image ``(k, l)`` is."""
+    l, k = packed_pairs(depth)  # noqa: E741
+    places = torch.empty(depth, depth, dtype=torch.long)
+    places[l, k] = places[k, l] = torch.arange(len(l))
+    return places
+
+
+def pack(square: Tensor) -> Tensor:
+    """(L, L, ...) to (L (L + 1) / 2, ...). What stands above the diagonal is not read."""
+    return square[packed_pairs(len(square))]
+
+
+def unpack(packed: Tensor) -> Tensor:
+    """(L (L + 1) / 2, ...) to (L, L, ...), flipped across the diagonal (Definition 2): entry (l, k) with k > l is (k, l)."""
+    places = packed_places(depth_of_packed(len(packed)))
+    return packed[places.to(packed.device)]
+
+
+def columns(packed: Tensor) -> tuple[Tensor, ...]:
+    """For each ``k`` the ``K^{l,k}`` with ``l >= k``, shape (L − k, ...). Views."""
+    depth = depth_of_packed(len(packed))
+    return torch.split(packed, list(range(depth, 0, -1)))

@@ -1,0 +1,85 @@
+r"""The regulariser ``R_L`` of the learning problem: squared norms of parameters that are samples in depth.
+
+With the step :math:`\tau = 1/L`, for a one-index sequence :math:`p^0 … p^{L-1}`
+
+.. math:: r_1(p) = \tau \sum_l |p^l|^2 + \frac{1}{\tau} \sum_l |p^{l+1} - p^l|^2,
+
+and for the two-index connection weights :math:`K^{l,k}`, :math:`k \le l`, flipped across the diagonal to the full square
+:math:`\tilde K`,
+
+.. math:: r_2(K) = \tau^2 \sum_{l,k} |\tilde K^{l,k}|^2 + \sum_{l,k} |\tilde K^{l+1,k} - \tilde K^{l,k}|^2
+                   + \sum_{l,k} |\tilde K^{l,k+1} - \tilde K^{l,k}|^2.
+
+Of samples of a smooth curve, ``r1`` is the left-point rule for the squared norm of ``H¹`` on ``[0, 1]``; of those of a
+function on the triangle ``s <= t``, ``r2`` is that for its reflection on ``[0, 1]²``.
+
+Source: arXiv 2510.02049, Eq. (4)–(6) and Definition 2. Its displayed formulas were not legible in the text at hand; these
+forms were rebuilt from its words.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def flip(K: Tensor) -> Tensor:
+    """``K~``: entry ``(l, k)`` with ``k > l`` copies ``(k, l)``, the others stay (Definition 2).
+
+    What stands above the diagonal is never read: it may be anything, NaN too, and its gradient is 0.
+
+    Args:
+        K: shape (L, L, *shape).
+
+    Returns:
+        Shape (L, L, *shape).
+
+    Raises:
+        ValueError: if the first two sides are not equal.
+    """
+    if K.dim() < 2 or K.shape[0] != K.shape[1]:
+        raise ValueError(f"connection weights have shape (L, L, …), not {tuple(K.shape)}")
+    index = torch.arange(len(K), device=K.device)
+    stays = index[:, None] >= index
+    return torch.where(stays.view(*stays.shape, *[1] * (K.dim() - 2)), K, K.transpose(0, 1))
+
+
+def sequence_energy(p: Tensor, step: float | None = None) -> Tensor:
+    """``r1(p) = tau sum_l |p^l|² + (1/tau) sum_l |p^{l+1} − p^l|²``.
+
+    Args:
+        p: shape (L, *shape).
+        step: ``tau``; None: ``1/L``.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: if ``p`` has no first side, or if it is empty and no step is given.
+    """
+    step = _step(p, step)
+    return step * p.square().sum() + p.diff(dim=0).square().sum() / step
+
+
+def square_energy(K: Tensor, step: float | None = None) -> Tensor:
+    """``r2(K) = tau² sum |K~^{l,k}|² + sum |K~^{l+1,k} − K~^{l,k}|² + sum |K~^{l,k+1} − K~^{l,k}|²``, ``K~`` as in `flip`.
+
+    Args:
+        K: shape (L, L, *shape); what stands above the diagonal is not read.
+        step: ``tau``; None: ``1/L``.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: if the first two sides are not equal, or if ``K`` is empty and no step is given.
+    """
+    square = flip(K)
+    # The square is symmetric, so its differences along l are those along k, transposed: one sum is both.
+    return _step(K, step) ** 2 * square.square().sum() + 2 * square.diff(dim=0).square().sum()
+
+
+def _step(samples: Tensor, step: float | None) -> float:
+    if samples.dim() == 0 or (step is None and len(samples) == 0):
+        raise ValueError(f"samples in depth have shape (L, …) with L >= 1, not {tuple(samples.shape)}")
+    return 1 / len(samples) if step is None else step

@@ -1,0 +1,181 @@
+r"""The vector form of a dense non-local network, Eq. (1).
+
+With depth :math:`L`, step :math:`\tau = 1/L` and input :math:`x^0`,
+
+.. math:: x^{l+1} = \sigma\Big( A^l x^0 + b^l + \tau \sum_{k=0}^{l} K^{l,k} N_{\theta^k}(x^k) \Big), \qquad 0 \le l < L.
+
+A state is a set of ``n`` positions with ``c`` channels each, ``d = n c`` numbers. ``A``, ``b`` and ``K`` act on all of them,
+``N`` is the non-local transformation of `dnlbench.dnl.kernels` followed by a matrix ``V`` on the channels; its parameters
+``theta`` are ``V``, and ``Q`` and ``R`` for the attention kernel.
+
+``N(x^k)`` depends on the source alone and is computed once. It is pushed into all later layers by one product, so there is no
+loop over pairs, and what the backward pass needs grows like ``L`` (beside the ``L (L + 1) / 2`` matrices ``K^{l,k}``
+themselves, if they are given as an array).
+
+Source: arXiv 2510.02049, section 2. Its displayed formulas were not legible in the text at hand; this form was rebuilt from
+its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from dnlbench.architecture import ActivationName, KernelName, Sources, full
+from dnlbench.dnl import kernels
+from dnlbench.dnl.curves import Curves, Surface
+from dnlbench.dnl.extension import grid, sample_one_index
+from dnlbench.dnl.parameters import Arrays, columns
+
+Push = Callable[[Tensor, int, Tensor], Tensor]
+"""Pre-activations from layer ``k`` on, ``k`` and ``N(x^k)`` to the pre-activations with that state's share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorForm:
+    """What a network computes, whatever its depth and parameters."""
+
+    kernel: KernelName = "local"
+    activation: ActivationName = "tanh"
+    bandwidth: float = 1.0
+    """``h`` of the rbf kernel, in units of the states."""
+    slope: float = 0.25
+    """Of prelu at negative arguments."""
+    sources: Sources = full
+    """Which states a layer reads; ``K^{l,k} = 0`` for the others."""
+
+    def sigma(self, z: Tensor) -> Tensor:
+        """The activation, component by component."""
+        match self.activation:
+            case "relu":
+                return functional.relu(z)
+            case "prelu":
+                return functional.leaky_relu(z, self.slope)
+            case "tanh":
+                return torch.tanh(z)
+            case "identity":
+                return z
+
+    def transform(self, x: Tensor, V: Tensor, *QR: Tensor) -> Tensor:
+        """``N_theta(x)_i = (1 / C_i) sum_j kappa(x_i, x_j) V x_j``, shape (..., n, c) to the same; attention takes ``Q, R``."""
+        match self.kernel:
+            case "local":
+                average = x
+            case "attention":
+                average = kernels.attention(x, *QR)
+            case "gaussian":
+                average = kernels.gaussian(x)
+            case "rbf":
+                average = kernels.rbf(x, self.bandwidth)
+        return average @ V.mT
+
+
+def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: int | None = None) -> Tensor:
+    """The states ``x^0 … x^L`` of a batch of inputs.
+
+    Given as curves, the parameters are sampled at ``t_l = l / L`` (Corollary 5). ``K`` is then sampled column by column, and
+    once more in the backward pass, so that all memory grows like ``L``; computing time grows like ``L²`` either way.
+
+    Args:
+        form: kernel, activation and connectivity.
+        parameters: arrays, whose length is the depth, or curves.
+        x0: inputs, shape (B, n, c).
+        depth: ``L``; needed by, and only for, curves.
+
+    Returns:
+        Shape (L + 1, B, n, c), differentiable with respect to ``x0`` and all parameters.
+
+    Raises:
+        ValueError: if ``depth`` is missing, or another than that of the arrays; if the kernel lacks a parameter, or the inputs
+            have another shape than the parameters ask for.
+    """
+    if isinstance(parameters, Arrays):
+        one_index, L = dict(parameters.one_index()), parameters.depth
+        if depth not in (None, L):
+            raise ValueError(f"depth = {depth}: the arrays are those of depth {L}")
+        weights = columns(parameters.K)
+        push = _stored(form, weights)
+    else:
+        if depth is None or depth < 1:
+            raise ValueError(f"depth = {depth}: curves can be sampled at any depth from 1 on; name one")
+        L = depth
+        one_index = dict(sample_one_index(parameters, L))
+        push = _sampled(form, parameters.K, grid(L), x0)
+    return _propagate(form, one_index, push, x0)
+
+
+def _propagate(form: VectorForm, one_index: Mapping[str, Tensor], push: Push, x0: Tensor) -> Tensor:
+    A, b, inner = one_index["A"], one_index["b"], _inner(form, one_index)
+    L, d = b.shape
+    B, n, c = _shape(x0, d, inner[0].shape[-1])
+    z = torch.addmm(b.reshape(L * d, 1), A.reshape(L * d, d), x0.reshape(B, d).mT)  # of all layers, below each other
+    made = [x0]
+    for k in range(L):
+        y = form.transform(made[k], *(p[k] for p in inner)).reshape(B, d)
+        # Not sliced: gradients of slices would be padded one by one. Copied: a view that is kept keeps all layers' sums.
+        now, z = torch.split(push(z, k, y), [d, (L - 1 - k) * d])
+        made.append(form.sigma(now.clone()).mT.reshape(B, n, c))
+    return torch.stack(made)
+
+
+def _inner(form: VectorForm, one_index: Mapping[str, Tensor]) -> list[Tensor]:
+    names = ("V", "Q", "R") if form.kernel == "attention" else ("V",)
+    missing = [name for name in names if name not in one_index]
+    if missing:
+        raise ValueError(f"the {form.kernel} kernel needs the parameters {' and '.join(missing)}")
+    return [one_index[name] for name in names]
+
+
+def _shape(x0: Tensor, d: int, c: int) -> tuple[int, int, int]:
+    if x0.dim() != 3 or x0.shape[1:] != (d // c, c):
+        raise ValueError(f"x0 has shape {tuple(x0.shape)}; parameters of d = {d} and c = {c} need (B, {d // c}, {c})")
+    return len(x0), d // c, c
+
+
+def _stored(form: VectorForm, weights: Sequence[Tensor]) -> Push:
+    L, closed = len(weights), _closed(form, len(weights), weights[0].device)
+
+    def push(z: Tensor, k: int, y: Tensor) -> Tensor:
+        column = weights[k].reshape(z.shape[0], -1)
+        if closed is None:
+            return torch.addmm(z, column, y.mT, alpha=1 / L)
+        return torch.add(z, _without(column @ y.mT, closed[k:, k]), alpha=1 / L)
+
+    return push
+
+
+def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
+    """The column is not kept for the backward pass but sampled once more there."""
+    L, closed = len(t), _closed(form, len(t), x0.device)
+
+    def share(k: int, y: Tensor) -> Tensor:
+        column = K(t[k:, None], t[k : k + 1])[:, 0]  # K(t_l, t_k), l >= k
+        return column.reshape(-1, y.shape[1]) @ y.mT
+
+    def push(z: Tensor, k: int, y: Tensor) -> Tensor:
+        again = torch.is_grad_enabled()
+        product = checkpoint(share, k, y, use_reentrant=False, preserve_rng_state=False) if again else share(k, y)
+        return torch.add(z, product if closed is None else _without(product, closed[k:, k]), alpha=1 / L)
+
+    return push
+
+
+def _closed(form: VectorForm, L: int, device: torch.device) -> Tensor | None:
+    """(L, L): whether layer ``l`` does not read state ``k``; None if all layers read all states."""
+    if form.sources is full:
+        return None
+    closed = torch.ones(L, L, dtype=torch.bool)
+    for l in range(L):  # noqa: E741 - the paper's l
+        closed[l, list(form.sources(l))] = False
+    return closed.to(device)
+
+
+def _without(shares: Tensor, closed: Tensor) -> Tensor:
+    """The shares of some layers, (layers · d, B), with zeros for those where ``closed``. No copy of the weights is kept."""
+    layers = shares.reshape(len(closed), -1, shares.shape[1])
+    return layers.masked_fill(closed[:, None, None], 0).view(shares.shape)

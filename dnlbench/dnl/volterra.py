@@ -1,0 +1,311 @@
+r"""A reference solver for nonlinear Volterra integral equations of the second kind.
+
+.. math:: x(t) = \sigma\Bigl( f(t) + \int_0^t K(t, s) \, N(s, x(s)) \, ds \Bigr), \qquad 0 \le t \le T.
+
+With :math:`\sigma` the identity this is the classical (Hammerstein) equation. On the points :math:`t_i = i h` the trapezoidal
+rule makes of it
+
+.. math:: x_i = \sigma\Bigl( f(t_i) + h \sum_{j=0}^{i}{}'' K(t_i, t_j) \, N(t_j, x_j) \Bigr), \qquad x_0 = \sigma(f(0)),
+
+where the two primes halve the first and the last term. The last term makes each step implicit; the step is a contraction when
+``h`` is small against ``2 / (|σ'| |K(t, t)| |N'|)``, so it is solved by iteration from an extrapolation of the points before.
+Where f, K, N and σ are smooth, the error at a fixed ``t`` is a series in ``h²``, whose first terms are removed by solving
+again with half the step (Richardson's extrapolation, in Romberg's table).
+
+Sources: equation (7) of arXiv 2510.02049; P. Linz, Analytical and Numerical Methods for Volterra Equations, SIAM 1985,
+chapter 7; H. Brunner, Collocation Methods for Volterra Integral and Related Functional Equations, Cambridge 2004.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dnlbench.errors import DnlbenchError
+
+_BLOCK_BYTES = 8 << 20
+"""Kernel values that are held at one time, once as the kernel gives them and once in the order of the product."""
+
+_MOST_ROWS = 64
+"""Rows of a block at most: within a block the sums are formed row by row, so it should be short against the history."""
+
+_MOST_ITERATIONS = 100
+"""Of one implicit step; a step that halves its residual each time needs half of them."""
+
+_EXTRAPOLATION = ((1,), (-1, 2), (1, -3, 3), (-1, 4, -6, 4))
+"""Weights of the last 1 to 4 equidistant points in the polynomial through them, one step ahead."""
+
+
+class ImplicitStepError(DnlbenchError):
+    """The equation of one time point has no solution that the iteration finds, or the solution has left the finite numbers."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VolterraSolution:
+    """What `solve_volterra` found, at the points of its coarsest grid."""
+
+    times: Tensor
+    """``t``, shape (steps + 1,), float64."""
+    values: Tensor
+    """``x(t)``, shape (steps + 1, *state)."""
+    error: float
+    """Estimate of ``max |values − x|`` over all points and components; nan with one level, which compares with nothing."""
+
+
+def identity(x: Tensor) -> Tensor:
+    """``x``."""
+    return x
+
+
+def identity_nonlinearity(s: Tensor, x: Tensor) -> Tensor:
+    """``N(s, x) = x``: the linear equation."""
+    return x
+
+
+@torch.no_grad()
+def solve_volterra(
+    forcing: Callable[[Tensor], Tensor],
+    kernel: Callable[[Tensor, Tensor], Tensor],
+    nonlinearity: Callable[[Tensor, Tensor], Tensor] = identity_nonlinearity,
+    *,
+    sigma: Callable[[Tensor], Tensor] = identity,
+    horizon: float = 1.0,
+    steps: int,
+    levels: int = 3,
+    tolerance: float = 1e-13,
+) -> VolterraSolution:
+    """``x(t) = sigma(f(t) + ∫_0^t K(t, s) N(s, x(s)) ds)`` on 0 <= t <= T.
+
+    The error is of order ``2 · levels`` in the step where ``f``, ``K``, ``N`` and ``sigma`` are smooth. Where the solution has
+    a kink inside the interval, as with ``sigma = relu``, the order is 2 however many levels there are: the error of the step
+    with the kink in it depends on where in the step it lies, and that is no series in ``h²``.
+
+    `VolterraSolution.error` is the largest difference from the solution with one level less, plus the tolerance. It is the
+    error of that one, so for a smooth solution it has order ``2 · levels − 2`` and is cautious for the values given. With a
+    kink it is of the size of the true error, mostly above it and seldom below a tenth. (The last two entries of the table's
+    last row do not do: they come from the same grids, and with a kink differ by as little as 1/250 of the error.)
+
+    The work is ``(steps · 2^levels)² / 6`` evaluations of the kernel, formed in blocks of rows and multiplied by the history
+    as matrices. Computed in the dtype and on the device of ``forcing``, without gradient.
+
+    The renewal density for lifetimes with density ``t e^−t`` is ``(1 − e^−2t) / 2``:
+
+    >>> def lifetime(t):
+    ...     return t * torch.exp(-t)
+    >>> renewal = solve_volterra(lifetime, lambda t, s: lifetime(t - s), horizon=4.0, steps=64)
+    >>> exact = (1 - torch.exp(-2 * renewal.times)) / 2
+    >>> bool((renewal.values - exact).abs().max() < renewal.error < 1e-6)
+    True
+
+    Args:
+        forcing: ``f``, from times of shape (m,), float64, to (m, *state); the state may be of any shape.
+        kernel: ``K``, from t of shape (r, 1) and s of shape (j,), float64, to (r, j), or to (r, j, d, d) for a matrix that
+            acts on the state's last dimension; this one is fastest as a view of memory in the order (r, d, j, d). It is also
+            called with s > t, where its values are not used and may be anything.
+        nonlinearity: ``N``, from s of shape () and x of shape state to the shape of the state.
+        sigma: from the shape of the state to the same.
+        horizon: ``T > 0``.
+        steps: of the coarsest grid, the one on which the solution is given.
+        levels: grids, each with half the step of the one before; 1 is the trapezoidal rule.
+        tolerance: of the implicit step, relative to the largest ``|x|`` so far. Changes within 8 units of rounding of ``x`` or
+            of the sums that it is made of are let pass.
+
+    Raises:
+        ValueError: an argument out of its range, a forcing that is not finite, or shapes that do not fit.
+        ImplicitStepError: a step so large that its iteration does not converge, or a solution that is not finite at some t.
+    """
+    _check_numbers(steps, levels, horizon, tolerance)
+    times = torch.linspace(0.0, horizon, (steps << (levels - 1)) + 1, dtype=torch.float64)
+    forces = _forces(forcing, times)
+    equation = _Equation(kernel=kernel, nonlinearity=nonlinearity, sigma=sigma, tolerance=tolerance)
+    above: list[Tensor] = []
+    row: list[Tensor] = []
+    for level in range(levels):
+        stride = 1 << (levels - 1 - level)
+        march = _March(equation, times[::stride].to(forces.device), forces[::stride])
+        above, row = row, _next_row(row, march.run()[:: 1 << level])
+    difference = _size(row[-1] - above[-1]) if above else math.nan
+    return VolterraSolution(
+        times=march.times[:: 1 << (levels - 1)], values=row[-1], error=difference + march.tolerance * _size(row[-1])
+    )
+
+
+def _check_numbers(steps: int, levels: int, horizon: float, tolerance: float) -> None:
+    """Raises ValueError for a number out of its range."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    if levels < 1:
+        raise ValueError(f"levels must be at least 1, not {levels}")
+    if not 0 < horizon < math.inf:
+        raise ValueError(f"horizon must be positive and finite, not {horizon}")
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance must lie between 0 and 1, not {tolerance}")
+
+
+def _forces(forcing: Callable[[Tensor], Tensor], times: Tensor) -> Tensor:
+    """``f`` at the m times, shape (m, *state); ValueError where it is not a finite floating-point tensor of such a shape."""
+    forces = forcing(times)
+    if forces.shape[:1] != times.shape or forces.numel() == 0:
+        raise ValueError(f"forcing must return shape ({len(times)}, *state), not {tuple(forces.shape)}")
+    if not forces.is_floating_point():
+        raise ValueError(f"forcing must return floating-point values, not {forces.dtype}")
+    finite = forces.flatten(1).isfinite().all(1) if forces.dim() > 1 else forces.isfinite()
+    if not finite.all():
+        raise ValueError(f"forcing is not finite at t = {times[(~finite).cpu()][0]:.6g}")
+    return forces
+
+
+def _next_row(above: list[Tensor], first: Tensor) -> list[Tensor]:
+    """The row of Romberg's table that begins with ``first``: ``R_m = R_(m−1) + (R_(m−1) − above_(m−1)) / (4^m − 1)``."""
+    row = [first]
+    for m, coarser in enumerate(above, start=1):
+        row.append(row[-1] + (row[-1] - coarser) / (4**m - 1))
+    return row
+
+
+def _size(x: Tensor) -> float:
+    """``max |x|``; nan if an element is."""
+    return float(torch.linalg.vector_norm(x, math.inf))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Equation:
+    """What all grids have in common."""
+
+    kernel: Callable[[Tensor, Tensor], Tensor]
+    """``K``."""
+    nonlinearity: Callable[[Tensor, Tensor], Tensor]
+    """``N``."""
+    sigma: Callable[[Tensor], Tensor]
+    """``σ``."""
+    tolerance: float
+    """Of the implicit step, as the caller gave it."""
+
+
+class _March:
+    """The trapezoidal rule on one grid of m points, from the first to the last.
+
+    A state is held as (b, d): for a matrix kernel, d is its last dimension and b the product of the others; for a scalar
+    kernel d is 1. The history is one matrix (b, m d), whose columns hold ``w_j N(t_j, x_j)``, with the weights ``w`` of the
+    rule. So the sums over j of a block of rows are one product with the kernel's values as a matrix.
+    """
+
+    def __init__(self, equation: _Equation, times: Tensor, forces: Tensor) -> None:
+        self.equation = equation
+        self.times = times
+        self.state = forces.shape[1:]
+        self.h = float(times[1])
+        self.rounding = 8 * torch.finfo(forces.dtype).eps
+        self.tolerance = max(equation.tolerance, self.rounding)
+        self.matrix = self._matrix_shape()
+        self.d = self.matrix[0] if self.matrix else 1
+        self.forces = forces.reshape(len(times), -1, self.d).contiguous()
+        self.values = torch.empty_like(self.forces)
+        self.history = self.forces.new_empty(self.forces.shape[1], len(times) * self.d)
+        self.extrapolation = [self.forces.new_tensor(weights) for weights in _EXTRAPOLATION]
+        self.scale = 0.0
+
+    def run(self) -> Tensor:
+        """The solution at all points, shape (m, *state)."""
+        self._start()
+        first = 1
+        while first < len(self.times):
+            end = min(first + self._rows(first), len(self.times))
+            self._block(first, end)
+            first = end
+        return self.values.reshape(-1, *self.state)
+
+    def _matrix_shape(self) -> tuple[int, ...]:
+        """() for a scalar kernel, (d, d) for a matrix; ValueError for anything else."""
+        start = self.times[:1]
+        shape = tuple(self.equation.kernel(start[:, None], start).shape)
+        matrix = (self.state[-1], self.state[-1]) if self.state else ()
+        if shape not in {(1, 1), (1, 1, *matrix)}:
+            choice = f" or (r, j, {matrix[0]}, {matrix[0]})" if matrix else ""
+            raise ValueError(
+                f"kernel must return shape (r, j){choice} for a state of shape {tuple(self.state)}; "
+                f"with r = j = 1 it returned {shape}"
+            )
+        return shape[2:]
+
+    def _start(self) -> None:
+        """``x_0 = sigma(f(0))``, and what ``sigma`` and ``N`` return is looked at once."""
+        x = self.equation.sigma(self.forces[0].view(self.state))
+        transformed = self.equation.nonlinearity(self.times[0], x)
+        for name, result in (("sigma", x), ("nonlinearity", transformed)):
+            if result.shape != self.state:
+                raise ValueError(f"{name} must keep the state's shape {tuple(self.state)}, not {tuple(result.shape)}")
+        if not math.isfinite(_size(x)):
+            raise ImplicitStepError("the solution is not finite at t = 0, where it is sigma(forcing(0))")
+        self._keep(0, x.reshape_as(self.forces[0]), self.h / 2)
+
+    def _rows(self, first: int) -> int:
+        """How many rows from ``first`` on fit in a block."""
+        row_bytes = (first + _MOST_ROWS) * self.d**2 * self.forces.element_size()
+        return max(1, min(_MOST_ROWS, _BLOCK_BYTES // row_bytes))
+
+    def _block(self, first: int, end: int) -> None:
+        """Solves the rows from ``first`` to ``end − 1``."""
+        d, start = self.d, first * self.d
+        kernel = self._kernel(first, end)
+        sums = self.history[:, :start] @ kernel[:, :start].mT  # (b, rows · d): all columns before the block
+        rows, pasts = kernel.view(-1, d, end * d).unbind(), sums.view(-1, end - first, d).unbind(1)
+        for i, own, past in zip(range(first, end), rows, pasts, strict=True):
+            near = self.history[:, start : i * d] @ own[:, start : i * d].mT  # the block's columns before i
+            diagonal = own[:, i * d : (i + 1) * d].mT * (self.h / 2)
+            self._keep(i, self._solve(i, self.forces[i] + past + near, diagonal), self.h)
+
+    def _kernel(self, first: int, end: int) -> Tensor:
+        """``K(t_i, s_j)`` with first <= i < end and 0 <= j < end as a matrix (rows · d, end · d)."""
+        values = self.equation.kernel(self.times[first:end, None], self.times[:end])
+        expected = (end - first, end, *self.matrix)
+        if values.shape != expected:
+            raise ValueError(f"kernel must return shape {expected} here, not {tuple(values.shape)}")
+        values = values.to(self.forces.dtype).view(end - first, end, self.d, self.d)
+        return values.transpose(1, 2).reshape((end - first) * self.d, end * self.d)
+
+    def _solve(self, i: int, known: Tensor, diagonal: Tensor) -> Tensor:
+        """``x = sigma(known + N(t_i, x) diagonal)`` by iteration; shapes (b, d) and (d, d) to (b, d)."""
+        t, x, change = self.times[i], self._predict(i), math.nan
+        rounding = self.rounding * _size(known)  # what is left where large sums cancel
+        for _ in range(_MOST_ITERATIONS):
+            argument = torch.addmm(known, self._nonlinear(t, x), diagonal)
+            last, x = x, self.equation.sigma(argument.reshape(self.state)).reshape_as(known)
+            change = _size(x - last)
+            if not math.isfinite(change + _size(argument)):  # a bounded sigma hides what is infinite inside
+                raise ImplicitStepError(self._not_finite(float(t)))
+            if change <= self.tolerance * max(self.scale, _size(x)) + rounding:
+                return x
+        raise ImplicitStepError(self._not_converged(float(t), change))
+
+    def _predict(self, i: int) -> Tensor:
+        """The cubic through the last four points, or what there are, at ``t_i``; shape (b, d)."""
+        weights = self.extrapolation[min(i, len(self.extrapolation)) - 1]
+        last = self.values[i - len(weights) : i]
+        return (weights @ last.flatten(1)).view_as(last[0])
+
+    def _nonlinear(self, t: Tensor, x: Tensor) -> Tensor:
+        """``N(t, x)``, shape (b, d) to the same."""
+        return self.equation.nonlinearity(t, x.reshape(self.state)).to(x.dtype).reshape_as(x)
+
+    def _keep(self, i: int, x: Tensor, weight: float) -> None:
+        """Writes the solution at ``t_i``, and its term in the sums of the later points."""
+        self.values[i] = x
+        self.history[:, i * self.d : (i + 1) * self.d] = self._nonlinear(self.times[i], x) * weight
+        self.scale = max(self.scale, _size(x))
+
+    def _not_finite(self, t: float) -> str:
+        return (
+            f"the solution is not finite at t = {t:.6g} (step h = {self.h:.3g}, residual inf): it or the kernel grows beyond "
+            "all bounds there, or the step is too large; take more steps or a shorter horizon"
+        )
+
+    def _not_converged(self, t: float, change: float) -> str:
+        return (
+            f"the implicit step at t = {t:.6g} with h = {self.h:.3g} does not converge: residual {change:.3g} after "
+            f"{_MOST_ITERATIONS} iterations; take more steps"
+        )

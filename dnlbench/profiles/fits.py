@@ -1,0 +1,107 @@
+"""How a study's quantities go with depth: one fit for each network and trend."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dnlbench.profiles.model import FitRecord, RunRecord
+from dnlbench.profiles.values import values_of
+from dnlbench.stats import ORDERS, LimitFit, OrderFit, fit_exponent, fit_limit, fit_limit_of_curves, fit_order
+from dnlbench.studies import Quantity, Study, Trend
+
+ORDER_TOLERANCE = 0.1
+"""An order that is as near to the expected one agrees with it."""
+
+Samples = Mapping[int, Mapping[int, float]]
+"""By depth, increasing, and seed."""
+
+
+def fit_trend(network: str, runs: Sequence[RunRecord], trend: Trend, study: Study) -> FitRecord:
+    """The fit of one trend to the runs of one network; without figures where they allow none, and then with the reason."""
+    quantity = _named(study, trend.quantity)
+    samples = _samples(runs, quantity)
+    start: dict[str, Any] = {
+        "network": network,
+        "quantity": trend.quantity,
+        "model": trend.model,
+        "depths": tuple(samples),
+        "expected_order": trend.expected_order,
+    }
+    try:
+        found = _fit(trend, samples)
+    except ValueError as error:
+        return FitRecord(**start, problem=str(error))
+    start |= _power(found, trend) if isinstance(found, OrderFit) else _limit(found)
+    if trend.rate is not None:
+        start["next_time_factor"] = _time_factor(_samples(runs, _named(study, trend.rate)))
+    return FitRecord(**start, shrinking=_shrinking(samples) if trend.model == "curve-limit" else ())
+
+
+def _named(study: Study, name: str) -> Quantity:
+    return next(quantity for quantity in study.quantities if quantity.name == name)
+
+
+def _samples(runs: Sequence[RunRecord], quantity: Quantity) -> Samples:
+    depths = sorted({run.depth for run in runs})
+    values = {depth: values_of([run for run in runs if run.depth == depth], quantity) for depth in depths}
+    return {depth: by_seed for depth, by_seed in values.items() if by_seed}
+
+
+def _fit(trend: Trend, samples: Samples) -> OrderFit | LimitFit:
+    depths = list(samples)
+    if trend.model == "limit":
+        return fit_limit(depths, [list(by_seed.values()) for by_seed in samples.values()])
+    curves = _curves(samples)
+    return fit_order(depths, curves) if trend.model == "power" else fit_limit_of_curves(depths, curves)
+
+
+def _curves(samples: Samples) -> list[list[float]]:
+    """The values over depth of each seed that has one at every depth."""
+    seeds = dict.fromkeys(seed for by_seed in samples.values() for seed in by_seed)
+    whole = [seed for seed in seeds if all(seed in by_seed for by_seed in samples.values())]
+    if not whole:
+        raise ValueError("no seed has a finished run at every depth")
+    return [[by_seed[seed] for by_seed in samples.values()] for seed in whole]
+
+
+def _power(found: OrderFit, trend: Trend) -> dict[str, Any]:
+    agrees = None
+    if trend.expected_order is not None:
+        agrees = abs(found.order.estimate - trend.expected_order) <= ORDER_TOLERANCE
+    return {**_interval("order", found.order), "constant": found.constant, "agrees": agrees}
+
+
+def _limit(found: LimitFit) -> dict[str, Any]:
+    order = _interval("order", found.order)
+    if found.order.estimate in ORDERS:  # nothing but the end of what is looked at speaks for it
+        order["order"] = None
+    return {
+        **order,
+        **_interval("limit", found.limit),
+        **_interval("next", found.next_value, "next_value"),
+        **_interval("next_gain", found.next_gain),
+        "constant": found.amplitude,
+        "residual": found.residual,
+    }
+
+
+def _interval(name: str, interval: Any, estimate: str | None = None) -> dict[str, float | None]:
+    return {estimate or name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _time_factor(rates: Samples) -> float | None:
+    """``2^q`` where a sample takes a time of ``c L^q``."""
+    seconds = [len(by_seed) / sum(by_seed.values()) for by_seed in rates.values()]
+    return 2 ** fit_exponent(list(rates), seconds) if len(rates) > 1 else None
+
+
+def _shrinking(samples: Samples) -> tuple[float, ...]:
+    """``(m_j − m_{j+1}) / (m_{j+1} − m_{j+2})`` of the means ``m`` over the seeds that are whole, while depths double."""
+    depths, curves = list(samples), _curves(samples)
+    if any(b != 2 * a for a, b in itertools.pairwise(depths)):
+        return ()
+    means = [sum(values) / len(values) for values in zip(*curves, strict=True)]
+    differences = [a - b for a, b in itertools.pairwise(means)]
+    return tuple(a / b for a, b in itertools.pairwise(differences) if b)

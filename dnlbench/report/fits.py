@@ -1,0 +1,138 @@
+"""What a profile's fits over depth say, as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from dnlbench import units
+from dnlbench.profiles import FitRecord, Profile
+from dnlbench.report.grid import Column, Grid
+from dnlbench.studies import STUDIES, Quantity
+
+
+def fit_grids(profile: Profile) -> Iterator[Grid]:
+    """Orders of convergence, and a table of limits for each quantity that has one; none where nothing could be fitted."""
+    quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
+    fitted = [fit for fit in profile.summary.fits if not fit.problem]
+    powers = [fit for fit in fitted if fit.model == "power"]
+    if powers:
+        yield _orders(powers, quantities)
+    limits = [fit for fit in fitted if fit.model != "power"]
+    for name in dict.fromkeys(fit.quantity for fit in limits):
+        yield _limits([fit for fit in limits if fit.quantity == name], quantities[name])
+
+
+def fit_problems(profile: Profile) -> list[str]:
+    """A line for each reason why something could not be fitted."""
+    quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
+    powers = {fit.quantity: fit.model == "power" for fit in profile.summary.fits}
+    networks: dict[tuple[str, str], list[str]] = {}
+    for fit in profile.summary.fits:
+        if fit.problem:
+            networks.setdefault((fit.quantity, fit.problem), []).append(fit.network)
+    return [
+        f"{'order' if powers[quantity] else 'depth limit'} of the {quantities[quantity].label} of {', '.join(names)}: {problem}"
+        for (quantity, problem), names in networks.items()
+    ]
+
+
+def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
+    rows = [
+        [
+            fit.network,
+            quantities[fit.quantity].label,
+            f"{min(fit.depths)} … {max(fit.depths)}",
+            _bounded(fit.order, fit.order_low, fit.order_high),
+            units.number(fit.expected_order),
+            {True: "yes", False: "no", None: units.NOTHING}[fit.agrees],
+        ]
+        for fit in fits
+    ]
+    columns = [
+        Column(head="network", whole=True),
+        Column(head="of"),
+        Column(head="L", figures=True, dispensable=1),
+        Column(head="order p [95 %]", figures=True),
+        Column(head="theory", figures=True),
+        Column(head="agrees"),
+    ]
+    note = "p: mean over seeds of the slope of log value against log L; agrees: within 0.1 of the theory"
+    return Grid(title="Order of convergence: value ≈ C / L^p", columns=columns, rows=rows, note=note)
+
+
+def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
+    timed = any(fit.next_time_factor is not None for fit in fits)
+    shrinking = any(fit.shrinking for fit in fits)
+    columns = [
+        Column(head="network", whole=True),
+        Column(head="L → ∞ [95 %]", figures=True),
+        Column(head="order p [95 %]", figures=True, dispensable=1),
+        Column(head="next L", figures=True, dispensable=3),
+        Column(head="it gains [95 %]", figures=True),
+    ]
+    if timed:
+        columns += [
+            Column(head="time", figures=True),
+            Column(head="gain a doubling of time", figures=True, dispensable=2),
+            Column(head="worth it"),
+        ]
+    if shrinking:
+        columns.append(Column(head="differences shrink by", figures=True))
+    return Grid(
+        title=f"Depth limit of the {quantity.label}: a + C / L^p",
+        columns=columns,
+        rows=[
+            [*_limit_row(fit), *(_cost(fit) if timed else []), *([_factors(fit)] if shrinking else [])] for fit in fits
+        ],
+        note="\n".join(_reading(fits, quantity, timed=timed)),
+    )
+
+
+def _reading(fits: Sequence[FitRecord], quantity: Quantity, *, timed: bool) -> Iterator[str]:
+    if any(fit.model == "limit" for fit in fits):
+        yield "intervals hold the noise of the seeds, not that the true curve may be of another form"
+    unit = f", in {quantity.unit}" if quantity.unit else ""
+    yield f"it gains: fall of the fitted {quantity.label} from the largest L to the next, twice as large{unit}"
+    if timed:
+        yield "time: of a sample there, by the throughput of the last depths; worth it: whether the gain's interval is above 0"
+
+
+def _limit_row(fit: FitRecord) -> list[str]:
+    return [
+        fit.network,
+        _bounded(fit.limit, fit.limit_low, fit.limit_high),
+        "undetermined" if fit.order is None else _bounded(fit.order, fit.order_low, fit.order_high),
+        str(2 * max(fit.depths)),
+        _bounded(fit.next_gain, fit.next_gain_low, fit.next_gain_high),
+    ]
+
+
+def _cost(fit: FitRecord) -> list[str]:
+    factor = fit.next_time_factor
+    per_doubling = None
+    if factor is not None and factor > 1 and fit.next_gain is not None:
+        per_doubling = fit.next_gain / math.log2(factor)
+    return [f"× {factor:.2f}" if factor is not None else units.NOTHING, units.number(per_doubling), _verdict(fit)]
+
+
+def _verdict(fit: FitRecord) -> str:
+    """Whether more depth pays at all, as far as the seeds can tell."""
+    if fit.next_gain_low is None or fit.next_gain_high is None:
+        return "unknown"
+    if fit.next_gain_low > 0:
+        return "yes"
+    return "no" if fit.next_gain_high <= 0 else "unclear"
+
+
+def _factors(fit: FitRecord) -> str:
+    return ", ".join(f"{factor:.2f}" for factor in fit.shrinking) or units.NOTHING
+
+
+def _bounded(estimate: float | None, low: float | None, high: float | None) -> str:
+    """``1.02 [0.97, 1.06]``; a bound that is not determined is a dash."""
+    if estimate is None:
+        return units.NOTHING
+    if low is None and high is None:
+        return units.number(estimate)
+    return f"{units.number(estimate)} [{units.number(low)}, {units.number(high)}]"

@@ -1,0 +1,102 @@
+"""Runs of the forward-limit study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from dnlbench.dnl.assumptions import assess
+from dnlbench.dnl.curves import Curves, random_curves
+from dnlbench.dnl.limit import forward_errors, solve_limit
+from dnlbench.dnl.vector import VectorForm, states
+from dnlbench.dnl.volterra import VolterraSolution
+from dnlbench.events import DataInfo
+from dnlbench.plan import Run
+from dnlbench.runners.measuring import Measurements, MeasuringRunner, derived_seed, normal, tensors_sha256
+from dnlbench.studies.forward_limit import ForwardLimitSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Everything that one seed draws for one network, and its continuous limit."""
+
+    form: VectorForm
+    curves: Curves
+    x0: Tensor
+    solution: VolterraSolution
+
+
+class ForwardLimitRunner(MeasuringRunner):
+    """Holds the states of networks of growing depth against one solution of the integral equation."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.spec = cast(ForwardLimitSpec, self.plan.spec)
+        self._problems: dict[tuple[str, int], Problem] = {}
+        """Those met so far, by network and seed; runs of all depths share them."""
+
+    @cached_property
+    def data(self) -> DataInfo:
+        """The inputs of seed 0 stand for those of all: they tell whether the generators give what they gave."""
+        settings = self.spec.network
+        return DataInfo(
+            name="random inputs",
+            sha256=tensors_sha256(self._inputs(0)),
+            samples=self.spec.data.inputs,
+            input_shape=(1, settings.positions, settings.channels),
+            classes=None,
+        )
+
+    @torch.no_grad()
+    def measure(self, run: Run, aside: Callable[[], bool]) -> Measurements:
+        """See `MeasuringRunner`; a run takes about a second, too little to be put aside."""
+        problem = self._problem(run.point.network, run.seed)
+        found = states(problem.form, problem.curves, problem.x0, depth=run.point.depth)
+        errors = forward_errors(found, problem.solution)
+        report = assess(problem.form, problem.curves, found)
+        return {
+            "error_max": float(errors.max()),
+            "error_end": float(errors[-1]),
+            "errors": tuple(errors.tolist()),
+            "reference_error": problem.solution.error,
+            "state_seen": report.state_seen,
+            "state_bound": report.state_bound,
+            "state_bound_sharp": report.state_bound_sharp,
+            "lipschitz_seen": report.lipschitz_seen,
+            "lipschitz_bound": report.lipschitz_bound,
+            "growth_seen": report.growth_seen,
+            "growth_bound": report.growth_bound,
+            "sigma_lipschitz": report.sigma_lipschitz,
+        }
+
+    def _problem(self, network: str, seed: int) -> Problem:
+        if (network, seed) not in self._problems:
+            self._problems[network, seed] = self._pose(network, seed)
+        return self._problems[network, seed]
+
+    def _pose(self, network: str, seed: int) -> Problem:
+        kernel, activation = self.spec.networks[network]
+        settings, reference = self.spec.network, self.spec.reference
+        form = VectorForm(kernel=kernel, activation=activation, bandwidth=settings.bandwidth, slope=settings.slope)
+        curves = random_curves(
+            kernel,
+            positions=settings.positions,
+            channels=settings.channels,
+            seed=derived_seed(seed, "curves"),
+            modes=self.spec.curves.modes,
+            scale=self.spec.curves.scale,
+            device=self.device,
+        )
+        x0 = self._inputs(seed)
+        solution = solve_limit(form, curves, x0, steps=reference.steps, levels=reference.levels)
+        return Problem(form=form, curves=curves, x0=x0, solution=solution)
+
+    def _inputs(self, seed: int) -> Tensor:
+        settings = self.spec.network
+        shape = (self.spec.data.inputs, settings.positions, settings.channels)
+        return normal(shape, derived_seed(seed, "inputs")).to(self.device)

@@ -1,0 +1,119 @@
+"""Runs that find everything in one go, without epochs and checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from dnlbench.errors import SpecError
+from dnlbench.events import DataInfo, Measured, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan, Run
+from dnlbench.runners.base import CHECKPOINT_S, Job
+from dnlbench.runners.device import device_name, make_repeatable, open_device
+
+Measurements = Mapping[str, float | tuple[float, ...]]
+
+
+class PutAsideError(Exception):
+    """The run was asked to stop before it had found anything."""
+
+
+class MeasuringRunner:
+    """Base of runners whose runs are one measurement each, in float64 on a slot's device.
+
+    A run that is put aside begins anew when it is taken up: there is nothing to keep, beside what a subclass remembers.
+    """
+
+    def __init__(self, plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> None:
+        self.plan = plan
+        self.slot = slot
+        self.device = open_device(slot)
+        make_repeatable(self.device, slot.threads)
+
+    @cached_property
+    def data(self) -> DataInfo:
+        """What is computed with."""
+        raise NotImplementedError
+
+    def measure(self, run: Run, aside: Callable[[], bool]) -> Measurements:
+        """The quantities of a run.
+
+        Raises:
+            PutAsideError: if ``aside`` says so on the way.
+        """
+        raise NotImplementedError
+
+    def prepare(self) -> Prepared:
+        """See `dnlbench.runners.base.Runner`."""
+        if self.device.type == "mps":
+            raise SpecError(f"study = {self.plan.spec.study!r}: computes in float64, which mps devices do not have")
+        return Prepared(data=self.data, torch=str(torch.__version__), device_name=device_name(self.device, self.slot))
+
+    @property
+    def data_sha256(self) -> str:
+        """See `dnlbench.runners.base.Runner`."""
+        return self.data.sha256
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """No network is the user's own."""
+        return {}
+
+    def carry_out(self, job: Job) -> Iterator[RunEvent]:
+        """See `dnlbench.runners.base.Runner`."""
+        run_id = job.run.run_id
+        yield self._started(job)
+        begun = time.perf_counter()
+        try:
+            found = self.measure(job.run, job.aside)
+        except PutAsideError:
+            yield RunPaused(run_id=run_id, epoch=0, step=0)
+            return
+        yield Measured(run_id=run_id, seconds=time.perf_counter() - begun, measurements=dict(found))
+        yield _ended(run_id, self.plan.study.quantities[0].name, found)
+
+    def _started(self, job: Job) -> RunStarted:
+        parameters = self.plan.estimate(job.run.point).parameters
+        assert parameters is not None, "the sizes of vector networks are known"
+        return RunStarted(
+            run_id=job.run.run_id,
+            attempt=job.attempt,
+            device=self.slot.device.label,
+            device_name=device_name(self.device, self.slot),
+            threads=self.slot.threads,
+            jobs=self.slot.jobs,
+            shared_device=self.slot.shared,
+            parameters=parameters,
+        )
+
+
+def _ended(run_id: str, main: str, found: Measurements) -> RunEnded:
+    value = found[main]
+    if isinstance(value, float) and math.isfinite(value):
+        return RunEnded(run_id=run_id, status="ok")
+    return RunEnded(run_id=run_id, status="diverged", error=RunError(type="Diverged", message=f"{main} is {value}"))
+
+
+def derived_seed(seed: int, stream: str) -> int:
+    """A seed for one of several independent streams of random numbers of a run."""
+    return int.from_bytes(hashlib.sha256(f"{stream} {seed}".encode()).digest()[:7], "big")
+
+
+def normal(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Normal random numbers in float64, the same on every machine for equal seeds and versions of torch."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def tensors_sha256(*tensors: Tensor) -> str:
+    """Hash of the values of tensors, one after the other."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,145 @@
+"""The forward-limit study: at what rate do networks with smooth parameters approach their integral equation?
+
+With the parameters of Eq. (1) sampled from smooth curves, Corollary 5 of arXiv 2510.02049 says that
+``max_l ‖x^l − x(t_l)‖ <= C / L``, where ``x`` solves Eq. (7) with these curves. Each run draws curves and a few inputs from
+its seed and measures that error at one depth; the order is fitted over the depths.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from dnlbench.architecture import ActivationName, KernelName
+from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend
+from dnlbench.studies.vector import CurveSettings, VectorSettings, network_name, parameter_count
+
+ASSUMPTIONS = "Assumptions of the theory, and the bound of Lemma 2"
+
+
+class ForwardLimitAxes(Section):
+    """``[sweep]``: every kernel with every activation at every depth with every seed."""
+
+    kernels: Annotated[tuple[KernelName, ...], Field(min_length=1), AfterValidator(distinct)]
+    activations: Annotated[tuple[ActivationName, ...], Field(min_length=1), AfterValidator(distinct)]
+    depths: Depths
+    seeds: Seeds = (0, 1, 2, 3, 4)
+    """A list, or a count n for 0 … n − 1. Each is a problem of its own: curves and inputs."""
+
+    @model_validator(mode="after")
+    def _runs_are_not_too_many(self) -> Self:
+        check_run_count(kernels=self.kernels, activations=self.activations, depths=self.depths, seeds=self.seeds)
+        return self
+
+
+class ReferenceSettings(Section):
+    """``[reference]``: the solution of Eq. (7) that the states are held against."""
+
+    steps: Annotated[int, Field(ge=1, le=2**16)] = 256
+    """Of the coarsest grid; each depth divides it, so that the states can be compared at all their times."""
+    levels: Annotated[int, Field(ge=1, le=6)] = 3
+    """Of extrapolation; the order is twice as many for smooth solutions."""
+
+
+class InputSettings(Section):
+    """``[data]``: the inputs x^0, normal random numbers."""
+
+    inputs: Annotated[int, Field(ge=1, le=4096)] = 4
+    """How many; errors are the largest over them."""
+
+
+class ForwardLimitSpec(StudySpec):
+    """A forward-limit sweep. Everything is computed in float64."""
+
+    study: Literal["forward-limit"] = "forward-limit"
+    sweep: ForwardLimitAxes
+    network: VectorSettings = VectorSettings()
+    curves: CurveSettings = CurveSettings()
+    data: InputSettings = InputSettings()
+    reference: ReferenceSettings = ReferenceSettings()
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Kernels × activations × depths."""
+        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
+
+    @property
+    def networks(self) -> dict[str, tuple[KernelName, ActivationName]]:
+        """Kernel and activation of each network, by its name."""
+        return {network_name(k, a): (k, a) for k in self.sweep.kernels for a in self.sweep.activations}
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """As in ``[sweep]``."""
+        return self.sweep.seeds
+
+    @model_validator(mode="after")
+    def _depths_divide_the_reference(self) -> Self:
+        steps = self.reference.steps
+        bad = [depth for depth in self.sweep.depths if steps % depth]
+        if bad:
+            reason = f"depth {bad[0]} does not divide it, and states are compared at the times of its grid"
+            raise PydanticCustomError(
+                "does_not_fit", "{reason}", {"key": "reference.steps", "value": steps, "reason": reason}
+            )
+        return self
+
+
+def estimate(spec: ForwardLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
+    """Foresees a run: the work of all pairs of layers, and that of the reference, which runs share as it happens."""
+    kernel, _ = spec.networks[point.network]
+    finest = spec.reference.steps * 2 ** (spec.reference.levels - 1)
+    return Estimate(
+        parameters=parameter_count(spec.network, kernel, point.depth),
+        memory_bytes=None,
+        work=float(point.depth**2 + finest**2 / 10),
+    )
+
+
+def _error(name: str, label: str) -> Quantity:
+    return Quantity(
+        name=name, label=label, unit="", better="lower", shown_as="number", machine_bound=False, tolerance=0.01
+    )
+
+
+def _assumption(name: str, label: str) -> Quantity:
+    return Quantity(
+        name=name,
+        label=label,
+        unit="",
+        better=None,
+        shown_as="number",
+        machine_bound=False,
+        tolerance=0.01,
+        table=ASSUMPTIONS,
+    )
+
+
+FORWARD_LIMIT = Study(
+    name="forward-limit",
+    question="At what rate do the states of a network with smooth parameters approach the integral equation?",
+    spec=ForwardLimitSpec,
+    quantities=(
+        _error("error_max", "largest error over the layers"),
+        _error("error_end", "error of the last state"),
+        _assumption("state_seen", "largest state"),
+        _assumption("state_bound", "bound of Lemma 2"),
+        _assumption("state_bound_sharp", "its recursion"),
+        _assumption("lipschitz_seen", "Lipschitz of N seen"),
+        _assumption("lipschitz_bound", "Lipschitz bound"),
+        _assumption("growth_seen", "growth of N seen"),
+        _assumption("growth_bound", "growth bound"),
+        _assumption("sigma_lipschitz", "Lipschitz of sigma"),
+        _assumption("reference_error", "error of the reference"),
+    ),
+    estimate=estimate,
+    trends=(
+        Trend(quantity="error_max", model="power", expected_order=1.0),
+        Trend(quantity="error_end", model="power", expected_order=1.0),
+    ),
+    has_epochs=False,
+    workload_version=1,
+)

@@ -1,0 +1,172 @@
+"""The optimum-limit study: do optimal values and minimisers of the learning problem converge as depth grows?
+
+Theorem 1 of arXiv 2510.02049: with the regulariser ``R_L`` the optimal values ``J_L*`` of Eq. (4) converge to that of the
+continuous problem, and the extended minimisers converge along subsequences. Each run finds a minimiser at one depth: along
+the chain of depths ``first, 2 first, 4 first, …``, each started from the prolonged minimiser of the one before, and from
+scratch for contrast. Since the chain is part of what a run is, its result does not depend on the other depths of the sweep.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from dnlbench.architecture import ActivationName, KernelName
+from dnlbench.studies.axes import Depth, Depths, Seeds, check_run_count, distinct
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend
+from dnlbench.studies.vector import CurveSettings, VectorSettings, network_name, parameter_count
+
+DISTANCES = "Distance of the extended minimiser from that of half the depth"
+IMAGE_SIDE = 8
+"""Of the digits."""
+
+
+class OptimumLimitAxes(Section):
+    """``[sweep]``: every kernel with every activation at every depth with every seed."""
+
+    kernels: Annotated[tuple[KernelName, ...], Field(min_length=1), AfterValidator(distinct)]
+    activations: Annotated[tuple[ActivationName, ...], Field(min_length=1), AfterValidator(distinct)] = ("tanh",)
+    depths: Depths
+    seeds: Seeds = (0, 1, 2)
+    """A list, or a count n for 0 … n − 1. Each is a problem of its own: data and starting points."""
+
+    @model_validator(mode="after")
+    def _runs_are_not_too_many(self) -> Self:
+        check_run_count(kernels=self.kernels, activations=self.activations, depths=self.depths, seeds=self.seeds)
+        return self
+
+
+class ProblemSettings(Section):
+    """``[data]``: what is learned."""
+
+    problem: Literal["regression", "digits"] = "regression"
+    """regression: mean squared distance of x^L from a smooth random function of normal inputs. digits: cross-entropy of the
+    logits 4 W x^L, W fixed with orthonormal rows, on digits shrunk to the size of a state."""
+    samples: Annotated[int, Field(ge=1, le=10**5)] = 64
+
+
+class ObjectiveSettings(Section):
+    """``[objective]``: Eq. (4)."""
+
+    weight: Annotated[float, Field(gt=0)] = 1e-3
+    """lambda, before the regulariser."""
+
+
+class MinimiserSettings(Section):
+    """``[minimiser]``: L-BFGS in coordinates in which the regulariser is a square norm."""
+
+    first_depth: Depth = 4
+    """Where the chain begins; each depth is this times a power of two."""
+    starts: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Random starting points at the first depth, of which the best minimiser is gone on with."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-9
+    """It ends when an iteration lowers the value by less than this share."""
+    max_iterations: Annotated[int, Field(ge=1, le=10**6)] = 2000
+
+
+class OptimumLimitSpec(StudySpec):
+    """An optimum-limit sweep. Everything is computed in float64."""
+
+    study: Literal["optimum-limit"] = "optimum-limit"
+    sweep: OptimumLimitAxes
+    network: VectorSettings = VectorSettings(positions=2, channels=2)
+    data: ProblemSettings = ProblemSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    minimiser: MinimiserSettings = MinimiserSettings()
+    curves: CurveSettings = CurveSettings(scale=0.5)
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Kernels × activations × depths."""
+        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
+
+    @property
+    def networks(self) -> dict[str, tuple[KernelName, ActivationName]]:
+        """Kernel and activation of each network, by its name."""
+        return {network_name(k, a): (k, a) for k in self.sweep.kernels for a in self.sweep.activations}
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """As in ``[sweep]``."""
+        return self.sweep.seeds
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> Self:
+        first = self.minimiser.first_depth
+        for depth in self.sweep.depths:
+            if depth % first or not math.log2(depth // first).is_integer():
+                self._refuse(
+                    "sweep.depths",
+                    list(self.sweep.depths),
+                    f"{depth} is not minimiser.first_depth = {first} times a power of two; no chain of doublings leads there",
+                )
+        if self.data.problem == "digits":
+            self._check_digits()
+        return self
+
+    def _check_digits(self) -> None:
+        rows, columns = math.isqrt(self.network.positions), math.isqrt(self.network.channels)
+        square = rows**2 == self.network.positions and columns**2 == self.network.channels
+        if not square or IMAGE_SIDE % (rows * columns) or rows * columns == 1:
+            self._refuse(
+                "network.positions",
+                self.network.positions,
+                f"{self.network.positions} positions with {self.network.channels} channels cannot hold digits: each position "
+                "is a square patch of pixels, its channels, of an image of 2×2, 4×4 or 8×8; 4 and 4, 16 and 4 are possible",
+            )
+
+    @staticmethod
+    def _refuse(key: str, value: Any, reason: str) -> None:
+        raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
+
+
+def estimate(spec: OptimumLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
+    """Foresees a run: pairs of layers over the chain and from scratch, with a share for each layer."""
+    kernel, _ = spec.networks[point.network]
+    chain = [
+        spec.minimiser.first_depth * 2**j for j in range(int(math.log2(point.depth // spec.minimiser.first_depth)) + 1)
+    ]
+    starts = spec.minimiser.starts * spec.minimiser.first_depth
+    return Estimate(
+        parameters=parameter_count(spec.network, kernel, point.depth),
+        memory_bytes=None,
+        work=float(sum(depth * (depth + 20) for depth in [*chain, point.depth]) + starts * 20),
+    )
+
+
+def _value(name: str, label: str, *, table: str = "", shown_as: Literal["number", "count"] = "number") -> Quantity:
+    return Quantity(
+        name=name,
+        label=label,
+        unit="",
+        better="lower",
+        shown_as=shown_as,
+        machine_bound=False,
+        tolerance=0.01,
+        table=table,
+    )
+
+
+OPTIMUM_LIMIT = Study(
+    name="optimum-limit",
+    question="Do the optimal values and minimisers of the learning problem converge as depth grows?",
+    spec=OptimumLimitSpec,
+    quantities=(
+        _value("optimal_value", "optimal value J_L*"),
+        _value("scratch_value", "from scratch"),
+        _value("data_loss", "its data loss"),
+        _value("regulariser", "its R_L"),
+        _value("iterations", "iterations", shown_as="count"),
+        _value("scratch_iterations", "iterations from scratch", shown_as="count"),
+        _value("distance", "all", table=DISTANCES),
+        *(_value(f"distance_{name}", f"{name} (sup)", table=DISTANCES) for name in ("A", "b", "V", "Q", "R")),
+        _value("distance_K", "K (L²)", table=DISTANCES),
+    ),
+    estimate=estimate,
+    trends=(Trend(quantity="optimal_value", model="curve-limit"),),
+    has_epochs=False,
+    workload_version=1,
+)

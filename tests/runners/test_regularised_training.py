@@ -1,0 +1,258 @@
+"""Training with lambda R_L in the objective."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dnlbench.dnl.networks import DNLNetwork
+from dnlbench.errors import SpecError
+from dnlbench.events import EpochDone, RunEnded, RunEvent, RunPaused, fold
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan
+from dnlbench.profiles import EpochRecord, Profile
+from dnlbench.report.profile import profile_csv
+from dnlbench.runners.base import Job
+from dnlbench.runners.checkpoint import Checkpoints
+from dnlbench.runners.training import TrainingRunner
+from dnlbench.runners.training.data import epoch_order, load_dataset
+from dnlbench.studies.training.spec import DataSettings
+
+MakePlan = Callable[..., Plan]
+
+AXES = ("sweep.depths=[4]", "sweep.seeds=[5]")
+ONE = ("sweep.networks=['densenet']", *AXES)
+WEIGHTED = "train.regulariser_weight=0.02"
+OWN = """
+import torch
+from torch import nn
+
+class Linear(nn.Sequential):
+    def regulariser(self):
+        return 3 * self[1].weight.square().sum()
+
+class Number(Linear):
+    def regulariser(self):
+        return 1.5
+
+class Vector(Linear):
+    def regulariser(self):
+        return self[1].bias
+
+class Broken(Linear):
+    def regulariser(self):
+        raise ZeroDivisionError("a bug of the user's")
+
+def of(kind):
+    return lambda depth, input_shape, classes, network: kind(nn.Flatten(), nn.Linear(64, classes))
+
+without, linear, number, vector, broken = map(of, (nn.Sequential, Linear, Number, Vector, Broken))
+"""
+
+
+def attempt(
+    plan: Plan, slot: Slot, folder: Path, before: Sequence[RunEvent] = (), *, aside_at: int | None = None
+) -> list[RunEvent]:
+    """The events of one more attempt at the only run, put aside before its training step of that number."""
+    steps, known = count(), len(fold(before).epochs)
+    job = Job(run=plan.runs[0], attempt=1, folder=folder, epochs_known=known, aside=lambda: next(steps) == aside_at)
+    return list(TrainingRunner(plan, slot).carry_out(job))
+
+
+def epochs_of(events: Sequence[RunEvent]) -> list[EpochDone]:
+    return [event for event in events if isinstance(event, EpochDone)]
+
+
+def trained(plan: Plan, folder: Path) -> DNLNetwork:
+    """The network at the end of a run."""
+    state = Checkpoints(folder).load()
+    assert state is not None
+    point, options = plan.runs[0].point, {"input_shape": (1, 8, 8), "classes": 10, "blocks": 2, "growth_rate": 3}
+    network = DNLNetwork(point.network, depth=point.depth, **options)  # type: ignore[arg-type]
+    network.load_state_dict(state["network"])
+    return network
+
+
+def test_the_weight_lowers_the_regulariser(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+    ends = []
+    for weight in (0.0, 0.002, 0.02, 0.2):
+        plan, folder = make_plan(*ONE, f"train.regulariser_weight={weight}"), tmp_path / str(weight)
+        epochs = epochs_of(attempt(plan, slot, folder))
+        ends.append(float(trained(plan, folder).regulariser().detach()))
+        assert epochs[-1].regulariser == (pytest.approx(ends[-1], rel=1e-6) if weight else None)
+    assert ends == sorted(ends, reverse=True)
+    assert ends[-1] < ends[0] / 2
+
+
+def test_without_a_weight_nothing_is_computed_and_no_bit_changes(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(DNLNetwork, "regulariser")
+    plain = attempt(make_plan(*ONE), slot, tmp_path / "plain")
+    zero = attempt(make_plan(*ONE, "train.regulariser_weight=0"), slot, tmp_path / "zero")
+    kept = {"train_loss", "gradient_norm", "regulariser"}
+    assert [e.model_dump(include=kept) for e in epochs_of(plain)] == [
+        e.model_dump(include=kept) for e in epochs_of(zero)
+    ]
+    assert {epoch.regulariser for epoch in epochs_of(plain)} == {None}
+    assert len(epochs_of(plain)) == 2
+
+
+def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+    found = epochs_of(attempt(make_plan(*ONE, WEIGHTED), slot, tmp_path))
+    torch.manual_seed(5)
+    network = DNLNetwork("densenet", depth=4, input_shape=(1, 8, 8), classes=10, blocks=2, growth_rate=3)
+    momentum = [torch.zeros_like(p) for p in network.parameters()]
+    data = load_dataset(DataSettings(limit=150), evaluate=False).training
+    for epoch, ours in enumerate(found, start=1):
+        total, order = 0.0, epoch_order(150, seed=5, epoch=epoch).tolist()
+        for start in range(0, 150, 32):
+            batch = order[start : start + 32]
+            loss = functional.cross_entropy(network(data.images[batch].double().div(255).float()), data.labels[batch])
+            gradients = torch.autograd.grad(loss + 0.02 * network.regulariser(), list(network.parameters()))
+            for p, v, g in zip(network.parameters(), momentum, gradients, strict=True):
+                v.mul_(0.9).add_(g)
+                p.data.sub_(0.01 * v)
+            total += loss.item() * len(batch)
+        assert ours.train_loss == pytest.approx(total / 150, rel=5e-4)  # the cross-entropy alone
+        assert ours.regulariser == pytest.approx(float(network.regulariser().detach()), rel=1e-4)
+        assert ours.gradient_norm == pytest.approx(float(torch.cat([g.flatten() for g in gradients]).norm()), rel=1e-2)
+
+
+def test_bf16_leaves_the_regulariser_in_float32(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, found = DNLNetwork.regulariser, []
+
+    def watched(network: DNLNetwork) -> Tensor:
+        value = ours(network)
+        found.append((value.dtype, torch.is_autocast_enabled("cpu")))
+        return value
+
+    monkeypatch.setattr(DNLNetwork, "regulariser", watched)
+    plan = make_plan(*ONE, WEIGHTED, "train.precision=bf16")
+    epochs = epochs_of(attempt(plan, slot, tmp_path))
+    assert set(found) == {(torch.float32, False)}
+    assert epochs[-1].regulariser == float(ours(trained(plan, tmp_path).to(memory_format=torch.channels_last)).detach())
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("network", ["dense-attention", "resnet"])
+def test_a_run_put_aside_goes_on_with_the_same_bits(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str
+) -> None:
+    plan = make_plan(f"sweep.networks=['{network}']", *AXES, WEIGHTED)
+    expected = epochs_of(attempt(plan, slot, tmp_path / "whole"))
+    for step in (2, 7):
+        folder = tmp_path / str(step)
+        first = attempt(plan, slot, folder, aside_at=step)
+        assert isinstance(first[-1], RunPaused)
+        found = epochs_of([*first, *attempt(plan, slot, folder, first)])
+        kept = {"epoch", "train_loss", "gradient_norm", "regulariser"}
+        assert [e.model_dump(include=kept) for e in found] == [e.model_dump(include=kept) for e in expected]
+        there, here = (trained(plan, where).state_dict() for where in (tmp_path / "whole", folder))
+        assert all(torch.equal(there[name], here[name]) for name in there)
+
+
+@pytest.mark.faults
+def test_too_large_a_weight_ends_the_run(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+    *_, last, ended = attempt(make_plan(*ONE, "train.regulariser_weight=100", "train.epochs=9"), slot, tmp_path)
+    assert isinstance(last, EpochDone)
+    assert isinstance(ended, RunEnded)
+    assert ended.status == "diverged"
+    assert ended.error is not None
+    assert f"epoch {last.epoch} is {last.train_loss} and R_L {last.regulariser}; " in ended.error.message
+    assert "a smaller train.lr or train.regulariser_weight may help" in ended.error.message
+    assert last.epoch < 9
+
+
+def test_a_network_of_ones_own_tells_its_regulariser(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_regularisers.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    ends: list[float] = []
+    for weight in (0.01, 0.1):
+        plan = make_plan("sweep.networks=['own_regularisers:linear']", *AXES, f"train.regulariser_weight={weight}")
+        TrainingRunner(plan, slot).prepare()
+        folder = tmp_path / str(weight)
+        found = epochs_of(attempt(plan, slot, folder))[-1].regulariser
+        assert found is not None
+        ends.append(found)
+        state = Checkpoints(folder).load()
+        assert state is not None
+        assert ends[-1] == pytest.approx(3 * float(state["network"]["1.weight"].square().sum()))
+    assert ends[1] < ends[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("without", r"train.regulariser_weight: own_regularisers:without has no method regulariser\(\); give it one"),
+        ("number", r"its regulariser\(\) gives float; expected a scalar floating-point tensor"),
+        ("vector", r"its regulariser\(\) gives a tensor of shape \(10,\); expected a scalar"),
+        ("broken", r"its regulariser\(\) fails: ZeroDivisionError: a bug of the user's"),
+    ],
+)
+def test_a_network_without_a_regulariser_is_refused(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    (tmp_path / "own_regularisers.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    axes = (f"sweep.networks=['own_regularisers:{name}']", *AXES)
+    with pytest.raises(SpecError, match=message):
+        TrainingRunner(make_plan(*axes, WEIGHTED), slot).prepare()
+    TrainingRunner(make_plan(*axes), slot).prepare()
+
+
+@pytest.mark.parametrize("weight", ["-0.1", "inf", "nan", "'much'"])
+def test_an_impossible_weight_is_refused(make_plan: MakePlan, weight: str) -> None:
+    with pytest.raises(SpecError, match=r"train\.regulariser_weight"):
+        make_plan(f"train.regulariser_weight={weight}")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("batch", [4, 64])
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        ("densenet", ()),
+        ("densenet", ("network.connectivity=strides",)),
+        ("dense-attention", ("network.bottleneck=true",)),
+        ("resnet", ("network.width=24",)),
+    ],
+)
+def test_the_memory_of_a_regularised_run_is_foreseen(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str, options: Sequence[str], batch: int, optimizer: str
+) -> None:
+    axes = (f"sweep.networks=['{network}']", "sweep.depths=[16]", "sweep.seeds=[0]", *options)
+    data = ("data.dataset=synthetic", "data.image_size=8", f"data.samples={batch}", "data.limit=64")
+    protocol = (f"train.batch_size={batch}", f"train.optimizer={optimizer}", "train.epochs=1", WEIGHTED)
+    plan = make_plan(*axes, *data, *protocol, "network.growth_rate=6")
+    *_, ended = attempt(plan, slot, tmp_path)
+    assert isinstance(ended, RunEnded)
+    foreseen = plan.estimate(plan.runs[0].point, (3, 8, 8), 10).memory_bytes
+    assert foreseen == pytest.approx(ended.peak_memory_bytes, rel=0.15)
+
+
+def test_the_profile_and_its_table_have_the_regulariser(make_profile: Callable[..., Profile]) -> None:
+    done = EpochDone(
+        run_id="r", epoch=1, train_loss=0.5, seconds=1, samples_per_s=1, gradient_norm=1, regulariser=0.1 + 0.2
+    )
+    profile = make_profile({("densenet", 2): [0.5, 0.6]})
+    first, second = profile.runs
+    epochs = (EpochRecord.model_validate(done.model_dump()),)
+    runs = (first.model_copy(update={"epochs": epochs}), second)
+    table = profile_csv(Profile.model_validate_json(profile.model_copy(update={"runs": runs}).to_json()))
+    rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(table)))
+    assert [row["regulariser"] for row in rows] == ["0.30000000000000004", ""]
+    assert list(rows[0])[-1] == "regulariser"
