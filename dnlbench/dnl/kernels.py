@@ -56,9 +56,14 @@ def softmax_average(query: Tensor, key: Tensor, value: Tensor, scale: float) -> 
     channels, widest = value.shape[-1], max(2, query.shape[-1], value.shape[-1])  # one channel alone is not tiled
     if value.is_cuda:
         widest += -widest % _ALIGNMENT
-    query, key, value = (functional.pad(x, (0, widest - x.shape[-1])) for x in (query, key, value))
+    query, key, value = (_padded(x, widest) for x in (query, key, value))
     average = functional.scaled_dot_product_attention(query, key, value, scale=scale)
-    return average[..., :channels]
+    return average if widest == channels else average[..., :channels]
+
+
+def _padded(x: Tensor, channels: int) -> Tensor:
+    """With zero channels up to that many; padding by none would still copy."""
+    return x if x.shape[-1] == channels else functional.pad(x, (0, channels - x.shape[-1]))
 
 
 def attention(x: Tensor, q: Tensor, r: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ its words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -30,10 +30,11 @@ from dnlbench.architecture import ActivationName, KernelName, Sources, full
 from dnlbench.dnl import kernels
 from dnlbench.dnl.curves import Curves, Surface
 from dnlbench.dnl.extension import grid, sample_one_index
-from dnlbench.dnl.parameters import Arrays, columns
+from dnlbench.dnl.history import History, without
+from dnlbench.dnl.parameters import Arrays
 
-Push = Callable[[Tensor, int, Tensor], Tensor]
-"""Pre-activations from layer ``k`` on, ``k`` and ``N(x^k)`` to the pre-activations with that state's share."""
+Push = Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]]
+"""See `dnlbench.dnl.history.History.push`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,8 @@ def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: 
         depth: ``L``; needed by, and only for, curves.
 
     Returns:
-        Shape (L + 1, B, n, c), differentiable with respect to ``x0`` and all parameters.
+        Shape (L + 1, B, n, c), differentiable with respect to ``x0`` and all parameters: for arrays once, for curves as
+        often as they are.
 
     Raises:
         ValueError: if ``depth`` is missing, or another than that of the arrays; if the kernel lacks a parameter, or the inputs
@@ -98,8 +100,7 @@ def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: 
         one_index, L = dict(parameters.one_index()), parameters.depth
         if depth not in (None, L):
             raise ValueError(f"depth = {depth}: the arrays are those of depth {L}")
-        weights = columns(parameters.K)
-        push = _stored(form, weights)
+        push: Push = History(parameters.K, _closed(form, L, x0.device)).push
     else:
         if depth is None or depth < 1:
             raise ValueError(f"depth = {depth}: curves can be sampled at any depth from 1 on; name one")
@@ -116,10 +117,10 @@ def _propagate(form: VectorForm, one_index: Mapping[str, Tensor], push: Push, x0
     z = torch.addmm(b.reshape(L * d, 1), A.reshape(L * d, d), x0.reshape(B, d).mT)  # of all layers, below each other
     made = [x0]
     for k in range(L):
+        # Indexed, not unbound: small gradients that stay until the end would lie between the large ones and scatter the heap.
         y = form.transform(made[k], *(p[k] for p in inner)).reshape(B, d)
-        # Not sliced: gradients of slices would be padded one by one. Copied: a view that is kept keeps all layers' sums.
-        now, z = torch.split(push(z, k, y), [d, (L - 1 - k) * d])
-        made.append(form.sigma(now.clone()).mT.reshape(B, n, c))
+        now, z = push(z, k, y)
+        made.append(form.sigma(now.clone()).mT.reshape(B, n, c))  # a view that is kept would keep all layers' sums
     return torch.stack(made)
 
 
@@ -137,18 +138,6 @@ def _shape(x0: Tensor, d: int, c: int) -> tuple[int, int, int]:
     return len(x0), d // c, c
 
 
-def _stored(form: VectorForm, weights: Sequence[Tensor]) -> Push:
-    L, closed = len(weights), _closed(form, len(weights), weights[0].device)
-
-    def push(z: Tensor, k: int, y: Tensor) -> Tensor:
-        column = weights[k].reshape(z.shape[0], -1)
-        if closed is None:
-            return torch.addmm(z, column, y.mT, alpha=1 / L)
-        return torch.add(z, _without(column @ y.mT, closed[k:, k]), alpha=1 / L)
-
-    return push
-
-
 def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
     """The column is not kept for the backward pass but sampled once more there."""
     L, closed = len(t), _closed(form, len(t), x0.device)
@@ -157,10 +146,12 @@ def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
         column = K(t[k:, None], t[k : k + 1])[:, 0]  # K(t_l, t_k), l >= k
         return column.reshape(-1, y.shape[1]) @ y.mT
 
-    def push(z: Tensor, k: int, y: Tensor) -> Tensor:
+    def push(z: Tensor, k: int, y: Tensor) -> tuple[Tensor, Tensor]:
         again = torch.is_grad_enabled()
         product = checkpoint(share, k, y, use_reentrant=False, preserve_rng_state=False) if again else share(k, y)
-        return torch.add(z, product if closed is None else _without(product, closed[k:, k]), alpha=1 / L)
+        sums = torch.add(z, product if closed is None else without(product, closed[k:, k]), alpha=1 / L)
+        now, later = torch.split(sums, [y.shape[1], len(z) - y.shape[1]])  # not sliced, for the same reason as above
+        return now, later
 
     return push
 
@@ -173,9 +164,3 @@ def _closed(form: VectorForm, L: int, device: torch.device) -> Tensor | None:
     for l in range(L):  # noqa: E741 - the paper's l
         closed[l, list(form.sources(l))] = False
     return closed.to(device)
-
-
-def _without(shares: Tensor, closed: Tensor) -> Tensor:
-    """The shares of some layers, (layers · d, B), with zeros for those where ``closed``. No copy of the weights is kept."""
-    layers = shares.reshape(len(closed), -1, shares.shape[1])
-    return layers.masked_fill(closed[:, None, None], 0).view(shares.shape)

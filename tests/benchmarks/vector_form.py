@@ -5,12 +5,12 @@ precision. A pass is one forward and backward, with the gradients of all paramet
 
 First the peak of the memory of a pass, as the growth of the process's largest resident size from before there are any
 parameters, each in a new process. The parameters as arrays and their gradients grow like ``L²`` by nature; what is left without
-them is printed too, and without one more copy of the gradients, which there is when those of all columns are put together.
+them is printed too.
 
 Then the time of a pass by `states` with arrays, by `states` with curves, and by the loops over ``l`` and ``k`` that Eq. (1)
 suggests. The loops are given each matrix as a tensor of its own, so that indexing costs them nothing, and each ``N(x^k)`` is
-computed once. All take turns, so that what else the machine does falls on all of them, and only ratios count. On one thread,
-the default, seconds are those of the processor; on several, those of the clock.
+computed once. All take turns, so that what else the machine does falls on all of them, and only ratios count. On one thread
+seconds are those of the processor; on several, by default as many as torch takes, those of the clock.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ Pass = Callable[[], tuple[Tensor, Sequence[Tensor]]]
 
 def main() -> None:
     """Measures memory, then times the three."""
-    repetitions, threads = map(int, (sys.argv[1:] + ["5", "1"][len(sys.argv) - 1 :]))
+    defaults = ["5", str(torch.get_num_threads())]
+    repetitions, threads = map(int, (sys.argv[1:] + defaults[len(sys.argv) - 1 :]))
     torch.set_num_threads(threads)
     for kernel in KERNELS:  # memory first: a process inherits the peak of the one that starts it
         for kind in ("curves", "arrays"):
@@ -183,7 +184,6 @@ def _tell_memory(kernel: KernelName, kind: str) -> None:
     print(line("peak of the pass", lambda measured: measured[0]))
     if kind == "arrays":
         print(line("without parameters and gradients", lambda measured: measured[0] - 2 * measured[1]))
-        print(line("without the second copy of the latter", lambda measured: measured[0] - 3 * measured[1]))
 
 
 def _memory(kernel: KernelName, kind: str, depth: int) -> None:

@@ -1,0 +1,143 @@
+r"""The sum over earlier states in Eq. (1), pushed forward, with its adjoint in place.
+
+With :math:`y^k = N_{\theta^k}(x^k)` every layer's sum is kept pending,
+
+.. math:: z^l \leftarrow z^l + \tau K^{l,k} y^k, \qquad l \ge k,
+
+one product for each state. With :math:`p^l = \partial J / \partial z^l` its adjoint is
+
+.. math::
+
+    \frac{\partial J}{\partial y^k} = \tau \sum_{l \ge k} (K^{l,k})^T p^l, \qquad
+    \frac{\partial J}{\partial K^{l,k}} = \tau \, p^l (y^k)^T .
+
+Autograd would copy all pending sums at each layer of the backward pass, where what was split is put together again, and all
+gradients with respect to ``K`` once more at its end. Here the ``p^l`` of all layers share one buffer, which grows by one layer
+at a time, and the gradient with respect to ``K`` is written where it belongs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dnlbench.dnl.parameters import columns
+
+
+class History:
+    """The pending sums of all layers for connection weights that are stored; differentiable once.
+
+    Args:
+        K: connection weights, packed, shape (L (L + 1) / 2, d, d).
+        closed: (L, L), True where layer ``l`` does not read state ``k``; None: all layers read all states.
+    """
+
+    def __init__(self, K: Tensor, closed: Tensor | None) -> None:
+        self._adjoint = _Adjoint(K)
+        self._columns = _Columns.apply(K, self._adjoint)
+        self._closed = closed
+
+    def push(self, z: Tensor, k: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of layer ``k``, complete, and those of the later ones, all with the share of state ``k``.
+
+        Args:
+            z: sums of the layers from ``k`` on, shape ((L − k) d, B).
+            k: which state.
+            y: ``N(x^k)``, shape (B, d).
+
+        Returns:
+            Shapes (d, B) and ((L − k − 1) d, B), views of one tensor.
+        """
+        closed = None if self._closed is None else self._closed[k:, k]
+        now, later = _Push.apply(z, y, self._columns[k], closed, k, self._adjoint)
+        return now, later
+
+
+class _Adjoint:
+    """Where one backward pass writes."""
+
+    def __init__(self, K: Tensor) -> None:
+        self._packed = K.shape
+        self.depth = len(columns(K))
+        self.p: Tensor | None = None
+        """``p^l`` of all layers below each other, (L d, B)."""
+        self.K: Tensor | None = None
+        """The gradient with respect to ``K``."""
+
+    def extended(self, k: int, now: Tensor, later: Tensor) -> Tensor:
+        """``p^l`` for ``l >= k``: what ``now`` holds for ``k``, before ``later``, which as a rule is in its place already."""
+        d, B = now.shape
+        if self.p is None or later.numel() == 0 or later.data_ptr() != self.p[(k + 1) * d :].data_ptr():
+            self.p = now.new_empty(
+                self.depth * d, B
+            )  # a backward pass begins; what an earlier one gave is not written over
+            self.p[(k + 1) * d :] = later
+            self.K = None
+        self.p[k * d : (k + 1) * d] = now
+        return self.p[k * d :]
+
+    def column(self, k: int, like: Tensor) -> Tensor:
+        """The place of the gradient with respect to ``K^{l,k}``, ``l >= k``, shape ((L − k) d, d)."""
+        first = k * self.depth - k * (k - 1) // 2
+        end = first + self.depth - k
+        if self.K is None:
+            self.K = like.new_empty(self._packed)
+            self.K[end:] = 0  # of states that come after the last one that counts
+        return self.K[first:end].view(-1, like.shape[-1])
+
+
+class _Columns(torch.autograd.Function):
+    """`columns`, whose gradients are in one piece already."""
+
+    @staticmethod
+    def forward(ctx: Any, K: Tensor, adjoint: _Adjoint) -> tuple[Tensor, ...]:
+        ctx.adjoint = adjoint
+        ctx.set_materialize_grads(False)
+        return columns(K)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
+        whole, ctx.adjoint.K = ctx.adjoint.K, None
+        return whole, None
+
+
+class _Push(torch.autograd.Function):
+    """See `History.push`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, y: Tensor, column: Tensor, closed: Tensor | None, k: int, adjoint: _Adjoint
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(y, column)
+        ctx.closed, ctx.k, ctx.adjoint = closed, k, adjoint
+        d = y.shape[1]
+        weights, step = column.reshape(-1, d), 1 / adjoint.depth
+        if closed is None:
+            sums = torch.addmm(z, weights, y.mT, alpha=step)
+        else:
+            sums = torch.add(z, without(weights @ y.mT, closed), alpha=step)
+        return sums[:d], sums[d:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, now: Tensor, later: Tensor) -> tuple[Tensor | None, ...]:
+        y, column = ctx.saved_tensors
+        weights, step = column.reshape(-1, y.shape[1]), 1 / ctx.adjoint.depth
+        whole = ctx.adjoint.extended(ctx.k, now, later)
+        p = whole if ctx.closed is None else without(whole, ctx.closed)
+        of_y = (p.mT @ weights).mul_(step) if ctx.needs_input_grad[1] else None
+        of_column = None
+        if ctx.needs_input_grad[2]:
+            place = ctx.adjoint.column(ctx.k, column)
+            of_column = torch.addmm(place, p, y, beta=0, alpha=step, out=place).view(column.shape)
+        return whole, of_y, of_column, None, None, None
+
+
+def without(shares: Tensor, closed: Tensor) -> Tensor:
+    """The shares of some layers, (layers · d, B), with zeros for those where ``closed``."""
+    layers = shares.reshape(len(closed), -1, shares.shape[1])
+    return layers.masked_fill(closed[:, None, None], 0).view(shares.shape)
