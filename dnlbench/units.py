@@ -82,6 +82,24 @@ def measured(mean: float | None, half_width: float | None) -> str:
     return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}"
 
 
+def bounded(estimate: float | None, low: float | None, high: float | None) -> str:
+    """``1.02 [0.97, 1.06]``, with two significant digits of half the interval; a bound that is not known is a dash."""
+    if estimate is None:
+        return NOTHING
+    if low is None and high is None:
+        return number(estimate)
+    widths = [abs(bound - estimate) for bound in (low, high) if bound is not None]
+    width = max((width for width in widths if math.isfinite(width)), default=0.0)
+    decimals = 1 - math.floor(math.log10(width)) if width > 0 else -1
+
+    def text(value: float | None) -> str:
+        if value is None or not math.isfinite(value) or not 0 <= decimals <= 5:
+            return f"{value:.1e}" if value and math.isfinite(value) and abs(value) < 1e-3 else number(value)
+        return f"{round(value, decimals) + 0.0:.{decimals}f}"  # no minus before a zero
+
+    return f"{text(estimate)} [{text(low)}, {text(high)}]"
+
+
 def measured_count(mean: float | None, half_width: float | None) -> str:
     """``mean ± half width`` of a large number, both with the mean's decimal prefix: ``12.4 ± 0.3 k``."""
     if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dnlbench.events import EpochDone, RunEnded, RunEvent, RunStarted, fold
+from dnlbench.events import EpochDone, Measured, RunEnded, RunEvent, RunStarted, fold
+from dnlbench.events.records import read_run_event
 
 
 def started(attempt: int, from_epoch: int = 0) -> RunStarted:
@@ -51,3 +52,26 @@ def test_what_counts_as_done() -> None:
     for status, done in (("ok", True), ("diverged", True), ("failed", False), ("oom", True), ("cancelled", False)):
         ended = RunEnded.model_validate({"run_id": "r", "status": status})
         assert fold([started(1), ended]).done is done
+
+
+def measured(value: float, *curve: float) -> Measured:
+    return Measured(run_id="r", seconds=2.0, measurements={"error": value, "errors": curve})
+
+
+def test_a_run_without_epochs_is_done_with_its_one_measurement() -> None:
+    ended = RunEnded(run_id="r", status="ok")
+    history = fold([started(1), measured(0.5), ended])
+    assert history.measured == history.laps[0]
+    assert history.epochs == ()
+    assert history.asked_for(1).done
+    assert history.completed == (1, ended)
+
+
+def test_a_second_attempt_measures_anew() -> None:
+    assert fold([started(1), measured(0.5), started(2)]).laps == ()
+    assert fold([started(1), measured(0.5), started(2), measured(0.25)]).laps[0].seconds == 2.0
+
+
+def test_measurements_survive_being_written_whatever_they_are() -> None:
+    event = measured(float("inf"), 1.0, float("-inf"), 0.1 + 0.2)
+    assert read_run_event(event.model_dump_json().encode()) == event

@@ -86,3 +86,23 @@ def test_percent_is_signed_on_request() -> None:
     assert units.percent(-0.651, signed=True) == "−65.1 %"
     assert units.percent(0.0725, signed=True) == "+7.25 %"
     assert units.percent(0.01) == "1 %"
+
+
+@pytest.mark.parametrize(
+    ("estimate", "low", "high", "text"),
+    [
+        (1.0234, 0.9721, 1.0611, "1.023 [0.972, 1.061]"),
+        (0.010057, 0.005642, 0.01448, "0.0101 [0.0056, 0.0145]"),
+        (7.9e-5, 4.4e-5, 1.14e-4, "7.9e-05 [4.4e-05, 1.1e-04]"),
+        (3.816, 1.149, None, "3.8 [1.1, –]"),
+        (0.0, 0.0, 0.02432, "0.000 [0.000, 0.024]"),
+        (-0.158, -0.299, -0.001, "-0.16 [-0.30, 0.00]"),
+        (512.3, 400.0, 610.0, "512.3 [400, 610]"),
+        (0.5, None, None, "0.5"),
+        (None, None, None, "–"),
+        (0.5, 0.5, 0.5, "0.5 [0.5, 0.5]"),
+        (0.5, float("-inf"), 0.7, "0.50 [−∞, 0.70]"),
+    ],
+)
+def test_bounded(estimate: float | None, low: float | None, high: float | None, text: str) -> None:
+    assert units.bounded(estimate, low, high) == text

@@ -43,7 +43,7 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
             fit.network,
             quantities[fit.quantity].label,
             f"{min(fit.depths)} … {max(fit.depths)}",
-            _bounded(fit.order, fit.order_low, fit.order_high),
+            units.bounded(fit.order, fit.order_low, fit.order_high),
             units.number(fit.expected_order),
             {True: "yes", False: "no", None: units.NOTHING}[fit.agrees],
         ]
@@ -67,14 +67,14 @@ def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
     columns = [
         Column(head="network", whole=True),
         Column(head="L → ∞ [95 %]", figures=True),
-        Column(head="order p [95 %]", figures=True, dispensable=1),
-        Column(head="next L", figures=True, dispensable=3),
-        Column(head="it gains [95 %]", figures=True),
+        Column(head="order p [95 %]", figures=True, dispensable=2 if timed else 0),
+        Column(head="next L", figures=True, dispensable=3 if timed else 1),
+        Column(head="it gains [95 %]", figures=True, dispensable=0 if timed else 1),
     ]
     if timed:
         columns += [
             Column(head="time", figures=True),
-            Column(head="gain a doubling of time", figures=True, dispensable=2),
+            Column(head="gain a doubling of time", figures=True, dispensable=1),
             Column(head="worth it"),
         ]
     if shrinking:
@@ -101,10 +101,10 @@ def _reading(fits: Sequence[FitRecord], quantity: Quantity, *, timed: bool) -> I
 def _limit_row(fit: FitRecord) -> list[str]:
     return [
         fit.network,
-        _bounded(fit.limit, fit.limit_low, fit.limit_high),
-        "undetermined" if fit.order is None else _bounded(fit.order, fit.order_low, fit.order_high),
+        units.bounded(fit.limit, fit.limit_low, fit.limit_high),
+        "undetermined" if fit.order is None else units.bounded(fit.order, fit.order_low, fit.order_high),
         str(2 * max(fit.depths)),
-        _bounded(fit.next_gain, fit.next_gain_low, fit.next_gain_high),
+        units.bounded(fit.next_gain, fit.next_gain_low, fit.next_gain_high),
     ]
 
 
@@ -127,12 +127,3 @@ def _verdict(fit: FitRecord) -> str:
 
 def _factors(fit: FitRecord) -> str:
     return ", ".join(f"{factor:.2f}" for factor in fit.shrinking) or units.NOTHING
-
-
-def _bounded(estimate: float | None, low: float | None, high: float | None) -> str:
-    """``1.02 [0.97, 1.06]``; a bound that is not determined is a dash."""
-    if estimate is None:
-        return units.NOTHING
-    if low is None and high is None:
-        return units.number(estimate)
-    return f"{units.number(estimate)} [{units.number(low)}, {units.number(high)}]"

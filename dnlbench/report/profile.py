@@ -14,6 +14,9 @@ from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.studies import STUDIES, Quantity, Study
 
+LAST_TO_GO = 99
+"""Rank of the columns that a narrow terminal does without last."""
+
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
     """The result by network and depth, what follows for growing depth, and the runs that did not end well, if any."""
@@ -29,16 +32,16 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
 def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
     columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
     columns += [
-        Column(head="seeds", figures=True, dispensable=3),
+        Column(head="seeds", figures=True, dispensable=LAST_TO_GO),
         Column(head="parameters", figures=True, dispensable=1),
     ]
     columns += [
-        Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, study))
+        Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, shown))
         for quantity in shown
     ]
     return Grid(
         title=f"{profile.name}: {study.question}",
-        columns=[*columns, Column(head="vs. L before", figures=True, dispensable=3)],
+        columns=[*columns, Column(head="vs. L before", figures=True, dispensable=LAST_TO_GO)],
         rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
         note="\n".join([_reading(study.quantities[0]), *_memory_foreseen(profile), *fit_problems(profile)]),
     )
@@ -87,11 +90,12 @@ def _memory_foreseen(profile: Profile) -> list[str]:
     return [f"memory: the plan foresaw {share} of the measured peaks"]
 
 
-def _dispensable(quantity: Quantity, study: Study) -> int:
-    """Sizes go first, the study's main result stays."""
-    if quantity == study.quantities[0]:
+def _dispensable(quantity: Quantity, shown: list[Quantity]) -> int:
+    """Sizes go first, then the study's lesser results; the main one stays."""
+    place = shown.index(quantity)
+    if place == 0:
         return 0
-    return 1 if quantity.shown_as == "bytes" else 2
+    return 1 if quantity.shown_as == "bytes" else 1 + len(shown) - place
 
 
 def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quantity]) -> list[str]:

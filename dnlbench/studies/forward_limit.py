@@ -123,7 +123,7 @@ FORWARD_LIMIT = Study(
     question="At what rate do the states of a network with smooth parameters approach the integral equation?",
     spec=ForwardLimitSpec,
     quantities=(
-        _error("error_max", "largest error over the layers"),
+        _error("error_max", "largest error"),
         _error("error_end", "error of the last state"),
         _assumption("state_seen", "largest state"),
         _assumption("state_bound", "bound of Lemma 2"),

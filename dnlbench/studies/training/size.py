@@ -67,7 +67,9 @@ def _transformation(architecture: Architecture, channels: int, pixels: int) -> S
     if architecture.kernel == "local":
         return Size()
     learned = 2 * channels**2 if architecture.kernel == "attention" else 0
-    kept = 1 if architecture.kernel == "gaussian" else 4  # query, key, value and average; the first three may be the state
+    kept = (
+        1 if architecture.kernel == "gaussian" else 4
+    )  # query, key, value and average; the first three may be the state
     return Size(
         parameters=learned, stored=(kept * channels + 1) * pixels, work=(2.0 * channels * pixels + learned) * pixels
     )

@@ -1,0 +1,164 @@
+"""What profiles say of growing depth: which runs a fit is made of, and what is said where there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from dnlbench.profiles import FitRecord, Profile, RunRecord, check_profile, read_profile, save_profile, summarise
+from dnlbench.profiles.fits import fit_trend
+from dnlbench.studies import STUDIES, FitModel, Trend
+
+MakeProfile = Callable[..., Profile]
+FORWARD, OPTIMUM, TRAINING = STUDIES["forward-limit"], STUDIES["optimum-limit"], STUDIES["training"]
+DEPTHS = (2, 4, 8, 16)
+
+
+def losses(a: float, b: float, p: float, depths: Sequence[int] = DEPTHS) -> dict[tuple[str, int], list[float]]:
+    return {("densenet", L): [(a + b * L**-p) * factor for factor in (0.99, 1.0, 1.01)] for L in depths}
+
+
+def measured(curves: Mapping[int, Mapping[int, float]], name: str, template: RunRecord) -> list[RunRecord]:
+    """Runs with one measurement, by seed and depth."""
+    return [
+        template.model_copy(
+            update={"run_id": f"L{L}-s{seed}", "depth": L, "seed": seed, "measurements": {name: value}, "epochs": ()}
+        )
+        for seed, by_depth in curves.items()
+        for L, value in by_depth.items()
+    ]
+
+
+@pytest.fixture
+def template(make_profile: MakeProfile) -> RunRecord:
+    return make_profile({("densenet", 2): [1.0]}).runs[0]
+
+
+def fit_of(profile: Profile) -> FitRecord:
+    (fit,) = profile.summary.fits
+    return fit
+
+
+def test_the_loss_at_infinite_depth_is_found_with_its_order(make_profile: MakeProfile) -> None:
+    fit = fit_of(make_profile(losses(0.2, 1.0, 1.0)))
+    assert (fit.network, fit.quantity, fit.model, fit.depths) == ("densenet", "final_train_loss", "limit", DEPTHS)
+    assert fit.limit == pytest.approx(0.2, rel=1e-3)
+    assert fit.order == pytest.approx(1.0, rel=1e-3)
+    assert fit.next_value == pytest.approx(0.2 + 1 / 32, rel=1e-3)
+    assert fit.next_gain == pytest.approx(1 / 32, rel=1e-2)
+    assert fit.limit_low is not None
+    assert fit.limit_high is not None
+    assert fit.limit_low < 0.2 < fit.limit_high
+    assert fit.shrinking == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_three_depths_are_too_few(make_profile: MakeProfile, count: int) -> None:
+    fit = fit_of(make_profile(losses(0.2, 1.0, 1.0, DEPTHS[:count])))
+    assert fit.problem == f"too few depths: {count}, a limit needs at least 4"
+    assert fit.limit is None
+    assert fit.order is None
+
+
+def test_depths_without_a_finished_run_do_not_count(make_profile: MakeProfile) -> None:
+    profile = make_profile(losses(0.2, 1.0, 1.0))
+    runs = [run.model_copy(update={"status": "failed"}) if run.depth == 8 else run for run in profile.runs]
+    (fit,) = summarise(runs, TRAINING).fits
+    assert fit.depths == (2, 4, 16)
+    assert fit.problem.startswith("too few depths: 3")
+
+
+def test_time_at_twice_the_depth_follows_from_the_throughput(make_profile: MakeProfile) -> None:
+    profile = make_profile(losses(0.2, 1.0, 1.0))
+    runs = [run.model_copy(update={"samples_per_s": 1e4 / run.depth**1.5}) for run in profile.runs]
+    (fit,) = summarise(runs, TRAINING).fits
+    assert fit.next_time_factor == pytest.approx(2**1.5)
+
+
+def test_a_flat_loss_has_no_order_that_is_sure_of_itself(make_profile: MakeProfile) -> None:
+    noise = iter(math.sin(7.0 * i) for i in range(100))
+    flat = {("plain", L): [0.5 * (1 + 0.02 * next(noise)) for _ in range(3)] for L in DEPTHS}
+    fit = fit_of(make_profile(flat))
+    assert not fit.problem
+    assert fit.next_gain_low is not None
+    assert fit.next_gain_high is not None
+    assert fit.next_gain_low <= 0 <= fit.next_gain_high
+
+
+def test_each_network_has_a_fit_of_its_own(make_profile: MakeProfile) -> None:
+    both = losses(0.2, 1.0, 1.0) | {("plain", L): [0.5 + 1 / L**2] * 3 for L in DEPTHS}
+    fits = make_profile(both).summary.fits
+    assert [fit.network for fit in fits] == ["densenet", "plain"]
+    assert [fit.limit for fit in fits] == pytest.approx([0.2, 0.5], rel=1e-3)
+
+
+def test_an_order_is_the_mean_over_whole_curves(template: RunRecord) -> None:
+    curves = {seed: {L: (1 + seed) * L**-p for L in DEPTHS} for seed, p in enumerate((0.9, 1.0, 1.1))}
+    curves[3] = {2: 1.0, 4: 1.0}  # would have the order 0; it has no run at depth 8
+    runs = measured(curves, "error_max", template)
+    fit = fit_trend("densenet", runs, FORWARD.trends[0], FORWARD)
+    assert fit.order == pytest.approx(1.0)
+    assert fit.expected_order == 1.0
+    assert fit.agrees
+
+
+@pytest.mark.parametrize(("order", "agrees"), [(0.85, False), (0.91, True), (1.09, True), (1.15, False), (0.0, False)])
+def test_an_order_agrees_within_a_tenth(template: RunRecord, order: float, agrees: bool) -> None:
+    runs = measured({0: {L: L**-order for L in DEPTHS}, 1: {L: 2 * L**-order for L in DEPTHS}}, "error_end", template)
+    assert fit_trend("densenet", runs, FORWARD.trends[1], FORWARD).agrees is agrees
+
+
+def test_no_seed_with_every_depth_is_a_problem_and_not_an_error(template: RunRecord) -> None:
+    runs = measured({0: {2: 1.0, 4: 0.5}, 1: {8: 0.25, 16: 0.125}}, "error_max", template)
+    fit = fit_trend("densenet", runs, FORWARD.trends[0], FORWARD)
+    assert fit.problem == "no seed has a finished run at every depth"
+    assert fit.agrees is None
+
+
+def test_deterministic_curves_keep_their_problems_apart(template: RunRecord) -> None:
+    curves = {seed: {L: 0.1 * (1 + seed) + 0.3 / L for L in DEPTHS} for seed in range(3)}
+    fit = fit_trend("densenet", measured(curves, "optimal_value", template), OPTIMUM.trends[0], OPTIMUM)
+    assert fit.limit == pytest.approx(0.2, rel=1e-4)
+    assert fit.order == pytest.approx(1.0, rel=1e-4)
+    assert fit.shrinking == pytest.approx((2.0, 2.0))
+
+
+def test_differences_are_not_told_where_depth_does_not_double(template: RunRecord) -> None:
+    curves = {0: {L: 0.1 + 0.3 / L for L in (2, 4, 8, 12)}, 1: {L: 0.2 + 0.3 / L for L in (2, 4, 8, 12)}}
+    fit = fit_trend("densenet", measured(curves, "optimal_value", template), OPTIMUM.trends[0], OPTIMUM)
+    assert fit.shrinking == ()
+
+
+@pytest.mark.parametrize("model", ["power", "limit", "curve-limit"])
+def test_values_that_are_not_finite_are_left_out(template: RunRecord, model: FitModel) -> None:
+    curves = {seed: {L: 0.1 + 0.3 / L for L in DEPTHS} for seed in range(2)} | {2: dict.fromkeys(DEPTHS, math.nan)}
+    trend = Trend(quantity="optimal_value", model=model)
+    fit = fit_trend("densenet", measured(curves, "optimal_value", template), trend, OPTIMUM)
+    assert not fit.problem
+    assert fit.order is not None
+
+
+def test_fits_survive_saving_and_are_checked(make_profile: MakeProfile, tmp_path: Path) -> None:
+    profile = make_profile(losses(0.2, 1.0, 1.0))
+    read = read_profile(save_profile(profile, tmp_path / "x.json"))
+    assert read.summary == profile.summary
+    assert check_profile(read) == []
+    fit = fit_of(read)
+    wrong = read.model_copy(
+        update={
+            "summary": read.summary.model_copy(update={"fits": (fit.model_copy(update={"limit": 0.21}),)}),
+        }
+    )
+    assert check_profile(wrong) == ["summary: differs from what the runs add up to"]
+    last_digit = fit.model_copy(update={"limit": (fit.limit or 0) * (1 + 1e-12)})
+    close = read.model_copy(update={"summary": read.summary.model_copy(update={"fits": (last_digit,)})})
+    assert check_profile(close) == []
+
+
+def test_a_profile_from_before_there_were_fits_is_valid(make_profile: MakeProfile) -> None:
+    profile = make_profile(losses(0.2, 1.0, 1.0))
+    old = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": ()})})
+    assert check_profile(old) == []
