@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from dnlbench import units
-from dnlbench.profiles import IntervalRecord, PointSummary, Profile
+from dnlbench.profiles import EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
 from dnlbench.report import quantities
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
@@ -125,27 +125,39 @@ def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Q
 
 
 def profile_csv(profile: Profile) -> str:
-    """One row for each epoch of each run; a run without epochs has one row with empty figures."""
+    """One row for each epoch of each run, or each run of a study without epochs; runs without results have empty figures."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    fields = (
-        "epoch",
-        "train_loss",
-        "seconds",
-        "samples_per_s",
-        "gradient_norm",
-        "evaluation_loss",
-        "evaluation_accuracy",
-        "regulariser",
-    )
+    fields, rows = _epochs(profile) if STUDIES[profile.study].has_epochs else _measurements(profile)
     writer.writerow(["run_id", "network", "depth", "seed", "status", "device", "parameters", *fields])
-    for run in profile.runs:
+    for run, values in rows:
         start = [run.run_id, run.network, run.depth, run.seed, run.status, run.device, run.parameters]
-        for epoch in run.epochs:
-            writer.writerow([*start, *(_plain(getattr(epoch, field)) for field in fields)])
-        if not run.epochs:
-            writer.writerow([*start, *("" for _ in fields)])
+        writer.writerow([*start, *map(_plain, values)])
     return out.getvalue()
+
+
+Rows = Iterable[tuple[RunRecord, Sequence[float | None]]]
+
+
+def _epochs(profile: Profile) -> tuple[Sequence[str], Rows]:
+    fields = tuple(EpochRecord.model_fields)
+    rows = (
+        (run, [getattr(epoch, field) if epoch else None for field in fields])
+        for run in profile.runs
+        for epoch in run.epochs or (None,)
+    )
+    return fields, rows
+
+
+def _measurements(profile: Profile) -> tuple[Sequence[str], Rows]:
+    """Without the curves, which have no place in a cell."""
+    named = {name: value for run in profile.runs for name, value in run.measurements.items()}
+    fields = [name for name, value in named.items() if not isinstance(value, tuple)]
+    return fields, ((run, [_number(run.measurements.get(name)) for name in fields]) for run in profile.runs)
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, float) else None
 
 
 def _plain(value: float | None) -> str:
