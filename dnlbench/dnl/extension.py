@@ -47,13 +47,23 @@ def sample_one_index(curves: Curves, depth: int) -> Iterator[tuple[str, Tensor]]
 
 
 def sample(curves: Curves, depth: int) -> Arrays:
-    """``p^l = p(t_l)`` and ``K^{l,k} = K(t_l, t_k)`` (Corollary 5)."""
+    """``p^l = p(t_l)`` and ``K^{l,k} = K(t_l, t_k)``, ``0 <= k <= l < L`` (Corollary 5).
+
+    The inverse of `extend` on what that gives: sampling an extension at its own depth gives the arrays back to the last bit.
+    `dnlbench.dnl.vector.states` samples curves by itself, without ever holding all of ``K``.
+
+    Args:
+        curves: any.
+        depth: ``L >= 1``.
+    """
     t = grid(depth)
     return Arrays(**dict(sample_one_index(curves, depth)), K=pack(curves.K(t[:, None], t)))
 
 
 def average(curves: Curves, depth: int) -> Arrays:
-    """The mean of each parameter over its cell, ``K`` flipped across the diagonal first (Lemma 12).
+    """``p^l = L ∫ p(t) dt`` over cell ``l`` and ``K^{l,k} = L² ∫∫ K~(t, s) ds dt`` over cell ``(l, k)`` (Lemma 12).
+
+    ``K~`` is ``K`` flipped across the diagonal. The means differ from the samples at ``t_l`` by ``O(1/L)`` for smooth curves.
 
     The integrals are Gaussian quadratures with 3 points in each direction: exact for polynomials of degree 5 and of order 6
     for smooth curves, except on the cells of the diagonal, where the flipped ``K`` has a kink and the error is of order 1.
@@ -96,13 +106,24 @@ class ExtendedSurface:
 
 
 def extend(arrays: Arrays, *, linear: bool = True) -> Curves:
-    """Functions on [0, 1] and its square that have the arrays as their samples (Definitions 3 and 4)."""
+    """``p(t) = p^l`` on ``[t_l, t_{l+1})``, or linear between ``p^l`` at ``t_l``; ``K~`` likewise (Definitions 3 and 4).
+
+    Beyond ``t_{L-1}`` both stay constant. Of samples of a smooth curve the constant extension is off by ``O(1/L)`` in the sup
+    norm, the linear one by ``O(1/L²)`` before ``t_{L-1}`` and by ``O(1/L)`` beyond if the curve is not flat there.
+
+    Args:
+        arrays: of any depth.
+        linear: piecewise linear and bilinear, or piecewise constant.
+    """
     one_index = {name: ExtendedCurve(values=values, linear=linear) for name, values in arrays.one_index()}
     return Curves(**one_index, K=ExtendedSurface(square=unpack(arrays.K), linear=linear))
 
 
 def prolong(arrays: Arrays) -> Arrays:
-    """Arrays of depth ``2 L``: the samples of the piecewise linear extension, whose even entries are the old ones."""
+    """``p^{2l} = p^l``, ``p^{2l+1} = (p^l + p^{l+1}) / 2``, ``K~`` likewise in both indices: arrays of depth ``2 L``.
+
+    They are the samples of the piecewise linear extension, which is theirs too, so no norm of `distances` tells them apart.
+    """
     return sample(extend(arrays), 2 * arrays.depth)
 
 
@@ -147,9 +168,12 @@ def l2_norm(surface: Surface, cells: int = 256) -> float:
 
 
 def distances(coarse: Arrays, fine: Arrays) -> dict[str, float]:
-    """How far the piecewise linear extensions of two arrays lie apart: sup norm, and for ``K`` the L² norm.
+    """``max_t ‖p(t) − q(t)‖`` for one-index parameters by name, ``‖K − K'‖`` in L² of the square, of the linear extensions.
 
-    Exact if the larger depth is a multiple of the smaller one.
+    These are the norms in which Theorem 1 has minimisers converge. Exact if the larger depth is a multiple of the smaller one.
+
+    Raises:
+        ValueError: if one of the two has parameters that the other lacks.
     """
     ours, theirs = extend(coarse), extend(fine)
     cells = max(coarse.depth, fine.depth)

@@ -77,7 +77,7 @@ class VectorForm:
 
 
 def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: int | None = None) -> Tensor:
-    """The states ``x^0 … x^L`` of a batch of inputs.
+    """``x^{l+1} = sigma(A^l x^0 + b^l + tau sum_{k <= l} K^{l,k} N_{theta^k}(x^k))``, ``0 <= l < L``, for a batch of inputs.
 
     Given as curves, the parameters are sampled at ``t_l = l / L`` (Corollary 5). ``K`` is then sampled column by column, and
     once more in the backward pass, so that all memory grows like ``L``; computing time grows like ``L²`` either way.
@@ -150,7 +150,9 @@ def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
         again = torch.is_grad_enabled()
         product = checkpoint(share, k, y, use_reentrant=False, preserve_rng_state=False) if again else share(k, y)
         sums = torch.add(z, product if closed is None else without(product, closed[k:, k]), alpha=1 / L)
-        now, later = torch.split(sums, [y.shape[1], len(z) - y.shape[1]])  # not sliced, for the same reason as above
+        now, later = torch.split(
+            sums, [y.shape[1], len(z) - y.shape[1]]
+        )  # gradients of slices would be padded one by one
         return now, later
 
     return push
