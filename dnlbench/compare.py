@@ -84,9 +84,11 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
         raise NotComparableError(f"studies differ: {reference.study} and {candidate.study}")
     if reference.data.sha256 != candidate.data.sha256:
         raise NotComparableError(
-            f"they were trained on different data: {_data(reference)} and {_data(candidate)}; losses on different "
-            "data say nothing about each other"
+            f"they are of different data: {_data(reference)} and {_data(candidate)}; results on different data say nothing "
+            "about each other"
         )
+    if problem := _other_problem(reference, candidate):
+        raise NotComparableError(f"they pose different problems: {problem}")
     ours, theirs = _by_point(reference), _by_point(candidate)
     common = [point for point in ours if point in theirs]
     if not common:
@@ -103,7 +105,23 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
             _cell(quantity, point, ours[point], theirs[point], obstacle, main=quantity == main)
             for quantity in [main, *(other for other in others if values_of(runs, other))]
             for point in common
+            if quantity == main or values_of((*ours[point], *theirs[point]), quantity)
         ),
+    )
+
+
+def _other_problem(reference: Profile, candidate: Profile) -> str:
+    """What a study without epochs measures is a property of the problem that all of its spec but the axes poses."""
+    if STUDIES[reference.study].has_epochs:
+        return ""
+    ours, theirs = (
+        dict(_flat({key: value for key, value in profile.spec.items() if key not in ("name", "sweep")}))
+        for profile in (reference, candidate)
+    )
+    return ", ".join(
+        f"{key} = {ours.get(key)} and {theirs.get(key)}"
+        for key in dict.fromkeys([*ours, *theirs])
+        if ours.get(key) != theirs.get(key)
     )
 
 

@@ -171,7 +171,7 @@ def test_what_has_nothing_in_common_is_not_comparable(make_profile: MakeProfile)
     ):
         compare(base, make_profile({("plain", 2): [0.1]}))
     data = base.data.model_copy(update={"sha256": "cd" * 32})
-    with pytest.raises(NotComparableError, match="trained on different data"):
+    with pytest.raises(NotComparableError, match="of different data"):
         compare(base, base.model_copy(update={"data": data}))
     with pytest.raises(NotComparableError, match="studies differ: training and other"):
         compare(base, base.model_copy(update={"study": "other"}))

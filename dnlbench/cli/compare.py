@@ -31,8 +31,8 @@ def compare(
 ) -> None:
     """Compare saved profiles.
 
-    Loss, throughput and memory by network and depth, each with a verdict. Exit code 5 if a candidate has nothing in common
-    with the reference that could be compared; the others are compared all the same.
+    Each quantity of the study (of training: loss, throughput and memory) by network and depth, with a verdict. Exit code 5 if a
+    candidate has nothing in common with the reference that could be compared; the others are compared all the same.
     """
     from dnlbench.compare import compare as hold_against
     from dnlbench.errors import NotComparableError

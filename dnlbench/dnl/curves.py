@@ -65,7 +65,7 @@ def _cosines(t: Tensor, modes: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """All parameters of a continuous network, Eq. (7), for states of ``n`` positions with ``c`` channels, ``d = n c``."""
+    """``A(t), b(t), K(t, s), theta(t)`` of Eq. (7), for states of ``n`` positions with ``c`` channels, ``d = n c``."""
 
     A: Curve
     """(m,) to (m, d, d)."""
@@ -97,7 +97,9 @@ def random_curves(
     dtype: torch.dtype = torch.float64,
     device: torch.device | None = None,
 ) -> Curves:
-    """Random smooth parameters, the same for equal arguments.
+    """``p(t) = sum_m c_m cos(m pi t)`` with normal ``c_m`` falling like ``(1 + m)^-2``, and ``K`` likewise.
+
+    Equal for equal arguments. All derivatives of these curves of odd order vanish at 0 and 1.
 
     Matrices are scaled by one over the root of their size, so that states of order 1 stay so.
 

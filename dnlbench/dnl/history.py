@@ -28,7 +28,7 @@ from dnlbench.dnl.parameters import columns
 
 
 class History:
-    """The pending sums of all layers for connection weights that are stored; differentiable once.
+    """``z^l = … + tau sum_k K^{l,k} y^k`` for connection weights that are stored; differentiable once, in reverse mode.
 
     Args:
         K: connection weights, packed, shape (L (L + 1) / 2, d, d).
@@ -41,7 +41,7 @@ class History:
         self._closed = closed
 
     def push(self, z: Tensor, k: int, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of layer ``k``, complete, and those of the later ones, all with the share of state ``k``.
+        """``z^l + tau K^{l,k} y^k`` for ``l >= k``: the sum of layer ``k``, complete with it, and those of the later ones.
 
         Args:
             z: sums of the layers from ``k`` on, shape ((L − k) d, B).

@@ -24,13 +24,10 @@ from dnlbench.dnl.parameters import Arrays
 from dnlbench.dnl.sobolev import SobolevCoordinates
 from dnlbench.dnl.vector import VectorForm, states
 
-MEMORY = 20
-"""Pairs of steps and gradient changes that L-BFGS keeps."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class LearningProblem:
-    """Everything in Eq. (4) but the depth."""
+    """``J_L(theta) = (1/M) sum_m loss(x^L(theta; d_m), g_m) + lambda R_L(theta)`` (Eq. (4)), but for the depth."""
 
     form: VectorForm
     x0: Tensor
@@ -62,7 +59,7 @@ class Minimum:
     evaluations: int
     """Of ``J_L`` with its gradient."""
     converged: bool
-    """False if the iterations were used up."""
+    """False if the iterations were used up, or if no step lowered ``J_L`` any more that was still to be lowered."""
     values: tuple[float, ...]
     """``J_L`` at the start and after each iteration."""
 
@@ -73,18 +70,25 @@ def minimise(
     *,
     tolerance: float = 1e-10,
     max_iterations: int = 2000,
+    pairs: int = 20,
     check: Callable[[], None] = lambda: None,
 ) -> Minimum:
-    """Minimises ``J_L`` from ``start`` by L-BFGS (Liu & Nocedal 1989) in Sobolev coordinates.
+    """``min (1/M) sum_m loss(x^L(theta; d_m), g_m) + lambda R_L(theta)`` from ``start``, by L-BFGS in Sobolev coordinates.
 
-    It finds a local minimum. In these coordinates ``R_L = |z|²``, so that the number of iterations does not grow with depth.
+    It finds a local minimum. The method is that of Liu & Nocedal (1989) as SciPy has it. In these coordinates ``R_L = |z|²``,
+    so that the number of iterations does not grow with depth.
 
     Args:
         problem: what to minimise.
         start: of the depth that is asked for.
-        tolerance: it ends when an iteration lowers ``J_L`` by less than this share.
+        tolerance: it ends when an iteration lowers ``J_L`` by less than this, or by less than this share of it where ``J_L``
+            is above 1.
         max_iterations: it ends then at the latest.
+        pairs: of steps and gradient changes, which L-BFGS keeps.
         check: called before each evaluation; what it raises ends the minimisation.
+
+    Raises:
+        Exception: what ``check`` raises, and nothing of its own: see `Minimum.converged`.
     """
     coordinates = SobolevCoordinates(start)
     z0 = coordinates.flatten(start)
@@ -107,7 +111,7 @@ def minimise(
         jac=True,
         method="L-BFGS-B",
         callback=note,
-        options={"maxcor": MEMORY, "ftol": tolerance, "gtol": 0.0, "maxiter": max_iterations, "maxfun": 10**6},
+        options={"maxcor": pairs, "ftol": tolerance, "gtol": 0.0, "maxiter": max_iterations, "maxfun": 10**6},
     )
     z = torch.from_numpy(found.x).to(z0)
     arrays = coordinates.unflatten(z)

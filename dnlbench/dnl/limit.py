@@ -21,7 +21,9 @@ from dnlbench.dnl.volterra import VolterraSolution, solve_volterra
 
 
 def solve_limit(form: VectorForm, curves: Curves, x0: Tensor, *, steps: int, levels: int = 3) -> VolterraSolution:
-    """Solves Eq. (7) for a batch of inputs; see `solve_volterra` for method and order.
+    """``x(t) = sigma(A(t) x_0 + b(t) + ∫_0^t K(t, s) N_{theta(s)}(x(s)) ds)``, ``0 <= t <= 1``, for a batch of inputs.
+
+    Of order ``2 levels`` for smooth activations and 2 for those with a kink; see `solve_volterra`.
 
     Args:
         form: kernel and activation.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
-    """All parameters of a network of depth ``L`` for states of ``n`` positions with ``c`` channels, ``d = n c``."""
+    """``A^l, b^l, K^{l,k}, theta^l`` of Eq. (1), ``l < L``, for states of ``n`` positions with ``c`` channels, ``d = n c``."""
 
     A: Tensor
     """(L, d, d)."""

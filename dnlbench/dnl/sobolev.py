@@ -30,19 +30,19 @@ from dnlbench.dnl.parameters import Arrays, pack, packed_pairs, unpack
 
 @dataclass(frozen=True)
 class SobolevCoordinates:
-    """The linear maps between arrays and their coordinates, for arrays of the shapes of ``like``."""
+    """``z`` with ``|z|² = R_L``, for arrays of the shapes of ``like``: a linear map and its inverse, exact but for rounding."""
 
     like: Arrays
 
     def flatten(self, arrays: Arrays) -> Tensor:
-        """All coordinates in one vector, shape (N,), with ``|z|² = R_L``."""
+        """``z = (mu_m^½ p^_m, …, nu_mn^½ K^_mn)``, shape (N,), for arrays of the shapes of ``like``."""
         one_index = [self._rotate(p) * _along(self._sequence_weights, p) for _, p in arrays.one_index()]
         square = self._rotate(self._rotate(unpack(arrays.K)).transpose(0, 1))
         K = pack(square.transpose(0, 1)) * _along(self._square_weights, arrays.K)
         return torch.cat([part.flatten() for part in (*one_index, K)])
 
     def unflatten(self, z: Tensor) -> Arrays:
-        """The arrays with these coordinates; differentiable."""
+        """The arrays with the coordinates ``z``, shape (N,); differentiable."""
         named = [*self.like.one_index(), ("K", self.like.K)]
         parts = torch.split(z, [p.numel() for _, p in named])
         shaped = {name: part.view(p.shape) for (name, p), part in zip(named, parts, strict=True)}

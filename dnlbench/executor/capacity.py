@@ -22,7 +22,6 @@ WORKER_BYTES = int(0.4 * 2**30)
 they are loaded, without the pages of their files, which all workers share."""
 NAMED_DEPTHS = 4
 """Of one network; of more than these the first and the last are named."""
-SMALLER = "smaller depths, a smaller train.batch_size or a smaller network.growth_rate"
 
 Needs = Mapping[Point, int]
 """Bytes that a run of each point takes, as far as that can be foreseen."""
@@ -81,7 +80,7 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot]) -> tuple[str
         for device, count in devices.items()
         if device.memory_bytes is not None
     ]
-    one_by_one = [warning for place in places for warning in _one_by_one(place, needs)]
+    one_by_one = [warning for place in places for warning in _one_by_one(place, needs, plan.study.to_save_memory)]
     return (*one_by_one, *_side_by_side(places, needs, seeds=len(plan.spec.seeds), devices=len(devices)))
 
 
@@ -90,24 +89,24 @@ def _needs(plan: Plan, data: DataInfo) -> Needs:
     return {point: need for point, need in foreseen.items() if need is not None}
 
 
-def _one_by_one(place: _Place, needs: Needs) -> Iterator[str]:
+def _one_by_one(place: _Place, needs: Needs, smaller: str) -> Iterator[str]:
     """Of runs that are too large even for themselves: for the device, or for what others leave of it."""
     too_large = {point: need for point, need in needs.items() if place.never_holds(need)}
     if too_large and place.device.kind == "cpu":
         raise ConfigurationError(
             f"{_need(too_large)}, and the whole machine has {units.size(place.memory)}: the system would end processes, "
-            f"not only those of the sweep. Choose {SMALLER}"
+            f"not only those of the sweep. Choose {smaller}"
         )
     if too_large:
         yield (
             f"{_need(too_large)}, and {place.label} has {units.size(place.memory)}: they will be tried all "
-            f"the same and end as oom, which is a result; for runs that fit choose {SMALLER}"
+            f"the same and end as oom, which is a result; for runs that fit choose {smaller}"
         )
     tight = {point: need for point, need in needs.items() if need > place.free and point not in too_large}
     if tight:
         yield (
             f"{_need(tight)}, and {place.label} has {place.room}: they may not fit; "
-            f"end what else uses it, or choose {SMALLER}"
+            f"end what else uses it, or choose {smaller}"
         )
 
 

@@ -23,7 +23,9 @@ LONGEST_INTEGER = 100
 RATE_TOLERANCE = 1e-9
 """Relative; a rate is worked out again from rounded ones."""
 FIT_TOLERANCE = 1e-6
-"""Relative, with the same as an absolute one around 0; a fit may differ in its last digits from machine to machine."""
+"""Relative; a fit may differ in its last digits from machine to machine."""
+FIT_ZERO = 1e-12
+"""Absolute: bounds that are 0 on one machine may be this on another."""
 FOLDER = Path("profiles")
 """Where profiles are saved and looked for unless told otherwise, below the current folder."""
 
@@ -133,7 +135,7 @@ def _same_value(stated: Any, found: Any) -> bool:
     if isinstance(found, tuple):
         return len(stated) == len(found) and all(map(_same_value, stated, found))
     if isinstance(found, float) and isinstance(stated, float):
-        return _same(stated, found, FIT_TOLERANCE, FIT_TOLERANCE)
+        return _same(stated, found, FIT_TOLERANCE, FIT_ZERO)
     return bool(stated == found)
 
 

@@ -31,6 +31,8 @@ def fit_trend(network: str, runs: Sequence[RunRecord], trend: Trend, study: Stud
     }
     try:
         found = _fit(trend, samples)
+    except OverflowError:
+        return FitRecord(**start, problem="the values lie too far apart for a fit")
     except ValueError as error:
         return FitRecord(**start, problem=str(error))
     start |= _power(found, trend) if isinstance(found, OrderFit) else _limit(found)

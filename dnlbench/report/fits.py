@@ -55,9 +55,12 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
         Column(head="L", figures=True, dispensable=1),
         Column(head="order p [95 %]", figures=True),
         Column(head="theory", figures=True),
-        Column(head="agrees"),
+        Column(head="within 0.1"),
     ]
-    note = "p: mean over seeds of the slope of log value against log L; agrees: within 0.1 of the theory"
+    note = (
+        "p: slope of log value against log L, mean over the seeds, whose problems differ; the interval is over them\n"
+        "theory: the value is at most C / L^p; within 0.1: whether the mean slope is as near to that p"
+    )
     return Grid(title="Order of convergence: value ≈ C / L^p", columns=columns, rows=rows, note=note)
 
 
@@ -83,7 +86,8 @@ def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
         title=f"Depth limit of the {quantity.label}: a + C / L^p",
         columns=columns,
         rows=[
-            [*_limit_row(fit), *(_cost(fit) if timed else []), *([_factors(fit)] if shrinking else [])] for fit in fits
+            [*_limit_row(fit), *(_cost(fit, quantity) if timed else []), *([_factors(fit)] if shrinking else [])]
+            for fit in fits
         ],
         note="\n".join(_reading(fits, quantity, timed=timed)),
     )
@@ -92,10 +96,17 @@ def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
 def _reading(fits: Sequence[FitRecord], quantity: Quantity, *, timed: bool) -> Iterator[str]:
     if any(fit.model == "limit" for fit in fits):
         yield "intervals hold the noise of the seeds, not that the true curve may be of another form"
+    if any(fit.model == "curve-limit" for fit in fits):
+        yield "each seed is a problem of its own: intervals are over problems, and say nothing of the limit of one of them"
+    if any(fit.shrinking for fit in fits):
+        yield "differences: of means at successive L; by what factor they shrink from one doubling to the next"
     unit = f", in {quantity.unit}" if quantity.unit else ""
     yield f"it gains: fall of the fitted {quantity.label} from the largest L to the next, twice as large{unit}"
     if timed:
-        yield "time: of a sample there, by the throughput of the last depths; worth it: whether the gain's interval is above 0"
+        yield (
+            "time: of a sample there, by the throughput of the last depths; worth it: whether a doubling of time takes at "
+            f"least {units.percent(quantity.tolerance)} off, by the gain's interval"
+        )
 
 
 def _limit_row(fit: FitRecord) -> list[str]:
@@ -108,21 +119,22 @@ def _limit_row(fit: FitRecord) -> list[str]:
     ]
 
 
-def _cost(fit: FitRecord) -> list[str]:
+def _cost(fit: FitRecord, quantity: Quantity) -> list[str]:
     factor = fit.next_time_factor
-    per_doubling = None
-    if factor is not None and factor > 1 and fit.next_gain is not None:
-        per_doubling = fit.next_gain / math.log2(factor)
-    return [f"× {factor:.2f}" if factor is not None else units.NOTHING, units.number(per_doubling), _verdict(fit)]
+    if factor is None or factor <= 1 or fit.next_gain is None:
+        return [units.NOTHING, units.NOTHING, "unknown"]
+    doublings = math.log2(factor)
+    return [f"× {factor:.2f}", units.number(fit.next_gain / doublings), _verdict(fit, quantity.tolerance * doublings)]
 
 
-def _verdict(fit: FitRecord) -> str:
-    """Whether more depth pays at all, as far as the seeds can tell."""
-    if fit.next_gain_low is None or fit.next_gain_high is None:
+def _verdict(fit: FitRecord, least: float) -> str:
+    """Whether the next doubling takes off the share ``least`` of the fitted value, as far as the seeds can tell."""
+    if fit.next_gain_low is None or fit.next_gain_high is None or fit.next_gain is None or fit.next_value is None:
         return "unknown"
-    if fit.next_gain_low > 0:
+    threshold = least * (fit.next_value + fit.next_gain)
+    if fit.next_gain_low > threshold:
         return "yes"
-    return "no" if fit.next_gain_high <= 0 else "unclear"
+    return "no" if fit.next_gain_high <= threshold else "unclear"
 
 
 def _factors(fit: FitRecord) -> str:

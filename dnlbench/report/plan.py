@@ -38,5 +38,5 @@ def plan_grid(plan: Plan, data: DataInfo) -> Grid:
 def _described(data: DataInfo) -> str:
     channels, height, width = data.input_shape
     if data.classes is None:
-        return f"{data.name}, {data.samples} of {height} positions × {width} channels"
+        return f"{data.name}, {data.samples} samples of {height} positions with {width} channels"
     return f"{data.name}, {data.samples} images of {channels}×{height}×{width} in {data.classes} classes"

@@ -11,14 +11,22 @@ import torch
 from torch import Tensor
 
 from dnlbench.dnl.assumptions import assess
-from dnlbench.dnl.curves import Curves, random_curves
+from dnlbench.dnl.curves import Curves
 from dnlbench.dnl.limit import forward_errors, solve_limit
 from dnlbench.dnl.vector import VectorForm, states
 from dnlbench.dnl.volterra import VolterraSolution
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, derived_seed, normal, tensors_sha256
+from dnlbench.runners.vector import curves_of, form_of
 from dnlbench.studies.forward_limit import ForwardLimitSpec
+
+REFERENCE_SHARE = 0.1
+"""Of the largest error of a network: the solution that it is held against is not to be off by more."""
+
+
+class InaccurateError(Exception):
+    """The solution is not known well enough to say how far a network is from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +66,21 @@ class ForwardLimitRunner(MeasuringRunner):
         problem = self._problem(run.point.network, run.seed)
         found = states(problem.form, problem.curves, problem.x0, depth=run.point.depth)
         errors = forward_errors(found, problem.solution)
-        report = assess(problem.form, problem.curves, found)
-        return {
+        measured: dict[str, float | tuple[float, ...]] = {
             "error_max": float(errors.max()),
             "error_end": float(errors[-1]),
             "errors": tuple(errors.tolist()),
             "reference_error": problem.solution.error,
+        }
+        if not found.isfinite().all():
+            return measured  # diverged, and in no ball that there were constants for
+        if not problem.solution.error <= REFERENCE_SHARE * float(errors.max()):
+            raise InaccurateError(
+                f"the solution of the integral equation may be off by {problem.solution.error:.1e}, too much to measure an "
+                f"error of {float(errors.max()):.1e} with; raise reference.steps"
+            )
+        report = assess(problem.form, problem.curves, found)
+        return measured | {
             "state_seen": report.state_seen,
             "state_bound": report.state_bound,
             "state_bound_sharp": report.state_bound_sharp,
@@ -80,18 +97,8 @@ class ForwardLimitRunner(MeasuringRunner):
         return self._problems[network, seed]
 
     def _pose(self, network: str, seed: int) -> Problem:
-        kernel, activation = self.spec.networks[network]
-        settings, reference = self.spec.network, self.spec.reference
-        form = VectorForm(kernel=kernel, activation=activation, bandwidth=settings.bandwidth, slope=settings.slope)
-        curves = random_curves(
-            kernel,
-            positions=settings.positions,
-            channels=settings.channels,
-            seed=derived_seed(seed, "curves"),
-            modes=self.spec.curves.modes,
-            scale=self.spec.curves.scale,
-            device=self.device,
-        )
+        form, reference = form_of(self.spec, network), self.spec.reference
+        curves = curves_of(self.spec, network, derived_seed(seed, "curves"), self.device)
         x0 = self._inputs(seed)
         solution = solve_limit(form, curves, x0, steps=reference.steps, levels=reference.levels)
         return Problem(form=form, curves=curves, x0=x0, solution=solution)

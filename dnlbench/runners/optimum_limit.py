@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, cast
 
-from dnlbench.dnl.curves import random_curves
 from dnlbench.dnl.extension import distances, prolong, sample
 from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
 from dnlbench.dnl.parameters import Arrays
-from dnlbench.dnl.vector import VectorForm
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed, tensors_sha256
 from dnlbench.runners.problems import load_digit_images, pose_problem
-from dnlbench.studies.optimum_limit import OptimumLimitSpec
+from dnlbench.runners.vector import curves_of, form_of
+from dnlbench.studies.optimum_limit import PAIRS, OptimumLimitSpec
 
 Aside = Callable[[], bool]
+
+
+class NotMinimisedError(Exception):
+    """What was found is no minimum, and so nothing that a limit could be taken of."""
 
 
 class OptimumLimitRunner(MeasuringRunner):
@@ -61,6 +65,7 @@ class OptimumLimitRunner(MeasuringRunner):
         }
         scratch = self._minimise(network, seed, self._start(network, seed, depth, "scratch"), aside)
         found |= {"scratch_value": scratch.value, "scratch_iterations": float(scratch.iterations)}
+        found["scratch_converged"] = float(scratch.converged)
         if depth > self.spec.minimiser.first_depth:
             half = self._minimum(network, seed, depth // 2, aside)
             far = distances(half.arrays, best.arrays)
@@ -71,17 +76,26 @@ class OptimumLimitRunner(MeasuringRunner):
         """The chain's minimiser at a depth."""
         key = (network, seed, depth)
         if key not in self._chain:
-            if depth == self.spec.minimiser.first_depth:
-                starts = range(self.spec.minimiser.starts)
-                found = [
-                    self._minimise(network, seed, self._start(network, seed, depth, f"start {number}"), aside)
-                    for number in starts
-                ]
-                self._chain[key] = min(found, key=lambda minimum: minimum.value)
-            else:
-                half = self._minimum(network, seed, depth // 2, aside)
-                self._chain[key] = self._minimise(network, seed, prolong(half.arrays), aside)
+            self._chain[key] = self._checked(min(self._candidates(*key, aside), key=_rank), depth)
         return self._chain[key]
+
+    def _candidates(self, network: str, seed: int, depth: int, aside: Aside) -> Iterator[Minimum]:
+        """From the chain's start or starts at a depth."""
+        if depth > self.spec.minimiser.first_depth:
+            half = self._minimum(network, seed, depth // 2, aside)
+            yield self._minimise(network, seed, prolong(half.arrays), aside)
+            return
+        for number in range(self.spec.minimiser.starts):
+            start = self._start(network, seed, depth, f"start {number}")
+            yield self._minimise(network, seed, start, aside)
+
+    def _checked(self, minimum: Minimum, depth: int) -> Minimum:
+        if minimum.iterations < self.spec.minimiser.max_iterations:
+            return minimum
+        raise NotMinimisedError(
+            f"minimiser.max_iterations = {minimum.iterations} were used up at depth {depth} with J_L = {minimum.value:.6g}, "
+            f"where the gradient's norm is {minimum.gradient_norm:.1e}; allow more of them"
+        )
 
     def _minimise(self, network: str, seed: int, start: Arrays, aside: Aside) -> Minimum:
         def check() -> None:
@@ -94,27 +108,21 @@ class OptimumLimitRunner(MeasuringRunner):
             start,
             tolerance=settings.tolerance,
             max_iterations=settings.max_iterations,
+            pairs=PAIRS,
             check=check,
         )
 
     def _problem(self, network: str, seed: int) -> LearningProblem:
-        kernel, activation = self.spec.networks[network]
-        settings = self.spec.network
-        form = VectorForm(kernel=kernel, activation=activation, bandwidth=settings.bandwidth, slope=settings.slope)
         x0, loss = pose_problem(self.spec, seed)
-        return LearningProblem(form=form, x0=x0.to(self.device), loss=loss, weight=self.spec.objective.weight)
+        return LearningProblem(
+            form=form_of(self.spec, network), x0=x0.to(self.device), loss=loss, weight=self.spec.objective.weight
+        )
 
     def _start(self, network: str, seed: int, depth: int, stream: str) -> Arrays:
         """Samples of random smooth curves."""
-        kernel, _ = self.spec.networks[network]
-        settings, curves = self.spec.network, self.spec.curves
-        random = random_curves(
-            kernel,
-            positions=settings.positions,
-            channels=settings.channels,
-            seed=derived_seed(seed, f"{stream} {depth}"),
-            modes=curves.modes,
-            scale=curves.scale,
-            device=self.device,
-        )
-        return sample(random, depth)
+        return sample(curves_of(self.spec, network, derived_seed(seed, f"{stream} {depth}"), self.device), depth)
+
+
+def _rank(minimum: Minimum) -> tuple[bool, float]:
+    """Values by size, and those that are no numbers last."""
+    return math.isnan(minimum.value), minimum.value

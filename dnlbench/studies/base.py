@@ -125,6 +125,8 @@ class Study:
     quantities: tuple[Quantity, ...]
     """The first one is the study's main result."""
     estimate: Estimator
+    to_save_memory: str
+    """What in a spec makes its runs smaller."""
     trends: tuple[Trend, ...] = ()
     has_epochs: bool = True
     """Whether runs go by epochs, or find everything in one go."""

@@ -9,30 +9,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dnlbench.architecture import ActivationName, KernelName
-from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend
-from dnlbench.studies.vector import CurveSettings, VectorSettings, network_name, parameter_count
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend
+from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
 ASSUMPTIONS = "Assumptions of the theory, and the bound of Lemma 2"
-
-
-class ForwardLimitAxes(Section):
-    """``[sweep]``: every kernel with every activation at every depth with every seed."""
-
-    kernels: Annotated[tuple[KernelName, ...], Field(min_length=1), AfterValidator(distinct)]
-    activations: Annotated[tuple[ActivationName, ...], Field(min_length=1), AfterValidator(distinct)]
-    depths: Depths
-    seeds: Seeds = (0, 1, 2, 3, 4)
-    """A list, or a count n for 0 … n − 1. Each is a problem of its own: curves and inputs."""
-
-    @model_validator(mode="after")
-    def _runs_are_not_too_many(self) -> Self:
-        check_run_count(kernels=self.kernels, activations=self.activations, depths=self.depths, seeds=self.seeds)
-        return self
 
 
 class ReferenceSettings(Section):
@@ -40,8 +23,8 @@ class ReferenceSettings(Section):
 
     steps: Annotated[int, Field(ge=1, le=2**16)] = 256
     """Of the coarsest grid; each depth divides it, so that the states can be compared at all their times."""
-    levels: Annotated[int, Field(ge=1, le=6)] = 3
-    """Of extrapolation; the order is twice as many for smooth solutions."""
+    levels: Annotated[int, Field(ge=2, le=6)] = 3
+    """Grids, each with half the step; the order is twice as many for smooth solutions. Two at least, to tell the error."""
 
 
 class InputSettings(Section):
@@ -51,30 +34,14 @@ class InputSettings(Section):
     """How many; errors are the largest over them."""
 
 
-class ForwardLimitSpec(StudySpec):
-    """A forward-limit sweep. Everything is computed in float64."""
+class ForwardLimitSpec(VectorSpec):
+    """A forward-limit sweep."""
 
     study: Literal["forward-limit"] = "forward-limit"
-    sweep: ForwardLimitAxes
     network: VectorSettings = VectorSettings()
     curves: CurveSettings = CurveSettings()
     data: InputSettings = InputSettings()
     reference: ReferenceSettings = ReferenceSettings()
-
-    @property
-    def points(self) -> tuple[Point, ...]:
-        """Kernels × activations × depths."""
-        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
-
-    @property
-    def networks(self) -> dict[str, tuple[KernelName, ActivationName]]:
-        """Kernel and activation of each network, by its name."""
-        return {network_name(k, a): (k, a) for k in self.sweep.kernels for a in self.sweep.activations}
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """As in ``[sweep]``."""
-        return self.sweep.seeds
 
     @model_validator(mode="after")
     def _depths_divide_the_reference(self) -> Self:
@@ -92,9 +59,10 @@ def estimate(spec: ForwardLimitSpec, point: Point, shape: InputShape | None, cla
     """Foresees a run: the work of all pairs of layers, and that of the reference, which runs share as it happens."""
     kernel, _ = spec.networks[point.network]
     finest = spec.reference.steps * 2 ** (spec.reference.levels - 1)
+    d = spec.network.positions * spec.network.channels
     return Estimate(
         parameters=parameter_count(spec.network, kernel, point.depth),
-        memory_bytes=None,
+        memory_bytes=8 * d * d * 3 * max(point.depth, finest),  # A at all times, and the columns of K that are at work
         work=float(point.depth**2 + finest**2 / 10),
     )
 
@@ -127,15 +95,16 @@ FORWARD_LIMIT = Study(
         _error("error_end", "error of the last state"),
         _assumption("state_seen", "largest state"),
         _assumption("state_bound", "bound of Lemma 2"),
-        _assumption("state_bound_sharp", "its recursion"),
         _assumption("lipschitz_seen", "Lipschitz of N seen"),
         _assumption("lipschitz_bound", "Lipschitz bound"),
         _assumption("growth_seen", "growth of N seen"),
         _assumption("growth_bound", "growth bound"),
+        _assumption("reference_error", "error of the solution"),
         _assumption("sigma_lipschitz", "Lipschitz of sigma"),
-        _assumption("reference_error", "error of the reference"),
+        _assumption("state_bound_sharp", "Lemma 2 as a recursion"),
     ),
     estimate=estimate,
+    to_save_memory="smaller depths, fewer network.positions or fewer network.channels",
     trends=(
         Trend(quantity="error_max", model="power", expected_order=1.0),
         Trend(quantity="error_end", model="power", expected_order=1.0),

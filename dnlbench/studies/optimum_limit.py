@@ -11,32 +11,22 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dnlbench.architecture import ActivationName, KernelName
-from dnlbench.studies.axes import Depth, Depths, Seeds, check_run_count, distinct
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend
-from dnlbench.studies.vector import CurveSettings, VectorSettings, network_name, parameter_count
+from dnlbench.studies.axes import Depth
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend
+from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
 DISTANCES = "Distance of the extended minimiser from that of half the depth"
+PAIRS = 20
+"""Of steps and gradient changes that L-BFGS keeps."""
 IMAGE_SIDE = 8
 """Of the digits."""
-
-
-class OptimumLimitAxes(Section):
-    """``[sweep]``: every kernel with every activation at every depth with every seed."""
-
-    kernels: Annotated[tuple[KernelName, ...], Field(min_length=1), AfterValidator(distinct)]
-    activations: Annotated[tuple[ActivationName, ...], Field(min_length=1), AfterValidator(distinct)] = ("tanh",)
-    depths: Depths
-    seeds: Seeds = (0, 1, 2)
-    """A list, or a count n for 0 … n − 1. Each is a problem of its own: data and starting points."""
-
-    @model_validator(mode="after")
-    def _runs_are_not_too_many(self) -> Self:
-        check_run_count(kernels=self.kernels, activations=self.activations, depths=self.depths, seeds=self.seeds)
-        return self
+IMAGES = 1797
+"""Digits that there are."""
+DIGITS = 10
+"""As many numbers has a state at least: its readout has a row for each digit, orthonormal ones."""
 
 
 class ProblemSettings(Section):
@@ -63,35 +53,19 @@ class MinimiserSettings(Section):
     starts: Annotated[int, Field(ge=1, le=1000)] = 4
     """Random starting points at the first depth, of which the best minimiser is gone on with."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-9
-    """It ends when an iteration lowers the value by less than this share."""
+    """It ends when an iteration lowers the value by less than this, or by less than this share of it where it is above 1."""
     max_iterations: Annotated[int, Field(ge=1, le=10**6)] = 2000
 
 
-class OptimumLimitSpec(StudySpec):
-    """An optimum-limit sweep. Everything is computed in float64."""
+class OptimumLimitSpec(VectorSpec):
+    """An optimum-limit sweep."""
 
     study: Literal["optimum-limit"] = "optimum-limit"
-    sweep: OptimumLimitAxes
     network: VectorSettings = VectorSettings(positions=2, channels=2)
     data: ProblemSettings = ProblemSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     minimiser: MinimiserSettings = MinimiserSettings()
     curves: CurveSettings = CurveSettings(scale=0.5)
-
-    @property
-    def points(self) -> tuple[Point, ...]:
-        """Kernels × activations × depths."""
-        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
-
-    @property
-    def networks(self) -> dict[str, tuple[KernelName, ActivationName]]:
-        """Kernel and activation of each network, by its name."""
-        return {network_name(k, a): (k, a) for k in self.sweep.kernels for a in self.sweep.activations}
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """As in ``[sweep]``."""
-        return self.sweep.seeds
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
@@ -108,14 +82,16 @@ class OptimumLimitSpec(StudySpec):
         return self
 
     def _check_digits(self) -> None:
+        if self.data.samples > IMAGES:
+            self._refuse("data.samples", self.data.samples, f"there are {IMAGES} digits to choose from")
         rows, columns = math.isqrt(self.network.positions), math.isqrt(self.network.channels)
         square = rows**2 == self.network.positions and columns**2 == self.network.channels
-        if not square or IMAGE_SIDE % (rows * columns) or rows * columns == 1:
+        if not square or IMAGE_SIDE % (rows * columns) or (rows * columns) ** 2 < DIGITS:
             self._refuse(
                 "network.positions",
                 self.network.positions,
                 f"{self.network.positions} positions with {self.network.channels} channels cannot hold digits: each position "
-                "is a square patch of pixels, its channels, of an image of 2×2, 4×4 or 8×8; 4 and 4, 16 and 4 are possible",
+                "is a square patch of pixels, its channels, of an image of 4×4 or 8×8; 4 and 4, 16 and 4 are possible",
             )
 
     @staticmethod
@@ -126,13 +102,16 @@ class OptimumLimitSpec(StudySpec):
 def estimate(spec: OptimumLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
     """Foresees a run: pairs of layers over the chain and from scratch, with a share for each layer."""
     kernel, _ = spec.networks[point.network]
+    parameters = parameter_count(spec.network, kernel, point.depth)
     chain = [
         spec.minimiser.first_depth * 2**j for j in range(int(math.log2(point.depth // spec.minimiser.first_depth)) + 1)
     ]
     starts = spec.minimiser.starts * spec.minimiser.first_depth
     return Estimate(
-        parameters=parameter_count(spec.network, kernel, point.depth),
-        memory_bytes=None,
+        parameters=parameters,
+        memory_bytes=8
+        * parameters
+        * (2 * PAIRS + 12),  # those of L-BFGS; arrays, coordinates, gradients and their like
         work=float(sum(depth * (depth + 20) for depth in [*chain, point.depth]) + starts * 20),
     )
 
@@ -142,7 +121,7 @@ def _value(name: str, label: str, *, table: str = "", shown_as: Literal["number"
         name=name,
         label=label,
         unit="",
-        better="lower",
+        better=None,  # another minimiser, not a better one
         shown_as=shown_as,
         machine_bound=False,
         tolerance=0.01,
@@ -156,16 +135,17 @@ OPTIMUM_LIMIT = Study(
     spec=OptimumLimitSpec,
     quantities=(
         _value("optimal_value", "optimal value J_L*"),
-        _value("scratch_value", "from scratch"),
-        _value("data_loss", "its data loss"),
-        _value("regulariser", "its R_L"),
+        _value("scratch_value", "J_L from scratch"),
+        _value("data_loss", "data loss at the minimiser"),
+        _value("regulariser", "R_L at the minimiser"),
         _value("iterations", "iterations", shown_as="count"),
         _value("scratch_iterations", "iterations from scratch", shown_as="count"),
-        _value("distance", "all", table=DISTANCES),
-        *(_value(f"distance_{name}", f"{name} (sup)", table=DISTANCES) for name in ("A", "b", "V", "Q", "R")),
+        _value("distance", "sum of distances", table=DISTANCES),
         _value("distance_K", "K (L²)", table=DISTANCES),
+        *(_value(f"distance_{name}", f"{name} (sup)", table=DISTANCES) for name in ("A", "b", "V", "Q", "R")),
     ),
     estimate=estimate,
+    to_save_memory="smaller depths, fewer network.positions or fewer network.channels",
     trends=(Trend(quantity="optimal_value", model="curve-limit"),),
     has_epochs=False,
     workload_version=1,

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from dnlbench.architecture import ActivationName, KernelName
-from dnlbench.studies.base import Section
+from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
+from dnlbench.studies.base import Point, Section, StudySpec
 
 _MOST_NUMBERS = 1024
+
+
+class VectorAxes(Section):
+    """``[sweep]``: every kernel with every activation at every depth with every seed."""
+
+    kernels: Annotated[tuple[KernelName, ...], Field(min_length=1), AfterValidator(distinct)]
+    activations: Annotated[tuple[ActivationName, ...], Field(min_length=1), AfterValidator(distinct)] = ("tanh",)
+    depths: Depths
+    seeds: Seeds = (0, 1, 2)
+    """A list, or a count n for 0 … n − 1. Each is a problem of its own."""
+
+    @model_validator(mode="after")
+    def _runs_are_not_too_many(self) -> Self:
+        check_run_count(kernels=self.kernels, activations=self.activations, depths=self.depths, seeds=self.seeds)
+        return self
 
 
 class VectorSettings(Section):
@@ -32,13 +48,31 @@ class CurveSettings(Section):
     """Factor on all coefficients; matrices are scaled by one over the root of their size beside."""
 
 
+class VectorSpec(StudySpec):
+    """The part that the specs of these studies share. Everything is computed in float64."""
+
+    sweep: VectorAxes
+    network: VectorSettings
+    curves: CurveSettings
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Kernels × activations × depths."""
+        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
+
+    @property
+    def networks(self) -> dict[str, tuple[KernelName, ActivationName]]:
+        """Kernel and activation of each network, by its name, such as ``attention-tanh``."""
+        return {f"{k}-{a}": (k, a) for k in self.sweep.kernels for a in self.sweep.activations}
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """As in ``[sweep]``."""
+        return self.sweep.seeds
+
+
 def parameter_count(settings: VectorSettings, kernel: KernelName, depth: int) -> int:
     """``L (d² + d) + L (L + 1) / 2 d²`` for A, b and K, and ``c²`` for each matrix inside N: 3 of them for attention."""
     d, c = settings.positions * settings.channels, settings.channels
     inner = 3 if kernel == "attention" else 1
     return depth * (d * d + d + inner * c * c) + depth * (depth + 1) // 2 * d * d
-
-
-def network_name(kernel: KernelName, activation: ActivationName) -> str:
-    """Such as ``attention-tanh``."""
-    return f"{kernel}-{activation}"

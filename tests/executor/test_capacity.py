@@ -42,11 +42,11 @@ def checked(plan: Plan, *devices: Device, jobs: int | None = None) -> tuple[str,
 @pytest.fixture
 def plan(make_plan: MakePlan) -> Plan:
     """The larger of the two networks, and the deeper ones, need more."""
-    return make_plan("sweep.networks=['densenet','dense-gaussian']", "sweep.depths=[4,8,2]", "train.batch_size=256")
+    return make_plan("sweep.networks=['densenet','dense-attention']", "sweep.depths=[4,8,2]", "train.batch_size=256")
 
 
 def test_what_fits_is_not_spoken_of(plan: Plan) -> None:
-    largest = need(plan, "dense-gaussian", 8)
+    largest = need(plan, "dense-attention", 8)
     assert checked(plan, gpu(largest)) == ()
     assert checked(plan, gpu(3 * largest, used=2 * largest)) == ()
     assert checked(plan, gpu(2 * largest), jobs=2) == ()
@@ -55,7 +55,7 @@ def test_what_fits_is_not_spoken_of(plan: Plan) -> None:
 
 def test_data_count_as_they_were_found(plan: Plan) -> None:
     wide = DATA.model_copy(update={"input_shape": (3, 64, 64)})
-    device = gpu(need(plan, "dense-gaussian", 8))
+    device = gpu(need(plan, "dense-attention", 8))
     slots = [Slot(name="cuda:0/0", device=device, threads=1)]
     assert check_memory(plan, DATA, slots) == ()
     assert len(check_memory(plan, wide, slots)) == 1
@@ -65,8 +65,8 @@ def test_what_cannot_fit_on_a_gpu_is_tried_and_told(plan: Plan) -> None:
     memory = need(plan, "densenet", 4)
     (warning,) = checked(plan, gpu(memory))
     assert warning == (
-        "runs of densenet L=8 and dense-gaussian L=4, 8 would need up to about "
-        f"{units.size(need(plan, 'dense-gaussian', 8))} each, and cuda:0 (A GPU) has {units.size(memory)}: they will be "
+        "runs of densenet L=8 and dense-attention L=4, 8 would need up to about "
+        f"{units.size(need(plan, 'dense-attention', 8))} each, and cuda:0 (A GPU) has {units.size(memory)}: they will be "
         "tried all the same and end as oom, which is a result; for runs that fit choose smaller depths, "
         "a smaller train.batch_size or a smaller network.growth_rate"
     )
@@ -77,8 +77,8 @@ def test_what_cannot_fit_on_the_cpu_is_refused(plan: Plan) -> None:
     with pytest.raises(ConfigurationError) as refused:
         checked(plan, cpu(memory))
     assert str(refused.value) == (
-        "runs of densenet L=8 and dense-gaussian L=4, 8 would need up to about "
-        f"{units.size(need(plan, 'dense-gaussian', 8))} each, and the whole machine has {units.size(memory)}: the system "
+        "runs of densenet L=8 and dense-attention L=4, 8 would need up to about "
+        f"{units.size(need(plan, 'dense-attention', 8))} each, and the whole machine has {units.size(memory)}: the system "
         "would end processes, not only those of the sweep. Choose smaller depths, a smaller train.batch_size or a smaller "
         "network.growth_rate"
     )
@@ -97,10 +97,10 @@ def test_estimates_are_given_their_tolerance(make_plan: MakePlan) -> None:
 
 @pytest.mark.parametrize(("place", "label"), [(gpu, "cuda:0 (A GPU)"), (cpu, "cpu (A CPU)")])
 def test_what_fits_only_once_others_have_left(plan: Plan, place: Callable[..., Device], label: str) -> None:
-    largest = need(plan, "dense-gaussian", 8)
+    largest = need(plan, "dense-attention", 8)
     (warning,) = checked(plan, place(2 * largest, used=largest + 1))
     assert warning.startswith(
-        f"runs of dense-gaussian L=8 would need up to about {units.size(largest)} each, and {label} has "
+        f"runs of dense-attention L=8 would need up to about {units.size(largest)} each, and {label} has "
         f"{units.size(largest)} of its {units.size(2 * largest)} free now: they may not fit; end what else uses it, or"
     )
 
@@ -108,16 +108,16 @@ def test_what_fits_only_once_others_have_left(plan: Plan, place: Callable[..., D
 def test_each_point_is_named_once_on_a_device(plan: Plan) -> None:
     """One that cannot fit at all is not one that does not fit at present."""
     too_large, tight = checked(plan, gpu(need(plan, "densenet", 8), used=need(plan, "densenet", 8) - 1))
-    assert too_large.startswith("runs of dense-gaussian L=8 would")
-    assert tight.startswith("runs of densenet L=2, 4, 8 and dense-gaussian L=2, 4 would")
+    assert too_large.startswith("runs of dense-attention L=8 would")
+    assert tight.startswith("runs of densenet L=2, 4, 8 and dense-attention L=2, 4 would")
 
 
 def test_largest_runs_side_by_side_on_a_gpu(plan: Plan) -> None:
     """Two seeds at each point, so the four largest runs are of two points."""
-    first, second = need(plan, "dense-gaussian", 8), need(plan, "densenet", 8)
+    first, second = need(plan, "dense-attention", 8), need(plan, "densenet", 8)
     (warning,) = checked(plan, gpu(2 * first), jobs=4)
     assert warning == (
-        "4 runs side by side, of dense-gaussian L=8 and densenet L=8, would need up to about "
+        "4 runs side by side, of dense-attention L=8 and densenet L=8, would need up to about "
         f"{units.size(2 * first + 2 * second)}, and cuda:0 (A GPU) has {units.size(2 * first)}: choose --jobs 2"
     )
     (warning,) = checked(plan, gpu(2 * first + second), jobs=4)
@@ -125,17 +125,17 @@ def test_largest_runs_side_by_side_on_a_gpu(plan: Plan) -> None:
 
 
 def test_workers_count_on_the_cpu(plan: Plan) -> None:
-    largest = need(plan, "dense-gaussian", 8)
+    largest = need(plan, "dense-attention", 8)
     assert largest < WORKER_BYTES / 2
     assert checked(plan, gpu(2 * largest), jobs=2) == ()
     (warning,) = checked(plan, cpu(2 * largest + WORKER_BYTES), jobs=2)
-    assert warning.startswith("2 runs side by side, of dense-gaussian L=8, would need up to about ")
+    assert warning.startswith("2 runs side by side, of dense-attention L=8, would need up to about ")
     assert f" {units.size(2 * (largest + WORKER_BYTES))}, and cpu (A CPU) has" in warning
     assert warning.endswith(": choose --jobs 1")
 
 
 def test_jobs_that_fit_are_dealt_to_all_devices(plan: Plan) -> None:
-    largest = need(plan, "dense-gaussian", 8)
+    largest = need(plan, "dense-attention", 8)
     devices = gpu(largest), gpu(2 * largest, index=1), gpu(None, index=2)
     warnings = checked(plan, *devices, jobs=9)
     for warning, memory, label in zip(warnings, (largest, 2 * largest), ("cuda:0", "cuda:1"), strict=True):

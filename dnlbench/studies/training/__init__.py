@@ -47,6 +47,7 @@ TRAINING = Study(
         ),
     ),
     estimate=estimate,
+    to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
     trends=(Trend(quantity="final_train_loss", model="limit", rate="samples_per_s"),),
     workload_version=1,
 )
