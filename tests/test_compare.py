@@ -12,6 +12,7 @@ from dnlbench.compare import Cell, Comparison, compare, judge
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile, save_profile, summarise
 from dnlbench.stats import Interval
+from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
@@ -209,3 +210,46 @@ def test_the_verdict_of_an_interval(low: float, high: float, verdict: str) -> No
     mirrored = Interval(estimate=1.0, low=1 / high, high=1 / low, n=3)
     opposite = {"better": "worse", "worse": "better"}.get(verdict, verdict)
     assert judge(mirrored, TRAINING.quantities[0])[0] == opposite
+
+
+def measured(make_profile: MakeProfile, value: float, *, weight: float = 1e-3, without: int = 0) -> Profile:
+    """Of a study without epochs; one quantity is missing at the first depths."""
+    profile = make_profile({("local-tanh", L): [value / L, 1.1 * value / L, 1.2 * value / L] for L in (4, 8)})
+    runs = [
+        run.model_copy(
+            update={
+                "epochs": (),
+                "final_train_loss": None,
+                "measurements": {
+                    "optimal_value": value / run.depth,
+                    **({"distance": 0.1} if run.depth > without else {}),
+                },
+            }
+        )
+        for run in profile.runs
+    ]
+    spec = {"name": "x", "study": "optimum-limit", "sweep": {"depths": [4, 8]}, "objective": {"weight": weight}}
+    return profile.model_copy(
+        update={
+            "study": "optimum-limit",
+            "spec": spec,
+            "runs": tuple(runs),
+            "summary": summarise(runs, STUDIES["optimum-limit"]),
+        }
+    )
+
+
+def test_what_another_problem_gave_is_not_comparable(make_profile: MakeProfile) -> None:
+    with pytest.raises(NotComparableError, match=r"different problems: objective.weight = 0.001 and 0.003"):
+        compare(measured(make_profile, 1.0), measured(make_profile, 1.0, weight=3e-3))
+
+
+def test_a_quantity_that_a_depth_does_not_have_is_not_held_against_it(make_profile: MakeProfile) -> None:
+    base = measured(make_profile, 1.0, without=4)
+    cells = compare(base, base).cells
+    assert [(cell.quantity.name, cell.depth) for cell in cells] == [
+        ("optimal_value", 4),
+        ("optimal_value", 8),
+        ("distance", 8),
+    ]
+    assert {cell.verdict for cell in cells} == {"no difference"}
