@@ -35,6 +35,8 @@ class Arrays:
     """Attention kernel only, (L, c, c)."""
 
     def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError("b has no entries: a network has at least 1 layer")
         for name, values in self.one_index():
             if len(values) != self.depth:
                 raise ValueError(f"{name} has {len(values)} entries and b has {self.depth}: the depth is not clear")

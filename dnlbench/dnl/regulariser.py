@@ -22,6 +22,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dnlbench.dnl.parameters import Arrays, unpack
+
 
 def flip(K: Tensor) -> Tensor:
     """``K~``: entry ``(l, k)`` with ``k > l`` copies ``(k, l)``, the others stay (Definition 2).
@@ -77,6 +79,15 @@ def square_energy(K: Tensor, step: float | None = None) -> Tensor:
     square = flip(K)
     # The square is symmetric, so its differences along l are those along k, transposed: one sum is both.
     return _step(K, step) ** 2 * square.square().sum() + 2 * square.diff(dim=0).square().sum()
+
+
+def regulariser(arrays: Arrays) -> Tensor:
+    """``R_L = sum_p r1(p) + r2(K)`` over the one-index parameters ``p`` of a network in vector form, ``tau = 1/L``; a scalar.
+
+    For image networks see `dnlbench.dnl.networks.DNLNetwork.regulariser`.
+    """
+    energies = [sequence_energy(p) for _, p in arrays.one_index()]
+    return torch.stack([*energies, square_energy(unpack(arrays.K))]).sum()
 
 
 def _step(samples: Tensor, step: float | None) -> float:

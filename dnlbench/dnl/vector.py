@@ -89,8 +89,8 @@ def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: 
         depth: ``L``; needed by, and only for, curves.
 
     Returns:
-        Shape (L + 1, B, n, c), differentiable with respect to ``x0`` and all parameters: for arrays once, for curves as
-        often as they are.
+        Shape (L + 1, B, n, c), differentiable with respect to ``x0`` and all parameters: for arrays once and in reverse mode,
+        for curves as often as they are.
 
     Raises:
         ValueError: if ``depth`` is missing, or another than that of the arrays; if the kernel lacks a parameter, or the inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threadpoolctl
 import torch
 
 from dnlbench.errors import DeviceError
@@ -29,6 +30,9 @@ def open_device(slot: Slot) -> torch.device:
 def make_repeatable(device: torch.device, threads: int) -> None:
     """Fixes everything beside the seed that the bits of a result depend on: threads, and the choice of algorithms."""
     torch.set_num_threads(threads)
+    # SciPy's BLAS adds in another order on other counts of threads, and does not listen to torch. It is limited here rather
+    # than by the environment alone since it may be loaded already, as in the inline executor.
+    threadpoolctl.threadpool_limits(threads, user_api="blas")
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
         # CUBLAS_WORKSPACE_CONFIG is set by the parent. An operation without a repeatable form warns in the run's log instead

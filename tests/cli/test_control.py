@@ -393,7 +393,7 @@ def test_an_engine_that_is_killed_again_and_again_goes_on_each_time(
     starts = count(sweep, EngineStarted)
     engine = sweep.start()
     wait_until(lambda: count(sweep, EngineStarted) > starts)
-    wait_until(lambda: len(workers(engine.pid)) == 2)
+    wait_until(lambda: len(workers(engine.pid)) > 0)  # they load torch, and then the data
     prepared = count(sweep, Prepared)
     left += kill(engine, workers)
     assert count(sweep, Prepared) == prepared == 1  # it was not ready yet

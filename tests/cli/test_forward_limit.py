@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-1] == "out.json"
-    assert "forward-limit: 16 runs on random inputs, 4 of 5 positions × 3 channels" in done.stderr
+    assert "forward-limit: 16 runs on random inputs, 4 samples of 5 positions with 3 channels" in done.stderr
     assert "[16/16] " in done.stderr
     return path
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dnlbench.architecture import KernelName
+from dnlbench.dnl import regulariser as module
 from dnlbench.dnl.parameters import Arrays, packed_size
 from dnlbench.dnl.regulariser import sequence_energy, square_energy
 from dnlbench.dnl.sobolev import SobolevCoordinates
@@ -147,3 +148,22 @@ def test_a_constant_has_one_coordinate_for_each_of_its_numbers() -> None:
     z = SobolevCoordinates(zeros).flatten(constant)
     assert (z.abs() > 1e-12).sum() == 2 * value.numel()
     close(z.square().sum(), 2 * value.square().sum())
+
+
+@pytest.mark.parametrize("kernel", ["local", "attention"])
+@pytest.mark.parametrize("L", [1, 2, 5])
+def test_the_regulariser_of_arrays_is_the_square_of_their_coordinates(kernel: KernelName, L: int) -> None:
+    arrays = random_arrays(kernel, L)
+    found = module.regulariser(arrays)
+    close(found, SobolevCoordinates(arrays).flatten(arrays).square().sum())
+    close(found, regulariser(arrays))
+
+
+def test_the_gradient_of_the_regulariser_agrees_with_finite_differences() -> None:
+    named = [(name, p.requires_grad_()) for name, p in random_arrays("attention", 3).one_index()]
+    K = random_arrays("attention", 3).K.requires_grad_()
+
+    def energy(K: Tensor, *values: Tensor) -> Tensor:
+        return module.regulariser(Arrays(K=K, **{name: p for (name, _), p in zip(named, values, strict=True)}))
+
+    assert torch.autograd.gradcheck(energy, (K, *(p for _, p in named)))

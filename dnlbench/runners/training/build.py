@@ -116,3 +116,7 @@ def _check_regulariser(network: nn.Module, point: Point) -> None:
     if not isinstance(value, torch.Tensor) or value.dim() or not value.is_floating_point():
         found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         raise SpecError(f"{point.network}: its regulariser() gives {found}; expected a scalar floating-point tensor")
+    if not value.requires_grad:
+        raise SpecError(
+            f"{point.network}: its regulariser() gives a value without a gradient; it has to be computed from the parameters"
+        )
