@@ -132,19 +132,22 @@ def _share(run: Run, slot: str, leased: float, history: RunHistory) -> _Share | 
     started = history.started
     if started is None:
         return None
-    own = [lap for lap in history.laps if lap.epoch > started.from_epoch and lap.time >= leased]
-    seconds = own[0].seconds + own[-1].time - own[0].time if own else math.nan
+    first = history.measured or history.epochs.first_since(started.from_epoch + 1, leased)
+    if first is None or first.time < leased:
+        return None
+    last = history.laps[-1]
+    epochs, seconds = last.epoch - first.epoch + 1, first.seconds + last.time - first.time
     if not math.isfinite(seconds):
         return None
-    tail = _tail_s(history, own[-1], leased)
-    overhead = max(0.0, own[0].time - leased - own[0].seconds) + (tail or 0.0)
+    tail = _tail_s(history, last, leased)
+    overhead = max(0.0, first.time - leased - first.seconds) + (tail or 0.0)
     # Of an epoch that was taken up in its middle, the seconds hold those before this lease.
     told = started.from_step == 0 and math.isfinite(overhead)
     return _Share(
         point=run.point,
         slot=slot,
-        epochs=len(own),
-        seconds=len(own) * min(max(seconds / len(own), SHORTEST_S), LONGEST_S),
+        epochs=epochs,
+        seconds=epochs * min(max(seconds / epochs, SHORTEST_S), LONGEST_S),
         overhead_s=overhead if told else None,
         whole=tail is not None,
     )

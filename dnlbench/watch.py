@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dnlbench.events import (
     CommandDone,
@@ -17,14 +17,14 @@ from dnlbench.events import (
     RunLeased,
     RunReturned,
     SlotSetAside,
-    fold,
-    read_journal_event,
 )
 from dnlbench.files import LineFollower
 from dnlbench.forecast import Forecast, Task, schedule
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 
+MOST_EPOCHS = 4096
+"""Of a run of more, only a choice is kept, so that memory stays bounded; see `dnlbench.events.Epochs.thinned`."""
 FORECAST_S = 1.0
 """Seconds between two forecasts: they move slowly, and a large sweep's takes a while."""
 
@@ -65,13 +65,17 @@ class SweepView:
     @property
     def ended(self) -> list[Run]:
         """Runs that have ended, in whatever way, and are not to be done again."""
-        return [run for run in self.plan.runs if self._is_over(self.histories[run.run_id])]
+        return [run for run in self.plan.runs if self.is_over(run)]
 
     @property
     def not_ok(self) -> list[Run]:
         """Runs that have ended, but not well."""
         ends = {run.run_id: self.histories[run.run_id].ended for run in self.ended}
         return [run for run in self.ended if (end := ends[run.run_id]) and end.status != "ok"]
+
+    def is_over(self, run: Run) -> bool:
+        """Whether a run has ended, in whatever way, and is not to be done again."""
+        return self._is_over(self.histories[run.run_id])
 
     def _is_over(self, history: RunHistory) -> bool:
         return history.done or (history.ended is not None and history.ended.time >= self.engine_time)
@@ -87,7 +91,7 @@ class SweepView:
         """Share of a run that is behind it."""
         if history.ended is not None:
             return float(self._is_over(history))
-        return min(1.0, len(history.laps) / self.plan.spec.epochs)
+        return min(1.0, history.laps_done / self.plan.spec.epochs)
 
 
 class Watcher:
@@ -99,6 +103,8 @@ class Watcher:
         self._journal = LineFollower(run_dir.journal_path)
         self._followers = {run.run_id: LineFollower(run_dir.events_path(run.run_id)) for run in plan.runs}
         self._histories = {run.run_id: RunHistory() for run in plan.runs}
+        self._asked = dict(self._histories)
+        """The same for the epochs that are asked for. A history that has not changed is the very same object."""
         self._leases: dict[str, RunLeased] = {}
         self._slots: tuple[str, ...] = ()
         self._set_aside: dict[str, str] = {}
@@ -114,15 +120,15 @@ class Watcher:
 
     def look(self, now: float) -> SweepView:
         """The sweep at the time ``now``, in seconds since the epoch."""
-        for line in self._journal.read():
-            self._heed(read_journal_event(line))
+        for event in self._run_dir.parse_journal(self._journal.read()):
+            self._heed(event)
         for lease in list(self._leases.values()):
             self._look_at(lease)
         if now - self._foretold >= FORECAST_S:
             self._foretold, self._time_left = now, self._foretell(now)
         return SweepView(
             plan=self._plan,
-            histories={run.run_id: self._history(run) for run in self._plan.runs},
+            histories=dict(self._asked),
             leased={run_id: lease.slot for run_id, lease in self._leases.items()},
             slots=self._slots,
             set_aside=dict(self._set_aside),
@@ -181,12 +187,14 @@ class Watcher:
             del self._leases[lease.run_id]
 
     def _follow(self, run: Run) -> None:
-        events = self._run_dir.parse_events(run.run_id, self._followers[run.run_id].read())
-        if events:
-            self._histories[run.run_id] = fold(events, self._histories[run.run_id])
+        lines = self._followers[run.run_id].read()
+        if lines:
+            history = self._run_dir.fold_events(run.run_id, lines, self._histories[run.run_id])
+            history = replace(history, epochs=history.epochs.thinned(MOST_EPOCHS))
+            self._histories[run.run_id], self._asked[run.run_id] = history, history.asked_for(run.epochs)
 
     def _history(self, run: Run) -> RunHistory:
-        return self._histories[run.run_id].asked_for(run.epochs)
+        return self._asked[run.run_id]
 
     def _foretell(self, now: float) -> TimeLeft:
         """The time left, if the scheduler goes on as it does: the longest run first, each to where it ends first."""
@@ -204,9 +212,9 @@ class Watcher:
     def _run_left_s(self, lease: RunLeased, now: float) -> float:
         run = self._plan.by_id[lease.run_id]
         history = self._history(run)
-        task = Task(run=run, epochs=max(0, run.epochs - len(history.laps)))
-        own = [lap.time for lap in history.laps if lap.time >= lease.time]
-        since = now - max([lease.time, *own])
+        task = Task(run=run, epochs=max(0, run.epochs - history.laps_done))
+        last = history.laps[-1].time if history.laps else lease.time
+        since = now - max(lease.time, last)
         one, none = (self._forecast.duration_s(Task(run=run, epochs=n), lease.slot) for n in (1, 0))
         late = max(0.0, since - one) if task.epochs else 0.0
         return max(0.0, none + task.epochs * (one - none + late) - since)
@@ -216,4 +224,4 @@ class Watcher:
         over = history.done or (history.ended is not None and history.ended.time >= self._engine_time)
         if over or run.run_id in self._leases or run.run_id in self._holds.runs:
             return None
-        return Task(run=run, epochs=max(0, run.epochs - len(history.laps)))
+        return Task(run=run, epochs=max(0, run.epochs - history.laps_done))

@@ -5,7 +5,8 @@ reduced from them.
 """
 
 from dnlbench.events.commands import Action, Command, read_command
-from dnlbench.events.history import Attempt, RunHistory, fold
+from dnlbench.events.epochs import Epochs
+from dnlbench.events.history import Attempt, RunHistory, fold, fold_lines
 from dnlbench.events.holds import Holds, fold_holds
 from dnlbench.events.records import (
     CommandDone,
@@ -44,6 +45,7 @@ __all__ = [
     "EngineEnded",
     "EngineStarted",
     "EpochDone",
+    "Epochs",
     "Event",
     "Holds",
     "JournalEvent",
@@ -62,6 +64,7 @@ __all__ = [
     "SlotSetAside",
     "fold",
     "fold_holds",
+    "fold_lines",
     "read_command",
     "read_journal_event",
     "read_run_event",

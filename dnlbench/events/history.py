@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
 
-from dnlbench.events.records import EpochDone, Measured, RunEnded, RunEvent, RunPaused, RunRequeued, RunStarted
+from pydantic_core import from_json
+
+from dnlbench.events.epochs import Epochs
+from dnlbench.events.records import (
+    EpochDone,
+    Measured,
+    RunEnded,
+    RunEvent,
+    RunPaused,
+    RunRequeued,
+    RunStarted,
+    read_run_event,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +36,7 @@ class RunHistory:
     """A run as far as it has come."""
 
     attempts: tuple[Attempt, ...] = ()
-    epochs: tuple[EpochDone, ...] = ()
+    epochs: Epochs = field(default_factory=Epochs)
     """In order, each epoch once: those before the point where the last attempt took up, then that attempt's own."""
     measured: Measured | None = None
     """What a run without epochs has found."""
@@ -47,6 +61,11 @@ class RunHistory:
         return (self.measured,) if self.measured else self.epochs
 
     @property
+    def laps_done(self) -> int:
+        """How many of them there are, whether or not all of them are kept here."""
+        return 1 if self.measured else self.epochs.done
+
+    @property
     def last_loss(self) -> float | None:
         """Training loss of the last epoch."""
         return self.epochs[-1].train_loss if self.epochs else None
@@ -54,25 +73,26 @@ class RunHistory:
     @property
     def samples_per_s(self) -> float | None:
         """Samples of all epochs over the seconds of all epochs."""
-        seconds = sum(epoch.seconds for epoch in self.epochs)
-        return sum(epoch.samples_per_s * epoch.seconds for epoch in self.epochs) / seconds if seconds > 0 else None
+        seconds, rates = self.epochs.column("seconds"), self.epochs.column("samples_per_s")
+        whole = sum(seconds)
+        return sum(rate * taken for rate, taken in zip(rates, seconds, strict=True)) / whole if whole > 0 else None
 
     def after(self, event: RunEvent) -> RunHistory:
         """The history one event later."""
         match event:
             case RunStarted():
-                kept = tuple(epoch for epoch in self.epochs if epoch.epoch <= event.from_epoch)
+                kept = self.epochs.upto(event.from_epoch)
                 completed = self.completed if self.completed and self.completed[0] <= event.from_epoch else None
                 attempts = (*self.attempts, Attempt(started=event))
                 return RunHistory(attempts=attempts, epochs=kept, completed=completed)
             case EpochDone():
-                return replace(self, epochs=(*self.epochs, event))
+                return replace(self, epochs=self.epochs.after(event))
             case Measured():
                 return replace(self, measured=event)
             case RunPaused():
                 return replace(self, attempts=self._attempts_with(event))
             case RunEnded():
-                completed = (len(self.laps), event) if event.status == "ok" else self.completed
+                completed = (self.laps_done, event) if event.status == "ok" else self.completed
                 return replace(self, attempts=self._attempts_with(event), ended=event, completed=completed)
             case RunRequeued():
                 return replace(self, ended=None)
@@ -90,10 +110,10 @@ class RunHistory:
         """
         own = tuple(attempt for attempt in self.attempts if attempt.started.from_epoch < epochs) or self.attempts[:1]
         if self.completed is not None and self.completed[0] >= epochs:
-            return replace(self, attempts=own, epochs=self.epochs[:epochs], ended=self.completed[1])
-        if len(self.epochs) > epochs:
-            return replace(self, attempts=own, epochs=self.epochs[:epochs], ended=_ended_earlier(self.ended))
-        if len(self.laps) < epochs and self.ended is not None and self.ended.status == "ok":
+            return replace(self, attempts=own, epochs=self.epochs.upto(epochs), ended=self.completed[1])
+        if self.epochs.done > epochs:
+            return replace(self, attempts=own, epochs=self.epochs.upto(epochs), ended=_ended_earlier(self.ended))
+        if self.laps_done < epochs and self.ended is not None and self.ended.status == "ok":
             return replace(self, ended=None)
         return self
 
@@ -114,3 +134,22 @@ def fold(events: Iterable[RunEvent], history: RunHistory | None = None) -> RunHi
     for event in events:
         result = result.after(event)
     return result
+
+
+def fold_lines(lines: Sequence[bytes], history: RunHistory | None = None) -> RunHistory:
+    """The same from lines of a run's file, whose epochs are read in bulk.
+
+    Raises:
+        ValueError: if a line holds no event.
+    """
+    result = history or RunHistory()
+    for is_epoch, group in groupby(enumerate(from_json(b"[" + b",".join(lines) + b"]")), key=_is_epoch):
+        if is_epoch:
+            result = replace(result, epochs=result.epochs.after_rows([row for _, row in group]))
+        else:
+            result = fold((read_run_event(lines[place]) for place, _ in group), result)
+    return result
+
+
+def _is_epoch(entry: tuple[int, Any]) -> bool:
+    return isinstance(entry[1], dict) and entry[1].get("event") == "epoch-done"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +32,7 @@ from dnlbench.events import (
     RunEvent,
     RunHistory,
     fold,
+    fold_lines,
     read_journal_event,
     read_run_event,
 )
@@ -201,12 +202,27 @@ class RunDir:
 
     def read_journal(self) -> list[JournalEvent]:
         """All events of the scheduler."""
-        return _parse(self.journal_path, read_lines(self.journal_path), read_journal_event)
+        return self.parse_journal(read_lines(self.journal_path))
+
+    def parse_journal(self, lines: Iterable[bytes]) -> list[JournalEvent]:
+        """Events from lines of the journal."""
+        return _parse(self.journal_path, lines, read_journal_event)
 
     def read_history(self, run: Run, *, all_epochs: bool = False) -> RunHistory:
         """What the events of a run add up to, for the number of epochs that are asked for or for ``all_epochs`` there are."""
-        history = fold(self.parse_events(run.run_id, read_lines(self.events_path(run.run_id))))
+        history = self.fold_events(run.run_id, read_lines(self.events_path(run.run_id)))
         return history if all_epochs else history.asked_for(run.epochs)
+
+    def fold_events(self, run_id: str, lines: Sequence[bytes], history: RunHistory | None = None) -> RunHistory:
+        """Lines of a run's file on top of a history.
+
+        Raises:
+            RunDirError: if a line holds no event that this version reads.
+        """
+        try:
+            return fold_lines(lines, history)
+        except ValueError:
+            return fold(self.parse_events(run_id, lines), history)  # one by one, which knows the line
 
     def parse_events(self, run_id: str, lines: Iterable[bytes]) -> list[RunEvent]:
         """Events from lines of a run's file."""

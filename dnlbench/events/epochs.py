@@ -1,0 +1,190 @@
+"""The epochs of one run, in columns: many runs of many epochs fit into memory, and are read at the speed of the disk."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, overload
+
+from dnlbench.events.records import EpochDone
+
+WHOLE: Final = ("epoch",)
+REAL: Final = ("time", "train_loss", "seconds", "samples_per_s", "gradient_norm")
+OPTIONAL: Final = ("evaluation_loss", "evaluation_accuracy", "regulariser")
+"""Columns that may hold None."""
+NAMES: Final = (*WHOLE, *REAL, *OPTIONAL)
+
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+Column = Sequence[Any]
+
+
+class _Store:
+    """Columns that only grow, so that all prefixes of them stay what they were."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.columns: dict[str, Any] = {
+            **{name: array("q") for name in WHOLE},
+            **{name: array("d") for name in REAL},
+            **{name: [] for name in OPTIONAL},
+        }
+
+    def __len__(self) -> int:
+        return len(self.columns["epoch"])
+
+    def extend(self, columns: Mapping[str, Column]) -> None:
+        for name, values in columns.items():
+            self.columns[name].extend(values)
+
+
+class Epochs(Sequence[EpochDone]):
+    """An immutable sequence of `EpochDone`. To add to the latest one takes no copy: it shares its columns with the new one.
+
+    Rows are in the order of their epochs, each epoch at most once. After `thinned` some are missing, so that the number of
+    epochs that are behind the run is `done` and not the length.
+    """
+
+    __slots__ = ("_rows", "_store")
+
+    def __init__(self, epochs: Iterable[EpochDone] = ()) -> None:
+        self._store, self._rows = _Store(""), 0
+        for epoch in epochs:
+            after = self.after(epoch)
+            self._store, self._rows = after._store, after._rows
+
+    @classmethod
+    def _of(cls, store: _Store, rows: int) -> Epochs:
+        epochs = cls.__new__(cls)
+        epochs._store, epochs._rows = store, rows
+        return epochs
+
+    @property
+    def done(self) -> int:
+        """How many epochs are done: the number of the last one."""
+        return int(self._store.columns["epoch"][self._rows - 1]) if self._rows else 0
+
+    def column(self, name: str) -> list[Any]:
+        """One field of all rows, None where it was not measured."""
+        return list(self._store.columns[name][: self._rows])
+
+    def after(self, epoch: EpochDone) -> Epochs:
+        """With one more."""
+        return self._extended(epoch.run_id, {name: (getattr(epoch, name),) for name in NAMES})
+
+    def after_rows(self, rows: Sequence[Mapping[str, Any]]) -> Epochs:
+        """With as many more as there are rows, each the parsed JSON of an `EpochDone`.
+
+        Raises:
+            ValueError: if one is none.
+        """
+        try:
+            columns: dict[str, Column] = {name: array("q", [row[name] for row in rows]) for name in WHOLE}
+            columns |= {name: _numbers([row[name] for row in rows]) for name in REAL}
+            columns |= {name: _numbers_or_none([row.get(name) for row in rows]) for name in OPTIONAL}
+            return self._extended(rows[0]["run_id"], columns)
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not epochs: {error}") from error
+
+    def _extended(self, run_id: str, columns: Mapping[str, Column]) -> Epochs:
+        store = self._store
+        if not self._rows or len(store) != self._rows:  # somebody else has gone on from here, in another way
+            store = self._copy(run_id)
+        store.extend(columns)
+        return Epochs._of(store, len(store))
+
+    def _copy(self, run_id: str) -> _Store:
+        store = _Store(run_id)
+        store.extend({name: column[: self._rows] for name, column in self._store.columns.items()})
+        return store
+
+    def upto(self, epoch: int) -> Epochs:
+        """The epochs until that one."""
+        return Epochs._of(self._store, bisect_right(self._store.columns["epoch"], epoch, 0, self._rows))
+
+    def first_since(self, epoch: int, time: float) -> EpochDone | None:
+        """The first one from that epoch and that time on; None if there is none."""
+        columns = self._store.columns
+        place = bisect_left(columns["epoch"], epoch, 0, self._rows)
+        while place < self._rows and columns["time"][place] < time:
+            place += 1
+        return self[place] if place < self._rows else None
+
+    def thinned(self, most: int) -> Epochs:
+        """At most so many rows: of spans of equal length, a power of two, those of the lowest and the highest loss.
+
+        The first, the last, and in each span one whose loss is not finite stay too.
+        """
+        if self._rows <= most:
+            return self
+        span = 1
+        while 8 * self.done > most * span:
+            span *= 2
+        numbers, losses = self._store.columns["epoch"], self._store.columns["train_loss"]
+        kept = {0, self._rows - 1}
+        for _, group in groupby(range(self._rows), key=lambda row: numbers[row] // span):
+            kept |= _extremes(list(group), losses)
+        store = _Store(self._store.run_id)
+        store.extend({name: [column[row] for row in sorted(kept)] for name, column in self._store.columns.items()})
+        return Epochs._of(store, len(store))
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @overload
+    def __getitem__(self, place: int) -> EpochDone: ...
+    @overload
+    def __getitem__(self, place: slice) -> Epochs: ...
+    def __getitem__(self, place: int | slice) -> EpochDone | Epochs:
+        if isinstance(place, slice):
+            return Epochs(self[row] for row in range(*place.indices(self._rows)))
+        if not -self._rows <= place < self._rows:
+            raise IndexError(place)
+        row = place % self._rows
+        values = {name: column[row] for name, column in self._store.columns.items()}
+        return EpochDone.model_construct(event="epoch-done", run_id=self._store.run_id, **values)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Epochs):
+            return self._rows == other._rows and all(map(_same, self._columns(), other._columns()))
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Epochs({self._rows} rows, {self.done} epochs)"
+
+    def _columns(self) -> list[Column]:
+        return [column[: self._rows] for column in self._store.columns.values()]
+
+
+def _same(ours: Column, theirs: Column) -> bool:
+    """Bit by bit where columns hold numbers only: NaN is equal to itself then."""
+    if isinstance(ours, array) and isinstance(theirs, array):
+        return ours.tobytes() == theirs.tobytes()
+    return list(map(repr, ours)) == list(map(repr, theirs))
+
+
+def _extremes(rows: Sequence[int], losses: Sequence[float]) -> set[int]:
+    finite = [row for row in rows if math.isfinite(losses[row])]
+    broken = [row for row in rows if not math.isfinite(losses[row])][:1]
+    return {*broken, min(finite, key=losses.__getitem__), max(finite, key=losses.__getitem__)} if finite else {*broken}
+
+
+def _numbers(values: list[Any]) -> Column:
+    try:
+        return array("d", values)
+    except TypeError:
+        return array("d", map(_number, values))
+
+
+def _numbers_or_none(values: list[Any]) -> Column:
+    return [None if value is None else _number(value) for value in values]
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        return _NOT_FINITE[value]
+    return float(value)
