@@ -67,9 +67,13 @@ class LineFollower:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self.passed = 0
+        """Lines that were read before the last look."""
+        self._read = 0
 
     def read(self) -> list[bytes]:
         """New whole lines, without their line breaks; what follows the last line break waits for the next look."""
+        self.passed = self._read
         try:
             with self._path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size <= self._offset:
@@ -80,7 +84,9 @@ class LineFollower:
             return []
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return whole.splitlines()
+        lines = whole.splitlines()
+        self._read += len(lines)
+        return lines
 
 
 class LineWriter:

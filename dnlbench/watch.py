@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
+from dnlbench.errors import RunDirError
 from dnlbench.events import (
     CommandDone,
     EngineEnded,
@@ -17,12 +20,14 @@ from dnlbench.events import (
     RunLeased,
     RunReturned,
     SlotSetAside,
+    fold,
 )
 from dnlbench.files import LineFollower
 from dnlbench.forecast import Forecast, Task, schedule
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 
+E = TypeVar("E")
 MOST_EPOCHS = 4096
 """Of a run of more, only a choice is kept, so that memory stays bounded; see `dnlbench.events.Epochs.thinned`."""
 FORECAST_S = 1.0
@@ -115,15 +120,25 @@ class Watcher:
         self._engine_ended: EngineEnded | None = None
         self._forecast = Forecast(plan)
         self._time_left, self._foretold = TimeLeft(), -math.inf
+        self._problem: RunDirError | None = None
         for run in plan.runs:
             self._follow(run)
 
     def look(self, now: float) -> SweepView:
-        """The sweep at the time ``now``, in seconds since the epoch."""
-        for event in self._run_dir.parse_journal(self._journal.read()):
+        """The sweep at the time ``now``, in seconds since the epoch.
+
+        Raises:
+            RunDirError: for a line that was added and is no event that this version reads. It is passed over: the next look
+                goes on behind it.
+        """
+        self._problem = None
+        lines = self._journal.read()
+        for event in self._passing_over(self._run_dir.parse_journal, lines, self._journal.passed):
             self._heed(event)
         for lease in list(self._leases.values()):
             self._look_at(lease)
+        if self._problem is not None:
+            raise self._problem
         if now - self._foretold >= FORECAST_S:
             self._foretold, self._time_left = now, self._foretell(now)
         return SweepView(
@@ -189,9 +204,27 @@ class Watcher:
     def _follow(self, run: Run) -> None:
         lines = self._followers[run.run_id].read()
         if lines:
-            history = self._run_dir.fold_events(run.run_id, lines, self._histories[run.run_id])
+            history = self._folded(run, lines)
             history = replace(history, epochs=history.epochs.thinned(MOST_EPOCHS))
             self._histories[run.run_id], self._asked[run.run_id] = history, history.asked_for(run.epochs)
+
+    def _folded(self, run: Run, lines: Sequence[bytes]) -> RunHistory:
+        before = self._histories[run.run_id]
+        try:
+            return self._run_dir.fold_events(run.run_id, lines, before)
+        except RunDirError:
+            parse = partial(self._run_dir.parse_events, run.run_id)
+            return fold(self._passing_over(parse, lines, self._followers[run.run_id].passed), before)
+
+    def _passing_over(
+        self, parse: Callable[[Sequence[bytes], int], list[E]], lines: Sequence[bytes], passed: int
+    ) -> Iterator[E]:
+        """What the lines mean, but for those that mean nothing; what is wrong with the first such is kept."""
+        for number, line in enumerate(lines, start=passed + 1):
+            try:
+                yield from parse([line], number)
+            except RunDirError as error:
+                self._problem = self._problem or error
 
     def _history(self, run: Run) -> RunHistory:
         return self._asked[run.run_id]

@@ -105,3 +105,10 @@ def test_thinning_on_the_way_stays_bounded_and_even() -> None:
     assert epochs.done == 20_000
     numbers = epochs.column("epoch")
     assert max(b - a for a, b in pairwise(numbers)) <= 4 * 20_000 / 64
+
+
+def test_training_seconds_until_each_epoch_survive_thinning() -> None:
+    epochs = Epochs([epoch(number, math.sin(number), seconds=2.0) for number in range(1, 1001)])
+    assert epochs.elapsed_s()[:3] == [2.0, 4.0, 6.0]
+    thin = epochs.thinned(64)
+    assert thin.elapsed_s() == [2.0 * number for number in thin.column("epoch")]

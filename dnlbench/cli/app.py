@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dnlbench import __version__
-from dnlbench.cli import attach, compare, control, devices, presets, profiles, run, schema
+from dnlbench.cli import attach, compare, control, devices, presets, profiles, run, schema, tui
 from dnlbench.cli.output import ExitCode, tolerate_narrow_encodings
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("attach")(attach.attach)
+app.command("tui")(tui.tui)
 app.command("control")(control.control)
 app.command("compare")(compare.compare)
 app.add_typer(profiles.app, name="profiles")
@@ -43,8 +44,14 @@ def start(
 ) -> None:
     """Depth sweeps of densely connected networks: run them, save comparable profiles, compare them."""
     if context.invoked_subcommand is None:
-        print("dnlbench: name a command, for example: dnlbench run digits-quick. See dnlbench --help", file=sys.stderr)
-        raise typer.Exit(ExitCode.USAGE)
+        if not tui.has_terminal():
+            print(
+                "dnlbench: the terminal UI needs a terminal; without one name a command, for example: "
+                "dnlbench run digits-quick. See dnlbench --help",
+                file=sys.stderr,
+            )
+            raise typer.Exit(ExitCode.USAGE)
+        tui.start()
 
 
 def main() -> None:

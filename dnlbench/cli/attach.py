@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dnlbench.cli.output import ExitCode, guarded
+from dnlbench.cli.tui import follow, has_terminal
 
 if TYPE_CHECKING:
     from dnlbench.narrate import Observer
@@ -29,16 +30,24 @@ def attach(
             show_default=False,
         ),
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines instead of the terminal UI, as without a terminal.")
+    ] = False,
 ) -> None:
-    """Follow a sweep until it ends. Ctrl+C leaves it, the sweep goes on.
+    """Follow a sweep: in a terminal with the terminal UI, where keys steer it. Leaving does it no harm.
 
-    Ends with 0 if all its runs are ok, with 1 otherwise.
+    With --plain, and without a terminal, it follows until the sweep ends, and ends with 0 if all its runs are ok, with 1
+    otherwise.
     """
     from dnlbench.cli.progress import create_progress
     from dnlbench.launch import find_sweep
     from dnlbench.store import RunDir
 
     found = RunDir(run_dir) if run_dir is not None else find_sweep()
+    if has_terminal() and not plain:
+        found.read_plan()  # an error about it belongs on the command line
+        follow(found.root)
+        return
     try:
         with create_progress(sys.stderr, quiet=False, whole=True) as progress:
             view = _follow(found, progress)

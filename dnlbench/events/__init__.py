@@ -7,7 +7,7 @@ reduced from them.
 from dnlbench.events.commands import Action, Command, read_command
 from dnlbench.events.epochs import Epochs
 from dnlbench.events.history import Attempt, RunHistory, fold, fold_lines
-from dnlbench.events.holds import Holds, fold_holds
+from dnlbench.events.holds import Holds, device_of, fold_holds
 from dnlbench.events.records import (
     CommandDone,
     DataInfo,
@@ -62,6 +62,7 @@ __all__ = [
     "RunStarted",
     "RunStatus",
     "SlotSetAside",
+    "device_of",
     "fold",
     "fold_holds",
     "fold_lines",

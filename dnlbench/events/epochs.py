@@ -6,7 +6,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from typing import Any, Final, overload
 
 from dnlbench.events.records import EpochDone
@@ -69,6 +69,12 @@ class Epochs(Sequence[EpochDone]):
     def column(self, name: str) -> list[Any]:
         """One field of all rows, None where it was not measured."""
         return list(self._store.columns[name][: self._rows])
+
+    def elapsed_s(self) -> list[float]:
+        """Training seconds until the end of each row's epoch; a row stands for those before it that are missing, too."""
+        numbers, seconds = self.column("epoch"), self.column("seconds")
+        gaps = [number - before for before, number in pairwise([0, *numbers])]
+        return list(accumulate(taken * gap for taken, gap in zip(seconds, gaps, strict=True)))
 
     def after(self, epoch: EpochDone) -> Epochs:
         """With one more."""

@@ -8,13 +8,18 @@ from dnlbench.machine.devices import Device, DeviceKind, cpu_device, cuda_device
 from dnlbench.machine.facts import Machine, read_machine, torch_version
 from dnlbench.machine.memory import oom_kills
 from dnlbench.machine.slot import Slot
+from dnlbench.machine.telemetry import DeviceHistory, Reading, Telemetry, TelemetryLog
 
 __all__ = [
     "Code",
     "Device",
+    "DeviceHistory",
     "DeviceKind",
     "Machine",
+    "Reading",
     "Slot",
+    "Telemetry",
+    "TelemetryLog",
     "cpu_device",
     "cuda_devices",
     "list_devices",

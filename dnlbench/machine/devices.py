@@ -83,15 +83,18 @@ def list_devices() -> tuple[Device, ...]:
 
 def cpu_device() -> Device:
     """The CPU, with the memory of the whole machine, or with the part of it that this process's container may take."""
-    memory, limit = psutil.virtual_memory(), memory_limit()
-    limited = limit is not None and limit < memory.total
+    total, used = cpu_memory()
     return Device(
-        kind="cpu",
-        name=cpu_name(),
-        memory_bytes=limit if limited else memory.total,
-        memory_used_bytes=None if limited else memory.total - memory.available,  # of the container's nobody tells
-        utilisation=_cpu_utilisation(),
+        kind="cpu", name=cpu_name(), memory_bytes=total, memory_used_bytes=used, utilisation=_cpu_utilisation()
     )
+
+
+def cpu_memory() -> tuple[int, int | None]:
+    """Bytes of the whole machine and those in use; with a container's limit that limit, of whose use nobody tells."""
+    memory, limit = psutil.virtual_memory(), memory_limit()
+    if limit is not None and limit < memory.total:
+        return limit, None
+    return memory.total, memory.total - memory.available
 
 
 def cuda_devices() -> tuple[Device, ...]:
@@ -146,12 +149,12 @@ def _nvml_device(index: int, driver: str) -> Device:
         memory_bytes=int(memory.total),
         memory_used_bytes=int(memory.used),
         driver=driver,
-        utilisation=_if_told(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
-        processes=_if_told(lambda: len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))),
+        utilisation=if_told(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
+        processes=if_told(lambda: len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))),
     )
 
 
-def _if_told(query: Callable[[], T]) -> T | None:
+def if_told(query: Callable[[], T]) -> T | None:
     """NVML's answer to what it does not tell of every device, under every driver, or to everybody."""
     import pynvml
 

@@ -1,7 +1,16 @@
 """Profiles: the saved results of sweeps."""
 
 from dnlbench.profiles.files import check_profile, list_profiles, read_profile, save_profile
-from dnlbench.profiles.model import SCHEMA, EpochRecord, FitRecord, IntervalRecord, PointSummary, Profile, RunRecord
+from dnlbench.profiles.model import (
+    SCHEMA,
+    EpochRecord,
+    FitRecord,
+    IntervalRecord,
+    PointSummary,
+    Profile,
+    RunRecord,
+    Summary,
+)
 from dnlbench.profiles.reduce import reduce_run_dir
 from dnlbench.profiles.summary import summarise
 from dnlbench.profiles.values import values_of
@@ -14,6 +23,7 @@ __all__ = [
     "PointSummary",
     "Profile",
     "RunRecord",
+    "Summary",
     "check_profile",
     "list_profiles",
     "read_profile",

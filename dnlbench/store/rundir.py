@@ -40,7 +40,7 @@ from dnlbench.files import LineWriter, is_disk_full, read_lines, write_atomicall
 from dnlbench.plan import Plan, Run
 from dnlbench.spec import content_hash
 from dnlbench.store.control import ControlFile
-from dnlbench.store.sweep_file import Execution, read_sweep, write_sweep
+from dnlbench.store.sweep_file import Execution, read_execution, read_sweep, write_sweep
 
 LOG_TAIL_LINES = 40
 LOCK_PATIENCE_S = 1.0
@@ -188,6 +188,10 @@ class RunDir:
         """The sweep that lives here; see `read_sweep`."""
         return read_sweep(self.sweep_path)
 
+    def read_execution(self) -> Execution:
+        """How its runs are carried out; see `read_execution`."""
+        return read_execution(self.sweep_path)
+
     def open_control(self) -> ControlFile:
         """For the engine only."""
         return ControlFile(self.control_path)
@@ -204,9 +208,9 @@ class RunDir:
         """All events of the scheduler."""
         return self.parse_journal(read_lines(self.journal_path))
 
-    def parse_journal(self, lines: Iterable[bytes]) -> list[JournalEvent]:
-        """Events from lines of the journal."""
-        return _parse(self.journal_path, lines, read_journal_event)
+    def parse_journal(self, lines: Iterable[bytes], first: int = 1) -> list[JournalEvent]:
+        """Events from lines of the journal, of which the first has the number ``first``."""
+        return _parse(self.journal_path, lines, read_journal_event, first)
 
     def read_history(self, run: Run, *, all_epochs: bool = False) -> RunHistory:
         """What the events of a run add up to, for the number of epochs that are asked for or for ``all_epochs`` there are."""
@@ -224,9 +228,9 @@ class RunDir:
         except ValueError:
             return fold(self.parse_events(run_id, lines), history)  # one by one, which knows the line
 
-    def parse_events(self, run_id: str, lines: Iterable[bytes]) -> list[RunEvent]:
-        """Events from lines of a run's file."""
-        return _parse(self.events_path(run_id), lines, read_run_event)
+    def parse_events(self, run_id: str, lines: Iterable[bytes], first: int = 1) -> list[RunEvent]:
+        """Events from lines of a run's file, of which the first has the number ``first``."""
+        return _parse(self.events_path(run_id), lines, read_run_event, first)
 
     def has_room(self) -> bool:
         """Whether the disk would take another checkpoint as large as the largest here, and some events."""
@@ -253,9 +257,9 @@ class RunDir:
         return "\n".join(lines[-LOG_TAIL_LINES:]) or None
 
 
-def _parse(path: Path, lines: Iterable[bytes], read: Callable[[bytes], E]) -> list[E]:
+def _parse(path: Path, lines: Iterable[bytes], read: Callable[[bytes], E], first: int) -> list[E]:
     parsed = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=first):
         try:
             parsed.append(read(line))
         except ValidationError as error:

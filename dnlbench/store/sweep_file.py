@@ -67,6 +67,18 @@ def read_sweep(path: Path) -> Plan:
         raise RunDirError(f"{path}: holds no spec that this version reads: {error}") from error
 
 
+def read_execution(path: Path) -> Execution:
+    """How the runs of a run directory are carried out.
+
+    Raises:
+        RunDirError: if there is none, or one that this version cannot read.
+    """
+    try:
+        return Execution.model_validate(_read(path)["execution"])
+    except ValidationError as error:
+        raise RunDirError(f"{path}: does not say how its runs are carried out: {error}") from error
+
+
 def _check_shares_runs(path: Path, mine: dict[str, Any]) -> None:
     theirs = _read(path)
     there, here = _facts(theirs), _facts(mine)

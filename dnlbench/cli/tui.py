@@ -1,0 +1,52 @@
+"""``dnlbench`` alone and ``dnlbench tui``: the terminal UI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dnlbench.cli.output import guarded
+from dnlbench.errors import ConfigurationError
+
+
+def has_terminal() -> bool:
+    """Whether somebody can see screens and press keys."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@guarded
+def tui(
+    profiles: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PROFILE", help="Profiles to show; several are held against the first.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Open the terminal UI: where one begins, or with profiles to look at and to compare."""
+    if not has_terminal():
+        raise ConfigurationError(
+            "the terminal UI needs a terminal; without one use dnlbench run, dnlbench compare and dnlbench profiles show"
+        )
+    for path in profiles or ():
+        if not path.exists():
+            raise ConfigurationError(f"{path}: no such profile")
+    start(tuple(profiles or ()))
+
+
+def start(profiles: tuple[Path, ...] = ()) -> None:
+    """The screen where one begins, or the one for profiles."""
+    from dnlbench.tui.app import DnlbenchApp, profiles_screen, start_screen
+
+    DnlbenchApp((lambda: profiles_screen(profiles)) if profiles else start_screen).run()
+
+
+def follow(run_dir: Path) -> None:
+    """The screen of a sweep."""
+    from dnlbench.tui.app import DnlbenchApp, sweep_screen
+
+    DnlbenchApp(lambda: sweep_screen(run_dir)).run()

@@ -1,0 +1,278 @@
+"""How busy, full, warm and hungry the devices of this machine are, from one moment to the next."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import psutil
+
+from dnlbench.machine.devices import Device, cpu_device, cpu_memory, if_told, list_devices
+
+RAPL = Path("/sys/class/powercap")
+KEPT_READINGS = 300
+"""Of each device: five minutes at one a second."""
+REOPEN_S = 30.0
+"""Seconds between two attempts to find a driver again that went away: each may take a while."""
+LONGEST_GAP_S = 60.0
+"""Seconds after which the processor's energy counter may have wrapped around more than once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One device at one moment. What the machine does not tell is None."""
+
+    time: float
+    """In seconds since the epoch."""
+    label: str
+    """What ``--device`` calls it: ``cpu``, ``mps``, ``cuda:1``."""
+    name: str
+    """The model, as its maker calls it."""
+    utilisation: float | None = None
+    """Share of the time since the last reading, of NVML's last sample for a GPU, that it was computing, 0 to 1."""
+    memory_used_bytes: int | None = None
+    """In use by anybody."""
+    memory_bytes: int | None = None
+    """There is altogether."""
+    temperature_c: float | None = None
+    """In degrees Celsius, of the hottest of several packages."""
+    power_w: float | None = None
+    power_limit_w: float | None = None
+
+
+DeviceHistory = Mapping[str, tuple[Reading, ...]]
+"""By device label: its readings, the oldest first."""
+
+
+class Telemetry:
+    """Reads the devices of this machine, which are those that `list_devices` found when it was opened.
+
+    One thread at a time may read. A reading takes milliseconds, but a driver in trouble may make it wait: read in a thread.
+    """
+
+    def __init__(self, rapl: Path = RAPL) -> None:
+        self._devices = _devices()
+        self._nvml = _Nvml()
+        self._clock = _CpuClock()
+        self._rapl = _Rapl(rapl)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the driver."""
+        self._nvml.close()
+
+    def read(self, now: float) -> tuple[Reading, ...]:
+        """Every device at the time ``now``, in seconds since the epoch, in the order of `list_devices`."""
+        readings = tuple(self._read(device, now) for device in self._devices)
+        of_gpus = [reading for reading in readings if reading.label.startswith("cuda")]
+        if of_gpus and not any(map(_tells_anything, of_gpus)):
+            self._nvml.reopen(now)
+        return readings
+
+    def _read(self, device: Device, now: float) -> Reading:
+        if device.kind == "cuda":
+            return _read_gpu(device, self._nvml.handle(device.uuid or ""), now)
+        if device.kind == "cpu":
+            return self._read_cpu(device, now)
+        return Reading(time=now, label=device.label, name=device.name, memory_bytes=device.memory_bytes)
+
+    def _read_cpu(self, device: Device, now: float) -> Reading:
+        total, used = cpu_memory()
+        power_w = self._rapl.power_w(now)
+        return Reading(
+            time=now,
+            label=device.label,
+            name=device.name,
+            utilisation=self._clock.utilisation(),
+            memory_used_bytes=used,
+            memory_bytes=total,
+            temperature_c=_cpu_temperature_c(),
+            power_w=power_w,
+            power_limit_w=None if power_w is None else self._rapl.limit_w(),
+        )
+
+
+class TelemetryLog:
+    """The last readings of each device."""
+
+    def __init__(self, keep: int = KEPT_READINGS) -> None:
+        self._keep = keep
+        self._readings: dict[str, deque[Reading]] = {}
+
+    def add(self, readings: Iterable[Reading]) -> None:
+        """Takes up one more reading of each device."""
+        for reading in readings:
+            self._readings.setdefault(reading.label, deque(maxlen=self._keep)).append(reading)
+
+    def snapshot(self) -> DeviceHistory:
+        """All that is kept; it does not change when more is added."""
+        return MappingProxyType({label: tuple(readings) for label, readings in self._readings.items()})
+
+
+def _devices() -> tuple[Device, ...]:
+    import pynvml
+
+    try:
+        return list_devices()
+    except pynvml.NVMLError:  # the driver is there, but in trouble
+        return (cpu_device(),)
+
+
+class _Nvml:
+    """The library, opened once, and its handle of each GPU."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, Any] = {}
+        self._tried_at: float | None = None
+        self._closed = False
+        self._is_open = self._open()
+
+    def _open(self) -> bool:
+        import pynvml
+
+        return if_told(lambda: (pynvml.nvmlInit(), True)) is not None
+
+    def handle(self, uuid: str) -> Any:
+        """None while the GPU cannot be found."""
+        import pynvml
+
+        if uuid not in self._handles and self._is_open:
+            self._handles[uuid] = if_told(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
+        return self._handles.get(uuid)
+
+    def reopen(self, now: float) -> None:
+        """Handles are worthless once the driver was gone; see `REOPEN_S`."""
+        if not self._closed and (self._tried_at is None or now - self._tried_at >= REOPEN_S):
+            self._tried_at = now
+            self._shut_down()
+            self._is_open = self._open()
+
+    def close(self) -> None:
+        """For good: a reading that is under way in another thread finds nothing."""
+        self._closed = True
+        self._shut_down()
+
+    def _shut_down(self) -> None:
+        import pynvml
+
+        self._handles.clear()
+        if self._is_open:
+            self._is_open = False
+            if_told(pynvml.nvmlShutdown)
+
+
+def _read_gpu(device: Device, handle: Any, now: float) -> Reading:
+    import pynvml
+
+    if handle is None:
+        return Reading(time=now, label=device.label, name=device.name)
+    memory = if_told(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    return Reading(
+        time=now,
+        label=device.label,
+        name=device.name,
+        utilisation=if_told(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
+        memory_used_bytes=None if memory is None else int(memory.used),
+        memory_bytes=None if memory is None else int(memory.total),
+        temperature_c=if_told(lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
+        power_w=if_told(lambda: int(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1e3),
+        power_limit_w=if_told(lambda: int(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1e3),
+    )
+
+
+def _tells_anything(reading: Reading) -> bool:
+    told = (reading.utilisation, reading.memory_bytes, reading.temperature_c, reading.power_w)
+    return any(value is not None for value in told)
+
+
+class _CpuClock:
+    """Utilisation of all logical cores. psutil's own since the last call is since that of the same thread."""
+
+    def __init__(self) -> None:
+        self._last = _busy_and_all_s()
+
+    def utilisation(self) -> float | None:
+        """Since the last call; None if no time has passed."""
+        (busy_before, all_before), self._last = self._last, _busy_and_all_s()
+        busy, everything = self._last[0] - busy_before, self._last[1] - all_before
+        return min(1.0, max(0.0, busy / everything)) if everything > 0 else None
+
+
+def _busy_and_all_s() -> tuple[float, float]:
+    times = psutil.cpu_times()._asdict()
+    for part_of_user_time in ("guest", "guest_nice"):
+        times.pop(part_of_user_time, None)
+    everything = sum(times.values())
+    return everything - times["idle"] - times.get("iowait", 0.0), everything
+
+
+def _cpu_temperature_c() -> float | None:
+    """Of the hottest package, else of the hottest of what its sensor tells, without what no processor survives."""
+    sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
+    for chip in ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal"):
+        entries = [entry for entry in sensors.get(chip, ()) if 0 < entry.current < 150]
+        # Tctl of some AMD models is the temperature and an offset, for the fan's sake; where that is so there is Tdie.
+        for beginning in ("Package", "Tdie", "Tctl", ""):
+            chosen = [float(entry.current) for entry in entries if entry.label.startswith(beginning)]
+            if chosen:
+                return max(chosen)
+    return None
+
+
+class _Rapl:
+    """Power of the processor's packages by their energy counters, which many systems show to root alone."""
+
+    def __init__(self, root: Path) -> None:
+        self._packages = sorted(_packages(root))
+        self._last: tuple[float, list[int]] | None = None
+
+    def power_w(self, now: float) -> float | None:
+        """Mean since the last call; None where it is not told, and after a long gap."""
+        energies_uj = [_integer(package / "energy_uj") for package in self._packages]
+        known = [energy for energy in energies_uj if energy is not None]
+        if not known or len(known) < len(energies_uj):
+            self._last = None
+            return None
+        last, self._last = self._last, (now, known)
+        if last is None or not 0 < now - last[0] <= LONGEST_GAP_S:
+            return None
+        used_uj = [_used_uj(*each) for each in zip(self._packages, last[1], known, strict=True)]
+        return sum(used_uj) / 1e6 / (now - last[0]) if min(used_uj) >= 0 else None
+
+    def limit_w(self) -> float | None:
+        """What the packages may take for long; None unless each tells."""
+        limits_uw = [_integer(package / "constraint_0_power_limit_uw") for package in self._packages]
+        known = [limit for limit in limits_uw if limit]
+        return sum(known) / 1e6 if known and len(known) == len(limits_uw) else None
+
+
+def _used_uj(package: Path, before: int, after: int) -> int:
+    """Negative if the counter wrapped around and does not tell where."""
+    return after - before + (0 if after >= before else _integer(package / "max_energy_range_uj") or 0)
+
+
+def _packages(root: Path) -> Iterator[Path]:
+    """Not the cores and the memory, which are parts of a package, nor the whole platform, which has one as its part."""
+    for zone in root.glob("intel-rapl:*"):  # AMD's as well
+        try:
+            name = (zone / "name").read_text()
+        except OSError:
+            continue
+        if name.startswith("package"):
+            yield zone
+
+
+def _integer(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,161 @@
+"""The application: what all screens share. Each screen is a room of its own in ``screens``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from dnlbench.errors import DnlbenchError
+from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
+from dnlbench.tui.settings import Settings, read_settings, settings_path
+from dnlbench.tui.themes import DARK, THEMES
+
+SWITCH_S = 0.001
+Opening = Callable[[], Screen[None]]
+
+
+class DnlbenchApp(App[None]):
+    """Opens with one screen; the others are reached from there.
+
+    Args:
+        first: makes the screen that it opens with.
+        folder: below which sweeps and profiles are.
+    """
+
+    TITLE = "dnlbench"
+    CSS_PATH = "app.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (120, "-wide"), (200, "-very-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall"), (44, "-very-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "toggle_help", "help", id="app.help"),
+        Binding("q", "leave", "leave", id="app.leave"),
+    ]
+
+    def __init__(self, first: Opening, folder: Path = Path()) -> None:
+        super().__init__()
+        # Work in other threads, such as reading a large sweep, is not to hold up the keyboard for longer than that.
+        sys.setswitchinterval(SWITCH_S)
+        self._first, self._folder = first, folder
+        self._settings = Settings()
+
+    def on_mount(self) -> None:
+        """The user's settings, then the first screen."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self._settings = read_settings(settings_path(), self.available_themes, binding_names)
+        self.theme = self._settings.theme or DARK.name
+        self.set_keymap(dict(self._settings.keys))
+        for problem in self._settings.problems:
+            self.notify(problem, severity="warning", timeout=20, markup=False)
+        self.push_screen(self._first())
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Textual's own, and every key of the screen and of what has the focus."""
+        yield from super().get_system_commands(screen)
+        yield SystemCommand("New sweep", "Choose or edit what is to be run", self.action_new_sweep)
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.id and binding.description and active.node is not self:
+                title = (
+                    f"{binding.description[0].upper()}{binding.description[1:]} ({binding.key_display or binding.key})"
+                )
+                yield SystemCommand(title, binding.id, self._runner(active.node, binding.action))
+
+    def _runner(self, node: object, action: str) -> Callable[[], None]:
+        def do() -> None:
+            self.run_worker(self.run_action(action, node))  # type: ignore[arg-type]
+
+        return do
+
+    def action_toggle_help(self) -> None:
+        """Keys and words on what has the focus."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def action_leave(self) -> None:
+        """Back to the screen before; out of the last one."""
+        if len(self.screen_stack) > 2:
+            self.pop_screen()
+        else:
+            self.exit()
+
+    def action_new_sweep(self) -> None:
+        """A form to fill in."""
+        from dnlbench.spec.presets import read_preset
+
+        self.post_message(EditSpec(read_preset("digits-quick").text, "preset digits-quick"))
+
+    def on_open_sweep(self, event: OpenSweep) -> None:
+        """Attaches to a sweep."""
+        self.attach(event.run_dir)
+
+    def attach(self, run_dir: Path) -> None:
+        """Shows a sweep."""
+        self.push_screen(sweep_screen(run_dir))
+
+    def on_open_profiles(self, event: OpenProfiles) -> None:
+        """Shows or compares profiles."""
+        self.push_screen(profiles_screen(event.paths))
+
+    def on_edit_spec(self, event: EditSpec) -> None:
+        """A form over a spec."""
+        from dnlbench.tui.screens.new_sweep import NewSweepScreen
+
+        self.push_screen(NewSweepScreen(event.text, event.origin, self._folder))
+
+    @work(thread=True, exclusive=True, group="start")
+    def on_start_spec(self, event: StartSpec) -> None:
+        """Starts an engine, which takes seconds, and attaches to it."""
+        from dnlbench.tui.engines import start_sweep
+
+        spec = event.spec
+        self.call_from_thread(self.notify, f"{spec}: starting its engine and loading the data …", markup=False)
+        try:
+            run_dir = start_sweep(spec, self._folder)
+        except DnlbenchError as error:
+            self.call_from_thread(self.notify, str(error), severity="error", timeout=30, markup=False)
+            return
+        self.call_from_thread(self.attach, run_dir.root)
+
+
+def start_screen(folder: Path = Path()) -> Screen[None]:
+    """Where one begins."""
+    from dnlbench.tui.screens.start import StartScreen
+
+    return StartScreen(folder)
+
+
+def sweep_screen(run_dir: Path) -> Screen[None]:
+    """Follows a run directory."""
+    from dnlbench.store import RunDir
+    from dnlbench.tui.screens.sweep import SweepScreen
+
+    return SweepScreen(RunDir(run_dir), time.time)
+
+
+def profiles_screen(paths: Iterable[Path]) -> Screen[None]:
+    """One profile, or several held against the first."""
+    from dnlbench.tui.screens.compare import CompareScreen
+
+    return CompareScreen(tuple(paths))
+
+
+def binding_names() -> frozenset[str]:
+    """Every key that can be given another place."""
+    from dnlbench.tui.screens import columns, compare, confirm, new_sweep, run, start, sweep
+    from dnlbench.tui.widgets import chart, devices, log_view, runs_table
+
+    modules = (columns, compare, confirm, new_sweep, run, start, sweep, chart, devices, log_view, runs_table)
+    classes = [DnlbenchApp, *(each for module in modules for each in vars(module).values() if isinstance(each, type))]
+    bindings = [binding for each in classes for binding in vars(each).get("BINDINGS", ())]
+    return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)

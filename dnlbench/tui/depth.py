@@ -1,0 +1,51 @@
+"""What a sweep says about depth while it is under way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dnlbench.events import RunHistory
+from dnlbench.plan import Run
+from dnlbench.profiles import RunRecord, Summary, summarise
+from dnlbench.tui.plot.figure import Figure
+from dnlbench.watch import SweepView
+
+
+def live_summary(view: SweepView) -> Summary:
+    """Means and fits as in a profile, of the runs that are done, and of those under way by what they have reached so far."""
+    return summarise([_record(run, view.histories[run.run_id]) for run in view.plan.runs], view.plan.study)
+
+
+def is_final(view: SweepView) -> bool:
+    """Whether all that the summary holds will stay as it is."""
+    return all(view.is_over(run) for run in view.plan.runs)
+
+
+def so_far(figure: Figure) -> Figure:
+    """A depth figure of a sweep under way. What cannot be fitted yet is nothing to tell."""
+    told = [line for line in figure.note.splitlines() if not line.startswith("no ")]
+    return replace(figure, title=f"{figure.title}, so far", note="\n".join(told))
+
+
+def _record(run: Run, history: RunHistory) -> RunRecord:
+    """Without its epochs and attempts, which no summary needs."""
+    last = history.epochs[-1] if history.epochs else None
+    ended, started = history.ended, history.started
+    return RunRecord(
+        run_id=run.run_id,
+        network=run.point.network,
+        depth=run.point.depth,
+        seed=run.seed,
+        status=ended.status if ended else "ok" if history.laps else "skipped",
+        device=started.device if started else None,
+        pack_size=started.pack_size if started else None,
+        parameters=started.parameters if started else None,
+        epochs=(),
+        final_train_loss=last.train_loss if last else None,
+        samples_per_s=history.samples_per_s,
+        evaluation_accuracy=last.evaluation_accuracy if last else None,
+        peak_memory_bytes=ended.peak_memory_bytes if ended else None,
+        measurements=history.measured.measurements if history.measured else {},
+        attempts=(),
+        error=None,
+    )

@@ -1,0 +1,110 @@
+"""What the sweep screen shows, worked out from each look in the feed's own thread, so that the screen has only to paint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from dnlbench.machine import DeviceHistory, Telemetry, TelemetryLog
+from dnlbench.profiles import Summary
+from dnlbench.tui.curves import Choice, Curves, metrics_of
+from dnlbench.tui.depth import live_summary
+from dnlbench.tui.feed import Snapshot
+from dnlbench.tui.figures import CurveMetric
+from dnlbench.tui.plot.figure import Figure
+from dnlbench.tui.rows import RunRow, rows_of
+from dnlbench.watch import SweepView
+
+SHARE = 0.1
+"""Of the time that may go into figures; a figure that takes long is made anew less often."""
+READ_S = 1.0
+"""Seconds between two readings of the devices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """One look, ready to be painted. What has not changed since the one before is the very same object."""
+
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    rows: Mapping[str, RunRow] = field(default_factory=dict)
+    choice: Choice = field(default_factory=Choice)
+    """That the figure answers to."""
+    metrics: tuple[CurveMetric, ...] = ()
+    figure: Figure | None = None
+    summary: Summary | None = None
+    devices: DeviceHistory = field(default_factory=dict)
+
+
+class Digester:
+    """Makes digests. It belongs to the feed's thread, but for `choice`, which the screen sets."""
+
+    def __init__(self, telemetry: Callable[[], Telemetry] = Telemetry) -> None:
+        self.choice = Choice()
+        self._open = telemetry
+        self._telemetry: Telemetry | None = None
+        self._log = TelemetryLog()
+        self._read_at = 0.0
+        self._curves = Curves()
+        self._last = Digest()
+        self._figure_due = self._summary_due = 0.0
+
+    def __call__(self, snapshot: Snapshot) -> Digest:
+        """The digest of a look."""
+        view, last = snapshot.view, self._last
+        if view is None:
+            self._last = Digest(snapshot=snapshot, choice=self.choice, devices=self._devices(snapshot.looked))
+            return self._last
+        digest = replace(
+            last,
+            snapshot=snapshot,
+            rows=_reusing(last.rows, rows_of(view)),
+            metrics=metrics_of(view),
+            devices=self._devices(snapshot.looked),
+        )
+        # One of them at a time, and neither with the first look: the table should not wait for curves, nor curves for fits.
+        now = time.monotonic()
+        if last.rows and (digest.figure is None or self.choice != digest.choice or now >= self._figure_due):
+            digest = self._with_figure(digest, view)
+        elif last.figure is not None and now >= self._summary_due:
+            digest = self._with_summary(digest, view)
+        self._last = digest
+        return digest
+
+    def _with_figure(self, digest: Digest, view: SweepView) -> Digest:
+        begun, choice = time.monotonic(), self.choice
+        figure = self._curves.figure(view, choice)
+        self._figure_due = begun + (time.monotonic() - begun) / SHARE
+        unchanged = digest.figure == figure
+        return replace(digest, choice=choice, figure=digest.figure if unchanged else figure)
+
+    def _with_summary(self, digest: Digest, view: SweepView) -> Digest:
+        begun = time.monotonic()
+        summary = live_summary(view)
+        self._summary_due = begun + max(1.0, (time.monotonic() - begun) / SHARE)
+        return digest if summary == digest.summary else replace(digest, summary=summary)
+
+    def _devices(self, now: float) -> DeviceHistory:
+        if self._telemetry is None:
+            self._telemetry = self._open()
+        if abs(now - self._read_at) >= READ_S:
+            self._read_at = now
+            self._log.add(self._telemetry.read(now))
+        return self._log.snapshot()
+
+    def close(self) -> None:
+        """Lets go of the devices."""
+        if self._telemetry is not None:
+            self._telemetry.close()
+
+
+def _reusing(before: Mapping[str, RunRow], now: Mapping[str, RunRow]) -> Mapping[str, RunRow]:
+    """The rows as they are now, each the one before where the run has not changed."""
+    return {
+        run_id: old if (old := before.get(run_id)) is not None and _alike(old, row) else row
+        for run_id, row in now.items()
+    }
+
+
+def _alike(old: RunRow, row: RunRow) -> bool:
+    return old.history is row.history and (old.state, old.slot, old.left_s) == (row.state, row.slot, row.left_s)

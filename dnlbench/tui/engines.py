@@ -1,0 +1,60 @@
+"""Starting engines from a screen: each is a process of its own that outlives it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dnlbench.launch import launch_engine
+from dnlbench.store import RunDir
+
+
+def start_sweep(spec: str, folder: Path) -> RunDir:
+    """Has a sweep carried out headless.
+
+    Args:
+        spec: a preset's name or a TOML file.
+        folder: below which ``.dnlbench`` and ``profiles`` are.
+
+    Returns:
+        Its run directory, once the engine's workers are ready.
+
+    Raises:
+        DnlbenchError: if it cannot be carried out, with the engine's own words.
+    """
+    from dnlbench.plan import Plan
+    from dnlbench.spec import read_spec
+    from dnlbench.sweep import Request, find_run_dir
+
+    run_dir = RunDir(folder / find_run_dir(Request(plan=Plan(read_spec(spec)))))
+    launch_engine(["run", spec, "--run-dir", str(run_dir.root.resolve()), "--quiet"], run_dir)
+    return run_dir
+
+
+def go_on(run_dir: RunDir) -> None:
+    """Has what a run directory still lacks done, in the way it was begun."""
+    import tomli_w
+
+    from dnlbench.files import write_atomically
+
+    plan = run_dir.read_plan()
+    spec = json.loads(plan.spec.model_dump_json(exclude_none=True))
+    path = run_dir.root / "spec.toml"
+    write_atomically(path, tomli_w.dumps(spec).encode())
+    launch_engine(
+        ["run", str(path), "--resume", "--run-dir", str(run_dir.root), *_as_before(run_dir), "--quiet"], run_dir
+    )
+
+
+def _as_before(run_dir: RunDir) -> list[str]:
+    """Device, jobs and threads of the last engine."""
+    from dnlbench.events import EngineStarted, device_of
+
+    started = [event for event in run_dir.read_journal() if isinstance(event, EngineStarted)]
+    if not started:
+        return []
+    devices = list(dict.fromkeys(device_of(slot) for slot in started[-1].slots))
+    execution = run_dir.read_execution()
+    numbers = ",".join(device.partition(":")[2] for device in devices)
+    device = devices[0] if execution.device_kind != "cuda" else f"cuda:{numbers}"
+    return ["--device", device, "--jobs", str(len(started[-1].slots)), "--threads", str(execution.threads)]

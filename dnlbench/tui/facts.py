@@ -1,0 +1,99 @@
+"""What there is to say about one run, as pairs of a word and its value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from dnlbench import units
+from dnlbench.events import Attempt, RunHistory
+from dnlbench.studies import Study
+from dnlbench.tui.curves import Choice
+from dnlbench.tui.figures import CURVE_METRICS
+from dnlbench.tui.plot.figure import Axis, Figure, Series
+from dnlbench.tui.rows import RunRow
+
+Fact = tuple[str, str]
+
+
+def facts_of(row: RunRow, study: Study, foreseen_bytes: int | None) -> list[Fact]:
+    """The run as it stands; what is not known is left out."""
+    return [(name, value) for name, value in _facts(row, study, foreseen_bytes) if value != units.NOTHING]
+
+
+def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[Fact]:
+    history, started, ended = row.history, row.history.started, row.history.ended
+    yield "status", row.state
+    if row.message:
+        yield "cause", row.message
+    yield "parameters", f"{started.parameters:,}".replace(",", " ") if started else units.NOTHING
+    if study.has_epochs:
+        yield "epochs", f"{history.laps_done} of {row.run.epochs}"
+        yield "training loss", units.number(row.loss)
+        yield "throughput", f"{units.count(history.samples_per_s)} samples/s" if history.epochs else units.NOTHING
+    for quantity in study.quantities:
+        value = history.measured.measurements.get(quantity.name) if history.measured else None
+        if isinstance(value, float):
+            yield quantity.label, f"{units.number(value)} {quantity.unit}".strip()
+    yield "peak memory", units.size(ended.peak_memory_bytes if ended else None)
+    yield "foreseen memory", units.size(foreseen_bytes)
+    yield "work so far", units.seconds(row.seconds)
+    yield "time left", units.seconds(row.left_s)
+    if started:
+        yield "device", f"{started.device}, {started.device_name}"
+        yield "threads", str(started.threads)
+        yield "shares its device", f"yes, {started.jobs} runs side by side" if started.shared_device else units.NOTHING
+    yield "run id", row.run.run_id
+
+
+def attempt_lines(history: RunHistory) -> list[str]:
+    """A line for each try."""
+    return [_attempt(attempt) for attempt in history.attempts]
+
+
+def _attempt(attempt: Attempt) -> str:
+    started, last = attempt.started, attempt.last
+    begun = datetime.fromtimestamp(started.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    kept = f", from epoch {started.from_epoch}" if started.from_epoch else ""
+    if last is None:
+        how = "under way, or lost"
+    else:
+        how = getattr(last, "status", "put aside") + f" after {units.seconds(last.time - started.time)}"
+    return f"{started.attempt}. {begun} UTC on {started.device}{kept}: {how}"
+
+
+def own_figure(row: RunRow, siblings: Figure | None, choice: Choice, own: Series | None) -> Figure:
+    """This run's curve over the band of all seeds of its point."""
+    behind = [s for s in (siblings.series if siblings else ()) if s.key == point_key(row)]
+    metric = choice.metric
+    return Figure(
+        title=f"{metric.label[0].upper()}{metric.label[1:]} of {row.run.title}",
+        x=siblings.x if siblings else Axis(label="epoch"),
+        y=siblings.y if siblings else Axis(label=CURVE_METRICS[0].label, unit=CURVE_METRICS[0].unit, log=True),
+        series=(*behind, *([own] if own is not None and own.x else [])),
+        empty="no epoch is done yet",
+    )
+
+
+def point_key(row: RunRow) -> str:
+    """Of the series of all seeds of its point."""
+    return f"{row.run.point.network}-L{row.run.point.depth}"
+
+
+def curves_of(history: RunHistory) -> dict[str, tuple[float, ...]]:
+    """What a run without epochs has measured that is a curve, by name."""
+    found = history.measured.measurements if history.measured else {}
+    return {name: value for name, value in found.items() if isinstance(value, tuple) and len(value) > 1}
+
+
+def curve_figure(row: RunRow, name: str, values: tuple[float, ...]) -> Figure:
+    """One of them against its index."""
+    label = name.replace("_", " ")
+    series = Series(key=name, label=label, x=[float(i) for i in range(len(values))], y=values)
+    positive = all(value > 0 for value in values)
+    return Figure(
+        title=f"{label[0].upper()}{label[1:]} of {row.run.title}",
+        x=Axis(label="index"),
+        y=Axis(label=label, log=positive),
+        series=(series,),
+    )

@@ -1,0 +1,56 @@
+"""The curve of a fit over depth, and what it says in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dnlbench import units
+from dnlbench.profiles import FitRecord
+from dnlbench.studies import Quantity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """``limit + constant · L^-order``."""
+
+    limit: float
+    constant: float
+    order: float
+
+    def at(self, depth: float) -> float:
+        """The value there."""
+        return self.limit + self.constant * math.pow(depth, -self.order)
+
+
+def law_of(fit: FitRecord) -> Law | None:
+    """The curve of a fit; None where there is none.
+
+    Where the record's numbers are means over curves, or no order is known, it is the law with the same limit that has the
+    fitted values at the largest depth and at twice that.
+    """
+    if fit.model == "power":
+        known = fit.constant is not None and fit.order is not None
+        return Law(limit=0.0, constant=fit.constant or 0.0, order=fit.order or 0.0) if known else None
+    if fit.limit is None or fit.next_value is None or fit.next_gain is None:
+        return None
+    if fit.model == "limit" and fit.order is not None and fit.constant is not None:
+        return Law(limit=fit.limit, constant=fit.constant, order=fit.order)
+    here, there = fit.next_value + fit.next_gain - fit.limit, fit.next_value - fit.limit
+    if here * there <= 0:
+        return None
+    order = math.log2(here / there)
+    return Law(limit=fit.limit, constant=here * max(fit.depths) ** order, order=order)
+
+
+def fit_words(fit: FitRecord, quantity: Quantity) -> str:
+    """What a fit says, in a line: limit, order, and what the next doubling of depth gains."""
+    if fit.model == "power":
+        order = units.bounded(fit.order, fit.order_low, fit.order_high)
+        theory = "" if fit.expected_order is None else f", theory {units.number(fit.expected_order)}"
+        return f"order {order}{theory}"
+    unit = f" {quantity.unit}" if quantity.unit else ""
+    limit = units.bounded(fit.limit, fit.limit_low, fit.limit_high)
+    order = "undetermined" if fit.order is None else f"{fit.order:.2g}"
+    gain = units.NOTHING if fit.next_gain is None else f"{fit.next_gain:.2g}"
+    return f"L → ∞ {limit}{unit}, order {order}; next doubling (L={2 * max(fit.depths)}) gains {gain}{unit}"

@@ -1,0 +1,29 @@
+"""What is measured once an epoch, and how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveMetric:
+    """Something that is measured once an epoch."""
+
+    name: str
+    """Field of the profile's epochs that holds it."""
+    label: str
+    unit: str = ""
+    """Empty for a pure number."""
+    log: bool = False
+    """Whether its axis is logarithmic at first."""
+
+
+CURVE_METRICS = (
+    CurveMetric(name="train_loss", label="training loss", unit="nats", log=True),
+    CurveMetric(name="evaluation_loss", label="evaluation loss", unit="nats", log=True),
+    CurveMetric(name="evaluation_accuracy", label="evaluation accuracy"),
+    CurveMetric(name="gradient_norm", label="gradient norm", log=True),
+    CurveMetric(name="regulariser", label="regulariser R_L", log=True),
+    CurveMetric(name="samples_per_s", label="throughput", unit="samples/s"),
+)
+"""In the order in which they are offered."""

@@ -1,0 +1,103 @@
+"""The run table's filter: ``network=dense* depth>=8 status=failed,oom or seed=0``.
+
+Words side by side all have to hold; ``or`` stands between alternatives and binds less. A word is ``field OP value`` with one
+of ``= != >= <= > <``, or plain text that is looked for in network, status and message. Values of ``=`` and ``!=`` may have
+``*`` and ``?`` and several alternatives between commas. A run that has no value for a field is never found by it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from dnlbench.errors import ConfigurationError
+from dnlbench.tui.rows import BY_NAME, Field, RunRow
+
+Test = Callable[[RunRow], bool]
+
+_TERM = re.compile(r"(?P<name>[^<>=!]+)(?P<op>>=|<=|!=|=|>|<)(?P<value>.*)")
+_ORDER: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+ALIASES = {
+    "l": "depth",
+    "samples/s": "rate",
+    "samples_per_s": "rate",
+    "eta": "left",
+    "state": "status",
+    "slot": "device",
+}
+
+
+class FilterError(ConfigurationError):
+    """A filter that means nothing."""
+
+
+def parse_filter(text: str) -> Test:
+    """What tells whether a run is shown.
+
+    Raises:
+        FilterError: with the word that is wrong, and what would be right.
+    """
+    groups: list[list[Test]] = [[]]
+    for word in text.split():
+        if word.lower() == "or":
+            groups.append([])
+        else:
+            groups[-1].append(_term(word))
+    if len(groups) > 1 and not all(groups):
+        raise FilterError("'or' stands between two conditions, as in: status=failed or depth>=8")
+    return lambda row: any(all(test(row) for test in group) for group in groups)
+
+
+def _term(word: str) -> Test:
+    match = _TERM.fullmatch(word)
+    if match is None:
+        return _containing(word.lower())
+    field, op, value = _field(match["name"]), match["op"], match["value"]
+    if not value:
+        raise FilterError(f"{word}: a value is missing, as in {field.name}{op}8")
+    if op in _ORDER:
+        return _compared(field, _ORDER[op], word, value)
+    wanted = [part.lower() for part in value.split(",") if part]
+    return lambda row: (found := field.value(row)) is not None and _is_one_of(found, wanted) == (op == "=")
+
+
+def _containing(word: str) -> Test:
+    return lambda row: any(word in text.lower() for text in (row.run.title, row.state, row.message))
+
+
+def _field(name: str) -> Field:
+    name = ALIASES.get(name.lower(), name.lower())
+    if name not in BY_NAME:
+        near = difflib.get_close_matches(name, BY_NAME, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise FilterError(f"{name}: no such field{hint} Fields: {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+def _compared(field: Field, compare: Callable[[float, float], bool], word: str, value: str) -> Test:
+    try:
+        bound = float(value)
+    except ValueError as error:
+        raise FilterError(f"{word}: {value} is no number") from error
+    return lambda row: isinstance(found := field.value(row), (int, float)) and compare(found, bound)
+
+
+def _is_one_of(found: str | float, wanted: list[str]) -> bool:
+    return any(_equal(found, pattern) for pattern in wanted)
+
+
+def _equal(found: str | float, pattern: str) -> bool:
+    if isinstance(found, str):
+        return fnmatchcase(found.lower(), pattern)
+    try:
+        return found == float(pattern)
+    except ValueError:
+        return fnmatchcase(f"{found:g}", pattern)

@@ -1,0 +1,608 @@
+"""A sweep's spec as a form: its fields, the TOML that their values make, what is wrong with them, and what they mean."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from dnlbench.errors import DnlbenchError, SpecError
+from dnlbench.spec import list_presets, parse_spec
+from dnlbench.studies import STUDIES, StudySpec
+
+if TYPE_CHECKING:  # at run time where they are needed: a form is painted before what it means is worked out
+    from dnlbench.events import DataInfo
+    from dnlbench.forecast import Forecast
+    from dnlbench.machine import Machine, Slot
+    from dnlbench.plan import Plan
+    from dnlbench.studies import Point
+
+Key = tuple[str, ...]
+Kind = Literal["choice", "switch", "text", "value"]
+Texts = Mapping[Key, str]
+"""What each field holds, as it is typed; empty: the key is left out of the spec."""
+
+TOP: Key = ()
+"""Key of errors that belong to no field."""
+_SPEC = "spec"
+"""What errors call the text here, to be taken off again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormField:
+    """One key of a spec."""
+
+    key: Key
+    kind: Kind
+    hint: str
+    """Type, what is allowed and the default, for people."""
+    about: str
+    """What it means; empty where the spec does not say."""
+    choices: tuple[str, ...] = ()
+    is_list: bool = False
+    is_words: bool = False
+    """Whether it holds strings, or a list of them."""
+    is_count: bool = False
+    """Whether a single value is not a list of one, but stands for something else."""
+    default: Any = None
+    """Taken where the key is absent from its table."""
+    default_without_table: Any = None
+    """Taken where the whole table is absent."""
+
+    @property
+    def name(self) -> str:
+        """The key within its table."""
+        return self.key[-1]
+
+    @property
+    def placeholder(self) -> str:
+        """What counts while the field is empty."""
+        if self.default is PydanticUndefined:
+            return "required"
+        if isinstance(self.default, bool):
+            return f"default {'on' if self.default else 'off'}"
+        return f"default {_shown(self, self.default) or 'none'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormSection:
+    """One table of a spec; the one without a name holds the keys above all tables."""
+
+    name: str
+    about: str
+    fields: tuple[FormField, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a form's values come to."""
+
+    text: str
+    """As TOML."""
+    spec: StudySpec | None
+    """None if something is wrong."""
+    errors: Mapping[Key, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """The form of one spec."""
+
+    origin: str
+    header: str
+    """The comment above everything."""
+    study: str
+    question: str
+    sections: tuple[FormSection, ...]
+    initial: Texts
+    given: frozenset[Key]
+    """Keys and tables that the text had, which are written again whether they differ from the default or not."""
+    problem: str
+    """Why nothing of the text could be taken over; empty as a rule."""
+
+    @property
+    def fields(self) -> tuple[FormField, ...]:
+        """Of all sections."""
+        return tuple(field for section in self.sections for field in section.fields)
+
+    def changed(self, texts: Texts) -> list[Key]:
+        """Fields that hold something else than at first."""
+        return [field.key for field in self.fields if texts[field.key].strip() != self.initial[field.key].strip()]
+
+    def check(self, texts: Texts) -> Checked:
+        """The spec that the values make, by the very rules of the command line, or what is wrong by field."""
+        table, errors = self._table(texts)
+        text = self._header(texts) + _document(table)
+        try:
+            spec = parse_spec(text, _SPEC)
+        except SpecError as error:
+            errors = {**_by_key(str(error), table, {field.key for field in self.fields}), **errors}
+            return Checked(text=text, spec=None, errors=errors)
+        return Checked(text=text, spec=None if errors else spec, errors=errors)
+
+    def _table(self, texts: Texts) -> tuple[dict[str, Any], dict[Key, str]]:
+        table: dict[str, Any] = {}
+        errors: dict[Key, str] = {}
+        changed = {*self.changed(texts)}
+        for section in self.sections:
+            inner = table if not section.name else {}
+            is_new = (section.name,) not in self.given
+            written = not is_new or any(field.key in changed for field in section.fields)
+            for field in section.fields:
+                # A table's own defaults hold as soon as it is there, so what stood in for it has to be spelled out.
+                spelled_out = is_new and section.name and field.default != field.default_without_table
+                if texts[field.key].strip() and (field.key in changed | self.given or (written and spelled_out)):
+                    try:
+                        inner[field.name] = parse_value(field, texts[field.key].strip())
+                    except ValueError as error:
+                        errors[field.key] = str(error)
+            if section.name and written:
+                table[section.name] = inner
+        return table, errors
+
+    def _header(self, texts: Texts) -> str:
+        """A preset's comment says what the preset asks; of what was changed it may not be true any more."""
+        changed = [".".join(key) for key in self.changed(texts) if key != ("name",)]
+        if not self._is_preset or not changed:
+            return f"{self.header}\n" if self.header else ""
+        named = ", ".join(changed[:6]) + (f" and {len(changed) - 6} more" if len(changed) > 6 else "")
+        return f"# As preset {self.origin.removeprefix('preset ')}, but with its own {named}.\n"
+
+    @property
+    def _is_preset(self) -> bool:
+        return self.origin.removeprefix("preset ") in {preset.name for preset in list_presets()}
+
+
+def open_form(text: str, origin: str) -> Form:
+    """The form of a spec, which may have errors; of one that is not TOML at all an empty one with the reason."""
+    problem = ""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        table, problem = {}, f"{origin}: not valid TOML: {error}"
+    study = table.get("study", "training")
+    if not isinstance(study, str) or study not in STUDIES:
+        problem = f"{origin}: study = {study!r}: allowed: {', '.join(STUDIES)}"
+        table, study = {key: value for key, value in table.items() if key != "study"}, "training"
+    sections = tuple(_with_unknown(section, table) for section in _sections(STUDIES[study].spec))
+    sections = tuple(replace(one, fields=tuple(_fitting(field, table) for field in one.fields)) for one in sections)
+    return Form(
+        origin=origin,
+        header="\n".join(_leading_comment(text)),
+        study=study,
+        question=STUDIES[study].question,
+        sections=sections,
+        initial={field.key: _initial(field, table) for section in sections for field in section.fields},
+        given=frozenset(_given(table)),
+        problem=problem,
+    )
+
+
+def _leading_comment(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            return
+        yield line
+
+
+def _given(table: Mapping[str, Any]) -> Iterator[Key]:
+    yield ("",)
+    for name, value in table.items():
+        yield (name,)
+        if isinstance(value, dict):
+            yield from ((name, inner) for inner in value)
+
+
+def _lookup(table: Mapping[str, Any], key: Key) -> Any:
+    """The value at a key; ``PydanticUndefined`` where there is none."""
+    value: Any = table
+    for part in key:
+        value = value.get(part, PydanticUndefined) if isinstance(value, dict) else PydanticUndefined
+    return value
+
+
+def _initial(field: FormField, table: Mapping[str, Any]) -> str:
+    value = _lookup(table, field.key)
+    if value is PydanticUndefined:
+        has_table = len(field.key) == 1 or isinstance(table.get(field.key[0]), dict)
+        value = field.default if has_table else field.default_without_table
+    return _shown(field, value)
+
+
+def _fitting(field: FormField, table: Mapping[str, Any]) -> FormField:
+    """A switch or a choice cannot show a value that it does not have, so that one is shown as it stands, to be mended."""
+    value = _lookup(table, field.key)
+    if value is PydanticUndefined or field.kind in ("text", "value"):
+        return field
+    fits = isinstance(value, bool) if field.kind == "switch" else value in field.choices
+    return field if fits else replace(field, kind="value", is_words=field.kind == "choice")
+
+
+def _with_unknown(section: FormSection, table: Mapping[str, Any]) -> FormSection:
+    """The section with the keys that the spec should not have, so that they can be seen and emptied."""
+    inner = table.get(section.name) if section.name else table
+    tables = {name for name, field in _spec_model(table).model_fields.items() if _model_of(field)}
+    known = {field.name for field in section.fields} | ({*tables, "study"} if not section.name else set())
+    names = [name for name in inner if name not in known] if isinstance(inner, dict) else []
+    unknown = tuple(
+        FormField(key=_key(section.name, name), kind="value", hint="unknown key: empty it to leave it out", about="")
+        for name in names
+    )
+    return replace(section, fields=(*section.fields, *unknown))
+
+
+def _spec_model(table: Mapping[str, Any]) -> type[StudySpec]:
+    return STUDIES[table.get("study", "training")].spec
+
+
+def _key(section: str, name: str) -> Key:
+    return (section, name) if section else (name,)
+
+
+def _sections(model: type[StudySpec]) -> Iterator[FormSection]:
+    about = _attribute_docs(model)
+    top = [
+        _field("", name, field, about.get(name, ""))
+        for name, field in model.model_fields.items()
+        if not _model_of(field)
+    ]
+    # What the study is decides which form this is: it is written, but not to be changed within it.
+    study = replace(next(field for field in top if field.name == "study"), hint="fixed: another study has another form")
+    yield FormSection(name="", about="", fields=tuple(study if field.name == "study" else field for field in top))
+    for name, field in model.model_fields.items():
+        table = _model_of(field)
+        if table is not None:
+            yield _table_section(name, table, field)
+
+
+def _table_section(name: str, table: type[BaseModel], info: FieldInfo) -> FormSection:
+    about, whole = _attribute_docs(table), info.get_default()
+    fields = []
+    for key, inner in table.model_fields.items():
+        field = _field(name, key, inner, about.get(key, ""))
+        if isinstance(whole, BaseModel):
+            field = replace(field, default_without_table=getattr(whole, key))
+        fields.append(field)
+    described = re.sub(r"^``\[\w+\]``:\s*", "", " ".join((inspect.getdoc(table) or "").split()))
+    return FormSection(name=name, about=_plain(described[:1].upper() + described[1:]), fields=tuple(fields))
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _field(section: str, name: str, info: FieldInfo, about: str) -> FormField:
+    annotation, metadata = _without_none(info.annotation, info.metadata)
+    element, element_metadata = _element(annotation)
+    default = info.get_default(call_default_factory=True)
+    choices = tuple(str(choice) for choice in get_args(element)) if get_origin(element) is Literal else ()
+    field = FormField(
+        key=_key(section, name),
+        kind=_kind(annotation),
+        hint="",
+        about=_plain(about),
+        choices=choices,
+        is_list=element is not annotation,
+        is_words=element is str or bool(choices),
+        is_count=any(isinstance(one, BeforeValidator) for one in metadata),
+        default=default,
+        default_without_table=default,
+    )
+    allowed = _allowed(element, element_metadata if field.is_list else metadata, choices, is_list=field.is_list)
+    return replace(field, hint=allowed + ("" if default is PydanticUndefined else f"; {field.placeholder}"))
+
+
+def _kind(annotation: Any) -> Kind:
+    if get_origin(annotation) is Literal:
+        return "choice"
+    return "switch" if annotation is bool else "text" if annotation is str else "value"
+
+
+def _without_none(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
+    """``X`` of ``X | None``, with the limits that are on it."""
+    if NoneType in get_args(annotation):
+        annotation = next(one for one in get_args(annotation) if one is not NoneType)
+    if get_origin(annotation) is Annotated:
+        annotation, *inner = get_args(annotation)
+        metadata = [*metadata, *inner]
+    return annotation, metadata
+
+
+def _element(annotation: Any) -> tuple[Any, list[Any]]:
+    """``X`` of ``tuple[X, ...]``, anything else itself."""
+    if get_origin(annotation) is not tuple:
+        return annotation, []
+    return _without_none(get_args(annotation)[0], [])
+
+
+def _allowed(annotation: Any, metadata: list[Any], choices: tuple[str, ...], *, is_list: bool) -> str:
+    if _is_network(metadata):
+        choices = (*_architectures(), "package.module:factory")
+    if choices:
+        return f"{'list of' if is_list else 'one of'} {', '.join(choices)}"
+    names = {int: "whole number", float: "number", str: "text", bool: "on or off"}
+    name = names.get(annotation, "TOML table, as in { key = 1 }")
+    limited = " ".join([name, ", ".join(_limits(metadata))]).strip()
+    return f"list of {limited.replace('number', 'numbers')}" if is_list else limited
+
+
+def _is_network(metadata: list[Any]) -> bool:
+    from dnlbench.studies.training.spec import Network
+
+    _, check = get_args(Network)
+    return check in metadata
+
+
+def _architectures() -> tuple[str, ...]:
+    from dnlbench.architecture import ARCHITECTURES
+
+    return tuple(ARCHITECTURES)
+
+
+def _limits(metadata: list[Any]) -> Iterator[str]:
+    """``≥ 1``, ``≤ 32``, from annotations that may lie in one another. What no int of a computer reaches is no limit."""
+    for one in metadata:
+        if isinstance(one, FieldInfo):
+            yield from _limits(one.metadata)
+            continue
+        for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
+            limit = getattr(one, name, None)
+            if limit is not None and abs(limit) < 2**62:
+                yield f"{sign} {limit:,}"
+
+
+def _attribute_docs(model: type[BaseModel]) -> dict[str, str]:
+    """The strings below a model's fields, which Python itself throws away; none where there is no source to read."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if issubclass(base, BaseModel) and base is not BaseModel:
+            try:
+                source = inspect.getsource(sys.modules[base.__module__])
+            except (OSError, TypeError, KeyError):
+                continue
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.ClassDef) and node.name == base.__name__:
+                    found.update(_docs_below(node))
+    return found
+
+
+def _docs_below(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for statement, after in zip(node.body, node.body[1:], strict=False):
+        is_field = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            target = cast(ast.Name, cast(ast.AnnAssign, statement).target)
+            yield target.id, " ".join(str(after.value.value).split())
+
+
+def _plain(about: str) -> str:
+    return about.replace("``", "")
+
+
+def parse_value(field: FormField, text: str) -> Any:
+    """A typed text as a value. TOML, with less ceremony: words need no quotes, and lists of one field no brackets.
+
+    Raises:
+        ValueError: for what is begun as TOML and is none.
+    """
+    if field.kind == "choice":
+        return text
+    value = _toml(text)
+    if field.kind == "text":  # 12 is a name, too
+        return value if isinstance(value, str) else text
+    if value is None and field.is_list:
+        value = _toml(f"[{text}]")
+    if value is None and field.is_list and not set(text) & set("[]{}\"'"):
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        value = [part if (item := _toml(part)) is None else item for part in parts]
+    if field.is_list and not field.is_count and isinstance(value, str | int | float):
+        return [value]
+    if value is None and (field.is_list or text[0] in "[{\"'"):
+        example = "[2, 4, 8]" if field.is_list or text[0] == "[" else "{ key = 1 }" if text[0] == "{" else '"text"'
+        example = '["one", "two"]' if field.is_words and field.is_list else example
+        raise ValueError(f"is not valid TOML; write it as in {example}")
+    return text if value is None else value
+
+
+def _toml(text: str) -> Any:
+    """The value of a TOML text; None if it is none."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return None
+    return parsed["value"] if set(parsed) == {"value"} else None
+
+
+def _shown(field: FormField, value: Any) -> str:
+    """The text that `parse_value` reads as that value; empty for no value."""
+    if value is None or value is PydanticUndefined or value == {}:
+        return ""
+    if isinstance(value, str) and (field.kind == "choice" or not isinstance(_toml(value), str)):
+        return value if field.kind in ("choice", "text") else _inline(value)
+    return _inline(value)
+
+
+def _inline(value: Any) -> str:
+    """A value as TOML in one line; the library breaks each list into a line an item."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_inline, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(_pair(name, inner) for name, inner in value.items())} }}" if value else "{}"
+    return tomli_w.dumps({"v": value}).removeprefix("v = ").rstrip("\n")
+
+
+def _pair(name: str, value: Any) -> str:
+    quoted = tomli_w.dumps({name: 0}).rpartition(" = ")[0]
+    return f"{quoted} = {_inline(value)}"
+
+
+def _document(table: Mapping[str, Any]) -> str:
+    blocks = ["\n".join(_pair(name, value) for name, value in table.items() if not isinstance(value, dict))]
+    for name, inner in table.items():
+        if isinstance(inner, dict):
+            head = tomli_w.dumps({name: {}}).strip()
+            blocks.append("\n".join([head, *(_pair(key, value) for key, value in inner.items())]))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _by_key(message: str, table: Mapping[str, Any], keys: set[Key]) -> dict[Key, str]:
+    """The lines of an explanation by the fields that they are about."""
+    errors: dict[Key, str] = {}
+    for line in message.splitlines():
+        complaint = re.sub(rf"^{_SPEC}(:\d+)?: ", "", line)
+        match = re.match(r"[\w-]+(?:\.[\w-]+|\[\d+\])*", complaint)
+        path = tuple(re.sub(r"\[\d+\]", "", match[0]).split(".")) if match else TOP
+        key = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in keys), TOP)
+        if key != TOP:
+            complaint = complaint.removeprefix(".".join(key))
+            complaint = complaint.removeprefix(f" = {_lookup(table, key)!r}").removeprefix(": ").strip()
+        errors[key] = f"{errors[key]}\n{complaint}" if key in errors else complaint
+    return errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointOutlook:
+    """What one point of a sweep takes."""
+
+    network: str
+    depth: int
+    parameters: int | None
+    memory_bytes: int | None
+    cost: float
+    """Relative to the cheapest point of the sweep."""
+    run_s: float | None
+    """Seconds of one run, where earlier sweeps tell."""
+    too_large: bool
+    """Whether it cannot fit into the memory of a device that it may come to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What a spec means on this machine."""
+
+    runs: int
+    sum: str
+    """``3 networks × 3 depths × 3 seeds``."""
+    points: tuple[PointOutlook, ...]
+    places: str
+    """``2 at a time on cpu (A CPU), 1 thread each``."""
+    sweep_s: float | None
+    """Seconds of the whole sweep from its beginning, where earlier sweeps tell."""
+    problems: tuple[str, ...]
+    """What does not fit, each a sentence with the reason and the remedy."""
+    notes: tuple[str, ...]
+
+
+def foresee(plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None) -> Outlook:
+    """What a plan means on these slots, by what is known before it has begun."""
+    runs = len(plan.spec.points) * len(plan.spec.seeds)
+    seconds = _run_seconds(plan, slots, forecast)
+    estimates = {point: plan.estimate(point) for point in plan.spec.points}
+    cheapest = min(estimate.work for estimate in estimates.values())
+    points = tuple(
+        PointOutlook(
+            network=point.network,
+            depth=point.depth,
+            parameters=estimate.parameters,
+            memory_bytes=estimate.memory_bytes,
+            cost=estimate.work / cheapest,
+            run_s=seconds.get(point),
+            too_large=_is_too_large(estimate.memory_bytes, slots),
+        )
+        for point, estimate in estimates.items()
+    )
+    return Outlook(
+        runs=runs,
+        sum=_sum(plan),
+        points=points,
+        places=_places(slots),
+        sweep_s=_sweep_seconds(plan, slots, forecast),
+        problems=_memory_problems(plan, slots),
+        notes=tuple(_notes(plan, slots, forecast)),
+    )
+
+
+def _is_too_large(need: int | None, slots: tuple[Slot, ...]) -> bool:
+    from dnlbench.executor.capacity import ESTIMATES_WITHIN
+
+    memories = [slot.device.memory_bytes for slot in slots if slot.device.memory_bytes is not None]
+    return need is not None and bool(memories) and need / (1 + ESTIMATES_WITHIN) > min(memories)
+
+
+def _memory_problems(plan: Plan, slots: tuple[Slot, ...]) -> tuple[str, ...]:
+    from dnlbench.executor.capacity import check_memory
+
+    try:
+        return check_memory(plan, _assumed_data(plan), slots)
+    except DnlbenchError as error:
+        return (str(error),)
+
+
+def _assumed_data(plan: Plan) -> DataInfo:
+    """The data as far as they are known before a file is read; only shape and classes are looked at."""
+    from dnlbench.events import DataInfo
+
+    data = getattr(plan.spec, "data", None)
+    shape, classes = getattr(data, "known_input", None) or ((3, 32, 32), 10)
+    return DataInfo(name=plan.spec.name, sha256="", samples=0, input_shape=shape, classes=classes)
+
+
+def _notes(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> Iterator[str]:
+    if getattr(getattr(plan.spec, "data", None), "known_input", ()) is None:
+        yield "Images of 3×32×32 in 10 classes are assumed until the folder is read."
+    if any(plan.estimate(point).memory_bytes is None for point in plan.spec.points):
+        yield "Of networks of your own neither parameters nor memory are foreseen."
+    if forecast is None:
+        first = "epochs" if plan.study.has_epochs else "runs"
+        yield "Cost is the work of a run in multiples of the cheapest one's."
+        yield f"No earlier sweep with these settings on this machine: time is known after the first {first}."
+    for device in {slot.device.label: slot.device for slot in slots}.values():
+        if device.kind != "cpu" and device.busy:
+            yield f"{device.label} is busy with other work: {device.busy}."
+
+
+def _sum(plan: Plan) -> str:
+    """The factors of the number of runs; an axis of one value is not worth a factor."""
+    axes = plan.spec.sweep  # type: ignore[attr-defined]  # every study has axes, each its own
+    factors = [(name, len(getattr(axes, name))) for name in type(axes).model_fields]
+    return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)
+
+
+def _places(slots: tuple[Slot, ...]) -> str:
+    devices = {slot.device.label: slot.device for slot in slots}
+    names = ", ".join(f"{label} ({device.name})" for label, device in devices.items())
+    threads = slots[0].threads
+    return f"{len(slots)} at a time on {names}, {threads} CPU thread{'s' if threads > 1 else ''} each"
+
+
+def _run_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> dict[Point, float]:
+    from dnlbench.forecast import Task
+
+    if forecast is None:
+        return {}
+    first = {run.point: run for run in reversed(plan.runs)}
+    names = [slot.name for slot in slots]
+    return {
+        point: sum(forecast.duration_s(Task(run=run, epochs=run.epochs), name) for name in names) / len(names)
+        for point, run in first.items()
+    }
+
+
+def _sweep_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> float | None:
+    from dnlbench.forecast import Task, schedule
+
+    if forecast is None:
+        return None
+    tasks = [Task(run=run, epochs=run.epochs) for run in plan.runs]
+    return schedule(forecast, tasks, {slot.name: 0.0 for slot in slots}).seconds

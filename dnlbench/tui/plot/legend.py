@@ -1,0 +1,135 @@
+"""What the curves are called, beside a chart or in a line below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnlbench.tui.plot.curves import in_legend
+from dnlbench.tui.plot.figure import Figure
+from dnlbench.tui.plot.ink import PLAIN, Ink, Look, Run
+from dnlbench.tui.plot.text import fitted, two_sides, width_of
+from dnlbench.tui.plot.view import View
+
+OFF = "○"
+"""In place of the mark of a series that is switched off."""
+GAP = "   "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A series in the legend."""
+
+    key: str
+    label: str
+    mark: str
+    colour: str
+    n: int | None = None
+    diverged: bool = False
+    hidden: bool = False
+    chosen: bool = False
+    value: str = ""
+    """At the cursor."""
+
+    def runs(self, look: Look) -> tuple[Run, ...]:
+        """As text, without its value: ``● densenet L=2 n=5``."""
+        quiet = look.quiet()
+        text = quiet if self.hidden else Ink(bold=True) if self.chosen else PLAIN
+        mark = quiet if self.hidden else Ink(colour=self.colour, bold=self.chosen)
+        seeds = (Run(f" n={self.n}", quiet),) if self.n is not None else ()
+        failed = (Run(" ✗", mark),) if self.diverged else ()
+        chosen = "▸" if self.chosen else ""
+        return (
+            Run(chosen, text),
+            Run(OFF if self.hidden else self.mark, mark),
+            Run(f" {self.label}", text),
+            *seeds,
+            *failed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of the legend, and which columns of it belong to which series."""
+
+    runs: tuple[Run, ...]
+    keys: tuple[tuple[int, int, str], ...] = ()
+    """First column, the one after the last, and key."""
+
+    def key_at(self, column: int) -> str | None:
+        """The series whose entry is in a column."""
+        return next((key for start, end, key in self.keys if start <= column < end), None)
+
+
+def entries(figure: Figure, view: View, values: dict[str, str] | None = None) -> tuple[Entry, ...]:
+    """The series that can be switched, with values by key."""
+    return tuple(
+        Entry(
+            key=series.key,
+            label=series.label,
+            mark=series.mark or ("╌" if series.dashed else "─"),
+            colour=series.colour,
+            n=series.n,
+            diverged=series.diverged,
+            hidden=series.key in view.hidden,
+            chosen=series.key == view.focus_series,
+            value=(values or {}).get(series.key, ""),
+        )
+        for series in in_legend(figure)
+    )
+
+
+def column_width(found: Sequence[Entry], look: Look, most: int, *, value_width: int = 0) -> int:
+    """Columns that a legend at the side takes: as many as its longest entry, a place for ``▸``, and values."""
+    longest = max((width_of(entry.runs(look)) + (not entry.chosen) for entry in found), default=0)
+    return min(most, longest + value_width) if found else 0
+
+
+def in_column(found: Sequence[Entry], look: Look, width: int, rows: int) -> tuple[Line, ...]:
+    """One below the other, around the chosen one if there is no room for all."""
+    start, end = _window(found, [1] * len(found), rows if len(found) <= rows else rows - 1)
+    lines = [_side_line(entry, look, width) for entry in found[start:end]]
+    if end - start < len(found) and rows > 0:
+        lines.append(Line(runs=fitted([Run(f" +{len(found) - (end - start)} more", look.quiet())], width)))
+    return tuple(lines[:rows])
+
+
+def in_line(found: Sequence[Entry], look: Look, width: int) -> Line:
+    """One beside the other, around the chosen one, with the number of those for which there is no room."""
+    texts = [_with_value(entry, look) for entry in found]
+    widths = [width_of(text) + len(GAP) for text in texts]
+    rest = 0 if sum(widths) - len(GAP) <= width else len(f"+{len(found)} more")
+    start, end = _window(found, widths, width + len(GAP) if not rest else width - rest)
+    runs: list[Run] = []
+    keys = []
+    for entry, text in zip(found[start:end], texts[start:end], strict=True):
+        column = width_of(runs)
+        runs += [*text, Run(GAP, PLAIN)]
+        keys.append((column, min(column + width_of(text), width), entry.key))
+    more = len(found) - (end - start)
+    said = [Run(f"+{more} more", look.quiet())] if more else []
+    return Line(runs=two_sides(fitted(runs, width - rest), said, width), keys=tuple(keys))
+
+
+def _with_value(entry: Entry, look: Look) -> tuple[Run, ...]:
+    return (*entry.runs(look), *((Run(f" {entry.value}", Ink(bold=True)),) if entry.value else ()))
+
+
+def _side_line(entry: Entry, look: Look, width: int) -> Line:
+    text = entry.runs(look)
+    if not entry.chosen:
+        text = (Run(" ", PLAIN), *text)
+    value = [Run(f" {entry.value}", Ink(bold=True))] if entry.value else []
+    return Line(runs=two_sides(text, value, width), keys=((0, width, entry.key),))
+
+
+def _window(found: Sequence[Entry], sizes: Sequence[int], room: int) -> tuple[int, int]:
+    """The entries from the first that leaves room for the chosen one. At least one, unless there is none or no room."""
+    chosen = next((place for place, entry in enumerate(found) if entry.chosen), 0)
+    start = 0
+    while start < chosen and sum(sizes[start : chosen + 1]) > room:
+        start += 1
+    end = start
+    while end < len(found) and sum(sizes[start : end + 1]) <= room:
+        end += 1
+    return start, max(end, min(start + 1, len(found))) if room > 0 else start

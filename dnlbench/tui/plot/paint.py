@@ -1,0 +1,149 @@
+"""Curves on a raster: bands behind lines behind marks."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnlbench.tui.plot.curves import Curve
+from dnlbench.tui.plot.decimate import decimated
+from dnlbench.tui.plot.ink import Ink, Look
+from dnlbench.tui.plot.path import CROSS, FAR, Point, crosses, heights, on_the_way, stretches
+from dnlbench.tui.plot.raster import WIDE, Raster
+from dnlbench.tui.plot.scale import LARGEST, Frame
+
+MARK_EVERY = 30
+"""Columns between the marks of a curve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painting:
+    """A raster, with what its pens and shades are."""
+
+    raster: Raster
+    inks: tuple[Ink, ...]
+    shades: tuple[str, ...]
+
+    def ink(self, cell: int) -> Ink:
+        """How the character in a cell looks."""
+        pen, shade = self.raster.pens[cell], self.raster.shades[cell]
+        ink = self.inks[pen] if pen >= 0 else Ink()
+        return ink._replace(background=self.shades[shade]) if shade >= 0 else ink
+
+
+def paint(drawn: Sequence[Curve], frame: Frame, columns: int, rows: int, look: Look) -> Painting:
+    """Curves from the back to the front."""
+    raster = Raster(columns, rows)
+    shades = tuple(look.shade(curve.series.colour) for curve in drawn)
+    shown = [_Shown.of(curve, frame, raster) for curve in drawn]
+    for pen, each in enumerate(shown):
+        _band(each, frame, raster, pen, shaded=bool(shades[pen]))
+    for pen, each in enumerate(shown):
+        dashed = each.curve.series.dashed
+        for points in each.stretches:
+            raster.line(points, pen, dashed=dashed)
+    for pen, each in enumerate(shown):
+        _marks(each, raster, pen)
+    return Painting(raster=raster, inks=tuple(_ink(curve, look) for curve in drawn), shades=shades)
+
+
+def _ink(curve: Curve, look: Look) -> Ink:
+    return look.faint(curve.series.colour) if curve.faint else Ink(colour=curve.series.colour, bold=curve.bold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """The part of a curve that is between the ends of the x axis, in dots."""
+
+    curve: Curve
+    xs: list[float]
+    ys: list[float]
+    """NaN and infinite as in the curve, NaN too for what a logarithmic axis has no place for."""
+    start: int
+    """Index of the first point in the curve."""
+    stretches: list[list[Point]]
+
+    @classmethod
+    def of(cls, curve: Curve, frame: Frame, raster: Raster) -> _Shown:
+        start = max(0, bisect_left(curve.x, frame.x.low) - 1)
+        end = bisect_right(curve.x, frame.x.high) + 1
+        xs = [fraction * raster.right for fraction in frame.x.fractions(curve.x[start:end])]
+        ys = heights(frame.y.fractions(curve.y[start:end]), raster.bottom)
+        if len(xs) > 2 * raster.right > 0:
+            kept = decimated(xs, ys, raster.right)
+            lines = stretches([xs[k] for k in kept], [ys[k] for k in kept])
+        else:
+            lines = stretches(xs, ys)
+        return cls(curve=curve, xs=xs, ys=ys, start=start, stretches=lines)
+
+
+def _band(shown: _Shown, frame: Frame, raster: Raster, pen: int, *, shaded: bool) -> None:
+    curve = shown.curve
+    if not curve.low or not shown.xs:
+        return
+    columns = [column for column in range(raster.columns) if shown.xs[0] <= _middle(column) <= shown.xs[-1]]
+    tops = _edge(_between(shown, curve.high, columns), frame, raster)
+    lows = _edge(_between(shown, curve.low, columns), frame, raster)
+    if shaded:
+        for column, top, low in zip(columns, tops, lows, strict=True):
+            if top == top and low == low:  # not NaN
+                raster.shade(column, top, low, pen)
+    else:
+        middles = [_middle(column) for column in columns]
+        for points in (*stretches(middles, tops), *stretches(middles, lows)):
+            raster.line(points, pen, dotted=True)
+
+
+def _middle(column: int) -> float:
+    return WIDE * column + 0.5
+
+
+def _between(shown: _Shown, values: Sequence[float], columns: Sequence[int]) -> list[float]:
+    """Values in the middle of columns, from the points on either side."""
+    xs, start = shown.xs, shown.start
+    result = []
+    for column in columns:
+        x = _middle(column)
+        index = max(1, bisect_left(xs, x))
+        if index >= len(xs):
+            result.append(values[start + len(xs) - 1])
+            continue
+        x0, x1 = xs[index - 1], xs[index]
+        share = (x - x0) / (x1 - x0) if x1 > x0 else 1.0
+        result.append((1 - share) * values[start + index - 1] + share * values[start + index])
+    return result
+
+
+def _edge(values: Sequence[float], frame: Frame, raster: Raster) -> list[float]:
+    """Of a band: it reaches to the end of the frame where its edge is infinite, or where a logarithmic axis has no place."""
+    inside = [v if -LARGEST < v < LARGEST or v != v else math.copysign(LARGEST, v) for v in values]
+    under = FAR * raster.bottom
+    dots = heights(frame.y.fractions(inside), raster.bottom)
+    return [under if y != y and v == v else y for y, v in zip(dots, inside, strict=True)]
+
+
+def _marks(shown: _Shown, raster: Raster, pen: int) -> None:
+    curve = shown.curve
+    series = curve.series
+    if curve.marked and series.mark:
+        if series.points:
+            for points in shown.stretches:
+                for point in points:
+                    raster.mark(point, series.mark, pen)
+        elif not series.dashed:
+            count = raster.columns // MARK_EVERY
+            for point in on_the_way(shown.stretches, raster.right, raster.bottom, count, curve.place):
+                raster.mark(point, series.mark, pen)
+    if curve.marked or series.faint:
+        for point in _crosses(shown, raster):
+            raster.mark(point, CROSS, pen)
+
+
+def _crosses(shown: _Shown, raster: Raster) -> list[Point]:
+    """With the last point of a series that diverged, unless that is marked for not being finite."""
+    curve, end = shown.curve, shown.start + len(shown.xs)
+    found = crosses(curve.y[shown.start : end], shown.xs, shown.ys, raster.bottom)
+    at_end = curve.series.diverged and end >= len(curve.y) and shown.stretches and math.isfinite(curve.y[-1])
+    return [*found, shown.stretches[-1][-1]] if at_end else found

@@ -1,0 +1,131 @@
+"""Lines as braille: two dots by four in each character cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from dnlbench.tui.plot.path import Point
+
+WIDE, TALL = 2, 4
+"""Dots in a cell."""
+_BITS = (0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80)
+"""Of a cell's dots, by column and then by row."""
+_DASH = (4, 3)
+"""Dots of a dashed line that are there, and that are not."""
+_DOTTED = (1, 3)
+
+
+class Raster:
+    """Cells with dots, characters and shades. A cell has the pen of what was drawn in it last.
+
+    Pens and shades are small numbers that mean something to the caller only.
+    """
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.columns, self.rows = max(0, columns), max(0, rows)
+        cells = self.columns * self.rows
+        self.dots = bytearray(cells)
+        self.pens = [-1] * cells
+        """By cell, row after row; -1 where nothing was drawn."""
+        self.shades = [-1] * cells
+        self.marks: dict[int, str] = {}
+        """Characters in place of dots."""
+        self.right, self.bottom = WIDE * self.columns - 1, TALL * self.rows - 1
+        """The last dots."""
+
+    def line(self, points: Sequence[Point], pen: int, *, dashed: bool = False, dotted: bool = False) -> None:
+        """Straight lines from each point, in dots, to the next, as far as they are in the frame."""
+        pattern = _DASH if dashed else _DOTTED if dotted else None
+        if not self.columns or not self.rows:
+            return
+        if len(points) == 1:
+            self._dot(*points[0], pen)
+        phase = 0
+        for start, end in pairwise(points):
+            clipped = clip(start, end, self.right, self.bottom)
+            if clipped is not None:
+                phase = self._segment(*clipped, pen, pattern, phase)
+
+    def mark(self, point: Point, char: str, pen: int) -> None:
+        """A character where the point is, if it is in the frame."""
+        cell = self._cell(point)
+        if cell is not None:
+            self.marks[cell] = char
+            self.pens[cell] = pen
+
+    def shade(self, column: int, top: float, low: float, shade: int) -> None:
+        """The cells of a column whose middle is between two heights, in dots from the top."""
+        first = math.ceil((max(-1.0, min(top, self.bottom + 9.0)) - 1.5) / TALL)
+        last = math.floor((min(self.bottom + 1.0, max(low, -9.0)) - 1.5) / TALL)
+        for row in range(max(0, first), min(self.rows - 1, last) + 1):
+            self.shades[row * self.columns + column] = shade
+
+    def text(self, cell: int) -> str:
+        """The character in a cell."""
+        if cell in self.marks:
+            return self.marks[cell]
+        return chr(0x2800 + self.dots[cell]) if self.dots[cell] else " "
+
+    def is_in(self, point: Point) -> bool:
+        """Whether a point is in the frame."""
+        return self._cell(point) is not None
+
+    def _cell(self, point: Point) -> int | None:
+        x, y = point
+        if not (-0.5 <= x <= self.right + 0.5 and -0.5 <= y <= self.bottom + 0.5) or not self.dots:
+            return None
+        column = min(self.columns - 1, max(0, round(x)) // WIDE)
+        return min(self.rows - 1, max(0, round(y)) // TALL) * self.columns + column
+
+    def _dot(self, x: float, y: float, pen: int) -> None:
+        cell = self._cell((x, y))
+        if cell is not None:
+            self.dots[cell] |= _BITS[(max(0, round(x)) % WIDE) * TALL + max(0, round(y)) % TALL]
+            self.pens[cell] = pen
+
+    def _segment(
+        self, x0: float, y0: float, x1: float, y1: float, pen: int, pattern: tuple[int, int] | None, phase: int
+    ) -> int:
+        """Dots in equal steps along the longer side. Returns how far the pattern has come."""
+        dots, pens, columns = self.dots, self.pens, self.columns
+        dx, dy = x1 - x0, y1 - y0
+        steps = math.ceil(max(abs(dx), abs(dy))) or 1
+        step_x, step_y = dx / steps, dy / steps
+        x, y = x0 + 0.5, y0 + 0.5
+        on, period = (pattern[0], sum(pattern)) if pattern else (1, 1)
+        for index in range(steps + 1):
+            if pattern is None or (phase + index) % period < on:
+                column, row = int(x), int(y)
+                cell = (row >> 2) * columns + (column >> 1)
+                dots[cell] |= _BITS[((column & 1) << 2) | (row & 3)]
+                pens[cell] = pen
+            x += step_x
+            y += step_y
+        return phase + steps
+
+
+def clip(start: Point, end: Point, right: float, bottom: float) -> tuple[float, float, float, float] | None:
+    """The part of a line from (0, 0) to (right, bottom), by Liang and Barsky; None if there is none."""
+    (x0, y0), (x1, y1) = start, end
+    if 0 <= x0 <= right and 0 <= x1 <= right and 0 <= y0 <= bottom and 0 <= y1 <= bottom:
+        return x0, y0, x1, y1
+    dx, dy = x1 - x0, y1 - y0
+    enters, leaves = 0.0, 1.0
+    for step, room in ((-dx, x0), (dx, right - x0), (-dy, y0), (dy, bottom - y0)):
+        if step == 0:
+            if room < 0:
+                return None
+        elif step < 0:
+            enters = max(enters, room / step)
+        else:
+            leaves = min(leaves, room / step)
+    if not enters <= leaves:
+        return None
+    return (
+        min(right, max(0.0, x0 + enters * dx)),
+        min(bottom, max(0.0, y0 + enters * dy)),
+        min(right, max(0.0, x0 + leaves * dx)),
+        min(bottom, max(0.0, y0 + leaves * dy)),
+    )

@@ -1,0 +1,121 @@
+"""How somebody looks at a chart: all of it is a value, so that what keys do can be said without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from dnlbench.tui.plot.scale import Frame, Scale
+
+Bounds = tuple[float, float]
+WEIGHTS = (0.0, 0.6, 0.9)
+"""Of smoothing, in the order in which they are gone through."""
+CLOSEST = 1e-4
+"""Least part of the whole axis that is zoomed to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What of a figure is shown, and how."""
+
+    log_x: bool | None = None
+    """None: as the figure says."""
+    log_y: bool | None = None
+    smoothing: float = 0.0
+    """Weight of the moving average, from 0 to 0.99."""
+    x: Bounds | None = None
+    """What is zoomed to; None: everything."""
+    y: Bounds | None = None
+    """None: everything between the ends of x."""
+    hidden: frozenset[str] = frozenset()
+    """Keys of the series that are switched off."""
+    cursor: float | None = None
+    """Where values are read, on the x axis."""
+    focus_series: str | None = None
+    """Key of the series that lies above the others, and that keys switch."""
+
+    @property
+    def is_zoomed(self) -> bool:
+        """Whether less than everything is shown."""
+        return self.x is not None or self.y is not None
+
+    def with_log_x(self, log: bool) -> View:
+        """With a logarithmic x axis or without. Zooming stays."""
+        return replace(self, log_x=log)
+
+    def with_log_y(self, log: bool) -> View:
+        """With a logarithmic y axis or without. Zooming stays."""
+        return replace(self, log_y=log)
+
+    def smoother(self) -> View:
+        """With the next of `WEIGHTS`."""
+        return replace(self, smoothing=next((w for w in WEIGHTS if w > self.smoothing), WEIGHTS[0]))
+
+    def zoomed(self, factor: float, *, about: float, shown: Frame, whole: Frame) -> View:
+        """Closer along x by a factor above 1, or further away, with the fraction ``about`` of the axis where it is.
+
+        ``shown`` are the axes as they are, ``whole`` what they are without zooming.
+        """
+        return replace(self, x=_zoomed(shown.x, factor, about, whole.x))
+
+    def zoomed_y(self, factor: float, *, about: float, shown: Frame, whole: Frame) -> View:
+        """The same along y."""
+        return replace(self, y=_zoomed(shown.y, factor, about, whole.y))
+
+    def panned(self, dx: float, dy: float, *, shown: Frame, whole: Frame) -> View:
+        """Moved by fractions of what is shown, to the right and up, as far as there is something. Unzoomed axes stay."""
+        return replace(
+            self,
+            x=None if self.x is None else _panned(shown.x, dx, whole.x),
+            y=None if self.y is None else _panned(shown.y, dy, whole.y),
+        )
+
+    def reset(self) -> View:
+        """Everything as the figure says, with nothing hidden."""
+        return View(focus_series=self.focus_series)
+
+    def with_cursor(self, x: float | None) -> View:
+        """With the cursor somewhere, or off."""
+        return replace(self, cursor=x)
+
+    def with_focus(self, key: str | None) -> View:
+        """With a series chosen, or none."""
+        return replace(self, focus_series=key)
+
+    def next_focus(self, keys: Iterable[str], step: int) -> View:
+        """With the next of these series chosen, or one further on, around the end."""
+        order = list(keys)
+        if not order:
+            return self.with_focus(None)
+        if self.focus_series not in order:
+            return self.with_focus(order[0 if step > 0 else -1])
+        return self.with_focus(order[(order.index(self.focus_series) + step) % len(order)])
+
+    def toggled(self, key: str) -> View:
+        """With a series switched on or off."""
+        return replace(self, hidden=self.hidden ^ {key})
+
+    def alone(self, key: str, keys: Iterable[str]) -> View:
+        """With one of these series alone; with all if it was."""
+        others = frozenset(keys) - {key}
+        return replace(self, hidden=frozenset() if self.hidden >= others and key not in self.hidden else others)
+
+
+def _zoomed(scale: Scale, factor: float, about: float, whole: Scale) -> Bounds | None:
+    low, high = whole.fraction(scale.low), whole.fraction(scale.high)
+    length = (high - low) / factor
+    if not CLOSEST <= length < 0.999:
+        return None if length >= 0.999 else (scale.low, scale.high)
+    middle = low + about * (high - low)
+    return _within(whole, middle - about * length, length)
+
+
+def _panned(scale: Scale, step: float, whole: Scale) -> Bounds:
+    low, high = whole.fraction(scale.low), whole.fraction(scale.high)
+    return _within(whole, low + step * (high - low), high - low)
+
+
+def _within(whole: Scale, start: float, length: float) -> Bounds:
+    """Moved to where there is something."""
+    start = max(0.0, min(1.0 - length, start)) if length <= 1 else start
+    return whole.value(start), whole.value(start + length)

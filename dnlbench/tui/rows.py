@@ -1,0 +1,237 @@
+"""What the run table knows of each run: plain values to sort and filter by, and their text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dnlbench import units
+from dnlbench.events import RunHistory
+from dnlbench.plan import Run
+from dnlbench.tui.sparkline import braille_sparkline
+from dnlbench.watch import SweepView
+
+State = Literal["running", "paused", "waiting", "ok", "failed", "oom", "diverged", "cancelled", "skipped"]
+Value = str | float | None
+
+STATES: Mapping[State, tuple[str, str]] = {
+    "running": ("▶", "bold"),
+    "paused": ("‖", "yellow"),
+    "waiting": ("·", "dim"),
+    "ok": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "oom": ("✗", "red"),
+    "diverged": ("✗", "red"),
+    "cancelled": ("⊘", "yellow"),
+    "skipped": ("⊘", "dim"),
+}
+"""Mark and style of each state; the word always stands beside them."""
+SPARKLINE = 10
+"""Cells of a run's sparkline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One run as the table shows it."""
+
+    run: Run
+    history: RunHistory
+    state: State
+    slot: str | None
+    """Where it is under way; where it was last, for one that has ended."""
+    left_s: float | None
+
+    @property
+    def loss(self) -> float | None:
+        """The last training loss."""
+        return self.history.last_loss
+
+    @property
+    def change(self) -> float | None:
+        """Of the loss, from the epoch before."""
+        losses = self.history.epochs
+        return losses[-1].train_loss - losses[-2].train_loss if len(losses) > 1 else None
+
+    @property
+    def rate(self) -> float | None:
+        """Samples per second of the last epoch."""
+        return self.history.epochs[-1].samples_per_s if self.history.epochs else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the work that is done."""
+        history = self.history
+        if history.measured:
+            return history.measured.seconds
+        return history.epochs.elapsed_s()[-1] if history.epochs else None
+
+    @property
+    def message(self) -> str:
+        """Why it did not end well, in one line."""
+        error = self.history.ended.error if self.history.ended else None
+        return f"{error.type}: {error.message.partition(chr(10))[0]}" if error else ""
+
+
+def rows_of(view: SweepView) -> dict[str, RunRow]:
+    """All runs of a sweep by their ids, in the plan's order."""
+    return {run.run_id: _row(view, run) for run in view.plan.runs}
+
+
+def _row(view: SweepView, run: Run) -> RunRow:
+    history = view.histories[run.run_id]
+    return RunRow(
+        run=run,
+        history=history,
+        state=state_of(view, run),
+        slot=view.leased.get(run.run_id) or (history.started.device if history.started else None),
+        left_s=view.time_left.runs_s.get(run.run_id),
+    )
+
+
+def state_of(view: SweepView, run: Run) -> State:
+    """What becomes of a run at the moment."""
+    history = view.histories[run.run_id]
+    if view.is_over(run) and history.ended is not None:
+        return history.ended.status
+    if run.run_id in view.leased:
+        return "paused" if view.holds.on_run(run.run_id, view.leased[run.run_id]) else "running"
+    return "paused" if view.holds.everything or run.run_id in view.holds.runs else "waiting"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """Something that runs can be sorted and filtered by, and a column that shows it."""
+
+    name: str
+    """In filters."""
+    head: str
+    width: int
+    value: Callable[[RunRow], Value]
+    text: Callable[[RunRow], str]
+    figures: bool = True
+    """Whether it is flush right."""
+    needs_epochs: bool = False
+
+
+def _number(row: RunRow) -> str:
+    return units.number(row.loss)
+
+
+def _change(row: RunRow) -> str:
+    if row.change is None or not math.isfinite(row.change):
+        return units.NOTHING
+    return f"{row.change:+.4f}".replace("-", "−")
+
+
+def _progress(row: RunRow) -> str:
+    return f"{row.history.laps_done}/{row.run.epochs}"
+
+
+def _peak(row: RunRow) -> float | None:
+    return row.history.ended.peak_memory_bytes if row.history.ended else None
+
+
+def _sparkline(row: RunRow) -> str:
+    return braille_sparkline(row.history.epochs.column("train_loss")[-4 * SPARKLINE :], SPARKLINE)
+
+
+def _state(row: RunRow) -> str:
+    return f"{STATES[row.state][0]} {row.state}"
+
+
+FIELDS = (
+    Field(name="status", head="status", width=11, figures=False, value=lambda row: row.state, text=_state),
+    Field(
+        name="network",
+        head="network",
+        width=15,
+        figures=False,
+        value=lambda row: row.run.point.network,
+        text=lambda row: row.run.point.network,
+    ),
+    Field(
+        name="depth",
+        head="L",
+        width=3,
+        value=lambda row: row.run.point.depth,
+        text=lambda row: str(row.run.point.depth),
+    ),
+    Field(name="seed", head="seed", width=4, value=lambda row: row.run.seed, text=lambda row: str(row.run.seed)),
+    Field(
+        name="epoch",
+        head="epoch",
+        width=7,
+        value=lambda row: row.history.laps_done,
+        text=_progress,
+        needs_epochs=True,
+    ),
+    Field(name="loss", head="loss", width=7, value=lambda row: row.loss, text=_number, needs_epochs=True),
+    Field(name="change", head="Δ/epoch", width=8, value=lambda row: row.change, text=_change, needs_epochs=True),
+    Field(
+        name="rate",
+        head="samples/s",
+        width=9,
+        value=lambda row: row.rate,
+        text=lambda row: units.count(row.rate),
+        needs_epochs=True,
+    ),
+    Field(
+        name="left",
+        head="time left",
+        width=10,
+        value=lambda row: row.left_s,
+        text=lambda row: units.seconds(row.left_s),
+    ),
+    Field(
+        name="device",
+        head="device",
+        width=8,
+        figures=False,
+        value=lambda row: row.slot,
+        text=lambda row: row.slot or units.NOTHING,
+    ),
+    Field(name="curve", head="loss curve", width=10, figures=False, value=_number, text=_sparkline, needs_epochs=True),
+    Field(name="memory", head="memory", width=9, value=_peak, text=lambda row: units.size(_peak(row))),
+    Field(
+        name="time",
+        head="time",
+        width=10,
+        value=lambda row: row.seconds,
+        text=lambda row: units.seconds(row.seconds),
+    ),
+    Field(
+        name="attempts",
+        head="tries",
+        width=5,
+        value=lambda row: len(row.history.attempts),
+        text=lambda row: str(len(row.history.attempts)),
+    ),
+    Field(
+        name="message",
+        head="message",
+        width=40,
+        figures=False,
+        value=lambda row: row.message,
+        text=lambda row: row.message,
+    ),
+)
+BY_NAME = {field.name: field for field in FIELDS}
+NARROW = ("status", "network", "depth", "seed", "epoch", "loss", "rate", "left")
+"""Columns to begin with in 80 columns; all fit without scrolling."""
+WIDE = (
+    "status",
+    "network",
+    "depth",
+    "seed",
+    "epoch",
+    "loss",
+    "change",
+    "rate",
+    "left",
+    "device",
+    "curve",
+    "memory",
+    "message",
+)

@@ -1,0 +1,432 @@
+"""A new sweep: its spec as a form, and beside it what it means on this machine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.cells import cell_len
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.css.query import NoMatches
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Button, Footer, Input, Label, Select, Static, Switch
+
+from dnlbench import units
+from dnlbench.files import write_atomically
+from dnlbench.tui.catalogue import learn_durations
+from dnlbench.tui.messages import StartSpec
+from dnlbench.tui.screens.confirm import Confirm
+
+if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for this screen's keys need not wait for it
+    from dnlbench.machine import Machine
+    from dnlbench.studies import StudySpec
+    from dnlbench.tui.form import Checked, Form, FormField, FormSection, Key, Outlook, PointOutlook
+
+DEBOUNCE_S = 0.15
+"""Seconds without a change after which what was typed is checked."""
+MOST_POINTS = 200
+"""Rows that are shown of a sweep's points; more of them nobody reads here."""
+
+
+class Choice(Select[str], inherit_bindings=False):
+    """A select whose arrow keys lead to the fields above and below, as everywhere in the form."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_overlay", "choose", show=False)]
+
+
+class FieldRow(Vertical):
+    """One key of the spec: name, control, what it means and what is wrong with it."""
+
+    class Edited(Message):
+        """Another value."""
+
+        def __init__(self, key: Key, text: str) -> None:
+            super().__init__()
+            self.key = key
+            self.text = text
+
+    def __init__(self, field: FormField, text: str) -> None:
+        super().__init__(classes="field")
+        self.field = field
+        self._typed = text
+
+    def compose(self) -> ComposeResult:
+        """Name and control in one line, the rest below."""
+        with Horizontal():
+            yield Label(self._title(changed=False), classes="name", markup=False)
+            yield from self._control()
+        yield Static(" · ".join(filter(None, (self.field.about, self.field.hint))), classes="about", markup=False)
+        yield Static(classes="error", markup=False)
+
+    def _control(self) -> ComposeResult:
+        if self.field.key == ("study",):
+            yield Label(self._typed, markup=False)
+        elif self.field.kind == "switch":
+            yield Switch(self._typed == "true", animate=False)
+            yield Label(self._switch_word, classes="word")
+        elif self.field.kind == "choice":
+            yield Choice(
+                [(word, word) for word in self.field.choices], value=self._typed, allow_blank=False, compact=True
+            )
+        else:
+            yield Input(self._typed, placeholder=self.field.placeholder, select_on_focus=False, compact=True)
+
+    @property
+    def _switch_word(self) -> str:
+        return "on" if self._typed == "true" else "off"
+
+    def _title(self, *, changed: bool) -> str:
+        return f"{'•' if changed else ' '} {self.field.name}"
+
+    @property
+    def help(self) -> str:
+        """What the field is about, in two lines."""
+        return f"{'.'.join(self.field.key)}: {self.field.hint}\n{self.field.about}"
+
+    def show_state(self, *, changed: bool, error: str) -> None:
+        """Marks the field as changed, as wrong, or neither."""
+        self.set_class(changed, "-changed")
+        self.set_class(bool(error), "-wrong")
+        self.query_one(".name", Label).update(self._title(changed=changed))
+        self.query_one(".error", Static).update(f"✗ {error}")
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    @on(Switch.Changed)
+    def _take(self, event: Input.Changed | Select.Changed | Switch.Changed) -> None:
+        event.stop()
+        if isinstance(event, Switch.Changed):
+            self._typed = "true" if event.value else "false"
+            self.query_one(".word", Label).update(self._switch_word)
+        else:
+            self._typed = str(event.value)
+        self.post_message(self.Edited(self.field.key, self._typed))
+
+
+class Fields(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """All fields; the arrow keys go from one to the next."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "app.focus_previous", "field above", show=False, id="new.above"),
+        Binding("down,enter", "app.focus_next", "field below", show=False, id="new.below"),
+        Binding("pageup", "page_up", "page up", show=False, id="new.page-up"),
+        Binding("pagedown", "page_down", "page down", show=False, id="new.page-down"),
+    ]
+
+
+class NewSweepScreen(Screen[None]):
+    """The form on the left, what it means on the right; one after the other where there is no room."""
+
+    CSS_PATH = "new_sweep.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+r", "start", "start", id="new.start"),
+        Binding("ctrl+s", "save", "save", id="new.save"),
+        Binding("f2", "meaning", "form / meaning", id="new.meaning"),
+        Binding("escape", "back", "back", id="new.back"),
+        Binding("q", "back", "back", show=False, id="new.leave"),
+    ]
+
+    class Foreseen(Message):
+        """What the values of that check mean."""
+
+        def __init__(self, number: int, outlook: Outlook | None, problem: str = "") -> None:
+            super().__init__()
+            self.number = number
+            self.outlook = outlook
+            self.problem = problem
+
+    def __init__(self, text: str, origin: str, folder: Path) -> None:
+        from dnlbench.tui.form import open_form
+
+        super().__init__()
+        self._form: Form = open_form(text, origin)
+        self._folder = folder
+        self._known = {text}
+        """What may be overwritten without asking: what was opened, and what was saved."""
+        self._texts: dict[Key, str] = dict(self._form.initial)
+        self._saved = dict(self._texts)
+        self._checked: Checked | None = None
+        self._numbers = itertools.count(1)
+        self._number = 0
+        self._outlook: Outlook | None = None
+        self._machine: Machine | None = None
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title with the buttons, errors, form and meaning, and what the focused field is about."""
+        with Horizontal(id="title"):
+            yield Static(id="heading", markup=False)
+            yield Button("Save ^s", id="save", compact=True)
+            yield Button("▶ Start ^r", id="start", variant="primary", compact=True)
+        yield Static(id="problems", markup=False)
+        with Horizontal(id="both"):
+            with Fields(id="form"):
+                for section in self._form.sections:
+                    yield from self._section(section)
+            with VerticalScroll(id="meaning"):
+                yield Static(id="outlook", markup=False)
+        yield Static(id="summary", markup=False)
+        yield Static(id="help", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def _section(self, section: FormSection) -> ComposeResult:
+        if section.name:
+            with Vertical(classes="section"):
+                yield Label(section.name, markup=False, classes="head")
+                yield Static(section.about, markup=False, classes="about")
+        for field in section.fields:
+            yield FieldRow(field, self._form.initial[field.key])
+
+    def on_mount(self) -> None:
+        """The first check comes after the first paint."""
+        self.query_one("#form").border_title = "Spec"
+        self.query_one("#meaning").border_title = "What it means"
+        self.query_one("#form").query(Input).first().focus()
+        self.call_after_refresh(self._check)
+
+    def on_resize(self) -> None:
+        """A key that switches between the two is of use only where there is no room for both."""
+        self.refresh_bindings()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Says what the field is about."""
+        row = next((node for node in event.widget.ancestors if isinstance(node, FieldRow)), None)
+        self.query_one("#help", Static).update(row.help if row else "")
+
+    @on(FieldRow.Edited)
+    def _edited(self, event: FieldRow.Edited) -> None:
+        self._texts[event.key] = event.text
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DEBOUNCE_S, self._check)
+
+    def _check(self) -> Checked:
+        from dnlbench.tui.form import TOP
+
+        if self._timer is not None:
+            self._timer.stop()
+        checked = self._checked = self._form.check(self._texts)
+        changed = set(self._form.changed(self._texts))
+        for row in self.query(FieldRow):
+            row.show_state(changed=row.field.key in changed, error=checked.errors.get(row.field.key, ""))
+        top = [problem for problem in (self._form.problem, checked.errors.get(TOP, "")) if problem]
+        problems = self.query_one("#problems", Static)
+        problems.display = bool(top)
+        problems.update("\n".join(f"✗ {problem}" for problem in top))
+        self._number = next(self._numbers)
+        if checked.spec is not None:
+            self.run_worker(partial(self._foresee, checked.spec, self._number), thread=True, group="outlook")
+        self._show_heading(len(changed))
+        self._show_outlook()
+        return checked
+
+    def _foresee(self, spec: StudySpec, number: int) -> None:
+        """In a thread of its own: devices are asked, and earlier sweeps are read."""
+        from dnlbench.errors import DnlbenchError
+        from dnlbench.executor.slots import choose_slots
+        from dnlbench.machine import read_machine
+        from dnlbench.plan import Plan
+        from dnlbench.tui.form import foresee
+
+        try:
+            machine = self._machine = self._machine or read_machine()
+            plan = Plan(spec)
+            slots = choose_slots(machine.devices, machine.cores, runs=len(spec.points) * len(spec.seeds))
+            if number == self._number:  # another key may have been pressed meanwhile
+                forecast = learn_durations(self._folder, plan, machine, slots)
+                self.post_message(self.Foreseen(number, foresee(plan, machine, slots, forecast)))
+        except (DnlbenchError, OSError) as error:
+            self.post_message(self.Foreseen(number, None, str(error)))
+
+    @on(Foreseen)
+    def _take(self, foreseen: Foreseen) -> None:
+        if foreseen.number == self._number:
+            self._outlook = foreseen.outlook
+            self._show_outlook(foreseen.problem)
+
+    def _show_heading(self, changed: int) -> None:
+        state = [f"• {changed} changed"] if changed else []
+        state += ["not saved"] if self._dirty else ["saved"] if self._saved != self._form.initial else []
+        origin = self._form.origin.removeprefix("preset ")
+        self.query_one("#heading", Static).update(" · ".join([f"new sweep ▸ {origin}", *state]))
+
+    def _show_outlook(self, problem: str = "") -> None:
+        assert self._checked is not None
+        wrong = _wrong(self._checked)
+        if wrong:
+            stale = "\nbelow: the last values that were right\n\n" if self._outlook else ""
+            head = Content.assemble((f"✗ {wrong}: not ready to start", "$text-error"), stale)
+        else:
+            head = Content.styled(f"! {problem}", "$text-error") if problem else Content("")
+        body = outlook_content(self._outlook) if self._outlook else Content("" if wrong else "working it out …")
+        self.query_one("#outlook", Static).update(Content("").join([head, body]))
+        short = f"✗ {wrong}" if wrong else _summary(self._outlook) if self._outlook else "working it out …"
+        self.query_one("#summary", Static).update(short)
+        self.query_one("#summary").set_class(bool(wrong or (self._outlook and self._outlook.problems)), "-wrong")
+
+    @property
+    def _dirty(self) -> bool:
+        return self._texts != self._saved
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Both halves are there on wide terminals."""
+        return self.has_class("-narrow") if action == "meaning" else True
+
+    def action_meaning(self) -> None:
+        """The other half, where only one has room."""
+        self.toggle_class("-meaning")
+        try:
+            target: Widget = self.query_one("#meaning") if self.has_class("-meaning") else self.query(Input).first()
+        except NoMatches:
+            return
+        target.focus()
+
+    def action_save(self) -> None:
+        """To ``sweeps/<name>.toml``."""
+        self._save(lambda path: self.notify(f"saved as {path}", markup=False))
+
+    @on(Button.Pressed, "#save")
+    def _save_pressed(self) -> None:
+        self.action_save()
+
+    def action_start(self) -> None:
+        """Saves and begins."""
+        self._save(lambda path: self.post_message(StartSpec(str(path))))
+
+    @on(Button.Pressed, "#start")
+    def _start_pressed(self) -> None:
+        self.action_start()
+
+    def _save(self, then: Callable[[Path], object]) -> None:
+        checked = self._check()
+        if checked.spec is None:
+            self._show_first_error(checked)
+            return
+        path = self._folder / "sweeps" / f"{checked.spec.name}.toml"
+        if self._holds_another(path, checked.text):
+            instead = "To keep it, give this sweep another name."
+            self.app.push_screen(
+                Confirm(f"{path} holds another spec. Overwrite it?", instead, "Overwrite it"),
+                lambda yes: self._write(path, checked.text, then) if yes else None,
+            )
+        else:
+            self._write(path, checked.text, then)
+
+    def _show_first_error(self, checked: Checked) -> None:
+        self.remove_class("-meaning")
+        wrong = [row for row in self.query(FieldRow) if row.field.key in checked.errors]
+        if wrong:
+            wrong[0].query("Input, Choice, Switch").first().focus()
+        self.notify(f"not saved: {_wrong(checked)}", severity="error", markup=False)
+
+    def _holds_another(self, path: Path, text: str) -> bool:
+        try:
+            return path.read_text(encoding="utf-8") not in {text, *self._known}
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except (OSError, UnicodeDecodeError):
+            return True
+
+    def _write(self, path: Path, text: str, then: Callable[[Path], object]) -> None:
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            self.notify(f"{path}: cannot be written: {error.strerror}", severity="error", markup=False)
+            return
+        self._known.add(text)
+        self._saved = dict(self._texts)
+        self._show_heading(len(self._form.changed(self._texts)))
+        then(path)
+
+    def action_back(self) -> None:
+        """To the screen before; asks if something would be lost."""
+        if self._dirty:
+            question = Confirm("Leave the form?", "The changes of this spec are not saved.", "Leave")
+            self.app.push_screen(question, lambda yes: self._leave() if yes else None)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        self.dismiss()
+
+
+def _wrong(checked: Checked) -> str:
+    """``2 fields are wrong``; empty if nothing is."""
+    fields = sum(bool(key) for key in checked.errors)
+    if fields:
+        return f"{fields} field{'s are' if fields > 1 else ' is'} wrong"
+    return "the spec is wrong as a whole" if checked.errors else ""
+
+
+def _summary(outlook: Outlook) -> str:
+    """What it means in one line."""
+    needs = [point.memory_bytes for point in outlook.points if point.memory_bytes is not None]
+    memory = f" · up to {units.size(max(needs))} a run" if needs else ""
+    seconds = f" · about {units.seconds(outlook.sweep_s)}" if outlook.sweep_s is not None else ""
+    trouble = " · ✗ does not fit" if outlook.problems else ""
+    return f"{outlook.runs:,} run{'s' if outlook.runs != 1 else ''}{memory}{seconds}{trouble}"
+
+
+def outlook_content(outlook: Outlook) -> Content:
+    """What a spec means: size, place, time, what does not fit, and a line for each point."""
+    timed = outlook.sweep_s is not None
+    parts = [
+        Content.styled(f"{outlook.runs:,} run{'s' if outlook.runs != 1 else ''}", "bold"),
+        Content(f" = {outlook.sum}\n{outlook.places}\n"),
+    ]
+    if timed:
+        parts.append(Content(f"about {units.seconds(outlook.sweep_s)} in all, as earlier sweeps went\n"))
+    parts += [Content.styled(f"\n✗ {problem}\n", "$text-error") for problem in outlook.problems]
+    parts += [Content("\n"), *_table(outlook, timed=timed)]
+    parts += [Content.styled(f"\n{note}", "dim") for note in outlook.notes]
+    return Content("").join(parts)
+
+
+def _table(outlook: Outlook, *, timed: bool) -> list[Content]:
+    """Aligned by hand, since a widget for a dozen lines would be one more thing that takes the focus."""
+    head = ("network", "L", "parameters", "memory/run", "time/run" if timed else "cost/run", "")
+    rows = [head, *(_cells(point, timed=timed) for point in outlook.points[:MOST_POINTS])]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(head))]
+    lines = []
+    for number, row in enumerate(rows):
+        texts = [
+            _padded(text, width, left=column in (0, 5))
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        wrong = number > 0 and outlook.points[number - 1].too_large
+        lines.append(
+            Content.styled("  ".join(texts).rstrip() + "\n", "dim" if not number else "$text-error" if wrong else "")
+        )
+    more = len(outlook.points) - MOST_POINTS
+    return [*lines, Content(f"… and {more:,} more\n")] if more > 0 else lines
+
+
+def _padded(text: str, width: int, *, left: bool) -> str:
+    blanks = " " * (width - cell_len(text))
+    return text + blanks if left else blanks + text
+
+
+def _cells(point: PointOutlook, *, timed: bool) -> tuple[str, ...]:
+    last = (
+        units.seconds(point.run_s)
+        if timed
+        else f"× {f'{point.cost:.1f}' if point.cost < 1000 else units.count(point.cost)}"
+    )
+    return (
+        point.network,
+        str(point.depth),
+        units.count(point.parameters),
+        units.size(point.memory_bytes),
+        last,
+        "✗ too large" if point.too_large else "",
+    )

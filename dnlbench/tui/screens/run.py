@@ -1,0 +1,185 @@
+"""One run: its curve over those of its siblings, its facts and attempts, its log, and why it failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Static
+
+from dnlbench.plan import Run
+from dnlbench.store import RunDir
+from dnlbench.tui.curves import run_series, steps_per_epoch
+from dnlbench.tui.digest import Digest, Digester
+from dnlbench.tui.export import export
+from dnlbench.tui.facts import attempt_lines, curve_figure, curves_of, facts_of, own_figure
+from dnlbench.tui.feed import Feed
+from dnlbench.tui.plot.figure import Figure, Series
+from dnlbench.tui.rows import STATES, RunRow
+from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.log_view import LogView
+
+PAINT_S = 0.2
+PANELS = {"chart": "#run-chart", "facts": "#run-left", "log": "LogLines"}
+
+
+class RunScreen(Screen[None]):
+    """Looks through the sweep screen's feed."""
+
+    CSS_PATH = "run.tcss"
+    HELP = """
+# A run
+
+Its own curve is drawn over the mean and the band of all seeds of its network and depth.
+
+- **1 2 3** curve, facts and attempts, log; in the log **/** searches and **f** follows
+- **T** shows why it failed, with the traceback; **y** copies the facts, in the log the log
+- **m** the next curve of a run without epochs, **e** exports the chart, **q** goes back
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "panel('chart')", "curve", show=False, id="run.curve"),
+        Binding("2", "panel('facts')", "facts", show=False, id="run.facts"),
+        Binding("3", "panel('log')", "log", show=False, id="run.log"),
+        Binding("T", "traceback", "traceback", id="run.traceback"),
+        Binding("y", "copy", "copy", id="run.copy"),
+        Binding("m", "next_curve", "next curve", show=False, id="run.next_curve"),
+        Binding("e", "export", "export", id="run.export"),
+        Binding("escape,q", "app.pop_screen", "back", id="run.back"),
+    ]
+
+    def __init__(self, run_dir: RunDir, run: Run, feed: Feed[Digest], digester: Digester) -> None:
+        super().__init__()
+        self._run_dir, self._run, self._feed, self._digester = run_dir, run, feed, digester
+        self._row: RunRow | None = None
+        self._seen: Digest | None = None
+        self._curve = 0
+
+    def compose(self) -> ComposeResult:
+        """Curve and facts over the log."""
+        yield Static(id="run-head", markup=False)
+        yield Static("[b]1[/] curve  [b]2[/] facts and attempts  [b]3[/] log", id="run-tabs")
+        with Horizontal(id="run-body"):
+            with VerticalScroll(id="run-left"):
+                yield Static(id="run-facts")
+            yield Chart(id="run-chart")
+        yield LogView(id="run-log")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Shows what is known already."""
+        self.query_one("#run-chart").focus()
+        self.paint()
+        self.set_interval(PAINT_S, self.paint)
+
+    def paint(self) -> None:
+        """What is new since the last time."""
+        digest = self._feed.latest
+        if digest is None or digest is self._seen or digest.snapshot.view is None:
+            return
+        row = digest.rows.get(self._run.run_id)
+        if row is None:
+            return
+        self._seen, self._row = digest, row
+        mark, style = STATES[row.state]
+        self.query_one("#run-head", Static).update(
+            Text.assemble((f"{row.run.title}  ", "bold"), (f"{mark} {row.state}", style), f"  {row.message}")
+        )
+        self.query_one("#run-facts", Static).update(self._facts(digest, row))
+        self.query_one("#run-chart", Chart).figure = self._figure(digest, row)
+        self.query_one(LogView).path = self._log_path(row)
+
+    def _log_path(self, row: RunRow) -> Path | None:
+        started = row.history.started
+        return self._run_dir.log_path(self._run.run_id, started.attempt) if started else None
+
+    def _facts(self, digest: Digest, row: RunRow) -> Table:
+        view = digest.snapshot.view
+        assert view is not None, "only what was looked at is painted"
+        data = view.prepared.data if view.prepared else None
+        foreseen = view.plan.estimate(
+            self._run.point, data.input_shape if data else None, data.classes if data else None
+        ).memory_bytes
+        table = Table.grid(padding=(0, 1))
+        for name, value in facts_of(row, view.plan.study, foreseen):
+            table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+        table.add_row(Text("attempts", style="dim"), Text("\n".join(attempt_lines(row.history)) or "none"))
+        return table
+
+    def _figure(self, digest: Digest, row: RunRow) -> Figure:
+        view = digest.snapshot.view
+        assert view is not None, "only what was looked at is painted"
+        curves = curves_of(row.history)
+        if curves:
+            name = list(curves)[self._curve % len(curves)]
+            return curve_figure(row, name, curves[name])
+        like = Series(key=row.run.run_id, label=f"seed {row.run.seed}", x=(), y=(), mark="●")
+        steps = steps_per_epoch(view.plan, view)
+        own = run_series(row.history, digest.choice, steps, like) if row.history.epochs else None
+        return own_figure(row, digest.figure, digest.choice, own)
+
+    def action_panel(self, name: str) -> None:
+        """Goes to a panel; shows it where only one is shown at a time."""
+        self.set_class(name == "facts", "-second")
+        self.set_class(name == "log", "-third")
+        self.query_one(PANELS[name]).focus()
+
+    def action_next_curve(self) -> None:
+        """Of what a run without epochs has measured."""
+        self._curve += 1
+        self._seen = None
+        self.paint()
+
+    def action_traceback(self) -> None:
+        """Why it failed, in full."""
+        error = self._row.history.ended.error if self._row and self._row.history.ended else None
+        if error is None:
+            self.app.notify("this run has not failed", severity="warning")
+            return
+        self.app.push_screen(Traceback(f"{error.type}: {error.message}\n\n{error.log or 'It printed nothing.'}"))
+
+    def action_copy(self) -> None:
+        """The facts, to the clipboard."""
+        if self._row is None or self._seen is None or self._seen.snapshot.view is None:
+            return
+        facts = facts_of(self._row, self._seen.snapshot.view.plan.study, None)
+        self.app.copy_to_clipboard("\n".join(f"{name}: {value}" for name, value in facts))
+        self.app.notify("the facts are copied")
+
+    def action_export(self) -> None:
+        """The chart as SVG."""
+        path = export(self._run.run_id, "svg", self.query_one("#run-chart", Chart).svg())
+        self.app.notify(f"saved {path}")
+
+
+class Traceback(ModalScreen[None]):
+    """What a failed run left."""
+
+    DEFAULT_CSS = """
+    Traceback { align: center middle; }
+    Traceback > VerticalScroll { width: 95%; height: 90%; padding: 0 1; background: $surface; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "copy", "copy", id="traceback.copy"),
+        Binding("escape,q,T", "app.pop_screen", "close", id="traceback.close"),
+    ]
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """The text, under a line that says what can be done with it."""
+        with VerticalScroll():
+            yield Static("y copies, esc closes", classes="hint")
+            yield Static(Text(self._text), id="traceback")
+
+    def action_copy(self) -> None:
+        """To the clipboard."""
+        self.app.copy_to_clipboard(self._text)
+        self.app.notify("the traceback is copied")

@@ -1,0 +1,525 @@
+"""The start screen: presets to begin from, sweeps to follow, profiles to look at and to hold against each other."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.css.query import NoMatches
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Label, OptionList, Static
+from textual.widgets.option_list import Option
+
+from dnlbench.tui.catalogue import Catalogue, Found, ProfileEntry, SpecEntry, SweepEntry
+from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
+
+LOOK_S = 2.0
+"""Seconds between two looks at what there is."""
+BLANK = "digits-quick"
+"""The preset that a new sweep begins with."""
+BAR_CELLS = 10
+MARKS = {
+    "running": "▶",
+    "paused": "‖",
+    "disk full": "‖",
+    "done": "✓",
+    "interrupted": "■",
+    "error": "✗",
+    "killed": "✗",
+    "waiting": "·",
+    "unreadable": "!",
+}
+COLOURS = {
+    "running": "$text-success",
+    "paused": "$text-warning",
+    "disk full": "$text-error",
+    "done": "$text-success",
+    "interrupted": "$text-warning",
+    "error": "$text-error",
+    "killed": "$text-error",
+    "waiting": "",
+    "unreadable": "$text-error",
+}
+EMPTY = {
+    "presets": "no presets: this installation lacks its own files",
+    "sweeps": "no sweeps yet: choose a preset and press s",
+    "profiles": "no profiles yet: a sweep saves one when it ends",
+}
+NO_SUMMARY = "a spec of this folder; its first comment line would stand here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One entry of a list as it is shown."""
+
+    key: str
+    mark: str
+    name: str
+    side: str
+    """At the right end of the first line."""
+    below: str
+    short_side: str = ""
+    """In place of that where the name needs the room; empty: there is nothing shorter."""
+    colour: str = ""
+    """Of mark and side, which say the same in words."""
+    problem: bool = False
+    lines: int = 1
+    """That ``below`` may take."""
+
+    def has(self, words: Sequence[str]) -> bool:
+        """Whether all of the words occur in it."""
+        text = f"{self.name} {self.side} {self.below} {self.mark}".lower()
+        return all(word in text for word in words)
+
+    def content(self, width: int) -> Content:
+        """As it stands in a list of that many columns."""
+        indent = cell_len(self.mark) + 1
+        tight = self.short_side and indent + cell_len(self.name) + 1 + cell_len(self.side) > width
+        side = self.short_side if tight else self.side
+        room = max(1, width - indent - cell_len(side) - 1)
+        first = Content.assemble(
+            (f"{self.mark} ", self.colour), (_cut(self.name, room), "bold"), " ", (side, self.colour)
+        )
+        wrapped = textwrap.wrap(self.below, max(8, width - indent)) or [""]
+        if len(wrapped) > self.lines:
+            wrapped = [*wrapped[: self.lines - 1], " ".join(wrapped[self.lines - 1 :])]
+        style = "$text-error" if self.problem else "dim"
+        below = [Content.styled(f"\n{' ' * indent}{_cut(line, max(1, width - indent))}", style) for line in wrapped]
+        return Content("").join([first, *below])
+
+
+def _cut(text: str, width: int) -> str:
+    """Exactly that many columns; a dot at the end of what had to be cut."""
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def spec_row(entry: SpecEntry) -> Row:
+    """A preset, or a spec of the folder."""
+    runs = "" if entry.runs is None else f"{entry.runs:,} run{'s' if entry.runs != 1 else ''}"
+    return Row(
+        key=entry.spec,
+        mark="!" if entry.problem else " ",
+        name=entry.name if entry.preset else f"sweeps/{Path(entry.spec).name}",
+        side="not valid" if entry.problem else runs,
+        below=entry.problem or entry.summary or NO_SUMMARY,
+        colour="$text-error" if entry.problem else "",
+        problem=bool(entry.problem),
+        lines=3,
+    )
+
+
+def sweep_row(entry: SweepEntry, now: float) -> Row:
+    """A run directory."""
+    counts = f"{entry.ended:,} of {entry.runs:,} run{'s' if entry.runs != 1 else ''}"
+    failed = f" · {entry.failed:,} failed" if entry.failed else ""
+    side = entry.state if entry.fraction is None else f"{entry.state} {_bar(entry.fraction)}"
+    lost = entry.state == "done" and entry.failed > 0
+    return Row(
+        key=str(entry.run_dir),
+        mark="✗" if lost else MARKS[entry.state],
+        name=entry.name,
+        side=side,
+        short_side="" if entry.fraction is None else f"{entry.state} {_percent(entry.fraction)}",
+        below=entry.problem or f"{counts}{failed} · {age(now - entry.active)} ago",
+        colour="$text-warning" if lost else COLOURS[entry.state],
+        problem=bool(entry.problem),
+        lines=2 if entry.problem else 1,
+    )
+
+
+def profile_row(entry: ProfileEntry, marked: Sequence[Path]) -> Row:
+    """A profile, with its place among those that are marked."""
+    place = f"[{marked.index(entry.path) + 1}]" if entry.path in marked else "   "
+    created = f"{entry.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if entry.created else ""
+    return Row(
+        key=str(entry.path),
+        mark=place if not entry.problem else " ! ",
+        name=entry.name,
+        side="unreadable" if entry.problem else entry.state,
+        below=entry.problem or f"{created} · {entry.machine} · {entry.study}",
+        colour="$text-error" if entry.problem else "$text-warning" if entry.state == "partial" else "",
+        problem=bool(entry.problem),
+        lines=2 if entry.problem else 1,
+    )
+
+
+def _bar(fraction: float) -> str:
+    done = int(fraction * BAR_CELLS)
+    return f"{'━' * done}{'─' * (BAR_CELLS - done)} {_percent(fraction)}"
+
+
+def _percent(fraction: float) -> str:
+    """Rounded down: 100 % is for what has ended."""
+    return f"{int(fraction * 100):3d} %"
+
+
+def age(seconds: float) -> str:
+    """A time that has passed, in one unit, so that it changes seldom: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
+    for limit, per_unit, unit in ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{max(0, int(seconds / per_unit))} {unit}"
+    return f"{int(seconds / 86400):,} d"
+
+
+class EntryList(OptionList):
+    """Rows that fit its width. The highlighted one stays highlighted, whatever comes or goes around it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "open", id="start.open")]
+
+    def __init__(self, title: str, *, id: str) -> None:
+        super().__init__(id=id, classes="panel", compact=True, markup=False)
+        self.title = title
+        self.count = ""
+        self._rows: tuple[Row, ...] = ()
+        self._empty = "looking …"
+
+    def on_mount(self) -> None:
+        """Says that it does not know yet."""
+        self._fill()
+
+    def on_resize(self) -> None:
+        """The rows are made for one width."""
+        self._prompts(self._rows)
+
+    @property
+    def chosen(self) -> str | None:
+        """Key of the highlighted row."""
+        option = self.highlighted_option
+        return option.id if option is not None and not option.disabled else None
+
+    def show_rows(self, rows: Sequence[Row], empty: str) -> None:
+        """Puts these rows in place of those before."""
+        before, self._rows, same_empty = self._rows, tuple(rows), empty == self._empty
+        self._empty = empty
+        if [row.key for row in before] == [row.key for row in rows] and (rows or same_empty):
+            known = set(before)
+            self._prompts([row for row in rows if row not in known])
+        else:
+            self._fill()
+
+    def _prompts(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self.replace_option_prompt(row.key, row.content(self._width))
+
+    @property
+    def _width(self) -> int:
+        return self.scrollable_content_region.width or 40
+
+    def _fill(self) -> None:
+        chosen, at, scrolled = self.chosen, self.highlighted or 0, self.scroll_y
+        options = [Option(row.content(self._width), id=row.key) for row in self._rows]
+        if not options:
+            self.set_options([Option(self._empty, disabled=True)])
+            return
+        self.set_options(options)
+        keys = [row.key for row in self._rows]
+        self.scroll_to(y=scrolled, animate=False)
+        self.highlighted = keys.index(chosen) if chosen in keys else min(at, len(keys) - 1)
+
+
+class StartScreen(Screen[None]):
+    """Three lists side by side, tabs where they have no room."""
+
+    CSS_PATH = "start.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new", "new", id="start.new"),
+        Binding("s", "start", "start", id="start.start"),
+        Binding("space", "mark", "mark", id="start.mark"),
+        Binding("c", "compare", "compare", id="start.compare"),
+        Binding("slash", "filter", "filter", key_display="/", id="start.filter"),
+        Binding("tab", "next_list(1)", "next list", show=False, id="start.next"),
+        Binding("shift+tab", "next_list(-1)", "previous", show=False, id="start.previous"),
+        Binding("escape", "show_all", "all", show=False, id="start.all"),
+        *(Binding(str(n + 1), f"go({n})", f"list {n + 1}", show=False, id=f"start.list-{n + 1}") for n in range(3)),
+    ]
+
+    class Looked(Message):
+        """What there is was looked at."""
+
+        def __init__(self, found: Found | None, problem: str = "") -> None:
+            super().__init__()
+            self.found = found
+            self.problem = problem
+
+    def __init__(self, folder: Path = Path(), clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._folder = folder
+        self._clock = clock
+        self._catalogue = Catalogue(folder)
+        self._found = Found(specs=(), sweeps=(), profiles=())
+        self._looking = False
+        self._known = False
+        self._touched = False
+        self._marked: list[Path] = []
+        self._current = 0
+        self._dimmed: list[bool | None] = []
+
+    def compose(self) -> ComposeResult:
+        """Title, tabs, lists, what is filtered by, and what is highlighted."""
+        yield Static(id="title", markup=False)
+        yield Static(id="tabs")
+        with Horizontal(id="lists"):
+            yield EntryList("Presets", id="presets")
+            yield EntryList("Sweeps", id="sweeps")
+            yield EntryList("Profiles", id="profiles")
+        with Horizontal(id="filter"):
+            yield Label("filter ")
+            yield Input(placeholder="words, all of which must occur", compact=True)
+            yield Label(" enter: to the list · escape: shows all")
+        yield Static(id="detail", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Lists first, what is in them after the first paint."""
+        self._go(0)
+        self._timer = self.set_interval(LOOK_S, self._look)
+
+    def on_screen_resume(self) -> None:
+        """Much may have happened behind another screen."""
+        self._timer.resume()
+        self.call_after_refresh(self._look)
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks."""
+        self._timer.pause()
+
+    def on_key(self, event: events.Key) -> None:
+        """From here on the focus is the user's."""
+        self._touched = True
+
+    def on_mouse_down(self) -> None:
+        """As a key."""
+        self._touched = True
+
+    def _look(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self.run_worker(self._read, thread=True, group="look")
+
+    def _read(self) -> None:
+        try:
+            found = self._catalogue.look()
+        except OSError as error:
+            self.post_message(self.Looked(None, f"{error.filename or self._folder}: cannot be read: {error.strerror}"))
+        else:
+            self.post_message(self.Looked(found))
+
+    @on(Looked)
+    def _take(self, looked: Looked) -> None:
+        self._looking = False
+        if looked.found is None:
+            self.query_one("#detail", Static).update(Content.styled(f"! {looked.problem}", "$text-error"))
+            return
+        first, self._known, self._found = not self._known, True, looked.found
+        there = {entry.path for entry in self._found.profiles}
+        self._marked = [path for path in self._marked if path in there]
+        self._show()
+        if first and not self._touched and any(entry.at_work for entry in self._found.sweeps):
+            self._go(1)
+
+    @property
+    def _lists(self) -> list[EntryList]:
+        return list(self.query(EntryList))
+
+    def _rows(self) -> list[list[Row]]:
+        now = self._clock()
+        return [
+            [spec_row(entry) for entry in self._found.specs],
+            [sweep_row(entry, now) for entry in self._found.sweeps],
+            [profile_row(entry, self._marked) for entry in self._found.profiles],
+        ]
+
+    def _show(self) -> None:
+        words = self.query_one(Input).value.lower().split()
+        for panel, rows in zip(self._lists, self._rows(), strict=True):
+            shown = [row for row in rows if row.has(words)]
+            nothing = f"nothing here with {' '.join(words)!r}: escape shows all" if rows else EMPTY[panel.id or ""]
+            if self._known:
+                panel.show_rows(shown, nothing)
+            panel.count = f"{len(shown):,} of {len(rows):,}" if words else f"{len(rows):,}"
+        self._show_titles()
+        self._show_detail()
+
+    def _show_titles(self) -> None:
+        at_work = sum(entry.at_work for entry in self._found.sweeps)
+        works = f"▶ {at_work} sweep{'s' if at_work != 1 else ''} at work" if at_work else "no sweep at work"
+        place = "" if self._folder == Path() else f" · in {self._folder}"
+        self.query_one("#title", Static).update(f"dnlbench   {works}{place}", layout=False)
+        tabs = []
+        for number, panel in enumerate(self._lists):
+            marked = f" · {len(self._marked)} marked" if panel.id == "profiles" and self._marked else ""
+            here = number == self._current
+            panel.border_title = Content(f"{'▸' if here else ' '} {panel.title} · {panel.count}{marked} ")
+            label = f"{'▸' if here else ' '}{number + 1} {panel.title} · {panel.count}{marked}  "
+            style = f"{'bold underline ' if here else ''}@click=screen.go({number})"
+            tabs.append(Content.from_markup(f"[{style}]$label[/]", label=label))
+        self.query_one("#tabs", Static).update(Content("").join(tabs))
+
+    def _show_detail(self) -> None:
+        self.query_one("#detail", Static).update(self._detail(), layout=False)
+        dimmed = [self.check_action(action, ()) for action in ("start", "mark", "compare")]
+        if dimmed != self._dimmed:  # the footer is made anew each time, which takes longer than all the rest
+            self._dimmed = dimmed
+            self.refresh_bindings()
+
+    def _detail(self) -> Content:
+        """All of what the list may have had to cut."""
+        spec, sweep, profile = self._spec, self._sweep, self._profile
+        entry = spec or sweep or profile
+        if entry is None:
+            return Content("")
+        if entry.problem:
+            place = spec.spec if spec else str(sweep.run_dir) if sweep else str(profile.path) if profile else ""
+            return Content.styled(f"! {place}: {entry.problem}", "$text-error")
+        if spec:
+            return Content(f"{spec.summary or spec.spec}\nenter changes it first · dnlbench run {spec.spec}")
+        if sweep:
+            return Content(f"{sweep.run_dir}\nenter follows it · dnlbench attach {sweep.run_dir}")
+        assert profile is not None
+        return Content(
+            f"{profile.path} · {profile.study} · {profile.machine}\nenter shows it · space marks it to compare"
+        )
+
+    @property
+    def _chosen(self) -> str | None:
+        return self._lists[self._current].chosen
+
+    @property
+    def _spec(self) -> SpecEntry | None:
+        specs = self._found.specs if self._current == 0 else ()
+        return next((entry for entry in specs if entry.spec == self._chosen), None)
+
+    @property
+    def _sweep(self) -> SweepEntry | None:
+        sweeps = self._found.sweeps if self._current == 1 else ()
+        return next((entry for entry in sweeps if str(entry.run_dir) == self._chosen), None)
+
+    @property
+    def _profile(self) -> ProfileEntry | None:
+        profiles = self._found.profiles if self._current == 2 else ()
+        return next((entry for entry in profiles if str(entry.path) == self._chosen), None)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A list may get the focus from the mouse, too."""
+        if event.widget in self._lists:
+            self._current = self._lists.index(event.widget)
+            for number, panel in enumerate(self._lists):
+                panel.set_class(number == self._current, "-current")
+            self._show_titles()
+            self._show_detail()
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self) -> None:
+        self._show_detail()
+
+    @on(OptionList.OptionSelected)
+    def _open(self) -> None:
+        if (entry := self._spec or self._sweep or self._profile) is None:
+            return
+        if entry.problem:
+            self._open_broken(entry.problem)
+        elif isinstance(entry, SpecEntry):
+            self._edit(entry)
+        elif isinstance(entry, SweepEntry):
+            self.post_message(OpenSweep(entry.run_dir))
+        else:
+            self.post_message(OpenProfiles((entry.path,)))
+
+    def _open_broken(self, problem: str) -> None:
+        if (spec := self._spec) is not None and spec.text:
+            self._edit(spec)  # the form says what is wrong, where
+        else:
+            self.notify(problem, title="cannot be opened", severity="error", markup=False)
+
+    def _edit(self, entry: SpecEntry) -> None:
+        self.post_message(EditSpec(entry.text, f"preset {entry.name}" if entry.preset else entry.spec))
+
+    def _go(self, number: int) -> None:
+        """To a list. One that is not shown cannot take the focus, so it is shown first."""
+        lists = self._lists
+        for place, panel in enumerate(lists):
+            panel.set_class(place == number, "-current")
+        self._current = number
+        lists[number].focus()
+        self._show_titles()
+        self._show_detail()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that mean nothing in this list are dimmed."""
+        try:
+            if action == "start":
+                return True if self._spec and not self._spec.problem else None
+            if action == "mark":
+                return True if self._profile and not self._profile.problem else None
+            if action == "compare":
+                return True if len(self._marked) > 1 else None
+        except (NoMatches, IndexError):  # asked before there is anything
+            return None
+        return True
+
+    def action_go(self, number: int) -> None:
+        """To the list of that number."""
+        self._go(number)
+
+    def action_next_list(self, step: int) -> None:
+        """To the next list; from the filter back to the list."""
+        if isinstance(self.focused, Input):
+            self._lists[self._current].focus()
+        else:
+            self._go((self._current + step) % len(self._lists))
+
+    def action_new(self) -> None:
+        """A sweep of one's own, beginning with a small one."""
+        preset = next((entry for entry in self._found.specs if entry.preset and entry.name == BLANK), None)
+        if preset is not None:
+            self._edit(preset)
+
+    def action_start(self) -> None:
+        """The highlighted preset as it is, at once."""
+        if self._spec is not None:
+            self.post_message(StartSpec(self._spec.spec))
+
+    def action_mark(self) -> None:
+        """Marks a profile to be compared, or takes the mark off again."""
+        if self._profile is None:
+            return
+        path = self._profile.path
+        self._marked = (
+            [other for other in self._marked if other != path] if path in self._marked else [*self._marked, path]
+        )
+        self._show()
+
+    def action_compare(self) -> None:
+        """The marked profiles, against the one that was marked first."""
+        self.post_message(OpenProfiles(tuple(self._marked)))
+
+    def action_filter(self) -> None:
+        """Shows only what holds some words."""
+        self.query_one("#filter").display = True
+        self.query_one(Input).focus()
+
+    def action_show_all(self) -> None:
+        """No filter any more."""
+        self.query_one(Input).value = ""
+        self.query_one("#filter").display = False
+        self._lists[self._current].focus()
+
+    @on(Input.Changed)
+    def _filtered(self) -> None:
+        self._show()
+
+    @on(Input.Submitted)
+    def _to_list(self) -> None:
+        self._lists[self._current].focus()

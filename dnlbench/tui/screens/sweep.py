@@ -1,0 +1,444 @@
+"""A sweep as it goes on: curves, depth, devices and runs, and what can be asked of its engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static
+
+from dnlbench import units
+from dnlbench.errors import DnlbenchError
+from dnlbench.events import Action, device_of
+from dnlbench.launch import give_command
+from dnlbench.store import RunDir
+from dnlbench.studies import Quantity
+from dnlbench.tui import steering
+from dnlbench.tui.curves import Choice
+from dnlbench.tui.depth import is_final, so_far
+from dnlbench.tui.digest import Digest, Digester
+from dnlbench.tui.engines import go_on
+from dnlbench.tui.export import export
+from dnlbench.tui.feed import Feed
+from dnlbench.tui.figures import CURVE_METRICS, OVERS, depth_figure
+from dnlbench.tui.filter import FilterError, parse_filter
+from dnlbench.tui.rows import FIELDS, NARROW, WIDE
+from dnlbench.tui.screens.columns import Columns
+from dnlbench.tui.screens.confirm import Confirm
+from dnlbench.tui.steering import Wish
+from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.devices import DevicePanel
+from dnlbench.tui.widgets.headline import headline, state_of
+from dnlbench.tui.widgets.runs_table import RunsTable, Selection
+
+PAINT_S = 0.1
+"""Seconds between two paintings at least."""
+DRAWING_SHARE = 0.1
+"""Of the time that may go into drawing curves."""
+PANELS = ("loss", "depth", "devices")
+
+
+class SweepScreen(Screen[None]):
+    """Follows one run directory. Leaving it, or its death, does nothing to the sweep."""
+
+    CSS_PATH = "sweep.tcss"
+    HELP = """
+# A sweep
+
+What you see is read from the run directory; the engine is a process of its own. **q** leaves, and the sweep goes on.
+
+- **1 2 3 4** go to the curves, to depth, to the devices and to the runs; **tab** goes on to the next
+- **m** another metric, **t** over epochs, training steps or time, **v** another quantity over depth
+- **space** pauses or resumes the runs that are marked, or the one under the cursor; **k** cancels, **r** retries them
+- **P** pauses or resumes the sweep, **K** ends it, **R** retries all that ended badly, **g** goes on with an ended sweep
+- **p** pauses or resumes the selected device, **D** releases its memory as well
+- **/** filters the runs, **enter** opens one, **e** exports the chart (SVG) or the table (CSV), **u** holds the picture still
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "toggle_runs", "pause", id="sweep.pause_runs"),
+        Binding("k", "cancel_runs", "cancel", id="sweep.cancel_runs"),
+        Binding("r", "retry_runs", "retry", id="sweep.retry_runs"),
+        Binding("slash", "filter", "filter", key_display="/", id="sweep.filter"),
+        Binding("m", "next_metric", "metric", id="sweep.metric"),
+        Binding("t", "next_x", "x axis", show=False, id="sweep.x_axis"),
+        Binding("v", "next_quantity", "quantity", show=False, id="sweep.quantity"),
+        Binding("P", "toggle_sweep", "pause all", show=False, id="sweep.pause"),
+        Binding("K", "end_sweep", "end", show=False, id="sweep.end"),
+        Binding("R", "retry_sweep", "retry all", show=False, id="sweep.retry"),
+        Binding("g", "go_on", "go on", show=False, id="sweep.go_on"),
+        Binding("p", "toggle_device", "pause device", show=False, id="sweep.pause_device"),
+        Binding("D", "release_device", "release device", show=False, id="sweep.release_device"),
+        Binding("C", "columns", "columns", show=False, id="sweep.columns"),
+        Binding("e", "export", "export", show=False, id="sweep.export"),
+        Binding("u", "hold", "hold updates", show=False, id="sweep.hold"),
+        Binding("1", "panel('loss')", "curves", show=False, id="sweep.curves"),
+        Binding("2", "panel('depth')", "depth", show=False, id="sweep.depth"),
+        Binding("3", "panel('devices')", "devices", show=False, id="sweep.devices"),
+        Binding("4", "panel('runs')", "runs", show=False, id="sweep.runs"),
+        Binding("escape", "close_filter", "close filter", show=False, id="sweep.close_filter"),
+    ]
+
+    def __init__(
+        self, run_dir: RunDir, clock: Callable[[], float] = time.time, digester: Digester | None = None
+    ) -> None:
+        super().__init__()
+        self._run_dir, self._clock = run_dir, clock
+        self._digester = digester or Digester()
+        self._feed: Feed[Digest] = Feed(run_dir, self._digester, clock)
+        self._shown = Digest()
+        self._painted: tuple[Any, ...] = ()
+        self._quantity = 0
+        self._curves_due, self._curves_of = 0.0, Choice()
+        self._held = False
+        self._age, self._told = "", ("", "")
+        self._engine_seen = False
+        self._wide: bool | None = None
+
+    def compose(self) -> ComposeResult:
+        """From the most to the least asked for."""
+        yield Static(id="head")
+        yield Static(id="problem", markup=False)
+        yield Static("[b]1[/] curves  [b]2[/] depth  [b]3[/] devices  [b]4[/] runs", id="tabs")
+        with Horizontal(id="charts"):
+            yield Chart(id="loss")
+            yield Chart(id="depth")
+        yield DevicePanel(id="devices")
+        with Horizontal(id="runs-bar"):
+            yield Input(placeholder="network=dense* depth>=8 or status=failed", id="filter", compact=True)
+            yield Static(id="runs-line", markup=False)
+        yield RunsTable(id="runs")
+        yield Static(id="status", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begins to follow."""
+        self.query_one(RunsTable).focus()
+        self._feed.start()
+        self.set_interval(PAINT_S, self.paint)
+
+    def on_unmount(self) -> None:
+        """Follows no more."""
+        self._feed.stop()
+
+    def paint(self) -> None:
+        """Shows what the feed has found since the last time."""
+        digest = self._feed.latest
+        if digest is None:
+            return
+        self._choose_columns()
+        self._tell_age(digest)
+        if self._held:
+            return
+        self._paint_curves(digest)
+        if digest is self._shown:
+            return
+        self._shown = digest
+        self._paint_head(digest)
+        self._paint_depth(digest)
+        view = digest.snapshot.view
+        self.query_one(DevicePanel).update(digest.devices, view)
+        self.query_one(RunsTable).show(digest.rows)
+        self._paint_runs_line()
+        self._notice_end(digest)
+
+    def _paint_head(self, digest: Digest) -> None:
+        view = digest.snapshot.view
+        name = view.plan.spec.name if view else self._run_dir.root.name
+        self.query_one("#head", Static).update(headline(digest.snapshot, name, self.size.width))
+        problem = self.query_one("#problem", Static)
+        problem.update(digest.snapshot.problem)
+        problem.set_class(bool(digest.snapshot.problem), "-shown")
+
+    def _paint_curves(self, digest: Digest) -> None:
+        """Not so often that drawing would hold up the keyboard, unless somebody asked for other curves."""
+        chart, now = self.query_one("#loss", Chart), time.monotonic()
+        asked = digest.choice != self._curves_of
+        if digest.figure is None or digest.figure is chart.figure or not (asked or now >= self._curves_due):
+            return
+        chart.figure, self._curves_of = digest.figure, digest.choice
+        self._curves_due = now + max(PAINT_S, chart.took_s / DRAWING_SHARE)
+
+    @property
+    def _quantities(self) -> list[Quantity]:
+        """What can be shown over depth: what some run has a value of, the main one always."""
+        view, summary = self._shown.snapshot.view, self._shown.summary
+        if view is None or summary is None:
+            return []
+        first, *others = view.plan.study.quantities
+        return [first, *(q for q in others if any(q.name in point.quantities for point in summary.points))]
+
+    def _paint_depth(self, digest: Digest) -> None:
+        quantities = self._quantities
+        if digest.summary is None or digest.snapshot.view is None or not quantities:
+            return
+        quantity = quantities[self._quantity % len(quantities)]
+        key = (id(digest.summary), quantity.name, self.size, is_final(digest.snapshot.view))
+        if key == self._painted:
+            return
+        self._painted = key
+        figure = depth_figure([digest.summary], quantity, ansi=self._digester.choice.ansi)
+        self.query_one("#depth", Chart).figure = figure if is_final(digest.snapshot.view) else so_far(figure)
+
+    def _paint_runs_line(self) -> None:
+        table, total = self.query_one(RunsTable), len(self._shown.rows)
+        parts = [f"Runs: {table.shown} of {total}" if table.shown < total else f"Runs: {total}"]
+        if table.selection.filter:
+            parts.append(f"filter: {table.selection.filter}")
+        if table.selection.order:
+            parts.append(f"by {table.selection.order}{', falling' if table.selection.falling else ''}")
+        if table.marked:
+            parts.append(f"{len(table.marked)} marked")
+        line = Text("   ".join(parts))
+        if self.has_class("-short"):  # where there is no room for a line of its own
+            line.append(f"   {self._age}", style="yellow" if self._held else "dim")
+        self.query_one("#runs-line", Static).update(line)
+
+    def _tell_age(self, digest: Digest) -> None:
+        now, shown, news = self._clock(), self._shown.snapshot, digest.snapshot.news
+        if self._held:
+            text = age = f"updates paused: {_age(now - shown.looked)} old; u goes on"
+        else:
+            age = f"data {_age(now - news)} old" if news else "no data yet"
+            at_work = f"engine {digest.snapshot.engine}" if digest.snapshot.engine else "no engine is at work"
+            text = f"{at_work}; {age}   {self._run_dir.root}"
+        if (text, age) == self._told:
+            return
+        self._told, self._age = (text, age), age
+        status = self.query_one("#status", Static)
+        status.update(text)
+        status.set_class(self._held, "-paused")
+        if self.has_class("-short"):
+            self._paint_runs_line()
+
+    def _notice_end(self, digest: Digest) -> None:
+        """Rings once when a sweep ends that was seen at work."""
+        at_work = digest.snapshot.engine is not None
+        if self._engine_seen and not at_work and digest.snapshot.view is not None:
+            view = digest.snapshot.view
+            text = f"{view.plan.spec.name}: {state_of(digest.snapshot)}, {len(view.not_ok)} runs not ok"
+            self.app.notify(text, severity="warning" if view.not_ok else "information", timeout=20)
+            self.app.bell()
+            self._tell_desktop(text)
+        self._engine_seen = at_work
+
+    def _tell_desktop(self, text: str) -> None:
+        """OSC 9, which terminals that know it show as a notification of the desktop; others pass over it."""
+        driver = self.app._driver
+        if driver is not None and not self.app.is_headless:
+            driver.write(f"\x1b]9;{text}\x07")
+
+    def _choose_columns(self) -> None:
+        """Those that fit, until somebody has chosen others."""
+        wide = self.size.width >= 120
+        table = self.query_one(RunsTable)
+        if wide != self._wide and table.selection.columns in (NARROW, WIDE, self._default_columns(not wide)):
+            self._wide = wide
+            self._rearrange(columns=self._default_columns(wide))
+
+    def _default_columns(self, wide: bool) -> tuple[str, ...]:
+        view = self._shown.snapshot.view
+        has_epochs = view is None or view.plan.study.has_epochs
+        return tuple(
+            field.name
+            for field in FIELDS
+            if field.name in (WIDE if wide else NARROW) and (has_epochs or not field.needs_epochs)
+        )
+
+    # Looking
+
+    def action_panel(self, name: str) -> None:
+        """Goes to a panel; shows it where only one is shown at a time."""
+        if name in PANELS:
+            self.set_class(name == "depth", "-second")
+            self.set_class(name == "devices", "-third")
+        self.query_one(f"#{name}").focus()
+
+    def action_next_metric(self) -> None:
+        """The chart's next metric."""
+        metrics = self._shown.metrics or CURVE_METRICS[:1]
+        choice = self._digester.choice
+        place = metrics.index(choice.metric) if choice.metric in metrics else -1
+        self._choose(Choice(metric=metrics[(place + 1) % len(metrics)], x=choice.x, ansi=choice.ansi))
+
+    def action_next_x(self) -> None:
+        """Over epochs, training steps or time."""
+        choice = self._digester.choice
+        x = OVERS[(OVERS.index(choice.x) + 1) % len(OVERS)]
+        self._choose(Choice(metric=choice.metric, x=x, ansi=choice.ansi))
+
+    def _choose(self, choice: Choice) -> None:
+        self._digester.choice = choice
+        self._feed.wake()
+
+    def action_next_quantity(self) -> None:
+        """The depth chart's next quantity."""
+        self._quantity += 1
+        self._paint_depth(self._shown)
+
+    def action_hold(self) -> None:
+        """Holds the picture still, or lets it go on."""
+        self._held = not self._held
+        self.paint()
+
+    def action_filter(self) -> None:
+        """Opens the line for the filter."""
+        line = self.query_one("#filter", Input)
+        line.add_class("-shown")
+        line.value = self.query_one(RunsTable).selection.filter
+        line.focus()
+
+    def action_close_filter(self) -> None:
+        """Back to the table; the filter stays as it was last valid."""
+        self.query_one("#filter").remove_class("-shown")
+        self.query_one(RunsTable).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filters while somebody types."""
+        if event.input.id == "filter" and event.input.has_class("-shown"):
+            self._rearrange(filter=event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """The filter is done."""
+        self.action_close_filter()
+
+    def _rearrange(self, **changes: Any) -> None:
+        table = self.query_one(RunsTable)
+        old = table.selection
+        selection = Selection(
+            columns=changes.get("columns", old.columns),
+            order=old.order,
+            falling=old.falling,
+            filter=changes.get("filter", old.filter),
+        )
+        try:
+            test = parse_filter(selection.filter)
+        except FilterError as error:
+            self.query_one("#runs-line", Static).update(str(error))
+            return
+        table.rearrange(selection, test)
+        self._paint_runs_line()
+
+    def on_runs_table_rearranged(self) -> None:
+        """Another order."""
+        self._paint_runs_line()
+
+    @work
+    async def action_columns(self) -> None:
+        """Asks which columns there should be."""
+        table = self.query_one(RunsTable)
+        chosen = await self.app.push_screen_wait(Columns(FIELDS, table.selection.columns))
+        self._rearrange(columns=chosen)
+
+    def on_runs_table_opened(self, event: RunsTable.Opened) -> None:
+        """One run in full."""
+        from dnlbench.tui.screens.run import RunScreen
+
+        view = self._shown.snapshot.view
+        if view is not None:
+            self.app.push_screen(RunScreen(self._run_dir, view.plan.by_id[event.run_id], self._feed, self._digester))
+
+    def action_export(self) -> None:
+        """What has the focus: a chart as SVG, otherwise the table as CSV."""
+        focused = self.focused
+        view = self._shown.snapshot.view
+        name = view.plan.spec.name if view else "sweep"
+        if isinstance(focused, Chart):
+            path = export(f"{name}-{focused.id}", "svg", focused.svg())
+        else:
+            path = export(f"{name}-runs", "csv", self.query_one(RunsTable).csv())
+        self.app.notify(f"saved {path}")
+
+    # Steering
+
+    def action_toggle_runs(self) -> None:
+        """Pauses or resumes the runs that are chosen."""
+        self._wish(
+            steering.toggle_runs(self.query_one(RunsTable).chosen), "nothing there that can be paused or resumed"
+        )
+
+    def action_cancel_runs(self) -> None:
+        """Ends the runs that are chosen."""
+        self._wish(steering.cancel_runs(self.query_one(RunsTable).chosen), "nothing there that can be cancelled")
+
+    def action_retry_runs(self) -> None:
+        """Does the runs again that are chosen and ended badly."""
+        self._wish(steering.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
+
+    def action_toggle_sweep(self) -> None:
+        """Pauses or resumes everything."""
+        view = self._shown.snapshot.view
+        self._wish(steering.sweep("resume" if view is not None and view.holds.sweep else "pause"))
+
+    def action_end_sweep(self) -> None:
+        """Ends the engine."""
+        view = self._shown.snapshot.view
+        self._wish(steering.end_sweep(len(view.leased) if view else 0))
+
+    def action_retry_sweep(self) -> None:
+        """Does everything again that ended badly."""
+        view = self._shown.snapshot.view
+        bad = len(view.not_ok) if view else 0
+        self._wish(steering.retry_sweep(bad) if bad else None, "no run has ended badly")
+
+    def action_toggle_device(self) -> None:
+        """Pauses or resumes the selected device."""
+        self._device("pause")
+
+    def action_release_device(self) -> None:
+        """Releases the selected device."""
+        self._device("release")
+
+    def _device(self, action: Action) -> None:
+        name, view = self.query_one(DevicePanel).selected, self._shown.snapshot.view
+        if not name or view is None:
+            self.app.notify("no device is selected: 3, then up and down", severity="warning")
+            return
+        held = any(view.holds.on_slot(slot) for slot in view.slots if device_of(slot) == name)
+        self._wish(steering.device(name, "resume" if held else action))
+
+    @work
+    async def _wish(self, wish: Wish | None, otherwise: str = "") -> None:
+        """Asks first where something would be lost."""
+        if wish is None:
+            self.app.notify(otherwise, severity="warning")
+            return
+        if self._shown.snapshot.engine is None and wish.command.action != "retry":
+            self.app.notify("no engine is at work here; g starts one for what is left", severity="warning")
+            return
+        if wish.question and not await self.app.push_screen_wait(Confirm(wish.question, wish.consequence, wish.verb)):
+            return
+        self._give(wish)
+
+    @work(thread=True, group="commands")
+    def _give(self, wish: Wish) -> None:
+        """The engine answers within a tenth of a second, or is busy."""
+        try:
+            verdict = give_command(self._run_dir, wish.command)
+        except DnlbenchError as error:
+            self._say(str(error), "error")
+            return
+        self._say(verdict.answer, "warning" if verdict.refused else "information")
+
+    @work(thread=True, group="commands")
+    def action_go_on(self) -> None:
+        """Starts an engine for what is left."""
+        self._say("starting an engine for what is left …", "information")
+        try:
+            go_on(self._run_dir)
+        except DnlbenchError as error:
+            self._say(str(error), "error")
+
+    def _say(self, text: str, severity: Any) -> None:
+        self.app.call_from_thread(self.app.notify, text, severity=severity, markup=False)
+
+
+def _age(seconds: float) -> str:
+    """In whole seconds: tenths would be drawn anew ten times a second, and tell nothing."""
+    return f"{max(0.0, seconds):.0f} s" if seconds < 60 else units.seconds(seconds)

@@ -1,0 +1,79 @@
+"""The user's own settings: theme and keys, from ``config.toml`` in the user's configuration folder.
+
+::
+
+    theme = "dnlbench-light"
+
+    [keys]
+    "sweep.pause" = "f5"
+    "chart.log_y" = "y"
+
+Names of keys are those that the help panel (F1) and the command *Keys* show.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from platformdirs import user_config_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What somebody has set."""
+
+    theme: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    """What in the file was not understood, and is left out."""
+
+
+def settings_path() -> Path:
+    """Where they are: ``$DNLBENCH_CONFIG``, or the platform's place for configurations."""
+    named = os.environ.get("DNLBENCH_CONFIG")
+    return Path(named) if named else user_config_path("dnlbench") / "config.toml"
+
+
+def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], Collection[str]]) -> Settings:
+    """The settings of a file; the defaults where there is none. What is wrong in it never keeps the screens from opening.
+
+    Args:
+        path: a TOML file.
+        themes: names that are known.
+        known_keys: tells the names of bindings that are known; not asked where no key is set.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return Settings(problems=(f"{path}: cannot be read: {error}",))
+    problems = [
+        f"{path}: {name}: no such setting; there are theme and [keys]" for name in table.keys() - {"theme", "keys"}
+    ]
+    theme, own = table.get("theme"), table.get("keys", {})
+    if theme is not None and theme not in themes:
+        problems.append(f"{path}: theme = {theme!r}: no such theme{_nearest(str(theme), themes)}")
+        theme = None
+    if not isinstance(own, dict):
+        problems.append(f"{path}: keys: write it as a table, [keys]")
+        own = {}
+    known, keys = {}, known_keys() if own else ()
+    for name, key in own.items():
+        if name not in keys:
+            problems.append(f"{path}: keys.{name}: no such key{_nearest(name, keys)}")
+        elif not isinstance(key, str) or not key:
+            problems.append(f'{path}: keys.{name} = {key!r}: write keys as text, for example "f5" or "ctrl+n,n"')
+        else:
+            known[name] = key
+    return Settings(theme=theme, keys=known, problems=tuple(problems))
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,94 @@
+"""What the screens may ask of an engine, in words, and what has to be asked first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnlbench.events import Action, Command
+from dnlbench.tui.rows import RunRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """A command, with what it would mean."""
+
+    command: Command
+    question: str = ""
+    """To be asked first; empty for what destroys nothing."""
+    consequence: str = ""
+    verb: str = "Do it"
+
+
+def toggle_runs(rows: Sequence[RunRow]) -> Wish | None:
+    """Resumes runs if all of them are paused, and pauses those that can be otherwise; None if nothing can be done."""
+    paused = [row for row in rows if row.state == "paused"]
+    if paused and len(paused) == len(rows):
+        return _runs("resume", paused)
+    open_ones = [row for row in rows if row.state in ("running", "waiting")]
+    return _runs("pause", open_ones) if open_ones else None
+
+
+def cancel_runs(rows: Sequence[RunRow]) -> Wish | None:
+    """Ends runs that have not ended."""
+    left = [row for row in rows if row.state in ("running", "waiting", "paused")]
+    if not left:
+        return None
+    begun = sum(row.history.laps_done > 0 or row.state == "running" for row in left)
+    what = left[0].run.title if len(left) == 1 else f"{len(left)} runs"
+    lost = f"{begun} of them have begun: what they have computed counts as cancelled." if begun else "None has begun."
+    wish = _runs("cancel", left)
+    return Wish(
+        command=wish.command,
+        question=f"Cancel {what}?",
+        consequence=f"{lost} They can be retried.",
+        verb="Cancel them" if len(left) > 1 else "Cancel it",
+    )
+
+
+def retry_runs(rows: Sequence[RunRow]) -> Wish | None:
+    """Does runs again that ended badly."""
+    bad = [row for row in rows if row.state in ("failed", "oom", "diverged", "cancelled")]
+    return _runs("retry", bad) if bad else None
+
+
+def end_sweep(running: int) -> Wish:
+    """Ends the engine."""
+    return Wish(
+        command=Command(action="cancel"),
+        question="End the whole sweep?",
+        consequence=f"{running} runs under way are put aside with a checkpoint and a partial profile is saved. "
+        "The sweep can be gone on with later.",
+        verb="End the sweep",
+    )
+
+
+def retry_sweep(bad: int) -> Wish:
+    """Does everything again that ended badly."""
+    return Wish(
+        command=Command(action="retry"),
+        question=f"Retry all {bad} runs that failed, ran out of memory, diverged or were cancelled?",
+        consequence="Their curves so far are replaced.",
+        verb="Retry all",
+    )
+
+
+def sweep(action: Action) -> Wish:
+    """Pauses or resumes everything."""
+    return Wish(command=Command(action=action))
+
+
+def device(name: str, action: Action) -> Wish:
+    """Pauses, releases or resumes a device."""
+    if action != "release":
+        return Wish(command=Command(action=action, device=name))
+    return Wish(
+        command=Command(action=action, device=name),
+        question=f"Release {name}?",
+        consequence="Its runs are put aside with a checkpoint, and its worker processes end, so that its memory is free.",
+        verb="Release it",
+    )
+
+
+def _runs(action: Action, rows: Sequence[RunRow]) -> Wish:
+    return Wish(command=Command(action=action, run_ids=tuple(row.run.run_id for row in rows)))

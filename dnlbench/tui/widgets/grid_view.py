@@ -1,0 +1,80 @@
+"""Tables of the reports on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from textual.widgets import Static
+
+from dnlbench.report.grid import STYLES, Grid
+
+WRONG = "✗"
+WORD_MARKS = {
+    "better": "✓",
+    "worse": "✗",
+    "no difference": "=",
+    "inconclusive": "?",
+    "not comparable": "–",
+    "failed": "✗",
+    "oom": "✗",
+    "diverged": "✗",
+    "cancelled": "–",
+}
+"""Beside words that are verdicts, so that they are found without being read and without colour."""
+
+
+class GridView(Static):
+    """Tables one below the other, laid out anew for every width. Scrolling is its container's business."""
+
+    def __init__(self, grids: Iterable[Grid] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.show(grids)
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """What it shows."""
+        return self._grids
+
+    def show(self, grids: Iterable[Grid]) -> None:
+        """Other tables in place of those that were there."""
+        self._grids = tuple(grids)
+        self.update(_Tables(self, self._grids))
+
+
+class _Tables:
+    """Asks for the width, and whether there are colours, as late as it is known."""
+
+    def __init__(self, view: GridView, grids: Sequence[Grid]) -> None:
+        self._view = view
+        self._grids = [marked(grid) for grid in grids]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for place, grid in enumerate(self._grids):
+            if place:
+                yield ""
+            yield _coloured(grid.to_rich(options.max_width), plain=self._view.app.no_color)
+
+
+def marked(grid: Grid) -> Grid:
+    """The same with a mark before each verdict."""
+    rows = [[f"{WORD_MARKS[cell]} {cell}" if cell in WORD_MARKS else cell for cell in row] for row in grid.rows]
+    return replace(grid, rows=rows)
+
+
+def _coloured(group: Group, *, plain: bool) -> Group:
+    """With the grid's own colours on words that have got a mark, by which it does not know them any more.
+
+    Without colours, what is wrong is bold: as a shade of grey its red is nearly black.
+    """
+    for table in group.renderables:
+        for column in table.columns if isinstance(table, Table) else ():
+            for cell in column.cells:
+                if isinstance(cell, Text):
+                    mark, _, word = cell.plain.partition(" ")
+                    if WORD_MARKS.get(word) == mark:
+                        cell.stylize(("bold" if mark == WRONG else "") if plain else STYLES.get(word, ""))
+    return group

@@ -1,0 +1,446 @@
+"""The end of a text file as it grows, with a search."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from dnlbench import units
+
+LOOK_S = 0.5
+"""Seconds between two looks at the file."""
+TAIL_BYTES = 256 * 1024
+"""Most that one look reads: of what was added more than that, the beginning is left out."""
+KEPT_LINES = 5000
+LONGEST_LINE = 2000
+"""Characters that are kept of a line."""
+TAB = 8
+GOES_ON = "›"
+"""At the right edge of lines that are longer than the window is wide."""
+ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links and other strings
+    r"|\x1b[ -/]*[0-~]?"
+)
+CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What would move the cursor, or turn the direction of writing."""
+
+
+def clean(line: bytes) -> str:
+    """A line as it would stand on a terminal in the end, a progress bar's last state, without colours and controls."""
+    text = ESCAPES.sub("", line.decode("utf-8", errors="replace")).rstrip("\r\n").rpartition("\r")[2]
+    text = CONTROLS.sub("", text.expandtabs(TAB))
+    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What a look at a file found."""
+
+    lines: tuple[str, ...] = ()
+    """New whole lines."""
+    rest: str = ""
+    """What stands after the last line break: all that is left of somebody who was killed in the middle of a line."""
+    anew: bool = False
+    """Whether it is another file than at the last look, or was emptied: what was read before is of the past."""
+    trouble: str | None = None
+    """Why there is nothing to read: ``no log yet``, ``the log is gone``, or what the system says."""
+
+
+class LogTail:
+    """Reads what was added to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+        self._offset = 0
+        self._rest = b""
+
+    def read(self) -> News:
+        """What is new."""
+        try:
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                anew = self._begin((status.st_dev, status.st_ino), status.st_size)
+                left_out = max(0, status.st_size - self._offset - TAIL_BYTES)
+                file.seek(self._offset + left_out)
+                content = file.read(TAIL_BYTES)
+                self._offset += left_out + len(content)
+        except FileNotFoundError:
+            return News(trouble="the log is gone" if self._identity else "no log yet")
+        except OSError as error:
+            return News(trouble=f"the log cannot be read: {error.strerror}")
+        return self._news(content, left_out, anew=anew)
+
+    def _begin(self, identity: tuple[int, int], size: int) -> bool:
+        """Goes to the beginning of another file, and of one that was emptied."""
+        before, self._identity = self._identity, identity
+        anew = before is not None and (before != identity or size < self._offset)
+        if anew:
+            self._offset, self._rest = 0, b""
+        return anew
+
+    def _news(self, content: bytes, left_out: int, *, anew: bool) -> News:
+        lines: list[str] = []
+        if left_out:
+            lines.append(f"… {units.size(left_out)} left out …")
+            self._rest, content = b"", content.partition(b"\n")[2] or content
+        *whole, rest = (self._rest + content).split(b"\n")
+        self._rest = rest[-TAIL_BYTES:]
+        return News(lines=(*lines, *map(clean, whole)), rest=clean(rest), anew=anew)
+
+
+class LogLines(ScrollView, can_focus=True):
+    """Lines of text, some of which match what is searched for."""
+
+    ALLOW_SELECT = False  # the keys of LogView copy
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log-lines--match"}
+    DEFAULT_CSS = """
+    LogLines {
+        height: 1fr;
+        background: transparent;
+        scrollbar-size: 0 1;  /* long lines are marked instead of a bar that takes one of few */
+        & .log-lines--match { text-style: reverse; }
+    }
+    """
+    follow: reactive[bool] = reactive(True)
+    """Whether the end stays in sight as the log grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pattern: re.Pattern[str] | None = None
+        self.current: int | None = None
+        """The line of the match that was gone to."""
+        self.placeholder = ""
+        """Why there are no lines."""
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._rest = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """All that are kept, and what stands after the last line break."""
+        return [*self._lines, *([self._rest] if self._rest else [])]
+
+    @property
+    def visible_lines(self) -> list[str]:
+        """Those in sight."""
+        top = round(self.scroll_y)
+        return self.lines[top : top + self.scrollable_content_region.height]
+
+    @property
+    def matches(self) -> list[int]:
+        """Places of the lines that match."""
+        if self.pattern is None:
+            return []
+        return [place for place, line in enumerate(self.lines) if self.pattern.search(line)]
+
+    def take(self, news: News) -> None:
+        """Adds what a look found; what is in sight stays where it is, unless the end is followed."""
+        if news.anew:
+            self.clear()
+        if not news.lines and news.rest == self._rest:
+            return
+        dropped = max(0, len(self._lines) + len(news.lines) - KEPT_LINES)
+        self._lines.extend(news.lines)
+        self._rest = news.rest
+        if self.current is not None:
+            self.current = self.current - dropped if self.current >= dropped else None
+        top = self.scroll_y - dropped
+        self._measure()
+        if self.follow:
+            self._to_end()
+        elif dropped:
+            self.scroll_to(y=max(0, top), animate=False, immediate=True)
+
+    def clear(self) -> None:
+        """Forgets all lines."""
+        self._lines.clear()
+        self._rest, self.current = "", None
+        self._measure()
+
+    def _measure(self) -> None:
+        lines = self.lines
+        self.virtual_size = Size(max(map(_cells, lines), default=0) + 2, len(lines))
+        self.refresh()
+
+    def _to_end(self) -> None:
+        if self.scroll_y < self.max_scroll_y:  # an animation that has just arrived there cannot be stopped
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+
+    def show_line(self, place: int) -> None:
+        """Puts a line into the middle and stops to follow the end."""
+        self.follow, self.current = False, place
+        middle = place - self.scrollable_content_region.height // 2
+        self.scroll_to(x=self._column(place), y=max(0, middle), animate=False, immediate=True)
+        self.follow = False  # the match may be at the end
+        self.refresh()
+
+    def _column(self, place: int) -> int:
+        """How far to the right for the first match in the line to be in sight."""
+        match = self.pattern.search(self.lines[place]) if self.pattern else None
+        width = self.scrollable_content_region.width
+        return max(0, 3 + _cells(self.lines[place][: match.end()]) - width) if match else 0
+
+    def watch_follow(self, follow: bool) -> None:
+        """Goes to the end."""
+        if follow:
+            self._to_end()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Who scrolls up wants to read there; who comes back to the end wants to see it grow."""
+        super().watch_scroll_y(old_value, new_value)
+        at_end = new_value >= self.max_scroll_y
+        if at_end != self.follow and (new_value > old_value) == at_end:
+            self.follow = at_end
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The end stays in sight."""
+        if self.follow:
+            self._to_end()
+
+    def render_line(self, y: int) -> Strip:
+        """One line on the screen; nothing in it is markup."""
+        place, left, width = round(self.scroll_y) + y, round(self.scroll_x), self.scrollable_content_region.width
+        strip = Strip(self._segments(place))
+        goes_on = strip.cell_length > left + width
+        strip = strip.crop_extend(left, left + width - goes_on, self.rich_style)
+        if goes_on:
+            strip = Strip([*strip, Segment(GOES_ON)])
+        return strip.apply_style(self.rich_style)
+
+    def _segments(self, place: int) -> Iterator[Segment]:
+        count = len(self._lines)
+        line = self._lines[place] if place < count else self._rest if place == count else ""
+        if place == 0 and not line:
+            line = self.placeholder
+        yield Segment("▸ " if place == self.current else "  ")
+        end, style = 0, self.get_component_rich_style("log-lines--match", partial=True)
+        for match in self.pattern.finditer(line) if self.pattern else ():
+            yield Segment(line[end : match.start()])
+            yield Segment(match.group(), style)
+            end = match.end()
+        yield Segment(line[end:])
+
+
+def _cells(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
+
+
+class LogView(Widget):
+    """A log as it grows, with a search."""
+
+    HELP = """
+## Log
+
+Everything that was printed, as it is printed. A line that is not ended yet is shown too.
+
+A search finds text, not patterns; capital letters matter if there are any in it. The line gone to is marked ▸.
+Lines that end in › go on to the right, where the arrow keys lead.
+Only the last 5000 lines are kept here, and what is added too fast to be read is left out: the file has it all.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "search", "search", id="log.search"),
+        Binding("n", "go(1)", "next match", id="log.next"),
+        Binding("N", "go(-1)", "previous match", show=False, id="log.previous"),
+        Binding("f", "follow", "follow", id="log.follow"),
+        Binding("g", "top", "top", show=False, id="log.top"),
+        Binding("G", "end", "end", show=False, id="log.end"),
+        Binding("y", "copy", "copy what is in sight", show=False, id="log.copy"),
+        Binding("Y", "copy_all", "copy all", show=False, id="log.copy_all"),
+        Binding("escape", "end_search", "end the search", show=False, id="log.end_search"),
+    ]
+    DEFAULT_CSS = """
+    LogView {
+        height: 1fr;
+        layout: vertical;
+        & > Input { display: none; padding: 0 2; }
+        & > Input.-open { display: block; }
+        & > Static { height: 1; color: $foreground-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    }
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._path = path
+        self._tail = LogTail(path) if path else None
+        self._trouble: str | None = None
+        self._log, self._status = LogLines(), Static(markup=False)
+        self._box = Input(placeholder="search", compact=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None where there is none yet. Another one is shown from its beginning, or from the last of it."""
+        return self._path
+
+    @path.setter
+    def path(self, path: Path | None) -> None:
+        if path == self._path:
+            return
+        self._path, self._tail = path, LogTail(path) if path else None
+        if self.is_mounted:
+            self._log.clear()
+            self._log.follow = True
+            self.look()
+
+    @property
+    def follow(self) -> bool:
+        """Whether the end stays in sight."""
+        return self._log.follow
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines that are kept, without control characters."""
+        return self._log.lines
+
+    @property
+    def status(self) -> str:
+        """What the line below the log says."""
+        count = len(self.lines)
+        parts = [
+            self._found(),
+            self._trouble if count else None,
+            f"{count} line{'s' if count > 1 else ''}{' at most' if count >= KEPT_LINES else ''}" if count else None,
+            ("following" if self.follow else "not following") if count else None,
+            self._path.name if self._path else None,
+        ]
+        return "  ".join(part for part in parts if part)
+
+    def compose(self) -> ComposeResult:
+        """The lines, what is known of them, and the search, which appears when it is asked for."""
+        yield from (self._log, self._status, self._box)
+
+    def on_mount(self) -> None:
+        """The first look, and one after the other."""
+        self.watch(self._log, "follow", self._tell, init=False)
+        self.look()
+        self.set_interval(LOOK_S, self.look)
+
+    def look(self) -> None:
+        """Shows what was added."""
+        news = self._tail.read() if self._tail else News(trouble="no log yet")
+        self._trouble = news.trouble
+        self._log.placeholder = news.trouble or "the log is empty"
+        if news.trouble is None:
+            self._log.take(news)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._status.content != self.status:
+            self._status.update(self.status)
+        if not self.lines:
+            self._log.refresh()
+
+    def _found(self) -> str | None:
+        """``3 of 17 lines with “error”``."""
+        pattern = self._log.pattern
+        if pattern is None:
+            return None
+        matches, current = self._log.matches, self._log.current
+        what = f"with “{self._box.value}”"
+        if not matches:
+            return f"no line {what}"
+        place = f"{matches.index(current) + 1} of " if current in matches else ""
+        return f"{place}{len(matches)} line{'s' if len(matches) > 1 else ''} {what}"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Matches can be gone to, and a search ended, if there is one."""
+        return action not in ("go", "end_search") or self._log.pattern is not None or self._box.has_class("-open")
+
+    def action_search(self) -> None:
+        """Asks what to search for."""
+        self._box.add_class("-open")
+        self._box.focus()
+
+    def action_end_search(self) -> None:
+        """Forgets what was searched for."""
+        self._box.value = ""
+        self._search("")
+        self._close_search()
+
+    def _close_search(self) -> None:
+        self._box.remove_class("-open")
+        self._log.focus()
+
+    @on(Input.Changed)
+    def _on_typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._search(event.value)
+
+    @on(Input.Submitted)
+    def _on_entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._close_search()
+
+    def _search(self, text: str) -> None:
+        log = self._log
+        flags = re.IGNORECASE if text == text.lower() else re.NOFLAG
+        log.pattern = re.compile(re.escape(text), flags) if text else None
+        start = log.current if log.current is not None else round(log.scroll_y)
+        log.current = None
+        matches = log.matches
+        if matches:
+            log.show_line(next((place for place in matches if place >= start), matches[0]))
+        log.refresh()
+        self.refresh_bindings()
+        self._tell()
+
+    def action_go(self, by: int) -> None:
+        """Goes to the next match or to the previous one, and on from the other end."""
+        log = self._log
+        matches = log.matches
+        here = log.current if log.current is not None else round(log.scroll_y)
+        if matches:
+            after = [place for place in matches if place > here]
+            before = [place for place in matches if place < here]
+            log.show_line((after or matches)[0] if by > 0 else (before or matches)[-1])
+        self._tell()
+
+    def action_follow(self) -> None:
+        """Keeps the end in sight, or no longer."""
+        self._log.follow = not self._log.follow
+
+    def action_top(self) -> None:
+        """Goes to the first line that is kept."""
+        self._log.follow = False
+        self._log.scroll_to(x=0, y=0, animate=False)
+
+    def action_end(self) -> None:
+        """Goes to the end and stays there."""
+        self._log.follow = True
+
+    def action_copy(self) -> None:
+        """Copies what is in sight."""
+        self._copy(self._log.visible_lines)
+
+    def action_copy_all(self) -> None:
+        """Copies all that is kept."""
+        self._copy(self.lines)
+
+    def _copy(self, lines: list[str]) -> None:
+        if lines:
+            self.app.copy_to_clipboard("\n".join(lines) + "\n")
+            self.notify(f"{len(lines)} line{'s' if len(lines) > 1 else ''} copied")

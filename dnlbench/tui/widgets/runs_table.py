@@ -1,0 +1,224 @@
+"""The table of runs: sorted, filtered, and marked for what is to be done to several at once."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import DataTable
+
+from dnlbench.tui.filter import Test
+from dnlbench.tui.rows import BY_NAME, FIELDS, NARROW, STATES, Field, RunRow
+
+MARKED = "▐"
+ORDER = ("", "status", "network", "depth", "seed", "loss", "rate", "left", "time")
+"""What ``o`` sorts by, one after the other; the first is the plan's own order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which runs are shown, and how."""
+
+    columns: tuple[str, ...] = NARROW
+    order: str = ""
+    falling: bool = False
+    filter: str = ""
+
+    def arrange(self, rows: Mapping[str, RunRow], test: Test) -> list[RunRow]:
+        """The rows that pass, in order; those without a value come last either way."""
+        shown = [row for row in rows.values() if test(row)]
+        if not self.order:
+            return shown[::-1] if self.falling else shown
+        value = BY_NAME[self.order].value
+        known = [row for row in shown if _sortable(value(row)) is not None]
+        unknown = [row for row in shown if _sortable(value(row)) is None]
+        return sorted(known, key=lambda row: _sortable(value(row)) or ("", 0.0), reverse=self.falling) + unknown
+
+
+def _sortable(value: str | float | None) -> tuple[str, float] | None:
+    """Text by the alphabet, numbers by size; NaN counts as none."""
+    if value is None or value != value:
+        return None
+    return (value, 0.0) if isinstance(value, str) else ("", float(value))
+
+
+class RunsTable(DataTable[Text]):
+    """A line for each run. Only what has changed is drawn again."""
+
+    HELP = """
+## Runs
+
+One line a run. **/** filters: `network=dense* depth>=8 status=failed or seed=0`. **o** sorts by the next column, **O** turns
+the order around, **c** chooses columns. **x** marks runs; what is done then is done to all that are marked.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "open", id="runs.open"),
+        Binding("o", "next_order", "sort", show=False, id="runs.sort"),
+        Binding("O", "turn_order", "turn order", show=False, id="runs.turn_order"),
+        Binding("x", "mark", "mark", show=False, id="runs.mark"),
+        Binding("X", "mark_all", "mark all shown", show=False, id="runs.mark_all"),
+    ]
+
+    class Opened(Message):
+        """Somebody wants to see a run."""
+
+        def __init__(self, run_id: str) -> None:
+            super().__init__()
+            self.run_id = run_id
+
+    class Rearranged(Message):
+        """The table shows other runs, or the same in another order."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row", cell_padding=0)
+        self.selection = Selection()
+        self.marked: frozenset[str] = frozenset()
+        self._rows: Mapping[str, RunRow] = {}
+        self._test: Test = lambda row: True
+        self._drawn: dict[str, tuple[RunRow, bool]] = {}
+
+    @property
+    def fields(self) -> list[Field]:
+        """The columns, from left to right."""
+        return [BY_NAME[name] for name in self.selection.columns]
+
+    @property
+    def current(self) -> RunRow | None:
+        """The run under the cursor."""
+        shown = list(self._drawn)
+        return self._rows[shown[self.cursor_row]] if 0 <= self.cursor_row < len(shown) else None
+
+    @property
+    def shown(self) -> int:
+        """How many runs pass the filter."""
+        return len(self._drawn)
+
+    @property
+    def chosen(self) -> list[RunRow]:
+        """The runs that are marked; if there are none, the one under the cursor."""
+        marked = [row for run_id, row in self._rows.items() if run_id in self.marked]
+        return marked or ([self.current] if self.current else [])
+
+    def show(self, rows: Mapping[str, RunRow]) -> None:
+        """The runs as they are now."""
+        self._rows = rows
+        wanted = self.selection.arrange(rows, self._test)
+        if [row.run.run_id for row in wanted] != list(self._drawn) or not self.columns:
+            self._rebuild(wanted)
+            return
+        for row in wanted:
+            self._redraw(row)
+
+    def csv(self) -> str:
+        """The runs that are shown, in their order, with their plain values."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["run_id", *(field.name for field in FIELDS if field.name != "curve")])
+        for run_id in self._drawn:
+            values = [field.value(self._rows[run_id]) for field in FIELDS if field.name != "curve"]
+            writer.writerow([run_id, *("" if value is None else value for value in values)])
+        return out.getvalue()
+
+    def rearrange(self, selection: Selection, test: Test) -> None:
+        """Another filter, order or choice of columns."""
+        if selection.columns != self.selection.columns:
+            self.clear(columns=True)
+        self.selection, self._test = selection, test
+        self._drawn = {}
+        self.show(self._rows)
+        self.post_message(self.Rearranged())
+
+    def _rebuild(self, rows: Sequence[RunRow]) -> None:
+        """All lines anew; the cursor stays on its run if that is still there."""
+        under = self.current.run.run_id if self.current else None
+        offset = self.scroll_offset
+        self._set_columns()
+        self.clear()
+        self._drawn = {}
+        for row in rows:
+            self.add_row(*self._cells(row), key=row.run.run_id)
+            self._drawn[row.run.run_id] = (row, row.run.run_id in self.marked)
+        places = list(self._drawn)
+        if under in places:
+            self.move_cursor(row=places.index(under), animate=False, scroll=False)
+        self.scroll_to(*offset, animate=False)
+
+    def _set_columns(self) -> None:
+        if self.columns:
+            return
+        for field in self.fields:
+            arrow = "" if self.selection.order != field.name else " ▾" if self.selection.falling else " ▴"
+            head = _cell(field, field.head + arrow)
+            self.add_column(head, width=max(field.width + 1, head.cell_len), key=field.name)
+
+    def _redraw(self, row: RunRow) -> None:
+        run_id, marked = row.run.run_id, row.run.run_id in self.marked
+        drawn, was_marked = self._drawn[run_id]
+        if (drawn, was_marked) == (row, marked):
+            return
+        self._drawn[run_id] = (row, marked)
+        old = self.get_row(run_id)
+        for field, cell, before in zip(self.fields, self._cells(row), old, strict=True):
+            if cell != before:
+                self.update_cell(run_id, field.name, cell)
+
+    def _cells(self, row: RunRow) -> list[Text]:
+        styles = {"status": STATES[row.state][1]}
+        cells = [_cell(field, field.text(row), styles.get(field.name, "")) for field in self.fields]
+        if row.run.run_id in self.marked:
+            cells[0] = Text.assemble((MARKED, "bold"), cells[0][1:])
+        return cells
+
+    def action_select_cursor(self) -> None:
+        """Opens the run under the cursor."""
+        if self.current is not None:
+            self.post_message(self.Opened(self.current.run.run_id))
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """A click on a head sorts by it, a second one turns the order."""
+        event.stop()
+        name = str(event.column_key.value)
+        self._order_by(name, falling=self.selection.order == name and not self.selection.falling)
+
+    def action_next_order(self) -> None:
+        """Sorts by the next field."""
+        place = ORDER.index(self.selection.order) if self.selection.order in ORDER else 0
+        self._order_by(ORDER[(place + 1) % len(ORDER)], falling=False)
+
+    def action_turn_order(self) -> None:
+        """The other way around."""
+        self._order_by(self.selection.order, falling=not self.selection.falling)
+
+    def _order_by(self, name: str, *, falling: bool) -> None:
+        selection = self.selection
+        self.clear(columns=True)
+        self.rearrange(
+            Selection(columns=selection.columns, order=name, falling=falling, filter=selection.filter), self._test
+        )
+
+    def action_mark(self) -> None:
+        """Marks the run under the cursor, or takes its mark away, and goes to the next one."""
+        if self.current is None:
+            return
+        self.marked ^= {self.current.run.run_id}
+        self.show(self._rows)
+        self.action_cursor_down()
+
+    def action_mark_all(self) -> None:
+        """Marks all that are shown; if all are, none."""
+        shown = frozenset(self._drawn)
+        self.marked = self.marked - shown if shown <= self.marked else self.marked | shown
+        self.show(self._rows)
+
+
+def _cell(field: Field, text: str, style: str = "") -> Text:
+    """Columns are one blank wider than what stands in them, at its left."""
+    return Text(
+        f" {text}", style=style, justify="right" if field.figures else "left", no_wrap=True, overflow="ellipsis"
+    )

@@ -1,0 +1,199 @@
+"""Fixtures of the terminal UI: a clock that stands still, sweeps as they are left on disk, and what a screen shows as text."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from dnlbench.events import (
+    DataInfo,
+    EngineEnded,
+    EngineStarted,
+    EpochDone,
+    Event,
+    Prepared,
+    RunEnded,
+    RunError,
+    RunLeased,
+    RunStarted,
+)
+from dnlbench.machine import Code, Device, Machine
+from dnlbench.plan import Plan, Run
+from dnlbench.store import Execution, RunDir
+
+NOW = 1_800_000_000.0
+"""When everything recorded here is looked at: 2027-01-15 08:00 UTC."""
+
+Drive = Callable[..., None]
+ScreenText = Callable[[App[Any]], str]
+Record = Callable[..., RunDir]
+
+
+@pytest.fixture
+def drive() -> Drive:
+    """Runs an app without a terminal while ``act`` presses its keys, at a size of columns × rows."""
+
+    def run(app: App[Any], act: Callable[[Pilot[Any]], Awaitable[None]], size: tuple[int, int] = (80, 24)) -> None:
+        async def main() -> None:
+            async with app.run_test(size=size) as pilot:
+                await pilot.pause()
+                await act(pilot)
+
+        asyncio.run(main())
+
+    return run
+
+
+@pytest.fixture
+def screen_text() -> ScreenText:
+    """The characters on the screen, a line each, without blanks at their ends."""
+
+    def text(app: App[Any]) -> str:
+        lines = app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in lines) + "\n"
+
+    return text
+
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "tui"
+
+
+@pytest.fixture
+def matches_golden() -> Callable[[str, str], None]:
+    """Holds what a screen shows against a file; with ``UPDATE_GOLDEN`` set the file is what it shows."""
+
+    def compare(text: str, name: str) -> None:
+        path = GOLDEN / f"{name}.txt"
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text(), f"{path} differs; look at both, then run with UPDATE_GOLDEN=1"
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody's own settings, and no colours left out unless a test says so."""
+    monkeypatch.setenv("DNLBENCH_CONFIG", str(tmp_path / "no-config.toml"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+MACHINE = Machine(
+    os="Linux 6.1",
+    cpu="Some CPU",
+    cores=2,
+    memory_bytes=16 * 2**30,
+    python="3.11.9",
+    torch="2.11.0",
+    devices=(Device(kind="cpu", name="Some CPU", memory_bytes=16 * 2**30),),
+    fingerprint="0123456789abcdef",
+)
+EXECUTION = Execution(
+    device_kind="cpu", threads=1, pack_size=1, torch="2.11.0", machine=MACHINE.fingerprint, source="0" * 16
+)
+
+
+def epochs_of(run: Run, until: int, start: float) -> list[EpochDone]:
+    """A loss that falls to a floor which falls with depth, with a wiggle of its own for each seed."""
+    depth, seed = run.point.depth, run.seed
+    floor = 0.1 + 0.5 / depth
+    return [
+        EpochDone(
+            time=start + 2.0 * epoch,
+            run_id=run.run_id,
+            epoch=epoch,
+            train_loss=floor + 2.2 * math.exp(-0.35 * epoch) + 0.03 * math.sin(3 * epoch + 2 * seed + depth) / epoch,
+            seconds=1.8,
+            samples_per_s=4000.0 / depth + 10 * seed,
+            gradient_norm=1.5 / epoch + 0.1 * seed,
+        )
+        for epoch in range(1, until + 1)
+    ]
+
+
+@pytest.fixture
+def record(tmp_path: Path, make_plan: Callable[..., Plan]) -> Record:
+    """A run directory as an engine leaves it, of a plan made from overrides of the tiny spec.
+
+    ``states`` says what became of each run, in the plan's order: ``done``, ``half`` (under way), ``failed``, ``diverged`` or
+    ``waiting``; those that are not named wait.
+    """
+
+    def make(*overrides: str, states: Iterable[str] = (), name: str = "rd", engine: str | None = "done") -> RunDir:
+        plan = make_plan(*overrides)
+        run_dir = RunDir(tmp_path / name)
+        run_dir.begin(plan, EXECUTION)
+        journal: list[Event] = [
+            EngineStarted(
+                time=NOW - 600,
+                pid=4242,
+                machine=MACHINE,
+                code=Code(version="0.3.0", git="abcdef0", dirty=False),
+                slots=("cpu/0", "cpu/1"),
+            ),
+            Prepared(
+                time=NOW - 598,
+                data=DataInfo(name="digits", sha256="0" * 64, samples=150, input_shape=(1, 8, 8), classes=10),
+                torch="2.11.0",
+                device_name="Some CPU",
+            ),
+        ]
+        for place, (run, state) in enumerate(zip(plan.runs, states, strict=False)):
+            if state != "waiting":
+                slot, start = f"cpu/{place % 2}", NOW - 590 + 20.0 * place
+                journal.append(RunLeased(time=start, run_id=run.run_id, attempt=1, slot=slot))
+                _write_run(run_dir, run, state, start)
+        if engine is not None:
+            journal.append(EngineEnded(time=NOW - 1, reason=engine))
+        writer = run_dir.journal_writer()
+        for event in journal:
+            writer.write(event.model_dump_json())
+        writer.close()
+        return run_dir
+
+    return make
+
+
+def _write_run(run_dir: RunDir, run: Run, state: str, start: float) -> None:
+    events: list[Event] = [
+        RunStarted(
+            time=start + 0.1,
+            run_id=run.run_id,
+            attempt=1,
+            device="cpu",
+            device_name="Some CPU",
+            threads=1,
+            jobs=2,
+            parameters=1000 * run.point.depth,
+        )
+    ]
+    until = run.epochs if state == "done" else max(1, run.epochs // 2)
+    epochs = epochs_of(run, until, start)
+    if state == "diverged":
+        epochs[-1] = epochs[-1].model_copy(update={"train_loss": math.nan})
+    events += epochs
+    end = epochs[-1].time + 0.2
+    if state == "done":
+        events.append(RunEnded(time=end, run_id=run.run_id, status="ok", peak_memory_bytes=2**20 * run.point.depth))
+    if state == "diverged":
+        error = RunError(type="Diverged", message="the training loss is NaN after epoch 1")
+        events.append(RunEnded(time=end, run_id=run.run_id, status="diverged", error=error))
+    if state == "failed":
+        log = 'Traceback (most recent call last):\n  File "train.py", line 3, in step\nRuntimeError: something broke'
+        error = RunError(type="RuntimeError", message="something broke", log=log)
+        events.append(RunEnded(time=end, run_id=run.run_id, status="failed", error=error))
+    writer = run_dir.events_writer(run.run_id)
+    for event in events:
+        writer.write(event.model_dump_json())
+    writer.close()
+    run_dir.log_path(run.run_id, 1).write_text(f"{run.title}: 150 samples\nepoch 1\nepoch 2\n")

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnlbench.tui.plot.figure import Axis, Figure, Series
+from dnlbench.tui.plot.framing import framed, whole
+from dnlbench.tui.plot.readout import nearest, next_x, readout
+from dnlbench.tui.plot.scale import Frame, Scale
+from dnlbench.tui.plot.view import View
+
+WHOLE = Frame(x=Scale(low=0.0, high=100.0), y=Scale(low=0.1, high=10.0, log=True))
+
+
+def curve(key: str, ys: list[float], *, behind: str = "", faint: bool = False) -> Series:
+    x = [float(k) for k in range(1, len(ys) + 1)]
+    return Series(key=key, label=key.upper(), x=x, y=ys, behind=behind, faint=faint)
+
+
+FIGURE = Figure(
+    title="t",
+    x=Axis(label="epoch"),
+    y=Axis(label="loss"),
+    series=(
+        curve("a0", [9.0] * 6, behind="a", faint=True),
+        curve("a", [4.0, 3.0, 2.0, 1.0]),
+        curve("b", [2.0, 1.0, 0.0]),
+    ),
+)
+
+
+def test_zooming_keeps_what_is_under_the_pointer() -> None:
+    view = View().zoomed(2.0, about=0.2, shown=WHOLE, whole=WHOLE)
+    assert view.x == pytest.approx((10.0, 60.0))
+    assert View().zoomed_y(2.0, about=0.5, shown=WHOLE, whole=WHOLE).y == pytest.approx((10**-0.5, 10**0.5))
+
+
+def test_zooming_out_ends_with_everything() -> None:
+    view = View().zoomed(2.0, about=0.5, shown=WHOLE, whole=WHOLE)
+    shown = Frame(x=Scale(low=25.0, high=75.0), y=WHOLE.y)
+    assert view.zoomed(0.5, about=0.5, shown=shown, whole=WHOLE).x is None
+
+
+@given(st.lists(st.tuples(st.sampled_from([1.5, 1 / 1.5, 40.0]), st.floats(0, 1), st.floats(-2, 2)), max_size=12))
+def test_a_view_stays_where_there_is_something(moves: list[tuple[float, float, float]]) -> None:
+    view = View()
+    for factor, about, step in moves:
+        shown = Frame(x=WHOLE.x if view.x is None else Scale(low=view.x[0], high=view.x[1]), y=WHOLE.y)
+        view = view.zoomed(factor, about=about, shown=shown, whole=WHOLE)
+        if view.x is not None:
+            shown = Frame(x=Scale(low=view.x[0], high=view.x[1]), y=WHOLE.y)
+            view = view.panned(step, 0.0, shown=shown, whole=WHOLE)
+        if view.x is not None:
+            assert -1e-9 <= view.x[0] < view.x[1] <= 100 + 1e-9
+
+
+def test_series_go_off_and_on() -> None:
+    assert View().toggled("a").hidden == {"a"}
+    assert View().toggled("a").toggled("a").hidden == frozenset()
+    alone = View().alone("a", ["a", "b", "c"])
+    assert alone.hidden == {"b", "c"}
+    assert alone.alone("a", ["a", "b", "c"]).hidden == frozenset()
+    assert alone.alone("b", ["a", "b", "c"]).hidden == {"a", "c"}
+
+
+def test_choosing_goes_around() -> None:
+    view = View().next_focus(["a", "b"], 1)
+    assert view.focus_series == "a"
+    assert view.next_focus(["a", "b"], -1).focus_series == "b"
+    assert view.next_focus([], 1).focus_series is None
+
+
+def test_smoothing_goes_around() -> None:
+    weights = [View().smoothing, View().smoother().smoothing, View().smoother().smoother().smoothing]
+    assert weights == [0.0, 0.6, 0.9]
+    assert View(smoothing=0.9).smoother().smoothing == 0.0
+
+
+def test_reset_keeps_what_is_chosen() -> None:
+    view = View(log_y=True, x=(1.0, 2.0), hidden=frozenset("a"), cursor=1.0, focus_series="b", smoothing=0.6)
+    assert view.reset() == View(focus_series="b")
+
+
+def test_axes_are_those_of_what_is_visible() -> None:
+    assert framed(FIGURE, View()).frame.y.high > 9
+    assert framed(FIGURE, View(hidden=frozenset("a"))).frame.y.high < 3
+    assert framed(FIGURE, View(log_y=True)).left_out == 1
+    assert framed(FIGURE, View(hidden=frozenset("ab"))).empty
+    assert framed(FIGURE, View()).integers
+
+
+def test_y_follows_the_part_of_x() -> None:
+    found = framed(FIGURE, View(x=(3.0, 4.0), hidden=frozenset("b"))).frame
+    assert (found.x.low, found.x.high) == (3.0, 4.0)
+    assert whole(FIGURE, View(x=(3.0, 4.0))).x.high == 6.0
+
+
+def test_readout_is_of_the_nearest_points() -> None:
+    found = readout(FIGURE, View(), 2.2)
+    assert found.x == 2.0
+    assert [(r.key, r.x, r.y) for r in found.readings] == [("a", 2.0, 3.0), ("b", 2.0, 1.0)]
+    assert [r.key for r in readout(FIGURE, View(hidden=frozenset("a")), 2.2).readings] == ["b"]
+
+
+def test_no_value_where_a_series_has_not_come() -> None:
+    assert [r.y for r in readout(FIGURE, View(), 4.2).readings] == [1.0, None]
+
+
+def test_readout_smooths_up_to_the_point() -> None:
+    reading = readout(FIGURE, View(smoothing=0.6), 2.0).readings[0]
+    assert reading.y == 3.0
+    assert reading.smoothed == pytest.approx((0.6 * 4 + 3) / 1.6)
+
+
+def test_nearest() -> None:
+    assert [nearest([1.0, 2.0, 4.0], at) for at in (-1.0, 1.4, 3.0, 3.1, 99.0)] == [0, 0, 1, 2, 2]
+    assert nearest([], 1.0) is None
+
+
+def test_the_cursor_goes_from_point_to_point() -> None:
+    scale = Scale(low=1.0, high=6.0)
+    assert next_x(FIGURE, View(), None, 1, scale, 60) == 3.0
+    assert next_x(FIGURE, View(), 3.0, 1, scale, 60) == 4.0
+    assert next_x(FIGURE, View(), 3.0, -1, scale, 60) == 2.0
+    assert next_x(FIGURE, View(), 6.0, 1, scale, 60) == 6.0
+    assert next_x(FIGURE, View(), 1.0, 1, scale, 2) == 4.0
+    assert next_x(FIGURE, View(), 1.0, 1, scale, 5) == 2.0

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from dnlbench.profiles import Profile, RunRecord, save_profile, summarise
+from dnlbench.studies import STUDIES
+from dnlbench.tui.app import DnlbenchApp
+from dnlbench.tui.figures import letter
+from dnlbench.tui.screens.compare import CompareScreen, Entry, file_stem, heading, write_new
+from dnlbench.tui.widgets.chart import Chart
+
+MakeProfile = Callable[..., Profile]
+Drive = Callable[..., None]
+ScreenText = Callable[[App[Any]], str]
+LOSSES = {("densenet", L): [0.2 + 0.8 / L + 0.01 * seed for seed in range(3)] for L in (2, 4, 8, 16)}
+SMALL, LARGE = (80, 24), (160, 48)
+
+
+@pytest.fixture
+def save(tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A profile in a file; the current folder is an empty one."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def write(name: str, factor: float = 1.0, lr: float = 0.01) -> Path:
+        losses = {point: [factor * loss for loss in values] for point, values in LOSSES.items()}
+        profile = make_profile(losses, name=name)
+        spec = {**profile.spec, "train": {**profile.spec["train"], "lr": lr}}
+        return save_profile(profile.model_copy(update={"spec": spec}), tmp_path / f"{name}.json")
+
+    return write
+
+
+@pytest.fixture
+def see(drive: Drive, screen_text: ScreenText) -> Callable[..., list[str]]:
+    """What the screen shows at first and after each key."""
+
+    def look(paths: list[Path], *keys: str, size: tuple[int, int] = LARGE) -> list[str]:
+        seen: list[str] = []
+
+        async def act(pilot: Pilot[Any]) -> None:
+            await settled(pilot)
+            seen.append(screen_text(pilot.app))
+            for key in keys:
+                await pilot.press(key)
+                await settled(pilot)
+                seen.append(screen_text(pilot.app))
+
+        drive(DnlbenchApp(lambda: CompareScreen(paths)), act, size)
+        return seen
+
+    return look
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@pytest.fixture
+def notified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the screen says in passing, which apps under test do not show."""
+    said: list[str] = []
+    monkeypatch.setattr(CompareScreen, "notify", lambda self, message, **_: said.append(message))
+    return said
+
+
+Save = Callable[..., Path]
+See = Callable[..., list[str]]
+
+
+def without_epochs(profile: Profile, study: str, name: str) -> Profile:
+    runs = tuple(
+        RunRecord.model_validate(
+            {**run.model_dump(), "epochs": (), "measurements": {name: run.final_train_loss}, "final_train_loss": None}
+        )
+        for run in profile.runs
+    )
+    return profile.model_copy(
+        update={"study": study, "name": study, "runs": runs, "summary": summarise(runs, STUDIES[study])}
+    )
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_comparison_has_differences_verdicts_and_both_profiles(save: Save, see: See, size: tuple[int, int]) -> None:
+    paths = [save("base"), save("tuned", 0.9, lr=0.5)]
+    text = see(paths, size=size)[0]
+    assert "A reference  base " in text
+    assert "▸ B candidate  tuned" in text
+    assert "2026-11-20" in text
+    assert "A CPU, 2 cores" in text
+    assert "B against A:  ✓ 4 better  = 8 no difference" in text
+    assert text.index("Differences") < text.index("Final training loss (nats)")
+    assert "spec train.lr" in text
+    assert "✓ better" in text
+    assert "0.900 [0.900, 0.900]" in text
+
+
+def test_where_there_is_room_the_chart_is_beside_the_tables(save: Save, see: See) -> None:
+    paths = [save("base"), save("tuned", 0.9)]
+    large = see(paths)[0]
+    assert "Training loss (nats)" in large
+    assert "solid: A, dashed: B" in large
+    small, chart, tables = see(paths, "2", "1", size=SMALL)
+    assert "Training loss (nats)" not in small
+    assert "2 chart" in small
+    assert "Training loss (nats)" in chart
+    assert "1 tables" in chart
+    assert "Final training loss" not in chart
+    assert "Final training loss" in tables
+
+
+def test_keys_choose_what_is_drawn(save: Save, see: See) -> None:
+    paths = [save("base"), save("tuned", 0.9)]
+    first, metric, over, depth, quantity, epochs = see(paths, "m", "t", "d", "v", "d")
+    assert " epoch " in first
+    assert "Gradient norm" in metric
+    assert "training step" in over
+    assert "Final training loss (nats) against depth" in depth
+    assert "L → ∞ 0.2" in depth
+    assert "Throughput (samples/s) against depth" in quantity
+    assert "Gradient norm" in epochs
+
+
+def test_in_a_small_terminal_keys_of_the_chart_show_it(save: Save, see: See) -> None:
+    assert "against depth" in see([save("base")], "d", size=SMALL)[1]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_single_profile_has_facts_results_and_failed_runs(
+    save: Save, see: See, make_profile: MakeProfile, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    bad = save_profile(make_profile({("plain", 2): [0.4]}, status="failed", name="bad"), tmp_path / "bad.json")
+    text = see([bad], "end", size=size)[-1]
+    assert "Of 1 runs 1 did not end well" in text
+    assert "✗ failed" in text
+    assert "made up" in text
+    assert "profile ▸ bad" in text
+    good = see([save("base")], size=size)[0]
+    assert "base · training · complete" in good
+    assert "What training loss does a network" in good
+
+
+def test_candidates_are_gone_through_and_drawn_together(save: Save, see: See) -> None:
+    paths = [save("base"), save("tuned", 0.9), save("spoilt", 1.1)]
+    first, second, back, together = see(paths, "n", "N", "a")
+    assert "▸ B candidate  tuned" in first
+    assert "▸ C candidate  spoilt" in second
+    assert "C against A:  ✗ 4 worse" in second
+    assert "dashed: C" in second
+    assert "B against A" in back
+    assert "dashed: B, C" in together
+
+
+def test_profiles_of_different_studies_say_that_they_cannot_be_compared(
+    save: Save, see: See, make_profile: MakeProfile, tmp_path: Path
+) -> None:
+    other = without_epochs(make_profile(LOSSES), "forward-limit", "error_max")
+    path = save_profile(other, tmp_path / "limit.json")
+    text, base = see([save("base"), path, save("tuned")], "n")
+    assert "– B is not comparable with A: studies differ: training and forward-limit" in text
+    assert "At what rate do the states" in text
+    assert "Training loss (nats)" in base  # its epochs are drawn again
+    assert "Largest error against depth" in text
+    assert "solid:" not in text
+    assert "B is not comparable" not in base
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "title"),
+    [
+        ("forward-limit", "error_max", "Largest error against depth"),
+        ("optimum-limit", "optimal_value", "Optimal value J_L* against depth"),
+    ],
+)
+def test_studies_without_epochs_are_drawn_against_depth(
+    see: See, make_profile: MakeProfile, tmp_path: Path, study: str, name: str, title: str
+) -> None:
+    path = save_profile(without_epochs(make_profile(LOSSES), study, name), tmp_path / "one.json")
+    for text in see([path, path], "m", "t", "d"):
+        assert title in text
+    assert "m metric" not in text
+
+
+def test_a_broken_file_says_what_is_wrong_and_the_others_are_shown(save: Save, see: See, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"schema": "dnlbench.profile/9"}')
+    for size in (SMALL, LARGE):
+        candidate, next_one = see([save("base"), broken, save("tuned", 0.9)], "n", size=size)
+        assert "dnlbench" in candidate.replace("dnlbench.profile", "")
+        assert "✗ cannot be read" in candidate
+        assert "C against A" in next_one
+        reference = see([broken, save("tuned")], size=size)[0]
+        assert "the reference cannot be read" in reference
+        assert "tuned · training" in reference
+    alone = see([tmp_path / "absent.json"], "e", "y", "d", "m", "n", size=SMALL)[-1]
+    assert "cannot be read: No such file" in alone
+
+
+def test_without_colours_verdicts_have_words_and_marks(save: Save, see: See, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = see([save("base"), save("spoilt", 1.1)])[0]
+    assert "✗ worse" in text
+    assert "dashed: B" in text
+
+
+def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: See, notified: list[str]) -> None:
+    paths = [save("base"), save("tuned", 0.9)]
+    see(paths, "e", "e")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == [
+        "base-vs-tuned-2.csv",
+        "base-vs-tuned-2.svg",
+        "base-vs-tuned.csv",
+        "base-vs-tuned.svg",
+    ]
+    rows = list(csv.DictReader(Path("base-vs-tuned.csv").read_text().splitlines()))
+    assert {row["verdict"] for row in rows} == {"better", "no difference"}
+    assert Path("base-vs-tuned.svg").read_text().startswith("<svg")
+    assert [len(said.splitlines()) for said in notified] == [2, 2]
+    assert str(Path.cwd() / "base-vs-tuned-2.svg") in notified[1]
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(
+    save: Save, see: See, notified: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = save("base")
+    gone = tmp_path / "gone"
+    monkeypatch.setattr(Path, "cwd", lambda: gone)
+    see([path], "e")
+    assert notified == ["export failed: No such file or directory"]
+
+
+def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:
+    paths = [save("base"), save("tuned", 0.9)]
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        await pilot.press("y")
+        assert pilot.app.clipboard.startswith("### tuned, 2026-11-20 12:00 UTC against base")
+        assert "| densenet | 2 |" in pilot.app.clipboard
+
+    drive(DnlbenchApp(lambda: CompareScreen(paths)), act, SMALL)
+
+
+def test_a_new_figure_is_seen_whole(save: Save, drive: Drive) -> None:
+    path = save("base")
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        chart = pilot.app.screen.query_one(Chart)
+        chart.focus()
+        await pilot.press("l", "s", "plus", "m")
+        await settled(pilot)
+        assert chart.view.log_y is None
+        assert not chart.view.is_zoomed
+        assert chart.view.smoothing > 0
+
+    drive(DnlbenchApp(lambda: CompareScreen([path])), act, LARGE)
+
+
+def test_help_explains_marks_and_keys(save: Save, see: See) -> None:
+    assert "better" in CompareScreen.HELP
+    assert see([save("base")], "f1")[-1] != see([save("base")])[0]
+
+
+def test_a_heading_of_many_profiles_has_the_chosen_one_and_the_reference(make_profile: MakeProfile) -> None:
+    profile = make_profile({("densenet", 2): [0.3]})
+    entries = [Entry(letter=letter(i), path=Path("x"), profile=profile) for i in range(6)]
+    for chosen in range(1, 6):
+        lines = heading(entries, chosen, 80, 3).plain.splitlines()
+        assert len(lines) == 3
+        assert lines[0].startswith("  A reference")
+        assert sum(line.startswith(f"▸ {letter(chosen)} candidate {chosen}/5") for line in lines) == 1
+    assert len(heading(entries, 1, 80, 8).plain.splitlines()) == 6
+    assert max(map(len, heading(entries, 1, 40, 8).plain.splitlines())) <= 40
+
+
+def test_files_are_named_after_sweeps_whatever_they_are_called(make_profile: MakeProfile) -> None:
+    def stem(*names: str) -> str:
+        profiles = [make_profile({}).model_copy(update={"name": name}) for name in names]
+        return file_stem([Entry(letter="A", path=Path("x"), profile=profile) for profile in profiles])
+
+    assert stem("a", "b") == "a-vs-b"
+    assert stem("a", "a") == "a"
+    assert stem("../../etc/x y") == "etc-x-y"
+    assert stem("…") == "profile"
+
+
+def test_no_file_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("mine")
+    (tmp_path / "a-2.svg").write_text("mine")
+    assert write_new(tmp_path, "a", {".svg": "s", ".csv": "c"}) == [tmp_path / "a-3.svg", tmp_path / "a-3.csv"]
+    assert (tmp_path / "a.csv").read_text() == "mine"
+
+
+def test_growing_shows_both_panes_and_takes_the_keys_between_them_away(
+    save: Save, drive: Drive, screen_text: ScreenText
+) -> None:
+    path = save("base")
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        assert "2 chart" in screen_text(pilot.app)
+        await pilot.resize_terminal(*LARGE)
+        await settled(pilot)
+        text = screen_text(pilot.app)
+        assert "2 chart" not in text
+        assert "Training loss (nats)" in text
+
+    drive(DnlbenchApp(lambda: CompareScreen([path])), act, SMALL)
+
+
+@pytest.mark.parametrize("size", [(40, 10), (100, 44), (220, 60)])
+def test_other_sizes_show_something_of_both(save: Save, see: See, size: tuple[int, int]) -> None:
+    text, chart = see([save("base"), save("tuned", 0.9)], "d", size=size)
+    assert "B against A" in text
+    assert "Final training loss" in chart

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from dnlbench.events import Holds
+from dnlbench.store import RunDir
+from dnlbench.tui.rows import BY_NAME, FIELDS, RunRow, rows_of, state_of
+from dnlbench.tui.widgets.runs_table import Selection
+from dnlbench.watch import Watcher
+
+NOW = 1_800_000_000.0
+STATES = ["done", "failed", "done", "half", "diverged"]
+
+
+def rows(record: Callable[..., RunDir], engine: str | None = None) -> list[RunRow]:
+    run_dir = record(states=STATES, engine=engine)
+    return list(rows_of(Watcher(run_dir, run_dir.read_plan()).look(NOW)).values())
+
+
+def test_a_row_says_what_became_of_its_run(record: Callable[..., RunDir]) -> None:
+    found = rows(record)
+    assert [row.state for row in found] == [
+        "ok",
+        "failed",
+        "ok",
+        "running",
+        "diverged",
+        "waiting",
+        "waiting",
+        "waiting",
+    ]
+    assert [row.slot for row in found[:4]] == ["cpu", "cpu", "cpu", "cpu/1"]
+    assert found[1].message == "RuntimeError: something broke"
+    assert found[3].seconds == 1.8
+    assert math.isnan(found[4].loss or 0)
+    assert found[5].loss is None
+
+
+def test_every_field_has_a_text_for_every_run(record: Callable[..., RunDir]) -> None:
+    for row in rows(record):
+        for field in FIELDS:
+            assert isinstance(field.text(row), str)
+            assert "nan" not in field.text(row)
+    texts = {field.name: field.text(rows(record)[0]) for field in FIELDS}
+    assert texts["status"] == "✓ ok"
+    assert texts["epoch"] == "2/2"
+    assert texts["memory"] == "1.0 MiB"
+
+
+def test_paused_runs_are_told_from_waiting_ones(record: Callable[..., RunDir]) -> None:
+    run_dir = record(states=STATES, engine=None)
+    view = Watcher(run_dir, run_dir.read_plan()).look(NOW)
+    runs = view.plan.runs
+    some = replace(view, holds=Holds(runs=frozenset({runs[3].run_id, runs[6].run_id})))
+    assert [state_of(some, run) for run in runs[3:8]] == ["paused", "diverged", "waiting", "paused", "waiting"]
+    everything = replace(view, holds=Holds(sweep=True))
+    assert [state_of(everything, run) for run in runs[2:6]] == ["ok", "paused", "diverged", "paused"]
+    device = replace(view, holds=Holds(devices={"cpu": "pause"}))
+    assert state_of(device, runs[3]) == "paused"
+
+
+def test_runs_without_a_value_come_last_in_either_order(record: Callable[..., RunDir]) -> None:
+    found = {row.run.run_id: row for row in rows(record)}
+    for falling in (False, True):
+        order = Selection(order="loss", falling=falling).arrange(found, lambda row: True)
+        losses = [BY_NAME["loss"].value(row) for row in order]
+        known = [loss for loss in losses[:4] if isinstance(loss, float)]
+        assert known == sorted(known, reverse=falling)
+        assert all(loss is None or math.isnan(float(loss)) for loss in losses[4:])
+    names = [row.run.point.network for row in Selection(order="network").arrange(found, lambda row: True)]
+    assert names == sorted(names)
+    assert [row.run.seed for row in Selection(falling=True).arrange(found, lambda row: True)][:2] == [1, 0]
