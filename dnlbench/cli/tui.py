@@ -15,7 +15,8 @@ from dnlbench.errors import ConfigurationError
 
 def has_terminal() -> bool:
     """Whether somebody can see screens and press keys."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    # Textual paints through stderr.
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)) and os.environ.get("TERM") != "dumb"
 
 
 @guarded

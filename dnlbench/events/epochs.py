@@ -187,6 +187,8 @@ def _numbers(values: list[Any]) -> Column:
 
 
 def _numbers_or_none(values: list[Any]) -> Column:
+    if values.count(None) == len(values):
+        return values
     return [None if value is None else _number(value) for value in values]
 
 

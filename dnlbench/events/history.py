@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 from pydantic_core import from_json
@@ -143,13 +142,21 @@ def fold_lines(lines: Sequence[bytes], history: RunHistory | None = None) -> Run
         ValueError: if a line holds no event.
     """
     result = history or RunHistory()
-    for is_epoch, group in groupby(enumerate(from_json(b"[" + b",".join(lines) + b"]")), key=_is_epoch):
+    rows = from_json(b"[" + b",".join(lines) + b"]")
+    for is_epoch, part in _stretches(rows):
         if is_epoch:
-            result = replace(result, epochs=result.epochs.after_rows([row for _, row in group]))
+            result = replace(result, epochs=result.epochs.after_rows(rows[part]))
         else:
-            result = fold((read_run_event(lines[place]) for place, _ in group), result)
+            result = fold(map(read_run_event, lines[part]), result)
     return result
 
 
-def _is_epoch(entry: tuple[int, Any]) -> bool:
-    return isinstance(entry[1], dict) and entry[1].get("event") == "epoch-done"
+def _stretches(rows: Sequence[Any]) -> Iterator[tuple[bool, slice]]:
+    """Where rows follow each other that are epochs, or are not."""
+    kinds = [isinstance(row, dict) and row.get("event") == "epoch-done" for row in rows]
+    start = 0
+    while start < len(kinds):
+        kind = kinds[start]
+        stop = kinds.index(not kind, start) if (not kind) in kinds[start:] else len(kinds)
+        yield kind, slice(start, stop)
+        start = stop

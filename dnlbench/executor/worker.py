@@ -86,7 +86,7 @@ class Worker:
         writer = self._run_dir.events_writer(run_id)
         try:
             for event in self._events(run_id, attempt):
-                writer.write(event.model_dump_json(), durable=True)  # a checkpoint may count on it
+                writer.write(event.model_dump_json(exclude_none=True), durable=True)  # a checkpoint may count on it
                 yield event
         finally:
             writer.close()

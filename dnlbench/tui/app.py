@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from dnlbench.tui.settings import Settings, read_settings, settings_path
 from dnlbench.tui.themes import DARK, THEMES
 
 SWITCH_S = 0.001
+COLLECT_AFTER = 10_000
 Opening = Callable[[], Screen[None]]
 
 
@@ -41,13 +43,12 @@ class DnlbenchApp(App[None]):
 
     def __init__(self, first: Opening, folder: Path = Path()) -> None:
         super().__init__()
-        # Work in other threads, such as reading a large sweep, is not to hold up the keyboard for longer than that.
-        sys.setswitchinterval(SWITCH_S)
         self._first, self._folder = first, folder
         self._settings = Settings()
 
     def on_mount(self) -> None:
         """The user's settings, then the first screen."""
+        be_prompt()
         for theme in THEMES:
             self.register_theme(theme)
         self._settings = read_settings(settings_path(), self.available_themes, binding_names)
@@ -126,6 +127,13 @@ class DnlbenchApp(App[None]):
             self.call_from_thread(self.notify, str(error), severity="error", timeout=30, markup=False)
             return
         self.call_from_thread(self.attach, run_dir.root)
+
+
+def be_prompt() -> None:
+    """Keeps Python itself from holding up the keyboard."""
+    sys.setswitchinterval(SWITCH_S)  # work in other threads, such as reading a large sweep, gives way sooner
+    gc.freeze()  # what was imported stays for good: not to be looked through for cycles again and again
+    gc.set_threshold(COLLECT_AFTER)  # events are read by the hundred thousand, and none is part of a cycle
 
 
 def start_screen(folder: Path = Path()) -> Screen[None]:

@@ -11,6 +11,7 @@ from dnlbench.events import Epochs, RunHistory
 from dnlbench.plan import Plan, Run
 from dnlbench.studies import Point
 from dnlbench.tui.figures import CURVE_METRICS, CurveMetric, Over
+from dnlbench.tui.figures.naming import titled
 from dnlbench.tui.palette import identity
 from dnlbench.tui.plot.band import Band, mean_band
 from dnlbench.tui.plot.figure import Axis, Figure, Series
@@ -56,7 +57,7 @@ class Curves:
         )
         seeds = "mean and 95 % band over seeds" if len(view.plan.spec.seeds) > 1 else "one seed"
         return Figure(
-            title=f"{choice.metric.label[0].upper()}{choice.metric.label[1:]}: {seeds}",
+            title=f"{titled(choice.metric.label, choice.metric.unit)}: {seeds}",
             x=x_axis(choice.x),
             y=Axis(label=choice.metric.label, unit=choice.metric.unit, log=choice.metric.log),
             series=tuple(one for one in series if one.x),

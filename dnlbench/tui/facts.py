@@ -10,6 +10,7 @@ from dnlbench.events import Attempt, RunHistory
 from dnlbench.studies import Study
 from dnlbench.tui.curves import Choice
 from dnlbench.tui.figures import CURVE_METRICS
+from dnlbench.tui.figures.naming import titled
 from dnlbench.tui.plot.figure import Axis, Figure, Series
 from dnlbench.tui.rows import RunRow
 
@@ -67,7 +68,7 @@ def own_figure(row: RunRow, siblings: Figure | None, choice: Choice, own: Series
     behind = [s for s in (siblings.series if siblings else ()) if s.key == point_key(row)]
     metric = choice.metric
     return Figure(
-        title=f"{metric.label[0].upper()}{metric.label[1:]} of {row.run.title}",
+        title=f"{titled(metric.label, metric.unit)} of {row.run.title}",
         x=siblings.x if siblings else Axis(label="epoch"),
         y=siblings.y if siblings else Axis(label=CURVE_METRICS[0].label, unit=CURVE_METRICS[0].unit, log=True),
         series=(*behind, *([own] if own is not None and own.x else [])),

@@ -49,6 +49,8 @@ class Feed(Generic[D]):
     ) -> None:
         self.run_dir = run_dir
         self.latest: D | None = None
+        self.failure = ""
+        """What went wrong with the last look that should not have; empty if nothing did."""
         self._snapshot = Snapshot()
         self._digest = digest
         self._clock = clock
@@ -102,7 +104,11 @@ class Feed(Generic[D]):
         while not self._ended.is_set():
             begun = time.monotonic()
             self._due.clear()
-            self.look()
+            try:
+                self.look()
+                self.failure = ""
+            except Exception as error:  # a bug: what was seen before stays, and the next look may go better
+                self.failure = f"{type(error).__name__}: {error}"
             rest = LOOK_S if self._snapshot.engine else IDLE_S
             self._due.wait(max(rest, time.monotonic() - begun))
 

@@ -144,3 +144,23 @@ def test_it_looks_by_itself_until_it_is_stopped(record: Record) -> None:
         if thread.name == "feed":
             thread.join(10)
             assert not thread.is_alive()
+
+
+def test_a_digest_that_fails_does_not_end_the_feed(record: Record) -> None:
+    faults = iter([ValueError("a bug")])
+
+    def digest(snapshot: Snapshot) -> Snapshot:
+        for fault in faults:
+            raise fault
+        return snapshot
+
+    feed: Feed[Snapshot] = Feed(record(states=["done"]), digest)
+    failures = set()
+    feed.start()
+    deadline = time.monotonic() + 20
+    while feed.latest is None and time.monotonic() < deadline:
+        failures.add(feed.failure)
+        time.sleep(0.001)
+    feed.stop()
+    assert feed.latest is not None
+    assert "ValueError: a bug" in failures

@@ -71,4 +71,11 @@ def test_runs_without_a_value_come_last_in_either_order(record: Callable[..., Ru
         assert all(loss is None or math.isnan(float(loss)) for loss in losses[4:])
     names = [row.run.point.network for row in Selection(order="network").arrange(found, lambda row: True)]
     assert names == sorted(names)
-    assert [row.run.seed for row in Selection(falling=True).arrange(found, lambda row: True)][:2] == [1, 0]
+    assert Selection(order="plan").arrange(found, lambda row: True) == list(found.values())
+    assert Selection(order="plan", falling=True).arrange(found, lambda row: True) == list(found.values())[::-1]
+
+
+def test_what_is_under_way_or_went_wrong_comes_first(record: Callable[..., RunDir]) -> None:
+    found = {row.run.run_id: row for row in rows(record)}
+    states = [row.state for row in Selection().arrange(found, lambda row: True)]
+    assert states == ["running", "failed", "diverged", "waiting", "waiting", "waiting", "ok", "ok"]

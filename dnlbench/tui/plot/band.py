@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 JUMP = 0.02
@@ -62,23 +62,33 @@ def t_quantile(freedom: int) -> float:
     return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
-def mean_band(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Band:
+_Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def mean_band(curves: Sequence[_Curve]) -> Band:
     """The mean of curves, each its x and its y, with x on a common grid of which each may have less."""
+    if curves and len(curves[0][0]) and all(x == curves[0][0] for x, _ in curves):
+        return _band(curves[0][0], [_interval(values) for values in zip(*(y for _, y in curves), strict=True)], curves)
     points = [dict(zip(x, y, strict=True)) for x, y in curves]
     grid = sorted({x for each in points for x in each})
     reaches = {place: bisect_right(grid, max(each)) for place, each in enumerate(points) if each}
     members, spans = _chosen(points, grid, reaches)
     rows = [_interval([points[m][x] for m in there if x in points[m]]) for there, xs in spans for x in xs]
-    until = len(rows)
-    return Band(
-        x=tuple(grid[:until]),
-        mean=tuple(row[0] for row in rows),
-        low=tuple(row[1] for row in rows),
-        high=tuple(row[2] for row in rows),
-        n=tuple(row[3] for row in rows),
-        diverged=tuple(place for place in members if not all(map(math.isfinite, points[place].values()))),
-        left_out=tuple(place for place in reaches if place not in members),
-    )
+    chosen = {place: curves[place] for place in members}
+    band = _band(grid[: len(rows)], rows, chosen)
+    return replace(band, left_out=tuple(place for place in reaches if place not in members))
+
+
+def _band(
+    x: Sequence[float],
+    rows: Sequence[tuple[float, float, float, int]],
+    curves: Mapping[int, _Curve] | Sequence[_Curve],
+) -> Band:
+    """From the mean, both ends and n at each x, of curves by their places."""
+    mean, low, high, n = zip(*rows, strict=True) if rows else ((), (), (), ())
+    by_place = curves.items() if isinstance(curves, Mapping) else enumerate(curves)
+    diverged = tuple(place for place, (_, y) in by_place if not all(map(math.isfinite, y)))
+    return Band(x=tuple(x), mean=mean, low=low, high=high, n=n, diverged=diverged, left_out=())
 
 
 _Points = Sequence[dict[float, float]]
@@ -125,7 +135,7 @@ def _mean(points: _Points, places: set[int], x: float) -> float:
     return _interval([points[place][x] for place in places if x in points[place]])[0]
 
 
-def _interval(values: list[float]) -> tuple[float, float, float, int]:
+def _interval(values: Sequence[float]) -> tuple[float, float, float, int]:
     """``mean``, ``mean ∓ t_{n-1} s / √n`` and n of the finite values."""
     finite = [value for value in values if math.isfinite(value)]
     n = len(finite)

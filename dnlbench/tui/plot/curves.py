@@ -48,7 +48,8 @@ def curves(figure: Figure, view: View) -> list[Curve]:
 
 def smoothing_of(series: Series, view: View) -> float:
     """Weight of its smoothing: neither a few measured points nor a fit is smoothed."""
-    return 0.0 if series.points or series.dashed or series.faint else min(0.99, max(0.0, view.smoothing))
+    is_fit = series.dashed and series.n is None
+    return 0.0 if series.points or is_fit or series.faint else min(0.99, max(0.0, view.smoothing))
 
 
 def _of_series(series: Series, place: int, view: View) -> list[Curve]:

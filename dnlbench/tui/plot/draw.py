@@ -84,7 +84,8 @@ def _centred(text: str, width: int, height: int) -> list[tuple[Run, ...]]:
 
 def _title(figure: Figure, view: View, found: Framed, width: int, look: Look) -> tuple[Run, ...]:
     y = figure.y
-    named = axis_text(y, log=False) if y.unit or y.label.casefold() not in figure.title.casefold() else ""
+    text = axis_text(y, log=False)
+    named = "" if text.casefold() in figure.title.casefold() else text
     log = "log y" if found.frame.y.log else ""
     smoothing = f"smoothed {view.smoothing:g}" if view.smoothing else ""
     missing = f"{found.left_out} ≤ 0 left out" if found.left_out else ""

@@ -16,7 +16,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from dnlbench import units
 from dnlbench.compare import Comparison, compare
@@ -40,6 +40,7 @@ from dnlbench.tui.figures import (
 from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.widgets.chart import NOTHING, Chart
 from dnlbench.tui.widgets.grid_view import WORD_MARKS, GridView
+from dnlbench.tui.widgets.key_line import KeyLine
 
 NAMED_SHORT, NAMED_TALL = 3, 8
 """Profiles that the heading has a line for, in a terminal of few and of many rows."""
@@ -260,7 +261,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
             with VerticalScroll(id="tables-pane"):
                 yield Static(id="said")
                 yield GridView(id="tables")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Starts to read."""

@@ -19,13 +19,14 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Button, Footer, Input, Label, Select, Static, Switch
+from textual.widgets import Button, Input, Label, Select, Static, Switch
 
 from dnlbench import units
 from dnlbench.files import write_atomically
 from dnlbench.tui.catalogue import learn_durations
 from dnlbench.tui.messages import StartSpec
 from dnlbench.tui.screens.confirm import Confirm
+from dnlbench.tui.widgets.key_line import KeyLine
 
 if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for this screen's keys need not wait for it
     from dnlbench.machine import Machine
@@ -177,7 +178,7 @@ class NewSweepScreen(Screen[None]):
                 yield Static(id="outlook", markup=False)
         yield Static(id="summary", markup=False)
         yield Static(id="help", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def _section(self, section: FormSection) -> ComposeResult:
         if section.name:

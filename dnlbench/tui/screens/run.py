@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from dnlbench.plan import Run
 from dnlbench.store import RunDir
@@ -23,6 +23,7 @@ from dnlbench.tui.feed import Feed
 from dnlbench.tui.plot.figure import Figure, Series
 from dnlbench.tui.rows import STATES, RunRow
 from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.key_line import KeyLine
 from dnlbench.tui.widgets.log_view import LogView
 
 PAINT_S = 0.2
@@ -69,7 +70,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
                 yield Static(id="run-facts")
             yield Chart(id="run-chart")
         yield LogView(id="run-log")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Shows what is known already."""

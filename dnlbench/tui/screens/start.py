@@ -19,11 +19,12 @@ from textual.content import Content
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Label, OptionList, Static
+from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from dnlbench.tui.catalogue import Catalogue, Found, ProfileEntry, SpecEntry, SweepEntry
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
+from dnlbench.tui.widgets.key_line import KeyLine
 
 LOOK_S = 2.0
 """Seconds between two looks at what there is."""
@@ -279,7 +280,7 @@ class StartScreen(Screen[None]):
             yield Input(placeholder="words, all of which must occur", compact=True)
             yield Label(" enter: to the list · escape: shows all")
         yield Static(id="detail", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Lists first, what is in them after the first paint."""

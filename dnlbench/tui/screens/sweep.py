@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from dnlbench import units
 from dnlbench.errors import DnlbenchError
@@ -36,6 +36,7 @@ from dnlbench.tui.steering import Wish
 from dnlbench.tui.widgets.chart import Chart
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.headline import headline, state_of
+from dnlbench.tui.widgets.key_line import KeyLine
 from dnlbench.tui.widgets.runs_table import RunsTable, Selection
 
 PAINT_S = 0.1
@@ -115,7 +116,7 @@ What you see is read from the run directory; the engine is a process of its own.
             yield Static(id="runs-line", markup=False)
         yield RunsTable(id="runs")
         yield Static(id="status", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Begins to follow."""
@@ -134,11 +135,14 @@ What you see is read from the run directory; the engine is a process of its own.
             return
         self._choose_columns()
         self._tell_age(digest)
+        self._paint_problem(self._feed.failure or digest.snapshot.problem)
         if self._held:
             return
         self._paint_curves(digest)
         if digest is self._shown:
             return
+        if digest.figure is None or digest.summary is None:  # the feed gives them with its next looks
+            self._feed.wake()
         self._shown = digest
         self._paint_head(digest)
         self._paint_depth(digest)
@@ -151,10 +155,15 @@ What you see is read from the run directory; the engine is a process of its own.
     def _paint_head(self, digest: Digest) -> None:
         view = digest.snapshot.view
         name = view.plan.spec.name if view else self._run_dir.root.name
-        self.query_one("#head", Static).update(headline(digest.snapshot, name, self.size.width))
+        self.query_one("#head", Static).update(
+            headline(digest.snapshot, name, self.size.width, colours=not self.app.no_color)
+        )
+
+    def _paint_problem(self, text: str) -> None:
         problem = self.query_one("#problem", Static)
-        problem.update(digest.snapshot.problem)
-        problem.set_class(bool(digest.snapshot.problem), "-shown")
+        if text != problem.content:
+            problem.update(text)
+            problem.set_class(bool(text), "-shown")
 
     def _paint_curves(self, digest: Digest) -> None:
         """Not so often that drawing would hold up the keyboard, unless somebody asked for other curves."""

@@ -40,8 +40,13 @@ def state_of(snapshot: Snapshot) -> str:
     return "gone" if view.slots else "idle"
 
 
-def headline(snapshot: Snapshot, name: str, width: int) -> Text:
+def headline(snapshot: Snapshot, name: str, width: int, *, colours: bool = True) -> Text:
     """As much of it as fits."""
+    text = _headline(snapshot, name, width)
+    return text if colours else Text(text.plain, style="bold")
+
+
+def _headline(snapshot: Snapshot, name: str, width: int) -> Text:
     word, style = STATES[state_of(snapshot)]
     text = Text(f" {name} ", style="bold", no_wrap=True, overflow="ellipsis")
     text.append(f" {word}  ", style=style)

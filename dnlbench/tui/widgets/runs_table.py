@@ -14,11 +14,19 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from dnlbench.tui.filter import Test
-from dnlbench.tui.rows import BY_NAME, FIELDS, NARROW, STATES, Field, RunRow
+from dnlbench.tui.rows import BY_NAME, FIELDS, NARROW, STATES, Field, RunRow, State
 
 MARKED = "▐"
-ORDER = ("", "status", "network", "depth", "seed", "loss", "rate", "left", "time")
-"""What ``o`` sorts by, one after the other; the first is the plan's own order."""
+KEPT_LINES = 100
+URGENCY: tuple[frozenset[State], ...] = (
+    frozenset({"running"}),
+    frozenset({"failed", "oom", "diverged"}),
+    frozenset({"paused"}),
+    frozenset({"waiting"}),
+)
+"""What is looked for first; all other states come after these."""
+ORDER = ("", "plan", "status", "network", "depth", "seed", "loss", "rate", "left", "time")
+"""What ``o`` sorts by, one after the other; the first is by urgency."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +42,17 @@ class Selection:
         """The rows that pass, in order; those without a value come last either way."""
         shown = [row for row in rows.values() if test(row)]
         if not self.order:
+            shown.sort(key=_urgency)
+        if self.order in ("", "plan"):
             return shown[::-1] if self.falling else shown
         value = BY_NAME[self.order].value
         known = [row for row in shown if _sortable(value(row)) is not None]
         unknown = [row for row in shown if _sortable(value(row)) is None]
         return sorted(known, key=lambda row: _sortable(value(row)) or ("", 0.0), reverse=self.falling) + unknown
+
+
+def _urgency(row: RunRow) -> int:
+    return next((place for place, states in enumerate(URGENCY) if row.state in states), len(URGENCY))
 
 
 def _sortable(value: str | float | None) -> tuple[str, float] | None:
@@ -77,6 +91,10 @@ the order around, **c** chooses columns. **x** marks runs; what is done then is 
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=0)
+        # Textual keeps a thousand drawn lines, which a sweep under way never asks for again. They are many small objects, and
+        # to look through them for cycles takes a fifth of a second.
+        self._line_cache.maxsize = self._row_render_cache.maxsize = KEPT_LINES
+        self._cell_render_cache.maxsize = self._row_renderable_cache.maxsize = KEPT_LINES
         self.selection = Selection()
         self.marked: frozenset[str] = frozenset()
         self._rows: Mapping[str, RunRow] = {}
@@ -169,7 +187,7 @@ the order around, **c** chooses columns. **x** marks runs; what is done then is 
                 self.update_cell(run_id, field.name, cell)
 
     def _cells(self, row: RunRow) -> list[Text]:
-        styles = {"status": STATES[row.state][1]}
+        styles = {} if self.app.no_color else {"status": STATES[row.state][1]}  # as a grey, red would be hard to read
         cells = [_cell(field, field.text(row), styles.get(field.name, "")) for field in self.fields]
         if row.run.run_id in self.marked:
             cells[0] = Text.assemble((MARKED, "bold"), cells[0][1:])
