@@ -62,11 +62,11 @@ class Digester:
             metrics=metrics_of(view),
             devices=self._devices(snapshot.looked),
         )
-        # One of them at a time, and neither with the first look: the table should not wait for curves, nor curves for fits.
         now = time.monotonic()
-        if last.rows and (digest.figure is None or self.choice != digest.choice or now >= self._figure_due):
+        # One after the other with the first looks: the table should not wait for curves, nor curves for fits.
+        if last.rows and (self.choice != digest.choice or now >= self._figure_due):
             digest = self._with_figure(digest, view)
-        elif last.figure is not None and now >= self._summary_due:
+        if last.figure is not None and now >= self._summary_due:
             digest = self._with_summary(digest, view)
         self._last = digest
         return digest

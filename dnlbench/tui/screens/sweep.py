@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -37,7 +38,7 @@ from dnlbench.tui.widgets.chart import Chart
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.headline import headline, state_of
 from dnlbench.tui.widgets.key_line import KeyLine
-from dnlbench.tui.widgets.runs_table import RunsTable, Selection
+from dnlbench.tui.widgets.runs_table import RunsTable
 
 PAINT_S = 0.1
 """Seconds between two paintings at least."""
@@ -231,7 +232,9 @@ What you see is read from the run directory; the engine is a process of its own.
         at_work = digest.snapshot.engine is not None
         if self._engine_seen and not at_work and digest.snapshot.view is not None:
             view = digest.snapshot.view
-            text = f"{view.plan.spec.name}: {state_of(digest.snapshot)}, {len(view.not_ok)} runs not ok"
+            bad = len(view.not_ok)
+            how = f"{bad} run{'s' if bad > 1 else ''} not ok" if bad else "all runs ok"
+            text = f"{view.plan.spec.name}: {state_of(digest.snapshot)}, {how}"
             self.app.notify(text, severity="warning" if view.not_ok else "information", timeout=20)
             self.app.bell()
             self._tell_desktop(text)
@@ -319,13 +322,7 @@ What you see is read from the run directory; the engine is a process of its own.
 
     def _rearrange(self, **changes: Any) -> None:
         table = self.query_one(RunsTable)
-        old = table.selection
-        selection = Selection(
-            columns=changes.get("columns", old.columns),
-            order=old.order,
-            falling=old.falling,
-            filter=changes.get("filter", old.filter),
-        )
+        selection = replace(table.selection, **changes)
         try:
             test = parse_filter(selection.filter)
         except FilterError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -145,20 +145,19 @@ the order around, **c** chooses columns. **x** marks runs; what is done then is 
 
     def rearrange(self, selection: Selection, test: Test) -> None:
         """Another filter, order or choice of columns."""
-        if selection.columns != self.selection.columns:
-            self.clear(columns=True)
-        self.selection, self._test = selection, test
-        self._drawn = {}
-        self.show(self._rows)
+        heads = (selection.columns, selection.order, selection.falling)
+        self.selection, self._test, before = selection, test, self.selection
+        changed = heads != (before.columns, before.order, before.falling)
+        self._rebuild(selection.arrange(self._rows, test), columns=changed)
         self.post_message(self.Rearranged())
 
-    def _rebuild(self, rows: Sequence[RunRow]) -> None:
-        """All lines anew; the cursor stays on its run if that is still there."""
+    def _rebuild(self, rows: Sequence[RunRow], *, columns: bool = False) -> None:
+        """All lines anew, on request with their heads; the cursor stays on its run if that is still there."""
         under = self.current.run.run_id if self.current else None
         offset = self.scroll_offset
-        self._set_columns()
-        self.clear()
         self._drawn = {}
+        self.clear(columns=columns)
+        self._set_columns()
         for row in rows:
             self.add_row(*self._cells(row), key=row.run.run_id)
             self._drawn[row.run.run_id] = (row, row.run.run_id in self.marked)
@@ -214,11 +213,7 @@ the order around, **c** chooses columns. **x** marks runs; what is done then is 
         self._order_by(self.selection.order, falling=not self.selection.falling)
 
     def _order_by(self, name: str, *, falling: bool) -> None:
-        selection = self.selection
-        self.clear(columns=True)
-        self.rearrange(
-            Selection(columns=selection.columns, order=name, falling=falling, filter=selection.filter), self._test
-        )
+        self.rearrange(replace(self.selection, order=name, falling=falling), self._test)
 
     def action_mark(self) -> None:
         """Marks the run under the cursor, or takes its mark away, and goes to the next one."""
