@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,8 @@ def launch_engine(arguments: Sequence[str], run_dir: RunDir) -> int:
     try:
         while process.poll() is None:
             if prepared():
+                # Who started it may live on: an engine that ends is not to remain as a zombie of theirs.
+                threading.Thread(target=process.wait, name="engine", daemon=True).start()
                 return process.pid
             time.sleep(LOOK_S)
     except KeyboardInterrupt:

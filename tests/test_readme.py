@@ -51,3 +51,17 @@ def test_reference_profiles_are_sound(path: Path) -> None:
     assert check_profile(profile) == []
     assert profile.state == "complete"
     assert {run.status for run in profile.runs} == {"ok"}
+
+
+def test_the_keys_of_the_readme_have_their_names() -> None:
+    from dnlbench.tui.app import binding_names
+
+    (config,) = (block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "[keys]" in block)
+    names = re.findall(r'"([a-z_.]+)" = "', config)
+    assert names
+    assert set(names) <= binding_names()
+
+
+def test_the_screen_of_the_readme_is_the_one_that_is_shown() -> None:
+    (screen,) = (block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if "samples/s" in block)
+    assert screen == (ROOT / "tests" / "golden" / "tui" / "sweep-80x24.txt").read_text()

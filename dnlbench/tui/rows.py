@@ -180,7 +180,7 @@ FIELDS = (
     Field(
         name="left",
         head="time left",
-        width=10,
+        width=11,
         value=lambda row: row.left_s,
         text=lambda row: units.seconds(row.left_s),
     ),
@@ -197,7 +197,7 @@ FIELDS = (
     Field(
         name="time",
         head="time",
-        width=10,
+        width=11,
         value=lambda row: row.seconds,
         text=lambda row: units.seconds(row.seconds),
     ),

@@ -21,7 +21,9 @@ class Columns(ModalScreen[tuple[str, ...]]):
     DEFAULT_CSS = """
     Columns { align: center middle; }
     Columns > Vertical { width: 40; max-width: 100%; height: auto; max-height: 100%; padding: 1; background: $surface; }
-    Columns OptionList { height: auto; max-height: 16; border: none; background: $surface; padding: 0; }
+    Columns OptionList, Columns OptionList:focus {
+        height: auto; max-height: 16; border: none; background: $surface; padding: 0;
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "tick", "tick", id="columns.tick"),

@@ -1,0 +1,164 @@
+"""A sweep from the screen where one begins to the comparison of its profile, with a real engine that trains."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from dnlbench.launch import find_sweep
+from dnlbench.profiles import check_profile, read_profile
+from dnlbench.store import RunDir
+from dnlbench.tui.app import DnlbenchApp, start_screen, sweep_screen
+from dnlbench.tui.screens.compare import CompareScreen
+from dnlbench.tui.screens.run import RunScreen
+from dnlbench.tui.screens.start import StartScreen
+from dnlbench.tui.screens.sweep import SweepScreen
+from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.runs_table import RunsTable
+
+OWN = """
+import os, time
+from torch import nn
+
+class Slow(nn.Sequential):
+    def forward(self, x):
+        if self.training:
+            time.sleep(float(os.environ["STEP_S"]))
+        return super().forward(x)
+
+def slow(depth, input_shape, classes, network):
+    return Slow(nn.Flatten(), nn.Linear(64, 8 * depth), nn.ReLU(), nn.Linear(8 * depth, classes))
+"""
+SPEC = """
+# Networks that take their time.
+name = "mine"
+[sweep]
+networks = ["own:slow"]
+depths = [1, 2]
+seeds = 3
+[data]
+limit = 100
+[train]
+epochs = 6
+batch_size = 50
+"""
+Drive = Callable[..., None]
+ScreenText = Callable[[App[Any]], str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current one, with a spec; no process that was started there is left."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.toml").write_text(SPEC)
+    monkeypatch.setenv("STEP_S", "0.3")
+    yield tmp_path
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object], patience_s: float = 60.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited for too long"
+        await pilot.pause(0.05)
+
+
+def table(pilot: Pilot[Any]) -> RunsTable:
+    return pilot.app.screen.query_one(RunsTable)
+
+
+def states(pilot: Pilot[Any]) -> list[str]:
+    screen = pilot.app.screen
+    assert isinstance(screen, SweepScreen)
+    return [row.state for row in screen._shown.rows.values()]
+
+
+def test_a_sweep_is_started_steered_left_found_again_and_compared(
+    folder: Path, drive: Drive, screen_text: ScreenText
+) -> None:
+    async def begin(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "mine" in screen_text(pilot.app) or pilot.app.screen.query("#presets"))
+        await pilot.press("slash", *"mine", "enter", "s")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
+        await until(pilot, lambda: pilot.app.screen.query_one("#loss", Chart).figure.series)
+        await pilot.press("slash", *"status=running", "enter")
+        await until(pilot, lambda: table(pilot).shown == 2)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        await pilot.press("q")
+        await pilot.press("k", "y")
+        await until(pilot, lambda: "cancelled" in states(pilot))
+        await pilot.press("P")
+        await until(pilot, lambda: "‖ paused" in screen_text(pilot.app) and "running" not in states(pilot))
+        await pilot.press("P")
+        await until(pilot, lambda: "running" in states(pilot))
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(pilot.app.screen, StartScreen))
+        await pilot.press("q")
+
+    drive(DnlbenchApp(start_screen), begin)
+    run_dir = find_sweep()
+    assert run_dir.engine() is not None, "the sweep goes on"
+
+    async def come_back(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
+        await until(pilot, lambda: states(pilot).count("ok") == 5 and RunDir(run_dir.root).engine() is None)
+        await until(pilot, lambda: "✓ done" in screen_text(pilot.app))
+        await pilot.press("slash", *"status=cancelled", "enter")
+        assert table(pilot).shown == 1
+        await pilot.press("r", "g")
+        await until(pilot, lambda: states(pilot).count("ok") == 6)
+        await until(pilot, lambda: RunDir(run_dir.root).engine() is None)
+
+    drive(DnlbenchApp(lambda: sweep_screen(run_dir.root)), come_back)
+    profiles = sorted((folder / "profiles").glob("mine-*.json"))
+    assert [read_profile(path).state for path in profiles] == ["partial", "complete"]
+    assert [check_profile(read_profile(path)) for path in profiles] == [[], []]
+
+    async def compare(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
+        await until(pilot, lambda: "B against A" in screen_text(pilot.app))
+        assert "no difference" in screen_text(pilot.app)
+
+    drive(DnlbenchApp(lambda: CompareScreen(profiles)), compare, (160, 48))
+
+
+def test_what_cannot_be_started_says_why(folder: Path, drive: Drive) -> None:
+    shutil.rmtree(folder / "profiles", ignore_errors=True)
+    (folder / "profiles").write_text("in the way")
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: pilot.app.screen.query("#presets"))
+        await pilot.press("slash", *"mine", "enter", "s")
+        await until(pilot, lambda: any(note.severity == "error" for note in pilot.app._notifications))
+        message = [note.message for note in pilot.app._notifications][-1]
+        assert "profiles cannot be saved" in message
+        assert isinstance(pilot.app.screen, StartScreen)
+
+    drive(DnlbenchApp(start_screen), act)
+
+
+def test_the_terminal_ui_never_imports_torch(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "from dnlbench.tui.app import binding_names, DnlbenchApp, start_screen\n"
+        "binding_names()\n"
+        "DnlbenchApp(start_screen).run(headless=True, auto_pilot=leave)\n"
+        "heavy = {'torch', 'torchvision', 'sklearn', 'ray', 'matplotlib'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    pilot = "async def leave(pilot):\n    await pilot.pause(2)\n    await pilot.press('q')\n"
+    done = subprocess.run([sys.executable, "-c", pilot + code], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,227 @@
+"""Every screen as text, from recorded files and with a clock that stands still, at two sizes, with colours and without.
+
+``UPDATE_GOLDEN=1`` writes what the screens show now; look at the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.color import ColorType
+from textual.app import App
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from dnlbench.machine import Device, Machine, Reading
+from dnlbench.profiles import Profile, save_profile
+from dnlbench.spec.presets import read_preset
+from dnlbench.store import RunDir
+from dnlbench.tui.app import DnlbenchApp
+from dnlbench.tui.digest import Digester
+from dnlbench.tui.plot.figure import Figure
+from dnlbench.tui.screens.compare import CompareScreen
+from dnlbench.tui.screens.new_sweep import NewSweepScreen
+from dnlbench.tui.screens.start import StartScreen
+from dnlbench.tui.screens.sweep import SweepScreen
+from dnlbench.tui.widgets.chart import Chart
+
+NOW = 1_800_000_000.0
+SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
+STATES = ["done"] * 4 + ["failed"] + ["done"] * 3 + ["diverged", "half", "half"]
+Record = Callable[..., RunDir]
+MakeProfile = Callable[..., Profile]
+
+
+class SteadyTelemetry:
+    """A machine with two devices on which nothing moves."""
+
+    def read(self, now: float) -> tuple[Reading, ...]:
+        facts: dict[str, Any] = {"time": now, "utilisation": 0.5, "memory_used_bytes": 4 * 2**30}
+        gpu: dict[str, Any] = {"temperature_c": 61.0, "power_w": 548.0, "power_limit_w": 700.0}
+        return (
+            Reading(label="cuda:0", name="NVIDIA H200", memory_bytes=139 * 2**30, **facts, **gpu),
+            Reading(label="cpu", name="Some CPU", memory_bytes=16 * 2**30, **facts),
+        )
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(params=SIZES, autouse=True)
+def size(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def colours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """As `both_ways` says; with colours by default."""
+    wanted = bool(getattr(request, "param", True))
+    if not wanted:
+        monkeypatch.setenv("NO_COLOR", "1")
+    return wanted
+
+
+both_ways = pytest.mark.parametrize("colours", [True, False], ids=["colours", "no-colour"], indirect=True)
+
+
+@pytest.fixture
+def check(
+    drive: Callable[..., None],
+    screen_text: Callable[[App[Any]], str],
+    matches_golden: Callable[[str, str], None],
+    size: str,
+    colours: bool,
+) -> Callable[..., None]:
+    """Opens a screen, waits until it is ``ready``, presses keys, and holds it against its golden file."""
+
+    def run(
+        name: str, first: Callable[[], Screen[None]], ready: Callable[[Screen[Any]], object], keys: tuple[str, ...] = ()
+    ) -> None:
+        async def act(pilot: Pilot[Any]) -> None:
+            await until(pilot, lambda: ready(pilot.app.screen))
+            for key in keys:
+                await pilot.press(key)
+                await pilot.pause(0.1)
+            await settled(pilot, lambda: screen_text(pilot.app))
+            if not colours:
+                assert set(colours_on(pilot.app)) <= {"grey"}
+            matches_golden(screen_text(pilot.app), f"{name}-{size}{'' if colours else '-no-colour'}")
+
+        drive(DnlbenchApp(first), act, SIZES[size])
+
+    return run
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited for too long"
+        await pilot.pause(0.02)
+
+
+async def settled(pilot: Pilot[Any], text: Callable[[], str]) -> None:
+    """Until nothing has changed for a second, in which everything that looks from time to time has looked."""
+    before, since, deadline = text(), time.monotonic(), time.monotonic() + 20
+    while time.monotonic() < min(since + 1.0, deadline):
+        await pilot.pause(0.1)
+        now = text()
+        if now != before:
+            before, since = now, time.monotonic()
+
+
+def colours_on(app: App[Any]) -> list[str]:
+    """What the terminal would get, cell by cell: ``grey``, or another colour by its name."""
+    filters = app._filters
+    found = []
+    for strip in app.screen._compositor.render_strips():
+        for line_filter in filters:
+            strip = strip.apply_filter(line_filter, app.screen.background_colors[1])
+        for segment in strip:
+            style = segment.style
+            for colour in (style.color, style.bgcolor) if style else ():
+                if colour is not None and colour.type is not ColorType.DEFAULT:
+                    red, green, blue = colour.get_truecolor()
+                    found.append("grey" if red == green == blue else str(colour.name))
+    return found
+
+
+def sweep_screen(run_dir: RunDir) -> SweepScreen:
+    telemetry: Any = SteadyTelemetry
+    return SweepScreen(run_dir, lambda: NOW, Digester(telemetry))
+
+
+def is_loaded(screen: Screen[Any]) -> bool:
+    figures: list[Figure] = [chart.figure for chart in screen.query(Chart)]
+    return all(figure.series for figure in figures)
+
+
+@pytest.fixture
+def recorded(record: Record) -> RunDir:
+    run_dir = record("sweep.depths=[1,2,4,8]", "train.epochs=12", states=STATES, name=".dnlbench/runs/tiny-1")
+    return RunDir(run_dir.root.relative_to(Path.cwd()))  # the same in every test
+
+
+@both_ways
+@pytest.mark.parametrize(("name", "keys"), [("sweep", ()), ("run", ("enter",))])
+def test_a_sweep_and_a_run(recorded: RunDir, check: Callable[..., None], name: str, keys: tuple[str, ...]) -> None:
+    check(name, lambda: sweep_screen(recorded), is_loaded, keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("sweep-depth", ("2",)),
+        ("sweep-devices", ("3", "down")),
+        ("sweep-filter", ("slash", *"status=failed,diverged or seed=1", "enter")),
+        ("sweep-cursor", ("1", "c", "left", "left", "l")),
+        ("sweep-columns", ("C",)),
+        ("run-facts", ("enter", "2")),
+        ("run-log", ("enter", "3")),
+        ("run-traceback", ("enter", "T")),
+    ],
+)
+def test_what_keys_show(recorded: RunDir, check: Callable[..., None], name: str, keys: tuple[str, ...]) -> None:
+    check(name, lambda: sweep_screen(recorded), is_loaded, keys)
+
+
+def test_a_sweep_under_way(record: Record, check: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = record("train.epochs=12", states=["done", "failed", "half", "half"], name="rd", engine=None)
+    monkeypatch.setattr(RunDir, "engine", lambda self: "4242")
+    check("sweep-running", lambda: sweep_screen(RunDir(Path(run_dir.root.name))), is_loaded)
+
+
+@pytest.fixture
+def steady_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that the form foresees for."""
+    machine = Machine(
+        os="Linux 6.1",
+        cpu="Some CPU",
+        cores=2,
+        memory_bytes=16 * 2**30,
+        python="3.11.9",
+        torch="2.11.0",
+        devices=(Device(kind="cpu", name="Some CPU", memory_bytes=16 * 2**30, memory_used_bytes=2**30),),
+        fingerprint="0123456789abcdef",
+    )
+    monkeypatch.setattr("dnlbench.machine.read_machine", lambda: machine)
+
+
+@both_ways
+def test_the_start(recorded: RunDir, make_profile: MakeProfile, check: Callable[..., None]) -> None:
+    os.utime(recorded.journal_path, (NOW - 60, NOW - 60))
+    save_profile(make_profile({("densenet", 2): [0.3, 0.4]}), Path("profiles/one.json"))
+    check(
+        "start",
+        lambda: StartScreen(Path(), lambda: NOW),
+        lambda screen: "tiny" in shown(screen) and "one" in shown(screen),
+    )
+
+
+def shown(screen: Screen[Any]) -> str:
+    """All that its lists hold, whether or not it is in view."""
+    return " ".join(str(row) for row in getattr(screen, "rows", ())) or str(vars(screen))
+
+
+@both_ways
+def test_the_form(steady_machine: None, check: Callable[..., None]) -> None:
+    text = read_preset("digits-quick").text
+    check("new-sweep", lambda: NewSweepScreen(text, "preset digits-quick", Path()), lambda screen: True)
+
+
+@both_ways
+def test_two_profiles(make_profile: MakeProfile, check: Callable[..., None]) -> None:
+    paths = []
+    for name, factor in (("one", 1.0), ("two", 1.1)):
+        losses = {
+            (network, L): [factor * (0.2 + 0.8 / L + 0.01 * seed) for seed in range(3)]
+            for network in ("densenet", "plain")
+            for L in (2, 4, 8, 16)
+        }
+        paths.append(save_profile(make_profile(losses, name=name), Path(f"profiles/{name}.json")))
+    check("compare", lambda: CompareScreen(paths), lambda screen: True)
+    check("compare-depth", lambda: CompareScreen(paths), lambda screen: True, ("2", "d"))
+    check("profile", lambda: CompareScreen(paths[:1]), lambda screen: True)
