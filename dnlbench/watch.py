@@ -66,6 +66,8 @@ class SweepView:
     engine_ended: EngineEnded | None
     """The last engine's last word; None while it is at work, and if it was killed."""
     time_left: TimeLeft
+    machine: str | None = None
+    """Fingerprint of the last engine's machine; None as long as there was none."""
 
     @property
     def ended(self) -> list[Run]:
@@ -116,6 +118,7 @@ class Watcher:
         self._lost: list[RunReturned] = []
         self._holds = Holds()
         self._prepared: Prepared | None = None
+        self._machine: str | None = None
         self._engine_time = math.inf
         self._engine_ended: EngineEnded | None = None
         self._forecast = Forecast(plan)
@@ -153,14 +156,16 @@ class Watcher:
             engine_time=self._engine_time,
             engine_ended=self._engine_ended,
             time_left=self._time_left,
+            machine=self._machine,
         )
 
     def _heed(self, event: JournalEvent) -> None:
         self._holds = self._holds.after(event)
         match event:
-            case EngineStarted(time=time, slots=slots):
+            case EngineStarted(time=time, slots=slots, machine=machine):
                 self._drop_leases()
                 self._engine_time, self._engine_ended, self._slots = time, None, slots
+                self._machine = machine.fingerprint
                 self._set_aside.clear()
                 self._lost.clear()
             case Prepared() as prepared:

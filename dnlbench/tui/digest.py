@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from dnlbench.machine import DeviceHistory, Telemetry, TelemetryLog
+from dnlbench.machine import DeviceHistory, Telemetry, TelemetryLog, read_machine
 from dnlbench.profiles import Summary
 from dnlbench.tui.curves import Choice, Curves, metrics_of
 from dnlbench.tui.depth import live_summary
@@ -34,15 +34,23 @@ class Digest:
     figure: Figure | None = None
     summary: Summary | None = None
     devices: DeviceHistory = field(default_factory=dict)
+    """Of this machine."""
+    remote: bool = False
+    """Whether the engine is on another machine."""
 
 
 class Digester:
     """Makes digests. It belongs to the feed's thread, but for `choice`, which the screen sets."""
 
-    def __init__(self, telemetry: Callable[[], Telemetry] = Telemetry) -> None:
+    def __init__(
+        self,
+        telemetry: Callable[[], Telemetry] = Telemetry,
+        here: Callable[[], str] = lambda: read_machine().fingerprint,
+    ) -> None:
         self.choice = Choice()
         self._open = telemetry
         self._telemetry: Telemetry | None = None
+        self._read_here, self._here = here, ""
         self._log = TelemetryLog()
         self._read_at = 0.0
         self._curves = Curves()
@@ -61,6 +69,7 @@ class Digester:
             rows=_reusing(last.rows, rows_of(view)),
             metrics=metrics_of(view),
             devices=self._devices(snapshot.looked),
+            remote=view.machine not in (None, self._here),
         )
         now = time.monotonic()
         # One after the other with the first looks: the table should not wait for curves, nor curves for fits.
@@ -86,7 +95,7 @@ class Digester:
 
     def _devices(self, now: float) -> DeviceHistory:
         if self._telemetry is None:
-            self._telemetry = self._open()
+            self._telemetry, self._here = self._open(), self._read_here()
         if abs(now - self._read_at) >= READ_S:
             self._read_at = now
             self._log.add(self._telemetry.read(now))

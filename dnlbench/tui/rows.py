@@ -42,6 +42,8 @@ class RunRow:
     slot: str | None
     """Where it is under way; where it was last, for one that has ended."""
     left_s: float | None
+    result: float | None = None
+    """Of the study's main quantity, for a run without epochs."""
 
     @property
     def loss(self) -> float | None:
@@ -81,12 +83,14 @@ def rows_of(view: SweepView) -> dict[str, RunRow]:
 
 def _row(view: SweepView, run: Run) -> RunRow:
     history = view.histories[run.run_id]
+    main = history.measured.measurements.get(view.plan.study.quantities[0].name) if history.measured else None
     return RunRow(
         run=run,
         history=history,
         state=state_of(view, run),
         slot=view.leased.get(run.run_id) or (history.started.device if history.started else None),
         left_s=view.time_left.runs_s.get(run.run_id),
+        result=main if isinstance(main, float) else None,
     )
 
 
@@ -112,7 +116,8 @@ class Field:
     text: Callable[[RunRow], str]
     figures: bool = True
     """Whether it is flush right."""
-    needs_epochs: bool = False
+    needs_epochs: bool | None = None
+    """Whether it is of studies with epochs, or of those without; None: of all."""
 
 
 def _number(row: RunRow) -> str:
@@ -168,6 +173,14 @@ FIELDS = (
         needs_epochs=True,
     ),
     Field(name="loss", head="loss", width=7, value=lambda row: row.loss, text=_number, needs_epochs=True),
+    Field(
+        name="result",
+        head="result",
+        width=9,
+        value=lambda row: row.result,
+        text=lambda row: units.number(row.result),
+        needs_epochs=False,
+    ),
     Field(name="change", head="Δ/epoch", width=8, value=lambda row: row.change, text=_change, needs_epochs=True),
     Field(
         name="rate",
@@ -218,20 +231,12 @@ FIELDS = (
     ),
 )
 BY_NAME = {field.name: field for field in FIELDS}
-NARROW = ("status", "network", "depth", "seed", "epoch", "loss", "rate", "left")
-"""Columns to begin with in 80 columns; all fit without scrolling."""
-WIDE = (
-    "status",
-    "network",
-    "depth",
-    "seed",
-    "epoch",
-    "loss",
-    "change",
-    "rate",
-    "left",
-    "device",
-    "curve",
-    "memory",
-    "message",
-)
+_NARROW = ("status", "network", "depth", "seed", "epoch", "loss", "rate", "result", "left")
+"""All fit into 80 columns without scrolling."""
+_WIDE = (*_NARROW, "change", "device", "curve", "memory", "message")
+
+
+def default_columns(*, wide: bool, has_epochs: bool) -> tuple[str, ...]:
+    """Names of the columns to begin with."""
+    names = (*_WIDE, *(() if has_epochs else ("time",))) if wide else _NARROW
+    return tuple(field.name for field in FIELDS if field.name in names and field.needs_epochs in (None, has_epochs))

@@ -31,6 +31,8 @@ from dnlbench.tui.screens.sweep import SweepScreen
 from dnlbench.tui.widgets.chart import Chart
 
 NOW = 1_800_000_000.0
+HERE = "0123456789abcdef"
+"""The machine of the recorded sweeps."""
 SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
 STATES = ["done"] * 4 + ["failed"] + ["done"] * 3 + ["diverged", "half", "half"]
 Record = Callable[..., RunDir]
@@ -131,7 +133,7 @@ def colours_on(app: App[Any]) -> list[str]:
 
 def sweep_screen(run_dir: RunDir) -> SweepScreen:
     telemetry: Any = SteadyTelemetry
-    return SweepScreen(run_dir, lambda: NOW, Digester(telemetry))
+    return SweepScreen(run_dir, lambda: NOW, Digester(telemetry, lambda: HERE))
 
 
 def is_loaded(screen: Screen[Any]) -> bool:

@@ -18,10 +18,13 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from dnlbench.errors import EngineError
-from dnlbench.events import Command
+from dnlbench.events import Command, Measured, RunEnded, RunStarted
 from dnlbench.executor.steering import Verdict
 from dnlbench.machine import Reading
-from dnlbench.store import RunDir
+from dnlbench.plan import Plan
+from dnlbench.spec import read_spec
+from dnlbench.store import Execution, RunDir
+from dnlbench.studies import STUDIES
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.digest import Digester
 from dnlbench.tui.screens import sweep as module
@@ -32,6 +35,8 @@ from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.runs_table import RunsTable
 
 NOW = 1_800_000_000.0
+HERE = "0123456789abcdef"
+"""The machine of the recorded sweeps."""
 NARROW, WIDE = (80, 24), (160, 48)
 STATES = ["done"] * 4 + ["failed"] + ["done"] * 3 + ["diverged", "half", "half"]
 Record = Callable[..., RunDir]
@@ -58,10 +63,10 @@ class SteadyTelemetry:
     def close(self) -> None: ...
 
 
-def app_of(run_dir: RunDir) -> DnlbenchApp:
+def app_of(run_dir: RunDir, here: str = HERE) -> DnlbenchApp:
     def first() -> SweepScreen:
         telemetry: Any = SteadyTelemetry
-        return SweepScreen(run_dir, lambda: NOW, Digester(telemetry))
+        return SweepScreen(run_dir, lambda: NOW, Digester(telemetry, lambda: here))
 
     return DnlbenchApp(first)
 
@@ -473,3 +478,67 @@ def test_leaving_ends_the_feed(sweep: RunDir, drive: Drive) -> None:
     drive(app_of(sweep), act, NARROW)
     threads[0].join(10)
     assert not threads[0].is_alive()
+
+
+def test_another_machine_s_sweep_is_shown_without_this_one_s_devices(
+    record: Record, drive: Drive, screen_text: ScreenText
+) -> None:
+    run_dir = record("train.epochs=12", states=["done", "half"], engine=None)
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await loaded(pilot)
+        text = screen_text(pilot.app)
+        assert "telemetry of another machine is not available" in text
+        assert "4 of 16 GiB" not in text
+        assert "densenet L=1 seed 1" in text
+
+    drive(app_of(run_dir, here="another"), act, WIDE)
+
+
+@pytest.fixture
+def errors_over_depth(tmp_path: Path) -> RunDir:
+    """A sweep of a study without epochs, whose errors halve from depth to depth."""
+    spec = read_spec(
+        "forward-limit", ["sweep.kernels=['local']", "sweep.activations=['tanh']", "sweep.depths=[8,16,32,64]"]
+    )
+    run_dir = RunDir(tmp_path / "limit")
+    run_dir.begin(Plan(spec), Execution(device_kind="cpu", threads=1, pack_size=1, torch="0", machine=HERE, source="0"))
+    for run in run_dir.read_plan().runs:
+        found: dict[str, float | tuple[float, ...]] = {
+            quantity.name: (1 + 0.1 * run.seed) / run.point.depth
+            for quantity in STUDIES["forward-limit"].quantities
+            if "error" in quantity.name
+        }
+        found["errors"] = tuple(0.1 * n for n in range(run.point.depth))
+        writer = run_dir.events_writer(run.run_id)
+        for event in (
+            RunStarted(run_id=run.run_id, attempt=1, device="cpu", device_name="x", threads=1, parameters=1),
+            Measured(run_id=run.run_id, seconds=0.5, measurements=found),
+            RunEnded(run_id=run.run_id, status="ok"),
+        ):
+            writer.write(event.model_dump_json())
+        writer.close()
+    return run_dir
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+def test_a_study_without_epochs_shows_its_own_chart_in_the_same_frame(
+    errors_over_depth: RunDir, drive: Drive, screen_text: ScreenText, size: tuple[int, int]
+) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        screen = await loaded(pilot)
+        await until(pilot, lambda: "result" in screen_text(pilot.app))
+        depth = screen.query_one("#depth", Chart)
+        assert depth.region.area > 0
+        assert screen.query_one("#loss").region.area == 0
+        assert depth.figure.title.startswith("Largest error against depth")
+        assert "order 1" in depth.figure.note
+        await pilot.press("m")
+        await until(pilot, lambda: depth.figure.title.startswith("Error of the last state"))
+        await pilot.press("enter")
+        await pilot.pause(0.3)
+        chart = pilot.app.screen.query_one(Chart)
+        assert chart.figure.title == "Errors of local-tanh L=8 seed 0"
+        assert len(chart.figure.series[0].x) == 8
+
+    drive(app_of(errors_over_depth), act, size)

@@ -30,7 +30,7 @@ from dnlbench.tui.export import export
 from dnlbench.tui.feed import Feed
 from dnlbench.tui.figures import CURVE_METRICS, OVERS, depth_figure
 from dnlbench.tui.filter import FilterError, parse_filter
-from dnlbench.tui.rows import FIELDS, NARROW, WIDE
+from dnlbench.tui.rows import FIELDS, default_columns
 from dnlbench.tui.screens.columns import Columns
 from dnlbench.tui.screens.confirm import Confirm
 from dnlbench.tui.steering import Wish
@@ -44,6 +44,8 @@ PAINT_S = 0.1
 """Seconds between two paintings at least."""
 DRAWING_SHARE = 0.1
 """Of the time that may go into drawing curves."""
+WIDE = 120
+"""Columns from which the table has more of them; the style sheet has the same bound."""
 PANELS = ("loss", "depth", "devices")
 
 
@@ -101,7 +103,7 @@ What you see is read from the run directory; the engine is a process of its own.
         self._held = False
         self._age, self._told = "", ("", "")
         self._engine_seen = False
-        self._wide: bool | None = None
+        self._columns = default_columns(wide=False, has_epochs=True)
 
     def compose(self) -> ComposeResult:
         """From the most to the least asked for."""
@@ -148,7 +150,7 @@ What you see is read from the run directory; the engine is a process of its own.
         self._paint_head(digest)
         self._paint_depth(digest)
         view = digest.snapshot.view
-        self.query_one(DevicePanel).update(digest.devices, view)
+        self.query_one(DevicePanel).update(digest.devices, view, remote=digest.remote)
         self.query_one(RunsTable).show(digest.rows)
         self._paint_runs_line()
         self._notice_end(digest)
@@ -247,33 +249,31 @@ What you see is read from the run directory; the engine is a process of its own.
             driver.write(f"\x1b]9;{text}\x07")
 
     def _choose_columns(self) -> None:
-        """Those that fit, until somebody has chosen others."""
-        wide = self.size.width >= 120
-        table = self.query_one(RunsTable)
-        if wide != self._wide and table.selection.columns in (NARROW, WIDE, self._default_columns(not wide)):
-            self._wide = wide
-            self._rearrange(columns=self._default_columns(wide))
-
-    def _default_columns(self, wide: bool) -> tuple[str, ...]:
-        view = self._shown.snapshot.view
+        """Those that fit the terminal and the study, until somebody has chosen others."""
+        view, table = self._shown.snapshot.view, self.query_one(RunsTable)
         has_epochs = view is None or view.plan.study.has_epochs
-        return tuple(
-            field.name
-            for field in FIELDS
-            if field.name in (WIDE if wide else NARROW) and (has_epochs or not field.needs_epochs)
-        )
+        self.set_class(not has_epochs, "-no-epochs")
+        columns = default_columns(wide=self.size.width >= WIDE, has_epochs=has_epochs)
+        if columns != self._columns and table.selection.columns == self._columns:
+            self._columns = columns
+            self._rearrange(columns=columns)
 
     # Looking
 
     def action_panel(self, name: str) -> None:
         """Goes to a panel; shows it where only one is shown at a time."""
+        if name == "loss" and self.has_class("-no-epochs"):
+            name = "depth"
         if name in PANELS:
             self.set_class(name == "depth", "-second")
             self.set_class(name == "devices", "-third")
         self.query_one(f"#{name}").focus()
 
     def action_next_metric(self) -> None:
-        """The chart's next metric."""
+        """The chart's next metric; of a study without epochs its next quantity."""
+        if self.has_class("-no-epochs"):
+            self.action_next_quantity()
+            return
         metrics = self._shown.metrics or CURVE_METRICS[:1]
         choice = self._digester.choice
         place = metrics.index(choice.metric) if choice.metric in metrics else -1

@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-LAST = ("app.help", "app.leave")
-"""Names of the keys that are always there, at the end."""
+LAST = ("app.help", "app.leave", "run.back", "new.back", "traceback.close")
+"""Names of the keys that are always there, at the end: help and the way out."""
 
 Shown = tuple[str, str, str]
 """Key to press, key as it is written, what it does."""

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from dnlbench.tui.filter import Test
-from dnlbench.tui.rows import BY_NAME, FIELDS, NARROW, STATES, Field, RunRow, State
+from dnlbench.tui.rows import BY_NAME, FIELDS, STATES, Field, RunRow, State, default_columns
 
 MARKED = "▐"
 KEPT_LINES = 100
@@ -33,7 +33,7 @@ ORDER = ("", "plan", "status", "network", "depth", "seed", "loss", "rate", "left
 class Selection:
     """Which runs are shown, and how."""
 
-    columns: tuple[str, ...] = NARROW
+    columns: tuple[str, ...] = default_columns(wide=False, has_epochs=True)
     order: str = ""
     falling: bool = False
     filter: str = ""
