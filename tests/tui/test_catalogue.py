@@ -14,7 +14,8 @@ from dnlbench.plan import Plan
 from dnlbench.profiles import Profile
 from dnlbench.spec import list_presets
 from dnlbench.store import RunDir
-from dnlbench.tui.catalogue import Catalogue, learn_durations, runs_folder
+from dnlbench.tui.catalogue import Catalogue, runs_folder
+from dnlbench.tui.durations import learn_durations
 
 Record = Callable[..., RunDir]
 MakeProfile = Callable[..., Profile]

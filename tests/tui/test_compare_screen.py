@@ -12,8 +12,10 @@ from textual.pilot import Pilot
 from dnlbench.profiles import Profile, RunRecord, save_profile, summarise
 from dnlbench.studies import STUDIES
 from dnlbench.tui.app import DnlbenchApp
+from dnlbench.tui.export import write_new
 from dnlbench.tui.figures import letter
-from dnlbench.tui.screens.compare import CompareScreen, Entry, file_stem, heading, write_new
+from dnlbench.tui.held import Entry, file_stem, heading
+from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.widgets.chart import Chart
 
 MakeProfile = Callable[..., Profile]
@@ -223,7 +225,7 @@ def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: Se
     rows = list(csv.DictReader(Path("base-vs-tuned.csv").read_text().splitlines()))
     assert {row["verdict"] for row in rows} == {"better", "no difference"}
     assert Path("base-vs-tuned.svg").read_text().startswith("<svg")
-    assert [len(said.splitlines()) for said in notified] == [2, 2]
+    assert [len(said.splitlines()) for said in notified] == [3, 3]
     assert str(Path.cwd() / "base-vs-tuned-2.svg") in notified[1]
 
 
@@ -231,10 +233,10 @@ def test_a_folder_that_cannot_be_written_to_is_said(
     save: Save, see: See, notified: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = save("base")
-    gone = tmp_path / "gone"
-    monkeypatch.setattr(Path, "cwd", lambda: gone)
+    (tmp_path / "a-file").write_text("and no folder")
+    monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "a-file")
     see([path], "e")
-    assert notified == ["export failed: No such file or directory"]
+    assert notified == ["export failed: File exists"]
 
 
 def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:

@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 from dnlbench.events import EngineEnded, Holds
 from dnlbench.machine import DeviceHistory, Reading, TelemetryLog
 from dnlbench.plan import Plan
-from dnlbench.tui.widgets.devices import DeviceLine, DevicePanel, choose_layout, device_lines
+from dnlbench.tui.device_lines import DeviceLine, choose_layout, device_lines
+from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.watch import SweepView, Watcher
 
 ScreenText = Callable[[App[Any]], str]

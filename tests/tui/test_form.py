@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from dnlbench.machine import Device, Machine, Slot
 from dnlbench.plan import Plan
 from dnlbench.spec import list_presets, parse_spec, read_preset
-from dnlbench.tui.form import TOP, Form, Key, foresee, open_form
+from dnlbench.tui.form import TOP, Form, Key, open_form
+from dnlbench.tui.outlook import foresee
 
 PRESETS = [preset.name for preset in list_presets()]
 

@@ -10,7 +10,8 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from dnlbench import units
-from dnlbench.tui.widgets.log_view import KEPT_LINES, LONGEST_LINE, TAIL_BYTES, LogLines, LogTail, LogView, News, clean
+from dnlbench.tui.log_tail import KEPT_LINES, LONGEST_LINE, TAIL_BYTES, LogTail, News, clean
+from dnlbench.tui.widgets.log_view import LogLines, LogView
 
 ScreenText = Callable[[App[Any]], str]
 Drive = Callable[..., None]

@@ -15,7 +15,8 @@ from dnlbench.store import RunDir
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.catalogue import SweepEntry
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
-from dnlbench.tui.screens.start import StartScreen, age, sweep_row
+from dnlbench.tui.screens.start import StartScreen
+from dnlbench.tui.widgets.entry_list import age, sweep_row
 
 NARROW, WIDE = (80, 24), (160, 48)
 Drive = Callable[..., None]

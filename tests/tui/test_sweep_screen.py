@@ -27,7 +27,7 @@ from dnlbench.store import Execution, RunDir
 from dnlbench.studies import STUDIES
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.digest import Digester
-from dnlbench.tui.screens import sweep as module
+from dnlbench.tui.screens import steered as module
 from dnlbench.tui.screens.run import RunScreen, Traceback
 from dnlbench.tui.screens.sweep import SweepScreen
 from dnlbench.tui.widgets.chart import Chart

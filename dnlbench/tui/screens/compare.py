@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -19,186 +18,26 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from dnlbench import units
-from dnlbench.compare import Comparison, compare
-from dnlbench.errors import NotComparableError, ProfileError
-from dnlbench.profiles import Profile, read_profile
-from dnlbench.report.comparison import comparison_csv, comparison_grids, comparison_markdown
-from dnlbench.report.fits import fit_grids
-from dnlbench.report.grid import STYLES, Grid
-from dnlbench.report.profile import profile_csv, profile_facts, profile_grids
+from dnlbench.profiles import Profile
+from dnlbench.report.comparison import comparison_csv, comparison_markdown
+from dnlbench.report.profile import profile_csv
 from dnlbench.studies import Quantity
+from dnlbench.tui.export import export
 from dnlbench.tui.figures import (
     CURVE_METRICS,
     OVERS,
     CurveMetric,
-    curve_metrics,
     depth_figure,
-    depth_quantities,
     epoch_figure,
-    letter,
 )
+from dnlbench.tui.held import Entry, Shown, file_stem, heading, hold_against, read_entries, show_one
 from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.widgets.chart import NOTHING, Chart
-from dnlbench.tui.widgets.grid_view import WORD_MARKS, GridView
+from dnlbench.tui.widgets.grid_view import GridView
 from dnlbench.tui.widgets.key_line import KeyLine
 
 NAMED_SHORT, NAMED_TALL = 3, 8
 """Profiles that the heading has a line for, in a terminal of few and of many rows."""
-WIDE_HEADING = 100
-"""Columns from which on the heading has the time of day."""
-LONGEST_NAME = 24
-"""Columns of a name in the heading."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A file that was asked for."""
-
-    letter: str
-    path: Path
-    profile: Profile | None
-    metrics: tuple[CurveMetric, ...] = ()
-    """What its epochs hold."""
-    quantities: tuple[Quantity, ...] = ()
-    """What its points hold."""
-    problem: str = ""
-    """Why it could not be read; empty if it could."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What the screen shows of one candidate, or of a single profile."""
-
-    said: Text
-    """Above the tables: the verdicts in short, or why there are none."""
-    grids: tuple[Grid, ...] = ()
-    entries: tuple[Entry, ...] = ()
-    """Those whose curves are drawn, the reference first."""
-    comparison: Comparison | None = None
-
-
-def read_entries(paths: Sequence[Path]) -> tuple[Entry, ...]:
-    """The profiles, or why there are none."""
-    return tuple(_read(path, letter(place)) for place, path in enumerate(paths))
-
-
-def _read(path: Path, name: str) -> Entry:
-    try:
-        profile = read_profile(path)
-    except ProfileError as error:
-        return Entry(letter=name, path=path, profile=None, problem=str(error))
-    metrics, quantities = curve_metrics([profile]), depth_quantities([profile])
-    return Entry(letter=name, path=path, profile=profile, metrics=metrics, quantities=quantities)
-
-
-def show_one(entry: Entry) -> Shown:
-    """A profile by itself."""
-    if entry.profile is None:
-        return Shown(said=Text(f"✗ {entry.problem}", STYLES["failed"]))
-    return Shown(said=Text(profile_facts(entry.profile)), grids=tuple(profile_grids(entry.profile)), entries=(entry,))
-
-
-def hold_against(reference: Entry, candidate: Entry) -> Shown:
-    """A candidate against the reference; by itself, with the reason, where that cannot be."""
-    alone = show_one(candidate)
-    if reference.profile is None:
-        return _instead(alone, f"✗ the reference cannot be read: {reference.problem}")
-    if candidate.profile is None:
-        return _instead(show_one(reference), f"✗ {candidate.letter}: {candidate.problem}")
-    try:
-        comparison = compare(reference.profile, candidate.profile)
-    except NotComparableError as error:
-        return _instead(alone, f"– {candidate.letter} is not comparable with {reference.letter}: {error}")
-    return Shown(
-        said=_verdicts(comparison, reference, candidate),
-        grids=(*comparison_grids(comparison), *_fits((reference, candidate))),
-        entries=(reference, candidate),
-        comparison=comparison,
-    )
-
-
-def _instead(alone: Shown, reason: str) -> Shown:
-    return replace(alone, said=Text.assemble((reason, STYLES["inconclusive"]), "\n\n", alone.said))
-
-
-def _verdicts(comparison: Comparison, reference: Entry, candidate: Entry) -> Text:
-    """``B against A: ✓ 3 better   ✗ 1 worse``."""
-    said = Text(f"{candidate.letter} against {reference.letter}:", "bold")
-    for verdict, count in comparison.counts().items():
-        said.append("  ")
-        said.append(f"{WORD_MARKS[verdict]} {count} {verdict}", f"not bold {STYLES[verdict]}")
-    return said
-
-
-def _fits(entries: Sequence[Entry]) -> Iterator[Grid]:
-    for entry in entries:
-        if entry.profile is not None:
-            yield from (replace(grid, title=f"{entry.letter}: {grid.title}") for grid in fit_grids(entry.profile))
-
-
-def heading(entries: Sequence[Entry], chosen: int, width: int, most: int) -> Text:
-    """A line for each profile: letter, role, name, date, machine and how its runs ended, ``▸`` before the chosen candidate.
-
-    Where there are more than ``most``, the reference and those around the chosen one.
-    """
-    rows = list(range(len(entries)))
-    if len(entries) > most:
-        start = min(max(1, chosen - most + 2), len(entries) - most + 1)
-        rows = [0, *range(start, start + most - 1)]
-    cells = [_described(entries[row], brief=width < WIDE_HEADING) for row in rows]
-    widths = [min(LONGEST_NAME, max(len(row[column]) for row in cells)) for column in range(3)]
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for row, (name, date, ended, machine) in zip(rows, cells, strict=True):
-        role = "reference" if row == 0 else "candidate"
-        if len(rows) < len(entries):
-            role = role.ljust(13) if row == 0 else f"{role} {row}/{len(entries) - 1}".ljust(13)
-        start_of_line = f"{'▸' if row == chosen else ' '} {entries[row].letter} {role}"
-        parts = [_cut(part, size) for part, size in zip((name, date, ended), widths, strict=True)]
-        line = Text("  ".join([start_of_line, *parts, machine]), "bold" if row == chosen else "")
-        line.truncate(width, overflow="ellipsis")
-        text.append_text(line)
-        text.append("" if row == rows[-1] else "\n")
-    return text
-
-
-def _described(entry: Entry, *, brief: bool) -> tuple[str, str, str, str]:
-    """Name, date, how its runs ended, machine."""
-    profile = entry.profile
-    if profile is None:
-        return entry.path.name, "", "✗ cannot be read", ""
-    devices = ", ".join(dict.fromkeys(device.name for device in profile.machine.devices))
-    well, runs = sum(run.status == "ok" for run in profile.runs), len(profile.runs)
-    return (
-        profile.name,
-        f"{profile.created:%Y-%m-%d}" if brief else f"{profile.created:%Y-%m-%d %H:%M} UTC",
-        f"✓ {runs} runs" if well == runs else f"✗ {well}/{runs} runs",
-        f"{devices}, {profile.machine.cores} cores",
-    )
-
-
-def _cut(text: str, width: int) -> str:
-    return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def file_stem(entries: Sequence[Entry]) -> str:
-    """What exported files are named: after the sweeps, whatever characters their names are made of."""
-    names = dict.fromkeys(entry.profile.name for entry in entries if entry.profile is not None)
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-vs-".join(names)).strip(".-")[:100] or "profile"
-
-
-def write_new(folder: Path, stem: str, contents: dict[str, str]) -> list[Path]:
-    """Writes files of one stem, by suffix, with the first number behind it that none of them is taken with."""
-    number = 1
-    while True:
-        name = stem if number == 1 else f"{stem}-{number}"
-        targets = {folder / f"{name}{suffix}": text for suffix, text in contents.items()}
-        if not any(path.exists() for path in targets):
-            break
-        number += 1
-    for path, text in targets.items():
-        with path.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-    return list(targets)
 
 
 class CompareScreen(Screen[None]):
@@ -415,12 +254,8 @@ back, `m` and `v` choose what is drawn, `t` over what.
     def action_export(self) -> None:
         """The chart as SVG and the table as CSV, to new files in the current folder."""
         contents = {".svg": self.query_one("#chart", Chart).svg(), ".csv": self._csv()}
-        try:
-            written = write_new(Path.cwd(), file_stem(self._drawn), contents)
-        except OSError as error:
-            self.notify(f"export failed: {error.strerror or error}", severity="error", markup=False)
-        else:
-            self.notify("\n".join(str(path) for path in written), title="written", markup=False)
+        text, severity = export(file_stem(self._drawn), contents)
+        self.notify(text, severity=severity, markup=False)
 
     def _csv(self) -> str:
         comparisons = [shown.comparison for shown in self._all_shown if shown.comparison]

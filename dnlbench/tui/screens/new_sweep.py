@@ -23,7 +23,7 @@ from textual.widgets import Button, Input, Label, Select, Static, Switch
 
 from dnlbench import units
 from dnlbench.files import write_atomically
-from dnlbench.tui.catalogue import learn_durations
+from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.messages import StartSpec
 from dnlbench.tui.screens.confirm import Confirm
 from dnlbench.tui.widgets.key_line import KeyLine
@@ -31,7 +31,8 @@ from dnlbench.tui.widgets.key_line import KeyLine
 if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for this screen's keys need not wait for it
     from dnlbench.machine import Machine
     from dnlbench.studies import StudySpec
-    from dnlbench.tui.form import Checked, Form, FormField, FormSection, Key, Outlook, PointOutlook
+    from dnlbench.tui.form import Checked, Form, FormField, FormSection, Key
+    from dnlbench.tui.outlook import Outlook, PointOutlook
 
 DEBOUNCE_S = 0.15
 """Seconds without a change after which what was typed is checked."""
@@ -237,7 +238,7 @@ class NewSweepScreen(Screen[None]):
         from dnlbench.executor.slots import choose_slots
         from dnlbench.machine import read_machine
         from dnlbench.plan import Plan
-        from dnlbench.tui.form import foresee
+        from dnlbench.tui.outlook import foresee
 
         try:
             machine = self._machine = self._machine or read_machine()

@@ -154,8 +154,8 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
 
     def action_export(self) -> None:
         """The chart as SVG."""
-        path = export(self._run.run_id, "svg", self.query_one("#run-chart", Chart).svg())
-        self.app.notify(f"saved {path}")
+        text, severity = export(self._run.run_id, {".svg": self.query_one("#run-chart", Chart).svg()})
+        self.app.notify(text, severity=severity, markup=False)
 
 
 class Traceback(ModalScreen[None]):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,214 +16,21 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label, OptionList, Static
-from textual.widgets.option_list import Option
 
 from dnlbench.tui.catalogue import Catalogue, Found, ProfileEntry, SpecEntry, SweepEntry
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
+from dnlbench.tui.widgets.entry_list import EntryList, Row, profile_row, spec_row, sweep_row
 from dnlbench.tui.widgets.key_line import KeyLine
 
 LOOK_S = 2.0
 """Seconds between two looks at what there is."""
 BLANK = "digits-quick"
 """The preset that a new sweep begins with."""
-BAR_CELLS = 10
-MARKS = {
-    "running": "▶",
-    "paused": "‖",
-    "disk full": "‖",
-    "done": "✓",
-    "interrupted": "■",
-    "error": "✗",
-    "killed": "✗",
-    "waiting": "·",
-    "unreadable": "!",
-}
-COLOURS = {
-    "running": "$text-success",
-    "paused": "$text-warning",
-    "disk full": "$text-error",
-    "done": "$text-success",
-    "interrupted": "$text-warning",
-    "error": "$text-error",
-    "killed": "$text-error",
-    "waiting": "",
-    "unreadable": "$text-error",
-}
 EMPTY = {
     "presets": "no presets: this installation lacks its own files",
     "sweeps": "no sweeps yet: choose a preset and press s",
     "profiles": "no profiles yet: a sweep saves one when it ends",
 }
-NO_SUMMARY = "a spec of this folder; its first comment line would stand here"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One entry of a list as it is shown."""
-
-    key: str
-    mark: str
-    name: str
-    side: str
-    """At the right end of the first line."""
-    below: str
-    short_side: str = ""
-    """In place of that where the name needs the room; empty: there is nothing shorter."""
-    colour: str = ""
-    """Of mark and side, which say the same in words."""
-    problem: bool = False
-    lines: int = 1
-    """That ``below`` may take."""
-
-    def has(self, words: Sequence[str]) -> bool:
-        """Whether all of the words occur in it."""
-        text = f"{self.name} {self.side} {self.below} {self.mark}".lower()
-        return all(word in text for word in words)
-
-    def content(self, width: int) -> Content:
-        """As it stands in a list of that many columns."""
-        indent = cell_len(self.mark) + 1
-        tight = self.short_side and indent + cell_len(self.name) + 1 + cell_len(self.side) > width
-        side = self.short_side if tight else self.side
-        room = max(1, width - indent - cell_len(side) - 1)
-        first = Content.assemble(
-            (f"{self.mark} ", self.colour), (_cut(self.name, room), "bold"), " ", (side, self.colour)
-        )
-        wrapped = textwrap.wrap(self.below, max(8, width - indent)) or [""]
-        if len(wrapped) > self.lines:
-            wrapped = [*wrapped[: self.lines - 1], " ".join(wrapped[self.lines - 1 :])]
-        style = "$text-error" if self.problem else "dim"
-        below = [Content.styled(f"\n{' ' * indent}{_cut(line, max(1, width - indent))}", style) for line in wrapped]
-        return Content("").join([first, *below])
-
-
-def _cut(text: str, width: int) -> str:
-    """Exactly that many columns; a dot at the end of what had to be cut."""
-    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
-
-
-def spec_row(entry: SpecEntry) -> Row:
-    """A preset, or a spec of the folder."""
-    runs = "" if entry.runs is None else f"{entry.runs:,} run{'s' if entry.runs != 1 else ''}"
-    return Row(
-        key=entry.spec,
-        mark="!" if entry.problem else " ",
-        name=entry.name if entry.preset else f"sweeps/{Path(entry.spec).name}",
-        side="not valid" if entry.problem else runs,
-        below=entry.problem or entry.summary or NO_SUMMARY,
-        colour="$text-error" if entry.problem else "",
-        problem=bool(entry.problem),
-        lines=3,
-    )
-
-
-def sweep_row(entry: SweepEntry, now: float) -> Row:
-    """A run directory."""
-    counts = f"{entry.ended:,} of {entry.runs:,} run{'s' if entry.runs != 1 else ''}"
-    failed = f" · {entry.failed:,} failed" if entry.failed else ""
-    side = entry.state if entry.fraction is None else f"{entry.state} {_bar(entry.fraction)}"
-    lost = entry.state == "done" and entry.failed > 0
-    return Row(
-        key=str(entry.run_dir),
-        mark="✗" if lost else MARKS[entry.state],
-        name=entry.name,
-        side=side,
-        short_side="" if entry.fraction is None else f"{entry.state} {_percent(entry.fraction)}",
-        below=entry.problem or f"{counts}{failed} · {age(now - entry.active)} ago",
-        colour="$text-warning" if lost else COLOURS[entry.state],
-        problem=bool(entry.problem),
-        lines=2 if entry.problem else 1,
-    )
-
-
-def profile_row(entry: ProfileEntry, marked: Sequence[Path]) -> Row:
-    """A profile, with its place among those that are marked."""
-    place = f"[{marked.index(entry.path) + 1}]" if entry.path in marked else "   "
-    created = f"{entry.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if entry.created else ""
-    return Row(
-        key=str(entry.path),
-        mark=place if not entry.problem else " ! ",
-        name=entry.name,
-        side="unreadable" if entry.problem else entry.state,
-        below=entry.problem or f"{created} · {entry.machine} · {entry.study}",
-        colour="$text-error" if entry.problem else "$text-warning" if entry.state == "partial" else "",
-        problem=bool(entry.problem),
-        lines=2 if entry.problem else 1,
-    )
-
-
-def _bar(fraction: float) -> str:
-    done = int(fraction * BAR_CELLS)
-    return f"{'━' * done}{'─' * (BAR_CELLS - done)} {_percent(fraction)}"
-
-
-def _percent(fraction: float) -> str:
-    """Rounded down: 100 % is for what has ended."""
-    return f"{int(fraction * 100):3d} %"
-
-
-def age(seconds: float) -> str:
-    """A time that has passed, in one unit, so that it changes seldom: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
-    for limit, per_unit, unit in ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{max(0, int(seconds / per_unit))} {unit}"
-    return f"{int(seconds / 86400):,} d"
-
-
-class EntryList(OptionList):
-    """Rows that fit its width. The highlighted one stays highlighted, whatever comes or goes around it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "open", id="start.open")]
-
-    def __init__(self, title: str, *, id: str) -> None:
-        super().__init__(id=id, classes="panel", compact=True, markup=False)
-        self.title = title
-        self.count = ""
-        self._rows: tuple[Row, ...] = ()
-        self._empty = "looking …"
-
-    def on_mount(self) -> None:
-        """Says that it does not know yet."""
-        self._fill()
-
-    def on_resize(self) -> None:
-        """The rows are made for one width."""
-        self._prompts(self._rows)
-
-    @property
-    def chosen(self) -> str | None:
-        """Key of the highlighted row."""
-        option = self.highlighted_option
-        return option.id if option is not None and not option.disabled else None
-
-    def show_rows(self, rows: Sequence[Row], empty: str) -> None:
-        """Puts these rows in place of those before."""
-        before, self._rows, same_empty = self._rows, tuple(rows), empty == self._empty
-        self._empty = empty
-        if [row.key for row in before] == [row.key for row in rows] and (rows or same_empty):
-            known = set(before)
-            self._prompts([row for row in rows if row not in known])
-        else:
-            self._fill()
-
-    def _prompts(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            self.replace_option_prompt(row.key, row.content(self._width))
-
-    @property
-    def _width(self) -> int:
-        return self.scrollable_content_region.width or 40
-
-    def _fill(self) -> None:
-        chosen, at, scrolled = self.chosen, self.highlighted or 0, self.scroll_y
-        options = [Option(row.content(self._width), id=row.key) for row in self._rows]
-        if not options:
-            self.set_options([Option(self._empty, disabled=True)])
-            return
-        self.set_options(options)
-        keys = [row.key for row in self._rows]
-        self.scroll_to(y=scrolled, animate=False)
-        self.highlighted = keys.index(chosen) if chosen in keys else min(at, len(keys) - 1)
 
 
 class StartScreen(Screen[None]):

@@ -12,28 +12,21 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from dnlbench import units
-from dnlbench.errors import DnlbenchError
-from dnlbench.events import Action, device_of
-from dnlbench.launch import give_command
 from dnlbench.store import RunDir
 from dnlbench.studies import Quantity
-from dnlbench.tui import steering
 from dnlbench.tui.curves import Choice
 from dnlbench.tui.depth import is_final, so_far
 from dnlbench.tui.digest import Digest, Digester
-from dnlbench.tui.engines import go_on
 from dnlbench.tui.export import export
 from dnlbench.tui.feed import Feed
 from dnlbench.tui.figures import CURVE_METRICS, OVERS, depth_figure
 from dnlbench.tui.filter import FilterError, parse_filter
 from dnlbench.tui.rows import FIELDS, default_columns
 from dnlbench.tui.screens.columns import Columns
-from dnlbench.tui.screens.confirm import Confirm
-from dnlbench.tui.steering import Wish
+from dnlbench.tui.screens.steered import Steered
 from dnlbench.tui.widgets.chart import Chart
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.headline import headline, state_of
@@ -49,7 +42,7 @@ WIDE = 120
 PANELS = ("loss", "depth", "devices")
 
 
-class SweepScreen(Screen[None]):
+class SweepScreen(Steered):
     """Follows one run directory. Leaving it, or its death, does nothing to the sweep."""
 
     CSS_PATH = "sweep.tcss"
@@ -66,19 +59,10 @@ What you see is read from the run directory; the engine is a process of its own.
 - **/** filters the runs, **enter** opens one, **e** exports the chart (SVG) or the table (CSV), **u** holds the picture still
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "toggle_runs", "pause", id="sweep.pause_runs"),
-        Binding("k", "cancel_runs", "cancel", id="sweep.cancel_runs"),
-        Binding("r", "retry_runs", "retry", id="sweep.retry_runs"),
         Binding("slash", "filter", "filter", key_display="/", id="sweep.filter"),
         Binding("m", "next_metric", "metric", id="sweep.metric"),
         Binding("t", "next_x", "x axis", show=False, id="sweep.x_axis"),
         Binding("v", "next_quantity", "quantity", show=False, id="sweep.quantity"),
-        Binding("P", "toggle_sweep", "pause all", show=False, id="sweep.pause"),
-        Binding("K", "end_sweep", "end", show=False, id="sweep.end"),
-        Binding("R", "retry_sweep", "retry all", show=False, id="sweep.retry"),
-        Binding("g", "go_on", "go on", show=False, id="sweep.go_on"),
-        Binding("p", "toggle_device", "pause device", show=False, id="sweep.pause_device"),
-        Binding("D", "release_device", "release device", show=False, id="sweep.release_device"),
         Binding("C", "columns", "columns", show=False, id="sweep.columns"),
         Binding("e", "export", "export", show=False, id="sweep.export"),
         Binding("u", "hold", "hold updates", show=False, id="sweep.hold"),
@@ -92,11 +76,10 @@ What you see is read from the run directory; the engine is a process of its own.
     def __init__(
         self, run_dir: RunDir, clock: Callable[[], float] = time.time, digester: Digester | None = None
     ) -> None:
-        super().__init__()
-        self._run_dir, self._clock = run_dir, clock
+        super().__init__(run_dir)
+        self._clock = clock
         self._digester = digester or Digester()
         self._feed: Feed[Digest] = Feed(run_dir, self._digester, clock)
-        self._shown = Digest()
         self._painted: tuple[Any, ...] = ()
         self._quantity = 0
         self._curves_due, self._curves_of = 0.0, Choice()
@@ -339,7 +322,9 @@ What you see is read from the run directory; the engine is a process of its own.
     async def action_columns(self) -> None:
         """Asks which columns there should be."""
         table = self.query_one(RunsTable)
-        chosen = await self.app.push_screen_wait(Columns(FIELDS, table.selection.columns))
+        has_epochs = not self.has_class("-no-epochs")
+        fields = [field for field in FIELDS if field.needs_epochs in (None, has_epochs)]
+        chosen = await self.app.push_screen_wait(Columns(fields, table.selection.columns))
         self._rearrange(columns=chosen)
 
     def on_runs_table_opened(self, event: RunsTable.Opened) -> None:
@@ -356,93 +341,10 @@ What you see is read from the run directory; the engine is a process of its own.
         view = self._shown.snapshot.view
         name = view.plan.spec.name if view else "sweep"
         if isinstance(focused, Chart):
-            path = export(f"{name}-{focused.id}", "svg", focused.svg())
+            text, severity = export(f"{name}-{focused.id}", {".svg": focused.svg()})
         else:
-            path = export(f"{name}-runs", "csv", self.query_one(RunsTable).csv())
-        self.app.notify(f"saved {path}")
-
-    # Steering
-
-    def action_toggle_runs(self) -> None:
-        """Pauses or resumes the runs that are chosen."""
-        self._wish(
-            steering.toggle_runs(self.query_one(RunsTable).chosen), "nothing there that can be paused or resumed"
-        )
-
-    def action_cancel_runs(self) -> None:
-        """Ends the runs that are chosen."""
-        self._wish(steering.cancel_runs(self.query_one(RunsTable).chosen), "nothing there that can be cancelled")
-
-    def action_retry_runs(self) -> None:
-        """Does the runs again that are chosen and ended badly."""
-        self._wish(steering.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
-
-    def action_toggle_sweep(self) -> None:
-        """Pauses or resumes everything."""
-        view = self._shown.snapshot.view
-        self._wish(steering.sweep("resume" if view is not None and view.holds.sweep else "pause"))
-
-    def action_end_sweep(self) -> None:
-        """Ends the engine."""
-        view = self._shown.snapshot.view
-        self._wish(steering.end_sweep(len(view.leased) if view else 0))
-
-    def action_retry_sweep(self) -> None:
-        """Does everything again that ended badly."""
-        view = self._shown.snapshot.view
-        bad = len(view.not_ok) if view else 0
-        self._wish(steering.retry_sweep(bad) if bad else None, "no run has ended badly")
-
-    def action_toggle_device(self) -> None:
-        """Pauses or resumes the selected device."""
-        self._device("pause")
-
-    def action_release_device(self) -> None:
-        """Releases the selected device."""
-        self._device("release")
-
-    def _device(self, action: Action) -> None:
-        name, view = self.query_one(DevicePanel).selected, self._shown.snapshot.view
-        if not name or view is None:
-            self.app.notify("no device is selected: 3, then up and down", severity="warning")
-            return
-        held = any(view.holds.on_slot(slot) for slot in view.slots if device_of(slot) == name)
-        self._wish(steering.device(name, "resume" if held else action))
-
-    @work
-    async def _wish(self, wish: Wish | None, otherwise: str = "") -> None:
-        """Asks first where something would be lost."""
-        if wish is None:
-            self.app.notify(otherwise, severity="warning")
-            return
-        if self._shown.snapshot.engine is None and wish.command.action != "retry":
-            self.app.notify("no engine is at work here; g starts one for what is left", severity="warning")
-            return
-        if wish.question and not await self.app.push_screen_wait(Confirm(wish.question, wish.consequence, wish.verb)):
-            return
-        self._give(wish)
-
-    @work(thread=True, group="commands")
-    def _give(self, wish: Wish) -> None:
-        """The engine answers within a tenth of a second, or is busy."""
-        try:
-            verdict = give_command(self._run_dir, wish.command)
-        except DnlbenchError as error:
-            self._say(str(error), "error")
-            return
-        self._say(verdict.answer, "warning" if verdict.refused else "information")
-
-    @work(thread=True, group="commands")
-    def action_go_on(self) -> None:
-        """Starts an engine for what is left."""
-        self._say("starting an engine for what is left …", "information")
-        try:
-            go_on(self._run_dir)
-        except DnlbenchError as error:
-            self._say(str(error), "error")
-
-    def _say(self, text: str, severity: Any) -> None:
-        self.app.call_from_thread(self.app.notify, text, severity=severity, markup=False)
+            text, severity = export(f"{name}-runs", {".csv": self.query_one(RunsTable).csv()})
+        self.app.notify(text, severity=severity, markup=False)
 
 
 def _age(seconds: float) -> str:

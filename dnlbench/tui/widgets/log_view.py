@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,89 +20,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from dnlbench import units
+from dnlbench.tui.log_tail import KEPT_LINES, LogTail, News
 
 LOOK_S = 0.5
 """Seconds between two looks at the file."""
-TAIL_BYTES = 256 * 1024
-"""Most that one look reads: of what was added more than that, the beginning is left out."""
-KEPT_LINES = 5000
-LONGEST_LINE = 2000
-"""Characters that are kept of a line."""
-TAB = 8
 GOES_ON = "›"
 """At the right edge of lines that are longer than the window is wide."""
-ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links and other strings
-    r"|\x1b[ -/]*[0-~]?"
-)
-CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""What would move the cursor, or turn the direction of writing."""
-
-
-def clean(line: bytes) -> str:
-    """A line as it would stand on a terminal in the end, a progress bar's last state, without colours and controls."""
-    text = ESCAPES.sub("", line.decode("utf-8", errors="replace")).rstrip("\r\n").rpartition("\r")[2]
-    text = CONTROLS.sub("", text.expandtabs(TAB))
-    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
-
-
-@dataclass(frozen=True, kw_only=True)
-class News:
-    """What a look at a file found."""
-
-    lines: tuple[str, ...] = ()
-    """New whole lines."""
-    rest: str = ""
-    """What stands after the last line break: all that is left of somebody who was killed in the middle of a line."""
-    anew: bool = False
-    """Whether it is another file than at the last look, or was emptied: what was read before is of the past."""
-    trouble: str | None = None
-    """Why there is nothing to read: ``no log yet``, ``the log is gone``, or what the system says."""
-
-
-class LogTail:
-    """Reads what was added to a file since the last look."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._identity: tuple[int, int] | None = None
-        self._offset = 0
-        self._rest = b""
-
-    def read(self) -> News:
-        """What is new."""
-        try:
-            with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                anew = self._begin((status.st_dev, status.st_ino), status.st_size)
-                left_out = max(0, status.st_size - self._offset - TAIL_BYTES)
-                file.seek(self._offset + left_out)
-                content = file.read(TAIL_BYTES)
-                self._offset += left_out + len(content)
-        except FileNotFoundError:
-            return News(trouble="the log is gone" if self._identity else "no log yet")
-        except OSError as error:
-            return News(trouble=f"the log cannot be read: {error.strerror}")
-        return self._news(content, left_out, anew=anew)
-
-    def _begin(self, identity: tuple[int, int], size: int) -> bool:
-        """Goes to the beginning of another file, and of one that was emptied."""
-        before, self._identity = self._identity, identity
-        anew = before is not None and (before != identity or size < self._offset)
-        if anew:
-            self._offset, self._rest = 0, b""
-        return anew
-
-    def _news(self, content: bytes, left_out: int, *, anew: bool) -> News:
-        lines: list[str] = []
-        if left_out:
-            lines.append(f"… {units.size(left_out)} left out …")
-            self._rest, content = b"", content.partition(b"\n")[2] or content
-        *whole, rest = (self._rest + content).split(b"\n")
-        self._rest = rest[-TAIL_BYTES:]
-        return News(lines=(*lines, *map(clean, whole)), rest=clean(rest), anew=anew)
 
 
 class LogLines(ScrollView, can_focus=True):

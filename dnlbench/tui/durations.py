@@ -1,0 +1,75 @@
+"""How long sweeps of the same settings took before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnlbench.errors import DnlbenchError
+from dnlbench.tui.catalogue import runs_folder
+
+if TYPE_CHECKING:  # at run time where they are needed: they take longer than a first paint may
+    from dnlbench.forecast import Forecast
+    from dnlbench.machine import Machine, Slot
+    from dnlbench.plan import Plan
+
+SWEEPS_LEARNED_FROM = 3
+"""Sweeps of the same settings whose epochs are read to tell how long new ones take; the latest ones."""
+
+
+def learn_durations(folder: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...]) -> Forecast | None:
+    """What earlier sweeps of the same settings, on this machine, tell of how long the plan's runs take; None if nothing."""
+    alike = [path for path in runs_folder(folder).glob("*/sweep.json") if _is_alike(path, plan, machine, slots)]
+    alike.sort(key=lambda path: -path.stat().st_mtime)
+    return _learn([path.parent for path in alike[:SWEEPS_LEARNED_FROM]], plan) if alike else None
+
+
+def _is_alike(path: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...]) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+        execution = content["execution"]
+        there = (content["settings"], execution["machine"], execution["device_kind"], execution["threads"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return there == (plan.settings_hash, machine.fingerprint, slots[0].device.kind, slots[0].threads)
+
+
+def _learn(roots: list[Path], plan: Plan) -> Forecast | None:
+    from dnlbench.events import RunLeased
+    from dnlbench.forecast import Forecast
+    from dnlbench.store import RunDir
+
+    earlier = []
+    for run_dir in map(RunDir, roots):
+        try:
+            earlier.append((run_dir, run_dir.read_plan(), run_dir.read_journal()))
+        except DnlbenchError:
+            continue
+    forecast = Forecast(_joined(plan, [theirs for _, theirs, _ in earlier]))
+    for run_dir, theirs, journal in earlier:
+        leases = {event.run_id: event for event in journal if isinstance(event, RunLeased)}
+        for run in theirs.runs:
+            lease = leases.get(run.run_id)
+            if lease is not None:
+                try:
+                    history = run_dir.read_history(run, all_epochs=True)
+                except DnlbenchError:
+                    continue
+                forecast.observe(run, lease.slot, lease.time, history)
+    return forecast if forecast.known else None
+
+
+def _joined(plan: Plan, others: list[Plan]) -> Plan:
+    """The plan with the points of the others too, for what they tell of its own. One seed does: points take equally long."""
+    from dnlbench.plan import Plan as SomePlan
+
+    sweep: Any = plan.spec.sweep  # type: ignore[attr-defined]  # every study has axes, each its own
+    axes = [other.spec.sweep for other in [plan, *others]]  # type: ignore[attr-defined]
+    joined = {
+        name: tuple(dict.fromkeys(value for one in axes for value in getattr(one, name)))
+        for name in type(sweep).model_fields
+        if name != "seeds"
+    }
+    wider = sweep.model_copy(update={**joined, "seeds": plan.spec.seeds[:1]})
+    return SomePlan(plan.spec.model_copy(update={"sweep": wider}))

@@ -1,0 +1,153 @@
+"""What a spec asks for, before anything is started: runs, memory, time, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dnlbench.errors import DnlbenchError
+
+if TYPE_CHECKING:  # at run time where they are needed: a form is painted before what it means is worked out
+    from dnlbench.events import DataInfo
+    from dnlbench.forecast import Forecast
+    from dnlbench.machine import Machine, Slot
+    from dnlbench.plan import Plan
+    from dnlbench.studies import Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointOutlook:
+    """What one point of a sweep takes."""
+
+    network: str
+    depth: int
+    parameters: int | None
+    memory_bytes: int | None
+    cost: float
+    """Relative to the cheapest point of the sweep."""
+    run_s: float | None
+    """Seconds of one run, where earlier sweeps tell."""
+    too_large: bool
+    """Whether it cannot fit into the memory of a device that it may come to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What a spec means on this machine."""
+
+    runs: int
+    sum: str
+    """``3 networks × 3 depths × 3 seeds``."""
+    points: tuple[PointOutlook, ...]
+    places: str
+    """``2 at a time on cpu (A CPU), 1 thread each``."""
+    sweep_s: float | None
+    """Seconds of the whole sweep from its beginning, where earlier sweeps tell."""
+    problems: tuple[str, ...]
+    """What does not fit, each a sentence with the reason and the remedy."""
+    notes: tuple[str, ...]
+
+
+def foresee(plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None) -> Outlook:
+    """What a plan means on these slots, by what is known before it has begun."""
+    runs = len(plan.spec.points) * len(plan.spec.seeds)
+    seconds = _run_seconds(plan, slots, forecast)
+    estimates = {point: plan.estimate(point) for point in plan.spec.points}
+    cheapest = min(estimate.work for estimate in estimates.values())
+    points = tuple(
+        PointOutlook(
+            network=point.network,
+            depth=point.depth,
+            parameters=estimate.parameters,
+            memory_bytes=estimate.memory_bytes,
+            cost=estimate.work / cheapest,
+            run_s=seconds.get(point),
+            too_large=_is_too_large(estimate.memory_bytes, slots),
+        )
+        for point, estimate in estimates.items()
+    )
+    return Outlook(
+        runs=runs,
+        sum=_sum(plan),
+        points=points,
+        places=_places(slots),
+        sweep_s=_sweep_seconds(plan, slots, forecast),
+        problems=_memory_problems(plan, slots),
+        notes=tuple(_notes(plan, slots, forecast)),
+    )
+
+
+def _is_too_large(need: int | None, slots: tuple[Slot, ...]) -> bool:
+    from dnlbench.executor.capacity import ESTIMATES_WITHIN
+
+    memories = [slot.device.memory_bytes for slot in slots if slot.device.memory_bytes is not None]
+    return need is not None and bool(memories) and need / (1 + ESTIMATES_WITHIN) > min(memories)
+
+
+def _memory_problems(plan: Plan, slots: tuple[Slot, ...]) -> tuple[str, ...]:
+    from dnlbench.executor.capacity import check_memory
+
+    try:
+        return check_memory(plan, _assumed_data(plan), slots)
+    except DnlbenchError as error:
+        return (str(error),)
+
+
+def _assumed_data(plan: Plan) -> DataInfo:
+    """The data as far as they are known before a file is read; only shape and classes are looked at."""
+    from dnlbench.events import DataInfo
+
+    data = getattr(plan.spec, "data", None)
+    shape, classes = getattr(data, "known_input", None) or ((3, 32, 32), 10)
+    return DataInfo(name=plan.spec.name, sha256="", samples=0, input_shape=shape, classes=classes)
+
+
+def _notes(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> Iterator[str]:
+    if getattr(getattr(plan.spec, "data", None), "known_input", ()) is None:
+        yield "Images of 3×32×32 in 10 classes are assumed until the folder is read."
+    if any(plan.estimate(point).memory_bytes is None for point in plan.spec.points):
+        yield "Of networks of your own neither parameters nor memory are foreseen."
+    if forecast is None:
+        first = "epochs" if plan.study.has_epochs else "runs"
+        yield "Cost is the work of a run in multiples of the cheapest one's."
+        yield f"No earlier sweep with these settings on this machine: time is known after the first {first}."
+    for device in {slot.device.label: slot.device for slot in slots}.values():
+        if device.kind != "cpu" and device.busy:
+            yield f"{device.label} is busy with other work: {device.busy}."
+
+
+def _sum(plan: Plan) -> str:
+    """The factors of the number of runs; an axis of one value is not worth a factor."""
+    axes = plan.spec.sweep  # type: ignore[attr-defined]  # every study has axes, each its own
+    factors = [(name, len(getattr(axes, name))) for name in type(axes).model_fields]
+    return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)
+
+
+def _places(slots: tuple[Slot, ...]) -> str:
+    devices = {slot.device.label: slot.device for slot in slots}
+    names = ", ".join(f"{label} ({device.name})" for label, device in devices.items())
+    threads = slots[0].threads
+    return f"{len(slots)} at a time on {names}, {threads} CPU thread{'s' if threads > 1 else ''} each"
+
+
+def _run_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> dict[Point, float]:
+    from dnlbench.forecast import Task
+
+    if forecast is None:
+        return {}
+    first = {run.point: run for run in reversed(plan.runs)}
+    names = [slot.name for slot in slots]
+    return {
+        point: sum(forecast.duration_s(Task(run=run, epochs=run.epochs), name) for name in names) / len(names)
+        for point, run in first.items()
+    }
+
+
+def _sweep_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> float | None:
+    from dnlbench.forecast import Task, schedule
+
+    if forecast is None:
+        return None
+    tasks = [Task(run=run, epochs=run.epochs) for run in plan.runs]
+    return schedule(forecast, tasks, {slot.name: 0.0 for slot in slots}).seconds

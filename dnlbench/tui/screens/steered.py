@@ -1,0 +1,124 @@
+"""What keys ask of a sweep's engine, with a question before anything that destroys work."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from dnlbench.errors import DnlbenchError
+from dnlbench.events import Action, device_of
+from dnlbench.launch import give_command
+from dnlbench.store import RunDir
+from dnlbench.tui import steering
+from dnlbench.tui.digest import Digest
+from dnlbench.tui.engines import go_on
+from dnlbench.tui.screens.confirm import Confirm
+from dnlbench.tui.steering import Wish
+from dnlbench.tui.widgets.devices import DevicePanel
+from dnlbench.tui.widgets.runs_table import RunsTable
+
+
+class Steered(Screen[None]):
+    """A screen with a `RunsTable` and a `DevicePanel`, from which a sweep is steered."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "toggle_runs", "pause", id="sweep.pause_runs"),
+        Binding("k", "cancel_runs", "cancel", id="sweep.cancel_runs"),
+        Binding("r", "retry_runs", "retry", id="sweep.retry_runs"),
+        Binding("P", "toggle_sweep", "pause all", show=False, id="sweep.pause"),
+        Binding("K", "end_sweep", "end", show=False, id="sweep.end"),
+        Binding("R", "retry_sweep", "retry all", show=False, id="sweep.retry"),
+        Binding("g", "go_on", "go on", show=False, id="sweep.go_on"),
+        Binding("p", "toggle_device", "pause device", show=False, id="sweep.pause_device"),
+        Binding("D", "release_device", "release device", show=False, id="sweep.release_device"),
+    ]
+
+    def __init__(self, run_dir: RunDir) -> None:
+        super().__init__()
+        self._run_dir = run_dir
+        self._shown = Digest()
+        """What is on the screen."""
+
+    def action_toggle_runs(self) -> None:
+        """Pauses or resumes the runs that are chosen."""
+        self._wish(
+            steering.toggle_runs(self.query_one(RunsTable).chosen), "nothing there that can be paused or resumed"
+        )
+
+    def action_cancel_runs(self) -> None:
+        """Ends the runs that are chosen."""
+        self._wish(steering.cancel_runs(self.query_one(RunsTable).chosen), "nothing there that can be cancelled")
+
+    def action_retry_runs(self) -> None:
+        """Does the runs again that are chosen and ended badly."""
+        self._wish(steering.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
+
+    def action_toggle_sweep(self) -> None:
+        """Pauses or resumes everything."""
+        view = self._shown.snapshot.view
+        self._wish(steering.sweep("resume" if view is not None and view.holds.sweep else "pause"))
+
+    def action_end_sweep(self) -> None:
+        """Ends the engine."""
+        view = self._shown.snapshot.view
+        self._wish(steering.end_sweep(len(view.leased) if view else 0))
+
+    def action_retry_sweep(self) -> None:
+        """Does everything again that ended badly."""
+        view = self._shown.snapshot.view
+        bad = len(view.not_ok) if view else 0
+        self._wish(steering.retry_sweep(bad) if bad else None, "no run has ended badly")
+
+    def action_toggle_device(self) -> None:
+        """Pauses or resumes the selected device."""
+        self._device("pause")
+
+    def action_release_device(self) -> None:
+        """Releases the selected device."""
+        self._device("release")
+
+    def _device(self, action: Action) -> None:
+        name, view = self.query_one(DevicePanel).selected, self._shown.snapshot.view
+        if not name or view is None:
+            self.app.notify("no device is selected: 3, then up and down", severity="warning")
+            return
+        held = any(view.holds.on_slot(slot) for slot in view.slots if device_of(slot) == name)
+        self._wish(steering.device(name, "resume" if held else action))
+
+    @work
+    async def _wish(self, wish: Wish | None, otherwise: str = "") -> None:
+        """Asks first where something would be lost."""
+        if wish is None:
+            self.app.notify(otherwise, severity="warning")
+            return
+        if self._shown.snapshot.engine is None and wish.command.action != "retry":
+            self.app.notify("no engine is at work here; g starts one for what is left", severity="warning")
+            return
+        if wish.question and not await self.app.push_screen_wait(Confirm(wish.question, wish.consequence, wish.verb)):
+            return
+        self._give(wish)
+
+    @work(thread=True, group="commands")
+    def _give(self, wish: Wish) -> None:
+        """The engine answers within a tenth of a second, or is busy."""
+        try:
+            verdict = give_command(self._run_dir, wish.command)
+        except DnlbenchError as error:
+            self._say(str(error), "error")
+            return
+        self._say(verdict.answer, "warning" if verdict.refused else "information")
+
+    @work(thread=True, group="commands")
+    def action_go_on(self) -> None:
+        """Starts an engine for what is left."""
+        self._say("starting an engine for what is left …", "information")
+        try:
+            go_on(self._run_dir)
+        except DnlbenchError as error:
+            self._say(str(error), "error")
+
+    def _say(self, text: str, severity: Any) -> None:
+        self.app.call_from_thread(self.app.notify, text, severity=severity, markup=False)
