@@ -18,8 +18,9 @@ from textual.pilot import Pilot
 from dnlbench.launch import find_sweep
 from dnlbench.profiles import check_profile, read_profile
 from dnlbench.store import RunDir
-from dnlbench.tui.app import DnlbenchApp, start_screen, sweep_screen
+from dnlbench.tui.app import DnlbenchApp, start_screen
 from dnlbench.tui.screens.compare import CompareScreen
+from dnlbench.tui.screens.confirm import Confirm
 from dnlbench.tui.screens.run import RunScreen
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.screens.sweep import SweepScreen
@@ -75,6 +76,13 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object], patience_s: 
         await pilot.pause(0.05)
 
 
+async def choose_mine(pilot: Pilot[Any], screen_text: ScreenText) -> None:
+    """Looks for the folder's own spec, once the lists are read."""
+    await until(pilot, lambda: "digits-quick" in screen_text(pilot.app))
+    await pilot.press("slash", *"mine", "enter")
+    await until(pilot, lambda: "6 runs" in screen_text(pilot.app) and "digits-quick" not in screen_text(pilot.app))
+
+
 def table(pilot: Pilot[Any]) -> RunsTable:
     return pilot.app.screen.query_one(RunsTable)
 
@@ -89,16 +97,19 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
     folder: Path, drive: Drive, screen_text: ScreenText
 ) -> None:
     async def begin(pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: "mine" in screen_text(pilot.app) or pilot.app.screen.query("#presets"))
-        await pilot.press("slash", *"mine", "enter", "s")
+        await choose_mine(pilot, screen_text)
+        await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
         await until(pilot, lambda: pilot.app.screen.query_one("#loss", Chart).figure.series)
         await pilot.press("slash", *"status=running", "enter")
-        await until(pilot, lambda: table(pilot).shown == 2)
+        await until(pilot, lambda: table(pilot).shown == 2 and pilot.app.focused is table(pilot))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         await pilot.press("q")
-        await pilot.press("k", "y")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen) and table(pilot).current)
+        await pilot.press("k")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await pilot.press("y")
         await until(pilot, lambda: "cancelled" in states(pilot))
         await pilot.press("P")
         await until(pilot, lambda: "‖ paused" in screen_text(pilot.app) and "running" not in states(pilot))
@@ -117,8 +128,11 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
         await until(pilot, lambda: states(pilot).count("ok") == 5 and RunDir(run_dir.root).engine() is None)
         await until(pilot, lambda: "✓ done" in screen_text(pilot.app))
         await pilot.press("slash", *"status=cancelled", "enter")
-        assert table(pilot).shown == 1
-        await pilot.press("r", "g")
+        await until(pilot, lambda: table(pilot).shown == 1 and pilot.app.focused is table(pilot))
+        await pilot.press("r")
+        notes = pilot.app._notifications
+        await until(pilot, lambda: any("--resume does it" in note.message for note in notes))
+        await pilot.press("g")
         await until(pilot, lambda: states(pilot).count("ok") == 6)
         await until(pilot, lambda: RunDir(run_dir.root).engine() is None)
 
@@ -135,13 +149,13 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
     drive(DnlbenchApp(lambda: CompareScreen(profiles)), compare, (160, 48))
 
 
-def test_what_cannot_be_started_says_why(folder: Path, drive: Drive) -> None:
+def test_what_cannot_be_started_says_why(folder: Path, drive: Drive, screen_text: ScreenText) -> None:
     shutil.rmtree(folder / "profiles", ignore_errors=True)
     (folder / "profiles").write_text("in the way")
 
     async def act(pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: pilot.app.screen.query("#presets"))
-        await pilot.press("slash", *"mine", "enter", "s")
+        await choose_mine(pilot, screen_text)
+        await pilot.press("s")
         await until(pilot, lambda: any(note.severity == "error" for note in pilot.app._notifications))
         message = [note.message for note in pilot.app._notifications][-1]
         assert "profiles cannot be saved" in message
