@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 from dnlbench.launch import find_sweep
 from dnlbench.profiles import check_profile, read_profile
 from dnlbench.store import RunDir
-from dnlbench.tui.app import DnlbenchApp, start_screen
+from dnlbench.tui.app import DnlbenchApp, start_screen, sweep_screen
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.screens.confirm import Confirm
 from dnlbench.tui.screens.run import RunScreen
