@@ -10,7 +10,7 @@ from dnlbench.store import RunDir
 
 
 def start_sweep(spec: str, folder: Path) -> RunDir:
-    """Has a sweep carried out headless.
+    """Has a sweep carried out headless, unless it is under way.
 
     Args:
         spec: a preset's name or a TOML file.
@@ -27,7 +27,8 @@ def start_sweep(spec: str, folder: Path) -> RunDir:
     from dnlbench.sweep import Request, find_run_dir
 
     run_dir = RunDir(folder / find_run_dir(Request(plan=Plan(read_spec(spec)))))
-    launch_engine(["run", spec, "--run-dir", str(run_dir.root.resolve()), "--quiet"], run_dir)
+    if run_dir.engine() is None:  # else it is under way already, and to be followed
+        launch_engine(["run", spec, "--run-dir", str(run_dir.root), "--quiet"], run_dir)
     return run_dir
 
 

@@ -113,6 +113,7 @@ What you see is read from the run directory; the engine is a process of its own.
     def on_unmount(self) -> None:
         """Follows no more."""
         self._feed.stop()
+        self._digester.close()
 
     def paint(self) -> None:
         """Shows what the feed has found since the last time."""

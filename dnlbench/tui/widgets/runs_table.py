@@ -69,7 +69,7 @@ class RunsTable(DataTable[Text]):
 ## Runs
 
 One line a run. **/** filters: `network=dense* depth>=8 status=failed or seed=0`. **o** sorts by the next column, **O** turns
-the order around, **c** chooses columns. **x** marks runs; what is done then is done to all that are marked.
+the order around, **C** chooses columns. **x** marks runs; what is done then is done to all that are marked.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select_cursor", "open", id="runs.open"),
