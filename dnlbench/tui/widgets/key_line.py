@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import cell_len
-from rich.markup import escape
-from textual.binding import Binding
 from textual.content import Content
+from textual.events import Click
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -54,19 +53,24 @@ class KeyLine(Widget):
 
     def render(self) -> Content:
         """One line."""
+        key = "bold $footer-key-foreground"
+        return Content.assemble(*(part for _, name, does in self._shown() for part in ((name, key), f" {does}  ")))
+
+    def on_click(self, event: Click) -> None:
+        """Presses the key that is clicked on."""
+        end = self.gutter.left
+        for shown in self._shown():
+            end += _width(shown)
+            if event.x < end:
+                self.app.simulate_key(shown[0])
+                return
+
+    def _shown(self) -> list[Shown]:
         keys: dict[str, Shown] = {}
         last: dict[str, Shown] = {}
         for active in self.screen.active_bindings.values():
-            if active.binding.show and active.enabled:
-                place = last if active.binding.id in LAST else keys
-                place.setdefault(active.binding.action, self._shown(active.binding))
-        shown = fitting(list(keys.values()), list(last.values()), self.size.width)
-        return Content.assemble(*(part for key in shown for part in _parts(key)))
-
-    def _shown(self, binding: Binding) -> Shown:
-        return binding.key, self.app.get_key_display(binding), binding.description
-
-
-def _parts(key: Shown) -> list[Content]:
-    pressed = f"@click=app.simulate_key({key[0]!r})"
-    return [Content.from_markup(f"[{pressed}][bold $footer-key-foreground]{escape(key[1])}[/] {escape(key[2])}[/]  ")]
+            binding = active.binding
+            if binding.show and active.enabled:
+                shown = (binding.key, self.app.get_key_display(binding), binding.description)
+                (last if binding.id in LAST else keys).setdefault(binding.action, shown)
+        return fitting(list(keys.values()), list(last.values()), self.size.width)
