@@ -451,6 +451,10 @@ def test_a_key_can_be_given_another_place(
         await pilot.pause(0.2)
         assert "updates paused" in screen_text(pilot.app)
         assert pilot.app.theme == "ansi-dark"
+        charts = pilot.app.screen.query(Chart)
+        await until(
+            pilot, lambda: all(s.colour.startswith("ansi_") for c in charts for s in c.figure.series if s.colour)
+        )
 
     drive(app_of(sweep), act, WIDE)
 

@@ -121,6 +121,7 @@ What you see is read from the run directory; the engine is a process of its own.
         if digest is None:
             return
         self._choose_columns()
+        self._choose(replace(self._digester.choice, ansi=self.app.current_theme.ansi))
         self._tell_age(digest)
         self._paint_problem(self._feed.failure or digest.snapshot.problem)
         if self._held:
@@ -175,11 +176,12 @@ What you see is read from the run directory; the engine is a process of its own.
         if digest.summary is None or digest.snapshot.view is None or not quantities:
             return
         quantity = quantities[self._quantity % len(quantities)]
-        key = (id(digest.summary), quantity.name, self.size, is_final(digest.snapshot.view))
-        if key == self._painted:
+        ansi = self._digester.choice.ansi
+        painted = (digest.summary, quantity.name, ansi, is_final(digest.snapshot.view))
+        if painted == self._painted:
             return
-        self._painted = key
-        figure = depth_figure([digest.summary], quantity, ansi=self._digester.choice.ansi)
+        self._painted = painted
+        figure = depth_figure([digest.summary], quantity, ansi=ansi)
         self.query_one("#depth", Chart).figure = figure if is_final(digest.snapshot.view) else so_far(figure)
 
     def _paint_runs_line(self) -> None:
@@ -261,17 +263,18 @@ What you see is read from the run directory; the engine is a process of its own.
         metrics = self._shown.metrics or CURVE_METRICS[:1]
         choice = self._digester.choice
         place = metrics.index(choice.metric) if choice.metric in metrics else -1
-        self._choose(Choice(metric=metrics[(place + 1) % len(metrics)], x=choice.x, ansi=choice.ansi))
+        self._choose(replace(choice, metric=metrics[(place + 1) % len(metrics)]))
 
     def action_next_x(self) -> None:
         """Over epochs, training steps or time."""
         choice = self._digester.choice
         x = OVERS[(OVERS.index(choice.x) + 1) % len(OVERS)]
-        self._choose(Choice(metric=choice.metric, x=x, ansi=choice.ansi))
+        self._choose(replace(choice, x=x))
 
     def _choose(self, choice: Choice) -> None:
-        self._digester.choice = choice
-        self._feed.wake()
+        if choice != self._digester.choice:
+            self._digester.choice = choice
+            self._feed.wake()
 
     def action_next_quantity(self) -> None:
         """The depth chart's next quantity."""
