@@ -123,13 +123,13 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
     sweep = make_sweep(seeds=5)
     engine = sweep.start()
     still, running = sorted(sweep.wait_until_busy().values())
+    assert "is under way" in sweep.refusal("control", "rd", "retry", still)
     waiting = [run_id for run_id in sweep.view().histories if not sweep.view().histories[run_id].attempts][-1]
     assert "seed 4" in sweep.control("cancel", waiting)
     assert sweep.control("cancel", running).startswith("cancelled: own:slow L=1 seed ")
     sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running, waiting})
     assert sweep.control("retry", waiting) == "to be tried again: own:slow L=1 seed 4"
     sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running})
-    assert "is under way" in sweep.refusal("control", "rd", "retry", still)
     sweep.wait_until(lambda view: [run for run in view.ended if run not in view.not_ok])
     sweep.wait_until(lambda view: view.leased)
 
