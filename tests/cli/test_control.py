@@ -162,7 +162,7 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
 
 
 def test_commands_that_cannot_be_obeyed_are_refused_with_their_remedy(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(seeds=3)
+    sweep = make_sweep(seeds=3, step_s=1.0)  # so that its runs outlast what is asked meanwhile
     assert "not a run directory: it has no sweep.json" in sweep.refusal("control", "rd", "pause")
     assert "not a run directory" in sweep.refusal("attach", "rd")
     assert "start one with dnlbench run" in sweep.refusal("attach")
