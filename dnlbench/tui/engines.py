@@ -48,14 +48,15 @@ def go_on(run_dir: RunDir) -> None:
 
 
 def _as_before(run_dir: RunDir) -> list[str]:
-    """Device, jobs and threads of the last engine."""
+    """Device, jobs and threads of the engine that had the most slots: one that has few runs left takes no more than that."""
     from dnlbench.events import EngineStarted, device_of
 
     started = [event for event in run_dir.read_journal() if isinstance(event, EngineStarted)]
     if not started:
         return []
-    devices = list(dict.fromkeys(device_of(slot) for slot in started[-1].slots))
+    slots = max((event.slots for event in started), key=len)
+    devices = list(dict.fromkeys(map(device_of, slots)))
     execution = run_dir.read_execution()
     numbers = ",".join(device.partition(":")[2] for device in devices)
     device = devices[0] if execution.device_kind != "cuda" else f"cuda:{numbers}"
-    return ["--device", device, "--jobs", str(len(started[-1].slots)), "--threads", str(execution.threads)]
+    return ["--device", device, "--jobs", str(len(slots)), "--threads", str(execution.threads)]

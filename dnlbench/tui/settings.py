@@ -8,7 +8,7 @@
     "sweep.pause" = "f5"
     "chart.log_y" = "y"
 
-Names of keys are those that the help panel (F1) and the command *Keys* show.
+Names of keys are those that the command palette shows.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from dnlbench.events import (
     DataInfo,
     EngineStarted,
     EpochDone,
+    Epochs,
     Prepared,
     RunEnded,
     RunLeased,
@@ -47,6 +48,7 @@ from dnlbench.spec import parse_spec
 from dnlbench.store import Execution, RunDir
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.screens.sweep import SweepScreen
+from dnlbench.tui.widgets.runs_table import RunsTable
 
 RUNS, RATE = 64, 100
 SIZE = (160, 48)
@@ -134,14 +136,41 @@ async def until(condition: Callable[[], Any], patience_s: float = 30.0) -> None:
         await asyncio.sleep(0.001)
 
 
-async def press(app: App[Any], paints: Paints, key: str) -> float:
-    """Seconds from a key to the first paint after it was acted upon."""
-    handled: list[float] = []
-    begun = time.perf_counter()
-    app.post_message(events.Key(key, None))
-    app.call_later(lambda: app.call_after_refresh(lambda: handled.append(time.perf_counter())))
-    await until(lambda: handled and paints.after(begun), 5.0)
+def state(screen: SweepScreen) -> tuple[object, ...]:
+    """What the keys change.
+
+    The cursor as its row and its run: a table that is reordered meanwhile moves the row, with the run it stands on.
+    """
+    table = screen.query_one(RunsTable)
+    cursor = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value if table.row_count else None
+    return table.cursor_row, cursor, table.selection.order, table.marked, screen.focused
+
+
+async def press(screen: SweepScreen, paints: Paints, key: str) -> float:
+    """Seconds from a key until its effect is there, and on to the first paint after that."""
+    table = screen.query_one(RunsTable)
+    if key == "down" and table.cursor_row == table.row_count - 1:
+        table.move_cursor(row=0)
+    begun, before = time.perf_counter(), state(screen)
+    screen.app.post_message(events.Key(key, None))
+    await until(lambda: state(screen) != before, 5.0)
+    acted = time.perf_counter()
+    await until(lambda: paints.after(acted), 5.0)
     return time.perf_counter() - begun
+
+
+class Rows:
+    """How many epochs were taken in, whatever is kept of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        after_rows = Epochs.after_rows
+
+        def count(epochs: Epochs, rows: Sequence[Mapping[str, Any]]) -> Epochs:
+            self.count += len(rows)
+            return after_rows(epochs, rows)
+
+        Epochs.after_rows = count  # type: ignore[method-assign,assignment]
 
 
 async def watch_stream(root: Path, seconds: float) -> None:
@@ -150,8 +179,9 @@ async def watch_stream(root: Path, seconds: float) -> None:
     written = context.Value("l", 0)
     networks = ["densenet", "dense-attention", "dense-gaussian", "resnet"]
     make_run_dir(root, networks, [2, 4, 8, 16], 4, 10**6)
-    app = DnlbenchApp(lambda: SweepScreen(RunDir(root)))
-    process = psutil.Process()
+    screen = SweepScreen(RunDir(root))
+    app = DnlbenchApp(lambda: screen)
+    process, rows = psutil.Process(), Rows()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(2.0)
         paints = Paints(app)
@@ -163,19 +193,17 @@ async def watch_stream(root: Path, seconds: float) -> None:
         while writer.is_alive():
             key = KEYS[place % len(KEYS)]
             place += 1
-            waits[key].append(await press(app, paints, key))
+            waits[key].append(await press(screen, paints, key))
             if not memory or time.monotonic() - begun > memory[-1][0] + 10:
                 memory.append((time.monotonic() - begun, process.memory_info().rss / 2**20))
             await asyncio.sleep(0.05)
         took = time.monotonic() - begun
         after = process.cpu_times()
-        screen = app.screen_stack[1]
-        assert isinstance(screen, SweepScreen)
         await until(lambda: all(row.history.epochs.done == written.value for row in screen._shown.rows.values()))
-        seen = [row.history.epochs.done for row in screen._shown.rows.values()]
     everything = [wait for each in waits.values() for wait in each]
     print(f"stream: {RUNS} runs × {RATE} epochs/s for {took:.0f} s")
-    print(f"  epochs written: {RUNS * written.value}, seen: {sum(seen)}, lost: {RUNS * written.value - sum(seen)}")
+    total = RUNS * written.value
+    print(f"  epochs written: {total}, read: {rows.count}, lost: {total - rows.count}")
     print(f"  key to paint over {len(everything)} keys: {_quantiles(everything)}")
     for key, each in waits.items():
         print(f"    {key:<8} {_quantiles(each)}")

@@ -68,10 +68,6 @@ class Raster:
             return self.marks[cell]
         return chr(0x2800 + self.dots[cell]) if self.dots[cell] else " "
 
-    def is_in(self, point: Point) -> bool:
-        """Whether a point is in the frame."""
-        return self._cell(point) is not None
-
     def _cell(self, point: Point) -> int | None:
         x, y = point
         if not (-0.5 <= x <= self.right + 0.5 and -0.5 <= y <= self.bottom + 0.5) or not self.dots:
