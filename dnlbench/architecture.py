@@ -19,6 +19,7 @@ KernelName = Literal["local", "attention", "gaussian", "rbf"]
 ConnectivityName = Literal["full", "window", "strides"]
 ActivationName = Literal["relu", "prelu", "tanh", "identity"]
 Family = Literal["dense", "residual", "sequential"]
+ImplementationName = Literal["plain", "lean"]
 
 Sources = Callable[[int], tuple[int, ...]]
 """Layer index ``l`` to the indices ``k <= l`` of the states it reads, increasing."""

@@ -11,23 +11,39 @@ A block has ``L`` layers; layer ``l`` makes state ``l + 1`` from earlier ones (`
 The convolution of concatenated states is ``sum_k K^{l,k} * relu(norm(N(x^k)))``: its filter slices are the two-index
 connection weights of Eq. (1) of arXiv 2510.02049, and those on ``x^0`` its ``A^l``. With the local kernel a block is that of
 DenseNet (Huang et al. 2017). A dense block hands on all its states, a baseline its last one.
+
+There are two implementations of one function: ``plain``, which concatenates what a layer reads, and ``lean``, which keeps
+states and their batch statistics once (`dnlbench.dnl.lean`). They differ in training alone; there is one way to evaluate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from dnlbench.architecture import ARCHITECTURES, Architecture, ConnectivityName, Sources, most_blocks, sources_of
+from dnlbench.architecture import (
+    ARCHITECTURES,
+    Architecture,
+    ConnectivityName,
+    ImplementationName,
+    Sources,
+    most_blocks,
+    sources_of,
+)
 from dnlbench.dnl.image_regulariser import block_regulariser
 from dnlbench.dnl.kernels import image_kernel
+from dnlbench.dnl.lean import SharedStates
+from dnlbench.dnl.states import SeparateStates, States
+
+
+NewStates = Callable[[Sequence[int]], States]
 
 
 class NormReluConv(nn.Module):
-    """Batch norm, ReLU and a convolution that keeps the image's size: (B, c_in, H, W) to (B, c_out, H, W).
+    """Batch norm, ReLU and a convolution that keeps the image's size: (B, c_in, H, W) to (B, c_out, H, W). Norm first, as in
+    DenseNet.
 
     ``scaled`` says for each input channel whether ``step`` multiplies the filter slices on it; None: it does on none.
     """
@@ -41,13 +57,12 @@ class NormReluConv(nn.Module):
         self.step = step
         self.register_buffer("scaled", None if scaled is None else scaled.view(1, -1, 1, 1), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Norm first, as in DenseNet."""
-        x = functional.relu(self.norm(x))
-        if self.scaled is None:
-            return self.conv(x)  # type: ignore[no-any-return]
-        filters = torch.where(self.scaled, self.step * self.conv.weight, self.conv.weight)
-        return functional.conv2d(x, filters, padding=self.conv.padding)
+    def read(self, states: States, indices: Sequence[int]) -> Tensor:
+        """What the layer makes of some states."""
+        filters = self.conv.weight
+        if self.scaled is not None:
+            filters = torch.where(self.scaled, self.step * filters, filters)
+        return states.read(indices, self.norm, filters)
 
 
 class Block(nn.Module):
@@ -71,6 +86,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.dense = architecture.dense
+        self.non_local = architecture.kernel != "local"
         self.residual = architecture.family == "residual"
         self.step = step
         self.sources = [sources(layer) for layer in range(depth)]
@@ -92,22 +108,52 @@ class Block(nn.Module):
             }
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to (B, channels + depth · made, H, W) in a dense block, to (B, made, H, W) in a baseline."""
-        states, transformed = [x], [self._transform(0, x)]
-        for index, (layer, read) in enumerate(zip(self.layers, self.sources, strict=True)):
-            inputs = [transformed[k] for k in read]
-            new = layer(inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1))
-            if self.residual:
-                new = states[-1] + self.step * new
-            states.append(new)
-            transformed.append(self._transform(index + 1, new))
-        return torch.cat(states, dim=1) if self.dense else states[-1]
+    @property
+    def hands_on(self) -> tuple[int, ...]:
+        """Indices of the states that the next part of the network reads: all of a dense block, the last of a baseline."""
+        return tuple(range(len(self.widths))) if self.dense else (len(self.layers),)
 
-    def _transform(self, index: int, state: Tensor) -> Tensor:
-        """``N(x^k)``; the state itself where no layer reads it."""
+    def forward(self, x: Tensor, new_states: NewStates) -> States:
+        """Makes the block's states from its input, shape (B, channels, H, W).
+
+        Args:
+            x: the first state.
+            new_states: makes room for states of given widths.
+
+        Returns:
+            The states as they are, those of `hands_on` to be read.
+        """
+        states = new_states(self.widths)
+        transformed = new_states(self.widths) if self.non_local else states
+        states.add(x)
+        self._transform(0, x, transformed)
+        for index, (layer, read) in enumerate(zip(self.layers, self.sources, strict=True)):
+            new = _make(layer, transformed, read, new_states)
+            if self.residual:
+                new = x + self.step * new
+            states.add(new)
+            self._transform(index + 1, new, transformed)
+            x = new
+        return states
+
+    def _transform(self, index: int, state: Tensor, transformed: States) -> None:
+        """Adds ``N(x^k)``, computed once, to what layers read; in a local block they read the state itself."""
         key = str(index)
-        return self.transforms[key](state) if key in self.transforms else state
+        if self.non_local:
+            transformed.add(self.transforms[key](state) if key in self.transforms else state)
+
+
+def _make(layer: nn.Module, states: States, read: Sequence[int], new_states: NewStates) -> Tensor:
+    """What a layer, or the two that a bottleneck has, makes of some states."""
+    first, *behind = layer if isinstance(layer, nn.Sequential) else [layer]
+    assert isinstance(first, NormReluConv)
+    made = first.read(states, read)
+    for part in behind:
+        assert isinstance(part, NormReluConv)
+        inner = new_states([made.shape[1]])
+        inner.add(made)
+        made = part.read(inner, [0])
+    return made
 
 
 def _layer(widths: Sequence[int], stepped: Sequence[bool], made: int, *, bottleneck: bool, step: float) -> nn.Module:
@@ -139,6 +185,7 @@ class DNLNetwork(nn.Module):
         window: how many, for ``window``.
         bandwidth: ``h`` of the rbf kernel.
         width: channels of a baseline's states; None: those of the stem.
+        implementation: ``plain`` or ``lean``; the function is the same.
 
     Raises:
         ValueError: if the depth or the number of blocks is below 1, or if the image is too small for the blocks.
@@ -160,8 +207,10 @@ class DNLNetwork(nn.Module):
         window: int | None = None,
         bandwidth: float = 1.0,
         width: int | None = None,
+        implementation: ImplementationName = "lean",
     ) -> None:
         super().__init__()
+        self.implementation = implementation
         colours, height, image_width = input_shape
         if depth < 1 or blocks < 1:
             raise ValueError(f"a network has at least 1 block of at least 1 layer, not {blocks} of {depth}")
@@ -193,8 +242,18 @@ class DNLNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch."""
-        features = functional.relu(self.norm(self.features(images)))
+        x, states, handed_on = images, None, (0,)
+        for part in self.features:
+            if isinstance(part, Block):
+                states, handed_on = part(x, self._new_states), part.hands_on
+            else:
+                x = part.read(states, handed_on) if isinstance(part, NormReluConv) else part(x)
+        features = states.read(handed_on, self.norm, None)
         return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    def _new_states(self, widths: Sequence[int]) -> States:
+        lean = self.implementation == "lean" and self.training
+        return SharedStates(widths, self.norm.eps) if lean else SeparateStates()
 
     def regulariser(self) -> Tensor:
         """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regulariser` says what it sums."""

@@ -1,0 +1,106 @@
+"""Convolutions of several seeds side by side, on rows of channels.
+
+On CPUs one seed after the other, in the very calls of a single run, so that its bits come out the same. Elsewhere, where
+starting an operation takes longer than a small one itself, all at once as groups of one convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How rows lie in images: row ``(b H + h) W + w`` is position ``(h, w)`` of image ``b``."""
+
+    batch: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.batch * self.height * self.width
+
+    def images(self, rows: Tensor) -> Tensor:
+        """(S, R, c) as (S, B, c, H, W) in the same memory."""
+        return rows.unflatten(1, (self.batch, self.height, self.width)).permute(0, 1, 4, 2, 3)
+
+    def rows_of(self, images: Tensor) -> Tensor:
+        """(S, B, c, H, W) to (S, R, c); in the same memory where channels lie side by side."""
+        return images.permute(0, 1, 3, 4, 2).flatten(1, 3)
+
+
+def goes_together(device: torch.device) -> bool:
+    """Whether all seeds are convolved at once."""
+    return device.type != "cpu"
+
+
+def empty_rows(like: Tensor, channels: int) -> Tensor:
+    """Room for (S, R, channels), as `convolve` likes them to lie in memory: side by side where seeds go together."""
+    seeds, rows, _ = like.shape
+    if goes_together(like.device):
+        return like.new_empty(rows, seeds, channels).transpose(0, 1)
+    return like.new_empty(seeds, rows, channels)
+
+
+def convolve(rows: Tensor, filters: Tensor, grid: Grid) -> Tensor:
+    """Convolution that keeps the images' size.
+
+    Args:
+        rows: shape (S, R, c).
+        filters: shape (S, made, c, k, k), ``k`` odd.
+        grid: how the rows lie.
+
+    Returns:
+        Rows (S, R, made).
+    """
+    padding, seeds = filters.shape[-1] // 2, len(rows)
+    if goes_together(rows.device):
+        images = _side_by_side(rows, grid)
+        return _apart(functional.conv2d(images, filters.flatten(0, 1), padding=padding, groups=seeds), seeds, grid)
+    each = zip(grid.images(rows), filters, strict=True)
+    return grid.rows_of(_stack([functional.conv2d(one, of_one, padding=padding) for one, of_one in each]))
+
+
+def convolve_back(d_made: Tensor, rows: Tensor, filters: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """The gradients by ``rows`` and ``filters`` from that by what `convolve` made of them, in their shapes."""
+    padding, seeds = filters.shape[-1] // 2, len(rows)
+    if goes_together(rows.device):
+        d_images, d_filters = _back(
+            _side_by_side(d_made, grid), _side_by_side(rows, grid), filters.flatten(0, 1), padding, groups=seeds
+        )
+        return _apart(d_images, seeds, grid), d_filters.view(filters.shape)
+    each = zip(grid.images(d_made), grid.images(rows), filters, strict=True)
+    d_images, d_filters = zip(*(_back(*one, padding) for one in each), strict=True)
+    return grid.rows_of(_stack(d_images)), _stack(d_filters)
+
+
+def _back(d_made: Tensor, images: Tensor, filters: Tensor, padding: int, groups: int = 1) -> tuple[Tensor, Tensor]:
+    geometry = ([1, 1], [padding, padding], [1, 1], False, [0, 0], groups)
+    d_images, d_filters, _ = torch.ops.aten.convolution_backward(
+        d_made, images, filters, None, *geometry, [True, True, False]
+    )
+    return d_images, d_filters
+
+
+def _stack(each: Sequence[Tensor]) -> Tensor:
+    """Stacking would copy a single one."""
+    return each[0].unsqueeze(0) if len(each) == 1 else torch.stack(tuple(each))
+
+
+def _side_by_side(rows: Tensor, grid: Grid) -> Tensor:
+    """(S, R, c) to images (B, S · c, H, W) in channels-last format."""
+    seeds, _, channels = rows.shape
+    together = rows.transpose(0, 1).reshape(grid.batch, grid.height, grid.width, seeds * channels)
+    return together.permute(0, 3, 1, 2)
+
+
+def _apart(images: Tensor, seeds: int, grid: Grid) -> Tensor:
+    """(B, S · c, H, W) to (S, R, c)."""
+    return images.permute(0, 2, 3, 1).reshape(grid.rows, seeds, -1).transpose(0, 1)
