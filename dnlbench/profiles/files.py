@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dnlbench.errors import ProfileError
+from dnlbench.events import utilisation_of
 from dnlbench.files import write_atomically
 from dnlbench.profiles.model import SCHEMA, Profile, RunRecord, Summary
 from dnlbench.profiles.summary import derived, summarise
@@ -140,7 +141,10 @@ def _same_value(stated: Any, found: Any) -> bool:
 
 
 def _contradictions(run: RunRecord) -> Iterator[str]:
-    """Where a run's figures differ from what its epochs say."""
+    """Where a run's figures differ from what its epochs say, or from each other."""
+    found = utilisation_of(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
+    if not _same(run.utilisation, found, RATE_TOLERANCE):
+        yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates say {found}"
     for field, found in derived(run.epochs).items():
         stated = getattr(run, field)
         if not _same(stated, found, RATE_TOLERANCE if field == "samples_per_s" else 0.0):

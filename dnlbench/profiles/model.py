@@ -70,6 +70,13 @@ class RunRecord(Record):
     shared_device: bool = False
     pack_size: int | None
     parameters: int | None
+    flops_per_sample: float | None = None
+    """Floating-point operations that training on one sample takes, in products alone; None where torch can count none, in
+    studies other than training, and in profiles that do not tell. So for the two fields that go with it."""
+    peak_flops: float | None = None
+    """The most of them per second that a product of matrices reached on the run's slot, in its precision."""
+    utilisation: float | None = None
+    """``samples_per_s`` times ``pack_size`` times ``flops_per_sample`` over ``peak_flops``."""
     epochs: tuple[EpochRecord, ...]
     final_train_loss: float | None
     """Of the last epoch done."""

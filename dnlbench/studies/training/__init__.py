@@ -45,6 +45,15 @@ TRAINING = Study(
             machine_bound=False,
             tolerance=0.01,
         ),
+        Quantity(
+            name="utilisation",
+            label="utilisation",
+            unit="",
+            better="higher",
+            shown_as="number",
+            machine_bound=True,
+            tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
+        ),
     ),
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
