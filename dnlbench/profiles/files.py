@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from dnlbench.errors import ProfileError
 from dnlbench.events import utilisation_of
 from dnlbench.files import write_atomically
-from dnlbench.profiles.model import SCHEMA, Profile, RunRecord, Summary
+from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.summary import derived, summarise
 from dnlbench.studies import STUDIES
 
@@ -121,11 +121,18 @@ def check_profile(profile: Profile) -> list[str]:
 
 
 def _agree(stated: Summary, found: Summary) -> bool:
-    """Points to the last digit, fits up to what linear algebra may differ in; profiles before 0.3 state no fits."""
-    if stated.points != found.points or (stated.fits and len(stated.fits) != len(found.fits)):
-        return False
-    pairs = zip(stated.fits, found.fits, strict=False)
-    return all(_same_fields(ours.model_dump(), theirs.model_dump()) for ours, theirs in pairs)
+    """Points to the last digit, fits and costs up to what linear algebra may differ in.
+
+    Profiles before 0.3 state no fits, and those before 0.5 no costs.
+    """
+    return stated.points == found.points and all(
+        not ours or (len(ours) == len(theirs) and all(map(_same_record, ours, theirs)))
+        for ours, theirs in ((stated.fits, found.fits), (stated.costs, found.costs))
+    )
+
+
+def _same_record(stated: Record, found: Record) -> bool:
+    return _same_fields(stated.model_dump(), found.model_dump())
 
 
 def _same_fields(stated: Mapping[str, Any], found: Mapping[str, Any]) -> bool:

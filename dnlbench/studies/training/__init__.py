@@ -1,6 +1,6 @@
 """The training study: how does the training loss fall with depth, and what does depth cost?"""
 
-from dnlbench.studies.base import Quantity, Study, Trend
+from dnlbench.studies.base import Cost, Quantity, Study, Trend
 from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import TrainingSpec
 
@@ -58,6 +58,10 @@ TRAINING = Study(
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
     trends=(Trend(quantity="final_train_loss", model="limit", rate="samples_per_s"),),
+    costs=(
+        Cost(quantity="samples_per_s", label="time", inverse=True),
+        Cost(quantity="peak_memory_bytes", label="memory"),
+    ),
     workload_version=1,
 )
 
