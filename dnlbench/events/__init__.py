@@ -6,7 +6,7 @@ reduced from them.
 
 from dnlbench.events.commands import Action, Command, read_command
 from dnlbench.events.epochs import Epochs
-from dnlbench.events.history import Attempt, RunHistory, fold, fold_lines
+from dnlbench.events.history import Attempt, RunHistory, fold, fold_lines, utilisation_of
 from dnlbench.events.holds import Holds, device_of, fold_holds
 from dnlbench.events.records import (
     CommandDone,
@@ -69,4 +69,5 @@ __all__ = [
     "read_command",
     "read_journal_event",
     "read_run_event",
+    "utilisation_of",
 ]

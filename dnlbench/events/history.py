@@ -76,6 +76,14 @@ class RunHistory:
         whole = sum(seconds)
         return sum(rate * taken for rate, taken in zip(rates, seconds, strict=True)) / whole if whole > 0 else None
 
+    @property
+    def utilisation(self) -> float | None:
+        """Share of its slot's peak arithmetic that the training takes; see `utilisation_of`."""
+        if self.started is None:
+            return None
+        started = self.started
+        return utilisation_of(self.samples_per_s, started.flops_per_sample, started.peak_flops, started.pack_size)
+
     def after(self, event: RunEvent) -> RunHistory:
         """The history one event later."""
         match event:
@@ -115,6 +123,18 @@ class RunHistory:
         if self.laps_done < epochs and self.ended is not None and self.ended.status == "ok":
             return replace(self, ended=None)
         return self
+
+
+def utilisation_of(
+    samples_per_s: float | None, flops_per_sample: float | None, peak_flops: float | None, pack_size: int | None
+) -> float | None:
+    """The operations per second that a run needs, and the others of its pack with it, over those that its slot can do.
+
+    None where one of the factors is not known.
+    """
+    if samples_per_s is None or flops_per_sample is None or not peak_flops:
+        return None
+    return samples_per_s * (pack_size or 1) * flops_per_sample / peak_flops
 
 
 def _ended_earlier(ended: RunEnded | None) -> RunEnded | None:

@@ -52,6 +52,10 @@ class RunStarted(Event):
     """Whether they shared the device, or more CPU cores than there are, so that the throughput is not that of a run alone."""
     pack_size: int = 1
     parameters: int
+    flops_per_sample: float | None = None
+    """Floating-point operations that training on one sample takes: products alone, two for each multiply-add."""
+    peak_flops: float | None = None
+    """The most of them per second that a product of matrices reached on the slot, in the run's precision."""
     from_epoch: int = 0
     """Epochs that are kept from an earlier attempt."""
     from_step: int = 0

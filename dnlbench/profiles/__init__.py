@@ -3,6 +3,7 @@
 from dnlbench.profiles.files import check_profile, list_profiles, read_profile, save_profile
 from dnlbench.profiles.model import (
     SCHEMA,
+    CostRecord,
     EpochRecord,
     FitRecord,
     IntervalRecord,
@@ -17,6 +18,7 @@ from dnlbench.profiles.values import values_of
 
 __all__ = [
     "SCHEMA",
+    "CostRecord",
     "EpochRecord",
     "FitRecord",
     "IntervalRecord",

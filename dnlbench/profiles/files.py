@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from dnlbench.errors import ProfileError
+from dnlbench.events import utilisation_of
 from dnlbench.files import write_atomically
-from dnlbench.profiles.model import SCHEMA, Profile, RunRecord, Summary
+from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.summary import derived, summarise
 from dnlbench.studies import STUDIES
 
@@ -120,11 +121,18 @@ def check_profile(profile: Profile) -> list[str]:
 
 
 def _agree(stated: Summary, found: Summary) -> bool:
-    """Points to the last digit, fits up to what linear algebra may differ in; profiles before 0.3 state no fits."""
-    if stated.points != found.points or (stated.fits and len(stated.fits) != len(found.fits)):
-        return False
-    pairs = zip(stated.fits, found.fits, strict=False)
-    return all(_same_fields(ours.model_dump(), theirs.model_dump()) for ours, theirs in pairs)
+    """Points to the last digit, fits and costs up to what linear algebra may differ in.
+
+    Profiles before 0.3 state no fits, and those before 0.5 no costs.
+    """
+    return stated.points == found.points and all(
+        not ours or (len(ours) == len(theirs) and all(map(_same_record, ours, theirs)))
+        for ours, theirs in ((stated.fits, found.fits), (stated.costs, found.costs))
+    )
+
+
+def _same_record(stated: Record, found: Record) -> bool:
+    return _same_fields(stated.model_dump(), found.model_dump())
 
 
 def _same_fields(stated: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -140,7 +148,10 @@ def _same_value(stated: Any, found: Any) -> bool:
 
 
 def _contradictions(run: RunRecord) -> Iterator[str]:
-    """Where a run's figures differ from what its epochs say."""
+    """Where a run's figures differ from what its epochs say, or from each other."""
+    found = utilisation_of(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
+    if not _same(run.utilisation, found, RATE_TOLERANCE):
+        yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates say {found}"
     for field, found in derived(run.epochs).items():
         stated = getattr(run, field)
         if not _same(stated, found, RATE_TOLERANCE if field == "samples_per_s" else 0.0):

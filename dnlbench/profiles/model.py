@@ -70,6 +70,13 @@ class RunRecord(Record):
     shared_device: bool = False
     pack_size: int | None
     parameters: int | None
+    flops_per_sample: float | None = None
+    """Floating-point operations that training on one sample takes, in products alone; None where torch can count none, in
+    studies other than training, and in profiles that do not tell. So for the two fields that go with it."""
+    peak_flops: float | None = None
+    """The most of them per second that a product of matrices reached on the run's slot, in its precision."""
+    utilisation: float | None = None
+    """``samples_per_s`` times ``pack_size`` times ``flops_per_sample`` over ``peak_flops``."""
     epochs: tuple[EpochRecord, ...]
     final_train_loss: float | None
     """Of the last epoch done."""
@@ -152,12 +159,34 @@ class FitRecord(Record):
     """Why there is no fit; empty if there is one."""
 
 
+class CostRecord(Record):
+    """How a cost grows with depth, like ``L^exponent``, of one network; see `dnlbench.studies.Cost`."""
+
+    network: str
+    quantity: str
+    depths: tuple[int, ...]
+    """The largest ones, which the exponent is fitted over."""
+    exponent: float | None = None
+    """Mean over the seeds, each with a slope of its own."""
+    exponent_low: float | None = None
+    """Of the 95 % t interval over seeds; None for a single one."""
+    exponent_high: float | None = None
+    n: int = 0
+    """Seeds that have a value at each of the depths."""
+    left_out: int = 0
+    """Runs on another device, with other threads, other runs beside them or in packs of another size than most."""
+    problem: str = ""
+    """Why there is no exponent; empty if there is one."""
+
+
 class Summary(Record):
     """What follows from the runs; `dnlbench profiles validate` computes it again."""
 
     points: tuple[PointSummary, ...]
     fits: tuple[FitRecord, ...] = ()
     """Empty in studies without any, and in profiles of versions before 0.3."""
+    costs: tuple[CostRecord, ...] = ()
+    """Empty in studies without any, and in profiles of versions before 0.5."""
 
 
 class Profile(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_trend
 from dnlbench.profiles.model import EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
 from dnlbench.profiles.values import values_of
@@ -25,17 +26,21 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
 
 
 def summarise(runs: Sequence[RunRecord], study: Study) -> Summary:
-    """Mean and interval of each quantity at each point, in the order in which the runs name them, and the study's fits."""
+    """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs."""
     points: dict[tuple[str, int], list[RunRecord]] = {}
     for run in runs:
         points.setdefault((run.network, run.depth), []).append(run)
-    networks = dict.fromkeys(network for network, _ in points)
+    networks = {network: [run for run in runs if run.network == network] for network, _ in points}
     return Summary(
         points=tuple(_point(group, study.quantities) for group in points.values()),
         fits=tuple(
-            fit_trend(network, [run for run in runs if run.network == network], trend, study)
-            for trend in study.trends
-            for network in networks
+            fit_trend(network, own, trend, study) for trend in study.trends for network, own in networks.items()
+        ),
+        costs=tuple(
+            found
+            for cost in study.costs
+            for network, own in networks.items()
+            if (found := fit_cost(network, own, cost, study)) is not None
         ),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
 from dnlbench.report import quantities
+from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.studies import STUDIES, Quantity, Study
@@ -19,13 +20,14 @@ LAST_TO_GO = 99
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
-    """The result by network and depth, what follows for growing depth, and the runs that did not end well, if any."""
+    """The result by network and depth, what follows for growing depth, what depth costs, and the runs that ended badly."""
     study = STUDIES[profile.study]
     shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
     yield _main_grid(profile, study, [quantity for quantity in shown if not quantity.table])
     for title in dict.fromkeys(quantity.table for quantity in shown if quantity.table):
         yield _further_grid(profile, title, [quantity for quantity in shown if quantity.table == title])
     yield from fit_grids(profile)
+    yield from cost_grids(profile)
     yield from _bad_runs(profile)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dnlbench.studies.base import Estimate, FitModel, Point, Quantity, Section, Study, StudySpec, Trend
+from dnlbench.studies.base import Cost, Estimate, FitModel, Point, Quantity, Section, Study, StudySpec, Trend
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT
 from dnlbench.studies.training import TRAINING
@@ -10,4 +10,4 @@ from dnlbench.studies.training import TRAINING
 STUDIES: Mapping[str, Study] = {study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT)}
 """Every study by its name in a spec."""
 
-__all__ = ["STUDIES", "Estimate", "FitModel", "Point", "Quantity", "Section", "Study", "StudySpec", "Trend"]
+__all__ = ["STUDIES", "Cost", "Estimate", "FitModel", "Point", "Quantity", "Section", "Study", "StudySpec", "Trend"]

@@ -97,6 +97,17 @@ class Trend:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """A quantity that tells what depth costs, as it grows like ``L^q``."""
+
+    quantity: str
+    label: str
+    """One word, for the head of a column."""
+    inverse: bool = False
+    """Whether the cost is one over the quantity, as the time of a sample is one over the throughput."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What a run of a point will take, foreseen without building it. None: not foreseeable."""
 
@@ -128,6 +139,7 @@ class Study:
     to_save_memory: str
     """What in a spec makes its runs smaller."""
     trends: tuple[Trend, ...] = ()
+    costs: tuple[Cost, ...] = ()
     has_epochs: bool = True
     """Whether runs go by epochs, or find everything in one go."""
     workload_version: int

@@ -40,6 +40,7 @@ def _record(run: Run, history: RunHistory) -> RunRecord:
         device=started.device if started else None,
         pack_size=started.pack_size if started else None,
         parameters=started.parameters if started else None,
+        utilisation=history.utilisation,
         epochs=(),
         final_train_loss=last.train_loss if last else None,
         samples_per_s=history.samples_per_s,

@@ -32,6 +32,7 @@ def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[Fa
         yield "epochs", f"{history.laps_done} of {row.run.epochs}"
         yield "training loss", units.number(row.loss)
         yield "throughput", f"{units.count(history.samples_per_s)} samples/s" if history.epochs else units.NOTHING
+        yield "utilisation", units.percent(history.utilisation)
     for quantity in study.quantities:
         value = history.measured.measurements.get(quantity.name) if history.measured else None
         if isinstance(value, float):

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.dnl.networks import DNLNetwork
@@ -121,3 +122,29 @@ def test_no_matrix_over_pairs_of_pixels_is_stored(name: str, growth: int, form: 
     assert max(saved.values.values()) < batch * n * n / 10
     gradients = torch.autograd.grad(saved.logits.sum(), list(network.parameters()))
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("connectivity", CONNECTIVITIES, ids=lambda c: "-".join(map(str, c.values())))
+@pytest.mark.parametrize("bottleneck", [False, True], ids=["3x3", "bottleneck"])
+def test_operations_are_those_of_the_products_that_torch_is_seen_to_do(
+    name: str, connectivity: dict[str, Any], bottleneck: bool
+) -> None:
+    shape, depth = (3, 12, 16), 4
+    options = {**connectivity, "bottleneck": bottleneck, "blocks": 3, "growth_rate": 4, "compression": 0.7}
+    network = DNLNetwork(name, depth=depth, input_shape=shape, classes=7, **options).eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(torch.rand(2, *shape))
+    found = network_size(ARCHITECTURES[name], depth, shape, 7, NetworkSettings(**options)).flops
+    # rbf: torch pads the values with a zero channel, which is no work that anybody asked for
+    padding = 0.2 if name == "dense-rbf" else 0.0
+    assert found <= counter.get_total_flops() / 2 <= found * (1 + padding)
+
+
+def test_operations_of_one_attention_layer_written_out() -> None:
+    settings = NetworkSettings(blocks=1, growth_rate=2)
+    size = network_size(ARCHITECTURES["dense-attention"], 1, (3, 8, 8), 10, settings)
+    n, c = 64, 4
+    multiply_adds = n * 3 * 9 * c + (2 * n * n * c + 2 * n * c * c) + n * c * 9 * 2 + 6 * 10
+    assert size.flops == 2 * multiply_adds

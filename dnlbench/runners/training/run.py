@@ -26,6 +26,7 @@ from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dat
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.progress import Progress
+from dnlbench.runners.training.utilisation import matrix_peak, training_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import is_factory
@@ -45,6 +46,10 @@ class TrainingRunner:
         self.device = open_device(slot)
         self._step_bytes: dict[Point, int] = {}
         """Memory of a training step at each point that has had its first one here; it is the same for all its runs."""
+        self._flops: dict[Point, float | None] = {}
+        """Of training on one sample, likewise."""
+        self._peak_flops: float | None = None
+        """Of the slot, as soon as it is prepared."""
         _import_the_rest()
         make_repeatable(self.device, slot.threads)
         set_float32_precision(self.spec.train.precision)
@@ -68,6 +73,7 @@ class TrainingRunner:
             raise SpecError(f"train.precision = 'tf32': exists on CUDA devices only, not on {self.slot.device.name}")
         for point in self.spec.points:
             check_point(self.spec, point, data, self.device)
+        self._peak_flops = matrix_peak(self.device, self.spec.train.precision)
         return Prepared(
             data=data,
             code=self.code,
@@ -144,6 +150,9 @@ class TrainingRunner:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _started(self, job: Job, learner: Learner, progress: Progress) -> RunStarted:
+        point = job.run.point
+        if point not in self._flops:
+            self._flops[point] = training_flops(learner.network, self.spec, point, self.data.info)
         return RunStarted(
             run_id=job.run.run_id,
             attempt=job.attempt,
@@ -153,6 +162,8 @@ class TrainingRunner:
             jobs=self.slot.jobs,
             shared_device=self.slot.shared,
             parameters=learner.parameter_count,
+            flops_per_sample=self._flops[point],
+            peak_flops=self._peak_flops,
             from_epoch=progress.epoch,
             from_step=progress.step,
         )

@@ -1,6 +1,6 @@
 """The training study: how does the training loss fall with depth, and what does depth cost?"""
 
-from dnlbench.studies.base import Quantity, Study, Trend
+from dnlbench.studies.base import Cost, Quantity, Study, Trend
 from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import TrainingSpec
 
@@ -45,10 +45,23 @@ TRAINING = Study(
             machine_bound=False,
             tolerance=0.01,
         ),
+        Quantity(
+            name="utilisation",
+            label="utilisation",
+            unit="",
+            better="higher",
+            shown_as="number",
+            machine_bound=True,
+            tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
+        ),
     ),
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
     trends=(Trend(quantity="final_train_loss", model="limit", rate="samples_per_s"),),
+    costs=(
+        Cost(quantity="samples_per_s", label="time", inverse=True),
+        Cost(quantity="peak_memory_bytes", label="memory"),
+    ),
     workload_version=1,
 )
 

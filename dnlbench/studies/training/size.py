@@ -33,6 +33,8 @@ class Size:
     """Values of the temporary buffers in which the regulariser's gradient by the parameters of one block is made."""
     work: float = 0.0
     """Multiply-adds per sample of the forward pass, with copies and elementwise passes at their price in them."""
+    flops: float = 0.0
+    """Floating-point operations per sample of the forward pass, in its products alone: two for each multiply-add."""
 
     def __add__(self, other: Size) -> Size:
         """Parts one after the other."""
@@ -43,6 +45,7 @@ class Size:
             indexed=self.indexed + other.indexed,
             widest_gradient=max(self.widest_gradient, other.widest_gradient),
             work=self.work + other.work,
+            flops=self.flops + other.flops,
         )
 
 
@@ -53,6 +56,7 @@ def _norm_relu_conv(read: int, made: int, area: int, pixels: int) -> Size:
         stored=2 * read * pixels,  # the norm keeps its input, ReLU and convolution share theirs
         widest=read * pixels,
         work=(read * made * area + _ELEMENTWISE_WORK * read) * pixels,
+        flops=2.0 * read * made * area * pixels,
     )
 
 
@@ -63,15 +67,22 @@ def _layer(read: int, made: int, pixels: int, bottleneck: bool) -> Size:
 
 
 def _transformation(architecture: Architecture, channels: int, pixels: int) -> Size:
-    """The non-local transformation of one state, without the ``pixels``² matrix, which is never stored."""
+    """The non-local transformation of one state, without the ``pixels``² matrix, which is never stored.
+
+    Its products are ``q · k`` and ``weights · v`` for each pair of pixels, and ``Q x`` and ``R x`` where they are learned.
+    """
     if architecture.kernel == "local":
         return Size()
     learned = 2 * channels**2 if architecture.kernel == "attention" else 0
     kept = (
         1 if architecture.kernel == "gaussian" else 4
     )  # query, key, value and average; the first three may be the state
+    compared = channels + 1 if architecture.kernel == "rbf" else channels  # rbf: the square of the norm is one more
     return Size(
-        parameters=learned, stored=(kept * channels + 1) * pixels, work=(2.0 * channels * pixels + learned) * pixels
+        parameters=learned,
+        stored=(kept * channels + 1) * pixels,
+        work=(2.0 * channels * pixels + learned) * pixels,
+        flops=2.0 * ((compared + channels) * pixels + learned) * pixels,
     )
 
 
@@ -110,7 +121,12 @@ def network_size(
     if not architecture.dense:
         channels = settings.width or channels
     stem = colours * channels * 9
-    total = Size(parameters=stem, stored=colours * height * width, work=float(stem * height * width))
+    total = Size(
+        parameters=stem,
+        stored=colours * height * width,
+        work=float(stem * height * width),
+        flops=2.0 * stem * height * width,
+    )
     for block in range(settings.blocks):
         pixels = height * width
         total += _block(architecture, depth, channels, pixels, settings)
@@ -120,7 +136,11 @@ def network_size(
             kept = max(1, int(channels * settings.compression)) if architecture.dense else channels
             total += _norm_relu_conv(channels, kept, 1, pixels) + Size(stored=kept * pixels)
             channels, height, width = kept, height // 2, width // 2
-    head = Size(parameters=2 * channels + (channels + 1) * classes, stored=2 * channels * height * width)
+    head = Size(
+        parameters=2 * channels + (channels + 1) * classes,
+        stored=2 * channels * height * width,
+        flops=2.0 * channels * classes,
+    )
     return total + head
 
 

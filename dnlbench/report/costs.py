@@ -1,0 +1,70 @@
+"""What depth costs, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dnlbench import units
+from dnlbench.profiles import CostRecord, Profile
+from dnlbench.report.grid import Column, Grid
+from dnlbench.studies import STUDIES, Cost, Study
+
+
+def cost_grids(profile: Profile) -> Iterator[Grid]:
+    """One table with a column for each cost; none where no exponent was found."""
+    study = STUDIES[profile.study]
+    found = [record for record in profile.summary.costs if not record.problem]
+    if not found:
+        return
+    networks = list(dict.fromkeys(record.network for record in profile.summary.costs))
+    yield Grid(
+        title="Cost against depth",
+        columns=[
+            Column(head="network", whole=True),
+            *(Column(head=f"{cost.label} ~ L^q", figures=True) for cost in study.costs),
+            Column(head="seeds", figures=True, dispensable=2),
+            Column(head="over L", figures=True, dispensable=1),
+        ],
+        rows=[_row([r for r in profile.summary.costs if r.network == network], study.costs) for network in networks],
+        note="\n".join(_reading(profile.summary.costs, study)),
+    )
+
+
+def _row(records: Sequence[CostRecord], costs: Sequence[Cost]) -> list[str]:
+    by_quantity = {record.quantity: record for record in records}
+    own = [by_quantity.get(cost.quantity) for cost in costs]
+    fitted = [record for record in records if not record.problem]
+    return [
+        records[0].network,
+        *(_exponent(record) if record else units.NOTHING for record in own),
+        _distinct([str(record.n) for record in fitted]),
+        _distinct([", ".join(map(str, record.depths)) for record in fitted]),
+    ]
+
+
+def _exponent(record: CostRecord) -> str:
+    """To the hundredth, which is finer than any machine's timing and coarser than rounding."""
+    if record.exponent is None:
+        return units.NOTHING
+    middle, *bounds = (
+        units.NOTHING if value is None else f"{round(value, 2) + 0.0:.2f}"  # no minus before a zero
+        for value in (record.exponent, record.exponent_low, record.exponent_high)
+    )
+    return middle if record.n == 1 else f"{middle} [{', '.join(bounds)}]"
+
+
+def _distinct(texts: Sequence[str]) -> str:
+    return " / ".join(dict.fromkeys(texts)) or units.NOTHING
+
+
+def _reading(records: Sequence[CostRecord], study: Study) -> Iterator[str]:
+    names = {quantity.name: quantity.label for quantity in study.quantities}
+    meant = (f"{cost.label} is {'1 / ' if cost.inverse else ''}{names[cost.quantity]}" for cost in study.costs)
+    yield f"{', '.join(meant)}; q: slope of log cost against log L, mean over seeds [95 %]"
+    labels = {cost.quantity: cost.label for cost in study.costs}
+    for record in records:
+        if record.problem:
+            yield f"{labels[record.quantity]} of {record.network}: {record.problem}"
+    left_out = {record.network: record.left_out for record in records if record.left_out and not record.problem}
+    for network, count in left_out.items():
+        yield f"{network}: not comparable with the rest and left out: {count} runs that were carried out otherwise"
