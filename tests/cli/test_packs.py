@@ -130,11 +130,15 @@ def test_runs_of_a_killed_worker_go_on_one_by_one(make_sweep: MakeSweep, workers
 
 
 @pytest.mark.faults
-def test_runs_that_do_not_go_together_are_done_one_by_one(tmp_path: Path, run_cli: RunCli, spec_file: Path) -> None:
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_runs_that_do_not_go_together_are_done_one_by_one(
+    tmp_path: Path, run_cli: RunCli, spec_file: Path, executor: str
+) -> None:
     """And what they printed together is found with each of them."""
     (tmp_path / "own.py").write_text(SHY)
     options = ["--set", "sweep.networks=['own:shy']", "--set", "sweep.depths=[1]", "--device", "cpu"]
-    done = run_cli("run", spec_file, *options, "--pack", "2", "--run-dir", "rd", "--out", "out.json")
+    options += ["--executor", executor, "--pack", "2", "--run-dir", "rd", "--out", "out.json"]
+    done = run_cli("run", spec_file, *options)
     assert done.returncode == 0, done.stderr
     cause = "own:shy L=1 seeds 0–1 do not go together: LookupError: no room for two"
     assert done.stderr.count(f"own:shy L=1 seeds 0–1 wait to be tried again: {cause}") == 1
@@ -146,7 +150,7 @@ def test_runs_that_do_not_go_together_are_done_one_by_one(tmp_path: Path, run_cl
     for event in returned:
         log = run_dir.log_tail(event.run_id, event.attempt)
         assert log is not None
-        assert "a word before it fails" in log
+        assert ("a word before it fails" in log) == (executor == "local")
         assert log.count("LookupError: no room for two") == 1
 
 

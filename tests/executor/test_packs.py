@@ -352,6 +352,16 @@ def test_the_end_is_foreseen(make_lab: MakeLab, size: int) -> None:
             assert left_s == pytest.approx(ends[run_id] - now, rel=0.15, abs=2.0)
 
 
+def test_runs_that_wait_are_foreseen_in_packs(make_lab: MakeLab) -> None:
+    """Three packs on two slots are two rounds, though twelve runs would go evenly."""
+    lab = make_lab(*POINT, "sweep.seeds=12")
+    watcher, seen = Watcher(lab.run_dir, lab.plan), list[tuple[float, SweepView]]()
+    lab.carry_out(2, tick=lambda: seen.append((lab.clock(), watcher.look(lab.clock()))), pack_size=4)
+    now, view = next(look for look in seen if look[1].fraction_done >= 1 / 3)
+    assert len(view.leased) == 8
+    assert view.time_left.sweep_s == pytest.approx(lab.clock() - now, rel=0.1)
+
+
 def test_packs_keep_the_slots_busy(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.depths=[1,2,3]", "sweep.seeds=8", "train.epochs=6")
     slots = {"a/0": 1.0, "b/0": 2.0, "c/0": 3.0}
