@@ -2,7 +2,7 @@
 
 What the plan knows beforehand is each point's ``work``, a count of operations. How many seconds that makes depends on the
 network (no two use a device equally well), on the depth (small layers use it badly) and on the slot. With ``t`` the mean
-seconds per epoch of a point on a slot the model is ::
+seconds per epoch of a run of a point on a slot, those of a pack divided by its runs, the model is ::
 
     log t = log work + mu + a_network + b_network (log work − mean of log work) + p_point + g_slot
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,11 +40,47 @@ SPEED_STEP = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is left of a run."""
+    """What is left of a run, or of a pack: of runs of one point that train together."""
 
-    run: Run
+    runs: tuple[Run, ...]
     epochs: float
-    """Those that are still to be done."""
+    """Those that are still to be done of each run."""
+
+    @property
+    def point(self) -> Point:
+        """Where its runs are on the sweep's axes."""
+        return self.runs[0].point
+
+    @property
+    def run_epochs(self) -> float:
+        """Those of all runs together."""
+        return len(self.runs) * self.epochs
+
+
+def pack(tasks: Iterable[Task], size: int, *, alone: Container[str] = ()) -> list[Task]:
+    """The tasks with those put together that can train together: as many epochs of one point are left to them.
+
+    Args:
+        tasks: of single runs.
+        size: runs of a pack at most.
+        alone: ids of runs that go with no other.
+
+    Returns:
+        Packs in the order of their first runs.
+    """
+    packs: list[list[Task]] = []
+    open_packs: dict[tuple[Point, float], list[Task]] = {}
+    for task in tasks:
+        key = (task.point, task.epochs)
+        with_others = task.runs[0].run_id not in alone
+        together = open_packs.get(key) if with_others else None
+        if together is None or len(together) == size:
+            together = []
+            packs.append(together)
+            if with_others:
+                open_packs[key] = together
+        together.append(task)
+    return [Task(runs=tuple(task.runs[0] for task in tasks), epochs=tasks[0].epochs) for tasks in packs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +91,7 @@ class _Share:
     slot: str
     epochs: int
     seconds: float
-    """Of all its epochs."""
+    """Of all its epochs; of a pack's a run's share."""
     overhead_s: float | None
     """None where it cannot be told."""
     whole: bool
@@ -104,9 +140,9 @@ class Forecast:
         self._fitted = None
 
     def duration_s(self, task: Task, slot: str) -> float:
-        """Expected seconds from lease to end: ``overhead + epochs t``. Epochs times work as long as nothing is known."""
+        """Expected seconds from lease to end: ``overhead + runs epochs t``. Epochs times work as long as nothing is known."""
         fit = self._fit
-        return fit.overhead_s + task.epochs * fit.epoch_s[task.run.point] * math.exp(fit.slots.get(slot, 0.0))
+        return fit.overhead_s + task.run_epochs * fit.epoch_s[task.point] * math.exp(fit.slots.get(slot, 0.0))
 
     def _add(self, share: _Share, sign: int) -> None:
         pair = (share.point, share.slot)
@@ -127,7 +163,7 @@ def _share(run: Run, slot: str, leased: float, history: RunHistory) -> _Share | 
     """None if the attempt has no epoch yet, or none that makes sense.
 
     An epoch takes the time since the epoch before, which includes evaluation and checkpoint; the first one its own
-    seconds. Summed up, ``first.seconds + last.time − first.time``.
+    seconds. Summed up, ``first.seconds + last.time − first.time``. That is of all runs of a pack, of which each has its share.
     """
     started = history.started
     if started is None:
@@ -147,7 +183,7 @@ def _share(run: Run, slot: str, leased: float, history: RunHistory) -> _Share | 
         point=run.point,
         slot=slot,
         epochs=epochs,
-        seconds=epochs * min(max(seconds / epochs, SHORTEST_S), LONGEST_S),
+        seconds=epochs * min(max(seconds / epochs / started.pack_size, SHORTEST_S), LONGEST_S),
         overhead_s=overhead if told else None,
         whole=tail is not None,
     )
@@ -222,10 +258,10 @@ def _trend(work: Mapping[Point, float]) -> tuple[NDArray[np.float64], NDArray[np
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Which run goes where."""
+    """Which task goes where."""
 
-    first: Mapping[str, Run]
-    """The run that each slot should begin with when it is free; slots that get none are absent."""
+    first: Mapping[str, Task]
+    """The task that each slot should begin with when it is free; slots that get none are absent."""
     seconds: float
     """Until everything has ended."""
 
@@ -240,14 +276,14 @@ def schedule(forecast: Forecast, waiting: Sequence[Task], free_in_s: Mapping[str
         return Schedule(first={}, seconds=math.inf if waiting else 0.0)
     fit = forecast._fit
     names, speeds = list(free_in_s), _speeds(fit, free_in_s)
-    first: dict[str, Run] = {}
+    first: dict[str, Task] = {}
     last_end = max(0.0, *free_in_s.values())
-    durations = [task.epochs * fit.epoch_s[task.run.point] for task in waiting]
+    durations = [task.run_epochs * fit.epoch_s[task.point] for task in waiting]
     for task, duration in sorted(zip(waiting, durations, strict=True), key=lambda pair: -pair[1]):
         ends = ((slots[0][0] + fit.overhead_s + duration * factor, slots[0][1], slots) for factor, slots in speeds)
         end, number, slots = min(ends)
         heapq.heapreplace(slots, (end, number))
-        first.setdefault(names[number], task.run)
+        first.setdefault(names[number], task)
         last_end = max(last_end, end)
     return Schedule(first=first, seconds=last_end)
 

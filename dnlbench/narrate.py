@@ -28,6 +28,8 @@ class Outset:
     plan: Plan
     prepared: Prepared
     slots: tuple[Slot, ...]
+    pack_size: int = 1
+    """Runs that train together on a slot, at most."""
     run_dir: Path
     done: int
     """Runs that the run directory holds already, done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -25,7 +26,21 @@ class Run:
     @property
     def title(self) -> str:
         """For people: ``densenet L=8 seed 0``."""
-        return f"{self.point.network} L={self.point.depth} seed {self.seed}"
+        return title((self,))
+
+
+def title(runs: Sequence[Run]) -> str:
+    """Of runs of one point: ``densenet L=8 seed 3``, ``densenet L=8 seeds 0–4``, ``densenet L=8 seeds 0, 2``."""
+    point, seeds = runs[0].point, [run.seed for run in runs]
+    return f"{point.network} L={point.depth} {_seeds(seeds)}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]}–{seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"
 
 
 @dataclass(frozen=True)

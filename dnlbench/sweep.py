@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
+from dnlbench.executor.packing import count_packs, resolve_pack_size
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.slots import choose_slots
 from dnlbench.machine import Machine, Slot, read_code, read_machine, source_hash, torch_version
@@ -39,11 +41,23 @@ class Request:
     device: str = "auto"
     jobs: int | None = None
     threads: int | None = None
+    pack: int | None = None
+    """Runs of a point that train together, at most; None: what pays, or what a run directory was begun with."""
     executor: ExecutorName = "local"
     checkpoint_s: float = 30.0
     """A checkpoint is kept after that many seconds of an epoch at the latest, beside the one after each epoch."""
     resume: bool = False
     """Insist that there is something to go on with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a sweep is carried out."""
+
+    machine: Machine
+    slots: tuple[Slot, ...]
+    pack_size: int
+    """Runs that train together on a slot, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +79,13 @@ def run_sweep(request: Request, observer: Observer) -> Result:
         EngineError: if the workers cannot be started.
     """
     plan = request.plan
-    machine, slots = _place(request)
+    place = choose_place(request)
     run_dir = RunDir(find_run_dir(request))
     _check_places(request, run_dir)
     with run_dir.locked():
-        earlier = run_dir.begin(plan, _execution(machine, slots))
+        earlier = run_dir.begin(plan, _execution(place))
         try:
-            reason = _carry_out(request, run_dir, machine, slots, observer)
+            reason = _carry_out(request, run_dir, place, observer)
         except (ConfigurationError, EngineError):
             if earlier is not None:  # the extension that was refused is not to stand in its place
                 run_dir.restore(earlier)
@@ -83,30 +97,45 @@ def find_run_dir(request: Request) -> Path:
     """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs."""
     if request.run_dir is not None:
         return request.run_dir
-    machine, slots = _place(request)
-    jobs = len(_choose_slots(request, machine, runs=None))  # not fewer if the sweep happens to have few runs
-    return RunDir.default_root(request.plan, _execution(machine, slots), jobs=jobs)
+    place = choose_place(request)
+    jobs = len(_choose_slots(request, place.machine))  # not fewer if the sweep happens to have few runs
+    return RunDir.default_root(request.plan, _execution(place), jobs=jobs)
 
 
-def _place(request: Request) -> tuple[Machine, tuple[Slot, ...]]:
-    machine = read_machine()
-    return machine, _choose_slots(request, machine, runs=len(request.plan.runs))
+def choose_place(request: Request, machine: Machine | None = None) -> Place:
+    """Where the runs of a request are carried out, and how many of them together.
+
+    Raises:
+        ConfigurationError: if that cannot be done as asked.
+    """
+    machine = machine or read_machine()
+    pack_size = resolve_pack_size(request.plan, _choose_slots(request, machine), asked=_asked_pack(request))
+    slots = _choose_slots(request, machine, packs=count_packs(request.plan.runs, pack_size))
+    return Place(machine=machine, slots=slots, pack_size=pack_size)
 
 
-def _choose_slots(request: Request, machine: Machine, runs: int | None) -> tuple[Slot, ...]:
+def _asked_pack(request: Request) -> int | None:
+    """What is left open is as it is in a run directory that is gone on with."""
+    if request.pack is None and request.run_dir is not None:
+        with suppress(RunDirError):
+            return RunDir(request.run_dir).read_execution().pack_size
+    return request.pack
+
+
+def _choose_slots(request: Request, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:
     jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
     return choose_slots(
-        machine.devices, machine.cores, device=request.device, jobs=jobs, threads=request.threads, runs=runs
+        machine.devices, machine.cores, device=request.device, jobs=jobs, threads=request.threads, tasks=packs
     )
 
 
-def _execution(machine: Machine, slots: Sequence[Slot]) -> Execution:
+def _execution(place: Place) -> Execution:
     return Execution(
-        device_kind=slots[0].device.kind,
-        threads=slots[0].threads,
-        pack_size=1,
+        device_kind=place.slots[0].device.kind,
+        threads=place.slots[0].threads,
+        pack_size=place.pack_size,
         torch=torch_version(),
-        machine=machine.fingerprint,
+        machine=place.machine.fingerprint,
         source=source_hash(),
     )
 
@@ -128,9 +157,7 @@ def _check_places(request: Request, run_dir: RunDir) -> None:
         raise ConfigurationError(f"profiles cannot be saved in {folder}: no permission to write there")
 
 
-def _carry_out(
-    request: Request, run_dir: RunDir, machine: Machine, slots: Sequence[Slot], observer: Observer
-) -> EndReason:
+def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observer) -> EndReason:
     """One engine's work: prepare, run everything, and leave no worker behind, however it ends.
 
     Even where nothing is left to run the first worker is made ready, which finds out whether the data and the user's own
@@ -140,23 +167,31 @@ def _carry_out(
     before = [event for event in run_dir.read_journal() if isinstance(event, Prepared)]
     histories = {run: run_dir.read_history(run) for run in plan.runs}
     left = [run for run, history in histories.items() if not history.done]
-    slots = slots[: max(1, len(left))]
-    scheduler = Scheduler(run_dir, plan, _create_executor(request, run_dir, slots), slots)
+    slots = place.slots[: max(1, count_packs(left, place.pack_size))]
+    executor = _create_executor(request, run_dir, slots)
+    scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size)
     narrator = Narrator(observer)
     reason: EndReason = "error"
     try:
         scheduler.note(
-            EngineStarted(pid=os.getpid(), machine=machine, code=read_code(), slots=tuple(slot.name for slot in slots))
+            EngineStarted(
+                pid=os.getpid(),
+                machine=place.machine,
+                code=read_code(),
+                slots=tuple(slot.name for slot in slots),
+                pack_size=place.pack_size,
+            )
         )
         narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))
         prepared = scheduler.prepare()
         _check_unchanged(run_dir, before, prepared)
-        warnings = (*_busy_devices(slots), *check_memory(plan, prepared.data, slots))
+        warnings = (*_busy_devices(slots), *check_memory(plan, prepared.data, slots, pack_size=place.pack_size))
         scheduler.note(prepared)
         outset = Outset(
             plan=plan,
             prepared=prepared,
-            slots=tuple(slots),
+            slots=slots,
+            pack_size=place.pack_size,
             run_dir=run_dir.root,
             done=len(plan.runs) - len(left),
             begun=tuple((run, len(histories[run].epochs)) for run in left if histories[run].epochs),

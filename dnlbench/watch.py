@@ -23,7 +23,7 @@ from dnlbench.events import (
     fold,
 )
 from dnlbench.files import LineFollower
-from dnlbench.forecast import Forecast, Task, schedule
+from dnlbench.forecast import Forecast, Task, pack, schedule
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 
@@ -70,6 +70,16 @@ class SweepView:
     """Fingerprint of the last engine's machine; None as long as there was none."""
 
     @property
+    def jobs(self) -> Mapping[str, tuple[Run, ...]]:
+        """Slot to what is under way there: a run, or those of a pack, in the order of the plan."""
+        found: dict[str, tuple[Run, ...]] = {}
+        for run in self.plan.runs:
+            if run.run_id in self.leased:
+                slot = self.leased[run.run_id]
+                found[slot] = (*found.get(slot, ()), run)
+        return found
+
+    @property
     def ended(self) -> list[Run]:
         """Runs that have ended, in whatever way, and are not to be done again."""
         return [run for run in self.plan.runs if self.is_over(run)]
@@ -113,7 +123,10 @@ class Watcher:
         self._asked = dict(self._histories)
         """The same for the epochs that are asked for. A history that has not changed is the very same object."""
         self._leases: dict[str, RunLeased] = {}
+        self._jobs: dict[str, tuple[RunLeased, ...]] = {}
+        """What each slot was given last, that included which has ended."""
         self._slots: tuple[str, ...] = ()
+        self._pack_size = 1
         self._set_aside: dict[str, str] = {}
         self._lost: list[RunReturned] = []
         self._holds = Holds()
@@ -162,19 +175,18 @@ class Watcher:
     def _heed(self, event: JournalEvent) -> None:
         self._holds = self._holds.after(event)
         match event:
-            case EngineStarted(time=time, slots=slots, machine=machine):
+            case EngineStarted(time=time, slots=slots, machine=machine, pack_size=pack_size):
                 self._drop_leases()
                 self._engine_time, self._engine_ended, self._slots = time, None, slots
-                self._machine = machine.fingerprint
+                self._machine, self._pack_size = machine.fingerprint, pack_size
                 self._set_aside.clear()
                 self._lost.clear()
             case Prepared() as prepared:
                 self._prepared = prepared
-            case RunLeased(run_id=run_id, slot=slot) as lease:
-                self._drop_leases(slot)
-                if run_id in self._histories:  # an earlier sweep of the directory may have had other runs
-                    self._leases[run_id] = lease
-            case RunReturned(run_id=run_id, error=error) as returned:
+            case RunLeased() as lease:
+                self._give(lease)
+            case RunReturned(run_id=run_id, slot=slot, error=error) as returned:
+                self._jobs[slot] = tuple(lease for lease in self._jobs.get(slot, ()) if lease.run_id != run_id)
                 if self._leases.pop(run_id, None) is not None:
                     self._follow(self._plan.by_id[run_id])
                 if error is not None:
@@ -189,8 +201,18 @@ class Watcher:
                 self._drop_leases()
                 self._engine_ended = ended
 
+    def _give(self, lease: RunLeased) -> None:
+        """Runs that a slot is given at the same time are a pack."""
+        together = self._jobs.get(lease.slot, ())
+        if not together or together[0].time != lease.time:
+            self._drop_leases(lease.slot)
+            together = ()
+        self._jobs[lease.slot] = (*together, lease)
+        if lease.run_id in self._histories:  # an earlier sweep of the directory may have had other runs
+            self._leases[lease.run_id] = lease
+
     def _drop_leases(self, slot: str | None = None) -> None:
-        """What a slot had is over when it gets another run, and with an engine what all of its slots had."""
+        """What a slot had is over when it gets something else, and with an engine what all of its slots had."""
         for lease in [lease for lease in self._leases.values() if slot in (None, lease.slot)]:
             self._look_at(lease)
             self._leases.pop(lease.run_id, None)
@@ -235,14 +257,17 @@ class Watcher:
         return self._asked[run.run_id]
 
     def _foretell(self, now: float) -> TimeLeft:
-        """The time left, if the scheduler goes on as it does: the longest run first, each to where it ends first."""
+        """The time left, if the scheduler goes on as it does: the longest task first, each to where it ends first."""
         if not self._forecast.known:
             return TimeLeft()
         runs_s = {run_id: self._run_left_s(lease, now) for run_id, lease in self._leases.items()}
         free_in_s = {slot: 0.0 for slot in self._slots if slot not in self._set_aside and not self._holds.on_slot(slot)}
-        busy = {lease.slot: runs_s[run_id] for run_id, lease in self._leases.items()}
+        busy: dict[str, float] = {}
+        for run_id, lease in self._leases.items():
+            busy[lease.slot] = max(busy.get(lease.slot, 0.0), runs_s[run_id])
         waiting = [task for run in self._plan.runs if (task := self._waiting(run)) is not None]
-        seconds = schedule(self._forecast, waiting, {**free_in_s, **busy}).seconds
+        packs = pack(waiting, self._pack_size, alone={lost.run_id for lost in self._lost})
+        seconds = schedule(self._forecast, packs, {**free_in_s, **busy}).seconds
         return TimeLeft(
             sweep_s=seconds if math.isfinite(seconds) and not self._holds.everything else None, runs_s=runs_s
         )
@@ -250,10 +275,11 @@ class Watcher:
     def _run_left_s(self, lease: RunLeased, now: float) -> float:
         run = self._plan.by_id[lease.run_id]
         history = self._history(run)
-        task = Task(run=run, epochs=max(0, run.epochs - history.laps_done))
+        together = len(self._jobs[lease.slot])
+        task = Task(runs=(run,) * together, epochs=max(0, run.epochs - history.laps_done))
         last = history.laps[-1].time if history.laps else lease.time
         since = now - max(lease.time, last)
-        one, none = (self._forecast.duration_s(Task(run=run, epochs=n), lease.slot) for n in (1, 0))
+        one, none = (self._forecast.duration_s(replace(task, epochs=n), lease.slot) for n in (1, 0))
         late = max(0.0, since - one) if task.epochs else 0.0
         return max(0.0, none + task.epochs * (one - none + late) - since)
 
@@ -262,4 +288,4 @@ class Watcher:
         over = history.done or (history.ended is not None and history.ended.time >= self._engine_time)
         if over or run.run_id in self._leases or run.run_id in self._holds.runs:
             return None
-        return Task(run=run, epochs=max(0, run.epochs - history.laps_done))
+        return Task(runs=(run,), epochs=max(0, run.epochs - history.laps_done))

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from dnlbench.events import EpochDone, RunEnded, RunEvent, RunHistory, RunStarted, fold
-from dnlbench.forecast import Forecast, Task, schedule
+from dnlbench.forecast import Forecast, Task, pack, schedule
 from dnlbench.plan import Plan, Run
 
 MakePlan = Callable[..., Plan]
@@ -65,11 +65,13 @@ def learned(plan: Plan, epoch_s: Mapping[tuple[Run, str], float]) -> Forecast:
 
 
 def epoch_s(forecast: Forecast, run: Run, slot: str) -> float:
-    return forecast.duration_s(Task(run=run, epochs=1), slot) - forecast.duration_s(Task(run=run, epochs=0), slot)
+    return forecast.duration_s(Task(runs=(run,), epochs=1), slot) - forecast.duration_s(
+        Task(runs=(run,), epochs=0), slot
+    )
 
 
 def whole(runs: Sequence[Run]) -> list[Task]:
-    return [Task(run=run, epochs=run.epochs) for run in runs]
+    return [Task(runs=(run,), epochs=run.epochs) for run in runs]
 
 
 def law(plan: Plan, run: Run, slot: str) -> float:
@@ -87,7 +89,7 @@ def test_the_plans_work_orders_the_runs_as_long_as_nothing_is_known(make_plan: M
     assert [forecast.duration_s(task, "a") for task in whole(plan.runs)] == expected
     slots = [f"slot {number}" for number in range(len(plan.runs))]
     first = schedule(forecast, whole(plan.runs), dict.fromkeys(slots, 0.0)).first
-    assert [first[slot] for slot in slots] == list(plan.longest_first)
+    assert [first[slot].runs for slot in slots] == [(run,) for run in plan.longest_first]
 
 
 @pytest.mark.parametrize("events", ["", "s", "E"])
@@ -167,7 +169,7 @@ def test_only_the_last_attempts_own_epochs_count(make_plan: MakePlan) -> None:
     assert not forecast.known, "the attempt of that lease has not begun"
     forecast.observe(run, "a", 200.0, fold([*before, started(run, 201.0, from_epoch=1), epoch(run, 2, 206.0, 4.0)]))
     assert epoch_s(forecast, run, "a") == pytest.approx(4.0)
-    assert forecast.duration_s(Task(run=run, epochs=1), "a") == pytest.approx(2 + 4.0)
+    assert forecast.duration_s(Task(runs=(run,), epochs=1), "a") == pytest.approx(2 + 4.0)
 
 
 def test_the_latest_view_of_an_attempt_replaces_the_earlier_one(make_plan: MakePlan) -> None:
@@ -217,13 +219,13 @@ def test_overhead_is_the_median_of_what_ended_runs_took_beside_their_epochs(make
     for run, head in zip(plan.runs, (1.0, 2.0, 50.0), strict=False):
         forecast.observe(run, "a", 0.0, history(run, 1.0, head=head, tail=0.5))
     forecast.observe(plan.runs[3], "a", 0.0, history(plan.runs[3], 1.0, head=99.0, tail=None))
-    assert forecast.duration_s(Task(run=plan.runs[0], epochs=0), "a") == pytest.approx(2.5)
+    assert forecast.duration_s(Task(runs=(plan.runs[0],), epochs=0), "a") == pytest.approx(2.5)
 
 
 def test_overhead_of_running_runs_counts_until_one_has_ended(make_plan: MakePlan) -> None:
     plan = make_plan()
     run = plan.runs[0]
-    nothing = Task(run=run, epochs=0)
+    nothing = Task(runs=(run,), epochs=0)
     forecast = Forecast(plan)
     forecast.observe(run, "a", 0.0, history(run, 1.0, head=3.0, tail=None))
     assert forecast.duration_s(nothing, "a") == pytest.approx(3.0)
@@ -241,7 +243,48 @@ def test_an_epoch_taken_up_in_its_middle_tells_no_overhead(make_plan: MakePlan) 
     forecast.observe(plan.runs[1], "a", 0.0, history(plan.runs[1], 8.0, head=5.0, tail=None))
     resumed = fold([started(run, 101.0, from_step=7), epoch(run, 1, 103.0, 8.0), ended(run, 103.0)])
     forecast.observe(run, "a", 100.0, resumed)
-    assert forecast.duration_s(Task(run=run, epochs=1), "a") == pytest.approx(5.0 + 8.0)
+    assert forecast.duration_s(Task(runs=(run,), epochs=1), "a") == pytest.approx(5.0 + 8.0)
+
+
+# Packs
+
+
+def history_of_pack(run: Run, epoch_s: float, size: int) -> RunHistory:
+    """As of a run alone, but for what it says of its company."""
+    alone = history(run, epoch_s, head=1.0, tail=0.5)
+    assert alone.ended is not None
+    begun = started(run, 1.0).model_copy(update={"pack_size": size})
+    return fold([begun, *(epoch(run, e.epoch, e.time, e.seconds) for e in alone.epochs), alone.ended])
+
+
+def test_a_run_of_a_pack_costs_its_share_and_a_pack_what_its_runs_do(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=8")
+    forecast = Forecast(plan)
+    for run in plan.runs[:4]:
+        forecast.observe(run, "a", 0.0, history_of_pack(run, 6.0, 4))
+    assert epoch_s(forecast, plan.runs[7], "a") == pytest.approx(1.5)
+    for size in (1, 4, 8):
+        task = Task(runs=plan.runs[:size], epochs=10)
+        assert forecast.duration_s(task, "a") == pytest.approx(1.5 + 10 * size * 1.5), "the overhead once"
+    packs = pack(whole(plan.runs), 4)
+    assert schedule(forecast, packs, {"a": 0.0, "b": 0.0}).seconds == pytest.approx(1.5 + 2 * 4 * 1.5)
+    assert schedule(forecast, packs, {"a": 0.0}).first == {"a": packs[0]}
+
+
+def test_what_is_put_together(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[1,2]", "sweep.seeds=5")
+    runs, deeper = plan.runs[:5], plan.runs[5:]
+    left = [Task(runs=(run,), epochs=epochs) for run, epochs in zip(runs, (2, 1, 2, 2, 1), strict=True)]
+    tasks = [left[0], Task(runs=deeper[:1], epochs=2), *left[1:]]
+
+    def packed(size: int, *alone: Run) -> list[tuple[Run, ...]]:
+        return [task.runs for task in pack(tasks, size, alone={run.run_id for run in alone})]
+
+    assert packed(1) == [task.runs for task in tasks]
+    assert packed(2) == [(runs[0], runs[2]), (deeper[0],), (runs[1], runs[4]), (runs[3],)]
+    assert packed(9) == [(runs[0], runs[2], runs[3]), (deeper[0],), (runs[1], runs[4])]
+    assert packed(9, runs[0]) == [(runs[0],), (deeper[0],), (runs[1], runs[4]), (runs[2], runs[3])]
+    assert [task.epochs for task in pack(tasks, 9)] == [2, 2, 1]
 
 
 # Scheduling
@@ -264,28 +307,29 @@ def test_equal_runs_on_equal_slots_go_in_rounds(make_plan: MakePlan) -> None:
     forecast.observe(plan.runs[0], "a", 0.0, history(plan.runs[0], 3.0, head=1.0))
     planned = schedule(forecast, whole(plan.runs), dict.fromkeys("abcd", 0.0))
     assert planned.seconds == pytest.approx(3 * (1 + 2 * 3)), "ten runs on four slots are three rounds"
-    assert [planned.first[slot] for slot in "abcd"] == list(plan.runs[:4]), "ties keep their order"
+    assert [planned.first[slot].runs for slot in "abcd"] == [(run,) for run in plan.runs[:4]], "ties keep their order"
     assert schedule(forecast, whole(plan.runs), {"a": 0.0, "b": 100.0}).seconds == pytest.approx(100.0)
 
 
 def test_what_is_left_decides_not_what_was(make_plan: MakePlan) -> None:
     plan = make_plan()
     short, *_, long = plan.runs
-    tasks = [Task(run=long, epochs=0.001), Task(run=short, epochs=2)]
-    assert schedule(Forecast(plan), tasks, {"a": 0.0}).first == {"a": short}
+    tasks = [Task(runs=(long,), epochs=0.001), Task(runs=(short,), epochs=2)]
+    assert schedule(Forecast(plan), tasks, {"a": 0.0}).first == {"a": tasks[1]}
 
 
 def test_a_slow_slot_does_not_get_the_last_long_run(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=2")
     one, two = plan.runs
     forecast = learned(plan, {(one, "fast"): 1.0, (one, "slow"): 8.0})
-    planned = schedule(forecast, whole([one, two]), {"slow": 0.0, "fast": 0.0})
-    assert planned.first == {"fast": one}
-    both = 2 * forecast.duration_s(whole([one])[0], "fast")
+    first, second = whole([one, two])
+    planned = schedule(forecast, [first, second], {"slow": 0.0, "fast": 0.0})
+    assert planned.first == {"fast": first}
+    both = 2 * forecast.duration_s(first, "fast")
     assert planned.seconds == pytest.approx(both)
-    busy = schedule(forecast, whole([one, two]), {"slow": 0.0, "fast": 50.0})
-    assert busy.first == {"slow": one}, "unless the fast one is taken for long"
-    assert schedule(forecast, whole([one]), {"slow": 0.0, "fast": 1.0}).first == {"fast": one}
+    busy = schedule(forecast, [first, second], {"slow": 0.0, "fast": 50.0})
+    assert busy.first == {"slow": first}, "unless the fast one is taken for long"
+    assert schedule(forecast, [first], {"slow": 0.0, "fast": 1.0}).first == {"fast": first}
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -295,7 +339,7 @@ def test_close_to_the_best_assignment(make_plan: MakePlan, seed: int) -> None:
     speeds = {slot: random.choice([1.0, 1.5, 4.0]) for slot in "abc"}
     times = {(run, slot): 1e-5 * plan.work[run.run_id] * speeds[slot] for run in plan.runs for slot in speeds}
     forecast = learned(plan, times)
-    tasks = [Task(run=run, epochs=random.uniform(0.5, 10)) for run in random.choices(plan.runs, k=6)]
+    tasks = [Task(runs=(run,), epochs=random.uniform(0.5, 10)) for run in random.choices(plan.runs, k=6)]
     free = {slot: random.choice([0.0, random.uniform(0, 20)]) for slot in speeds}
     planned = schedule(forecast, tasks, free)
     best = min(_makespan(forecast, tasks, free, places) for places in product(free, repeat=len(tasks)))
@@ -323,10 +367,10 @@ def test_thousands_of_runs_on_hundreds_of_slots(make_plan: MakePlan) -> None:
     planned = schedule(forecast, tasks, dict.fromkeys(slots, 0.0))
     assert schedule(forecast, tasks, dict.fromkeys(slots, 0.0)) == planned
     throughput = sum(1 / slots[slot] for slot in slots)
-    at_best = sum(task.epochs * plan.work[task.run.run_id] for task in tasks) / throughput
+    at_best = sum(task.epochs * plan.work[task.runs[0].run_id] for task in tasks) / throughput
     assert at_best * 0.9 < planned.seconds < at_best * 1.3
     begun = [planned.first[slot] for slot in sorted(planned.first, key=lambda slot: slots[slot])]
-    work = [plan.work[run.run_id] for run in begun]
+    work = [plan.work[task.runs[0].run_id] for task in begun]
     assert work[0] == max(plan.work.values()), "the fastest slot begins with one of the longest runs"
 
 
@@ -334,7 +378,7 @@ def test_unseen_slots_are_scheduled_as_average_ones(make_plan: MakePlan) -> None
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=4")
     run = plan.runs[0]
     forecast = learned(plan, {(run, "fast"): 1.0, (run, "slow"): 9.0})
-    task = Task(run=run, epochs=1)
+    task = Task(runs=(run,), epochs=1)
     durations = [forecast.duration_s(task, slot) for slot in ("fast", "new", "slow")]
     assert all(before < after for before, after in pairwise(durations))
-    assert schedule(forecast, [task], {"slow": 0.0, "new": 0.0}).first == {"new": run}
+    assert schedule(forecast, [task], {"slow": 0.0, "new": 0.0}).first == {"new": task}

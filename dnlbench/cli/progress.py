@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 
@@ -17,9 +18,10 @@ from rich.text import Text
 from dnlbench import units
 from dnlbench.cli.output import console
 from dnlbench.events import Holds, RunHistory
+from dnlbench.executor.packing import at_a_time
 from dnlbench.machine import Slot
 from dnlbench.narrate import Observer, Outset
-from dnlbench.plan import Plan, Run
+from dnlbench.plan import Plan, Run, title
 from dnlbench.report.plan import plan_grid
 from dnlbench.watch import SweepView
 
@@ -132,14 +134,21 @@ class News:
             if slot not in self._told:
                 self._told.add(slot)
                 yield Text(f"slot {slot} is set aside, it lost two runs at once: {reason}", style="red")
-        for lost in view.lost[self._lost :]:
-            run = view.plan.by_id.get(lost.run_id)
-            cause = lost.error.message if lost.error else ""
-            yield Text(f"{run.title if run else lost.run_id} waits to be tried again: {cause}", style="yellow")
+        for (_, _, error), lost in groupby(
+            view.lost[self._lost :], key=lambda lost: (lost.slot, lost.time, lost.error)
+        ):
+            yield _lost_line(view.plan, [event.run_id for event in lost], error.message if error else "")
         self._lost = len(view.lost)
         if view.holds != self._holds:
             self._holds = view.holds
             yield Text(describe_holds(view.holds), style="yellow")
+
+
+def _lost_line(plan: Plan, run_ids: Sequence[str], cause: str) -> Text:
+    """Of runs that were lost together; an earlier sweep of the run directory may have had others than the plan has."""
+    runs = [plan.by_id[run_id] for run_id in run_ids if run_id in plan.by_id]
+    who = title(runs) if runs else run_ids[0]
+    return Text(f"{who} {'wait' if len(runs) > 1 else 'waits'} to be tried again: {cause}", style="yellow")
 
 
 def describe_holds(holds: Holds) -> str:
@@ -170,7 +179,8 @@ def announce(out: Console, outset: Outset) -> None:
     out.print(plan_grid(plan, prepared.data).to_rich(out.width))
     places = ", ".join(dict.fromkeys(slot.device.label for slot in slots))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
-    out.print(f"\n{len(slots)} at a time on {places} ({prepared.device_name}), {threads}; torch {prepared.torch}")
+    places = f"{at_a_time(len(slots), outset.pack_size)} on {places} ({prepared.device_name})"
+    out.print(f"\n{places}, {threads}; torch {prepared.torch}")
     if outset.done:
         out.print(f"{outset.done} of {len(plan.runs)} runs are in the run directory already and are not done again")
     if outset.begun:
@@ -233,19 +243,20 @@ def draw(view: SweepView, width: int) -> RenderableType:
         runs.add_column(no_wrap=True)
     for _ in range(4):
         runs.add_column(justify="right", no_wrap=True)
-    for run in view.plan.runs:
-        if run.run_id in view.leased:
-            row = _running_row(view, run, view.histories[run.run_id])
-            runs.add_row(*(row if width >= WIDE else [*row[:-2], row[-1]]))
+    for slot, job in view.jobs.items():
+        row = _running_row(view, slot, job)
+        runs.add_row(*(row if width >= WIDE else [*row[:-2], row[-1]]))
     return Group(head, runs)
 
 
-def _running_row(view: SweepView, run: Run, history: RunHistory) -> list[str]:
+def _running_row(view: SweepView, slot: str, job: Sequence[Run]) -> list[str]:
+    """Of a pack the first run stands for the others, which are as far."""
+    first = view.histories[job[0].run_id]
     return [
-        view.leased[run.run_id],
-        run.title,
-        *(_latest(view.plan, history) if view.plan.study.has_epochs else ["", "", ""]),
-        f"{units.seconds(view.time_left.runs_s.get(run.run_id))} left",
+        slot,
+        title(job),
+        *(_latest(view.plan, first) if view.plan.study.has_epochs else ["", "", ""]),
+        f"{units.seconds(view.time_left.runs_s.get(job[0].run_id))} left",
     ]
 
 

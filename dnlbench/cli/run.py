@@ -27,6 +27,9 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda, or some devices as in cuda:0,1")] = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time. Default: one a GPU, or one a core.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of one CPU run. Default: cores / jobs.")] = None,
+    pack: Annotated[
+        str, typer.Option(metavar="N|auto|off", help="Seeds of a point that train together, at most; off is one.")
+    ] = "auto",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a spec value; repeatable.")
     ] = None,
@@ -60,6 +63,7 @@ def run(
         device=device,
         jobs=jobs,
         threads=threads,
+        pack=_pack(pack),
         executor=executor,
         checkpoint_s=checkpoint_every,
         resume=resume,
@@ -76,6 +80,18 @@ def run(
             file=sys.stderr,
         )
     raise typer.Exit(_exit_code(result))
+
+
+def _pack(text: str) -> int | None:
+    """Runs that train together, at most; None for ``auto``."""
+    from dnlbench.errors import ConfigurationError
+
+    named = {"auto": None, "off": 1}
+    if text in named:
+        return named[text]
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise ConfigurationError(f"--pack {text}: write a whole number from 1 on, auto or off")
 
 
 def _detach(request: Request, *, json_: bool) -> None:

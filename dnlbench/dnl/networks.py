@@ -37,7 +37,6 @@ from dnlbench.dnl.kernels import image_kernel
 from dnlbench.dnl.lean import SharedStates
 from dnlbench.dnl.states import SeparateStates, States
 
-
 NewStates = Callable[[Sequence[int]], States]
 
 

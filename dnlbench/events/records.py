@@ -145,6 +145,8 @@ class EngineStarted(Event):
     machine: Machine
     code: Code
     slots: tuple[str, ...]
+    pack_size: int = 1
+    """Runs that may train together, at most."""
 
 
 class Prepared(Event):
@@ -159,7 +161,7 @@ class Prepared(Event):
 
 
 class RunLeased(Event):
-    """The scheduler gave a run to a slot."""
+    """The scheduler gave a run to a slot. Those of a pack are given to it at the same time."""
 
     event: Literal["run-leased"] = "run-leased"
     run_id: str
@@ -168,7 +170,7 @@ class RunLeased(Event):
 
 
 class RunReturned(Event):
-    """A run came back from its slot without having ended, and waits again."""
+    """A run came back from its slot without having ended, or before the rest of its pack, and waits again."""
 
     event: Literal["run-returned"] = "run-returned"
     run_id: str

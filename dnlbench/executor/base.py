@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,9 +12,13 @@ from dnlbench.machine import Slot
 SILENCE_S = 60.0
 """How long a worker may give no sign of life, which it does every second, before it counts as lost."""
 
-Cause = Literal["process", "killed", "silent", "host-memory", "device", "disk"]
+Cause = Literal["process", "killed", "silent", "host-memory", "device", "disk", "pack"]
 """Why a run was lost before its last event: its process ended; somebody ended its process; it gave no sign of life; the system
-ended it because the machine's memory ran out; its device failed; the disk is full."""
+ended it because the machine's memory ran out; its device failed; the disk is full; it could not go on with those that it was
+to train with."""
+
+Attempts = Mapping[str, int]
+"""By run id which attempt at it this is: of a single run, or of those of a pack, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +31,15 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class SlotFreed:
-    """A slot has let go of its run: it ended, it was put aside, or it was lost."""
+    """A slot has let go of its runs: they ended or were put aside; or those of them were lost that had not ended."""
 
     slot: Slot
-    run_id: str
+    run_ids: tuple[str, ...]
     lost: Loss | None = None
 
 
 class Executor(Protocol):
-    """Carries out one run on each slot at a time. Workers write the runs' events into the run directory themselves."""
+    """Carries out one run or pack on each slot at a time. Workers write the runs' events into the run directory themselves."""
 
     def prepare(self) -> Prepared:
         """Starts the workers and waits until one has loaded the data and checked the plan.
@@ -46,8 +50,8 @@ class Executor(Protocol):
         """
         ...
 
-    def start(self, slot: Slot, run_id: str, attempt: int) -> None:
-        """Begins a run on a free slot."""
+    def start(self, slot: Slot, attempts: Attempts) -> None:
+        """Begins a run, or a pack, on a free slot."""
         ...
 
     def warm_up(self, slot: Slot) -> None:
@@ -59,11 +63,11 @@ class Executor(Protocol):
         ...
 
     def put_aside(self, slot: Slot) -> None:
-        """Asks the slot's run to stop at its next training step, with a checkpoint. It comes back through `wait`."""
+        """Asks what the slot has to stop at its next training step, with a checkpoint. It comes back through `wait`."""
         ...
 
     def end(self, slot: Slot) -> None:
-        """Ends the slot's worker at once, and with it the run that it may have, of which nothing more will be heard."""
+        """Ends the slot's worker at once, and with it the runs that it may have, of which nothing more will be heard."""
         ...
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import ceil
 
 from dnlbench import units
 from dnlbench.errors import ConfigurationError
@@ -63,15 +64,15 @@ class _Place:
         return need / (1 + ESTIMATES_WITHIN) > self.memory
 
 
-def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot]) -> tuple[str, ...]:
+def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size: int = 1) -> tuple[str, ...]:
     """What will not fit on the slots' devices, or not without the user's help, as far as it can be foreseen.
 
     Returns:
         Warnings, each a sentence that names points, need, device memory and remedy.
 
     Raises:
-        ConfigurationError: if runs would need more than the memory of the whole machine on the CPU, where the system would
-            end processes.
+        ConfigurationError: if runs, or packs of up to ``pack_size`` of them, would need more than the memory of the whole
+            machine on the CPU, where the system would end processes.
     """
     needs = _needs(plan, data)
     devices = Counter(slot.device for slot in slots)
@@ -81,7 +82,13 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot]) -> tuple[str
         if device.memory_bytes is not None
     ]
     one_by_one = [warning for place in places for warning in _one_by_one(place, needs, plan.study.to_save_memory)]
-    return (*one_by_one, *_side_by_side(places, needs, seeds=len(plan.spec.seeds), devices=len(devices)))
+    seeds = len(plan.spec.seeds)
+    together = min(pack_size, seeds)
+    packed = [warning for place in places for warning in _packed(place, needs, together)]
+    of_packs = {point: together * need for point, need in needs.items()}
+    kind = "runs" if together == 1 else "packs"
+    crowded = _side_by_side(places, of_packs, kind, each=ceil(seeds / together), devices=len(devices))
+    return (*one_by_one, *packed, *crowded)
 
 
 def _needs(plan: Plan, data: DataInfo) -> Needs:
@@ -110,25 +117,48 @@ def _one_by_one(place: _Place, needs: Needs, smaller: str) -> Iterator[str]:
         )
 
 
-def _side_by_side(places: Sequence[_Place], needs: Needs, *, seeds: int, devices: int) -> Iterator[str]:
-    """Of slots that share a device which cannot hold the largest of their runs at once."""
-    largest = [(place, _largest_runs(place, needs, seeds)) for place in places]
+def _packed(place: _Place, needs: Needs, together: int) -> Iterator[str]:
+    """Of runs that fit, but not as many at once as are to train together."""
+    too_large = {
+        point: together * need
+        for point, need in needs.items()
+        if place.never_holds(together * need) and not place.never_holds(need)
+    }
+    if not too_large:
+        return
+    largest = max(needs[point] for point in too_large)
+    fit = max(size for size in range(1, together) if not place.never_holds(size * largest))
+    packs = f"packs of {together} {_need(too_large)}"
+    if place.device.kind == "cpu":
+        raise ConfigurationError(
+            f"{packs}, and the whole machine has {units.size(place.memory)}: the system would end processes, "
+            f"not only those of the sweep. Choose --pack {fit}"
+        )
+    yield (
+        f"{packs}, and {place.label} has {units.size(place.memory)}: they will be tried all the same, and their runs one by "
+        f"one after that; choose --pack {fit}"
+    )
+
+
+def _side_by_side(places: Sequence[_Place], needs: Needs, kind: str, *, each: int, devices: int) -> Iterator[str]:
+    """Of slots that share a device which cannot hold the largest of their runs or packs at once, ``each`` of a point."""
+    largest = [(place, _largest_tasks(place, needs, each)) for place in places]
     crowded = [(place, runs) for place, runs in largest if len(runs) > _how_many_fit(place, runs)]
     # Jobs are dealt to the devices in turn, so the tightest of these decides for all.
     jobs = devices * min((_how_many_fit(place, runs) for place, runs in crowded), default=0)
     for place, runs in crowded:
         together = sum(need + place.worker_bytes for _, need in runs)
         yield (
-            f"{len(runs)} runs side by side, of {_names(point for point, _ in runs)}, would need up to about "
+            f"{len(runs)} {kind} side by side, of {_names(point for point, _ in runs)}, would need up to about "
             f"{units.size(together)}, and {place.label} has {units.size(place.memory)}: choose --jobs {jobs}"
         )
 
 
-def _largest_runs(place: _Place, needs: Needs, seeds: int) -> list[tuple[Point, int]]:
-    """As many runs as the device has slots, by falling need; without those that fit in no company at all."""
+def _largest_tasks(place: _Place, needs: Needs, each: int) -> list[tuple[Point, int]]:
+    """As many as the device has slots, by falling need; without those that fit in no company at all."""
     points = sorted(needs.items(), key=lambda item: -item[1])
-    runs = [(point, need) for point, need in points if not place.never_holds(need) for _ in range(seeds)]
-    return runs[: place.slots]
+    tasks = [(point, need) for point, need in points if not place.never_holds(need) for _ in range(each)]
+    return tasks[: place.slots]
 
 
 def _how_many_fit(place: _Place, runs: Sequence[tuple[Point, int]]) -> int:

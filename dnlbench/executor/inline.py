@@ -1,4 +1,4 @@
-"""Runs in this very process, one after the other: for debugging, and for tests that look inside."""
+"""Runs and packs in this very process, one after the other: for debugging, and for tests that look inside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import Prepared, RunError, RunEvent
-from dnlbench.executor.base import Loss, SlotFreed
+from dnlbench.executor.base import Attempts, Loss, SlotFreed
 from dnlbench.executor.process import environment_of
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class InlineExecutor:
-    """An executor of one slot. `wait` goes on with the run by one event each time."""
+    """An executor of one slot. `wait` goes on with what it has by one event each time."""
 
     def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
         if len(slots) != 1:
@@ -28,7 +28,7 @@ class InlineExecutor:
         self._slot = slots[0]
         self._checkpoint_s = checkpoint_s
         self._worker: Worker | None = None
-        self._running: tuple[str, int, Iterator[RunEvent]] | None = None
+        self._running: tuple[Attempts, Iterator[RunEvent]] | None = None
 
     def prepare(self) -> Prepared:
         """Imports torch, here and now."""
@@ -39,10 +39,10 @@ class InlineExecutor:
         self._worker = Worker(self._run_dir, self._slot, self._checkpoint_s)
         return self._worker.prepare()
 
-    def start(self, slot: Slot, run_id: str, attempt: int) -> None:
+    def start(self, slot: Slot, attempts: Attempts) -> None:
         """Nothing moves until `wait`."""
         assert self._worker is not None, "prepare comes first"
-        self._running = run_id, attempt, self._worker.carry_out(run_id, attempt)
+        self._running = attempts, self._worker.carry_out(attempts)
 
     def warm_up(self, slot: Slot) -> None:
         """Nothing to do."""
@@ -54,10 +54,10 @@ class InlineExecutor:
     def put_aside(self, slot: Slot) -> None:
         """It stops at the first training step after its next event."""
         if self._running is not None and self._worker is not None:
-            self._worker.put_aside(*self._running[:2])
+            self._worker.put_aside(self._running[0])
 
     def end(self, slot: Slot) -> None:
-        """Drops the run where it stands."""
+        """Drops what is running where it stands."""
         self._running = None
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
@@ -65,7 +65,7 @@ class InlineExecutor:
         if self._running is None:
             time.sleep(timeout_s)
             return []
-        run_id, _, events = self._running
+        attempts, events = self._running
         lost = None
         try:
             if next(events, None) is not None:
@@ -73,7 +73,7 @@ class InlineExecutor:
         except Exception as error:
             lost = self._loss(error)
         self._running = None
-        return [SlotFreed(slot=self._slot, run_id=run_id, lost=lost)]
+        return [SlotFreed(slot=self._slot, run_ids=tuple(attempts), lost=lost)]
 
     def _loss(self, error: Exception) -> Loss:
         assert self._worker is not None, "prepare comes first"

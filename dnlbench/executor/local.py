@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench.errors import EngineError, rebuild
 from dnlbench.events import Prepared
-from dnlbench.executor.base import Loss, SlotFreed
+from dnlbench.executor.base import Attempts, Loss, SlotFreed
 from dnlbench.executor.process import LEAVE_S, WorkerProcess
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
@@ -60,17 +60,17 @@ class LocalExecutor:
         how = self._dismiss(worker).error.message.replace("in mid-run", "before it was ready")
         raise EngineError(f"{how}. Its log: {log}")
 
-    def start(self, slot: Slot, run_id: str, attempt: int) -> None:
-        """Gives the run to the slot's worker."""
+    def start(self, slot: Slot, attempts: Attempts) -> None:
+        """Gives the runs to the slot's worker."""
         worker = self._workers.get(slot.name)
         if worker is not None and worker.process.poll() is not None:  # it ended while it had nothing to do
             self._dismiss(worker)
             worker = None
         worker = worker or self._launch(slot)
         assert self._prepared is not None, "prepare comes first"
-        worker.begin(run_id, attempt)
+        worker.begin(attempts)
         what = {"data": self._prepared.data.sha256, "code": self._prepared.code}
-        worker.send({"run": run_id, "attempt": attempt, **what})
+        worker.send({"runs": _listed(attempts), **what})
 
     def warm_up(self, slot: Slot) -> None:
         """Replaces a worker that ended, a few times; one that cannot live with nothing to do is left for a run to find out."""
@@ -92,8 +92,7 @@ class LocalExecutor:
         """A message to the worker, which keeps a checkpoint and stays."""
         worker = self._workers.get(slot.name)
         if worker is not None and worker.job is not None:
-            run_id, attempt = worker.job
-            worker.send({"aside": run_id, "attempt": attempt})
+            worker.send({"aside": _listed(worker.job)})
 
     def end(self, slot: Slot) -> None:
         """SIGKILL to the worker and all its children, which ends stopped ones too."""
@@ -122,13 +121,13 @@ class LocalExecutor:
         replies, gone = worker.read()
         for reply in replies:
             if "prepared" not in reply and worker.job is not None:
-                (run_id, _), worker.job = worker.job, None
+                job, worker.job = worker.job, None
                 self._spares[worker.slot.name] = 0
-                yield SlotFreed(slot=worker.slot, run_id=run_id, lost=worker.refusal(reply))
+                yield SlotFreed(slot=worker.slot, run_ids=tuple(job), lost=worker.refusal(reply))
         if gone or any(reply["leaving"] for reply in replies):
             how = self._dismiss(worker)
             if worker.job is not None:
-                yield SlotFreed(slot=worker.slot, run_id=worker.job[0], lost=how)
+                yield SlotFreed(slot=worker.slot, run_ids=tuple(worker.job), lost=how)
 
     def _launch(self, slot: Slot) -> WorkerProcess:
         worker = WorkerProcess(self._run_dir, slot, self._checkpoint_s)
@@ -149,3 +148,8 @@ class LocalExecutor:
         for worker in list(self._workers.values()):
             self._dismiss(worker, patience_s=max(0.0, deadline - time.monotonic()))
         self._selector.close()
+
+
+def _listed(attempts: Attempts) -> list[dict[str, str | int]]:
+    """As they are told to a worker."""
+    return [{"run": run_id, "attempt": attempt} for run_id, attempt in attempts.items()]

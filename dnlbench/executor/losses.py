@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from dnlbench.executor.base import Cause
 from dnlbench.plan import Run
@@ -21,9 +21,20 @@ class Losses:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, Cause]] = Counter()
+        self._alone: set[str] = set()
+
+    @property
+    def alone(self) -> Set[str]:
+        """Ids of runs that go with no other any more: those that were ever lost, and those of packs that could not go on."""
+        return self._alone
+
+    def part(self, runs: Iterable[Run]) -> None:
+        """Each of the runs goes alone from now on."""
+        self._alone |= {run.run_id for run in runs}
 
     def add(self, run: Run, cause: Cause) -> bool:
         """Counts a loss; whether the run may be begun again after it."""
+        self.part([run])
         self._counts[run.run_id, cause] += 1
         return self._counts[run.run_id, cause] <= RETRIES[cause]
 

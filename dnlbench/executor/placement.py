@@ -1,4 +1,4 @@
-"""Which slot begins which run."""
+"""Which slot begins which run, or which pack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANY = 1000
 
 
 class Placement:
-    """Longest expected run first, from what the runs so far have taken; but not on a slot where another would end it sooner."""
+    """Longest expected task first, by what runs have taken so far; but not on a slot where another would end it sooner."""
 
     def __init__(self, plan: Plan, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -46,13 +46,12 @@ class Placement:
             yield from zip(free, longest, strict=False)
             return
         first = schedule(self._forecast, tasks, {slot.name: self._free_in_s(slot.name) for slot in slots}).first
-        by_id = {task.run.run_id: task for task in tasks}
         for slot in free:
             if slot.name in first:
-                yield slot, by_id[first[slot.name].run_id]
+                yield slot, first[slot.name]
 
     def _free_in_s(self, slot: str) -> float:
-        """Of a run that is overdue nobody knows; it is taken to need as long again, so that no other waits for it."""
+        """Of a task that is overdue nobody knows; it is taken to need as long again, so that no other waits for it."""
         if slot not in self._begun:
             return 0.0
         begun, task = self._begun[slot]

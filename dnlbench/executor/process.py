@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dnlbench.events import RunError
-from dnlbench.executor.base import SILENCE_S, Cause, Loss
+from dnlbench.executor.base import SILENCE_S, Attempts, Cause, Loss
 from dnlbench.machine import Slot, oom_kills
 from dnlbench.store import RunDir
 
@@ -43,8 +43,8 @@ class WorkerProcess:
 
     def __init__(self, run_dir: RunDir, slot: Slot, checkpoint_s: float) -> None:
         self.slot = slot
-        self.job: tuple[str, int] | None = None
-        """Run id and attempt that it is at."""
+        self.job: Attempts | None = None
+        """What it is at."""
         log = run_dir.slot_log_path(slot.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         # -P: a file in the current folder must not hide an installed package
@@ -81,9 +81,9 @@ class WorkerProcess:
         """Whether it should have been ready long ago, or has fallen silent."""
         return self.silent_s > (SILENCE_S if self._ready else 0.0)
 
-    def begin(self, run_id: str, attempt: int) -> None:
+    def begin(self, job: Attempts) -> None:
         """Takes note of what it is at from now on."""
-        self.job = run_id, attempt
+        self.job = job
         self._oom_kills = oom_kills()
 
     def send(self, command: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ class WorkerProcess:
         return [message for message in messages if "ready" not in message and "beat" not in message], not content
 
     def refusal(self, reply: Mapping[str, Any]) -> Loss | None:
-        """What a reply says of a run that the worker could not carry out, through no fault of the run's."""
+        """What a reply says of runs that the worker could not carry out, through no fault of theirs."""
         refused = reply.get("refused")
         if not refused:
             return None

@@ -30,7 +30,7 @@ from dnlbench.executor.losses import STILLBORN, Losses
 from dnlbench.executor.placement import Placement
 from dnlbench.executor.steering import RunState, Verdict, ended_as, judge
 from dnlbench.files import is_disk_full
-from dnlbench.forecast import Task
+from dnlbench.forecast import Task, pack
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
@@ -47,8 +47,15 @@ PATIENCE_S = 3.0
 NO_WORD = Loss(cause="process", error=RunError(type="WorkerLost", message="the run came back without its last event"))
 
 
+Leases = tuple[RunLeased, ...]
+"""Of what a slot has: of a run, or of those of a pack."""
+
+
 class Scheduler:
-    """Keeps every slot busy with the longest run that is left, until none is, or until no slot is fit for use."""
+    """Keeps every slot busy with the longest task that is left, until none is, or until no slot is fit for use.
+
+    A task is a run, or a pack of up to ``pack_size`` of them. Each run of a pack that came to grief is tried again alone.
+    """
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class Scheduler:
         executor: Executor,
         slots: Sequence[Slot],
         *,
+        pack_size: int = 1,
         silence_s: float = SILENCE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,6 +72,7 @@ class Scheduler:
         self._plan = plan
         self._executor = executor
         self._slots = slots
+        self._pack_size = pack_size
         self._silence_s = silence_s
         self._clock = clock
         self._control = run_dir.open_control()
@@ -71,7 +80,7 @@ class Scheduler:
         self._health = SlotHealth(clock)
         self._placement = Placement(plan, clock)
         self._waiting: dict[str, Task] = {}
-        self._leases: dict[str, RunLeased] = {}
+        self._leases: dict[str, Leases] = {}
         self._aside: set[str] = set()
         self._attempts: Counter[str] = Counter()
         self._losses = Losses()
@@ -127,7 +136,7 @@ class Scheduler:
         return not self._cancelled and bool(self._leases or (self._waiting and usable))
 
     def _queue(self, run: Run, history: RunHistory) -> None:
-        self._waiting[run.run_id] = Task(run=run, epochs=max(1, run.epochs - len(history.laps)))
+        self._waiting[run.run_id] = Task(runs=(run,), epochs=max(1, run.epochs - len(history.laps)))
 
     # Giving runs to slots
 
@@ -140,8 +149,9 @@ class Scheduler:
         free.sort(key=lambda slot: not self._executor.is_warm(slot))
         busy = [slot for slot in self._slots if slot.name in self._leases and not self._holds.on_slot(slot.name)]
         tasks = [task for run_id, task in self._waiting.items() if run_id not in self._holds.runs]
-        tasks = [task for task in tasks if not self._losses.has(task.run)] or tasks
-        for slot, task in self._placement.match(free, [*free, *busy], tasks) if tasks else ():
+        tasks = [task for task in tasks if not self._losses.has(task.runs[0])] or tasks
+        packs = pack(tasks, self._pack_size, alone=self._losses.alone)
+        for slot, task in self._placement.match(free, [*free, *busy], packs) if packs else ():
             self._lease(slot, task)
         for slot in free:
             if slot.name not in self._leases:  # a run that is lost elsewhere can go on here at once
@@ -151,63 +161,82 @@ class Scheduler:
         return slot.name not in self._leases and self._health.ready(slot.name) and not self._holds.on_slot(slot.name)
 
     def _lease(self, slot: Slot, task: Task) -> None:
-        run_id = task.run.run_id
-        del self._waiting[run_id]
-        self._attempts[run_id] += 1
-        lease = RunLeased(run_id=run_id, attempt=self._attempts[run_id], slot=slot.name, time=self._clock())
+        now = self._clock()
+        leases = tuple(self._lease_run(slot, run, now) for run in task.runs)
+        self._leases[slot.name] = leases
+        self._placement.begin(slot.name, now, task)
+        self._executor.start(slot, {lease.run_id: lease.attempt for lease in leases})
+
+    def _lease_run(self, slot: Slot, run: Run, now: float) -> RunLeased:
+        del self._waiting[run.run_id]
+        self._attempts[run.run_id] += 1
+        lease = RunLeased(run_id=run.run_id, attempt=self._attempts[run.run_id], slot=slot.name, time=now)
         self.note(lease)
-        self._leases[slot.name] = lease
-        self._placement.begin(slot.name, lease.time, task)
-        self._executor.start(slot, run_id, lease.attempt)
+        return lease
 
     # Taking slots back
 
     def _settle(self, freed: SlotFreed) -> None:
-        lease = self._leases.pop(freed.slot.name, None)
+        leases = self._leases.pop(freed.slot.name, ())
         self._placement.end(freed.slot.name)
         put_aside = freed.slot.name in self._aside
         self._aside.discard(freed.slot.name)
-        if lease is None or lease.run_id != freed.run_id:
+        if not {lease.run_id for lease in leases} <= set(freed.run_ids):
             return
-        run = self._plan.by_id[freed.run_id]
-        history = self._run_dir.read_history(run)
-        self._placement.learn(run, lease, history)
-        if any(lap.time >= lease.time for lap in history.laps):
-            self._health.well(freed.slot.name)
-        if _ended_since(history, lease):
-            return
-        if freed.lost is None and put_aside:
-            self._take_back(lease, run, history, None)
-        else:
-            self._lose(freed.lost or NO_WORD, freed.slot, lease, run, history)
+        histories = {lease: self._run_dir.read_history(self._run(lease)) for lease in leases}
+        for lease, history in histories.items():
+            self._placement.learn(self._run(lease), lease, history)
+            if any(lap.time >= lease.time for lap in history.laps):
+                self._health.well(freed.slot.name)
+        left = tuple(lease for lease, history in histories.items() if not _ended_since(history, lease))
+        if left and freed.lost is None and put_aside:
+            self._take_back(left, None)
+        elif left:
+            self._lose(freed.lost or NO_WORD, freed.slot, left)
 
-    def _take_back(self, lease: RunLeased, run: Run, history: RunHistory, error: RunError | None) -> None:
-        self.note(RunReturned(run_id=run.run_id, attempt=lease.attempt, slot=lease.slot, error=error))
-        self._queue(run, history)
+    def _run(self, lease: RunLeased) -> Run:
+        return self._plan.by_id[lease.run_id]
 
-    def _lose(self, lost: Loss, slot: Slot, lease: RunLeased, run: Run, history: RunHistory) -> None:
-        """A lost run is tried again within bounds. A full disk is nobody's fault, and everything waits for it."""
-        if lost.cause == "disk":
+    def _take_back(self, leases: Leases, error: RunError | None) -> None:
+        now = self._clock()
+        for lease in leases:
+            self.note(RunReturned(run_id=lease.run_id, attempt=lease.attempt, slot=lease.slot, error=error, time=now))
+            self._queue(self._run(lease), self._run_dir.read_history(self._run(lease)))
+
+    def _lose(self, lost: Loss, slot: Slot, leases: Leases) -> None:
+        """Runs that are lost are tried again within bounds, alone. For some losses they are not to blame, and not charged."""
+        if lost.cause == "disk":  # everything waits for it
             self._disk_is_full(lost.error.message)
-            self._take_back(lease, run, history, lost.error)
+        if lost.cause == "pack":
+            self._losses.part(map(self._run, leases))
+        if lost.cause in ("disk", "pack") or self._was_stillborn(lost, slot, leases):
+            self._take_back(leases, lost.error)
             return
-        begun = history.started is not None and history.started.time >= lease.time
+        further = [lease for lease in leases if self._got_further(lease)]
+        if not further and lost.cause not in ("host-memory", "killed"):
+            self._judge_slot(slot, self._run(leases[0]), lost)
+        given_up = [lease for lease in leases if self._give_up(lease, lost, got_further=lease in further)]
+        self._take_back(tuple(lease for lease in leases if lease not in given_up), lost.error)
+
+    def _was_stillborn(self, lost: Loss, slot: Slot, leases: Leases) -> bool:
+        """Whether a worker was killed before it began any of its runs, as is forgiven some times."""
+        histories = ((lease, self._run_dir.read_history(self._run(lease))) for lease in leases)
+        begun = any(history.started and history.started.time >= lease.time for lease, history in histories)
         self._stillborn[slot.name] = 0 if begun else self._stillborn[slot.name] + 1
-        if not begun and lost.cause == "killed" and self._stillborn[slot.name] <= STILLBORN:
-            self._take_back(lease, run, history, lost.error)
-            return
-        if self._got_further(run, lease):
+        return not begun and lost.cause == "killed" and self._stillborn[slot.name] <= STILLBORN
+
+    def _give_up(self, lease: RunLeased, lost: Loss, *, got_further: bool) -> bool:
+        """Counts a loss against a run, and ends it if that was one too many and there is room to say so."""
+        run = self._run(lease)
+        if got_further:
             self._losses.forgive(run)
-        elif lost.cause not in ("host-memory", "killed"):
-            self._judge_slot(slot, run, lost)
         within_bounds = self._losses.add(run, lost.cause)
         status = "oom" if lost.cause == "host-memory" else "failed"
-        if within_bounds or not self._write_end(run, lease.attempt, status, lost.error):
-            self._take_back(lease, run, history, lost.error)
+        return not within_bounds and self._write_end(run, lease.attempt, status, lost.error)
 
-    def _got_further(self, run: Run, lease: RunLeased) -> bool:
+    def _got_further(self, lease: RunLeased) -> bool:
         """Whether an attempt that was lost leaves more behind than it found, which is what it kept in a checkpoint."""
-        kept = self._run_dir.checkpoint_time(run.run_id)
+        kept = self._run_dir.checkpoint_time(lease.run_id)
         return kept is not None and kept >= lease.time
 
     def _judge_slot(self, slot: Slot, run: Run, lost: Loss) -> None:
@@ -224,12 +253,12 @@ class Scheduler:
             self._awake = now
         self._listened = now
         for slot in self._slots:
-            lease = self._leases.get(slot.name)
-            if lease is not None and min(self._executor.silent_s(slot), now - self._awake) > self._silence_s:
+            leases = self._leases.get(slot.name)
+            if leases is not None and min(self._executor.silent_s(slot), now - self._awake) > self._silence_s:
                 self._executor.end(slot)
                 message = f"the worker on {slot.name} gave no sign of life for {self._silence_s:.0f} s"
                 lost = Loss(cause="silent", error=RunError(type="Silent", message=message))
-                self._settle(SlotFreed(slot=slot, run_id=lease.run_id, lost=lost))
+                self._settle(SlotFreed(slot=slot, run_ids=tuple(lease.run_id for lease in leases), lost=lost))
 
     # A full disk
 
@@ -274,50 +303,58 @@ class Scheduler:
     def _state(self, run: Run) -> RunState:
         if run.run_id in self._waiting:
             return "waiting"
-        history = self._run_dir.read_history(run)
-        lease = next((lease for lease in self._leases.values() if lease.run_id == run.run_id), None)
-        if lease is not None and not (history.done and _ended_since(history, lease)):
-            return "running"
-        return ended_as(history)
+        history, lease = self._run_dir.read_history(run), self._lease_of(run)
+        return ended_as(history) if lease is None or _ended_since(history, lease) else "running"
+
+    def _lease_of(self, run: Run) -> RunLeased | None:
+        """The open one; a run of a pack may have ended under it while others go on."""
+        return next((lease for leases in self._leases.values() for lease in leases if lease.run_id == run.run_id), None)
 
     def _cancel(self, run: Run) -> bool:
-        lease = self._take_away(run)
-        history = self._run_dir.read_history(run)
-        if lease is not None and _ended_since(history, lease):
+        leases = self._take_away(run)
+        left = [lease for lease in leases if not _ended_since(self._run_dir.read_history(self._run(lease)), lease)]
+        own = tuple(lease for lease in left if lease.run_id == run.run_id)
+        self._take_back(tuple(lease for lease in left if lease not in own), None)
+        if leases and not own:
             return True
         error = RunError(type="Cancelled", message="cancelled on request")
         if self._write_end(run, self._attempts[run.run_id], "cancelled", error, requested=True):
             self._waiting.pop(run.run_id, None)
             return True
-        if lease is not None:
-            self._take_back(lease, run, history, None)
+        self._take_back(own, None)
         return False
 
-    def _take_away(self, run: Run) -> RunLeased | None:
-        """Ends the worker that has the run."""
-        for slot in self._slots:
-            lease = self._leases.get(slot.name)
-            if lease is not None and lease.run_id == run.run_id:
-                self._executor.end(slot)
-                self._placement.end(slot.name)
-                self._aside.discard(slot.name)
-                return self._leases.pop(slot.name)
-        return None
+    def _take_away(self, run: Run) -> Leases:
+        """Ends the worker that has the run, if one has, and with it all that it has."""
+        lease = self._lease_of(run)
+        if lease is None:
+            return ()
+        self._executor.end(next(slot for slot in self._slots if slot.name == lease.slot))
+        self._placement.end(lease.slot)
+        self._aside.discard(lease.slot)
+        return self._leases.pop(lease.slot)
 
     def _try_again(self, run: Run) -> bool:
         if not self._write(run, RunRequeued(run_id=run.run_id)):
             return False
         self._losses.forgive(run)
-        self._queue(run, self._run_dir.read_history(run))
+        lease = self._lease_of(run)
+        if lease is None:
+            self._queue(run, self._run_dir.read_history(run))
+        else:  # the rest of its pack is still under way
+            self._leases[lease.slot] = tuple(other for other in self._leases[lease.slot] if other is not lease)
+            self._take_back((lease,), None)
         return True
 
     def _hold_back(self) -> None:
-        """Puts aside what is paused, and lets go of devices that are released."""
+        """Puts aside what is paused, packs as a whole, and lets go of devices that are released."""
         for slot in self._slots:
-            lease = self._leases.get(slot.name)
-            if lease is None and self._holds.on_slot(slot.name) == "release":
+            leases = self._leases.get(slot.name)
+            if leases is None and self._holds.on_slot(slot.name) == "release":
                 self._executor.end(slot)
-            elif lease is not None and slot.name not in self._aside and self._holds.on_run(lease.run_id, slot.name):
+            elif slot.name not in self._aside and any(
+                self._holds.on_run(lease.run_id, slot.name) for lease in leases or ()
+            ):
                 self._aside.add(slot.name)
                 self._executor.put_aside(slot)
 
@@ -334,8 +371,8 @@ class Scheduler:
             for freed in self._executor.wait(LOOK_S):
                 left.pop(freed.slot.name, None)
         self._executor.close()
-        for lease in self._leases.values():
-            run = self._plan.by_id[lease.run_id]
+        for lease in (lease for leases in self._leases.values() for lease in leases):
+            run = self._run(lease)
             if not _ended_since(self._run_dir.read_history(run), lease):
                 error = RunError(type="Interrupted", message="the sweep was interrupted")
                 self._write_end(run, lease.attempt, "cancelled", error)

@@ -16,9 +16,9 @@ def choose_slots(
     device: str = "auto",
     jobs: int | None = None,
     threads: int | None = None,
-    runs: int | None = None,
+    tasks: int | None = None,
 ) -> tuple[Slot, ...]:
-    """Slots for ``jobs`` runs at a time.
+    """Slots for ``jobs`` runs or packs at a time.
 
     On CPUs there is one slot for each core with one thread each, since small networks gain little from a second thread; on
     CUDA and MPS one slot for each device. More jobs than devices share them in turn.
@@ -29,7 +29,7 @@ def choose_slots(
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` for all CUDA devices, or some of them as in ``cuda:0,2``.
         jobs: number of slots; None for the default.
         threads: of one run's CPU work; None for the default, ``cores / jobs``.
-        runs: there is no use for more slots than this; None for no limit.
+        tasks: runs or packs to be done; there is no use for more slots than this. None for no limit.
 
     Raises:
         DeviceError: if the device is not there or its name is not one of these.
@@ -38,7 +38,7 @@ def choose_slots(
     by_default = max(1, cores // (threads or 1)) if chosen[0].kind == "cpu" else len(chosen)
     count = jobs or by_default
     each = threads or max(1, cores // count)
-    count = min(count, runs or count)
+    count = min(count, tasks or count)
     placed = [chosen[number % len(chosen)] for number in range(count)]
     return tuple(
         Slot(

@@ -4,12 +4,14 @@ As a process it is started with the run directory and its slot, reads commands f
 output, each one JSON object a line::
 
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
-    {"run": "<run id>", "attempt": 1,       {"ended": "<run id>"}
-     "data": "<sha256>", "code": {…}}         or  {"refused": …, "blame": "disk" or "device" or null}
-    {"aside": "<run id>", "attempt": 1}     none of its own: the run under way ends
+    {"runs": [{"run": "<run id>",           {"ended": ["<run id>", …]}
+               "attempt": 1}, …],             or  {"refused": …, "blame": "disk", "device", "pack" or null}
+     "data": "<sha256>", "code": {…}}
+    {"aside": [{"run": "<run id>",          none of its own: the runs under way end
+                "attempt": 1}, …]}
 
-Each line of the right column says with ``"leaving": true`` if the worker takes no further command. Without being asked the
-worker says ``ready`` once it has imported torch, and ``beat`` every second.
+Several runs at once are a pack. Each line of the right column says with ``"leaving": true`` if the worker takes no further
+command. Without being asked the worker says ``ready`` once it has imported torch, and ``beat`` every second.
 What happens in a run does not go through this pipe: it is in the run directory. When the pipe closes, the engine is gone, and
 the worker leaves at once.
 """
@@ -24,17 +26,19 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from dnlbench.errors import DataError, SpecError
 from dnlbench.events import Prepared, RunEnded, RunError, RunEvent, RunPaused
+from dnlbench.executor.base import Attempts
 from dnlbench.machine import Slot
+from dnlbench.plan import title
 from dnlbench.runners import create_runner
-from dnlbench.runners.base import Job
-from dnlbench.runners.failures import Blame, blame, classify
+from dnlbench.runners.base import Job, Member
+from dnlbench.runners.failures import Blame, PackError, blame, classify
 from dnlbench.store import RunDir
 
 BEAT_S = 1.0
@@ -48,7 +52,7 @@ class Worker:
         self._run_dir = run_dir
         self._plan = run_dir.read_plan()
         self._runner = create_runner(self._plan, slot, checkpoint_s=checkpoint_s)
-        self._aside: tuple[str, int] | None = None
+        self._aside: Attempts | None = None
 
     def prepare(self) -> Prepared:
         """See `dnlbench.runners.base.Runner.prepare`."""
@@ -68,52 +72,63 @@ class Worker:
         if changed:
             raise SpecError(f"the source of {', '.join(changed)} has changed since the sweep began")
 
-    def put_aside(self, run_id: str, attempt: int) -> None:
-        """Has that attempt stop at its next training step; may be called from another thread, and too late."""
-        self._aside = run_id, attempt
+    def put_aside(self, attempts: Attempts) -> None:
+        """Has these attempts stop at their next training step; may be called from another thread, and too late."""
+        self._aside = attempts
 
     @staticmethod
     def blame(error: BaseException) -> Blame | None:
         """See `dnlbench.runners.failures.blame`."""
         return blame(error)
 
-    def carry_out(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
-        """Does a run. Each event is in the run directory before it is yielded; ``RunEnded`` or ``RunPaused`` is the last.
+    def carry_out(self, attempts: Attempts) -> Iterator[RunEvent]:
+        """Does a run, or a pack, each event of which is in the run directory before it is yielded.
+
+        ``RunEnded`` or ``RunPaused`` is the last one of each run.
 
         Raises:
-            Exception: one that the run itself is not to be blamed for; see `dnlbench.runners.failures.blame`.
+            Exception: one that the runs themselves are not to be blamed for; see `dnlbench.runners.failures.blame`.
         """
-        writer = self._run_dir.events_writer(run_id)
-        try:
-            for event in self._events(run_id, attempt):
-                writer.write(event.model_dump_json(exclude_none=True), durable=True)  # a checkpoint may count on it
+        with ExitStack() as stack:
+            writers = {run_id: self._run_dir.events_writer(run_id) for run_id in attempts}
+            for writer in writers.values():
+                stack.callback(writer.close)
+            for event in self._events(attempts):
+                line = event.model_dump_json(exclude_none=True)
+                writers[event.run_id].write(line, durable=True)  # a checkpoint may count on it
                 yield event
-        finally:
-            writer.close()
 
-    def _events(self, run_id: str, attempt: int) -> Iterator[RunEvent]:
+    def _events(self, attempts: Attempts) -> Iterator[RunEvent]:
+        members = tuple(self._member(run_id, attempt) for run_id, attempt in attempts.items())
+        try:
+            yield from self._runner.carry_out(Job(members=members, aside=lambda: self._aside == attempts))
+        except Exception as error:
+            if blame(error) is not None:
+                raise
+            first, *others = members
+            with self._run_dir.open_log(attempts).open("a", encoding="utf-8") as log:
+                traceback.print_exception(error, file=log)
+            if others:
+                cause = f"{type(error).__name__}: {error}"
+                raise PackError(f"{title([member.run for member in members])} do not go together: {cause}") from error
+            yield self._failed(first, error)
+
+    def _member(self, run_id: str, attempt: int) -> Member:
         run = self._plan.by_id[run_id]
-        job = Job(
+        return Member(
             run=run,
             attempt=attempt,
             folder=self._run_dir.run_path(run_id),
             epochs_known=len(self._run_dir.read_history(run, all_epochs=True).epochs),
-            aside=lambda: self._aside == (run_id, attempt),
         )
-        try:
-            yield from self._runner.carry_out(job)
-        except Exception as error:
-            if blame(error) is not None:
-                raise
-            with self._run_dir.log_path(run_id, attempt).open("a", encoding="utf-8") as log:
-                traceback.print_exception(error, file=log)
-            yield RunEnded(
-                run_id=run_id,
-                status=classify(error),
-                error=RunError(
-                    type=type(error).__name__, message=str(error), log=self._run_dir.log_tail(run_id, attempt)
-                ),
-            )
+
+    def _failed(self, member: Member, error: Exception) -> RunEnded:
+        log = self._run_dir.log_tail(member.run.run_id, member.attempt)
+        return RunEnded(
+            run_id=member.run.run_id,
+            status=classify(error),
+            error=RunError(type=type(error).__name__, message=str(error), log=log),
+        )
 
 
 def main() -> None:
@@ -171,15 +186,24 @@ def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any]) 
     """Carries out a command; the reply, and whether the process is fit to go on."""
     if isinstance(worker, Exception):
         raise worker
-    if "run" not in command:
+    if "runs" not in command:
         return {"prepared": worker.prepare().model_dump(mode="json")}, True
-    run_id, attempt, last = command["run"], command["attempt"], None
-    with _output_in(run_dir.log_path(run_id, attempt)):
+    attempts = _attempts(command["runs"])
+    last: dict[str, RunEvent | None] = dict.fromkeys(attempts)
+    with _output_in(run_dir.open_log(attempts)):
         worker.check_unchanged(command["data"], command["code"])
-        for event in worker.carry_out(run_id, attempt):
-            last = event
-    healthy = isinstance(last, RunPaused) or (isinstance(last, RunEnded) and last.status in ("ok", "diverged"))
-    return {"ended": run_id}, healthy
+        for event in worker.carry_out(attempts):
+            last[event.run_id] = event
+    return {"ended": list(attempts)}, all(map(_is_well, last.values()))
+
+
+def _is_well(last: RunEvent | None) -> bool:
+    """Whether a run's last event says that the process is fit for another one."""
+    return isinstance(last, RunPaused) or (isinstance(last, RunEnded) and last.status in ("ok", "diverged"))
+
+
+def _attempts(told: Sequence[Mapping[str, Any]]) -> Attempts:
+    return {entry["run"]: entry["attempt"] for entry in told}
 
 
 class Commands:
@@ -190,7 +214,7 @@ class Commands:
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self.put_aside: Callable[[str, int], None] = lambda run_id, attempt: None
+        self.put_aside: Callable[[Attempts], None] = lambda attempts: None
         threading.Thread(target=self._listen, daemon=True).start()
 
     def next(self) -> dict[str, Any]:
@@ -201,7 +225,7 @@ class Commands:
         for line in sys.stdin:
             command = json.loads(line)
             if "aside" in command:
-                self.put_aside(command["aside"], command["attempt"])
+                self.put_aside(_attempts(command["aside"]))
             else:
                 self._waiting.put(command)
         os._exit(0)
@@ -210,7 +234,6 @@ class Commands:
 @contextmanager
 def _output_in(path: Path) -> Iterator[None]:
     """Sends everything that this process prints, C libraries included, to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     saved = os.dup(1), os.dup(2)
     with path.open("ab") as log:
         os.dup2(log.fileno(), 1)

@@ -15,8 +15,8 @@ CHECKPOINT_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a slot is given to do: a run, and where it stands."""
+class Member:
+    """A run, and where it stands."""
 
     run: Run
     attempt: int
@@ -24,12 +24,20 @@ class Job:
     """The run's own, for checkpoints."""
     epochs_known: int
     """Epochs whose results are in the run's events. A checkpoint that is further on has lost some and is of no use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a slot is given to do: a run, or a pack: runs of one point that train together."""
+
+    members: tuple[Member, ...]
+    """As many epochs are left to each. Their checkpoints may be of different training steps of an epoch."""
     aside: Callable[[], bool]
-    """Whether the run is to be put aside at the next training step."""
+    """Whether the job is to be put aside at the next training step."""
 
 
 class Runner(Protocol):
-    """Carries out the runs of one plan on one slot, one after the other."""
+    """Carries out the runs of one plan on one slot, one job after the other."""
 
     def prepare(self) -> Prepared:
         """Loads what all runs need and checks that each can be built.
@@ -50,11 +58,13 @@ class Runner(Protocol):
         ...
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
-        """Does the run, telling what happens as it happens: ``RunStarted`` first, ``RunEnded`` or ``RunPaused`` last.
+        """Does the job, telling what happens as it happens.
 
+        Of each member ``RunStarted`` comes first, and ``RunEnded`` or ``RunPaused`` last. One may end while others go on.
         A runner goes on only after an event was written, so what it does next may count on it. It keeps checkpoints and takes
         up a run from there; ``RunStarted.from_epoch`` and ``from_step`` say how much it keeps.
 
-        An exception stands for the end; `dnlbench.runners.failures` says of what kind.
+        An exception stands for the end of a run; `dnlbench.runners.failures` says of what kind. For a pack it says only that
+        the members that have not ended cannot go on together.
         """
         ...

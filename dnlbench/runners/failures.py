@@ -10,7 +10,7 @@ from dnlbench.errors import DeviceError
 from dnlbench.events import RunStatus
 from dnlbench.files import is_disk_full
 
-Blame = Literal["disk", "device"]
+Blame = Literal["disk", "device", "pack"]
 
 _ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
 _OUT_OF_DEVICE_MEMORY = (*_ALLOCATION_FAILURES, "alloc_failed")
@@ -25,8 +25,14 @@ _NETWORK_FAILURES = ("device-side assert",)
 """Said of the device, though it only noticed what the network did, such as an index that is too large."""
 
 
+class PackError(Exception):
+    """Runs that train together cannot go on together. Which of them is to blame, if any is, shows when each goes on alone."""
+
+
 def blame(error: BaseException) -> Blame | None:
-    """What beside the run is at fault, so that it may go well at another time or in another place; None for the run."""
+    """What beside the run is at fault, so that it may go well at another time, place or company; None for the run."""
+    if isinstance(error, PackError):
+        return "pack"
     if is_disk_full(error):
         return "disk"
     if classify(error) == "oom":

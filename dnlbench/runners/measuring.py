@@ -15,7 +15,7 @@ from dnlbench.errors import SpecError
 from dnlbench.events import DataInfo, Measured, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
-from dnlbench.runners.base import CHECKPOINT_S, Job
+from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.device import device_name, make_repeatable, open_device
 
 Measurements = Mapping[str, float | tuple[float, ...]]
@@ -67,29 +67,34 @@ class MeasuringRunner:
         return {}
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
-        """See `dnlbench.runners.base.Runner`."""
-        run_id = job.run.run_id
-        yield self._started(job)
+        """Does the members one after the other; see `dnlbench.runners.base.Runner`."""
+        for member in job.members:
+            yield from self._carry_out_one(member, job)
+
+    def _carry_out_one(self, member: Member, job: Job) -> Iterator[RunEvent]:
+        run_id = member.run.run_id
+        yield self._started(member, len(job.members))
         begun = time.perf_counter()
         try:
-            found = self.measure(job.run, job.aside)
+            found = self.measure(member.run, job.aside)
         except PutAsideError:
             yield RunPaused(run_id=run_id, epoch=0, step=0)
             return
         yield Measured(run_id=run_id, seconds=time.perf_counter() - begun, measurements=dict(found))
         yield _ended(run_id, self.plan.study.quantities[0].name, found)
 
-    def _started(self, job: Job) -> RunStarted:
-        parameters = self.plan.estimate(job.run.point).parameters
+    def _started(self, member: Member, pack_size: int) -> RunStarted:
+        parameters = self.plan.estimate(member.run.point).parameters
         assert parameters is not None, "the sizes of vector networks are known"
         return RunStarted(
-            run_id=job.run.run_id,
-            attempt=job.attempt,
+            run_id=member.run.run_id,
+            attempt=member.attempt,
             device=self.slot.device.label,
             device_name=device_name(self.device, self.slot),
             threads=self.slot.threads,
             jobs=self.slot.jobs,
             shared_device=self.slot.shared,
+            pack_size=pack_size,
             parameters=parameters,
         )
 

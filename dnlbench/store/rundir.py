@@ -11,15 +11,15 @@
     slots/<slot>.log                 output of a slot's worker between runs
     runs/<run_id>/events.jsonl       the run's events
     runs/<run_id>/checkpoint.pt      where the run stands, with its SHA-256 beside it; kept, to be gone on with for more epochs
-    runs/<run_id>/log-<attempt>.txt  everything that an attempt printed
+    runs/<run_id>/log-<attempt>.txt  everything that an attempt printed; one file under several names for those of a pack
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -111,6 +111,20 @@ class RunDir:
     def log_path(self, run_id: str, attempt: int) -> Path:
         """Everything that an attempt at a run printed."""
         return self.run_path(run_id) / f"log-{attempt}.txt"
+
+    def open_log(self, attempts: Mapping[str, int]) -> Path:
+        """The log of runs that train together, by their ids the number of the attempt: a single file in each run's folder.
+
+        On a file system without links only the first of the runs has it.
+        """
+        first, *others = (self.log_path(run_id, attempt) for run_id, attempt in attempts.items())
+        first.parent.mkdir(parents=True, exist_ok=True)
+        first.touch()
+        for path in others:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                path.hardlink_to(first)
+        return first
 
     def slot_log_path(self, slot: str) -> Path:
         """What a slot's worker printed between runs."""

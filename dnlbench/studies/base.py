@@ -142,5 +142,7 @@ class Study:
     costs: tuple[Cost, ...] = ()
     has_epochs: bool = True
     """Whether runs go by epochs, or find everything in one go."""
+    packs: bool = False
+    """Whether runs that differ only in the seed can be carried out together."""
     workload_version: int
     """Raised whenever equal specs stop meaning equal computations."""

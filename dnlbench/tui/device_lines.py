@@ -6,12 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from dnlbench import units
 from dnlbench.events.holds import device_of
 from dnlbench.machine import DeviceHistory, Reading
-from dnlbench.plan import Run
+from dnlbench.plan import Run, title
 from dnlbench.tui.sparkline import sparkline
 from dnlbench.watch import SweepView
 
@@ -101,11 +100,11 @@ def device_lines(history: DeviceHistory, view: SweepView | None, *, remote: bool
 def _with_work(line: DeviceLine, view: SweepView) -> DeviceLine:
     """What is wrong comes first, since a line may be cut off."""
     slots = [slot for slot in view.slots if device_of(slot) == line.label]
-    runs = [run for run in view.plan.runs if device_of(view.leased.get(run.run_id, "")) == line.label]
+    jobs = [runs for slot, runs in view.jobs.items() if device_of(slot) == line.label]
     aside = _set_aside(view, slots)
     held = _held(view, slots) if view.engine_ended is None else ""
-    state = "bad" if aside else "held" if held else "running" if runs else "idle"
-    work = [text for text in (aside, held, _runs(runs)) if text]
+    state = "bad" if aside else "held" if held else "running" if jobs else "idle"
+    work = [text for text in (aside, held, _jobs(jobs)) if text]
     return replace(line, work=" · ".join(work) or _idle(view, slots), state=state)
 
 
@@ -132,22 +131,14 @@ def _some(count: int, slots: Sequence[str]) -> str:
     return "" if count == len(slots) else f"{count} of {len(slots)} slots "
 
 
-def _runs(runs: Sequence[Run]) -> str:
+def _jobs(jobs: Sequence[Sequence[Run]]) -> str:
     """``densenet L=16 seed 0``, or ``3 runs: densenet L=16 seeds 0–1, densenet L=8 seed 0``."""
-    if len(runs) < 2:
-        return runs[0].title if runs else ""
-    groups = [(point, [run.seed for run in group]) for point, group in groupby(runs, key=lambda run: run.point)]
-    texts = [f"{point.network} L={point.depth} {_seeds(seeds)}" for point, seeds in groups]
+    if len(jobs) < 2:
+        return title(jobs[0]) if jobs else ""
+    runs = sorted((run for job in jobs for run in job), key=lambda run: run.seed)
+    points = dict.fromkeys(job[0].point for job in jobs)
+    texts = [title([run for run in runs if run.point == point]) for point in points]
     return f"{len(runs)} runs: {', '.join(texts)}"
-
-
-def _seeds(seeds: list[int]) -> str:
-    """``seed 3``, ``seeds 0–4``, ``seeds 0, 2``."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"seeds {seeds[0]}–{seeds[-1]}"
-    return f"seeds {', '.join(map(str, seeds))}"
 
 
 def choose_layout(lines: Sequence[DeviceLine], width: int) -> Layout:

@@ -18,21 +18,24 @@ SWEEPS_LEARNED_FROM = 3
 """Sweeps of the same settings whose epochs are read to tell how long new ones take; the latest ones."""
 
 
-def learn_durations(folder: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...]) -> Forecast | None:
+def learn_durations(
+    folder: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...], *, pack_size: int = 1
+) -> Forecast | None:
     """What earlier sweeps of the same settings, on this machine, tell of how long the plan's runs take; None if nothing."""
-    alike = [path for path in runs_folder(folder).glob("*/sweep.json") if _is_alike(path, plan, machine, slots)]
+    mine = (plan.settings_hash, machine.fingerprint, slots[0].device.kind, slots[0].threads, pack_size)
+    alike = [path for path in runs_folder(folder).glob("*/sweep.json") if _settings(path) == mine]
     alike.sort(key=lambda path: -path.stat().st_mtime)
     return _learn([path.parent for path in alike[:SWEEPS_LEARNED_FROM]], plan) if alike else None
 
 
-def _is_alike(path: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...]) -> bool:
+def _settings(path: Path) -> tuple[object, ...] | None:
+    """What durations depend on, of an earlier sweep; None if that cannot be read."""
     try:
         content = json.loads(path.read_bytes())
         execution = content["execution"]
-        there = (content["settings"], execution["machine"], execution["device_kind"], execution["threads"])
+        return content["settings"], *(execution[key] for key in ("machine", "device_kind", "threads", "pack_size"))
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return there == (plan.settings_hash, machine.fingerprint, slots[0].device.kind, slots[0].threads)
+        return None
 
 
 def _learn(roots: list[Path], plan: Plan) -> Forecast | None:

@@ -48,7 +48,7 @@ def go_on(run_dir: RunDir) -> None:
 
 
 def _as_before(run_dir: RunDir) -> list[str]:
-    """Device, jobs and threads of the engine that had the most slots: one that has few runs left takes no more than that."""
+    """Pack, device, threads, and the jobs of the engine that had most of them: one that has few runs left takes no more."""
     from dnlbench.events import EngineStarted, device_of
 
     started = [event for event in run_dir.read_journal() if isinstance(event, EngineStarted)]
@@ -59,4 +59,5 @@ def _as_before(run_dir: RunDir) -> list[str]:
     execution = run_dir.read_execution()
     numbers = ",".join(device.partition(":")[2] for device in devices)
     device = devices[0] if execution.device_kind != "cuda" else f"cuda:{numbers}"
-    return ["--device", device, "--jobs", str(len(slots)), "--threads", str(execution.threads)]
+    same = {"--device": device, "--jobs": len(slots), "--threads": execution.threads, "--pack": execution.pack_size}
+    return [str(part) for option in same.items() for part in option]

@@ -49,8 +49,10 @@ class Outlook:
     notes: tuple[str, ...]
 
 
-def foresee(plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None) -> Outlook:
-    """What a plan means on these slots, by what is known before it has begun."""
+def foresee(
+    plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None, *, pack_size: int = 1
+) -> Outlook:
+    """What a plan means on these slots, its runs in packs of up to ``pack_size``, by what is known before it has begun."""
     runs = len(plan.spec.points) * len(plan.spec.seeds)
     seconds = _run_seconds(plan, slots, forecast)
     estimates = {point: plan.estimate(point) for point in plan.spec.points}
@@ -71,9 +73,9 @@ def foresee(plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: For
         runs=runs,
         sum=_sum(plan),
         points=points,
-        places=_places(slots),
-        sweep_s=_sweep_seconds(plan, slots, forecast),
-        problems=_memory_problems(plan, slots),
+        places=_places(slots, pack_size),
+        sweep_s=_sweep_seconds(plan, slots, forecast, pack_size),
+        problems=_memory_problems(plan, slots, pack_size),
         notes=tuple(_notes(plan, slots, forecast)),
     )
 
@@ -85,11 +87,11 @@ def _is_too_large(need: int | None, slots: tuple[Slot, ...]) -> bool:
     return need is not None and bool(memories) and need / (1 + ESTIMATES_WITHIN) > min(memories)
 
 
-def _memory_problems(plan: Plan, slots: tuple[Slot, ...]) -> tuple[str, ...]:
+def _memory_problems(plan: Plan, slots: tuple[Slot, ...], pack_size: int) -> tuple[str, ...]:
     from dnlbench.executor.capacity import check_memory
 
     try:
-        return check_memory(plan, _assumed_data(plan), slots)
+        return check_memory(plan, _assumed_data(plan), slots, pack_size=pack_size)
     except DnlbenchError as error:
         return (str(error),)
 
@@ -124,11 +126,13 @@ def _sum(plan: Plan) -> str:
     return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)
 
 
-def _places(slots: tuple[Slot, ...]) -> str:
+def _places(slots: tuple[Slot, ...], pack_size: int) -> str:
+    from dnlbench.executor.packing import at_a_time
+
     devices = {slot.device.label: slot.device for slot in slots}
     names = ", ".join(f"{label} ({device.name})" for label, device in devices.items())
     threads = slots[0].threads
-    return f"{len(slots)} at a time on {names}, {threads} CPU thread{'s' if threads > 1 else ''} each"
+    return f"{at_a_time(len(slots), pack_size)} on {names}, {threads} CPU thread{'s' if threads > 1 else ''} each"
 
 
 def _run_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> dict[Point, float]:
@@ -139,15 +143,15 @@ def _run_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None)
     first = {run.point: run for run in reversed(plan.runs)}
     names = [slot.name for slot in slots]
     return {
-        point: sum(forecast.duration_s(Task(run=run, epochs=run.epochs), name) for name in names) / len(names)
+        point: sum(forecast.duration_s(Task(runs=(run,), epochs=run.epochs), name) for name in names) / len(names)
         for point, run in first.items()
     }
 
 
-def _sweep_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> float | None:
-    from dnlbench.forecast import Task, schedule
+def _sweep_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None, pack_size: int) -> float | None:
+    from dnlbench.forecast import Task, pack, schedule
 
     if forecast is None:
         return None
-    tasks = [Task(run=run, epochs=run.epochs) for run in plan.runs]
-    return schedule(forecast, tasks, {slot.name: 0.0 for slot in slots}).seconds
+    tasks = [Task(runs=(run,), epochs=run.epochs) for run in plan.runs]
+    return schedule(forecast, pack(tasks, pack_size), {slot.name: 0.0 for slot in slots}).seconds

@@ -15,7 +15,7 @@ from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.events import EpochDone
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
-from dnlbench.runners.base import Job
+from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order
 from tests.benchmarks import plain_script
@@ -52,7 +52,7 @@ def test_both_have_equal_losses(make_plan: Callable[..., Plan], slot: Slot) -> N
     network = plain_script.Network("densenet", 2)
     network.load_state_dict(plain_names(runner._build(run).state_dict()))
     with TemporaryDirectory() as folder:
-        job = Job(run=run, attempt=1, folder=Path(folder), epochs_known=0, aside=lambda: False)
+        job = Job(members=(Member(run=run, attempt=1, folder=Path(folder), epochs_known=0),), aside=lambda: False)
         expected = [event.train_loss for event in runner.carry_out(job) if isinstance(event, EpochDone)]
     split, optimizer = runner.data.training, plain_script.make_optimizer(network)
     images = np.ascontiguousarray(split.images.permute(0, 2, 3, 1).numpy())

@@ -42,7 +42,7 @@ from dnlbench import units
 from dnlbench.events import EpochDone
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan, Run
-from dnlbench.runners.base import Job
+from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order
 from dnlbench.runners.training.learner import Learner
@@ -137,7 +137,9 @@ class Ours:
     def losses(self) -> list[float]:
         """Of each epoch of the whole run."""
         with tempfile.TemporaryDirectory() as folder:
-            job = Job(run=self.run, attempt=1, folder=Path(folder), epochs_known=0, aside=lambda: False)
+            job = Job(
+                members=(Member(run=self.run, attempt=1, folder=Path(folder), epochs_known=0),), aside=lambda: False
+            )
             return [event.train_loss for event in self.runner.carry_out(job) if isinstance(event, EpochDone)]
 
 

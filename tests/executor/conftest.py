@@ -32,7 +32,7 @@ from dnlbench.events import (
     RunRequeued,
     RunStarted,
 )
-from dnlbench.executor.base import SILENCE_S, Cause, Loss, SlotFreed
+from dnlbench.executor.base import SILENCE_S, Attempts, Cause, Loss, SlotFreed
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import read_lines
 from dnlbench.machine import Code, Machine, Slot, cpu_device
@@ -45,6 +45,8 @@ Fate = Callable[[str, str, int], str]
 ``ok``, or an empty string; a cause of loss but ``silent``: it is lost for that cause; ``silent``: it hangs; ``wordless``: it
 comes back without its last event; ``failed``, ``oom`` or ``diverged``: it ends so. That is after so many epochs of its own,
 0 if it began and came through none; without a number it does not even begin.
+
+In a pack a run that fails or runs out of memory brings all down, as a loss does; one that diverges ends early.
 """
 HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
 BEGIN = 2e9
@@ -108,15 +110,40 @@ class Start:
     time: float
 
 
+@dataclass(frozen=True)
+class End:
+    """A fate, taken apart."""
+
+    kind: str
+    epochs: float
+    """After which it comes about; -1 if the run does not begin, infinite if it comes through all."""
+    is_fatal: bool
+    """Whether it is the end of the whole pack."""
+
+    @classmethod
+    def parse(cls, text: str, *, in_pack: bool) -> End:
+        kind, _, limit = (text or "ok").partition("@")
+        if in_pack and kind in ("failed", "oom"):
+            kind = "pack"
+        epochs = math.inf if kind == "ok" else int(limit) if limit else -1
+        return cls(kind, epochs, kind in {*CAUSES, "wordless", "silent"})
+
+
 @dataclass
 class Attempt:
-    """What is still to happen to a run, and the steps that it has behind it at certain times."""
+    """What is still to happen to a run or pack, and the steps that it has behind it at certain times."""
 
-    run: Run
-    attempt: int
+    runs: tuple[Run, ...]
     fate: str
+    """``ok`` if nothing befalls the whole of it."""
+    left: set[str]
+    """Those of its runs that have not ended."""
     script: deque[tuple[float, RunEvent | SlotFreed]] = field(default_factory=deque)
     path: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def run(self) -> Run:
+        return self.runs[0]
 
     def steps_at(self, time: float) -> int:
         times = [at for at, _ in self.path]
@@ -136,6 +163,7 @@ class FakeExecutor:
         self.running: dict[str, Attempt] = {}
         self.workers = set(law.speeds)
         self.starts: list[Start] = []
+        self.jobs: list[tuple[str, ...]] = []
         self.ends: list[tuple[str, str | None]] = []
         """Slots whose worker was there when it was ended, with the run that it had."""
         self.asides: list[tuple[str, str]] = []
@@ -146,51 +174,70 @@ class FakeExecutor:
     def prepare(self) -> Prepared:
         return PREPARED
 
-    def start(self, slot: Slot, run_id: str, attempt: int) -> None:
+    def start(self, slot: Slot, attempts: Attempts) -> None:
         assert not self.closed
-        assert slot.name not in self.running, "a slot does one run at a time"
-        assert run_id not in {other.run.run_id for other in self.running.values()}, "a run is done on one slot"
+        assert slot.name not in self.running, "a slot does one job at a time"
+        assert not any(attempts.keys() & other.left for other in self.running.values()), "a run is done on one slot"
         self.workers.add(slot.name)
-        self.starts.append(Start(slot.name, run_id, attempt, self._clock()))
-        self.running[slot.name] = self._script(slot, self._law.plan.by_id[run_id], attempt)
+        self.jobs.append(tuple(attempts))
+        self.starts += [Start(slot.name, run_id, attempt, self._clock()) for run_id, attempt in attempts.items()]
+        self.running[slot.name] = self._script(slot, attempts)
 
-    def _script(self, slot: Slot, run: Run, attempt: int) -> Attempt:
-        fate, _, limit = (self._fate(slot.name, run.run_id, attempt) or "ok").partition("@")
-        result = Attempt(run, attempt, fate)
+    def _script(self, slot: Slot, attempts: Attempts) -> Attempt:
+        runs = tuple(self._law.plan.by_id[run_id] for run_id in attempts)
+        ends = {
+            run_id: End.parse(self._fate(slot.name, run_id, attempt), in_pack=len(runs) > 1)
+            for run_id, attempt in attempts.items()
+        }
+        fatal = min((end for end in ends.values() if end.is_fatal), key=lambda end: end.epochs, default=None)
+        result = Attempt(runs, fatal.kind if fatal else "ok", set(attempts))
         add = result.script.append
-        at = self._clock()
-        behind = self._steps.get(run.run_id, 0)
-        if limit or fate == "ok":
+        at, own, left = self._clock(), 0, list(runs)
+        known = {run_id: self._steps.get(run_id, 0) for run_id in attempts}
+        behind = min(known.values())
+        if (fatal or max(ends.values(), key=lambda end: end.epochs)).epochs >= 0:
             at += 0.7 * self._law.overhead_s
-            add((at, self._started(run, attempt, behind, at)))
+            for run in runs:
+                if ends[run.run_id].epochs >= 0:
+                    add((at, self._started(run, attempts, known[run.run_id], at)))
             result.path.append((at, behind))
-            first = behind // STEPS + 1
-            for number in range(first, min(run.epochs, first - 1 + int(limit or run.epochs)) + 1):
-                seconds = self._law.epoch_s(run, slot.name, attempt)
-                at += seconds * (number * STEPS - behind) / STEPS
-                behind = number * STEPS
-                add((at, _epoch_done(run, number, seconds, at)))
-                result.path.append((at, behind))
+        while behind < runs[0].epochs * STEPS and (fatal is None or own < fatal.epochs):
+            going = [run for run in left if ends[run.run_id].epochs > own]
+            if not going:
+                break
+            for run in left:
+                if run not in going:
+                    add((at, _ended(run, ends[run.run_id].kind, at)))
+            left, own, number = going, own + 1, behind // STEPS + 1
+            seconds = len(runs) * self._law.epoch_s(runs[0], slot.name, attempts[runs[0].run_id])
+            at += seconds * (number * STEPS - behind) / STEPS
+            behind = number * STEPS
+            for run in going:
+                if behind > known[run.run_id]:
+                    add((at, _epoch_done(run, number, seconds, at)))
+            result.path.append((at, behind))
         lost = None
-        if fate in CAUSES:
-            lost = Loss(cause=fate, error=RunError(type="Fake", message=f"lost by {fate}"))  # type: ignore[arg-type]
-        elif fate not in ("wordless", "silent"):
+        if fatal is None:
             at += 0.3 * self._law.overhead_s
-            error = None if fate == "ok" else RunError(type="Fake", message=fate)
-            add((at, RunEnded.model_validate({"time": at, "run_id": run.run_id, "status": fate, "error": error})))
-        if fate != "silent":
-            add((at + self._back_s, SlotFreed(slot=slot, run_id=run.run_id, lost=lost)))
+            for run in left:
+                add((at, _ended(run, ends[run.run_id].kind, at)))
+        elif fatal.kind in CAUSES:
+            error = RunError(type="Fake", message=f"lost by {fatal.kind}")
+            lost = Loss(cause=fatal.kind, error=error)  # type: ignore[arg-type]
+        if result.fate != "silent":
+            add((at + self._back_s, SlotFreed(slot=slot, run_ids=tuple(attempts), lost=lost)))
         return result
 
-    def _started(self, run: Run, attempt: int, behind: int, at: float) -> RunStarted:
+    def _started(self, run: Run, attempts: Attempts, behind: int, at: float) -> RunStarted:
         epochs, steps = divmod(behind, STEPS)
         return RunStarted(
             time=at,
             run_id=run.run_id,
-            attempt=attempt,
+            attempt=attempts[run.run_id],
             device="fake",
             device_name="x",
             threads=1,
+            pack_size=len(attempts),
             parameters=1,
             from_epoch=epochs,
             from_step=steps,
@@ -213,6 +260,8 @@ class FakeExecutor:
                     self.workers.discard(name)
                 freed.append(event)
             else:
+                if isinstance(event, RunEnded):
+                    self.running[name].left.discard(event.run_id)
                 self._write(event)
 
     def _write(self, event: RunEvent) -> None:
@@ -245,12 +294,18 @@ class FakeExecutor:
             when > at and isinstance(event, EpochDone) for when, event in attempt.script
         ):
             return  # it hears nothing, or no training step is left and it ends as it would
-        epochs, steps = divmod(attempt.steps_at(at), STEPS)
         kept = [(when, event) for when, event in attempt.script if when <= at]
-        paused = RunPaused(time=at, run_id=attempt.run.run_id, epoch=epochs, step=steps)
+        ended = {event.run_id for _, event in kept if isinstance(event, RunEnded)}
+        paused = [self._paused(attempt, run_id, at) for run_id in sorted(attempt.left - ended)]
         doomed = attempt.fate in CAUSES  # it is lost, then, instead of pausing
-        last = attempt.script[-1][1] if doomed else SlotFreed(slot=slot, run_id=attempt.run.run_id)
-        attempt.script = deque([*kept, *([] if doomed else [(at, paused)]), (at, last)])
+        last = SlotFreed(slot=slot, run_ids=tuple(run.run_id for run in attempt.runs))
+        if doomed:
+            paused, last = [], attempt.script[-1][1]  # type: ignore[assignment]
+        attempt.script = deque([*kept, *((at, event) for event in paused), (at, last)])
+
+    def _paused(self, attempt: Attempt, run_id: str, at: float) -> RunPaused:
+        epoch, step = divmod(max(attempt.steps_at(at), self._steps.get(run_id, 0)), STEPS)
+        return RunPaused(time=at, run_id=run_id, epoch=epoch, step=step)
 
     def end(self, slot: Slot) -> None:
         attempt = self.running.pop(slot.name, None)
@@ -273,6 +328,11 @@ class FakeExecutor:
         self.left = list(self.running)
         self.running.clear()
         self.workers.clear()
+
+
+def _ended(run: Run, status: str, at: float) -> RunEnded:
+    error = None if status == "ok" else RunError(type="Fake", message=status)
+    return RunEnded.model_validate({"time": at, "run_id": run.run_id, "status": status, "error": error})
 
 
 def _epoch_done(run: Run, number: int, seconds: float, at: float) -> EpochDone:
@@ -304,6 +364,7 @@ class Lab:
         script: Mapping[float, Command | Callable[[], None]] | None = None,
         tick: Callable[[], None] = lambda: None,
         *,
+        pack_size: int = 1,
         whole_script: bool = True,
         silence_s: float = SILENCE_S,
         limit_s: float = 3600.0,
@@ -320,6 +381,7 @@ class Lab:
             fate: of each attempt.
             script: commands to leave and things to do, by the virtual seconds since the engine began.
             tick: called at every look.
+            pack_size: see `Scheduler`.
             whole_script: whether the sweep has to last as long as the script.
             silence_s: see `Scheduler`.
             limit_s: virtual seconds that it may take.
@@ -338,7 +400,9 @@ class Lab:
         executor = FakeExecutor(self.run_dir, law, self.clock, self.steps, fate, back_s)
         self.engines.append(executor)
         slots = [Slot(name=name, device=cpu_device(), threads=1) for name in speeds]
-        scheduler = Scheduler(self.run_dir, self.plan, executor, slots, silence_s=silence_s, clock=self.clock)
+        scheduler = Scheduler(
+            self.run_dir, self.plan, executor, slots, pack_size=pack_size, silence_s=silence_s, clock=self.clock
+        )
         self.clock.now += 1.0  # since the engine before
         self.begun = self.clock()
         due = deque(sorted((script or {}).items(), key=lambda item: item[0]))
@@ -352,7 +416,8 @@ class Lab:
 
         names = tuple(speeds)
         code = Code(version="0")
-        scheduler.note(EngineStarted(time=self.clock(), pid=1, machine=MACHINE, code=code, slots=names))
+        engine = EngineStarted(time=self.clock(), pid=1, machine=MACHINE, code=code, slots=names, pack_size=pack_size)
+        scheduler.note(engine)
         scheduler.note(scheduler.prepare().model_copy(update={"time": self.clock()}))
         whole = False
         try:
@@ -393,6 +458,11 @@ class Lab:
     def starts(self) -> list[Start]:
         """Of all engines."""
         return [start for engine in self.engines for start in engine.starts]
+
+    @property
+    def packs(self) -> list[tuple[str, ...]]:
+        """What was begun together, by run id, of all engines."""
+        return [job for engine in self.engines for job in engine.jobs]
 
     def journal(self, kind: type[J]) -> list[J]:
         return [event for event in self.run_dir.read_journal() if isinstance(event, kind)]

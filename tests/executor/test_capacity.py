@@ -36,7 +36,7 @@ def cpu(memory: int, *, used: int = 0) -> Device:
 
 def checked(plan: Plan, *devices: Device, jobs: int | None = None) -> tuple[str, ...]:
     """The warnings for one slot on each device, or so many as are asked for."""
-    return check_memory(plan, DATA, choose_slots(devices, 8, jobs=jobs or len(devices), runs=len(plan.runs)))
+    return check_memory(plan, DATA, choose_slots(devices, 8, jobs=jobs or len(devices), tasks=len(plan.runs)))
 
 
 @pytest.fixture
@@ -168,3 +168,35 @@ def test_many_depths_are_counted(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet','plain']", "sweep.depths=[32,2,4,8,16]")
     (warning,) = checked(plan, gpu(1))
     assert warning.startswith("runs of densenet L=2 to 32 (5 depths) and plain L=2 to 32 (5 depths) would need")
+
+
+# Packs
+
+
+def packed(plan: Plan, device: Device, size: int, jobs: int = 1) -> tuple[str, ...]:
+    slots = choose_slots([device], 8, jobs=jobs, tasks=len(plan.runs))
+    return check_memory(plan, DATA, slots, pack_size=size)
+
+
+def test_packs_that_do_not_fit_where_their_runs_do(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[4,8]", "sweep.seeds=6")
+    largest = need(plan, "densenet", 8)
+    assert packed(plan, gpu(4 * largest), 4) == ()
+    (warning,) = packed(plan, gpu(3 * largest), 4)
+    assert warning == (
+        f"packs of 4 runs of densenet L=8 would need up to about {units.size(4 * largest)} each, and cuda:0 (A GPU) has "
+        f"{units.size(3 * largest)}: they will be tried all the same, and their runs one by one after that; choose --pack 3"
+    )
+    with pytest.raises(ConfigurationError, match=r"^packs of 6 runs .* would end processes.* Choose --pack 3$"):
+        packed(plan, cpu(3 * largest), 99)
+
+
+def test_largest_packs_side_by_side(make_plan: MakePlan) -> None:
+    """Five seeds in packs of two are three packs."""
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[4,8]", "sweep.seeds=5")
+    first, second = need(plan, "densenet", 8), need(plan, "densenet", 4)
+    (warning,) = packed(plan, gpu(5 * first), 2, jobs=4)
+    assert warning == (
+        f"4 packs side by side, of densenet L=4, 8, would need up to about {units.size(6 * first + 2 * second)}, "
+        f"and cuda:0 (A GPU) has {units.size(5 * first)}: choose --jobs 2"
+    )

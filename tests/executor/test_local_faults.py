@@ -55,8 +55,9 @@ class Saboteur:
 
     def __call__(self) -> None:
         for worker in self._executor._workers.values():
-            run = self._plan.by_id[worker.job[0]] if worker.job else None
-            if self.left and run and time.monotonic() > self._next and self._run_dir.read_history(run).epochs:
+            runs = [self._plan.by_id[run_id] for run_id in worker.job or ()]
+            begun = bool(runs) and all(self._run_dir.read_history(run).epochs for run in runs)
+            if self.left and begun and time.monotonic() > self._next:
                 os.kill(worker.process.pid, self._number)
                 self.left -= 1
                 self._next = time.monotonic() + 0.3

@@ -77,11 +77,12 @@ class Killer:
         for worker in list(self._executor._workers.values()):
             if not self.left or worker.job is None or worker.process.poll() is not None:
                 continue
-            run, (run_id, attempt) = self._plan.by_id[worker.job[0]], worker.job
+            ((run_id, attempt),) = worker.job.items()
+            run = self._plan.by_id[run_id]
             started = self._run_dir.read_history(run).started
             if started is None or started.attempt != attempt or self.of_run[run_id] >= 3:
                 continue
-            due = self._due.setdefault(worker.job, time.monotonic() + self._chance.uniform(0, WITHIN_S))
+            due = self._due.setdefault((run_id, attempt), time.monotonic() + self._chance.uniform(0, WITHIN_S))
             if time.monotonic() < due:
                 continue
             os.kill(worker.process.pid, signal.SIGKILL)

@@ -41,7 +41,7 @@ def test_more_jobs_than_gpus_share_them_and_are_marked() -> None:
 
 
 def test_slots_that_no_run_needs_are_not_made() -> None:
-    slots = choose_slots([*GPUS, CPU], 12, jobs=9, runs=3)
+    slots = choose_slots([*GPUS, CPU], 12, jobs=9, tasks=3)
     assert names(slots) == ["cuda:0/0", "cuda:1/0", "cuda:2/0"]
     assert not any(slot.shared for slot in slots)
 

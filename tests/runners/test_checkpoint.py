@@ -14,7 +14,7 @@ import torch
 from dnlbench.events import EpochDone, RunEnded, RunEvent, RunHistory, RunPaused, RunStarted, fold
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
-from dnlbench.runners.base import CHECKPOINT_S, Job
+from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.training import TrainingRunner, clock
 
@@ -79,15 +79,11 @@ def attempt(
 ) -> list[RunEvent]:
     """The events of one more attempt; it may be lost in the epoch after ``epochs``, before its checkpoint is written."""
     history = fold(before)
-    job = Job(
-        run=plan.runs[0],
-        attempt=len(history.attempts) + 1,
-        folder=folder,
-        epochs_known=len(history.epochs),
-        aside=aside,
-    )
+    number = len(history.attempts) + 1
+    member = Member(run=plan.runs[0], attempt=number, folder=folder, epochs_known=len(history.epochs))
+    job = Job(members=(member,), aside=aside)
     events: list[RunEvent] = []
-    torch.manual_seed(job.attempt)  # no attempt may count on the random state that another left
+    torch.manual_seed(number)  # no attempt may count on the random state that another left
     try:
         for event in TrainingRunner(plan, slot, checkpoint_s=checkpoint_s).carry_out(job):
             events.append(event)

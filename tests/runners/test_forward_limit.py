@@ -24,7 +24,7 @@ from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import FitRecord, RunRecord, summarise
 from dnlbench.runners import forward_limit
-from dnlbench.runners.base import Job
+from dnlbench.runners.base import Job, Member
 from dnlbench.runners.forward_limit import ForwardLimitRunner, InaccurateError
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed
 from dnlbench.spec import parse_spec
@@ -61,7 +61,7 @@ def plan_of(text: str, *overrides: str) -> Plan:
 
 
 def job_of(run: Run, *, aside: bool = False) -> Job:
-    return Job(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0, aside=lambda: aside)
+    return Job(members=(Member(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0),), aside=lambda: aside)
 
 
 def measured(events: Iterable[RunEvent]) -> Measurements:

@@ -20,7 +20,7 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import RunRecord, summarise
 from dnlbench.profiles.fits import fit_trend
-from dnlbench.runners.base import Job
+from dnlbench.runners.base import Job, Member
 from dnlbench.runners.optimum_limit import NotMinimisedError, OptimumLimitRunner
 from dnlbench.runners.problems import load_digit_images, pose_problem
 from dnlbench.spec import parse_spec
@@ -59,7 +59,8 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def events_of(runner: OptimumLimitRunner, run: Run, aside: Callable[[], bool] = lambda: False) -> list[RunEvent]:
-    return list(runner.carry_out(Job(run=run, attempt=1, folder=Path("unused"), epochs_known=0, aside=aside)))
+    member = Member(run=run, attempt=1, folder=Path("unused"), epochs_known=0)
+    return list(runner.carry_out(Job(members=(member,), aside=aside)))
 
 
 def measured(runner: OptimumLimitRunner, run: Run) -> Found:

@@ -21,7 +21,7 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.profiles import EpochRecord, Profile
 from dnlbench.report.profile import profile_csv
-from dnlbench.runners.base import Job
+from dnlbench.runners.base import Job, Member
 from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order, load_dataset
@@ -64,7 +64,8 @@ def attempt(
 ) -> list[RunEvent]:
     """The events of one more attempt at the only run, put aside before its training step of that number."""
     steps, known = count(), len(fold(before).epochs)
-    job = Job(run=plan.runs[0], attempt=1, folder=folder, epochs_known=known, aside=lambda: next(steps) == aside_at)
+    member = Member(run=plan.runs[0], attempt=1, folder=folder, epochs_known=known)
+    job = Job(members=(member,), aside=lambda: next(steps) == aside_at)
     return list(TrainingRunner(plan, slot).carry_out(job))
 
 

@@ -15,7 +15,7 @@ from dnlbench.errors import DataError, SpecError
 from dnlbench.events import EpochDone, RunEnded, RunEvent, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
-from dnlbench.runners.base import Job
+from dnlbench.runners.base import Job, Member
 from dnlbench.runners.failures import classify
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order, load_dataset
@@ -53,7 +53,7 @@ def only_run(plan: Plan) -> Run:
 
 
 def job_of(run: Run, folder: Path) -> Job:
-    return Job(run=run, attempt=1, folder=folder, epochs_known=0, aside=lambda: False)
+    return Job(members=(Member(run=run, attempt=1, folder=folder, epochs_known=0),), aside=lambda: False)
 
 
 def train(plan: Plan, slot: Slot) -> list[RunEvent]:

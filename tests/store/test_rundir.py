@@ -101,3 +101,24 @@ def test_an_event_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
     path.write_text('{"event": "run-ended", "run_id": "r", "status": "ok"}\n{"event": "surprise"}\n')
     with pytest.raises(RunDirError, match=r"events.jsonl:2: not an event"):
         run_dir.read_history(RUN)
+
+
+def test_runs_that_train_together_have_one_log(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    log = run_dir.open_log({"a": 1, "b": 3})
+    assert log == run_dir.log_path("a", 1)
+    with log.open("a") as file:
+        print("said", file=file)
+    assert run_dir.log_tail("a", 1) == run_dir.log_tail("b", 3) == "said"
+    assert run_dir.open_log({"a": 1, "b": 3}) == log, "once more, as by whoever adds to it"
+    assert run_dir.log_tail("b", 3) == "said"
+
+
+def test_without_links_the_first_run_has_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    run_dir = RunDir(tmp_path)
+    run_dir.open_log({"a": 1, "b": 1}).write_text("said")
+    assert (run_dir.log_tail("a", 1), run_dir.log_tail("b", 1)) == ("said", None)

@@ -230,9 +230,9 @@ def test_earlier_sweeps_tell_how_long_new_ones_take(
     from dnlbench.forecast import Task
 
     run = next(run for run in plan.runs if run.point.depth == 2)
-    assert 10 < forecast.duration_s(Task(run=run, epochs=10), "cpu/0") < 40  # each epoch was 2 s
+    assert 10 < forecast.duration_s(Task(runs=(run,), epochs=10), "cpu/0") < 40  # each epoch was 2 s
     deeper = next(run for run in plan.runs if run.point.depth == 4)
-    assert forecast.duration_s(Task(run=deeper, epochs=10), "cpu/0") > 0
+    assert forecast.duration_s(Task(runs=(deeper,), epochs=10), "cpu/0") > 0
 
 
 @pytest.mark.parametrize("override", ["network.growth_rate=4", "train.lr=0.5"])

@@ -92,7 +92,7 @@ def test_what_runs_where(view_of: MakeView) -> None:
         "cuda:1": ("idle", "idle"),
         "cpu": ("not used by this sweep", "idle"),
     }
-    several = work(view_of(["cuda:0/0", "cuda:0/0", "cuda:0/1", "cuda:1/0", "cuda:0/1", "cuda:1/0"]))
+    several = work(view_of(["cuda:0/0", "cuda:0/0", "cuda:0/1", "cuda:1/0", "cuda:0/1", "cuda:1/1"]))
     assert several["cuda:0"][0] == "4 runs: densenet L=1 seeds 0, 1, 2, 4"
     assert several["cuda:1"][0] == "2 runs: densenet L=1 seed 3, densenet L=2 seed 0"
 
@@ -101,8 +101,10 @@ def test_what_runs_where(view_of: MakeView) -> None:
     ("seeds", "expected"), [([0, 1, 2], "seeds 0–2"), ([0, 2], "seeds 0, 2"), ([0, 1], "seeds 0–1")]
 )
 def test_seeds_of_one_point_are_told_together(view_of: MakeView, seeds: list[int], expected: str) -> None:
-    view = view_of(["cuda:0/0" if seed in seeds else "" for seed in range(5)])
+    view = view_of([f"cuda:0/{seed}" if seed in seeds else "" for seed in range(5)])
     assert work(view)["cuda:0"][0] == f"{len(seeds)} runs: densenet L=1 {expected}"
+    pack = view_of(["cuda:0/0" if seed in seeds else "" for seed in range(5)])
+    assert work(pack)["cuda:0"][0] == f"densenet L=1 {expected}"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_going_on_takes_the_spec_and_the_way_of_the_fullest_engine(record: Recor
     assert (command, path) == ("run", str(run_dir.root / "spec.toml"))
     assert options == [
         *("--resume", "--run-dir", str(run_dir.root)),
-        *("--device", "cpu", "--jobs", "2", "--threads", "1", "--quiet"),
+        *("--device", "cpu", "--jobs", "2", "--threads", "1", "--pack", "1", "--quiet"),
     ]
     assert Plan(read_spec(path)).runs == run_dir.read_plan().runs
 

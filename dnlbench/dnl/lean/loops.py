@@ -67,9 +67,7 @@ def settle(gradient: Tensor, x: Tensor, constant: Tensor, slope: Tensor, out: Te
     """See `dnlbench.dnl.lean.passes.settle`."""
     _share_threads()
     for seed in range(len(x)):
-        _settle(
-            _array(gradient[seed]), _array(x[seed]), _array(constant[seed]), _array(slope[seed]), _array(out[seed])
-        )
+        _settle(_array(gradient[seed]), _array(x[seed]), _array(constant[seed]), _array(slope[seed]), _array(out[seed]))
 
 
 def _share_threads() -> None:

@@ -17,7 +17,6 @@ Source of the batch norm's derivative: Ioffe & Szegedy 2015, section 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch

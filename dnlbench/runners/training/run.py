@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import cast
@@ -17,7 +17,7 @@ from dnlbench.errors import DataError, SpecError
 from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
-from dnlbench.runners.base import CHECKPOINT_S, Job
+from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
 from dnlbench.runners.training.build import build_network, check_point, source_hash
@@ -92,14 +92,19 @@ class TrainingRunner:
         return self.data.info.sha256
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
-        """Trains one network, from its last checkpoint if there is one; see `dnlbench.runners.base.Runner`."""
-        run, checkpoints = job.run, Checkpoints(job.folder)
+        """Trains the members one after the other; see `dnlbench.runners.base.Runner`."""
+        for member in job.members:
+            yield from self._carry_out_one(member, job)
+
+    def _carry_out_one(self, member: Member, job: Job) -> Iterator[RunEvent]:
+        """Trains one network, from its last checkpoint if there is one."""
+        run, checkpoints = member.run, Checkpoints(member.folder)
         state = checkpoints.load()
-        if state and state["epoch"] > job.epochs_known:
+        if state and state["epoch"] > member.epochs_known:
             state = None
         progress = Progress.restore(state, self.device) if state else Progress.start(self.device)
         learner = self._learner(run)
-        yield self._started(job, learner, progress)
+        yield self._started(member, len(job.members), learner, progress)
         if run.point not in self._step_bytes:
             self._step_bytes[run.point] = self._warm_up(learner)
             learner = self._learner(run)  # as if nothing had happened
@@ -107,7 +112,7 @@ class TrainingRunner:
         if state:
             learner.restore(state)
         while progress.epoch < run.epochs:
-            if not self._train_epoch(job, learner, progress, checkpoints):
+            if not self._train_epoch(run, job.aside, learner, progress, checkpoints):
                 yield RunPaused(run_id=run.run_id, epoch=progress.epoch, step=progress.step)
                 return
             event = self._epoch_done(run, learner, progress)
@@ -149,18 +154,19 @@ class TrainingRunner:
         network = build_network(self.spec, run.point, self.data.info)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _started(self, job: Job, learner: Learner, progress: Progress) -> RunStarted:
-        point = job.run.point
+    def _started(self, member: Member, pack_size: int, learner: Learner, progress: Progress) -> RunStarted:
+        point = member.run.point
         if point not in self._flops:
             self._flops[point] = training_flops(learner.network, self.spec, point, self.data.info)
         return RunStarted(
-            run_id=job.run.run_id,
-            attempt=job.attempt,
+            run_id=member.run.run_id,
+            attempt=member.attempt,
             device=self.slot.device.label,
             device_name=device_name(self.device, self.slot),
             threads=self.slot.threads,
             jobs=self.slot.jobs,
             shared_device=self.slot.shared,
+            pack_size=pack_size,
             parameters=learner.parameter_count,
             flops_per_sample=self._flops[point],
             peak_flops=self._peak_flops,
@@ -185,14 +191,16 @@ class TrainingRunner:
         learner.optimizer.zero_grad(set_to_none=True)
         return step_memory_bytes(self.device, learner.held_tensors(), step)
 
-    def _train_epoch(self, job: Job, learner: Learner, progress: Progress, checkpoints: Checkpoints) -> bool:
+    def _train_epoch(
+        self, run: Run, aside: Callable[[], bool], learner: Learner, progress: Progress, checkpoints: Checkpoints
+    ) -> bool:
         """Goes on with the epoch under way to its end, or until the run is to be put aside: whether it came to the end.
 
         Between checkpoints nothing waits for the device. The clock stands while one is saved.
         """
         learner.network.train()
         training, watch = self.data.training, Stopwatch(self.device)
-        order = epoch_order(len(training), job.run.seed, progress.epoch + 1).to(self.device)
+        order = epoch_order(len(training), run.seed, progress.epoch + 1).to(self.device)
         batches = torch.split(order, self.spec.train.batch_size)
 
         def save() -> None:
@@ -202,7 +210,7 @@ class TrainingRunner:
         saved = time.monotonic()
         watch.start()
         for indices in batches[progress.step :]:
-            if job.aside():
+            if aside():
                 save()
                 return False
             if time.monotonic() - saved >= self.checkpoint_s:

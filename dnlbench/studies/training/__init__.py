@@ -6,6 +6,7 @@ from dnlbench.studies.training.spec import TrainingSpec
 
 TRAINING = Study(
     name="training",
+    packs=True,
     question="What training loss does a network of depth L reach, and at what cost?",
     spec=TrainingSpec,
     quantities=(

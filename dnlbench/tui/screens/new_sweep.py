@@ -235,18 +235,19 @@ class NewSweepScreen(Screen[None]):
     def _foresee(self, spec: StudySpec, number: int) -> None:
         """In a thread of its own: devices are asked, and earlier sweeps are read."""
         from dnlbench.errors import DnlbenchError
-        from dnlbench.executor.slots import choose_slots
         from dnlbench.machine import read_machine
         from dnlbench.plan import Plan
+        from dnlbench.sweep import Request, choose_place
         from dnlbench.tui.outlook import foresee
 
         try:
             machine = self._machine = self._machine or read_machine()
             plan = Plan(spec)
-            slots = choose_slots(machine.devices, machine.cores, runs=len(spec.points) * len(spec.seeds))
+            place = choose_place(Request(plan=plan), machine)
             if number == self._number:  # another key may have been pressed meanwhile
-                forecast = learn_durations(self._folder, plan, machine, slots)
-                self.post_message(self.Foreseen(number, foresee(plan, machine, slots, forecast)))
+                forecast = learn_durations(self._folder, plan, machine, place.slots, pack_size=place.pack_size)
+                outlook = foresee(plan, machine, place.slots, forecast, pack_size=place.pack_size)
+                self.post_message(self.Foreseen(number, outlook))
         except (DnlbenchError, OSError) as error:
             self.post_message(self.Foreseen(number, None, str(error)))
 
