@@ -26,12 +26,14 @@ were rebuilt from its words.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dnlbench.architecture import KernelName
+from dnlbench.dnl.seeds import for_all_seeds
 
 _ALIGNMENT = 8
 """Channels are padded with zeros to a multiple of this on CUDA, where the tiled kernels ask for it."""
@@ -57,8 +59,14 @@ def softmax_average(query: Tensor, key: Tensor, value: Tensor, scale: float) -> 
     if value.is_cuda:
         widest += -widest % _ALIGNMENT
     query, key, value = (_padded(x, widest) for x in (query, key, value))
-    average = functional.scaled_dot_product_attention(query, key, value, scale=scale)
+    average = for_all_seeds(lambda *of_seeds: _attend(of_seeds, scale), query, key, value)
     return average if widest == channels else average[..., :channels]
+
+
+def _attend(of_seeds: Sequence[Tensor], scale: float) -> Tensor:
+    """Scaled dot products of several seeds, which vmap would do one after the other: their axis joins that of the batch."""
+    query, key, value = (x.flatten(0, -4) if x.dim() > 4 else x for x in of_seeds)
+    return functional.scaled_dot_product_attention(query, key, value, scale=scale).view(of_seeds[-1].shape)
 
 
 def _padded(x: Tensor, channels: int) -> Tensor:

@@ -41,8 +41,7 @@ NewStates = Callable[[Sequence[int]], States]
 
 
 class NormReluConv(nn.Module):
-    """Batch norm, ReLU and a convolution that keeps the image's size: (B, c_in, H, W) to (B, c_out, H, W). Norm first, as in
-    DenseNet.
+    """Batch norm, ReLU and a convolution that keeps the image's size; the norm comes first, as in DenseNet.
 
     ``scaled`` says for each input channel whether ``step`` multiplies the filter slices on it; None: it does on none.
     """
@@ -241,7 +240,8 @@ class DNLNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch."""
-        x, states, handed_on = images, None, (0,)
+        x = images
+        states, handed_on = self._new_states([]), tuple[int, ...]()
         for part in self.features:
             if isinstance(part, Block):
                 states, handed_on = part(x, self._new_states), part.hands_on

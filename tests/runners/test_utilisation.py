@@ -13,7 +13,7 @@ from dnlbench.events import EpochDone, RunEvent, RunStarted, fold, utilisation_o
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile
-from dnlbench.runners.base import Job
+from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.utilisation import matrix_peak, training_flops
@@ -38,7 +38,7 @@ class Own(nn.Module):
 
 
 def events_of(runner: TrainingRunner, folder: Path) -> list[RunEvent]:
-    job = Job(run=runner.plan.runs[0], attempt=1, folder=folder, epochs_known=0, aside=lambda: False)
+    job = Job(members=(Member(run=runner.plan.runs[0], attempt=1, folder=folder, epochs_known=0),), aside=lambda: False)
     return list(runner.carry_out(job))
 
 

@@ -7,33 +7,14 @@ starting an operation takes longer than a small one itself, all at once as group
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-@dataclass(frozen=True)
-class Grid:
-    """How rows lie in images: row ``(b H + h) W + w`` is position ``(h, w)`` of image ``b``."""
-
-    batch: int
-    height: int
-    width: int
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-        return self.batch * self.height * self.width
-
-    def images(self, rows: Tensor) -> Tensor:
-        """(S, R, c) as (S, B, c, H, W) in the same memory."""
-        return rows.unflatten(1, (self.batch, self.height, self.width)).permute(0, 1, 4, 2, 3)
-
-    def rows_of(self, images: Tensor) -> Tensor:
-        """(S, B, c, H, W) to (S, R, c); in the same memory where channels lie side by side."""
-        return images.permute(0, 1, 3, 4, 2).flatten(1, 3)
+from dnlbench.dnl.lean import taps
+from dnlbench.dnl.lean.grid import Grid
+from dnlbench.dnl.lean.taps import back
 
 
 def goes_together(device: torch.device) -> bool:
@@ -64,6 +45,8 @@ def convolve(rows: Tensor, filters: Tensor, grid: Grid) -> Tensor:
     if goes_together(rows.device):
         images = _side_by_side(rows, grid)
         return _apart(functional.conv2d(images, filters.flatten(0, 1), padding=padding, groups=seeds), seeds, grid)
+    if taps.are_better(rows, filters):
+        return _stack([taps.convolve(one, of_one, grid) for one, of_one in zip(rows, filters, strict=True)])
     each = zip(grid.images(rows), filters, strict=True)
     return grid.rows_of(_stack([functional.conv2d(one, of_one, padding=padding) for one, of_one in each]))
 
@@ -72,21 +55,16 @@ def convolve_back(d_made: Tensor, rows: Tensor, filters: Tensor, grid: Grid) -> 
     """The gradients by ``rows`` and ``filters`` from that by what `convolve` made of them, in their shapes."""
     padding, seeds = filters.shape[-1] // 2, len(rows)
     if goes_together(rows.device):
-        d_images, d_filters = _back(
+        d_images, d_filters = back(
             _side_by_side(d_made, grid), _side_by_side(rows, grid), filters.flatten(0, 1), padding, groups=seeds
         )
         return _apart(d_images, seeds, grid), d_filters.view(filters.shape)
-    each = zip(grid.images(d_made), grid.images(rows), filters, strict=True)
-    d_images, d_filters = zip(*(_back(*one, padding) for one in each), strict=True)
-    return grid.rows_of(_stack(d_images)), _stack(d_filters)
-
-
-def _back(d_made: Tensor, images: Tensor, filters: Tensor, padding: int, groups: int = 1) -> tuple[Tensor, Tensor]:
-    geometry = ([1, 1], [padding, padding], [1, 1], False, [0, 0], groups)
-    d_images, d_filters, _ = torch.ops.aten.convolution_backward(
-        d_made, images, filters, None, *geometry, [True, True, False]
-    )
-    return d_images, d_filters
+    if taps.are_better(rows, filters):
+        found = [taps.convolve_back(*each, grid) for each in zip(d_made, rows, filters, strict=True)]
+        return _stack([d_rows for d_rows, _ in found]), _stack([d_filters for _, d_filters in found])
+    each_image = zip(grid.images(d_made), grid.images(rows), filters, strict=True)
+    found = [back(*each, padding) for each in each_image]
+    return grid.rows_of(_stack([d_images for d_images, _ in found])), _stack([d_filters for _, d_filters in found])
 
 
 def _stack(each: Sequence[Tensor]) -> Tensor:

@@ -13,66 +13,81 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, prange, types
 from numba.extending import intrinsic, overload
 from torch import Tensor
+
+from dnlbench.dnl.lean.strip import Strip
 
 PARTS = 64
 
 _compiled = njit(parallel=True, cache=True, fastmath={"nsz", "contract", "reassoc"}, nogil=True)
 
 
-def publish(x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
     """See `dnlbench.dnl.lean.passes.publish`. Two readings: squares of what is left of the mean keep their digits."""
-    _share_threads()
     seeds, rows, channels = x.shape
     exact = _exact(x)
     first, second = (np.empty((PARTS, channels), exact) for _ in range(2))
     means, variances = (np.empty((seeds, channels), exact) for _ in range(2))
     for seed in range(seeds):
-        source = _array(x[seed])
-        _copy_and_add(source, _array(place[seed]), first)
+        _copy_and_add(*_of(x, seed), *_of(place, seed), first)
         means[seed] = first.sum(axis=0, dtype=np.float64) / rows
-        _add_squares(source, means[seed], second)
+        _add_squares(*_of(x, seed), means[seed], second)
         variances[seed] = second.sum(axis=0, dtype=np.float64) / rows
     return torch.from_numpy(means), torch.from_numpy(variances)
 
 
-def rectify(x: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> None:
+def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
     """See `dnlbench.dnl.lean.passes.rectify`."""
-    _share_threads()
-    for seed in range(len(x)):
-        _rectify(_array(x[seed]), _array(scale[seed]), _array(shift[seed]), _array(out[seed]))
+    for seed in range(x.shape[0]):
+        _rectify(*_of(x, seed), _array(scale[seed]), _array(shift[seed]), *_of(out, seed))
 
 
-def collect(
-    dy: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor]:
+def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip) -> tuple[Tensor, Tensor]:
     """See `dnlbench.dnl.lean.passes.collect`."""
-    _share_threads()
     seeds, _, channels = x.shape
     exact = _exact(x)
     parts, moments = (np.empty((PARTS, channels), exact) for _ in range(2))
     sums, products = (np.empty((seeds, channels), exact) for _ in range(2))
     for seed in range(seeds):
         coefficients = (_array(scale[seed]), _array(shift[seed]), _array(mean[seed]))
-        _collect(_array(dy[seed]), _array(x[seed]), *coefficients, _array(gradient[seed]), parts, moments)
+        _collect(*_of(dy, seed), *_of(x, seed), *coefficients, *_of(gradient, seed), parts, moments)
         sums[seed] = parts.sum(axis=0, dtype=np.float64)
         products[seed] = moments.sum(axis=0, dtype=np.float64)
     return torch.from_numpy(sums), torch.from_numpy(products)
 
 
-def settle(gradient: Tensor, x: Tensor, constant: Tensor, slope: Tensor, out: Tensor) -> None:
+def settle(gradient: Strip, x: Strip, constant: Tensor, slope: Tensor, out: Strip) -> None:
     """See `dnlbench.dnl.lean.passes.settle`."""
-    _share_threads()
-    for seed in range(len(x)):
-        _settle(_array(gradient[seed]), _array(x[seed]), _array(constant[seed]), _array(slope[seed]), _array(out[seed]))
+    for seed in range(x.shape[0]):
+        coefficients = (_array(constant[seed]), _array(slope[seed]))
+        _settle(*_of(gradient, seed), *_of(x, seed), *coefficients, *_of(out, seed))
 
 
-def _share_threads() -> None:
+def gather(products: Tensor, height: int, width: int, out: Tensor) -> None:
+    """See `dnlbench.dnl.lean.convolution.Taps`; ``products`` (R, 9 made), ``out`` (R, made)."""
+    exact = np.zeros(0, np.float64 if out.dtype == torch.float64 else np.float32)
+    _gather(_array(products), height, width, _array(out), exact)
+
+
+def spread(d_made: Tensor, height: int, width: int, out: Tensor) -> None:
+    """See `dnlbench.dnl.lean.convolution.Taps`; ``d_made`` (R, made), ``out`` (R, 9 made)."""
+    _spread(_array(d_made), height, width, _array(out))
+
+
+def share_threads() -> None:
     """As many threads as torch has."""
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+
+def _of(strip: Strip, seed: int) -> tuple[np.ndarray[Any, Any], int]:
+    """The whole array of one seed, and where the strip begins in its rows.
+
+    The strip's own view would not tell the compiler that channels lie side by side, and it would make no use of it.
+    """
+    return _array(strip.rows[seed]), strip.columns.start
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
@@ -82,8 +97,8 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return tensor.detach().numpy()
 
 
-def _exact(x: Tensor) -> type[np.floating[Any]]:
-    return np.float64 if x.dtype == torch.float64 else np.float32
+def _exact(x: Strip) -> type[np.floating[Any]]:
+    return np.float64 if x.rows.dtype == torch.float64 else np.float32
 
 
 @intrinsic
@@ -113,7 +128,7 @@ def _load(stored: Any) -> Any:
 @overload(_load, inline="always", strict=False)
 def _load_compiled(stored: Any) -> Callable[[Any], Any]:
     if stored == types.uint16:
-        return lambda stored: _float_of(np.uint32(np.uint32(stored) << np.uint32(16)))
+        return lambda stored: _float_of(np.uint32(np.uint32(stored) << np.uint32(16)))  # type: ignore[call-arg]
     return lambda stored: stored
 
 
@@ -126,7 +141,7 @@ def _stored_compiled(value: Any, like: Any) -> Callable[[Any, Any], Any]:
     if like == types.uint16:
 
         def rounded(value: Any, like: Any) -> Any:
-            bits = _bits_of(value)
+            bits: Any = _bits_of(value)  # type: ignore[call-arg]
             if value != value:  # rounding up could turn a NaN into an infinity
                 return np.uint16((bits >> np.uint32(16)) | np.uint32(0x40))
             odd = (bits >> np.uint32(16)) & np.uint32(1)
@@ -137,59 +152,124 @@ def _stored_compiled(value: Any, like: Any) -> Callable[[Any, Any], Any]:
 
 
 @_compiled
-def _copy_and_add(x: Any, place: Any, sums: Any) -> None:
-    rows, channels = x.shape
+def _copy_and_add(x: Any, x_at: int, place: Any, place_at: int, sums: Any) -> None:
+    rows, channels = len(x), sums.shape[1]
     for part in prange(PARTS):
         mine = sums[part]
         mine[:] = 0
         for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            source, target = x[row, x_at : x_at + channels], place[row, place_at : place_at + channels]
             for j in range(channels):
-                place[row, j] = x[row, j]
-                mine[j] += _load(x[row, j])
+                target[j] = source[j]
+                mine[j] += _load(source[j])
 
 
 @_compiled
-def _add_squares(x: Any, mean: Any, sums: Any) -> None:
-    rows, channels = x.shape
+def _add_squares(x: Any, x_at: int, mean: Any, sums: Any) -> None:
+    rows, channels = len(x), sums.shape[1]
     for part in prange(PARTS):
         mine = sums[part]
         mine[:] = 0
         for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            source = x[row, x_at : x_at + channels]
             for j in range(channels):
-                rest = _load(x[row, j]) - mean[j]
+                rest = _load(source[j]) - mean[j]
                 mine[j] += rest * rest
 
 
 @_compiled
-def _rectify(x: Any, scale: Any, shift: Any, out: Any) -> None:
-    rows, channels = x.shape
+def _rectify(x: Any, x_at: int, scale: Any, shift: Any, out: Any, out_at: int) -> None:
+    rows, channels = len(x), len(scale)
+    zero = scale.dtype.type(0)
     for part in prange(PARTS):
         for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            source, target = x[row, x_at : x_at + channels], out[row, out_at : out_at + channels]
             for j in range(channels):
-                z = _load(x[row, j]) * scale[j] + shift[j]
-                out[row, j] = _stored(scale.dtype.type(0) if z <= 0 else z, out[row, j])  # a NaN stays one
+                z = _load(source[j]) * scale[j] + shift[j]
+                target[j] = _stored(max(z, zero), target[j])  # a NaN stays one
 
 
 @_compiled
-def _collect(dy: Any, x: Any, scale: Any, shift: Any, mean: Any, gradient: Any, sums: Any, products: Any) -> None:
-    rows, channels = x.shape
+def _collect(
+    dy: Any,
+    dy_at: int,
+    x: Any,
+    x_at: int,
+    scale: Any,
+    shift: Any,
+    mean: Any,
+    gradient: Any,
+    gradient_at: int,
+    sums: Any,
+    products: Any,
+) -> None:
+    rows, channels = len(x), len(scale)
+    zero = scale.dtype.type(0)
     for part in prange(PARTS):
         mine, moments = sums[part], products[part]
-        mine[:] = 0
-        moments[:] = 0
+        for j in range(channels):
+            mine[j] = zero
+            moments[j] = zero
         for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            source, given = x[row, x_at : x_at + channels], dy[row, dy_at : dy_at + channels]
+            target = gradient[row, gradient_at : gradient_at + channels]
             for j in range(channels):
-                value = _load(x[row, j])
-                dz = _load(dy[row, j]) if value * scale[j] + shift[j] > 0 else scale.dtype.type(0)
+                value = _load(source[j])
+                dz = _load(given[j]) if value * scale[j] + shift[j] > zero else zero
                 mine[j] += dz
                 moments[j] += dz * (value - mean[j])
-                gradient[row, j] += scale[j] * dz
+                target[j] += scale[j] * dz
 
 
 @_compiled
-def _settle(gradient: Any, x: Any, constant: Any, slope: Any, out: Any) -> None:
-    rows, channels = x.shape
+def _settle(
+    gradient: Any, gradient_at: int, x: Any, x_at: int, constant: Any, slope: Any, out: Any, out_at: int
+) -> None:
+    rows, channels = len(x), len(constant)
     for part in prange(PARTS):
         for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            source, given = x[row, x_at : x_at + channels], gradient[row, gradient_at : gradient_at + channels]
+            target = out[row, out_at : out_at + channels]
             for j in range(channels):
-                out[row, j] = _stored(gradient[row, j] - constant[j] - slope[j] * _load(x[row, j]), out[row, j])
+                target[j] = _stored(given[j] - constant[j] - slope[j] * _load(source[j]), target[j])
+
+
+@_compiled
+def _gather(products: Any, height: int, width: int, out: Any, exact: Any) -> None:
+    made = out.shape[1]
+    for line in prange(len(out) // width):  # of an image's pixels
+        sums = np.zeros((width + 2) * made, exact.dtype)
+        for vertical in range(3):
+            above = vertical - 1
+            if 0 <= line % height + above < height:
+                for column in range(width):
+                    source = products[(line + above) * width + column, 3 * vertical * made : 3 * (vertical + 1) * made]
+                    target = sums[column * made : (column + 3) * made]
+                    for j in range(3 * made):
+                        target[j] += _load(source[j])
+        for column in range(width):
+            found, place = sums[(column + 1) * made : (column + 2) * made], out[line * width + column, :]
+            for j in range(made):
+                place[j] = _stored(found[j], place[j])
+
+
+@_compiled
+def _spread(d_made: Any, height: int, width: int, out: Any) -> None:
+    made = d_made.shape[1]
+    for line in prange(len(out) // width):
+        lines = np.zeros((3, (width + 2) * made), d_made.dtype)  # bfloat16's zero has no bits either
+        for vertical in range(3):
+            above = 1 - vertical
+            if 0 <= line % height + above < height:
+                for column in range(width):
+                    source = d_made[(line + above) * width + column, :]
+                    target = lines[vertical, (column + 1) * made : (column + 2) * made]
+                    for j in range(made):
+                        target[j] = source[j]
+        for column in range(width):
+            place = out[line * width + column, :]
+            for vertical in range(3):
+                found = lines[vertical, column * made : (column + 3) * made]
+                target = place[3 * vertical * made : 3 * (vertical + 1) * made]
+                for j in range(3 * made):
+                    target[j] = found[j]

@@ -1,8 +1,8 @@
 r"""The passes over states: one reading of memory each, where the device allows it.
 
-Arrays are rows of channels: shape (S, R, c), for ``S`` seeds that train side by side, ``R`` positions of a batch and ``c``
-channels. Channels lie side by side in memory; rows may be further apart, as those of some columns of a wider array are.
-Coefficients have shape (S, c), in float32, or float64 where the rows have that.
+They work on strips of ``c`` channels of arrays (S, R, width), for ``S`` seeds that train side by side and ``R`` positions of a
+batch, whose channels lie side by side in memory. Coefficients have shape (S, c), in float32, or float64 where the rows have
+that.
 
 =============  =======================================================================================================
 `publish`      copies a new state into its place; its mean and variance
@@ -19,70 +19,62 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
+from types import ModuleType
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from dnlbench.dnl.lean.strip import Strip
+
+Sums = tuple[Tensor, Tensor]
+
 _IN_LOOPS = (torch.float32, torch.float64, torch.bfloat16)
 
 
-def publish(x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
     """Copies a state into its place.
-
-    Args:
-        x: shape (S, R, c).
-        place: the same shape, to be written.
 
     Returns:
         Mean and variance (with divisor ``R``) of each channel, both (S, c).
     """
-    if _has_loops(x):
-        from dnlbench.dnl.lean import loops
-
-        return loops.publish(x, place)
-    place.copy_(x)
-    variance, mean = torch.var_mean(x.to(_exact(x.dtype)), dim=1, correction=0)
+    if loops := loops_for(x.rows):
+        return cast(Sums, loops.publish(x, place))
+    place.values.copy_(x.values)
+    variance, mean = torch.var_mean(x.values.to(_exact(x)), dim=1, correction=0)
     return mean, variance
 
 
-def rectify(x: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> None:
-    """``out = max(0, scale · x + shift)``; ``out`` has the shape of ``x``."""
-    if _has_loops(x):
-        from dnlbench.dnl.lean import loops
-
+def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
+    """``out = max(0, scale · x + shift)``."""
+    if loops := loops_for(x.rows):
         loops.rectify(x, scale, shift, out)
         return
-    out.copy_(torch.addcmul(_row(shift), x.to(scale.dtype), _row(scale)).relu_())
+    out.values.copy_(torch.addcmul(_row(shift), x.values.to(scale.dtype), _row(scale)).relu_())
 
 
-def collect(
-    dy: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The way back through `rectify`. With ``dz = dy`` where ``scale · x + shift > 0`` and 0 elsewhere,
+def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip) -> tuple[Tensor, Tensor]:
+    """The way back through `rectify`, as if ``scale`` and ``shift`` did not depend on ``x``.
 
-    ``gradient += scale · dz``, as if ``scale`` and ``shift`` did not depend on ``x``.
+    With ``dz = dy`` where ``scale · x + shift > 0`` and 0 elsewhere: ``gradient += scale · dz``.
 
     Returns:
         ``sum dz`` and ``sum dz (x − mean)`` over the rows, both (S, c).
     """
-    if _has_loops(x):
-        from dnlbench.dnl.lean import loops
-
-        return loops.collect(dy, x, scale, shift, mean, gradient)
-    exact = x.to(_exact(x.dtype))
-    dz = torch.where(torch.addcmul(_row(shift), exact, _row(scale)) > 0, dy, 0).to(exact.dtype)
-    gradient.addcmul_(dz, _row(scale))
+    if loops := loops_for(x.rows):
+        return cast(Sums, loops.collect(dy, x, scale, shift, mean, gradient))
+    exact = x.values.to(_exact(x))
+    dz = torch.where(torch.addcmul(_row(shift), exact, _row(scale)) > 0, dy.values, 0).to(exact.dtype)
+    gradient.values.addcmul_(dz, _row(scale))
     return dz.sum(dim=1), (dz * (exact - _row(mean))).sum(dim=1)
 
 
-def settle(gradient: Tensor, x: Tensor, constant: Tensor, slope: Tensor, out: Tensor) -> None:
-    """``out = gradient − constant − slope · x``; ``out`` has the shape of ``x``."""
-    if _has_loops(x):
-        from dnlbench.dnl.lean import loops
-
+def settle(gradient: Strip, x: Strip, constant: Tensor, slope: Tensor, out: Strip) -> None:
+    """``out = gradient − constant − slope · x``."""
+    if loops := loops_for(x.rows):
         loops.settle(gradient, x, constant, slope, out)
         return
-    out.copy_(gradient - _row(constant) - x * _row(slope))
+    out.values.copy_(gradient.values - _row(constant) - x.values * _row(slope))
 
 
 def _row(coefficients: Tensor) -> Tensor:
@@ -90,13 +82,19 @@ def _row(coefficients: Tensor) -> Tensor:
     return coefficients.unsqueeze(1)
 
 
-def _exact(dtype: torch.dtype) -> torch.dtype:
-    """What statistics and gradients of states of a type are added up in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+def _exact(x: Strip) -> torch.dtype:
+    """What statistics and gradients are added up in."""
+    return torch.float64 if x.rows.dtype == torch.float64 else torch.float32
 
 
-def _has_loops(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype in _IN_LOOPS and loops_are_installed()
+def loops_for(rows: Tensor) -> ModuleType | None:
+    """The compiled loops, where they can be used."""
+    if rows.device.type != "cpu" or rows.dtype not in _IN_LOOPS or not loops_are_installed():
+        return None
+    from dnlbench.dnl.lean import loops
+
+    loops.share_threads()
+    return loops
 
 
 @cache

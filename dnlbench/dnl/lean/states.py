@@ -5,9 +5,9 @@ With mean :math:`\mu` and inverse deviation :math:`r` of a state's channels over
 
 .. math:: W * \max(0, a x + b), \qquad a = \gamma r, \quad b = \beta - a \mu.
 
-On the way back :math:`dz` is the gradient inside of the maximum, and :math:`G = \sum_{layers} a \, dz` is added up over the layers
-that read the state. All of them have the same statistics, so their dependence on ``x`` is put in once, when the last has added
-its share; with :math:`n` positions in the batch,
+On the way back :math:`dz` is the gradient inside of the maximum, and :math:`G = \sum_{layers} a \, dz` is added up over the
+layers that read the state. All of them have the same statistics, so their dependence on ``x`` is put in once, when the last has
+added its share; with :math:`n` positions in the batch,
 
 .. math:: dx = G - \tfrac1n \textstyle\sum G - \tfrac1n r^2 (x - \mu) \sum G (x - \mu).
 
@@ -16,7 +16,7 @@ Source of the batch norm's derivative: Ioffe & Szegedy 2015, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from dnlbench.dnl.lean import passes
-from dnlbench.dnl.lean.convolution import Grid, convolve, convolve_back, empty_rows
+from dnlbench.dnl.lean.convolution import convolve, convolve_back, empty_rows, goes_together
+from dnlbench.dnl.lean.grid import Grid
+from dnlbench.dnl.lean.strip import Strip
+from dnlbench.dnl.seeds import for_all_seeds
 
 
 class SharedStates:
@@ -46,7 +49,7 @@ class SharedStates:
         """Adds the next state, shape (B, c, H, W); the first one says how many, how large and of what type all are."""
         index = self._count
         self._count += 1
-        _for_all_seeds(lambda states: self._add(index, states), state)
+        for_all_seeds(lambda states: self._add(index, states), state)
 
     def read(self, states: Sequence[int], norm: nn.BatchNorm2d, filters: Tensor | None) -> Tensor:
         """Batch norm, ReLU and convolution of some states side by side, in the order of their indices.
@@ -71,7 +74,7 @@ class SharedStates:
             rows = _Read.apply(store, columns, store.token, weight, bias, *of)
             return store.grid.images(rows)
 
-        return _for_all_seeds(read, *given)
+        return for_all_seeds(read, *given)
 
     @property
     def _filled(self) -> _Store:
@@ -98,6 +101,9 @@ class SharedStates:
 
 Columns = Sequence[slice]
 
+PART_BYTES = 8 * 2**20
+"""Of what a layer makes for its convolution at a time, on CPUs."""
+
 
 class _Store:
     """The states of all seeds side by side as rows of channels, with their statistics and gradients."""
@@ -113,8 +119,8 @@ class _Store:
         self._eps = eps
         self._gradient: Tensor | None = None
         self.token: Tensor | None = None
-        """Shape (S,). Stands in autograd's graph for all states so far. Each state's depends on that of the state before, so the gradient
-        by a state is asked for when every layer that reads it has added its share."""
+        """Shape (S,). Stands in autograd's graph for all states so far. Each state's depends on that of the state before, so
+        the gradient by a state is asked for when every layer that reads it has added its share."""
 
     @property
     def gradient(self) -> Tensor:
@@ -143,44 +149,55 @@ class _Store:
         parts = [values[..., each] for each in columns]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
-    def rectified(self, columns: Columns, scale: Tensor, shift: Tensor) -> Tensor:
-        """``max(0, scale · x + shift)`` of some columns, shape (S, R, c)."""
-        out = empty_rows(self.values, scale.shape[-1])
+    def parts(self, channels: int) -> list[tuple[slice, Grid]]:
+        """The rows, in parts small enough for what is made of so many channels to stay in a CPU's cache until it is used."""
+        images = self.grid.batch
+        if not goes_together(self.values.device):
+            image_bytes = len(self.values) * self.grid.part(1).rows * channels * self.values.element_size()
+            images = min(images, max(1, PART_BYTES // image_bytes))
+        firsts = range(0, self.grid.batch, images)
+        grids = [self.grid.part(min(images, self.grid.batch - first)) for first in firsts]
+        area = self.grid.height * self.grid.width
+        return [
+            (slice(first * area, first * area + grid.rows), grid) for first, grid in zip(firsts, grids, strict=True)
+        ]
+
+    def rectified(self, rows: slice, columns: Columns, scale: Tensor, shift: Tensor) -> Tensor:
+        """``max(0, scale · x + shift)`` of some rows and columns, shape (S, r, c)."""
+        values = self.values[:, rows]
+        out = empty_rows(values, scale.shape[-1])
         for each, here in _pairs(columns):
-            passes.rectify(self.values[..., each], scale[..., here], shift[..., here], out[..., here])
+            passes.rectify(Strip(values, each), scale[..., here], shift[..., here], Strip(out, here))
         return out
 
-    def collect(self, columns: Columns, dy: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    def collect(self, rows: slice, columns: Columns, dy: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Adds a layer's share to the gradients of what it reads.
 
         Returns:
-            ``sum dz`` and ``sum dz (x − mean)``, shape (S, c).
+            ``sum dz`` and ``sum dz (x − mean)`` over these rows, shape (S, c).
         """
-        found = []
+        values, gradient, found = self.values[:, rows], self.gradient[:, rows], []
         for each, here in _pairs(columns):
-            a, b = scale[..., here], shift[..., here]
-            sums, products = passes.collect(
-                dy[..., here], self.values[..., each], a, b, self.mean[..., each], self.gradient[..., each]
-            )
+            a, b, x, g = scale[..., here], shift[..., here], Strip(values, each), Strip(gradient, each)
+            sums, products = passes.collect(Strip(dy, here), x, a, b, self.mean[..., each], g)
             self.sums[..., each] += a * sums
             self.products[..., each] += a * products
             found.append((sums, products))
-        sums, products = zip(*found, strict=True)
-        return torch.cat(sums, dim=-1), torch.cat(products, dim=-1)
+        return torch.cat([sums for sums, _ in found], dim=-1), torch.cat([products for _, products in found], dim=-1)
 
     def settled(self, columns: slice) -> Tensor:
         """The gradient by a state once all layers have added theirs, (S, B, c, H, W)."""
         n = self.grid.rows
         slope = self.inverse[:, columns].square() * self.products[:, columns] / n
         constant = self.sums[:, columns] / n - slope * self.mean[:, columns]
-        values = self.values[..., columns]
-        out = torch.empty_like(values, memory_format=torch.contiguous_format)
-        passes.settle(self.gradient[..., columns], values, constant, slope, out)
+        x = Strip(self.values, columns)
+        out = self.values.new_empty(x.shape)
+        passes.settle(Strip(self.gradient, columns), x, constant, slope, Strip.whole(out))
         return self.grid.images(out)
 
     def publish(self, columns: slice, states: Tensor) -> None:
         """Writes a state down, with its statistics."""
-        mean, variance = passes.publish(self.grid.rows_of(states), self.values[..., columns])
+        mean, variance = passes.publish(Strip.whole(self.grid.rows_of(states)), Strip(self.values, columns))
         self.mean[:, columns], self.variance[:, columns] = mean, variance
         self.inverse[:, columns] = (variance + self._eps).rsqrt()
 
@@ -227,49 +244,27 @@ class _Read(Function):
         shift = bias - scale * store.of(store.mean, columns)
         ctx.store, ctx.columns = store, columns
         ctx.save_for_backward(scale, shift, filters)
-        rows = store.rectified(columns, scale, shift)
-        return rows if filters is None else convolve(rows, filters.to(rows.dtype), store.grid)
+        made = []
+        for rows, grid in store.parts(scale.shape[-1]):
+            rectified = store.rectified(rows, columns, scale, shift)
+            made.append(rectified if filters is None else convolve(rectified, filters.to(rectified.dtype), grid))
+        return made[0] if len(made) == 1 else torch.cat(made, dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_made: Tensor) -> tuple[Tensor | None, ...]:
         store, columns = ctx.store, ctx.columns
         scale, shift, filters = ctx.saved_tensors
-        dy, d_filters = d_made, None
-        if filters is not None:
-            rows = store.rectified(columns, scale, shift)
-            dy, d_filters = convolve_back(d_made, rows, filters.to(rows.dtype), store.grid)
-            d_filters = d_filters.to(filters.dtype)
-            del rows
-        sums, products = store.collect(columns, dy, scale, shift)
-        return None, None, None, store.of(store.inverse, columns) * products, sums, d_filters
-
-
-def _for_all_seeds(operation: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """An operation on tensors with a leading axis of seeds, of which there is one unless `torch.vmap` has more."""
-    if any(torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors):
-        return _AcrossSeeds.apply(operation, *tensors)  # type: ignore[no-any-return, no-untyped-call]
-    return operation(*(tensor.unsqueeze(0) for tensor in tensors)).squeeze(0)
-
-
-class _AcrossSeeds(Function):
-    """Hands the tensors behind vmap's single ones to an operation."""
-
-    @staticmethod
-    def forward(operation: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        raise AssertionError("used under torch.vmap only")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing is kept: the operation is recorded by autograd itself."""
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: Sequence[int | None], operation: Callable[..., Tensor], *tensors: Tensor
-    ) -> tuple[Tensor, int]:
-        """Each tensor with the seeds first."""
-        seeds = [
-            tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-            for tensor, dim in zip(tensors, in_dims[1:], strict=True)
-        ]
-        return operation(*seeds), 0
+        d_filters: Tensor | float = 0.0
+        d_scale, d_shift = torch.zeros_like(scale), torch.zeros_like(shift)
+        for rows, grid in store.parts(scale.shape[-1]):
+            dy = d_made[:, rows]
+            if filters is not None:
+                rectified = store.rectified(rows, columns, scale, shift)
+                dy, share = convolve_back(dy, rectified, filters.to(dy.dtype), grid)
+                d_filters = d_filters + share
+            sums, products = store.collect(rows, columns, dy, scale, shift)
+            d_shift += sums
+            d_scale += products
+        d_weight = store.of(store.inverse, columns) * d_scale
+        return None, None, None, d_weight, d_shift, d_filters if isinstance(d_filters, Tensor) else None

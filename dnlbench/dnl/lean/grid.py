@@ -1,0 +1,34 @@
+"""How rows lie in images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How rows lie in images: row ``(b H + h) W + w`` is position ``(h, w)`` of image ``b``."""
+
+    batch: int
+    height: int
+    width: int
+
+    def part(self, images: int) -> Grid:
+        """Of some of the images."""
+        return Grid(images, self.height, self.width)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.batch * self.height * self.width
+
+    def images(self, rows: Tensor) -> Tensor:
+        """(S, R, c) as (S, B, c, H, W) in the same memory."""
+        seeds, _, channels = rows.shape
+        return rows.view(seeds, self.batch, self.height, self.width, channels).permute(0, 1, 4, 2, 3)
+
+    def rows_of(self, images: Tensor) -> Tensor:
+        """(S, B, c, H, W) to (S, R, c); in the same memory where channels lie side by side."""
+        return images.permute(0, 1, 3, 4, 2).flatten(1, 3)
