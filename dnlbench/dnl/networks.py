@@ -55,7 +55,7 @@ class NormReluConv(nn.Module):
         self.step = step
         self.register_buffer("scaled", None if scaled is None else scaled.view(1, -1, 1, 1), persistent=False)
 
-    def read(self, states: States, indices: Sequence[int]) -> Tensor:
+    def forward(self, states: States, indices: Sequence[int]) -> Tensor:
         """What the layer makes of some states."""
         filters = self.conv.weight
         if self.scaled is not None:
@@ -145,12 +145,12 @@ def _make(layer: nn.Module, states: States, read: Sequence[int], new_states: New
     """What a layer, or the two that a bottleneck has, makes of some states."""
     first, *behind = layer if isinstance(layer, nn.Sequential) else [layer]
     assert isinstance(first, NormReluConv)
-    made = first.read(states, read)
+    made = first(states, read)
     for part in behind:
         assert isinstance(part, NormReluConv)
         inner = new_states([made.shape[1]])
         inner.add(made)
-        made = part.read(inner, [0])
+        made = part(inner, [0])
     return made
 
 
@@ -246,7 +246,7 @@ class DNLNetwork(nn.Module):
             if isinstance(part, Block):
                 states, handed_on = part(x, self._new_states), part.hands_on
             else:
-                x = part.read(states, handed_on) if isinstance(part, NormReluConv) else part(x)
+                x = part(states, handed_on) if isinstance(part, NormReluConv) else part(x)
         features = states.read(handed_on, self.norm, None)
         return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
