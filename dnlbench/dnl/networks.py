@@ -145,7 +145,7 @@ def _make(layer: nn.Module, states: States, read: Sequence[int], new_states: New
     """What a layer, or the two that a bottleneck has, makes of some states."""
     first, *behind = layer if isinstance(layer, nn.Sequential) else [layer]
     assert isinstance(first, NormReluConv)
-    made = first(states, read)
+    made: Tensor = first(states, read)
     for part in behind:
         assert isinstance(part, NormReluConv)
         inner = new_states([made.shape[1]])
