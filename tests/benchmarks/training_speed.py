@@ -45,9 +45,8 @@ from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order
-from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
-from dnlbench.runners.training.utilisation import matrix_peak, training_flops
+from dnlbench.runners.training.utilisation import matrix_peak
 from dnlbench.spec import parse_spec
 from dnlbench.stats import fit_exponent
 from tests.benchmarks import plain_script
@@ -113,24 +112,22 @@ class Ours:
 
     def steps(self) -> Iterator[Callable[[], object]]:
         """Training steps of a learner of its own, without end."""
-        learner, samples = self.runner._learner(self.run), len(self.runner.data.training)
+        rig, samples = self.runner.rig, len(self.runner.data.training)
+        learner = rig.learner([self.run])
         learner.network.train()
+        step = rig.step([self.run], learner, torch.zeros(1, dtype=torch.float64))
         for epoch in itertools.count(1):
             for indices in torch.split(epoch_order(samples, self.run.seed, epoch), plain_script.BATCH_SIZE):
                 if len(indices) == plain_script.BATCH_SIZE:
-                    yield partial(self._train_on, learner, indices)
-
-    def _train_on(self, learner: Learner, indices: torch.Tensor) -> None:
-        self.runner._step(learner, *self.runner.data.training.batch(indices))
+                    yield partial(step, indices.unsqueeze(0))
 
     def step_bytes(self) -> int:
         """As the runner measures it before a run."""
-        return self.runner._warm_up(self.runner._learner(self.run))
+        return self.runner.rig.warm_up([self.run])
 
     def flops(self) -> float:
         """Of training on one sample."""
-        network = self.runner._build(self.run)
-        found = training_flops(network, self.runner.spec, self.run.point, self.runner.data.info)
+        found = self.runner.rig.flops(self.run)
         assert found is not None, "ours are counted"
         return found
 
@@ -158,7 +155,7 @@ class Plain:
     def network(self) -> plain_script.Network:
         """With the weights that dnlbench's has."""
         network = plain_script.Network(self.ours.run.point.network, self.ours.run.point.depth)
-        network.load_state_dict(plain_names(self.ours.runner._build(self.ours.run).state_dict()))
+        network.load_state_dict(plain_names(self.ours.runner.rig.learner([self.ours.run]).network.state_dict()))
         return network.train()
 
     def steps(self) -> Iterator[Callable[[], object]]:

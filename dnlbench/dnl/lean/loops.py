@@ -78,8 +78,11 @@ def spread(d_made: Tensor, height: int, width: int, out: Tensor) -> None:
 
 
 def share_threads() -> None:
-    """As many threads as torch has."""
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    """As many threads as torch has. Numba's first start sets those of OpenMP, which are torch's too, to all that there are."""
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def _of(strip: Strip, seed: int) -> tuple[np.ndarray[Any, Any], int]:

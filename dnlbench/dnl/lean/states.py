@@ -195,6 +195,10 @@ class _Store:
         passes.settle(Strip(self.gradient, columns), x, constant, slope, Strip.whole(out))
         return self.grid.images(out)
 
+    def release(self) -> None:
+        """Lets go of the memory: the gradient by the first state, which is asked for last, is known."""
+        self.values = self._gradient = self.values.new_empty(0)
+
     def publish(self, columns: slice, states: Tensor) -> None:
         """Writes a state down, with its statistics."""
         mean, variance = passes.publish(Strip.whole(self.grid.rows_of(states)), Strip(self.values, columns))
@@ -224,7 +228,10 @@ class _Add(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, _: Tensor) -> tuple[None, None, Tensor | None, None]:
-        return None, None, ctx.store.settled(ctx.columns) if ctx.needs_input_grad[2] else None, None
+        gradient = ctx.store.settled(ctx.columns) if ctx.needs_input_grad[2] else None
+        if ctx.columns.start == 0:
+            ctx.store.release()
+        return None, None, gradient, None
 
 
 class _Read(Function):

@@ -1,38 +1,35 @@
-"""One training run, from the first random weight to the last event."""
+"""Training runs, from the first random weight to the last event."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from dnlbench.errors import DataError, SpecError
 from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
-from dnlbench.runners.checkpoint import Checkpoints
+from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
-from dnlbench.runners.training.build import build_network, check_point, source_hash
+from dnlbench.runners.training.build import check_point, source_hash
 from dnlbench.runners.training.clock import Stopwatch
-from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dataset
+from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
+from dnlbench.runners.training.evaluate import evaluate
 from dnlbench.runners.training.learner import Learner
-from dnlbench.runners.training.memory import step_memory_bytes
-from dnlbench.runners.training.progress import Progress
-from dnlbench.runners.training.utilisation import matrix_peak, training_flops
-from dnlbench.studies import Point
+from dnlbench.runners.training.progress import Progress, place_of
+from dnlbench.runners.training.rig import Rig
+from dnlbench.runners.training.step import Step
+from dnlbench.runners.training.utilisation import matrix_peak
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import is_factory
-
-WARM_UP_STEPS = 2
-EVALUATION_BATCH = 256
 
 
 class TrainingRunner:
@@ -44,15 +41,16 @@ class TrainingRunner:
         self.slot = slot
         self.spec = cast(TrainingSpec, plan.spec)
         self.device = open_device(slot)
-        self._step_bytes: dict[Point, int] = {}
-        """Memory of a training step at each point that has had its first one here; it is the same for all its runs."""
-        self._flops: dict[Point, float | None] = {}
-        """Of training on one sample, likewise."""
         self._peak_flops: float | None = None
         """Of the slot, as soon as it is prepared."""
         _import_the_rest()
         make_repeatable(self.device, slot.threads)
         set_float32_precision(self.spec.train.precision)
+
+    @cached_property
+    def rig(self) -> Rig:
+        """What makes learners and their training steps."""
+        return Rig(self.spec, self.device, self.data)
 
     @cached_property
     def data(self) -> Dataset:
@@ -92,72 +90,76 @@ class TrainingRunner:
         return self.data.info.sha256
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
-        """Trains the members one after the other; see `dnlbench.runners.base.Runner`."""
+        """Trains the members side by side, from their last checkpoints; see `dnlbench.runners.base.Runner`.
+
+        Members whose checkpoints stand at other places are trained after those that do not.
+        """
+        groups: dict[tuple[int, int], list[_Kept]] = {}
         for member in job.members:
-            yield from self._carry_out_one(member, job)
+            checkpoints = Checkpoints(member.folder)
+            state = checkpoints.load()
+            if state and state["epoch"] > member.epochs_known:
+                state = None
+            groups.setdefault(place_of(state), []).append(_Kept(member=member, checkpoints=checkpoints, state=state))
+        for group in groups.values():
+            yield from self._train(group, job.aside)
 
-    def _carry_out_one(self, member: Member, job: Job) -> Iterator[RunEvent]:
-        """Trains one network, from its last checkpoint if there is one."""
-        run, checkpoints = member.run, Checkpoints(member.folder)
-        state = checkpoints.load()
-        if state and state["epoch"] > member.epochs_known:
-            state = None
-        progress = Progress.restore(state, self.device) if state else Progress.start(self.device)
-        learner = self._learner(run)
-        yield self._started(member, len(job.members), learner, progress)
-        if run.point not in self._step_bytes:
-            self._step_bytes[run.point] = self._warm_up(learner)
-            learner = self._learner(run)  # as if nothing had happened
-        memory_bytes = self._step_bytes[run.point]
-        if state:
-            learner.restore(state)
-        while progress.epoch < run.epochs:
-            if not self._train_epoch(run, job.aside, learner, progress, checkpoints):
-                yield RunPaused(run_id=run.run_id, epoch=progress.epoch, step=progress.step)
+    def _train(self, group: Sequence[_Kept], aside: Callable[[], bool]) -> Iterator[RunEvent]:
+        """Trains members that stand at the same place."""
+        runs = [kept.member.run for kept in group]
+        states = [kept.state for kept in group if kept.state]
+        progress = Progress.restore(states, self.device) if states else Progress.start(self.device, len(group))
+        parameters = self.rig.learner(runs).parameter_count
+        for kept in group:
+            yield self._started(kept.member, len(group), parameters, progress)
+        memory_bytes = self.rig.warm_up(runs)
+        learner = self.rig.learner(runs)
+        if states:
+            learner.restore(states)
+        training = _Training(runs, learner, progress, self.rig.step(runs, learner, progress.total_losses), group)
+        while training.left and progress.epoch < runs[0].epochs:
+            if not self._train_epoch(training, aside):
+                for index in training.left:
+                    yield RunPaused(run_id=runs[index].run_id, epoch=progress.epoch, step=progress.step)
                 return
-            event = self._epoch_done(run, learner, progress)
-            yield event  # written before the checkpoint that counts on it
-            if not _finite(event):
-                yield _diverged(run, event, memory_bytes)
-                checkpoints.clear()
-                return
+            for index, event in self._epochs_done(training).items():
+                yield event  # written before the checkpoint that counts on it
+                if not _finite(event):
+                    yield _diverged(runs[index], event, memory_bytes)
+                    training.left.pop(index).checkpoints.clear()
             progress.end_epoch()
-            checkpoints.save({**progress.state(), **learner.state()})
-        yield RunEnded(run_id=run.run_id, status="ok", peak_memory_bytes=memory_bytes)
-        checkpoints.keep_last()
+            training.save()
+        for index, kept in training.left.items():
+            yield RunEnded(run_id=runs[index].run_id, status="ok", peak_memory_bytes=memory_bytes)
+            kept.checkpoints.keep_last()
 
-    def _learner(self, run: Run) -> Learner:
-        return Learner(self._build(run), self.spec.train)
-
-    def _epoch_done(self, run: Run, learner: Learner, progress: Progress) -> EpochDone:
-        """What the epoch that was just trained gave."""
-        samples = len(self.data.training)
-        gradients = [p.grad for p in learner.network.parameters() if p.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients))
+    def _epochs_done(self, training: _Training) -> dict[int, EpochDone]:
+        """What the epoch that was just trained gave to the runs that are left."""
+        learner, progress, samples = training.learner, training.progress, len(self.data.training)
+        norms, losses = learner.gradient_norms(), progress.total_losses.tolist()
         learner.schedule.step()
-        loss, accuracy = self._evaluate(learner.network)
-        return EpochDone(
-            run_id=run.run_id,
-            epoch=progress.epoch + 1,
-            train_loss=float(progress.total_loss) / samples,
-            seconds=progress.seconds,
-            samples_per_s=samples / progress.seconds,
-            gradient_norm=norm,
-            evaluation_loss=loss,
-            evaluation_accuracy=accuracy,
-            regulariser=learner.regulariser(),
-        )
+        regularisers, events = learner.regularisers(), {}
+        for index in training.left:
+            loss, accuracy = self._evaluate(learner, index)
+            events[index] = EpochDone(
+                run_id=training.runs[index].run_id,
+                epoch=progress.epoch + 1,
+                train_loss=losses[index] / samples,
+                seconds=progress.seconds,
+                samples_per_s=samples / progress.seconds,
+                gradient_norm=norms[index],
+                evaluation_loss=loss,
+                evaluation_accuracy=accuracy,
+                regulariser=regularisers[index],
+            )
+        return events
 
-    def _build(self, run: Run) -> nn.Module:
-        """The run's network with the initial weights of its seed, the same on every device."""
-        torch.manual_seed(run.seed)
-        network = build_network(self.spec, run.point, self.data.info)
-        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    def _evaluate(self, learner: Learner, index: int) -> tuple[float | None, float | None]:
+        """Mean loss and accuracy on the evaluation split; None without one."""
+        split = self.data.evaluation
+        return (None, None) if split is None else evaluate(learner, index, split, bf16=self.rig.bf16)
 
-    def _started(self, member: Member, pack_size: int, learner: Learner, progress: Progress) -> RunStarted:
-        point = member.run.point
-        if point not in self._flops:
-            self._flops[point] = training_flops(learner.network, self.spec, point, self.data.info)
+    def _started(self, member: Member, pack_size: int, parameters: int, progress: Progress) -> RunStarted:
         return RunStarted(
             run_id=member.run.run_id,
             attempt=member.attempt,
@@ -167,45 +169,26 @@ class TrainingRunner:
             jobs=self.slot.jobs,
             shared_device=self.slot.shared,
             pack_size=pack_size,
-            parameters=learner.parameter_count,
-            flops_per_sample=self._flops[point],
+            parameters=parameters,
+            flops_per_sample=self.rig.flops(member.run),
             peak_flops=self._peak_flops,
             from_epoch=progress.epoch,
             from_step=progress.step,
         )
 
-    def _warm_up(self, learner: Learner) -> int:
-        """A few training steps with a learner that is thrown away, so that no first-time cost falls into the clock.
-
-        Returns:
-            The bytes that the last of these steps takes.
-        """
-        learner.network.train()
-        first = torch.arange(min(self.spec.train.batch_size, len(self.data.training)), device=self.device)
-
-        def step() -> None:
-            self._step(learner, *self.data.training.batch(first))
-
-        for _ in range(WARM_UP_STEPS - 1):
-            step()
-        learner.optimizer.zero_grad(set_to_none=True)
-        return step_memory_bytes(self.device, learner.held_tensors(), step)
-
-    def _train_epoch(
-        self, run: Run, aside: Callable[[], bool], learner: Learner, progress: Progress, checkpoints: Checkpoints
-    ) -> bool:
-        """Goes on with the epoch under way to its end, or until the run is to be put aside: whether it came to the end.
+    def _train_epoch(self, training: _Training, aside: Callable[[], bool]) -> bool:
+        """Goes on with the epoch under way to its end, or until the job is to be put aside: whether it came to the end.
 
         Between checkpoints nothing waits for the device. The clock stands while one is saved.
         """
-        learner.network.train()
-        training, watch = self.data.training, Stopwatch(self.device)
-        order = epoch_order(len(training), run.seed, progress.epoch + 1).to(self.device)
-        batches = torch.split(order, self.spec.train.batch_size)
+        progress, watch = training.progress, Stopwatch(self.device)
+        training.learner.network.train()
+        orders = [epoch_order(len(self.data.training), run.seed, progress.epoch + 1) for run in training.runs]
+        batches = torch.split(torch.stack(orders).to(self.device), self.spec.train.batch_size, dim=1)
 
         def save() -> None:
             progress.seconds += watch.stop()
-            checkpoints.save({**progress.state(), **learner.state()})
+            training.save()
 
         saved = time.monotonic()
         watch.start()
@@ -217,38 +200,38 @@ class TrainingRunner:
                 save()
                 saved = time.monotonic()
                 watch.start()
-            progress.total_loss += self._step(learner, *training.batch(indices)) * len(indices)
+            training.step(indices)
             progress.step += 1
         progress.seconds += watch.stop()
         return True
 
-    def _step(self, learner: Learner, images: Tensor, labels: Tensor) -> Tensor:
-        """One training step; the mean loss of the batch before it, detached."""
-        learner.optimizer.zero_grad(set_to_none=True)
-        with self._precision():
-            loss = functional.cross_entropy(learner.network(images), labels)
-        learner.backward(loss)
-        learner.optimizer.step()
-        return loss.detach()
 
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.train.precision == "bf16")
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """A run of a job with what is kept of it."""
 
-    @torch.no_grad()
-    def _evaluate(self, network: nn.Module) -> tuple[float | None, float | None]:
-        """Mean loss and accuracy on the evaluation split; None without one."""
-        split: Split | None = self.data.evaluation
-        if split is None:
-            return None, None
-        network.eval()
-        loss, correct = 0.0, 0
-        for indices in torch.split(torch.arange(len(split), device=self.device), EVALUATION_BATCH):
-            images, labels = split.batch(indices)
-            with self._precision():
-                logits = network(images)
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(dim=1) == labels).sum())
-        return loss / len(split), correct / len(split)
+    member: Member
+    checkpoints: Checkpoints
+    state: State | None
+
+
+class _Training:
+    """Runs that train side by side. One that diverges goes on in the computation, but is not among those that are left."""
+
+    def __init__(
+        self, runs: Sequence[Run], learner: Learner, progress: Progress, step: Step, group: Sequence[_Kept]
+    ) -> None:
+        self.runs = runs
+        self.learner = learner
+        self.progress = progress
+        self.step = step
+        self.left = dict(enumerate(group))
+
+    def save(self) -> None:
+        """A checkpoint of each run that is left."""
+        places, networks = self.progress.states(), self.learner.states()
+        for index, kept in self.left.items():
+            kept.checkpoints.save({**places[index], **networks[index]})
 
 
 def _import_the_rest() -> None:

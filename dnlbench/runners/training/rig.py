@@ -1,0 +1,124 @@
+"""What training takes beside the data: learners of the runs of a point, their training steps, and what these cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from dnlbench.plan import Run
+from dnlbench.runners.training.build import build_network
+from dnlbench.runners.training.clock import Stopwatch
+from dnlbench.runners.training.data import Dataset
+from dnlbench.runners.training.learner import Learner
+from dnlbench.runners.training.memory import step_memory_bytes
+from dnlbench.runners.training.pack import PackLearner
+from dnlbench.runners.training.progress import Progress
+from dnlbench.runners.training.step import GraphedStep, Step, TrainingStep, graph_gives_the_same
+from dnlbench.runners.training.utilisation import training_flops
+from dnlbench.studies import Point
+from dnlbench.studies.training import TrainingSpec
+
+WARM_UP_STEPS = 2
+
+Company = tuple[Point, int]
+"""A point, and how many of its runs train side by side."""
+
+
+class Rig:
+    """Makes learners and their training steps on one device, and remembers what it found out about them."""
+
+    def __init__(self, spec: TrainingSpec, device: torch.device, data: Dataset) -> None:
+        self._spec = spec
+        self._device = device
+        self._data = data
+        self._step_bytes: dict[Company, int] = {}
+        self._graphs: dict[Company, bool] = {}
+        self._flops: dict[Point, float | None] = {}
+
+    @property
+    def bf16(self) -> bool:
+        """Whether networks compute in bfloat16 where autocast lets them."""
+        return self._spec.train.precision == "bf16"
+
+    def learner(self, runs: Sequence[Run]) -> Learner:
+        """Networks with the initial weights of the runs' seeds, the same on every device."""
+        networks = [self._build(run) for run in runs]
+        train = self._spec.train
+        return Learner(networks[0], train) if len(networks) == 1 else PackLearner(networks, train)
+
+    def _build(self, run: Run) -> nn.Module:
+        torch.manual_seed(run.seed)
+        network = build_network(self._spec, run.point, self._data.info)
+        return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def step(self, runs: Sequence[Run], learner: Learner, total_losses: Tensor) -> Step:
+        """The learner's training step, which adds to the totals; a CUDA graph where `warm_up` found that to do as well."""
+        step = self._plain_step(learner, total_losses)
+        graph = self._graphs.get(_company(runs), False)
+        return GraphedStep(step, learner, self._spec.train.batch_size) if graph else step
+
+    def warm_up(self, runs: Sequence[Run]) -> int:
+        """A few training steps with learners that are thrown away, so that no first-time cost falls into the clock.
+
+        Returns:
+            The bytes that a training step takes, of a pack each run's share.
+        """
+        company = _company(runs)
+        if company not in self._step_bytes:
+            self._step_bytes[company] = self._measured_bytes(runs) // len(runs)
+            if self._device.type == "cuda":
+                self._graphs[company] = self._graph_does_as_well(runs)
+        return self._step_bytes[company]
+
+    def _measured_bytes(self, runs: Sequence[Run]) -> int:
+        learner, indices = self._warm_learner(runs)
+        learner.optimizer.zero_grad(set_to_none=True)
+        step = self._plain_step(learner)
+        return step_memory_bytes(self._device, learner.held_tensors(), lambda: step(indices))
+
+    def _warm_learner(self, runs: Sequence[Run], steps: int = WARM_UP_STEPS - 1) -> tuple[Learner, Tensor]:
+        """A learner after some steps on the first batch, and the indices of that."""
+        learner = self.learner(runs)
+        learner.network.train()
+        samples = min(self._spec.train.batch_size, len(self._data.training))
+        indices = torch.arange(samples, device=self._device).expand(len(runs), -1)
+        step = self._plain_step(learner)
+        for _ in range(steps):
+            step(indices)
+        return learner, indices
+
+    def _graph_does_as_well(self, runs: Sequence[Run]) -> bool:
+        learner, indices = self._warm_learner(runs, steps=0)
+        other, _ = self._warm_learner(runs, steps=0)
+        totals, others = (Progress.start(self._device, len(runs)).total_losses for _ in range(2))
+        graphed = GraphedStep(self._plain_step(other, others), other, indices.shape[1])
+        return graph_gives_the_same(self._plain_step(learner, totals), graphed, (totals, others), indices)
+
+    def _plain_step(self, learner: Learner, total_losses: Tensor | None = None) -> TrainingStep:
+        if total_losses is None:
+            total_losses = Progress.start(self._device, learner.size).total_losses
+        return TrainingStep(learner, self._data.training, total_losses, bf16=self.bf16)
+
+    def flops(self, run: Run) -> float | None:
+        """Of training on one sample; None for a network of the user's own that cannot be counted."""
+        if run.point not in self._flops:
+            network = self.learner([run]).network
+            self._flops[run.point] = training_flops(network, self._spec, run.point, self._data.info)
+        return self._flops[run.point]
+
+    def step_seconds(self, runs: Sequence[Run], steps: int) -> float:
+        """The median duration of a training step of these runs side by side, once it is warmed up."""
+        learner, indices = self._warm_learner(runs, steps=WARM_UP_STEPS)
+        step, watch, seconds = self._plain_step(learner), Stopwatch(self._device), []
+        for _ in range(steps):
+            watch.start()
+            step(indices)
+            seconds.append(watch.stop())
+        return median(seconds)
+
+
+def _company(runs: Sequence[Run]) -> Company:
+    return runs[0].point, len(runs)

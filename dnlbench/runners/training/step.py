@@ -1,0 +1,111 @@
+"""One training step of a learner, as it is or as a CUDA graph.
+
+On a GPU the networks here are so small that a step takes longer to be launched, operation by operation, than to be computed.
+A graph is the whole step recorded once, from the choice of the batch to the new weights, and started as one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dnlbench.runners.training.data import Split
+from dnlbench.runners.training.learner import Learner
+
+STEPS_BEFORE = 3
+"""Training steps that are done one by one before one is recorded: the first ones allocate moments and choose algorithms."""
+
+Step = Callable[[Tensor], None]
+"""Trains on the samples at the indices (S, B)."""
+
+
+class TrainingStep:
+    """Gathers a batch for each network, and takes one step of the optimizer."""
+
+    def __init__(self, learner: Learner, split: Split, total_losses: Tensor, *, bf16: bool) -> None:
+        self._learner = learner
+        self._split = split
+        self._total_losses = total_losses
+        self._bf16 = bf16
+
+    def __call__(self, indices: Tensor) -> None:
+        """Adds each network's loss over its batch, at the weights before the step, to the totals."""
+        learner = self._learner
+        learner.optimizer.zero_grad(set_to_none=True)
+        images, labels = self._split.batch(indices.flatten())
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            losses = learner.losses(images.view(*indices.shape, *images.shape[1:]), labels.view(indices.shape))
+        learner.backward(losses)
+        learner.optimizer.step()
+        self._total_losses += losses.detach() * indices.shape[1]
+
+
+class GraphedStep:
+    """A training step as a CUDA graph, for batches of one size; others, such as a smaller last one, are done as they are."""
+
+    def __init__(self, step: TrainingStep, learner: Learner, batch_size: int) -> None:
+        self._step = step
+        self._learner = learner
+        self._batch_size = batch_size
+        self._before = 0
+        self._rates: list[float] = []
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._indices = torch.empty(0)
+        self._gradients: list[Tensor | None] = []
+
+    def __call__(self, indices: Tensor) -> None:
+        """See `TrainingStep`."""
+        if indices.shape[1] != self._batch_size or self._before < STEPS_BEFORE:
+            self._before += indices.shape[1] == self._batch_size
+            self._aside(indices)
+            return
+        rates = [group["lr"] for group in self._learner.optimizer.param_groups]
+        if self._graph is None or rates != self._rates:
+            self._record(indices)
+            self._rates = rates
+        assert self._graph is not None
+        self._indices.copy_(indices)
+        self._graph.replay()
+        for parameter, gradient in zip(self._learner.parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+
+    def _aside(self, indices: Tensor) -> None:
+        """On a stream of its own, as must be before recording."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._step(indices)
+        torch.cuda.current_stream().wait_stream(stream)
+
+    def _record(self, indices: Tensor) -> None:
+        """Nothing is computed yet. The learning rate becomes part of the graph."""
+        self._indices = indices.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        self._learner.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(self._graph):
+            self._step(self._indices)
+        self._gradients = [parameter.grad for parameter in self._learner.parameters]
+
+
+def graph_gives_the_same(
+    plain: TrainingStep, graphed: GraphedStep, totals: tuple[Tensor, Tensor], indices: Tensor
+) -> bool:
+    """Whether a graph trains as its step does, tried on two learners that begin alike and are thrown away.
+
+    What cannot be recorded, such as a network of the user's own that looks at values, is no error: it trains without a graph.
+    """
+    try:
+        for _ in range(STEPS_BEFORE + 3):
+            plain(indices)
+            graphed(indices)
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        warnings.warn(f"the training step is not recorded as a CUDA graph: {error}", stacklevel=2)
+        return False
+    same = torch.allclose(*totals, rtol=1e-4, atol=0.0)
+    if not same:
+        warnings.warn("the training step as a CUDA graph gives other losses and is not used", stacklevel=2)
+    return same
