@@ -25,6 +25,11 @@ PARTS = 64
 _compiled = njit(parallel=True, cache=True, fastmath={"nsz", "contract", "reassoc"}, nogil=True)
 
 
+_of_a_divergence = np.errstate(invalid="ignore", over="ignore")
+"""Sums that are not finite are results like others."""
+
+
+@_of_a_divergence
 def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
     """See `dnlbench.dnl.lean.passes.publish`. Two readings: squares of what is left of the mean keep their digits."""
     seeds, rows, channels = x.shape
@@ -45,6 +50,7 @@ def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
         _rectify(*_of(x, seed), _array(scale[seed]), _array(shift[seed]), *_of(out, seed))
 
 
+@_of_a_divergence
 def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip) -> tuple[Tensor, Tensor]:
     """See `dnlbench.dnl.lean.passes.collect`."""
     seeds, _, channels = x.shape
@@ -218,7 +224,7 @@ def _collect(
             target = gradient[row, gradient_at : gradient_at + channels]
             for j in range(channels):
                 value = _load(source[j])
-                dz = _load(given[j]) if value * scale[j] + shift[j] > zero else zero
+                dz = zero if value * scale[j] + shift[j] <= zero else _load(given[j])  # of a NaN, what comes back
                 mine[j] += dz
                 moments[j] += dz * (value - mean[j])
                 target[j] += scale[j] * dz

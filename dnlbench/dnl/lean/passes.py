@@ -56,7 +56,7 @@ def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
 def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip) -> tuple[Tensor, Tensor]:
     """The way back through `rectify`, as if ``scale`` and ``shift`` did not depend on ``x``.
 
-    With ``dz = dy`` where ``scale · x + shift > 0`` and 0 elsewhere: ``gradient += scale · dz``.
+    With ``dz = 0`` where ``scale · x + shift <= 0`` and ``dy`` elsewhere, also at a NaN: ``gradient += scale · dz``.
 
     Returns:
         ``sum dz`` and ``sum dz (x − mean)`` over the rows, both (S, c).
@@ -64,7 +64,7 @@ def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gra
     if loops := loops_for(x.rows):
         return cast(Sums, loops.collect(dy, x, scale, shift, mean, gradient))
     exact = x.values.to(_exact(x))
-    dz = torch.where(torch.addcmul(_row(shift), exact, _row(scale)) > 0, dy.values, 0).to(exact.dtype)
+    dz = torch.where(torch.addcmul(_row(shift), exact, _row(scale)) <= 0, 0, dy.values).to(exact.dtype)
     gradient.values.addcmul_(dz, _row(scale))
     return dz.sum(dim=1), (dz * (exact - _row(mean))).sum(dim=1)
 

@@ -249,7 +249,7 @@ class _Read(Function):
     ) -> Tensor:
         scale = weight * store.of(store.inverse, columns)
         shift = bias - scale * store.of(store.mean, columns)
-        ctx.store, ctx.columns = store, columns
+        ctx.store, ctx.columns, ctx.went_back = store, columns, False
         ctx.save_for_backward(scale, shift, filters)
         made = []
         for rows, grid in store.parts(scale.shape[-1]):
@@ -260,6 +260,9 @@ class _Read(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_made: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.went_back:  # with retain_graph; the store has this layer's share already
+            raise RuntimeError("gradients can be taken only once of what shared states made")
+        ctx.went_back = True
         store, columns = ctx.store, ctx.columns
         scale, shift, filters = ctx.saved_tensors
         d_filters: Tensor | float = 0.0
