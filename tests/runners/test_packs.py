@@ -1,0 +1,223 @@
+"""Runs that train side by side against the same runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from dnlbench.events import EpochDone, RunEnded, RunEvent, RunHistory, RunPaused, RunStarted, fold
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan
+from dnlbench.runners.base import Job, Member
+from dnlbench.runners.checkpoint import Checkpoints
+from dnlbench.runners.training import TrainingRunner
+from dnlbench.runners.training.data import Split
+from dnlbench.runners.training.step import TrainingStep
+
+MakePlan = Callable[..., Plan]
+
+CLOSE, NEAR = 1e-5, 1e-4
+"""Relative, in float32: how far sums that are made in another order may take a run; the latter where averages over an image are
+normalised, which differ so little from each other that a batch norm makes much of their rounding, and over one epoch."""
+SMALL = (
+    "sweep.depths=[2]",
+    "sweep.seeds=3",
+    "train.epochs=2",
+    "data.limit=76",
+    "train.batch_size=16",
+    "network.blocks=2",
+)
+
+
+def never() -> bool:
+    return False
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Has the job put aside when so many training steps are done."""
+    left = iter(range(steps))
+    return lambda: next(left, None) is None
+
+
+def train(
+    plan: Plan,
+    slot: Slot,
+    folder: Path,
+    seeds: Sequence[int],
+    *,
+    aside: Callable[[], bool] = never,
+    before: Sequence[RunEvent] = (),
+) -> list[RunEvent]:
+    """The events of runs of the plan that are given to a slot together."""
+    members = []
+    for run in (plan.runs[seed] for seed in seeds):
+        known = len(history_of(before, run.run_id).epochs) if before else 0
+        place = folder / run.run_id
+        place.mkdir(parents=True, exist_ok=True)
+        members.append(Member(run=run, attempt=1, folder=place, epochs_known=known))
+    return list(TrainingRunner(plan, slot).carry_out(Job(members=tuple(members), aside=aside)))
+
+
+def history_of(events: Sequence[RunEvent], run_id: str) -> RunHistory:
+    return fold([event for event in events if event.run_id == run_id])
+
+
+def curve(events: Sequence[RunEvent], run_id: str) -> list[tuple[float, ...]]:
+    epochs = [event for event in events if isinstance(event, EpochDone) and event.run_id == run_id]
+    optional = ((e.evaluation_loss, e.regulariser) for e in epochs)
+    return [
+        (e.train_loss, e.gradient_norm, *(value for value in more if value is not None))
+        for e, more in zip(epochs, optional, strict=True)
+    ]
+
+
+def weights(folder: Path, run_id: str) -> dict[str, torch.Tensor]:
+    state = Checkpoints(folder / run_id).load()
+    assert state is not None
+    found: dict[str, torch.Tensor] = state["network"]
+    return found
+
+
+def assert_as_alone(
+    plan: Plan, slot: Slot, folder: Path, events: Sequence[RunEvent], seeds: Sequence[int], rel: float = CLOSE
+) -> None:
+    """That each run went as it goes alone."""
+    for seed in seeds:
+        run_id, alone = plan.runs[seed].run_id, folder / "alone"
+        expected = train(plan, slot, alone, [seed])
+        for here, there in zip(curve(events, run_id), curve(expected, run_id), strict=True):
+            assert here[0] == pytest.approx(there[0], rel=rel)
+            assert here[1:] == pytest.approx(there[1:], rel=100 * rel), "of one step, not a mean over an epoch"
+        ended = history_of(events, run_id).ended
+        assert ended is not None
+        assert ended.status == "ok"
+        ours, theirs = weights(folder, run_id), weights(alone, run_id)
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert ours[name].shape == theirs[name].shape
+            torch.testing.assert_close(ours[name], theirs[name], rtol=100 * rel, atol=10 * rel)
+
+
+PROTOCOLS = {
+    "sgd": (),
+    "adamw": ("train.optimizer='adamw'", "train.lr=0.001", "train.weight_decay=0.01", "train.schedule='cosine'"),
+    "regularised": ("train.regulariser_weight=0.001", "train.evaluate=true"),
+    "plain": ("network.implementation='plain'",),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("network", ["densenet", "dense-attention", "dense-gaussian", "resnet"])
+def test_a_pack_trains_as_its_runs_do_alone(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str, protocol: str
+) -> None:
+    non_local = network in ("dense-attention", "dense-gaussian")
+    epochs = "train.epochs=1" if non_local else "train.epochs=2"
+    plan = make_plan(f"sweep.networks=['{network}']", *SMALL, *PROTOCOLS[protocol], epochs)
+    events = train(plan, slot, tmp_path, [0, 1, 2])
+    started = [event for event in events if isinstance(event, RunStarted)]
+    assert [event.pack_size for event in started] == [3, 3, 3]
+    assert len({event.parameters for event in started}) == 1
+    assert_as_alone(plan, slot, tmp_path, events, [0, 1, 2], NEAR if non_local else CLOSE)
+    assert len({curve(events, run.run_id)[0][0] for run in plan.runs}) == 3, "each seed has weights and data of its own"
+
+
+def test_a_run_that_diverges_does_not_disturb_the_others(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan("sweep.networks=['densenet']", *SMALL)
+    undisturbed = train(plan, slot, tmp_path / "undisturbed", [0, 1, 2])
+    step = TrainingStep.__call__
+    ruined: list[TrainingStep] = []
+
+    def ruin(self: TrainingStep, indices: torch.Tensor) -> None:
+        """The second seed's weights become useless in the middle of the first epoch of training for good."""
+        totals = self._total_losses
+        if totals.any() and self not in ruined:
+            ruined.append(self)
+            with torch.no_grad():
+                for parameter in self._learner.parameters:
+                    parameter[1] = torch.nan
+        step(self, indices)
+
+    monkeypatch.setattr(TrainingStep, "__call__", ruin)
+    events = train(plan, slot, tmp_path / "ruined", [0, 1, 2])
+    first, second, third = (run.run_id for run in plan.runs)
+    ended = history_of(events, second).ended
+    assert ended is not None
+    assert ended.status == "diverged"
+    assert len(curve(events, second)) == 1
+    for run_id in (first, third):
+        assert curve(events, run_id) == curve(undisturbed, run_id)
+    assert events.index(ended) < events.index(
+        next(event for event in events if isinstance(event, RunEnded) and event.status == "ok")
+    )
+
+
+@pytest.mark.parametrize("steps", [0, 2, 7])
+@pytest.mark.parametrize("protocol", ["sgd", "adamw"])
+def test_a_pack_that_is_put_aside_goes_on_together(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, steps: int, protocol: str
+) -> None:
+    plan = make_plan("sweep.networks=['densenet']", *SMALL, *PROTOCOLS[protocol])
+    undisturbed = train(plan, slot, tmp_path / "undisturbed", [0, 1, 2])
+    first = train(plan, slot, tmp_path / "x", [0, 1, 2], aside=after(steps))
+    paused = [event for event in first if isinstance(event, RunPaused)]
+    assert [event.epoch * 5 + event.step for event in paused] == [steps] * 3
+    events = [*first, *train(plan, slot, tmp_path / "x", [0, 1, 2], before=first)]
+    for run in plan.runs:
+        assert curve(events, run.run_id) == curve(undisturbed, run.run_id), "bit for bit"
+        here, there = weights(tmp_path / "x", run.run_id), weights(tmp_path / "undisturbed", run.run_id)
+        assert all(torch.equal(here[name], there[name]) for name in here)
+
+
+def test_members_that_stand_at_other_places_go_on_too(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+    plan = make_plan("sweep.networks=['densenet']", *SMALL)
+    first = train(plan, slot, tmp_path, [1], aside=after(2))
+    events = train(plan, slot, tmp_path, [0, 1, 2])
+    sizes = {event.run_id: (event.pack_size, event.from_step) for event in events if isinstance(event, RunStarted)}
+    assert [sizes[run.run_id] for run in plan.runs] == [(2, 0), (1, 2), (2, 0)]
+    assert_as_alone(plan, slot, tmp_path, [*first, *events], [0, 1, 2])
+
+
+def test_each_run_of_a_pack_has_the_order_of_its_seed(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan("sweep.networks=['densenet']", *SMALL, "train.epochs=1")
+    batch = Split.batch
+    seen: list[torch.Tensor] = []
+
+    def watched(self: Split, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(indices)
+        return batch(self, indices)
+
+    monkeypatch.setattr(Split, "batch", watched)
+    train(plan, slot, tmp_path / "pack", [0, 1, 2])
+    together = [indices.view(3, -1) for indices in seen[-5:]]
+    for seed in range(3):
+        seen.clear()
+        train(plan, slot, tmp_path / "alone", [seed])
+        assert torch.equal(torch.cat(seen[-5:]), torch.cat([indices[seed] for indices in together]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
+def test_a_training_step_as_a_graph_trains_the_same(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: list[int]
+) -> None:
+    from dnlbench.machine import read_machine
+    from dnlbench.runners.training.rig import Rig
+
+    device = next(device for device in read_machine().devices if device.kind == "cuda")
+    slot = Slot(name="cuda:0/0", device=device, threads=1)
+    plan = make_plan("sweep.networks=['densenet']", *SMALL, "train.schedule='cosine'")
+    graphed = train(plan, slot, tmp_path / "graph", seeds)
+    monkeypatch.setattr(Rig, "_graph_does_as_well", lambda self, runs: False)
+    stepped = train(plan, slot, tmp_path / "steps", seeds)
+    for seed in seeds:
+        run_id = plan.runs[seed].run_id
+        flat = [value for row in curve(stepped, run_id) for value in row]
+        assert [value for row in curve(graphed, run_id) for value in row] == pytest.approx(flat, rel=CLOSE)
