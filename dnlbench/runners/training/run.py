@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -230,6 +231,24 @@ class TrainingRunner:
         learner.backward(loss)
         learner.optimizer.step()
         return loss.detach()
+
+    # --- stand-in, until packs train together for real ---
+
+    def step_seconds(self, point: Point, pack_size: int, steps: int) -> float:
+        """Median seconds of a training step of a pack, after a warm-up."""
+        if pack_size != 1:
+            raise NotImplementedError(f"a pack of {pack_size}")
+        learner = self._learner(next(run for run in self.plan.runs if run.point == point))
+        learner.network.train()
+        first = torch.arange(min(self.spec.train.batch_size, len(self.data.training)), device=self.device)
+        watch, seconds = Stopwatch(self.device), []
+        for _ in range(WARM_UP_STEPS + steps):
+            watch.start()
+            self._step(learner, *self.data.training.batch(first))
+            seconds.append(watch.stop())
+        return statistics.median(seconds[WARM_UP_STEPS:])
+
+    # --- end of the stand-in ---
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.spec.train.precision == "bf16")
