@@ -46,6 +46,10 @@ class Outset:
 class Observer(Protocol):
     """Somebody who is told how a sweep goes on."""
 
+    def deciding(self, news: str) -> None:
+        """Of what is measured before anything else, which takes seconds, and of what was found."""
+        ...
+
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """Before the workers are started, which takes seconds."""
         ...

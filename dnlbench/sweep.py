@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +15,20 @@ from dnlbench.executor.capacity import check_memory
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.packing import count_packs, resolve_pack_size
+from dnlbench.executor.probe import measure
+from dnlbench.executor.remembered import Choice, Measured, Remembered
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.slots import choose_slots
+from dnlbench.executor.tuning import (
+    Measure,
+    Question,
+    answer,
+    can_be_tuned,
+    describe,
+    find_question,
+    is_worth_measuring,
+    sweep_key,
+)
 from dnlbench.machine import Machine, Slot, read_code, read_machine, source_hash, torch_version
 from dnlbench.narrate import Narrator, Observer, Outset
 from dnlbench.plan import Plan
@@ -79,6 +90,7 @@ def run_sweep(request: Request, observer: Observer) -> Result:
         EngineError: if the workers cannot be started.
     """
     plan = request.plan
+    request = settle(request, observer)
     place = choose_place(request)
     run_dir = RunDir(find_run_dir(request))
     _check_places(request, run_dir)
@@ -97,29 +109,167 @@ def find_run_dir(request: Request) -> Path:
     """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs."""
     if request.run_dir is not None:
         return request.run_dir
-    place = choose_place(request)
-    jobs = len(_choose_slots(request, place.machine))  # not fewer if the sweep happens to have few runs
-    return RunDir.default_root(request.plan, _execution(place), jobs=jobs)
+    machine = read_machine()
+    recalled = _recalled(request, machine)
+    return _default_root(recalled, _place(recalled, machine))
 
 
 def choose_place(request: Request, machine: Machine | None = None) -> Place:
     """Where the runs of a request are carried out, and how many of them together.
 
+    What is left open is as in a run directory that is gone on with, as it was measured earlier, or a default; nothing is
+    measured here.
+
     Raises:
         ConfigurationError: if that cannot be done as asked.
     """
     machine = machine or read_machine()
-    pack_size = resolve_pack_size(request.plan, _choose_slots(request, machine), asked=_asked_pack(request))
+    return _place(_recalled(_as_recorded(request, machine), machine), machine)
+
+
+def settle(
+    request: Request, observer: Observer | None = None, *, measure: Measure = measure, folder: Path = Path()
+) -> Request:
+    """The request with nothing of how it is carried out left open, if what is open is worth a measurement.
+
+    Args:
+        request: one that is to be carried out.
+        observer: is told.
+        measure: does it.
+        folder: below which ``.dnlbench`` is.
+
+    Raises:
+        ConfigurationError: if it cannot be carried out as asked.
+    """
+    machine = read_machine()
+    request = _as_recorded(request, machine)
+    place = _place(request, machine)
+    known, question = _recall(request, machine, folder)
+    memory, name = Remembered(), _sweep_key(request, machine)
+    if known is not None:
+        if question is not None:
+            memory.put(known, name)
+        return _with(request, known.choice)
+    worthwhile = question is not None and not request.resume and is_worth_measuring(request.plan, place.slots)
+    if question is None or not worthwhile or not memory.can_be_written():
+        return request
+    measured = _measure(question, measure, observer)
+    if measured is not None and memory.put(measured, name, question.key):
+        return _with(request, measured.choice)
+    jobs = len(_choose_slots(request, machine))
+    return _with(request, Choice(jobs=jobs, threads=place.slots[0].threads, pack_size=place.pack_size))
+
+
+def settled_options(request: Request, settled: Request) -> list[str]:
+    """Of ``dnlbench run``, for what `settle` has settled."""
+    pairs = {
+        "--jobs": (request.jobs, settled.jobs),
+        "--threads": (request.threads, settled.threads),
+        "--pack": (request.pack, settled.pack),
+    }
+    changed = {option: after for option, (before, after) in pairs.items() if before != after}
+    return [text for option, value in changed.items() for text in (option, str(value))]
+
+
+def _measure(question: Question, measure: Measure, observer: Observer | None) -> Measured | None:
+    narrator = Narrator(observer) if observer is not None else None
+
+    def tell(news: str) -> None:
+        if narrator is not None:
+            narrator.tell(lambda observer: observer.deciding(news))
+
+    try:
+        name = question.plan.spec.name
+        tell(f"{name}: measuring once how its runs are best placed on this machine, which takes some 20 seconds …")
+        answered = answer(question, measure)
+        tell(describe(answered) if answered else "that could not be measured; the defaults stand")
+    finally:
+        if narrator is not None:
+            narrator.end()
+    return answered
+
+
+def _recall(request: Request, machine: Machine, folder: Path = Path()) -> tuple[Measured | None, Question | None]:
+    """What was measured earlier: for such a sweep, or else for another one of the same speed; and what that did not answer.
+
+    A sweep that was begun with the defaults goes on with them.
+    """
+    if not (_place_is_open(request, machine) or _pack_is_open(request)):
+        return None, None
+    memory = Remembered()
+    known = memory.get(_sweep_key(request, machine))
+    if known is not None:
+        return known, None
+    by_default = folder / _default_root(request, _place(request, machine))
+    begun = request.run_dir is None and RunDir(by_default).sweep_path.exists()
+    question = None if begun else _question(request, machine)
+    return (memory.get(question.key) if question else None), question
+
+
+def _recalled(request: Request, machine: Machine) -> Request:
+    known, _ = _recall(request, machine)
+    return _with(request, known.choice) if known else request
+
+
+def _sweep_key(request: Request, machine: Machine) -> str:
+    asked = (request.jobs, request.threads, request.pack)
+    return sweep_key(request.plan, machine, _choose_slots(request, machine), asked)
+
+
+def _question(request: Request, machine: Machine) -> Question | None:
+    placements = [_choose_slots(request, machine)]
+    if _place_is_open(request, machine):
+        placements.append(_choose_slots(replace(request, jobs=1, threads=machine.cores), machine))
+    return find_question(request.plan, machine, placements, request.pack)
+
+
+def _place_is_open(request: Request, machine: Machine) -> bool:
+    return (
+        can_be_tuned(request.plan)
+        and request.executor == "local"
+        and request.jobs is None
+        and request.threads is None
+        and machine.cores > 1
+        and _choose_slots(request, machine)[0].device.kind == "cpu"
+    )
+
+
+def _pack_is_open(request: Request) -> bool:
+    return can_be_tuned(request.plan) and request.executor == "local" and request.pack is None
+
+
+def _with(request: Request, choice: Choice) -> Request:
+    """What the user has fixed stays."""
+    if request.jobs is None and request.threads is None:
+        request = replace(request, jobs=choice.jobs, threads=choice.threads)
+    return replace(request, pack=request.pack if request.pack is not None else choice.pack_size)
+
+
+def _as_recorded(request: Request, machine: Machine) -> Request:
+    """What is left open is as it is in a run directory that is gone on with."""
+    if request.run_dir is None:
+        return request
+    try:
+        recorded = RunDir(request.run_dir).read_execution()
+    except RunDirError:
+        return request
+    if request.pack is None:
+        request = replace(request, pack=recorded.pack_size)
+    on_cpu = recorded.device_kind == _choose_slots(request, machine)[0].device.kind == "cpu"
+    if on_cpu and request.jobs is None and request.threads is None:
+        request = replace(request, threads=recorded.threads)
+    return request
+
+
+def _place(request: Request, machine: Machine) -> Place:
+    pack_size = resolve_pack_size(request.plan, _choose_slots(request, machine), asked=request.pack)
     slots = _choose_slots(request, machine, packs=count_packs(request.plan.runs, pack_size))
     return Place(machine=machine, slots=slots, pack_size=pack_size)
 
 
-def _asked_pack(request: Request) -> int | None:
-    """What is left open is as it is in a run directory that is gone on with."""
-    if request.pack is None and request.run_dir is not None:
-        with suppress(RunDirError):
-            return RunDir(request.run_dir).read_execution().pack_size
-    return request.pack
+def _default_root(request: Request, place: Place) -> Path:
+    jobs = len(_choose_slots(request, place.machine))  # not fewer if the sweep happens to have few runs
+    return RunDir.default_root(request.plan, _execution(place), jobs=jobs)
 
 
 def _choose_slots(request: Request, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:

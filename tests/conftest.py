@@ -40,6 +40,14 @@ MakeSpec = Callable[..., TrainingSpec]
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is remembered between sweeps is neither read from the user's cache nor written to it."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("DNLBENCH_CACHE_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture
 def make_spec() -> MakeSpec:
     def make(*overrides: str) -> TrainingSpec:

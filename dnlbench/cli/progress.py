@@ -52,6 +52,9 @@ def create_progress(stream: IO[str], *, quiet: bool, whole: bool = False) -> Ite
 class Silent:
     """Says nothing."""
 
+    def deciding(self, news: str) -> None:
+        """Nothing."""
+
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """Nothing."""
 
@@ -70,6 +73,10 @@ class Lines:
         self._whole = whole
         self._told: set[str] = set()
         self._news = News()
+
+    def deciding(self, news: str) -> None:
+        """What is measured, and what was found."""
+        self._out.print(news, soft_wrap=True)
 
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """That something is going on."""
@@ -98,6 +105,10 @@ class LiveView:
         self._told: set[str] = set()
         self._news = News()
         self._drawn = 0.0
+
+    def deciding(self, news: str) -> None:
+        """What is measured, and what was found."""
+        self._live.console.print(news, soft_wrap=True)
 
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """That something is going on."""

@@ -69,7 +69,7 @@ def run(
         resume=resume,
     )
     if detach:
-        _detach(request, json_=json_)
+        _detach(request, json_=json_, quiet=quiet)
         return
     with _terminations_as_interrupts(), _surviving_the_terminal(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
@@ -94,14 +94,18 @@ def _pack(text: str) -> int | None:
     raise ConfigurationError(f"--pack {text}: write a whole number from 1 on, auto or off")
 
 
-def _detach(request: Request, *, json_: bool) -> None:
-    """The same command, as a process of its own."""
+def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
+    """The same command, as a process of its own; what has to be measured for it is measured here."""
+    from dnlbench.cli.progress import create_progress
     from dnlbench.launch import launch_engine
     from dnlbench.store import RunDir
-    from dnlbench.sweep import find_run_dir
+    from dnlbench.sweep import find_run_dir, settle, settled_options
 
-    run_dir = RunDir(find_run_dir(request))
+    with create_progress(sys.stderr, quiet=quiet) as progress:
+        settled = settle(request, progress)
+    run_dir = RunDir(find_run_dir(settled))
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
+    arguments += settled_options(request, settled)  # of an option that is there twice the last one counts
     if request.run_dir is None:
         arguments += ["--run-dir", str(run_dir.root)]
     pid = launch_engine(arguments, run_dir)

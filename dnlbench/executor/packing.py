@@ -27,7 +27,7 @@ def resolve_pack_size(plan: Plan, slots: Sequence[Slot], *, asked: int | None) -
 
 
 def choose_pack_size(plan: Plan, slots: Sequence[Slot]) -> int:
-    """Runs that should train together, at most, if it is left to dnlbench.
+    """Runs that should train together, at most, if it is left to dnlbench and nothing was measured; see `tuning`.
 
     The run directory depends on it, so it has to be the same whenever it is asked for the same plan on the same slots.
 

@@ -24,11 +24,14 @@ def start_sweep(spec: str, folder: Path) -> RunDir:
     """
     from dnlbench.plan import Plan
     from dnlbench.spec import read_spec
-    from dnlbench.sweep import Request, find_run_dir
+    from dnlbench.sweep import Request, find_run_dir, settle, settled_options
 
-    run_dir = RunDir(folder / find_run_dir(Request(plan=Plan(read_spec(spec)))))
+    request = Request(plan=Plan(read_spec(spec)))
+    settled = settle(request, folder=folder)
+    run_dir = RunDir(folder / find_run_dir(settled))
     if run_dir.engine() is None:  # else it is under way already, and to be followed
-        launch_engine(["run", spec, "--run-dir", str(run_dir.root), "--quiet"], run_dir)
+        options = settled_options(request, settled)
+        launch_engine(["run", spec, "--run-dir", str(run_dir.root), *options, "--quiet"], run_dir)
     return run_dir
 
 

@@ -16,7 +16,7 @@ from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.pack import PackLearner
 from dnlbench.runners.training.progress import Progress
-from dnlbench.runners.training.step import GraphedStep, Step, TrainingStep, graph_gives_the_same
+from dnlbench.runners.training.step import STEPS_BEFORE, GraphedStep, Step, TrainingStep, graph_gives_the_same
 from dnlbench.runners.training.utilisation import training_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
@@ -111,8 +111,12 @@ class Rig:
 
     def step_seconds(self, runs: Sequence[Run], steps: int) -> float:
         """The median duration of a training step of these runs side by side, once it is warmed up."""
-        learner, indices = self._warm_learner(runs, steps=WARM_UP_STEPS)
-        step, watch, seconds = self._plain_step(learner), Stopwatch(self._device), []
+        self.warm_up(runs)
+        learner, indices = self._warm_learner(runs, steps=0)
+        step = self.step(runs, learner, Progress.start(self._device, len(runs)).total_losses)
+        for _ in range(STEPS_BEFORE + 1):
+            step(indices)
+        watch, seconds = Stopwatch(self._device), []
         for _ in range(steps):
             watch.start()
             step(indices)

@@ -205,6 +205,17 @@ class TrainingRunner:
         progress.seconds += watch.stop()
         return True
 
+    def step_seconds(self, point: Point, pack_size: int, steps: int) -> float:
+        """Median seconds of a training step of a pack, after a warm-up.
+
+        Raises:
+            ValueError: if the point has fewer runs.
+        """
+        runs = [run for run in self.plan.runs if run.point == point][:pack_size]
+        if len(runs) < pack_size:
+            raise ValueError(f"{len(runs)} runs make no pack of {pack_size}")
+        return self.rig.step_seconds(runs, steps)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:

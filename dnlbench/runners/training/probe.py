@@ -1,0 +1,91 @@
+"""A trial of training speed, in a process of its own; `dnlbench.executor.probe` is the other side.
+
+It is told what to try by one JSON object on standard input, the way runs are carried out being that of a worker::
+
+    {"spec": {…}, "network": "densenet", "depth": 8, "slot": {…}, "pack_sizes": [1, 2], "seconds": 1.5}
+
+and says ``ready`` on standard output once it could begin. At ``go`` it measures, and answers with samples per second by pack
+size: ``{"1": 512.0, "2": 700.5}``. What follows a pack size that fails, for want of memory as a rule, is left out, since it
+needs more still. When its standard input closes nobody is interested any more, and it leaves at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan
+from dnlbench.runners.training.run import TrainingRunner
+from dnlbench.studies import Point
+from dnlbench.studies.training import TrainingSpec
+
+FIRST_STEPS = 3
+"""From which it is told how many steps there is time for."""
+MOST_STEPS = 1000
+
+StepSeconds = Callable[[int, int], float]
+"""Median seconds of a step of a pack of that size, over so many steps."""
+
+
+def main() -> None:
+    """The process."""
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print must not get between the answers
+    lines = _listen()
+    task = json.loads(lines.get())
+    spec = TrainingSpec.model_validate_json(json.dumps(task["spec"]), strict=True)
+    point = Point(network=task["network"], depth=task["depth"])
+    runner = TrainingRunner(Plan(spec), Slot.model_validate(task["slot"]))
+    samples = min(spec.train.batch_size, len(runner.data.training))
+    print("ready", file=output, flush=True)
+    lines.get()
+
+    def step_seconds(pack_size: int, steps: int) -> float:
+        return runner.step_seconds(point, pack_size, steps)
+
+    rates = measure(step_seconds, task["pack_sizes"], samples, task["seconds"])
+    print(json.dumps(rates), file=output, flush=True)
+
+
+def measure(step_seconds: StepSeconds, pack_sizes: Sequence[int], samples: int, seconds: float) -> dict[int, float]:
+    """Samples per second by pack size.
+
+    Args:
+        step_seconds: does the training.
+        pack_sizes: growing; the first that fails ends it.
+        samples: of a batch.
+        seconds: for each pack size, about.
+    """
+    rates = {}
+    for size in pack_sizes:
+        try:
+            step = step_seconds(size, FIRST_STEPS)
+            steps = min(MOST_STEPS, int(seconds / step))
+            if steps > FIRST_STEPS:
+                step = step_seconds(size, steps)
+        except Exception as error:
+            print(f"pack of {size}: {type(error).__name__}: {error}", file=sys.stderr)
+            break
+        rates[size] = size * samples / step
+    return rates
+
+
+def _listen() -> queue.SimpleQueue[str]:
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
+    return lines
+
+
+if __name__ == "__main__":
+    main()
