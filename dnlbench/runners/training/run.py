@@ -28,6 +28,7 @@ from dnlbench.runners.training.progress import Progress, place_of
 from dnlbench.runners.training.rig import Rig
 from dnlbench.runners.training.step import Step
 from dnlbench.runners.training.utilisation import matrix_peak
+from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import is_factory
 
