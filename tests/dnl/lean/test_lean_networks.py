@@ -21,7 +21,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "bottleneck": {"bottleneck": True},
     "window": {"connectivity": "window", "window": 2},
-    "strides": {"connectivity": "strides"},
+    "strides": {"connectivity": "strides", "depth": 6},
+    "by taps": {"growth_rate": 1, "depth": 9},
     "1/L": {"step_scaling": "1/L", "bottleneck": True},
     "three blocks": {"blocks": 3, "input_shape": (3, 8, 10), "growth_rate": 4},
 }
@@ -219,7 +220,7 @@ def assert_a_pack_is_its_networks(name: str, **options: Any) -> None:
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("options", [{}, OPTIONS["1/L"]], ids=["default", "bottleneck and 1/L"])
+@pytest.mark.parametrize("options", [{}, OPTIONS["1/L"], OPTIONS["by taps"]], ids=["default", "1/L", "by taps"])
 def test_a_pack_is_its_networks(name: str, implementation: ImplementationName, options: dict[str, Any]) -> None:
     assert_a_pack_is_its_networks(name, implementation=implementation, **options)
 
