@@ -148,8 +148,8 @@ def test_runs_that_do_not_go_together_are_done_one_by_one(
     returned = [event for event in run_dir.read_journal() if isinstance(event, RunReturned)]
     assert len(returned) == 2
     for event in returned:
-        log = run_dir.log_tail(event.run_id, event.attempt)
-        assert log is not None
+        path = run_dir.log_path(event.run_id, event.attempt)
+        log = path.read_text()
         assert ("a word before it fails" in log) == (executor == "local")
         assert log.count("LookupError: no room for two") == 1
 

@@ -2,7 +2,8 @@
 
 Their values lie side by side with an axis of seeds in front, and `torch.vmap` carries the network's operations over to it.
 Nothing is added up across seeds but what autograd starts from, so that each network sees its own data and its own gradient,
-whatever becomes of the others. Sums inside of an operation may be made in another order than for a network alone.
+whatever becomes of the others, and what it draws at random, in a dropout, it draws for itself. Sums inside of an operation may
+be made in another order than for a network alone.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class PackLearner(Learner):
             logits: Tensor = functional_call(self.network, (dict(parameters), dict(buffers)), (x,))
             return functional.cross_entropy(logits, y)
 
-        found: Tensor = torch.vmap(loss)(self._parameters, self._buffers, images, labels)
+        found: Tensor = torch.vmap(loss, randomness="different")(self._parameters, self._buffers, images, labels)
         return found
 
     def gradient_norms(self) -> list[float]:
