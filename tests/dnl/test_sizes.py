@@ -6,7 +6,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dnlbench.architecture import ARCHITECTURES
+from dnlbench.dnl.lean import states
 from dnlbench.dnl.networks import DNLNetwork
+from dnlbench.runners.training.memory import LiveTensors
+from dnlbench.studies.training import size as sizes
 from dnlbench.studies.training.size import network_size
 from dnlbench.studies.training.spec import NetworkSettings
 
@@ -85,21 +88,33 @@ class Saved:
         return tensor
 
 
+def kept_values(network: nn.Module, shape: Shape, batch: int) -> int:
+    """The values that the forward pass leaves behind for the backward pass, whoever keeps them, and the images."""
+    live = LiveTensors(network.parameters())
+    with live:
+        images = torch.rand(batch, *shape).contiguous(memory_format=torch.channels_last)
+        logits = network.train()(images)
+    assert logits.requires_grad
+    return live.bytes // 4
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("connectivity", CONNECTIVITIES, ids=lambda c: "-".join(map(str, c.values())))
 @pytest.mark.parametrize("bottleneck", [False, True], ids=["3x3", "bottleneck"])
 @pytest.mark.parametrize("step_scaling", ["none", "1/L"])
+@pytest.mark.parametrize("implementation", ["plain", "lean"])
 def test_size_of_a_network_is_that_of_the_one_that_is_built(
-    name: str, connectivity: dict[str, Any], bottleneck: bool, step_scaling: str
+    name: str, connectivity: dict[str, Any], bottleneck: bool, step_scaling: str, implementation: str
 ) -> None:
     shape, depth = (3, 12, 17), 5
     options = {**connectivity, "bottleneck": bottleneck, "step_scaling": step_scaling, "blocks": 2, "compression": 0.7}
+    options["implementation"] = implementation
     network = DNLNetwork(name, depth=depth, input_shape=shape, classes=7, **options)
     network.to(memory_format=torch.channels_last)
     size = network_size(ARCHITECTURES[name], depth, shape, 7, NetworkSettings(**options))
     assert size.parameters == count(network)
     # The difference of two batches leaves what grows with the batch: scaled filters and statistics of norms do not.
-    two, four = (sum(Saved(network, shape, batch, torch.channels_last).values.values()) for batch in (2, 4))
+    two, four = (kept_values(network, shape, batch) for batch in (2, 4))
     assert size.stored == pytest.approx((four - two) / 2, rel=0.15)
 
 
@@ -148,3 +163,7 @@ def test_operations_of_one_attention_layer_written_out() -> None:
     n, c = 64, 4
     multiply_adds = n * 3 * 9 * c + (2 * n * n * c + 2 * n * c * c) + n * c * 9 * 2 + 6 * 10
     assert size.flops == 2 * multiply_adds
+
+
+def test_parts_are_counted_as_large_as_they_are_made() -> None:
+    assert sizes.PART_BYTES == states.PART_BYTES

@@ -41,8 +41,9 @@ def checked(plan: Plan, *devices: Device, jobs: int | None = None) -> tuple[str,
 
 @pytest.fixture
 def plan(make_plan: MakePlan) -> Plan:
-    """The larger of the two networks, and the deeper ones, need more."""
-    return make_plan("sweep.networks=['densenet','dense-attention']", "sweep.depths=[4,8,2]", "train.batch_size=256")
+    """The larger of the two networks, and the deeper ones, need more, and depth counts for more than the kernel."""
+    axes = ("sweep.networks=['densenet','dense-attention']", "sweep.depths=[4,8,2]")
+    return make_plan(*axes, "train.batch_size=256", "network.implementation=plain")
 
 
 def test_what_fits_is_not_spoken_of(plan: Plan) -> None:

@@ -232,10 +232,19 @@ def test_an_impossible_weight_is_refused(make_plan: MakePlan, weight: str) -> No
         ("resnet", ("network.width=24",)),
     ],
 )
+@pytest.mark.parametrize("implementation", ["plain", "lean"])
 def test_the_memory_of_a_regularised_run_is_foreseen(
-    make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str, options: Sequence[str], batch: int, optimizer: str
+    make_plan: MakePlan,
+    slot: Slot,
+    tmp_path: Path,
+    network: str,
+    options: Sequence[str],
+    batch: int,
+    optimizer: str,
+    implementation: str,
 ) -> None:
     axes = (f"sweep.networks=['{network}']", "sweep.depths=[16]", "sweep.seeds=[0]", *options)
+    axes += (f"network.implementation={implementation}",)
     data = ("data.dataset=synthetic", "data.image_size=8", f"data.samples={batch}", "data.limit=64")
     protocol = (f"train.batch_size={batch}", f"train.optimizer={optimizer}", "train.epochs=1", WEIGHTED)
     plan = make_plan(*axes, *data, *protocol, "network.growth_rate=6")

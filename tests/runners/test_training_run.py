@@ -256,10 +256,13 @@ def test_the_memory_of_a_step_is_that_of_its_live_tensors() -> None:
 
 @pytest.mark.parametrize("network", ["densenet", "dense-gaussian", "resnet"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_memory_of_a_run_is_foreseen(make_plan: MakePlan, slot: Slot, network: str, optimizer: str) -> None:
+@pytest.mark.parametrize("implementation", ["plain", "lean"])
+def test_the_memory_of_a_run_is_foreseen(
+    make_plan: MakePlan, slot: Slot, network: str, optimizer: str, implementation: str
+) -> None:
     data = ("data.dataset=synthetic", "data.image_size=16", "data.samples=64", "data.limit=64", "train.batch_size=64")
     axes = (f"sweep.networks=['{network}']", "sweep.depths=[8]", "sweep.seeds=[0]", f"train.optimizer={optimizer}")
-    plan = make_plan(*axes, *data, "train.epochs=1")
+    plan = make_plan(*axes, *data, "train.epochs=1", f"network.implementation={implementation}")
     *_, ended = train(plan, slot)
     *_, again = train(plan, slot)
     assert isinstance(ended, RunEnded)

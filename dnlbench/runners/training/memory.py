@@ -31,20 +31,20 @@ def step_memory_bytes(device: torch.device, held: Iterable[Tensor], step: Callab
         torch.cuda.reset_peak_memory_stats(device)
         step()
         return int(torch.cuda.max_memory_allocated(device)) - others
-    live = _LiveTensors(held)
+    live = LiveTensors(held)
     with live:
         step()
     return held_bytes + live.peak_bytes
 
 
-class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the storages that come into being while it is active, for as long as each exists."""
 
     def __init__(self, known: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._references: dict[int, weakref.ref[Any]] = {}
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
-        self._bytes = 0
+        self.bytes = 0
         self.peak_bytes = 0
 
     def __torch_dispatch__(
@@ -64,9 +64,9 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
 
         def end(_: object) -> None:
-            self._bytes -= size
+            self.bytes -= size
             del self._references[key]
 
         self._references[key] = weakref.ref(storage, end)
-        self._bytes += size
-        self.peak_bytes = max(self.peak_bytes, self._bytes)
+        self.bytes += size
+        self.peak_bytes = max(self.peak_bytes, self.bytes)
