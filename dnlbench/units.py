@@ -110,6 +110,14 @@ def measured_count(mean: float | None, half_width: float | None) -> str:
     return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}{prefix}"
 
 
+def measured_share(mean: float | None, half_width: float | None) -> str:
+    """A share as per cent with half its interval's width: ``3.27 ± 0.02 %``."""
+    if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
+        return percent(mean)
+    digits = max(0, 2 - math.floor(math.log10(abs(mean) * 100))) if mean else 0
+    return f"{mean * 100:.{digits}f} ± {half_width * 100:.{digits}f} %"
+
+
 def percent(fraction: float | None, *, signed: bool = False) -> str:
     """A fraction as per cent with three significant digits: ``7.25 %``, signed on request."""
     if fraction is None or not math.isfinite(fraction):

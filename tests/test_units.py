@@ -82,6 +82,20 @@ def test_measured_count_shares_the_prefix() -> None:
     assert units.measured_count(431.0, 3.0) == "431.0 ± 3.0"
 
 
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (0.03268, 0.00021, "3.27 ± 0.02 %"),
+        (0.5, 0.0, "50.0 ± 0.0 %"),
+        (0.0, 0.0, "0 ± 0 %"),
+        (0.25, None, "25 %"),
+        (None, None, "–"),
+    ],
+)
+def test_measured_share(mean: float | None, half: float | None, text: str) -> None:
+    assert units.measured_share(mean, half) == text
+
+
 def test_percent_is_signed_on_request() -> None:
     assert units.percent(-0.651, signed=True) == "−65.1 %"
     assert units.percent(0.0725, signed=True) == "+7.25 %"

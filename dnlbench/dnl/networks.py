@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from dnlbench.architecture import (
     ARCHITECTURES,
     Architecture,
+    AskedImplementation,
     ConnectivityName,
-    ImplementationName,
     Sources,
+    choose_implementation,
     most_blocks,
     sources_of,
 )
@@ -183,7 +184,7 @@ class DNLNetwork(nn.Module):
         window: how many, for ``window``.
         bandwidth: ``h`` of the rbf kernel.
         width: channels of a baseline's states; None: those of the stem.
-        implementation: ``plain`` or ``lean``; the function is the same.
+        implementation: ``plain``, ``lean`` or ``auto``, the faster one as a rule; the function is the same.
 
     Raises:
         ValueError: if the depth or the number of blocks is below 1, or if the image is too small for the blocks.
@@ -205,10 +206,9 @@ class DNLNetwork(nn.Module):
         window: int | None = None,
         bandwidth: float = 1.0,
         width: int | None = None,
-        implementation: ImplementationName = "lean",
+        implementation: AskedImplementation = "auto",
     ) -> None:
         super().__init__()
-        self.implementation = implementation
         colours, height, image_width = input_shape
         if depth < 1 or blocks < 1:
             raise ValueError(f"a network has at least 1 block of at least 1 layer, not {blocks} of {depth}")
@@ -218,6 +218,7 @@ class DNLNetwork(nn.Module):
                 f"{most_blocks(height, image_width)} blocks"
             )
         architecture = ARCHITECTURES[network]
+        self.implementation = choose_implementation(implementation, architecture, height, image_width)
         sources = sources_of(architecture, connectivity, window)
         step = 1 / depth if step_scaling == "1/L" else 1.0
         channels = 2 * growth_rate if architecture.dense else width or 2 * growth_rate

@@ -20,4 +20,6 @@ def value(quantity: Quantity, interval: Interval | None) -> str:
         return units.measured(interval.estimate, interval.half_width)
     if quantity.shown_as == "count":
         return units.measured_count(interval.estimate, interval.half_width)
+    if quantity.shown_as == "share":
+        return units.measured_share(interval.estimate, interval.half_width)
     return units.size(interval.estimate)

@@ -73,7 +73,7 @@ class Quantity:
     unit: str
     """Empty for a pure number."""
     better: Literal["lower", "higher"] | None
-    shown_as: Literal["number", "count", "bytes"]
+    shown_as: Literal["number", "count", "bytes", "share"]
     machine_bound: bool
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
     tolerance: float

@@ -105,7 +105,7 @@ PROTOCOLS = {
     "sgd": (),
     "adamw": ("train.optimizer='adamw'", "train.lr=0.001", "train.weight_decay=0.01", "train.schedule='cosine'"),
     "regularised": ("train.regulariser_weight=0.001", "train.evaluate=true"),
-    "plain": ("network.implementation='plain'",),
+    "lean": ("network.implementation='lean'",),
 }
 
 

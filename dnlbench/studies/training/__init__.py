@@ -51,7 +51,7 @@ TRAINING = Study(
             label="utilisation",
             unit="",
             better="higher",
-            shown_as="number",
+            shown_as="share",
             machine_bound=True,
             tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
         ),

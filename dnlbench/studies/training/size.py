@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dnlbench.architecture import ARCHITECTURES, Architecture, sources_of
+from dnlbench.architecture import ARCHITECTURES, Architecture, choose_implementation, sources_of
 from dnlbench.studies.base import Estimate, InputShape, Point
 from dnlbench.studies.training.spec import NetworkSettings, TrainingSpec, is_factory
 
@@ -232,6 +232,7 @@ def network_size(
         work=float(stem * height * width),
         flops=2.0 * stem * height * width,
     )
+    settings = _decided(settings, architecture, shape)
     lean = settings.implementation == "lean"
     for block in range(settings.blocks):
         pixels = height * width
@@ -254,6 +255,12 @@ def network_size(
     return total + head
 
 
+def _decided(settings: NetworkSettings, architecture: Architecture, shape: InputShape) -> NetworkSettings:
+    """With the implementation that a network of that architecture has."""
+    chosen = choose_implementation(settings.implementation, architecture, *shape[1:])
+    return settings.model_copy(update={"implementation": chosen})
+
+
 def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
     """Foresees a training run.
 
@@ -265,13 +272,15 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     """
     assumed_shape, assumed_classes = spec.data.known_input or _ASSUMED_INPUT
     architecture = ARCHITECTURES["densenet" if is_factory(point.network) else point.network]
-    size = network_size(architecture, point.depth, shape or assumed_shape, classes or assumed_classes, spec.network)
+    shape = shape or assumed_shape
+    settings = _decided(spec.network, architecture, shape)
+    size = network_size(architecture, point.depth, shape, classes or assumed_classes, settings)
     if is_factory(point.network):
         return Estimate(parameters=None, memory_bytes=None, work=size.work)
     value_bytes = 2 if spec.train.precision == "bf16" else 4
     copies = 4 if spec.train.optimizer == "adamw" else 3
     batch = spec.train.batch_size
-    if spec.network.implementation == "lean":
+    if settings.implementation == "lean":
         activations = max(moment.bytes(batch, value_bytes) for moment in size.moments)
     else:
         activations = batch * (size.stored + size.widest) * value_bytes

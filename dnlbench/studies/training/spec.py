@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dnlbench.architecture import ARCHITECTURES, ConnectivityName, ImplementationName, most_blocks
+from dnlbench.architecture import ARCHITECTURES, AskedImplementation, ConnectivityName, most_blocks
 from dnlbench.studies.axes import Depth, Depths, Seeds, check_run_count, distinct
 from dnlbench.studies.base import InputShape, Point, Section, StudySpec
 
@@ -87,9 +87,9 @@ class NetworkSettings(Section):
     """h of the rbf kernel exp(−‖x_i − x_j‖² / (2 h²))."""
     width: Channels | None = None
     """Channels of each state of resnet and plain; None: that of the stem, 2 growth rates."""
-    implementation: ImplementationName = "lean"
-    """How training computes: lean keeps states and their batch statistics once, plain concatenates what each layer reads. The
-    function is the same up to rounding."""
+    implementation: AskedImplementation = "auto"
+    """How training computes: lean keeps states and their batch statistics once, plain concatenates what each layer reads; auto
+    is lean for dense networks on images of 256 pixels and more. The function is the same up to rounding."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Free keys, handed to networks named package.module:factory."""
 
