@@ -286,7 +286,7 @@ class Terminal:
 def test_a_sweep_outlives_the_terminal_that_it_was_started_in(
     make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, shell: bool
 ) -> None:
-    sweep = make_sweep()
+    sweep = make_sweep(step_s=0.4)
     terminal = Terminal()
     command = [sys.executable, "-m", "dnlbench", *sweep.arguments]
     started = sweep.spawn(
