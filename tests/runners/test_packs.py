@@ -19,7 +19,7 @@ from dnlbench.runners.training.step import TrainingStep
 
 MakePlan = Callable[..., Plan]
 
-CLOSE, NEAR = 1e-5, 1e-4
+CLOSE, NEAR = 1e-5, 1e-3
 """Relative, in float32: how far sums that are made in another order may take a run; the latter where averages over an image are
 normalised, which differ so little from each other that a batch norm makes much of their rounding, and over one epoch."""
 SMALL = (
