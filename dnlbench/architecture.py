@@ -23,7 +23,8 @@ ImplementationName = Literal["plain", "lean"]
 AskedImplementation = Literal["auto", "plain", "lean"]
 
 LEAN_PIXELS = 256
-"""From so many positions of an image on, a lean dense network was measured to train at least as fast as a plain one."""
+"""From so many positions of an image on, a lean dense network trains about as fast as a plain one on one thread and faster on
+several, in far less memory; on 8×8 images it takes up to twice as long."""
 
 Sources = Callable[[int], tuple[int, ...]]
 """Layer index ``l`` to the indices ``k <= l`` of the states it reads, increasing."""
