@@ -1,6 +1,7 @@
 """One training step of a learner, as it is or as a CUDA graph.
 
-Networks as small as these keep a GPU waiting for the launch of one operation after the other. A graph is the whole step recorded once, from the choice of the batch to the new weights, and started as one.
+Networks as small as these keep a GPU waiting for the launch of one operation after the other. A graph is the whole step
+recorded once, from the choice of the batch to the new weights, and started as one.
 """
 
 from __future__ import annotations
