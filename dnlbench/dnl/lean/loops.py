@@ -1,29 +1,28 @@
 """The passes of `dnlbench.dnl.lean.passes` on CPUs, as loops that Numba compiles, once a machine.
 
 Rows are dealt to the threads in ``PARTS`` parts, each with sums of its own that are added up in their order at the end, so that
-results do not depend on the number of threads. bfloat16 is not known to Numba: its bits come as uint16, and sums are made in
-float32.
+results do not depend on the number of threads. Rows of bfloat16 come as their bits; sums are made in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 import torch
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, prange, types
-from numba.extending import intrinsic, overload
+from numba import njit, prange
 from torch import Tensor
 
 from dnlbench.dnl.lean.strip import Strip
+from dnlbench.dnl.lean.vectors import LANES, first, load, store, where_positive, zeros
 
 PARTS = 64
+BLOCK = 64
+"""Rows that are gone through at a time, one vector of channels after the other, so that a cache holds all of them."""
 
-_compiled = njit(parallel=True, cache=True, fastmath={"nsz", "contract", "reassoc"}, nogil=True)
-
+_compiled = njit(parallel=True, cache=True, nogil=True)
+_inlined = njit(nogil=True)
 
 _of_a_divergence = np.errstate(invalid="ignore", over="ignore")
 """Sums that are not finite are results like others."""
@@ -31,23 +30,25 @@ _of_a_divergence = np.errstate(invalid="ignore", over="ignore")
 
 @_of_a_divergence
 def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
-    """See `dnlbench.dnl.lean.passes.publish`. Two readings: squares of what is left of the mean keep their digits."""
+    """See `dnlbench.dnl.lean.passes.publish`. Squares are of what is left of a part's mean, and keep their digits."""
     seeds, rows, channels = x.shape
+    each = np.diff([part * rows // PARTS for part in range(PARTS + 1)])[:, None]
     exact = _exact(x)
-    first, second = (np.empty((PARTS, channels), exact) for _ in range(2))
+    of_part, squares = (np.empty((PARTS, channels), exact) for _ in range(2))
     means, variances = (np.empty((seeds, channels), exact) for _ in range(2))
     for seed in range(seeds):
-        _copy_and_add(*_of(x, seed), *_of(place, seed), first)
-        means[seed] = first.sum(axis=0, dtype=np.float64) / rows
-        _add_squares(*_of(x, seed), means[seed], second)
-        variances[seed] = second.sum(axis=0, dtype=np.float64) / rows
+        _publish(*_of(x, seed), *_of(place, seed), of_part, squares)
+        means[seed] = mean = (each * of_part.astype(np.float64)).sum(axis=0) / rows
+        apart = each * (of_part - mean) ** 2
+        variances[seed] = (squares.sum(axis=0, dtype=np.float64) + apart.sum(axis=0)) / rows
     return torch.from_numpy(means), torch.from_numpy(variances)
 
 
 def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
     """See `dnlbench.dnl.lean.passes.rectify`."""
+    lines = _lines(scale, shift)
     for seed in range(x.shape[0]):
-        _rectify(*_of(x, seed), _array(scale[seed]), _array(shift[seed]), *_of(out, seed))
+        _rectify(*_of(x, seed), lines[seed], *_of(out, seed))
 
 
 @_of_a_divergence
@@ -57,9 +58,9 @@ def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gra
     exact = _exact(x)
     parts, moments = (np.empty((PARTS, channels), exact) for _ in range(2))
     sums, products = (np.empty((seeds, channels), exact) for _ in range(2))
+    lines = _lines(scale, shift, mean)
     for seed in range(seeds):
-        coefficients = (_array(scale[seed]), _array(shift[seed]), _array(mean[seed]))
-        _collect(*_of(dy, seed), *_of(x, seed), *coefficients, *_of(gradient, seed), parts, moments)
+        _collect(*_of(dy, seed), *_of(x, seed), lines[seed], *_of(gradient, seed), parts, moments)
         sums[seed] = parts.sum(axis=0, dtype=np.float64)
         products[seed] = moments.sum(axis=0, dtype=np.float64)
     return torch.from_numpy(sums), torch.from_numpy(products)
@@ -67,19 +68,18 @@ def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gra
 
 def settle(gradient: Strip, x: Strip, constant: Tensor, slope: Tensor, out: Strip) -> None:
     """See `dnlbench.dnl.lean.passes.settle`."""
+    lines = _lines(constant, slope)
     for seed in range(x.shape[0]):
-        coefficients = (_array(constant[seed]), _array(slope[seed]))
-        _settle(*_of(gradient, seed), *_of(x, seed), *coefficients, *_of(out, seed))
+        _settle(*_of(gradient, seed), *_of(x, seed), lines[seed], *_of(out, seed))
 
 
 def gather(products: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.lean.convolution.Taps`; ``products`` (R, 9 made), ``out`` (R, made)."""
-    exact = np.zeros(0, np.float64 if out.dtype == torch.float64 else np.float32)
-    _gather(_array(products), height, width, _array(out), exact)
+    """See `dnlbench.dnl.lean.taps`; ``products`` (R, 9 made), ``out`` (R, made), ``made`` at most `LANES`."""
+    _gather(_array(products), height, width, _array(out))
 
 
 def spread(d_made: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.lean.convolution.Taps`; ``d_made`` (R, made), ``out`` (R, 9 made)."""
+    """See `dnlbench.dnl.lean.taps`; ``d_made`` (R, made), ``out`` (R, 9 made), ``made`` at most `LANES`."""
     _spread(_array(d_made), height, width, _array(out))
 
 
@@ -106,179 +106,171 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return tensor.detach().numpy()
 
 
+def _lines(*coefficients: Tensor) -> np.ndarray[Any, Any]:
+    """Coefficients of a channel one below the other, (S, how many, c)."""
+    return torch.stack(coefficients, dim=1).detach().numpy()
+
+
 def _exact(x: Strip) -> type[np.floating[Any]]:
     return np.float64 if x.rows.dtype == torch.float64 else np.float32
 
 
-@intrinsic
-def _float_of(typing: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
-    """The float32 that has these bits."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), generate
+@_inlined
+def _rows_of(part: int, rows: int) -> tuple[int, int]:
+    return part * rows // PARTS, (part + 1) * rows // PARTS
 
 
-@intrinsic
-def _bits_of(typing: Any, value: Any) -> tuple[Any, Callable[..., Any]]:
-    """The bits of a float32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.uint32(types.float32), generate
+@_inlined
+def _rest_and_whole(channels: int) -> tuple[int, int]:
+    """Channels that fill no vector, and those before them that do."""
+    return channels % LANES, channels - channels % LANES
 
 
-def _load(stored: Any) -> Any:
-    """The number that stands in an array; bfloat16 is the upper half of a float32."""
-
-
-@overload(_load, inline="always", strict=False)
-def _load_compiled(stored: Any) -> Callable[[Any], Any]:
-    if stored == types.uint16:
-        return lambda stored: _float_of(np.uint32(np.uint32(stored) << np.uint32(16)))  # type: ignore[call-arg]
-    return lambda stored: stored
-
-
-def _stored(value: Any, like: Any) -> Any:
-    """A number as it stands in an array with elements like this one; to bfloat16 it is rounded to nearest, ties to even."""
-
-
-@overload(_stored, inline="always", strict=False)
-def _stored_compiled(value: Any, like: Any) -> Callable[[Any, Any], Any]:
-    if like == types.uint16:
-
-        def rounded(value: Any, like: Any) -> Any:
-            bits: Any = _bits_of(value)  # type: ignore[call-arg]
-            if value != value:  # rounding up could turn a NaN into an infinity
-                return np.uint16((bits >> np.uint32(16)) | np.uint32(0x40))
-            odd = (bits >> np.uint32(16)) & np.uint32(1)
-            return np.uint16(np.uint32(bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
-
-        return rounded
-    return lambda value, like: value
+@_inlined
+def _publish_part(
+    x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: Any, part: int, rows: Any, at: int, mask: Any
+) -> None:
+    total = zeros(x)
+    for row in range(rows[0], rows[1]):
+        value = load(x, row, x_at + at, mask)
+        store(value, place, row, place_at + at, mask)
+        total = total + value
+    store(total, means, part, at, mask)
+    for j in range(at, min(at + LANES, means.shape[1])):
+        means[part, j] /= max(rows[1] - rows[0], 1)
+    mean, total = load(means, part, at, mask), zeros(x)
+    for row in range(rows[0], rows[1]):
+        rest = load(x, row, x_at + at, mask) - mean
+        total = total + rest * rest
+    store(total, squares, part, at, mask)
 
 
 @_compiled
-def _copy_and_add(x: Any, x_at: int, place: Any, place_at: int, sums: Any) -> None:
-    rows, channels = len(x), sums.shape[1]
+def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: Any) -> None:
+    rest, whole = _rest_and_whole(means.shape[1])
     for part in prange(PARTS):
-        mine = sums[part]
-        mine[:] = 0
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
-            source, target = x[row, x_at : x_at + channels], place[row, place_at : place_at + channels]
-            for j in range(channels):
-                target[j] = source[j]
-                mine[j] += _load(source[j])
+        rows = _rows_of(part, len(x))
+        for at in range(0, whole, LANES):
+            _publish_part(x, x_at, place, place_at, means, squares, part, rows, at, None)
+        if rest > 0:
+            _publish_part(x, x_at, place, place_at, means, squares, part, rows, whole, first(rest))
+
+
+@_inlined
+def _rectify_block(x: Any, x_at: int, line: Any, out: Any, out_at: int, rows: Any, at: int, mask: Any) -> None:
+    scale, shift = load(line, 0, at, mask), load(line, 1, at, mask)
+    for row in range(rows[0], rows[1]):
+        z = load(x, row, x_at + at, mask) * scale + shift
+        store(where_positive(z, z), out, row, out_at + at, mask)
 
 
 @_compiled
-def _add_squares(x: Any, x_at: int, mean: Any, sums: Any) -> None:
-    rows, channels = len(x), sums.shape[1]
+def _rectify(x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
+    rest, whole = _rest_and_whole(line.shape[1])
     for part in prange(PARTS):
-        mine = sums[part]
-        mine[:] = 0
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
-            source = x[row, x_at : x_at + channels]
-            for j in range(channels):
-                rest = _load(source[j]) - mean[j]
-                mine[j] += rest * rest
+        begin, end = _rows_of(part, len(x))
+        for row in range(begin, end, BLOCK):
+            rows = (row, min(row + BLOCK, end))
+            for at in range(0, whole, LANES):
+                _rectify_block(x, x_at, line, out, out_at, rows, at, None)
+            if rest > 0:
+                _rectify_block(x, x_at, line, out, out_at, rows, whole, first(rest))
 
 
-@_compiled
-def _rectify(x: Any, x_at: int, scale: Any, shift: Any, out: Any, out_at: int) -> None:
-    rows, channels = len(x), len(scale)
-    zero = scale.dtype.type(0)
-    for part in prange(PARTS):
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
-            source, target = x[row, x_at : x_at + channels], out[row, out_at : out_at + channels]
-            for j in range(channels):
-                z = _load(source[j]) * scale[j] + shift[j]
-                target[j] = _stored(max(z, zero), target[j])  # a NaN stays one
-
-
-@_compiled
-def _collect(
+@_inlined
+def _collect_block(
     dy: Any,
     dy_at: int,
     x: Any,
     x_at: int,
-    scale: Any,
-    shift: Any,
-    mean: Any,
+    line: Any,
     gradient: Any,
     gradient_at: int,
     sums: Any,
     products: Any,
+    part: int,
+    rows: Any,
+    at: int,
+    mask: Any,
 ) -> None:
-    rows, channels = len(x), len(scale)
-    zero = scale.dtype.type(0)
-    for part in prange(PARTS):
-        mine, moments = sums[part], products[part]
-        for j in range(channels):
-            mine[j] = zero
-            moments[j] = zero
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
-            source, given = x[row, x_at : x_at + channels], dy[row, dy_at : dy_at + channels]
-            target = gradient[row, gradient_at : gradient_at + channels]
-            for j in range(channels):
-                value = _load(source[j])
-                dz = zero if value * scale[j] + shift[j] <= zero else _load(given[j])  # of a NaN, what comes back
-                mine[j] += dz
-                moments[j] += dz * (value - mean[j])
-                target[j] += scale[j] * dz
+    scale, shift, mean = load(line, 0, at, mask), load(line, 1, at, mask), load(line, 2, at, mask)
+    total, moment = load(sums, part, at, mask), load(products, part, at, mask)
+    for row in range(rows[0], rows[1]):
+        value = load(x, row, x_at + at, mask)
+        dz = where_positive(value * scale + shift, load(dy, row, dy_at + at, mask))
+        total = total + dz
+        moment = moment + dz * (value - mean)
+        store(load(gradient, row, gradient_at + at, mask) + scale * dz, gradient, row, gradient_at + at, mask)
+    store(total, sums, part, at, mask)
+    store(moment, products, part, at, mask)
 
 
 @_compiled
-def _settle(
-    gradient: Any, gradient_at: int, x: Any, x_at: int, constant: Any, slope: Any, out: Any, out_at: int
+def _collect(
+    dy: Any, dy_at: int, x: Any, x_at: int, line: Any, gradient: Any, gradient_at: int, sums: Any, products: Any
 ) -> None:
-    rows, channels = len(x), len(constant)
+    rest, whole = _rest_and_whole(line.shape[1])
     for part in prange(PARTS):
-        for row in range(part * rows // PARTS, (part + 1) * rows // PARTS):
-            source, given = x[row, x_at : x_at + channels], gradient[row, gradient_at : gradient_at + channels]
-            target = out[row, out_at : out_at + channels]
-            for j in range(channels):
-                target[j] = _stored(given[j] - constant[j] - slope[j] * _load(source[j]), target[j])
+        begin, end = _rows_of(part, len(x))
+        sums[part] = 0
+        products[part] = 0
+        for row in range(begin, end, BLOCK):
+            rows = (row, min(row + BLOCK, end))
+            places = (dy, dy_at, x, x_at, line, gradient, gradient_at, sums, products, part, rows)
+            for at in range(0, whole, LANES):
+                _collect_block(*places, at, None)
+            if rest > 0:
+                _collect_block(*places, whole, first(rest))
+
+
+@_inlined
+def _settle_block(
+    gradient: Any, gradient_at: int, x: Any, x_at: int, line: Any, out: Any, out_at: int, rows: Any, at: int, mask: Any
+) -> None:
+    constant, slope = load(line, 0, at, mask), load(line, 1, at, mask)
+    for row in range(rows[0], rows[1]):
+        given = load(gradient, row, gradient_at + at, mask) - constant
+        store(given - slope * load(x, row, x_at + at, mask), out, row, out_at + at, mask)
 
 
 @_compiled
-def _gather(products: Any, height: int, width: int, out: Any, exact: Any) -> None:
+def _settle(gradient: Any, gradient_at: int, x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
+    rest, whole = _rest_and_whole(line.shape[1])
+    for part in prange(PARTS):
+        begin, end = _rows_of(part, len(x))
+        for row in range(begin, end, BLOCK):
+            rows = (row, min(row + BLOCK, end))
+            for at in range(0, whole, LANES):
+                _settle_block(gradient, gradient_at, x, x_at, line, out, out_at, rows, at, None)
+            if rest > 0:
+                _settle_block(gradient, gradient_at, x, x_at, line, out, out_at, rows, whole, first(rest))
+
+
+@_compiled
+def _gather(products: Any, height: int, width: int, out: Any) -> None:
     made = out.shape[1]
     for line in prange(len(out) // width):  # of an image's pixels
-        sums = np.zeros((width + 2) * made, exact.dtype)
-        for vertical in range(3):
-            above = vertical - 1
-            if 0 <= line % height + above < height:
-                for column in range(width):
-                    source = products[(line + above) * width + column, 3 * vertical * made : 3 * (vertical + 1) * made]
-                    target = sums[column * made : (column + 3) * made]
-                    for j in range(3 * made):
-                        target[j] += _load(source[j])
+        mask, top, bottom = first(made), line % height == 0, line % height == height - 1
         for column in range(width):
-            found, place = sums[(column + 1) * made : (column + 2) * made], out[line * width + column, :]
-            for j in range(made):
-                place[j] = _stored(found[j], place[j])
+            total = zeros(products)
+            for vertical in range(1 if top else 0, 2 if bottom else 3):
+                source = (line + vertical - 1) * width + column + 1
+                for across in range(1 if column == width - 1 else 0, 2 if column == 0 else 3):
+                    total = total + load(products, source - across, (3 * vertical + across) * made, mask)
+            store(total, out, line * width + column, 0, mask)
 
 
 @_compiled
 def _spread(d_made: Any, height: int, width: int, out: Any) -> None:
     made = d_made.shape[1]
     for line in prange(len(out) // width):
-        lines = np.zeros((3, (width + 2) * made), d_made.dtype)  # bfloat16's zero has no bits either
-        for vertical in range(3):
-            above = 1 - vertical
-            if 0 <= line % height + above < height:
-                for column in range(width):
-                    source = d_made[(line + above) * width + column, :]
-                    target = lines[vertical, (column + 1) * made : (column + 2) * made]
-                    for j in range(made):
-                        target[j] = source[j]
+        mask = first(made)
         for column in range(width):
-            place = out[line * width + column, :]
+            row = line * width + column
             for vertical in range(3):
-                found = lines[vertical, column * made : (column + 3) * made]
-                target = place[3 * vertical * made : 3 * (vertical + 1) * made]
-                for j in range(3 * made):
-                    target[j] = found[j]
+                inside = 0 <= line % height + 1 - vertical < height
+                for across in range(3):
+                    found = zeros(d_made)
+                    if inside and 0 <= column + across - 1 < width:
+                        found = load(d_made, row + (1 - vertical) * width + across - 1, 0, mask)
+                    store(found, out, row, (3 * vertical + across) * made, mask)
