@@ -32,9 +32,6 @@ from dnlbench.architecture import Direction
 
 Condition = Literal["excluded", "possible", "guaranteed"]
 
-_CHUNK = 2**22
-"""Numbers of the matrices that one step of the products holds."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReluNetwork:
@@ -73,7 +70,9 @@ def activations(found: Tensor) -> Tensor:
     return found[1:] > 0
 
 
-def explicit_states(network: ReluNetwork, active: Tensor, domains: Domains, x0: Tensor) -> Tensor:
+def explicit_states(
+    network: ReluNetwork, active: Tensor, domains: Domains, x0: Tensor, *, at_once: int = 2**22
+) -> Tensor:
     """``x_n = (D_n W_n ⋯ D_1 W_1) x_0 + sum_i (D_n W_n ⋯ D_{i+1} W_{i+1}) D_i b_i``, without any state on the way.
 
     The affine maps of the layers are composed in pairs, pairs of pairs and so on, once for each domain: rounding grows like
@@ -84,14 +83,15 @@ def explicit_states(network: ReluNetwork, active: Tensor, domains: Domains, x0: 
         active: the diagonals of ``D``, shape (n, B, d).
         domains: of the same points.
         x0: the points, shape (B, d).
+        at_once: numbers that the matrices of the domains in work may have; one domain is always in work.
 
     Returns:
         Shape (B, d).
     """
     point_of = {which: place for place, which in enumerate(domains.of_point.tolist())}  # any will do
     points = [point_of[which] for which in range(len(point_of))]
-    at_once = max(1, _CHUNK // network.W.numel())
-    maps = [_compose(network, active[:, points[i : i + at_once]]) for i in range(0, len(points), at_once)]
+    few = max(1, at_once // network.W.numel())
+    maps = [_compose(network, active[:, points[i : i + few]]) for i in range(0, len(points), few)]
     matrices, vectors = (torch.cat(parts) for parts in zip(*maps, strict=True))
     mine = domains.of_point
     found: Tensor = (matrices[mine] @ x0[..., None])[..., 0] + vectors[mine]

@@ -21,7 +21,7 @@ from dnlbench.runners.measuring import (
     normal,
     tensors_sha256,
 )
-from dnlbench.studies.relu_limit import RELU_LIMIT, ReluLimitSpec, ReluName
+from dnlbench.studies.relu_limit import AT_ONCE, RELU_LIMIT, ReluLimitSpec, ReluName
 
 EXPLICIT_TOLERANCE = 1e-12
 """Relative to the largest of the states or, where all are small, of the points: the explicit form is off by rounding only."""
@@ -71,7 +71,7 @@ class ReluLimitRunner(MeasuringRunner):
             raise PutAsideError  # what is left takes most of the time
         active = relu.activations(found)
         domains = relu.find_domains(active)
-        explicit = relu.explicit_states(network, active, domains, found[0])
+        explicit = relu.explicit_states(network, active, domains, found[0], at_once=AT_ONCE)
         return measured | {
             "domains": float(domains.count[L - 1]),
             "domains_of_layers": tuple(float(domains.count[k - 1]) for k in _doublings(L)),

@@ -19,6 +19,8 @@ from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
 from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
 
 SUMS = "What the theory asks for, and its explicit form against the recursion"
+AT_ONCE = 2**22
+"""Numbers of the products of matrices that are held at once; more only where those of a single domain are more."""
 _MOST_NUMBERS = 1024
 
 Exponent = Annotated[float, Field(gt=0, le=64)]
@@ -144,9 +146,10 @@ def estimate(spec: ReluLimitSpec, point: Point, shape: InputShape | None, classe
     dense = spec.networks[point.network].kind == "dense"
     layer = d * (d + 1) if dense else settings.channels * (settings.filter * settings.channels + 1)
     matrices, cloud = layers * d * d, layers * d * spec.data.points
+    products = max(matrices, min(AT_ONCE, matrices * spec.data.points))
     return Estimate(
         parameters=point.depth * layer,
-        memory_bytes=8 * (4 * matrices + cloud) + 3 * cloud + 4 * 8 * max(matrices, 2**22),
+        memory_bytes=8 * (4 * matrices + cloud + 3 * products) + 3 * cloud,
         work=layers * (20.0 + d**3 / 10 + spec.data.points * d**2 / 100) + 1000,
     )
 

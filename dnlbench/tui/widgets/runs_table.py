@@ -125,10 +125,10 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     def show(self, rows: Mapping[str, RunRow]) -> None:
         """The runs as they are now."""
-        self._rows = rows
+        first, self._rows = not self._rows, rows
         wanted = self.selection.arrange(rows, self._test)
         if [row.run.run_id for row in wanted] != list(self._drawn) or not self.columns:
-            self._rebuild(wanted)
+            self._rebuild(wanted, columns=first)  # their widths go by the runs
             return
         for row in wanted:
             self._redraw(row)
