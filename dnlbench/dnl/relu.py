@@ -71,7 +71,7 @@ def activations(found: Tensor) -> Tensor:
 
 
 def explicit_states(
-    network: ReluNetwork, active: Tensor, domains: Domains, x0: Tensor, *, at_once: int = 2**22
+    network: ReluNetwork, active: Tensor, domains: Domains, x0: Tensor, *, at_once: int = 2**18
 ) -> Tensor:
     """``x_n = (D_n W_n ⋯ D_1 W_1) x_0 + sum_i (D_n W_n ⋯ D_{i+1} W_{i+1}) D_i b_i``, without any state on the way.
 

@@ -19,8 +19,9 @@ from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
 from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
 
 SUMS = "What the theory asks for, and its explicit form against the recursion"
-AT_ONCE = 2**22
-"""Numbers of the products of matrices that are held at once; more only where those of a single domain are more."""
+AT_ONCE = 2**18
+"""Numbers of the products of matrices that are held at once, two megabytes: with more of them much of the time goes into
+getting memory. A single domain may have more."""
 _MOST_NUMBERS = 1024
 
 Exponent = Annotated[float, Field(gt=0, le=64)]

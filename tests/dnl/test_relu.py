@@ -33,7 +33,7 @@ def scalar(p: Tensor, b: Tensor) -> ReluNetwork:
     return ReluNetwork(W=(1 + p)[:, None, None], b=b[:, None])
 
 
-def explicit(network: ReluNetwork, x0: Tensor, *, at_once: int = 2**22) -> tuple[Tensor, Tensor]:
+def explicit(network: ReluNetwork, x0: Tensor, *, at_once: int = 2**18) -> tuple[Tensor, Tensor]:
     """The last states by the explicit form, and by the recursion."""
     found = states(network, x0)
     active = activations(found)
