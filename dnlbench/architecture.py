@@ -21,6 +21,9 @@ ActivationName = Literal["relu", "prelu", "tanh", "identity"]
 Family = Literal["dense", "residual", "sequential"]
 ImplementationName = Literal["plain", "lean"]
 AskedImplementation = Literal["auto", "plain", "lean"]
+WeightKind = Literal["dense", "conv"]
+Direction = Literal["independent", "fixed"]
+Padding = Literal["zeros", "circular"]
 
 LEAN_PIXELS = 256
 """From so many positions of an image on, a lean dense network trains about as fast as a plain one on one thread and faster on

@@ -101,3 +101,43 @@ def test_nothing_is_cut_off_in_a_terminal(make_profile: MakeProfile, width: int)
     assert "…" not in capture.get()
     for cell in ("densenet", "0.200 [0.180, 0.230]", "0.030 [0.020, 0.040]", "× 4.00", "yes"):
         assert cell in capture.get()
+
+
+ORDER = FitRecord(
+    network="dense-fixed-a0.5",
+    quantity="final_train_loss",
+    model="power",
+    depths=DEPTHS,
+    order=0.488,
+    order_low=0.461,
+    order_high=0.515,
+    expected_order=0.5,
+    agrees=True,
+)
+JUDGED = ORDER.model_copy(update={"theory": "possible", "seen": "not seen to converge"})
+
+
+def test_verdicts_stand_beside_the_orders_where_there_are_any(make_profile: MakeProfile) -> None:
+    other = ORDER.model_copy(update={"network": "plain"})
+    (grid,) = fit_grids(with_fits(make_profile, JUDGED, other))
+    assert [column.head for column in grid.columns][-3:] == ["within 0.1", "by theory", "seen"]
+    assert [row[-3:] for row in grid.rows] == [
+        ["yes", "possible", "not seen to converge"],
+        ["yes", "–", "–"],
+    ]
+    assert "seen: whether p is above 0" in grid.note
+    (grid,) = fit_grids(with_fits(make_profile, ORDER))
+    assert grid.columns[-1].head == "within 0.1"
+    assert "seen" not in grid.note
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_no_verdict_is_cut_off_in_a_terminal(make_profile: MakeProfile, width: int) -> None:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        for grid in fit_grids(with_fits(make_profile, JUDGED)):
+            console.print(grid.to_rich(width))
+    shown = capture.get().partition("p:")[0]
+    assert "…" not in shown.replace("2 … 16", "")
+    for cell in ("dense-fixed-a0.5", "0.488 [0.461, 0.515]", "possible", "not seen to converge"):
+        assert cell in shown

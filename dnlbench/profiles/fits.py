@@ -12,7 +12,7 @@ from dnlbench.stats import ORDERS, LimitFit, OrderFit, fit_exponent, fit_limit, 
 from dnlbench.studies import Quantity, Study, Trend
 
 ORDER_TOLERANCE = 0.1
-"""An order that is as near to the expected one agrees with it."""
+"""An order that is as near to the expected one agrees with it; values fall if their order is above 0 by more than this."""
 
 Samples = Mapping[int, Mapping[int, float]]
 """By depth, increasing, and seed."""
@@ -27,7 +27,7 @@ def fit_trend(network: str, runs: Sequence[RunRecord], trend: Trend, study: Stud
         "quantity": trend.quantity,
         "model": trend.model,
         "depths": tuple(samples),
-        "expected_order": trend.expected_order,
+        **_theory(runs, trend),
     }
     try:
         found = _fit(trend, samples)
@@ -35,7 +35,7 @@ def fit_trend(network: str, runs: Sequence[RunRecord], trend: Trend, study: Stud
         return FitRecord(**start, problem="the values lie too far apart for a fit")
     except ValueError as error:
         return FitRecord(**start, problem=str(error))
-    start |= _power(found, trend) if isinstance(found, OrderFit) else _limit(found)
+    start |= _power(found, start["expected_order"], trend) if isinstance(found, OrderFit) else _limit(found)
     if trend.rate is not None:
         start["next_time_factor"] = _time_factor(_samples(runs, _named(study, trend.rate)))
     return FitRecord(**start, shrinking=_shrinking(samples) if trend.model == "curve-limit" else ())
@@ -68,11 +68,27 @@ def _curves(samples: Samples) -> list[list[float]]:
     return [[by_seed[seed] for by_seed in samples.values()] for seed in whole]
 
 
-def _power(found: OrderFit, trend: Trend) -> dict[str, Any]:
-    agrees = None
-    if trend.expected_order is not None:
-        agrees = abs(found.order.estimate - trend.expected_order) <= ORDER_TOLERANCE
-    return {**_interval("order", found.order), "constant": found.constant, "agrees": agrees}
+def _theory(runs: Sequence[RunRecord], trend: Trend) -> dict[str, Any]:
+    """What is expected of a network: the trend says it, or the network's runs that are ``ok``, which all say the same."""
+    expected, said = trend.expected_order, {}
+    if trend.expected_from is not None:
+        expected = _told(runs, trend.expected_from)
+    if trend.verdict is not None and (place := _told(runs, trend.verdict.measured_as)) is not None:
+        said = {"theory": trend.verdict.by_theory[int(place)]}
+    return {"expected_order": expected, **said}
+
+
+def _told(runs: Sequence[RunRecord], name: str) -> float | None:
+    told = (run.measurements.get(name) for run in runs if run.status == "ok")
+    return next((value for value in told if isinstance(value, float)), None)
+
+
+def _power(found: OrderFit, expected: float | None, trend: Trend) -> dict[str, Any]:
+    order = found.order
+    agrees = None if expected is None else abs(order.estimate - expected) <= ORDER_TOLERANCE
+    falls = order.estimate > ORDER_TOLERANCE and (order.low is None or order.low > 0)
+    seen = trend.verdict.seen[falls] if trend.verdict else ""
+    return {**_interval("order", order), "constant": found.constant, "agrees": agrees, "seen": seen}
 
 
 def _limit(found: LimitFit) -> dict[str, Any]:

@@ -135,6 +135,10 @@ class FitRecord(Record):
     """What theory says."""
     agrees: bool | None = None
     """Whether the order is within 0.1 of that."""
+    theory: str = ""
+    """The word that theory has for the network; empty in studies without verdicts. So for the next one."""
+    seen: str = ""
+    """The word for what the fit shows."""
     constant: float | None = None
     """``C``."""
     limit: float | None = None

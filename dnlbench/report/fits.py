@@ -38,6 +38,7 @@ def fit_problems(profile: Profile) -> list[str]:
 
 
 def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
+    judged = any(fit.theory or fit.seen for fit in fits)
     rows = [
         [
             fit.network,
@@ -46,21 +47,25 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
             units.bounded(fit.order, fit.order_low, fit.order_high),
             units.number(fit.expected_order),
             {True: "yes", False: "no", None: units.NOTHING}[fit.agrees],
+            *([fit.theory or units.NOTHING, fit.seen or units.NOTHING] if judged else []),
         ]
         for fit in fits
     ]
     columns = [
         Column(head="network", whole=True),
-        Column(head="of"),
+        Column(head="of", dispensable=2 if judged else 0),
         Column(head="L", figures=True, dispensable=1),
         Column(head="order p [95 %]", figures=True),
         Column(head="theory", figures=True),
-        Column(head="within 0.1"),
+        Column(head="within 0.1", dispensable=3 if judged else 0),
     ]
     note = (
         "p: slope of log value against log L, mean over the seeds, whose problems differ; the interval is over them\n"
-        "theory: the value is at most C / L^p; within 0.1: whether the mean slope is as near to that p"
+        "theory: the p that it has, of values or of their bound; within 0.1: whether the mean slope is as near to that"
     )
+    if judged:
+        columns += [Column(head="by theory", whole=True), Column(head="seen")]
+        note += "\nseen: whether p is above 0, by more than 0.1 and with its whole interval; a power of L is taken for granted"
     return Grid(title="Order of convergence: value ≈ C / L^p", columns=columns, rows=rows, note=note)
 
 

@@ -33,6 +33,10 @@ def _runner_of(study: str) -> Callable[..., Runner]:
             from dnlbench.runners.optimum_limit import OptimumLimitRunner
 
             return OptimumLimitRunner
+        case "relu-limit":
+            from dnlbench.runners.relu_limit import ReluLimitRunner
+
+            return ReluLimitRunner
         case _:
             from dnlbench.runners.training import TrainingRunner
 

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 
-from dnlbench.studies.base import Cost, Estimate, FitModel, Point, Quantity, Section, Study, StudySpec, Trend
+from dnlbench.studies.base import Cost, Estimate, FitModel, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT
+from dnlbench.studies.relu_limit import RELU_LIMIT
 from dnlbench.studies.training import TRAINING
 
-STUDIES: Mapping[str, Study] = {study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT)}
+STUDIES: Mapping[str, Study] = {study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT)}
 """Every study by its name in a spec."""
 
-__all__ = ["STUDIES", "Cost", "Estimate", "FitModel", "Point", "Quantity", "Section", "Study", "StudySpec", "Trend"]
+__all__ = [
+    "STUDIES",
+    "Cost",
+    "Estimate",
+    "FitModel",
+    "Point",
+    "Quantity",
+    "Section",
+    "Study",
+    "StudySpec",
+    "Trend",
+    "Verdict",
+]

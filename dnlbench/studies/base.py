@@ -83,6 +83,17 @@ class Quantity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is said of each network in a word: by theory beforehand, and by whether the fitted values fall to 0."""
+
+    measured_as: str
+    """The measurement that holds the place of theory's word; equal in all runs of a network."""
+    by_theory: tuple[str, ...]
+    seen: tuple[str, str]
+    """Where the values are not seen to fall like a power of depth, and where they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trend:
     """How a quantity is expected to go with depth: a fit for each network."""
 
@@ -91,7 +102,11 @@ class Trend:
     """``power``: ``C L^-p``, one curve a seed. ``limit``: ``a + C L^-p`` through samples that are independent between depths.
     ``curve-limit``: the same through one deterministic curve a seed, each seed being a problem of its own."""
     expected_order: float | None = None
-    """``p`` as theory has it."""
+    """``p`` as theory has it, of all networks."""
+    expected_from: str | None = None
+    """The measurement that holds ``p`` where it differs between networks; runs of networks without one lack it."""
+    verdict: Verdict | None = None
+    """Of a ``power``."""
     rate: str | None = None
     """The quantity that holds the throughput, from which the cost of the next doubling follows."""
 

@@ -120,9 +120,10 @@ def _notes(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> It
 
 
 def _sum(plan: Plan) -> str:
-    """The factors of the number of runs; an axis of one value is not worth a factor."""
+    """The factors of the number of runs; an axis that may be left empty, and is, is none."""
     axes = plan.spec.sweep  # type: ignore[attr-defined]  # every study has axes, each its own
-    factors = [(name, len(getattr(axes, name))) for name in type(axes).model_fields]
+    counts = {name.replace("_", " "): len(getattr(axes, name)) for name in type(axes).model_fields}
+    factors = [(name, count) for name, count in counts.items() if count]
     return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)
 
 

@@ -116,6 +116,8 @@ class Field:
     text: Callable[[RunRow], str]
     figures: bool = True
     """Whether it is flush right."""
+    widest: int = 0
+    """Where it is above `width`, the column grows to what stands in it, so far."""
     needs_epochs: bool | None = None
     """Whether it is of studies with epochs, or of those without; None: of all."""
 
@@ -152,6 +154,7 @@ FIELDS = (
         name="network",
         head="network",
         width=15,
+        widest=20,
         figures=False,
         value=lambda row: row.run.point.network,
         text=lambda row: row.run.point.network,
@@ -160,6 +163,7 @@ FIELDS = (
         name="depth",
         head="L",
         width=3,
+        widest=5,
         value=lambda row: row.run.point.depth,
         text=lambda row: str(row.run.point.depth),
     ),

@@ -14,6 +14,7 @@ from dnlbench.studies import STUDIES, FitModel, Trend
 
 MakeProfile = Callable[..., Profile]
 FORWARD, OPTIMUM, TRAINING = STUDIES["forward-limit"], STUDIES["optimum-limit"], STUDIES["training"]
+RELU = STUDIES["relu-limit"]
 DEPTHS = (2, 4, 8, 16)
 
 
@@ -162,3 +163,60 @@ def test_a_profile_from_before_there_were_fits_is_valid(make_profile: MakeProfil
     profile = make_profile(losses(0.2, 1.0, 1.0))
     old = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": ()})})
     assert check_profile(old) == []
+
+
+def told(run: RunRecord, **measurements: float) -> RunRecord:
+    return run.model_copy(update={"measurements": {**run.measurements, **measurements}})
+
+
+def verdict_of(template: RunRecord, order: float, spread: float, **measurements: float) -> FitRecord:
+    """Of three seeds with these orders: one as given, and one on each side."""
+    curves = {seed: {L: 2.0 * L ** -(order + (seed - 1) * spread) for L in DEPTHS} for seed in range(3)}
+    runs = [told(run, **measurements) for run in measured(curves, "change", template)]
+    (trend,) = RELU.trends
+    return fit_trend("densenet", runs, trend, RELU)
+
+
+def test_what_theory_says_comes_from_the_runs(template: RunRecord) -> None:
+    fit = verdict_of(template, 1.5, 0.01, condition=2.0, expected_order=1.55)
+    assert (fit.expected_order, fit.agrees, fit.theory, fit.seen) == (1.55, True, "guaranteed", "converging")
+    fit = verdict_of(template, 1.5, 0.01, condition=0.0, expected_order=1.0)
+    assert (fit.expected_order, fit.agrees, fit.theory) == (1.0, False, "excluded")
+    fit = verdict_of(template, 1.5, 0.01)
+    assert (fit.expected_order, fit.agrees, fit.theory, fit.seen) == (None, None, "", "converging")
+
+
+@pytest.mark.parametrize(
+    ("order", "spread", "falls"),
+    [(0.5, 0.05, True), (0.09, 0.001, False), (0.11, 0.001, True), (0.5, 0.3, False), (-0.5, 0.01, False)],
+)
+def test_values_fall_if_their_order_is_clearly_above_0(
+    template: RunRecord, order: float, spread: float, falls: bool
+) -> None:
+    fit = verdict_of(template, order, spread, condition=1.0)
+    assert (fit.theory, fit.seen) == ("possible", "converging" if falls else "not seen to converge")
+
+
+def test_theory_does_not_hang_on_a_run_that_failed(template: RunRecord) -> None:
+    curves = {seed: {L: 1.0 / L for L in DEPTHS} for seed in range(2)}
+    first, *others = measured(curves, "change", template)
+    runs = [
+        first.model_copy(update={"status": "failed", "measurements": {"condition": 0.0}}),
+        *(told(run, condition=2.0) for run in others),
+    ]
+    (trend,) = RELU.trends
+    assert fit_trend("densenet", runs, trend, RELU).theory == "guaranteed"
+
+
+def test_theory_is_told_where_nothing_could_be_fitted(template: RunRecord) -> None:
+    runs = [told(run, condition=2.0, expected_order=1.5) for run in measured({0: {4: 1.0, 8: 0.0}}, "change", template)]
+    (trend,) = RELU.trends
+    fit = fit_trend("densenet", runs, trend, RELU)
+    assert fit.problem == "a fit needs positive finite values, not 0.0"
+    assert (fit.theory, fit.seen, fit.expected_order, fit.order) == ("guaranteed", "", 1.5, None)
+
+
+def test_studies_without_verdicts_have_no_words(template: RunRecord) -> None:
+    runs = measured({seed: {L: 1.0 / L for L in DEPTHS} for seed in range(2)}, "error_max", template)
+    fit = fit_trend("densenet", runs, FORWARD.trends[0], FORWARD)
+    assert (fit.theory, fit.seen, fit.expected_order, fit.agrees) == ("", "", 1.0, True)

@@ -272,3 +272,10 @@ def test_many_fits_are_left_to_the_tables(make_profile: MakeProfile) -> None:
     )
     assert len(figure.note.splitlines()) == 4
     assert "and 2 more in the tables" in figure.note
+
+
+def test_a_verdict_is_told_with_its_order() -> None:
+    fit = FitRecord(network="n", quantity="change", model="power", depths=(2, 4), order=1.5, expected_order=1.5)
+    assert fit_words(fit, quantity()) == "order 1.5, theory 1.5"
+    judged = fit.model_copy(update={"theory": "possible", "seen": "converging"})
+    assert fit_words(judged, quantity()) == "order 1.5, theory 1.5; possible by theory, converging"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dnlbench.machine import Device, Machine, Slot
 from dnlbench.plan import Plan
-from dnlbench.spec import list_presets, parse_spec, read_preset
+from dnlbench.spec import list_presets, parse_spec, read_preset, read_spec
 from dnlbench.tui.form import TOP, Form, Key, open_form
 from dnlbench.tui.outlook import foresee
 
@@ -215,6 +215,14 @@ def test_outlook(make_plan: Callable[..., Plan]) -> None:
     assert outlook.problems == ()
     assert outlook.sweep_s is None
     assert any("time is known after the first epochs" in note for note in outlook.notes)
+
+
+def test_an_axis_that_is_left_empty_is_no_factor() -> None:
+    outlook = foresee(Plan(read_spec("relu-limit")), MACHINE, slots(2**30), None)
+    assert outlook.sum == "2 weights × 4 exponents × 1 direction × 5 depths × 5 seeds"
+    assert outlook.runs == 200
+    both = foresee(Plan(read_spec("relu-limit", ["sweep.bias_exponents=[1]"])), MACHINE, slots(2**30), None)
+    assert both.sum == "2 weights × 4 exponents × 1 bias exponent × 1 direction × 5 depths × 5 seeds"
 
 
 def test_outlook_of_what_does_not_fit(make_plan: Callable[..., Plan]) -> None:

@@ -546,3 +546,12 @@ def test_a_study_without_epochs_shows_its_own_chart_in_the_same_frame(
         assert len(chart.figure.series[0].x) == 8
 
     drive(app_of(errors_over_depth), act, size)
+
+
+def test_depths_of_many_digits_are_shown_whole(record: Record, drive: Drive, screen_text: ScreenText) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        await loaded(pilot)
+        lines = [line for line in screen_text(pilot.app).splitlines() if "densenet " in line and " ok " in line]
+        assert any(line.split()[3] == "4096" for line in lines), lines
+
+    drive(app_of(record("sweep.depths=[1,4096]", states=["done"] * 4)), act, WIDE)

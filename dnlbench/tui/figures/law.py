@@ -48,7 +48,8 @@ def fit_words(fit: FitRecord, quantity: Quantity) -> str:
     if fit.model == "power":
         order = units.bounded(fit.order, fit.order_low, fit.order_high)
         theory = "" if fit.expected_order is None else f", theory {units.number(fit.expected_order)}"
-        return f"order {order}{theory}"
+        judged = f"; {fit.theory} by theory, {fit.seen}" if fit.theory else ""
+        return f"order {order}{theory}{judged}"
     unit = f" {quantity.unit}" if quantity.unit else ""
     limit = units.bounded(fit.limit, fit.limit_low, fit.limit_high)
     order = "undetermined" if fit.order is None else f"{fit.order:.2g}"

@@ -125,10 +125,10 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     def show(self, rows: Mapping[str, RunRow]) -> None:
         """The runs as they are now."""
-        self._rows = rows
+        first, self._rows = not self._rows, rows
         wanted = self.selection.arrange(rows, self._test)
         if [row.run.run_id for row in wanted] != list(self._drawn) or not self.columns:
-            self._rebuild(wanted)
+            self._rebuild(wanted, columns=first)  # their widths go by the runs
             return
         for row in wanted:
             self._redraw(row)
@@ -172,7 +172,14 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         for field in self.fields:
             arrow = "" if self.selection.order != field.name else " ▾" if self.selection.falling else " ▴"
             head = _cell(field, field.head + arrow)
-            self.add_column(head, width=max(field.width + 1, head.cell_len), key=field.name)
+            self.add_column(head, width=max(self._width(field) + 1, head.cell_len), key=field.name)
+
+    def _width(self, field: Field) -> int:
+        """What a run has in a column that may grow does not change as the run goes on."""
+        if field.widest <= field.width:
+            return field.width
+        longest = max((len(field.text(row)) for row in self._rows.values()), default=0)
+        return max(field.width, min(longest, field.widest))
 
     def _redraw(self, row: RunRow) -> None:
         run_id, marked = row.run.run_id, row.run.run_id in self.marked

@@ -1,0 +1,144 @@
+"""Runs of the relu-limit study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from dnlbench.dnl import relu
+from dnlbench.dnl.near_identity import Decay, LayerForm, draw_directions, near_identity
+from dnlbench.events import DataInfo
+from dnlbench.plan import Run
+from dnlbench.runners.measuring import (
+    Measurements,
+    MeasuringRunner,
+    PutAsideError,
+    derived_seed,
+    normal,
+    tensors_sha256,
+)
+from dnlbench.studies.relu_limit import AT_ONCE, RELU_LIMIT, ReluLimitSpec, ReluName
+
+EXPLICIT_TOLERANCE = 1e-12
+"""Relative to the largest of the states or, where all are small, of the points: the explicit form is off by rounding only."""
+
+
+class NotTheSameError(Exception):
+    """The explicit form gives other states than the recursion."""
+
+
+class ReluLimitRunner(MeasuringRunner):
+    """Holds the states of a network against those of the same network continued to twice the depth."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.spec = cast(ReluLimitSpec, self.plan.spec)
+
+    @cached_property
+    def data(self) -> DataInfo:
+        """The points of seed 0 stand for those of all: they tell whether the generators give what they gave."""
+        settings = self.spec.network
+        return DataInfo(
+            name="random points",
+            sha256=tensors_sha256(self._points(0)),
+            samples=self.spec.data.points,
+            input_shape=(1, settings.positions, settings.channels),
+            classes=None,
+        )
+
+    @torch.no_grad()
+    def measure(self, run: Run, aside: Callable[[], bool]) -> Measurements:
+        """See `MeasuringRunner`."""
+        name, L = self.spec.networks[run.point.network], run.point.depth
+        weights, biases = self._decays(name)
+        network = self._network(name, run.seed, 2 * L)
+        found = relu.states(network, self._points(run.seed))
+        at_depth, continued = found[L], found[2 * L]
+        measured: dict[str, float | tuple[float, ...]] = {
+            "change": _largest(continued - at_depth),
+            "state_size": _largest(at_depth),
+            "weight_sum": float(weights.norms(L).sum()),
+            "bias_sum": float(biases.norms(L).sum()),
+            **self._theory(name, weights, biases),
+        }
+        if not found.isfinite().all():
+            return measured  # diverged: in a domain, but of no number
+        if aside():
+            raise PutAsideError  # what is left takes most of the time
+        active = relu.activations(found)
+        domains = relu.find_domains(active)
+        explicit = relu.explicit_states(network, active, domains, found[0], at_once=AT_ONCE)
+        return measured | {
+            "domains": float(domains.count[L - 1]),
+            "domains_of_layers": tuple(float(domains.count[k - 1]) for k in _doublings(L)),
+            "stable_share": relu.stable_share(active[L:]),
+            "explicit_error": self._deviation(explicit, found),
+        }
+
+    def _theory(self, name: ReluName, weights: Decay, biases: Decay) -> Measurements:
+        """What it says of a network: the place of its word in the study's verdict, and the order if there is one."""
+        (trend,) = RELU_LIMIT.trends
+        assert trend.verdict is not None
+        exponents, gain = (weights.effective_exponent, biases.effective_exponent), self.spec.network.gain
+        order = relu.expected_order(*exponents, name.direction, gain=gain)
+        word = relu.condition(*exponents, gain=gain)
+        return {
+            "condition": float(trend.verdict.by_theory.index(word)),
+            **({} if order is None else {"expected_order": order}),
+        }
+
+    def _deviation(self, explicit: Tensor, found: Tensor) -> float:
+        """Of the explicit last states, in units of the largest of them or of the points.
+
+        Raises:
+            NotTheSameError: if it is more than rounding.
+        """
+        deviation = _largest(explicit - found[-1]) / max(_largest(found[-1]), _largest(found[0]))
+        if not deviation <= EXPLICIT_TOLERANCE:
+            raise NotTheSameError(
+                f"the explicit form is off the recursion by {deviation:.1e} of the largest state, more than the "
+                f"{EXPLICIT_TOLERANCE:.0e} that rounding should come to; fewer sweep.depths or a smaller network.gain and "
+                "network.weight_scale keep the products smaller"
+            )
+        return deviation
+
+    def _network(self, name: ReluName, seed: int, layers: int) -> relu.ReluNetwork:
+        settings = self.spec.network
+        form = LayerForm(
+            kind=name.kind,
+            positions=settings.positions,
+            channels=settings.channels,
+            taps=settings.filter,
+            padding=settings.padding,
+        )
+        stream = derived_seed(seed, f"{name.kind} {name.direction} directions")
+        directions = draw_directions(form, name.direction, layers=layers, seed=stream)
+        weights, biases = self._decays(name)
+        network = near_identity(directions, weights=weights, biases=biases, gain=settings.gain)
+        return relu.ReluNetwork(W=network.W.to(self.device), b=network.b.to(self.device))
+
+    def _decays(self, name: ReluName) -> tuple[Decay, Decay]:
+        settings = self.spec.network
+        return (
+            Decay(scale=settings.weight_scale, exponent=name.exponent),
+            Decay(scale=settings.bias_scale, exponent=name.bias_exponent),
+        )
+
+    def _points(self, seed: int) -> Tensor:
+        settings = self.spec.network
+        shape = (self.spec.data.points, settings.positions * settings.channels)
+        return normal(shape, derived_seed(seed, "points")).to(self.device)
+
+
+def _largest(x: Tensor) -> float:
+    """The largest Euclidean norm over a cloud."""
+    return float(torch.linalg.vector_norm(x, dim=-1).max())
+
+
+def _doublings(depth: int) -> list[int]:
+    """1, 2, 4, … up to the depth."""
+    return [2**j for j in range(depth.bit_length())]

@@ -1,0 +1,207 @@
+"""The relu-limit study: do deep ReLU networks of fixed width converge as layers are added?
+
+``x_n = ReLU(W_n x_{n-1} + b_n)`` with ``W_n = I + P_n``, where ``‖P_n‖`` and ``‖b_n‖`` fall like ``n^-a``. By arXiv 2107.12530
+such a network converges at every point if both norms have a finite sum, and can converge only if ``W_n → I`` and ``b_n → 0``.
+Each run draws a network and a cloud of points from its seed and measures ``|x_2L − x_L|`` at one depth ``L``; the order is
+fitted over the depths, and stands beside what these conditions say. Equal seeds have equal directions of ``P_n`` and ``b_n``,
+whatever their exponents, and the network of depth ``L`` is the beginning of all deeper ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from dnlbench.architecture import Direction, Padding, WeightKind
+from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
+
+SUMS = "What the theory asks for, and its explicit form against the recursion"
+AT_ONCE = 2**18
+"""Numbers of the products of matrices that are held at once, two megabytes: with more of them much of the time goes into
+getting memory. A single domain may have more."""
+_MOST_NUMBERS = 1024
+
+Exponent = Annotated[float, Field(gt=0, le=64)]
+"""a of norms that fall like n^-a."""
+
+
+class ReluAxes(Section):
+    """``[sweep]``: every kind of weights, with every direction and exponent, at every depth with every seed."""
+
+    weights: Annotated[tuple[WeightKind, ...], Field(min_length=1), AfterValidator(distinct)]
+    """dense: a matrix on all numbers of a state. conv: a filter over its positions."""
+    exponents: Annotated[tuple[Exponent, ...], Field(min_length=1), AfterValidator(distinct)]
+    """a of ‖P_n‖ ~ n^-a."""
+    bias_exponents: Annotated[tuple[Exponent, ...], AfterValidator(distinct)] = ()
+    """Of the biases; none: each network has that of its weights."""
+    directions: Annotated[tuple[Direction, ...], Field(min_length=1), AfterValidator(distinct)] = ("independent",)
+    """Whether P_n and b_n have random directions of their own in each layer, or one for all."""
+    depths: Depths
+    """L; states are held against those of twice the depth."""
+    seeds: Seeds = (0, 1, 2)
+    """A list, or a count n for 0 … n − 1. Each is a network and a cloud of its own."""
+
+    @model_validator(mode="after")
+    def _runs_are_not_too_many(self) -> Self:
+        check_run_count(
+            weights=self.weights,
+            exponents=self.exponents,
+            bias_exponents=self.bias_exponents or (None,),
+            directions=self.directions,
+            depths=self.depths,
+            seeds=self.seeds,
+        )
+        return self
+
+
+class ReluSettings(Section):
+    """``[network]``: what all networks of the sweep share. Their width is ``positions`` × ``channels``."""
+
+    positions: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 3
+    channels: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 2
+    filter: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 3
+    """Positions that a convolution reads."""
+    padding: Padding = "zeros"
+    """What it reads beyond the ends; circular: the other end."""
+    weight_scale: Annotated[float, Field(ge=0)] = 0.3
+    """‖P_1‖, a spectral norm."""
+    bias_scale: Annotated[float, Field(ge=0)] = 0.3
+    """‖b_1‖, over all numbers of a state; 0: no biases."""
+    gain: Annotated[float, Field(gt=0)] = 1.0
+    """g of W_n = g I + P_n. With another than 1 the necessary condition is not met."""
+
+
+class CloudSettings(Section):
+    """``[data]``: the points x_0, normal random numbers."""
+
+    points: Annotated[int, Field(ge=1, le=4096)] = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReluName:
+    """What a network's name says, such as ``conv-a1.5``, ``conv-fixed-a1.5`` and ``dense-a1-b2``."""
+
+    kind: WeightKind
+    direction: Direction
+    exponent: float
+    bias_exponent: float
+    own_bias_exponent: bool
+
+    @property
+    def text(self) -> str:
+        """The name."""
+        direction = "" if self.direction == "independent" else f"-{self.direction}"
+        bias = f"-b{_plain(self.bias_exponent)}" if self.own_bias_exponent else ""
+        return f"{self.kind}{direction}-a{_plain(self.exponent)}{bias}"
+
+
+def _plain(value: float) -> str:
+    return repr(value).removesuffix(".0")
+
+
+class ReluLimitSpec(StudySpec):
+    """A relu-limit sweep. Everything is computed in float64."""
+
+    study: Literal["relu-limit"] = "relu-limit"
+    sweep: ReluAxes
+    network: ReluSettings = ReluSettings()
+    data: CloudSettings = CloudSettings()
+
+    @property
+    def networks(self) -> dict[str, ReluName]:
+        """Each network by its name."""
+        axes = self.sweep
+        names = (
+            ReluName(
+                kind=kind,
+                direction=direction,
+                exponent=exponent,
+                bias_exponent=exponent if bias is None else bias,
+                own_bias_exponent=bias is not None,
+            )
+            for kind in axes.weights
+            for direction in axes.directions
+            for exponent in axes.exponents
+            for bias in axes.bias_exponents or (None,)
+        )
+        return {name.text: name for name in names}
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Networks × depths."""
+        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """As in ``[sweep]``."""
+        return self.sweep.seeds
+
+
+def estimate(spec: ReluLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
+    """Foresees a run: matrices, states and activations of twice the depth, and the products of some of them."""
+    settings, layers = spec.network, 2 * point.depth
+    d = settings.positions * settings.channels
+    dense = spec.networks[point.network].kind == "dense"
+    layer = d * (d + 1) if dense else settings.channels * (settings.filter * settings.channels + 1)
+    matrices, cloud = layers * d * d, layers * d * spec.data.points
+    products = max(matrices, min(AT_ONCE, matrices * spec.data.points))
+    return Estimate(
+        parameters=point.depth * layer,
+        memory_bytes=8 * (4 * matrices + cloud + 3 * products) + 3 * cloud,
+        work=layers * (20.0 + d**3 / 10 + spec.data.points * d**2 / 100) + 1000,
+    )
+
+
+def _quantity(
+    name: str,
+    label: str,
+    *,
+    shown_as: Literal["number", "count", "share"] = "number",
+    tolerance: float = 0.01,
+    table: str = "",
+) -> Quantity:
+    return Quantity(
+        name=name,
+        label=label,
+        unit="",
+        better=None,  # another network, not a better one
+        shown_as=shown_as,
+        machine_bound=False,
+        tolerance=tolerance,
+        table=table,
+    )
+
+
+RELU_LIMIT = Study(
+    name="relu-limit",
+    question="Do deep ReLU networks of fixed width converge as layers are added?",
+    spec=ReluLimitSpec,
+    quantities=(
+        _quantity("change", "|x_2L − x_L|"),
+        _quantity("domains", "activation domains", shown_as="count"),
+        _quantity("stable_share", "units settled after L", shown_as="share"),
+        _quantity("weight_sum", "sum of ‖P_n‖", table=SUMS),
+        _quantity("bias_sum", "sum of ‖b_n‖", table=SUMS),
+        _quantity("state_size", "largest |x_L|", table=SUMS),
+        _quantity("explicit_error", "explicit form off by", tolerance=1e4, table=SUMS),  # rounding
+    ),
+    estimate=estimate,
+    to_save_memory="smaller depths, fewer data.points, network.positions or network.channels",
+    trends=(
+        Trend(
+            quantity="change",
+            model="power",
+            expected_from="expected_order",
+            verdict=Verdict(
+                measured_as="condition",
+                by_theory=("excluded", "possible", "guaranteed"),
+                seen=("not seen to converge", "converging"),
+            ),
+        ),
+    ),
+    has_epochs=False,
+    workload_version=1,
+)
