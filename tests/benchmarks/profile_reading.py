@@ -1,9 +1,10 @@
 """How long it takes to list many profiles, and to compare two of them, each as a whole process.
 
 ``python tests/benchmarks/profile_reading.py [PROFILES] [RUNS] [EPOCHS]``, by default 500 profiles of 40 runs with 30 epochs.
-They are made from one of ``profiles/``, with figures varied so that no two are equal but for the summary, in a folder that is
-removed again. Of the processes the fastest of five is printed, with that of ``dnlbench --version`` beside it, which does nothing
-but start. Then the ways to read a profile are held against each other within one process, taking turns, as the time of one file.
+They are made from one of ``profiles/``, with figures varied so that no two are equal but for the summary, in a folder that
+is removed again. Of the processes the fastest of five is printed, with that of ``dnlbench --version`` beside it, which does
+nothing but start. Then the ways to read a profile are held against each other within one process, taking turns, as the time
+of one file.
 """
 
 from __future__ import annotations
