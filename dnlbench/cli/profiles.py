@@ -10,7 +10,7 @@ import typer
 
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
-app = typer.Typer(help="List, show, validate profiles.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
