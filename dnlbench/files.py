@@ -21,10 +21,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     A link's target is replaced, not the link. What is no regular file, such as ``/dev/stdout``, is simply written to.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():  # before links are followed: that of a pipe leads to no path
         path.write_bytes(content)
         return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)

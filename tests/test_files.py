@@ -128,9 +128,14 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
 @pytest.mark.faults
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "a" / "new"
-    with pytest.raises(KeyboardInterrupt), new_folder(target) as folder:
-        (folder / "x").write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with new_folder(target) as folder:
+            (folder / "x").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(target.parent.iterdir()) == []
     with new_folder(target) as folder:
         (folder / "x").write_text("whole")
@@ -142,3 +147,8 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError), new_folder(target):
         pytest.fail("it has something in it")
     assert [path.name for path in target.parent.iterdir()] == ["new"]
+
+
+def test_a_pipe_is_simply_written_to() -> None:
+    code = "from pathlib import Path; from dnlbench.files import write_atomically as w; w(Path('/dev/stdout'), b'all of it')"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout == b"all of it"
