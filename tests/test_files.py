@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.files import LineFollower, LineWriter, read_lines, write_atomically
+from dnlbench.files import LineFollower, LineWriter, new_folder, read_lines, write_atomically
 
 LINES = ['{"a": 1}', '{"b": "ü"}', '{"c": [1, 2, 3]}']
 
@@ -123,3 +123,32 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
         content = path.read_bytes()
         assert len(content) == 300_000
         assert len(set(content)) == 1
+
+
+@pytest.mark.faults
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "new"
+
+    def interrupted() -> None:
+        with new_folder(target) as folder:
+            (folder / "x").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(target.parent.iterdir()) == []
+    with new_folder(target) as folder:
+        (folder / "x").write_text("whole")
+        assert not target.exists()
+    assert (target / "x").read_text() == "whole"
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert target.stat().st_mode == plain.stat().st_mode
+    with pytest.raises(FileExistsError), new_folder(target):
+        pytest.fail("it has something in it")
+    assert [path.name for path in target.parent.iterdir()] == ["new"]
+
+
+def test_a_pipe_is_simply_written_to() -> None:
+    code = "from pathlib import Path; from dnlbench.files import write_atomically as w; w(Path('/dev/stdout'), b'all of it')"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout == b"all of it"

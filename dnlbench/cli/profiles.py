@@ -10,7 +10,7 @@ import typer
 
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
-app = typer.Typer(help="List, show, validate profiles.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -18,18 +18,20 @@ app = typer.Typer(help="List, show, validate profiles.", no_args_is_help=True, r
 def list_(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to look.")] = Path("profiles"),
 ) -> None:
-    """List the profiles of a folder, files that are none with the reason."""
+    """List the profiles of a folder, files that are none with the reason.
+
+    All of a file is read, but the figures of its runs are not checked; `dnlbench profiles validate` does that.
+    """
     from dnlbench.errors import ProfileError
-    from dnlbench.profiles import Profile, list_profiles
+    from dnlbench.profiles import ListedProfile, list_profiles
     from dnlbench.report.grid import Column, Grid
 
-    def row(path: Path, content: Profile | ProfileError) -> list[str]:
+    def row(path: Path, content: ListedProfile | ProfileError) -> list[str]:
         if isinstance(content, ProfileError):
             return [str(path), "not readable", "", "", str(content).removeprefix(f"{path}: ")]
-        ok = sum(run.status == "ok" for run in content.runs)
         created = f"{content.created:%Y-%m-%d %H:%M}"
-        device = ", ".join(dict.fromkeys(run.device_name or run.device or "" for run in content.runs if run.device))
-        return [str(path), content.state, created, f"{ok} of {len(content.runs)}", f"{content.data.name} on {device}"]
+        made_of = f"{content.data.name} on {', '.join(content.devices)}"
+        return [str(path), content.state, created, f"{content.ok} of {len(content.runs)}", made_of]
 
     rows = [row(path, content) for path, content in list_profiles(folder)]
     if not rows:

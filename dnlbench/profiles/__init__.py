@@ -1,6 +1,7 @@
 """Profiles: the saved results of sweeps."""
 
-from dnlbench.profiles.files import check_profile, list_profiles, read_profile, save_profile
+from dnlbench.profiles.files import check_profile, read_profile, save_profile
+from dnlbench.profiles.listing import ListedProfile, list_profiles, read_listed
 from dnlbench.profiles.model import (
     SCHEMA,
     CostRecord,
@@ -22,12 +23,14 @@ __all__ = [
     "EpochRecord",
     "FitRecord",
     "IntervalRecord",
+    "ListedProfile",
     "PointSummary",
     "Profile",
     "RunRecord",
     "Summary",
     "check_profile",
     "list_profiles",
+    "read_listed",
     "read_profile",
     "reduce_run_dir",
     "save_profile",

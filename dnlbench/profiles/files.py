@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from dnlbench.errors import ProfileError
 from dnlbench.events import utilisation_of
@@ -27,8 +27,12 @@ FIT_TOLERANCE = 1e-6
 """Relative; a fit may differ in its last digits from machine to machine."""
 FIT_ZERO = 1e-12
 """Absolute: bounds that are 0 on one machine may be this on another."""
+_LONG_NUMBER = b"0" * (LONGEST_INTEGER + 1)
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_START = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/1"\s*,')
 FOLDER = Path("profiles")
 """Where profiles are saved and looked for unless told otherwise, below the current folder."""
+F = TypeVar("F", bound=BaseModel)
 
 
 def save_profile(profile: Profile, path: Path | None = None) -> Path:
@@ -61,18 +65,42 @@ def read_profile(path: Path) -> Profile:
 
 def _parse(path: Path) -> Profile:
     try:
-        content = json.loads(path.read_bytes(), parse_int=_integer)
+        content = path.read_bytes()
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
+    if _LONG_NUMBER not in content.translate(_DIGITS_AS_ZERO):
+        found = parse_as_written(Profile, content)
+        if found is not None:
+            return found
+    return _parse_with_care(path, content)
+
+
+def parse_as_written(form: type[F], content: bytes) -> F | None:
+    """Reads a profile that is written as ours are, the schema first, in a quarter of the time that care takes.
+
+    Returns:
+        None where anything is unusual or wrong: `read_profile` has the last word on it, and the reason.
+    """
+    if not _START.match(content):
+        return None
+    try:
+        return form.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def _parse_with_care(path: Path, content: bytes) -> Profile:
+    try:
+        found = json.loads(content, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise ProfileError(f"{path}: not a profile: not UTF-8 text ({error})") from error
     except json.JSONDecodeError as error:
         raise ProfileError(f"{path}:{error.lineno}: not a profile: not valid JSON: {error.msg}") from error
     except _TooLongError as error:
         raise ProfileError(f"{path}: not a profile: {error}") from error
-    _check_schema(path, content)
+    _check_schema(path, found)
     try:
-        return Profile.model_validate_json(json.dumps(content))
+        return Profile.model_validate_json(json.dumps(found))
     except ValidationError as error:
         raise ProfileError(_explain(path, error)) from error
 
@@ -163,12 +191,3 @@ def _same(stated: float | None, found: float | None, tolerance: float, absolute:
         return stated is found
     close = math.isclose(stated, found, rel_tol=tolerance, abs_tol=absolute)
     return close or (math.isnan(stated) and math.isnan(found))
-
-
-def list_profiles(folder: Path) -> Iterator[tuple[Path, Profile | ProfileError]]:
-    """Every JSON file of a folder, by name, as a profile or as the reason why it is none."""
-    for path in sorted(folder.glob("*.json")):
-        try:
-            yield path, read_profile(path)
-        except ProfileError as error:
-            yield path, error

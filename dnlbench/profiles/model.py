@@ -53,8 +53,8 @@ class AttemptRecord(Record):
     """Training steps of the epoch after those that were kept too."""
 
 
-class RunRecord(Record):
-    """One seed at one point, with all that was measured."""
+class RunFacts(Record):
+    """Which run it is, how it ended and on what."""
 
     run_id: str
     network: str
@@ -64,6 +64,11 @@ class RunRecord(Record):
     device: str | None
     """None for a run that never started; so for all fields below that may be None."""
     device_name: str | None = None
+
+
+class RunRecord(RunFacts):
+    """One seed at one point, with all that was measured."""
+
     threads: int | None = None
     jobs: int | None = None
     """Runs of the sweep that could go on side by side on the device."""
@@ -193,8 +198,8 @@ class Summary(Record):
     """Empty in studies without any, and in profiles of versions before 0.5."""
 
 
-class Profile(Record):
-    """The saved result of a sweep."""
+class ProfileFacts(Record):
+    """What was asked, when and on what it was found: all of a profile that stands before its runs."""
 
     schema_: Annotated[Literal["dnlbench.profile/1"], Field(alias="schema")] = "dnlbench.profile/1"
     study: str
@@ -209,6 +214,11 @@ class Profile(Record):
     code: Code
     machine: Machine
     data: DataInfo
+
+
+class Profile(ProfileFacts):
+    """The saved result of a sweep."""
+
     runs: tuple[RunRecord, ...]
     summary: Summary
 

@@ -1,7 +1,7 @@
 """What there is below a folder: specs to start from, sweeps, profiles. Read anew only where a file has changed.
 
 Everything here looks at the cheap parts of files: the plan of a sweep, its journal, and the last events of the runs that
-the journal tells of; the facts before the runs of a profile. What cannot be read is listed with the reason.
+the journal tells of; the facts of a profile without its figures. What cannot be read is listed with the reason.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ SweepState = Literal[
 
 TAIL_BYTES = 16 * 1024
 """Of a run's events: holds the last epoch and the end, with the log of an error as a rule."""
-HEAD_BYTES = 64 * 1024
-"""Of a profile: holds all that stands before its runs, as a rule."""
 E = TypeVar("E")
 Stamp = tuple[int, int]
 
@@ -427,56 +425,18 @@ def _last_lines(path: Path) -> list[bytes]:
 
 
 def read_profile_facts(path: Path) -> ProfileEntry:
-    """What a profile is, without its runs where it is written as ours are."""
-    from dnlbench.profiles import read_profile
+    """What a profile is, without the figures of its runs; or why it is none."""
+    from dnlbench.profiles import read_listed
 
-    entry = _read_head(path)
-    if entry is not None:
-        return entry
     try:
-        profile = read_profile(path)
+        profile = read_listed(path)
     except DnlbenchError as error:
         return ProfileEntry(path=path, name=path.stem, problem=_without_path(error, str(path)))
-    device = next((run.device_name for run in profile.runs if run.device_name), profile.machine.cpu)
     return ProfileEntry(
         path=path,
         name=path.stem,
         study=profile.study,
         state=profile.state,
         created=profile.created,
-        machine=device,
-    )
-
-
-def _read_head(path: Path) -> ProfileEntry | None:
-    """None for what is not written as ours are, or not whole: the thorough reader has the last word on it."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES).decode(errors="replace")
-            file.seek(max(0, file.seek(0, 2) - 4))
-            whole = file.read().endswith(b"}\n")
-        facts, runs, rest = head.partition('\n "runs": [')
-        content = json.loads(facts.rstrip().rstrip(",") + "}") if runs and whole else {}
-        return _entry_of(path, content, rest)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _entry_of(path: Path, content: Mapping[str, Any], rest: str) -> ProfileEntry | None:
-    from dnlbench.profiles.model import SCHEMA
-    from dnlbench.studies import STUDIES
-
-    if content.get("schema") != SCHEMA or content.get("study") not in STUDIES:
-        return None
-    created = datetime.fromisoformat(content["created"])
-    if created.tzinfo is None:
-        return None
-    used = re.search(r'"device_name": ("(?:[^"\\]|\\.)*")', rest)
-    return ProfileEntry(
-        path=path,
-        name=path.stem,
-        study=content["study"],
-        state=str(content["state"]),
-        created=created,
-        machine=str(json.loads(used[1])) if used else str(content["machine"]["cpu"]),
+        machine=next((run.device_name for run in profile.runs if run.device_name), profile.machine.cpu),
     )

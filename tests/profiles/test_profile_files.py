@@ -11,7 +11,7 @@ import pytest
 from dnlbench.errors import ProfileError
 from dnlbench.events import EngineStarted, Prepared, RunEnded
 from dnlbench.plan import Plan
-from dnlbench.profiles import Profile, check_profile, list_profiles, read_profile, reduce_run_dir, save_profile
+from dnlbench.profiles import Profile, check_profile, read_profile, reduce_run_dir, save_profile
 from dnlbench.report.profile import profile_grids
 from dnlbench.store import RunDir
 
@@ -239,11 +239,27 @@ def test_runs_that_contradict_their_epochs_are_found(
     assert found[:1] == ([f"densenet-L2-s0-00000000: {problem}"] if problem else [])
 
 
-def test_a_folder_is_listed_with_what_is_no_profile(tmp_path: Path, make_profile: MakeProfile) -> None:
-    save_profile(make_profile(LOSSES), tmp_path / "b.json")
-    (tmp_path / "a.json").write_text("{}")
-    (tmp_path / "c.json").write_text("[" * 100_000)
-    (tmp_path / "d.json").write_text("1" * 5000)
-    (tmp_path / "notes.txt").write_text("")
-    found = {path.name: type(content) for path, content in list_profiles(tmp_path)}
-    assert found == {"a.json": ProfileError, "b.json": Profile, "c.json": ProfileError, "d.json": ProfileError}
+def test_a_profile_whose_keys_stand_otherwise_is_the_same_profile(tmp_path: Path, make_profile: MakeProfile) -> None:
+    profile = make_profile({("densenet", 2): [0.1 + 0.2, 5e-324, 1e308], ("plain", 2): [math.nan, -math.inf, -0.0]})
+    content = json.loads(profile.to_json())
+    for place, text in enumerate(
+        (
+            json.dumps(content, indent=1).encode(),
+            json.dumps(dict(reversed(content.items()))).encode(),
+            json.dumps(content).encode("utf-8-sig"),
+            json.dumps(content).encode("utf-16"),
+        )
+    ):
+        path = tmp_path / f"{place}.json"
+        path.write_bytes(text)
+        assert read_profile(path).to_json() == profile.to_json()
+
+
+def test_a_schema_is_no_matter_of_course(tmp_path: Path, make_profile: MakeProfile) -> None:
+    content = json.loads(make_profile(LOSSES).to_json())
+    path = tmp_path / "x.json"
+    del content["schema"]
+    for there in ({}, {"schema_": "dnlbench.profile/1"}):
+        path.write_text(json.dumps(there | content))
+        with pytest.raises(ProfileError, match="not a profile: its schema is None"):
+            read_profile(path)

@@ -1,0 +1,79 @@
+"""``dnlbench profiles export``: saved results for other people's tools."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dnlbench.cli.output import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dnlbench.report.export import Labelled, RowKind
+
+Format = Literal["csv", "jsonl", "parquet", "tensorboard"]
+
+
+@guarded
+def export(
+    profiles: Annotated[
+        list[Path], typer.Argument(metavar="PROFILE", help="Saved profiles; several go into one table.")
+    ],
+    format_: Annotated[Format, typer.Option("--format", help="tensorboard: a folder of event files for each run.")],
+    output: Annotated[Path, typer.Option("-o", metavar="PATH", help="The file to write, or a new folder.")],
+    rows: Annotated[
+        Literal["epochs", "runs", "measurements"] | None,
+        typer.Option("--rows", help="What a row is; without it epochs where the study has them, and runs elsewhere."),
+    ] = None,
+) -> None:
+    """Export profiles as a table, or for TensorBoard.
+
+    Every row names its profile and its run. --rows measurements has one for each number that a run without epochs has found.
+    Parquet and TensorBoard need the extras `parquet` and `tensorboard` of dnlbench.
+    """
+    from dnlbench.errors import ConfigurationError
+    from dnlbench.profiles import read_profile
+    from dnlbench.report.export import labelled
+
+    files = [path.resolve() for path in profiles]
+    for place, path in enumerate(profiles):
+        if files[place] in files[:place]:
+            raise ConfigurationError(f"{path}: named twice; all of it would be exported twice")
+    if format_ == "tensorboard" and rows is not None:
+        raise ConfigurationError(
+            "--rows is for tables; TensorBoard gets all that goes by epochs, and the runs' results"
+        )
+    named = labelled({path: read_profile(path) for path in profiles})
+    if format_ == "tensorboard":
+        from dnlbench.report.export.tensorboard import write_runs
+
+        said = f"{write_runs(named, output)} runs"
+    else:
+        said = _write_table(named, format_, rows, output)
+    print(f"{output}: {said}", file=sys.stderr)
+
+
+def _write_table(
+    profiles: Sequence[Labelled], format_: Literal["csv", "jsonl", "parquet"], rows: RowKind | None, output: Path
+) -> str:
+    """Says what was written."""
+    from dnlbench.files import write_atomically
+    from dnlbench.report.export import make_table
+    from dnlbench.report.export.csv import to_csv
+    from dnlbench.report.export.json_lines import to_json_lines
+    from dnlbench.report.export.parquet import to_parquet
+
+    table = make_table(profiles, rows)
+    match format_:
+        case "csv":
+            content = to_csv(table)
+        case "jsonl":
+            content = to_json_lines(table)
+        case "parquet":
+            content = to_parquet(table, profiles)
+    write_atomically(output, content)
+    return f"{len(table.rows)} rows ({table.kind}), {len(table.columns)} columns"

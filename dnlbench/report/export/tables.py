@@ -1,0 +1,219 @@
+"""What exported tables hold: typed columns, and rows for epochs, runs or single measurements.
+
+Every row begins with the columns of its profile and of its run. Which columns follow, in which order and of which type, is
+the same for all profiles; only measurements that no study declares, curves for charts as a rule, are columns of ``runs`` where
+they occur. Nothing is left out: a run without epochs or measurements has one row, without figures.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from dnlbench.errors import ConfigurationError
+from dnlbench.profiles import EpochRecord, RunRecord
+from dnlbench.profiles.model import Record
+from dnlbench.report.export.labels import Labelled
+from dnlbench.studies import STUDIES
+
+RowKind = Literal["epochs", "runs", "measurements"]
+ColumnKind = Literal["int64", "float64", "bool", "string", "list of float64"]
+Value = int | float | bool | str | tuple[float, ...] | None
+"""None: not known, or not there. Numbers that are not finite are floats like all others."""
+
+REPEATED = (
+    "run_id",
+    "network",
+    "depth",
+    "seed",
+    "status",
+    "device",
+    "device_name",
+    "threads",
+    "jobs",
+    "shared_device",
+    "pack_size",
+    "parameters",
+)
+"""Fields of a run that stand in every row: what it is, not what it found."""
+_KINDS: dict[object, ColumnKind] = {int: "int64", float: "float64", bool: "bool", str: "string"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    kind: ColumnKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of equal length, with a value or None for each column."""
+
+    kind: RowKind
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fact:
+    """A column that can be read off a run and its profile."""
+
+    column: Column
+    read: Callable[[Labelled, RunRecord], Value]
+
+
+def make_table(profiles: Sequence[Labelled], kind: RowKind | None = None) -> Table:
+    """One table of all profiles, in their order.
+
+    Args:
+        profiles: At least one.
+        kind: ``epochs``: a row for each epoch. ``runs``: one for each run, with its results and measurements, curves as lists.
+            ``measurements``: one for each number that a run without epochs has found. Without it epochs where the study has
+            them, and runs where it has none.
+
+    Raises:
+        ConfigurationError: if a study has no such rows, or if it is not clear which are meant.
+    """
+    chosen = kind or _usual(profiles)
+    _check(profiles, chosen)
+    if chosen == "runs":
+        return _runs(profiles)
+    facts = [*_PROFILE, *(_field(name) for name in REPEATED)]
+    own, further = (_EPOCH, _epochs) if chosen == "epochs" else (_MEASUREMENT, _measurements)
+    rows = (
+        (*start, *end)
+        for each, run in _all_runs(profiles)
+        for start in [[fact.read(each, run) for fact in facts]]
+        for end in further(run)
+    )
+    return Table(kind=chosen, columns=(*(fact.column for fact in facts), *own), rows=tuple(rows))
+
+
+def _usual(profiles: Sequence[Labelled]) -> RowKind:
+    by_epochs = {each.profile.study: STUDIES[each.profile.study].has_epochs for each in profiles}
+    if len(set(by_epochs.values())) > 1:
+        studies = " and ".join(by_epochs)
+        raise ConfigurationError(f"{studies}: one of these studies has epochs, another has none; ask for --rows runs")
+    return "epochs" if all(by_epochs.values()) else "runs"
+
+
+def _check(profiles: Sequence[Labelled], kind: RowKind) -> None:
+    for each in profiles:
+        has_epochs = STUDIES[each.profile.study].has_epochs
+        if kind != "runs" and has_epochs != (kind == "epochs"):
+            instead = "epochs" if has_epochs else "measurements"
+            raise ConfigurationError(
+                f"{each.label}: runs of study {each.profile.study!r} have no {kind}; ask for --rows {instead} or --rows runs"
+            )
+
+
+def _all_runs(profiles: Sequence[Labelled]) -> Iterator[tuple[Labelled, RunRecord]]:
+    return ((each, run) for each in profiles for run in each.profile.runs)
+
+
+def _runs(profiles: Sequence[Labelled]) -> Table:
+    facts = [*_PROFILE, *_RUN]
+    facts += _measured(profiles, {fact.column.name for fact in facts})
+    rows = (tuple(fact.read(each, run) for fact in facts) for each, run in _all_runs(profiles))
+    return Table(kind="runs", columns=tuple(fact.column for fact in facts), rows=tuple(rows))
+
+
+def _measured(profiles: Sequence[Labelled], taken: set[str]) -> list[_Fact]:
+    """Quantities that the studies declare, then what else was measured; curves are lists."""
+    studies = dict.fromkeys(each.profile.study for each in profiles)
+    declared = [quantity.name for study in studies for quantity in STUDIES[study].quantities]
+    found: dict[str, bool] = dict.fromkeys((name for name in declared if name not in RunRecord.model_fields), False)
+    for _, run in _all_runs(profiles):
+        for name, value in run.measurements.items():
+            found[name] = found.get(name, False) or isinstance(value, tuple)
+    return [_measurement(name, taken, is_list=is_list) for name, is_list in found.items()]
+
+
+def _measurement(name: str, taken: set[str], *, is_list: bool) -> _Fact:
+    def read(_: Labelled, run: RunRecord) -> Value:
+        value = run.measurements.get(name)
+        return (value,) if is_list and isinstance(value, float) else value
+
+    column = Column(
+        name=f"measured_{name}" if name in taken else name, kind="list of float64" if is_list else "float64"
+    )
+    return _Fact(column=column, read=read)
+
+
+def _epochs(run: RunRecord) -> Iterable[Sequence[Value]]:
+    names = [column.name for column in _EPOCH]
+    if not run.epochs:
+        return [(None,) * len(names)]
+    return ([getattr(epoch, name) for name in names] for epoch in run.epochs)
+
+
+def _measurements(run: RunRecord) -> Iterable[Sequence[Value]]:
+    if not run.measurements:
+        yield (None, None, None)
+    for name, value in run.measurements.items():
+        if isinstance(value, tuple):
+            yield from ((name, index, number) for index, number in enumerate(value))
+        else:
+            yield (name, None, value)
+
+
+def _columns_of(record: type[Record]) -> dict[str, Column]:
+    """A column for each field of a record that holds a single value; its type is that of the field."""
+    kinds = {name: _kind(field.annotation) for name, field in record.model_fields.items()}
+    return {name: Column(name=name, kind=kind) for name, kind in kinds.items() if kind is not None}
+
+
+def _kind(annotation: Any) -> ColumnKind | None:
+    """None for what has no place in a cell."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        (annotation,) = [part for part in typing.get_args(annotation) if part is not types.NoneType]
+    if typing.get_origin(annotation) is Literal:
+        return "string"
+    return _KINDS.get(annotation)
+
+
+def _field(name: str) -> _Fact:
+    return _Fact(column=_RUN_FIELDS[name], read=lambda _, run: getattr(run, name))
+
+
+def _fact(name: str, kind: ColumnKind, read: Callable[[Labelled, RunRecord], Value]) -> _Fact:
+    return _Fact(column=Column(name=name, kind=kind), read=read)
+
+
+def _moment(when: datetime | None) -> str | None:
+    """In UTC, as ISO 8601 has it."""
+    return when.astimezone(UTC).isoformat() if when else None
+
+
+_RUN_FIELDS = _columns_of(RunRecord)
+_EPOCH = tuple(_columns_of(EpochRecord).values())
+_MEASUREMENT = (
+    Column(name="measurement", kind="string"),
+    Column(name="index", kind="int64"),
+    Column(name="value", kind="float64"),
+)
+_PROFILE = (
+    _fact("profile", "string", lambda each, _: each.label),
+    _fact("sweep", "string", lambda each, _: each.profile.name),
+    _fact("study", "string", lambda each, _: each.profile.study),
+    _fact("created", "string", lambda each, _: _moment(each.profile.created)),
+    _fact("spec_hash", "string", lambda each, _: each.profile.spec_hash),
+    _fact("version", "string", lambda each, _: each.profile.code.version),
+    _fact("data", "string", lambda each, _: each.profile.data.name),
+    _fact("machine", "string", lambda each, _: each.profile.machine.fingerprint),
+)
+_RUN = (
+    *(_field(name) for name in _RUN_FIELDS),
+    _fact("epochs", "int64", lambda _, run: len(run.epochs)),
+    _fact("attempts", "int64", lambda _, run: len(run.attempts)),
+    _fact("started", "string", lambda _, run: _moment(run.attempts[0].started) if run.attempts else None),
+    _fact("ended", "string", lambda _, run: _moment(run.attempts[-1].ended) if run.attempts else None),
+    _fact("error_type", "string", lambda _, run: run.error.type if run.error else None),
+    _fact("error_message", "string", lambda _, run: run.error.message if run.error else None),
+)

@@ -1,0 +1,223 @@
+"""What exported rows are, held against the profile's own JSON, and how text formats write them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnlbench.errors import ConfigurationError
+from dnlbench.profiles import Profile
+from dnlbench.report.export import Labelled, Table, labelled, make_table
+from dnlbench.report.export.csv import to_csv
+from dnlbench.report.export.json_lines import to_json_lines
+from dnlbench.report.export.labels import FolderNames
+from dnlbench.report.export.tables import REPEATED
+
+EPOCH = (
+    "epoch",
+    "train_loss",
+    "seconds",
+    "samples_per_s",
+    "gradient_norm",
+    "evaluation_loss",
+    "evaluation_accuracy",
+    "regulariser",
+)
+
+
+def one(profile: Profile, label: str = "x") -> list[Labelled]:
+    return [Labelled(label=label, profile=profile)]
+
+
+def objects(table: Table) -> list[dict[str, Any]]:
+    names = [column.name for column in table.columns]
+    assert len(set(names)) == len(names)
+    return [dict(zip(names, row, strict=True)) for row in table.rows]
+
+
+def bits(value: object) -> object:
+    """Floats as their bytes, so that NaN equals itself and 0 is not -0; words of JSON are floats."""
+    if value in ("NaN", "Infinity", "-Infinity"):
+        value = float(str(value))
+    if isinstance(value, list | tuple):
+        return [bits(number) for number in value]
+    return struct.pack("<d", value) if isinstance(value, float) else value
+
+
+def expected_epochs(profile: Profile) -> list[dict[str, Any]]:
+    """The rows from the profile's JSON, by itself."""
+    content = json.loads(profile.to_json())
+    return [
+        {name: run[name] for name in REPEATED} | {name: epoch.get(name) for name in EPOCH}
+        for run in content["runs"]
+        for epoch in run["epochs"] or [{}]
+    ]
+
+
+def test_epochs_have_a_row_each_with_the_facts_of_their_run(mixed: Profile) -> None:
+    rows = objects(make_table(one(mixed)))
+    expected = expected_epochs(mixed)
+    assert len(rows) == len(expected) == 4 + 6 + 1 + 1 + 1
+    for row, wanted in zip(rows, expected, strict=True):
+        assert {name: bits(row[name]) for name in wanted} == {name: bits(value) for name, value in wanted.items()}
+        assert (row["profile"], row["sweep"], row["study"]) == ("x", "made-up", "training")
+        assert (row["created"], row["data"]) == ("2026-11-20T12:00:00+00:00", "digits")
+        assert (row["spec_hash"], row["version"], row["machine"]) == (mixed.spec_hash, "0.1.0", "0123456789abcdef")
+    assert [row["epoch"] for row in rows[10:]] == [None, 1, None]
+
+
+def test_runs_have_a_row_each_with_their_results(mixed: Profile) -> None:
+    rows, content = objects(make_table(one(mixed), "runs")), json.loads(mixed.to_json())
+    scalar = content["runs"][0].keys() - {"epochs", "measurements", "attempts", "error"}
+    for row, run in zip(rows, content["runs"], strict=True):
+        assert {name: bits(row[name]) for name in scalar} == {name: bits(run[name]) for name in scalar}
+        assert (row["epochs"], row["attempts"]) == (len(run["epochs"]), len(run["attempts"]))
+    ok, diverged, failed, cancelled, skipped = rows
+    assert (ok["started"], ok["ended"]) == ("2026-11-20T12:00:00+00:00", "2026-11-20T12:02:20+00:00")
+    assert (cancelled["started"], cancelled["ended"]) == ("2026-11-20T12:00:10+00:00", None)
+    assert (failed["error_type"], failed["error_message"]) == ("RuntimeError", 'no "luck",\nüber, NaN')
+    assert (diverged["started"], skipped["error_type"]) == (None, None)
+
+
+def test_measurements_are_columns_of_runs(measured: Profile) -> None:
+    table = make_table(one(measured))
+    kinds = {column.name: column.kind for column in table.columns}
+    first, second, failed = objects(table)
+    assert table.kind == "runs"
+    assert (first["error_max"], first["errors"]) == (0.5, (0.0, 0.5, math.inf))
+    assert math.isnan(first["error_end"])
+    assert (second["error_max"], second["error_end"], second["errors"]) == (0.1 + 0.2, None, (0.25,))
+    assert (failed["error_max"], failed["errors"], failed["state_seen"]) == (None, None, None)
+    assert (kinds["error_max"], kinds["state_seen"], kinds["errors"]) == ("float64", "float64", "list of float64")
+    assert (first["device"], first["measured_device"]) == ("cpu", 3.0), "a run's own field keeps its name"
+
+
+def test_measurements_have_rows_of_their_own_on_request(measured: Profile) -> None:
+    rows = objects(make_table(one(measured), "measurements"))
+    found = [(row["seed"], row["measurement"], row["index"], row["value"]) for row in rows]
+    assert [each for each in found if each[1] != "error_end"] == [
+        (0, "error_max", None, 0.5),
+        (0, "errors", 0, 0.0),
+        (0, "errors", 1, 0.5),
+        (0, "errors", 2, math.inf),
+        (0, "device", None, 3.0),
+        (1, "error_max", None, 0.1 + 0.2),
+        (1, "errors", 0, 0.25),
+        (2, None, None, None),
+    ]
+    assert math.isnan(found[1][3])
+
+
+def test_columns_are_the_same_for_all_profiles(mixed: Profile, measured: Profile) -> None:
+    empty = mixed.model_copy(update={"runs": ()})
+    assert make_table(one(empty)).columns == make_table(one(mixed)).columns
+    assert make_table(one(empty), "runs").columns == make_table(one(mixed), "runs").columns
+    bare = measured.model_copy(update={"runs": ()})
+    assert make_table(one(bare), "measurements").columns == make_table(one(measured), "measurements").columns
+    fixed = make_table(one(bare)).columns
+    assert make_table(one(measured)).columns[: len(fixed)] == fixed
+    assert [column.name for column in make_table(one(measured)).columns[len(fixed) :]] == ["errors", "measured_device"]
+
+
+def test_several_profiles_are_told_apart(mixed: Profile, measured: Profile) -> None:
+    paths = {Path("a/x.json"): mixed, Path("b/x.json"): mixed, Path("b/y.json"): measured}
+    named = labelled(paths)
+    assert [each.label for each in named] == ["a/x.json", "b/x.json", "y"]
+    rows = objects(make_table(named, "runs"))
+    assert [row["profile"] for row in rows] == ["a/x.json"] * 5 + ["b/x.json"] * 5 + ["y"] * 3
+    assert (rows[0]["error_max"], rows[-2]["final_train_loss"], rows[-2]["error_max"]) == (None, None, 0.1 + 0.2)
+
+
+def test_rows_that_there_are_none_of_are_refused(mixed: Profile, measured: Profile) -> None:
+    with pytest.raises(ConfigurationError, match=r"x: runs of study 'training' have no measurements; .* --rows epochs"):
+        make_table(one(mixed), "measurements")
+    with pytest.raises(ConfigurationError, match=r"x: runs of study 'forward-limit' have no epochs; .* measurements"):
+        make_table(one(measured), "epochs")
+    with pytest.raises(ConfigurationError, match=r"^training and forward-limit: .* ask for --rows runs"):
+        make_table([*one(mixed), *one(measured, "y")])
+
+
+def test_csv_is_read_back_with_every_bit(mixed: Profile) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(make_table(one(mixed))).decode())))
+    for row, wanted in zip(rows, expected_epochs(mixed), strict=True):
+        for name in ("train_loss", "seconds", "evaluation_loss"):
+            found = float(row[name]) if row[name] else None
+            assert bits(found) == bits(wanted[name])
+        assert row["parameters"] == ("" if wanted["parameters"] is None else str(wanted["parameters"]))
+        assert (row["network"], row["shared_device"]) == (wanted["network"], "false")
+    assert [row["train_loss"] for row in rows[4:10]] == [
+        "0.30000000000000004",
+        "5e-324",
+        "-0.0",
+        "Infinity",
+        "-Infinity",
+        "NaN",
+    ]
+    runs = list(csv.DictReader(io.StringIO(to_csv(make_table(one(mixed), "runs")).decode())))
+    assert runs[2]["error_message"] == 'no "luck",\nüber, NaN'
+
+
+def test_curves_are_json_in_csv(measured: Profile) -> None:
+    first, *_, failed = csv.DictReader(io.StringIO(to_csv(make_table(one(measured))).decode()))
+    assert json.loads(first["errors"]) == [0.0, 0.5, "Infinity"]
+    assert failed["errors"] == ""
+
+
+def test_pandas_reads_csv(mixed: Profile) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(io.BytesIO(to_csv(make_table(one(mixed)))), float_precision="round_trip")
+    assert frame["train_loss"].dtype == "float64"
+    assert frame["shared_device"].dtype == "bool"
+    assert bits(list(frame["train_loss"][4:10])) == bits([float(epoch.train_loss) for epoch in mixed.runs[1].epochs])
+
+
+@pytest.mark.parametrize("rows", ["epochs", "runs"])
+def test_json_lines_hold_every_column_as_profiles_do(mixed: Profile, rows: Any) -> None:
+    table = make_table(one(mixed), rows)
+    text = to_json_lines(table).decode()
+    found = [
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) for line in text.splitlines()
+    ]
+    assert len(found) == len(table.rows)
+    for row, wanted in zip(found, objects(table), strict=True):
+        assert {name: bits(value) for name, value in row.items()} == {name: bits(v) for name, v in wanted.items()}
+    if rows == "epochs":
+        assert [row["train_loss"] for row in found[7:10]] == ["Infinity", "-Infinity", "NaN"]
+
+
+def test_json_lines_hold_curves(measured: Profile) -> None:
+    first = json.loads(to_json_lines(make_table(one(measured))).splitlines()[0])
+    assert first["errors"] == [0.0, 0.5, "Infinity"]
+
+
+def test_folder_names_lead_nowhere_else_and_are_never_equal() -> None:
+    names = FolderNames()
+    wanted = [
+        "a/b",
+        "a_b",
+        "A_B",
+        "..",
+        ".",
+        "",
+        "../x",
+        "/etc",
+        "C:\\x",
+        "x y\n",
+        ".hidden",
+        "n" * 500,
+        "n" * 501,
+        "a\0b",
+        "größe",
+    ]
+    found = [names.take(name) for name in wanted]
+    assert found[:4] == ["a_b", "a_b-2", "A_B-3", "_."]
+    assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,130}", name) for name in found)
+    assert len({name.casefold() for name in found}) == len(wanted)
