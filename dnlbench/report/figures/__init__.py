@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from dnlbench.profiles import Profile
+from dnlbench.report.figures.plan import FORMATS, KINDS, Kind, Width, check_format, planned
 
-Kind = Literal["epochs", "depth", "cost"]
-"""``epochs``: curves over epochs, a panel for each network. ``depth``: quantities with their fits over depth, a panel for each.
-``cost``: what depth costs."""
-Width = float | Literal["column", "page"]
-"""Of a figure, in inches or by name."""
+__all__ = ["FORMATS", "KINDS", "Kind", "Width", "check_format", "figure_bytes", "figure_svg"]
+
+DPI = 300
+"""Of PNG, where nothing else is asked for."""
 
 
 def figure_svg(
@@ -34,4 +33,37 @@ def figure_svg(
     Raises:
         ConfigurationError: if the profiles hold nothing to draw, are of several studies, or lack what was asked for.
     """
-    raise NotImplementedError
+    from dnlbench.report.figures.render import embeddable
+
+    content = figure_bytes(profiles, "svg", [kind] if kind else (), width=width, log=log, quantities=quantities)
+    return embeddable(content.decode())
+
+
+def figure_bytes(
+    profiles: Sequence[Profile],
+    format_: str,
+    kinds: Sequence[Kind] = (),
+    *,
+    width: Width = "page",
+    log: bool | None = None,
+    quantities: Sequence[str] = (),
+    dpi: int = DPI,
+) -> bytes:
+    """A figure as the content of a file, the same bytes for the same profiles.
+
+    Args:
+        profiles: as in `figure_svg`; so for width, log and quantities.
+        format_: one of `FORMATS`.
+        kinds: what is drawn, from above; none: what suits the study.
+        width: see there.
+        log: see there.
+        quantities: see there.
+        dpi: dots per inch of PNG.
+
+    Raises:
+        ConfigurationError: see there.
+    """
+    plan = planned(profiles, kinds, width=width, log=log, quantities=quantities)  # its errors need no Matplotlib
+    from dnlbench.report.figures.render import render
+
+    return render(plan, format_=format_, dpi=dpi)
