@@ -21,6 +21,7 @@ from dnlbench.report.figures.subject import (
     Subject,
     bad_entries,
     bad_run_notes,
+    groups,
     network_entries,
     profile_entries,
 )
@@ -40,7 +41,7 @@ def cost_block(subject: Subject, *, log: bool | None = None) -> Block:
     drawn = [(panel, cost, quantity) for panel, cost, quantity in panels if panel.series]
     return Block(
         panels=tuple(panel for panel, _, _ in drawn),
-        legend=(*network_entries(subject), *profile_entries(subject), *bad_entries(subject)),
+        legend=groups([*network_entries(subject), *bad_entries(subject)], profile_entries(subject)),
         notes=(
             *seeds_note(subject, [quantity for _, _, quantity in drawn]),
             *(note for _, cost, quantity in drawn for note in _notes(subject, cost, quantity)),
@@ -65,7 +66,7 @@ def _panel(subject: Subject, cost: Cost, quantity: Quantity, log: bool | None) -
             for record in _records(subject, place, cost)
             for curve in _line(subject, place, record, cost, by_key.get(f"{subject.whose(place)}{record.network}"))
         ),
-        crosses=tuple(each for place in places for each in crosses(subject, place, quantity, ruler)),
+        crosses=tuple(each for place in places for each in crosses(subject, place, series)),
     )
     wanted = is_positive(panel) if log is None else log
     return with_scale(panel, "log" if wanted else "linear")

@@ -12,8 +12,10 @@ from dnlbench.report.figures.quantity import (
     DEPTH,
     Ruler,
     crosses,
+    has_problems,
     is_positive,
     measured,
+    problems,
     ruler_of,
     seeds_note,
     spread,
@@ -23,6 +25,7 @@ from dnlbench.report.figures.subject import (
     Subject,
     bad_entries,
     bad_run_notes,
+    groups,
     network_entries,
     profile_entries,
 )
@@ -43,35 +46,37 @@ THEORY = Look(colour=QUIET, dashes=(2.5, 1.5))
 def depth_block(subject: Subject, quantities: Sequence[Quantity], *, log: bool | None = None) -> Block:
     """A panel for each quantity: means over seeds, curves of the fits, and limits at infinite depth.
 
+    Where each seed is a problem of its own, an interval over seeds would tell how problems differ and hide how each goes
+    with depth; there every seed has its own faint curve instead.
+
     Args:
         subject: the profiles.
         quantities: what is drawn.
-        log: whether y axes are logarithmic; None: where values are above 0 and have an order, or lie far apart.
+        log: whether y axes are logarithmic; None: where all values are above 0, but for limits of near values.
     """
     panels = [_panel(subject, quantity, log) for quantity in quantities]
     notes = [note for quantity in quantities for note in _fit_notes(subject, quantity)]
     return Block(
         panels=tuple(panels),
-        legend=(
-            *network_entries(subject),
-            *profile_entries(subject),
-            *_theory_entries(subject, quantities),
-            *bad_entries(subject),
+        legend=groups(
+            [*network_entries(subject), *_theory_entries(subject, quantities), *bad_entries(subject)],
+            profile_entries(subject),
         ),
         notes=(*seeds_note(subject, quantities), *notes, *bad_run_notes(subject)),
     )
 
 
 def _panel(subject: Subject, quantity: Quantity, log: bool | None) -> Panel:
-    ruler = ruler_of(subject, quantity)
-    places = range(len(subject.profiles))
+    ruler, places = ruler_of(subject, quantity), range(len(subject.profiles))
     fits = [(place, fit) for place in places for fit in _fits(subject, place, quantity) if not fit.problem]
     fitted = {(place, fit.network) for place, fit in fits if law_of(fit) is not None}
-    series = [
-        each
-        for place in places
-        for each in measured(subject, place, quantity, ruler, [n for n in subject.networks if (place, n) not in fitted])
-    ]
+    series: list[Series] = []
+    for place in places:
+        joined = [network for network in subject.networks if (place, network) not in fitted]
+        if has_problems(subject):
+            series += problems(subject, place, quantity, ruler, joined)
+        else:
+            series += measured(subject, place, quantity, ruler, joined)
     panel = Panel(
         key=quantity.name,
         title="",
@@ -80,10 +85,11 @@ def _panel(subject: Subject, quantity: Quantity, log: bool | None) -> Panel:
         series=tuple(series),
         curves=(*_curves(subject, fits, ruler), *_theory(fits, series)),
         limits=tuple(limit for place, fit in fits for limit in _limit(subject, place, fit, ruler)),
-        crosses=tuple(each for place in places for each in crosses(subject, place, quantity, ruler)),
+        crosses=tuple(each for place in places for each in crosses(subject, place, series)),
     )
-    power = any(fit.model == "power" for _, fit in fits)
-    wanted = (is_positive(panel) and (power or spread(panel) > WIDE)) if log is None else log
+    models = {trend.model for trend in subject.study.trends if trend.quantity == quantity.name}
+    linear = models - {"power"} and spread(panel) <= WIDE
+    wanted = (is_positive(panel) and not linear) if log is None else log
     return with_scale(panel, "log" if wanted else "linear")
 
 
@@ -154,12 +160,15 @@ def _fit_notes(subject: Subject, quantity: Quantity) -> Iterator[str]:
         powers = all(fit.model == "power" for _, fit in fits)
         what = "order p of C/L^p" if powers else "limit a of a + C/L^p"
         yield f"{quantity.label[0].upper()}{quantity.label[1:]}, {what} [95 %]: {'; '.join(said)}."
+    if any(fit.model == "curve-limit" and not fit.problem for _, fit in fits):
+        yield "Its curve has the mean limit, and the mean fitted values at the largest depth and at twice that."
     lacking: dict[str, list[str]] = {}
     for place, fit in fits:
         if fit.problem:
             lacking.setdefault(fit.problem, []).append(f"{subject.whose(place)}{fit.network}")
     for problem, who in lacking.items():
-        yield f"No fit of the {quantity.label} of {', '.join(who)}: {problem}."
+        whose = "" if len(who) == len(fits) else f" of {', '.join(who)}"
+        yield f"No fit of the {quantity.label}{whose}: {problem}."
 
 
 def _fit_words(fit: FitRecord, quantity: Quantity) -> str:

@@ -30,6 +30,8 @@ INFINITY_AFTER = 2.5
 """Infinite depth lies at this multiple of the largest depth."""
 DODGE_IN = 0.06
 """Between the limits of several series."""
+OPEN = 1.5
+"""Size of an open marker, in filled ones."""
 MARKED_EPOCHS = 5
 """Markers of a long curve."""
 
@@ -83,11 +85,11 @@ def line_style(look: Look) -> Any:
 
 
 def marker_style(look: Look, size: float = style.MARKER_PT) -> dict[str, Any]:
-    """The marker, filled or open."""
+    """The marker, filled, or open and larger, so that it is seen around a filled one at the same place."""
     return {
         "marker": look.marker or "none",
-        "markersize": size * (1.3 if look.marker == "*" else 1.0),
-        "markerfacecolor": look.colour if look.filled else "white",
+        "markersize": size * (1.3 if look.marker == "*" else 1.0) * (1.0 if look.filled else OPEN),
+        "markerfacecolor": look.colour if look.filled else "none",
         "markeredgecolor": look.colour,
         "markeredgewidth": 0.8,
     }
@@ -199,9 +201,9 @@ def _series(axes: Axes, series: Series, place: int, count: int) -> None:
         series.y,
         color=look.colour,
         linestyle=line_style(look) if series.joined else "none",
-        linewidth=style.THIN_PT if series.faint or series.as_bars else style.LINE_PT,
+        linewidth=style.THIN_PT if series.faint or series.thin else style.LINE_PT,
         alpha=style.FAINT if series.faint else 1.0,
-        markevery=None if series.as_bars else _marked(len(series.x), place, count),
+        markevery=None if series.thin else _marked(len(series.x), place, count),
         zorder=2.2 if series.faint else 3,
         gid=_id(axes, "series", series.key),
         **({"marker": "none"} if series.faint and len(series.x) > 1 else marker_style(look)),

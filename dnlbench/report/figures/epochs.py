@@ -14,6 +14,7 @@ from dnlbench.report.figures.subject import (
     bad_entries,
     bad_run_notes,
     ended_well,
+    groups,
     is_marked,
     profile_entries,
 )
@@ -44,7 +45,7 @@ def epochs_block(subject: Subject, *, log: bool | None = None) -> Block:
     ]
     return Block(
         panels=panels,
-        legend=(*legend, *profile_entries(subject), *bad_entries(subject)),
+        legend=groups(legend, [*profile_entries(subject), *bad_entries(subject)]),
         notes=(*_reading(subject), *bad_run_notes(subject)),
         one_scale=len({profile.data.name for profile in subject.profiles}) == 1,
     )
@@ -103,7 +104,8 @@ def _mean(name: str, runs: Sequence[RunRecord], look: Look) -> Series | None:
     if not runs:
         return None
     band = mean_band([_curve(run) for run in runs])
-    return Series(key=name, x=band.x, y=band.mean, low=band.low, high=band.high, look=look)
+    alone = len(band.x) == 1  # a band of one point has no area
+    return Series(key=name, x=band.x, y=band.mean, low=band.low, high=band.high, look=look, as_bars=alone)
 
 
 def _curve(run: RunRecord) -> tuple[list[float], list[float]]:
@@ -137,4 +139,4 @@ def _reading(subject: Subject) -> tuple[str, ...]:
     if most == 1:
         return ("Curves: one seed each.",)
     n = f"{most}" if fewest == most else f"{fewest} to {most}"
-    return (f"Curves: mean over n = {n} seeds; band: 95 % t interval of the mean.",)
+    return (f"Curves: mean over n = {n} seeds; band: 95 % t interval.",)

@@ -57,6 +57,8 @@ class Series:
     low: Sequence[float] | None = None
     """Lower end of an interval around ``y``; NaN where there is none. So for ``high``."""
     high: Sequence[float] | None = None
+    thin: bool = False
+    """Whether the line is there to guide the eye from point to point."""
     as_bars: bool = False
     """Whether intervals are drawn as bars, for few points, and not as a band."""
     joined: bool = True
@@ -127,10 +129,11 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Panels that share a legend and notes."""
+    """Panels with their common legend and notes."""
 
     panels: tuple[Panel, ...]
-    legend: tuple[Entry, ...] = ()
+    legend: tuple[tuple[Entry, ...], ...] = ()
+    """Groups, each from a new line."""
     notes: tuple[str, ...] = ()
     """Paragraphs below."""
     one_scale: bool = False
@@ -138,7 +141,7 @@ class Block:
 
 
 def merged(first: Block, second: Block) -> Block:
-    """Panels side by side; entries and notes that both have stand once."""
+    """Panels side by side; groups and notes that both have stand once."""
     return Block(
         panels=first.panels + second.panels,
         legend=tuple(dict.fromkeys(first.legend + second.legend)),

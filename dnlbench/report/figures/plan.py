@@ -52,6 +52,18 @@ def check_format(path: Path) -> str:
     return found
 
 
+def check_kind(name: str) -> Kind:
+    """The kind of figure of that name.
+
+    Raises:
+        ConfigurationError: for any other name than those of `KINDS`.
+    """
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise ConfigurationError(f"kind {name!r} is unknown; there are {', '.join(KINDS)}")
+
+
 def planned(
     profiles: Sequence[Profile],
     kinds: Sequence[Kind],

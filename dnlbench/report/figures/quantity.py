@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dnlbench import units
-from dnlbench.profiles import PointSummary, Profile
+from dnlbench.profiles import PointSummary, values_of
 from dnlbench.report.figures.looks import network_look
 from dnlbench.report.figures.panel import Axis, Cross, Panel, Scale, Series, Ticks
 from dnlbench.report.figures.subject import Subject, is_marked
@@ -74,6 +74,7 @@ def measured(subject: Subject, profile: int, quantity: Quantity, ruler: Ruler, j
                     low=[_bound(found[depth].low, ruler) for depth in depths],
                     high=[_bound(found[depth].high, ruler) for depth in depths],
                     look=network_look(place, profile),
+                    thin=True,
                     as_bars=True,
                     joined=network in joined,
                 )
@@ -81,29 +82,79 @@ def measured(subject: Subject, profile: int, quantity: Quantity, ruler: Ruler, j
     return series
 
 
+def problems(subject: Subject, profile: int, quantity: Quantity, ruler: Ruler, joined: Sequence[str]) -> list[Series]:
+    """The same where each seed is a problem of its own: no intervals, but each seed behind the mean."""
+    own = subject.profiles[profile].runs
+    lines, means = [], []
+    for series in measured(subject, profile, quantity, ruler, joined):
+        network = series.key.removeprefix(subject.whose(profile))
+        values = {
+            depth: values_of([run for run in own if (run.network, run.depth) == (network, depth)], quantity)
+            for depth in series.x
+        }
+        seeds = sorted({seed for by_seed in values.values() for seed in by_seed})
+        if len(seeds) > 1:
+            lines += [_seed(series, seed, values, ruler) for seed in seeds]
+        means.append(replace(series, y=_means(subject, series, quantity, values, ruler), low=None, high=None))
+    return [*lines, *means]
+
+
+def _seed(mean: Series, seed: int, values: Mapping[float, Mapping[int, float]], ruler: Ruler) -> Series:
+    found = {depth: by_seed[seed] / ruler.unit_size for depth, by_seed in values.items() if seed in by_seed}
+    return replace(
+        mean,
+        key=f"{mean.key} seed {seed}",
+        x=list(found),
+        y=list(found.values()),
+        low=None,
+        high=None,
+        joined=True,
+        faint=True,
+    )
+
+
+def _means(
+    subject: Subject, mean: Series, quantity: Quantity, values: Mapping[float, Mapping[int, float]], ruler: Ruler
+) -> Sequence[float]:
+    """Geometric ones where an order is fitted, as the fit has them."""
+    of_logs = is_geometric(subject, quantity) and all(v > 0 for by_seed in values.values() for v in by_seed.values())
+    if not of_logs:
+        return mean.y
+    logs = [[math.log(value / ruler.unit_size) for value in by_seed.values()] for by_seed in values.values()]
+    return [math.exp(math.fsum(each) / len(each)) for each in logs]
+
+
+def has_problems(subject: Subject) -> bool:
+    """Whether each seed is a problem of its own."""
+    return any(trend.model != "limit" for trend in subject.study.trends)
+
+
+def is_geometric(subject: Subject, quantity: Quantity) -> bool:
+    """Whether means are geometric."""
+    return any(t.model == "power" for t in subject.study.trends if t.quantity == quantity.name)
+
+
 def _bound(bound: float | None, ruler: Ruler) -> float:
     return math.nan if bound is None else bound / ruler.unit_size
 
 
-def crosses(subject: Subject, profile: int, quantity: Quantity, ruler: Ruler) -> list[Cross]:
-    """Where runs ended badly: at the mean of the others, or at the upper edge where there are none."""
-    own: Profile = subject.profiles[profile]
-    means = {(p.network, p.depth): p.quantities.get(quantity.name) for p in own.summary.points}
-    bad = dict.fromkeys((run.network, run.depth) for run in own.runs if is_marked(run))
+def crosses(subject: Subject, profile: int, drawn: Sequence[Series]) -> list[Cross]:
+    """Where runs ended badly: at the mean of the others, or at the upper edge where there is none."""
+    means = {(series.key, x): y for series in drawn for x, y in zip(series.x, series.y, strict=True)}
+    bad = dict.fromkeys((run.network, run.depth) for run in subject.profiles[profile].runs if is_marked(run))
     return [
         Cross(
             key=f"{subject.whose(profile)}{network} L={depth}",
             x=float(depth),
-            y=mean.mean / ruler.unit_size if mean and math.isfinite(mean.mean) else None,
+            y=means.get((f"{subject.whose(profile)}{network}", float(depth))),
             look=network_look(subject.networks[network], profile),
         )
         for network, depth in bad
-        for mean in [means.get((network, depth))]
     ]
 
 
 def seeds_note(subject: Subject, quantities: Sequence[Quantity]) -> tuple[str, ...]:
-    """What points and bars are."""
+    """What points, bars and faint lines are."""
     found = [point.quantities.get(q.name) for q in quantities for point in points_with(subject, q)]
     counts = [each.n for each in found if each is not None]
     if not counts:
@@ -111,4 +162,7 @@ def seeds_note(subject: Subject, quantities: Sequence[Quantity]) -> tuple[str, .
     if max(counts) == 1:
         return ("Points: one seed each.",)
     n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    return (f"Points: mean over n = {n} seeds; bars: 95 % t interval of the mean.",)
+    if not has_problems(subject):
+        return (f"Points: mean over n = {n} seeds; bars: 95 % t interval.",)
+    kind = "geometric mean" if any(is_geometric(subject, quantity) for quantity in quantities) else "mean"
+    return (f"Points: {kind} over n = {n} seeds, each a problem of its own; faint lines: single seeds.",)

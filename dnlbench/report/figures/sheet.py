@@ -26,7 +26,7 @@ NARROWEST_IN = 1.5
 MOST_COLUMNS = 4
 HEIGHT_SHARE = 0.72
 """Of a panel's width, for its height."""
-LOWEST_IN, HIGHEST_IN = 1.25, 2.6
+LOWEST_IN, HIGHEST_IN = 1.4, 2.6
 LEADING = 1.35
 MOST_NOTE_LINES = 8
 LONGEST_HANDLE = 3
@@ -79,16 +79,16 @@ class _Part:
             self._rows[-1].append(axes)
         self._columns = columns
         self._rooms = [[self._room(axes) for axes in row] for row in self._rows]
-        self._legend = _legend(figure, block.legend, self._extent_in, width_in - 2 * EDGE_IN)
-        self._notes = _wrapped(block.notes, self._text_width_in, width_in - 2 * EDGE_IN)
-        self._legend_in = self._extent_in(self._legend)[1] if self._legend else 0.0
+        free = width_in - 2 * EDGE_IN
+        self._legends = [_legend(figure, entries, self._extent_in, free) for entries in block.legend]
+        self._notes = _wrapped(block.notes, self._text_width_in, free)
         self._line_in = style.SMALL_PT * LEADING * _POINT
 
     @property
     def height_in(self) -> float:
         """Of everything."""
         rows = sum(self._row_height(rooms) for rooms in self._rooms) + GAP_IN / 2 * (len(self._rooms) - 1)
-        legend = self._legend_in + GAP_IN / 2 if self._legend else 0.0
+        legend = sum(self._extent_in(each)[1] + GAP_IN / 2 for each in self._legends)
         notes = self._line_in * len(self._notes) + GAP_IN / 2 if self._notes else 0.0
         return rows + legend + notes
 
@@ -109,11 +109,9 @@ class _Part:
                 )
                 x += inner + right[column] + GAP_IN
             top -= self._row_height(rooms) + GAP_IN / 2
-        if self._legend:
-            self._legend.set_bbox_to_anchor(
-                (EDGE_IN / self._width_in, top / height), transform=self._figure.transFigure
-            )
-            top -= self._legend_in + GAP_IN / 2
+        for legend in self._legends:
+            legend.set_bbox_to_anchor((EDGE_IN / self._width_in, top / height), transform=self._figure.transFigure)
+            top -= self._extent_in(legend)[1] + GAP_IN / 2
         for number, line in enumerate(self._notes):
             y = top - (number + 1) * self._line_in + 0.25 * style.SMALL_PT * _POINT
             self._figure.text(EDGE_IN / self._width_in, y / height, line, fontsize=style.SMALL_PT, color="#333333")
@@ -154,10 +152,8 @@ def _frames(block: Block, depths: Sequence[float]) -> list[Frame]:
     return [frame_of([panel], depths) for panel in block.panels]
 
 
-def _legend(figure: Figure, entries: Sequence[Entry], extent_in: Any, width_in: float) -> Legend | None:
+def _legend(figure: Figure, entries: Sequence[Entry], extent_in: Any, width_in: float) -> Legend:
     """In as many columns as there is room for."""
-    if not entries:
-        return None
     longest = max(len(entry.looks) for entry in entries)
     handles = [tuple(_handle(entry, k) for k in range(len(entry.looks))) for entry in entries]
     for columns in range(len(entries), 0, -1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile, RunRecord
@@ -25,7 +26,7 @@ class Subject:
 
     profiles: tuple[Profile, ...]
     names: tuple[str, ...]
-    """Of the profiles, each another one."""
+    """Name and time of each."""
 
     @property
     def study(self) -> Study:
@@ -44,12 +45,12 @@ class Subject:
         return tuple(sorted({run.depth for profile in self.profiles for run in profile.runs}))
 
     def whose(self, profile: int) -> str:
-        """A beginning for what is said of one profile; empty where there is but one."""
-        return f"{self.names[profile]}, " if len(self.profiles) > 1 else ""
+        """A beginning for what is said of one profile, A, B and so on as in the legend; empty where there is but one."""
+        return f"{ascii_uppercase[profile]} " if len(self.profiles) > 1 else ""
 
 
 def subject_of(profiles: Sequence[Profile]) -> Subject:
-    """The profiles with names.
+    """The profiles with their names.
 
     Raises:
         ConfigurationError: for none, for too many to be told apart, or for profiles of several studies.
@@ -65,17 +66,9 @@ def subject_of(profiles: Sequence[Profile]) -> Subject:
         raise ConfigurationError(
             f"profiles of different studies have no figure in common: {', '.join(studies)}; draw those of one study at a time"
         )
-    return Subject(profiles=tuple(profiles), names=tuple(_names(profiles)))
-
-
-def _names(profiles: Sequence[Profile]) -> list[str]:
-    """Name and time; a number behind those that were there before."""
-    names: list[str] = []
-    for profile in profiles:
-        name = f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC"
-        number = 1 + sum(each.partition(" (")[0] == name for each in names)
-        names.append(name if number == 1 else f"{name} ({number})")
-    return names
+    return Subject(
+        profiles=tuple(profiles), names=tuple(f"{each.name}, {each.created:%Y-%m-%d %H:%M} UTC" for each in profiles)
+    )
 
 
 def network_entries(subject: Subject) -> tuple[Entry, ...]:
@@ -88,7 +81,10 @@ def profile_entries(subject: Subject) -> tuple[Entry, ...]:
     if len(subject.profiles) < 2:
         return ()
     return tuple(
-        Entry(label=name, looks=(Look(colour=INK, marker="o", dashes=DASHES[place], filled=place == 0),))
+        Entry(
+            label=f"{subject.whose(place)} {name}",
+            looks=(Look(colour=INK, marker="o", dashes=DASHES[place], filled=place == 0),),
+        )
         for place, name in enumerate(subject.names)
     )
 
@@ -114,6 +110,11 @@ def bad_run_notes(subject: Subject) -> tuple[str, ...]:
     if undone:
         notes.append(f"{_counted(undone)} cancelled or never started, in no mean.")
     return tuple(notes)
+
+
+def groups(*found: Sequence[Entry]) -> tuple[tuple[Entry, ...], ...]:
+    """Those that hold something."""
+    return tuple(tuple(entries) for entries in found if entries)
 
 
 def bad_entries(subject: Subject) -> tuple[Entry, ...]:
