@@ -20,7 +20,6 @@ from dnlbench.report.figures.quantity import (
 from dnlbench.report.figures.subject import (
     Subject,
     bad_entries,
-    bad_run_notes,
     groups,
     network_entries,
     profile_entries,
@@ -45,7 +44,6 @@ def cost_block(subject: Subject, *, log: bool | None = None) -> Block:
         notes=(
             *seeds_note(subject, [quantity for _, _, quantity in drawn]),
             *(note for _, cost, quantity in drawn for note in _notes(subject, cost, quantity)),
-            *bad_run_notes(subject),
         ),
     )
 

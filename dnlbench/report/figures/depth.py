@@ -24,7 +24,6 @@ from dnlbench.report.figures.quantity import (
 from dnlbench.report.figures.subject import (
     Subject,
     bad_entries,
-    bad_run_notes,
     groups,
     network_entries,
     profile_entries,
@@ -40,6 +39,8 @@ CLEARANCE = 1.6
 """By this factor the line of an expected order is above the values."""
 WIDE = 8.0
 """Values that lie further apart than by this factor have a logarithmic axis."""
+_TIED = "\u00a0"
+"""A blank where no line is broken."""
 THEORY = Look(colour=QUIET, dashes=(2.5, 1.5))
 
 
@@ -62,7 +63,7 @@ def depth_block(subject: Subject, quantities: Sequence[Quantity], *, log: bool |
             [*network_entries(subject), *_theory_entries(subject, quantities), *bad_entries(subject)],
             profile_entries(subject),
         ),
-        notes=(*seeds_note(subject, quantities), *notes, *bad_run_notes(subject)),
+        notes=(*seeds_note(subject, quantities), *notes),
     )
 
 
@@ -175,5 +176,5 @@ def _fit_words(fit: FitRecord, quantity: Quantity) -> str:
     if fit.model == "power":
         return units.bounded(fit.order, fit.order_low, fit.order_high)
     unit = f" {quantity.unit}" if quantity.unit else ""
-    order = "p undetermined" if fit.order is None else f"p = {fit.order:.2g}"
+    order = "p undetermined" if fit.order is None else f"p{_TIED}={_TIED}{fit.order:.2g}"
     return f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order}"

@@ -29,7 +29,9 @@ CHARACTER_IN = 0.062
 INFINITY_AFTER = 2.5
 """Infinite depth lies at this multiple of the largest depth."""
 DODGE_IN = 0.06
-"""Between the limits of several series."""
+"""Between the limits of several series, where there is room."""
+PADDED = 0.8
+"""Of the room beside infinite depth they take no more than this part."""
 OPEN = 1.5
 """Size of an open marker, in filled ones."""
 MARKED_EPOCHS = 5
@@ -74,7 +76,8 @@ def draw_panel(
         _curve(axes, curve)
     for place, series in enumerate(panel.series):
         _series(axes, series, place, len(panel.series))
-    _limits(axes, panel, frame, depths, width_in)
+    if panel.limits:
+        _limits(axes, panel, frame, depths, width_in)
     for cross in panel.crosses:
         _cross(axes, cross)
 
@@ -117,9 +120,10 @@ def _ends(panel: Panel) -> Iterator[float]:
 
 def _x_bounds(panels: Sequence[Panel], depths: Sequence[float]) -> Bounds:
     if panels[0].x.ticks == "depth":
-        last = depths[-1] * (INFINITY_AFTER if any(panel.limits for panel in panels) else 1.0)
-        room = max(0.06 * math.log(last / depths[0]), 0.12)
-        return math.exp(math.log(depths[0]) - room), math.exp(math.log(last) + room)
+        infinite = any(panel.limits for panel in panels)
+        last = depths[-1] * (INFINITY_AFTER if infinite else 1.0)
+        room = max(PADDING * math.log(last / depths[0]), 0.12)
+        return math.exp(math.log(depths[0]) - room), math.exp(math.log(last) + room * (2 if infinite else 1))
     found = [x for panel in panels for series in panel.series for x in series.x]
     found += [cross.x for panel in panels for cross in panel.crosses]
     low, high = min(found, default=1.0), max(found, default=1.0)
@@ -157,7 +161,7 @@ def _set_x(axes: Axes, panel: Panel, bounds: Bounds, depths: Sequence[float], wi
             marks = [*marks, (depths[-1] * INFINITY_AFTER, INFINITY)]
     else:
         most = max(2, int(width_in / (CHARACTER_IN * (len(f"{bounds[1]:.0f}") + 2.5))))
-        marks = value_ticks(*bounds, min(most, 8), log=False, kind=panel.x.ticks)
+        marks = [mark for mark in value_ticks(*bounds, min(most, 8), log=False, kind=panel.x.ticks) if mark[0] >= 1]
     _set_ticks(axes.xaxis, marks, minor)
 
 
@@ -248,10 +252,11 @@ def _bars(axes: Axes, series: Series) -> None:
 
 def _limits(axes: Axes, panel: Panel, frame: Frame, depths: Sequence[float], width_in: float) -> None:
     """Lines to infinite depth, where each has its interval beside those of the others."""
-    per_log = width_in / math.log(frame.x[1] / frame.x[0])
+    middle, count = depths[-1] * INFINITY_AFTER, len(panel.limits)
+    room = 2 * PADDED * math.log(frame.x[1] / middle) / max(1, count - 1)
+    step = min(DODGE_IN * math.log(frame.x[1] / frame.x[0]) / width_in, room)
     for place, limit in enumerate(panel.limits):
-        step = (place - (len(panel.limits) - 1) / 2) * DODGE_IN / per_log
-        _limit(axes, limit, depths[-1] * INFINITY_AFTER * math.exp(step))
+        _limit(axes, limit, middle * math.exp((place - (count - 1) / 2) * step))
 
 
 def _limit(axes: Axes, limit: Limit, x: float) -> None:

@@ -12,7 +12,6 @@ from dnlbench.report.figures.panel import Axis, Block, Cross, Entry, Look, Panel
 from dnlbench.report.figures.subject import (
     Subject,
     bad_entries,
-    bad_run_notes,
     ended_well,
     groups,
     is_marked,
@@ -46,7 +45,7 @@ def epochs_block(subject: Subject, *, log: bool | None = None) -> Block:
     return Block(
         panels=panels,
         legend=groups(legend, [*profile_entries(subject), *bad_entries(subject)]),
-        notes=(*_reading(subject), *bad_run_notes(subject)),
+        notes=_reading(subject),
         one_scale=len({profile.data.name for profile in subject.profiles}) == 1,
     )
 

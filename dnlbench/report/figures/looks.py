@@ -15,7 +15,9 @@ DASHES: tuple[Dashes, ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5), (8, 
 """One for each profile."""
 _ON_PAPER = {"#F0E442": "#000000"}
 """The palette's yellow can hardly be seen on white; black is the palette's own ninth colour."""
-_LIGHTEST, _DARKEST = 0.68, 0.2
+LIGHTEST, DARKEST = 74.0, 22.0
+"""CIE lightness of the shades for the smallest and the largest depth: neither is lost on white, nor taken for black."""
+BISECTIONS = 20
 
 
 def network_colour(place: int) -> str:
@@ -45,10 +47,29 @@ def shade(colour: str, place: int, count: int) -> str:
     """The hue at the place's lightness of so many, from light to dark; the colour itself where there is but one."""
     if count < 2:
         return colour
+    hue, _, saturation = colorsys.rgb_to_hls(*_channels(colour))
+    wanted, low, high = LIGHTEST + (DARKEST - LIGHTEST) * place / (count - 1), 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        below = lightness(_hex(colorsys.hls_to_rgb(hue, middle, saturation))) < wanted
+        low, high = (middle, high) if below else (low, middle)
+    return _hex(colorsys.hls_to_rgb(hue, low, saturation))
+
+
+def lightness(colour: str) -> float:
+    """``116 Y^(1/3) - 16`` with the relative luminance Y of sRGB: what is left of a colour in grey print, 0 to 100."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _channels(colour)]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 116 * luminance ** (1 / 3) - 16 if luminance > 0.008856 else 903.3 * luminance
+
+
+def _channels(colour: str) -> tuple[float, float, float]:
     red, green, blue = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
-    hue, _, saturation = colorsys.rgb_to_hls(red, green, blue)
-    lightness = _LIGHTEST + (_DARKEST - _LIGHTEST) * place / (count - 1)
-    return "#" + "".join(f"{round(255 * c):02x}" for c in colorsys.hls_to_rgb(hue, lightness, saturation))
+    return red, green, blue
+
+
+def _hex(channels: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 
 def _marker(place: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,7 +14,7 @@ from dnlbench.report.figures.depth import depth_block
 from dnlbench.report.figures.epochs import epochs_block
 from dnlbench.report.figures.panel import Block, merged
 from dnlbench.report.figures.style import NAMED_WIDTHS, NARROWEST, WIDEST
-from dnlbench.report.figures.subject import Subject, subject_of
+from dnlbench.report.figures.subject import Subject, bad_run_notes, subject_of
 from dnlbench.studies import Quantity
 
 Kind = Literal["epochs", "depth", "cost"]
@@ -87,10 +87,16 @@ def planned(
         drawn["depth"] = merged(drawn["depth"], drawn.pop("cost"))
     return FigurePlan(
         title=f"{', '.join(subject.names)}: {subject.study.question}",
-        blocks=tuple(drawn.values()),
+        blocks=_with_notes(tuple(drawn.values()), bad_run_notes(subject)),
         depths=subject.depths,
         width_in=width_in,
     )
+
+
+def _with_notes(blocks: tuple[Block, ...], notes: tuple[str, ...]) -> tuple[Block, ...]:
+    """With further notes below the last block."""
+    *others, last = blocks
+    return (*others, replace(last, notes=last.notes + notes))
 
 
 def _inches(width: Width) -> float:

@@ -28,7 +28,7 @@ HEIGHT_SHARE = 0.72
 """Of a panel's width, for its height."""
 LOWEST_IN, HIGHEST_IN = 1.4, 2.6
 LEADING = 1.35
-MOST_NOTE_LINES = 8
+MOST_NOTE_LINES = 12
 LONGEST_HANDLE = 3
 """Looks for which there is room for a line each."""
 _POINT = 1 / 72
@@ -194,7 +194,7 @@ def _wrapped(notes: Sequence[str], width_of: Any, width_in: float) -> list[str]:
     lines: list[str] = []
     for note in notes:
         line = ""
-        for word in note.split():
+        for word in note.split(" "):
             longer = f"{line} {word}" if line else word
             if line and width_of(longer) > width_in:
                 lines.append(line)

@@ -82,7 +82,7 @@ def profile_entries(subject: Subject) -> tuple[Entry, ...]:
         return ()
     return tuple(
         Entry(
-            label=f"{subject.whose(place)} {name}",
+            label=f"{subject.whose(place).strip()}: {name}",
             looks=(Look(colour=INK, marker="o", dashes=DASHES[place], filled=place == 0),),
         )
         for place, name in enumerate(subject.names)

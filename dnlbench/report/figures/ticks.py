@@ -30,17 +30,19 @@ def value_ticks(low: float, high: float, most: int, *, log: bool, kind: Ticks) -
 
 
 def depth_ticks(depths: Sequence[float], apart: Callable[[float, float], bool]) -> tuple[Marks, list[float]]:
-    """The depths that there are: those whose labels are clear of each other, the largest first, and the others.
+    """The depths that there are: those whose labels are clear of each other, and the others.
+
+    The largest has its label, then powers of two, then what there is room for.
 
     Args:
         depths: increasing.
         apart: whether there is room for the labels of two depths.
     """
-    kept = [depths[-1]]
-    for depth in reversed(depths[:-1]):
-        if apart(depth, kept[-1]):
+    kept: list[float] = []
+    for depth in sorted(depths, key=lambda d: (d == depths[-1], math.log2(d).is_integer(), d), reverse=True):
+        if all(apart(min(depth, other), max(depth, other)) for other in kept):
             kept.append(depth)
-    return [(depth, f"{depth:.0f}") for depth in reversed(kept)], [depth for depth in depths if depth not in kept]
+    return [(depth, f"{depth:.0f}") for depth in sorted(kept)], [depth for depth in depths if depth not in kept]
 
 
 def minor_log_ticks(low: float, high: float) -> list[float]:
