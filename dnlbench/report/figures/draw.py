@@ -275,14 +275,19 @@ def _limit(axes: Axes, limit: Limit, x: float) -> None:
         low = bottom if limit.low is None else _on_axis(axes, limit.low)
         high = top if limit.high is None else _on_axis(axes, limit.high)
         axes.plot([x, x], [low, high], color=colour, linewidth=0.9, zorder=2.5, gid=_id(axes, "interval", limit.key))
-        if limit.high is None or limit.high > top:
-            axes.plot(
-                [x], [top], marker="^", markersize=3, color=colour, clip_on=False, gid=_id(axes, "open", limit.key)
-            )
-        if limit.low is None or limit.low < bottom:
-            axes.plot(
-                [x], [bottom], marker="v", markersize=3, color=colour, clip_on=False, gid=_id(axes, "open", limit.key)
-            )
+        for is_open, end, marker, name in (
+            (limit.high is None or limit.high > top, top, "^", "above"),
+            (limit.low is None or limit.low < bottom, bottom, "v", "below"),
+        ):
+            if is_open:
+                arrow: dict[str, Any] = {
+                    "marker": marker,
+                    "markersize": 3,
+                    "color": colour,
+                    "linestyle": "none",
+                    "clip_on": False,
+                }
+                axes.plot([x], [end], **arrow, gid=_id(axes, name, limit.key))
     axes.plot([x], [value], **marker_style(limit.look), linestyle="none", zorder=3, clip_on=False)
 
 

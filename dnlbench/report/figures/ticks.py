@@ -89,18 +89,23 @@ def _decimal(mantissa: int, exponent: int) -> float:
 
 
 def _labels(values: Sequence[float], kind: Ticks) -> list[str]:
+    """As short as they can be, each another one."""
+    short = _short_labels(values, kind)
+    labels = short if len(set(short)) == len(short) else [f"{value:.12g}" for value in values]
+    return [label.replace("-", "−") for label in labels]
+
+
+def _short_labels(values: Sequence[float], kind: Ticks) -> list[str]:
     if kind == "share":
         return [units.percent(value) for value in values]
     largest, smallest = max(map(abs, values), default=0.0), min((abs(v) for v in values if v), default=1.0)
     if kind == "count" and largest >= 1e4:
-        return [_short(units.count(value)) for value in values]
+        return [_prefixed(value) for value in values]
+    even = _are_even(values)
     if smallest >= 1e-3 and largest < 1e5:
         decimals = max((_decimals(value) for value in values), default=0)
-        even = _are_even(values)
         return [f"{value:.{decimals}f}" if even else f"{value:.10g}" for value in values]
-    if largest < 1e-3 and _are_even(values):
-        return [_even_power(value, math.floor(math.log10(largest) + 1e-9)) for value in values]
-    return [_power(value) for value in values]
+    return _even_powers(values, largest) if even else [_power(value) for value in values]
 
 
 def _are_even(values: Sequence[float]) -> bool:
@@ -113,14 +118,19 @@ def _decimals(value: float) -> int:
     return len(text.partition(".")[2])
 
 
-def _short(text: str) -> str:
-    """``1.00 k`` as ``1 k``."""
-    number, space, prefix = text.partition(" ")
+def _prefixed(value: float) -> str:
+    """``1 k``, not ``1.00 k``."""
+    number, space, prefix = units.count(value).partition(" ")
     return f"{float(number):g}{space}{prefix}"
 
 
-def _even_power(value: float, exponent: int) -> str:
-    return "0" if value == 0 else f"{value / 10.0**exponent:.3g}·10{str(exponent).translate(_RAISED)}"
+def _even_powers(values: Sequence[float], largest: float) -> list[str]:
+    """With one power of ten for all, and as many decimals as their step needs."""
+    exponent = math.floor(math.log10(largest) + 1e-9)
+    step = values[1] - values[0] if len(values) > 1 else largest
+    decimals = max(0, exponent - math.floor(math.log10(step) + 1e-9))
+    raised = f"10{str(exponent).translate(_RAISED)}"
+    return [f"{value / 10.0**exponent:.{decimals}f}·{raised}" if value else "0" for value in values]
 
 
 def _power(value: float) -> str:

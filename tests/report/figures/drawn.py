@@ -74,3 +74,8 @@ def read(svg: str) -> Drawn:
 def style_of(group: ElementTree.Element) -> str:
     """Of a line's path."""
     return next(group.iter(f"{SVG}path")).get("style", "")
+
+
+def marks(group: ElementTree.Element) -> list[tuple[float, float]]:
+    """Where a line has its markers."""
+    return [(float(use.get("x", "nan")), float(use.get("y", "nan"))) for use in group.iter(f"{SVG}use")]
