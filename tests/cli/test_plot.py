@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from dnlbench.cli.app import app
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.studies import STUDIES
 
@@ -29,15 +31,25 @@ def profile(tmp_path: Path, make_profile: MakeProfile) -> Path:
     return save_profile(make_profile(LOSSES), tmp_path / "a.json")
 
 
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """A command in this process and in the test's folder, which takes a tenth of the time."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
 @pytest.mark.parametrize(("name", "magic"), [("x.svg", b"<?xml"), ("new/x.png", b"\x89PNG"), ("X.PDF", b"%PDF")])
-def test_the_ending_names_the_format(run_cli: RunCli, profile: Path, name: str, magic: bytes) -> None:
-    done = run_cli("plot", profile, "-o", name)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_the_ending_names_the_format(call: Call, profile: Path, name: str, magic: bytes) -> None:
+    done = call("plot", profile, "-o", name)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert (profile.parent / name).read_bytes().startswith(magic)
     assert not list(profile.parent.glob("**/*.tmp"))
 
 
-def test_what_is_drawn_can_be_chosen(run_cli: RunCli, profile: Path) -> None:
+def test_what_is_drawn_can_be_chosen(call: Call, profile: Path) -> None:
     options = [
         "--kind",
         "epochs",
@@ -49,8 +61,8 @@ def test_what_is_drawn_can_be_chosen(run_cli: RunCli, profile: Path) -> None:
         "column",
         "--linear",
     ]
-    done = run_cli("plot", profile, profile, "-o", "x.svg", *options)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = call("plot", profile, profile, "-o", "x.svg", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
     svg = (profile.parent / "x.svg").read_text(encoding="utf-8")
     assert "training loss (nats)" in svg
     assert "peak memory (MiB)" in svg
@@ -78,46 +90,44 @@ def test_what_is_drawn_can_be_chosen(run_cli: RunCli, profile: Path) -> None:
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
-def test_what_cannot_be_drawn_is_exit_code_2(
-    run_cli: RunCli, profile: Path, arguments: list[str], message: str
-) -> None:
-    done = run_cli("plot", profile, *arguments)
-    assert done.returncode == 2
+def test_what_cannot_be_drawn_is_exit_code_2(call: Call, profile: Path, arguments: list[str], message: str) -> None:
+    done = call("plot", profile, *arguments)
+    assert done.exit_code == 2
     assert message in done.stderr
     assert done.stdout == ""
     assert not list(profile.parent.glob("x*"))
 
 
-def test_a_profile_without_results_is_exit_code_2(run_cli: RunCli, tmp_path: Path, make_profile: MakeProfile) -> None:
+def test_a_profile_without_results_is_exit_code_2(call: Call, tmp_path: Path, make_profile: MakeProfile) -> None:
     empty = make_profile({("densenet", 2): [0.1]}, status="failed")
     bare = {"epochs": (), "final_train_loss": None, "samples_per_s": None}
     runs = tuple(run.model_copy(update=bare) for run in empty.runs)
     save_profile(empty.model_copy(update={"runs": runs}), tmp_path / "e.json")
-    done = run_cli("plot", "e.json", "-o", "x.svg")
-    assert done.returncode == 2
+    done = call("plot", "e.json", "-o", "x.svg")
+    assert done.exit_code == 2
     assert (
         "nothing to draw: no run has an epoch; no run that ended well has a value of final training loss" in done.stderr
     )
 
 
-def test_profiles_of_two_studies_are_exit_code_2(run_cli: RunCli, profile: Path, make_profile: MakeProfile) -> None:
+def test_profiles_of_two_studies_are_exit_code_2(call: Call, profile: Path, make_profile: MakeProfile) -> None:
     other = make_profile(LOSSES).model_copy(update={"study": "forward-limit"})
     path = save_profile(other, profile.parent / "f.json")
-    done = run_cli("plot", profile, path, "-o", "x.svg")
-    assert done.returncode == 2
+    done = call("plot", profile, path, "-o", "x.svg")
+    assert done.exit_code == 2
     assert "profiles of different studies have no figure in common: training, forward-limit" in done.stderr
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_without_epochs_or_costs_says_so(
-    run_cli: RunCli, tmp_path: Path, make_profile: MakeProfile, study: str
+    call: Call, tmp_path: Path, make_profile: MakeProfile, study: str
 ) -> None:
     path = save_profile(make_profile(LOSSES).model_copy(update={"study": study}), tmp_path / "s.json")
-    done = run_cli("plot", path, "-o", "x.svg", "--kind", "cost")
+    done = call("plot", path, "-o", "x.svg", "--kind", "cost")
     if STUDIES[study].costs:
-        assert done.returncode == 0
+        assert done.exit_code == 0
     else:
-        assert done.returncode == 2
+        assert done.exit_code == 2
         assert f"nothing to draw: study {study} declares no costs" in done.stderr
 
 
