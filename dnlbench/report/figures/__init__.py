@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dnlbench.profiles import Profile
-from dnlbench.report.figures.plan import FORMATS, KINDS, Kind, Width, check_format, check_kind, planned
+from dnlbench.report.figures.plan import FORMATS, KINDS, Kind, Width, check_format, check_kind, kinds_of, planned
 
-__all__ = ["FORMATS", "KINDS", "Kind", "Width", "check_format", "check_kind", "figure_bytes", "figure_svg"]
+__all__ = ["FORMATS", "KINDS", "Kind", "Width", "check_format", "check_kind", "figure_bytes", "figure_svg", "kinds_of"]
 
 DPI = 300
 """Of PNG, where nothing else is asked for."""

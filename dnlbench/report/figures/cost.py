@@ -20,9 +20,11 @@ from dnlbench.report.figures.quantity import (
 from dnlbench.report.figures.subject import (
     Subject,
     bad_entries,
+    counted,
     groups,
     network_entries,
     profile_entries,
+    tied,
 )
 from dnlbench.studies import Cost, Quantity
 
@@ -44,6 +46,7 @@ def cost_block(subject: Subject, *, log: bool | None = None) -> Block:
         notes=(
             *seeds_note(subject, [quantity for _, _, quantity in drawn]),
             *(note for _, cost, quantity in drawn for note in _notes(subject, cost, quantity)),
+            *_pack_notes(subject),
         ),
     )
 
@@ -104,7 +107,7 @@ def _notes(subject: Subject, cost: Cost, quantity: Quantity) -> Iterator[str]:
         if record.problem:
             yield f"No exponent of the {cost.label} of {who}: {record.problem}."
         elif record.left_out:
-            yield f"{who}: {record.left_out} runs that were carried out otherwise are not in the exponent."
+            yield f"{who}: not in the exponent, because carried out otherwise: {counted(record.left_out)}."
 
 
 def _exponent(record: CostRecord) -> str:
@@ -112,4 +115,13 @@ def _exponent(record: CostRecord) -> str:
         "–" if value is None else f"{round(value, 2) + 0.0:.2f}"  # no minus before a zero
         for value in (record.exponent, record.exponent_low, record.exponent_high)
     )
-    return middle if record.n == 1 else f"{middle} [{low}, {high}]"
+    return middle if record.n == 1 else tied(f"{middle} [{low}, {high}]")
+
+
+def _pack_notes(subject: Subject) -> Iterator[str]:
+    """The time of a run in a pack is not that of a run alone."""
+    for place, profile in enumerate(subject.profiles):
+        sizes = sorted({run.pack_size for run in profile.runs if run.pack_size is not None and run.pack_size > 1})
+        if sizes:
+            packs = f"packs of {' or '.join(map(str, sizes))} runs"
+            yield f"{subject.whose(place)}Trained in {packs}: throughput and memory are not those of runs alone."

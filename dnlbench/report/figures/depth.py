@@ -27,6 +27,7 @@ from dnlbench.report.figures.subject import (
     groups,
     network_entries,
     profile_entries,
+    tied,
 )
 from dnlbench.report.law import law_of
 from dnlbench.studies import Quantity
@@ -39,8 +40,6 @@ CLEARANCE = 1.6
 """By this factor the line of an expected order is above the values."""
 WIDE = 8.0
 """Values that lie further apart than by this factor have a logarithmic axis."""
-_TIED = "\u00a0"
-"""A blank where no line is broken."""
 THEORY = Look(colour=QUIET, dashes=(2.5, 1.5))
 
 
@@ -174,7 +173,7 @@ def _fit_notes(subject: Subject, quantity: Quantity) -> Iterator[str]:
 
 def _fit_words(fit: FitRecord, quantity: Quantity) -> str:
     if fit.model == "power":
-        return units.bounded(fit.order, fit.order_low, fit.order_high)
+        return tied(units.bounded(fit.order, fit.order_low, fit.order_high))
     unit = f" {quantity.unit}" if quantity.unit else ""
-    order = "p undetermined" if fit.order is None else f"p{_TIED}={_TIED}{fit.order:.2g}"
-    return f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order}"
+    order = "p undetermined" if fit.order is None else f"p = {fit.order:.2g}"
+    return tied(f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order}")

@@ -71,7 +71,8 @@ def draw_panel(
     """
     _set_x(axes, panel, frame.x, depths, width_in)
     _set_y(axes, panel.y, frame.y, height_in)
-    axes.set_title(panel.title, loc="left", pad=4)
+    at_edge = any(cross.y is None for cross in panel.crosses)
+    axes.set_title(panel.title, loc="left", pad=4 + style.CROSS_PT * at_edge)
     for curve in panel.curves:
         _curve(axes, curve)
     for place, series in enumerate(panel.series):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -87,16 +87,35 @@ def planned(
         drawn["depth"] = merged(drawn["depth"], drawn.pop("cost"))
     return FigurePlan(
         title=f"{', '.join(subject.names)}: {subject.study.question}",
-        blocks=_with_notes(tuple(drawn.values()), bad_run_notes(subject)),
+        blocks=_with_notes(tuple(drawn.values()), [*bad_run_notes(subject), *_left_out(tuple(drawn.values()))]),
         depths=subject.depths,
         width_in=width_in,
     )
 
 
-def _with_notes(blocks: tuple[Block, ...], notes: tuple[str, ...]) -> tuple[Block, ...]:
+def _with_notes(blocks: tuple[Block, ...], notes: Sequence[str]) -> tuple[Block, ...]:
     """With further notes below the last block."""
     *others, last = blocks
-    return (*others, replace(last, notes=last.notes + notes))
+    return (*others, replace(last, notes=(*last.notes, *notes)))
+
+
+def _left_out(blocks: Sequence[Block]) -> Iterator[str]:
+    """How many values a logarithmic axis that was asked for has no place for."""
+    panels = [panel for block in blocks for panel in block.panels if panel.y.scale == "log"]
+    count = sum(y <= 0 for panel in panels for series in panel.series for y in series.y)
+    if count:
+        yield f"Without a place on a logarithmic axis, because not above 0: {count} of the values."
+
+
+def kinds_of(profiles: Sequence[Profile]) -> tuple[Kind, ...]:
+    """The kinds of figures that profiles of one study have something to show in.
+
+    Raises:
+        ConfigurationError: as `dnlbench.report.figures.figure_bytes`.
+    """
+    subject = subject_of(profiles)
+    chosen = _quantities(subject, ())
+    return tuple(kind for kind in KINDS if _has_content(_block(subject, kind, chosen, None)))
 
 
 def _inches(width: Width) -> float:

@@ -89,9 +89,21 @@ def profile_entries(subject: Subject) -> tuple[Entry, ...]:
     )
 
 
+def tied(text: str) -> str:
+    """Not broken over two lines."""
+    return text.replace(" ", "\u00a0")
+
+
+def counted(count: int) -> str:
+    """With its noun."""
+    return "1 run" if count == 1 else f"{count} runs"
+
+
 def ended_well(run: RunRecord) -> bool:
-    """Whether a run is in the means."""
-    return run.status == "ok" and all(math.isfinite(epoch.train_loss) for epoch in run.epochs)
+    """Whether a run was done, and all its values are numbers."""
+    values = [epoch.train_loss for epoch in run.epochs]
+    values += [value for value in run.measurements.values() if isinstance(value, float)]
+    return run.status == "ok" and all(map(math.isfinite, values))
 
 
 def bad_run_notes(subject: Subject) -> tuple[str, ...]:
@@ -106,9 +118,9 @@ def bad_run_notes(subject: Subject) -> tuple[str, ...]:
     notes = []
     if bad:
         named = [*bad[:NAMED_RUNS], *([f"and {len(bad) - NAMED_RUNS} more"] if len(bad) > NAMED_RUNS else [])]
-        notes.append(f"×: {_counted(len(bad))} ended badly, in no mean: {'; '.join(named)}.")
+        notes.append(f"×: {counted(len(bad))} ended badly, in no mean: {'; '.join(named)}.")
     if undone:
-        notes.append(f"{_counted(undone)} cancelled or never started, in no mean.")
+        notes.append(f"{counted(undone)} cancelled or never started, in no mean.")
     return tuple(notes)
 
 
@@ -130,9 +142,5 @@ def is_marked(run: RunRecord) -> bool:
 
 def _how(run: RunRecord) -> str:
     """How and when it ended."""
-    how = {"ok": "has losses that are no number", "oom": "ran out of memory"}.get(run.status, run.status)
+    how = {"ok": "has a value that is no number", "oom": "ran out of memory"}.get(run.status, run.status)
     return f"{how} in epoch {run.epochs[-1].epoch}" if run.epochs and run.status != "ok" else how
-
-
-def _counted(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

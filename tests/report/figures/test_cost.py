@@ -33,8 +33,8 @@ def test_a_panel_for_each_cost_with_the_slope_of_its_exponent(sweep: Draw) -> No
 def test_the_exponents_are_told(sweep: Draw) -> None:
     notes = cost_block(subject_of([sweep(networks=("densenet",))])).notes
     assert notes[1:] == (
-        "Time, that is 1 / throughput, ~ L^q at the largest depths, q [95 %]: densenet 1.50 [1.50, 1.50].",
-        "Memory ~ L^q at the largest depths, q [95 %]: densenet 1.00 [1.00, 1.00].",
+        "Time, that is 1 / throughput, ~ L^q at the largest depths, q [95 %]: densenet 1.50\u00a0[1.50,\u00a01.50].",
+        "Memory ~ L^q at the largest depths, q [95 %]: densenet 1.00\u00a0[1.00,\u00a01.00].",
     )
 
 
@@ -50,10 +50,16 @@ def test_memory_has_the_unit_of_its_largest_value(sweep: Draw) -> None:
 def test_runs_that_were_carried_out_otherwise_are_told(sweep: Draw) -> None:
     others = {("densenet", 2, 0): run_of("densenet", 2, 0, curve("densenet", 2, 0, 3), threads=2)}
     notes = cost_block(subject_of([sweep(networks=("densenet",), others=others)])).notes
-    assert "densenet: 1 runs that were carried out otherwise are not in the exponent." in notes
+    assert "densenet: not in the exponent, because carried out otherwise: 1 run." in notes
 
 
 def test_one_depth_has_no_exponent_and_says_so(sweep: Draw) -> None:
     block = cost_block(subject_of([sweep(networks=("densenet",), depths=(4,))]))
     assert all(panel.curves == () for panel in block.panels)
     assert "No exponent of the time of densenet: an exponent needs at least 2 depths, not 1." in block.notes
+
+
+def test_packed_timings_are_not_passed_off_as_those_of_single_runs(sweep: Draw) -> None:
+    packed = {("densenet", 2, s): run_of("densenet", 2, s, curve("densenet", 2, s, 3), pack_size=3) for s in range(3)}
+    notes = cost_block(subject_of([sweep(networks=("densenet",), others=packed)])).notes
+    assert "Trained in packs of 3 runs: throughput and memory are not those of runs alone." in notes

@@ -154,7 +154,7 @@ def test_orders_stand_beside_the_expected_slope(problems: Draw) -> None:
     drawn = read(figure_svg([profile]))
     assert drawn.texts.count("depth L") == 2
     assert {"largest error", "error of the last state", "order 1, as expected"} <= set(drawn.texts)
-    text = " ".join(drawn.texts)
+    text = " ".join(drawn.texts).replace("\u00a0", " ")
     assert "Points: geometric mean over n = 3 seeds, each a problem of its own; faint lines: single seeds." in text
     assert "Largest error, order p of C/L^p [95 %]: local-tanh 1 [1, 1]." in text
     assert "Error of the last state, order p of C/L^p [95 %]: local-tanh 2 [2, 2]." in text
