@@ -59,7 +59,7 @@ def frame_of(panels: Sequence[Panel], depths: Sequence[float]) -> Frame:
 def draw_panel(
     axes: Axes, panel: Panel, frame: Frame, *, depths: Sequence[float], width_in: float, height_in: float
 ) -> None:
-    """Everything but the legend and the notes.
+    """Everything but the title, the legend and the notes.
 
     Args:
         axes: empty ones.
@@ -71,8 +71,6 @@ def draw_panel(
     """
     _set_x(axes, panel, frame.x, depths, width_in)
     _set_y(axes, panel.y, frame.y, height_in)
-    at_edge = any(cross.y is None for cross in panel.crosses)
-    axes.set_title(panel.title, loc="left", pad=4 + style.CROSS_PT * at_edge)
     for curve in panel.curves:
         _curve(axes, curve)
     for place, series in enumerate(panel.series):

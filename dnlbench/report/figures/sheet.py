@@ -28,6 +28,7 @@ HEIGHT_SHARE = 0.72
 """Of a panel's width, for its height."""
 LOWEST_IN, HIGHEST_IN = 1.4, 2.6
 LEADING = 1.35
+TITLE_PAD_PT = 4.0
 MOST_NOTE_LINES = 12
 LONGEST_HANDLE = 3
 """Looks for which there is room for a line each."""
@@ -67,10 +68,13 @@ class _Part:
         outer = (width_in - 2 * EDGE_IN - GAP_IN * (columns - 1)) / columns
         self._inner_height = min(max(HEIGHT_SHARE * outer, LOWEST_IN), HIGHEST_IN)
         frames = _frames(block, depths)
+        at_edge = any(cross.y is None for panel in block.panels for cross in panel.crosses)
+        pad = TITLE_PAD_PT + style.CROSS_PT * at_edge
         self._rows: list[list[Axes]] = []
         for place, (panel, frame) in enumerate(zip(block.panels, frames, strict=True)):
             axes = figure.add_axes((0.3, 0.3, outer / width_in * 0.6, self._inner_height / 10), label=panel.key)
             draw_panel(axes, panel, frame, depths=depths, width_in=0.78 * outer, height_in=self._inner_height)
+            axes.set_title(panel.title, loc="left", pad=pad)
             if place % columns == 0:
                 self._rows.append([])
             elif block.one_scale:

@@ -79,6 +79,11 @@ def test_settings_of_others_are_left_as_they_were(sweep: Draw) -> None:
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
+def test_matplotlib_waits_until_something_is_drawn() -> None:
+    code = "import sys, dnlbench.report.figures; assert not {'matplotlib', 'numpy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_dots_per_inch_of_png(sweep: Draw) -> None:
     content = figure_bytes([sweep()], "png", width="column", dpi=200)
     assert int.from_bytes(content[16:20], "big") == 660
