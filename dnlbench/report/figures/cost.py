@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from dnlbench.profiles import CostRecord
+from dnlbench.report.figures.lines import tied
 from dnlbench.report.figures.looks import network_look
 from dnlbench.report.figures.panel import Block, Curve, Panel, Series
 from dnlbench.report.figures.quantity import (
@@ -24,7 +25,6 @@ from dnlbench.report.figures.subject import (
     groups,
     network_entries,
     profile_entries,
-    tied,
 )
 from dnlbench.studies import Cost, Quantity
 
@@ -95,7 +95,7 @@ def _notes(subject: Subject, cost: Cost, quantity: Quantity) -> Iterator[str]:
     """The exponents, what they are of, and what they leave out."""
     records = [(place, record) for place in range(len(subject.profiles)) for record in _records(subject, place, cost)]
     said = [
-        f"{subject.whose(place)}{record.network} {_exponent(record)}"
+        tied(f"{subject.whose(place)}{record.network} {_exponent(record)}")
         for place, record in records
         if record.exponent is not None
     ]
@@ -115,7 +115,7 @@ def _exponent(record: CostRecord) -> str:
         "–" if value is None else f"{round(value, 2) + 0.0:.2f}"  # no minus before a zero
         for value in (record.exponent, record.exponent_low, record.exponent_high)
     )
-    return middle if record.n == 1 else tied(f"{middle} [{low}, {high}]")
+    return middle if record.n == 1 else f"{middle} [{low}, {high}]"
 
 
 def _pack_notes(subject: Subject) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord
+from dnlbench.report.figures.lines import tied
 from dnlbench.report.figures.looks import QUIET, network_look
 from dnlbench.report.figures.panel import Block, Curve, Entry, Limit, Look, Panel, Series
 from dnlbench.report.figures.quantity import (
@@ -27,7 +28,6 @@ from dnlbench.report.figures.subject import (
     groups,
     network_entries,
     profile_entries,
-    tied,
 )
 from dnlbench.report.law import law_of
 from dnlbench.studies import Quantity
@@ -154,7 +154,9 @@ def _fit_notes(subject: Subject, quantity: Quantity) -> Iterator[str]:
     """What the fits of a quantity say, and why there are none."""
     fits = [(place, fit) for place in range(len(subject.profiles)) for fit in _fits(subject, place, quantity)]
     said = [
-        f"{subject.whose(place)}{fit.network} {_fit_words(fit, quantity)}" for place, fit in fits if not fit.problem
+        tied(f"{subject.whose(place)}{fit.network} {_fit_words(fit, quantity)}")
+        for place, fit in fits
+        if not fit.problem
     ]
     if said:
         powers = all(fit.model == "power" for _, fit in fits)
@@ -173,7 +175,7 @@ def _fit_notes(subject: Subject, quantity: Quantity) -> Iterator[str]:
 
 def _fit_words(fit: FitRecord, quantity: Quantity) -> str:
     if fit.model == "power":
-        return tied(units.bounded(fit.order, fit.order_low, fit.order_high))
+        return units.bounded(fit.order, fit.order_low, fit.order_high)
     unit = f" {quantity.unit}" if quantity.unit else ""
     order = "p undetermined" if fit.order is None else f"p = {fit.order:.2g}"
-    return tied(f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order}")
+    return f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order}"

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 
 from dnlbench.report.figures import style
 from dnlbench.report.figures.draw import Frame, draw_panel, frame_of, line_style, marker_style
+from dnlbench.report.figures.lines import Fits, shortened, wrapped
 from dnlbench.report.figures.panel import Block, Entry
 
 EDGE_IN = 0.06
@@ -27,9 +28,13 @@ MOST_COLUMNS = 4
 HEIGHT_SHARE = 0.72
 """Of a panel's width, for its height."""
 LOWEST_IN, HIGHEST_IN = 1.4, 2.6
+INNER_SHARE = 0.78
+"""Of a panel's width, for what is between its labels, as long as these are not measured."""
 LEADING = 1.35
 TITLE_PAD_PT = 4.0
 MOST_NOTE_LINES = 12
+MORE = "… and more: see dnlbench profiles show."
+HANDLE_EMS = 2.4
 LONGEST_HANDLE = 3
 """Looks for which there is room for a line each."""
 _POINT = 1 / 72
@@ -72,9 +77,10 @@ class _Part:
         pad = TITLE_PAD_PT + style.CROSS_PT * at_edge
         self._rows: list[list[Axes]] = []
         for place, (panel, frame) in enumerate(zip(block.panels, frames, strict=True)):
-            axes = figure.add_axes((0.3, 0.3, outer / width_in * 0.6, self._inner_height / 10), label=panel.key)
-            draw_panel(axes, panel, frame, depths=depths, width_in=0.78 * outer, height_in=self._inner_height)
-            axes.set_title(panel.title, loc="left", pad=pad)
+            axes = figure.add_axes((0.1, 0.1, INNER_SHARE * outer / width_in, self._inner_height / 10), label=panel.key)
+            draw_panel(axes, panel, frame, depths=depths, width_in=INNER_SHARE * outer, height_in=self._inner_height)
+            title = shortened(panel.title, self._fits(INNER_SHARE * outer, style.TEXT_PT))
+            axes.set_title(title, loc="left", pad=pad)
             if place % columns == 0:
                 self._rows.append([])
             elif block.one_scale:
@@ -84,8 +90,8 @@ class _Part:
         self._columns = columns
         self._rooms = [[self._room(axes) for axes in row] for row in self._rows]
         free = width_in - 2 * EDGE_IN
-        self._legends = [_legend(figure, entries, self._extent_in, free) for entries in block.legend]
-        self._notes = _wrapped(block.notes, self._text_width_in, free)
+        self._legends = [self._legend(entries, free) for entries in block.legend]
+        self._notes = wrapped(block.notes, self._fits(free), MOST_NOTE_LINES, MORE)
         self._line_in = style.SMALL_PT * LEADING * _POINT
 
     @property
@@ -137,11 +143,40 @@ class _Part:
         box = artist.get_window_extent()
         return box.width / self._figure.dpi, box.height / self._figure.dpi
 
-    def _text_width_in(self, text: str) -> float:
-        artist = self._figure.text(0, 0, text, fontsize=style.SMALL_PT)
-        width, _ = self._extent_in(artist)
-        artist.remove()
-        return width
+    def _fits(self, width_in: float, size_pt: float = style.SMALL_PT) -> Fits:
+        def fits(text: str) -> bool:
+            artist = self._figure.text(0, 0, text, fontsize=size_pt)
+            width, _ = self._extent_in(artist)
+            artist.remove()
+            return width <= width_in
+
+        return fits
+
+    def _legend(self, entries: Sequence[Entry], width_in: float) -> Legend:
+        """In as many columns as there is room for."""
+        handle_ems = HANDLE_EMS * min(max(len(entry.looks) for entry in entries), LONGEST_HANDLE)
+        fits = self._fits(width_in - (handle_ems + 1) * style.SMALL_PT * _POINT)
+        labels = [shortened(entry.label, fits) for entry in entries]
+        handles = [tuple(_handle(entry, k) for k in range(len(entry.looks))) for entry in entries]
+        for columns in range(len(entries), 0, -1):
+            legend = Legend(
+                self._figure,
+                handles,
+                labels,
+                loc="upper left",
+                ncols=columns,
+                borderpad=0,
+                borderaxespad=0,
+                handlelength=handle_ems,
+                handletextpad=0.5,
+                columnspacing=1.4,
+                handler_map={tuple: HandlerTuple(ndivide=None, pad=0.4)},
+            )
+            self._figure.add_artist(legend)
+            if columns == 1 or self._extent_in(legend)[0] <= width_in:
+                return legend
+            legend.remove()
+        raise AssertionError(entries)
 
 
 def _columns(panels: int, width_in: float) -> int:
@@ -156,31 +191,6 @@ def _frames(block: Block, depths: Sequence[float]) -> list[Frame]:
     return [frame_of([panel], depths) for panel in block.panels]
 
 
-def _legend(figure: Figure, entries: Sequence[Entry], extent_in: Any, width_in: float) -> Legend:
-    """In as many columns as there is room for."""
-    longest = max(len(entry.looks) for entry in entries)
-    handles = [tuple(_handle(entry, k) for k in range(len(entry.looks))) for entry in entries]
-    for columns in range(len(entries), 0, -1):
-        legend = Legend(
-            figure,
-            handles,
-            [entry.label for entry in entries],
-            loc="upper left",
-            ncols=columns,
-            borderpad=0,
-            borderaxespad=0,
-            handlelength=2.4 * min(longest, LONGEST_HANDLE),
-            handletextpad=0.5,
-            columnspacing=1.4,
-            handler_map={tuple: HandlerTuple(ndivide=None, pad=0.4)},
-        )
-        figure.add_artist(legend)
-        if columns == 1 or extent_in(legend)[0] <= width_in:
-            return legend
-        legend.remove()
-    raise AssertionError(entries)
-
-
 def _handle(entry: Entry, place: int) -> Line2D:
     look = entry.looks[place]
     return Line2D(
@@ -191,20 +201,3 @@ def _handle(entry: Entry, place: int) -> Line2D:
         linewidth=style.LINE_PT,
         **marker_style(look),
     )
-
-
-def _wrapped(notes: Sequence[str], width_of: Any, width_in: float) -> list[str]:
-    """Each note from a new line, at most `MOST_NOTE_LINES` in all."""
-    lines: list[str] = []
-    for note in notes:
-        line = ""
-        for word in note.split(" "):
-            longer = f"{line} {word}" if line else word
-            if line and width_of(longer) > width_in:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(line)
-    if len(lines) <= MOST_NOTE_LINES:
-        return lines
-    return [*lines[: MOST_NOTE_LINES - 1], "… and more: see dnlbench profiles show."]

@@ -89,11 +89,6 @@ def profile_entries(subject: Subject) -> tuple[Entry, ...]:
     )
 
 
-def tied(text: str) -> str:
-    """Not broken over two lines."""
-    return text.replace(" ", "\u00a0")
-
-
 def counted(count: int) -> str:
     """With its noun."""
     return "1 run" if count == 1 else f"{count} runs"

@@ -33,8 +33,8 @@ def test_a_panel_for_each_cost_with_the_slope_of_its_exponent(sweep: Draw) -> No
 def test_the_exponents_are_told(sweep: Draw) -> None:
     notes = cost_block(subject_of([sweep(networks=("densenet",))])).notes
     assert notes[1:] == (
-        "Time, that is 1 / throughput, ~ L^q at the largest depths, q [95 %]: densenet 1.50\u00a0[1.50,\u00a01.50].",
-        "Memory ~ L^q at the largest depths, q [95 %]: densenet 1.00\u00a0[1.00,\u00a01.00].",
+        "Time, that is 1 / throughput, ~ L^q at the largest depths, q [95 %]: densenet\u00a01.50\u00a0[1.50,\u00a01.50].",
+        "Memory ~ L^q at the largest depths, q [95 %]: densenet\u00a01.00\u00a0[1.00,\u00a01.00].",
     )
 
 

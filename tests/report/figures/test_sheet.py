@@ -34,12 +34,18 @@ def bad(sweep: Draw) -> list[Profile]:
     return [sweep(others=others)]
 
 
+def long_names(sweep: Draw) -> list[Profile]:
+    networks = [f"a_package_of_mine.and_a_module_in_it:build_network_number_{k}" for k in range(3)]
+    return [sweep(networks=networks, name="n" * 64) for _ in range(2)]
+
+
 PROFILES: dict[str, Callable[[Draw], list[Profile]]] = {
     "usual": lambda sweep: [sweep()],
     "six networks": lambda sweep: [sweep(networks=SIX, depths=(2, 3, 4, 6, 8, 12, 16, 24), seeds=2, epochs=3)],
     "one of each": lambda sweep: [sweep(networks=("densenet",), depths=(8,), seeds=1, epochs=1)],
     "overlay": overlay,
     "bad": bad,
+    "long names": long_names,
 }
 
 
