@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dnlbench.cli.chart import show_chart
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
 app = typer.Typer(help="List, show, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None)
@@ -50,7 +51,7 @@ def show_(
         Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="csv: one row an epoch.")
     ] = "table",
 ) -> None:
-    """Show a profile: what was run on what, and the result by network and depth."""
+    """Show a profile: what was run on what, and the result by network and depth; in a terminal with a small chart."""
     from dnlbench.profiles import read_profile
     from dnlbench.report.profile import profile_csv, profile_facts, profile_grids
 
@@ -63,6 +64,7 @@ def show_(
         write("\n\n".join(grid.to_markdown() for grid in profile_grids(content)))
     else:
         write(profile_facts(content))
+        show_chart(content, sys.stdout)
         for grid in profile_grids(content):
             write("")
             show(grid)

@@ -155,6 +155,8 @@ class Study:
     """What in a spec makes its runs smaller."""
     trends: tuple[Trend, ...] = ()
     costs: tuple[Cost, ...] = ()
+    drawn: tuple[str, ...] = ()
+    """Names of quantities without a trend that a figure over depth shows beside those that have one."""
     has_epochs: bool = True
     """Whether runs go by epochs, or find everything in one go."""
     packs: bool = False

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from dnlbench.events import Epochs, RunHistory
 from dnlbench.plan import Plan, Run
+from dnlbench.stats.band import Band, mean_band
 from dnlbench.studies import Point
 from dnlbench.tui.figures import CURVE_METRICS, CurveMetric, Over
 from dnlbench.tui.figures.naming import titled
 from dnlbench.tui.palette import identity
-from dnlbench.tui.plot.band import Band, mean_band
 from dnlbench.tui.plot.figure import Axis, Figure, Series
 from dnlbench.watch import SweepView
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from dnlbench.report.palette import OKABE_ITO
 from dnlbench.tui.plot.figure import MARKS
 
-OKABE_ITO = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442", "#999999")
-"""Okabe & Ito, Color Universal Design (2008): apart for all common forms of colour vision."""
 ANSI = ("ansi_bright_blue", "ansi_yellow", "ansi_green", "ansi_magenta", "ansi_red", "ansi_cyan", "ansi_bright_yellow")
 """The terminal's own colours, for people who chose them."""
 

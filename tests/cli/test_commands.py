@@ -37,6 +37,7 @@ def profiles(tmp_path: Path, make_profile: MakeProfile) -> tuple[Path, Path]:
     [
         ["--help"],
         ["run", "--help"],
+        ["plot", "--help"],
         ["compare", "profiles/a.json", "profiles/b.json"],
         ["profiles", "list"],
         ["profiles", "show", "profiles/a.json"],

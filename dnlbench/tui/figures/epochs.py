@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnlbench.profiles import EpochRecord, Profile, RunRecord
-from dnlbench.tui.figures.metrics import CURVE_METRICS, CurveMetric
+from dnlbench.report.metrics import CURVE_METRICS, CurveMetric
+from dnlbench.stats.band import mean_band
 from dnlbench.tui.figures.naming import Look, names_of, reading, titled
 from dnlbench.tui.palette import identity
-from dnlbench.tui.plot.band import mean_band
 from dnlbench.tui.plot.figure import Axis, Figure, Series
 
 Over = Literal["epoch", "step", "time"]

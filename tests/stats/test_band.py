@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from dnlbench.stats import mean_interval
-from dnlbench.tui.plot.band import Band, mean_band, t_quantile
+from dnlbench.stats.band import Band, mean_band, t_quantile
 
 EPOCHS = list(range(1, 151))
 

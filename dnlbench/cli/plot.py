@@ -1,0 +1,71 @@
+"""``dnlbench plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dnlbench.cli.output import guarded
+
+if TYPE_CHECKING:
+    from dnlbench.report.figures import Width
+
+
+@guarded
+def plot(
+    profiles: Annotated[
+        list[Path], typer.Argument(metavar="PROFILE", help="One profile, or several of one study to overlay.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--out", help="FILE.svg, FILE.png or FILE.pdf.")],
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind", metavar="epochs|depth|cost", help="What is drawn, repeatable; by default what suits the study."
+        ),
+    ] = None,
+    quantities: Annotated[
+        list[str] | None,
+        typer.Option("--quantity", help="What is drawn over depth, repeatable, by the names in the profile."),
+    ] = None,
+    width: Annotated[str, typer.Option(help="column (3.3 in), page (6.8 in), or inches.")] = "page",
+    log: Annotated[
+        bool | None,
+        typer.Option("--log/--linear", help="The y axes; by default as the values suggest.", show_default=False),
+    ] = None,
+    dpi: Annotated[int, typer.Option(min=50, max=1200, help="Dots per inch of PNG.")] = 300,
+) -> None:
+    """Draw profiles for print: loss over epochs, results with their fits over depth, and what depth costs.
+
+    Several profiles share the panels: equal colour is equal network, and each profile has dashes of its own. Equal profiles
+    give equal bytes. A profile with nothing to draw is exit code 2.
+    """
+    from dnlbench.files import write_atomically
+    from dnlbench.profiles import read_profile
+    from dnlbench.report.figures import check_format, check_kind, figure_bytes
+
+    format_ = check_format(output)
+    content = figure_bytes(
+        [read_profile(path) for path in profiles],
+        format_,
+        [check_kind(kind) for kind in kinds or ()],
+        width=_width(width),
+        log=log,
+        quantities=quantities or (),
+        dpi=dpi,
+    )
+    write_atomically(output, content)
+
+
+def _width(text: str) -> Width:
+    from dnlbench.errors import ConfigurationError
+
+    if text == "column":
+        return "column"
+    if text == "page":
+        return "page"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--width {text!r}: column, page, or a number of inches") from error

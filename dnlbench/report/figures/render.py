@@ -1,0 +1,47 @@
+"""Blocks as the bytes of a file, equal for equal input: no dates, no random names, no settings of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from typing import Any
+
+import matplotlib
+
+from dnlbench.report.figures import style
+from dnlbench.report.figures.plan import FigurePlan
+from dnlbench.report.figures.sheet import sheet
+
+_METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+def render(plan: FigurePlan, *, format_: str, dpi: int) -> bytes:
+    """The figure as SVG, PDF or PNG."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        parameters: Any = matplotlib.rcParams  # whose keys are literals to type checkers
+        parameters.update(style.SETTINGS)
+        figure = sheet(plan.blocks, plan.depths, plan.width_in)
+        out = io.BytesIO()
+        figure.savefig(out, format=format_, dpi=dpi, metadata={**_METADATA[format_], "Title": plan.title})
+    return _with_fonts(out.getvalue()) if format_ == "svg" else out.getvalue()
+
+
+def embeddable(svg: str) -> str:
+    """The ``<svg>`` element alone, for HTML: its ids are like those of no other figure, and its style is its own."""
+    element = svg[svg.index("<svg") :]
+    name = hashlib.sha256(element.encode()).hexdigest()[:8]
+    element = re.sub(r'(\bid="|href="#|url\(#)', rf"\1f{name}-", element)
+    return re.sub(r"\s*<style.*?</style>", "", element, count=1, flags=re.DOTALL).replace(
+        "<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" role="img" ', 1
+    )
+
+
+def _with_fonts(svg: bytes) -> bytes:
+    """With fonts to be shown in where there is none of the first."""
+    return svg.replace(f"'{style.FONT}'".encode(), f"'{style.FONT}', {style.INSTEAD}".encode())

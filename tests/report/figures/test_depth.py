@@ -1,0 +1,188 @@
+"""Quantities over depth: points, fits, limits, orders, and what stands below."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import pytest
+
+from dnlbench.profiles import Profile
+from dnlbench.report.figures import figure_svg
+from dnlbench.report.figures.depth import CLEARANCE, depth_block
+from dnlbench.report.figures.panel import Block
+from dnlbench.report.figures.subject import subject_of
+from dnlbench.studies import STUDIES
+from tests.report.figures.drawn import marks, points, read, style_of
+from tests.report.figures.made_up import LAWS, run_of
+
+Draw = Callable[..., Profile]
+ERROR = {"type": "Made", "message": "made up"}
+
+
+def block_of(profile: Profile, *names: str, log: bool | None = None) -> Block:
+    quantities = [q for q in STUDIES[profile.study].quantities if q.name in names]
+    return depth_block(subject_of([profile]), quantities, log=log)
+
+
+def loss_block(profile: Profile, *, log: bool | None = None) -> Block:
+    return block_of(profile, "final_train_loss", log=log)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_points_fit_and_limit_lie_where_the_ticks_say(sweep: Draw, log: bool) -> None:
+    profile = sweep()
+    drawn = read(figure_svg([profile], "depth", log=log))
+    depths = drawn.ticks(0, "x")
+    assert list(depths) == ["2", "4", "8", "16", "∞"]
+    for fit in profile.summary.fits:
+        (limit,) = drawn.named("limit", key=f"{fit.network}-limit").values()
+        ((_, y), (end, _)) = points(limit)
+        assert fit.limit is not None
+        assert drawn.value(0, y, log=log) == pytest.approx(fit.limit, rel=1e-3)
+        assert end == pytest.approx(depths["∞"], abs=6)  # beside those of the others
+        means = {
+            p.depth: p.quantities["final_train_loss"].mean for p in profile.summary.points if p.network == fit.network
+        }
+        (series,) = drawn.named("series", key=fit.network).values()
+        for (x, y), (depth, mean) in zip(marks(series), means.items(), strict=True):
+            assert x == pytest.approx(depths[str(depth)], abs=1e-3)
+            assert drawn.value(0, y, log=log) == pytest.approx(mean, rel=1e-3)
+        (curve,) = drawn.named("curve", key=f"{fit.network}-fit").values()
+        start, end_of_curve = points(curve)[0], points(curve)[-1]
+        assert start[0] == pytest.approx(depths["2"], abs=1e-3)
+        assert fit.constant is not None
+        assert fit.order is not None
+        assert drawn.value(0, start[1], log=log) == pytest.approx(fit.limit + fit.constant * 2**-fit.order, rel=1e-3)
+        assert drawn.value(0, end_of_curve[1], log=log) == pytest.approx(
+            fit.limit + fit.constant * 24**-fit.order, rel=1e-3
+        )
+
+
+def test_the_limit_has_its_interval(sweep: Draw) -> None:
+    profile = sweep()
+    drawn = read(figure_svg([profile], "depth"))
+    fit = profile.summary.fits[0]
+    (interval,) = drawn.named("interval", key=f"{fit.network}-limit").values()
+    ends = [drawn.value(0, y, log=False) for _, y in points(interval)]
+    assert ends == pytest.approx([fit.limit_low, fit.limit_high], rel=2e-3)
+
+
+def test_the_fits_are_told_below(sweep: Draw) -> None:
+    text = " ".join(read(figure_svg([sweep()], "depth")).texts).replace("\u00a0", " ")
+    (said,) = re.findall(r"Final training loss, limit a of a \+ C/L\^p \[95 %\]: (.*?)\. ", text + " ")
+    for network, (_, _, order) in LAWS.items():
+        found = re.search(rf"{network} ([\d.]+) \[[\d.]+, [\d.]+\] nats, p = ([\d.]+)", said)
+        assert found is not None
+        assert float(found[2]) == pytest.approx(order, abs=0.1)
+
+
+def test_depths_that_are_no_powers_of_two_have_their_ticks(sweep: Draw) -> None:
+    drawn = read(figure_svg([sweep(depths=(3, 5, 10, 24))], "depth"))
+    assert list(drawn.ticks(0, "x")) == ["3", "5", "10", "24", "∞"]
+    assert "depth L" in drawn.texts
+    assert "final training loss (nats)" in drawn.texts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "arrows"),
+    [(0.19, 0.21, []), (0.19, None, ["above"]), (0.0, 40.0, ["above"]), (None, 0.21, ["below"]), (None, None, [])],
+)
+def test_an_open_interval_of_a_limit_ends_in_an_arrow(
+    sweep: Draw, low: float | None, high: float | None, arrows: list[str]
+) -> None:
+    profile = sweep(networks=("densenet",))
+    fit = profile.summary.fits[0].model_copy(update={"limit_low": low, "limit_high": high})
+    changed = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": (fit,)})})
+    drawn = read(figure_svg([changed], "depth"))
+    found = [name for name in ("above", "below") if drawn.named(name)]
+    assert found == arrows
+
+
+def test_without_a_fit_lines_join_the_points_and_the_reason_is_told(sweep: Draw) -> None:
+    profile = sweep(depths=(2, 4, 8))
+    block = loss_block(profile)
+    assert all(series.joined for series in block.panels[0].series)
+    assert block.panels[0].curves == ()
+    assert "No fit of the final training loss: too few depths: 3, a limit needs at least 4." in block.notes
+
+
+def test_one_seed_has_no_interval_and_says_so(sweep: Draw) -> None:
+    drawn = read(figure_svg([sweep(seeds=1)], "depth"))
+    assert drawn.named("interval") == {}
+    assert "Points: one seed each." in drawn.texts
+
+
+def test_one_depth_is_a_point(sweep: Draw) -> None:
+    drawn = read(figure_svg([sweep(depths=(8,))], "depth"))
+    assert list(drawn.ticks(0, "x")) == ["8"]
+
+
+def test_bad_runs_have_a_cross_at_the_others_mean_or_at_the_edge(sweep: Draw) -> None:
+    others = {("densenet", 4, 0): run_of("densenet", 4, 0, [9.0, math.nan], status="diverged", error=ERROR)}
+    others |= {("densenet", 16, s): run_of("densenet", 16, s, [], status="oom", error=ERROR) for s in range(3)}
+    profile = sweep(networks=("densenet",), others=others)
+    (panel,) = loss_block(profile).panels
+    mean = next(p for p in profile.summary.points if p.depth == 4).quantities["final_train_loss"]
+    assert mean.n == 2
+    assert {(cross.x, cross.y) for cross in panel.crosses} == {(4.0, mean.mean), (16.0, None)}
+    assert list(read(figure_svg([profile], "depth")).ticks(0, "x")) == ["2", "4", "8", "16"]
+
+
+def test_values_far_apart_have_a_logarithmic_axis(sweep: Draw) -> None:
+    near, far = sweep(), sweep(others={("densenet", 16, s): run_of("densenet", 16, s, [1e-3]) for s in range(3)})
+    assert loss_block(near).panels[0].y.scale == "linear"
+    assert loss_block(far).panels[0].y.scale == "log"
+    assert loss_block(near, log=True).panels[0].y.scale == "log"
+
+
+def test_each_profile_has_its_own_fit_limit_and_letter(sweep: Draw) -> None:
+    drawn = read(figure_svg([sweep(), sweep(name="second", networks=("densenet",))], "depth"))
+    assert set(drawn.named("limit")) == {f"A-{network}-limit" for network in LAWS} | {"B-densenet-limit"}
+    assert "stroke-dasharray" in style_of(drawn.named("curve")["B-densenet-fit"])
+    assert "stroke-dasharray" not in style_of(drawn.named("curve")["A-densenet-fit"])
+    assert any(text.startswith("B: second") for text in drawn.texts)
+
+
+def test_orders_stand_beside_the_expected_slope(problems: Draw) -> None:
+    """Each seed a problem of its own: errors of order 1 and 2, geometric means on the fitted line."""
+    profile = problems(
+        "forward-limit",
+        {"error_max": lambda d, s: (s + 1) / d, "error_end": lambda d, s: (s + 1) / d**2},
+    )
+    drawn = read(figure_svg([profile]))
+    assert drawn.texts.count("depth L") == 2
+    assert {"largest error", "error of the last state", "order 1, as expected"} <= set(drawn.texts)
+    text = " ".join(drawn.texts).replace("\u00a0", " ")
+    assert "Points: geometric mean over n = 3 seeds, each a problem of its own; faint lines: single seeds." in text
+    assert "Largest error, order p of C/L^p [95 %]: local-tanh 1 [1, 1]." in text
+    assert "Error of the last state, order p of C/L^p [95 %]: local-tanh 2 [2, 2]." in text
+    curve = points(drawn.named("curve", "error_max")["local-tanh-fit"])
+    measured = marks(drawn.named("series", "error_max")["local-tanh"])
+    assert curve[0] == pytest.approx(measured[0], abs=1e-3)
+    assert curve[-1] == pytest.approx(measured[-1], abs=1e-3)
+    (theory,) = drawn.named("curve", "error_max", "order-1.0").values()
+    values = [drawn.value(0, y, log=True) for _, y in points(theory)]
+    assert values == pytest.approx([CLEARANCE * 3 / 4, CLEARANCE * 3 / 32], rel=1e-3)
+    assert len(drawn.named("series", "error_max")) == 4
+
+
+def test_limits_of_problems_show_each_seed(problems: Draw) -> None:
+    profile = problems(
+        "optimum-limit",
+        {"optimal_value": lambda d, s: 0.01 * (s + 1) + 0.01 / d, "distance": lambda d, s: (2 + s) / d},
+    )
+    block = block_of(profile, "optimal_value", "distance")
+    first, second = block.panels
+    assert [series.faint for series in first.series] == [True, True, True, False]
+    assert first.limits[0].value == pytest.approx(0.02)
+    assert second.y.scale == "log"
+    assert second.limits == ()
+    assert {"optimal value J_L*", "sum of distances"} <= set(read(figure_svg([profile])).texts)
+
+
+def test_quantities_are_chosen_by_name(sweep: Draw) -> None:
+    drawn = read(figure_svg([sweep()], "depth", quantities=["peak_memory_bytes", "samples_per_s"]))
+    assert {"peak memory (MiB)", "throughput (samples/s)"} <= set(drawn.texts)
+    assert "final training loss (nats)" not in drawn.texts

@@ -1,0 +1,74 @@
+"""Series are told apart by people who see colours differently, and in grey print."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from dnlbench.report.figures.looks import DASHES, MARKERS, depth_look, lightness, network_colour, network_look
+from dnlbench.tui.palette import identity
+
+# Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
+SEEN = {
+    "by most": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+APART = 15.0
+"""Of CIE Lab's distances; one just noticed by a trained eye is 2.3."""
+
+
+def linear(colour: str) -> list[float]:
+    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+
+
+def lab(colour: str, how: str) -> tuple[float, float, float]:
+    rgb = [min(1.0, max(0.0, sum(w * c for w, c in zip(row, linear(colour), strict=True)))) for row in SEEN[how]]
+    to_xyz = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
+    xyz = [sum(w * c for w, c in zip(row, rgb, strict=True)) for row in to_xyz]
+    x, y, z = (
+        t ** (1 / 3) if (t := v / white) > 0.008856 else 7.787 * t + 16 / 116
+        for v, white in zip(xyz, (0.9505, 1.0, 1.089), strict=True)
+    )
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("how", SEEN)
+def test_networks_differ_in_colour_and_in_marker(how: str) -> None:
+    looks = [network_look(place) for place in range(7)]
+    for a, b in itertools.combinations(looks, 2):
+        assert a.marker != b.marker
+        assert math.dist(lab(a.colour, how), lab(b.colour, how)) > APART, (a, b)
+
+
+def test_beyond_the_palette_markers_differ() -> None:
+    looks = [(look.colour, look.marker) for look in map(network_look, range(40))]
+    assert len(set(looks)) == 40
+    assert "x" not in MARKERS  # of runs that ended badly
+
+
+def test_networks_have_the_colours_of_the_screen_but_for_yellow() -> None:
+    assert [network_colour(place) for place in range(6)] == [identity(place)[0] for place in range(6)]
+    assert all(lightness(network_colour(place)) < 80 for place in range(8))  # to be seen on white
+
+
+@pytest.mark.parametrize("network", range(8))
+@pytest.mark.parametrize("how", SEEN)
+def test_depths_grow_darker_for_everybody(network: int, how: str) -> None:
+    looks = [depth_look(network, place, 6) for place in range(6)]
+    for a, b in itertools.pairwise(looks):
+        assert a.marker != b.marker
+        assert lab(a.colour, how)[0] - lab(b.colour, how)[0] > 5
+        assert lightness(a.colour) - lightness(b.colour) > 9  # in grey print
+    assert all(15 < lightness(look.colour) < 80 for look in looks)
+
+
+def test_profiles_differ_in_dashes() -> None:
+    looks = [network_look(0, profile) for profile in range(len(DASHES))]
+    assert len({look.dashes for look in looks}) == len(looks)
+    assert [look.filled for look in looks] == [True, *[False] * (len(looks) - 1)]
+    assert len({look.colour for look in looks}) == 1

@@ -1,0 +1,89 @@
+"""Equal profiles give equal bytes, whatever the user's settings are; and an SVG can stand in HTML."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dnlbench.profiles import Profile, save_profile
+from dnlbench.report.figures import FORMATS, figure_bytes, figure_svg
+
+Draw = Callable[..., Profile]
+MAGIC = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_equal_profiles_give_equal_bytes(sweep: Draw, tmp_path: Path, format_: str) -> None:
+    profile = sweep()
+    path = save_profile(profile, tmp_path / "p.json")
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 5\nsvg.fonttype: path\n")
+    here = figure_bytes([profile], format_)
+    target = tmp_path / f"x.{format_}"
+    subprocess.run(
+        [sys.executable, "-m", "dnlbench", "plot", str(path), "-o", str(target)],
+        check=True,
+        env={
+            **os.environ,
+            "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+            "PYTHONHASHSEED": "7",
+            "SOURCE_DATE_EPOCH": "1",
+            "TZ": "Asia/Tokyo",
+        },
+    )
+    assert here.startswith(MAGIC[format_])
+    assert target.read_bytes() == here
+
+
+def test_fonts_are_embedded_as_truetype(sweep: Draw) -> None:
+    content = figure_bytes([sweep()], "pdf")
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+
+
+def test_no_date_and_no_program_is_named(sweep: Draw) -> None:
+    for format_ in FORMATS:
+        content = figure_bytes([sweep()], format_)
+        assert not re.search(rb"CreationDate|dc:date|[Mm]atplotlib v|Software", content), format_
+
+
+def test_text_is_text_with_fonts_to_fall_back_on(sweep: Draw) -> None:
+    svg = figure_svg([sweep()])
+    assert "font-family: 'DejaVu Sans', Verdana, Arial, sans-serif" in svg
+
+
+def test_two_figures_in_one_page_do_not_touch(sweep: Draw) -> None:
+    first, second = figure_svg([sweep()], "depth"), figure_svg([sweep()], "cost")
+    for svg in (first, second):
+        assert svg.startswith("<svg ")
+        assert svg.rstrip().endswith("</svg>")
+        assert "<style" not in svg  # which would be that of the whole page
+        ids = re.findall(r'\bid="([^"]+)"', svg)
+        assert len(set(ids)) == len(ids)
+        assert all(re.fullmatch(r"[A-Za-z][\w.:-]*", id_) for id_ in ids)
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(ids)
+    assert not set(re.findall(r'\bid="([^"]+)"', first)) & set(re.findall(r'\bid="([^"]+)"', second))
+
+
+def test_settings_of_others_are_left_as_they_were(sweep: Draw) -> None:
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 13.0}):
+        figure_bytes([sweep()], "svg")
+        assert matplotlib.rcParams["font.size"] == 13.0
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_matplotlib_waits_until_something_is_drawn() -> None:
+    code = "import sys, dnlbench.report.figures; assert not {'matplotlib', 'numpy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_dots_per_inch_of_png(sweep: Draw) -> None:
+    content = figure_bytes([sweep()], "png", width="column", dpi=200)
+    assert int.from_bytes(content[16:20], "big") == 660

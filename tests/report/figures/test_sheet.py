@@ -1,0 +1,110 @@
+"""Nothing is cut, nothing lies over something else, and no text is too small to read."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+
+from dnlbench.profiles import Profile
+from dnlbench.report.figures import Width, figure_svg, style
+from dnlbench.report.figures.plan import planned
+from dnlbench.report.figures.sheet import sheet
+from tests.report.figures.drawn import read
+from tests.report.figures.made_up import run_of
+
+Draw = Callable[..., Profile]
+SIX = ("densenet", "dense-attention", "dense-gaussian", "dense-rbf", "resnet", "plain")
+
+
+def overlay(sweep: Draw) -> list[Profile]:
+    return [sweep(name=f"a-rather-long-name-of-a-sweep-{k}") for k in range(3)]
+
+
+def bad(sweep: Draw) -> list[Profile]:
+    error = {"type": "Made", "message": "made up"}
+    others = {("densenet", d, 0): run_of("densenet", d, 0, [math.nan], status="diverged", error=error) for d in (2, 16)}
+    return [sweep(others=others)]
+
+
+def long_names(sweep: Draw) -> list[Profile]:
+    networks = [f"a_package_of_mine.and_a_module_in_it:build_network_number_{k}" for k in range(3)]
+    return [sweep(networks=networks, name="n" * 64) for _ in range(2)]
+
+
+PROFILES: dict[str, Callable[[Draw], list[Profile]]] = {
+    "usual": lambda sweep: [sweep()],
+    "six networks": lambda sweep: [sweep(networks=SIX, depths=(2, 3, 4, 6, 8, 12, 16, 24), seeds=2, epochs=3)],
+    "one of each": lambda sweep: [sweep(networks=("densenet",), depths=(8,), seeds=1, epochs=1)],
+    "overlay": overlay,
+    "bad": bad,
+    "long names": long_names,
+}
+
+
+def drawn(profiles: list[Profile], width: Width) -> Figure:
+    plan = planned(profiles, (), width=width, log=None, quantities=())
+    settings: Any = style.SETTINGS
+    with matplotlib.rc_context(settings):
+        figure = sheet(plan.blocks, plan.depths, plan.width_in)
+        figure.draw_without_rendering()  # puts the legends' entries where they belong
+    return figure
+
+
+@pytest.fixture(params=["page", "column", 4.5], ids=str)
+def width(request: pytest.FixtureRequest) -> Width:
+    found: Width = request.param
+    return found
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_everything_is_on_the_sheet_and_apart(sweep: Draw, name: str, width: Width) -> None:
+    figure = drawn(PROFILES[name](sweep), width)
+    whole = figure.bbox
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and getattr(text, "get_text", str)()]
+    assert texts
+    boxes: list[tuple[str, Any]] = [(text.get_text(), text.get_window_extent()) for text in texts]
+    for said, box in boxes:
+        assert whole.x0 <= box.x0, said
+        assert box.x1 <= whole.x1 + 0.5, said
+        assert whole.y0 <= box.y0, said
+        assert box.y1 <= whole.y1 + 0.5, said
+    for (a, first), (b, second) in itertools.combinations(boxes, 2):
+        assert not _overlap(first, second), (a, b)
+    panels = [axes.get_window_extent() for axes in figure.axes]
+    for legend in (artist for artist in figure.artists if isinstance(artist, Legend)):
+        assert not any(_overlap(legend.get_window_extent(), panel) for panel in panels)
+    for first, second in itertools.combinations(panels, 2):
+        assert not _overlap(first, second)
+
+
+def _overlap(first: Any, second: Any) -> bool:
+    """By more than a third of a point, which is less than there is between letters."""
+    x = min(first.x1, second.x1) - max(first.x0, second.x0)
+    y = min(first.y1, second.y1) - max(first.y0, second.y0)
+    return bool(x > 0.5 and y > 0.5)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_no_text_is_smaller_than_seven_points(sweep: Draw, name: str) -> None:
+    found = read(figure_svg(PROFILES[name](sweep), width="column"))
+    assert min(found.sizes_pt) >= 7
+    assert len(found.sizes_pt) == len(found.texts)
+    assert float(found.root.get("width", "").removesuffix("pt")) == pytest.approx(72 * 3.3)
+
+
+def test_long_notes_are_cut_with_a_word_where_to_find_the_rest(sweep: Draw) -> None:
+    texts = read(figure_svg([sweep(networks=SIX) for _ in range(6)], width="column")).texts
+    assert "… and more: see dnlbench profiles show." in texts
+
+
+def test_names_with_signs_of_formulas_are_names(sweep: Draw) -> None:
+    network = "my_net:$build<L>&"
+    assert network in read(figure_svg([sweep(networks=(network,))])).texts
