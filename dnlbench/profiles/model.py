@@ -205,6 +205,9 @@ class Profile(Record):
     code: Code
     machine: Machine
     data: DataInfo
+    interleaved: str | None = None
+    """Name of the session in which the runs of this profile and of another took turns on the same slots; None where they did
+    not. Two profiles of one session may be held against each other in what depends on the state of the machine."""
     runs: tuple[RunRecord, ...]
     summary: Summary
 

@@ -147,15 +147,17 @@ def _fields(interval: Interval | None) -> list[str]:
 
 def comparison_json(comparisons: Sequence[Comparison]) -> str:
     """One object with a list of comparisons; numbers that are not finite are strings, as in profiles."""
-    content = []
-    for comparison in comparisons:
-        plain = dataclasses.asdict(comparison)
-        for cell in plain["cells"]:
-            cell["quantity"] = cell["quantity"]["name"]
-            for side in ("reference", "candidate", "ratio"):
-                cell[side] = cell[side] and {field: _json_number(value) for field, value in cell[side].items()}
-        content.append({**plain, "counts": comparison.counts()})
+    content = [{**_plain(comparison), "counts": comparison.counts()} for comparison in comparisons]
     return json.dumps({"comparisons": content}, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Of what JSON knows; a quantity is its name."""
+    if isinstance(value, Quantity):
+        return value.name
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else _json_number(value)
 
 
 def _json_number(value: Any) -> Any:
