@@ -1,4 +1,4 @@
-"""A comparison as tables, Markdown, CSV and JSON."""
+"""A comparison as tables, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dnlbench import units
-from dnlbench.compare import Cell, Comparison
+from dnlbench.compare import Cell, Comparison, Gate
 from dnlbench.report import quantities
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.ratios import ratio
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
 
@@ -23,26 +24,43 @@ NAMED_POINTS = 3
 
 def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
     """What differs first, because it decides whether the rest means anything; then each quantity by point."""
-    if comparison.differences:
-        yield Grid(
-            title="Differences",
-            columns=[Column(head="what"), Column(head="reference"), Column(head="candidate")],
-            rows=[[_short(d.what), _short(d.reference), _short(d.candidate)] for d in comparison.differences],
-        )
+    if grid := difference_grid(comparison):
+        yield grid
+    for _, grid in cell_grids(comparison):
+        yield grid
+
+
+def difference_grid(comparison: Comparison, *, shortened: bool = True) -> Grid | None:
+    """What is not the same on both sides, long values cut if asked for; None if nothing is."""
+    if not comparison.differences:
+        return None
+    cut = _short if shortened else str
+    return Grid(
+        title="Differences",
+        columns=[Column(head="what"), Column(head="reference"), Column(head="candidate")],
+        rows=[[cut(d.what), cut(d.reference), cut(d.candidate)] for d in comparison.differences],
+    )
+
+
+def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
+    """Each quantity by point."""
     for quantity in dict.fromkeys(cell.quantity for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.quantity == quantity]
-        yield Grid(
-            title=f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}",
-            columns=[
-                Column(head="network", whole=True),
-                Column(head="L", figures=True),
-                Column(head="reference", figures=True, dispensable=1),
-                Column(head="candidate", figures=True, dispensable=1),
-                Column(head="ratio [95 %]", figures=True, dispensable=2),
-                Column(head="verdict", whole=True),
-            ],
-            rows=[_row(cell) for cell in cells],
-            note=_note(quantity, cells),
+        yield (
+            quantity,
+            Grid(
+                title=f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}",
+                columns=[
+                    Column(head="network", whole=True),
+                    Column(head="L", figures=True),
+                    Column(head="reference", figures=True, dispensable=1),
+                    Column(head="candidate", figures=True, dispensable=1),
+                    Column(head="ratio [95 %]", figures=True, dispensable=2),
+                    Column(head="verdict", whole=True),
+                ],
+                rows=[_row(cell) for cell in cells],
+                note=_note(quantity, cells),
+            ),
         )
 
 
@@ -57,22 +75,9 @@ def _row(cell: Cell) -> list[str]:
         str(cell.depth),
         quantities.value(cell.quantity, cell.reference),
         quantities.value(cell.quantity, cell.candidate),
-        _ratio(cell.ratio),
+        ratio(cell.ratio),
         cell.verdict,
     ]
-
-
-def _ratio(ratio: Interval | None) -> str:
-    if ratio is None:
-        return units.NOTHING
-    if ratio.low is None or ratio.high is None:
-        return _factor(ratio.estimate)
-    return f"{_factor(ratio.estimate)} [{_factor(ratio.low)}, {_factor(ratio.high)}]"
-
-
-def _factor(value: float) -> str:
-    """To the thousandth, as far as that says something and fits a column."""
-    return f"{value:.3f}" if 1e-3 <= value < 1e5 else units.number(value)
 
 
 def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
@@ -108,15 +113,6 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
-    """All comparisons, one after the other."""
-    parts = []
-    for comparison in comparisons:
-        parts.append(f"### {comparison.candidate} against {comparison.reference}\n\n{summary_line(comparison)}")
-        parts += [grid.to_markdown() for grid in comparison_grids(comparison)]
-    return "\n\n".join(parts) + "\n"
-
-
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     """One row for each candidate, quantity and point."""
     out = io.StringIO()
@@ -124,7 +120,8 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     sides = [
         f"{side}_{field}" for side in ("reference", "candidate", "ratio") for field in ("estimate", "low", "high", "n")
     ]
-    writer.writerow(["reference", "candidate", "quantity", "network", "depth", *sides, "paired", "verdict", "reason"])
+    judged = ["p", "p_adjusted", "paired", "verdict", "reason"]
+    writer.writerow(["reference", "candidate", "quantity", "network", "depth", *sides, *judged])
     for comparison in comparisons:
         for cell in comparison.cells:
             intervals = [value for side in (cell.reference, cell.candidate, cell.ratio) for value in _fields(side)]
@@ -132,6 +129,7 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
                 [
                     *(comparison.reference, comparison.candidate, cell.quantity.name, cell.network, cell.depth),
                     *intervals,
+                    *("" if p is None else repr(p) for p in (cell.p, cell.p_adjusted)),
                     *(cell.paired, cell.verdict, cell.reason),
                 ]
             )
@@ -145,10 +143,12 @@ def _fields(interval: Interval | None) -> list[str]:
     return [*("" if bound is None else repr(bound) for bound in bounds), str(interval.n)]
 
 
-def comparison_json(comparisons: Sequence[Comparison]) -> str:
-    """One object with a list of comparisons; numbers that are not finite are strings, as in profiles."""
-    content = [{**_plain(comparison), "counts": comparison.counts()} for comparison in comparisons]
-    return json.dumps({"comparisons": content}, indent=1, ensure_ascii=False, allow_nan=False)
+def comparison_json(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
+    """One object with a list of comparisons, and the gate if there was one; what is not finite is a string, as in profiles."""
+    content: dict[str, Any] = {"comparisons": [{**_plain(each), "counts": each.counts()} for each in comparisons]}
+    if gate is not None:
+        content["gate"] = _plain(gate)
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

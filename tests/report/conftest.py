@@ -16,7 +16,10 @@ from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
 MakeSweep = Callable[..., Profile]
-NASTY = "</script><img src=x onerror=\"alert(1)\"><!-- & | ` \\ $x_1$ 100% #1 ~^{} 'quoted'\n\x1b[31mred\x1b[0m \x00\x0b\ufffe ]]>"
+NASTY = (
+    "</script><img src=x onerror=\"alert(1)\"><!-- & | ` \\ $x_1$ 100% #1 ~^{} 'quoted'\n"
+    + "\x1b[31mred\x1b[0m \x00\x0b\ufffe ]]>"
+)
 """What a name, a message or a log may hold."""
 LOG = "first line\n" + "\n".join(f"line {k} of <b>many</b>" for k in range(60)) + f"\n{NASTY}"
 

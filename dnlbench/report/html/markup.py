@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from dnlbench.report.escape import printable
+
 _ALONE = ("br", "meta", "input")
 """Elements without content or end."""
-_ILLEGAL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r"}
-"""Control characters, which no page may hold; terminals' colours in logs are made of them."""
 
 
 class Markup(str):
@@ -18,7 +18,7 @@ class Markup(str):
 
 def text(content: str) -> Markup:
     """Text as HTML that shows it."""
-    return Markup(escape(content.translate(_ILLEGAL), quote=True))
+    return Markup(escape(printable(content), quote=True))
 
 
 def tag(name: str, /, *content: str, **attributes: str | int | bool | None) -> Markup:

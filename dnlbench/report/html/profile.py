@@ -15,7 +15,7 @@ from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded, page, section
 from dnlbench.report.html.provenance import in_a_sentence, origin, settings
 from dnlbench.report.html.runs import bad_runs
-from dnlbench.report.html.tables import table
+from dnlbench.report.html.tables import side_by_side, table
 from dnlbench.report.profile import result_grids
 from dnlbench.studies import STUDIES
 
@@ -23,17 +23,17 @@ from dnlbench.studies import STUDIES
 def profile_html(profile: Profile) -> str:
     """The page: result in words and tables, curves, fits and costs, what went wrong, and the spec."""
     found = charts([profile])
-    further = [table(grid) for grid in (*fit_grids(profile), *cost_grids(profile))]
+    further = [*fit_grids(profile), *cost_grids(profile)]
     failed = bad_runs(profile)
     sections = [
         section(
             "Summary",
             tag("p", in_a_sentence(profile)),
-            tag("ul", *(tag("li", line) for line in sentences(profile)), class_="verdicts"),
+            tag("ul", *(tag("li", line) for line in sentences(profile))),
         ),
         section("Result by network and depth", *(table(grid) for grid in result_grids(profile))),
         *([section("Curves", drawn(found))] if found else []),
-        *([section("Limits and costs of depth", *further)] if further else []),
+        *([section("Limits and costs of depth", side_by_side(further))] if further else []),
         *([section("Runs that did not end well", *failed)] if failed else []),
         section("What was run, and on what", origin(profile, "Origin"), folded("All settings", settings(profile))),
     ]

@@ -10,10 +10,8 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table, verdict_class
+from dnlbench.report.log_end import log_end
 
-LOG_LINES = 40
-"""Of the end of a run's log."""
-LOG_CHARACTERS = 8_000
 NAMED_LOGS = 25
 """Runs whose errors are shown at length; a sweep that fails altogether fails of few causes."""
 
@@ -32,12 +30,6 @@ def bad_runs(profile: Profile) -> list[Markup]:
     ]
     rows = [_row(run) for run in bad]
     return [table(Grid(title=title, columns=columns, rows=rows)), *_details(bad)]
-
-
-def log_end(log: str) -> str:
-    """The last lines of a log."""
-    found = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
-    return found if len(found) <= LOG_CHARACTERS else f"…{found[-LOG_CHARACTERS:]}"
 
 
 def _row(run: RunRecord) -> list[str]:

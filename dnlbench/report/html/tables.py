@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dnlbench.report.grid import STYLES, Column, Grid
-from dnlbench.report.html.markup import Markup, join, lines, tag
+from dnlbench.report.html.markup import Markup, lines, tag
 
 HEADS = ("network", "what", "run", "curve", "candidate", "rule")
 """Columns whose cells say what their row is about."""
 
 
 def table(grid: Grid) -> Markup:
-    """A table with its title as caption and its note below."""
+    """A table with its title as caption and its note below, together one box."""
     head = tag("thead", tag("tr", *(_head(column) for column in grid.columns)))
     body = tag("tbody", *(_row(grid.columns, row) for row in grid.rows))
     whole = tag("table", tag("caption", grid.title), head, body)
     box = tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=grid.title)
-    return join(box, tag("p", lines(grid.note), class_="note")) if grid.note else box
+    return tag("div", box, *([tag("p", lines(grid.note), class_="note")] if grid.note else []))
+
+
+def side_by_side(grids: Iterable[Grid]) -> Markup:
+    """Tables in as many columns as there is room for."""
+    return tag("div", *map(table, grids), class_="tables")
 
 
 def facts(title: str, rows: Sequence[tuple[str, str]]) -> Markup:
@@ -36,10 +41,15 @@ def _head(column: Column) -> Markup:
     return tag("th", column.head, scope="col", class_="figures" if column.figures else None)
 
 
+def _width_class(column: Column) -> str:
+    """Figures and words are not broken; text is, but not to one word a line."""
+    return "figures" if column.figures else "" if column.whole else "wordy"
+
+
 def _row(columns: Sequence[Column], row: Sequence[str]) -> Markup:
     cells = []
     for place, (column, value) in enumerate(zip(columns, row, strict=True)):
-        classes = " ".join(filter(None, ("figures" if column.figures else "", verdict_class(value))))
+        classes = " ".join(filter(None, (_width_class(column), verdict_class(value))))
         if place == 0 and column.head in HEADS:
             cells.append(tag("th", value, scope="row", class_=classes or None))
         else:

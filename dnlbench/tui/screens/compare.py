@@ -19,7 +19,8 @@ from textual.widgets import Static
 
 from dnlbench import units
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import comparison_csv, comparison_markdown
+from dnlbench.report.comparison import comparison_csv
+from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
 from dnlbench.studies import Quantity
 from dnlbench.tui.export import export
