@@ -86,7 +86,9 @@ class Overall:
     """By Holm, over the networks that have this quantity."""
     verdict: Verdict
     reason: str
-    """Why the verdict is not better, worse or no difference; or what failed; and what is left out. May be empty."""
+    """Why the verdict is not better, worse or no difference; or what failed. May be empty."""
+    left_out: str
+    """Depths and seeds that do not contribute, and why; empty if all do."""
     advisory: str
     """Why the verdict may be shown but must not decide anything, such as a throughput from another moment; empty if it may."""
 

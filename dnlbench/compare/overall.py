@@ -53,7 +53,8 @@ def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main
             p=figure.evidence.p,
             p_adjusted=p_adjusted,
             verdict=verdict,
-            reason="; ".join(filter(None, (reason, *figure.left_out))),
+            reason=reason,
+            left_out="; ".join(figure.left_out),
             advisory=next(filter(None, (sides.advisory(quantity) for sides in figure.depths)), ""),
         )
 
