@@ -122,9 +122,16 @@ class Browser:
         return [json.dumps(event["params"]) for event in self.events if event["method"] in kinds]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for."""
-        sent = [event for event in self.events if event["method"] == "Network.requestWillBeSent"]
-        return [str(event["params"]["request"]["url"]) for event in sent]
+        """Addresses that were asked for, but for those that the page's policy refused before anything was sent."""
+        asked = {
+            event["params"]["requestId"]: str(event["params"]["request"]["url"])
+            for event in self.events
+            if event["method"] == "Network.requestWillBeSent"
+        }
+        for event in self.events:
+            if event["method"] == "Network.loadingFailed" and event["params"].get("blockedReason") == "csp":
+                asked.pop(event["params"]["requestId"], None)
+        return list(asked.values())
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         """The page as a PNG file."""

@@ -130,6 +130,12 @@ def _browser_module() -> ModuleType:
     return module
 
 
+@pytest.fixture
+def nasty() -> str:
+    """A name, message or log that tries to be more than text."""
+    return NASTY
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real browser; the test is skipped where there is none."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dnlbench.report.escape import printable
+
 MARKS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
     "M-3.5,-3.5h7v7h-7z",
@@ -65,7 +67,7 @@ class Series:
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "name": self.name,
+            "name": printable(self.name),
             "mark": self.mark,
             "colour": self.colour,
             "n": self.seeds,
@@ -97,7 +99,7 @@ class Chart:
             key: {"label": axis.label, "log": axis.log, "base": axis.base, "whole": axis.whole}
             for key, axis in (("x", self.x), ("y", self.y))
         }
-        return {"title": self.title, **axes, "series": [each.plain() for each in self.series]}
+        return {"title": printable(self.title), **axes, "series": [each.plain() for each in self.series]}
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | int | None]:

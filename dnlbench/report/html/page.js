@@ -2,7 +2,7 @@
 // Makes the still charts of this page live: axes by choice, curves on and off, values under a cursor that keys move too.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const EDGE = { left: 62, right: 12, top: 10, bottom: 46 };
+  const EDGE = { left: 68, right: 12, top: 10, bottom: 46 };
   const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
   const MARKS_A_CURVE = 5;
 
@@ -161,7 +161,7 @@
       this.path(`M${EDGE.left},${EDGE.top}V${bottom}H${right}`, "frame");
       this.text((EDGE.left + right) / 2, this.height - 8, chart.x.label, "middle");
       const middle = (EDGE.top + bottom) / 2;
-      this.text(14, middle, chart.y.label, "middle").setAttribute("transform", `rotate(-90 14 ${middle})`);
+      this.text(12, middle, chart.y.label, "middle").setAttribute("transform", `rotate(-90 12 ${middle})`);
       svg.dataset.log = `${this.log.x ? "x" : ""}${this.log.y ? "y" : ""}`;
     }
 

@@ -22,7 +22,7 @@ def origin(profile: Profile, title: str) -> Markup:
         ("asked", STUDIES[profile.study].question),
         ("networks", ", ".join(dict.fromkeys(run.network for run in profile.runs))),
         ("depths", ", ".join(map(str, sorted({run.depth for run in profile.runs})))),
-        ("runs", f"{ok} of {len(profile.runs)} ended well; seeds {_seeds(profile)}"),
+        ("runs", f"{ok} of {len(profile.runs)} ended well; {_seeds(profile)}"),
         ("data", f"{data.name}, {data.samples} samples, sha256 {data.sha256[:12]}"),
         ("devices", _devices(profile)),
         ("machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}; {machine.os}"),
@@ -38,7 +38,7 @@ def in_a_sentence(profile: Profile) -> str:
     networks = ", ".join(dict.fromkeys(run.network for run in profile.runs))
     depths = ", ".join(map(str, sorted({run.depth for run in profile.runs})))
     return (
-        f"{ok} of {len(profile.runs)} runs ended well: {networks} at L = {depths} with seeds {_seeds(profile)}, "
+        f"{ok} of {len(profile.runs)} runs ended well: {networks} at L = {depths} with {_seeds(profile)}, "
         f"on {profile.data.name} ({profile.data.samples} samples); {_devices(profile)}."
     )
 
@@ -49,7 +49,8 @@ def settings(profile: Profile) -> Markup:
 
 
 def _seeds(profile: Profile) -> str:
-    return ", ".join(map(str, sorted({run.seed for run in profile.runs})))
+    seeds = sorted({run.seed for run in profile.runs})
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
 
 
 def _devices(profile: Profile) -> str:

@@ -9,7 +9,7 @@ from dnlbench.report.html.markup import Markup, tag
 from dnlbench.report.html.scale import Scale, label, scale_over, ticks
 
 WIDTH, HEIGHT = 640, 340
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 10, 46
+LEFT, RIGHT, TOP, BOTTOM = 68, 12, 10, 46
 """Of the area where the curves are, from the edges."""
 MARKS_A_CURVE = 5
 """Of a curve whose values have no marks of their own: enough to tell it by."""
@@ -70,7 +70,7 @@ def _axes(chart: Chart, x: Scale, y: Scale) -> Iterator[Markup]:
     yield tag("path", d=f"M{LEFT},{TOP}V{bottom}H{WIDTH - RIGHT}", class_="frame")
     yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, chart.x.label, "middle")
     middle = (TOP + bottom) / 2
-    yield _text(14, middle, chart.y.label, "middle", transform=f"rotate(-90 14 {middle:.0f})")
+    yield _text(12, middle, chart.y.label, "middle", transform=f"rotate(-90 12 {middle:.0f})")
 
 
 def _band(series: Series, x: Scale, y: Scale) -> Iterator[Markup]:

@@ -9,6 +9,8 @@ from dnlbench.report.html.markup import Markup, lines, tag
 
 HEADS = ("network", "what", "run", "curve", "candidate", "rule")
 """Columns whose cells say what their row is about."""
+JUDGED = ("verdict", "outcome", "status")
+"""Columns whose words have a colour."""
 
 
 def table(grid: Grid) -> Markup:
@@ -43,13 +45,13 @@ def _head(column: Column) -> Markup:
 
 def _width_class(column: Column) -> str:
     """Figures and words are not broken; text is, but not to one word a line."""
-    return "figures" if column.figures else "" if column.whole else "wordy"
+    return "figures" if column.figures else "whole" if column.whole else "wordy"
 
 
 def _row(columns: Sequence[Column], row: Sequence[str]) -> Markup:
     cells = []
     for place, (column, value) in enumerate(zip(columns, row, strict=True)):
-        classes = " ".join(filter(None, (_width_class(column), verdict_class(value))))
+        classes = " ".join(filter(None, (_width_class(column), verdict_class(value) if column.head in JUDGED else "")))
         if place == 0 and column.head in HEADS:
             cells.append(tag("th", value, scope="row", class_=classes or None))
         else:
