@@ -21,6 +21,8 @@ STYLES = {
     "no difference": "dim",
     "inconclusive": "yellow",
     "not comparable": "dim",
+    "pass": "green",
+    "fail": "red",
     "ok": "green",
     "failed": "red",
     "oom": "red",
