@@ -14,7 +14,6 @@ from dnlbench.report.html import comparison_html
 from dnlbench.report.junit import comparison_junit
 from dnlbench.report.latex import comparison_latex
 from dnlbench.report.markdown import comparison_markdown
-from dnlbench.report.overall import gate_grid, overall_grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class Compared:
 
 FORMATS: Mapping[str, Callable[[Compared], str]] = {
     "markdown": lambda c: comparison_markdown(c.comparisons, c.gate),
-    "csv": lambda c: comparison_csv(c.comparisons),
+    "csv": lambda c: comparison_csv(c.comparisons, c.gate),
     "json": lambda c: comparison_json(c.comparisons, c.gate),
     "html": lambda c: comparison_html(c.reference, c.candidates, c.comparisons, c.gate),
     "junit": lambda c: comparison_junit(c.candidates, c.comparisons, c.gate),
@@ -50,8 +49,4 @@ def _tables(compared: Compared, stream: IO[str]) -> Iterator[str]:
         yield f"{comparison.candidate} against {comparison.reference}\n"
         for grid in comparison_grids(comparison):
             yield drawn(grid, stream)
-        if overall := overall_grid(comparison):
-            yield drawn(overall, stream)
         yield f"{summary_line(comparison)}\n"
-    if compared.gate:
-        yield drawn(gate_grid(compared.gate), stream)

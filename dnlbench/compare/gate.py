@@ -4,11 +4,11 @@ A gate looks at the overall figure of each network, so that a sweep of many dept
 With tolerance ``tau`` a finding fails if the candidate is worse by more than ``tau`` beyond doubt, passes if it is beyond doubt
 not worse by more than ``tau``, and is inconclusive between the two: more seeds would tell.
 
-"Beyond doubt" is the bound of the two-sided 95 % interval, so an error of 2.5 % on either side, not 5 %: the verdicts beside the
-gate are of that level, and a gate that fails on what the table next to it calls inconclusive is not believed. A failure has
+"Beyond doubt" is the bound of the two-sided 95 % interval, so an error of 2.5 % on either side, not 5 %: the verdicts beside
+the gate are of that level, and a gate that fails on what the table next to it calls inconclusive is not believed. A failure has
 to hold with Holm's correction over all findings of the gate, rules, networks and candidates alike, since any of them turns
-the exit code: equal results fail in 2.5 % of all gates at most, however many findings there are. A pass needs no correction: a
-gate passes only if each finding does.
+the exit code: equal results fail in 2.5 % of all gates at most, however many findings there are. A pass needs no correction:
+a gate passes only if each finding does.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Gate:
     """All rules together."""
 
     outcome: Outcome
-    """``fail`` if any finding fails; else ``not comparable`` if there is a candidate, or a rule for one, that could not be judged
-    at all; else ``inconclusive`` if any finding is; else ``pass``."""
+    """``fail`` if any finding fails; else ``not comparable`` if there is a candidate that a rule could not be judged for at
+    all; else ``inconclusive`` if any finding is; else ``pass``."""
     findings: tuple[Finding, ...]
     """By candidate, then by rule, then by network."""
 
@@ -74,10 +74,11 @@ def gate(comparisons: Sequence[Comparison], rules: Sequence[Rule], floors: Mappi
         ConfigurationError: if a rule names a quantity that a comparison's study does not have.
     """
     groups = [list(_cases(comparison, rule, floors)) for comparison in comparisons for rule in rules]
-    adjusted = iter(holm([case.p for group in groups for case in group]))
-    count = sum(map(len, groups))
+    p_values = [case.p for group in groups for case in group]
+    adjusted, count = iter(holm(p_values)), sum(p is not None for p in p_values)
     judged = [[_judged(case, next(adjusted), count) for case in group] for group in groups]
-    return Gate(outcome=_together(judged), findings=tuple(finding for group in judged for finding in group))
+    outcome = _together(judged) if comparisons or not rules else "not comparable"
+    return Gate(outcome=outcome, findings=tuple(finding for group in judged for finding in group))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +176,8 @@ def _p(effect: LogRatio, tolerance: float, *, either_way: bool) -> float | None:
     return min(1.0, p + (effect.p_above(-bound) or 0.0))  # the effect is the larger of the two ways
 
 
-def _judged(case: _Case, p_adjusted: float | None, cases: int) -> Finding:
-    outcome, reason = case.settled or _outcome(case, p_adjusted, cases)
+def _judged(case: _Case, p_adjusted: float | None, tests: int) -> Finding:
+    outcome, reason = case.settled or _outcome(case, p_adjusted, tests)
     return Finding(
         rule=case.rule,
         candidate=case.candidate,
@@ -190,7 +191,7 @@ def _judged(case: _Case, p_adjusted: float | None, cases: int) -> Finding:
     )
 
 
-def _outcome(case: _Case, p_adjusted: float | None, cases: int) -> tuple[Outcome, str]:
+def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome, str]:
     effect = None if case.effect is None else case.effect.ratio
     if effect is None or p_adjusted is None or effect.low is None or effect.high is None:
         return "inconclusive", "one seed gives no interval"
@@ -199,7 +200,7 @@ def _outcome(case: _Case, p_adjusted: float | None, cases: int) -> tuple[Outcome
     if p_adjusted < ERROR:
         return "fail", ""
     if effect.low > 1 + case.tolerance:
-        return "inconclusive", f"too much by its own interval, but not beyond doubt as one of {cases} findings"
+        return "inconclusive", f"too much by its own interval, but not beyond doubt as one of {tests} tests"
     return "inconclusive", "the interval reaches from what is allowed to what is not; more seeds may decide"
 
 
@@ -208,6 +209,6 @@ def _together(groups: Sequence[Sequence[Finding]]) -> Outcome:
     outcomes = [{finding.outcome for finding in group} for group in groups]
     if any("fail" in group for group in outcomes):
         return "fail"
-    if not outcomes or any(group == {"not comparable"} for group in outcomes):
+    if any(group == {"not comparable"} for group in outcomes):
         return "not comparable"
     return "inconclusive" if any("inconclusive" in group for group in outcomes) else "pass"

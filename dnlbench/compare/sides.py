@@ -66,9 +66,7 @@ class Sides:
         if any(run.shared_device for run in (*self.reference, *self.candidate) if run.status == "ok"):
             return f"runs that share a device do not have the {quantity.label} of a run alone"
         if self.interleaved is None:
-            return (
-                f"a {quantity.label} from another moment does not gate: the runs of the two profiles did not take turns"
-            )
+            return f"a {quantity.label} from another moment does not gate: the runs did not take turns"
         return ""
 
     @property

@@ -23,12 +23,12 @@ STYLES = {
     "no difference": "dim",
     "inconclusive": "yellow",
     "not comparable": "dim",
+    "pass": "green",
+    "fail": "red",
     "ok": "green",
     "failed": "red",
     "oom": "red",
     "diverged": "red",
-    "pass": "green",
-    "fail": "red",
 }
 """Colour of a word, beside which the word itself always stands."""
 

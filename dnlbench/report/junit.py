@@ -9,7 +9,7 @@ from dnlbench.compare import Comparison, Finding, Gate
 from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.escape import printable
 from dnlbench.report.log_end import log_end
-from dnlbench.report.ratios import ratio
+from dnlbench.report.ratios import ratio_text
 
 PROBLEMS = {"failed": "error", "oom": "error", "diverged": "failure", "cancelled": "skipped", "skipped": "skipped"}
 """What a run's status is to JUnit: a run that broke is an error; one that came to its end with a useless result has failed."""
@@ -74,7 +74,7 @@ def _seconds(run: RunRecord) -> float:
 def _finding(finding: Finding) -> ET.Element:
     case = _case("gate", f"{finding.rule.text} {finding.network} of {finding.candidate}", 0.0)
     if kind := OUTCOMES.get(finding.outcome):
-        worse = f"worse by {ratio(finding.effect)}" if finding.effect else ""
+        worse = f"{ratio_text(finding.effect)} times as bad" if finding.effect else ""
         said = "; ".join(filter(None, (finding.outcome, worse, finding.reason)))
         problem = ET.SubElement(case, kind, {"message": printable(said)})
         if kind == "failure":

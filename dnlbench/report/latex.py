@@ -11,7 +11,7 @@ from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Overall
 from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report.escape import latex
-from dnlbench.report.ratios import ratio
+from dnlbench.report.ratios import ratio_text
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, Quantity
 
@@ -97,11 +97,11 @@ def _place(cells: Sequence[Cell], cell: Cell) -> int:
 
 def _comparison_row(cell: Cell, scale: Scale) -> list[str]:
     sides = (value(cell.reference, scale), value(cell.candidate, scale))
-    return [latex(cell.network), str(cell.depth), *sides, _figures(ratio(cell.ratio)), latex(cell.verdict)]
+    return [latex(cell.network), str(cell.depth), *sides, _figures(ratio_text(cell.ratio)), latex(cell.verdict)]
 
 
 def _overall_row(figure: Overall) -> list[str]:
-    return [latex(figure.network), "all", "", "", _figures(ratio(figure.ratio)), latex(figure.verdict)]
+    return [latex(figure.network), "all", "", "", _figures(ratio_text(figure.ratio)), latex(figure.verdict)]
 
 
 def scale_of(quantity: Quantity, means: Sequence[float]) -> Scale:

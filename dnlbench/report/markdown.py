@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench.compare import Comparison, Gate
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import cell_grids, difference_grid
+from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
 from dnlbench.report.escape import markdown
+from dnlbench.report.gate import gate_grid
 from dnlbench.report.grid import Grid
-from dnlbench.report.overall import counted, gate_grid, overall_grid, sentences
 from dnlbench.report.profile import profile_grids
+from dnlbench.report.sentences import counted, sentences
 
 LARGEST_BYTES = 2**20
 """What GitHub takes as the summary of a step."""
@@ -75,14 +76,14 @@ def _comparison_parts(comparison: Comparison) -> Iterator[str]:
     """The overall verdicts; each quantity by depth, folded; what differs."""
     said = [f"- **{markdown(network)}**: {markdown(sentence)}" for network, sentence in sentences(comparison)]
     yield "\n".join([f"### {markdown(comparison.candidate)} against {markdown(comparison.reference)}", "", *said])
-    if grid := overall_grid(comparison):
-        yield grid.to_markdown()
+    yield overall_grid(comparison).to_markdown()
     for quantity, grid in cell_grids(comparison):
         cells = [cell for cell in comparison.cells if cell.quantity == quantity]
         yield _folded(f"{grid.title} by depth: {counted(cells)}", grid)
-    if grid := difference_grid(comparison):
-        few = len(grid.rows) <= FEW_DIFFERENCES
-        yield grid.to_markdown() if few else _folded(f"{len(grid.rows)} differences of spec, machine and code", grid)
+    if differences := difference_grid(comparison):
+        count = len(differences.rows)
+        few = count <= FEW_DIFFERENCES
+        yield differences.to_markdown() if few else _folded(f"{count} differences of spec, machine and code", differences)
 
 
 def _folded(summary: str, grid: Grid) -> str:

@@ -22,6 +22,8 @@ class Laboratory:
     random: np.random.Generator
     noise: float = 0.03
     """Of a single run, on the logarithm; nothing makes it equal on both sides."""
+    wander: float = 0.03
+    """Of the machine's speed, on the logarithm, between the first run and the last."""
 
     def measure_twice(
         self, *, slower: float = 1.0, loss: float = 1.0, memory: float = 1.0, together: bool = True, shift: float = 0.0
@@ -29,12 +31,12 @@ class Laboratory:
         """Reference and candidate.
 
         The candidate takes ``slower`` times the time and reaches ``loss`` times the loss. Seeds differ by 20 % in the loss and
-        are the same on both sides; the machine wanders by 3 % from run to run, equally for both where they take turns
+        are the same on both sides; the machine wanders over the runs, equally for both where they take turns
         (``together``), and each of them apart, with a jump of up to ``shift`` between them, where not.
         """
         count, draw = len(self.template.runs), self.random.normal
-        seeds = {seed: effect for seed, effect in enumerate(draw(0, 0.2, 100))}
-        wandering = [0.03 * np.cumsum(draw(0, 1, count)) / np.sqrt(count) for _ in range(2)]
+        seeds = draw(0, 0.2, 100)
+        wandering = [self.wander * np.cumsum(draw(0, 1, count)) / np.sqrt(count) for _ in range(2)]
         jump = 0.0 if together else self.random.uniform(-shift, shift)
         sides = []
         for side, (time, factor, bytes_) in enumerate(((1.0, 1.0, 1.0), (slower, loss, memory))):
@@ -65,9 +67,9 @@ def make_laboratory(make_profile: MakeProfile) -> MakeLaboratory:
         networks: Sequence[str] = ("densenet", "dense-attention", "dense-gaussian"),
         depths: Sequence[int] = (2, 4, 8),
         seeds: int = 5,
-        noise: float = 0.03,
+        **noises: float,
     ) -> Laboratory:
         points = {(network, depth): [0.1] * seeds for network in networks for depth in depths}
-        return Laboratory(template=make_profile(points), random=np.random.default_rng(random_seed), noise=noise)
+        return Laboratory(template=make_profile(points), random=np.random.default_rng(random_seed), **noises)
 
     return make

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench.compare import Comparison, Gate
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import cell_grids, difference_grid
+from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids
+from dnlbench.report.gate import gate_grid
 from dnlbench.report.html.curves import charts, letter
 from dnlbench.report.html.figures import chart_data, drawn
 from dnlbench.report.html.markup import Markup, join, tag
@@ -16,7 +17,7 @@ from dnlbench.report.html.page import folded, page, section
 from dnlbench.report.html.provenance import in_a_sentence, origin, settings
 from dnlbench.report.html.runs import bad_runs
 from dnlbench.report.html.tables import side_by_side, table, verdict_class
-from dnlbench.report.overall import gate_grid, overall_grid, sentences
+from dnlbench.report.sentences import sentences
 
 
 def comparison_html(
@@ -67,8 +68,7 @@ def _named(profile: Profile, place: int) -> str:
 def _verdicts(comparison: Comparison, place: int, several: int) -> Iterator[Markup]:
     if several > 1:
         yield tag("h3", f"{letter(place)}, {comparison.candidate}, against A")
-    if grid := overall_grid(comparison):
-        yield table(grid)
+    yield table(overall_grid(comparison))
     yield side_by_side(grid for _, grid in cell_grids(comparison))
 
 
