@@ -9,7 +9,7 @@ from dnlbench.stats.fits import (
     fit_limit_of_curves,
     fit_order,
 )
-from dnlbench.stats.intervals import LEVEL, Interval, mean_interval
+from dnlbench.stats.intervals import Interval, mean_interval
 from dnlbench.stats.ratios import (
     LogRatio,
     geometric_mean,
@@ -20,6 +20,7 @@ from dnlbench.stats.ratios import (
     welch_ratio,
 )
 from dnlbench.stats.region import ORDERS
+from dnlbench.stats.student import LEVEL
 
 __all__ = [
     "LEVEL",

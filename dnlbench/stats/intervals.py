@@ -10,8 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEVEL = 0.95
-"""Coverage of every interval that dnlbench states."""
+from dnlbench.stats.student import t_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +63,3 @@ def _sum(values: Sequence[float]) -> float:
         return math.fsum(values)
     except OverflowError:
         return sum(values)
-
-
-def t_quantile(freedom: float) -> float:
-    """What a Student t variable stays within, either way, with probability `LEVEL`."""
-    from scipy.special import stdtrit  # here, not above: it takes a fifth of a second that --help should not wait for
-
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
