@@ -83,7 +83,9 @@ def _comparison_parts(comparison: Comparison) -> Iterator[str]:
     if differences := difference_grid(comparison):
         count = len(differences.rows)
         few = count <= FEW_DIFFERENCES
-        yield differences.to_markdown() if few else _folded(f"{count} differences of spec, machine and code", differences)
+        yield (
+            differences.to_markdown() if few else _folded(f"{count} differences of spec, machine and code", differences)
+        )
 
 
 def _folded(summary: str, grid: Grid) -> str:

@@ -71,7 +71,9 @@ def test_a_profile_in_each_format(
     if format_ == "json":
         assert json.loads(shown.stdout) == json.loads((tmp_path / "b.json").read_text())
     elif format_ != "table":
-        write = {"html": profile_html, "latex": profile_latex, "markdown": profile_markdown, "csv": profile_csv}[format_]
+        write = {"html": profile_html, "latex": profile_latex, "markdown": profile_markdown, "csv": profile_csv}[
+            format_
+        ]
         assert shown.stdout == write(sweeps[1])
     done = run_cli("profiles", "show", "b.json", "--format", format_, "-o", "out/x")
     assert (done.returncode, done.stdout) == (0, "")
