@@ -52,7 +52,9 @@ def comparison_html(
 def _summary(profiles: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None) -> Iterator[Markup]:
     yield tag("ul", *(tag("li", tag("strong", _named(p, i)), ": ", in_a_sentence(p)) for i, p in enumerate(profiles)))
     if gate:
-        yield tag("p", "Gate: ", tag("span", gate.outcome, class_=verdict_class(gate.outcome) or None), ".")
+        alike = sum(finding.outcome == gate.outcome for finding in gate.findings)
+        outcome = tag("span", gate.outcome, class_=verdict_class(gate.outcome) or None)
+        yield tag("p", "Gate: ", outcome, f", at {alike} of {len(gate.findings)} findings.")
     for place, comparison in enumerate(comparisons, start=1):
         if len(comparisons) > 1:
             yield tag("h3", f"{letter(place)} against A")

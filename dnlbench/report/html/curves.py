@@ -69,7 +69,7 @@ def _over_epochs(named: Sequence[Named], network: str) -> Chart:
         x=Axis(label="epoch", whole=True),
         y=Axis(label="training loss (nats)", log=_spans(series)),
         series=tuple(series),
-        note=_reading("mean over seeds with its 95 % t band; ✕: a run that did not end well", named),
+        note=_reading(f"mean over seeds with its 95 % t band{_crosses(series)}", named),
     )
 
 
@@ -176,6 +176,10 @@ def _fits(named: Named, place: int, network: str, quantity: Quantity) -> Iterato
             dash=named.dash,
             faint=True,
         )
+
+
+def _crosses(series: Sequence[Series]) -> str:
+    return "; ✕: a run that did not end well" if any(each.broken for each in series) else ""
 
 
 def _fitted(series: Sequence[Series]) -> bool:
