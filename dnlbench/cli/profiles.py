@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from dnlbench.cli.output import ExitCode, drawn, guarded, show, write
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import IO
-
-    from dnlbench.profiles import Profile
+from dnlbench.cli.output import ExitCode, guarded, show, write
 
 app = typer.Typer(help="List, show, validate profiles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,7 +20,7 @@ def list_(
 ) -> None:
     """List the profiles of a folder, files that are none with the reason."""
     from dnlbench.errors import ProfileError
-    from dnlbench.profiles import list_profiles
+    from dnlbench.profiles import Profile, list_profiles
     from dnlbench.report.grid import Column, Grid
 
     def row(path: Path, content: Profile | ProfileError) -> list[str]:
@@ -58,34 +51,21 @@ def show_(
     output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
 ) -> None:
     """Show a profile: what was run on what, and the result by network and depth."""
+    from dnlbench.cli.profile_formats import profile_text
     from dnlbench.files import write_atomically
     from dnlbench.profiles import read_profile
+    from dnlbench.report.profile import profile_facts, profile_grids
 
-    text = _shown(read_profile(profile), format_, io.StringIO() if output else sys.stdout)
-    if output is None:
-        write(text)
+    content = read_profile(profile)
+    if output is not None:
+        write_atomically(output, profile_text(content, format_).encode())
+    elif format_ != "table":
+        write(profile_text(content, format_))
     else:
-        write_atomically(output, text.encode())
-
-
-def _shown(profile: Profile, format_: str, stream: IO[str]) -> str:
-    """As it is printed to the stream, whose width decides on a table."""
-    from dnlbench.report.html import profile_html
-    from dnlbench.report.latex import profile_latex
-    from dnlbench.report.markdown import profile_markdown
-    from dnlbench.report.profile import profile_csv, profile_facts, profile_grids
-
-    formats: dict[str, Callable[[Profile], str]] = {
-        "json": lambda content: content.to_json().decode(),
-        "csv": profile_csv,
-        "markdown": profile_markdown,
-        "html": profile_html,
-        "latex": profile_latex,
-    }
-    if format_ in formats:
-        return formats[format_](profile)
-    tables = [drawn(grid, stream) for grid in profile_grids(profile)]
-    return "\n".join([f"{profile_facts(profile)}\n", *tables])
+        write(profile_facts(content))
+        for grid in profile_grids(content):
+            write("")
+            show(grid)
 
 
 @app.command("validate")
