@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 import pytest
 from rich.console import Console
 
-from dnlbench.compare import Comparison, compare
+from dnlbench.compare import Comparison, Gate, compare, gate, parse_rule
 from dnlbench.profiles import IntervalRecord, Profile, summarise
 from dnlbench.report.comparison import comparison_csv, comparison_grids, comparison_json
+from dnlbench.report.gate import gate_grid, gate_lines
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.profile import profile_grids
+from dnlbench.report.ratios import p_text
 from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
@@ -73,10 +75,10 @@ def test_a_comparison_never_cuts_networks_and_verdicts(make_profile: MakeProfile
 
 def test_a_comparison_leaves_out_columns_from_the_left(make_profile: MakeProfile) -> None:
     base = make_profile(LOSSES)
-    grid = next(iter(comparison_grids(compare(base, base))))
+    grid = next(grid for grid in comparison_grids(compare(base, base)) if grid.title.startswith("Final"))
     heads = {width: drawn([grid], width).splitlines()[1].split() for width in (160, 80, 60, 40)}
     ratio = ["ratio", "[95", "%]"]
-    assert heads[160] == ["network", "L", "reference", "candidate", *ratio, "verdict"]
+    assert heads[160] == ["network", "L", "reference", "candidate", *ratio, "p", "verdict"]
     assert heads[80] == ["network", "L", "candidate", *ratio, "verdict"]
     assert heads[60] == ["network", "L", *ratio, "verdict"]
     assert heads[40] == ["network", "L", "verdict"]
@@ -187,3 +189,66 @@ def test_the_width_of_an_interval_has_one_source() -> None:
     record = IntervalRecord(mean=2.0, low=1.0, high=4.0, n=3)
     assert record.interval.half_width == 1.5
     assert record.model_dump() == {"mean": 2.0, "low": 1.0, "high": 4.0, "n": 3}
+
+
+def regressed(make_profile: MakeProfile) -> Gate:
+    """Of a candidate with one failed, one slower and one noisy network, all of which have long names."""
+    base = make_profile(LOSSES, interleaved="ab")
+    candidate = changed(base)
+    runs = tuple(
+        run.model_copy(update={"status": "oom"}) if run.network == "densenet" and run.seed == 2 else run
+        for run in candidate.runs
+    )
+    rules = [parse_rule(rule, "training") for rule in ("loss:worse", "throughput:5%", "accuracy:worse", "failed")]
+    return gate([compare(base, candidate.model_copy(update={"runs": runs}))], rules, {"samples_per_s": 0.02})
+
+
+@pytest.mark.parametrize("width", [160, 80, 60, 50])
+def test_a_gate_never_cuts_rules_networks_and_outcomes(make_profile: MakeProfile, width: int) -> None:
+    found = regressed(make_profile)
+    text = drawn([gate_grid(found)], width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    rows = [line.rstrip() for line in text.splitlines()[3 : 3 + len(found.findings)]]
+    for finding, row in zip(found.findings, rows, strict=True):
+        assert row.startswith("newly failed" if finding.rule.text == "failed" else finding.rule.text)
+        assert f" {finding.network} " in row
+        assert row.endswith(f"  {finding.outcome}")
+    assert {finding.outcome for finding in found.findings} == {"pass", "fail", "inconclusive", "not comparable"}
+
+
+def test_a_gate_in_lines_names_rule_network_depths_effect_and_reason(make_profile: MakeProfile) -> None:
+    lines = list(gate_lines(regressed(make_profile)))
+    assert lines[0].startswith(
+        "fail: loss:worse of densenet at L = 2: 0.600 [0.600, 0.600] times as bad: seed 2 oom at L=2"
+    )
+    assert "not comparable: accuracy:worse of densenet: no run has a value" in lines
+    assert "pass: failed of dense-attention at L = 2" in lines
+    assert len(lines) == 12
+
+
+def test_a_floor_that_counts_is_told(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES, interleaved="ab")
+    rule = [parse_rule("throughput:1%", "training")]
+    assert "below 2 % is noise" in gate_grid(gate([compare(base, base)], rule, {"samples_per_s": 0.02})).note
+    assert "noise" not in gate_grid(gate([compare(base, base)], rule, {"samples_per_s": 0.005})).note
+
+
+def test_overall_figures_are_a_table_of_their_own(make_profile: MakeProfile) -> None:
+    base = make_profile(LOSSES)
+    grid = next(grid for grid in comparison_grids(compare(base, changed(base))) if grid.title == "All depths together")
+    assert [row[:3] for row in grid.rows[:3]] == [
+        ["final training loss", "densenet", "2"],
+        ["final training loss", "dense-attention", "2"],
+        ["final training loss", "dense-gaussian", "4"],
+    ]
+    assert [row[-1] for row in grid.rows[:3]] == ["better", "no difference", "inconclusive"]
+    assert "final training loss of dense-gaussian: inconclusive: the interval holds 1" in grid.note
+    assert grid.note.endswith("a throughput from another moment does not gate: the runs did not take turns")
+    assert max(map(len, drawn([grid], 80).splitlines())) <= 80
+    assert "0.600 [0.600, 0.600]" in drawn([grid], 80)
+
+
+@pytest.mark.parametrize(("p", "text"), [(None, "–"), (0.0, "<0.001"), (0.00099, "<0.001"), (0.04996, "0.050")])
+def test_p_values(p: float | None, text: str) -> None:
+    assert p_text(p) == text

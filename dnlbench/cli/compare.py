@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from dnlbench.cli.output import ExitCode, drawn, guarded, write
+from dnlbench.cli.gating import OnInconclusive, exit_code, tell
+from dnlbench.cli.output import ExitCode, guarded, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import IO
+    from dnlbench.cli.comparison_formats import Compared
 
-    from dnlbench.compare import Comparison
+Format: TypeAlias = Literal["table", "markdown", "json", "csv", "html", "junit", "latex"]
 
 
 @guarded
@@ -25,56 +25,61 @@ def compare(
         list[Path], typer.Argument(metavar="CANDIDATE", help="One or more profiles to hold against it.")
     ],
     format_: Annotated[
-        Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="How to print the result.")
+        Format, typer.Option("--format", help="How to print the result; html: one page with charts.")
     ] = "table",
     output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="loss:worse, throughput:5%, memory:10%, failed or their like; repeatable."),
+    ] = None,
+    inconclusive: Annotated[
+        OnInconclusive, typer.Option(help="Whether a rule that cannot be decided yet fails, with exit code 4.")
+    ] = "warn",
 ) -> None:
     """Compare saved profiles.
 
-    Each quantity of the study (of training: loss, throughput and memory) by network and depth, with a verdict. Exit code 5 if a
-    candidate has nothing in common with the reference that could be compared; the others are compared all the same.
+    Each quantity of the study (of training: loss, throughput and memory) by network and depth, and over all depths, with a
+    verdict. Exit code 5 if a candidate has nothing in common with the reference that could be compared; the others are
+    compared all the same. With --fail-on: 3 if a rule is broken, 4 if one could not be decided and --inconclusive is fail,
+    5 if one could not be judged at all.
     """
+    from dnlbench.cli.comparison_formats import Compared
     from dnlbench.compare import compare as hold_against
+    from dnlbench.compare import gate as hold_to
+    from dnlbench.compare import parse_rule
     from dnlbench.errors import NotComparableError
     from dnlbench.profiles import read_profile
 
     base = read_profile(reference)
-    comparisons = []
+    rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
+    comparisons, compared = [], []
     for path, candidate in [(path, read_profile(path)) for path in candidates]:
         try:
             comparisons.append(hold_against(base, candidate))
+            compared.append(candidate)
         except NotComparableError as error:
             print(f"dnlbench: error: {path}: not comparable with {reference}: {error}", file=sys.stderr)
+    gate = hold_to(comparisons, rules) if rules else None
     if comparisons:
-        _put(comparisons, format_, output)
-    if len(comparisons) < len(candidates):
-        raise typer.Exit(ExitCode.NOT_COMPARABLE)
+        _put(Compared(reference=base, candidates=compared, comparisons=comparisons, gate=gate), format_, output)
+    if gate:
+        tell(gate)
+    code = exit_code(gate, inconclusive) if gate else ExitCode.OK
+    if len(comparisons) < len(candidates) and code != ExitCode.REGRESSION:
+        code = ExitCode.NOT_COMPARABLE
+    if code != ExitCode.OK:
+        raise typer.Exit(code)
 
 
-def _put(
-    comparisons: Sequence[Comparison], format_: Literal["table", "markdown", "json", "csv"], output: Path | None
-) -> None:
+def _put(compared: Compared, format_: Format, output: Path | None) -> None:
+    from dnlbench.cli.comparison_formats import comparison_text
+    from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.files import write_atomically
-    from dnlbench.report import comparison as report
+    from dnlbench.report.markdown import comparison_parts
 
-    text = {
-        "table": lambda them: _tables(them, io.StringIO() if output else sys.stdout),
-        "markdown": report.comparison_markdown,
-        "csv": report.comparison_csv,
-        "json": report.comparison_json,
-    }[format_](comparisons)
+    text = comparison_text(compared, format_, io.StringIO() if output else sys.stdout)
     if output is None:
         write(text)
     else:
         write_atomically(output, text.encode())
-
-
-def _tables(comparisons: Sequence[Comparison], stream: IO[str]) -> str:
-    from dnlbench.report.comparison import comparison_grids, summary_line
-
-    parts = []
-    for comparison in comparisons:
-        parts.append(f"{comparison.candidate} against {comparison.reference}\n")
-        parts += [drawn(grid, stream) for grid in comparison_grids(comparison)]
-        parts.append(f"{summary_line(comparison)}\n")
-    return "\n".join(parts)
+    add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))

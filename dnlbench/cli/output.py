@@ -33,6 +33,10 @@ class ExitCode(IntEnum):
     FAILED = 1
     """Some runs failed, or dnlbench did."""
     USAGE = 2
+    REGRESSION = 3
+    """A gate failed."""
+    INCONCLUSIVE = 4
+    """A gate could not tell, and was asked to fail then."""
     NOT_COMPARABLE = 5
     INTERRUPTED = 130
 

@@ -48,20 +48,22 @@ def list_(
 def show_(
     profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="A saved profile.")],
     format_: Annotated[
-        Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="csv: one row an epoch.")
+        Literal["table", "markdown", "json", "csv", "html", "latex"],
+        typer.Option("--format", help="csv: one row an epoch. html: one page with charts."),
     ] = "table",
+    output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
 ) -> None:
     """Show a profile: what was run on what, and the result by network and depth; in a terminal with a small chart."""
+    from dnlbench.cli.profile_formats import profile_text
+    from dnlbench.files import write_atomically
     from dnlbench.profiles import read_profile
-    from dnlbench.report.profile import profile_csv, profile_facts, profile_grids
+    from dnlbench.report.profile import profile_facts, profile_grids
 
     content = read_profile(profile)
-    if format_ == "json":
-        write(content.to_json().decode())
-    elif format_ == "csv":
-        write(profile_csv(content))
-    elif format_ == "markdown":
-        write("\n\n".join(grid.to_markdown() for grid in profile_grids(content)))
+    if output is not None:
+        write_atomically(output, profile_text(content, format_).encode())
+    elif format_ != "table":
+        write(profile_text(content, format_))
     else:
         write(profile_facts(content))
         show_chart(content, sys.stdout)

@@ -156,10 +156,13 @@ def _surviving_the_terminal() -> Iterator[None]:
 
 
 def _report(result: Result, *, json_: bool, quiet: bool) -> None:
+    from dnlbench.cli.step_summary import add_to_step_summary
+    from dnlbench.report.markdown import profile_parts
     from dnlbench.report.profile import profile_grids
 
     if result.profile is None:
         return
+    add_to_step_summary(profile_parts(result.profile))
     if json_:
         summary = result.profile.summary.model_dump(mode="json")
         content = {

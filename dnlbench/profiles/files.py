@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from dnlbench.studies import STUDIES
 LONGEST_INTEGER = 100
 """Digits of the longest integer that is read: no profile holds one as long, and floats cannot hold much longer ones."""
 RATE_TOLERANCE = 1e-9
-"""Relative; a rate is worked out again from rounded ones."""
+"""Relative; a rate is worked out again from rounded ones, and an interval with a quantile that has been rounded."""
 FIT_TOLERANCE = 1e-6
 """Relative; a fit may differ in its last digits from machine to machine."""
 FIT_ZERO = 1e-12
@@ -149,29 +149,30 @@ def check_profile(profile: Profile) -> list[str]:
 
 
 def _agree(stated: Summary, found: Summary) -> bool:
-    """Points to the last digit, fits and costs up to what linear algebra may differ in.
+    """Points up to rounding, fits and costs up to what linear algebra may differ in.
 
     Profiles before 0.3 state no fits, and those before 0.5 no costs.
     """
-    return stated.points == found.points and all(
-        not ours or (len(ours) == len(theirs) and all(map(_same_record, ours, theirs)))
+    return _same_records(stated.points, found.points, RATE_TOLERANCE, 0.0) and all(
+        not ours or _same_records(ours, theirs, FIT_TOLERANCE, FIT_ZERO)
         for ours, theirs in ((stated.fits, found.fits), (stated.costs, found.costs))
     )
 
 
-def _same_record(stated: Record, found: Record) -> bool:
-    return _same_fields(stated.model_dump(), found.model_dump())
+def _same_records(stated: Sequence[Record], found: Sequence[Record], tolerance: float, zero: float) -> bool:
+    ours, theirs = ([record.model_dump() for record in records] for records in (stated, found))
+    return _same_value(ours, theirs, tolerance, zero)
 
 
-def _same_fields(stated: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    return all(_same_value(stated[name], found[name]) for name in found)
-
-
-def _same_value(stated: Any, found: Any) -> bool:
-    if isinstance(found, tuple):
-        return len(stated) == len(found) and all(map(_same_value, stated, found))
+def _same_value(stated: Any, found: Any, tolerance: float, zero: float) -> bool:
+    if isinstance(found, dict) and isinstance(stated, dict):
+        same = (_same_value(stated[key], found[key], tolerance, zero) for key in found)
+        return stated.keys() == found.keys() and all(same)
+    if isinstance(found, list | tuple) and isinstance(stated, list | tuple):
+        same = (_same_value(ours, theirs, tolerance, zero) for ours, theirs in zip(stated, found, strict=False))
+        return len(stated) == len(found) and all(same)
     if isinstance(found, float) and isinstance(stated, float):
-        return _same(stated, found, FIT_TOLERANCE, FIT_ZERO)
+        return _same(stated, found, tolerance, zero)
     return bool(stated == found)
 
 

@@ -214,6 +214,9 @@ class ProfileFacts(Record):
     code: Code
     machine: Machine
     data: DataInfo
+    interleaved: str | None = None
+    """Name of the session in which the runs of this profile and of another took turns on the same slots; None where they did
+    not. Two profiles of one session may be held against each other in what depends on the state of the machine."""
 
 
 class Profile(ProfileFacts):

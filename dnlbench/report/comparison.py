@@ -1,4 +1,4 @@
-"""A comparison as tables, Markdown, CSV and JSON."""
+"""A comparison as tables, CSV and JSON; with a gate's findings, where one was asked for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dnlbench import units
-from dnlbench.compare import Cell, Comparison
+from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
 from dnlbench.report import quantities
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.ratios import p_text, ratio_text
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
 
@@ -22,28 +23,42 @@ NAMED_POINTS = 3
 
 
 def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
-    """What differs first, because it decides whether the rest means anything; then each quantity by point."""
-    if comparison.differences:
-        yield Grid(
-            title="Differences",
-            columns=[Column(head="what"), Column(head="reference"), Column(head="candidate")],
-            rows=[[_short(d.what), _short(d.reference), _short(d.candidate)] for d in comparison.differences],
-        )
+    """What differs first, because it decides whether the rest means anything; then one figure a network, and all points."""
+    if grid := difference_grid(comparison):
+        yield grid
+    yield overall_grid(comparison)
+    for _, grid in cell_grids(comparison):
+        yield grid
+
+
+def difference_grid(comparison: Comparison, *, shortened: bool = True) -> Grid | None:
+    """What is not the same on both sides, long values cut if asked for; None if nothing is."""
+    if not comparison.differences:
+        return None
+    cut = _short if shortened else str
+    return Grid(
+        title="Differences",
+        columns=[Column(head="what"), Column(head="reference"), Column(head="candidate")],
+        rows=[[cut(d.what), cut(d.reference), cut(d.candidate)] for d in comparison.differences],
+    )
+
+
+def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
+    """Each quantity by point."""
     for quantity in dict.fromkeys(cell.quantity for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.quantity == quantity]
-        yield Grid(
-            title=f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}",
-            columns=[
-                Column(head="network", whole=True),
-                Column(head="L", figures=True),
-                Column(head="reference", figures=True, dispensable=1),
-                Column(head="candidate", figures=True, dispensable=1),
-                Column(head="ratio [95 %]", figures=True, dispensable=2),
-                Column(head="verdict", whole=True),
-            ],
-            rows=[_row(cell) for cell in cells],
-            note=_note(quantity, cells),
-        )
+        columns = [
+            Column(head="network", whole=True),
+            Column(head="L", figures=True),
+            Column(head="reference", figures=True, dispensable=2),
+            Column(head="candidate", figures=True, dispensable=2),
+            Column(head="ratio [95 %]", figures=True, dispensable=3),
+            Column(head="p", figures=True, dispensable=1),
+            Column(head="verdict", whole=True),
+        ]
+        title = f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}"
+        rows = [_row(cell) for cell in cells]
+        yield quantity, Grid(title=title, columns=columns, rows=rows, note=_note(quantity, cells))
 
 
 def summary_line(comparison: Comparison) -> str:
@@ -57,29 +72,64 @@ def _row(cell: Cell) -> list[str]:
         str(cell.depth),
         quantities.value(cell.quantity, cell.reference),
         quantities.value(cell.quantity, cell.candidate),
-        _ratio(cell.ratio),
+        ratio_text(cell.ratio),
+        p_text(cell.p_adjusted),
         cell.verdict,
     ]
 
 
-def _ratio(ratio: Interval | None) -> str:
-    if ratio is None:
-        return units.NOTHING
-    if ratio.low is None or ratio.high is None:
-        return _factor(ratio.estimate)
-    return f"{_factor(ratio.estimate)} [{_factor(ratio.low)}, {_factor(ratio.high)}]"
+def overall_grid(comparison: Comparison) -> Grid:
+    """What all depths of a network say together."""
+    return Grid(
+        title="All depths together",
+        columns=[
+            Column(head="quantity"),
+            Column(head="network", whole=True),
+            Column(head="L", whole=True, dispensable=1),
+            Column(head="seeds", figures=True, dispensable=1),
+            Column(head="ratio [95 %]", figures=True, dispensable=3),
+            Column(head="p", figures=True, dispensable=2),
+            Column(head="verdict", whole=True),
+        ],
+        rows=[_overall_row(figure) for figure in comparison.overall],
+        note="\n".join(
+            [
+                "ratio: geometric mean over depths within each seed, then over seeds; p by Holm",
+                *_remarks(comparison.overall),
+            ]
+        ),
+    )
 
 
-def _factor(value: float) -> str:
-    """To the thousandth, as far as that says something and fits a column."""
-    return f"{value:.3f}" if 1e-3 <= value < 1e5 else units.number(value)
+def _overall_row(figure: Overall) -> list[str]:
+    return [
+        figure.quantity.label,
+        figure.network,
+        ", ".join(map(str, figure.depths)) or units.NOTHING,
+        str(len(figure.seeds)) if figure.seeds else units.NOTHING,
+        ratio_text(figure.ratio),
+        p_text(figure.p_adjusted),
+        figure.verdict,
+    ]
+
+
+def _remarks(figures: Sequence[Overall]) -> Iterator[str]:
+    """What there is to say about figures, each with those that it is said of."""
+    remarks: dict[str, list[str]] = {}
+    for figure in figures:
+        for remark in filter(None, (figure.reason and f"{figure.verdict}: {figure.reason}", figure.left_out)):
+            remarks.setdefault(remark, []).append(f"{figure.quantity.label} of {figure.network}")
+    for remark, places in remarks.items():
+        yield f"{', '.join(places) if len(places) <= NAMED_POINTS else f'{len(places)} rows'}: {remark}"
+    yield from dict.fromkeys(figure.advisory for figure in figures if figure.advisory)
 
 
 def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
     definition = ", ".join(["ratio = candidate / reference", *_methods(cells)])
     direction = f"{quantity.better} is better; " if quantity.better else ""
     tolerance = units.percent(quantity.tolerance)
-    return "\n".join([f"{definition}; {direction}within {tolerance} is no difference", *_reasons(cells)])
+    tests = "; p by Holm" if any(cell.p is not None for cell in cells) else ""
+    return "\n".join([f"{definition}; {direction}within {tolerance} is no difference{tests}", *_reasons(cells)])
 
 
 def _methods(cells: Sequence[Cell]) -> Iterator[str]:
@@ -108,34 +158,54 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
-    """All comparisons, one after the other."""
-    parts = []
-    for comparison in comparisons:
-        parts.append(f"### {comparison.candidate} against {comparison.reference}\n\n{summary_line(comparison)}")
-        parts += [grid.to_markdown() for grid in comparison_grids(comparison)]
-    return "\n\n".join(parts) + "\n"
+_SIDES = ("reference", "candidate", "ratio")
+_CSV_HEAD = (
+    *("reference", "candidate", "quantity", "network", "depth"),
+    *(f"{side}_{field}" for side in _SIDES for field in ("estimate", "low", "high", "n")),
+    *("paired", "p", "p_adjusted", "verdict", "reason", "gate"),
+)
+ALL_DEPTHS = "all"
+"""In place of a depth, in CSV."""
 
 
-def comparison_csv(comparisons: Sequence[Comparison]) -> str:
-    """One row for each candidate, quantity and point."""
+def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
+    """One row for each candidate, quantity and point, then one for each quantity and network over all depths.
+
+    The last column is what the gate's rules say of that row. A rule that is about no quantity has rows of its own.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    sides = [
-        f"{side}_{field}" for side in ("reference", "candidate", "ratio") for field in ("estimate", "low", "high", "n")
-    ]
-    writer.writerow(["reference", "candidate", "quantity", "network", "depth", *sides, "paired", "verdict", "reason"])
+    writer.writerow(_CSV_HEAD)
     for comparison in comparisons:
+        names = [comparison.reference, comparison.candidate]
         for cell in comparison.cells:
             intervals = [value for side in (cell.reference, cell.candidate, cell.ratio) for value in _fields(side)]
-            writer.writerow(
-                [
-                    *(comparison.reference, comparison.candidate, cell.quantity.name, cell.network, cell.depth),
-                    *intervals,
-                    *(cell.paired, cell.verdict, cell.reason),
-                ]
-            )
+            ending = [cell.paired, *_p_fields(cell), cell.verdict, cell.reason, ""]
+            writer.writerow([*names, cell.quantity.name, cell.network, cell.depth, *intervals, *ending])
+        said = _said(comparison, gate)
+        for figure in comparison.overall:
+            intervals = [value for side in (None, None, figure.ratio) for value in _fields(side)]
+            reason = "; ".join(filter(None, (figure.reason, figure.left_out, figure.advisory)))
+            outcome = said.pop((figure.quantity.name, figure.network), "")
+            ending = [figure.paired, *_p_fields(figure), figure.verdict, reason, outcome]
+            writer.writerow([*names, figure.quantity.name, figure.network, ALL_DEPTHS, *intervals, *ending])
+        for (quantity, network), outcome in said.items():
+            writer.writerow([*names, quantity, network, ALL_DEPTHS, *_fields(None) * 3, *[""] * 5, outcome])
     return out.getvalue()
+
+
+def _said(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str], str]:
+    """``throughput:5% pass``, by quantity and network."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for finding in gate.findings if gate else ():
+        if finding.candidate == comparison.candidate:
+            place = (finding.rule.quantity, finding.network)
+            said.setdefault(place, []).append(f"{finding.rule.text} {finding.outcome}")
+    return {place: "; ".join(dict.fromkeys(outcomes)) for place, outcomes in said.items()}
+
+
+def _p_fields(found: Cell | Overall) -> list[str]:
+    return ["" if p is None else repr(p) for p in (found.p, found.p_adjusted)]
 
 
 def _fields(interval: Interval | None) -> list[str]:
@@ -145,17 +215,22 @@ def _fields(interval: Interval | None) -> list[str]:
     return [*("" if bound is None else repr(bound) for bound in bounds), str(interval.n)]
 
 
-def comparison_json(comparisons: Sequence[Comparison]) -> str:
-    """One object with a list of comparisons; numbers that are not finite are strings, as in profiles."""
-    content = []
-    for comparison in comparisons:
-        plain = dataclasses.asdict(comparison)
-        for cell in plain["cells"]:
-            cell["quantity"] = cell["quantity"]["name"]
-            for side in ("reference", "candidate", "ratio"):
-                cell[side] = cell[side] and {field: _json_number(value) for field, value in cell[side].items()}
-        content.append({**plain, "counts": comparison.counts()})
-    return json.dumps({"comparisons": content}, indent=1, ensure_ascii=False, allow_nan=False)
+def comparison_json(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
+    """One object with a list of comparisons, and the gate; numbers that are not finite are strings, as in profiles."""
+    content = [{**_plain(comparison), "counts": comparison.counts()} for comparison in comparisons]
+    gates = {} if gate is None else {"gate": _plain(gate)}
+    return json.dumps({"comparisons": content, **gates}, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Of what JSON knows; quantities and rules are their names."""
+    if isinstance(value, Quantity):
+        return value.name
+    if isinstance(value, Rule):
+        return value.text
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else _json_number(value)
 
 
 def _json_number(value: Any) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
+
+from dnlbench.report.escape import markdown, markdown_line
 
 HEAD_WIDTH = 3
 """The narrowest that a column is made."""
@@ -21,6 +23,8 @@ STYLES = {
     "no difference": "dim",
     "inconclusive": "yellow",
     "not comparable": "dim",
+    "pass": "green",
+    "fail": "red",
     "ok": "green",
     "failed": "red",
     "oom": "red",
@@ -50,6 +54,10 @@ class Grid:
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     note: str = ""
+
+    def titled(self, title: str) -> Grid:
+        """The same table below another title."""
+        return replace(self, title=title)
 
     def to_rich(self, width: int) -> Group:
         """For a terminal of that many columns."""
@@ -87,14 +95,14 @@ class Grid:
     def to_markdown(self) -> str:
         """For a pull request."""
         lines = [
-            f"**{self.title}**",
+            f"**{markdown(self.title)}**",
             "",
-            _markdown_row([column.head for column in self.columns]),
+            _markdown_row([markdown(column.head) for column in self.columns]),
             _markdown_row(["---:" if column.figures else "---" for column in self.columns]),
-            *(_markdown_row(row) for row in self.rows),
+            *(_markdown_row([markdown(cell) for cell in row]) for row in self.rows),
         ]
-        return "\n".join([*lines, *(f"\n{line}" for line in self.note.splitlines())])
+        return "\n".join([*lines, *(f"\n{markdown_line(line)}" for line in self.note.splitlines())])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"

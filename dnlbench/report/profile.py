@@ -21,14 +21,19 @@ LAST_TO_GO = 99
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
     """The result by network and depth, what follows for growing depth, what depth costs, and the runs that ended badly."""
+    yield from result_grids(profile)
+    yield from fit_grids(profile)
+    yield from cost_grids(profile)
+    yield from _bad_runs(profile)
+
+
+def result_grids(profile: Profile) -> Iterator[Grid]:
+    """The result by network and depth."""
     study = STUDIES[profile.study]
     shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
     yield _main_grid(profile, study, [quantity for quantity in shown if not quantity.table])
     for title in dict.fromkeys(quantity.table for quantity in shown if quantity.table):
         yield _further_grid(profile, title, [quantity for quantity in shown if quantity.table == title])
-    yield from fit_grids(profile)
-    yield from cost_grids(profile)
-    yield from _bad_runs(profile)
 
 
 def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:

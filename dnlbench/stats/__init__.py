@@ -1,4 +1,4 @@
-"""Statistics on plain floats: intervals of means and ratios, and curves fitted over depth."""
+"""Statistics on plain floats: intervals of means and ratios, tests, and curves fitted over depth."""
 
 from dnlbench.stats.fits import (
     LimitFit,
@@ -9,21 +9,36 @@ from dnlbench.stats.fits import (
     fit_limit_of_curves,
     fit_order,
 )
-from dnlbench.stats.intervals import LEVEL, Interval, mean_interval, paired_ratio, welch_ratio
+from dnlbench.stats.intervals import Interval, mean_interval
+from dnlbench.stats.ratios import (
+    LogRatio,
+    geometric_mean,
+    holm,
+    paired_log_ratio,
+    paired_ratio,
+    welch_log_ratio,
+    welch_ratio,
+)
 from dnlbench.stats.region import ORDERS
+from dnlbench.stats.student import LEVEL
 
 __all__ = [
     "LEVEL",
     "ORDERS",
     "Interval",
     "LimitFit",
+    "LogRatio",
     "OrderFit",
     "TooFewDepthsError",
     "fit_exponent",
     "fit_limit",
     "fit_limit_of_curves",
     "fit_order",
+    "geometric_mean",
+    "holm",
     "mean_interval",
+    "paired_log_ratio",
     "paired_ratio",
+    "welch_log_ratio",
     "welch_ratio",
 ]

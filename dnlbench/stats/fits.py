@@ -37,8 +37,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dnlbench.stats import region as regions
-from dnlbench.stats.intervals import Interval, mean_interval, t_quantile
+from dnlbench.stats.intervals import Interval, mean_interval
 from dnlbench.stats.region import Curve, Means, Quantity, Region
+from dnlbench.stats.student import t_quantile
 
 FEWEST_DEPTHS = 4
 """Three numbers are fitted, and one depth more is needed to see whether they fit."""

@@ -78,6 +78,10 @@ class Quantity:
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
     tolerance: float
     """Relative difference below which two values count as the same for every purpose."""
+    timed: bool = False
+    """Whether it depends on the machine's state at the time, as a throughput does and a peak of memory does not."""
+    alias: str = ""
+    """What it may be called for short, in rules; empty: only its name."""
     table: str = ""
     """Title of the table that shows it; empty: the main one."""
 

@@ -39,7 +39,9 @@ def profiles(tmp_path: Path, make_profile: MakeProfile) -> tuple[Path, Path]:
         ["run", "--help"],
         ["plot", "--help"],
         ["compare", "profiles/a.json", "profiles/b.json"],
+        ["compare", "profiles/a.json", "profiles/b.json", "--format", "html"],
         ["profiles", "list"],
+        ["profiles", "show", "profiles/a.json", "--format", "html"],
         ["profiles", "show", "profiles/a.json"],
         ["profiles", "validate", "profiles/a.json"],
         ["presets", "list"],
@@ -98,6 +100,13 @@ def test_compare_as_json(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
     first, second = content["comparisons"]
     assert first["counts"] == {"better": 2, "worse": 2, "no difference": 2}
     assert first["cells"][0]["ratio"]["estimate"] == pytest.approx(0.8)
+    assert first["cells"][0]["ratios"] == [[seed, pytest.approx(0.8)] for seed in range(3)]
+    assert [(figure["quantity"], figure["verdict"]) for figure in first["overall"]] == [
+        ("final_train_loss", "better"),
+        ("samples_per_s", "worse"),
+        ("peak_memory_bytes", "no difference"),
+    ]
+    assert "gate" not in content
     assert second["cells"][0]["verdict"] == "no difference"
 
 

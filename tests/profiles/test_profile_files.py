@@ -99,6 +99,25 @@ def test_an_old_profile_does_not_tell_what_memory_was_foreseen() -> None:
     assert "memory:" not in next(profile_grids(profile)).note
 
 
+def test_an_old_profile_took_turns_with_no_other(tmp_path: Path, make_profile: MakeProfile) -> None:
+    assert read_profile(GOLDEN / "profile-1.json").interleaved is None
+    path = save_profile(make_profile(LOSSES, interleaved="main-against-0.5"), tmp_path / "x.json")
+    assert read_profile(path).interleaved == "main-against-0.5"
+
+
+@pytest.mark.parametrize(("factor", "sound"), [(1 + 1e-13, True), (1 + 1e-6, False), (math.inf, False)])
+def test_intervals_agree_up_to_rounding(make_profile: MakeProfile, factor: float, sound: bool) -> None:
+    """Of versions of SciPy, with which they were once worked out, and without it."""
+    profile = make_profile(LOSSES)
+    first, *others = profile.summary.points
+    interval = first.quantities["final_train_loss"]
+    assert interval.high is not None
+    other = {**first.quantities, "final_train_loss": interval.model_copy(update={"high": interval.high * factor})}
+    points = (first.model_copy(update={"quantities": other}), *others)
+    changed = profile.model_copy(update={"summary": profile.summary.model_copy(update={"points": points})})
+    assert (check_profile(changed) == []) == sound
+
+
 def test_the_memory_that_the_plan_foresaw_is_kept_with_the_measured_one(
     tmp_path: Path, make_plan: Callable[..., Plan], make_profile: MakeProfile
 ) -> None:

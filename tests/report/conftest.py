@@ -1,72 +1,148 @@
-"""Profiles with everything that an export may meet."""
+"""Profiles as reports get them: several depths, curves over epochs, runs that went wrong, names that try to be markup."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from dnlbench.profiles import EpochRecord, Profile, RunRecord, Summary
-from dnlbench.profiles.model import AttemptRecord
+from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
+from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-DIVERGING = (0.1 + 0.2, 5e-324, -0.0, math.inf, -math.inf, math.nan)
+MakeSweep = Callable[..., Profile]
+NASTY = (
+    "</script><img src=x onerror=\"alert(1)\"><!-- & | ` \\ $x_1$ 100% #1 ~^{} 'quoted'\n"
+    + "\x1b[31mred\x1b[0m \x00\x0b\ufffe ]]>"
+)
+"""What a name, a message or a log may hold."""
+LOG = "first line\n" + "\n".join(f"line {k} of <b>many</b>" for k in range(60)) + f"\n{NASTY}"
 
 
-def attempt(number: int, begun: float, lasted: float | None, from_epoch: int = 0) -> AttemptRecord:
-    """Begun so many seconds after noon; ``lasted`` None: lost."""
-    started = NOON + timedelta(seconds=begun)
-    return AttemptRecord(
-        attempt=number,
-        started=started,
-        ended=None if lasted is None else started + timedelta(seconds=lasted),
-        status=None if lasted is None else "ok",
-        device="cpu",
-        from_epoch=from_epoch,
+def _loss(network: str, depth: int, seed: int, epoch: int, factor: float) -> float:
+    """Falls with epochs and with depth to ``0.02 + 0.1 / depth``; a per cent a seed apart."""
+    limit = 0.02 + 0.1 / depth
+    return (
+        factor
+        * (limit + 2 / (1 + epoch * (1 + 0.1 * len(network))))
+        * (1 + 0.01 * ((seed * 7 + depth * 3 + epoch) % 5))
     )
 
 
 @pytest.fixture
-def mixed(make_profile: MakeProfile) -> Profile:
-    """Five runs: ok in two attempts, diverged, failed before its first epoch, cancelled after one, never started."""
-    names = ("densenet", "plain", "mine:net/../../x y", "..", "densenet")
-    losses = {(name, depth): [1.0] for depth, name in enumerate(names, 1)}
-    ok, diverged, failed, cancelled, skipped = make_profile(losses).runs
-    values = {"seconds": 2.0, "samples_per_s": 75.0}
-    four = [EpochRecord(epoch=n, train_loss=1 / n, evaluation_loss=2 / n, **values) for n in (1, 2, 3, 4)]
-    curve = [EpochRecord(epoch=n, train_loss=loss, **values) for n, loss in enumerate(DIVERGING, 1)]
-    error = {"type": "RuntimeError", "message": 'no "luck",\nüber, NaN', "log": "…"}
-    never: dict[str, Any] = dict.fromkeys(("device", "device_name", "threads", "pack_size", "parameters"))
-    nothing: dict[str, Any] = {"epochs": (), "final_train_loss": None, "samples_per_s": None, "peak_memory_bytes": None}
-    runs = [
-        _changed(ok, epochs=four, attempts=[attempt(1, 0, None), attempt(2, 100, 40, from_epoch=2)]),
-        _changed(diverged, status="diverged", epochs=curve, final_train_loss=math.nan, samples_per_s=math.inf),
-        _changed(failed, status="failed", attempts=[attempt(1, 5, 1)], error=error, **nothing),
-        _changed(cancelled, status="cancelled", attempts=[attempt(1, 10, None)]),
-        _changed(skipped, status="skipped", **nothing, **never),
+def make_sweep(make_profile: MakeProfile) -> MakeSweep:
+    """A training sweep of made-up runs; ``bad`` gives the status of some of them by network, depth and seed."""
+
+    def make(
+        networks: tuple[str, ...] = ("densenet", "dense-gaussian"),
+        depths: tuple[int, ...] = (2, 4, 8, 16),
+        *,
+        seeds: int = 3,
+        epochs: int = 6,
+        factor: float = 1.0,
+        rate: float = 1000.0,
+        bad: Mapping[tuple[str, int, int], str] | None = None,
+        **changes: Any,
+    ) -> Profile:
+        runs = [
+            _run(network, depth, seed, epochs, factor, rate, (bad or {}).get((network, depth, seed), "ok"))
+            for network in networks
+            for depth in depths
+            for seed in range(seeds)
+        ]
+        unfinished = any(run.status in ("cancelled", "skipped") for run in runs)
+        base = make_profile({(networks[0], depths[0]): [0.5]})
+        facts = {
+            "runs": tuple(runs),
+            "summary": summarise(runs, TRAINING),
+            "state": "partial" if unfinished else "complete",
+        }
+        return base.model_copy(update={**facts, **changes})
+
+    return make
+
+
+def _run(network: str, depth: int, seed: int, epochs: int, factor: float, rate: float, status: str) -> RunRecord:
+    done = {"ok": epochs, "skipped": 0}.get(status, epochs // 2)
+    speed = rate * 2 / depth * (1 + 0.004 * ((seed * 5 + depth) % 7))
+    records = [
+        EpochRecord(
+            epoch=epoch,
+            train_loss=_loss(network, depth, seed, epoch, factor),
+            seconds=150 / speed,
+            samples_per_s=speed,
+            gradient_norm=0.5,
+        )
+        for epoch in range(1, done + 1)
     ]
-    return make_profile({}, state="partial", runs=runs, summary=Summary(points=()))
+    errors = {
+        "failed": {"type": "RuntimeError", "message": NASTY, "log": LOG},
+        "oom": {"type": "OutOfMemoryError", "message": "out of memory: tried to allocate 2 GiB", "log": None},
+        "diverged": {"type": "DivergedError", "message": "the loss is NaN in epoch 4", "log": "loss: nan"},
+    }
+    started = status != "skipped"
+    return RunRecord.model_validate(
+        {
+            "run_id": f"{network}-L{depth}-s{seed}-00000000",
+            "network": network,
+            "depth": depth,
+            "seed": seed,
+            "status": status,
+            "device": "cpu" if started else None,
+            "device_name": "A CPU" if started else None,
+            "threads": 1 if started else None,
+            "jobs": 1 if started else None,
+            "pack_size": 1 if started else None,
+            "parameters": 100 * depth if started else None,
+            "epochs": records,
+            "final_train_loss": records[-1].train_loss if records else None,
+            "samples_per_s": speed if records else None,
+            "peak_memory_bytes": 2**20 * depth + 4096 * seed if records else None,
+            "attempts": [
+                {
+                    "attempt": 1,
+                    "started": "2026-11-20T12:00:00Z",
+                    "ended": "2026-11-20T12:00:02.500Z",
+                    "status": status,
+                    "device": "cpu",
+                }
+            ]
+            if started
+            else [],
+            "error": errors.get(status),
+        }
+    )
+
+
+def _browser_module() -> ModuleType:
+    """Test folders are no packages, so that a helper among them is loaded by its place."""
+    spec = importlib.util.spec_from_file_location("report_browser", Path(__file__).with_name("browser.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["report_browser"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
-def measured(make_profile: MakeProfile) -> Profile:
-    """A study without epochs: two runs with numbers and a curve, one that failed."""
-    runs = make_profile({("local-tanh", 8): [1.0] * 3}).runs
-    found = [
-        {"error_max": 0.5, "error_end": math.nan, "errors": (0.0, 0.5, math.inf), "device": 3.0},
-        {"error_max": 0.1 + 0.2, "errors": (0.25,)},
-        {},
-    ]
-    nothing: dict[str, Any] = {"epochs": (), "final_train_loss": None, "samples_per_s": None}
-    records = [_changed(run, measurements=own, **nothing) for run, own in zip(runs, found, strict=True)]
-    records[2] = _changed(records[2], status="failed", error={"type": "E", "message": "m"})
-    spec = {"name": "made-up", "study": "forward-limit", "network": {"positions": 5}, "sweep": {"seeds": [0]}}
-    return make_profile({}, study="forward-limit", spec=spec, runs=records, summary=Summary(points=()))
+def nasty() -> str:
+    """A name, message or log that tries to be more than text."""
+    return NASTY
 
 
-def _changed(run: RunRecord, **changes: Any) -> RunRecord:
-    return RunRecord.model_validate(run.model_dump() | changes)
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real browser; the test is skipped where there is none."""
+    module = _browser_module()
+    program = module.find_browser()
+    if program is None:
+        pytest.skip(f"no {' or '.join(module.NAMES)} on the PATH")
+    opened = module.Browser(program, tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.close()

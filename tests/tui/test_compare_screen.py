@@ -122,7 +122,7 @@ def test_where_there_is_room_the_chart_is_beside_the_tables(save: Save, see: See
 def test_keys_choose_what_is_drawn(save: Save, see: See) -> None:
     paths = [save("base"), save("tuned", 0.9)]
     first, metric, over, depth, quantity, epochs = see(paths, "m", "t", "d", "v", "d")
-    assert " epoch " in first
+    assert " epoch" in first
     assert "Gradient norm" in metric
     assert "training step" in over
     assert "Final training loss (nats) against depth" in depth

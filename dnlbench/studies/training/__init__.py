@@ -18,6 +18,7 @@ TRAINING = Study(
             shown_as="number",
             machine_bound=False,
             tolerance=0.01,
+            alias="loss",
         ),
         Quantity(
             name="samples_per_s",
@@ -27,6 +28,8 @@ TRAINING = Study(
             shown_as="count",
             machine_bound=True,
             tolerance=0.05,
+            timed=True,
+            alias="throughput",
         ),
         Quantity(
             name="peak_memory_bytes",
@@ -36,6 +39,7 @@ TRAINING = Study(
             shown_as="bytes",
             machine_bound=True,
             tolerance=0.05,
+            alias="memory",
         ),
         Quantity(
             name="evaluation_accuracy",
@@ -45,6 +49,7 @@ TRAINING = Study(
             shown_as="number",
             machine_bound=False,
             tolerance=0.01,
+            alias="accuracy",
         ),
         Quantity(
             name="utilisation",
@@ -54,6 +59,7 @@ TRAINING = Study(
             shown_as="share",
             machine_bound=True,
             tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
+            timed=True,
         ),
     ),
     estimate=estimate,

@@ -19,7 +19,8 @@ from textual.widgets import Static
 
 from dnlbench import units
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import comparison_csv, comparison_markdown
+from dnlbench.report.comparison import comparison_csv
+from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
 from dnlbench.studies import Quantity
 from dnlbench.tui.export import export
@@ -54,7 +55,7 @@ Several: the first, **A**, is the reference, the others are candidates.
 What **differs** in spec, machine and code stands first: it decides whether the rest means anything.
 The **ratio** is candidate / reference with its 95 % interval. Verdicts:
 
-- ✓ better, ✗ worse: the whole interval is on one side of 1
+- ✓ better, ✗ worse: the whole interval is on one side of 1, and p, corrected by Holm for the number of depths, below 0.05
 - = no difference: the whole interval is within the tolerance
 - ? inconclusive: the interval holds 1; more seeds may decide
 - – not comparable: the reason stands below the table

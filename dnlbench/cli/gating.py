@@ -1,0 +1,30 @@
+"""How commands tell what a gate says, and end by it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from dnlbench.cli.output import ExitCode
+
+if TYPE_CHECKING:
+    from dnlbench.compare import Gate
+
+OnInconclusive = Literal["fail", "warn"]
+
+
+def tell(gate: Gate) -> None:
+    """A line for each finding, and one for all, on stderr."""
+    from dnlbench.report.gate import gate_lines
+
+    for line in gate_lines(gate):
+        print(f"dnlbench: {line}", file=sys.stderr)
+    print(f"dnlbench: gate: {gate.outcome}", file=sys.stderr)
+
+
+def exit_code(gate: Gate, inconclusive: OnInconclusive) -> ExitCode:
+    """What a command ends with, if nothing else is wrong."""
+    if gate.outcome == "inconclusive":
+        return ExitCode.INCONCLUSIVE if inconclusive == "fail" else ExitCode.OK
+    codes = {"pass": ExitCode.OK, "fail": ExitCode.REGRESSION, "not comparable": ExitCode.NOT_COMPARABLE}
+    return codes[gate.outcome]

@@ -1,0 +1,54 @@
+"""One quantity at each point: how the seeds of the two sides compare there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dnlbench.compare.evidence import Evidence, left_out, weigh
+from dnlbench.compare.model import Cell, Verdict
+from dnlbench.compare.sides import Sides
+from dnlbench.compare.verdicts import judge
+from dnlbench.stats import holm, mean_interval
+from dnlbench.studies import Quantity
+
+
+def cells(quantity: Quantity, depths: Sequence[Sides], *, main: bool) -> Iterator[Cell]:
+    """The cells of one network; their p values are adjusted for their number.
+
+    That a run failed is held against the study's ``main`` quantity, once; the others are judged by the values that there are.
+    """
+    evidence = [_evidence(quantity, sides) for sides in depths]
+    adjusted = holm([found.p for found in evidence])
+    for sides, found, p_adjusted in zip(depths, evidence, adjusted, strict=True):
+        yield _cell(quantity, sides, found, p_adjusted, main=main)
+
+
+def _evidence(quantity: Quantity, sides: Sides) -> Evidence:
+    if obstacle := sides.obstacle(quantity):
+        return Evidence(problem=obstacle)
+    return weigh(*sides.values(quantity), may_be_paired=sides.may_be_paired(quantity))
+
+
+def _cell(quantity: Quantity, sides: Sides, found: Evidence, p_adjusted: float | None, *, main: bool) -> Cell:
+    ours, theirs = sides.values(quantity)
+    verdict: Verdict
+    if main and (failed := ", ".join(f"seed {run.seed} {run.status}" for run in sides.new_failures)):
+        verdict, reason = "worse", failed
+    elif found.ratio is None:
+        verdict, reason = "not comparable", found.problem
+    else:
+        verdict, reason = judge(found.ratio, quantity, p_adjusted)
+    return Cell(
+        network=sides.point.network,
+        depth=sides.point.depth,
+        quantity=quantity,
+        reference=mean_interval(list(ours.values())) if ours else None,
+        candidate=mean_interval(list(theirs.values())) if theirs else None,
+        ratio=found.ratio,
+        ratios=found.ratios,
+        paired=found.paired,
+        p=found.p,
+        p_adjusted=p_adjusted,
+        verdict=verdict,
+        reason="; ".join(filter(None, (reason, left_out(ours, theirs) if found.paired else ""))),
+    )

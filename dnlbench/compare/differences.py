@@ -1,0 +1,58 @@
+"""What was asked, on what and with what, as far as it is not the same on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dnlbench.compare.model import Difference
+from dnlbench.profiles import Profile
+from dnlbench.studies import STUDIES
+
+OF_THE_MOMENT = ("memory_used_bytes", ".utilisation", ".processes")
+"""Facts of a machine that change all the time."""
+
+
+def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
+    """In spec, machine, code and workload; but for labels, and for what changes all the time."""
+    for group, ours, theirs in (
+        ("spec", reference.spec, candidate.spec),
+        ("machine", reference.machine.model_dump(mode="json"), candidate.machine.model_dump(mode="json")),
+        ("code", reference.code.model_dump(), candidate.code.model_dump()),
+        ("workload", {"version": reference.workload_version}, {"version": candidate.workload_version}),
+    ):
+        flat_ours, flat_theirs = dict(_flat(ours)), dict(_flat(theirs))
+        for key in dict.fromkeys([*flat_ours, *flat_theirs]):
+            values = flat_ours.get(key), flat_theirs.get(key)
+            if values[0] != values[1] and not key.endswith(OF_THE_MOMENT) and key not in ("name", "fingerprint"):
+                yield Difference(what=f"{group} {key}", reference=str(values[0]), candidate=str(values[1]))
+
+
+def other_problem(reference: Profile, candidate: Profile) -> str:
+    """Where two profiles pose different problems, so that their results say nothing about each other; empty if they do not.
+
+    What a study without epochs measures is a property of the problem that all of its spec but the axes poses.
+    """
+    if STUDIES[reference.study].has_epochs:
+        return ""
+    ours, theirs = (
+        dict(_flat({key: value for key, value in profile.spec.items() if key not in ("name", "sweep")}))
+        for profile in (reference, candidate)
+    )
+    return ", ".join(
+        f"{key} = {ours.get(key)} and {theirs.get(key)}"
+        for key in dict.fromkeys([*ours, *theirs])
+        if ours.get(key) != theirs.get(key)
+    )
+
+
+def _flat(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested tables as dotted keys; lists of plain values stay whole."""
+    if isinstance(table, dict):
+        for key, value in table.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(table, list) and any(isinstance(value, dict) for value in table):
+        for index, value in enumerate(table):
+            yield from _flat(value, f"{prefix}.{index}")
+    else:
+        yield prefix, table

@@ -1,0 +1,214 @@
+"""Whether comparisons are good enough to go on with.
+
+A gate looks at the overall figure of each network, so that a sweep of many depths raises no more false alarms than one of few.
+With tolerance ``tau`` a finding fails if the candidate is worse by more than ``tau`` beyond doubt, passes if it is beyond doubt
+not worse by more than ``tau``, and is inconclusive between the two: more seeds would tell.
+
+"Beyond doubt" is the bound of the two-sided 95 % interval, so an error of 2.5 % on either side, not 5 %: the verdicts beside
+the gate are of that level, and a gate that fails on what the table next to it calls inconclusive is not believed. A failure has
+to hold with Holm's correction over all findings of the gate, rules, networks and candidates alike, since any of them turns
+the exit code: equal results fail in 2.5 % of all gates at most, however many findings there are. A pass needs no correction:
+a gate passes only if each finding does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dnlbench.compare.model import Comparison, Overall
+from dnlbench.compare.rules import FAILED, Rule
+from dnlbench.compare.verdicts import within
+from dnlbench.errors import ConfigurationError
+from dnlbench.stats import LEVEL, Interval, LogRatio, holm
+from dnlbench.studies import STUDIES
+
+Outcome = Literal["pass", "fail", "inconclusive", "not comparable"]
+NO_FLOORS: Mapping[str, float] = {}
+ERROR = (1 - LEVEL) / 2
+"""Of a failure, and of a pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one rule says of one network of one candidate."""
+
+    rule: Rule
+    candidate: str
+    """As `Comparison.candidate`."""
+    network: str
+    depths: tuple[int, ...]
+    """Those that contribute."""
+    tolerance: float
+    """The rule's, or the quantity's floor where that is larger."""
+    effect: Interval | None
+    """By what factor the candidate is worse: above 1 is worse, whichever direction is better. Of a quantity without a better
+    direction the larger one of candidate over reference and its inverse. None where none can be stated, and of ``failed``."""
+    p_adjusted: float | None
+    """One-sided, that it is worse by no more than the tolerance; by Holm over all findings of the gate."""
+    outcome: Outcome
+    reason: str
+    """What failed, or why there is no clear outcome; may be empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """All rules together."""
+
+    outcome: Outcome
+    """``fail`` if any finding fails; else ``not comparable`` if there is a candidate that a rule could not be judged for at
+    all; else ``inconclusive`` if any finding is; else ``pass``."""
+    findings: tuple[Finding, ...]
+    """By candidate, then by rule, then by network."""
+
+
+def gate(comparisons: Sequence[Comparison], rules: Sequence[Rule], floors: Mapping[str, float] = NO_FLOORS) -> Gate:
+    """Holds comparisons against rules.
+
+    ``floors`` are relative differences by quantity name, below which the machine cannot tell two equal things apart; no
+    tolerance is taken to be smaller.
+
+    Raises:
+        ConfigurationError: if a rule names a quantity that a comparison's study does not have.
+    """
+    groups = [list(_cases(comparison, rule, floors)) for comparison in comparisons for rule in rules]
+    p_values = [case.p for group in groups for case in group]
+    adjusted, count = iter(holm(p_values)), sum(p is not None for p in p_values)
+    judged = [[_judged(case, next(adjusted), count) for case in group] for group in groups]
+    outcome = _together(judged) if comparisons or not rules else "not comparable"
+    return Gate(outcome=outcome, findings=tuple(finding for group in judged for finding in group))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """What a finding is made from."""
+
+    rule: Rule
+    candidate: str
+    network: str
+    depths: tuple[int, ...]
+    tolerance: float = 0.0
+    bearable: float = 0.0
+    """By the rule ``worse``, what the quantity's own tolerance calls no difference."""
+    effect: LogRatio | None = None
+    p: float | None = None
+    """One-sided, that it is worse by no more than the tolerance; None where that decides nothing."""
+    settled: tuple[Outcome, str] | None = None
+    """Outcome and reason, where no statistics are needed."""
+    left_out: str = ""
+
+
+def _cases(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:
+    """One for each network."""
+    main, *_ = quantities = STUDIES[comparison.study].quantities
+    if rule.quantity not in (FAILED, *(quantity.name for quantity in quantities)):
+        raise ConfigurationError(f"rule {rule.text!r}: the {comparison.study} study has no such quantity")
+    by_network = {figure.network: figure for figure in comparison.overall if figure.quantity.name == rule.quantity}
+    for network in dict.fromkeys(figure.network for figure in comparison.overall if figure.quantity == main):
+        if rule.quantity == FAILED:
+            yield _ends(comparison, rule, network)
+        elif network in by_network:
+            yield _figure(comparison, rule, by_network[network], floors, main=rule.quantity == main.name)
+        else:
+            settled: tuple[Outcome, str] = ("not comparable", "no run has a value")
+            yield _Case(rule=rule, candidate=comparison.candidate, network=network, depths=(), settled=settled)
+
+
+def _ends(comparison: Comparison, rule: Rule, network: str) -> _Case:
+    """How runs ended; what was cancelled or never begun cannot be told to be well."""
+    unfinished = [run for run in comparison.unfinished if run[0] == network]
+    settled: tuple[Outcome, str] = ("pass", "")
+    if failures := _failures(comparison, network):
+        settled = "fail", failures
+    elif unfinished:
+        runs = ", ".join(f"seed {seed} at L={depth}" for _, depth, seed in unfinished)
+        settled = "inconclusive", f"not finished in the candidate: {runs}"
+    depths = tuple(dict.fromkeys(cell.depth for cell in comparison.cells if cell.network == network))
+    return _Case(rule=rule, candidate=comparison.candidate, network=network, depths=depths, settled=settled)
+
+
+def _failures(comparison: Comparison, network: str) -> str:
+    """The runs of a network that are newly failed."""
+    failed = [run for run in comparison.new_failures if run.network == network]
+    return ", ".join(f"seed {run.seed} {run.status} at L={run.depth}" for run in failed)
+
+
+def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping[str, float], *, main: bool) -> _Case:
+    """A quantity; of the ``main`` one a run that failed has none, and is worse than any number."""
+    tolerance = max(rule.tolerance, floors.get(rule.quantity, 0.0))
+    effect = _effect(figure)
+    settled: tuple[Outcome, str] | None = None
+    if main and (failures := _failures(comparison, figure.network)):
+        settled = "fail", failures
+    elif effect is None:
+        settled = "not comparable", figure.reason
+    elif figure.advisory:
+        settled = "not comparable", figure.advisory
+    return _Case(
+        rule=rule,
+        candidate=comparison.candidate,
+        network=figure.network,
+        depths=figure.depths,
+        tolerance=tolerance,
+        bearable=figure.quantity.tolerance if tolerance == 0 else 0.0,
+        effect=effect,
+        p=None if settled or effect is None else _p(effect, tolerance, either_way=figure.quantity.better is None),
+        settled=settled,
+        left_out=figure.left_out,
+    )
+
+
+def _effect(figure: Overall) -> LogRatio | None:
+    """How much worse, as a logarithm."""
+    found = figure.log_ratio
+    if found is None or figure.quantity.better == "lower":
+        return found
+    return found.inverse if figure.quantity.better == "higher" or found.estimate < 0 else found
+
+
+def _p(effect: LogRatio, tolerance: float, *, either_way: bool) -> float | None:
+    bound = math.log1p(tolerance)
+    p = effect.p_above(bound)
+    if p is None or not either_way:
+        return p
+    return min(1.0, p + (effect.p_above(-bound) or 0.0))  # the effect is the larger of the two ways
+
+
+def _judged(case: _Case, p_adjusted: float | None, tests: int) -> Finding:
+    outcome, reason = case.settled or _outcome(case, p_adjusted, tests)
+    return Finding(
+        rule=case.rule,
+        candidate=case.candidate,
+        network=case.network,
+        depths=case.depths,
+        tolerance=case.tolerance,
+        effect=None if case.effect is None else case.effect.ratio,
+        p_adjusted=p_adjusted,
+        outcome=outcome,
+        reason="; ".join(filter(None, (reason, case.left_out))),
+    )
+
+
+def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome, str]:
+    effect = None if case.effect is None else case.effect.ratio
+    if effect is None or p_adjusted is None or effect.low is None or effect.high is None:
+        return "inconclusive", "one seed gives no interval"
+    if effect.high <= 1 + case.tolerance or (case.bearable and within(effect, case.bearable)):
+        return "pass", ""
+    if p_adjusted < ERROR:
+        return "fail", ""
+    if effect.low > 1 + case.tolerance:
+        return "inconclusive", f"too much by its own interval, but not beyond doubt as one of {tests} tests"
+    return "inconclusive", "the interval reaches from what is allowed to what is not; more seeds may decide"
+
+
+def _together(groups: Sequence[Sequence[Finding]]) -> Outcome:
+    """Of the findings by candidate and rule."""
+    outcomes = [{finding.outcome for finding in group} for group in groups]
+    if any("fail" in group for group in outcomes):
+        return "fail"
+    if any(group == {"not comparable"} for group in outcomes):
+        return "not comparable"
+    return "inconclusive" if any("inconclusive" in group for group in outcomes) else "pass"

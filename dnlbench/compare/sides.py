@@ -1,0 +1,100 @@
+"""The runs of both profiles at the points that they have in common, and what keeps them from being held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dnlbench.compare.model import NewFailure
+from dnlbench.profiles import Profile, RunRecord, values_of
+from dnlbench.studies import Point, Quantity
+
+_MACHINE_BOUND_FACTS = ("device_name", "threads", "jobs", "pack_size", "shared_device")
+_UNFINISHED = ("cancelled", "skipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """All seeds of one network at one depth, in both profiles."""
+
+    point: Point
+    reference: tuple[RunRecord, ...]
+    candidate: tuple[RunRecord, ...]
+    other_machine: bool
+    interleaved: str | None
+    """The session that both are of, in which their runs took turns."""
+
+    def values(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
+        """The finite values by seed, of the reference and of the candidate."""
+        return values_of(self.reference, quantity), values_of(self.candidate, quantity)
+
+    def has(self, quantity: Quantity) -> bool:
+        """Whether any run on either side has a value."""
+        return any(self.values(quantity))
+
+    def may_be_paired(self, quantity: Quantity) -> bool:
+        """Whether equal seeds have something in common: weights and data, or the moment at which they were run.
+
+        A seed says nothing about the state of a machine. Only where the two runs of a seed took turns on one slot they have
+        met the same state of it.
+        """
+        return not quantity.machine_bound or self.interleaved is not None
+
+    def obstacle(self, quantity: Quantity) -> str:
+        """Why values of the two sides cannot be compared; empty if they can, or if a side has none."""
+        if not quantity.machine_bound:
+            return ""
+        if self.other_machine:
+            return "other machine"
+        for fact in _MACHINE_BOUND_FACTS:
+            ours, theirs = (
+                {getattr(run, fact) for run in side if run.status == "ok"} for side in (self.reference, self.candidate)
+            )
+            if ours and theirs and ours != theirs:
+                names = [", ".join(sorted(map(str, side))) for side in (ours, theirs)]
+                return f"{fact.replace('_', ' ')} differs: {names[0]} and {names[1]}"
+        return ""
+
+    def advisory(self, quantity: Quantity) -> str:
+        """Why a difference must not decide anything, though it may be shown; empty if it may.
+
+        Machines drift by more between two moments than most regressions are large, and no test over seeds sees that: all runs
+        of one side have met the same state.
+        """
+        if not quantity.timed:
+            return ""
+        if any(run.shared_device for run in (*self.reference, *self.candidate) if run.status == "ok"):
+            return f"runs that share a device do not have the {quantity.label} of a run alone"
+        if self.interleaved is None:
+            return f"a {quantity.label} from another moment does not gate: the runs did not take turns"
+        return ""
+
+    @property
+    def new_failures(self) -> Iterator[NewFailure]:
+        """Runs that ended well in the reference and badly in the candidate; those that were never finished do not count."""
+        for run in self._well_in_the_reference():
+            if run.status not in ("ok", *_UNFINISHED):
+                yield NewFailure(network=run.network, depth=run.depth, seed=run.seed, status=run.status)
+
+    @property
+    def unfinished(self) -> Iterator[tuple[str, int, int]]:
+        """Network, depth and seed of runs that ended well in the reference and not at all in the candidate."""
+        return (
+            (run.network, run.depth, run.seed) for run in self._well_in_the_reference() if run.status in _UNFINISHED
+        )
+
+    def _well_in_the_reference(self) -> Iterator[RunRecord]:
+        well = {run.seed for run in self.reference if run.status == "ok"}
+        return (run for run in self.candidate if run.seed in well)
+
+
+Points = Mapping[Point, tuple[RunRecord, ...]]
+
+
+def by_point(profile: Profile) -> Points:
+    """A profile's runs by network and depth."""
+    points: dict[Point, tuple[RunRecord, ...]] = {}
+    for run in profile.runs:
+        point = Point(network=run.network, depth=run.depth)
+        points[point] = (*points.get(point, ()), run)
+    return points

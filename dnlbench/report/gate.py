@@ -1,0 +1,74 @@
+"""What a gate says, as a table and in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dnlbench import units
+from dnlbench.compare import FAILED, Finding, Gate
+from dnlbench.report.grid import Column, Grid
+from dnlbench.report.ratios import p_text, ratio_text
+
+NEWLY_FAILED = "newly failed"
+"""The rule in a table, where ``failed`` alone is an outcome, and coloured as one."""
+
+
+def gate_grid(gate: Gate) -> Grid:
+    """All findings; reasons stand below."""
+    several = len({finding.candidate for finding in gate.findings}) > 1
+    columns = [
+        Column(head="rule", whole=True),
+        Column(head="candidate"),
+        Column(head="network", whole=True),
+        Column(head="L", whole=True, dispensable=2),
+        Column(head="times as bad [95 %]", figures=True, dispensable=3),
+        Column(head="p", figures=True, dispensable=1),
+        Column(head="outcome", whole=True),
+    ]
+    rows = [_row(finding) for finding in gate.findings]
+    if not several:
+        columns.pop(1)
+        for row in rows:
+            row.pop(1)
+    return Grid(title=f"Gate: {gate.outcome}", columns=columns, rows=rows, note="\n".join(_notes(gate)))
+
+
+def gate_lines(gate: Gate) -> Iterator[str]:
+    """One for each finding: ``fail: throughput:5% of densenet at L = 2, 4, 8: 1.15 [1.11, 1.19] times as bad``."""
+    several = len({finding.candidate for finding in gate.findings}) > 1
+    for finding in gate.findings:
+        of = f" of {finding.network}" + (f" at L = {_depths(finding)}" if finding.depths else "")
+        parts = [
+            f"{finding.rule.text}{of}" + (f" in {finding.candidate}" if several else ""),
+            f"{ratio_text(finding.effect)} times as bad" if finding.effect else "",
+            finding.reason,
+        ]
+        yield f"{finding.outcome}: {': '.join(filter(None, parts))}"
+
+
+def _row(finding: Finding) -> list[str]:
+    return [
+        NEWLY_FAILED if finding.rule.quantity == FAILED else finding.rule.text,
+        finding.candidate,
+        finding.network,
+        _depths(finding),
+        ratio_text(finding.effect),
+        p_text(finding.p_adjusted),
+        finding.outcome,
+    ]
+
+
+def _depths(finding: Finding) -> str:
+    return ", ".join(map(str, finding.depths)) or units.NOTHING
+
+
+def _notes(gate: Gate) -> Iterator[str]:
+    if any(finding.effect for finding in gate.findings):
+        yield "p that it is worse by no more than the tolerance, by Holm over all findings"
+    for finding in gate.findings:
+        if finding.effect and finding.tolerance > finding.rule.tolerance:
+            yield f"{finding.rule.text}: below {units.percent(finding.tolerance)} is noise, which does not count"
+    for outcome, reason in dict.fromkeys((f.outcome, f.reason) for f in gate.findings if f.reason):
+        alike = [finding for finding in gate.findings if (finding.outcome, finding.reason) == (outcome, reason)]
+        places = dict.fromkeys(f"{finding.rule.text} of {finding.network}" for finding in alike)
+        yield f"{', '.join(places)}: {outcome}: {reason}"

@@ -1,0 +1,86 @@
+"""A comparison as JUnit XML, as Jenkins and GitLab read it: a case for each run, and for each finding of a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from dnlbench.compare import Comparison, Finding, Gate
+from dnlbench.profiles import Profile, RunRecord
+from dnlbench.report.escape import printable
+from dnlbench.report.log_end import log_end
+from dnlbench.report.ratios import ratio_text
+
+PROBLEMS = {"failed": "error", "oom": "error", "diverged": "failure", "cancelled": "skipped", "skipped": "skipped"}
+"""What a run's status is to JUnit: a run that broke is an error; one that came to its end with a useless result has failed."""
+OUTCOMES = {"fail": "failure", "inconclusive": "skipped", "not comparable": "skipped"}
+"""What a finding's outcome is to JUnit: only what is certain fails a build there, as it does by exit code."""
+
+
+def comparison_junit(candidates: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
+    """A suite for each candidate, and one for the gate if there was one."""
+    suites = [_runs(profile, each) for profile, each in zip(candidates, comparisons, strict=True)]
+    if gate is not None:
+        suites.append(_suite("gate", [_finding(finding) for finding in gate.findings]))
+    whole = ET.Element("testsuites", {"name": "dnlbench", **_totals(suites)})
+    whole.extend(suites)
+    ET.indent(whole)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(whole, encoding="unicode")}\n'
+
+
+def _runs(profile: Profile, comparison: Comparison) -> ET.Element:
+    suite = _suite(comparison.candidate, [_run(run) for run in profile.runs])
+    suite.set("timestamp", f"{profile.created:%Y-%m-%dT%H:%M:%S}")
+    return suite
+
+
+def _suite(name: str, cases: Sequence[ET.Element]) -> ET.Element:
+    suite = ET.Element("testsuite", {"name": printable(name)})
+    suite.extend(cases)
+    counts = {kind: len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")}
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(counts["failure"]))
+    suite.set("errors", str(counts["error"]))
+    suite.set("skipped", str(counts["skipped"]))
+    suite.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.3f}")
+    return suite
+
+
+def _totals(suites: Sequence[ET.Element]) -> dict[str, str]:
+    """Without the skipped ones, which the schema has no place for at the top."""
+    names = ("tests", "failures", "errors")
+    counts = {name: str(sum(int(suite.get(name, 0)) for suite in suites)) for name in names}
+    return {**counts, "time": f"{sum(float(suite.get('time', 0)) for suite in suites):.3f}"}
+
+
+def _run(run: RunRecord) -> ET.Element:
+    case = _case(run.network, f"L={run.depth} seed={run.seed}", _seconds(run))
+    if kind := PROBLEMS.get(run.status):
+        first = run.error.message.partition("\n")[0] if run.error else run.status
+        problem = ET.SubElement(case, kind, {"message": printable(f"{run.status}: {first}" if run.error else first)})
+        if kind != "skipped":
+            problem.set("type", printable(run.error.type if run.error else run.status))
+        if run.error:
+            problem.text = printable("\n".join(filter(None, (run.error.message, log_end(run.error.log or "")))))
+    return case
+
+
+def _seconds(run: RunRecord) -> float:
+    """From the start of each attempt to its end; the time of training alone where that is not known."""
+    spans = [(a.ended - a.started).total_seconds() for a in run.attempts if a.ended is not None]
+    return max(0.0, sum(spans)) if spans else sum(epoch.seconds for epoch in run.epochs)
+
+
+def _finding(finding: Finding) -> ET.Element:
+    case = _case("gate", f"{finding.rule.text} {finding.network} of {finding.candidate}", 0.0)
+    if kind := OUTCOMES.get(finding.outcome):
+        worse = f"{ratio_text(finding.effect)} times as bad" if finding.effect else ""
+        said = "; ".join(filter(None, (finding.outcome, worse, finding.reason)))
+        problem = ET.SubElement(case, kind, {"message": printable(said)})
+        if kind == "failure":
+            problem.set("type", "regression")
+    return case
+
+
+def _case(group: str, name: str, seconds: float) -> ET.Element:
+    return ET.Element("testcase", {"classname": printable(group), "name": printable(name), "time": f"{seconds:.3f}"})

@@ -1,0 +1,147 @@
+"""Ratios of two samples, worked on as differences of logarithms.
+
+On logarithms "twice as large" and "half as large" are the same distance from no difference. A `LogRatio` is the t statistic
+that intervals and p values are different views of, so that the two can never say different things.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnlbench.stats.intervals import Interval, mean_of, variance_of
+from dnlbench.stats.student import t_quantile, t_tail
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRatio:
+    """The logarithm of a ratio as estimated: ``(estimate - truth) / error`` has a Student t distribution."""
+
+    estimate: float
+    error: float | None
+    """Standard error; None where one replicate gives no spread. 0 where there is no spread at all."""
+    freedom: float | None
+    """Degrees of freedom; None without an error, and where it is 0."""
+    n: int
+    """Replicates, or pairs; of two independent samples those of the smaller one."""
+
+    @property
+    def ratio(self) -> Interval:
+        """The ratio with its interval."""
+        half = self._half_width()
+        return Interval(
+            estimate=_exp(self.estimate),
+            low=None if half is None else _exp(self.estimate - half),
+            high=None if half is None else _exp(self.estimate + half),
+            n=self.n,
+        )
+
+    def _half_width(self) -> float | None:
+        if self.error is None or self.freedom is None:
+            return self.error
+        return t_quantile(self.freedom) * self.error
+
+    @property
+    def inverse(self) -> LogRatio:
+        """Of reference over candidate."""
+        return LogRatio(estimate=-self.estimate, error=self.error, freedom=self.freedom, n=self.n)
+
+    def p(self) -> float | None:
+        """Of the two-sided test that the ratio is 1; None without an error."""
+        above, below = self.p_above(0.0), self.inverse.p_above(0.0)
+        return None if above is None or below is None else min(1.0, 2 * min(above, below))
+
+    def p_above(self, bound: float) -> float | None:
+        """Of the one-sided test that the logarithm is at most ``bound``; None without an error."""
+        if self.error is None:
+            return None
+        distance = self.estimate - bound
+        if self.freedom is None or self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return t_tail(self.freedom, distance / self.error)
+
+
+def paired_log_ratio(reference: Sequence[float], candidate: Sequence[float]) -> LogRatio:
+    """Mean of ``log(candidate_i / reference_i)``, as in a paired t test.
+
+    Raises:
+        ValueError: if the samples differ in length, are empty or hold a value that is not positive and finite.
+    """
+    if len(reference) != len(candidate):
+        raise ValueError(f"pairs need samples of one length, not {len(reference)} and {len(candidate)}")
+    logs = [c - r for r, c in zip(_logs(reference), _logs(candidate), strict=True)]
+    n, mean = len(logs), mean_of(logs)
+    if n == 1:
+        return LogRatio(estimate=mean, error=None, freedom=None, n=n)
+    return LogRatio(estimate=mean, error=math.sqrt(variance_of(logs, mean) / n), freedom=n - 1, n=n)
+
+
+def welch_log_ratio(reference: Sequence[float], candidate: Sequence[float]) -> LogRatio:
+    """Difference of the mean logarithms of two independent samples, as in Welch's t test.
+
+    Raises:
+        ValueError: if a sample is empty or holds a value that is not positive and finite.
+    """
+    sides = (_logs(reference), _logs(candidate))
+    means = [mean_of(side) for side in sides]
+    difference, n = means[1] - means[0], min(len(side) for side in sides)
+    if n < 2:
+        return LogRatio(estimate=difference, error=None, freedom=None, n=n)
+    errors = [variance_of(side, mean) / len(side) for side, mean in zip(sides, means, strict=True)]
+    total = sum(errors)
+    if total == 0:
+        return LogRatio(estimate=difference, error=0.0, freedom=None, n=n)
+    freedom = total**2 / sum(error**2 / (len(side) - 1) for error, side in zip(errors, sides, strict=True))
+    return LogRatio(estimate=difference, error=math.sqrt(total), freedom=freedom, n=n)
+
+
+def paired_ratio(reference: Sequence[float], candidate: Sequence[float]) -> Interval:
+    """Geometric mean of ``candidate_i / reference_i`` with its interval; raises as `paired_log_ratio`."""
+    return paired_log_ratio(reference, candidate).ratio
+
+
+def welch_ratio(reference: Sequence[float], candidate: Sequence[float]) -> Interval:
+    """Ratio of the geometric means of two independent samples with its interval; raises as `welch_log_ratio`."""
+    return welch_log_ratio(reference, candidate).ratio
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """As it says.
+
+    Raises:
+        ValueError: if there are no values, or one that is not positive and finite.
+    """
+    return _exp(mean_of(_logs(values)))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """P values adjusted for their number by Holm's method, in the given order; None stays None and is not counted.
+
+    Whoever calls those below a level significant is wrong about any of them with no more than that probability, however they
+    depend on each other.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[place] = largest
+    return adjusted
+
+
+def _logs(values: Sequence[float]) -> list[float]:
+    if not values:
+        raise ValueError("the ratio of no values is not defined")
+    for value in values:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"a ratio needs positive finite values, not {value}")
+    return [math.log(value) for value in values]
+
+
+def _exp(value: float) -> float:
+    """Infinite beyond the range of floats, as it is zero below it: few seeds that lie far apart give such bounds."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf

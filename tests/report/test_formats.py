@@ -1,0 +1,88 @@
+"""``dnlbench compare`` and ``dnlbench profiles show`` in each format, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.profiles import Profile, save_profile
+from dnlbench.report.html import comparison_html, profile_html
+from dnlbench.report.junit import comparison_junit
+from dnlbench.report.latex import comparison_latex, profile_latex
+from dnlbench.report.markdown import comparison_markdown, profile_markdown
+from dnlbench.report.profile import profile_csv
+
+MakeSweep = Callable[..., Profile]
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def sweeps(make_sweep: MakeSweep, tmp_path: Path) -> tuple[Profile, Profile]:
+    bad = {("densenet", 4, 1): "failed"}
+    found = make_sweep(name="base"), make_sweep(factor=1.1, bad=bad)
+    for name, profile in zip("ab", found, strict=True):
+        save_profile(profile, tmp_path / f"{name}.json")
+    return found
+
+
+@pytest.mark.parametrize("format_", ["html", "junit", "latex", "markdown"])
+def test_a_comparison_in_each_format(
+    tmp_path: Path, run_cli: RunCli, sweeps: tuple[Profile, Profile], format_: str
+) -> None:
+    a, b = sweeps
+    found = compare(a, b)
+    held = gate([found], [parse_rule("failed", "training")])
+    expected = {
+        "html": comparison_html(a, [b], [found], held),
+        "junit": comparison_junit([b], [found], held),
+        "latex": comparison_latex([found]),
+        "markdown": comparison_markdown([found], held),
+    }[format_]
+    done = run_cli("compare", "a.json", "b.json", "--fail-on", "failed", "--format", format_, "-o", "out/report")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert (tmp_path / "out" / "report").read_text(encoding="utf-8") == expected
+    assert run_cli("compare", "a.json", "b.json", "--fail-on", "failed", "--format", format_).stdout == expected
+
+
+@pytest.mark.usefixtures("sweeps")
+def test_what_cannot_be_compared_is_in_no_report(run_cli: RunCli, tmp_path: Path, make_sweep: MakeSweep) -> None:
+    other = make_sweep(("plain",), (3,), name="left-out")
+    save_profile(other, tmp_path / "c.json")
+    done = run_cli("compare", "a.json", "c.json", "b.json", "--format", "junit")
+    assert done.returncode == 5
+    assert [suite.get("name", "").partition(",")[0] for suite in ET.fromstring(done.stdout)] == ["made-up"]
+    page = run_cli("compare", "a.json", "c.json", "b.json", "--format", "html").stdout
+    assert "left-out" not in page
+    assert "made-up" in page
+
+
+@pytest.mark.parametrize("format_", ["html", "latex", "markdown", "csv", "json", "table"])
+def test_a_profile_in_each_format(
+    tmp_path: Path, run_cli: RunCli, sweeps: tuple[Profile, Profile], format_: str
+) -> None:
+    shown = run_cli("profiles", "show", "b.json", "--format", format_)
+    assert shown.returncode == 0
+    if format_ == "json":
+        assert json.loads(shown.stdout) == json.loads((tmp_path / "b.json").read_text())
+    elif format_ != "table":
+        write = {"html": profile_html, "latex": profile_latex, "markdown": profile_markdown, "csv": profile_csv}[
+            format_
+        ]
+        assert shown.stdout == write(sweeps[1])
+    done = run_cli("profiles", "show", "b.json", "--format", format_, "-o", "out/x")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (tmp_path / "out" / "x").read_text(encoding="utf-8") == shown.stdout
+
+
+@pytest.mark.usefixtures("sweeps")
+def test_a_report_that_cannot_be_written_is_an_error(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run_cli("compare", "a.json", "b.json", "--format", "html", "-o", "file/report.html")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

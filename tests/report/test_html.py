@@ -1,0 +1,275 @@
+"""The page as a document: what it says, what it holds, and that nothing in it leads out of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import statistics
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import t as student
+
+from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.profiles import Profile, read_profile
+from dnlbench.report.html import comparison_html, profile_html
+from dnlbench.report.html.chart import Axis
+from dnlbench.report.html.curves import charts
+from dnlbench.report.html.markup import Markup, tag
+from dnlbench.report.html.page import embedded_json
+from dnlbench.report.html.scale import label, scale_over, ticks
+
+MakeSweep = Callable[..., Profile]
+REPOSITORY = Path(__file__).parent.parent.parent
+ALONE = {"meta", "br", "input"}
+
+
+class Document(HTMLParser):
+    """Elements with their attributes and own text, and whether they are nested rightly."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ALONE:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.append((self.open[-1], data))
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for found, attributes in self.elements if found == name]
+
+    def text_of(self, *names: str) -> str:
+        return "".join(text for name, text in self.texts if name in names)
+
+
+@pytest.fixture
+def pages(make_sweep: MakeSweep) -> dict[str, str]:
+    a, b = (
+        make_sweep(name="base"),
+        make_sweep(factor=1.1, bad={("densenet", 4, 1): "oom", ("densenet", 8, 0): "skipped"}),
+    )
+    found = compare(a, b)
+    held = gate([found], [parse_rule("loss:worse", "training")])
+    return {"profile": profile_html(b), "comparison": comparison_html(a, [b, b], [found, found], held)}
+
+
+@pytest.mark.parametrize("kind", ["profile", "comparison"])
+def test_it_is_one_document_that_can_be_gone_through_by_its_headings(pages: dict[str, str], kind: str) -> None:
+    document = Document(pages[kind])
+    assert document.all("html") == [{"lang": "en"}]
+    levels = [int(name[1]) for name, _ in document.elements if re.fullmatch("h[1-6]", name)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(head.get("scope") in ("col", "row") for head in document.all("th"))
+    assert len(document.all("caption")) == len(document.all("table"))
+    assert all(each.get("aria-label") for each in document.all("svg") if each.get("role") == "img")
+    scrolling = [each for each in document.all("div") if each.get("class") == "scroll"]
+    assert all(each["tabindex"] == "0" and each["aria-label"] for each in scrolling)
+
+
+@pytest.mark.parametrize("kind", ["profile", "comparison"])
+def test_nothing_leads_out_of_it(pages: dict[str, str], kind: str) -> None:
+    text, document = pages[kind], Document(pages[kind])
+    assert "//" not in re.sub(r"\s// .*$", "", text, flags=re.MULTILINE)  # but for comments of the script
+    assert "http" not in text.replace("http-equiv", "")
+    for _, attributes in document.elements:
+        assert not attributes.keys() & {"src", "href", "srcset", "action", "data", "poster", "style", "xlink:href"}
+        assert not any(name.startswith("on") for name in attributes)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_its_policy_allows_its_own_style_and_script_and_nothing_else(pages: dict[str, str]) -> None:
+    document = Document(pages["comparison"])
+    policy = next(m["content"] for m in document.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert not directives.keys() & {"connect-src", "img-src", "font-src"}
+    script = pages["comparison"].rpartition("<script>")[2].partition("</script>")[0]
+    style = pages["comparison"].partition("<style>")[2].partition("</style>")[0]
+    for directive, content in (("script-src", script), ("style-src", style)):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert directives[directive] == f"'sha256-{digest}'"
+
+
+def test_hostile_text_stays_text_wherever_it_comes_from(make_sweep: MakeSweep, nasty: str) -> None:
+    bad = {("densenet", 4, 1): "failed"}
+    spec = {"name": nasty, nasty: nasty, "sweep": {"depths": [2]}}
+    plain = make_sweep((nasty, "densenet"), bad=bad)
+    hostile = plain.model_copy(update={"name": nasty, "spec": spec})
+    for page in (profile_html(hostile), comparison_html(plain, [hostile], [compare(plain, hostile)])):
+        document = Document(page)
+        assert not document.all("img")
+        assert [each.get("type") for each in document.all("script")] == ["application/json", None]
+        assert "onerror" in document.text_of("th", "caption", "h1", "h3")
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe]", page)
+        data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+        assert any(nasty.partition("\n")[0] in chart["title"] for chart in data["charts"])
+
+
+def test_json_in_a_script_element_is_read_back_whole(nasty: str) -> None:
+    content = {"a": [nasty, "</SCRIPT ", "<!--", "\u2028"], "b": 1.5}
+    assert not re.search("[<>&\u2028\u2029]", embedded_json(content))
+    assert json.loads(embedded_json(content)) == content
+    with pytest.raises(ValueError, match="JSON"):
+        embedded_json(float("nan"))
+
+
+def test_markup_escapes_all_but_itself() -> None:
+    assert tag("p", "<b>", Markup("<i></i>"), title='"<', aria_label=None, hidden=True) == (
+        '<p title="&quot;&lt;" hidden>&lt;b&gt;<i></i></p>'
+    )
+
+
+def test_curves_are_means_with_t_intervals(make_sweep: MakeSweep) -> None:
+    profile = make_sweep(seeds=4)
+    chart = charts([profile])[0]
+    assert chart.title == "Training loss of densenet"
+    for series, depth in zip(chart.series, (2, 4, 8, 16), strict=True):
+        runs = [run for run in profile.runs if (run.network, run.depth) == ("densenet", depth)]
+        assert (series.name, series.seeds, series.x) == (f"L={depth}", 4, (1, 2, 3, 4, 5, 6))
+        for epoch in range(6):
+            losses = [run.epochs[epoch].train_loss for run in runs]
+            interval = student.interval(0.95, 3, statistics.fmean(losses), statistics.stdev(losses) / 2)
+            assert (series.low[epoch], series.high[epoch]) == pytest.approx(interval, rel=1e-9)
+            assert series.y[epoch] == pytest.approx(statistics.fmean(losses), rel=1e-12)
+
+
+def test_runs_that_went_wrong_are_in_no_mean(make_sweep: MakeSweep) -> None:
+    profile = make_sweep(("plain",), (2,), bad={("plain", 2, 0): "diverged", ("plain", 2, 1): "cancelled"})
+    mean, *alone = sorted(charts([profile])[0].series, key=lambda series: series.faint)
+    assert (mean.seeds, mean.y[-1]) == (1, profile.runs[2].final_train_loss)
+    assert [(each.name, each.broken, len(each.x)) for each in alone] == [
+        ("L=2 seed 0 diverged", True, 3),
+        ("L=2 seed 1 cancelled", False, 3),
+    ]
+
+
+def test_the_summary_says_what_holds_of_each_network(make_sweep: MakeSweep) -> None:
+    a, b = make_sweep(), make_sweep(factor=1.1)
+    items = comparison_html(a, [b], [compare(a, b)])
+    assert "<strong>densenet</strong>: final training loss worse, × 1.100 [1.100, 1.100]" in items
+    said = profile_html(a)
+    first, last = (p.quantities["final_train_loss"].mean for p in (a.summary.points[0], a.summary.points[3]))
+    assert f"at L=16 (−{100 * (1 - last / first):.3g} %)" in said
+
+
+def test_errors_and_ends_of_logs_are_there(make_sweep: MakeSweep) -> None:
+    document = Document(profile_html(make_sweep(bad={("densenet", 2, 0): "failed", ("densenet", 4, 0): "oom"})))
+    logs = document.text_of("pre")
+    assert "line 59 of <b>many</b>" in logs
+    assert "line 3 of" not in logs
+    assert "tried to allocate 2 GiB" in logs
+    assert "\x1b" not in logs
+
+
+@pytest.mark.parametrize("path", ["profiles/digits-quick.json", "tests/golden/profile-1.json"])
+def test_profiles_of_earlier_versions_make_pages_too(path: str) -> None:
+    profile = read_profile(REPOSITORY / path)
+    Document(profile_html(profile))
+    Document(comparison_html(profile, [profile], [compare(profile, profile)]))
+
+
+def test_a_large_comparison_is_small(make_sweep: MakeSweep) -> None:
+    many = [make_sweep(("densenet", "dense-attention"), seeds=5, epochs=150, factor=factor) for factor in (1.0, 1.01)]
+    assert [len(profile.runs) for profile in many] == [40, 40]
+    assert len(comparison_html(many[0], [many[1]], [compare(*many)]).encode()) < 500_000
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours by WCAG 2: from 1 to 21."""
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["light", "dark", "print"])
+def test_text_and_curves_stand_out(place: int) -> None:
+    style = (REPOSITORY / "dnlbench/report/html/page.css").read_text()
+    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    assert len(blocks) == 3
+    colours: dict[str, str] = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[place]))
+    for name in ("ink", "soft", "good", "bad", "unsure", *(f"c{k}" for k in range(8))):
+        assert contrast(colours[name], colours["ground"]) >= 4.5, name
+    assert contrast(colours["ink"], colours["raised"]) >= 4.5
+    assert contrast(colours["soft"], colours["raised"]) >= 4.5
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high"), [(1, 150), (0.0141, 2.3), (1e-7, 1e-3), (2, 256), (5000, 17000), (0.9995, 1.0)]
+)
+def test_ticks_are_round_few_and_on_the_axis(low: float, high: float, log: bool) -> None:
+    scale = scale_over((low, high), log=log)
+    found = ticks(scale, Axis(label="", log=log), 7)
+    assert 2 <= len(found) <= 9
+    assert all(-1e-9 <= scale.place(value) <= 1 + 1e-9 for value in found)
+    assert found == sorted(set(found))
+    assert len({label(value) for value in found}) == len(found)
+
+
+def test_places_on_an_axis() -> None:
+    linear, log = scale_over((0.0, 10.0), log=False), scale_over((1.0, 100.0), log=True)
+    assert [linear.place(v) for v in (0.0, 5.0, 10.0)] == pytest.approx([0.04 / 1.08, 0.5, 1.04 / 1.08])
+    assert [log.place(v) for v in (1.0, 10.0, 100.0)] == pytest.approx([0.04 / 1.08, 0.5, 1.04 / 1.08])
+    assert log.place(0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.05, "0.05"),
+        (12_000, "12 k"),
+        (1e-5, "10⁻⁵"),
+        (-2e-4, "−2·10⁻⁴"),
+        (2_500_000, "2.5 M"),
+        (999, "999"),
+    ],
+)
+def test_labels_of_ticks(value: float, text: str) -> None:
+    assert label(value) == text
+
+
+def test_data_holds_no_number_that_json_has_not(make_sweep: MakeSweep) -> None:
+    profile = make_sweep(("plain",), (2,))
+    runs = [
+        run.model_copy(
+            update={
+                "epochs": tuple(
+                    e.model_copy(update={"train_loss": float("inf")}) if e.epoch == 3 else e for e in run.epochs
+                )
+            }
+        )
+        for run in profile.runs
+    ]
+    page = profile_html(profile.model_copy(update={"runs": tuple(runs)}))
+    data: dict[str, Any] = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert data["charts"][0]["series"][0]["x"] == [1, 2, 4, 5, 6]

@@ -1,0 +1,234 @@
+"""The page as a person has it: in a real browser, from a file, with mouse and with keys."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnlbench.compare import compare
+from dnlbench.profiles import Profile
+from dnlbench.report.html import comparison_html, profile_html
+
+MakeSweep = Callable[..., Profile]
+BAD = {("densenet", 4, 1): "failed", ("densenet", 8, 2): "diverged", ("dense-gaussian", 16, 2): "skipped"}
+LOG_Y = "document.querySelector('figure input[name=log-y]')"
+BUTTONS = "document.querySelector('figure .legend').querySelectorAll('button')"
+SLIDER = "document.querySelector('figure input[type=range]')"
+CURVES = "[...document.querySelector('figure .chart').querySelectorAll('[data-series]')]"
+DRAWING = "document.querySelector('figure .chart').innerHTML"
+
+
+@pytest.fixture
+def sweeps(make_sweep: MakeSweep, nasty: str) -> tuple[Profile, Profile]:
+    return make_sweep(name="base"), make_sweep(name=nasty, factor=1.1, bad=BAD)
+
+
+@pytest.fixture
+def page(sweeps: tuple[Profile, Profile], tmp_path: Path) -> Path:
+    """A comparison with failed runs and a hostile name."""
+    path = tmp_path / "report.html"
+    path.write_text(comparison_html(sweeps[0], [sweeps[1]], [compare(*sweeps)]), encoding="utf-8")
+    return path
+
+
+def points(path: str) -> list[tuple[float, float]]:
+    """Of a drawn line."""
+    numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", path)]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def lines(browser: Any) -> dict[str, list[tuple[float, float]]]:
+    """The curves of the first chart, by name."""
+    found = json.loads(
+        browser.evaluate(f"JSON.stringify({CURVES}.map((c) => [c.dataset.series, c.getAttribute('d')]))")
+    )
+    return {name: points(path) for name, path in found}
+
+
+def straight(x: list[float], y: list[float]) -> float:
+    """By how much values at most differ from the best line, a + b x."""
+    slope, intercept = statistics.linear_regression(x, y)
+    return max(abs(b - intercept - slope * a) for a, b in zip(x, y, strict=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 400])
+def test_it_opens_without_complaint_and_asks_for_nothing(browser: Any, page: Path, width: int, scheme: str) -> None:
+    browser.open(page, width=width, scheme=scheme)
+    assert browser.complaints() == []
+    assert browser.requests() == [page.resolve().as_uri()]
+    assert browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    ground = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", ground)[:3])) > 380) == (scheme == "light")
+    outside = """[...document.querySelectorAll('main *')].filter((each) => {
+        const box = each.getBoundingClientRect();
+        return box.width && box.right > innerWidth && !each.closest('.scroll');
+    }).length"""
+    assert browser.evaluate(outside) == 0
+
+
+def test_nothing_can_be_loaded_or_sent(browser: Any, page: Path) -> None:
+    browser.open(page)
+    attempts = {
+        "connect-src": "fetch('https://example.invalid/').catch(() => 0)",
+        "img-src": "document.body.append(Object.assign(new Image(), {src: 'https://example.invalid/a.png'}))",
+        "script-src-elem": "document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 1'}))",
+        "style-src-attr": "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">a</p>')",
+        "font-src": "new FontFace('a', 'url(https://example.invalid/a.woff)').load().catch(() => 0)",
+    }
+    for directive, attempt in attempts.items():
+        refused = browser.evaluate(
+            "new Promise((done) => { document.addEventListener('securitypolicyviolation',"
+            f" (event) => done(event.effectiveDirective), {{ once: true }}); {attempt}; setTimeout(() => done(''), 5000); }})"
+        )
+        assert refused == directive
+    assert browser.evaluate("window.ran") is None
+    assert browser.requests() == [page.resolve().as_uri()]
+
+
+def test_hostile_text_is_shown_as_text(browser: Any, page: Path, nasty: str) -> None:
+    browser.open(page)
+    start = nasty.partition("\n")[0]
+    assert browser.evaluate("document.images.length") == 0
+    assert browser.evaluate("document.querySelectorAll('script').length") == 2
+    shown = browser.evaluate("document.body.textContent")
+    assert shown.count(start) >= 4  # its name, its settings' title, the message and the log
+    title = browser.evaluate("document.querySelector('h1').textContent")
+    assert title.startswith(start)
+    logs = json.loads(
+        browser.evaluate("JSON.stringify([...document.querySelectorAll('pre')].map((p) => p.textContent))")
+    )
+    assert any(start in log and "line 59 of <b>many</b>" in log for log in logs)
+
+
+def test_the_switch_makes_an_axis_logarithmic(browser: Any, page: Path, sweeps: tuple[Profile, Profile]) -> None:
+    browser.open(page)
+    chosen = "A L=2"
+    runs = [run for run in sweeps[0].runs if (run.network, run.depth) == ("densenet", 2)]
+    means = [statistics.fmean(run.epochs[epoch].train_loss for run in runs) for epoch in range(6)]
+    logs = [math.log(mean) for mean in means]
+    assert browser.evaluate(f"{LOG_Y}.checked") is True
+    drawn = [y for _, y in lines(browser)[chosen]]
+    assert straight(logs, drawn) < 0.2
+    assert straight(means, drawn) > 5
+    browser.evaluate(f"{LOG_Y}.focus()")
+    browser.press(" ")
+    assert browser.evaluate(f"{LOG_Y}.checked") is False
+    drawn = [y for _, y in lines(browser)[chosen]]
+    assert straight(means, drawn) < 0.2
+    assert straight(logs, drawn) > 5
+    across = [x for x, _ in lines(browser)[chosen]]
+    browser.evaluate("document.querySelector('figure input[name=log-x]').click()")
+    epochs = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert straight(epochs, across) < 0.2
+    assert straight([math.log(e) for e in epochs], [x for x, _ in lines(browser)[chosen]]) < 0.2
+
+
+def test_the_legend_switches_curves(browser: Any, page: Path) -> None:
+    browser.open(page)
+    before = browser.evaluate(DRAWING)
+    names = list(lines(browser))
+    assert names[:2] == ["A L=2", "A L=4"]
+    assert "B L=4 seed 1 failed" in names
+    browser.evaluate(f"{BUTTONS}[0].focus()")
+    browser.press(" ")
+    assert browser.evaluate(f"{BUTTONS}[0].getAttribute('aria-pressed')") == "false"
+    assert list(lines(browser)) == names[1:]
+    browser.press(" ")
+    assert browser.evaluate(DRAWING) == before
+    browser.evaluate(f"{BUTTONS}.forEach((button) => button.click())")
+    assert lines(browser) == {}
+    assert "all curves are off" in browser.evaluate(DRAWING)
+    assert browser.complaints() == []
+
+
+def test_the_axes_fit_what_is_shown(browser: Any, page: Path) -> None:
+    browser.open(page)
+    height = browser.evaluate("document.querySelector('figure .chart').viewBox.baseVal.height")
+    browser.evaluate(f"[...{BUTTONS}].slice(1).forEach((button) => button.click())")
+    browser.evaluate(f"{LOG_Y}.click()")
+    ys = [y for _, y in lines(browser)["A L=2"]]
+    assert max(ys) - min(ys) > 0.5 * height
+
+
+def test_values_are_read_by_keys_and_by_mouse(browser: Any, page: Path, sweeps: tuple[Profile, Profile]) -> None:
+    browser.open(page)
+    values = f"JSON.stringify([...{BUTTONS}].map((button) => button.querySelector('.value').textContent))"
+    assert set(json.loads(browser.evaluate(values))) == {""}
+    browser.evaluate(f"{SLIDER}.focus()")
+    browser.press("ArrowRight")
+    browser.press("ArrowRight")
+    assert browser.evaluate("document.querySelector('figure output').textContent") == "epoch 3"
+    runs = [run for run in sweeps[0].runs if (run.network, run.depth) == ("densenet", 2)]
+    losses = [run.epochs[2].train_loss for run in runs]
+    half = 4.302652729911275 * statistics.stdev(losses) / math.sqrt(3)  # t quantile of 2 degrees of freedom
+    mean = statistics.fmean(losses)
+    by_key = json.loads(browser.evaluate(values))
+    assert by_key[0] == f"{mean:.4g} [{mean - half:.4g}, {mean + half:.4g}]"
+    said = browser.evaluate(f"{SLIDER}.getAttribute('aria-valuetext')")
+    assert said.startswith(f"epoch 3: A L=2 {mean:.4g}; A L=4 ")
+    x, y = lines(browser)["A L=2"][4]
+    browser.evaluate("document.querySelector('figure .chart').scrollIntoView({ block: 'center' })")
+    box = json.loads(
+        browser.evaluate("JSON.stringify(document.querySelector('figure .chart').getBoundingClientRect())")
+    )
+    browser.move(box["left"] + x + 3, box["top"] + y)
+    assert browser.evaluate("document.querySelector('figure output').textContent") == "epoch 5"
+    assert json.loads(browser.evaluate(values)) != by_key
+    browser.move(1, 1)
+    assert browser.evaluate("document.querySelector('figure output').textContent") == "read values"
+
+
+def test_all_controls_are_reached_by_the_keyboard(browser: Any, page: Path) -> None:
+    browser.open(page)
+    reached = set()
+    for _ in range(60):
+        browser.press("Tab")
+        reached.add(
+            browser.evaluate(
+                "document.activeElement.name || document.activeElement.className || document.activeElement.type"
+            )
+        )
+    assert {"log-x", "log-y", "range", "button", "scroll"} <= reached
+
+
+def test_without_scripts_there_are_still_charts_and_tables(browser: Any, page: Path) -> None:
+    ticks = """JSON.stringify([...document.querySelectorAll('.chart')].map(
+        (chart) => [...chart.querySelectorAll('text[text-anchor=end]')].map((tick) => tick.textContent)))"""
+    browser.open(page)
+    live = json.loads(browser.evaluate(ticks))
+    browser.open(page, width=1000, scripts=False)
+    assert browser.evaluate("document.querySelectorAll('figure input, figure button').length") == 0
+    assert browser.evaluate("document.querySelector('.chart').getBoundingClientRect().width") > 500
+    assert browser.evaluate("document.querySelectorAll('figure .chart .mark').length") > 50
+    assert json.loads(browser.evaluate(ticks)) == live
+    assert browser.evaluate("document.querySelectorAll('figure details table').length") == len(live)
+
+
+def test_print_shows_what_is_folded_and_no_controls(browser: Any, page: Path) -> None:
+    browser.open(page, width=800, scheme="dark")
+    browser.call(
+        "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
+    assert browser.evaluate("getComputedStyle(document.querySelector('.controls')).display") == "none"
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert browser.evaluate("[...document.querySelectorAll('details')].every((each) => each.open)") is True
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize("status", ["ok", "diverged", "skipped"])
+def test_small_and_broken_sweeps_open_too(browser: Any, make_sweep: MakeSweep, tmp_path: Path, status: str) -> None:
+    bad = {("densenet", 2, 0): status}
+    path = tmp_path / "one.html"
+    path.write_text(profile_html(make_sweep(("densenet",), (2,), seeds=1, epochs=1, bad=bad)), encoding="utf-8")
+    browser.open(path)
+    assert browser.complaints() == []
+    assert "densenet" in browser.evaluate("document.querySelector('main').textContent")
