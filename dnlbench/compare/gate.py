@@ -5,10 +5,12 @@ With tolerance ``tau`` a finding fails if the candidate is worse by more than ``
 not worse by more than ``tau``, and is inconclusive between the two: more seeds would tell.
 
 "Beyond doubt" is the bound of the two-sided 95 % interval, so an error of 2.5 % on either side, not 5 %: the verdicts beside
-the gate are of that level, and a gate that fails on what the table next to it calls inconclusive is not believed. A failure has
-to hold with Holm's correction over all findings of the gate, rules, networks and candidates alike, since any of them turns
-the exit code: equal results fail in 2.5 % of all gates at most, however many findings there are. A pass needs no correction:
-a gate passes only if each finding does.
+the gate are of that level, and a gate that fails on what the table next to it calls inconclusive is not believed. Such an error
+can only be made of what is nearly as bad as the tolerance. A rule without a tolerance makes it of every equal result, day by
+day; there it is the bound of the 99 % interval, and 0.5 %.
+
+A failure has to hold with Holm's correction over all networks and candidates of its rule, since any of them turns the exit
+code. A pass needs no correction: a gate passes only if each finding does. What one rule finds does not depend on the others.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from dnlbench.studies import STUDIES
 Outcome = Literal["pass", "fail", "inconclusive", "not comparable"]
 NO_FLOORS: Mapping[str, float] = {}
 ERROR = (1 - LEVEL) / 2
-"""Of a failure, and of a pass."""
+"""Of a failure of a rule with a tolerance, and of every pass."""
+ERROR_OF_WORSE = 0.005
+"""Of a failure of a rule without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class Finding:
     """By what factor the candidate is worse: above 1 is worse, whichever direction is better. Of a quantity without a better
     direction the larger one of candidate over reference and its inverse. None where none can be stated, and of ``failed``."""
     p_adjusted: float | None
-    """One-sided, that it is worse by no more than the tolerance; by Holm over all findings of the gate."""
+    """One-sided, that it is worse by no more than the tolerance; by Holm over the rule's networks and candidates."""
     outcome: Outcome
     reason: str
     """What failed, or why there is no clear outcome; may be empty."""
@@ -74,9 +78,12 @@ def gate(comparisons: Sequence[Comparison], rules: Sequence[Rule], floors: Mappi
         ConfigurationError: if a rule names a quantity that a comparison's study does not have.
     """
     groups = [list(_cases(comparison, rule, floors)) for comparison in comparisons for rule in rules]
-    p_values = [case.p for group in groups for case in group]
-    adjusted, count = iter(holm(p_values)), sum(p is not None for p in p_values)
-    judged = [[_judged(case, next(adjusted), count) for case in group] for group in groups]
+    judged: list[list[Finding]] = [[] for _ in groups]
+    for place, _ in enumerate(rules):
+        family = slice(place, None, len(rules))  # of all candidates
+        p_values = [case.p for group in groups[family] for case in group]
+        adjusted, tests = iter(holm(p_values)), sum(p is not None for p in p_values)
+        judged[family] = [[_judged(case, next(adjusted), tests) for case in group] for group in groups[family]]
     outcome = _together(judged) if comparisons or not rules else "not comparable"
     return Gate(outcome=outcome, findings=tuple(finding for group in judged for finding in group))
 
@@ -197,10 +204,13 @@ def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome
         return "inconclusive", "one seed gives no interval"
     if effect.high <= 1 + case.tolerance or (case.bearable and within(effect, case.bearable)):
         return "pass", ""
-    if p_adjusted < ERROR:
+    if p_adjusted < (ERROR if case.tolerance else ERROR_OF_WORSE):
         return "fail", ""
     if effect.low > 1 + case.tolerance:
-        return "inconclusive", f"too much by its own interval, but not beyond doubt as one of {tests} tests"
+        return (
+            "inconclusive",
+            f"its interval is too high, but not beyond doubt{f' as one of {tests}' if tests > 1 else ''}",
+        )
     return "inconclusive", "the interval reaches from what is allowed to what is not; more seeds may decide"
 
 

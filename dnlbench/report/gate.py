@@ -64,7 +64,7 @@ def _depths(finding: Finding) -> str:
 
 def _notes(gate: Gate) -> Iterator[str]:
     if any(finding.effect for finding in gate.findings):
-        yield "p that it is worse by no more than the tolerance, by Holm over all findings"
+        yield "p that it is worse by no more than the tolerance, by Holm"
     for finding in gate.findings:
         if finding.effect and finding.tolerance > finding.rule.tolerance:
             yield f"{finding.rule.text}: below {units.percent(finding.tolerance)} is noise, which does not count"

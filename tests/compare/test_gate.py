@@ -119,14 +119,29 @@ def test_the_p_value_is_of_the_one_sided_test_at_the_tolerance(sides: Sides) -> 
     assert only(judged(sides(samples_per_s=1 / 1.06), "throughput:5%")).p_adjusted == pytest.approx(expected)
 
 
-def test_all_findings_are_corrected_together(sides: Sides) -> None:
-    """What fails alone does not as one of many, and the reason says so."""
-    factor = 1.0622
-    assert only(judged(sides(samples_per_s=1 / factor), "throughput:5%")).outcome == "fail"
-    many = judged(sides(samples_per_s=1 / factor), "throughput:5%", "loss:worse", "memory:10%", "accuracy:1%", "failed")
-    first = many.findings[0]
-    assert (first.outcome, many.outcome) == ("inconclusive", "not comparable")
-    assert first.reason == "too much by its own interval, but not beyond doubt as one of 3 tests"
+def test_networks_and_candidates_are_corrected_together(sides: Sides) -> None:
+    """What fails alone does not as one of many, and the reason says so; other rules change nothing."""
+    bad = {"samples_per_s": 1 / 1.0622}
+    rule, other = (parse_rule(text, "training") for text in ("throughput:5%", "loss:worse"))
+    base, slower = sides(**bad)
+    assert gate([compare(base, slower)], [rule]).outcome == "fail"
+    assert gate([compare(base, slower)], [other, rule, parse_rule("failed", "training")]).outcome == "fail"
+    many = gate([compare(base, slower), compare(base, base), compare(base, base)], [other, rule])
+    assert [finding.rule for finding in many.findings] == [other, rule] * 3
+    assert many.findings[1].outcome == many.outcome == "inconclusive"
+    assert many.findings[1].reason == "its interval is too high, but not beyond doubt as one of 3"
+    networks = judged(sides(("densenet", "plain", "resnet")), "throughput:5%")
+    assert {finding.outcome for finding in networks.findings} == {"pass"}
+
+
+def test_without_a_tolerance_a_failure_has_to_be_surer(sides: Sides) -> None:
+    """With p between 0.005 and 0.025, which would be enough with one."""
+    worse = sides(final_train_loss=1.0135)
+    finding = only(judged(worse, "loss:worse"))
+    assert finding.p_adjusted is not None
+    assert 0.005 < finding.p_adjusted < 0.025
+    assert (finding.outcome, finding.reason) == ("inconclusive", "its interval is too high, but not beyond doubt")
+    assert only(judged(worse, "loss:0.001%")).outcome == "fail"
 
 
 def test_a_throughput_from_another_moment_does_not_gate(sides: Sides) -> None:
