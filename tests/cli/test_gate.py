@@ -113,7 +113,7 @@ def test_csv_and_markdown_hold_the_findings(run_cli: RunCli, saved: Saved) -> No
     assert {len(row) for row in rows} == {23}
     text = run_cli("compare", base, slow, *RULES, "--format", "markdown").stdout
     assert text.startswith("**Gate: fail**")
-    assert "| throughput:5% | densenet | 2, 4 | 1.250 [1.250, 1.250] | <0.001 | fail |" in text
+    assert "| throughput:5% | densenet | 2, 4 | 1.250 [1.250, 1.250] | &lt;0.001 | fail |" in text
 
 
 def test_several_candidates_are_told_apart(run_cli: RunCli, saved: Saved) -> None:
