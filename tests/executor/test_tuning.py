@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench import sweep
 from dnlbench.cli.progress import Silent
 from dnlbench.executor import probe, tuning
 from dnlbench.executor.remembered import Choice, Figure, Measured, Remembered
@@ -24,7 +23,9 @@ from dnlbench.spec import read_spec
 from dnlbench.store import RunDir
 from dnlbench.studies import Point
 from dnlbench.studies.training.spec import DataSettings
-from dnlbench.sweep import Request, choose_place, find_run_dir, settle, settled_options
+from dnlbench.sweep import Request, choose_place, find_run_dir, settle, settled_options, settling
+from dnlbench.sweep import place as placing
+from dnlbench.sweep.place import execution_of
 
 MakePlan = Callable[..., Plan]
 CORES = 4
@@ -47,11 +48,16 @@ def machine_with(*devices: Device, cores: int = CORES) -> Machine:
     )
 
 
+def be_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (placing, settling):
+        monkeypatch.setattr(module, "read_machine", lambda: machine)
+
+
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of four cores, in a folder without sweeps."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "read_machine", lambda: machine_with(CPU))
+    be_on(machine_with(CPU), monkeypatch)
 
 
 class Speeds:
@@ -169,7 +175,7 @@ def test_a_sweep_that_was_begun_unmeasured_goes_on_so(make_plan: MakePlan) -> No
     short = make_plan()
     folder = find_run_dir(Request(plan=short))
     place = choose_place(Request(plan=short))
-    RunDir(folder).begin(short, sweep._execution(place))
+    RunDir(folder).begin(short, execution_of(place))
     speeds = Speeds(evenly(400), evenly(500))
     long = settle(Request(plan=make_plan(*LONG)), measure=speeds)
     assert find_run_dir(long) == folder
@@ -187,7 +193,7 @@ def test_another_sweep_of_the_same_speed_asks_for_no_measurement(make_plan: Make
 def test_a_preview_knows_what_was_measured_and_measures_nothing(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "measure", None)
+    monkeypatch.setattr(settling, "measure", None)
     request = Request(plan=make_plan(*LONG))
     assert len(choose_place(request).slots) == 4
     settle(request, measure=Speeds(evenly(400), evenly(500)))
@@ -197,7 +203,7 @@ def test_a_preview_knows_what_was_measured_and_measures_nothing(
 def test_an_existing_run_directory_tells(make_plan: MakePlan) -> None:
     request = Request(plan=make_plan(*LONG), run_dir=Path("rd"))
     place = choose_place(replace(request, jobs=1, threads=2, pack=2))
-    RunDir(Path("rd")).begin(request.plan, sweep._execution(place))
+    RunDir(Path("rd")).begin(request.plan, execution_of(place))
     speeds = Speeds(evenly(500), evenly(400))
     settled = settle(request, measure=speeds)
     assert speeds.asked == []
@@ -226,7 +232,7 @@ def test_only_what_is_left_open_is_measured(
 
 
 def test_gpus_are_packed_and_not_placed(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "read_machine", lambda: machine_with(*GPUS, CPU))
+    be_on(machine_with(*GPUS, CPU), monkeypatch)
     speeds = Speeds({1: 100, 2: 190, 4: 350, 8: 360}, {})
     plan = make_plan("train.epochs=1000000", "sweep.seeds=8")
     monkeypatch.setattr(tuning, "WORTH_S", 1.0)
@@ -360,7 +366,7 @@ SMALL = ("sweep.networks=['densenet']", "network.blocks=1", "train.batch_size=8"
 
 def test_a_real_measurement(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     monkeypatch.setattr(tuning, "WORTH_S", 0.0)
-    monkeypatch.setattr(sweep, "read_machine", lambda: machine_with(CPU, cores=2))
+    be_on(machine_with(CPU, cores=2), monkeypatch)
     plan = make_plan(*SMALL, "sweep.seeds=1", "data.dataset='image-folder'", "data.root='nowhere'", "data.image_size=8")
     told = Told()
     settled = settle(Request(plan=plan), told, measure=partial(probe.measure, seconds=0.05))

@@ -1,0 +1,181 @@
+"""Carries a sweep out, from its request to its saved profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, RunDirError
+from dnlbench.events import EngineEnded, EngineStarted, Prepared
+from dnlbench.executor.base import Executor
+from dnlbench.executor.capacity import check_memory
+from dnlbench.executor.inline import InlineExecutor
+from dnlbench.executor.local import LocalExecutor
+from dnlbench.executor.packing import count_packs
+from dnlbench.executor.scheduler import Scheduler
+from dnlbench.machine import Slot, read_code
+from dnlbench.narrate import Narrator, Observer, Outset
+from dnlbench.profiles import Profile, reduce_run_dir, save_profile
+from dnlbench.store import RunDir
+from dnlbench.sweep.place import Place, choose_place, execution_of, find_run_dir
+from dnlbench.sweep.request import Request
+from dnlbench.sweep.settling import settle
+from dnlbench.watch import Watcher
+
+EndReason = Literal["done", "interrupted", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a sweep ended."""
+
+    profile: Profile | None
+    """None if it was interrupted before the data were loaded, and so has nothing to save."""
+    path: Path | None
+    run_dir: Path
+    interrupted: bool
+
+
+def run_sweep(request: Request, observer: Observer) -> Result:
+    """Carries out what a run directory still lacks and saves the profile.
+
+    Raises:
+        ConfigurationError: if the plan cannot be carried out as asked; nothing was started then.
+        EngineError: if the workers cannot be started.
+    """
+    plan = request.plan
+    _check_out(request)
+    request = settle(request, observer)
+    place = choose_place(request)
+    run_dir = RunDir(find_run_dir(request))
+    _check_resumed(request, run_dir)
+    with run_dir.locked():
+        earlier = run_dir.begin(plan, execution_of(place))
+        try:
+            reason = _carry_out(request, run_dir, place, observer)
+        except (ConfigurationError, EngineError):
+            if earlier is not None:  # the extension that was refused is not to stand in its place
+                run_dir.restore(earlier)
+            raise
+        return _save(request, run_dir, interrupted=reason == "interrupted")
+
+
+def _check_out(request: Request) -> None:
+    """Finds out before hours of work, not after, that the profile cannot be put where it belongs."""
+    folder = (request.out or Path("profiles") / "x").resolve().parent
+    if request.out is not None and request.out.is_dir():
+        raise ConfigurationError(f"--out {request.out}: is a folder; name a file in it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"profiles cannot be saved in {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(f"profiles cannot be saved in {folder}: no permission to write there")
+
+
+def _check_resumed(request: Request, run_dir: RunDir) -> None:
+    if request.resume and not run_dir.sweep_path.exists():
+        raise RunDirError(
+            f"--resume: {run_dir.root} holds no sweep to go on with. Run without --resume, or name its --run-dir"
+        )
+
+
+def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observer) -> EndReason:
+    """One engine's work: prepare, run everything, and leave no worker behind, however it ends.
+
+    Even where nothing is left to run the first worker is made ready, which finds out whether the data and the user's own
+    networks are still those that the results are of.
+    """
+    plan = request.plan
+    before = [event for event in run_dir.read_journal() if isinstance(event, Prepared)]
+    histories = {run: run_dir.read_history(run) for run in plan.runs}
+    left = [run for run, history in histories.items() if not history.done]
+    slots = place.slots[: max(1, count_packs(left, place.pack_size))]
+    executor = _create_executor(request, run_dir, slots)
+    scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size)
+    narrator = Narrator(observer)
+    reason: EndReason = "error"
+    try:
+        scheduler.note(
+            EngineStarted(
+                pid=os.getpid(),
+                machine=place.machine,
+                code=read_code(),
+                slots=tuple(slot.name for slot in slots),
+                pack_size=place.pack_size,
+            )
+        )
+        narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))
+        prepared = scheduler.prepare()
+        _check_unchanged(run_dir, before, prepared)
+        warnings = (*_busy_devices(slots), *check_memory(plan, prepared.data, slots, pack_size=place.pack_size))
+        scheduler.note(prepared)
+        outset = Outset(
+            plan=plan,
+            prepared=prepared,
+            slots=slots,
+            pack_size=place.pack_size,
+            run_dir=run_dir.root,
+            done=len(plan.runs) - len(left),
+            begun=tuple((run, len(histories[run].epochs)) for run in left if histories[run].epochs),
+            warnings=warnings,
+        )
+        narrator.tell(lambda observer: observer.planned(outset))
+        narrator.follow(Watcher(run_dir, plan))
+        reason = "done" if scheduler.carry_out() else "interrupted"
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    finally:
+        scheduler.stop()
+        narrator.end()
+        scheduler.note(EngineEnded(reason=reason))
+        scheduler.close()
+    return reason
+
+
+def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:
+    """What else is going on where the runs are to be; on the CPU something always is."""
+    devices = {slot.device.label: slot.device for slot in slots if slot.device.kind != "cpu"}
+    return tuple(
+        f"{label} is busy with other work ({device.busy}): throughput will not be that of a device alone"
+        for label, device in devices.items()
+        if device.busy
+    )
+
+
+def _create_executor(request: Request, run_dir: RunDir, slots: Sequence[Slot]) -> Executor:
+    kind = InlineExecutor if request.executor == "inline" else LocalExecutor
+    return kind(run_dir, slots, checkpoint_s=request.checkpoint_s)
+
+
+def _check_unchanged(run_dir: RunDir, before: Sequence[Prepared], now: Prepared) -> None:
+    """Holds the data and the user's own networks against those of all earlier engines, each of which may have had others."""
+    if not before:
+        return
+    data = before[0].data
+    if data.sha256 != now.data.sha256:
+        raise RunDirError(
+            f"{run_dir.root}: its runs were trained on other data: {data.name} {data.sha256[:12]}, "
+            f"now {now.data.name} {now.data.sha256[:12]}. Choose another --run-dir"
+        )
+    code = {name: source for event in reversed(before) for name, source in event.code.items()}
+    changed = [name for name, source in now.code.items() if code.get(name, source) != source]
+    if changed:
+        raise RunDirError(
+            f"{run_dir.root}: the source of {', '.join(changed)} has changed since its runs were trained. "
+            "Choose another --run-dir"
+        )
+
+
+def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
+    try:
+        profile = reduce_run_dir(run_dir, request.plan)
+    except DnlbenchError:
+        if not interrupted:
+            raise
+        return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
+    path = save_profile(profile, request.out)
+    return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted)

@@ -1,0 +1,155 @@
+"""Where a sweep is carried out, and where it lives: from what was asked, what was begun and what was measured earlier.
+
+Nothing is measured here; `dnlbench.sweep.settling` does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dnlbench.errors import RunDirError
+from dnlbench.executor.packing import count_packs, resolve_pack_size
+from dnlbench.executor.remembered import Choice, Measured, Remembered
+from dnlbench.executor.slots import choose_slots
+from dnlbench.executor.tuning import Question, can_be_tuned, find_question, sweep_key
+from dnlbench.machine import Machine, Slot, read_machine, source_hash, torch_version
+from dnlbench.store import Execution, RunDir
+from dnlbench.sweep.request import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a sweep is carried out."""
+
+    machine: Machine
+    slots: tuple[Slot, ...]
+    pack_size: int
+    """Runs that train together on a slot, at most."""
+
+
+def find_run_dir(request: Request) -> Path:
+    """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs."""
+    if request.run_dir is not None:
+        return request.run_dir
+    machine = read_machine()
+    recalled = _recalled(request, machine)
+    return _default_root(recalled, place_of(recalled, machine))
+
+
+def choose_place(request: Request, machine: Machine | None = None) -> Place:
+    """Where the runs of a request are carried out, and how many of them together.
+
+    What is left open is as in a run directory that is gone on with, as it was measured earlier, or a default; nothing is
+    measured here.
+
+    Raises:
+        ConfigurationError: if that cannot be done as asked.
+    """
+    machine = machine or read_machine()
+    return place_of(_recalled(as_recorded(request, machine), machine), machine)
+
+
+def recall(request: Request, machine: Machine, folder: Path = Path()) -> tuple[Measured | None, Question | None]:
+    """What was measured earlier: for such a sweep, or else for another one of the same speed; and what that did not answer.
+
+    A sweep that was begun with the defaults goes on with them.
+    """
+    if not (_place_is_open(request, machine) or _pack_is_open(request)):
+        return None, None
+    memory = Remembered()
+    known = memory.get(remembered_as(request, machine))
+    if known is not None:
+        return known, None
+    by_default = folder / _default_root(request, place_of(request, machine))
+    begun = request.run_dir is None and RunDir(by_default).sweep_path.exists()
+    question = None if begun else _question(request, machine)
+    return (memory.get(question.key) if question else None), question
+
+
+def _recalled(request: Request, machine: Machine) -> Request:
+    known, _ = recall(request, machine)
+    return with_choice(request, known.choice) if known else request
+
+
+def remembered_as(request: Request, machine: Machine) -> str:
+    """The name that what was measured for such a sweep is remembered by."""
+    asked = (request.jobs, request.threads, request.pack)
+    return sweep_key(request.plan, machine, slots_of(request, machine), asked)
+
+
+def _question(request: Request, machine: Machine) -> Question | None:
+    placements = [slots_of(request, machine)]
+    if _place_is_open(request, machine):
+        placements.append(slots_of(replace(request, jobs=1, threads=machine.cores), machine))
+    return find_question(request.plan, machine, placements, request.pack)
+
+
+def _place_is_open(request: Request, machine: Machine) -> bool:
+    return (
+        can_be_tuned(request.plan)
+        and request.executor == "local"
+        and request.jobs is None
+        and request.threads is None
+        and machine.cores > 1
+        and slots_of(request, machine)[0].device.kind == "cpu"
+    )
+
+
+def _pack_is_open(request: Request) -> bool:
+    return can_be_tuned(request.plan) and request.executor == "local" and request.pack is None
+
+
+def with_choice(request: Request, choice: Choice) -> Request:
+    """What the user has fixed stays."""
+    if request.jobs is None and request.threads is None:
+        request = replace(request, jobs=choice.jobs, threads=choice.threads)
+    return replace(request, pack=request.pack if request.pack is not None else choice.pack_size)
+
+
+def as_recorded(request: Request, machine: Machine) -> Request:
+    """What is left open is as it is in a run directory that is gone on with."""
+    if request.run_dir is None:
+        return request
+    try:
+        recorded = RunDir(request.run_dir).read_execution()
+    except RunDirError:
+        return request
+    if request.pack is None:
+        request = replace(request, pack=recorded.pack_size)
+    on_cpu = recorded.device_kind == slots_of(request, machine)[0].device.kind == "cpu"
+    if on_cpu and request.jobs is None and request.threads is None:
+        request = replace(request, threads=recorded.threads)
+    return request
+
+
+def place_of(request: Request, machine: Machine) -> Place:
+    """As the request says, with defaults for what it leaves open."""
+    pack_size = resolve_pack_size(request.plan, slots_of(request, machine), asked=request.pack)
+    slots = slots_of(request, machine, packs=count_packs(request.plan.runs, pack_size))
+    return Place(machine=machine, slots=slots, pack_size=pack_size)
+
+
+def _default_root(request: Request, place: Place) -> Path:
+    jobs = len(slots_of(request, place.machine))  # not fewer if the sweep happens to have few runs
+    return RunDir.default_root(request.plan, execution_of(place), jobs=jobs)
+
+
+def slots_of(request: Request, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:
+    """Those that a request asks for; not more than ``packs``, if that is given."""
+    jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
+    return choose_slots(
+        machine.devices, machine.cores, device=request.device, jobs=jobs, threads=request.threads, tasks=packs
+    )
+
+
+def execution_of(place: Place) -> Execution:
+    """What the bits of results depend on, beside the spec."""
+    return Execution(
+        device_kind=place.slots[0].device.kind,
+        threads=place.slots[0].threads,
+        pack_size=place.pack_size,
+        torch=torch_version(),
+        machine=place.machine.fingerprint,
+        source=source_hash(),
+    )

@@ -1,0 +1,32 @@
+"""What is asked of the conductor: a plan, and how it is to be carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dnlbench.plan import Plan
+
+ExecutorName = Literal["local", "inline"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A plan and how it is to be carried out."""
+
+    plan: Plan
+    out: Path | None = None
+    """Where the profile goes; None: a new file below ``profiles/``."""
+    run_dir: Path | None = None
+    """None: one folder for each spec and way to carry it out, below ``.dnlbench/runs/``."""
+    device: str = "auto"
+    jobs: int | None = None
+    threads: int | None = None
+    pack: int | None = None
+    """Runs of a point that train together, at most; None: what pays, or what a run directory was begun with."""
+    executor: ExecutorName = "local"
+    checkpoint_s: float = 30.0
+    """A checkpoint is kept after that many seconds of an epoch at the latest, beside the one after each epoch."""
+    resume: bool = False
+    """Insist that there is something to go on with."""
