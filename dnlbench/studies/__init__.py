@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from dnlbench.studies.base import Cost, Estimate, FitModel, Point, Quantity, Section, Study, StudySpec, Trend
+from dnlbench.studies.embedding import EMBEDDING
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT
 from dnlbench.studies.training import TRAINING
 
-STUDIES: Mapping[str, Study] = {study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT)}
+STUDIES: Mapping[str, Study] = {study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, EMBEDDING)}
 """Every study by its name in a spec."""
 
 __all__ = ["STUDIES", "Cost", "Estimate", "FitModel", "Point", "Quantity", "Section", "Study", "StudySpec", "Trend"]

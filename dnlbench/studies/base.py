@@ -78,6 +78,9 @@ class Quantity:
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
     tolerance: float
     """Relative difference below which two values count as the same for every purpose."""
+    bound: float | None = None
+    """Theory says that it is 0 but for rounding, which stays below this: smaller values agree with theory and with each
+    other. None: theory does not say so."""
     table: str = ""
     """Title of the table that shows it; empty: the main one."""
 
