@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dnlbench import units
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile, RunRecord, values_of
 from dnlbench.stats import Interval, mean_interval, paired_ratio, welch_ratio
@@ -194,6 +195,8 @@ def _cell(
     verdict: Verdict
     if newly_failed := _newly_failed(reference, candidate) if main else "":
         verdict, reason = "worse", newly_failed
+    elif quantity.bound is not None and ours and theirs and max(*ours.values(), *theirs.values()) <= quantity.bound:
+        verdict, reason = "no difference", f"both within {units.number(quantity.bound)}, which is rounding"
     elif ratio is None:
         verdict, reason = "not comparable", problem
     else:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dnlbench.dnl.embedding.descent import (
     Moment,
@@ -30,13 +31,13 @@ from dnlbench.events import DataInfo
 from dnlbench.plan import Run
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed, tensors_sha256
 from dnlbench.runners.problems import load_digit_images
-from dnlbench.studies.embedding import IMAGE_SIDE, EmbeddingSpec
+from dnlbench.studies.embedding import EmbeddingSpec
 
-SHARE = 0.5
+SHARE = 0.1
 """Of the step that would bring a linearised loss to 0; to late times."""
 CURVE_POINTS = 64
 """At most, of a curve over training steps."""
-KKT_POINTS = 8
+KKT_POINTS = 4
 """Of the curve of KKT residuals to late times."""
 
 Aside = Callable[[], bool]
@@ -96,7 +97,7 @@ class EmbeddingRunner(MeasuringRunner):
             name="digits {} and {}".format(*self.spec.data.classes),
             sha256=tensors_sha256(*load_digit_images()),
             samples=self.spec.data.samples,
-            input_shape=(1, IMAGE_SIDE, IMAGE_SIDE),
+            input_shape=(1, self.spec.data.side, self.spec.data.side),
             classes=2,
         )
 
@@ -127,7 +128,7 @@ class EmbeddingRunner(MeasuringRunner):
         settings, depth = self.spec.network, run.point.depth
         match self.spec.cases[run.point.network][0]:
             case "fully-connected":
-                return fully_connected(depth, inputs=IMAGE_SIDE**2, width=settings.neurons)
+                return fully_connected(depth, inputs=self.spec.data.side**2, width=settings.neurons)
             case "convolutional":
                 return convolutional(depth, inputs=1, width=settings.channels)
             case "densenet":
@@ -158,14 +159,15 @@ class EmbeddingRunner(MeasuringRunner):
     def _samples(self, seed: int, *, flat: bool) -> Samples:
         """Half of them of each class; the first class is +1."""
         images, labels = load_digit_images()
+        images = functional.avg_pool2d(images.unsqueeze(1), images.shape[-1] // self.spec.data.side)
         generator, count = self._generator(seed, "samples"), self.spec.data.samples
         chosen = []
         for digit, wanted in zip(self.spec.data.classes, (count - count // 2, count // 2), strict=True):
             numbers = (labels == digit).nonzero().squeeze(1)
             chosen.append(numbers[torch.randperm(len(numbers), generator=generator)[:wanted]])
-        x = images[torch.cat(chosen)]
+        x = (images[torch.cat(chosen)] - images.mean()) / images.std()
         y = torch.cat([torch.ones(len(chosen[0])), -torch.ones(len(chosen[1]))]).to(x)
-        return Samples(x=(x.flatten(1) if flat else x.unsqueeze(1)).to(self.device), y=y.to(self.device))
+        return Samples(x=(x.flatten(1) if flat else x).to(self.device), y=y.to(self.device))
 
     def _batches(self, samples: Samples, seed: int) -> list[Samples]:
         """One for each step of SGD: pieces of random orders of the samples, one order after the other."""
@@ -215,34 +217,36 @@ def _with_all_samples(
 
 
 def _late(pair: Pair, samples: Samples, steps: int, aside: Aside) -> Found:
-    """On to late times, with KKT residuals on the way; nothing where the narrow network does not separate the samples."""
-    gaps, asked = Gaps(splitting=pair.splitting), spread(steps + 1, KKT_POINTS)
-    residuals: list[tuple[KKT, KKT | None]] = []
+    """On to late times, with KKT residuals on the way; nothing where the narrow network does not separate the samples.
+
+    That the map leads from KKT points to KKT points is a matter of one point, ``theta`` and ``S theta``; where training of the
+    wide network has come to is another, and says how far rounding has taken the two apart.
+    """
+    splitting = pair.splitting
+    gaps, asked = Gaps(splitting=splitting), spread(steps + 1, KKT_POINTS)
+    found: list[tuple[KKT, KKT]] = []
     for step, (narrow, wide) in enumerate(polled(descend(pair.starts, [samples] * steps, polyak(SHARE)), aside)):
         gaps.note(narrow, wide)
         if step in asked:
-            ours = kkt(pair.splitting.network, narrow.theta, samples)
-            if ours is None:
+            ours = kkt(splitting.network, narrow.theta, samples)
+            mapped = kkt(splitting.wide, splitting.embed(narrow.theta), samples)
+            if ours is None or mapped is None:
                 return {}
-            residuals.append((ours, kkt(pair.splitting.wide, wide.theta, samples)))
-    ours, theirs = residuals[-1]
+            found.append((ours, mapped))
+    last, _ = found[-1]
+    trained = kkt(splitting.wide, wide.theta, samples)
     return {
-        "kkt_difference": max(_apart(*both) for both in residuals),
-        "kkt_residual": ours.residual,
-        "kkt_residual_wide": math.nan if theirs is None else theirs.residual,
-        "stationarity": ours.stationarity,
-        "slackness": ours.slackness,
+        "kkt_difference": max(
+            abs(a - b) for both in found for a, b in zip(*(each.parts for each in both), strict=True)
+        ),
+        "kkt_residual": last.residual,
+        "kkt_residual_wide": math.nan if trained is None else trained.residual,
+        "stationarity": last.stationarity,
+        "slackness": last.slackness,
         "deviation_late": max(gaps.weights),
         "late_loss": narrow.loss,
-        "kkt_residuals": tuple(each.residual for each, _ in residuals),
+        "kkt_residuals": tuple(ours.residual for ours, _ in found),
     }
-
-
-def _apart(narrow: KKT, wide: KKT | None) -> float:
-    """The larger difference of the two parts of the residuals; infinite if only the narrow network separates the samples."""
-    if wide is None:
-        return math.inf
-    return max(abs(wide.stationarity - narrow.stationarity), abs(wide.slackness - narrow.slackness))
 
 
 def polled(moments: Iterator[tuple[Moment, ...]], aside: Aside) -> Iterator[tuple[Moment, ...]]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dnlbench.architecture import ARCHITECTURES, ConnectivityName, sources_of
+from dnlbench.architecture import ARCHITECTURES, ConnectivityName, most_blocks, sources_of
 from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
 from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec
 
@@ -26,8 +26,6 @@ Case = tuple[WiringName, int, float]
 
 PREDICTED = "What the principle predicts to vanish"
 MARGINS = "Maximum margin: the narrow network and the wide one at late times"
-IMAGE_SIDE = 8
-"""Of the digits."""
 FEWEST_OF_A_DIGIT = 174
 SPHERE_TOLERANCE = 1e-12
 """So much may the squares of the coefficients be off 1, which is their rounding."""
@@ -86,12 +84,12 @@ class WiringSettings(Section):
 
     neurons: Annotated[int, Field(ge=1, le=1024)] = 8
     """Of a hidden layer of fully-connected."""
-    channels: Annotated[int, Field(ge=1, le=1024)] = 4
+    channels: Annotated[int, Field(ge=1, le=1024)] = 6
     """Of a hidden layer of convolutional."""
     growth_rate: Annotated[int, Field(ge=1, le=256)] = 2
     """Channels of a state of densenet; its stem has twice as many."""
     blocks: Annotated[int, Field(ge=1, le=4)] = 2
-    """Of densenet; each but the last halves the image, which has 8×8 pixels."""
+    """Of densenet; each but the last halves the image's side."""
     compression: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the channels that a transition of densenet keeps."""
     connectivity: ConnectivityName = "full"
@@ -146,10 +144,12 @@ Digit = Annotated[int, Field(ge=0, le=9)]
 
 
 class DigitSettings(Section):
-    """``[data]``: handwritten digits of two classes, 8×8 pixels in [0, 1]; scikit-learn brings them along."""
+    """``[data]``: handwritten digits of two classes; over all digits the pixels have mean 0 and variance 1."""
 
     classes: Annotated[tuple[Digit, Digit], AfterValidator(distinct)] = (0, 1)
-    samples: Annotated[int, Field(ge=2, le=2 * FEWEST_OF_A_DIGIT)] = 16
+    side: Literal[4, 8] = 8
+    """Pixels of an image's side; 4: means of 2×2 pixels."""
+    samples: Annotated[int, Field(ge=2, le=2 * FEWEST_OF_A_DIGIT)] = 12
     """In all, half of them of each class."""
 
 
@@ -160,8 +160,8 @@ class DescentSettings(Section):
     """Of the trajectories: one with all samples in each step, one of SGD."""
     batch_size: Annotated[int, Field(ge=1)] = 4
     """Of SGD; each step has samples of its own, equal ones for both networks."""
-    late_steps: Annotated[int, Field(ge=1, le=10**6)] = 500
-    """Further ones with all samples, of sizes L / (2 ‖∇L‖²), which lead to late times; none where nothing is separated yet."""
+    late_steps: Annotated[int, Field(ge=1, le=10**6)] = 300
+    """Further ones with all samples, of sizes 0.1 L / ‖∇L‖², which lead to late times; none where nothing is separated yet."""
 
 
 class EmbeddingSpec(StudySpec):
@@ -198,6 +198,9 @@ class EmbeddingSpec(StudySpec):
     def _settings_fit_together(self) -> Self:
         if self.train.batch_size > self.data.samples:
             _refuse("train.batch_size", self.train.batch_size, f"there are data.samples = {self.data.samples}")
+        if self.network.blocks > (most := most_blocks(self.data.side, self.data.side)):
+            reason = f"images of data.side = {self.data.side} can be halved for {most} blocks at most"
+            _refuse("network.blocks", self.network.blocks, reason)
         values = self.splitting.values
         for factor in self.sweep.width_factors:
             if values is not None and len(values) != factor:
@@ -210,9 +213,9 @@ def _refuse(key: str, value: Any, reason: str) -> None:
     raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
 
 
-def weight_sizes(network: WiringSettings, wiring: WiringName, depth: int, factor: int) -> Iterator[tuple[int, int]]:
+def weight_sizes(spec: EmbeddingSpec, wiring: WiringName, depth: int, factor: int) -> Iterator[tuple[int, int]]:
     """Of each layer of the wide network the numbers in its weight, and the pixels that it is applied at."""
-    pixels = IMAGE_SIDE**2
+    network, pixels = spec.network, spec.data.side**2
     if wiring != "densenet":
         filters, width = (9, network.channels * factor) if wiring == "convolutional" else (1, network.neurons * factor)
         places = pixels if filters > 1 else 1
@@ -236,7 +239,7 @@ def weight_sizes(network: WiringSettings, wiring: WiringName, depth: int, factor
 def estimate(spec: EmbeddingSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
     """Foresees a run. Parameters are those of the wide network, which takes most of the work beside what each layer costs."""
     wiring, factor, _ = spec.cases[point.network]
-    sizes = list(weight_sizes(spec.network, wiring, point.depth, factor))
+    sizes = list(weight_sizes(spec, wiring, point.depth, factor))
     parameters, samples = sum(size for size, _ in sizes), spec.data.samples
     passes = spec.train.steps * (1 + spec.train.batch_size / samples) + spec.train.late_steps
     products = samples * sum(size * pixels for size, pixels in sizes)
@@ -282,14 +285,14 @@ EMBEDDING = Study(
     spec=EmbeddingSpec,
     quantities=(
         _vanishing("deviation", "trajectory apart", TRAJECTORY_BOUND),
-        _vanishing("deviation_sgd", "of SGD", TRAJECTORY_BOUND),
+        _vanishing("deviation_sgd", "apart under SGD", TRAJECTORY_BOUND),
         _vanishing("kkt_difference", "KKT residuals apart", KKT_BOUND),
-        _found("perturbation", "from 1 rounding", table=""),
         _vanishing("function_start", "function at the start", TRAJECTORY_BOUND, table=PREDICTED),
         _vanishing("gradient_start", "gradient at the start", TRAJECTORY_BOUND, table=PREDICTED),
         _vanishing("gradient_apart", "gradient", KKT_BOUND, table=PREDICTED),
         _vanishing("loss_apart", "loss", KKT_BOUND, table=PREDICTED),
         _vanishing("margin_apart", "margins", KKT_BOUND, table=PREDICTED),
+        _found("perturbation", "start off by rounding", table=PREDICTED),
         _found("margin", "normalised margin", table=PREDICTED),
         _found("kkt_residual", "KKT residual"),
         _found("kkt_residual_wide", "of the wide one"),

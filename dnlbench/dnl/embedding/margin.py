@@ -37,9 +37,14 @@ class KKT:
     """These lambda, of each sample, at margin 1."""
 
     @property
+    def parts(self) -> tuple[float, float]:
+        """Stationarity and slackness."""
+        return self.stationarity, self.slackness
+
+    @property
     def residual(self) -> float:
         """The larger one of the two."""
-        return max(self.stationarity, self.slackness)
+        return max(self.parts)
 
 
 def normalised_margins(network: Network, theta: Tensor, samples: Samples) -> Tensor:

@@ -58,8 +58,8 @@ class Split:
 
     def squares(self) -> Tensor:
         """``sum c_a²`` over the copies of each channel, shape (channels,)."""
-        zeros = self.coefficients.new_zeros(self.channels)
-        return zeros.index_add(0, self.parents, self.coefficients.square())
+        squares: Tensor = torch.zeros(self.channels).to(self.coefficients)
+        return squares.index_add(0, self.parents, self.coefficients.square())
 
 
 def split_alike(channels: int, coefficients: Tensor) -> Split:
