@@ -52,8 +52,8 @@ def bound_notes(profile: Profile) -> Iterator[str]:
     bounds: dict[float | None, list[str]] = {}
     for quantity in quantities:
         bounds.setdefault(quantity.bound, []).append(quantity.label)
-    said = "; ".join(f"{', '.join(labels)} ≤ {bound:g}" for bound, labels in bounds.items())
-    yield f"as theory says: {said}, in every run; of these the largest values are shown"
+    yield "as theory says: whether in every run the following are at most so large; their largest values are shown"
+    yield from (f"  {bound:.0e}: {', '.join(labels)}" for bound, labels in bounds.items())
     found = [
         f"not so at {point.network} L={point.depth}: {violation}"
         for point in profile.summary.points

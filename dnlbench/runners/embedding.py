@@ -19,6 +19,7 @@ from dnlbench.dnl.embedding.descent import (
     constant,
     descend,
     distance,
+    largest,
     moment,
     perturbed,
     polyak,
@@ -62,20 +63,20 @@ class Pair:
 
 @dataclass(kw_only=True)
 class Gaps:
-    """How far a wide descent is from the image of the narrow one: the largest so far, and a curve; all relative."""
+    """How far a wide descent is from the image of the narrow one: at each step, all relative."""
 
     splitting: Splitting
     weights: list[float] = field(default_factory=list)
     """``‖eta_k − S theta_k‖ / ‖S theta_k‖`` of each step."""
-    loss: float = 0.0
-    gradient: float = 0.0
+    loss: list[float] = field(default_factory=list)
+    gradient: list[float] = field(default_factory=list)
     """``‖∇L(eta_k) − S ∇L(theta_k)‖ / ‖S ∇L(theta_k)‖``."""
 
     def note(self, narrow: Moment, wide: Moment) -> None:
         """One step's."""
         self.weights.append(distance(wide.theta, self.splitting.embed(narrow.theta)))
-        self.loss = max(self.loss, relative(abs(wide.loss - narrow.loss), narrow.loss))
-        self.gradient = max(self.gradient, distance(wide.gradient, self.splitting.embed(narrow.gradient)))
+        self.loss.append(relative(abs(wide.loss - narrow.loss), narrow.loss))
+        self.gradient.append(distance(wide.gradient, self.splitting.embed(narrow.gradient)))
 
     @property
     def curve(self) -> tuple[float, ...]:
@@ -116,7 +117,7 @@ class EmbeddingRunner(MeasuringRunner):
             sgd.note(narrow, wide)
         return {
             **found,
-            "deviation_sgd": max(sgd.weights),
+            "deviation_sgd": largest(sgd.weights),
             **_at_the_start(pair, samples),
             **_late(end, samples, self.spec.train.late_steps, aside),
             "deviations": found["deviations"],
@@ -197,18 +198,18 @@ def _with_all_samples(
     pair: Pair, twin: Tensor, samples: Samples, steps: int, step_size: StepSize, aside: Aside
 ) -> tuple[Found, Pair]:
     """Full-batch descent of both, beside that of a narrow twin whose start is off by rounding; and where it leads."""
-    gaps, twins_apart = Gaps(splitting=pair.splitting), 0.0
+    gaps, twins_apart = Gaps(splitting=pair.splitting), list[float]()
     starts = [*pair.starts, (pair.splitting.network, twin)]
     for narrow, wide, other in polled(descend(starts, [samples] * steps, step_size), aside):
         gaps.note(narrow, wide)
-        twins_apart = max(twins_apart, distance(other.theta, narrow.theta))
+        twins_apart.append(distance(other.theta, narrow.theta))
     end = Pair(splitting=pair.splitting, narrow=narrow.theta, wide=wide.theta)
     ours, theirs = (normalised_margins(network, theta, samples) for network, theta in end.starts)
     found: Found = {
-        "deviation": max(gaps.weights),
-        "perturbation": twins_apart,
-        "loss_apart": gaps.loss,
-        "gradient_apart": gaps.gradient,
+        "deviation": largest(gaps.weights),
+        "perturbation": largest(twins_apart),
+        "loss_apart": largest(gaps.loss),
+        "gradient_apart": largest(gaps.gradient),
         "margin": float(ours.min()),
         "margin_apart": relative(float((theirs - ours).abs().max()), float(ours.abs().max())),
         "deviations": gaps.curve,
@@ -243,7 +244,7 @@ def _late(pair: Pair, samples: Samples, steps: int, aside: Aside) -> Found:
         "kkt_residual_wide": math.nan if trained is None else trained.residual,
         "stationarity": last.stationarity,
         "slackness": last.slackness,
-        "deviation_late": max(gaps.weights),
+        "deviation_late": largest(gaps.weights),
         "late_loss": narrow.loss,
         "kkt_residuals": tuple(ours.residual for ours, _ in found),
     }

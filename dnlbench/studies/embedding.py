@@ -82,7 +82,7 @@ def _no_batch_norm(value: bool) -> bool:
 class WiringSettings(Section):
     """``[network]``: the narrow networks, of ReLU and linear maps."""
 
-    neurons: Annotated[int, Field(ge=1, le=1024)] = 8
+    neurons: Annotated[int, Field(ge=1, le=1024)] = 16
     """Of a hidden layer of fully-connected."""
     channels: Annotated[int, Field(ge=1, le=1024)] = 6
     """Of a hidden layer of convolutional."""
@@ -122,7 +122,11 @@ class SplittingSettings(Section):
     @model_validator(mode="after")
     def _values_are_on_the_sphere(self) -> Self:
         if (self.coefficients == "given") != (self.values is not None):
-            _refuse("splitting.values", self.values, "coefficients 'given' need values, and others have none")
+            _refuse(
+                "splitting.values",
+                self.values and list(self.values),
+                "coefficients 'given' need values, and others have none",
+            )
         if self.values is None:
             return self
         if any(value < 0 for value in self.values):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -211,7 +212,7 @@ def test_a_descent_is_that_of_its_formula() -> None:
     samples, theta = samples_for(network), network.draw(seeded(2))
     moments = [each for (each,) in descend([(network, theta)], [samples] * 3, constant(0.1))]
     assert len(moments) == 4
-    for before, after in zip(moments, moments[1:], strict=False):
+    for before, after in pairwise(moments):
         leaf = before.theta.clone().requires_grad_()
         loss = torch.log(1 + torch.exp(-samples.y * network(leaf, samples.x))).mean()
         (gradient,) = torch.autograd.grad(loss, leaf)
@@ -259,7 +260,7 @@ def test_coefficients_off_the_sphere_are_found(name: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", ["two-layer", "deep", "convolutional", "densenet"])
 @pytest.mark.parametrize("side", ["incoming", "outgoing"])
 def test_scaling_one_side_only_is_found(name: str, side: str) -> None:
-    """Incoming weights copied as they are and outgoing ones scaled by c², or the reverse: the function is right, its training not."""
+    """One side times c², the other as it is: the function is right, its training is not."""
     network = NETWORKS[name]
     right = splitting_of(network)
     state = network.hidden[0]

@@ -9,7 +9,8 @@ see by how much.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -108,6 +109,12 @@ def distance(found: Tensor, expected: Tensor) -> float:
     """``‖found − expected‖ / ‖expected‖``; 0 where both vanish, and infinite where only the latter does."""
     difference = float((found - expected).norm())
     return relative(difference, float(expected.norm()))
+
+
+def largest(values: Iterable[float]) -> float:
+    """The largest one; NaN if there is one, which `max` may pass over."""
+    found = list(values)
+    return math.nan if any(math.isnan(value) for value in found) else max(found)
 
 
 def relative(difference: float, scale: float) -> float:

@@ -58,8 +58,8 @@ class Split:
 
     def squares(self) -> Tensor:
         """``sum c_a²`` over the copies of each channel, shape (channels,)."""
-        squares: Tensor = torch.zeros(self.channels).to(self.coefficients)
-        return squares.index_add(0, self.parents, self.coefficients.square())
+        sums = torch.zeros(self.channels).to(self.coefficients)
+        return sums.index_add_(0, self.parents, self.coefficients**2)
 
 
 def split_alike(channels: int, coefficients: Tensor) -> Split:
@@ -74,7 +74,8 @@ def split_alike(channels: int, coefficients: Tensor) -> Split:
 def on_the_sphere(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Random coefficients, uniform on the part of the unit sphere without negative coordinates (the last axis), float64."""
     drawn = torch.randn(*shape, generator=generator, dtype=torch.float64).abs()
-    return drawn / drawn.norm(dim=-1, keepdim=True)
+    norms: Tensor = torch.linalg.vector_norm(drawn, dim=-1, keepdim=True)
+    return torch.div(drawn, norms)
 
 
 @dataclass(frozen=True, kw_only=True)
