@@ -116,6 +116,8 @@ class Field:
     text: Callable[[RunRow], str]
     figures: bool = True
     """Whether it is flush right."""
+    grows: bool = False
+    """Whether its column is as wide as its longest text where the table has room."""
     needs_epochs: bool | None = None
     """Whether it is of studies with epochs, or of those without; None: of all."""
 
@@ -153,6 +155,7 @@ FIELDS = (
         head="network",
         width=15,
         figures=False,
+        grows=True,
         value=lambda row: row.run.point.network,
         text=lambda row: row.run.point.network,
     ),

@@ -169,10 +169,20 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
     def _set_columns(self) -> None:
         if self.columns:
             return
+        heads = {field.name: _cell(field, field.head + self._arrow(field)) for field in self.fields}
+        widths = {field.name: max(field.width + 1, heads[field.name].cell_len) for field in self.fields}
+        room = self.size.width - self.scrollbar_size_vertical - sum(widths.values())
         for field in self.fields:
-            arrow = "" if self.selection.order != field.name else " ▾" if self.selection.falling else " ▴"
-            head = _cell(field, field.head + arrow)
-            self.add_column(head, width=max(field.width + 1, head.cell_len), key=field.name)
+            width = widths[field.name]
+            if field.grows and room > 0:
+                longest = max((len(field.text(row)) + 1 for row in self._rows.values()), default=0)
+                width = max(width, min(longest, width + room))
+            self.add_column(heads[field.name], width=width, key=field.name)
+
+    def _arrow(self, field: Field) -> str:
+        if self.selection.order != field.name:
+            return ""
+        return " ▾" if self.selection.falling else " ▴"
 
     def _redraw(self, row: RunRow) -> None:
         run_id, marked = row.run.run_id, row.run.run_id in self.marked
