@@ -166,18 +166,28 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
             self.move_cursor(row=places.index(under), animate=False, scroll=False)
         self.scroll_to(*offset, animate=False)
 
+    def on_resize(self) -> None:
+        """There may be more room for a column that grows, or less."""
+        if self.columns and self._widths() != {str(key.value): each.width for key, each in self.columns.items()}:
+            self._rebuild([row for row, _ in self._drawn.values()], columns=True)
+
     def _set_columns(self) -> None:
-        if self.columns:
-            return
-        heads = {field.name: _cell(field, field.head + self._arrow(field)) for field in self.fields}
-        widths = {field.name: max(field.width + 1, heads[field.name].cell_len) for field in self.fields}
+        if not self.columns:
+            widths = self._widths()
+            for field in self.fields:
+                self.add_column(self._head(field), width=widths[field.name], key=field.name)
+
+    def _widths(self) -> dict[str, int]:
+        widths = {field.name: max(field.width + 1, self._head(field).cell_len) for field in self.fields}
         room = self.size.width - self.scrollbar_size_vertical - sum(widths.values())
         for field in self.fields:
-            width = widths[field.name]
             if field.grows and room > 0:
                 longest = max((len(field.text(row)) + 1 for row in self._rows.values()), default=0)
-                width = max(width, min(longest, width + room))
-            self.add_column(heads[field.name], width=width, key=field.name)
+                widths[field.name] = max(widths[field.name], min(longest, widths[field.name] + room))
+        return widths
+
+    def _head(self, field: Field) -> Text:
+        return _cell(field, field.head + self._arrow(field))
 
     def _arrow(self, field: Field) -> str:
         if self.selection.order != field.name:
