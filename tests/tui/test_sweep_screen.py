@@ -555,15 +555,8 @@ def test_long_names_of_networks_are_whole_where_there_is_room(
     spec = read_spec("embedding", ["sweep.learning_rates=[0.125]", "sweep.depths=[1]", "sweep.width_factors=[2]"])
     run_dir = RunDir(tmp_path / "long")
     run_dir.begin(Plan(spec), Execution(device_kind="cpu", threads=1, pack_size=1, torch="0", machine=HERE, source="0"))
-    run_id = run_dir.read_plan().runs[0].run_id
-    writer = run_dir.events_writer(run_id)
-    writer.write(
-        RunStarted(run_id=run_id, attempt=1, device="cpu", device_name="x", threads=1, parameters=1).model_dump_json()
-    )
-    writer.close()
 
     async def act(pilot: Pilot[Any]) -> None:
-        await loaded(pilot)
         await until(pilot, lambda: "fully-connected-x2-lr0.125" in screen_text(pilot.app))
         (head,) = (line for line in screen_text(pilot.app).splitlines() if "network" in line and "seed" in line)
         assert "left" in head  # all columns are still there
