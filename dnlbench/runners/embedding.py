@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -84,6 +84,16 @@ class Gaps:
         return tuple(self.weights[place] for place in spread(len(self.weights), CURVE_POINTS))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A descent of both networks."""
+
+    gaps: Gaps
+    twins_apart: list[float]
+    """How far a narrow network whose start is off by rounding is from the narrow one, relatively, at each step."""
+    end: Pair
+
+
 class EmbeddingRunner(MeasuringRunner):
     """Trains narrow networks and the wide ones that they were split into."""
 
@@ -111,17 +121,20 @@ class EmbeddingRunner(MeasuringRunner):
         splitting = self._splitting(network, factor, run.seed)
         pair = Pair(splitting=splitting, narrow=theta, wide=splitting.embed(theta))
         twin = perturbed(theta, self._generator(run.seed, "perturbation"))
-        found, end = _with_all_samples(pair, twin, samples, self.spec.train.steps, constant(rate), aside)
-        sgd = Gaps(splitting=splitting)
-        for narrow, wide in polled(descend(pair.starts, self._batches(samples, run.seed), constant(rate)), aside):
-            sgd.note(narrow, wide)
+        whole = _train(pair, twin, [samples] * self.spec.train.steps, constant(rate), aside)
+        sgd = _train(pair, twin, self._batches(samples, run.seed), constant(rate), aside)
         return {
-            **found,
-            "deviation_sgd": largest(sgd.weights),
+            "deviation": largest(whole.gaps.weights),
+            "deviation_sgd": largest(sgd.gaps.weights),
+            "perturbation": largest(whole.twins_apart),
+            "perturbation_sgd": largest(sgd.twins_apart),
+            "loss_apart": largest(whole.gaps.loss),
+            "gradient_apart": largest(whole.gaps.gradient),
             **_at_the_start(pair, samples),
-            **_late(end, samples, self.spec.train.late_steps, aside),
-            "deviations": found["deviations"],
-            "deviations_sgd": sgd.curve,
+            **_margins(whole.end, samples),
+            **_late(whole.end, samples, self.spec.train.late_steps, aside),
+            "deviations": whole.gaps.curve,
+            "deviations_sgd": sgd.gaps.curve,
         }
 
     def _network(self, run: Run) -> Network:
@@ -194,27 +207,23 @@ def _at_the_start(pair: Pair, samples: Samples) -> Found:
     }
 
 
-def _with_all_samples(
-    pair: Pair, twin: Tensor, samples: Samples, steps: int, step_size: StepSize, aside: Aside
-) -> tuple[Found, Pair]:
-    """Full-batch descent of both, beside that of a narrow twin whose start is off by rounding; and where it leads."""
-    gaps, twins_apart = Gaps(splitting=pair.splitting), list[float]()
-    starts = [*pair.starts, (pair.splitting.network, twin)]
-    for narrow, wide, other in polled(descend(starts, [samples] * steps, step_size), aside):
+def _train(pair: Pair, twin: Tensor, batches: Sequence[Samples], step_size: StepSize, aside: Aside) -> Training:
+    """Descent of both, beside that of a narrow twin whose start is off by rounding."""
+    gaps, twins_apart = Gaps(splitting=pair.splitting), []
+    for narrow, wide, other in polled(
+        descend([*pair.starts, (pair.splitting.network, twin)], batches, step_size), aside
+    ):
         gaps.note(narrow, wide)
         twins_apart.append(distance(other.theta, narrow.theta))
     end = Pair(splitting=pair.splitting, narrow=narrow.theta, wide=wide.theta)
-    ours, theirs = (normalised_margins(network, theta, samples) for network, theta in end.starts)
-    found: Found = {
-        "deviation": largest(gaps.weights),
-        "perturbation": largest(twins_apart),
-        "loss_apart": largest(gaps.loss),
-        "gradient_apart": largest(gaps.gradient),
-        "margin": float(ours.min()),
-        "margin_apart": relative(float((theirs - ours).abs().max()), float(ours.abs().max())),
-        "deviations": gaps.curve,
-    }
-    return found, end
+    return Training(gaps=gaps, twins_apart=twins_apart, end=end)
+
+
+def _margins(pair: Pair, samples: Samples) -> Found:
+    """The normalised margin, and how far those of all samples are apart, over the largest."""
+    ours, theirs = (normalised_margins(network, theta, samples) for network, theta in pair.starts)
+    apart = relative(float((theirs - ours).abs().max()), float(ours.abs().max()))
+    return {"margin": float(ours.min()), "margin_apart": apart}
 
 
 def _late(pair: Pair, samples: Samples, steps: int, aside: Aside) -> Found:

@@ -25,6 +25,9 @@ Case = tuple[WiringName, int, float]
 """Wiring, width factor and learning rate."""
 
 PREDICTED = "What the principle predicts to vanish"
+CHAOS = (
+    "The narrow network against itself, its start off by one rounding error: so far apart does descent take rounding"
+)
 MARGINS = "Maximum margin: the narrow network and the wide one at late times"
 FEWEST_OF_A_DIGIT = 174
 SPHERE_TOLERANCE = 1e-12
@@ -296,8 +299,9 @@ EMBEDDING = Study(
         _vanishing("gradient_apart", "gradient", KKT_BOUND, table=PREDICTED),
         _vanishing("loss_apart", "loss", KKT_BOUND, table=PREDICTED),
         _vanishing("margin_apart", "margins", KKT_BOUND, table=PREDICTED),
-        _found("perturbation", "start off by rounding", table=PREDICTED),
         _found("margin", "normalised margin", table=PREDICTED),
+        _found("perturbation", "trajectory", table=CHAOS),
+        _found("perturbation_sgd", "of SGD", table=CHAOS),
         _found("kkt_residual", "KKT residual"),
         _found("kkt_residual_wide", "of the wide one"),
         _found("stationarity", "stationarity"),

@@ -123,7 +123,8 @@ def _sum(plan: Plan) -> str:
     """The factors of the number of runs; an axis of one value is not worth a factor."""
     axes = plan.spec.sweep  # type: ignore[attr-defined]  # every study has axes, each its own
     factors = [(name, len(getattr(axes, name))) for name in type(axes).model_fields]
-    return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)
+    words = ((name.replace("_", " "), count) for name, count in factors)
+    return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in words)
 
 
 def _places(slots: tuple[Slot, ...], pack_size: int) -> str:
