@@ -154,8 +154,8 @@ class DigitSettings(Section):
     """``[data]``: handwritten digits of two classes; over all digits the pixels have mean 0 and variance 1."""
 
     classes: Annotated[tuple[Digit, Digit], AfterValidator(distinct)] = (0, 1)
-    side: Literal[4, 8] = 8
-    """Pixels of an image's side; 4: means of 2×2 pixels."""
+    side: Annotated[int, Field(ge=4, le=8, multiple_of=4)] = 8
+    """Pixels of an image's side, 4 or 8; 4: means of 2×2 pixels."""
     samples: Annotated[int, Field(ge=2, le=2 * FEWEST_OF_A_DIGIT)] = 12
     """In all, half of them of each class."""
 

@@ -250,6 +250,7 @@ def test_the_preset_asks_for_what_the_study_is_about() -> None:
             "splitting.values=[0.6,0.8]",
             r"splitting\.values = \[0\.6, 0\.8\]: coefficients 'given' need values, and others",
         ),
+        ("data.side=6", r"data\.side = 6: must be a multiple of 4"),
         ("data.classes=[1,1]", r"data\.classes repeats 1, 1"),
     ],
 )
