@@ -34,6 +34,8 @@ def _cell(quantity: Quantity, sides: Sides, found: Evidence, p_adjusted: float |
     verdict: Verdict
     if main and (failed := ", ".join(f"seed {run.seed} {run.status}" for run in sides.new_failures)):
         verdict, reason = "worse", failed
+    elif rounding := sides.rounding(quantity):
+        verdict, reason = "no difference", rounding
     elif found.ratio is None:
         verdict, reason = "not comparable", found.problem
     else:

@@ -150,7 +150,7 @@ def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping
     if main and (failures := _failures(comparison, figure.network)):
         settled = "fail", failures
     elif effect is None:
-        settled = "not comparable", figure.reason
+        settled = "pass" if figure.verdict == "no difference" else "not comparable", figure.reason
     elif figure.advisory:
         settled = "not comparable", figure.advisory
     return _Case(

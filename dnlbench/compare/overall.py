@@ -29,6 +29,8 @@ class _Figure:
     seeds: tuple[int, ...]
     evidence: Evidence
     left_out: tuple[str, ...]
+    rounding: bool = False
+    """Whether theory says that all values are 0, and they are but for rounding; the evidence says so."""
 
 
 def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main: bool) -> Iterator[Overall]:
@@ -40,7 +42,7 @@ def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main
     adjusted = holm([figure.evidence.p for figure in figures])
     for (network, depths), figure, p_adjusted in zip(networks.items(), figures, adjusted, strict=True):
         failed = [f"seed {run.seed} {run.status} at L={run.depth}" for sides in depths for run in sides.new_failures]
-        verdict, reason = _verdict(quantity, figure.evidence, p_adjusted, failed if main else [])
+        verdict, reason = _verdict(quantity, figure, p_adjusted, failed if main else [])
         yield Overall(
             network=network,
             quantity=quantity,
@@ -60,13 +62,13 @@ def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main
 
 
 def _verdict(
-    quantity: Quantity, evidence: Evidence, p_adjusted: float | None, failed: Sequence[str]
+    quantity: Quantity, figure: _Figure, p_adjusted: float | None, failed: Sequence[str]
 ) -> tuple[Verdict, str]:
     if failed:
         return "worse", ", ".join(failed)
-    if evidence.ratio is None:
-        return "not comparable", evidence.problem
-    return judge(evidence.ratio, quantity, p_adjusted)
+    if figure.evidence.ratio is None:
+        return "no difference" if figure.rounding else "not comparable", figure.evidence.problem
+    return judge(figure.evidence.ratio, quantity, p_adjusted)
 
 
 def _figure(quantity: Quantity, depths: Sequence[Sides]) -> _Figure:
@@ -75,6 +77,10 @@ def _figure(quantity: Quantity, depths: Sequence[Sides]) -> _Figure:
     if not used:
         problem = "; ".join(dict.fromkeys(problems.values()))
         return _Figure(depths=(), seeds=(), evidence=Evidence(problem=problem), left_out=())
+    if all(sides.rounding(quantity) for sides in used):
+        return _Figure(
+            depths=used, seeds=(), evidence=Evidence(problem=used[0].rounding(quantity)), left_out=(), rounding=True
+        )
     ours, theirs = ({sides.point.depth: sides.values(quantity)[side] for sides in used} for side in (0, 1))
     left_out = tuple(f"leaves out L={depth}: {problem}" for depth, problem in problems.items() if problem)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dnlbench import units
 from dnlbench.compare.model import NewFailure
 from dnlbench.profiles import Profile, RunRecord, values_of
 from dnlbench.studies import Point, Quantity
@@ -54,6 +55,13 @@ class Sides:
                 names = [", ".join(sorted(map(str, side))) for side in (ours, theirs)]
                 return f"{fact.replace('_', ' ')} differs: {names[0]} and {names[1]}"
         return ""
+
+    def rounding(self, quantity: Quantity) -> str:
+        """Why values do not differ, whatever their ratio, where theory says that they are 0 but for rounding; or empty."""
+        ours, theirs = self.values(quantity)
+        if quantity.bound is None or not ours or not theirs or max(*ours.values(), *theirs.values()) > quantity.bound:
+            return ""
+        return f"both within {units.number(quantity.bound)}, which is rounding"
 
     def advisory(self, quantity: Quantity) -> str:
         """Why a difference must not decide anything, though it may be shown; empty if it may.

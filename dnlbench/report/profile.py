@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.profiles import EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
-from dnlbench.report import quantities
+from dnlbench.report import bounds, quantities
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
@@ -48,9 +48,16 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
     ]
     return Grid(
         title=f"{profile.name}: {study.question}",
-        columns=[*columns, Column(head="vs. L before", figures=True, dispensable=LAST_TO_GO)],
+        columns=[*columns, _last_column(study.quantities[0])],
         rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
-        note="\n".join([_reading(study.quantities[0]), *_memory_foreseen(profile), *fit_problems(profile)]),
+        note="\n".join(
+            [
+                *_reading(study.quantities[0], shown),
+                *bounds.bound_notes(profile),
+                *_memory_foreseen(profile),
+                *fit_problems(profile),
+            ]
+        ),
     )
 
 
@@ -58,14 +65,18 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
     """Means over seeds alone, which leaves room for more of them."""
     rows = []
     for point in profile.summary.points:
-        means = (point.quantities.get(quantity.name) for quantity in shown)
-        rows.append([point.network, str(point.depth), *(units.number(mean.mean if mean else None) for mean in means)])
+        means = {name: units.number(record.mean) for name, record in point.quantities.items()}
+        means |= bounds.cells(profile, point, shown)
+        rows.append([point.network, str(point.depth), *(means.get(q.name, units.NOTHING) for q in shown)])
     columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
     columns += [
         Column(head=quantities.head(quantity), figures=True, dispensable=len(shown) - place)
         for place, quantity in enumerate(shown)
     ]
-    return Grid(title=title, columns=columns, rows=rows, note="means over seeds")
+    note = "means over seeds"
+    if any(quantity.bound is not None for quantity in shown):
+        note += "; largest values of what is to vanish"
+    return Grid(title=title, columns=columns, rows=rows, note=note)
 
 
 def _bad_runs(profile: Profile) -> Iterator[Grid]:
@@ -79,8 +90,17 @@ def _bad_runs(profile: Profile) -> Iterator[Grid]:
         )
 
 
-def _reading(main: Quantity) -> str:
-    return f"± is half of a 95 % t interval of the mean over seeds; vs. L before: change of the {main.label}"
+def _last_column(main: Quantity) -> Column:
+    """How the main quantity goes with depth says nothing where all of it is rounding."""
+    if main.bound is not None:
+        return bounds.verdict_column()
+    return Column(head="vs. L before", figures=True, dispensable=LAST_TO_GO)
+
+
+def _reading(main: Quantity, shown: list[Quantity]) -> Iterator[str]:
+    if any(quantity.bound is None for quantity in shown) or not shown:
+        half = "± is half of a 95 % t interval of the mean over seeds"
+        yield half if main.bound is not None else f"{half}; vs. L before: change of the {main.label}"
 
 
 def _memory_foreseen(profile: Profile) -> list[str]:
@@ -106,14 +126,15 @@ def _dispensable(quantity: Quantity, shown: list[Quantity]) -> int:
 
 
 def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quantity]) -> list[str]:
+    largest = bounds.cells(profile, point, shown)
     seeds, ok = sum(point.statuses.values()), point.statuses.get("ok", 0)
     return [
         point.network,
         str(point.depth),
         str(seeds) if ok == seeds else f"{ok} of {seeds}",
         units.count(point.parameters),
-        *(_value(quantity, point.quantities.get(quantity.name)) for quantity in shown),
-        _against_the_depth_before(profile, point, main),
+        *(largest.get(q.name) or _value(q, point.quantities.get(q.name)) for q in shown),
+        _against_the_depth_before(profile, point, main) if main.bound is None else bounds.verdict(profile, point),
     ]
 
 

@@ -25,6 +25,10 @@ def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S)
 def _runner_of(study: str) -> Callable[..., Runner]:
     """Imports what this study needs and nothing else."""
     match study:
+        case "embedding":
+            from dnlbench.runners.embedding import EmbeddingRunner
+
+            return EmbeddingRunner
         case "forward-limit":
             from dnlbench.runners.forward_limit import ForwardLimitRunner
 

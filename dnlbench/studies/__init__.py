@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 
 from dnlbench.studies.base import Cost, Estimate, FitModel, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
+from dnlbench.studies.embedding import EMBEDDING
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT
 from dnlbench.studies.relu_limit import RELU_LIMIT
 from dnlbench.studies.training import TRAINING
 
-STUDIES: Mapping[str, Study] = {study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT)}
+STUDIES: Mapping[str, Study] = {
+    study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT, EMBEDDING)
+}
 """Every study by its name in a spec."""
 
 __all__ = [

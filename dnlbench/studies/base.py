@@ -82,6 +82,9 @@ class Quantity:
     """Whether it depends on the machine's state at the time, as a throughput does and a peak of memory does not."""
     alias: str = ""
     """What it may be called for short, in rules; empty: only its name."""
+    bound: float | None = None
+    """Theory says that it is 0 but for rounding, which stays below this: smaller values agree with theory and with each
+    other. None: theory does not say so."""
     table: str = ""
     """Title of the table that shows it; empty: the main one."""
 

@@ -117,7 +117,9 @@ class Field:
     figures: bool = True
     """Whether it is flush right."""
     widest: int = 0
-    """Where it is above `width`, the column grows to what stands in it, so far."""
+    """Where it is above `width`, the column grows to what stands in it, so far, at the cost of others."""
+    grows: bool = False
+    """Whether the column is as wide as its longest text where the table has room left."""
     needs_epochs: bool | None = None
     """Whether it is of studies with epochs, or of those without; None: of all."""
 
@@ -154,8 +156,8 @@ FIELDS = (
         name="network",
         head="network",
         width=15,
-        widest=20,
         figures=False,
+        grows=True,
         value=lambda row: row.run.point.network,
         text=lambda row: row.run.point.network,
     ),

@@ -20,6 +20,7 @@ from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.widgets.entry_list import age, sweep_row
 
 NARROW, WIDE = (80, 24), (160, 48)
+PRESETS = [preset.name for preset in list_presets()]
 Drive = Callable[..., None]
 ScreenText = Callable[..., str]
 Record = Callable[..., RunDir]
@@ -123,7 +124,7 @@ def test_narrow_terminals_have_tabs(drive: Drive, screen_text: ScreenText, folde
     ("keys", "expected"),
     [
         (["s"], ("StartSpec", "digits-quick")),
-        (["down", "s"], ("StartSpec", "fig3-cifar10")),
+        (["down", "s"], ("StartSpec", PRESETS[1])),
         (["enter"], ("EditSpec", "preset digits-quick")),
         (["2", "n"], ("EditSpec", "preset digits-quick")),
         (["2", "s"], None),

@@ -555,3 +555,19 @@ def test_depths_of_many_digits_are_shown_whole(record: Record, drive: Drive, scr
         assert any(line.split()[3] == "4096" for line in lines), lines
 
     drive(app_of(record("sweep.depths=[1,4096]", states=["done"] * 4)), act, WIDE)
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+def test_long_names_of_networks_are_whole_where_there_is_room(
+    tmp_path: Path, drive: Drive, screen_text: ScreenText, size: tuple[int, int]
+) -> None:
+    spec = read_spec("embedding", ["sweep.learning_rates=[0.125]", "sweep.depths=[1]", "sweep.width_factors=[2]"])
+    run_dir = RunDir(tmp_path / "long")
+    run_dir.begin(Plan(spec), Execution(device_kind="cpu", threads=1, pack_size=1, torch="0", machine=HERE, source="0"))
+
+    async def act(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "fully-connected-x2-lr0.125" in screen_text(pilot.app))
+        (head,) = (line for line in screen_text(pilot.app).splitlines() if "network" in line and "seed" in line)
+        assert "left" in head  # all columns are still there
+
+    drive(app_of(run_dir), act, size)

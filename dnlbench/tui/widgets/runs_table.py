@@ -166,20 +166,38 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
             self.move_cursor(row=places.index(under), animate=False, scroll=False)
         self.scroll_to(*offset, animate=False)
 
-    def _set_columns(self) -> None:
-        if self.columns:
-            return
-        for field in self.fields:
-            arrow = "" if self.selection.order != field.name else " ▾" if self.selection.falling else " ▴"
-            head = _cell(field, field.head + arrow)
-            self.add_column(head, width=max(self._width(field) + 1, head.cell_len), key=field.name)
+    def on_resize(self) -> None:
+        """There may be more room for a column that grows, or less."""
+        if self.columns and self._widths() != {str(key.value): each.width for key, each in self.columns.items()}:
+            self._rebuild([row for row, _ in self._drawn.values()], columns=True)
 
-    def _width(self, field: Field) -> int:
-        """What a run has in a column that may grow does not change as the run goes on."""
-        if field.widest <= field.width:
-            return field.width
-        longest = max((len(field.text(row)) for row in self._rows.values()), default=0)
-        return max(field.width, min(longest, field.widest))
+    def _set_columns(self) -> None:
+        if not self.columns:
+            widths = self._widths()
+            for field in self.fields:
+                self.add_column(self._head(field), width=widths[field.name], key=field.name)
+
+    def _widths(self) -> dict[str, int]:
+        widths = {field.name: max(self._least(field) + 1, self._head(field).cell_len) for field in self.fields}
+        room = self.size.width - self.scrollbar_size_vertical - sum(widths.values())
+        for field in self.fields:
+            if field.grows and room > 0:
+                widths[field.name] = max(widths[field.name], min(self._longest(field) + 1, widths[field.name] + room))
+        return widths
+
+    def _least(self, field: Field) -> int:
+        return max(field.width, min(self._longest(field), field.widest))
+
+    def _longest(self, field: Field) -> int:
+        return max((len(field.text(row)) for row in self._rows.values()), default=0)
+
+    def _head(self, field: Field) -> Text:
+        return _cell(field, field.head + self._arrow(field))
+
+    def _arrow(self, field: Field) -> str:
+        if self.selection.order != field.name:
+            return ""
+        return " ▾" if self.selection.falling else " ▴"
 
     def _redraw(self, row: RunRow) -> None:
         run_id, marked = row.run.run_id, row.run.run_id in self.marked

@@ -1,0 +1,1 @@
+"""The embedding principle in width: homogeneous networks, their splitting into wider ones, and what it preserves."""

@@ -1,0 +1,167 @@
+r"""ReLU networks without biases and norms, as wirings whose neurons and channels can be split.
+
+A network is a list of layers on named *states*, each a number of neurons or channels. Every layer is one linear map :math:`W`
+of what it reads, side by side, and rectifies that first unless it is the input:
+
+.. math:: x^{made} = W \, \sigma( [x^k : k \in reads] ), \qquad \sigma = \mathrm{ReLU}
+
+A state is held before its ReLU, so who made a channel and who consumes it are the layers that name its state. That is all
+that a splitting has to know (`dnlbench.dnl.embedding.splitting`). The last layer makes one number, ``f(theta; x)``.
+
+`fully_connected` and `convolutional` networks of ``L`` hidden layers are positively homogeneous of degree ``L + 1`` in their
+weights: ``f(a theta; x) = a^(L + 1) f(theta; x)``. A `densenet` is not of any one degree, as paths through its blocks are of
+different length; each of its channels is homogeneous all the same, and that is what splitting needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dnlbench.architecture import ARCHITECTURES, ConnectivityName, sources_of
+
+INPUT, OUTPUT = "input", "output"
+"""The states that are given and asked for; they are never split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One linear map between states."""
+
+    name: str
+    reads: tuple[str, ...]
+    makes: str
+    side: int = 0
+    """Of the filters of a convolution that keeps the image's size; 0: a matrix, on the means over the pixels of images."""
+    halves: bool = False
+    """Whether 2×2 pixels of what it makes are averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A wiring with the width of each of its states. Its weights ``theta`` are one vector, apart from it."""
+
+    layers: tuple[Layer, ...]
+    """In an order in which what one reads is there already."""
+    widths: Mapping[str, int]
+    """Neurons or channels of each state."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The states that can be split."""
+        return tuple(layer.makes for layer in self.layers if layer.makes != OUTPUT)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of each weight: (made, read) or (made, read, side, side)."""
+        return {
+            layer.name: (
+                self.widths[layer.makes],
+                sum(self.widths[state] for state in layer.reads),
+                *([layer.side] * 2 if layer.side else ()),
+            )
+            for layer in self.layers
+        }
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Numbers in each weight."""
+        return [math.prod(shape) for shape in self.shapes.values()]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all weights, ``P``."""
+        return sum(self.sizes)
+
+    def with_widths(self, widths: Mapping[str, int]) -> Network:
+        """The same wiring with other widths of some states."""
+        return replace(self, widths={**self.widths, **widths})
+
+    def draw(self, generator: torch.Generator, scale: float = 1.0) -> Tensor:
+        """Normal random weights, float64, shape (P,): of variance 2 over the numbers that one sums (He et al. 2015), scaled."""
+        return torch.cat(
+            [
+                torch.randn(size, generator=generator, dtype=torch.float64)
+                * scale
+                * math.sqrt(2 / math.prod(shape[1:]))
+                for size, shape in zip(self.sizes, self.shapes.values(), strict=True)
+            ]
+        )
+
+    def weights(self, theta: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+        """Each layer with its weight, a view of ``theta``, shape (P,)."""
+        parts = torch.split(theta, self.sizes)
+        return ((layer, part.view(self.shapes[layer.name])) for layer, part in zip(self.layers, parts, strict=True))
+
+    def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
+        """``f(theta; x)``, shape (M,), of inputs of shape (M, neurons) or (M, channels, H, W)."""
+        states = {INPUT: x}
+        for layer, weight in self.weights(theta):
+            parts = [states[name] for name in layer.reads]
+            read = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            made = _apply(layer, weight, read if layer.reads == (INPUT,) else functional.relu(read))
+            states[layer.makes] = functional.avg_pool2d(made, 2) if layer.halves else made
+        return states[OUTPUT].squeeze(1)
+
+
+def _apply(layer: Layer, weight: Tensor, read: Tensor) -> Tensor:
+    if layer.side:
+        return functional.conv2d(read, weight, padding=layer.side // 2)
+    return functional.linear(read.mean(dim=(2, 3)) if read.ndim == 4 else read, weight)
+
+
+def fully_connected(depth: int, *, inputs: int, width: int) -> Network:
+    """``f = v σ(W_L σ(… σ(W_1 x)))``: ``depth`` hidden layers of ``width`` neurons; depth 1 is the two-layer network."""
+    return _chain(depth, inputs=inputs, width=width, side=0)
+
+
+def convolutional(depth: int, *, inputs: int, width: int) -> Network:
+    """``depth`` 3×3 convolutions with ReLU, ``width`` channels each, then the mean over the pixels and one linear unit."""
+    return _chain(depth, inputs=inputs, width=width, side=3)
+
+
+def _chain(depth: int, *, inputs: int, width: int, side: int) -> Network:
+    names = [INPUT, *(f"x{n}" for n in range(1, depth + 1))]
+    layers = [Layer(name=f"W{n}", reads=(names[n - 1],), makes=names[n], side=side) for n in range(1, depth + 1)]
+    layers.append(Layer(name="v", reads=(names[-1],), makes=OUTPUT))
+    return Network(layers=tuple(layers), widths={INPUT: inputs, **dict.fromkeys(names[1:], width), OUTPUT: 1})
+
+
+def densenet(
+    depth: int,
+    *,
+    inputs: int,
+    growth_rate: int,
+    blocks: int,
+    compression: float = 0.5,
+    connectivity: ConnectivityName = "full",
+    window: int | None = None,
+) -> Network:
+    """The image network ``densenet`` of `dnlbench.dnl.networks` without batch norms and bias: ``depth`` layers in each block.
+
+    A layer reads the states that `dnlbench.architecture.sources_of` says, a transition and the last unit read all of a
+    block's, so splitting a channel of a state concerns every one of them.
+    """
+    sources = sources_of(ARCHITECTURES["densenet"], connectivity, window)
+    layers = [Layer(name="stem", reads=(INPUT,), makes="1.x0", side=3)]
+    widths = {INPUT: inputs, "1.x0": 2 * growth_rate, OUTPUT: 1}
+    for block in range(1, blocks + 1):
+        states = [f"{block}.x{k}" for k in range(depth + 1)]
+        for layer in range(depth):
+            read, made = tuple(states[k] for k in sources(layer)), states[layer + 1]
+            layers.append(Layer(name=f"{block}.K{layer}", reads=read, makes=made, side=3))
+            widths[made] = growth_rate
+        if block < blocks:
+            kept = max(1, int(sum(widths[state] for state in states) * compression))
+            following = f"{block + 1}.x0"
+            layers.append(Layer(name=f"{block}.T", reads=tuple(states), makes=following, side=1, halves=True))
+            widths[following] = kept
+        else:
+            layers.append(Layer(name="v", reads=tuple(states), makes=OUTPUT))
+    return Network(layers=tuple(layers), widths=widths)

@@ -1,0 +1,316 @@
+"""The embedding study: does a wide ReLU network that was split from a narrow one train and end like it?
+
+The embedding principle of arXiv 2505.12419: if each neuron or channel of a homogeneous network is split into copies whose
+incoming and outgoing weights are both scaled by ``c_i``, ``sum c_i² = 1``, then the wide network computes the same function,
+its gradient is the image of the narrow one's, and so is its whole training; KKT points of the maximum-margin problem become
+such points. Each run draws a narrow network, splits it, trains both, and measures how far they come apart; in exact
+arithmetic nothing would. The map is the same in dense networks, at any depth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from dnlbench.architecture import ARCHITECTURES, ConnectivityName, most_blocks, sources_of
+from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec
+
+WiringName = Literal["fully-connected", "convolutional", "densenet"]
+Case = tuple[WiringName, int, float]
+"""Wiring, width factor and learning rate."""
+
+PREDICTED = "What the principle predicts to vanish"
+CHAOS = (
+    "The narrow network against itself, its start off by one rounding error: so far apart does descent take rounding"
+)
+MARGINS = "Maximum margin: the narrow network and the wide one at late times"
+FEWEST_OF_A_DIGIT = 174
+SPHERE_TOLERANCE = 1e-12
+"""So much may the squares of the coefficients be off 1, which is their rounding."""
+TRAJECTORY_BOUND = 1e-10
+KKT_BOUND = 1e-8
+
+
+class EmbeddingAxes(Section):
+    """``[sweep]``: every network with every width factor and learning rate at every depth with every seed."""
+
+    networks: Annotated[tuple[WiringName, ...], Field(min_length=1), AfterValidator(distinct)]
+    depths: Depths
+    """Hidden layers; in densenet layers per block. A fully-connected network of depth 1 is the two-layer network."""
+    width_factors: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1), AfterValidator(distinct)
+    ]
+    """m: copies of each neuron or channel."""
+    learning_rates: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(distinct)
+    ] = (0.1,)
+    seeds: Seeds = (0, 1)
+    """A list, or a count n for 0 … n − 1. Each draws samples, weights and coefficients of its own."""
+
+    @model_validator(mode="after")
+    def _runs_are_not_too_many(self) -> Self:
+        check_run_count(
+            networks=self.networks,
+            depths=self.depths,
+            width_factors=self.width_factors,
+            learning_rates=self.learning_rates,
+            seeds=self.seeds,
+        )
+        return self
+
+
+def _no_biases(value: bool) -> bool:
+    if value:
+        raise PydanticCustomError(
+            "not_homogeneous",
+            "with biases f(a θ; x) is no power of a times f(θ; x), and there is no maximum-margin problem",
+        )
+    return value
+
+
+def _no_batch_norm(value: bool) -> bool:
+    if value:
+        raise PydanticCustomError(
+            "not_homogeneous",
+            "a batch norm takes the coefficient of a copy out again, so that its consumers count it in full",
+        )
+    return value
+
+
+class WiringSettings(Section):
+    """``[network]``: the narrow networks, of ReLU and linear maps."""
+
+    neurons: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Of a hidden layer of fully-connected."""
+    channels: Annotated[int, Field(ge=1, le=1024)] = 6
+    """Of a hidden layer of convolutional."""
+    growth_rate: Annotated[int, Field(ge=1, le=256)] = 2
+    """Channels of a state of densenet; its stem has twice as many."""
+    blocks: Annotated[int, Field(ge=1, le=4)] = 2
+    """Of densenet; each but the last halves the image's side."""
+    compression: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the channels that a transition of densenet keeps."""
+    connectivity: ConnectivityName = "full"
+    """Which earlier states a layer of densenet reads."""
+    window: Annotated[int, Field(ge=1)] | None = None
+    """How many, for connectivity "window"."""
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """Factor on the initial weights, whose variance is 2 over the numbers that one sums."""
+    biases: Annotated[bool, AfterValidator(_no_biases)] = False
+    """Must be false: networks with biases are not homogeneous."""
+    batch_norm: Annotated[bool, AfterValidator(_no_batch_norm)] = False
+    """Must be false: a splitting does not commute with batch norms."""
+
+    @model_validator(mode="after")
+    def _window_belongs_to_its_connectivity(self) -> Self:
+        if (self.connectivity == "window") != (self.window is not None):
+            reason = "connectivity 'window' needs a width, and no other one has any"
+            _refuse("network.window", self.window, reason)
+        return self
+
+
+class SplittingSettings(Section):
+    """``[splitting]``: the coefficients c_i of the copies of a neuron or channel, with sum c_i² = 1."""
+
+    coefficients: Literal["random", "equal", "given"] = "random"
+    """random: of each neuron its own, uniform on the sphere's part without negative ones. equal: 1 / √m. given: as below."""
+    values: tuple[float, ...] | None = None
+    """Of all neurons alike, for "given"; as many as each width factor says."""
+
+    @model_validator(mode="after")
+    def _values_are_on_the_sphere(self) -> Self:
+        if (self.coefficients == "given") != (self.values is not None):
+            _refuse(
+                "splitting.values",
+                self.values and list(self.values),
+                "coefficients 'given' need values, and others have none",
+            )
+        if self.values is None:
+            return self
+        if any(value < 0 for value in self.values):
+            reason = "relu(c z) = c relu(z) holds for c >= 0 only, so no coefficient may be negative"
+            _refuse("splitting.values", list(self.values), reason)
+        squares = math.fsum(value * value for value in self.values)
+        if abs(squares - 1) > SPHERE_TOLERANCE:
+            reason = (
+                f"their squares add up to {squares:.6g}, not to 1, so that the copies would not add up to the neuron"
+            )
+            if squares > 0:
+                scaled = [value / math.sqrt(squares) for value in self.values]
+                reason = f"{reason}; over their norm they are {scaled}"
+            _refuse("splitting.values", list(self.values), reason)
+        return self
+
+
+Digit = Annotated[int, Field(ge=0, le=9)]
+
+
+class DigitSettings(Section):
+    """``[data]``: handwritten digits of two classes; over all digits the pixels have mean 0 and variance 1."""
+
+    classes: Annotated[tuple[Digit, Digit], AfterValidator(distinct)] = (0, 1)
+    side: Annotated[int, Field(ge=4, le=8, multiple_of=4)] = 8
+    """Pixels of an image's side, 4 or 8; 4: means of 2×2 pixels."""
+    samples: Annotated[int, Field(ge=2, le=2 * FEWEST_OF_A_DIGIT)] = 12
+    """In all, half of them of each class."""
+
+
+class DescentSettings(Section):
+    """``[train]``: gradient descent on the logistic loss mean log(1 + exp(−y f))."""
+
+    steps: Annotated[int, Field(ge=1, le=10**6)] = 500
+    """Of the trajectories: one with all samples in each step, one of SGD."""
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    """Of SGD; each step has samples of its own, equal ones for both networks."""
+    late_steps: Annotated[int, Field(ge=1, le=10**6)] = 300
+    """Further ones with all samples, of sizes 0.1 L / ‖∇L‖², which lead to late times; none where nothing is separated yet."""
+
+
+class EmbeddingSpec(StudySpec):
+    """An embedding sweep. Everything is computed in float64."""
+
+    study: Literal["embedding"] = "embedding"
+    sweep: EmbeddingAxes
+    network: WiringSettings = WiringSettings()
+    splitting: SplittingSettings = SplittingSettings()
+    data: DigitSettings = DigitSettings()
+    train: DescentSettings = DescentSettings()
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Networks × width factors × learning rates × depths."""
+        return tuple(Point(network=name, depth=depth) for name in self.cases for depth in self.sweep.depths)
+
+    @property
+    def cases(self) -> dict[str, Case]:
+        """What distinguishes the networks of the table, by their names, such as ``densenet-x2-lr0.1``."""
+        return {
+            f"{wiring}-x{factor}-lr{rate!r}": (wiring, factor, rate)
+            for wiring in self.sweep.networks
+            for factor in self.sweep.width_factors
+            for rate in self.sweep.learning_rates
+        }
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """As in ``[sweep]``."""
+        return self.sweep.seeds
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> Self:
+        if self.train.batch_size > self.data.samples:
+            _refuse("train.batch_size", self.train.batch_size, f"there are data.samples = {self.data.samples}")
+        if self.network.blocks > (most := most_blocks(self.data.side, self.data.side)):
+            reason = f"images of data.side = {self.data.side} can be halved for {most} blocks at most"
+            _refuse("network.blocks", self.network.blocks, reason)
+        values = self.splitting.values
+        for factor in self.sweep.width_factors:
+            if values is not None and len(values) != factor:
+                reason = f"{len(values)} coefficients make as many copies, and sweep.width_factors asks for {factor}"
+                _refuse("splitting.values", list(values), reason)
+        return self
+
+
+def _refuse(key: str, value: Any, reason: str) -> None:
+    raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
+
+
+def weight_sizes(spec: EmbeddingSpec, wiring: WiringName, depth: int, factor: int) -> Iterator[tuple[int, int]]:
+    """Of each layer of the wide network the numbers in its weight, and the pixels that it is applied at."""
+    network, pixels = spec.network, spec.data.side**2
+    if wiring != "densenet":
+        filters, width = (9, network.channels * factor) if wiring == "convolutional" else (1, network.neurons * factor)
+        places = pixels if filters > 1 else 1
+        yield filters * width * (1 if filters > 1 else pixels), places
+        yield from [(filters * width**2, places)] * (depth - 1)
+        yield width, 1
+        return
+    sources, made = sources_of(ARCHITECTURES["densenet"], network.connectivity, network.window), network.growth_rate
+    first = 2 * made
+    yield 9 * first * factor, pixels
+    for block in range(network.blocks):
+        widths = [first, *[made] * depth]
+        for layer in range(depth):
+            yield 9 * made * sum(widths[k] for k in sources(layer)) * factor**2, pixels
+        first = max(1, int(sum(widths) * network.compression))
+        last = block == network.blocks - 1
+        yield (sum(widths) * factor, 1) if last else (sum(widths) * first * factor**2, pixels)
+        pixels //= 4
+
+
+def estimate(spec: EmbeddingSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
+    """Foresees a run. Parameters are those of the wide network, which takes most of the work beside what each layer costs."""
+    wiring, factor, _ = spec.cases[point.network]
+    sizes = list(weight_sizes(spec, wiring, point.depth, factor))
+    parameters, samples = sum(size for size, _ in sizes), spec.data.samples
+    passes = spec.train.steps * (1 + spec.train.batch_size / samples) + spec.train.late_steps
+    products = samples * sum(size * pixels for size, pixels in sizes)
+    return Estimate(
+        parameters=parameters,
+        memory_bytes=8
+        * parameters
+        * (3 * samples + 16),  # gradients of all samples, their QR factors, and copies of theta
+        work=float(passes * (products + 2e5 * len(sizes))),
+    )
+
+
+def _vanishing(name: str, label: str, bound: float, *, table: str = "") -> Quantity:
+    return Quantity(
+        name=name,
+        label=label,
+        unit="",
+        better="lower",
+        shown_as="number",
+        machine_bound=False,
+        tolerance=0.01,
+        bound=bound,
+        table=table,
+    )
+
+
+def _found(name: str, label: str, *, table: str = MARGINS) -> Quantity:
+    return Quantity(
+        name=name,
+        label=label,
+        unit="",
+        better=None,
+        shown_as="number",
+        machine_bound=False,
+        tolerance=0.01,
+        table=table,
+    )
+
+
+EMBEDDING = Study(
+    name="embedding",
+    question="Does a wide network that was split from a narrow one train and end like it?",
+    spec=EmbeddingSpec,
+    quantities=(
+        _vanishing("deviation", "trajectory apart", TRAJECTORY_BOUND),
+        _vanishing("deviation_sgd", "apart under SGD", TRAJECTORY_BOUND),
+        _vanishing("kkt_difference", "KKT residuals apart", KKT_BOUND),
+        _vanishing("function_start", "function at the start", TRAJECTORY_BOUND, table=PREDICTED),
+        _vanishing("gradient_start", "gradient at the start", TRAJECTORY_BOUND, table=PREDICTED),
+        _vanishing("gradient_apart", "gradient", KKT_BOUND, table=PREDICTED),
+        _vanishing("loss_apart", "loss", KKT_BOUND, table=PREDICTED),
+        _vanishing("margin_apart", "margins", KKT_BOUND, table=PREDICTED),
+        _found("margin", "normalised margin", table=PREDICTED),
+        _found("perturbation", "trajectory", table=CHAOS),
+        _found("perturbation_sgd", "of SGD", table=CHAOS),
+        _found("kkt_residual", "KKT residual"),
+        _found("kkt_residual_wide", "of the wide one"),
+        _found("stationarity", "stationarity"),
+        _found("slackness", "slackness"),
+        _found("late_loss", "loss"),
+        _found("deviation_late", "trajectory apart"),
+    ),
+    estimate=estimate,
+    to_save_memory="smaller width factors, smaller depths or fewer data.samples",
+    has_epochs=False,
+    workload_version=1,
+)
