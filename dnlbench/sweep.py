@@ -59,6 +59,8 @@ class Request:
     """A checkpoint is kept after that many seconds of an epoch at the latest, beside the one after each epoch."""
     resume: bool = False
     """Insist that there is something to go on with."""
+    session: str | None = None
+    """Its runs wait for commands to resume them, since they take turns with those of another sweep: the name of both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +321,8 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
     left = [run for run, history in histories.items() if not history.done]
     slots = place.slots[: max(1, count_packs(left, place.pack_size))]
     executor = _create_executor(request, run_dir, slots)
-    scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size)
+    by_turns = request.session is not None
+    scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size, by_turns=by_turns)
     narrator = Narrator(observer)
     reason: EndReason = "error"
     try:
@@ -330,6 +333,7 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
                 code=read_code(),
                 slots=tuple(slot.name for slot in slots),
                 pack_size=place.pack_size,
+                session=request.session,
             )
         )
         narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))

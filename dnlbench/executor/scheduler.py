@@ -55,6 +55,7 @@ class Scheduler:
     """Keeps every slot busy with the longest task that is left, until none is, or until no slot is fit for use.
 
     A task is a run, or a pack of up to ``pack_size`` of them. Each run of a pack that came to grief is tried again alone.
+    ``by_turns`` all runs are paused at first: each begins when a command resumes it.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Scheduler:
         slots: Sequence[Slot],
         *,
         pack_size: int = 1,
+        by_turns: bool = False,
         silence_s: float = SILENCE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -73,6 +75,7 @@ class Scheduler:
         self._executor = executor
         self._slots = slots
         self._pack_size = pack_size
+        self._by_turns = by_turns
         self._silence_s = silence_s
         self._clock = clock
         self._control = run_dir.open_control()
@@ -119,6 +122,9 @@ class Scheduler:
             history = self._run_dir.read_history(run)
             if not history.done:
                 self._queue(run, history)
+        if self._by_turns and self._waiting:
+            command = Command(action="pause", run_ids=tuple(self._waiting))
+            self.note(CommandDone(command=command, refused=False, answer="they wait for their turns"))
         while self._has_work():
             self._obey_commands()
             self._look_at_disk()
@@ -153,6 +159,8 @@ class Scheduler:
         packs = pack(tasks, self._pack_size, alone=self._losses.alone)
         for slot, task in self._placement.match(free, [*free, *busy], packs) if packs else ():
             self._lease(slot, task)
+        if self._by_turns and not tasks:
+            return  # it is not our turn, and a worker that imports torch would disturb whose it is
         for slot in free:
             if slot.name not in self._leases:  # a run that is lost elsewhere can go on here at once
                 self._executor.warm_up(slot)

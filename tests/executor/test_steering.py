@@ -629,3 +629,37 @@ def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.
     (answer,) = lab.journal(CommandDone)
     found = lab.statuses()
     assert found == ({"ok": 16} if answer.refused else {"ok": 15, "cancelled": 1})
+
+
+# Turns
+
+
+def test_by_turns_nothing_begins_before_it_is_resumed(lab: Lab) -> None:
+    runs = [run.run_id for run in lab.plan.runs]
+    turns = [runs[8:10], runs[:1], *([run] for run in runs[1:8] + runs[10:])]
+    times = {50.0 + 100.0 * number: turn for number, turn in enumerate(turns)}
+    script = {time: resume(*turn) for time, turn in times.items()}
+    assert lab.carry_out(2, script=script, by_turns=True)
+    started = {start.run_id: start.time - lab.begun for start in lab.starts}
+    assert [start.run_id for start in lab.starts] == [run for turn in turns for run in turn]
+    for time, turn in times.items():
+        assert all(0 <= started[run] - time < 1 for run in turn)
+    first = lab.journal(CommandDone)[0]
+    assert (first.command.action, first.command.run_ids) == ("pause", tuple(runs))
+
+
+def test_by_turns_what_is_done_does_not_wait(lab: Lab) -> None:
+    assert lab.carry_out()
+    done = len(lab.journal(CommandDone))
+    assert lab.carry_out(by_turns=True)
+    assert len(lab.journal(CommandDone)) == done
+    assert len(lab.starts) == len(lab.plan.runs)
+
+
+def test_by_turns_what_is_resumed_together_makes_packs(lab: Lab) -> None:
+    points: dict[object, list[str]] = {}
+    for run in lab.plan.runs:
+        points.setdefault(run.point, []).append(run.run_id)
+    script = {10.0 + 100.0 * number: resume(*turn) for number, turn in enumerate(points.values())}
+    assert lab.carry_out(1, script=script, by_turns=True, pack_size=2)
+    assert lab.packs == [tuple(turn) for turn in points.values()]
