@@ -48,6 +48,7 @@ def compare(
     from dnlbench.compare import gate as hold_to
     from dnlbench.compare import parse_rule
     from dnlbench.errors import NotComparableError
+    from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
 
     base = read_profile(reference)
@@ -58,7 +59,7 @@ def compare(
             comparisons.append(hold_against(base, candidate))
         except NotComparableError as error:
             print(f"dnlbench: error: {path}: not comparable with {reference}: {error}", file=sys.stderr)
-    gate = hold_to(comparisons, rules) if rules else None
+    gate = hold_to(comparisons, rules, known_floors(base.machine.fingerprint)) if rules else None
     if comparisons:
         _put(comparisons, gate, format_, output)
     if gate:
@@ -75,7 +76,7 @@ def _put(comparisons: Sequence[Comparison], gate: Gate | None, format_: Format, 
     from dnlbench.report import comparison as report
 
     text = {
-        "table": lambda them, _: _tables(them, io.StringIO() if output else sys.stdout),
+        "table": lambda them, _: tables(them, io.StringIO() if output else sys.stdout),
         "markdown": report.comparison_markdown,
         "csv": report.comparison_csv,
         "json": report.comparison_json,
@@ -86,7 +87,8 @@ def _put(comparisons: Sequence[Comparison], gate: Gate | None, format_: Format, 
         write_atomically(output, text.encode())
 
 
-def _tables(comparisons: Sequence[Comparison], stream: IO[str]) -> str:
+def tables(comparisons: Sequence[Comparison], stream: IO[str]) -> str:
+    """As a stream would show them."""
     from dnlbench.report.comparison import comparison_grids, summary_line
 
     parts = []

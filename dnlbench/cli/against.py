@@ -1,0 +1,85 @@
+"""``dnlbench run --against``: two sides that take turns, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dnlbench.cli import gating
+from dnlbench.cli.compare import tables
+from dnlbench.cli.output import ExitCode, write
+
+if TYPE_CHECKING:
+    from dnlbench.compare import Comparison, Gate, Rule
+    from dnlbench.interleave import Session, SessionEnd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How the two sides are held against each other, and how that is told."""
+
+    rules: Sequence[Rule]
+    inconclusive: gating.OnInconclusive
+    json: bool
+    quiet: bool
+
+
+def run_against(session: Session, answer: Answer) -> ExitCode:
+    """Carries a session out, compares its sides, and says how the command ends."""
+    from dnlbench.interleave import run_session
+
+    end = run_session(session, (lambda news: None) if answer.quiet else tell)
+    if end.interrupted:
+        tell(f"dnlbench: interrupted; go on with the same command and --resume (run directory: {session.run_dir})")
+    if not end.saved:
+        return ExitCode.INTERRUPTED
+    comparison, gate = (None, None) if end.interrupted else _hold_against(session, answer.rules)
+    if answer.json:
+        write(json.dumps(_content(session, end, comparison, gate), ensure_ascii=False, allow_nan=False))
+    else:
+        if comparison is not None and not answer.quiet:
+            write(tables([comparison], sys.stdout))
+        write(str(session.out))
+    if gate is not None:
+        gating.tell(gate)
+    return _exit_code(end, gate, answer.inconclusive)
+
+
+def tell(news: str) -> None:
+    """Narration."""
+    print(news, file=sys.stderr, flush=True)
+
+
+def _hold_against(session: Session, rules: Sequence[Rule]) -> tuple[Comparison, Gate | None]:
+    from dnlbench.compare import compare, gate
+    from dnlbench.noise import known_floors
+    from dnlbench.profiles import read_profile
+
+    base, head = read_profile(session.base_out), read_profile(session.out)
+    comparison = compare(base, head)
+    return comparison, gate([comparison], rules, known_floors(head.machine.fingerprint)) if rules else None
+
+
+def _exit_code(end: SessionEnd, gate: Gate | None, inconclusive: gating.OnInconclusive) -> ExitCode:
+    """Runs that failed are the least of what may be wrong: a gate can tell whether they are the head's fault."""
+    if end.interrupted:
+        return ExitCode.INTERRUPTED
+    code = gating.exit_code(gate, inconclusive) if gate else ExitCode.OK
+    return ExitCode.FAILED if code == ExitCode.OK and end.failed else code
+
+
+def _content(session: Session, end: SessionEnd, comparison: Comparison | None, gate: Gate | None) -> dict[str, Any]:
+    from dnlbench.report.comparison import comparison_json
+
+    compared = json.loads(comparison_json([comparison], gate)) if comparison else {"comparisons": []}
+    return {
+        "profile": str(session.out),
+        "base_profile": str(session.base_out),
+        "run_dir": str(session.run_dir),
+        "base_run_dir": str(session.base_run_dir),
+        "interrupted": end.interrupted,
+        **compared,
+    }
