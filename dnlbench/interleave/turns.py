@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,10 +39,12 @@ def order_turns(base: Sequence[Key], head: Sequence[Key], size: int) -> list[Tur
             first, second = _ORDERS[(number + place) % 2]
             turns += [Turn(side=first, keys=keys), Turn(side=second, keys=keys)]
     ours = set(common)
-    for side, keys_of in (("base", base), ("head", head)):
-        alone = [key for key in keys_of if key not in ours]
-        turns += [Turn(side=side, keys=keys) for seeds in _by_point(alone) for keys in _chunks(seeds, size)]  # type: ignore[arg-type]
-    return turns
+    return [*turns, *_alone("base", base, ours, size), *_alone("head", head, ours, size)]
+
+
+def _alone(side: SideName, keys: Sequence[Key], common: Set[Key], size: int) -> list[Turn]:
+    left = [key for key in keys if key not in common]
+    return [Turn(side=side, keys=turn) for seeds in _by_point(left) for turn in _chunks(seeds, size)]
 
 
 _ORDERS: tuple[tuple[SideName, SideName], tuple[SideName, SideName]] = (("base", "head"), ("head", "base"))

@@ -415,25 +415,6 @@ def test_a_session_and_a_sweep_do_not_share_a_run_directory(bench: Bench) -> Non
     assert "holds a sweep that did not take turns" in done.stderr
 
 
-def test_calibration_knows_a_floor_and_shows_it(bench: Bench, own_cache: Path) -> None:
-    def calibrate(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "dnlbench", "calibrate", *options]
-        return subprocess.run(command, cwd=bench.folder, capture_output=True, text=True, timeout=110)
-
-    unknown = calibrate("--show")
-    assert (unknown.returncode, "no noise floor is known" in unknown.stdout) == (1, True)
-    bench.write(step_s=0.02)
-    done = calibrate("turns.toml", "--rounds", "2", "--device", "cpu", "--set", "sweep.depths=[1]", "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["file"] == str(own_cache / "noise.json")
-    assert said["floor"]["rounds"] == 2
-    assert said["floor"]["floors"]["peak_memory_bytes"] == 0.0
-    assert said["floor"]["floors"]["samples_per_s"] > 0.0
-    assert "throughput" in calibrate("--show").stdout
-    assert sorted(path.name for path in bench.folder.iterdir()) == ["sleepy.py", "turns.toml"]
-
-
 def _ended(bench: Bench) -> int:
     paths = [path for side in bench.sides for path in side.root.glob("runs/*/events.jsonl")]
     return sum(path.read_bytes().count(b'"run-ended"') for path in paths)

@@ -663,3 +663,22 @@ def test_by_turns_what_is_resumed_together_makes_packs(lab: Lab) -> None:
     script = {10.0 + 100.0 * number: resume(*turn) for number, turn in enumerate(points.values())}
     assert lab.carry_out(1, script=script, by_turns=True, pack_size=2)
     assert lab.packs == [tuple(turn) for turn in points.values()]
+
+
+def test_by_turns_a_sweep_that_is_resumed_goes_on_waiting(lab: Lab) -> None:
+    runs = [run.run_id for run in lab.plan.runs]
+    script = {10.0: pause(), 20.0: resume(runs[0]), 30.0: resume(), 200.0: Command(action="cancel", run_ids=(runs[1],))}
+    script |= {300.0 + 100.0 * number: resume(run) for number, run in enumerate(runs[2:])}
+    assert lab.carry_out(3, script=script, by_turns=True)
+    times = {start.run_id: start.time - lab.begun for start in lab.starts}
+    assert 30 <= times[runs[0]] < 31
+    assert runs[1] not in times
+    assert all(0 <= times[run] - (300 + 100 * number) < 1 for number, run in enumerate(runs[2:]))
+
+
+def test_by_turns_a_run_is_not_tried_again_out_of_turn(lab: Lab) -> None:
+    runs = [run.run_id for run in lab.plan.runs]
+    script = {10.0: resume(runs[0]), 200.0: Command(action="retry"), 300.0: resume(*runs[1:])}
+    assert lab.carry_out(3, lambda slot, run_id, attempt: "failed@1" * (run_id == runs[0]), script, by_turns=True)
+    assert any(answer.startswith("no: its runs take turns") for answer in lab.answers())
+    assert lab.statuses() == {"ok": len(runs) - 1, "failed": 1}
