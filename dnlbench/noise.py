@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dnlbench.errors import ConfigurationError
 from dnlbench.executor.remembered import LOCK_PATIENCE_S, cache_folder
 from dnlbench.files import write_atomically
-from dnlbench.stats.intervals import t_quantile
+from dnlbench.stats.student import t_quantile
 
 MOST = 100
 """Machines; the oldest go first."""
