@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -49,8 +50,9 @@ def run_against(session: Session, answer: Answer) -> ExitCode:
 
 
 def tell(news: str) -> None:
-    """Narration."""
-    print(news, file=sys.stderr, flush=True)
+    """Narration. Nobody has to listen: a closed pipe does not end a session."""
+    with contextlib.suppress(OSError):
+        print(news, file=sys.stderr, flush=True)
 
 
 def _hold_against(session: Session, rules: Sequence[Rule]) -> tuple[Comparison, Gate | None]:

@@ -74,6 +74,7 @@ def plan_session(
 
     Raises:
         ConfigurationError: if there is no such interpreter, or no dnlbench in it that can take turns.
+        NotComparableError: if settings of the base alone leave it no run in common with the head.
     """
     base = find_interpreter(against)
     if against is None:
@@ -112,8 +113,8 @@ def run_session(session: Session, tell: Tell) -> SessionEnd:
         EngineError: if a side ends in the middle of its work.
     """
     head_dir, base_dir = RunDir(session.run_dir), RunDir(session.base_run_dir)
-    python, settings = session.base.path, [*session.settings, *session.base_settings]
-    name = begin_record(head_dir, base_dir, python, settings, resume=session.request.resume)
+    base, settings = session.base.path, session.base_settings
+    name = begin_record(head_dir, base_dir, base, settings, resume=session.request.resume)
     for key in drop_split_pairs(head_dir, base_dir):
         tell(f"{_title(key)}: a pair that was interrupted, and is begun anew")
     sides: dict[SideName, Side] = {}
