@@ -14,7 +14,7 @@ from dnlbench.errors import ConfigurationError
 
 ANSWER_S = 120.0
 """How long an interpreter may take to import dnlbench's command line, from a cold disk."""
-_OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "__PYVENV_LAUNCHER__")
+_OURS = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 """What tells this environment's Python where its packages are, and would have another one import them."""
 
 

@@ -79,7 +79,8 @@ class Bench:
 
     def start(self, *options: object, python: Path | None = None) -> subprocess.Popen[str]:
         """``dnlbench run`` of the spec."""
-        ours = {name: value for name, value in os.environ.items() if python is None or name != "PYTHONPATH"}
+        here = {"PYTHONPATH": str(PACKAGE.parent)} if python is None else {}  # which no other environment may heed
+        ours = {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **here}
         process = subprocess.Popen(
             [
                 *(str(python or sys.executable), *(["-P"] if python else []), "-m", "dnlbench", "run", "turns.toml"),
@@ -230,6 +231,8 @@ def test_a_slower_head_fails_and_a_slower_base_does_not(
         (STEP, f"        began = time.perf_counter()\n{STEP}"),
         (SUM, SUM + longer),
     )
+    (bench.folder / "dnlbench").mkdir()  # the current folder is nobody's environment
+    (bench.folder / "dnlbench" / "__init__.py").write_text("raise ImportError('not this one')")
     bench.write(step_s=0.1)
     common = ["--set", "sweep.depths=[1]", "--set", "sweep.seeds=3", "--fail-on", "throughput:5%", "--json"]
     done = bench.run("--against", other, *common, python=slow)
