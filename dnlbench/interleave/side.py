@@ -132,13 +132,15 @@ class Side:
             self._process.wait(LEAVE_S)
 
     def interrupt(self) -> None:
-        """Asks it to end as by Ctrl+C: a run under way is put aside, and a partial profile saved."""
+        """Asks it to end as by Ctrl+C: a run under way is put aside, and a partial profile saved.
+
+        Once only: to be asked again would interrupt it at that.
+        """
         if self._process.poll() is None:
             self._process.terminate()
 
     def end(self) -> None:
-        """Waits until it has ended; in the end by force, with which its workers end too."""
-        self.interrupt()
+        """Waits until it has ended, which it was asked to; in the end by force, with which its workers end too."""
         try:
             self._process.wait(LEAVE_S)
         except subprocess.TimeoutExpired:
