@@ -6,13 +6,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from dnlbench.cli.gating import OnInconclusive
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
 if TYPE_CHECKING:
@@ -33,6 +36,27 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a spec value; repeatable.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Interpreter of another environment, a base whose runs take turns with these. Saves two profiles.",
+        ),
+    ] = None,
+    against_set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Override a spec value of the base alone; repeatable."),
+    ] = None,
+    out_base: Annotated[
+        Path | None, typer.Option(help="The base's profile. Default: beside the other, <name>-base.json")
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="Of two sides: exit with 3 if it is broken, as with compare; repeatable."),
+    ] = None,
+    inconclusive: Annotated[
+        OnInconclusive, typer.Option(help="Whether a rule that cannot be decided yet fails, with exit code 4.")
+    ] = "warn",
     resume: Annotated[bool, typer.Option("--resume", help="Finish what the run directory still lacks.")] = False,
     executor: Annotated[
         Literal["local", "inline"], typer.Option(help="Worker processes, or this process for debugging.")
@@ -40,6 +64,14 @@ def run(
     checkpoint_every: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="Longest training without a checkpoint.")
     ] = 30.0,
+    take_turns: Annotated[
+        str | None,
+        typer.Option(
+            hidden=True,
+            help="For dnlbench run --against, which starts its sides with it: every run waits for dnlbench control RUN_DIR "
+            "resume RUN_ID, and the sweep ends when standard input does. The session's name.",
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave it to a process of its own, which outlives this terminal.")
     ] = False,
@@ -50,6 +82,9 @@ def run(
 
     Runs that the run directory holds already are not done again. The last line of stdout is the profile's path; with
     --detach it is the run directory, for dnlbench attach and dnlbench control.
+
+    With --against or --against-set each run takes turns with the same run of a base: another environment, other settings,
+    or both. The two are compared, and --fail-on makes the exit code say what came of it.
     """
     from dnlbench.cli.progress import create_progress
     from dnlbench.plan import Plan
@@ -67,11 +102,21 @@ def run(
         executor=executor,
         checkpoint_s=checkpoint_every,
         resume=resume,
+        session=take_turns,
     )
+    if against is not None or against_set:
+        _refuse_if(detach, "--detach", "two sides that take turns")
+        asked = _Asked(against=against, settings=against_set or (), out_base=out_base, rules=fail_on or ())
+        answer = {"inconclusive": inconclusive, "json": json_, "quiet": quiet}
+        raise typer.Exit(_run_against(request, spec, set_ or (), asked, answer))
+    for given, option in ((out_base, "--out-base"), (fail_on, "--fail-on")):
+        _refuse_if(bool(given), option, "a sweep without --against or --against-set")
     if detach:
         _detach(request, json_=json_, quiet=quiet)
         return
-    with _terminations_as_interrupts(), _surviving_the_terminal(), create_progress(sys.stderr, quiet=quiet) as progress:
+    if take_turns is not None:
+        _end_with_standard_input()
+    with graceful(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
     if result.interrupted:
@@ -80,6 +125,38 @@ def run(
             file=sys.stderr,
         )
     raise typer.Exit(_exit_code(result))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """Of a base."""
+
+    against: str | None
+    settings: Sequence[str]
+    out_base: Path | None
+    rules: Sequence[str]
+
+
+def _run_against(
+    request: Request, spec: str, settings: Sequence[str], asked: _Asked, answer: dict[str, Any]
+) -> ExitCode:
+    from dnlbench.cli.against import Answer, run_against
+    from dnlbench.compare import parse_rule
+    from dnlbench.interleave import plan_session
+
+    rules = [parse_rule(rule, request.plan.spec.study) for rule in asked.rules]
+    session = plan_session(
+        request, spec, settings, against=asked.against, base_settings=asked.settings, base_out=asked.out_base
+    )
+    with graceful():
+        return run_against(session, Answer(rules=rules, **answer))
+
+
+def _refuse_if(given: bool, option: str, what: str) -> None:
+    from dnlbench.errors import ConfigurationError
+
+    if given:
+        raise ConfigurationError(f"{option}: does not go with {what}")
 
 
 def _pack(text: str) -> int | None:
@@ -121,6 +198,13 @@ def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
 
 
 @contextmanager
+def graceful() -> Iterator[None]:
+    """What a request to end and a closed terminal do to a command that may take hours."""
+    with _terminations_as_interrupts(), _surviving_the_terminal():
+        yield
+
+
+@contextmanager
 def _terminations_as_interrupts() -> Iterator[None]:
     """A request to end ends the sweep as gracefully as Ctrl+C does."""
 
@@ -132,6 +216,17 @@ def _terminations_as_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _end_with_standard_input() -> None:
+    """Nobody gives turns any more once the session is gone, however it went: then the sweep ends as by Ctrl+C."""
+
+    def wait() -> None:
+        while os.read(0, 4096):  # not sys.stdin, whose lock a thread must not hold when Python ends
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

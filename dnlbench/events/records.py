@@ -147,6 +147,8 @@ class EngineStarted(Event):
     slots: tuple[str, ...]
     pack_size: int = 1
     """Runs that may train together, at most."""
+    session: str | None = None
+    """Where runs wait for their turns: the name of the session whose other side takes the turns between."""
 
 
 class Prepared(Event):

@@ -55,6 +55,7 @@ class Scheduler:
     """Keeps every slot busy with the longest task that is left, until none is, or until no slot is fit for use.
 
     A task is a run, or a pack of up to ``pack_size`` of them. Each run of a pack that came to grief is tried again alone.
+    ``by_turns`` all runs are paused at first: each begins when a command resumes it.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Scheduler:
         slots: Sequence[Slot],
         *,
         pack_size: int = 1,
+        by_turns: bool = False,
         silence_s: float = SILENCE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -73,6 +75,9 @@ class Scheduler:
         self._executor = executor
         self._slots = slots
         self._pack_size = pack_size
+        self._by_turns = by_turns
+        self._unturned: set[str] = set()
+        """Runs that have not had their turn."""
         self._silence_s = silence_s
         self._clock = clock
         self._control = run_dir.open_control()
@@ -119,6 +124,8 @@ class Scheduler:
             history = self._run_dir.read_history(run)
             if not history.done:
                 self._queue(run, history)
+        self._unturned = set(self._waiting) if self._by_turns else set()
+        self._keep_waiting()
         while self._has_work():
             self._obey_commands()
             self._look_at_disk()
@@ -153,6 +160,8 @@ class Scheduler:
         packs = pack(tasks, self._pack_size, alone=self._losses.alone)
         for slot, task in self._placement.match(free, [*free, *busy], packs) if packs else ():
             self._lease(slot, task)
+        if self._by_turns and not tasks:
+            return  # it is not our turn, and a worker that imports torch would disturb whose it is
         for slot in free:
             if slot.name not in self._leases:  # a run that is lost elsewhere can go on here at once
                 self._executor.warm_up(slot)
@@ -282,12 +291,30 @@ class Scheduler:
 
     def _obey_commands(self) -> None:
         for command in self._control.read():
-            verdict = judge(command, self._plan, [slot.name for slot in self._slots], self._state)
+            verdict = self._judge(command)
             if command.action == "resume" and verdict.runs and self._holds.sweep:
                 verdict = Verdict(answer=f"{verdict.answer}; the sweep itself is still paused", runs=verdict.runs)
             if not verdict.refused and not self._obey(command, verdict.runs):
                 verdict = Verdict(answer="the disk is full; ask again when there is room", refused=True)
             self.note(CommandDone(command=command, refused=verdict.refused, answer=verdict.answer))
+            if command.action in ("resume", "cancel") and not verdict.refused:
+                self._unturned -= set(command.run_ids)
+            self._keep_waiting()
+
+    def _judge(self, command: Command) -> Verdict:
+        if self._by_turns and command.action == "retry":
+            answer = (
+                "its runs take turns with those of another sweep; dnlbench run with --resume tries both of a pair again"
+            )
+            return Verdict(answer=answer, refused=True)
+        return judge(command, self._plan, [slot.name for slot in self._slots], self._state)
+
+    def _keep_waiting(self) -> None:
+        """What has not had its turn is paused, also when the sweep as a whole is resumed."""
+        free = [run_id for run_id in self._waiting if run_id in self._unturned - self._holds.runs]
+        if free:
+            command = Command(action="pause", run_ids=tuple(free))
+            self.note(CommandDone(command=command, refused=False, answer="they wait for their turns"))
 
     def _obey(self, command: Command, runs: Sequence[Run]) -> bool:
         """Whether there was room for what it takes. Pausing and resuming is done by the holds."""

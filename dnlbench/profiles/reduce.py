@@ -56,6 +56,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         code=engine.code,
         machine=engine.machine,
         data=prepared.data,
+        interleaved=_session(journal),
         runs=runs,
         summary=summarise(runs, plan.study),
     )
@@ -66,6 +67,18 @@ def _last_engine_at_work(journal: Sequence[JournalEvent]) -> EngineStarted | Non
     leases = [place for place, event in enumerate(journal) if isinstance(event, RunLeased)]
     until = leases[-1] if leases else len(journal)
     return next((event for event in reversed(journal[:until]) if isinstance(event, EngineStarted)), None)
+
+
+def _session(journal: Sequence[JournalEvent]) -> str | None:
+    """That of all engines which ever gave a run to a worker, if they have one in common."""
+    engine: EngineStarted | None = None
+    sessions: set[str | None] = set()
+    for event in journal:
+        if isinstance(event, EngineStarted):
+            engine = event
+        elif isinstance(event, RunLeased) and engine is not None:
+            sessions.add(engine.session)
+    return sessions.pop() if len(sessions) == 1 else None
 
 
 def _foreseen_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:

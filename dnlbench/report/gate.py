@@ -41,9 +41,17 @@ def gate_lines(gate: Gate) -> Iterator[str]:
         parts = [
             f"{finding.rule.text}{of}" + (f" in {finding.candidate}" if several else ""),
             f"{ratio_text(finding.effect)} times as bad" if finding.effect else "",
+            _noise(finding),
             finding.reason,
         ]
         yield f"{finding.outcome}: {': '.join(filter(None, parts))}"
+
+
+def _noise(finding: Finding) -> str:
+    """What the machine's noise floor makes of the tolerance; empty if nothing."""
+    if not finding.effect or finding.tolerance <= finding.rule.tolerance:
+        return ""
+    return f"below {units.percent(finding.tolerance)} is noise, which does not count"
 
 
 def _row(finding: Finding) -> list[str]:
@@ -66,8 +74,8 @@ def _notes(gate: Gate) -> Iterator[str]:
     if any(finding.effect for finding in gate.findings):
         yield "p that it is worse by no more than the tolerance, by Holm"
     for finding in gate.findings:
-        if finding.effect and finding.tolerance > finding.rule.tolerance:
-            yield f"{finding.rule.text}: below {units.percent(finding.tolerance)} is noise, which does not count"
+        if noise := _noise(finding):
+            yield f"{finding.rule.text}: {noise}"
     for outcome, reason in dict.fromkeys((f.outcome, f.reason) for f in gate.findings if f.reason):
         alike = [finding for finding in gate.findings if (finding.outcome, finding.reason) == (outcome, reason)]
         places = dict.fromkeys(f"{finding.rule.text} of {finding.network}" for finding in alike)

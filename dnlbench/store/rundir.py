@@ -2,7 +2,8 @@
 
 ::
 
-    sweep.json                       the plan: spec, how it is carried out, run ids
+    sweep.json                       the plan: spec, how it is carried out, run ids, and network, depth and seed of each
+    session.json                     of a sweep that takes turns with another one: which; see `dnlbench.interleave`
     journal.jsonl                    the scheduler's events
     control.jsonl                    commands to the engine
     engine.lock, engine.pid          held by the one engine that may write

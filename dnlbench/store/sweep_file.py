@@ -47,6 +47,7 @@ def write_sweep(path: Path, plan: Plan, execution: Execution) -> None:
         "study": plan.spec.study,
         "spec": plan.spec.model_dump(mode="json"),
         "runs": [run.run_id for run in plan.runs],
+        "points": [[run.point.network, run.point.depth, run.seed] for run in plan.runs],
     }
     if path.exists():
         _check_shares_runs(path, mine)

@@ -95,7 +95,8 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
     left = [run for run, history in histories.items() if not history.done]
     slots = place.slots[: max(1, count_packs(left, place.pack_size))]
     executor = _create_executor(request, run_dir, slots)
-    scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size)
+    by_turns = request.session is not None
+    scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size, by_turns=by_turns)
     narrator = Narrator(observer)
     reason: EndReason = "error"
     try:
@@ -106,6 +107,7 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
                 code=read_code(),
                 slots=tuple(slot.name for slot in slots),
                 pack_size=place.pack_size,
+                session=request.session,
             )
         )
         narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))

@@ -365,6 +365,7 @@ class Lab:
         tick: Callable[[], None] = lambda: None,
         *,
         pack_size: int = 1,
+        by_turns: bool = False,
         whole_script: bool = True,
         silence_s: float = SILENCE_S,
         limit_s: float = 3600.0,
@@ -382,6 +383,7 @@ class Lab:
             script: commands to leave and things to do, by the virtual seconds since the engine began.
             tick: called at every look.
             pack_size: see `Scheduler`.
+            by_turns: see `Scheduler`.
             whole_script: whether the sweep has to last as long as the script.
             silence_s: see `Scheduler`.
             limit_s: virtual seconds that it may take.
@@ -401,7 +403,14 @@ class Lab:
         self.engines.append(executor)
         slots = [Slot(name=name, device=cpu_device(), threads=1) for name in speeds]
         scheduler = Scheduler(
-            self.run_dir, self.plan, executor, slots, pack_size=pack_size, silence_s=silence_s, clock=self.clock
+            self.run_dir,
+            self.plan,
+            executor,
+            slots,
+            pack_size=pack_size,
+            by_turns=by_turns,
+            silence_s=silence_s,
+            clock=self.clock,
         )
         self.clock.now += 1.0  # since the engine before
         self.begun = self.clock()

@@ -629,3 +629,56 @@ def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.
     (answer,) = lab.journal(CommandDone)
     found = lab.statuses()
     assert found == ({"ok": 16} if answer.refused else {"ok": 15, "cancelled": 1})
+
+
+# Turns
+
+
+def test_by_turns_nothing_begins_before_it_is_resumed(lab: Lab) -> None:
+    runs = [run.run_id for run in lab.plan.runs]
+    turns = [runs[8:10], runs[:1], *([run] for run in runs[1:8] + runs[10:])]
+    times = {50.0 + 100.0 * number: turn for number, turn in enumerate(turns)}
+    script = {time: resume(*turn) for time, turn in times.items()}
+    assert lab.carry_out(2, script=script, by_turns=True)
+    started = {start.run_id: start.time - lab.begun for start in lab.starts}
+    assert [start.run_id for start in lab.starts] == [run for turn in turns for run in turn]
+    for time, turn in times.items():
+        assert all(0 <= started[run] - time < 1 for run in turn)
+    first = lab.journal(CommandDone)[0]
+    assert (first.command.action, first.command.run_ids) == ("pause", tuple(runs))
+
+
+def test_by_turns_what_is_done_does_not_wait(lab: Lab) -> None:
+    assert lab.carry_out()
+    done = len(lab.journal(CommandDone))
+    assert lab.carry_out(by_turns=True)
+    assert len(lab.journal(CommandDone)) == done
+    assert len(lab.starts) == len(lab.plan.runs)
+
+
+def test_by_turns_what_is_resumed_together_makes_packs(lab: Lab) -> None:
+    points: dict[object, list[str]] = {}
+    for run in lab.plan.runs:
+        points.setdefault(run.point, []).append(run.run_id)
+    script = {10.0 + 100.0 * number: resume(*turn) for number, turn in enumerate(points.values())}
+    assert lab.carry_out(1, script=script, by_turns=True, pack_size=2)
+    assert lab.packs == [tuple(turn) for turn in points.values()]
+
+
+def test_by_turns_a_sweep_that_is_resumed_goes_on_waiting(lab: Lab) -> None:
+    runs = [run.run_id for run in lab.plan.runs]
+    script = {10.0: pause(), 20.0: resume(runs[0]), 30.0: resume(), 200.0: Command(action="cancel", run_ids=(runs[1],))}
+    script |= {300.0 + 100.0 * number: resume(run) for number, run in enumerate(runs[2:])}
+    assert lab.carry_out(3, script=script, by_turns=True)
+    times = {start.run_id: start.time - lab.begun for start in lab.starts}
+    assert 30 <= times[runs[0]] < 31
+    assert runs[1] not in times
+    assert all(0 <= times[run] - (300 + 100 * number) < 1 for number, run in enumerate(runs[2:]))
+
+
+def test_by_turns_a_run_is_not_tried_again_out_of_turn(lab: Lab) -> None:
+    runs = [run.run_id for run in lab.plan.runs]
+    script = {10.0: resume(runs[0]), 200.0: Command(action="retry"), 300.0: resume(*runs[1:])}
+    assert lab.carry_out(3, lambda slot, run_id, attempt: "failed@1" * (run_id == runs[0]), script, by_turns=True)
+    assert any(answer.startswith("no: its runs take turns") for answer in lab.answers())
+    assert lab.statuses() == {"ok": len(runs) - 1, "failed": 1}

@@ -1,0 +1,95 @@
+"""``dnlbench run --against``: two sides that take turns, and what comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dnlbench.cli import gating
+from dnlbench.cli.output import ExitCode, write
+
+if TYPE_CHECKING:
+    from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.compare import Gate, Rule
+    from dnlbench.interleave import Session, SessionEnd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How the two sides are held against each other, and how that is told."""
+
+    rules: Sequence[Rule]
+    inconclusive: gating.OnInconclusive
+    json: bool
+    quiet: bool
+
+
+def run_against(session: Session, answer: Answer) -> ExitCode:
+    """Carries a session out, compares its sides, and says how the command ends."""
+    from dnlbench.cli.comparison_formats import comparison_text
+    from dnlbench.cli.step_summary import add_to_step_summary
+    from dnlbench.interleave import run_session
+    from dnlbench.report.markdown import comparison_parts
+
+    end = run_session(session, (lambda news: None) if answer.quiet else tell)
+    if end.interrupted:
+        tell(f"dnlbench: interrupted; go on with the same command and --resume (run directory: {session.run_dir})")
+    if not end.saved:
+        return ExitCode.INTERRUPTED
+    compared = None if end.interrupted else _hold_against(session, answer.rules)
+    if answer.json:
+        write(json.dumps(_content(session, end, compared), ensure_ascii=False, allow_nan=False))
+    else:
+        if compared is not None and not answer.quiet:
+            write(comparison_text(compared, "table", sys.stdout))
+        write(str(session.out))
+    if compared is not None:
+        add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
+    gate = compared.gate if compared else None
+    if gate is not None:
+        gating.tell(gate)
+    return _exit_code(end, gate, answer.inconclusive)
+
+
+def tell(news: str) -> None:
+    """Narration. Nobody has to listen: a closed pipe does not end a session."""
+    with contextlib.suppress(OSError):
+        print(news, file=sys.stderr, flush=True)
+
+
+def _hold_against(session: Session, rules: Sequence[Rule]) -> Compared:
+    from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.compare import compare, gate
+    from dnlbench.noise import known_floors
+    from dnlbench.profiles import read_profile
+
+    base, head = read_profile(session.base_out), read_profile(session.out)
+    comparison = compare(base, head)
+    found = gate([comparison], rules, known_floors(head.machine.fingerprint)) if rules else None
+    return Compared(reference=base, candidates=[head], comparisons=[comparison], gate=found)
+
+
+def _exit_code(end: SessionEnd, gate: Gate | None, inconclusive: gating.OnInconclusive) -> ExitCode:
+    """Runs that failed are the least of what may be wrong: a gate can tell whether they are the head's fault."""
+    if end.interrupted:
+        return ExitCode.INTERRUPTED
+    code = gating.exit_code(gate, inconclusive) if gate else ExitCode.OK
+    return ExitCode.FAILED if code == ExitCode.OK and end.failed else code
+
+
+def _content(session: Session, end: SessionEnd, compared: Compared | None) -> dict[str, Any]:
+    from dnlbench.report.comparison import comparison_json
+
+    found = comparison_json(compared.comparisons, compared.gate) if compared else '{"comparisons": []}'
+    return {
+        "profile": str(session.out),
+        "base_profile": str(session.base_out),
+        "run_dir": str(session.run_dir),
+        "base_run_dir": str(session.base_run_dir),
+        "interrupted": end.interrupted,
+        **json.loads(found),
+    }

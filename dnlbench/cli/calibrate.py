@@ -1,0 +1,108 @@
+"""``dnlbench calibrate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dnlbench.cli.output import ExitCode, guarded, show, write
+
+if TYPE_CHECKING:
+    from dnlbench.interleave import Session
+    from dnlbench.noise import Floor
+    from dnlbench.report.grid import Grid
+
+
+@guarded
+def calibrate(
+    spec: Annotated[
+        str | None,
+        typer.Argument(metavar="SPEC", help="A preset's name or a TOML file. Default: a small sweep of digits."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Sessions; more of them know the floor better.")] = 3,
+    device: Annotated[str, typer.Option(help="As of dnlbench run.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="As of dnlbench run --against.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="As of dnlbench run.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a spec value; repeatable.")
+    ] = None,
+    show_: Annotated[
+        bool, typer.Option("--show", help="Measure nothing; print what is known of this machine.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Measure this machine's noise floor: how far identical code differs from itself.
+
+    A sweep takes turns with itself as with dnlbench run --against, in a few rounds. From then on gates on this machine take no
+    tolerance of throughput and memory to be smaller than that.
+    """
+    from dnlbench.cli.against import tell
+    from dnlbench.cli.run import graceful
+    from dnlbench.interleave.calibration import calibrate as measure
+    from dnlbench.machine import read_machine
+    from dnlbench.noise import NoiseFile
+
+    memory, fingerprint = NoiseFile(), read_machine().fingerprint
+    if show_:
+        _put(memory.get(fingerprint), memory.path, json_=json_)
+        return
+    session = _session(spec, set_ or (), device=device, jobs=jobs, threads=threads)
+    with graceful():
+        floor = measure(session, rounds, (lambda news: None) if quiet else tell)
+    memory.put(fingerprint, floor)
+    _put(floor, memory.path, json_=json_)
+
+
+def _session(
+    spec: str | None, settings: Sequence[str], *, device: str, jobs: int | None, threads: int | None
+) -> Session:
+    from dnlbench.interleave import plan_session
+    from dnlbench.interleave.calibration import DEFAULT, DEFAULT_SETTINGS
+    from dnlbench.plan import Plan
+    from dnlbench.spec import read_spec
+    from dnlbench.sweep import Request
+
+    name, own = (DEFAULT, DEFAULT_SETTINGS) if spec is None else (spec, ())
+    settings = [*own, *settings]
+    request = Request(plan=Plan(read_spec(name, settings)), device=device, jobs=jobs, threads=threads)
+    return plan_session(request, name, settings, against=None, base_settings=(), base_out=None)
+
+
+def _put(floor: Floor | None, path: Path, *, json_: bool) -> None:
+    if json_:
+        content = floor.model_dump(mode="json") if floor else None
+        write(json.dumps({"file": str(path), "floor": content}, ensure_ascii=False))
+    elif floor is None:
+        write("no noise floor is known of this machine; dnlbench calibrate measures it")
+    else:
+        show(_grid(floor))
+    if floor is None:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _grid(floor: Floor) -> Grid:
+    from dnlbench import units
+    from dnlbench.report.grid import Column, Grid
+
+    when = f"{floor.measured.astimezone():%Y-%m-%d %H:%M}"
+    rounds = f"{floor.rounds} round{'s' if floor.rounds > 1 else ''}"
+    threads = f"{floor.threads} thread{'s' if floor.threads > 1 else ''}"
+    return Grid(
+        title="Noise floor of this machine",
+        columns=[Column(head="quantity", whole=True), Column(head="floor", figures=True)],
+        rows=[[_label(name), units.percent(value)] for name, value in floor.floors.items()],
+        note=f"{floor.sweep}, {', '.join(floor.networks)}: {rounds} on {floor.device}, {threads}, torch {floor.torch}, {when}\n"
+        "identical code differs from itself by less, 19 times in 20",
+    )
+
+
+def _label(name: str) -> str:
+    from dnlbench.studies import STUDIES
+
+    labels = (quantity.label for study in STUDIES.values() for quantity in study.quantities if quantity.name == name)
+    return next(labels, name)

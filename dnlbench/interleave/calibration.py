@@ -1,0 +1,89 @@
+"""Measuring the noise floor: a sweep takes turns with itself, several times; see `dnlbench.noise`."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dnlbench.compare import Comparison, compare
+from dnlbench.errors import EngineError
+from dnlbench.interleave.session import Session, Tell, run_session
+from dnlbench.noise import Floor, noise_floor
+from dnlbench.profiles import Profile, read_profile
+
+DEFAULT = "digits-quick"
+DEFAULT_SETTINGS = (
+    'name="calibration"',
+    'sweep.networks=["densenet","dense-gaussian"]',
+    "sweep.depths=[2,4]",
+    "train.epochs=3",
+)
+"""With three rounds two to three minutes on two cores of a server."""
+
+
+def calibrate(session: Session, rounds: int, tell: Tell) -> Floor:
+    """Carries out a session of identical sides several times and works the floor out of what they differ in.
+
+    Args:
+        session: with this environment as its base, and no settings for the base alone. Its run directories and profiles are
+            not used: each round has new ones, which are gone after it.
+        rounds: at least one.
+        tell: is told.
+
+    Raises:
+        KeyboardInterrupt: if a round was interrupted.
+        EngineError: if runs failed.
+    """
+    comparisons, head = [], None
+    for number in range(1, rounds + 1):
+        tell(f"round {number} of {rounds}")
+        with tempfile.TemporaryDirectory(prefix="dnlbench-calibrate-") as folder:
+            head, comparison = _round(_within(session, Path(folder)), tell)
+        comparisons.append(comparison)
+    assert head is not None, "there is at least one round"
+    return Floor(
+        measured=datetime.now(UTC),
+        sweep=session.request.plan.spec.name,
+        rounds=rounds,
+        networks=tuple(dict.fromkeys(overall.network for overall in comparisons[0].overall)),
+        device=session.slots[0].device.label,
+        threads=session.slots[0].threads,
+        torch=head.machine.torch,
+        floors={name: noise_floor(logs) for name, logs in log_ratios(comparisons).items()},
+    )
+
+
+def log_ratios(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
+    """By machine-bound quantity, of each comparison and network: the log of head over base, all depths and seeds together."""
+    found: dict[str, list[float]] = {}
+    for overall in (overall for comparison in comparisons for overall in comparison.overall):
+        if overall.quantity.machine_bound and overall.ratio is not None:
+            found.setdefault(overall.quantity.name, []).append(math.log(overall.ratio.estimate))
+    return found
+
+
+def _round(session: Session, tell: Tell) -> tuple[Profile, Comparison]:
+    end = run_session(session, tell)
+    if end.interrupted:
+        raise KeyboardInterrupt
+    head = read_profile(session.out)
+    bad = next((run for run in head.runs if run.status != "ok"), None)
+    if bad is not None:
+        cause = f": {bad.error.type}: {bad.error.message}" if bad.error else ""
+        raise EngineError(f"{bad.run_id} ended as {bad.status}{cause}. Without its runs there is no noise floor")
+    return head, compare(read_profile(session.base_out), head)
+
+
+def _within(session: Session, folder: Path) -> Session:
+    return replace(
+        session,
+        request=replace(session.request, resume=False),
+        run_dir=folder / "head",
+        base_run_dir=folder / "head-base",
+        out=folder / "head.json",
+        base_out=folder / "base.json",
+    )

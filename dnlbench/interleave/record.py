@@ -1,0 +1,104 @@
+"""``session.json``: which two run directories take turns, so that nothing else is taken for their common work.
+
+::
+
+    {"schema": "dnlbench.session/1", "name": "…", "base": {"python": "…", "set": ["…"], "run_dir": "…"}}
+
+It lies in the head's run directory. The name is in both journals and in both profiles.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dnlbench.errors import RunDirError
+from dnlbench.files import read_lines, write_atomically
+from dnlbench.interleave.turns import Key
+from dnlbench.store import RunDir
+
+SCHEMA = "dnlbench.session/1"
+_MARKS = ("run-started", "run-paused", "run-ended", "run-requeued")
+_FINAL = ("ok", "diverged", "oom")
+
+
+def begin_record(head: RunDir, base: RunDir, python: str, settings: Sequence[str], *, resume: bool) -> str:
+    """The name of the session of two run directories, begun now or gone on with.
+
+    Raises:
+        RunDirError: if one of them is in use, or has results that were got in another way.
+    """
+    for run_dir in (head, base):
+        if (holder := run_dir.engine()) is not None:
+            raise RunDirError(f"{run_dir.root}: in use by another engine, process {holder}. Choose another --run-dir")
+    path = head.root / "session.json"
+    theirs = {"python": python, "set": list(settings), "run_dir": str(base.root)}
+    if path.exists():
+        return _go_on(path, theirs)
+    if resume:
+        raise RunDirError(
+            f"--resume: {head.root} holds no session to go on with. Run without --resume, or name its --run-dir"
+        )
+    for run_dir in (head, base):
+        if run_dir.sweep_path.exists():
+            raise RunDirError(f"{run_dir.root}: holds a sweep that did not take turns. Choose another --run-dir")
+    name = uuid.uuid4().hex[:16]
+    content = {"schema": SCHEMA, "name": name, "base": theirs}
+    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    return name
+
+
+def _go_on(path: Path, theirs: Mapping[str, object]) -> str:
+    try:
+        content = json.loads(path.read_bytes())
+        name, known = str(content["name"]), dict(content["base"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{path}: says of no session: {error}. Choose another --run-dir") from error
+    differing = [
+        f"{key} there is {known.get(key)}, here {theirs[key]}" for key in theirs if known.get(key) != theirs[key]
+    ]
+    if differing:
+        raise RunDirError(
+            f"{path.parent}: took turns with another base: {'; '.join(differing)}. Choose another --run-dir"
+        )
+    return name
+
+
+def read_runs(run_dir: RunDir) -> dict[Key, str]:
+    """Run ids of a run directory's sweep, in its order; none if there is none."""
+    try:
+        content = json.loads(run_dir.sweep_path.read_bytes())
+        points = [(str(network), int(depth), int(seed)) for network, depth, seed in content["points"]]
+        return dict(zip(points, map(str, content["runs"]), strict=True))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{run_dir.sweep_path}: does not tell which run is of which point: {error}") from error
+
+
+def drop_split_pairs(head: RunDir, base: RunDir) -> list[Key]:
+    """Removes what there is of pairs of which one run, or both, are not done, and says of which.
+
+    A session was interrupted in the middle of them. Their runs would be gone on with at another time than their partners
+    were carried out, and would be pairs in name only.
+    """
+    ours, theirs = read_runs(head), read_runs(base)
+    dropped = []
+    for key in [key for key in ours if key in theirs]:
+        folders = head.run_path(ours[key]), base.run_path(theirs[key])
+        if any(folder.exists() for folder in folders) and not all(map(_is_done, folders)):
+            dropped.append(key)
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+    return dropped
+
+
+def _is_done(folder: Path) -> bool:
+    """Whether no later engine would take the run up again."""
+    events = [json.loads(line) for line in read_lines(folder / "events.jsonl")]
+    marks = [event for event in events if event.get("event") in _MARKS]
+    last = marks[-1] if marks else {}
+    return last.get("event") == "run-ended" and bool(last.get("status") in _FINAL or last.get("requested"))

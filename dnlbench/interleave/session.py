@@ -1,0 +1,247 @@
+"""The session: starts both sides, gives them their turns, and leaves no process behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from dnlbench import units
+from dnlbench.errors import NotComparableError, SpecError
+from dnlbench.executor.slots import choose_slots
+from dnlbench.files import write_atomically
+from dnlbench.interleave.interpreter import Interpreter, find_interpreter
+from dnlbench.interleave.record import begin_record, drop_split_pairs, read_runs
+from dnlbench.interleave.side import RunEnd, Side
+from dnlbench.interleave.turns import Key, SideName, Turn, order_turns
+from dnlbench.machine import Slot, read_machine
+from dnlbench.plan import Plan
+from dnlbench.profiles.files import FOLDER
+from dnlbench.spec import content_hash, read_preset, read_spec
+from dnlbench.store import RunDir
+from dnlbench.sweep import Request, choose_place, find_run_dir
+
+Tell = Callable[[str], None]
+NOTHING_IN_COMMON = "the two sides have no network, depth and seed in common; nothing was trained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Two sweeps that are to take turns, with nothing of the way to carry them out left open."""
+
+    request: Request
+    """The head's."""
+    spec: str
+    """As on the command line: a preset's name or a file."""
+    settings: tuple[str, ...]
+    """``--set`` of both sides."""
+    base: Interpreter
+    base_settings: tuple[str, ...]
+    """``--against-set``: of the base alone."""
+    slots: tuple[Slot, ...]
+    run_dir: Path
+    base_run_dir: Path
+    out: Path
+    base_out: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEnd:
+    """How a session ended."""
+
+    saved: bool
+    """Whether there are profiles: none if it was interrupted before both sides had loaded their data."""
+    interrupted: bool
+    failed: bool
+    """Whether a side has runs that did not end well."""
+
+
+def plan_session(
+    request: Request,
+    spec: str,
+    settings: Sequence[str],
+    against: str | None,
+    base_settings: Sequence[str],
+    base_out: Path | None,
+) -> Session:
+    """Settles what is open: one run at a time, unless ``--jobs`` or ``--pack`` ask for more, with the threads of a sweep's run.
+
+    An ordinary sweep looks for the fastest way, this for the quietest: a run alone, which on a CPU has one thread and
+    leaves the other cores to what else the machine does. Threads that wait for each other wait for the slowest, and
+    on cores that they have to share that multiplies what the others do to them. With ``--jobs`` a turn is so many runs of
+    one side, side by side, so that all slots always carry the same kind of load.
+
+    Raises:
+        ConfigurationError: if there is no such interpreter, or no dnlbench in it that can take turns.
+        NotComparableError: if settings of the base alone leave it no run in common with the head.
+    """
+    base = find_interpreter(against)
+    if against is None:
+        _check_base_spec(request.plan, spec, settings, base_settings)
+    base.check()
+    machine = read_machine()
+    ordinary = choose_slots(
+        machine.devices, machine.cores, device=request.device, jobs=request.jobs, threads=request.threads
+    )
+    request = replace(request, jobs=request.jobs or 1, threads=ordinary[0].threads, pack=request.pack or 1)
+    place = choose_place(request, machine)
+    run_dir = request.run_dir or _default_run_dir(request, base, base_settings)
+    out = request.out or _free_path(request.plan.spec.name)
+    return Session(
+        request=request,
+        spec=spec,
+        settings=tuple(settings),
+        base=base,
+        base_settings=tuple(base_settings),
+        slots=place.slots,
+        run_dir=run_dir,
+        base_run_dir=run_dir.with_name(f"{run_dir.name}-base"),
+        out=out,
+        base_out=base_out or out.with_name(f"{out.stem}-base{out.suffix}"),
+    )
+
+
+def run_session(session: Session, tell: Tell) -> SessionEnd:
+    """Carries out what both sides lack, in turns; each side saves its profile.
+
+    An interrupt ends both as it ends a sweep.
+
+    Raises:
+        ConfigurationError: if a side cannot be carried out as asked; nothing was trained then.
+        NotComparableError: if they have no runs in common; likewise.
+        EngineError: if a side ends in the middle of its work.
+    """
+    head_dir, base_dir = RunDir(session.run_dir), RunDir(session.base_run_dir)
+    base, settings = session.base.path, session.base_settings
+    name = begin_record(head_dir, base_dir, base, settings, resume=session.request.resume)
+    for key in drop_split_pairs(head_dir, base_dir):
+        tell(f"{_title(key)}: a pair that was interrupted, and is begun anew")
+    sides: dict[SideName, Side] = {}
+    saved = interrupted = False
+    try:
+        for side in ("base", "head"):
+            _start(session, name, side, sides, tell)
+        turns = _order(sides, tell)
+        saved = True
+        _take_turns(sides, turns, tell)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        for started in sides.values():
+            started.interrupt()
+        for started in sides.values():
+            started.end()
+    failed = any(started.exit_code != 0 for started in sides.values())
+    return SessionEnd(saved=saved, interrupted=interrupted or _was_interrupted(sides), failed=failed)
+
+
+def _start(session: Session, name: str, side: SideName, sides: dict[SideName, Side], tell: Tell) -> None:
+    """One after the other, so that data are not downloaded twice."""
+    interpreter = session.base if side == "base" else find_interpreter(None)
+    tell(f"{side}: starting {' '.join([interpreter.path, *(session.base_settings if side == 'base' else ())])} …")
+    run_dir = RunDir(session.run_dir if side == "head" else session.base_run_dir)
+    sides[side] = started = Side(side, run_dir, interpreter, _arguments(session, name, side))
+    started.prepare()
+
+
+def _order(sides: dict[SideName, Side], tell: Tell) -> list[Turn]:
+    base, head = sides["base"], sides["head"]
+    there, here = read_runs(base.run_dir), read_runs(head.run_dir)
+    if not set(there) & set(here):
+        raise NotComparableError(NOTHING_IN_COMMON)
+    if base.data != head.data:
+        raise NotComparableError("the two sides are of different data; nothing was trained")
+    size = min(base.slots * base.pack_size, head.slots * head.pack_size)
+    turns = order_turns(list(base.waiting), list(head.waiting), size)
+    left = len(base.waiting) + len(head.waiting)
+    done = len(there) + len(here) - left
+    at_a_time = "one run at a time" if size == 1 else f"up to {size} runs of one side at a time"
+    tell(f"{left} runs in {len(turns)} turns, {at_a_time}" + (f"; {done} are done already" if done else ""))
+    return turns
+
+
+def _take_turns(sides: dict[SideName, Side], turns: Sequence[Turn], tell: Tell) -> None:
+    total, number = sum(len(turn.keys) for turn in turns), 0
+    for side in sides.values():
+        if not side.waiting:
+            side.finish()
+    for turn in turns:
+        side = sides[turn.side]
+        for end in side.take_turn(turn.keys):
+            number += 1
+            tell(f"[{number}/{total}] {turn.side}  {_describe(end)}")
+        if not side.waiting:  # it saves its profile before the other one's clock starts again
+            side.finish()
+
+
+def _was_interrupted(sides: dict[SideName, Side]) -> bool:
+    """Whether somebody ended a side, with ``dnlbench control`` for one."""
+    return any(side.exit_code == 130 for side in sides.values())
+
+
+def _arguments(session: Session, name: str, side: SideName) -> list[str]:
+    request, is_base = session.request, side == "base"
+    return [
+        "run",
+        _spec_of(session),
+        *(f"--set={setting}" for setting in (*session.settings, *(session.base_settings if is_base else ()))),
+        *("--take-turns", name),
+        *("--run-dir", str(session.base_run_dir if is_base else session.run_dir)),
+        *("--out", str(session.base_out if is_base else session.out)),
+        *("--device", request.device if request.device != "auto" else session.slots[0].device.kind),
+        *("--jobs", str(request.jobs)),
+        *("--threads", str(request.threads)),
+        *("--pack", str(request.pack)),
+        *("--executor", request.executor),
+        *("--checkpoint-every", str(request.checkpoint_s)),
+        "--quiet",
+    ]
+
+
+def _spec_of(session: Session) -> str:
+    """The same text for both sides: another version's preset of that name may ask something else."""
+    try:
+        text = read_preset(session.spec).text
+    except KeyError:
+        return session.spec
+    path = session.run_dir / "spec.toml"
+    if not path.exists():
+        write_atomically(path, text.encode())
+    return str(path)
+
+
+def _check_base_spec(head: Plan, spec: str, settings: Sequence[str], base_settings: Sequence[str]) -> None:
+    """Early, and in the user's words. A spec for another version is for that version to judge."""
+    try:
+        base = Plan(read_spec(spec, [*settings, *base_settings]))
+    except SpecError as error:
+        text = str(error)
+        for setting in base_settings:
+            text = text.replace(f"--set {setting}", f"--against-set {setting}")
+        raise SpecError(text) from error
+    if not {(run.point, run.seed) for run in head.runs} & {(run.point, run.seed) for run in base.runs}:
+        raise NotComparableError(NOTHING_IN_COMMON)
+
+
+def _default_run_dir(request: Request, base: Interpreter, base_settings: Sequence[str]) -> Path:
+    """Beside those of ordinary sweeps, whose runs did not take turns."""
+    own = find_run_dir(request)
+    other = content_hash({"python": base.path, "set": list(base_settings)}, digits=6)
+    return own.with_name(f"{own.name}-against-{other}")
+
+
+def _free_path(name: str) -> Path:
+    stem = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    names = (f"{stem}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(path for path in (FOLDER / f"{name}.json" for name in names) if not path.exists())
+
+
+def _describe(end: RunEnd) -> str:
+    rate = f", {units.count(end.samples_per_s)} samples/s" if end.samples_per_s is not None else ""
+    return f"{_title(end.key)}: {end.status}, {units.seconds(end.seconds)}{rate}"
+
+
+def _title(key: Key) -> str:
+    network, depth, seed = key
+    return f"{network} L={depth} seed {seed}"

@@ -1,0 +1,63 @@
+"""The noise floor on the command line: measured, shown, and what gates make of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dnlbench.noise import Floor, NoiseFile
+from dnlbench.profiles import Profile, save_profile
+from tests.conftest import MACHINE
+
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+MakeProfile = Callable[..., Profile]
+
+
+def know(floor: float) -> None:
+    """A floor of the made-up profiles' machine."""
+    facts = {"sweep": "x", "rounds": 3, "networks": ("densenet",), "device": "cpu", "threads": 1, "torch": "2"}
+    known = {**facts, "measured": datetime(2026, 11, 20, tzinfo=UTC), "floors": {"samples_per_s": floor}}
+    NoiseFile().put(MACHINE.fingerprint, Floor.model_validate(known))
+
+
+def test_calibration_measures_a_floor_and_shows_it(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
+    unknown = run_cli("calibrate", "--show")
+    assert (unknown.returncode, "no noise floor is known" in unknown.stdout) == (1, True)
+    small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
+    done = run_cli("calibrate", spec_file, "--rounds", "2", *small, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    floor = said["floor"]
+    assert said["file"] == str(NoiseFile().path)
+    assert (floor["rounds"], floor["networks"], floor["threads"]) == (2, ["densenet"], 1)
+    assert floor["floors"]["peak_memory_bytes"] == 0.0  # equal to the byte
+    assert floor["floors"]["samples_per_s"] > 0.0
+    assert "throughput" in run_cli("calibrate", "--show").stdout
+    assert [path.name for path in tmp_path.iterdir()] == [spec_file.name]  # nothing is left of its rounds
+
+
+def test_a_calibration_that_failed_is_not_remembered(run_cli: RunCli, own: Path, spec_file: Path) -> None:
+    failing = ["--set", "sweep.networks=['own:incidents']", "--set", "sweep.depths=[3]", "--device", "cpu"]
+    done = run_cli("calibrate", spec_file, "--rounds", "1", *failing)
+    assert done.returncode == 1
+    assert "LookupError: a bug of the user's. Without its runs there is no noise floor" in done.stderr
+    assert not NoiseFile().path.exists()
+
+
+@pytest.mark.parametrize(("floor", "code"), [(None, 3), (0.02, 3), (0.2, 0)])
+def test_a_gate_bears_what_is_noise(
+    run_cli: RunCli, tmp_path: Path, make_profile: MakeProfile, floor: float | None, code: int
+) -> None:
+    losses = {("densenet", 2): [0.30, 0.40, 0.50]}
+    before = save_profile(make_profile(losses, interleaved="one"), tmp_path / "before.json")
+    after = save_profile(make_profile(losses, rate=900.0, interleaved="one"), tmp_path / "after.json")
+    if floor is not None:
+        know(floor)
+    done = run_cli("compare", before, after, "--fail-on", "throughput:5%")
+    assert done.returncode == code, done.stderr
+    assert ("20 % is noise" in done.stderr) == (floor == 0.2)
