@@ -24,23 +24,15 @@ BLOCK = 64
 _compiled = njit(parallel=True, cache=True, nogil=True)
 _inlined = njit(nogil=True)
 
-_of_a_divergence = np.errstate(invalid="ignore", over="ignore")
-"""Sums that are not finite are results like others."""
 
-
-@_of_a_divergence
 def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
     """See `dnlbench.dnl.lean.passes.publish`. Squares are of what is left of a part's mean, and keep their digits."""
-    seeds, rows, channels = x.shape
-    each = np.diff([part * rows // PARTS for part in range(PARTS + 1)])[:, None]
+    seeds, _, channels = x.shape
     exact = _exact(x)
     of_part, squares = (np.empty((PARTS, channels), exact) for _ in range(2))
     means, variances = (np.empty((seeds, channels), exact) for _ in range(2))
     for seed in range(seeds):
-        _publish(*_of(x, seed), *_of(place, seed), of_part, squares)
-        means[seed] = mean = (each * of_part.astype(np.float64)).sum(axis=0) / rows
-        apart = each * (of_part - mean) ** 2
-        variances[seed] = (squares.sum(axis=0, dtype=np.float64) + apart.sum(axis=0)) / rows
+        _publish(*_of(x, seed), *_of(place, seed), of_part, squares, means[seed], variances[seed])
     return torch.from_numpy(means), torch.from_numpy(variances)
 
 
@@ -51,8 +43,9 @@ def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
         _rectify(*_of(x, seed), lines[seed], *_of(out, seed))
 
 
-@_of_a_divergence
-def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip) -> tuple[Tensor, Tensor]:
+def collect(
+    dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip, *, begin: bool
+) -> tuple[Tensor, Tensor]:
     """See `dnlbench.dnl.lean.passes.collect`."""
     seeds, _, channels = x.shape
     exact = _exact(x)
@@ -60,9 +53,8 @@ def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gra
     sums, products = (np.empty((seeds, channels), exact) for _ in range(2))
     lines = _lines(scale, shift, mean)
     for seed in range(seeds):
-        _collect(*_of(dy, seed), *_of(x, seed), lines[seed], *_of(gradient, seed), parts, moments)
-        sums[seed] = parts.sum(axis=0, dtype=np.float64)
-        products[seed] = moments.sum(axis=0, dtype=np.float64)
+        places = (*_of(dy, seed), *_of(x, seed), lines[seed], *_of(gradient, seed))
+        _collect(*places, begin, parts, moments, sums[seed], products[seed])
     return torch.from_numpy(sums), torch.from_numpy(products)
 
 
@@ -121,6 +113,12 @@ def _rows_of(part: int, rows: int) -> tuple[int, int]:
 
 
 @_inlined
+def _count(part: int, rows: int) -> int:
+    begin, end = _rows_of(part, rows)
+    return end - begin
+
+
+@_inlined
 def _rest_and_whole(channels: int) -> tuple[int, int]:
     """Channels that fill no vector, and those before them that do."""
     return channels % LANES, channels - channels % LANES
@@ -146,7 +144,7 @@ def _publish_part(
 
 
 @_compiled
-def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: Any) -> None:
+def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: Any, mean: Any, variance: Any) -> None:
     rest, whole = _rest_and_whole(means.shape[1])
     for part in prange(PARTS):
         rows = _rows_of(part, len(x))
@@ -154,6 +152,13 @@ def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: 
             _publish_part(x, x_at, place, place_at, means, squares, part, rows, at, None)
         if rest > 0:
             _publish_part(x, x_at, place, place_at, means, squares, part, rows, whole, first(rest))
+    for j in range(means.shape[1]):
+        total, apart = 0.0, 0.0
+        for part in range(PARTS):
+            total += _count(part, len(x)) * np.float64(means[part, j])
+        for part in range(PARTS):
+            apart += squares[part, j] + _count(part, len(x)) * (means[part, j] - total / len(x)) ** 2
+        mean[j], variance[j] = total / len(x), apart / len(x)
 
 
 @_inlined
@@ -186,6 +191,7 @@ def _collect_block(
     line: Any,
     gradient: Any,
     gradient_at: int,
+    begin: bool,
     sums: Any,
     products: Any,
     part: int,
@@ -200,27 +206,47 @@ def _collect_block(
         dz = where_positive(value * scale + shift, load(dy, row, dy_at + at, mask))
         total = total + dz
         moment = moment + dz * (value - mean)
-        store(load(gradient, row, gradient_at + at, mask) + scale * dz, gradient, row, gradient_at + at, mask)
+        share = scale * dz
+        if not begin:
+            share = load(gradient, row, gradient_at + at, mask) + share
+        store(share, gradient, row, gradient_at + at, mask)
     store(total, sums, part, at, mask)
     store(moment, products, part, at, mask)
 
 
 @_compiled
 def _collect(
-    dy: Any, dy_at: int, x: Any, x_at: int, line: Any, gradient: Any, gradient_at: int, sums: Any, products: Any
+    dy: Any,
+    dy_at: int,
+    x: Any,
+    x_at: int,
+    line: Any,
+    gradient: Any,
+    gradient_at: int,
+    begin: bool,
+    parts: Any,
+    moments: Any,
+    sums: Any,
+    products: Any,
 ) -> None:
     rest, whole = _rest_and_whole(line.shape[1])
     for part in prange(PARTS):
-        begin, end = _rows_of(part, len(x))
-        sums[part] = 0
-        products[part] = 0
-        for row in range(begin, end, BLOCK):
+        start, end = _rows_of(part, len(x))
+        parts[part] = 0
+        moments[part] = 0
+        for row in range(start, end, BLOCK):
             rows = (row, min(row + BLOCK, end))
-            places = (dy, dy_at, x, x_at, line, gradient, gradient_at, sums, products, part, rows)
+            places = (dy, dy_at, x, x_at, line, gradient, gradient_at, begin, parts, moments, part, rows)
             for at in range(0, whole, LANES):
                 _collect_block(*places, at, None)
             if rest > 0:
                 _collect_block(*places, whole, first(rest))
+    for j in range(line.shape[1]):
+        total, moment = 0.0, 0.0
+        for part in range(PARTS):
+            total += parts[part, j]
+            moment += moments[part, j]
+        sums[j], products[j] = total, moment
 
 
 @_inlined

@@ -53,18 +53,23 @@ def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
     out.values.copy_(torch.addcmul(_row(shift), x.values.to(scale.dtype), _row(scale)).relu_())
 
 
-def collect(dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip) -> tuple[Tensor, Tensor]:
+def collect(
+    dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip, *, begin: bool = False
+) -> tuple[Tensor, Tensor]:
     """The way back through `rectify`, as if ``scale`` and ``shift`` did not depend on ``x``.
 
-    With ``dz = 0`` where ``scale · x + shift <= 0`` and ``dy`` elsewhere, also at a NaN: ``gradient += scale · dz``.
+    With ``dz = 0`` where ``scale · x + shift <= 0`` and ``dy`` elsewhere, also at a NaN: ``gradient += scale · dz``. To
+    ``begin`` with, what stands in ``gradient`` does not count.
 
     Returns:
         ``sum dz`` and ``sum dz (x − mean)`` over the rows, both (S, c).
     """
     if loops := loops_for(x.rows):
-        return cast(Sums, loops.collect(dy, x, scale, shift, mean, gradient))
+        return cast(Sums, loops.collect(dy, x, scale, shift, mean, gradient, begin=begin))
     exact = x.values.to(_exact(x))
     dz = torch.where(torch.addcmul(_row(shift), exact, _row(scale)) <= 0, 0, dy.values).to(exact.dtype)
+    if begin:
+        gradient.values.zero_()
     gradient.values.addcmul_(dz, _row(scale))
     return dz.sum(dim=1), (dz * (exact - _row(mean))).sum(dim=1)
 

@@ -122,11 +122,24 @@ class _Store:
         """Shape (S,). Stands in autograd's graph for all states so far. Each state's depends on that of the state before, so
         the gradient by a state is asked for when every layer that reads it has added its share."""
 
+    def begin_gradient(self, columns: Columns) -> bool:
+        """Makes room for ``G``, if there is none yet.
+
+        Returns:
+            Whether what stands in these columns is still nothing, and not even zeros.
+        """
+        if self._gradient is not None:
+            return False
+        everything = list(columns) == [slice(0, self.values.shape[-1])]  # as that which comes last most often reads
+        make = torch.empty_like if everything else torch.zeros_like
+        self._gradient = make(self.values, dtype=self.mean.dtype)
+        return everything
+
     @property
     def gradient(self) -> Tensor:
-        """``G``, begun with zeros."""
-        if self._gradient is None:
-            self._gradient = torch.zeros_like(self.values, dtype=self.mean.dtype)
+        """``G`` as it is so far; zeros if no layer has added to it."""
+        self.begin_gradient(())
+        assert self._gradient is not None
         return self._gradient
 
     def add(self, columns: slice, states: Tensor) -> Tensor:
@@ -170,8 +183,10 @@ class _Store:
             passes.rectify(Strip(values, each), scale[..., here], shift[..., here], Strip(out, here))
         return out
 
-    def collect(self, rows: slice, columns: Columns, dy: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds a layer's share to the gradients of what it reads.
+    def collect(
+        self, rows: slice, columns: Columns, dy: Tensor, scale: Tensor, shift: Tensor, *, begin: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Adds a layer's share to the gradients of what it reads, or begins them with it.
 
         Returns:
             ``sum dz`` and ``sum dz (x − mean)`` over these rows, shape (S, c).
@@ -179,7 +194,7 @@ class _Store:
         values, gradient, found = self.values[:, rows], self.gradient[:, rows], []
         for each, here in _pairs(columns):
             a, b, x, g = scale[..., here], shift[..., here], Strip(values, each), Strip(gradient, each)
-            sums, products = passes.collect(Strip(dy, here), x, a, b, self.mean[..., each], g)
+            sums, products = passes.collect(Strip(dy, here), x, a, b, self.mean[..., each], g, begin=begin)
             self.sums[..., each] += a * sums
             self.products[..., each] += a * products
             found.append((sums, products))
@@ -267,13 +282,14 @@ class _Read(Function):
         scale, shift, filters = ctx.saved_tensors
         d_filters: Tensor | float = 0.0
         d_scale, d_shift = torch.zeros_like(scale), torch.zeros_like(shift)
+        begin = store.begin_gradient(columns)
         for rows, grid in store.parts(scale.shape[-1]):
             dy = d_made[:, rows]
             if filters is not None:
                 rectified = store.rectified(rows, columns, scale, shift)
                 dy, share = convolve_back(dy, rectified, filters.to(dy.dtype), grid)
                 d_filters = d_filters + share
-            sums, products = store.collect(rows, columns, dy, scale, shift)
+            sums, products = store.collect(rows, columns, dy, scale, shift, begin=begin)
             d_shift += sums
             d_scale += products
         d_weight = store.of(store.inverse, columns) * d_scale

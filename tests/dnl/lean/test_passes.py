@@ -111,6 +111,20 @@ def test_collect(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> No
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
+def test_collect_to_begin_with(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+    """What stood there before may be anything."""
+    seeds, _, channels = size
+    x, dy, gradient = Wide(*size, dtype), Wide(*size, dtype, left=5), Wide(*size, exact_of(dtype), left=1)
+    gradient.strip.values.fill_(torch.nan)
+    scale, shift, mean = (coefficients(seeds, channels, dtype) for _ in range(3))
+    passes.collect(dy.strip, x.strip, scale, shift, mean, gradient.strip, begin=True)
+    a, b = (each.double()[:, None] for each in (scale, shift))
+    close(gradient.strip.values, a * dy.values * (a * x.values + b > 0))
+    gradient.assert_nothing_outside_was_written()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
 def test_settle(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
     seeds, _, channels = size
     x, gradient, out = Wide(*size, dtype), Wide(*size, exact_of(dtype), left=1), Wide(*size, dtype, left=3)
