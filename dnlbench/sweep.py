@@ -29,6 +29,7 @@ from dnlbench.executor.tuning import (
     is_worth_measuring,
     sweep_key,
 )
+from dnlbench.executor.weights import keep_weights, weights_folder
 from dnlbench.machine import Machine, Slot, read_code, read_machine, source_hash, torch_version
 from dnlbench.narrate import Narrator, Observer, Outset
 from dnlbench.plan import Plan
@@ -59,6 +60,8 @@ class Request:
     """A checkpoint is kept after that many seconds of an epoch at the latest, beside the one after each epoch."""
     resume: bool = False
     """Insist that there is something to go on with."""
+    keep_weights: bool = False
+    """Whether the final weights are kept in a folder beside the profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +295,10 @@ def _execution(place: Place) -> Execution:
 
 def _check_places(request: Request, run_dir: RunDir) -> None:
     """Finds out before hours of work, not after, that results cannot be put where they belong."""
+    if request.keep_weights and not request.plan.study.has_epochs:
+        raise ConfigurationError(
+            f"--keep-weights: runs of the study {request.plan.study.name!r} have no weights to keep"
+        )
     if request.resume and not run_dir.sweep_path.exists():
         raise RunDirError(
             f"--resume: {run_dir.root} holds no sweep to go on with. Run without --resume, or name its --run-dir"
@@ -402,4 +409,16 @@ def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
             raise
         return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
     path = save_profile(profile, request.out)
+    if request.keep_weights:  # after the profile, which is the more dear
+        profile = _keep_weights(profile, path, request.plan, run_dir)
     return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted)
+
+
+def _keep_weights(profile: Profile, path: Path, plan: Plan, run_dir: RunDir) -> Profile:
+    """Keeps the weights of all runs that ended well, and saves the profile once more with their hashes."""
+    epochs = {run.run_id: plan.by_id[run.run_id].epochs for run in profile.runs if run.status == "ok"}
+    kept = keep_weights(run_dir, epochs, weights_folder(path)).sha256
+    runs = tuple(run.model_copy(update={"weights_sha256": kept.get(run.run_id)}) for run in profile.runs)
+    profile = profile.model_copy(update={"runs": runs})
+    save_profile(profile, path)
+    return profile

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dnlbench import __version__
-from dnlbench.cli import attach, compare, control, devices, presets, profiles, run, schema, tui
+from dnlbench.cli import attach, compare, control, devices, diagnose, presets, profiles, run, schema, tui
 from dnlbench.cli.output import ExitCode, tolerate_narrow_encodings
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("attach")(attach.attach)
 app.command("tui")(tui.tui)
 app.command("control")(control.control)
 app.command("compare")(compare.compare)
+app.command("diagnose")(diagnose.diagnose)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(presets.app, name="presets")
 app.command("devices")(devices.devices)

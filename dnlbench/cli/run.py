@@ -40,6 +40,9 @@ def run(
     checkpoint_every: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="Longest training without a checkpoint.")
     ] = 30.0,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the final weights beside the profile, for dnlbench diagnose.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave it to a process of its own, which outlives this terminal.")
     ] = False,
@@ -67,6 +70,7 @@ def run(
         executor=executor,
         checkpoint_s=checkpoint_every,
         resume=resume,
+        keep_weights=keep_weights,
     )
     if detach:
         _detach(request, json_=json_, quiet=quiet)
@@ -74,6 +78,8 @@ def run(
     with _terminations_as_interrupts(), _surviving_the_terminal(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
+    if keep_weights:
+        _warn_of_lost_weights(result)
     if result.interrupted:
         print(
             f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})",
@@ -176,6 +182,18 @@ def _report(result: Result, *, json_: bool, quiet: bool) -> None:
             show(grid)
             write("")
     write(str(result.path))
+
+
+def _warn_of_lost_weights(result: Result) -> None:
+    """Of runs that ended well, but whose last checkpoint is gone or of another epoch."""
+    runs = result.profile.runs if result.profile else ()
+    lost = [run.run_id for run in runs if run.status == "ok" and run.weights_sha256 is None]
+    if lost:
+        print(
+            f"dnlbench: the weights of {len(lost)} runs could not be kept, since {result.run_dir} has no checkpoint of "
+            f"their last epoch: {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}",
+            file=sys.stderr,
+        )
 
 
 def _exit_code(result: Result) -> ExitCode:
