@@ -69,5 +69,5 @@ def _formatted(diagnosis: Diagnosis, format_: Literal["table", "markdown", "json
         return diagnosis_csv(diagnosis)
     grids = list(diagnosis_grids(diagnosis))
     if format_ == "markdown":
-        return "\n\n".join(grid.to_markdown() for grid in grids)
+        return "\n\n".join([f"```\n{diagnosis_facts(diagnosis)}\n```", *(grid.to_markdown() for grid in grids)])
     return "\n".join([f"{diagnosis_facts(diagnosis)}\n", *(drawn(grid, stream) for grid in grids)])

@@ -1,8 +1,9 @@
 """What the figures of a network say of the theories, in a few lines.
 
 Thresholds, which are conventions and stated with each line: an order counts as 1 if its 95 % interval over seeds holds 1, as
-"falls" if the interval is above 0; parameters count as rough from half of ``√2`` on, which is what layers that have nothing to
-do with each other differ by. Where one seed leaves no interval, or the depths or layers are too few, nothing is concluded.
+"falls" if the interval is above 0, and as "hardly changes" if all of it is within 0.1 of 0; parameters count as rough from half
+of ``√2`` on, which is what layers that have nothing to do with each other differ by; gradients vanish or explode by a factor of
+10 or more. Where one seed leaves no interval, or the depths or layers are too few, nothing is concluded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from dnlbench.diagnosis.summary import DiagnosedPoint, TrendRecord
 UNRELATED = math.sqrt(2)
 """Consecutive differences of independent parameters of one size, relative to it."""
 ROUGH = UNRELATED / 2
+HARDLY = 0.1
+"""An order whose whole interval is nearer to 0 than this is none to speak of."""
+MUCH = 10.0
+"""A factor by which gradients count as vanished or exploded."""
 
 Trends = Mapping[tuple[str, str], TrendRecord]
 """By quantity and ``L`` or ``l``."""
@@ -82,14 +87,12 @@ def _of_dense_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
 def _of_gradients(deepest: DiagnosedPoint) -> str:
     record = deepest.quantities["gradient_ratio"]
     value = _value(deepest, "gradient_ratio")
-    start = f"gradients: {value} times as large at the first state of a block as at the last, L={deepest.depth}"
+    start = f"gradients: {value} times those at the last state of a block at its first, L={deepest.depth}"
     if record.low is None or record.high is None:
         return start
     per_layer = record.mean ** (1 / deepest.depth) if record.mean > 0 else 0.0
-    if record.high < 0.1 or record.low > 10:
-        return (
-            f"{start}: they {'vanish' if record.high < 0.1 else 'explode'} on the way back, by {per_layer:.2f} a layer"
-        )
+    if record.high < 1 / MUCH or record.low > MUCH:
+        return f"{start}: they {'vanish' if record.high < 1 / MUCH else 'explode'} on the way back, by {per_layer:.2f} a layer"
     return start
 
 
@@ -107,6 +110,8 @@ def _order(trend: TrendRecord) -> str:
     order = f"{name}^{-trend.order:.2f}".replace("^-0.00", "^0.00").replace("-", "−")
     if trend.low is None or trend.high is None:
         return f"they go like {order} (one seed: no interval)"
+    if trend.low > -HARDLY and trend.high < HARDLY:
+        return f"they hardly change with {name}, {order}"
     bounds = f"[{-trend.high:.2f}, {-trend.low:.2f}]".replace("-", "−")
     if trend.low <= 0 <= trend.high:
         return f"no clear change with {name}, {order} {bounds}"

@@ -14,7 +14,7 @@ from dnlbench.report.grid import Column, Grid
 
 ALL_LAYERS = 12
 """Networks with more layers than this are shown at some of them."""
-NOTE_WIDTH = 80
+NOTE_WIDTH = 79
 _BY_DEPTH = {
     "state_step": ("states", 0),
     "map_distance": ("maps", 0),
@@ -32,7 +32,7 @@ _BY_LAYER = {
     "pattern_change": "patterns",
     "forward": "size of x^l",
     "state_gradient": "gradient at x^l",
-    "parameter_gradient": "of layer l",
+    "parameter_gradient": "layer's gradient",
 }
 
 
@@ -47,7 +47,7 @@ def diagnosis_facts(diagnosis: Diagnosis) -> str:
         "parameters  consecutive differences in R_L over the size of the parameters\n"
         "patterns    share of ReLUs that layers l and l + 1 have on different sides\n"
         "growth      size of the last state of a block over that of the first\n"
-        "gradients   |d loss/d x^l| at the first state of a block over that at the last"
+        "gradients   |x^l| |d loss/d x^l| at the first state of a block over the last"
     )
 
 
@@ -73,7 +73,7 @@ def _by_depth(network: str, points: Sequence[DiagnosedPoint], findings: Sequence
         title=f"{network} by depth",
         columns=columns,
         rows=[[str(point.depth), *(_value(point, name) for name in shown)] for point in points],
-        note="\n".join([reading, *(_wrapped(finding) for finding in findings)]),
+        note="\n".join(map(_wrapped, [reading, *findings])),
     )
 
 
@@ -94,7 +94,7 @@ def _by_layer(network: str, depth: int, runs: Sequence[RunFigures]) -> Grid:
         ],
         rows=rows,
         note="means over blocks and seeds; layer l makes x^{l+1}"
-        + ("" if depth <= ALL_LAYERS else "; all layers are in --format csv"),
+        + ("" if depth <= ALL_LAYERS else "; --format csv has all layers"),
     )
 
 

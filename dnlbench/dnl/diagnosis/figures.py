@@ -50,8 +50,8 @@ class BlockFigures:
 
     roughness: Mapping[str, float]
     """By array (``K``, ``A``, ``filter``, …) and for ``all``: root mean square of all differences in ``R_L``, for ``K`` along
-    both of its indices, over the root mean square of the parameters. It is 0 for equal layers, ``O(1/L)`` for samples of a smooth
-    curve and ``√2`` for layers that have nothing to do with each other. Arrays of a single element have none."""
+    both of its indices, over the root mean square of the parameters. It is 0 for equal layers, ``O(1/L)`` for samples of a
+    smooth curve and ``√2`` for layers that have nothing to do with each other. Arrays of a single element have none."""
 
     pattern_change: Series
     """Share of the positions at which the units that layers ``l`` and ``l + 1`` read their newest states through (ReLU after
