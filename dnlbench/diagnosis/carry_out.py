@@ -15,7 +15,7 @@ from dnlbench.diagnosis.findings import findings_of
 from dnlbench.diagnosis.model import Diagnosis
 from dnlbench.diagnosis.summary import summarise_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
-from dnlbench.events import Prepared
+from dnlbench.events import DataInfo, Prepared
 from dnlbench.executor.asking import ask
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.weights import weights_folder
@@ -27,6 +27,8 @@ from dnlbench.studies.training import TrainingSpec
 
 MODULE = "dnlbench.runners.training.diagnose"
 NAMED_REASONS = 3
+SMALL_PIXELS = 256
+"""Of an image."""
 
 Tell = Callable[[str, int, int], None]
 """A run's id, how many there are before it, and how many there are in all."""
@@ -51,7 +53,7 @@ class Source:
     name: str
     path: Path
     spec: TrainingSpec
-    data_sha256: str
+    data: DataInfo
     runs: tuple[Weighted, ...]
     left_out: tuple[LeftOut, ...]
     remedy: str
@@ -80,13 +82,13 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
         ConfigurationError: if there is none, with the reasons; if the device or the data are not there.
         EngineError: if the process ends before it has measured.
     """
-    slot, runs = _slot(device), source.runs
+    slot, runs = _slot(device, source.data), source.runs
     by_id, figures, left_out = {run.run_id: run for run in runs}, [], list(source.left_out)
     question = {
         "spec": source.spec.model_dump(mode="json"),
         "slot": slot.model_dump(mode="json"),
         "samples": samples,
-        "data_sha256": source.data_sha256,
+        "data_sha256": source.data.sha256,
         "runs": [{"run_id": r.run_id, "network": r.network, "depth": r.depth, **r.weights} for r in runs],
     }
     for number, part in enumerate(ask(MODULE, question, slot) if runs else ()):
@@ -115,9 +117,11 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
     )
 
 
-def _slot(device: str) -> Slot:
-    machine = read_machine()
-    return choose_slots(machine.devices, machine.cores, device=device, jobs=1)[0]
+def _slot(device: str, data: DataInfo) -> Slot:
+    """On CPUs all cores, but for small images, on which threads only wait for each other."""
+    machine, (_, height, width) = read_machine(), data.input_shape
+    threads = 1 if height * width < SMALL_PIXELS else None
+    return choose_slots(machine.devices, machine.cores, device=device, jobs=1, threads=threads)[0]
 
 
 def _nothing(source: Source, left_out: list[LeftOut]) -> str:
@@ -157,7 +161,7 @@ def _of_run_dir(path: Path) -> Source:
         name=plan.spec.name,
         path=path,
         spec=plan.spec,
-        data_sha256=prepared.data.sha256,
+        data=prepared.data,
         runs=tuple(runs),
         left_out=tuple(left_out),
         remedy="Let the sweep end (dnlbench run with --resume), or train it again in another --run-dir",
@@ -185,7 +189,7 @@ def _of_profile(path: Path) -> Source:
         name=profile.name,
         path=path,
         spec=spec,
-        data_sha256=profile.data.sha256,
+        data=profile.data,
         runs=tuple(runs),
         left_out=tuple(left_out),
         remedy=(

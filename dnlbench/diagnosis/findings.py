@@ -53,7 +53,7 @@ def _findings(deepest: DiagnosedPoint, trends: Trends) -> Iterator[str]:
 
 def _of_states(deepest: DiagnosedPoint, trends: Trends) -> str:
     trend = trends["state_step", "L"]
-    limit = _against_one(trend, "as towards a continuous limit", "a continuous limit asks for L^-1")
+    limit = _against_one(trend, "as towards a continuous limit", "a continuous limit asks for L^−1")
     return f"states: differences are {_value(deepest, 'state_step')} of a state at L={deepest.depth}; {limit}"
 
 
@@ -85,14 +85,17 @@ def _of_dense_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
 
 
 def _of_gradients(deepest: DiagnosedPoint) -> str:
-    record = deepest.quantities["gradient_ratio"]
-    value = _value(deepest, "gradient_ratio")
-    start = f"gradients: {value} times those at the last state of a block at its first, L={deepest.depth}"
+    """Per relative change of a state, as `dnlbench.diagnosis.summary.QUANTITIES` says."""
+    record, value = deepest.quantities["gradient_ratio"], _value(deepest, "gradient_ratio")
+    start = f"gradients: at a block's first state {value} times those at its last, L={deepest.depth}"
     if record.low is None or record.high is None:
         return start
-    per_layer = record.mean ** (1 / deepest.depth) if record.mean > 0 else 0.0
+    if record.low >= 1 / MUCH and record.high <= MUCH:
+        return f"{start}: they neither vanish nor explode"
     if record.high < 1 / MUCH or record.low > MUCH:
-        return f"{start}: they {'vanish' if record.high < 1 / MUCH else 'explode'} on the way back, by {per_layer:.2f} a layer"
+        per_layer = record.mean ** (1 / deepest.depth) if record.mean > 0 else 0.0
+        word = "vanish" if record.high < 1 / MUCH else "explode"
+        return f"{start}: they {word} on the way back, by {per_layer:.2f} a layer"
     return start
 
 

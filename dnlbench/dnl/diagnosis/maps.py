@@ -13,7 +13,8 @@ from dnlbench.dnl.networks import Block, NormReluConv
 from dnlbench.dnl.states import SeparateStates
 
 ITERATIONS = 40
-"""At most. Slow convergence means that several singular values are next to equal, and then the norm is between them."""
+"""At most. Slow convergence means that several singular values are next to equal; the norm then is found some per cent too
+small."""
 SETTLED = 1e-3
 """Relative change of the mean norm in one iteration below which no further one is made."""
 _SEED = 20251119

@@ -84,7 +84,7 @@ def _of_square(K: Tensor) -> Variation:
 
 
 def _squares(values: Tensor) -> Squares:
-    return Squares(total=float(values.square().sum()), count=values.numel())
+    return Squares(total=float(values.detach().square().sum()), count=values.numel())
 
 
 def _sum(parts: Iterable[Squares]) -> Squares:
