@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from dnlbench import __version__
-from dnlbench.cli import attach, calibrate, compare, control, devices, export, plot, presets, profiles, run, schema, tui
+from dnlbench.cli import (
+    attach,
+    calibrate,
+    compare,
+    control,
+    devices,
+    diagnose,
+    export,
+    plot,
+    presets,
+    profiles,
+    run,
+    schema,
+    tui,
+)
 from dnlbench.cli.output import ExitCode, tolerate_narrow_encodings
 
 app = typer.Typer(
@@ -25,6 +39,7 @@ app.command("control")(control.control)
 app.command("compare")(compare.compare)
 app.command("calibrate")(calibrate.calibrate)
 app.command("plot")(plot.plot)
+app.command("diagnose")(diagnose.diagnose)
 profiles.app.command("export")(export.export)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(presets.app, name="presets")

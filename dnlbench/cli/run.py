@@ -72,6 +72,9 @@ def run(
             "resume RUN_ID, and the sweep ends when standard input does. The session's name.",
         ),
     ] = None,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the final weights beside the profile, for dnlbench diagnose.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave it to a process of its own, which outlives this terminal.")
     ] = False,
@@ -103,6 +106,7 @@ def run(
         checkpoint_s=checkpoint_every,
         resume=resume,
         session=take_turns,
+        keep_weights=keep_weights,
     )
     if against is not None or against_set:
         _refuse_if(detach, "--detach", "two sides that take turns")
@@ -119,6 +123,8 @@ def run(
     with graceful(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
+    if keep_weights:
+        _warn_of_lost_weights(result)
     if result.interrupted:
         print(
             f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})",
@@ -274,6 +280,18 @@ def _report(result: Result, *, json_: bool, quiet: bool) -> None:
             show(grid)
             write("")
     write(str(result.path))
+
+
+def _warn_of_lost_weights(result: Result) -> None:
+    """Of runs that ended well, but whose last checkpoint is gone or of another epoch."""
+    runs = result.profile.runs if result.profile else ()
+    lost = [run.run_id for run in runs if run.status == "ok" and run.weights_sha256 is None]
+    if lost:
+        print(
+            f"dnlbench: the weights of {len(lost)} runs could not be kept, since {result.run_dir} has no checkpoint of "
+            f"their last epoch: {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}",
+            file=sys.stderr,
+        )
 
 
 def _exit_code(result: Result) -> ExitCode:

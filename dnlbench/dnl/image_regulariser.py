@@ -25,7 +25,8 @@ from its words, and for convolutions they are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -41,19 +42,34 @@ if TYPE_CHECKING:
 Sources = tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParametersInDepth:
+    """The parameters of a block that are samples in depth."""
+
+    square: Tensor | None
+    """``K^{l,k}`` of a dense block, ``1 <= l, k <= L − 1``, shape (L − 1, L − 1, …); None in the baselines."""
+    sequences: Mapping[str, Tensor]
+    """The one-index ones by name, shape (L, …), of attention's matrices (L − 1, …) or (1, …)."""
+
+
+def parameters_in_depth(block: Block) -> ParametersInDepth:
+    """What ``R_L`` sums over, of one block."""
+    first, *behind = zip(*(_filters(layer) for layer in block.layers), strict=True)
+    sequences = {"second filter": torch.stack(behind[0])} if behind else {}
+    square = None
+    if block.dense:
+        square, sequences["A"] = connection_weights(first, tuple(block.sources), tuple(block.widths))
+    else:
+        sequences["filter"] = torch.stack(first)
+    return ParametersInDepth(square=square, sequences={**sequences, **dict(_kernel_matrices(block))})
+
+
 def block_regulariser(block: Block) -> Tensor:
     """The part of one block in ``R_L``: ``r2(K) + sum of r1(p)`` over its one-index sequences ``p``. A scalar."""
     step = 1 / len(block.layers)
-    first, *behind = zip(*(_filters(layer) for layer in block.layers), strict=True)
-    sequences = [torch.stack(filters) for filters in behind]
-    parts = []
-    if block.dense:
-        K, A = connection_weights(first, tuple(block.sources), tuple(block.widths))
-        parts.append(square_energy(K, step))
-        sequences.append(A)
-    else:
-        sequences.append(torch.stack(first))
-    parts += [sequence_energy(p, step) for p in [*sequences, *_kernel_matrices(block)]]
+    parameters = parameters_in_depth(block)
+    parts = [] if parameters.square is None else [square_energy(parameters.square, step)]
+    parts += [sequence_energy(p, step) for p in parameters.sequences.values()]
     return torch.stack(parts).sum()
 
 
@@ -96,10 +112,10 @@ def _filters(layer: nn.Module) -> list[Tensor]:
     return [part.weight for part in layer.modules() if isinstance(part, nn.Conv2d)]
 
 
-def _kernel_matrices(block: Block) -> Iterator[Tensor]:
+def _kernel_matrices(block: Block) -> Iterator[tuple[str, Tensor]]:
     """The sequences of attention's ``Q`` and ``R``, shapes (L − 1, g, g) and (1, c, c); none with other kernels."""
     kernels = [kernel for kernel in block.transforms.values() if isinstance(kernel, Attention)]  # by their states
-    for sequence in (kernels[:1], kernels[1:]):
+    for sequence, of in ((kernels[:1], " of x^0"), (kernels[1:], "")):
         if sequence:
-            yield torch.stack([kernel.q.weight for kernel in sequence])
-            yield torch.stack([kernel.r.weight for kernel in sequence])
+            yield f"Q{of}", torch.stack([kernel.q.weight for kernel in sequence])
+            yield f"R{of}", torch.stack([kernel.r.weight for kernel in sequence])

@@ -125,21 +125,34 @@ class Block(nn.Module):
         states = new_states(self.widths)
         transformed = new_states(self.widths) if self.non_local else states
         states.add(x)
-        self._transform(0, x, transformed)
-        for index, (layer, read) in enumerate(zip(self.layers, self.sources, strict=True)):
-            new = _make(layer, transformed, read, new_states)
-            if self.residual:
-                new = x + self.step * new
-            states.add(new)
-            self._transform(index + 1, new, transformed)
-            x = new
+        self._add_transformed(0, x, transformed)
+        for index in range(len(self.layers)):
+            x = self.advance(index, x, transformed, new_states)
+            states.add(x)
+            self._add_transformed(index + 1, x, transformed)
         return states
 
-    def _transform(self, index: int, state: Tensor, transformed: States) -> None:
-        """Adds ``N(x^k)``, computed once, to what layers read; in a local block they read the state itself."""
+    def advance(self, layer: int, x: Tensor, transformed: States, new_states: NewStates) -> Tensor:
+        """State ``layer + 1``.
+
+        Args:
+            layer: its index ``l``.
+            x: the last state ``x^l``.
+            transformed: ``N(x^0) .. N(x^l)``.
+            new_states: makes room for states of given widths.
+        """
+        new = _make(self.layers[layer], transformed, self.sources[layer], new_states)
+        return x + self.step * new if self.residual else new
+
+    def transform(self, index: int, state: Tensor) -> Tensor:
+        """``N(x^k)`` of one state; in a local block, and where no layer reads it, the state itself."""
         key = str(index)
+        return self.transforms[key](state) if key in self.transforms else state
+
+    def _add_transformed(self, index: int, state: Tensor, transformed: States) -> None:
+        """Adds ``N(x^k)``, computed once, to what layers read; in a local block both are one."""
         if self.non_local:
-            transformed.add(self.transforms[key](state) if key in self.transforms else state)
+            transformed.add(self.transform(index, state))
 
 
 def _make(layer: nn.Module, states: States, read: Sequence[int], new_states: NewStates) -> Tensor:
@@ -257,5 +270,9 @@ class DNLNetwork(nn.Module):
 
     def regulariser(self) -> Tensor:
         """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regulariser` says what it sums."""
-        blocks = [part for part in self.features if isinstance(part, Block)]
-        return torch.stack([block_regulariser(block) for block in blocks]).sum()
+        return torch.stack([block_regulariser(block) for block in self.blocks]).sum()
+
+    @property
+    def blocks(self) -> list[Block]:
+        """From the input to the classifier."""
+        return [part for part in self.features if isinstance(part, Block)]

@@ -35,14 +35,15 @@ class SeparateStates:
     """Each on its own; a reader concatenates what it reads, and autograd keeps what it makes."""
 
     def __init__(self) -> None:
-        self._states: list[Tensor] = []
+        self.kept: list[Tensor] = []
+        """As they were added."""
 
     def add(self, state: Tensor) -> None:
         """See `States.add`."""
-        self._states.append(state)
+        self.kept.append(state)
 
     def read(self, states: Sequence[int], norm: nn.BatchNorm2d, filters: Tensor | None) -> Tensor:
         """See `States.read`."""
-        parts = [self._states[k] for k in states]
+        parts = [self.kept[k] for k in states]
         rectified = functional.relu(norm(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)))
         return rectified if filters is None else functional.conv2d(rectified, filters, padding=filters.shape[-1] // 2)

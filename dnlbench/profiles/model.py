@@ -94,6 +94,8 @@ class RunRecord(RunFacts):
     """What the plan expected the peak to be; None for networks of one's own, and in profiles that do not tell."""
     measurements: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
     """Of studies other than training: by quantity, and curves for charts."""
+    weights_sha256: str | None = None
+    """Of the file with its final weights, ``<profile without .json>.weights/<run_id>.pt``; None where none was kept."""
     attempts: tuple[AttemptRecord, ...]
     error: RunError | None
 

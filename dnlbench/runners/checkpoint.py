@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +50,32 @@ class Checkpoints:
 
     def load(self) -> State | None:
         """The last checkpoint that is whole, None if there is none. A damaged file is set aside as ``*.damaged``."""
-        # A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them.
-        recorded = {
-            path.read_text(errors="replace").strip()
-            for path in map(_record_of, (self._current, self._previous))
-            if path.exists()
-        }
-        for path in (self._current, self._previous):
-            if not path.exists():
-                continue
-            content = path.read_bytes()
-            state = _unpack(content) if hashlib.sha256(content).hexdigest() in recorded else None
+        recorded = self._recorded()
+        for path in self._there():
+            state = _whole(path, recorded)
             if state is not None:
                 return state
             path.replace(path.with_name(f"{path.name}.damaged"))
         return None
+
+    def look(self) -> State | None:
+        """What `load` would give, with nothing moved: for somebody who does not have the run."""
+        recorded = self._recorded()
+        return next((state for path in self._there() if (state := _whole(path, recorded)) is not None), None)
+
+    def _there(self) -> list[Path]:
+        return [path for path in (self._current, self._previous) if path.exists()]
+
+    def _recorded(self) -> set[str]:
+        """The hashes on record.
+
+        A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them.
+        """
+        return {
+            path.read_text(errors="replace").strip()
+            for path in map(_record_of, (self._current, self._previous))
+            if path.exists()
+        }
 
     def keep_last(self) -> None:
         """Removes all but the last checkpoint of a run that has ended, from which it can go on for more epochs."""
@@ -89,7 +100,13 @@ def _record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _unpack(content: bytes) -> State | None:
+def _whole(path: Path, recorded: Set[str]) -> State | None:
+    """The state in a file whose hash is on record; None for any other."""
+    content = path.read_bytes()
+    return unpack(content) if hashlib.sha256(content).hexdigest() in recorded else None
+
+
+def unpack(content: bytes) -> State | None:
     """The state in a file; None for what is none, such as a pickle that would run code."""
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

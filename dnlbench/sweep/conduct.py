@@ -16,8 +16,10 @@ from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.packing import count_packs
 from dnlbench.executor.scheduler import Scheduler
+from dnlbench.executor.weights import keep_weights, weights_folder
 from dnlbench.machine import Slot, read_code
 from dnlbench.narrate import Narrator, Observer, Outset
+from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import RunDir
 from dnlbench.sweep.place import Place, choose_place, execution_of, find_run_dir
@@ -64,7 +66,11 @@ def run_sweep(request: Request, observer: Observer) -> Result:
 
 
 def _check_out(request: Request) -> None:
-    """Finds out before hours of work, not after, that the profile cannot be put where it belongs."""
+    """Finds out before hours of work, not after, that results cannot be put where they belong."""
+    if request.keep_weights and not request.plan.study.has_epochs:
+        raise ConfigurationError(
+            f"--keep-weights: runs of the study {request.plan.study.name!r} have no weights to keep"
+        )
     folder = (request.out or Path("profiles") / "x").resolve().parent
     if request.out is not None and request.out.is_dir():
         raise ConfigurationError(f"--out {request.out}: is a folder; name a file in it")
@@ -180,4 +186,16 @@ def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
             raise
         return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
     path = save_profile(profile, request.out)
+    if request.keep_weights:  # after the profile, which is the more dear
+        profile = _keep_weights(profile, path, request.plan, run_dir)
     return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted)
+
+
+def _keep_weights(profile: Profile, path: Path, plan: Plan, run_dir: RunDir) -> Profile:
+    """Keeps the weights of all runs that ended well, and saves the profile once more with their hashes."""
+    epochs = {run.run_id: plan.by_id[run.run_id].epochs for run in profile.runs if run.status == "ok"}
+    kept = keep_weights(run_dir, epochs, weights_folder(path)).sha256
+    runs = tuple(run.model_copy(update={"weights_sha256": kept.get(run.run_id)}) for run in profile.runs)
+    profile = profile.model_copy(update={"runs": runs})
+    save_profile(profile, path)
+    return profile

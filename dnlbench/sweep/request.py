@@ -30,5 +30,7 @@ class Request:
     """A checkpoint is kept after that many seconds of an epoch at the latest, beside the one after each epoch."""
     resume: bool = False
     """Insist that there is something to go on with."""
+    keep_weights: bool = False
+    """Whether the final weights are kept in a folder beside the profile."""
     session: str | None = None
     """Its runs wait for commands to resume them, since they take turns with those of another sweep: the name of both."""

@@ -1,0 +1,203 @@
+"""From a run directory or a profile to its diagnosis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dnlbench.diagnosis.figures import LeftOut, RunFigures
+from dnlbench.diagnosis.findings import findings_of
+from dnlbench.diagnosis.model import Diagnosis
+from dnlbench.diagnosis.summary import summarise_runs
+from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
+from dnlbench.events import DataInfo, Prepared
+from dnlbench.executor.asking import ask
+from dnlbench.executor.slots import choose_slots
+from dnlbench.executor.weights import weights_folder
+from dnlbench.machine import Slot, read_machine
+from dnlbench.profiles import read_profile
+from dnlbench.store import RunDir
+from dnlbench.studies import STUDIES
+from dnlbench.studies.training import TrainingSpec
+
+MODULE = "dnlbench.runners.training.diagnose"
+NAMED_REASONS = 3
+SMALL_PIXELS = 256
+"""Of an image."""
+
+Tell = Callable[[str, int, int], None]
+"""A run's id, how many there are before it, and how many there are in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted:
+    """A run, and where its final weights are."""
+
+    run_id: str
+    network: str
+    depth: int
+    seed: int
+    weights: Mapping[str, Any]
+    """As `dnlbench.runners.training.diagnose` is told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A sweep that can be diagnosed."""
+
+    name: str
+    path: Path
+    spec: TrainingSpec
+    data: DataInfo
+    runs: tuple[Weighted, ...]
+    left_out: tuple[LeftOut, ...]
+    remedy: str
+    """What to do where weights are absent."""
+
+    def with_data_at(self, root: Path) -> Source:
+        """With the data in another folder than the spec names."""
+        data = self.spec.data.model_copy(update={"root": str(root)})
+        return replace(self, spec=self.spec.model_copy(update={"data": data}))
+
+
+def find_source(path: Path) -> Source:
+    """A run directory, whose last checkpoints are kept, or a profile that was saved with its weights.
+
+    Raises:
+        RunDirError: if a folder is no run directory of a training sweep that was begun.
+        ProfileError: if a file is no profile of one.
+    """
+    return _of_run_dir(path) if path.is_dir() else _of_profile(path)
+
+
+def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: Tell | None = None) -> Diagnosis:
+    """Measures every run that has its weights, in a process of its own.
+
+    Raises:
+        ConfigurationError: if there is none, with the reasons; if the device or the data are not there.
+        EngineError: if the process ends before it has measured.
+    """
+    slot, runs = _slot(device, source.data), source.runs
+    by_id, figures, left_out = {run.run_id: run for run in runs}, [], list(source.left_out)
+    question = {
+        "spec": source.spec.model_dump(mode="json"),
+        "slot": slot.model_dump(mode="json"),
+        "samples": samples,
+        "data_sha256": source.data.sha256,
+        "runs": [{"run_id": r.run_id, "network": r.network, "depth": r.depth, **r.weights} for r in runs],
+    }
+    for number, part in enumerate(ask(MODULE, question, slot) if runs else ()):
+        run = by_id[part["run"]]
+        if "left_out" in part:
+            left_out.append(LeftOut(run_id=run.run_id, reason=part["left_out"], ended_well=True))
+            continue
+        if tell is not None:
+            tell(f"{run.network} L={run.depth} seed {run.seed}", number + 1, len(runs))
+        figures.append(
+            RunFigures(run_id=run.run_id, network=run.network, depth=run.depth, seed=run.seed, blocks=part["blocks"])
+        )
+    if not figures:
+        raise ConfigurationError(_nothing(source, left_out))
+    points, trends = summarise_runs(figures)
+    return Diagnosis(
+        name=source.name,
+        source=str(source.path),
+        samples=samples,
+        device=slot.device.name,
+        points=points,
+        trends=trends,
+        findings=findings_of(points, trends),
+        runs=tuple(figures),
+        left_out=tuple(left_out),
+    )
+
+
+def _slot(device: str, data: DataInfo) -> Slot:
+    """On CPUs all cores, but for small images, on which threads only wait for each other."""
+    machine, (_, height, width) = read_machine(), data.input_shape
+    threads = 1 if height * width < SMALL_PIXELS else None
+    return choose_slots(machine.devices, machine.cores, device=device, jobs=1, threads=threads)[0]
+
+
+def _nothing(source: Source, left_out: list[LeftOut]) -> str:
+    reasons = [f"\n  {left.run_id}: {left.reason}" for left in left_out[:NAMED_REASONS]]
+    more = len(left_out) - len(reasons)
+    return "".join(
+        [
+            f"{source.path}: no run can be diagnosed:",
+            *reasons,
+            f"\n  and {more} more" if more else "",
+            f"\n{source.remedy}",
+        ]
+    )
+
+
+def _of_run_dir(path: Path) -> Source:
+    run_dir = RunDir(path)
+    plan = run_dir.read_plan()
+    if not isinstance(plan.spec, TrainingSpec):
+        raise RunDirError(_no_networks(path, plan.spec.study))
+    prepared = next((event for event in run_dir.read_journal() if isinstance(event, Prepared)), None)
+    if prepared is None:
+        raise RunDirError(f"{path}: no sweep was begun here: its journal names no data")
+    runs, left_out = [], []
+    for run in plan.runs:
+        ended = run_dir.read_history(run).ended
+        if ended is not None and ended.status == "ok":
+            where = {"folder": str(run_dir.run_path(run.run_id)), "epochs": run.epochs}
+            point = run.point
+            runs.append(
+                Weighted(run_id=run.run_id, network=point.network, depth=point.depth, seed=run.seed, weights=where)
+            )
+        else:
+            reason = f"ended as {ended.status}" if ended else "has not been trained to its end"
+            left_out.append(LeftOut(run_id=run.run_id, reason=reason, ended_well=False))
+    return Source(
+        name=plan.spec.name,
+        path=path,
+        spec=plan.spec,
+        data=prepared.data,
+        runs=tuple(runs),
+        left_out=tuple(left_out),
+        remedy="Let the sweep end (dnlbench run with --resume), or train it again in another --run-dir",
+    )
+
+
+def _of_profile(path: Path) -> Source:
+    profile = read_profile(path)
+    if STUDIES[profile.study].spec is not TrainingSpec:
+        raise ProfileError(_no_networks(path, profile.study))
+    try:
+        spec = TrainingSpec.model_validate_json(json.dumps(profile.spec), strict=True)
+    except ValidationError as error:
+        raise ProfileError(f"{path}: its spec is not one that this version trains: {error}") from error
+    runs, left_out = [], []
+    for run in profile.runs:
+        if run.status == "ok" and run.weights_sha256 is not None:
+            file = weights_folder(path) / f"{run.run_id}.pt"
+            where = {"file": str(file), "sha256": run.weights_sha256}
+            runs.append(Weighted(run_id=run.run_id, network=run.network, depth=run.depth, seed=run.seed, weights=where))
+        else:
+            reason = "its weights were not kept" if run.status == "ok" else f"ended as {run.status}"
+            left_out.append(LeftOut(run_id=run.run_id, reason=reason, ended_well=run.status == "ok"))
+    return Source(
+        name=profile.name,
+        path=path,
+        spec=spec,
+        data=profile.data,
+        runs=tuple(runs),
+        left_out=tuple(left_out),
+        remedy=(
+            "Name the sweep's run directory instead, or run the sweep again with --keep-weights: where that directory "
+            f"still is nothing is trained anew. Weights belong in {weights_folder(path)}"
+        ),
+    )
+
+
+def _no_networks(path: Path, study: str) -> str:
+    return f"{path}: of the study {study!r}, which trains no image networks; diagnose is for study 'training'"

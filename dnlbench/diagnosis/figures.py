@@ -1,0 +1,60 @@
+"""What was measured of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+Series = tuple[float | None, ...]
+SERIES = (
+    "state_step",
+    "map_distance",
+    "filter_distance",
+    "parameter_step",
+    "pattern_change",
+    "forward",
+    "state_gradient",
+    "parameter_gradient",
+)
+"""Fields of `BlockRecord` that go by layer or state."""
+
+
+class Figures(BaseModel):
+    """Part of a diagnosis. Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity"."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+
+class BlockRecord(Figures):
+    """A block; `dnlbench.dnl.diagnosis.figures.BlockFigures`, as a child process says it, where each field is defined."""
+
+    first_state: int
+    state_step: Series
+    map_distance: Series
+    filter_distance: Series
+    parameter_step: Series
+    roughness: Mapping[str, float]
+    pattern_change: Series
+    forward: Series
+    state_gradient: Series
+    parameter_gradient: Series
+
+
+class RunFigures(Figures):
+    """A run, block by block from the input to the classifier."""
+
+    run_id: str
+    network: str
+    depth: int
+    seed: int
+    blocks: tuple[BlockRecord, ...]
+
+
+class LeftOut(Figures):
+    """A run that was not measured."""
+
+    run_id: str
+    reason: str
+    ended_well: bool
+    """Whether it had been trained to the end, so that its weights should be there."""

@@ -1,0 +1,132 @@
+"""What the figures of a network say of the theories, in a few lines.
+
+Thresholds, which are conventions and stated with each line: an order counts as 1 if its 95 % interval over seeds holds 1, as
+"falls" if the interval is above 0, and as "hardly changes" if all of it is within 0.1 of 0; parameters count as rough from half
+of ``√2`` on, which is what layers that have nothing to do with each other differ by; gradients vanish or explode by a factor of
+10 or more. Where one seed leaves no interval, or the depths or layers are too few, nothing is concluded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from dnlbench import units
+from dnlbench.architecture import ARCHITECTURES
+from dnlbench.diagnosis.summary import DiagnosedPoint, TrendRecord
+
+UNRELATED = math.sqrt(2)
+"""Consecutive differences of independent parameters of one size, relative to it."""
+ROUGH = UNRELATED / 2
+HARDLY = 0.1
+"""An order whose whole interval is nearer to 0 than this is none to speak of."""
+MUCH = 10.0
+"""A factor by which gradients count as vanished or exploded."""
+
+Trends = Mapping[tuple[str, str], TrendRecord]
+"""By quantity and ``L`` or ``l``."""
+
+
+def findings_of(points: Sequence[DiagnosedPoint], trends: Sequence[TrendRecord]) -> dict[str, tuple[str, ...]]:
+    """By network."""
+    found = {}
+    for network in dict.fromkeys(point.network for point in points):
+        deepest = max((point for point in points if point.network == network), key=lambda point: point.depth)
+        own: dict[tuple[str, str], TrendRecord] = {
+            (trend.quantity, trend.along): trend for trend in trends if trend.network == network
+        }
+        found[network] = tuple(_findings(deepest, own))
+    return found
+
+
+def _findings(deepest: DiagnosedPoint, trends: Trends) -> Iterator[str]:
+    if "state_step" in deepest.quantities:
+        yield _of_states(deepest, trends)
+    if "roughness" in deepest.quantities:
+        yield _of_parameters(deepest, trends)
+    if "map_distance" in deepest.quantities:
+        dense = deepest.network in ARCHITECTURES and ARCHITECTURES[deepest.network].dense
+        yield _of_dense_maps(deepest, trends) if dense else _of_maps(deepest, trends)
+    if "gradient_ratio" in deepest.quantities:
+        yield _of_gradients(deepest)
+
+
+def _of_states(deepest: DiagnosedPoint, trends: Trends) -> str:
+    trend = trends["state_step", "L"]
+    limit = _against_one(trend, "as towards a continuous limit", "a continuous limit asks for L^−1")
+    return f"states: differences are {_value(deepest, 'state_step')} of a state at L={deepest.depth}; {limit}"
+
+
+def _of_parameters(deepest: DiagnosedPoint, trends: Trends) -> str:
+    trend, size = trends["roughness", "L"], deepest.quantities["roughness"].mean
+    value = _value(deepest, "roughness")
+    start = f"parameters: differences are {value} of their size at L={deepest.depth} (1.41: unrelated layers)"
+    if trend.low is None or trend.high is None:
+        return f"{start}; {_order(trend)}"
+    if size >= ROUGH and trend.high < 1:
+        return f"{start}; {_order(trend)}: far from the smooth regime that the regulariser asks for"
+    if size < ROUGH and trend.low > 0 and trend.high >= 1:
+        return f"{start}; {_order(trend)}: as samples of smooth curves do"
+    return f"{start}; {_order(trend)}: neither clearly smooth nor clearly rough"
+
+
+def _of_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
+    """The two conditions on deep ReLU networks: ``P_n → 0`` in depth, and a finite sum of ``‖P_n‖``."""
+    trend, along = trends["map_distance", "L"], trends["map_distance", "l"]
+    start = f"maps: layers are {_value(deepest, 'map_distance')} from the identity at L={deepest.depth}"
+    summed = _against_one(trend, "so their sum over L layers stays bounded", "their sum over L layers grows")
+    return f"{start}; {summed}; along the layers they {_through(along)}"
+
+
+def _of_dense_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
+    trend = trends["map_distance", "L"]
+    start = f"maps: the last state's part in the next is {_value(deepest, 'map_distance')} at L={deepest.depth}"
+    return f"{start}; {_against_one(trend, 'as under an integral', 'under an integral it is O(1/L)')}"
+
+
+def _of_gradients(deepest: DiagnosedPoint) -> str:
+    """Per relative change of a state, as `dnlbench.diagnosis.summary.QUANTITIES` says."""
+    record, value = deepest.quantities["gradient_ratio"], _value(deepest, "gradient_ratio")
+    start = f"gradients: at a block's first state {value} times those at its last, L={deepest.depth}"
+    if record.low is None or record.high is None:
+        return start
+    if record.low >= 1 / MUCH and record.high <= MUCH:
+        return f"{start}: they neither vanish nor explode"
+    if record.high < 1 / MUCH or record.low > MUCH:
+        per_layer = record.mean ** (1 / deepest.depth) if record.mean > 0 else 0.0
+        word = "vanish" if record.high < 1 / MUCH else "explode"
+        return f"{start}: they {word} on the way back, by {per_layer:.2f} a layer"
+    return start
+
+
+def _against_one(trend: TrendRecord, met: str, wanted: str) -> str:
+    """How values go with L, where theory has them fall like 1/L or faster."""
+    if trend.low is None or trend.high is None:
+        return _order(trend)
+    return f"{_order(trend)}: {met}" if trend.low > 0 and trend.high >= 1 else f"{_order(trend)}: {wanted}"
+
+
+def _order(trend: TrendRecord) -> str:
+    name = trend.along
+    if trend.order is None:
+        return trend.problem
+    order = f"{name}^{-trend.order:.2f}".replace("^-0.00", "^0.00").replace("-", "−")
+    if trend.low is None or trend.high is None:
+        return f"they go like {order} (one seed: no interval)"
+    if trend.low > -HARDLY and trend.high < HARDLY:
+        return f"they hardly change with {name}, {order}"
+    bounds = f"[{-trend.high:.2f}, {-trend.low:.2f}]".replace("-", "−")
+    if trend.low <= 0 <= trend.high:
+        return f"no clear change with {name}, {order} {bounds}"
+    return f"they {'fall' if trend.low > 0 else 'grow'} like {order} {bounds}"
+
+
+def _through(trend: TrendRecord) -> str:
+    if trend.order is None:
+        return f"have no law: {trend.problem}"
+    return _order(trend).removeprefix("they ").replace("no clear change", "show no clear change")
+
+
+def _value(point: DiagnosedPoint, name: str) -> str:
+    interval = point.quantities[name].interval
+    return units.measured(interval.estimate, interval.half_width)

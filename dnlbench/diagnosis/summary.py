@@ -1,0 +1,181 @@
+"""What the figures of single runs come to: means over seeds at each depth, and how they go with depth and through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dnlbench.diagnosis.figures import BlockRecord, Figures, RunFigures
+from dnlbench.profiles import IntervalRecord
+from dnlbench.stats import fit_order, mean_interval
+
+FEWEST_LAYERS = 4
+"""A law in ``l`` is looked for over so many layers or more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthQuantity:
+    """One number of a run."""
+
+    name: str
+    label: str
+    """For the head of a column."""
+    of_block: Callable[[BlockRecord], float | None]
+    mean: Literal["arithmetic", "geometric"] = "arithmetic"
+    """Over the blocks; ratios have a geometric one."""
+
+
+def _mean_of(series: str) -> Callable[[BlockRecord], float | None]:
+    return lambda block: _mean([value for value in getattr(block, series) if value is not None])
+
+
+def _growth(block: BlockRecord) -> float | None:
+    return _quotient(block.forward[-1], block.forward[block.first_state])
+
+
+def _gradient_ratio(block: BlockRecord) -> float | None:
+    """Of what the loss changes by for equal relative changes of the states: a layer behind a batch norm sees no other ones."""
+    first, last = (
+        None
+        if (gradient := block.state_gradient[at]) is None or (size := block.forward[at]) is None
+        else gradient * size
+        for at in (block.first_state, -1)
+    )
+    return _quotient(first, last)
+
+
+QUANTITIES = (
+    DepthQuantity(name="state_step", label="states", of_block=_mean_of("state_step")),
+    DepthQuantity(name="map_distance", label="maps", of_block=_mean_of("map_distance")),
+    DepthQuantity(name="filter_distance", label="filters", of_block=_mean_of("filter_distance")),
+    DepthQuantity(name="roughness", label="parameters", of_block=lambda block: block.roughness.get("all")),
+    DepthQuantity(name="pattern_change", label="patterns", of_block=_mean_of("pattern_change")),
+    DepthQuantity(name="growth", label="growth", of_block=_growth, mean="geometric"),
+    DepthQuantity(name="gradient_ratio", label="gradients", of_block=_gradient_ratio, mean="geometric"),
+)
+"""Of the first five each block gives its mean over the layers, of ``roughness`` what `BlockFigures` has for all arrays.
+``growth`` is the size of the last state over that of the first. ``gradient_ratio`` is ``‖x^l‖ ‖d loss/d x^l‖`` at the first
+state over that at the last: far below 1 gradients vanish on the way back, far above 1 they explode."""
+
+WITH_DEPTH = ("state_step", "map_distance", "filter_distance", "roughness")
+"""Quantities that a continuous limit makes fall like 1/L."""
+THROUGH_DEPTH = ("state_step", "map_distance", "filter_distance", "parameter_step")
+"""Series that fall with ``l`` in networks that converge as layers are added."""
+
+
+class DiagnosedPoint(Figures):
+    """All seeds of one network at one depth."""
+
+    network: str
+    depth: int
+    quantities: dict[str, IntervalRecord]
+    """By name in `QUANTITIES`, mean over the seeds with its 95 % t interval. What is not defined is left out."""
+
+
+class TrendRecord(Figures):
+    """``value ≈ C · L^-order`` or, along the layers of the deepest networks, ``C · (l + 1)^-order``."""
+
+    network: str
+    quantity: str
+    along: Literal["L", "l"]
+    depth: int
+    """The largest."""
+    order: float | None = None
+    low: float | None = None
+    """Of the 95 % t interval over seeds; None for a single one."""
+    high: float | None = None
+    n: int = 0
+    problem: str = ""
+    """Why there is no order."""
+
+
+def summarise_runs(runs: Sequence[RunFigures]) -> tuple[tuple[DiagnosedPoint, ...], tuple[TrendRecord, ...]]:
+    """Points in the order of the runs, and the trends of each network."""
+    points: dict[tuple[str, int], list[RunFigures]] = {}
+    for run in runs:
+        points.setdefault((run.network, run.depth), []).append(run)
+    networks = {network: [run for run in runs if run.network == network] for network, _ in points}
+    trends = [trend for own in networks.values() for trend in _trends(own)]
+    return tuple(_point(own) for own in points.values()), tuple(trends)
+
+
+def number_of(run: RunFigures, quantity: DepthQuantity) -> float | None:
+    """A run's value of a quantity; None where no block has one."""
+    values = [value for block in run.blocks if (value := quantity.of_block(block)) is not None]
+    if quantity.mean == "arithmetic" or not values:
+        return _mean(values)
+    return math.exp(sum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
+
+
+def series_of(run: RunFigures, name: str) -> tuple[float | None, ...]:
+    """A run's series, at each index the mean over the blocks."""
+    columns = zip(*(getattr(block, name) for block in run.blocks), strict=True)
+    return tuple(_mean([value for value in column if value is not None]) for column in columns)
+
+
+def mean_series(runs: Sequence[RunFigures], name: str) -> tuple[float | None, ...]:
+    """At each index the mean over runs of one depth."""
+    columns = zip(*(series_of(run, name) for run in runs), strict=True)
+    return tuple(_mean([value for value in column if value is not None]) for column in columns)
+
+
+def _point(runs: Sequence[RunFigures]) -> DiagnosedPoint:
+    found = {}
+    for quantity in QUANTITIES:
+        values = [value for run in runs if (value := number_of(run, quantity)) is not None]
+        if values:
+            interval = mean_interval(values)
+            found[quantity.name] = IntervalRecord(
+                mean=interval.estimate, low=interval.low, high=interval.high, n=interval.n
+            )
+    return DiagnosedPoint(network=runs[0].network, depth=runs[0].depth, quantities=found)
+
+
+def _trends(runs: Sequence[RunFigures]) -> Iterator[TrendRecord]:
+    """Of one network. What no run has a value of has no trend."""
+    depths = sorted({run.depth for run in runs})
+    deepest = [run for run in runs if run.depth == depths[-1]]
+    for quantity in (quantity for quantity in QUANTITIES if quantity.name in WITH_DEPTH):
+        by_seed: dict[int, dict[int, float]] = {}
+        for run in runs:
+            value = number_of(run, quantity)
+            if value is not None:
+                by_seed.setdefault(run.seed, {})[run.depth] = value
+        at = sorted({depth for curve in by_seed.values() for depth in curve})
+        if at:
+            whole = [[curve[depth] for depth in at] for curve in by_seed.values() if len(curve) == len(at)]
+            yield _fit(
+                TrendRecord(network=runs[0].network, quantity=quantity.name, along="L", depth=at[-1]), at, whole, 2
+            )
+    for name in THROUGH_DEPTH:
+        series = [series_of(run, name) for run in deepest]
+        layers = [layer for layer, value in enumerate(series[0]) if value is not None]
+        if layers:
+            curves = [[value for value in found if value is not None] for found in series]
+            trend = TrendRecord(network=runs[0].network, quantity=name, along="l", depth=depths[-1])
+            yield _fit(trend, [layer + 1 for layer in layers], curves, FEWEST_LAYERS)
+
+
+def _fit(trend: TrendRecord, at: Sequence[int], curves: Sequence[Sequence[float]], fewest: int) -> TrendRecord:
+    if len(at) < fewest:
+        what = "depths" if trend.along == "L" else "layers"
+        return trend.model_copy(update={"problem": f"too few {what}: {len(at)}, an order needs {fewest}"})
+    if not curves:
+        return trend.model_copy(update={"problem": "no seed was measured at every depth"})
+    try:
+        order = fit_order(at, curves).order
+    except (ValueError, OverflowError) as error:  # a value of 0 has no order, and equal layers have no differences
+        return trend.model_copy(update={"problem": str(error)})
+    return trend.model_copy(update={"order": order.estimate, "low": order.low, "high": order.high, "n": order.n})
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _quotient(above: float | None, below: float | None) -> float | None:
+    if above is None or below is None:
+        return None
+    return above / below if below else None

@@ -1,0 +1,127 @@
+"""How far the map that a layer is lies from the identity: its derivative at data points, and its filters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from dnlbench.dnl.networks import Block, NormReluConv
+from dnlbench.dnl.states import SeparateStates
+
+ITERATIONS = 40
+"""At most. Slow convergence means that several singular values are next to equal; the norm then is found some per cent too
+small."""
+SETTLED = 1e-3
+"""Relative change of the mean norm in one iteration below which no further one is made."""
+_SEED = 20251119
+
+Map = Callable[[Tensor], Tensor]
+
+
+def map_distances(block: Block, states: Sequence[Tensor], first: int) -> tuple[float | None, ...]:
+    """For each layer the mean over the images of the operator norm that `BlockFigures.map_distance` defines.
+
+    Args:
+        block: in evaluation mode.
+        states: ``x^0 .. x^L``, shape (B, c, H, W).
+        first: layers before this one have none.
+    """
+    # The tiled kernels of attention have no second derivative, which `jacobian_norms` asks for; the plain one has.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        transformed = [block.transform(k, state) for k, state in enumerate(states[:-1])]
+        norms = [
+            float(jacobian_norms(_map(block, layer, transformed), states[layer]).mean())
+            for layer in range(first, len(block.layers))
+        ]
+    return (*[None] * first, *norms)
+
+
+def _map(block: Block, layer: int, transformed: Sequence[Tensor]) -> Map:
+    """``x^l`` to ``x^{l+1}`` with the earlier states held fixed, for baselines less the identity."""
+
+    def advance(x: Tensor) -> Tensor:
+        known = SeparateStates()
+        for state in transformed[:layer]:
+            known.add(state)
+        known.add(block.transform(layer, x))
+        new = block.advance(layer, x, known, lambda widths: SeparateStates())
+        return new if block.dense else new - x
+
+    return advance
+
+
+def jacobian_norms(function: Map, x: Tensor) -> Tensor:
+    """Operator norm of the derivative of a function that acts on each image by itself, by power iteration on ``JᵀJ``.
+
+    Args:
+        function: shape (B, …) to (B, …), each image for itself.
+        x: where.
+
+    Returns:
+        For each image, shape (B,). The true norm is never smaller, but for rounding.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    direction = _unit(torch.randn(x.shape, generator=generator).to(x))
+    with torch.enable_grad():
+        # Jᵀu is linear in u, with J for its own transpose: both products come from one forward pass.
+        at = x.detach().requires_grad_()
+        value = function(at)
+        u = torch.zeros_like(value).requires_grad_()
+        (pulled,) = torch.autograd.grad(value, at, u, create_graph=True)
+    norms = torch.zeros(len(x), device=x.device, dtype=x.dtype)
+    for _ in range(ITERATIONS):
+        (image,) = torch.autograd.grad(pulled, u, direction, retain_graph=True)
+        before, norms = norms, torch.maximum(norms, _norms(image))
+        if float((norms - before).mean()) <= SETTLED * float(norms.mean()):
+            break
+        (back,) = torch.autograd.grad(value, at, image, retain_graph=True)
+        direction = _unit(back)
+    return norms
+
+
+def _norms(x: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norms
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Each image over its norm; what is zero stays so."""
+    norms = _norms(x).clamp_min(torch.finfo(x.dtype).tiny)
+    return x / norms.view(-1, *[1] * (x.dim() - 1))
+
+
+@torch.no_grad()
+def filter_distances(block: Block) -> tuple[float | None, ...]:
+    """For each layer of a baseline ``‖W − I‖ / ‖I‖`` as `BlockFigures.filter_distance` defines it; None for dense layers."""
+    if block.dense:
+        return (None,) * len(block.layers)
+    return tuple(_distance(linear_part(layer), block) for layer in block.layers)
+
+
+def _distance(filters: Tensor, block: Block) -> float:
+    channels = len(filters)
+    if block.residual:
+        return float(block.step * filters.norm()) / math.sqrt(channels)
+    middle = filters.shape[-1] // 2
+    identity = torch.zeros_like(filters)
+    identity[:, :, middle, middle] = torch.eye(channels, dtype=filters.dtype, device=filters.device)
+    return float((filters - identity).norm()) / math.sqrt(channels)
+
+
+def linear_part(layer: nn.Module) -> Tensor:
+    """The filters of a layer all of whose units are active, shape (made, read, k, k): of its shifts nothing is kept."""
+    parts = [part for part in layer.modules() if isinstance(part, NormReluConv)]
+    filters = [part.conv.weight * _scale(part.norm).view(1, -1, 1, 1) for part in parts]
+    if len(filters) == 1:
+        return filters[0]
+    narrow, wide = filters  # a bottleneck: 1×1, then 3×3
+    return torch.einsum("omhw,mi->oihw", wide, narrow[:, :, 0, 0])
+
+
+def _scale(norm: nn.BatchNorm2d) -> Tensor:
+    assert norm.running_var is not None
+    return norm.weight / (norm.running_var + norm.eps).sqrt()

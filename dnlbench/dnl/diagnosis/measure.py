@@ -1,0 +1,188 @@
+"""The measurement: a network's states, patterns and gradients on some images, added up over batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnlbench.dnl.diagnosis.figures import BlockFigures
+from dnlbench.dnl.diagnosis.maps import filter_distances, map_distances
+from dnlbench.dnl.diagnosis.variation import parameter_steps, roughness, variations
+from dnlbench.dnl.image_regulariser import parameters_in_depth
+from dnlbench.dnl.networks import Block, DNLNetwork, NormReluConv
+from dnlbench.dnl.states import SeparateStates
+
+T = TypeVar("T", int, float, Tensor)
+
+MAP_IMAGES = 16
+"""At so many images layers are differentiated."""
+
+
+def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> list[BlockFigures]:
+    """The figures of each block. Nothing of the network is changed, running statistics neither.
+
+    Args:
+        network: in any mode.
+        batches: images (B, C, H, W) and classes (B,). Results do not depend on how images are cut into batches, but for
+            the map distances, which are taken at the first `MAP_IMAGES` of the first batch.
+
+    Raises:
+        ValueError: if there are no images.
+    """
+    sums = [_Sums(block) for block in network.blocks]
+    distances: list[tuple[float | None, ...]] = []
+    with _evaluating(network), ExitStack() as stack:
+        hooks = [stack.enter_context(_watching(block)) for block in network.blocks]
+        for images, labels in batches:
+            logits = network(images)
+            if not distances:
+                distances = [map_distances(w.block, w.some_states(MAP_IMAGES), w.first) for w in hooks]
+            # The sum, not the mean: so each image's states have the gradient of its own loss.
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+            wanted = [value for seen in hooks for value in (*seen.states, *seen.parameters)]
+            gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
+            for summed, seen in zip(sums, hooks, strict=True):
+                summed.add(seen, gradients)
+    if not distances:
+        raise ValueError("a diagnosis needs at least one image")
+    return [summed.figures(found) for summed, found in zip(sums, distances, strict=True)]
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    before = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(before)
+
+
+class _Seen:
+    """What a block did in the last forward pass."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.first = int(block.dense)
+        self.states: list[Tensor] = []
+        self.active: list[Tensor] = [torch.empty(0)] * len(block.layers)
+        """Which of the units through which a layer reads its newest state are, shape (B, c, H, W)."""
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [parameter for layer in self.block.layers for parameter in layer.parameters()]
+
+    def some_states(self, images: int) -> list[Tensor]:
+        return [state[:images].detach() for state in self.states]
+
+
+@contextmanager
+def _watching(block: Block) -> Iterator[_Seen]:
+    """Hooks that see a block's states and the sides on which its units are."""
+    seen = _Seen(block)
+
+    def after_block(module: nn.Module, arguments: object, states: SeparateStates) -> None:
+        seen.states = list(states.kept)
+
+    def after_norm(layer: int) -> object:
+        def note(module: nn.Module, arguments: object, output: Tensor) -> None:
+            seen.active[layer] = output.detach()[:, -block.widths[layer] :] > 0  # the newest state is read last
+
+        return note
+
+    handles = [block.register_forward_hook(after_block)]
+    for index, layer in enumerate(block.layers):
+        assert block.sources[index][-1] == index
+        handles.append(_first_norm(layer).register_forward_hook(after_norm(index)))  # type: ignore[arg-type]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _first_norm(layer: nn.Module) -> nn.BatchNorm2d:
+    """Of a layer, or of the 1×1 convolution that a bottleneck begins with."""
+    return next(part for part in layer.modules() if isinstance(part, NormReluConv)).norm
+
+
+@dataclass
+class _Sums:
+    """Sums over images."""
+
+    block: Block
+    images: int = 0
+    values: list[int] = field(default_factory=list)
+    """Of a state of one image, how many."""
+    squares: list[float] = field(default_factory=list)
+    step_squares: list[float] = field(default_factory=list)
+    gradient_squares: list[float] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+    units: list[int] = field(default_factory=list)
+    parameter_gradients: list[Tensor] = field(default_factory=list)
+
+    @torch.no_grad()
+    def add(self, seen: _Seen, gradients: Iterator[Tensor | None]) -> None:
+        """One batch more; takes the gradients of its states and parameters from the iterator, in that order."""
+        states = [state.detach() for state in seen.states]
+        pairs = list(zip(states[seen.first :], states[seen.first + 1 :], strict=False))
+        patterns = list(zip(seen.active[seen.first :], seen.active[seen.first + 1 :], strict=False))
+        self.images += len(states[0])
+        self.values = [state[0].numel() for state in states]
+        self.squares = _added(self.squares, [_square(state) for state in states])
+        self.step_squares = _added(self.step_squares, [_square(new - old) for old, new in pairs])
+        self.changed = _added(self.changed, [int((old != new).sum()) for old, new in patterns])
+        self.units = _added(self.units, [old.numel() for old, _ in patterns])
+        self.gradient_squares = _added(self.gradient_squares, [_square(next(gradients)) for _ in states])
+        parts = [torch.zeros_like(p) if (g := next(gradients)) is None else g for p in seen.parameters]
+        self.parameter_gradients = _added(self.parameter_gradients, parts)
+
+    @torch.no_grad()
+    def figures(self, map_distance: tuple[float | None, ...]) -> BlockFigures:
+        """What they come to."""
+        block, first = self.block, int(self.block.dense)
+        depth, found = len(block.layers), variations(parameters_in_depth(block))
+        before = (None,) * first
+        shares = [changed / units for changed, units in zip(self.changed, self.units, strict=True)]
+        steps = [_root(step, square) for step, square in zip(self.step_squares, self.squares[first:], strict=False)]
+        return BlockFigures(
+            first_state=first,
+            state_step=(*before, *steps),
+            map_distance=map_distance,
+            filter_distance=filter_distances(block),
+            parameter_step=parameter_steps(found, depth),
+            roughness=roughness(found),
+            pattern_change=(*before, *shares, None)[:depth],
+            forward=tuple(
+                math.sqrt(square / (self.images * values))
+                for square, values in zip(self.squares, self.values, strict=True)
+            ),
+            state_gradient=tuple(math.sqrt(square / self.images) for square in self.gradient_squares),
+            parameter_gradient=tuple(self._layer_gradients()),
+        )
+
+    def _layer_gradients(self) -> Iterator[float]:
+        """Of the mean loss."""
+        parts = iter(self.parameter_gradients)
+        for layer in self.block.layers:
+            yield math.sqrt(sum(_square(next(parts)) for _ in layer.parameters())) / self.images
+
+
+def _added(sums: Sequence[T], parts: Sequence[T]) -> list[T]:
+    return [old + new for old, new in zip(sums, parts, strict=True)] if sums else list(parts)
+
+
+def _square(values: Tensor | None) -> float:
+    return 0.0 if values is None else float(values.square().sum())
+
+
+def _root(difference: float, size: float) -> float:
+    """``‖difference‖ / ‖size‖``; a state that is zero and stays so has made no step."""
+    return math.sqrt(difference / size) if size else (math.inf if difference else 0.0)

@@ -1,0 +1,97 @@
+"""Consecutive differences of parameters that are samples in depth: what `dnlbench.dnl.regulariser` penalises, without units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dnlbench.dnl.image_regulariser import ParametersInDepth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squares:
+    """A sum of squares of so many numbers."""
+
+    total: float
+    count: int
+
+    @property
+    def root_mean(self) -> float:
+        """Their root mean square."""
+        return math.sqrt(self.total / self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """Of one array."""
+
+    size: Squares
+    """Of the array."""
+    differences: Squares
+    """Of all its consecutive differences."""
+    by_layer: Mapping[int, Squares]
+    """Of those between layers ``l`` and ``l + 1``."""
+
+
+def variations(parameters: ParametersInDepth) -> dict[str, Variation]:
+    """Of each array that has any consecutive elements."""
+    found = {name: _of_sequence(p) for name, p in parameters.sequences.items() if len(p) > 1}
+    if parameters.square is not None and len(parameters.square) > 1:
+        found["K"] = _of_square(parameters.square)
+    return found
+
+
+def roughness(found: Mapping[str, Variation]) -> dict[str, float]:
+    """Root mean square of the differences over that of the parameters, by array and for all of them together."""
+    ratios = {name: _ratio(variation.differences, variation.size) for name, variation in found.items()}
+    if found:
+        differences = _sum(variation.differences for variation in found.values())
+        ratios["all"] = _ratio(differences, _sum(variation.size for variation in found.values()))
+    return ratios
+
+
+def parameter_steps(found: Mapping[str, Variation], depth: int) -> tuple[float | None, ...]:
+    """Of each layer to the next, of all arrays together; None where nothing has a next."""
+    steps: list[float | None] = []
+    size = _sum(variation.size for variation in found.values())
+    for layer in range(depth):
+        here = [variation.by_layer[layer] for variation in found.values() if layer in variation.by_layer]
+        steps.append(_ratio(_sum(here), size) if here else None)
+    return tuple(steps)
+
+
+def _of_sequence(p: Tensor) -> Variation:
+    by_layer = dict(enumerate(map(_squares, p.diff(dim=0))))
+    return Variation(size=_squares(p), differences=_sum(by_layer.values()), by_layer=by_layer)
+
+
+def _of_square(K: Tensor) -> Variation:
+    """Entry (l − 1, k − 1) is ``K^{l,k}``; only ``k <= l`` are weights.
+
+    Flipped to the square each difference within the triangle is there twice, and there are no others: root mean squares
+    over the triangle are those over the square.
+    """
+    index = torch.arange(len(K), device=K.device)
+    triangle = index[:, None] >= index
+    along_l, along_k = K.diff(dim=0), K.diff(dim=1)
+    by_layer = {row + 1: _squares(along_l[row, : row + 1]) for row in range(len(K) - 1)}
+    differences = _sum([*by_layer.values(), _squares(along_k[triangle[:, 1:]])])
+    return Variation(size=_squares(K[triangle]), differences=differences, by_layer=by_layer)
+
+
+def _squares(values: Tensor) -> Squares:
+    return Squares(total=float(values.detach().square().sum()), count=values.numel())
+
+
+def _sum(parts: Iterable[Squares]) -> Squares:
+    summed = list(parts)
+    return Squares(total=sum(part.total for part in summed), count=sum(part.count for part in summed))
+
+
+def _ratio(differences: Squares, size: Squares) -> float:
+    """Weights that are all zero do not differ either."""
+    return differences.root_mean / size.root_mean if size.total else 0.0

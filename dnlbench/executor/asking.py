@@ -1,0 +1,71 @@
+"""Asking a child process something that only torch knows; `dnlbench.runners.answering` is the other side."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from dnlbench.errors import EngineError, rebuild
+from dnlbench.executor.process import environment_of
+from dnlbench.machine import Slot
+
+TAIL_LINES = 5
+
+
+def ask(module: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
+    """The parts of the answer, as they come. The process is gone when the last one has come, or the iterator is closed.
+
+    Args:
+        module: run as a process of its own.
+        question: plain data.
+        slot: where it may compute.
+
+    Raises:
+        DnlbenchError: what the process refuses with.
+        EngineError: if it ends without having answered.
+    """
+    with tempfile.TemporaryFile() as said, _child(module, slot, said) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(json.dumps(question).encode() + b"\n")
+            child.stdin.flush()
+        for line in child.stdout:
+            part = json.loads(line)
+            if "refused" in part:
+                raise rebuild(part["refused"]["type"], part["refused"]["message"])
+            yield part
+        code = child.wait()
+        if code:
+            said.seek(0)
+            tail = "\n".join(said.read().decode(errors="replace").splitlines()[-TAIL_LINES:])
+            raise EngineError(f"the process that measures ended with code {code}: {tail or 'it said nothing'}")
+
+
+@contextlib.contextmanager
+def _child(module: str, slot: Slot, said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        env={**os.environ, **environment_of(slot)},
+        start_new_session=True,  # Ctrl+C in the terminal is for the parent, which ends it itself
+    )
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()

@@ -1,0 +1,55 @@
+"""Keeping the final weights of a sweep beside its profile.
+
+They lie in ``<profile without .json>.weights/<run id>.pt``; `dnlbench.runners.training.weights` says what such a file holds.
+The profile names each one's SHA-256 in ``runs[].weights_sha256``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dnlbench.executor.asking import ask
+from dnlbench.machine import Slot, cpu_device
+from dnlbench.store import RunDir
+
+MODULE = "dnlbench.runners.training.weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptWeights:
+    """What became of the weights of some runs, by run id."""
+
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """With the reason."""
+
+
+def weights_folder(profile: Path) -> Path:
+    """Where the weights of a profile's runs are."""
+    return profile.with_name(f"{profile.stem}.weights")
+
+
+def keep_weights(run_dir: RunDir, epochs: Mapping[str, int], into: Path) -> KeptWeights:
+    """Takes the weights of finished runs out of their checkpoints.
+
+    Args:
+        run_dir: where the runs are.
+        epochs: by run id, that the run has been trained for.
+        into: the folder.
+    """
+    if not epochs:
+        return KeptWeights()
+    question = {
+        "runs": [
+            {"run_id": run_id, "folder": str(run_dir.run_path(run_id)), "epochs": count}
+            for run_id, count in epochs.items()
+        ],
+        "into": str(into),
+    }
+    answers = list(ask(MODULE, question, Slot(name="weights", device=cpu_device(), threads=1)))
+    return KeptWeights(
+        sha256={part["run"]: part["sha256"] for part in answers if "sha256" in part},
+        left_out={part["run"]: part["left_out"] for part in answers if "left_out" in part},
+    )

@@ -1,0 +1,148 @@
+"""A diagnosis as tables, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from dnlbench import units
+from dnlbench.diagnosis import QUANTITIES, SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
+from dnlbench.report.grid import Column, Grid
+
+ALL_LAYERS = 12
+"""Networks with more layers than this are shown at some of them."""
+NOTE_WIDTH = 79
+_BY_DEPTH = {
+    "state_step": ("states", 0),
+    "map_distance": ("maps", 0),
+    "filter_distance": ("filters", 3),
+    "roughness": ("parameters", 0),
+    "pattern_change": ("patterns", 4),
+    "growth": ("growth", 1),
+    "gradient_ratio": ("gradients", 2),
+}
+_BY_LAYER = {
+    "state_step": "states",
+    "map_distance": "maps",
+    "filter_distance": "filters",
+    "parameter_step": "parameters",
+    "pattern_change": "patterns",
+    "forward": "size of x^l",
+    "state_gradient": "gradient at x^l",
+    "parameter_gradient": "layer's gradient",
+}
+
+
+def diagnosis_facts(diagnosis: Diagnosis) -> str:
+    """What was measured on what, and what the columns are."""
+    return (
+        f"{diagnosis.name}: {len(diagnosis.runs)} trained networks on {diagnosis.samples} training images, from "
+        f"{diagnosis.source}\n"
+        "states      |x^{l+1} − x^l| / |x^l|\n"
+        "maps        norm of the derivative of layer l in x^l; resnet and plain: less I\n"
+        "filters     the same from weights: |W − I| / |I|, resnet: |tau W| / |I|\n"
+        "parameters  consecutive differences in R_L over the size of the parameters\n"
+        "patterns    share of ReLUs that layers l and l + 1 have on different sides\n"
+        "growth      size of the last state of a block over that of the first\n"
+        "gradients   |x^l| |d loss/d x^l| at the first state of a block over the last"
+    )
+
+
+def diagnosis_grids(diagnosis: Diagnosis) -> Iterator[Grid]:
+    """For each network how its figures go with L, with what that says, and how they go through its deepest form."""
+    for network in dict.fromkeys(point.network for point in diagnosis.points):
+        points = [point for point in diagnosis.points if point.network == network]
+        yield _by_depth(network, points, diagnosis.findings.get(network, ()))
+        deepest = max(point.depth for point in points)
+        runs = [run for run in diagnosis.runs if (run.network, run.depth) == (network, deepest)]
+        yield _by_layer(network, deepest, runs)
+
+
+def _by_depth(network: str, points: Sequence[DiagnosedPoint], findings: Sequence[str]) -> Grid:
+    shown = [q.name for q in QUANTITIES if any(q.name in point.quantities for point in points)]
+    columns = [
+        Column(head="L", figures=True),
+        *(Column(head=_BY_DEPTH[name][0], figures=True, dispensable=_BY_DEPTH[name][1]) for name in shown),
+    ]
+    seeds = {record.n for point in points for record in point.quantities.values()}
+    reading = f"means over layers and blocks, then over {_seeds(seeds)}; ± half of a 95 % t interval over seeds"
+    return Grid(
+        title=f"{network} by depth",
+        columns=columns,
+        rows=[[str(point.depth), *(_value(point, name) for name in shown)] for point in points],
+        note="\n".join(map(_wrapped, [reading, *findings])),
+    )
+
+
+def _by_layer(network: str, depth: int, runs: Sequence[RunFigures]) -> Grid:
+    series = {name: mean_series(runs, name) for name in _BY_LAYER}
+    shown = [name for name, values in series.items() if any(value is not None for value in values)]
+    rows = [
+        [str(index), *(_at(series[name], index) for name in shown)]
+        for index in range(depth + 1)
+        if depth <= ALL_LAYERS or index in _some(depth)
+    ]
+    heads = {"filter_distance": 1}
+    return Grid(
+        title=f"{network} L={depth}, layer by layer",
+        columns=[
+            Column(head="l", figures=True),
+            *(Column(head=_BY_LAYER[name], figures=True, dispensable=heads.get(name, 0)) for name in shown),
+        ],
+        rows=rows,
+        note="means over blocks and seeds; layer l makes x^{l+1}"
+        + ("" if depth <= ALL_LAYERS else "; --format csv has all layers"),
+    )
+
+
+def _some(depth: int) -> set[int]:
+    """The first ones, then ever fewer, and the last ones."""
+    doubling = {2**power for power in range(depth.bit_length())}
+    return {0, *doubling, *(3 * step // 2 for step in doubling), depth - 1, depth}
+
+
+def _seeds(numbers: set[int]) -> str:
+    if len(numbers) == 1:
+        (number,) = numbers
+        return f"{number} seed{'s' if number > 1 else ''}"
+    return f"{min(numbers)} to {max(numbers)} seeds"
+
+
+def _wrapped(finding: str) -> str:
+    return textwrap.fill(finding, NOTE_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _value(point: DiagnosedPoint, name: str) -> str:
+    record = point.quantities.get(name)
+    if record is None:
+        return units.NOTHING
+    return units.measured(record.mean, record.interval.half_width)
+
+
+def _at(values: Sequence[float | None], index: int) -> str:
+    value = values[index] if index < len(values) else None
+    return units.NOTHING if value is None else f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 else units.number(value)
+
+
+def diagnosis_csv(diagnosis: Diagnosis) -> str:
+    """A row for each figure of each layer or state, and, without a layer, for the roughness of each array."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["run_id", "network", "depth", "seed", "block", "layer", "quantity", "value"])
+    for run in diagnosis.runs:
+        for number, block in enumerate(run.blocks):
+            start = [run.run_id, run.network, run.depth, run.seed, number]
+            for name in SERIES:
+                for layer, value in enumerate(getattr(block, name)):
+                    if value is not None:
+                        writer.writerow([*start, layer, name, _plain(value)])
+            for name, value in block.roughness.items():
+                writer.writerow([*start, "", f"roughness of {name}", _plain(value)])
+    return out.getvalue()
+
+
+def _plain(value: float) -> str:
+    return repr(value) if math.isfinite(value) else str(value)

@@ -1,0 +1,192 @@
+"""Diagnosing finished sweeps as a user does, from their run directories and from profiles with weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnlbench.profiles import Profile, check_profile, read_profile
+
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+RUN = ("--device", "cpu", "--jobs", "2", "--threads", "1", "--quiet", "--run-dir", "rd")
+SMALL = ("--samples", "40", "--quiet")
+
+
+def diagnosed(run_cli: RunCli, source: str, *options: str) -> dict[str, Any]:
+    done = run_cli("diagnose", source, *SMALL, "--format", "json", *options)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def without_source(diagnosis: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in diagnosis.items() if key != "source"}
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def kept(run_cli: RunCli, spec_file: Path) -> Callable[..., None]:
+    """Trains and saves ``kept.json`` with its weights."""
+
+    def run(*options: str) -> None:
+        done = run_cli("run", spec_file, *RUN, "--pack", "2", "--out", "kept.json", "--keep-weights", *options)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    return run
+
+
+def test_run_directory_and_kept_weights_say_the_same(
+    run_cli: RunCli, kept: Callable[..., None], tmp_path: Path
+) -> None:
+    """Of packs; all formats; and what is said when weights are damaged, absent or nowhere."""
+    kept()
+    profile = read_profile(tmp_path / "kept.json")
+    files = {path.stem: path for path in (tmp_path / "kept.weights").iterdir()}
+    assert check_profile(profile) == []
+    assert {run.run_id for run in profile.runs} == set(files)
+    assert {run.pack_size for run in profile.runs} == {2}
+
+    of_checkpoints, of_weights = diagnosed(run_cli, "rd"), diagnosed(run_cli, "kept.json")
+    assert without_source(of_checkpoints) == without_source(of_weights)
+    assert (len(of_weights["runs"]), of_weights["samples"], of_weights["left_out"]) == (8, 40, [])
+    assert set(of_weights["findings"]) == {"densenet", "dense-gaussian"}
+
+    table = run_cli("diagnose", "kept.json", *SMALL)
+    assert "densenet by depth" in table.stdout
+    assert "dense-gaussian L=2, layer by layer" in table.stdout
+    markdown = run_cli("diagnose", "kept.json", *SMALL, "--format", "markdown", "-o", "d.md")
+    assert (markdown.returncode, markdown.stdout) == (0, "")
+    assert "**densenet by depth**" in (tmp_path / "d.md").read_text()
+    rows = run_cli("diagnose", "kept.json", *SMALL, "--format", "csv").stdout.splitlines()
+    assert {row.split(",")[1] for row in rows[1:]} == {"densenet", "dense-gaussian"}
+
+    first, second, *others = files.values()
+    first.write_bytes(first.read_bytes()[:-1])
+    second.unlink()
+    done = run_cli("diagnose", "kept.json", *SMALL, "--format", "json")
+    assert done.returncode == 1
+    assert f"{first.stem}: kept.weights/{first.name} is damaged, or of another sweep" in done.stderr
+    assert f"{second.stem}: kept.weights/{second.name} cannot be read" in done.stderr
+    assert len(json.loads(done.stdout)["runs"]) == 6
+    for path in others:
+        path.unlink()
+    said = refused(run_cli("diagnose", "kept.json", *SMALL))
+    assert "no run can be diagnosed" in said
+    assert "run the sweep again with --keep-weights" in said
+
+    other = run_cli("diagnose", "rd", *SMALL, "--device", "cuda:9")
+    assert "--device cuda:9" in refused(other)
+
+
+def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_file: Path, tmp_path: Path) -> None:
+    """A finished one that is resumed for its weights alone, one with more epochs, and checkpoints that were deleted."""
+    only = ("--set", "sweep.networks=['densenet']", "--set", "sweep.seeds=[0]")
+    first = run_cli("run", spec_file, *RUN, *only, "--out", "first.json")
+    assert first.returncode == 0, first.stderr
+    assert all(run.weights_sha256 is None for run in read_profile(tmp_path / "first.json").runs)
+    said = refused(run_cli("diagnose", "first.json", *SMALL))
+    assert "its weights were not kept" in said
+    assert "Name the sweep's run directory instead" in said
+
+    events = {path: path.read_bytes() for path in tmp_path.glob("rd/runs/*/events.jsonl")}
+    again = run_cli("run", spec_file, *RUN, *only, "--resume", "--out", "again.json", "--keep-weights")
+    assert again.returncode == 0, again.stderr
+    assert {path: path.read_bytes() for path in events} == events  # nothing was trained anew
+    before = without_source(diagnosed(run_cli, "again.json"))
+
+    more = run_cli("run", spec_file, *RUN, *only, "--set", "train.epochs=3", "--out", "more.json", "--keep-weights")
+    assert more.returncode == 0, more.stderr
+    assert without_source(diagnosed(run_cli, "again.json")) == before  # each profile has weights of its own
+    assert without_source(diagnosed(run_cli, "more.json")) != before
+
+    fewer = run_cli("run", spec_file, *RUN, *only, "--out", "fewer.json", "--keep-weights")
+    assert fewer.returncode == 0
+    assert "the weights of 2 runs could not be kept" in fewer.stderr
+    said = refused(run_cli("diagnose", "rd", *SMALL))
+    assert "is of 3 epochs, not of the 2 epochs that are asked for" in said
+
+    for path in tmp_path.glob("rd/runs/*/checkpoint.pt*"):
+        path.unlink()
+    said = refused(run_cli("diagnose", "rd", *SMALL))
+    assert "checkpoint.pt is not there" in said
+    assert "train it again in another --run-dir" in said
+
+
+def test_runs_that_failed_and_networks_of_ones_own_are_left_out(
+    run_cli: RunCli, spec_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n"
+        "class Failing(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        if self.training: raise LookupError('a bug')\n"
+        "        return super().forward(x)\n"
+        "def network(depth, input_shape, classes, network):\n"
+        "    return (nn.Sequential if depth == 1 else Failing)(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    only = ("--set", "sweep.networks=['plain', 'own:network']", "--set", "sweep.seeds=[0]")
+    done = run_cli("run", spec_file, *RUN, *only, "--out", "p.json", "--keep-weights")
+    assert done.returncode == 1
+    assert len(list((tmp_path / "p.weights").iterdir())) == 3
+    for source in ("rd", "p.json"):
+        found = run_cli("diagnose", source, *SMALL, "--format", "json")
+        assert found.returncode == 1
+        content = json.loads(found.stdout)
+        assert [run["network"] for run in content["runs"]] == ["plain", "plain"]
+        reasons = {left["reason"] for left in content["left_out"]}
+        assert reasons == {
+            "ended as failed",
+            "own:network is a network of your own, whose blocks and states are not known",
+        }
+
+
+def test_what_has_no_trained_networks_is_refused(
+    run_cli: RunCli, spec_file: Path, tmp_path: Path, make_profile: Callable[..., Profile]
+) -> None:
+    limit = ("--set", "sweep.depths=[4, 8]", "--set", "sweep.seeds=1", "--set", "sweep.kernels=['local']")
+    done = run_cli("run", "forward-limit", *RUN, *limit, "--out", "limit.json")
+    assert done.returncode == 0, done.stderr
+    for source in ("rd", "limit.json"):
+        said = refused(run_cli("diagnose", source))
+        assert "'forward-limit', which trains no image networks; diagnose is for study 'training'" in said
+    said = refused(run_cli("run", "forward-limit", *RUN, *limit, "--keep-weights"))
+    assert "--keep-weights: runs of the study 'forward-limit' have no weights to keep" in said
+
+    assert "not a run directory" in refused(run_cli("diagnose", "."))
+    assert "none.json: cannot be read" in refused(run_cli("diagnose", "none.json"))
+    other = make_profile({("plain", 1): [0.5]})
+    runs = tuple(run.model_copy(update={"weights_sha256": "0" * 64}) for run in other.runs)
+    (tmp_path / "other.json").write_bytes(other.model_copy(update={"runs": runs}).to_json())
+    assert "not the data that the sweep was trained on" in refused(run_cli("diagnose", "other.json"))
+
+
+@pytest.mark.faults
+def test_a_sweep_that_was_killed_is_diagnosed_as_far_as_it_came(
+    run_cli: RunCli, spec_file: Path, tmp_path: Path
+) -> None:
+    """As the kill of an engine leaves it: a run in mid-training, with a checkpoint, and no word of its end."""
+    only = ("--set", "sweep.networks=['densenet']", "--set", "sweep.seeds=[0]")
+    assert run_cli("run", spec_file, *RUN, *only, "--out", "p.json").returncode == 0
+    whole = diagnosed(run_cli, "rd")
+    cut = next(tmp_path.glob("rd/runs/densenet-L1-*/events.jsonl"))
+    lines = cut.read_bytes().splitlines(keepends=True)
+    cut.write_bytes(b"".join(lines[:-1]) + lines[-1][:-7])  # its last event is torn
+    found = diagnosed(run_cli, "rd")
+    assert found["runs"] == [run for run in whole["runs"] if run["depth"] == 2]
+    (left_out,) = found["left_out"]
+    assert left_out["reason"] == "has not been trained to its end"
+
+    again = run_cli("run", spec_file, *RUN, *only, "--resume", "--out", "p.json", "--keep-weights")
+    assert again.returncode == 0, again.stderr
+    assert diagnosed(run_cli, "p.json")["runs"] == whole["runs"]

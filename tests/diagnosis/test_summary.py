@@ -1,0 +1,181 @@
+"""Figures that are made up: what they add up to, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from dnlbench.diagnosis import BlockRecord, Diagnosis, LeftOut, RunFigures, mean_series, summarise_runs
+from dnlbench.diagnosis.findings import findings_of
+from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_facts, diagnosis_grids
+
+Law = Callable[[int, int], float]
+"""A value of layer l at depth L."""
+
+
+def block(
+    depth: int, states: Law, parameters: float, noise: float, *, first: int = 0, decay: float = 0.0
+) -> BlockRecord:
+    steps = [states(layer, depth) * noise for layer in range(depth)]
+    series = (*[None] * first, *steps[first:])
+    return BlockRecord(
+        first_state=first,
+        state_step=series,
+        map_distance=series,
+        filter_distance=(None,) * depth if first else series,
+        parameter_step=(*[parameters * noise] * (depth - 1), None),
+        roughness={"all": parameters * noise} if depth > 1 else {},
+        pattern_change=(*[0.25] * (depth - 1), None),
+        forward=(2.0,) * (depth + 1),
+        state_gradient=tuple(math.exp(-decay * (depth - layer)) for layer in range(depth + 1)),
+        parameter_gradient=(1.0,) * depth,
+    )
+
+
+def runs(
+    network: str,
+    states: Law,
+    parameters: Callable[[int], float],
+    seeds: Sequence[float],
+    depths: Sequence[int],
+    **more: float,
+) -> list[RunFigures]:
+    """Seeds differ by a factor."""
+    first = int(network.startswith("dense"))
+    return [
+        RunFigures(
+            run_id=f"{network}-L{depth}-s{seed}",
+            network=network,
+            depth=depth,
+            seed=seed,
+            blocks=(block(depth, states, parameters(depth), noise * (1 + 0.01 * (depth % 3)), first=first, **more),)
+            * 2,
+        )
+        for depth in depths
+        for seed, noise in enumerate(seeds)
+    ]
+
+
+NOISES = (0.99, 1.0, 1.01)
+DEPTHS = (4, 8, 16)
+
+
+def read(found: Sequence[RunFigures]) -> dict[str, tuple[str, ...]]:
+    return findings_of(*summarise_runs(found))
+
+
+def test_smooth_networks_are_called_smooth() -> None:
+    said = read(runs("resnet", lambda layer, depth: 1 / depth, lambda depth: 3 / depth, NOISES, DEPTHS))["resnet"]
+    assert len(said) == 4
+    states, parameters, maps, gradients = said
+    assert "as towards a continuous limit" in states
+    assert "as samples of smooth curves do" in parameters
+    assert "so their sum over L layers stays bounded" in maps
+    assert "they neither vanish nor explode" in gradients
+
+
+def test_rough_networks_are_called_rough() -> None:
+    said = read(runs("resnet", lambda layer, depth: depth**-0.5, lambda depth: math.sqrt(2), NOISES, DEPTHS))["resnet"]
+    states, parameters, maps, _ = said
+    assert "L^−0.5" in states
+    assert "a continuous limit asks for L^−1" in states
+    assert "they hardly change with L" in parameters
+    assert "far from the smooth regime that the regulariser asks for" in parameters
+    assert "their sum over L layers grows" in maps
+
+
+def test_maps_that_come_near_to_the_identity_along_the_layers_are_told() -> None:
+    found = runs("plain", lambda layer, depth: (layer + 1) ** -1.5, lambda depth: 1.4, NOISES, DEPTHS)
+    _, trends = summarise_runs(found)
+    (along,) = [trend for trend in trends if (trend.quantity, trend.along) == ("map_distance", "l")]
+    assert along.order == pytest.approx(1.5)
+    assert (along.depth, along.n) == (16, 3)
+    assert "along the layers they fall like l^−1.50" in read(found)["plain"][2]
+
+
+def test_of_one_seed_nothing_is_concluded() -> None:
+    said = read(runs("resnet", lambda layer, depth: 1 / depth, lambda depth: 1.4, [1.0], DEPTHS))["resnet"]
+    assert all("one seed: no interval" in line for line in said[:3])
+    assert not any("far from" in line or "as towards" in line for line in said)
+
+
+def test_too_few_depths_or_layers_are_named() -> None:
+    said = read(runs("plain", lambda layer, depth: 1.0, lambda depth: 1.4, NOISES, [2]))["plain"]
+    assert "too few depths: 1, an order needs 2" in said[0]
+    assert "along the layers they have no law: too few layers: 2, an order needs 4" in said[2]
+
+
+def test_networks_that_stand_still_have_no_order_and_no_crash() -> None:
+    said = read(runs("resnet", lambda layer, depth: 0.0, lambda depth: 0.0, NOISES, DEPTHS))["resnet"]
+    assert "differences are 0" in said[0]
+    assert "a fit needs positive finite values" in said[0]
+
+
+@pytest.mark.parametrize(("decay", "word"), [(0.5, "vanish"), (-0.5, "explode")])
+def test_gradients_that_vanish_or_explode_are_called_so(decay: float, word: str) -> None:
+    said = read(runs("plain", lambda layer, depth: 1.0, lambda depth: 1.4, NOISES, [16], decay=decay))["plain"]
+    assert f"they {word} on the way back, by {math.exp(-decay):.2f} a layer" in said[-1].replace("inf", "")
+
+
+def test_dense_networks_are_read_from_the_first_state_on() -> None:
+    found = runs("densenet", lambda layer, depth: 100.0 if layer == 0 else 0.5, lambda depth: 1.4, NOISES, [8])
+    points, _ = summarise_runs(found)
+    assert points[0].quantities["state_step"].mean == pytest.approx(0.51, abs=0.01)
+    assert "filter_distance" not in points[0].quantities
+    assert mean_series(found, "state_step")[0] is None
+
+
+def test_a_seed_that_is_absent_at_a_depth_takes_no_part_in_the_order() -> None:
+    found = runs("plain", lambda layer, depth: 1 / depth, lambda depth: 1.4, NOISES, DEPTHS)
+    _, trends = summarise_runs([run for run in found if (run.seed, run.depth) != (2, 8)])
+    assert {trend.n for trend in trends if trend.along == "L"} == {2}
+
+
+def diagnosis() -> Diagnosis:
+    found = [
+        *runs("densenet", lambda layer, depth: 1.4, lambda depth: 1.4, NOISES, DEPTHS),
+        *runs("plain", lambda layer, depth: 1 / (layer + 1), lambda depth: 1.4, NOISES, (1, 2)),
+    ]
+    points, trends = summarise_runs(found)
+    return Diagnosis(
+        name="made-up",
+        source="rd",
+        samples=128,
+        device="a processor",
+        points=points,
+        trends=trends,
+        findings=findings_of(points, trends),
+        runs=tuple(found),
+        left_out=(LeftOut(run_id="plain-L4", reason="ended as failed", ended_well=False),),
+    )
+
+
+def test_tables_fit_eighty_columns() -> None:
+    from rich.console import Console
+
+    console = Console(width=80, height=50, force_terminal=False)
+    for grid in diagnosis_grids(diagnosis()):
+        with console.capture() as capture:
+            console.print(grid.to_rich(80))
+        lines = capture.get().splitlines()
+        assert max(map(len, lines)) <= 80
+        assert not any("…" in line for line in lines)
+    assert max(map(len, diagnosis_facts(diagnosis()).splitlines())) <= 80
+
+
+def test_deep_networks_are_shown_at_some_layers() -> None:
+    grids = {grid.title: grid for grid in diagnosis_grids(diagnosis())}
+    shown = [row[0] for row in grids["densenet L=16, layer by layer"].rows]
+    assert shown == ["0", "1", "2", "3", "4", "6", "8", "12", "15", "16"]
+    assert [row[0] for row in grids["plain L=2, layer by layer"].rows] == ["0", "1", "2"]
+
+
+def test_the_csv_has_every_figure_and_json_comes_back() -> None:
+    found = diagnosis()
+    rows = diagnosis_csv(found).splitlines()
+    assert rows[0] == "run_id,network,depth,seed,block,layer,quantity,value"
+    assert "plain-L2-s1,plain,2,1,0,1,state_step,0.51" in rows
+    assert "plain-L2-s1,plain,2,1,1,,roughness of all,1.428" in rows
+    assert Diagnosis.model_validate_json(found.to_json()) == found
