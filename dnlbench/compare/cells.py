@@ -26,7 +26,7 @@ def cells(quantity: Quantity, depths: Sequence[Sides], *, main: bool) -> Iterato
 def _evidence(quantity: Quantity, sides: Sides) -> Evidence:
     if obstacle := sides.obstacle(quantity):
         return Evidence(problem=obstacle)
-    return weigh(*sides.values(quantity), may_be_paired=sides.may_be_paired(quantity))
+    return weigh(*sides.weighed(quantity), may_be_paired=sides.may_be_paired(quantity))
 
 
 def _cell(quantity: Quantity, sides: Sides, found: Evidence, p_adjusted: float | None, *, main: bool) -> Cell:

@@ -9,12 +9,13 @@ of both sides took turns. All intervals are at 95 %, on log-ratios.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dnlbench.compare.cells import cells
 from dnlbench.compare.differences import differences, other_problem
 from dnlbench.compare.model import Cell, Comparison, Overall
 from dnlbench.compare.overall import overall
-from dnlbench.compare.sides import Sides, by_point
+from dnlbench.compare.sides import Points, Sides, by_point, well
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.studies import STUDIES, Point, Quantity
@@ -28,6 +29,7 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
     """
     _refuse(reference, candidate)
     points = _common_points(reference, candidate)
+    missing = {point: runs for point, runs in by_point(reference).items() if point not in by_point(candidate)}
     main, *others = STUDIES[reference.study].quantities
     found: list[Cell] = []
     figures: list[Overall] = []
@@ -36,7 +38,7 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
         networks = _by_network([sides for sides in points if quantity == main or sides.has(quantity)])
         for depths in networks.values():
             found += cells(quantity, depths, main=quantity == main)
-        figures += overall(quantity, networks, main=quantity == main)
+        figures += [_with_missing(figure, missing) for figure in overall(quantity, networks, main=quantity == main)]
     return Comparison(
         study=reference.study,
         reference=_title(reference),
@@ -46,7 +48,11 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
         cells=_in_order(found, points, [main, *others]),
         overall=tuple(figures),
         new_failures=tuple(run for sides in points for run in sides.new_failures),
-        unfinished=tuple(run for sides in points for run in sides.unfinished),
+        unfinished=(
+            *(run for sides in points for run in sides.unfinished),
+            *((run.network, run.depth, run.seed) for runs in missing.values() for run in well(runs)),
+        ),
+        missing=tuple((point.network, point.depth) for point in missing),
     )
 
 
@@ -79,6 +85,15 @@ def _common_points(reference: Profile, candidate: Profile) -> list[Sides]:
         )
         for point in common
     ]
+
+
+def _with_missing(figure: Overall, missing: Points) -> Overall:
+    """Names the depths that the candidate has not."""
+    depths = [str(point.depth) for point in missing if point.network == figure.network]
+    if not depths:
+        return figure
+    told = f"leaves out L={', '.join(depths)}: not in the candidate"
+    return replace(figure, left_out="; ".join(filter(None, (figure.left_out, told))))
 
 
 def _by_network(points: Iterable[Sides]) -> dict[str, list[Sides]]:

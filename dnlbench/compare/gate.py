@@ -63,7 +63,7 @@ class Gate:
 
     outcome: Outcome
     """``fail`` if any finding fails; else ``not comparable`` if there is a candidate that a rule could not be judged for at
-    all; else ``inconclusive`` if any finding is; else ``pass``."""
+    all; else ``pass`` if all findings are; else ``inconclusive``."""
     findings: tuple[Finding, ...]
     """By candidate, then by rule, then by network."""
 
@@ -98,7 +98,7 @@ class _Case:
     depths: tuple[int, ...]
     tolerance: float = 0.0
     bearable: float = 0.0
-    """By the rule ``worse``, what the quantity's own tolerance calls no difference."""
+    """By the rule ``worse``, what the quantity's own tolerance, or its floor, calls no difference."""
     effect: LogRatio | None = None
     p: float | None = None
     """One-sided, that it is worse by no more than the tolerance; None where that decides nothing."""
@@ -113,25 +113,27 @@ def _cases(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> I
     if rule.quantity not in (FAILED, *(quantity.name for quantity in quantities)):
         raise ConfigurationError(f"rule {rule.text!r}: the {comparison.study} study has no such quantity")
     by_network = {figure.network: figure for figure in comparison.overall if figure.quantity.name == rule.quantity}
-    for network in dict.fromkeys(figure.network for figure in comparison.overall if figure.quantity == main):
+    compared = [figure.network for figure in comparison.overall if figure.quantity == main]
+    for network in dict.fromkeys([*compared, *(network for network, _ in comparison.missing)]):
         if rule.quantity == FAILED:
             yield _ends(comparison, rule, network)
         elif network in by_network:
-            yield _figure(comparison, rule, by_network[network], floors, main=rule.quantity == main.name)
+            yield _figure(comparison, rule, by_network[network], floors)
         else:
-            settled: tuple[Outcome, str] = ("not comparable", "no run has a value")
+            reason = "no run has a value" if network in compared else "not in the candidate"
+            settled: tuple[Outcome, str] = ("not comparable", reason)
             yield _Case(rule=rule, candidate=comparison.candidate, network=network, depths=(), settled=settled)
 
 
 def _ends(comparison: Comparison, rule: Rule, network: str) -> _Case:
-    """How runs ended; what was cancelled or never begun cannot be told to be well."""
+    """How runs ended; what was cancelled, never begun or not even asked for cannot be told to be well."""
     unfinished = [run for run in comparison.unfinished if run[0] == network]
     settled: tuple[Outcome, str] = ("pass", "")
     if failures := _failures(comparison, network):
         settled = "fail", failures
     elif unfinished:
         runs = ", ".join(f"seed {seed} at L={depth}" for _, depth, seed in unfinished)
-        settled = "inconclusive", f"not finished in the candidate: {runs}"
+        settled = "inconclusive", f"not finished in the candidate, or not in it: {runs}"
     depths = tuple(dict.fromkeys(cell.depth for cell in comparison.cells if cell.network == network))
     return _Case(rule=rule, candidate=comparison.candidate, network=network, depths=depths, settled=settled)
 
@@ -142,15 +144,16 @@ def _failures(comparison: Comparison, network: str) -> str:
     return ", ".join(f"seed {run.seed} {run.status} at L={run.depth}" for run in failed)
 
 
-def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping[str, float], *, main: bool) -> _Case:
-    """A quantity; of the ``main`` one a run that failed has none, and is worse than any number."""
-    tolerance = max(rule.tolerance, floors.get(rule.quantity, 0.0))
+def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping[str, float]) -> _Case:
+    """A quantity; a run that failed has none, and is worse than any number."""
+    floor = floors.get(rule.quantity, 0.0)
+    tolerance = max(rule.tolerance, floor)
     effect = _effect(figure)
     settled: tuple[Outcome, str] | None = None
-    if main and (failures := _failures(comparison, figure.network)):
+    if failures := _failures(comparison, figure.network):
         settled = "fail", failures
     elif effect is None:
-        settled = "pass" if figure.verdict == "no difference" else "not comparable", figure.reason
+        settled = "not comparable", figure.reason
     elif figure.advisory:
         settled = "not comparable", figure.advisory
     return _Case(
@@ -159,7 +162,7 @@ def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping
         network=figure.network,
         depths=figure.depths,
         tolerance=tolerance,
-        bearable=figure.quantity.tolerance if tolerance == 0 else 0.0,
+        bearable=max(figure.quantity.tolerance, floor) if rule.tolerance == 0 else 0.0,
         effect=effect,
         p=None if settled or effect is None else _p(effect, tolerance, either_way=figure.quantity.better is None),
         settled=settled,
@@ -204,7 +207,7 @@ def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome
         return "inconclusive", "one seed gives no interval"
     if effect.high <= 1 + case.tolerance or (case.bearable and within(effect, case.bearable)):
         return "pass", ""
-    if p_adjusted < (ERROR if case.tolerance else ERROR_OF_WORSE):
+    if p_adjusted < (ERROR if case.rule.tolerance else ERROR_OF_WORSE):
         return "fail", ""
     if effect.low > 1 + case.tolerance:
         return (
@@ -221,4 +224,4 @@ def _together(groups: Sequence[Sequence[Finding]]) -> Outcome:
         return "fail"
     if any(group == {"not comparable"} for group in outcomes):
         return "not comparable"
-    return "inconclusive" if any("inconclusive" in group for group in outcomes) else "pass"
+    return "pass" if all(group <= {"pass"} for group in outcomes) else "inconclusive"

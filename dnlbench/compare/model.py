@@ -112,8 +112,10 @@ class Comparison:
     new_failures: tuple[NewFailure, ...]
     """In the order of the reference. Runs that were never finished are none."""
     unfinished: tuple[tuple[str, int, int], ...]
-    """Network, depth and seed of the runs that ended well in the reference and were begun or planned, but not finished, in the
-    candidate."""
+    """Network, depth and seed of the runs that ended well in the reference and were not finished in the candidate, or are not
+    even there."""
+    missing: tuple[tuple[str, int], ...]
+    """Network and depth of the points that the reference has and the candidate has not, so that nothing was compared there."""
 
     def counts(self) -> dict[str, int]:
         """How many cells have each verdict."""

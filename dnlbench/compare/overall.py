@@ -29,8 +29,6 @@ class _Figure:
     seeds: tuple[int, ...]
     evidence: Evidence
     left_out: tuple[str, ...]
-    rounding: bool = False
-    """Whether theory says that all values are 0, and they are but for rounding; the evidence says so."""
 
 
 def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main: bool) -> Iterator[Overall]:
@@ -67,7 +65,7 @@ def _verdict(
     if failed:
         return "worse", ", ".join(failed)
     if figure.evidence.ratio is None:
-        return "no difference" if figure.rounding else "not comparable", figure.evidence.problem
+        return "not comparable", figure.evidence.problem
     return judge(figure.evidence.ratio, quantity, p_adjusted)
 
 
@@ -77,11 +75,7 @@ def _figure(quantity: Quantity, depths: Sequence[Sides]) -> _Figure:
     if not used:
         problem = "; ".join(dict.fromkeys(problems.values()))
         return _Figure(depths=(), seeds=(), evidence=Evidence(problem=problem), left_out=())
-    if all(sides.rounding(quantity) for sides in used):
-        return _Figure(
-            depths=used, seeds=(), evidence=Evidence(problem=used[0].rounding(quantity)), left_out=(), rounding=True
-        )
-    ours, theirs = ({sides.point.depth: sides.values(quantity)[side] for sides in used} for side in (0, 1))
+    ours, theirs = ({sides.point.depth: sides.weighed(quantity)[side] for sides in used} for side in (0, 1))
     left_out = tuple(f"leaves out L={depth}: {problem}" for depth, problem in problems.items() if problem)
     try:
         means = _means(ours), _means(theirs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dnlbench import units
@@ -28,6 +28,14 @@ class Sides:
     def values(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
         """The finite values by seed, of the reference and of the candidate."""
         return values_of(self.reference, quantity), values_of(self.candidate, quantity)
+
+    def weighed(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
+        """The same for ratios: what theory says is 0 but for rounding is taken to be the bound of rounding, below it."""
+        ours, theirs = self.values(quantity)
+        if quantity.bound is None:
+            return ours, theirs
+        bound = quantity.bound
+        return {s: max(v, bound) for s, v in ours.items()}, {s: max(v, bound) for s, v in theirs.items()}
 
     def has(self, quantity: Quantity) -> bool:
         """Whether any run on either side has a value."""
@@ -87,13 +95,17 @@ class Sides:
     @property
     def unfinished(self) -> Iterator[tuple[str, int, int]]:
         """Network, depth and seed of runs that ended well in the reference and not at all in the candidate."""
-        return (
-            (run.network, run.depth, run.seed) for run in self._well_in_the_reference() if run.status in _UNFINISHED
-        )
+        finished = {run.seed for run in self.candidate if run.status not in _UNFINISHED}
+        return ((run.network, run.depth, run.seed) for run in well(self.reference) if run.seed not in finished)
 
     def _well_in_the_reference(self) -> Iterator[RunRecord]:
-        well = {run.seed for run in self.reference if run.status == "ok"}
-        return (run for run in self.candidate if run.seed in well)
+        seeds = {run.seed for run in well(self.reference)}
+        return (run for run in self.candidate if run.seed in seeds)
+
+
+def well(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Those that ended well."""
+    return [run for run in runs if run.status == "ok"]
 
 
 Points = Mapping[Point, tuple[RunRecord, ...]]

@@ -193,7 +193,7 @@ def with_status(profile: Profile, status: str, seed: int = 1) -> Profile:
 
 
 @pytest.mark.parametrize("status", ["failed", "oom", "diverged"])
-def test_a_new_failure_fails_by_its_own_rule_and_by_the_main_quantity(sides: Sides, status: str) -> None:
+def test_a_new_failure_fails_by_every_rule(sides: Sides, status: str) -> None:
     base, other = sides(("densenet", "plain"))
     bad = with_status(other, status)
     bad = bad.model_copy(
@@ -203,11 +203,10 @@ def test_a_new_failure_fails_by_its_own_rule_and_by_the_main_quantity(sides: Sid
             )
         }
     )
-    for rule in ("failed", "loss:2%", "loss:worse"):
+    for rule in ("failed", "loss:2%", "loss:worse", "throughput:5%", "memory:10%"):
         found = judged((base, bad), rule)
         assert [finding.outcome for finding in found.findings] == ["fail", "pass"]
         assert found.findings[0].reason.startswith(f"seed 1 {status} at L=4")
-    assert judged((base, bad), "throughput:5%").outcome == "pass"
     assert judged((bad, base), "failed").outcome == "pass"
     assert judged((bad, bad), "failed").outcome == "pass"
 
@@ -216,9 +215,42 @@ def test_a_new_failure_fails_by_its_own_rule_and_by_the_main_quantity(sides: Sid
 def test_what_was_never_finished_cannot_be_told_to_be_well(sides: Sides, status: str) -> None:
     base, other = sides()
     finding = only(judged((base, with_status(other, status)), "failed"))
-    assert (finding.outcome, finding.reason) == ("inconclusive", "not finished in the candidate: seed 1 at L=4")
+    assert (finding.outcome, finding.reason) == (
+        "inconclusive",
+        "not finished in the candidate, or not in it: seed 1 at L=4",
+    )
     fewer = other.model_copy(update={"runs": tuple(run for run in other.runs if run.seed != 1)})
-    assert judged((base, fewer), "failed").outcome == "pass"
+    assert only(judged((base, fewer), "failed")).outcome == "inconclusive"
+    assert judged((fewer, base), "failed").outcome == "pass"
+
+
+def test_what_the_candidate_lacks_is_named_and_does_not_pass(sides: Sides) -> None:
+    base, other = sides(("densenet", "plain"))
+
+    def only_with(**kept: Any) -> Profile:
+        runs = (run for run in other.runs if all(getattr(run, name) == value for name, value in kept.items()))
+        return other.model_copy(update={"runs": tuple(runs)})
+
+    found = judged((base, only_with(network="plain")), "loss:2%", "failed")
+    assert [(f.network, f.outcome) for f in found.findings] == [
+        ("plain", "pass"),
+        ("densenet", "not comparable"),
+        ("plain", "pass"),
+        ("densenet", "inconclusive"),
+    ]
+    assert found.findings[1].reason == "not in the candidate"
+    assert found.outcome == "inconclusive"
+    found = judged((base, only_with(depth=2)), "loss:2%")
+    assert found.outcome == "pass"
+    assert {f.reason for f in found.findings} == {"leaves out L=4: not in the candidate"}
+    assert judged((base, only_with(depth=2)), "failed").outcome == "inconclusive"
+
+
+def test_a_floor_never_makes_a_rule_without_tolerance_stricter(sides: Sides) -> None:
+    slower = sides(samples_per_s=0.98)
+    assert judged(slower, "throughput:worse").outcome == "pass"
+    assert judged(slower, "throughput:worse", floors={"samples_per_s": 0.005}).outcome == "pass"
+    assert judged(sides(samples_per_s=0.85), "throughput:worse", floors={"samples_per_s": 0.005}).outcome == "fail"
 
 
 def test_one_seed_is_inconclusive(make_profile: MakeProfile) -> None:
@@ -242,12 +274,12 @@ def test_a_failure_outweighs_what_cannot_be_judged(sides: Sides) -> None:
     assert judged(sides(final_train_loss=1.02), "throughput:5%", "loss:2%").outcome == "inconclusive"
 
 
-def test_a_rule_that_can_be_judged_somewhere_is_judged_there(sides: Sides) -> None:
+def test_what_can_be_judged_only_in_part_does_not_pass(sides: Sides) -> None:
     base, other = sides(("densenet", "plain"))
     runs = tuple(run.model_copy(update={"jobs": 2}) if run.network == "plain" else run for run in other.runs)
     found = judged((base, other.model_copy(update={"runs": runs})), "throughput:5%")
     assert [finding.outcome for finding in found.findings] == ["pass", "not comparable"]
-    assert found.outcome == "pass"
+    assert found.outcome == "inconclusive"
 
 
 def test_every_candidate_has_to_be_judged(sides: Sides) -> None:

@@ -30,5 +30,10 @@ class Grid:
         return rows.view(seeds, self.batch, self.height, self.width, channels).permute(0, 1, 4, 2, 3)
 
     def rows_of(self, images: Tensor) -> Tensor:
-        """(S, B, c, H, W) to (S, R, c); in the same memory where channels lie side by side."""
-        return images.permute(0, 1, 3, 4, 2).flatten(1, 3)
+        """(S, B, c, H, W) to (S, R, c), channels side by side; in the same memory where they are so already."""
+        return side_by_side(images.permute(0, 1, 3, 4, 2).flatten(1, 3))
+
+
+def side_by_side(rows: Tensor) -> Tensor:
+    """The same numbers with the last dimension's next to each other, as loops over vectors of them ask for."""
+    return rows if rows.shape[-1] <= 1 or rows.stride(-1) == 1 else rows.contiguous()

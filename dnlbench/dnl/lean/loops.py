@@ -92,7 +92,13 @@ def _of(strip: Strip, seed: int) -> tuple[np.ndarray[Any, Any], int]:
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """Shares the tensor's memory; bfloat16 as its bits."""
+    """Shares the tensor's memory; bfloat16 as its bits.
+
+    Raises:
+        ValueError: if numbers of a row do not lie side by side, as the loops take for granted.
+    """
+    if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
+        raise ValueError(f"rows with numbers side by side are asked for, not strides {tensor.stride()}")
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(np.uint16)
     return tensor.detach().numpy()

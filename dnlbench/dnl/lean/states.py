@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from dnlbench.dnl.lean import passes
 from dnlbench.dnl.lean.convolution import convolve, convolve_back, empty_rows, goes_together
-from dnlbench.dnl.lean.grid import Grid
+from dnlbench.dnl.lean.grid import Grid, side_by_side
 from dnlbench.dnl.lean.strip import Strip
 from dnlbench.dnl.seeds import for_all_seeds
 
@@ -278,7 +278,7 @@ class _Read(Function):
         if ctx.went_back:  # with retain_graph; the store has this layer's share already
             raise RuntimeError("gradients can be taken only once of what shared states made")
         ctx.went_back = True
-        store, columns = ctx.store, ctx.columns
+        store, columns, d_made = ctx.store, ctx.columns, side_by_side(d_made)
         scale, shift, filters = ctx.saved_tensors
         d_filters: Tensor | float = 0.0
         d_scale, d_shift = torch.zeros_like(scale), torch.zeros_like(shift)

@@ -267,3 +267,10 @@ def test_other_types_go_without_loops() -> None:
     assert mean.dtype == variance.dtype == torch.float32
     close(mean, x.double().mean(dim=1))
     close(variance, x.double().var(dim=1, correction=0))
+
+
+def test_rows_whose_numbers_lie_apart_are_refused_by_loops(loops: None) -> None:
+    """Vectors of neighbours would hold other numbers, or none of the array's."""
+    x, ones = torch.randn(1, 6, 8).transpose(1, 2), torch.ones(1, 6)
+    with pytest.raises(ValueError, match="side by side"):
+        passes.rectify(Strip.whole(x), ones, ones, Strip.whole(torch.empty(1, 8, 6)))

@@ -194,3 +194,16 @@ def test_states_of_one_batch_do_not_change_with_what_was_given() -> None:
     before = shared.read([0], norm, None)
     x.zero_()
     assert torch.equal(shared.read([0], norm, None), before)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("ahead", ["one number for all", "channels apart", "channels side by side"])
+def test_however_numbers_lie_in_memory(batch: int, ahead: str) -> None:
+    """A batch of one has channels apart in every format, and gradients of sums are one number for all."""
+    chain = Chain(READS["all"])
+    x = torch.randn(batch, CHANNELS, 6, 5, requires_grad=True)
+    shape = (batch, sum(chain.widths), 6, 5)
+    gradient = torch.tensor(0.7).expand(shape) if ahead == "one number for all" else torch.randn(shape)
+    if ahead == "channels side by side":
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+    close(outcome(chain, SharedStates, x, gradient), outcome(chain, separate, x, gradient))
