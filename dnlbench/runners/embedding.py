@@ -246,7 +246,7 @@ def _late(pair: Pair, samples: Samples, steps: int, aside: Aside) -> Found:
     last, _ = found[-1]
     trained = kkt(splitting.wide, wide.theta, samples)
     return {
-        "kkt_difference": max(
+        "kkt_difference": largest(
             abs(a - b) for both in found for a, b in zip(*(each.parts for each in both), strict=True)
         ),
         "kkt_residual": last.residual,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 from torch import Tensor
 
-from dnlbench.dnl.embedding.descent import Samples
+from dnlbench.dnl.embedding.descent import Samples, largest
 from dnlbench.dnl.embedding.networks import Network
 
 MOST_DOUBLINGS = 60
@@ -44,7 +44,7 @@ class KKT:
     @property
     def residual(self) -> float:
         """The larger one of the two."""
-        return max(self.parts)
+        return largest(self.parts)
 
 
 def normalised_margins(network: Network, theta: Tensor, samples: Samples) -> Tensor:
