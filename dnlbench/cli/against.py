@@ -66,11 +66,12 @@ def _hold_against(session: Session, rules: Sequence[Rule]) -> Compared:
     from dnlbench.compare import compare, gate
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
+    from dnlbench.report.titles import told_apart
 
     base, head = read_profile(session.base_out), read_profile(session.out)
-    comparison = compare(base, head)
-    found = gate([comparison], rules, known_floors(head.machine.fingerprint)) if rules else None
-    return Compared(reference=base, candidates=[head], comparisons=[comparison], gate=found)
+    comparisons = told_apart([compare(base, head)], session.base_out, [session.out])
+    found = gate(comparisons, rules, known_floors(head.machine.fingerprint)) if rules else None
+    return Compared(reference=base, candidates=[head], comparisons=comparisons, gate=found)
 
 
 def _exit_code(end: SessionEnd, gate: Gate | None, inconclusive: gating.OnInconclusive) -> ExitCode:

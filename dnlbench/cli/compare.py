@@ -50,16 +50,19 @@ def compare(
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
+    from dnlbench.report.titles import told_apart
 
     base = read_profile(reference)
     rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
-    comparisons, compared = [], []
+    comparisons, compared, files = [], [], []
     for path, candidate in [(path, read_profile(path)) for path in candidates]:
         try:
             comparisons.append(hold_against(base, candidate))
             compared.append(candidate)
+            files.append(path)
         except NotComparableError as error:
             print(f"dnlbench: error: {path}: not comparable with {reference}: {error}", file=sys.stderr)
+    comparisons = told_apart(comparisons, reference, files)
     gate = hold_to(comparisons, rules, known_floors(base.machine.fingerprint)) if rules else None
     if comparisons:
         _put(Compared(reference=base, candidates=compared, comparisons=comparisons, gate=gate), format_, output)

@@ -78,6 +78,8 @@ def find_source(path: Path) -> Source:
 def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: Tell | None = None) -> Diagnosis:
     """Measures every run that has its weights, in a process of its own.
 
+    ``samples`` is how many images are measured on at most: there may be fewer to train on.
+
     Raises:
         ConfigurationError: if there is none, with the reasons; if the device or the data are not there.
         EngineError: if the process ends before it has measured.
@@ -107,7 +109,7 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
     return Diagnosis(
         name=source.name,
         source=str(source.path),
-        samples=samples,
+        samples=min(samples, source.data.samples),
         device=slot.device.name,
         points=points,
         trends=trends,

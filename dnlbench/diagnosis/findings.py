@@ -1,15 +1,18 @@
 """What the figures of a network say of the theories, in a few lines.
 
-Thresholds, which are conventions and stated with each line: an order counts as 1 if its 95 % interval over seeds holds 1, as
-"falls" if the interval is above 0, and as "hardly changes" if all of it is within 0.1 of 0; parameters count as rough from half
-of ``√2`` on, which is what layers that have nothing to do with each other differ by; gradients vanish or explode by a factor of
-10 or more. Where one seed leaves no interval, or the depths or layers are too few, nothing is concluded.
+Thresholds, which are conventions and stated with each line: an order counts as 1 if its 95 % interval over seeds, in two
+decimals, holds 1 and nothing down to 0.5, which is the order of layers that are independent of each other; as faster or slower
+if all of the interval is above or below 1; where it holds both, nothing is concluded. Values "fall" if the interval is above 0,
+and "hardly change" if all of it is within 0.1 of 0. Parameters count as rough from half of ``√2`` on, which is what layers that
+have nothing to do with each other differ by; gradients vanish or explode by a factor of 10 or more. Where one seed leaves no
+interval, or the depths or layers are too few, nothing is concluded either.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from dnlbench import units
 from dnlbench.architecture import ARCHITECTURES
@@ -18,11 +21,15 @@ from dnlbench.diagnosis.summary import DiagnosedPoint, TrendRecord
 UNRELATED = math.sqrt(2)
 """Consecutive differences of independent parameters of one size, relative to it."""
 ROUGH = UNRELATED / 2
+UNRELATED_ORDER = 0.5
+"""An interval that reaches from 1 to this tells nothing: sums of independent steps are kept bounded by steps like L^-0.5."""
 HARDLY = 0.1
 """An order whose whole interval is nearer to 0 than this is none to speak of."""
 MUCH = 10.0
 """A factor by which gradients count as vanished or exploded."""
 
+Speed = Literal["one", "faster", "slower", "open"]
+"""How values fall with L, beside 1/L; ``open``: the interval holds both 1 and orders that are well below."""
 Trends = Mapping[tuple[str, str], TrendRecord]
 """By quantity and ``L`` or ``l``."""
 
@@ -53,7 +60,12 @@ def _findings(deepest: DiagnosedPoint, trends: Trends) -> Iterator[str]:
 
 def _of_states(deepest: DiagnosedPoint, trends: Trends) -> str:
     trend = trends["state_step", "L"]
-    limit = _against_one(trend, "as towards a continuous limit", "a continuous limit asks for L^−1")
+    limit = _against_one(
+        trend,
+        one="as towards a continuous limit",
+        faster="faster than a continuous limit asks for",
+        slower="a continuous limit asks for L^−1",
+    )
     return f"states: differences are {_value(deepest, 'state_step')} of a state at L={deepest.depth}; {limit}"
 
 
@@ -65,8 +77,9 @@ def _of_parameters(deepest: DiagnosedPoint, trends: Trends) -> str:
         return f"{start}; {_order(trend)}"
     if size >= ROUGH and trend.high < 1:
         return f"{start}; {_order(trend)}: far from the smooth regime that the regulariser asks for"
-    if size < ROUGH and trend.low > 0 and trend.high >= 1:
-        return f"{start}; {_order(trend)}: as samples of smooth curves do"
+    speed = _speed(trend.low, trend.high)
+    if size < ROUGH and speed in ("one", "faster"):
+        return f"{start}; {_order(trend)}: {'as' if speed == 'one' else 'faster than'} samples of smooth curves do"
     return f"{start}; {_order(trend)}: neither clearly smooth nor clearly rough"
 
 
@@ -74,14 +87,25 @@ def _of_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
     """The two conditions on deep ReLU networks: ``P_n → 0`` in depth, and a finite sum of ``‖P_n‖``."""
     trend, along = trends["map_distance", "L"], trends["map_distance", "l"]
     start = f"maps: layers are {_value(deepest, 'map_distance')} from the identity at L={deepest.depth}"
-    summed = _against_one(trend, "so their sum over L layers stays bounded", "their sum over L layers grows")
+    summed = _against_one(
+        trend,
+        one="so their sum over L layers stays bounded",
+        faster="so their sum over L layers falls",
+        slower="their sum over L layers grows",
+    )
     return f"{start}; {summed}; along the layers they {_through(along)}"
 
 
 def _of_dense_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
     trend = trends["map_distance", "L"]
     start = f"maps: the last state's part in the next is {_value(deepest, 'map_distance')} at L={deepest.depth}"
-    return f"{start}; {_against_one(trend, 'as under an integral', 'under an integral it is O(1/L)')}"
+    judged = _against_one(
+        trend,
+        one="as under an integral",
+        faster="faster than under an integral",
+        slower="under an integral it is O(1/L)",
+    )
+    return f"{start}; {judged}"
 
 
 def _of_gradients(deepest: DiagnosedPoint) -> str:
@@ -99,11 +123,21 @@ def _of_gradients(deepest: DiagnosedPoint) -> str:
     return start
 
 
-def _against_one(trend: TrendRecord, met: str, wanted: str) -> str:
-    """How values go with L, where theory has them fall like 1/L or faster."""
+def _against_one(trend: TrendRecord, *, one: str, faster: str, slower: str) -> str:
+    """How values go with L, where theory has them fall like 1/L, and what that says; see the head of this file."""
     if trend.low is None or trend.high is None:
         return _order(trend)
-    return f"{_order(trend)}: {met}" if trend.low > 0 and trend.high >= 1 else f"{_order(trend)}: {wanted}"
+    said = {"one": one, "faster": faster, "slower": slower, "open": "whether like L^−1 or slower cannot be told"}
+    return f"{_order(trend)}: {said[_speed(trend.low, trend.high)]}"
+
+
+def _speed(low: float, high: float) -> Speed:
+    """Of an order with that interval, by the decimals that are shown."""
+    if round(low, 2) > 1:
+        return "faster"
+    if round(high, 2) < 1:
+        return "slower"
+    return "one" if low > UNRELATED_ORDER else "open"
 
 
 def _order(trend: TrendRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from dnlbench.compare import Comparison, Finding, Gate
+from dnlbench.compare import Comparison, Finding, Gate, Rule
 from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.escape import printable
 from dnlbench.report.log_end import log_end
@@ -14,14 +14,16 @@ from dnlbench.report.ratios import ratio_text
 PROBLEMS = {"failed": "error", "oom": "error", "diverged": "failure", "cancelled": "skipped", "skipped": "skipped"}
 """What a run's status is to JUnit: a run that broke is an error; one that came to its end with a useless result has failed."""
 OUTCOMES = {"fail": "failure", "inconclusive": "skipped", "not comparable": "skipped"}
-"""What a finding's outcome is to JUnit: only what is certain fails a build there, as it does by exit code."""
+"""What a finding's outcome is to JUnit. A rule that is not comparable at any network of a candidate has errors instead. So
+a build fails by the tests it shows wherever it fails by exit code, but for ``--inconclusive fail``, which is no finding's."""
 
 
 def comparison_junit(candidates: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
     """A suite for each candidate, and one for the gate if there was one."""
     suites = [_runs(profile, each) for profile, each in zip(candidates, comparisons, strict=True)]
     if gate is not None:
-        suites.append(_suite("gate", [_finding(finding) for finding in gate.findings]))
+        unjudged = _unjudged(gate.findings)
+        suites.append(_suite("gate", [_finding(f, judged=_whose(f) not in unjudged) for f in gate.findings]))
     whole = ET.Element("testsuites", {"name": "dnlbench", **_totals(suites)})
     whole.extend(suites)
     ET.indent(whole)
@@ -71,14 +73,23 @@ def _seconds(run: RunRecord) -> float:
     return max(0.0, sum(spans)) if spans else sum(epoch.seconds for epoch in run.epochs)
 
 
-def _finding(finding: Finding) -> ET.Element:
+def _unjudged(findings: Sequence[Finding]) -> set[tuple[str, Rule]]:
+    """Of which candidates a rule said nothing at all."""
+    return {_whose(f) for f in findings} - {_whose(f) for f in findings if f.outcome != "not comparable"}
+
+
+def _whose(finding: Finding) -> tuple[str, Rule]:
+    return finding.candidate, finding.rule
+
+
+def _finding(finding: Finding, *, judged: bool) -> ET.Element:
     case = _case("gate", f"{finding.rule.text} {finding.network} of {finding.candidate}", 0.0)
-    if kind := OUTCOMES.get(finding.outcome):
+    if kind := OUTCOMES.get(finding.outcome) if judged else "error":
         worse = f"{ratio_text(finding.effect)} times as bad" if finding.effect else ""
         said = "; ".join(filter(None, (finding.outcome, worse, finding.reason)))
         problem = ET.SubElement(case, kind, {"message": printable(said)})
-        if kind == "failure":
-            problem.set("type", "regression")
+        if kind != "skipped":
+            problem.set("type", "regression" if kind == "failure" else "not comparable")
     return case
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord
 from dnlbench.studies import Quantity
+
+LOG_LARGEST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +22,17 @@ class Law:
     order: float
 
     def at(self, depth: float) -> float:
-        """The value there."""
-        return self.limit + self.constant * math.pow(depth, -self.order)
+        """The value there; infinite where it leaves the range of floats."""
+        try:
+            return self.limit + self.constant * math.pow(depth, -self.order)
+        except OverflowError:  # of the power; its product with the constant may well be a float
+            return self.limit + self._by_logarithms(depth)
+
+    def _by_logarithms(self, depth: float) -> float:
+        if self.constant == 0:
+            return 0.0
+        size = math.log(abs(self.constant)) - self.order * math.log(depth)
+        return math.copysign(math.exp(size) if size < LOG_LARGEST else math.inf, self.constant)
 
 
 def law_of(fit: FitRecord) -> Law | None:
@@ -40,7 +52,10 @@ def law_of(fit: FitRecord) -> Law | None:
     if here * there <= 0:
         return None
     order = math.log2(here / there)
-    return Law(limit=fit.limit, constant=here * max(fit.depths) ** order, order=order)
+    try:
+        return Law(limit=fit.limit, constant=here * max(fit.depths) ** order, order=order)
+    except OverflowError:  # a curve so steep that no chart shows it
+        return None
 
 
 def fit_words(fit: FitRecord, quantity: Quantity) -> str:

@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -121,3 +122,22 @@ def test_several_candidates_are_told_apart(run_cli: RunCli, saved: Saved) -> Non
     done = run_cli("compare", base, slow, noisy, "--fail-on", "throughput:5%")
     assert "fail: throughput:5% of densenet at L = 2, 4 in slow, 2026-11-20 12:00 UTC: 1.250" in done.stderr
     assert "pass: throughput:5% of densenet at L = 2, 4 in noisy, 2026-11-20 12:00 UTC: 1.000" in done.stderr
+
+
+def test_candidates_of_one_name_and_minute_are_told_apart_by_their_files(
+    run_cli: RunCli, make_profile: MakeProfile, tmp_path: Path
+) -> None:
+    for name, factor in (("ref", 1.0), ("bad", 1.5), ("good", 1.0)):
+        losses = {point: [factor * value for value in values] for point, values in LOSSES.items()}
+        save_profile(make_profile(losses, interleaved="ab"), tmp_path / f"{name}.json")
+    command = ("compare", "ref.json", "bad.json", "good.json", "--fail-on", "loss:2%", "--format")
+    rows = csv.DictReader(io.StringIO((done := run_cli(*command, "csv")).stdout))
+    title = "made-up, 2026-11-20 12:00 UTC"
+    assert {(row["reference"], row["candidate"], row["gate"]) for row in rows if row["gate"]} == {
+        (f"{title} (ref)", f"{title} (bad)", "loss:2% fail"),
+        (f"{title} (ref)", f"{title} (good)", "loss:2% pass"),
+    }
+    assert f"fail: loss:2% of densenet at L = 2, 4 in {title} (bad): 1.5" in done.stderr
+    assert f"pass: loss:2% of densenet at L = 2, 4 in {title} (good): 1.0" in done.stderr
+    suites = ET.fromstring(run_cli(*command, "junit").stdout)
+    assert [suite.get("name") for suite in suites] == [f"{title} (bad)", f"{title} (good)", "gate"]

@@ -86,6 +86,57 @@ def test_rough_networks_are_called_rough() -> None:
     assert "their sum over L layers grows" in maps
 
 
+ONE = ("as towards a continuous limit", "as samples of smooth curves do", "so their sum over L layers stays bounded")
+FASTER = (
+    "faster than a continuous limit asks for",
+    "faster than samples of smooth curves do",
+    "so their sum over L layers falls",
+)
+SLOWER = (
+    "a continuous limit asks for L^−1",
+    "neither clearly smooth nor clearly rough",
+    "their sum over L layers grows",
+)
+OPEN = ("whether like L^−1 or slower cannot be told", SLOWER[1], "whether like L^−1 or slower cannot be told")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.9, 1.1, ONE),
+        (0.51, 1.0, ONE),
+        (1.0, 1.2, ONE),
+        (0.9, 0.996, ONE),  # as it is shown: 1.00
+        (0.5, 1.1, OPEN),
+        (0.02, 1.9, OPEN),
+        (-0.5, 1.9, OPEN),
+        (1.5, 2.0, FASTER),
+        (1.01, 1.1, FASTER),
+        (0.7, 0.99, SLOWER),
+        (-0.5, 0.2, SLOWER),
+        (-2.0, -1.0, SLOWER),
+    ],
+)
+def test_an_order_is_held_against_1_by_its_whole_interval(low: float, high: float, said: tuple[str, ...]) -> None:
+    """Of states, of parameters that are not rough, and of maps."""
+    points, trends = summarise_runs(runs("resnet", lambda _, depth: 1 / depth, lambda depth: 3 / depth, NOISES, DEPTHS))
+    order = {"order": (low + high) / 2, "low": low, "high": high}
+    lines = findings_of(points, [trend.model_copy(update=order) for trend in trends])["resnet"]
+    for line, what in zip(lines, said, strict=False):
+        conclusion = line.partition("]: ")[2]
+        assert conclusion.partition(";")[0] == what
+
+
+@pytest.mark.parametrize(
+    ("low", "said"),
+    [(0.9, ": as under an integral"), (1.1, ": faster than under an integral"), (0.1, "slower cannot be told")],
+)
+def test_dense_maps_are_held_against_an_integral(low: float, said: str) -> None:
+    points, trends = summarise_runs(runs("densenet", lambda _, depth: 1 / depth, lambda depth: 1.4, NOISES, DEPTHS))
+    order = {"order": 1.0, "low": low, "high": 1.2}
+    assert findings_of(points, [trend.model_copy(update=order) for trend in trends])["densenet"][2].endswith(said)
+
+
 def test_maps_that_come_near_to_the_identity_along_the_layers_are_told() -> None:
     found = runs("plain", lambda layer, depth: (layer + 1) ** -1.5, lambda depth: 1.4, NOISES, DEPTHS)
     _, trends = summarise_runs(found)

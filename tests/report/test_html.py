@@ -273,3 +273,38 @@ def test_data_holds_no_number_that_json_has_not(make_sweep: MakeSweep) -> None:
     page = profile_html(profile.model_copy(update={"runs": tuple(runs)}))
     data: dict[str, Any] = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     assert data["charts"][0]["series"][0]["x"] == [1, 2, 4, 5, 6]
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    return found
+
+
+@pytest.mark.parametrize("factor", [1e160, 1e200, 8e307, 1e-315])
+def test_values_at_the_ends_of_the_range_of_floats_are_drawn_or_left_out(make_sweep: MakeSweep, factor: float) -> None:
+    """From about 1e154 on intervals are infinite, as squares are; from 1e250 on there is no room for an axis."""
+    usual, far = make_sweep(), make_sweep(factor=factor)
+    alone = data_of(profile_html(far))["charts"]
+    together = data_of(comparison_html(usual, [far], [compare(usual, far)]))["charts"]
+    assert [chart["title"] for chart in together][:2] == [
+        "Training loss of densenet",
+        "Training loss of dense-gaussian",
+    ]
+    for charts_ in (alone, together):
+        values = [v for chart in charts_ for each in chart["series"] for key in ("y", "low", "high") for v in each[key]]
+        assert max(abs(value) for value in values if value is not None) <= 1e250
+    if 1e154 < factor < 1e250:
+        curve = alone[0]["series"][0]
+        assert min(curve["y"]) > factor / 100
+        assert set(curve["low"] + curve["high"]) == {None}
+
+
+def test_fits_that_leave_the_range_of_floats_are_drawn_as_far_as_they_are_in_it(make_sweep: MakeSweep) -> None:
+    profile = make_sweep(("densenet",))
+    fit = profile.summary.fits[0].model_copy(update={"model": "power", "constant": 1.0, "order": -300.0, "problem": ""})
+    steep = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": (fit,)})})
+    (drawn,) = [each for chart in charts([steep]) for each in chart.series if each.name == "densenet fit"]
+    assert drawn.x[0] == 2.0
+    assert drawn.y[0] == pytest.approx(2.0**300)
+    assert drawn.x[-1] < 10 ** (250 / 300) < 32
+    assert data_of(profile_html(steep))

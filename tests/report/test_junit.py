@@ -109,11 +109,29 @@ def test_a_case_for_each_finding(root: ET.Element, make_sweep: MakeSweep) -> Non
     assert held["failed densenet"][0].tag == "failure"
     assert "seed 1 failed at L=4" in held["failed densenet"][0].get("message", "")
     assert held["loss:worse densenet"][0].get("type") == "regression"
-    assert held["throughput:5% densenet"][0].tag == "skipped"
     a = make_sweep()
     found = compare(a, a)
     suite = ET.fromstring(comparison_junit([a], [found], gate([found], [parse_rule("failed", "training")])))[1]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "0", "0")
+
+
+def test_what_no_network_can_be_judged_by_is_an_error(root: ET.Element, make_sweep: MakeSweep) -> None:
+    """As by exit code, which is 5 there; but not where a network of the candidate has been judged."""
+    held = {case.get("name", "").partition(" of ")[0]: case for case in root[1]}
+    assert {held[f"throughput:5% {n}"][0].tag for n in ("densenet", "dense-gaussian")} == {"error"}
+    assert held["throughput:5% densenet"][0].get("type") == "not comparable"
+    reference = make_sweep(seeds=2)
+    runs = tuple(
+        run.model_copy(update={"peak_memory_bytes": None}) if run.network == "densenet" else run
+        for run in reference.runs
+    )
+    partly = reference.model_copy(update={"runs": runs, "name": "partly"})
+    comparisons = [compare(reference, partly), compare(reference, reference)]
+    found = gate(comparisons, [parse_rule("memory:10%", "training")])
+    whole = ET.fromstring(comparison_junit([partly, reference], comparisons, found))
+    check(whole)
+    assert found.outcome == "pass"
+    assert [[child.tag for child in case] for case in whole[-1]] == [["skipped"], [], [], []]
 
 
 def test_characters_that_xml_has_not_are_left_out(make_sweep: MakeSweep, nasty: str) -> None:

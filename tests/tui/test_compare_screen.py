@@ -229,6 +229,17 @@ def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: Se
     assert str(Path.cwd() / "base-vs-tuned-2.svg") in notified[1]
 
 
+def test_profiles_of_one_name_are_told_apart_in_the_table(save: Save, see: See, tmp_path: Path) -> None:
+    paths = [save("base"), tmp_path / "bad.json", tmp_path / "good.json"]
+    for path, factor in zip(paths[1:], (1.5, 1.0), strict=True):
+        save("both", factor).replace(path)
+    see(paths, "e")
+    (table,) = Path.cwd().glob("*.csv")
+    rows = csv.DictReader(table.read_text().splitlines())
+    losses = {(row["candidate"][-6:], row["verdict"]) for row in rows if row["quantity"] == "final_train_loss"}
+    assert losses == {(" (bad)", "worse"), ("(good)", "no difference")}
+
+
 def test_a_folder_that_cannot_be_written_to_is_said(
     save: Save, see: See, notified: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

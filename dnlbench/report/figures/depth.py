@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from dnlbench import units
@@ -106,10 +107,11 @@ def _curves(subject: Subject, fits: Sequence[tuple[int, FitRecord]], ruler: Rule
         if fit.model != "power":
             last *= BEYOND
         depths = [first * (last / first) ** (i / (FIT_POINTS - 1)) for i in range(FIT_POINTS)]
+        points = [(depth, value) for depth in depths if math.isfinite(value := law.at(depth) / ruler.unit_size)]
         yield Curve(
             key=f"{subject.whose(place)}{fit.network} fit",
-            x=depths,
-            y=[law.at(depth) / ruler.unit_size for depth in depths],
+            x=[depth for depth, _ in points],
+            y=[value for _, value in points],
             look=network_look(subject.networks[fit.network], place),
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
+from dnlbench.report.drawable import drawable
 from dnlbench.report.figures import style
 from dnlbench.report.figures.looks import INK
 from dnlbench.report.figures.panel import Axis, Cross, Curve, Limit, Look, Panel, Series
@@ -51,8 +52,8 @@ class Frame:
 def frame_of(panels: Sequence[Panel], depths: Sequence[float]) -> Frame:
     """Axes that hold all of the panels, which have equal kinds of axes."""
     log = panels[0].y.scale == "log"
-    values = [v for panel in panels for v in _values(panel) if v > 0 or not log]
-    ends = [v for panel in panels for v in _ends(panel) if v > 0 or not log]
+    values = [v for panel in panels for v in _with_place(_values(panel)) if v > 0 or not log]
+    ends = [v for panel in panels for v in _with_place(_ends(panel)) if v > 0 or not log]
     return Frame(x=_x_bounds(panels, depths), y=_y_bounds(values, ends, log=log))
 
 
@@ -95,6 +96,11 @@ def marker_style(look: Look, size: float = style.MARKER_PT) -> dict[str, Any]:
         "markeredgecolor": look.colour,
         "markeredgewidth": 0.8,
     }
+
+
+def _with_place(values: Iterable[float]) -> Iterator[float]:
+    """Those that an axis can reach to, which the others are beyond."""
+    return (found for value in values if (found := drawable(value)) is not None)
 
 
 def _values(panel: Panel) -> Iterator[float]:

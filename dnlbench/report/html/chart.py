@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from dnlbench.report.drawable import drawable
 from dnlbench.report.escape import printable
 
 MARKS = (
@@ -64,6 +65,17 @@ class Series:
     broken: bool = False
     """Whether its end is that of a run that went wrong."""
 
+    def drawable(self) -> Series:
+        """Without the values and the bounds that a chart has no place for."""
+        kept = [place for place, value in enumerate(self.y) if drawable(value) is not None]
+        return replace(
+            self,
+            x=tuple(self.x[place] for place in kept),
+            y=tuple(drawable(self.y[place]) or 0.0 for place in kept),
+            low=tuple(_drawable(self.low[place]) for place in kept) if self.low else (),
+            high=tuple(_drawable(self.high[place]) for place in kept) if self.high else (),
+        )
+
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -100,6 +112,10 @@ class Chart:
             for key, axis in (("x", self.x), ("y", self.y))
         }
         return {"title": printable(self.title), **axes, "series": [each.plain() for each in self.series]}
+
+
+def _drawable(bound: float | None) -> float | None:
+    return None if bound is None else drawable(bound)
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | int | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dnlbench.profiles import PointSummary, Profile, RunRecord
@@ -56,14 +56,14 @@ def letter(place: int) -> str:
 
 def _over_epochs(named: Sequence[Named], network: str) -> Chart:
     depths = sorted({run.depth for each in named for run in each.profile.runs if run.network == network})
-    series = [
+    series = _drawable(
         curve
         for each in named
         for place, depth in enumerate(depths)
         for curve in _losses(
             each, place, [run for run in each.profile.runs if (run.network, run.depth) == (network, depth)]
         )
-    ]
+    )
     return Chart(
         title=f"Training loss of {network}",
         x=Axis(label="epoch", whole=True),
@@ -125,6 +125,7 @@ def _over_depth(named: Sequence[Named], networks: Sequence[str], quantity: Quant
             if points:
                 series.append(_points(each, place, sorted(points, key=lambda p: p.depth), quantity))
             series += _fits(each, place, network, quantity)
+    series = _drawable(series)
     unit = "MiB" if quantity.shown_as == "bytes" else quantity.unit
     label = f"{quantity.label} ({unit})" if unit else quantity.label
     return Chart(
@@ -134,6 +135,11 @@ def _over_depth(named: Sequence[Named], networks: Sequence[str], quantity: Quant
         series=tuple(series),
         note=_reading(f"mean over seeds with its 95 % t interval{'; thin: fits' if _fitted(series) else ''}", named),
     )
+
+
+def _drawable(series: Iterable[Series]) -> list[Series]:
+    """What there is to draw of them."""
+    return [found for each in series if (found := each.drawable()).y]
 
 
 def _mean(point: PointSummary, quantity: Quantity) -> float:

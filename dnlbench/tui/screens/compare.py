@@ -22,6 +22,7 @@ from dnlbench.profiles import Profile
 from dnlbench.report.comparison import comparison_csv
 from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
+from dnlbench.report.titles import told_apart
 from dnlbench.studies import Quantity
 from dnlbench.tui.export import export
 from dnlbench.tui.figures import (
@@ -259,8 +260,11 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self.notify(text, severity=severity, markup=False)
 
     def _csv(self) -> str:
-        comparisons = [shown.comparison for shown in self._all_shown if shown.comparison]
-        return comparison_csv(comparisons) if self._shown.comparison else profile_csv(self._profiles[0])
+        if not self._shown.comparison:
+            return profile_csv(self._profiles[0])
+        compared = [(shown.comparison, shown.entries[1].path) for shown in self._all_shown if shown.comparison]
+        comparisons, files = [comparison for comparison, _ in compared], [path for _, path in compared]
+        return comparison_csv(told_apart(comparisons, self._shown.entries[0].path, files))
 
     def action_copy(self) -> None:
         """The tables that are shown, as Markdown."""

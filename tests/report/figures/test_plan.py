@@ -71,3 +71,19 @@ def test_values_that_are_no_numbers_have_a_cross(problems: Draw) -> None:
 def test_no_profiles_are_nothing_to_draw() -> None:
     with pytest.raises(ConfigurationError, match="a figure needs at least one profile"):
         figure_svg([])
+
+
+@pytest.mark.parametrize("log", [None, True, False])
+@pytest.mark.parametrize("size", [1e200, 1e308])
+def test_values_that_no_axis_reaches_are_beyond_it(sweep: Draw, size: float, log: bool | None) -> None:
+    """Nor does a fit whose powers are no floats keep the others from being drawn."""
+    far = run_of("densenet", 2, 0, [size] * 12)
+    profile = sweep(networks=("densenet",), depths=(2, 4, 8), others={("densenet", 2, 0): far})
+    fits = tuple(
+        fit.model_copy(update={"model": "power", "constant": 1.0, "order": -900.0, "problem": ""})
+        for fit in profile.summary.fits
+    )
+    steep = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": fits})})
+    for each in (profile, steep):
+        assert "nan" not in figure_svg([each], "depth", log=log)
+        assert "nan" not in figure_svg([each], "epochs", log=log)

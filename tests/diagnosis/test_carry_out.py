@@ -1,0 +1,40 @@
+"""What a diagnosis says of itself, with the process that measures made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnlbench.diagnosis import carry_out
+from dnlbench.diagnosis.carry_out import Source, Weighted
+from dnlbench.events import DataInfo
+from dnlbench.studies.training import TrainingSpec
+from tests.diagnosis.test_summary import block
+
+
+@pytest.mark.parametrize(("asked", "used"), [(40, 40), (150, 150), (1000, 150)])
+def test_it_names_the_images_that_were_measured_on(
+    make_spec: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch, asked: int, used: int
+) -> None:
+    """Not those that were asked for: the data have 150."""
+    questions = []
+
+    def ask(module: str, question: dict[str, Any], slot: object) -> Iterator[dict[str, Any]]:
+        questions.append(question)
+        yield {"run": "plain-L4", "blocks": [block(4, lambda layer, depth: 1.0, 1.0, 1.0).model_dump()]}
+
+    monkeypatch.setattr(carry_out, "ask", ask)
+    source = Source(
+        name="made-up",
+        path=Path("rd"),
+        spec=make_spec(),
+        data=DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
+        runs=(Weighted(run_id="plain-L4", network="plain", depth=4, seed=0, weights={"file": "x", "sha256": "0"}),),
+        left_out=(),
+        remedy="",
+    )
+    assert carry_out.diagnose(source, device="cpu", samples=asked).samples == used
+    assert len(questions) == 1

@@ -1,0 +1,47 @@
+"""Profiles of one name and minute, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.profiles import Profile
+from dnlbench.report.gate import gate_grid
+from dnlbench.report.titles import told_apart
+
+MakeSweep = Callable[..., Profile]
+TITLE = "made-up, 2026-11-20 12:00 UTC"
+
+
+def titles(make_sweep: MakeSweep, reference: str, *candidates: str, **names: str) -> list[str]:
+    """Of profiles in those files, which are called ``made-up`` but where another name is given by the file's stem."""
+    files = [Path(reference), *map(Path, candidates)]
+    profiles = [make_sweep(("densenet",), (2,), name=names.get(file.stem, "made-up")) for file in files]
+    comparisons = told_apart([compare(profiles[0], other) for other in profiles[1:]], files[0], files[1:])
+    assert len({each.reference for each in comparisons}) == 1
+    return [comparisons[0].reference, *(each.candidate for each in comparisons)]
+
+
+def test_titles_that_differ_stay_as_they_are(make_sweep: MakeSweep) -> None:
+    assert titles(make_sweep, "a.json", "b.json", b="other") == [TITLE, "other, 2026-11-20 12:00 UTC"]
+
+
+def test_equal_ones_are_followed_by_what_tells_their_files_apart(make_sweep: MakeSweep) -> None:
+    assert titles(make_sweep, "a.json", "b.json") == [f"{TITLE} (a)", f"{TITLE} (b)"]
+    assert titles(make_sweep, "r.json", "a.json", "b.json", r="other")[1:] == [f"{TITLE} (a)", f"{TITLE} (b)"]
+    assert titles(make_sweep, "1/p.json", "2/p.json") == [f"{TITLE} (1/p.json)", f"{TITLE} (2/p.json)"]
+
+
+def test_a_profile_against_itself_has_one_title(make_sweep: MakeSweep) -> None:
+    assert titles(make_sweep, "a.json", "a.json") == [TITLE, TITLE]
+    assert told_apart([], Path("a.json"), []) == []
+
+
+def test_a_gate_over_several_has_its_column_of_candidates(make_sweep: MakeSweep) -> None:
+    reference, bad, good = make_sweep(name="other"), make_sweep(factor=1.5), make_sweep()
+    comparisons = told_apart(
+        [compare(reference, bad), compare(reference, good)], Path("r.json"), [Path("bad.json"), Path("good.json")]
+    )
+    grid = gate_grid(gate(comparisons, [parse_rule("loss:2%", "training")]))
+    assert {(row[1], row[-1]) for row in grid.rows} == {(f"{TITLE} (bad)", "fail"), (f"{TITLE} (good)", "pass")}
