@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -182,13 +183,14 @@ def bare_environment(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def other(make_environment: MakeEnvironment) -> Path:
-    """An environment whose dnlbench is like this one."""
-    return make_environment()
+    """An environment whose dnlbench is like this one, but says that it is another version."""
+    return make_environment("__init__.py", (f'__version__ = "{dnlbench.__version__}"', '__version__ = "0.0.7"'))
 
 
 def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path) -> None:
     bench.write(step_s=0.04)
-    done = bench.run("--against", other, "--set", "train.epochs=2", "--fail-on", "throughput:30%", "--json")
+    asked = ["--set", "train.epochs=2", "--fail-on", "throughput:30%", "--keep-weights", "--json"]
+    done = bench.run("--against", other, *asked)
     assert done.returncode == 0, done.stderr + done.stdout
     said = json.loads(done.stdout)
     assert said["profile"] == "out.json"
@@ -199,6 +201,11 @@ def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path) -> None:
     assert [run.status for run in (*head.runs, *base.runs)] == ["ok"] * 8
     assert [run.final_train_loss for run in head.runs] == [run.final_train_loss for run in base.runs]
     assert {run.jobs for run in (*head.runs, *base.runs)} == {1}
+    assert (head.code.version, base.code.version) == (dnlbench.__version__, "0.0.7")  # each of its own environment
+    kept = {f"{run.run_id}.pt": run.weights_sha256 for run in head.runs}
+    files = (bench.folder / "out.weights").iterdir()
+    assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files} == kept
+    assert {run.weights_sha256 for run in base.runs} == {None}
     turns = in_order(bench)
     assert len(turns) == 8
     for (_, ended, *_), (leased, *_) in pairwise(turns):
@@ -208,17 +215,6 @@ def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path) -> None:
         for depth, seed, order in ((1, 0, "bh"), (1, 1, "hb"), (2, 0, "hb"), (2, 1, "bh"))
         for side in order
     ]
-
-
-def test_each_side_is_of_its_own_environment(bench: Bench, make_environment: MakeEnvironment) -> None:
-    version = f'__version__ = "{dnlbench.__version__}"'
-    other = make_environment("__init__.py", (version, '__version__ = "0.0.7"'))
-    done = bench.run("--against", other, "--set", "sweep.depths=[1]")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "out.json"
-    head, base = bench.profiles()
-    assert (head.code.version, base.code.version) == (dnlbench.__version__, "0.0.7")
-    assert [run.status for run in base.runs] == ["ok"] * 2
 
 
 def test_a_slower_head_fails_and_a_slower_base_does_not(
@@ -259,6 +255,7 @@ def test_runs_of_one_side_go_side_by_side_where_that_is_asked_for(bench: Bench) 
     bench.write(step_s=0.1)
     done = bench.run("--against-set", "train.lr=0.001", "--set", "sweep.depths=[1]", "--jobs", "2")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "out.json"
     (first, second, *others), names = in_order(bench), [side for *_, side in in_order(bench)]
     assert names in (list("bbhh"), list("hhbb"))
     assert second[0] < first[1]
@@ -304,12 +301,15 @@ def test_a_base_that_lacks_a_key_is_refused_before_anything_is_trained(
     old = make_environment(
         "studies/training/spec.py", ("    evaluate: bool = False\n", "    evaluated: bool = False\n")
     )
+    profile = bench.folder / "out-base.json"
+    profile.write_text("good")
     done = bench.run("--against", old, "--set", "train.evaluate=true")
     assert done.returncode == 2
     assert "the base side" in done.stderr
     assert "--set train.evaluate=true" in done.stderr
     assert not list(bench.folder.glob("rd*/runs"))
     assert not (bench.folder / "out.json").exists()
+    assert profile.read_text() == "good"
 
 
 def test_settings_of_the_base_are_judged_in_the_users_words(bench: Bench) -> None:
@@ -327,6 +327,10 @@ def test_settings_of_the_base_are_judged_in_the_users_words(bench: Bench) -> Non
         (["--against", sys.executable, "--detach"], "--detach: does not go with two sides"),
         (["--against", sys.executable, "--fail-on", "speed:5%"], "speed"),
         (["--against", sys.executable, "--resume"], "holds no session to go on with"),
+        (
+            ["--against", sys.executable, "--out-base", "./out.json"],
+            "--out-base out.json: is where the head's profile goes",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(bench: Bench, options: list[str], message: str) -> None:
@@ -340,8 +344,12 @@ def test_what_does_not_go_together_is_refused(bench: Bench, options: list[str], 
     [("sweep.depths=[7]", "no network, depth and seed in common", 0), ("data.limit=100", "different data", 2)],
 )
 def test_sides_that_cannot_be_compared_are_not_trained(bench: Bench, setting: str, message: str, sides: int) -> None:
+    profiles = [bench.folder / name for name in ("out.json", "out-base.json")]
+    for profile in profiles:
+        profile.write_text("good")
     done = bench.run("--against-set", setting)
     assert done.returncode == 5
+    assert [profile.read_text() for profile in profiles] == ["good", "good"]
     assert message in done.stderr
     begun = [side for side in bench.sides if side.sweep_path.exists()]
     assert [spans(side) for side in begun] == [[]] * sides
