@@ -14,14 +14,17 @@ import venv
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 import dnlbench
 from dnlbench.events import RunLeased
+from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile, read_profile
-from dnlbench.store import RunDir
+from dnlbench.spec import read_spec
+from dnlbench.store import Execution, RunDir
 
 PACKAGE = Path(dnlbench.__file__).parent
 STEP = "        learner = self._learner\n        learner.optimizer"
@@ -81,7 +84,8 @@ class Bench:
     def start(self, *options: object, python: Path | None = None) -> subprocess.Popen[str]:
         """``dnlbench run`` of the spec."""
         here = {"PYTHONPATH": str(PACKAGE.parent)} if python is None else {}  # which no other environment may heed
-        ours = {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **here}
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "GITHUB_STEP_SUMMARY")}
+        ours = {**kept, **here, "DNLBENCH_CACHE_DIR": str(self.folder / "cache")}
         process = subprocess.Popen(
             [
                 *(str(python or sys.executable), *(["-P"] if python else []), "-m", "dnlbench", "run", "turns.toml"),
@@ -143,6 +147,20 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
     made.clean_up()
+
+
+@pytest.fixture(scope="module")
+def two_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Any]]:
+    """A session of other settings, two runs of a side at a time, in a bench that is for looking at only; what it said."""
+    made = Bench(tmp_path_factory.mktemp("two-at-a-time"))
+    made.write(step_s=0.1)
+    small = ["--set", "sweep.depths=[1]", "--set", "sweep.seeds=4", "--jobs", "2"]
+    try:
+        done = made.run("--against-set", "train.lr=0.001", *small, "--out-base", "slow.json", "--json")
+    finally:
+        made.clean_up()
+    assert done.returncode == 0, done.stderr
+    return made, json.loads(done.stdout)
 
 
 MakeEnvironment = Callable[..., Path]
@@ -234,14 +252,22 @@ def test_a_slower_head_fails_and_a_slower_base_does_not(
     done = bench.run("--against", other, *common, python=slow)
     assert done.returncode == 3, done.stderr + done.stdout
     assert json.loads(done.stdout)["gate"]["outcome"] == "fail"
-    done = bench.run("--against", slow, *common, "--run-dir", "other", python=other)
-    assert done.returncode == 0, done.stderr + done.stdout
+    compared = [sys.executable, "-P", "-m", "dnlbench", "compare", "out.json", "out-base.json"]
+    exchanged = subprocess.run(
+        [*compared, "--fail-on", "throughput:5%"],
+        cwd=bench.folder,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert exchanged.returncode == 0, exchanged.stderr
 
 
-def test_other_settings_alone_make_a_base(bench: Bench) -> None:
-    done = bench.run("--against-set", "train.lr=0.001", "--set", "sweep.seeds=3", "--out-base", "slow.json", "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+def test_other_settings_alone_make_a_base(two_at_a_time: tuple[Bench, dict[str, Any]]) -> None:
+    bench, said = two_at_a_time
+    head, base = (read_profile(bench.folder / said[side]) for side in ("profile", "base_profile"))
+    assert head.interleaved == base.interleaved is not None
     assert said["base_profile"] == "slow.json"
     differences = {difference["what"]: difference for difference in said["comparisons"][0]["differences"]}
     assert (differences["spec train.lr"]["reference"], differences["spec train.lr"]["candidate"]) == ("0.001", "0.01")
@@ -251,15 +277,12 @@ def test_other_settings_alone_make_a_base(bench: Bench) -> None:
     assert "gate" not in said
 
 
-def test_runs_of_one_side_go_side_by_side_where_that_is_asked_for(bench: Bench) -> None:
-    bench.write(step_s=0.1)
-    done = bench.run("--against-set", "train.lr=0.001", "--set", "sweep.depths=[1]", "--jobs", "2")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "out.json"
-    (first, second, *others), names = in_order(bench), [side for *_, side in in_order(bench)]
-    assert names in (list("bbhh"), list("hhbb"))
-    assert second[0] < first[1]
-    assert min(leased for leased, *_ in others) > max(first[1], second[1])
+def test_runs_of_one_side_go_side_by_side_where_that_is_asked_for(two_at_a_time: tuple[Bench, dict[str, Any]]) -> None:
+    turns = in_order(two_at_a_time[0])
+    assert [side for *_, side in turns] == list("bbhhhhbb")
+    for first, second, *others in (turns[start:] for start in range(0, len(turns), 2)):
+        assert second[0] < first[1]
+        assert all(leased > max(first[1], second[1]) for leased, *_ in others)
 
 
 @pytest.mark.parametrize(
@@ -356,7 +379,17 @@ def test_sides_that_cannot_be_compared_are_not_trained(bench: Bench, setting: st
 
 
 def test_one_seed_cannot_decide(bench: Bench) -> None:
-    options = ["--set", "sweep.seeds=1", "--fail-on", "throughput:5%", "--inconclusive", "fail", "--json"]
+    options = [
+        "--set",
+        "sweep.seeds=1",
+        "--set",
+        "sweep.depths=[1]",
+        "--fail-on",
+        "throughput:5%",
+        "--inconclusive",
+        "fail",
+        "--json",
+    ]
     done = bench.run("--against-set", "train.lr=0.001", *options)
     assert done.returncode == 4, done.stderr
     assert json.loads(done.stdout)["gate"]["outcome"] == "inconclusive"
@@ -366,6 +399,7 @@ def test_runs_that_fail_on_the_base_are_told_and_those_of_the_head_are_a_regress
     fail = "network.options={ fail = true }"
     done = bench.run("--against-set", fail, "--fail-on", "failed", "--set", "sweep.depths=[1]")
     assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-1] == "out.json"
     head, base = bench.profiles()
     assert [run.status for run in head.runs] == ["ok"] * 2
     assert [run.status for run in base.runs] == ["failed"] * 2
@@ -423,9 +457,10 @@ def test_a_session_that_is_killed_or_loses_a_side_leaves_nobody_at_work(bench: B
 
 
 def test_a_session_and_a_sweep_do_not_share_a_run_directory(bench: Bench) -> None:
-    small = ["--set", "sweep.depths=[1]"]
-    assert bench.run(*small).returncode == 0
-    done = bench.run(*small, "--against-set", "train.lr=0.001")
+    plan = Plan(read_spec(str(bench.folder / "turns.toml"), ()))
+    execution = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
+    bench.sides[0].begin(plan, execution)
+    done = bench.run("--against-set", "train.lr=0.001")
     assert done.returncode == 2
     assert "holds a sweep that did not take turns" in done.stderr
 
