@@ -44,17 +44,8 @@ def test_calibration_measures_a_floor_and_shows_it(run_cli: RunCli, tmp_path: Pa
 
 
 def test_a_calibration_that_failed_is_not_remembered(run_cli: RunCli, own: Path, spec_file: Path) -> None:
-    failing = [
-        "--set",
-        "sweep.networks=['own:incidents']",
-        "--set",
-        "sweep.depths=[3]",
-        "--set",
-        "sweep.seeds=1",
-        "--device",
-        "cpu",
-    ]
-    done = run_cli("calibrate", spec_file, "--rounds", "1", *failing)
+    failing = ["--set", "sweep.networks=['own:incidents']", "--set", "sweep.depths=[3]", "--set", "sweep.seeds=1"]
+    done = run_cli("calibrate", spec_file, "--rounds", "1", *failing, "--device", "cpu")
     assert done.returncode == 1
     assert "LookupError: a bug of the user's. Without its runs there is no noise floor" in done.stderr
     assert not NoiseFile().path.exists()
