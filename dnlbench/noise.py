@@ -1,17 +1,20 @@
 """The noise floor of a machine: how far two measurements of the very same thing differ there.
 
-It is measured by ``dnlbench calibrate``, which lets identical code take turns with itself, several times, and kept for the
-machine's fingerprint in ``noise.json`` beside the other remembered measurements; ``$DNLBENCH_CACHE_DIR`` names another folder.
-A gate takes no tolerance to be smaller than the floor.
+It is measured by ``dnlbench calibrate``, which lets identical code take turns with itself, several times, and kept in
+``noise.json`` beside the other remembered measurements, for the machine's fingerprint, the kind of device and the threads of a
+run; ``$DNLBENCH_CACHE_DIR`` names another folder. A gate takes no tolerance to be smaller than the floor.
 
-*Definition.* Each round r gives, for each network i, a single figure for all depths and seeds: the log x_ri of the geometric
-mean of head over base. Both are the same code, so the x_ri have mean 0, and only a spread has to be learned of them:
+*Definition.* Each round r, a session of its own, gives for each network i a single figure for all depths and seeds: the log
+x_ri of the geometric mean of head over base. What the machine did meanwhile is common to the networks of a round, so a round
+counts once, with the network that differs most:
 
-    s² = mean of x_ri² over all rounds and networks,    floor = exp(t_{0.975, n} s) − 1
+    m_r = max of |x_ri| over the networks,    s² = mean of m_r² over the rounds,    floor = exp(t_{0.975, n} s) − 1
 
-with n their number and t the quantile of Student's distribution with n degrees of freedom. This is the upper end of the
-two-sided 95 % prediction interval: of identical code, the figure of one network differs by more in one further session of
-twenty. Few rounds make t, and so the floor, larger.
+with n the number of rounds and t the quantile of Student's distribution with n degrees of freedom: both sides are the same
+code, so the x_ri have mean 0, and only a spread has to be learned of them. In 19 of 20 further sessions no network of identical
+code differs by more. For one network, and for several that differ alike, that is exact where the x_ri are normal; for several
+that differ each in their own way it is more than 19. Few rounds make t, and so the floor, larger: t is 12.7 with one, 3.2 with
+three and 2.4 with seven.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -28,14 +32,30 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dnlbench.errors import ConfigurationError
 from dnlbench.executor.remembered import LOCK_PATIENCE_S, cache_folder
 from dnlbench.files import write_atomically
+from dnlbench.profiles import Profile
 from dnlbench.stats.student import t_quantile
 
 MOST = 100
-"""Machines; the oldest go first."""
+"""Floors; the oldest go first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """What a floor speaks for: runs there, and no others."""
+
+    fingerprint: str
+    """The machine's."""
+    device_kind: str
+    threads: int
+
+    @property
+    def key(self) -> str:
+        """Its name in the file."""
+        return f"{self.fingerprint}/{self.device_kind}/{self.threads}"
 
 
 class Floor(BaseModel):
-    """Of one machine."""
+    """Of runs on one kind of device of a machine, each with so many threads."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,15 +65,21 @@ class Floor(BaseModel):
     rounds: int
     networks: tuple[str, ...]
     device: str
+    """As in ``--device``."""
     threads: int
     torch: str
     floors: Mapping[str, float]
     """Relative difference by quantity: 0.02 is 2 %."""
 
+    def where(self, fingerprint: str) -> Where:
+        """What it speaks for, on the machine of that fingerprint."""
+        return Where(fingerprint=fingerprint, device_kind=_kind(self.device), threads=self.threads)
+
 
 class _File(BaseModel):
     schema_: int = 1
     machines: dict[str, Floor] = {}
+    """By `Where.key`. Earlier versions had one floor a machine, by its fingerprint alone."""
 
 
 class NoiseFile:
@@ -62,12 +88,16 @@ class NoiseFile:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or cache_folder() / "noise.json"
 
-    def get(self, fingerprint: str) -> Floor | None:
-        """What is known of a machine."""
-        return self._read().get(fingerprint)
+    def get(self, where: Where) -> Floor | None:
+        """What is known of runs there."""
+        return self._read().get(where.key)
+
+    def of_machine(self, fingerprint: str) -> list[Floor]:
+        """What is known of a machine, the latest last."""
+        return [floor for key, floor in self._read().items() if key == floor.where(fingerprint).key]
 
     def put(self, fingerprint: str, floor: Floor) -> None:
-        """Remembers it instead of what was known before.
+        """Remembers it instead of what was known of such runs on that machine.
 
         Raises:
             ConfigurationError: if that is not possible.
@@ -75,31 +105,49 @@ class NoiseFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_PATIENCE_S):
-                known = {key: value for key, value in self._read().items() if key != fingerprint}
-                kept = dict(list({**known, fingerprint: floor}.items())[-MOST:])
+                name = floor.where(fingerprint).key
+                known = {key: value for key, value in self._read().items() if key != name}
+                kept = dict(list({**known, name: floor}.items())[-MOST:])
                 write_atomically(self.path, _File(machines=kept).model_dump_json(indent=1).encode())
         except (OSError, Timeout) as error:
             raise ConfigurationError(f"{self.path}: the noise floor cannot be kept there: {error}") from error
 
     def _read(self) -> dict[str, Floor]:
         try:
-            return _File.model_validate(json.loads(self.path.read_bytes())).machines
+            known = _File.model_validate(json.loads(self.path.read_bytes())).machines
         except (OSError, ValueError, ValidationError, RecursionError):
             return {}
+        return {key if "/" in key else floor.where(key).key: floor for key, floor in known.items()}
 
 
-def known_floors(fingerprint: str) -> Mapping[str, float]:
-    """By quantity, of a machine; nothing where none was measured."""
-    floor = NoiseFile().get(fingerprint)
-    return floor.floors if floor else {}
+def known_floors(profile: Profile) -> Mapping[str, float]:
+    """By quantity, of runs where a profile's were carried out; nothing where none was measured.
+
+    If they were carried out in several ways, the largest floor that is known of any.
+    """
+    ways = {(run.device, run.threads) for run in profile.runs}
+    memory, largest = NoiseFile(), dict[str, float]()
+    for device, threads in ways:
+        if device is None or threads is None:  # never begun, or by a version that did not say
+            continue
+        where = Where(fingerprint=profile.machine.fingerprint, device_kind=_kind(device), threads=threads)
+        floor = memory.get(where)
+        for name, value in floor.floors.items() if floor else ():
+            largest[name] = max(value, largest.get(name, 0.0))
+    return largest
 
 
-def noise_floor(log_ratios: Sequence[float]) -> float:
-    """The relative difference that equal code stays below in 95 of 100 cases; see the module's text.
+def _kind(label: str) -> str:
+    """``cuda`` of ``cuda:1``."""
+    return label.partition(":")[0]
+
+
+def noise_floor(rounds: Sequence[float]) -> float:
+    """The relative difference that equal code stays below in 19 of 20 sessions; see the module's text.
 
     Args:
-        log_ratios: of head over base, of identical code; at least one.
+        rounds: of each, the log of head over base that is furthest from 0; at least one.
     """
-    n = len(log_ratios)
-    spread = math.sqrt(math.fsum(x * x for x in log_ratios) / n)
+    n = len(rounds)
+    spread = math.sqrt(math.fsum(x * x for x in rounds) / n)
     return math.expm1(t_quantile(n) * spread)

@@ -31,6 +31,7 @@ class Answer:
 def run_against(session: Session, answer: Answer) -> ExitCode:
     """Carries a session out, compares its sides, and says how the command ends."""
     from dnlbench.cli.comparison_formats import comparison_text
+    from dnlbench.cli.run import warn_of_lost_weights
     from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.interleave import run_session
     from dnlbench.report.markdown import comparison_parts
@@ -49,6 +50,8 @@ def run_against(session: Session, answer: Answer) -> ExitCode:
         write(str(session.out))
     if compared is not None:
         add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
+        if session.request.keep_weights:
+            warn_of_lost_weights(compared.candidates[0], session.run_dir)
     gate = compared.gate if compared else None
     if gate is not None:
         gating.tell(gate)
@@ -70,7 +73,7 @@ def _hold_against(session: Session, rules: Sequence[Rule]) -> Compared:
 
     base, head = read_profile(session.base_out), read_profile(session.out)
     comparisons = told_apart([compare(base, head)], session.base_out, [session.out])
-    found = gate(comparisons, rules, known_floors(head.machine.fingerprint)) if rules else None
+    found = gate(comparisons, rules, known_floors(head)) if rules else None
     return Compared(reference=base, candidates=[head], comparisons=comparisons, gate=found)
 
 

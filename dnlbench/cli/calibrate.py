@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dnlbench.cli.output import ExitCode, guarded, show, write
+from dnlbench.cli.output import guarded, show, write
 
 if TYPE_CHECKING:
     from dnlbench.interleave import Session
@@ -38,8 +39,8 @@ def calibrate(
 ) -> None:
     """Measure this machine's noise floor: how far identical code differs from itself.
 
-    A sweep takes turns with itself as with dnlbench run --against, in a few rounds. From then on gates on this machine take no
-    tolerance of throughput and memory to be smaller than that.
+    A sweep takes turns with itself as with dnlbench run --against, in a few rounds. From then on gates take no tolerance of
+    throughput and memory to be smaller than that, of runs on this machine, on such a device and with as many threads.
     """
     from dnlbench.cli.against import tell
     from dnlbench.cli.run import graceful
@@ -49,13 +50,16 @@ def calibrate(
 
     memory, fingerprint = NoiseFile(), read_machine().fingerprint
     if show_:
-        _put(memory.get(fingerprint), memory.path, json_=json_)
+        _show(memory.of_machine(fingerprint), memory.path, json_=json_)
         return
     session = _session(spec, set_ or (), device=device, jobs=jobs, threads=threads)
     with graceful():
         floor = measure(session, rounds, (lambda news: None) if quiet else tell)
     memory.put(fingerprint, floor)
-    _put(floor, memory.path, json_=json_)
+    if json_:
+        write(json.dumps({"file": str(memory.path), "floor": floor.model_dump(mode="json")}, ensure_ascii=False))
+    else:
+        show(_grid(floor))
 
 
 def _session(
@@ -73,16 +77,17 @@ def _session(
     return plan_session(request, name, settings, against=None, base_settings=(), base_out=None)
 
 
-def _put(floor: Floor | None, path: Path, *, json_: bool) -> None:
+def _show(floors: Sequence[Floor], path: Path, *, json_: bool) -> None:
+    """That none is known is an answer too."""
     if json_:
-        content = floor.model_dump(mode="json") if floor else None
-        write(json.dumps({"file": str(path), "floor": content}, ensure_ascii=False))
-    elif floor is None:
-        write("no noise floor is known of this machine; dnlbench calibrate measures it")
-    else:
+        content = [floor.model_dump(mode="json") for floor in floors]
+        write(json.dumps({"file": str(path), "floors": content}, ensure_ascii=False))
+    for number, floor in enumerate(() if json_ else floors):
+        if number:
+            write("")
         show(_grid(floor))
-    if floor is None:
-        raise typer.Exit(ExitCode.FAILED)
+    if not floors:
+        print("dnlbench: no noise floor is known of this machine; dnlbench calibrate measures it", file=sys.stderr)
 
 
 def _grid(floor: Floor) -> Grid:
@@ -97,7 +102,7 @@ def _grid(floor: Floor) -> Grid:
         columns=[Column(head="quantity", whole=True), Column(head="floor", figures=True)],
         rows=[[_label(name), units.percent(value)] for name, value in floor.floors.items()],
         note=f"{floor.sweep}, {', '.join(floor.networks)}: {rounds} on {floor.device}, {threads}, torch {floor.torch}, {when}\n"
-        "identical code differs from itself by less, 19 times in 20",
+        "in 19 of 20 sessions no network of identical code differs by more",
     )
 
 

@@ -63,7 +63,7 @@ def compare(
         except NotComparableError as error:
             print(f"dnlbench: error: {path}: not comparable with {reference}: {error}", file=sys.stderr)
     comparisons = told_apart(comparisons, reference, files)
-    gate = hold_to(comparisons, rules, known_floors(base.machine.fingerprint)) if rules else None
+    gate = hold_to(comparisons, rules, known_floors(base)) if rules else None
     if comparisons:
         _put(Compared(reference=base, candidates=compared, comparisons=comparisons, gate=gate), format_, output)
     if gate:

@@ -19,6 +19,7 @@ from dnlbench.cli.gating import OnInconclusive
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
 if TYPE_CHECKING:
+    from dnlbench.profiles import Profile
     from dnlbench.sweep import Request, Result
 
 
@@ -123,8 +124,8 @@ def run(
     with graceful(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
-    if keep_weights:
-        _warn_of_lost_weights(result)
+    if keep_weights and result.profile is not None:
+        warn_of_lost_weights(result.profile, result.run_dir)
     if result.interrupted:
         print(
             f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})",
@@ -282,13 +283,12 @@ def _report(result: Result, *, json_: bool, quiet: bool) -> None:
     write(str(result.path))
 
 
-def _warn_of_lost_weights(result: Result) -> None:
+def warn_of_lost_weights(profile: Profile, run_dir: Path) -> None:
     """Of runs that ended well, but whose last checkpoint is gone or of another epoch."""
-    runs = result.profile.runs if result.profile else ()
-    lost = [run.run_id for run in runs if run.status == "ok" and run.weights_sha256 is None]
+    lost = [run.run_id for run in profile.runs if run.status == "ok" and run.weights_sha256 is None]
     if lost:
         print(
-            f"dnlbench: the weights of {len(lost)} runs could not be kept, since {result.run_dir} has no checkpoint of "
+            f"dnlbench: the weights of {len(lost)} runs could not be kept, since {run_dir} has no checkpoint of "
             f"their last epoch: {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}",
             file=sys.stderr,
         )

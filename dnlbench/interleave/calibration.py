@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dnlbench.compare import Comparison, compare
-from dnlbench.errors import EngineError
+from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.interleave.session import Session, Tell, run_session
 from dnlbench.noise import Floor, noise_floor
 from dnlbench.profiles import Profile, read_profile
@@ -35,9 +35,16 @@ def calibrate(session: Session, rounds: int, tell: Tell) -> Floor:
         tell: is told.
 
     Raises:
+        ConfigurationError: if nothing that its study measures depends on the machine.
         KeyboardInterrupt: if a round was interrupted.
         EngineError: if runs failed.
     """
+    study = session.request.plan.study
+    if not any(quantity.machine_bound for quantity in study.quantities):
+        raise ConfigurationError(
+            f"study {study.name!r}: measures nothing that depends on the machine, and so has no noise floor; "
+            "calibrate with a spec of the study 'training'"
+        )
     comparisons, head = [], None
     for number in range(1, rounds + 1):
         tell(f"round {number} of {rounds}")
@@ -53,16 +60,24 @@ def calibrate(session: Session, rounds: int, tell: Tell) -> Floor:
         device=session.slots[0].device.label,
         threads=session.slots[0].threads,
         torch=head.machine.torch,
-        floors={name: noise_floor(logs) for name, logs in log_ratios(comparisons).items()},
+        floors={name: noise_floor(logs) for name, logs in furthest(comparisons).items()},
     )
 
 
-def log_ratios(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
-    """By machine-bound quantity, of each comparison and network: the log of head over base, all depths and seeds together."""
+def furthest(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
+    """By machine-bound quantity, of each comparison: |log of head over base|, all depths and seeds together.
+
+    It is that of the network which differs most.
+    """
     found: dict[str, list[float]] = {}
-    for overall in (overall for comparison in comparisons for overall in comparison.overall):
-        if overall.quantity.machine_bound and overall.ratio is not None:
-            found.setdefault(overall.quantity.name, []).append(math.log(overall.ratio.estimate))
+    for comparison in comparisons:
+        largest: dict[str, float] = {}
+        for overall in comparison.overall:
+            if overall.quantity.machine_bound and overall.ratio is not None:
+                name, size = overall.quantity.name, abs(math.log(overall.ratio.estimate))
+                largest[name] = max(size, largest.get(name, 0.0))
+        for name, size in largest.items():
+            found.setdefault(name, []).append(size)
     return found
 
 
@@ -70,12 +85,15 @@ def _round(session: Session, tell: Tell) -> tuple[Profile, Comparison]:
     end = run_session(session, tell)
     if end.interrupted:
         raise KeyboardInterrupt
-    head = read_profile(session.out)
-    bad = next((run for run in head.runs if run.status != "ok"), None)
-    if bad is not None:
-        cause = f": {bad.error.type}: {bad.error.message}" if bad.error else ""
-        raise EngineError(f"{bad.run_id} ended as {bad.status}{cause}. Without its runs there is no noise floor")
-    return head, compare(read_profile(session.base_out), head)
+    base, head = read_profile(session.base_out), read_profile(session.out)
+    for name, profile in (("base", base), ("head", head)):
+        bad = next((run for run in profile.runs if run.status != "ok"), None)
+        if bad is not None:
+            cause = f": {bad.error.type}: {bad.error.message}" if bad.error else ""
+            raise EngineError(
+                f"{bad.run_id} of the {name} ended as {bad.status}{cause}. Without its runs there is no noise floor"
+            )
+    return head, compare(base, head)
 
 
 def _within(session: Session, folder: Path) -> Session:

@@ -16,6 +16,8 @@ ANSWER_S = 120.0
 """How long an interpreter may take to import dnlbench's command line, from a cold disk."""
 _OURS = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 """What tells this environment's Python where its packages are, and would have another one import them."""
+_OUR_PAGE = "GITHUB_STEP_SUMMARY"
+"""Where `dnlbench.cli.step_summary` writes. Only the command that was asked does: a side's page is half of what it tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,8 @@ class Interpreter:
     @property
     def environment(self) -> Mapping[str, str]:
         """Variables for its processes."""
-        return {name: value for name, value in os.environ.items() if self.is_this_one or name not in _OURS}
+        left_out = (_OUR_PAGE, *(() if self.is_this_one else _OURS))
+        return {name: value for name, value in os.environ.items() if name not in left_out}
 
     def check(self) -> None:
         """Makes sure that it has a dnlbench that can take turns.

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dnlbench import units
-from dnlbench.errors import NotComparableError, SpecError
+from dnlbench.errors import ConfigurationError, NotComparableError, SpecError
 from dnlbench.executor.slots import choose_slots
 from dnlbench.files import write_atomically
 from dnlbench.interleave.interpreter import Interpreter, find_interpreter
@@ -20,7 +20,7 @@ from dnlbench.plan import Plan
 from dnlbench.profiles.files import FOLDER
 from dnlbench.spec import content_hash, read_preset, read_spec
 from dnlbench.store import RunDir
-from dnlbench.sweep import Request, choose_place, find_run_dir
+from dnlbench.sweep import Request, check_out, check_outcome, choose_place, find_run_dir
 
 Tell = Callable[[str], None]
 NOTHING_IN_COMMON = "the two sides have no network, depth and seed in common; nothing was trained"
@@ -51,7 +51,7 @@ class SessionEnd:
     """How a session ended."""
 
     saved: bool
-    """Whether there are profiles: none if it was interrupted before both sides had loaded their data."""
+    """Whether there are two profiles: not if it was interrupted before each side had had a turn."""
     interrupted: bool
     failed: bool
     """Whether a side has runs that did not end well."""
@@ -105,25 +105,26 @@ def plan_session(
 def run_session(session: Session, tell: Tell) -> SessionEnd:
     """Carries out what both sides lack, in turns; each side saves its profile.
 
-    An interrupt ends both as it ends a sweep.
+    An interrupt ends both as it ends a sweep. A side that has not had a turn by then leaves a profile that is there alone.
 
     Raises:
         ConfigurationError: if a side cannot be carried out as asked; nothing was trained then.
         NotComparableError: if they have no runs in common; likewise.
         EngineError: if a side ends in the middle of its work.
     """
+    _check_outs(session)
     head_dir, base_dir = RunDir(session.run_dir), RunDir(session.base_run_dir)
     base, settings = session.base.path, session.base_settings
     name = begin_record(head_dir, base_dir, base, settings, resume=session.request.resume)
     for key in drop_split_pairs(head_dir, base_dir):
         tell(f"{_title(key)}: a pair that was interrupted, and is begun anew")
     sides: dict[SideName, Side] = {}
-    saved = interrupted = False
+    begun = interrupted = False
     try:
         for side in ("base", "head"):
             _start(session, name, side, sides, tell)
         turns = _order(sides, tell)
-        saved = True
+        begun = True
         _take_turns(sides, turns, tell)
     except KeyboardInterrupt:
         interrupted = True
@@ -133,7 +134,18 @@ def run_session(session: Session, tell: Tell) -> SessionEnd:
         for started in sides.values():
             started.end()
     failed = any(started.exit_code != 0 for started in sides.values())
+    saved = begun and all(started.has_saved for started in sides.values())
     return SessionEnd(saved=saved, interrupted=interrupted or _was_interrupted(sides), failed=failed)
+
+
+def _check_outs(session: Session) -> None:
+    """Before anything is begun, as for a sweep. Two profiles in one file would be one that is held against itself."""
+    if session.out.resolve() == session.base_out.resolve():
+        raise ConfigurationError(
+            f"--out-base {session.base_out}: is where the head's profile goes; name another file, or leave it out"
+        )
+    check_outcome(replace(session.request, out=session.out))
+    check_out(session.base_out, "--out-base")
 
 
 def _start(session: Session, name: str, side: SideName, sides: dict[SideName, Side], tell: Tell) -> None:
@@ -195,6 +207,7 @@ def _arguments(session: Session, name: str, side: SideName) -> list[str]:
         *("--pack", str(request.pack)),
         *("--executor", request.executor),
         *("--checkpoint-every", str(request.checkpoint_s)),
+        *(["--keep-weights"] if request.keep_weights and not is_base else []),
         "--quiet",
     ]
 

@@ -22,6 +22,8 @@ LOOK_S = 0.05
 """Seconds between two looks: they cost next to nothing, and a turn that has ended is to be noticed."""
 LEAVE_S = 60.0
 """How long an engine may take to put its runs aside and to save its profile."""
+KEEP_S = 3600.0
+"""The same of one that keeps its weights, which are read and written once more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class Side:
         """Starts ``dnlbench run`` with ``arguments``; what it prints goes to ``engine.log`` in its run directory."""
         self.name = name
         self.run_dir = run_dir
+        self._patience_s = KEEP_S if "--keep-weights" in arguments else LEAVE_S
         self._interpreter = interpreter
         run_dir.root.mkdir(parents=True, exist_ok=True)
         self._journal = LineFollower(run_dir.journal_path)
@@ -63,11 +66,17 @@ class Side:
         """Hash of what it trains on."""
         self.waiting: dict[Key, str] = {}
         """Ids of the runs that have not had their turn."""
+        self._had_a_turn = False
 
     @property
     def exit_code(self) -> int | None:
         """None while it is at work."""
         return self._process.poll()
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether it has saved a profile, once it has ended: one that was interrupted before its first turn has not."""
+        return self.exit_code in (0, 1) or self._had_a_turn
 
     def prepare(self) -> None:
         """Waits until its data are loaded and its runs wait for their turns, or until it has found that none is left.
@@ -129,7 +138,7 @@ class Side:
     def finish(self) -> None:
         """Waits until it has saved its profile, which it does once nothing is left to do."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(LEAVE_S)
+            self._process.wait(self._patience_s)
 
     def interrupt(self) -> None:
         """Asks it to end as by Ctrl+C: a run under way is put aside, and a partial profile saved.
@@ -151,6 +160,7 @@ class Side:
                 self._process.wait()
             assert self._process.stdin is not None
             self._process.stdin.close()
+        self._had_a_turn = any(event.get("event") == "run-leased" for event in self._read_journal())
 
     def _read_journal(self) -> list[dict[str, Any]]:
         return _parse(self._journal.read())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, RunDirError
-from dnlbench.events import EngineEnded, EngineStarted, Prepared
+from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunLeased
 from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
 from dnlbench.executor.inline import InlineExecutor
@@ -22,6 +22,7 @@ from dnlbench.narrate import Narrator, Observer, Outset
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import RunDir
+from dnlbench.sweep.outcome import check_outcome
 from dnlbench.sweep.place import Place, choose_place, execution_of, find_run_dir
 from dnlbench.sweep.request import Request
 from dnlbench.sweep.settling import settle
@@ -35,7 +36,7 @@ class Result:
     """How a sweep ended."""
 
     profile: Profile | None
-    """None if it was interrupted before the data were loaded, and so has nothing to save."""
+    """None if it was interrupted before the data were loaded, or before its first turn, and so has nothing to save."""
     path: Path | None
     run_dir: Path
     interrupted: bool
@@ -49,7 +50,7 @@ def run_sweep(request: Request, observer: Observer) -> Result:
         EngineError: if the workers cannot be started.
     """
     plan = request.plan
-    _check_out(request)
+    check_outcome(request)
     request = settle(request, observer)
     place = choose_place(request)
     run_dir = RunDir(find_run_dir(request))
@@ -63,23 +64,6 @@ def run_sweep(request: Request, observer: Observer) -> Result:
                 run_dir.restore(earlier)
             raise
         return _save(request, run_dir, interrupted=reason == "interrupted")
-
-
-def _check_out(request: Request) -> None:
-    """Finds out before hours of work, not after, that results cannot be put where they belong."""
-    if request.keep_weights and not request.plan.study.has_epochs:
-        raise ConfigurationError(
-            f"--keep-weights: runs of the study {request.plan.study.name!r} have no weights to keep"
-        )
-    folder = (request.out or Path("profiles") / "x").resolve().parent
-    if request.out is not None and request.out.is_dir():
-        raise ConfigurationError(f"--out {request.out}: is a folder; name a file in it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"profiles cannot be saved in {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise ConfigurationError(f"profiles cannot be saved in {folder}: no permission to write there")
 
 
 def _check_resumed(request: Request, run_dir: RunDir) -> None:
@@ -179,6 +163,8 @@ def _check_unchanged(run_dir: RunDir, before: Sequence[Prepared], now: Prepared)
 
 
 def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
+    if interrupted and request.session is not None and not _had_a_turn(run_dir):
+        return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
     try:
         profile = reduce_run_dir(run_dir, request.plan)
     except DnlbenchError:
@@ -189,6 +175,13 @@ def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
     if request.keep_weights:  # after the profile, which is the more dear
         profile = _keep_weights(profile, path, request.plan, run_dir)
     return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted)
+
+
+def _had_a_turn(run_dir: RunDir) -> bool:
+    """Whether the last engine was given a run. If not, its session was refused or given up, and a profile stays as it is."""
+    journal = run_dir.read_journal()
+    begun = max((place for place, event in enumerate(journal) if isinstance(event, EngineStarted)), default=0)
+    return any(isinstance(event, RunLeased) for event in journal[begun:])
 
 
 def _keep_weights(profile: Profile, path: Path, plan: Plan, run_dir: RunDir) -> Profile:

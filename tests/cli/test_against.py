@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -13,14 +14,17 @@ import venv
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 import dnlbench
 from dnlbench.events import RunLeased
+from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile, read_profile
-from dnlbench.store import RunDir
+from dnlbench.spec import read_spec
+from dnlbench.store import Execution, RunDir
 
 PACKAGE = Path(dnlbench.__file__).parent
 STEP = "        learner = self._learner\n        learner.optimizer"
@@ -80,7 +84,8 @@ class Bench:
     def start(self, *options: object, python: Path | None = None) -> subprocess.Popen[str]:
         """``dnlbench run`` of the spec."""
         here = {"PYTHONPATH": str(PACKAGE.parent)} if python is None else {}  # which no other environment may heed
-        ours = {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **here}
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "GITHUB_STEP_SUMMARY")}
+        ours = {**kept, **here, "DNLBENCH_CACHE_DIR": str(self.folder / "cache")}
         process = subprocess.Popen(
             [
                 *(str(python or sys.executable), *(["-P"] if python else []), "-m", "dnlbench", "run", "turns.toml"),
@@ -144,6 +149,20 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.clean_up()
 
 
+@pytest.fixture(scope="module")
+def two_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Any]]:
+    """A session of other settings, two runs of a side at a time, in a bench that is for looking at only; what it said."""
+    made = Bench(tmp_path_factory.mktemp("two-at-a-time"))
+    made.write(step_s=0.1)
+    small = ["--set", "sweep.depths=[1]", "--set", "sweep.seeds=4", "--jobs", "2"]
+    try:
+        done = made.run("--against-set", "train.lr=0.001", *small, "--out-base", "slow.json", "--json")
+    finally:
+        made.clean_up()
+    assert done.returncode == 0, done.stderr
+    return made, json.loads(done.stdout)
+
+
 MakeEnvironment = Callable[..., Path]
 
 
@@ -182,13 +201,14 @@ def bare_environment(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def other(make_environment: MakeEnvironment) -> Path:
-    """An environment whose dnlbench is like this one."""
-    return make_environment()
+    """An environment whose dnlbench is like this one, but says that it is another version."""
+    return make_environment("__init__.py", (f'__version__ = "{dnlbench.__version__}"', '__version__ = "0.0.7"'))
 
 
 def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path) -> None:
     bench.write(step_s=0.04)
-    done = bench.run("--against", other, "--set", "train.epochs=2", "--fail-on", "throughput:30%", "--json")
+    asked = ["--set", "train.epochs=2", "--fail-on", "throughput:30%", "--keep-weights", "--json"]
+    done = bench.run("--against", other, *asked)
     assert done.returncode == 0, done.stderr + done.stdout
     said = json.loads(done.stdout)
     assert said["profile"] == "out.json"
@@ -199,6 +219,11 @@ def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path) -> None:
     assert [run.status for run in (*head.runs, *base.runs)] == ["ok"] * 8
     assert [run.final_train_loss for run in head.runs] == [run.final_train_loss for run in base.runs]
     assert {run.jobs for run in (*head.runs, *base.runs)} == {1}
+    assert (head.code.version, base.code.version) == (dnlbench.__version__, "0.0.7")  # each of its own environment
+    kept = {f"{run.run_id}.pt": run.weights_sha256 for run in head.runs}
+    files = (bench.folder / "out.weights").iterdir()
+    assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files} == kept
+    assert {run.weights_sha256 for run in base.runs} == {None}
     turns = in_order(bench)
     assert len(turns) == 8
     for (_, ended, *_), (leased, *_) in pairwise(turns):
@@ -208,17 +233,6 @@ def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path) -> None:
         for depth, seed, order in ((1, 0, "bh"), (1, 1, "hb"), (2, 0, "hb"), (2, 1, "bh"))
         for side in order
     ]
-
-
-def test_each_side_is_of_its_own_environment(bench: Bench, make_environment: MakeEnvironment) -> None:
-    version = f'__version__ = "{dnlbench.__version__}"'
-    other = make_environment("__init__.py", (version, '__version__ = "0.0.7"'))
-    done = bench.run("--against", other, "--set", "sweep.depths=[1]")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "out.json"
-    head, base = bench.profiles()
-    assert (head.code.version, base.code.version) == (dnlbench.__version__, "0.0.7")
-    assert [run.status for run in base.runs] == ["ok"] * 2
 
 
 def test_a_slower_head_fails_and_a_slower_base_does_not(
@@ -238,14 +252,22 @@ def test_a_slower_head_fails_and_a_slower_base_does_not(
     done = bench.run("--against", other, *common, python=slow)
     assert done.returncode == 3, done.stderr + done.stdout
     assert json.loads(done.stdout)["gate"]["outcome"] == "fail"
-    done = bench.run("--against", slow, *common, "--run-dir", "other", python=other)
-    assert done.returncode == 0, done.stderr + done.stdout
+    compared = [sys.executable, "-P", "-m", "dnlbench", "compare", "out.json", "out-base.json"]
+    exchanged = subprocess.run(
+        [*compared, "--fail-on", "throughput:5%"],
+        cwd=bench.folder,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert exchanged.returncode == 0, exchanged.stderr
 
 
-def test_other_settings_alone_make_a_base(bench: Bench) -> None:
-    done = bench.run("--against-set", "train.lr=0.001", "--set", "sweep.seeds=3", "--out-base", "slow.json", "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+def test_other_settings_alone_make_a_base(two_at_a_time: tuple[Bench, dict[str, Any]]) -> None:
+    bench, said = two_at_a_time
+    head, base = (read_profile(bench.folder / said[side]) for side in ("profile", "base_profile"))
+    assert head.interleaved == base.interleaved is not None
     assert said["base_profile"] == "slow.json"
     differences = {difference["what"]: difference for difference in said["comparisons"][0]["differences"]}
     assert (differences["spec train.lr"]["reference"], differences["spec train.lr"]["candidate"]) == ("0.001", "0.01")
@@ -255,14 +277,12 @@ def test_other_settings_alone_make_a_base(bench: Bench) -> None:
     assert "gate" not in said
 
 
-def test_runs_of_one_side_go_side_by_side_where_that_is_asked_for(bench: Bench) -> None:
-    bench.write(step_s=0.1)
-    done = bench.run("--against-set", "train.lr=0.001", "--set", "sweep.depths=[1]", "--jobs", "2")
-    assert done.returncode == 0, done.stderr
-    (first, second, *others), names = in_order(bench), [side for *_, side in in_order(bench)]
-    assert names in (list("bbhh"), list("hhbb"))
-    assert second[0] < first[1]
-    assert min(leased for leased, *_ in others) > max(first[1], second[1])
+def test_runs_of_one_side_go_side_by_side_where_that_is_asked_for(two_at_a_time: tuple[Bench, dict[str, Any]]) -> None:
+    turns = in_order(two_at_a_time[0])
+    assert [side for *_, side in turns] == list("bbhhhhbb")
+    for first, second, *others in (turns[start:] for start in range(0, len(turns), 2)):
+        assert second[0] < first[1]
+        assert all(leased > max(first[1], second[1]) for leased, *_ in others)
 
 
 @pytest.mark.parametrize(
@@ -304,12 +324,15 @@ def test_a_base_that_lacks_a_key_is_refused_before_anything_is_trained(
     old = make_environment(
         "studies/training/spec.py", ("    evaluate: bool = False\n", "    evaluated: bool = False\n")
     )
+    profile = bench.folder / "out-base.json"
+    profile.write_text("good")
     done = bench.run("--against", old, "--set", "train.evaluate=true")
     assert done.returncode == 2
     assert "the base side" in done.stderr
     assert "--set train.evaluate=true" in done.stderr
     assert not list(bench.folder.glob("rd*/runs"))
     assert not (bench.folder / "out.json").exists()
+    assert profile.read_text() == "good"
 
 
 def test_settings_of_the_base_are_judged_in_the_users_words(bench: Bench) -> None:
@@ -327,6 +350,10 @@ def test_settings_of_the_base_are_judged_in_the_users_words(bench: Bench) -> Non
         (["--against", sys.executable, "--detach"], "--detach: does not go with two sides"),
         (["--against", sys.executable, "--fail-on", "speed:5%"], "speed"),
         (["--against", sys.executable, "--resume"], "holds no session to go on with"),
+        (
+            ["--against", sys.executable, "--out-base", "./out.json"],
+            "--out-base out.json: is where the head's profile goes",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(bench: Bench, options: list[str], message: str) -> None:
@@ -340,15 +367,29 @@ def test_what_does_not_go_together_is_refused(bench: Bench, options: list[str], 
     [("sweep.depths=[7]", "no network, depth and seed in common", 0), ("data.limit=100", "different data", 2)],
 )
 def test_sides_that_cannot_be_compared_are_not_trained(bench: Bench, setting: str, message: str, sides: int) -> None:
+    profiles = [bench.folder / name for name in ("out.json", "out-base.json")]
+    for profile in profiles:
+        profile.write_text("good")
     done = bench.run("--against-set", setting)
     assert done.returncode == 5
+    assert [profile.read_text() for profile in profiles] == ["good", "good"]
     assert message in done.stderr
     begun = [side for side in bench.sides if side.sweep_path.exists()]
     assert [spans(side) for side in begun] == [[]] * sides
 
 
 def test_one_seed_cannot_decide(bench: Bench) -> None:
-    options = ["--set", "sweep.seeds=1", "--fail-on", "throughput:5%", "--inconclusive", "fail", "--json"]
+    options = [
+        "--set",
+        "sweep.seeds=1",
+        "--set",
+        "sweep.depths=[1]",
+        "--fail-on",
+        "throughput:5%",
+        "--inconclusive",
+        "fail",
+        "--json",
+    ]
     done = bench.run("--against-set", "train.lr=0.001", *options)
     assert done.returncode == 4, done.stderr
     assert json.loads(done.stdout)["gate"]["outcome"] == "inconclusive"
@@ -358,6 +399,7 @@ def test_runs_that_fail_on_the_base_are_told_and_those_of_the_head_are_a_regress
     fail = "network.options={ fail = true }"
     done = bench.run("--against-set", fail, "--fail-on", "failed", "--set", "sweep.depths=[1]")
     assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-1] == "out.json"
     head, base = bench.profiles()
     assert [run.status for run in head.runs] == ["ok"] * 2
     assert [run.status for run in base.runs] == ["failed"] * 2
@@ -415,9 +457,10 @@ def test_a_session_that_is_killed_or_loses_a_side_leaves_nobody_at_work(bench: B
 
 
 def test_a_session_and_a_sweep_do_not_share_a_run_directory(bench: Bench) -> None:
-    small = ["--set", "sweep.depths=[1]"]
-    assert bench.run(*small).returncode == 0
-    done = bench.run(*small, "--against-set", "train.lr=0.001")
+    plan = Plan(read_spec(str(bench.folder / "turns.toml"), ()))
+    execution = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
+    bench.sides[0].begin(plan, execution)
+    done = bench.run("--against-set", "train.lr=0.001")
     assert done.returncode == 2
     assert "holds a sweep that did not take turns" in done.stderr
 

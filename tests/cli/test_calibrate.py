@@ -18,16 +18,17 @@ RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeProfile = Callable[..., Profile]
 
 
-def know(floor: float) -> None:
+def know(floor: float, device: str = "cpu") -> None:
     """A floor of the made-up profiles' machine."""
-    facts = {"sweep": "x", "rounds": 3, "networks": ("densenet",), "device": "cpu", "threads": 1, "torch": "2"}
+    facts = {"sweep": "x", "rounds": 3, "networks": ("densenet",), "device": device, "threads": 1, "torch": "2"}
     known = {**facts, "measured": datetime(2026, 11, 20, tzinfo=UTC), "floors": {"samples_per_s": floor}}
     NoiseFile().put(MACHINE.fingerprint, Floor.model_validate(known))
 
 
 def test_calibration_measures_a_floor_and_shows_it(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
     unknown = run_cli("calibrate", "--show")
-    assert (unknown.returncode, "no noise floor is known" in unknown.stdout) == (1, True)
+    assert (unknown.returncode, unknown.stdout) == (0, "")
+    assert "no noise floor is known" in unknown.stderr
     small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
     done = run_cli("calibrate", spec_file, "--rounds", "2", *small, "--json")
     assert done.returncode == 0, done.stderr
@@ -38,26 +39,36 @@ def test_calibration_measures_a_floor_and_shows_it(run_cli: RunCli, tmp_path: Pa
     assert floor["floors"]["peak_memory_bytes"] == 0.0  # equal to the byte
     assert floor["floors"]["samples_per_s"] > 0.0
     assert "throughput" in run_cli("calibrate", "--show").stdout
+    assert json.loads(run_cli("calibrate", "--show", "--json").stdout)["floors"] == [floor]
     assert [path.name for path in tmp_path.iterdir()] == [spec_file.name]  # nothing is left of its rounds
 
 
 def test_a_calibration_that_failed_is_not_remembered(run_cli: RunCli, own: Path, spec_file: Path) -> None:
-    failing = ["--set", "sweep.networks=['own:incidents']", "--set", "sweep.depths=[3]", "--device", "cpu"]
-    done = run_cli("calibrate", spec_file, "--rounds", "1", *failing)
+    failing = ["--set", "sweep.networks=['own:incidents']", "--set", "sweep.depths=[3]", "--set", "sweep.seeds=1"]
+    done = run_cli("calibrate", spec_file, "--rounds", "1", *failing, "--device", "cpu")
     assert done.returncode == 1
     assert "LookupError: a bug of the user's. Without its runs there is no noise floor" in done.stderr
     assert not NoiseFile().path.exists()
 
 
-@pytest.mark.parametrize(("floor", "code"), [(None, 3), (0.02, 3), (0.2, 0)])
+def test_a_study_without_noise_is_not_calibrated(run_cli: RunCli, tmp_path: Path) -> None:
+    done = run_cli("calibrate", "forward-limit")
+    assert done.returncode == 2
+    assert "study 'forward-limit': measures nothing that depends on the machine" in done.stderr
+    assert not NoiseFile().path.exists()
+
+
+@pytest.mark.parametrize(
+    ("floor", "device", "code"), [(None, "cpu", 3), (0.02, "cpu", 3), (0.2, "cpu", 0), (0.2, "cuda:0", 3)]
+)
 def test_a_gate_bears_what_is_noise(
-    run_cli: RunCli, tmp_path: Path, make_profile: MakeProfile, floor: float | None, code: int
+    run_cli: RunCli, tmp_path: Path, make_profile: MakeProfile, floor: float | None, device: str, code: int
 ) -> None:
     losses = {("densenet", 2): [0.30, 0.40, 0.50]}
     before = save_profile(make_profile(losses, interleaved="one"), tmp_path / "before.json")
     after = save_profile(make_profile(losses, rate=900.0, interleaved="one"), tmp_path / "after.json")
     if floor is not None:
-        know(floor)
+        know(floor, device)
     done = run_cli("compare", before, after, "--fail-on", "throughput:5%")
     assert done.returncode == code, done.stderr
-    assert ("20 % is noise" in done.stderr) == (floor == 0.2)
+    assert ("20 % is noise" in done.stderr) == (code == 0)

@@ -1,0 +1,105 @@
+"""What a session settles before it starts its sides, and what each side is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dnlbench.errors import ConfigurationError
+from dnlbench.events import DataInfo, EngineStarted, JournalEvent, Prepared, RunLeased
+from dnlbench.interleave import Session, find_interpreter, run_session, session
+from dnlbench.interleave.interpreter import Interpreter
+from dnlbench.machine import Code
+from dnlbench.plan import Plan
+from dnlbench.profiles import read_profile
+from dnlbench.spec import read_spec
+from dnlbench.store import Execution, RunDir
+from dnlbench.sweep import Request, conduct
+from tests.conftest import MACHINE
+
+MakePlan = Callable[..., Plan]
+MakeSession = Callable[[Plan], Session]
+
+
+def silent(news: str) -> None:
+    raise AssertionError(f"nothing is to be begun: {news}")
+
+
+@pytest.mark.parametrize("other", ["out.json", "folder/../out.json", "link/out.json"])
+def test_one_file_is_not_for_two_profiles(
+    make_session: MakeSession, make_plan: MakePlan, tmp_path: Path, other: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    asked = replace(make_session(make_plan()), base_out=tmp_path / other)
+    with pytest.raises(ConfigurationError, match=r"--out-base .*out\.json: is where the head's profile goes"):
+        run_session(asked, silent)
+    assert not asked.run_dir.exists()
+
+
+def test_places_of_profiles_are_looked_at_before_anything_is_begun(
+    make_session: MakeSession, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    asked = make_session(make_plan())
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigurationError, match=r"--out-base .*folder: is a folder"):
+        run_session(replace(asked, base_out=tmp_path / "folder"), silent)
+    with pytest.raises(ConfigurationError, match=r"--out .*folder: is a folder"):
+        run_session(replace(asked, out=tmp_path / "folder"), silent)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot be saved in .*file"):
+        run_session(replace(asked, base_out=tmp_path / "file" / "base.json"), silent)
+    assert not asked.run_dir.exists()
+
+
+def test_weights_are_those_of_the_head(make_session: MakeSession, make_plan: MakePlan) -> None:
+    asked = make_session(make_plan())
+    keeping = replace(asked, request=replace(asked.request, keep_weights=True))
+    assert "--keep-weights" in session._arguments(keeping, "one", "head")
+    assert "--keep-weights" not in session._arguments(keeping, "one", "base")  # another version may not know it
+    assert "--keep-weights" not in session._arguments(asked, "one", "head")
+
+
+def test_where_there_are_no_weights_none_can_be_kept(make_session: MakeSession) -> None:
+    asked = make_session(Plan(read_spec("relu-limit", ())))
+    with pytest.raises(ConfigurationError, match="have no weights to keep"):
+        run_session(replace(asked, request=replace(asked.request, keep_weights=True)), silent)
+
+
+def test_sides_write_to_no_page_of_the_command_that_started_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    monkeypatch.setenv("PYTHONPATH", "here")
+    for interpreter, ours in ((find_interpreter(None), {"PYTHONPATH"}), (Interpreter(path="/there/python"), set())):
+        assert "GITHUB_STEP_SUMMARY" not in interpreter.environment
+        assert ours == {"PYTHONPATH"} & set(interpreter.environment)
+        assert interpreter.environment["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_side_that_was_given_no_turn_leaves_the_profile_that_is_there(
+    tmp_path: Path, make_plan: MakePlan, earlier: bool, turned: bool
+) -> None:
+    """Of its own turns only: those of an earlier engine were saved by that one."""
+    plan, run_dir, out = make_plan(), RunDir(tmp_path / "rd"), tmp_path / "out.json"
+    run_dir.begin(plan, Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s"))
+    lease = RunLeased(time=2.0, run_id=plan.runs[0].run_id, attempt=1, slot="cpu/0")
+    data = DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10)
+    begun: list[JournalEvent] = [
+        EngineStarted(time=1.0, pid=1, machine=MACHINE, code=Code(version="1"), slots=("cpu/0",), session="one"),
+        Prepared(time=1.0, data=data, torch="2", device_name="A CPU"),
+    ]
+    journal = [*begun, *([lease, *begun] if earlier else []), *([lease] if turned else [])]
+    run_dir.journal_path.write_text("".join(event.model_dump_json() + "\n" for event in journal))
+    out.write_text("a good profile")
+    result = conduct._save(Request(plan=plan, out=out, session="one"), run_dir, interrupted=True)
+    assert result.interrupted
+    if turned:
+        assert result.path == out
+        assert read_profile(out).state == "partial"
+    else:
+        assert (result.path, result.profile, out.read_text()) == (None, None, "a good profile")
