@@ -113,6 +113,8 @@ def test_runs_of_a_killed_worker_go_on_one_by_one(make_sweep: MakeSweep, workers
     (worker,) = workers(engine.pid).values()
     before = members_under_way(sweep)
     assert len(before) == 2
+    # an epoch's event is there before its checkpoint is; by the next one it is for certain
+    sweep.wait_until(lambda view: all(len(view.histories[run_id].epochs) > epochs for run_id, epochs in before.items()))
     worker.send_signal(signal.SIGKILL)
     stdout, stderr = engine.communicate(timeout=60)
     assert engine.returncode == 0, stderr
