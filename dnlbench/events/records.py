@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from dnlbench.events.commands import Command
-from dnlbench.machine import Code, Machine
+from dnlbench.machine import Code, Machine, Node
 
 RunStatus = Literal["ok", "failed", "oom", "diverged", "cancelled", "skipped"]
 
@@ -60,6 +60,8 @@ class RunStarted(Event):
     """Epochs that are kept from an earlier attempt."""
     from_step: int = 0
     """Training steps of the epoch after those that are kept too."""
+    node: Node | None = None
+    """The machine of a cluster that it is on; None for the engine's own."""
 
 
 class EpochDone(Event):

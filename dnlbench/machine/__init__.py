@@ -7,6 +7,7 @@ from dnlbench.machine.code import Code, read_code, source_hash
 from dnlbench.machine.devices import Device, DeviceKind, cpu_device, cuda_devices, list_devices, usable_cores
 from dnlbench.machine.facts import Machine, read_machine, torch_version
 from dnlbench.machine.memory import oom_kills
+from dnlbench.machine.node import Node, node_of
 from dnlbench.machine.slot import Slot
 from dnlbench.machine.telemetry import DeviceHistory, Reading, Telemetry, TelemetryLog
 
@@ -16,6 +17,7 @@ __all__ = [
     "DeviceHistory",
     "DeviceKind",
     "Machine",
+    "Node",
     "Reading",
     "Slot",
     "Telemetry",
@@ -23,6 +25,7 @@ __all__ = [
     "cpu_device",
     "cuda_devices",
     "list_devices",
+    "node_of",
     "oom_kills",
     "read_code",
     "read_machine",

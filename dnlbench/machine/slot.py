@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from dnlbench.machine.devices import Device
+from dnlbench.machine.node import Node
 
 
 class Slot(BaseModel):
@@ -21,3 +22,5 @@ class Slot(BaseModel):
     """Slots that use the device side by side, this one included."""
     shared: bool = False
     """Whether they share the device, or more CPU cores than there are, so that a throughput is not that of a run alone."""
+    node: Node | None = None
+    """The machine of a cluster that the place is on; None on this machine, and where that is not known yet."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from dnlbench.events import DataInfo, RunError, RunStatus
-from dnlbench.machine import Code, Machine
+from dnlbench.machine import Code, Machine, Node
 from dnlbench.stats import Interval
 from dnlbench.studies import FitModel
 
@@ -47,6 +47,8 @@ class AttemptRecord(Record):
     """None if its process was lost before it could say."""
     status: RunStatus | Literal["paused"] | None
     device: str
+    node: str | None = None
+    """Name of the machine of a cluster that it was on; None for the profile's own ``machine``."""
     from_epoch: int = 0
     """Epochs kept from the attempt before."""
     from_step: int = 0
@@ -64,6 +66,8 @@ class RunFacts(Record):
     device: str | None
     """None for a run that never started; so for all fields below that may be None."""
     device_name: str | None = None
+    node: Node | None = None
+    """The machine of a cluster that it was on; None for the profile's own ``machine``."""
 
 
 class RunRecord(RunFacts):

@@ -96,6 +96,7 @@ def _record(run: Run, history: RunHistory, foreseen_memory_bytes: int | None) ->
         status=_status(history),
         device=started.device if started else None,
         device_name=started.device_name if started else None,
+        node=started.node if started else None,
         threads=started.threads if started else None,
         jobs=started.jobs if started else None,
         shared_device=started.shared_device if started else False,
@@ -130,6 +131,7 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
         ended=_when(last) if last else None,
         status="paused" if isinstance(last, RunPaused) else last.status if last else None,
         device=started.device,
+        node=started.node.name if started.node else None,
         from_epoch=started.from_epoch,
         from_step=started.from_step,
     )

@@ -91,6 +91,7 @@ class MeasuringRunner:
             attempt=member.attempt,
             device=self.slot.device.label,
             device_name=device_name(self.device, self.slot),
+            node=self.slot.node,
             threads=self.slot.threads,
             jobs=self.slot.jobs,
             shared_device=self.slot.shared,

@@ -78,6 +78,7 @@ class TrainingRunner:
             code=self.code,
             torch=str(torch.__version__),
             device_name=device_name(self.device, self.slot),
+            node=self.slot.node,
         )
 
     @cached_property
