@@ -58,6 +58,10 @@ class Executor(Protocol):
         """Sees to it that a free slot has a worker that a run need not wait for."""
         ...
 
+    def is_open(self, slot: Slot) -> bool:
+        """Whether the slot can take a run now. On a cluster it waits for room on some machine, again if it is lost."""
+        ...
+
     def is_warm(self, slot: Slot) -> bool:
         """Whether a run on the slot would begin at once."""
         ...

@@ -47,6 +47,10 @@ class InlineExecutor:
     def warm_up(self, slot: Slot) -> None:
         """Nothing to do."""
 
+    def is_open(self, slot: Slot) -> bool:
+        """Always."""
+        return True
+
     def is_warm(self, slot: Slot) -> bool:
         """Always."""
         return True

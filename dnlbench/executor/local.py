@@ -83,6 +83,10 @@ class LocalExecutor:
             self._spares[slot.name] += 1
             self._launch(slot).send({"prepare": True})
 
+    def is_open(self, slot: Slot) -> bool:
+        """Always."""
+        return True
+
     def is_warm(self, slot: Slot) -> bool:
         """Whether its worker has imported torch."""
         worker = self._workers.get(slot.name)

@@ -153,12 +153,12 @@ class Scheduler:
         free = [slot for slot in self._slots if self._may_begin(slot)]
         if not free:
             return
-        free.sort(key=lambda slot: not self._executor.is_warm(slot))
+        able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
         busy = [slot for slot in self._slots if slot.name in self._leases and not self._holds.on_slot(slot.name)]
         tasks = [task for run_id, task in self._waiting.items() if run_id not in self._holds.runs]
         tasks = [task for task in tasks if not self._losses.has(task.runs[0])] or tasks
         packs = pack(tasks, self._pack_size, alone=self._losses.alone)
-        for slot, task in self._placement.match(free, [*free, *busy], packs) if packs else ():
+        for slot, task in self._placement.match(able, [*able, *busy], packs) if packs and able else ():
             self._lease(slot, task)
         if self._by_turns and not tasks:
             return  # it is not our turn, and a worker that imports torch would disturb whose it is

@@ -162,6 +162,8 @@ class FakeExecutor:
         self._back_s = back_s
         self.running: dict[str, Attempt] = {}
         self.workers = set(law.speeds)
+        self.homeless: set[str] = set()
+        """Slots that wait for a machine."""
         self.starts: list[Start] = []
         self.jobs: list[tuple[str, ...]] = []
         self.ends: list[tuple[str, str | None]] = []
@@ -279,6 +281,9 @@ class FakeExecutor:
     def warm_up(self, slot: Slot) -> None:
         assert slot.name not in self.running
         self.workers.add(slot.name)
+
+    def is_open(self, slot: Slot) -> bool:
+        return slot.name not in self.homeless
 
     def is_warm(self, slot: Slot) -> bool:
         return slot.name in self.workers

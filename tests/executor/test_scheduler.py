@@ -258,6 +258,21 @@ def test_without_a_slot_left_the_rest_waits_for_another_day(lab: Lab) -> None:
     assert lab.statuses() == {"ok": 16}
 
 
+def test_a_slot_that_waits_for_a_machine_gets_no_run_until_it_has_one(lab: Lab) -> None:
+    def move(*names: str) -> Callable[[], None]:
+        return lambda: lab.executor.homeless.symmetric_difference_update(names)
+
+    lab.carry_out(3, script={0.0: move("fake:0/0", "fake:1/0"), 4.0: move("fake:0/0"), 9.0: move("fake:2/0")})
+    assert lab.statuses() == {"ok": 16}
+    begun: dict[str, list[float]] = {}
+    for start in lab.starts:
+        begun.setdefault(start.slot, []).append(start.time - lab.begun)
+    assert begun["fake:1/0"] == [0.0]  # before anybody could say so
+    assert begun["fake:0/0"][0] == 0.0
+    assert begun["fake:0/0"][1] >= 4.0
+    assert max(begun["fake:2/0"]) < 9.0 < max(begun["fake:0/0"])
+
+
 @pytest.mark.faults
 def test_a_network_that_always_dies_does_not_cost_the_slots(lab: Lab) -> None:
     lab.carry_out(1, lambda slot, run_id, attempt: "process" if run_id.startswith("densenet-L3") else "")
