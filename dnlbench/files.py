@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,9 +100,9 @@ class LineFollower:
         """New whole lines, without their line breaks; what follows the last line break waits for the next look."""
         self.passed = self._read
         try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size <= self._offset:
-                    return []
+            if self._path.stat().st_size <= self._offset:  # most have nothing new, and to open them all would take long
+                return []
+            with self._path.open("rb", buffering=0) as file:
                 file.seek(self._offset)
                 content = file.read()
         except FileNotFoundError:
@@ -124,7 +124,11 @@ class LineWriter:
 
     def write(self, line: str, *, durable: bool = False) -> None:
         """Adds one line; a ``durable`` one is on the disk when this returns."""
-        content, before = line.encode() + b"\n", os.fstat(self._file.fileno()).st_size
+        self.write_all([line], durable=durable)
+
+    def write_all(self, lines: Iterable[str], *, durable: bool = False) -> None:
+        """Adds lines, all of them or none."""
+        content, before = "".join(f"{line}\n" for line in lines).encode(), os.fstat(self._file.fileno()).st_size
         try:
             if self._file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
@@ -142,8 +146,12 @@ class LineWriter:
 def _mend(path: Path) -> None:
     """Cuts off a torn last line, which would otherwise swallow the next one."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return
+            file.seek(-1, os.SEEK_END)
+            if file.read() == b"\n":
+                return
     except FileNotFoundError:
         return
-    if content and not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
+    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)

@@ -1,7 +1,8 @@
 """What a sweep keeps on disk: its run directory."""
 
+from dnlbench.store.checkpoint_files import CheckpointFiles
 from dnlbench.store.control import ControlFile, leave_command
 from dnlbench.store.rundir import RunDir
 from dnlbench.store.sweep_file import Execution
 
-__all__ = ["ControlFile", "Execution", "RunDir", "leave_command"]
+__all__ = ["CheckpointFiles", "ControlFile", "Execution", "RunDir", "leave_command"]

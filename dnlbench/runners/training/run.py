@@ -78,7 +78,6 @@ class TrainingRunner:
             code=self.code,
             torch=str(torch.__version__),
             device_name=device_name(self.device, self.slot),
-            node=self.slot.node,
         )
 
     @cached_property
@@ -167,6 +166,7 @@ class TrainingRunner:
             attempt=member.attempt,
             device=self.slot.device.label,
             device_name=device_name(self.device, self.slot),
+            node=self.slot.node,
             threads=self.slot.threads,
             jobs=self.slot.jobs,
             shared_device=self.slot.shared,
