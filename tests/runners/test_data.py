@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import scipy.io
 import torch
 import torchvision.datasets
+from filelock import FileLock
 from PIL import Image
 
 from dnlbench.errors import DataError
@@ -106,6 +109,45 @@ def test_a_failed_download_is_told_as_such(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(torchvision.datasets.svhn, "download_url", offline)
     with pytest.raises(DataError, match=r"network is unreachable\). The download failed; copy the files there"):
+        load("svhn", root=str(tmp_path), download=True)
+
+
+def test_workers_that_want_the_same_data_download_them_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_it, most = 0, 0
+
+    def download(*_: object, **__: object) -> None:
+        nonlocal at_it, most
+        at_it += 1
+        most = max(most, at_it)
+        time.sleep(0.2)
+        at_it -= 1
+        raise OSError("as it was asked to")
+
+    monkeypatch.setattr(torchvision.datasets.svhn, "download_url", download)
+
+    def fetch(_: int) -> None:
+        with pytest.raises(DataError, match="as it was asked to"):
+            load("svhn", root=str(tmp_path), download=True)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(fetch, range(3)))
+    assert most == 1
+
+
+def test_data_that_are_there_need_no_folder_that_can_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    def reached(*_: object, **__: object) -> None:
+        raise OSError("the reader was asked")
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    monkeypatch.setattr(torchvision.datasets.svhn, "download_url", reached)
+    with pytest.raises(DataError, match="the reader was asked"):
         load("svhn", root=str(tmp_path), download=True)
 
 

@@ -7,13 +7,15 @@ instead, in an order that depends on the seed and the epoch alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from dnlbench.errors import DataError
@@ -154,7 +156,8 @@ def _open(reader: Callable[..., Any], settings: DataSettings, expected: str, **a
     """A torchvision dataset; its many ways to fail as one error with a remedy."""
     root = Path(settings.root).resolve()
     try:
-        return reader(root, download=settings.download, **arguments)
+        with _one_at_a_time(root) if settings.download else nullcontext():
+            return reader(root, download=settings.download, **arguments)
     except Exception as error:
         remedy = (
             "The download failed; copy the files there by hand"
@@ -165,6 +168,19 @@ def _open(reader: Callable[..., Any], settings: DataSettings, expected: str, **a
             f"data.dataset = {settings.dataset!r}: {root} does not hold the original, whole {expected} "
             f"({error}). {remedy}"
         ) from error
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Workers on several machines may want the same data at the same moment; one of them fetches them."""
+    lock = FileLock(root / ".download.lock")
+    with suppress(OSError):  # where nothing can be written nothing is fetched, but all of it may be there
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _image_folder(settings: DataSettings, training: bool) -> tuple[Split, int]:
