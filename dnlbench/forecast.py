@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +34,8 @@ PAIR_SD, EPOCH_SD = 0.05, 0.1
 """A mean over ``n`` epochs has the variance ``PAIR_SD² + EPOCH_SD² / n``: what ails a point on a slot does not average out."""
 SHORTEST_S, LONGEST_S = 1e-6, 1e9
 """Bounds of an epoch's seconds, against clocks that are set in mid-run."""
+NEWS = 0.01
+"""The share of what a fit rests on that has to change before there is another one; of less than a hundred runs, any."""
 SPEED_STEP = 0.1
 """Slots whose ``g`` round to the same multiple of this are scheduled as equally fast."""
 
@@ -68,6 +70,8 @@ def pack(tasks: Iterable[Task], size: int, *, alone: Container[str] = ()) -> lis
     Returns:
         Packs in the order of their first runs.
     """
+    if size == 1:
+        return list(tasks)
     packs: list[list[Task]] = []
     open_packs: dict[tuple[Point, float], list[Task]] = {}
     for task in tasks:
@@ -117,6 +121,9 @@ class Forecast:
         self._shares: dict[tuple[str, float], _Share] = {}
         self._sums: dict[tuple[Point, str], tuple[int, float]] = {}
         self._fitted: _Fit | None = None
+        self._news = 0
+        """Shares that have changed since the last fit."""
+        self._fits = 0
 
     @property
     def known(self) -> bool:
@@ -137,7 +144,7 @@ class Forecast:
         if now is not None:
             self._shares[key] = now
             self._add(now, 1)
-        self._fitted = None
+        self._news += 1
 
     def duration_s(self, task: Task, slot: str) -> float:
         """Expected seconds from lease to end: ``overhead + runs epochs t``. Epochs times work as long as nothing is known."""
@@ -154,9 +161,15 @@ class Forecast:
     def _fit(self) -> _Fit:
         if not self.known:
             return _Fit(overhead_s=0.0, epoch_s=self._work, slots={})
-        if self._fitted is None:
+        if self._fitted is None or self._news > NEWS * len(self._shares):
             self._fitted = _solve(self._work, self._sums, _median_overhead(list(self._shares.values())))
+            self._news, self._fits = 0, self._fits + 1
         return self._fitted
+
+    @property
+    def revision(self) -> int:
+        """A number that changes when expected durations do."""
+        return self._fits if self._fit is self._fitted else 0
 
 
 def _share(run: Run, slot: str, leased: float, history: RunHistory) -> _Share | None:
@@ -274,18 +287,39 @@ def schedule(forecast: Forecast, waiting: Sequence[Task], free_in_s: Mapping[str
     """
     if not free_in_s:
         return Schedule(first={}, seconds=math.inf if waiting else 0.0)
-    fit = forecast._fit
-    names, speeds = list(free_in_s), _speeds(fit, free_in_s)
     first: dict[str, Task] = {}
     last_end = max(0.0, *free_in_s.values())
+    for slot, task, end in _assigned(forecast, waiting, free_in_s):
+        first.setdefault(slot, task)
+        last_end = max(last_end, end)
+    return Schedule(first=first, seconds=last_end)
+
+
+def first_tasks(
+    forecast: Forecast, waiting: Collection[Task], free_in_s: Mapping[str, float], slots: Set[str]
+) -> Mapping[str, Task]:
+    """What these slots begin with in such a schedule, which is not followed further than that takes."""
+    first: dict[str, Task] = {}
+    for slot, task, _ in _assigned(forecast, waiting, free_in_s):
+        if slot in slots:
+            first.setdefault(slot, task)
+            if len(first) == len(slots):
+                break
+    return first
+
+
+def _assigned(
+    forecast: Forecast, waiting: Collection[Task], free_in_s: Mapping[str, float]
+) -> Iterator[tuple[str, Task, float]]:
+    """Slot, task and when that ends, the longest first."""
+    fit = forecast._fit
+    names, speeds = list(free_in_s), _speeds(fit, free_in_s)
     durations = [task.run_epochs * fit.epoch_s[task.point] for task in waiting]
     for task, duration in sorted(zip(waiting, durations, strict=True), key=lambda pair: -pair[1]):
         ends = ((slots[0][0] + fit.overhead_s + duration * factor, slots[0][1], slots) for factor, slots in speeds)
         end, number, slots = min(ends)
         heapq.heapreplace(slots, (end, number))
-        first.setdefault(names[number], task)
-        last_end = max(last_end, end)
-    return Schedule(first=first, seconds=last_end)
+        yield names[number], task, end
 
 
 def _speeds(fit: _Fit, free_in_s: Mapping[str, float]) -> list[tuple[float, list[tuple[float, int]]]]:

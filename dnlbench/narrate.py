@@ -17,6 +17,8 @@ from dnlbench.watch import SweepView, Watcher
 
 LOOK_S = 0.1
 """Seconds between two looks."""
+REST = 9.0
+"""How many times as long as a look took the next one is waited for at least: of a large sweep each takes long."""
 PATIENCE_S = 2.0
 """How long a sweep that has ended waits for the last news to be told."""
 
@@ -30,6 +32,8 @@ class Outset:
     slots: tuple[Slot, ...]
     pack_size: int = 1
     """Runs that train together on a slot, at most."""
+    nodes: int = 0
+    """Machines of a cluster that there are for it; 0 for this machine alone."""
     run_dir: Path
     done: int
     """Runs that the run directory holds already, done."""
@@ -47,7 +51,7 @@ class Observer(Protocol):
     """Somebody who is told how a sweep goes on."""
 
     def deciding(self, news: str) -> None:
-        """Of what is measured before anything else, which takes seconds, and of what was found."""
+        """Of what takes its time before the work starts: something is measured first, or a cluster has no room yet."""
         ...
 
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
@@ -74,6 +78,7 @@ class Narrator:
         self._observer = observer
         self._news: queue.SimpleQueue[Callable[[Observer], None] | None] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
+        self._pause_s = LOOK_S
         self._thread = threading.Thread(target=self._talk, daemon=True)
         self._thread.start()
 
@@ -104,10 +109,17 @@ class Narrator:
 
     def _next(self) -> Callable[[Observer], None] | None:
         try:
-            return self._news.get(timeout=LOOK_S)
+            return self._news.get(timeout=self._pause_s)
         except queue.Empty:
             return self._look
 
     def _look(self, observer: Observer) -> None:
         if self._watcher is not None:
+            begun = time.thread_time()
             observer.looked(self._watcher.look(time.time()))
+            self._pause_s = pause_s(time.thread_time() - begun)
+
+
+def pause_s(look_s: float) -> float:
+    """Seconds between two looks each of which takes so many of a processor, which is left to the engine for the most part."""
+    return max(LOOK_S, REST * look_s)

@@ -19,6 +19,7 @@ from dnlbench.events import (
     RunHistory,
     RunLeased,
     RunReturned,
+    RunStarted,
     SlotSetAside,
     fold,
 )
@@ -31,7 +32,8 @@ E = TypeVar("E")
 MOST_EPOCHS = 4096
 """Of a run of more, only a choice is kept, so that memory stays bounded; see `dnlbench.events.Epochs.thinned`."""
 FORECAST_S = 1.0
-"""Seconds between two forecasts: they move slowly, and a large sweep's takes a while."""
+"""Seconds between two forecasts, per `FORECAST_RUNS` of the sweep: they move slowly, and a large sweep's takes a while."""
+FORECAST_RUNS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,9 @@ class SweepView:
     time_left: TimeLeft
     machine: str | None = None
     """Fingerprint of the last engine's machine; None as long as there was none."""
+    seats: Mapping[str, RunStarted] = field(default_factory=dict)
+    """Slot to the run that the last engine had begun there last, of slots on a cluster: it names the node. A slot may be moved
+    to another node between two runs."""
 
     @property
     def jobs(self) -> Mapping[str, tuple[Run, ...]]:
@@ -89,6 +94,14 @@ class SweepView:
         """Runs that have ended, but not well."""
         ends = {run.run_id: self.histories[run.run_id].ended for run in self.ended}
         return [run for run in self.ended if (end := ends[run.run_id]) and end.status != "ok"]
+
+    def node_of(self, run: Run) -> str | None:
+        """Name of the node that a run is on, or was last; None on one machine, and for one that has not begun there yet."""
+        started = self.histories[run.run_id].started
+        if run.run_id in self.leased:
+            seat = self.seats.get(self.leased[run.run_id])
+            started = seat if seat is not None and seat.run_id == run.run_id else None
+        return started.node.name if started is not None and started.node is not None else None
 
     def is_over(self, run: Run) -> bool:
         """Whether a run has ended, in whatever way, and is not to be done again."""
@@ -132,9 +145,13 @@ class Watcher:
         self._holds = Holds()
         self._prepared: Prepared | None = None
         self._machine: str | None = None
+        self._seats: dict[str, RunStarted] = {}
         self._engine_time = math.inf
         self._engine_ended: EngineEnded | None = None
         self._forecast = Forecast(plan)
+        self._forecast_s = FORECAST_S * max(1.0, len(plan.runs) / FORECAST_RUNS)
+        self._unlearned: dict[tuple[str, int], tuple[RunLeased, RunHistory]] = {}
+        """By run and attempt what was looked at since the last forecast."""
         self._time_left, self._foretold = TimeLeft(), -math.inf
         self._problem: RunDirError | None = None
         for run in plan.runs:
@@ -155,7 +172,7 @@ class Watcher:
             self._look_at(lease)
         if self._problem is not None:
             raise self._problem
-        if now - self._foretold >= FORECAST_S:
+        if now - self._foretold >= self._forecast_s:
             self._foretold, self._time_left = now, self._foretell(now)
         return SweepView(
             plan=self._plan,
@@ -170,6 +187,7 @@ class Watcher:
             engine_ended=self._engine_ended,
             time_left=self._time_left,
             machine=self._machine,
+            seats=dict(self._seats),
         )
 
     def _heed(self, event: JournalEvent) -> None:
@@ -181,6 +199,7 @@ class Watcher:
                 self._machine, self._pack_size = machine.fingerprint, pack_size
                 self._set_aside.clear()
                 self._lost.clear()
+                self._seats.clear()
             case Prepared() as prepared:
                 self._prepared = prepared
             case RunLeased() as lease:
@@ -213,18 +232,21 @@ class Watcher:
 
     def _drop_leases(self, slot: str | None = None) -> None:
         """What a slot had is over when it gets something else, and with an engine what all of its slots had."""
-        for lease in [lease for lease in self._leases.values() if slot in (None, lease.slot)]:
-            self._look_at(lease)
-            self._leases.pop(lease.run_id, None)
+        given = self._leases.values() if slot is None else self._jobs.get(slot, ())
+        for lease in list(given):
+            if self._leases.get(lease.run_id) is lease:
+                self._look_at(lease)
+                self._leases.pop(lease.run_id, None)
 
     def _look_at(self, lease: RunLeased) -> None:
         """Follows a run that is under way, until it has ended."""
-        run = self._plan.by_id[lease.run_id]
-        self._follow(run)
-        history = self._histories[run.run_id]
+        self._follow(self._plan.by_id[lease.run_id])
+        history = self._histories[lease.run_id]
         started = history.started
         if started is not None and started.attempt == lease.attempt:  # it may have been leased again since
-            self._forecast.observe(run, lease.slot, lease.time, history)
+            self._unlearned[lease.run_id, lease.attempt] = lease, history
+            if started.node is not None:
+                self._seats[lease.slot] = started
         if history.ended is not None and history.ended.time >= lease.time:  # an older end is that of an earlier attempt
             del self._leases[lease.run_id]
 
@@ -232,7 +254,8 @@ class Watcher:
         lines = self._followers[run.run_id].read()
         if lines:
             history = self._folded(run, lines)
-            history = replace(history, epochs=history.epochs.thinned(MOST_EPOCHS))
+            if len(history.epochs) > MOST_EPOCHS:
+                history = replace(history, epochs=history.epochs.thinned(MOST_EPOCHS))
             self._histories[run.run_id], self._asked[run.run_id] = history, history.asked_for(run.epochs)
 
     def _folded(self, run: Run, lines: Sequence[bytes]) -> RunHistory:
@@ -258,6 +281,7 @@ class Watcher:
 
     def _foretell(self, now: float) -> TimeLeft:
         """The time left, if the scheduler goes on as it does: the longest task first, each to where it ends first."""
+        self._learn()
         if not self._forecast.known:
             return TimeLeft()
         runs_s = {run_id: self._run_left_s(lease, now) for run_id, lease in self._leases.items()}
@@ -271,6 +295,11 @@ class Watcher:
         return TimeLeft(
             sweep_s=seconds if math.isfinite(seconds) and not self._holds.everything else None, runs_s=runs_s
         )
+
+    def _learn(self) -> None:
+        for lease, history in self._unlearned.values():
+            self._forecast.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
+        self._unlearned.clear()
 
     def _run_left_s(self, lease: RunLeased, now: float) -> float:
         run = self._plan.by_id[lease.run_id]

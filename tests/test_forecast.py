@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from dnlbench.events import EpochDone, RunEnded, RunEvent, RunHistory, RunStarted, fold
-from dnlbench.forecast import Forecast, Task, pack, schedule
+from dnlbench.forecast import NEWS, Forecast, Task, first_tasks, pack, schedule
 from dnlbench.plan import Plan, Run
 
 MakePlan = Callable[..., Plan]
@@ -382,3 +382,31 @@ def test_unseen_slots_are_scheduled_as_average_ones(make_plan: MakePlan) -> None
     durations = [forecast.duration_s(task, slot) for slot in ("fast", "new", "slow")]
     assert all(before < after for before, after in pairwise(durations))
     assert schedule(forecast, [task], {"slow": 0.0, "new": 0.0}).first == {"new": task}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_slots_begin_with_is_what_they_begin_with_in_the_schedule(make_plan: MakePlan, seed: int) -> None:
+    random, plan = Random(seed), make_plan("sweep.depths=[1,2,4]", "sweep.seeds=3")
+    speeds = {slot: random.choice([1.0, 1.5, 4.0]) for slot in "abcdef"}
+    forecast = learned(
+        plan, {(run, slot): plan.work[run.run_id] * speeds[slot] for run in plan.runs for slot in speeds}
+    )
+    tasks = whole(random.sample(plan.runs, random.randint(1, len(plan.runs))))
+    free = {slot: random.choice([0.0, random.uniform(0, 1e6)]) for slot in speeds}
+    asked = {slot for slot in free if free[slot] == 0.0}
+    first = schedule(forecast, tasks, free).first
+    assert first_tasks(forecast, tasks, free, asked) == {slot: task for slot, task in first.items() if slot in asked}
+
+
+def test_of_many_runs_a_few_more_change_nothing(make_plan: MakePlan) -> None:
+    """Of fewer than a hundred each one counts at once."""
+    plan = make_plan("sweep.depths=[1,2]", "sweep.seeds=100")
+    forecast, task, found = Forecast(plan), Task(runs=plan.runs[:1], epochs=1), []
+    for number, run in enumerate(plan.runs):
+        forecast.observe(run, "a", 0.0, history(run, 1.0 + number))
+        found.append((forecast.revision, forecast.duration_s(task, "a")))
+    revisions = [revision for revision, _ in found]
+    assert revisions[:99] == list(range(1, 100))
+    assert 99 < revisions[-1] < 99 + 300 / (1 + 100 * NEWS)
+    for (before, seconds), (after, later) in pairwise(found):
+        assert (before == after) == (seconds == later)

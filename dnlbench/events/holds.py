@@ -10,6 +10,8 @@ from dnlbench.events.commands import Action, Command
 from dnlbench.events.records import CommandDone, DiskFree, DiskFull, EngineStarted, JournalEvent
 
 Kind = Literal["pause", "release", "open"]
+CLUSTER = "ray"
+"""The device of slots that are somewhere on a cluster: they are called ``ray/0``, ``ray/1`` and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,15 @@ class Holds:
         """Whether no run at all may begin."""
         return self.sweep or self.disk is not None
 
+    @property
+    def any_work(self) -> bool:
+        """Whether something that is under way may have to stop."""
+        return self.sweep or bool(self.runs) or bool(self.devices)
+
     def on_slot(self, slot: str) -> Literal["pause", "release"] | None:
         """How a slot is held back, by what was said last of it or of its device."""
+        if not self.devices:
+            return None
         for name, kind in reversed(list(self.devices.items())):
             if name in (slot, device_of(slot)):
                 return None if kind == "open" else kind

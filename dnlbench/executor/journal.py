@@ -22,24 +22,33 @@ class Journal:
         self._waiting: deque[str] = deque()
         self.restore_reserve()
 
-    def note(self, event: JournalEvent) -> None:
-        """Adds an event; it is on the disk when this returns, if there is room."""
-        self._waiting.append(event.model_dump_json())
+    def note(self, *events: JournalEvent) -> None:
+        """Adds events; they are on the disk when this returns, if there is room."""
+        lines = [event.model_dump_json() for event in events]
+        if len(lines) > 1 and not self._waiting and self._takes("\n".join(lines)):
+            return  # together they wait for the disk only once
+        self._waiting.extend(lines)
         self.catch_up()
 
     def catch_up(self) -> None:
         """Writes what waits, as far as it goes."""
         while self._waiting:
-            try:
-                self._writer.write(self._waiting[0], durable=True)
-            except OSError as error:
-                if not is_disk_full(error):
-                    raise
-                if not self._reserve.exists():
-                    return
+            if self._takes(self._waiting[0]):
+                self._waiting.popleft()
+            elif self._reserve.exists():
                 self._reserve.unlink()
             else:
-                self._waiting.popleft()
+                return
+
+    def _takes(self, content: str) -> bool:
+        """Writes it if there is room, and says whether there was."""
+        try:
+            self._writer.write(content, durable=True)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            return False
+        return True
 
     @property
     def is_behind(self) -> bool:

@@ -21,6 +21,7 @@ class Losses:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, Cause]] = Counter()
+        self._lost: set[str] = set()
         self._alone: set[str] = set()
 
     @property
@@ -35,14 +36,16 @@ class Losses:
     def add(self, run: Run, cause: Cause) -> bool:
         """Counts a loss; whether the run may be begun again after it."""
         self.part([run])
+        self._lost.add(run.run_id)
         self._counts[run.run_id, cause] += 1
         return self._counts[run.run_id, cause] <= RETRIES[cause]
 
     def forgive(self, run: Run) -> None:
         """The run got further, or somebody wants it to be tried again."""
+        self._lost.discard(run.run_id)
         for cause in RETRIES:
             del self._counts[run.run_id, cause]
 
     def has(self, run: Run) -> bool:
         """Whether the run was lost."""
-        return any(self._counts[run.run_id, cause] for cause in RETRIES)
+        return run.run_id in self._lost

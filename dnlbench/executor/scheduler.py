@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
 
+from dnlbench.errors import EngineError
 from dnlbench.events import (
     Command,
     CommandDone,
@@ -26,11 +30,13 @@ from dnlbench.events import (
 from dnlbench.executor.base import SILENCE_S, Executor, Loss, SlotFreed
 from dnlbench.executor.health import SlotHealth
 from dnlbench.executor.journal import Journal
+from dnlbench.executor.leases import Job, Leases
 from dnlbench.executor.losses import STILLBORN, Losses
 from dnlbench.executor.placement import Placement
 from dnlbench.executor.steering import RunState, Verdict, ended_as, judge
+from dnlbench.executor.waiting import Waiting
 from dnlbench.files import is_disk_full
-from dnlbench.forecast import Task, pack
+from dnlbench.forecast import Forecast, Task
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
@@ -41,14 +47,12 @@ DISK_LOOK_S = 5.0
 """Seconds between two looks at a disk that is full."""
 NAP_S = 5.0
 """An engine that does not come round for longer than that was stopped."""
+LISTEN_S = 1.0
+"""Seconds between two looks for slots that give no sign of life."""
 PATIENCE_S = 3.0
 """How long an engine that is told to end waits for runs to be put aside."""
 
 NO_WORD = Loss(cause="process", error=RunError(type="WorkerLost", message="the run came back without its last event"))
-
-
-Leases = tuple[RunLeased, ...]
-"""Of what a slot has: of a run, or of those of a pack."""
 
 
 class Scheduler:
@@ -74,7 +78,6 @@ class Scheduler:
         self._plan = plan
         self._executor = executor
         self._slots = slots
-        self._pack_size = pack_size
         self._by_turns = by_turns
         self._unturned: set[str] = set()
         """Runs that have not had their turn."""
@@ -83,15 +86,17 @@ class Scheduler:
         self._control = run_dir.open_control()
         self._holds = Holds()
         self._health = SlotHealth(clock)
-        self._placement = Placement(plan, clock)
-        self._waiting: dict[str, Task] = {}
-        self._leases: dict[str, Leases] = {}
+        forecast = Forecast(plan)
+        self._placement = Placement(forecast, clock)
+        self._losses = Losses()
+        self._waiting = Waiting(forecast, self._losses, pack_size)
+        self._leases = Leases(slots)
         self._aside: set[str] = set()
         self._attempts: Counter[str] = Counter()
-        self._losses = Losses()
         self._stillborn: Counter[str] = Counter()
         self._disk_look = 0.0
         self._listened = self._awake = clock()
+        self._heard = -math.inf
         self._cancelled = False
         self._learn_from_before()
         self._journal = Journal(run_dir)
@@ -105,10 +110,11 @@ class Scheduler:
             if run is not None:
                 self._placement.learn(run, lease, self._run_dir.read_history(run, all_epochs=True))
 
-    def note(self, event: JournalEvent) -> None:
-        """Adds an event to the journal."""
-        self._journal.note(event)
-        self._holds = self._holds.after(event)
+    def note(self, *events: JournalEvent) -> None:
+        """Adds events to the journal."""
+        self._journal.note(*events)
+        for event in events:
+            self._holds = self._holds.after(event)
 
     def prepare(self) -> Prepared:
         """Makes the workers ready; see `Executor.prepare`. Nothing is noted yet: the answer may have to be refused."""
@@ -139,54 +145,57 @@ class Scheduler:
         return not self._cancelled
 
     def _has_work(self) -> bool:
-        usable = any(self._health.fit(slot.name) for slot in self._slots)
-        return not self._cancelled and bool(self._leases or (self._waiting and usable))
+        if self._cancelled or not (self._leases or self._waiting):
+            return False
+        return bool(self._leases) or any(self._health.fit(slot.name) for slot in self._slots)
 
     def _queue(self, run: Run, history: RunHistory) -> None:
-        self._waiting[run.run_id] = Task(runs=(run,), epochs=max(1, run.epochs - len(history.laps)))
+        self._waiting.add(run, epochs=max(1, run.epochs - len(history.laps)))
 
     # Giving runs to slots
 
     def _fill_slots(self) -> None:
         if self._holds.everything:
             return
-        free = [slot for slot in self._slots if self._may_begin(slot)]
+        free = [slot for slot in self._leases.free if self._may_begin(slot)]
         if not free:
             return
         able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
-        busy = [slot for slot in self._slots if slot.name in self._leases and not self._holds.on_slot(slot.name)]
-        tasks = [task for run_id, task in self._waiting.items() if run_id not in self._holds.runs]
-        tasks = [task for task in tasks if not self._losses.has(task.runs[0])] or tasks
-        packs = pack(tasks, self._pack_size, alone=self._losses.alone)
-        for slot, task in self._placement.match(able, [*able, *busy], packs) if packs and able else ():
-            self._lease(slot, task)
+        tasks = self._waiting.longest_first(self._holds.runs)
         if self._by_turns and not tasks:
             return  # it is not our turn, and a worker that imports torch would disturb whose it is
+        if able and tasks:
+            busy = (slot for slot in self._leases.busy if not self._holds.on_slot(slot.name))
+            self._begin(self._placement.match(able, chain(able, busy), tasks))
         for slot in free:
-            if slot.name not in self._leases:  # a run that is lost elsewhere can go on here at once
+            if self._leases.of_slot(slot.name) is None:  # a run that is lost elsewhere can go on here at once
                 self._executor.warm_up(slot)
 
     def _may_begin(self, slot: Slot) -> bool:
-        return slot.name not in self._leases and self._health.ready(slot.name) and not self._holds.on_slot(slot.name)
+        return self._health.ready(slot.name) and not self._holds.on_slot(slot.name)
 
-    def _lease(self, slot: Slot, task: Task) -> None:
+    def _begin(self, matches: Iterable[tuple[Slot, Task]]) -> None:
+        """The leases are all on the disk before the first run begins."""
+        jobs = [(slot, task, self._lease(slot, task)) for slot, task in matches]
+        self.note(*chain.from_iterable(job for _, _, job in jobs))
+        for slot, task, job in jobs:
+            self._leases.give(slot, job)
+            self._placement.begin(slot.name, job[0].time, task)
+            self._executor.start(slot, {lease.run_id: lease.attempt for lease in job})
+
+    def _lease(self, slot: Slot, task: Task) -> Job:
         now = self._clock()
-        leases = tuple(self._lease_run(slot, run, now) for run in task.runs)
-        self._leases[slot.name] = leases
-        self._placement.begin(slot.name, now, task)
-        self._executor.start(slot, {lease.run_id: lease.attempt for lease in leases})
-
-    def _lease_run(self, slot: Slot, run: Run, now: float) -> RunLeased:
-        del self._waiting[run.run_id]
-        self._attempts[run.run_id] += 1
-        lease = RunLeased(run_id=run.run_id, attempt=self._attempts[run.run_id], slot=slot.name, time=now)
-        self.note(lease)
-        return lease
+        self._waiting.take(task)
+        self._attempts.update(run.run_id for run in task.runs)
+        return tuple(
+            RunLeased(run_id=run.run_id, attempt=self._attempts[run.run_id], slot=slot.name, time=now)
+            for run in task.runs
+        )
 
     # Taking slots back
 
     def _settle(self, freed: SlotFreed) -> None:
-        leases = self._leases.pop(freed.slot.name, ())
+        leases = self._leases.take(freed.slot.name)
         self._placement.end(freed.slot.name)
         put_aside = freed.slot.name in self._aside
         self._aside.discard(freed.slot.name)
@@ -206,13 +215,13 @@ class Scheduler:
     def _run(self, lease: RunLeased) -> Run:
         return self._plan.by_id[lease.run_id]
 
-    def _take_back(self, leases: Leases, error: RunError | None) -> None:
+    def _take_back(self, leases: Job, error: RunError | None) -> None:
         now = self._clock()
         for lease in leases:
             self.note(RunReturned(run_id=lease.run_id, attempt=lease.attempt, slot=lease.slot, error=error, time=now))
             self._queue(self._run(lease), self._run_dir.read_history(self._run(lease)))
 
-    def _lose(self, lost: Loss, slot: Slot, leases: Leases) -> None:
+    def _lose(self, lost: Loss, slot: Slot, leases: Job) -> None:
         """Runs that are lost are tried again within bounds, alone. For some losses they are not to blame, and not charged."""
         if lost.cause == "disk":  # everything waits for it
             self._disk_is_full(lost.error.message)
@@ -227,7 +236,7 @@ class Scheduler:
         given_up = [lease for lease in leases if self._give_up(lease, lost, got_further=lease in further)]
         self._take_back(tuple(lease for lease in leases if lease not in given_up), lost.error)
 
-    def _was_stillborn(self, lost: Loss, slot: Slot, leases: Leases) -> bool:
+    def _was_stillborn(self, lost: Loss, slot: Slot, leases: Job) -> bool:
         """Whether a worker was killed before it began any of its runs, as is forgiven some times."""
         histories = ((lease, self._run_dir.read_history(self._run(lease))) for lease in leases)
         begun = any(history.started and history.started.time >= lease.time for lease, history in histories)
@@ -261,13 +270,18 @@ class Scheduler:
         if not 0 <= now - self._listened <= NAP_S:
             self._awake = now
         self._listened = now
-        for slot in self._slots:
-            leases = self._leases.get(slot.name)
-            if leases is not None and min(self._executor.silent_s(slot), now - self._awake) > self._silence_s:
-                self._executor.end(slot)
-                message = f"the worker on {slot.name} gave no sign of life for {self._silence_s:.0f} s"
-                lost = Loss(cause="silent", error=RunError(type="Silent", message=message))
-                self._settle(SlotFreed(slot=slot, run_ids=tuple(lease.run_id for lease in leases), lost=lost))
+        if not 0 <= now - self._heard < LISTEN_S:
+            self._heard = now
+            for slot in list(self._leases.busy):
+                if min(self._executor.silent_s(slot), now - self._awake) > self._silence_s:
+                    self._end_silent(slot)
+
+    def _end_silent(self, slot: Slot) -> None:
+        self._executor.end(slot)
+        message = f"the worker on {slot.name} gave no sign of life for {self._silence_s:.0f} s"
+        lost = Loss(cause="silent", error=RunError(type="Silent", message=message))
+        run_ids = tuple(lease.run_id for lease in self._leases.of_slot(slot.name) or ())
+        self._settle(SlotFreed(slot=slot, run_ids=run_ids, lost=lost))
 
     # A full disk
 
@@ -311,7 +325,8 @@ class Scheduler:
 
     def _keep_waiting(self) -> None:
         """What has not had its turn is paused, also when the sweep as a whole is resumed."""
-        free = [run_id for run_id in self._waiting if run_id in self._unturned - self._holds.runs]
+        unheld = self._unturned - self._holds.runs
+        free = [run_id for run_id in self._waiting if run_id in unheld]
         if free:
             command = Command(action="pause", run_ids=tuple(free))
             self.note(CommandDone(command=command, refused=False, answer="they wait for their turns"))
@@ -330,12 +345,8 @@ class Scheduler:
     def _state(self, run: Run) -> RunState:
         if run.run_id in self._waiting:
             return "waiting"
-        history, lease = self._run_dir.read_history(run), self._lease_of(run)
+        history, lease = self._run_dir.read_history(run), self._leases.of_run(run.run_id)
         return ended_as(history) if lease is None or _ended_since(history, lease) else "running"
-
-    def _lease_of(self, run: Run) -> RunLeased | None:
-        """The open one; a run of a pack may have ended under it while others go on."""
-        return next((lease for leases in self._leases.values() for lease in leases if lease.run_id == run.run_id), None)
 
     def _cancel(self, run: Run) -> bool:
         leases = self._take_away(run)
@@ -346,37 +357,39 @@ class Scheduler:
             return True
         error = RunError(type="Cancelled", message="cancelled on request")
         if self._write_end(run, self._attempts[run.run_id], "cancelled", error, requested=True):
-            self._waiting.pop(run.run_id, None)
+            self._waiting.drop(run.run_id)
             return True
         self._take_back(own, None)
         return False
 
-    def _take_away(self, run: Run) -> Leases:
+    def _take_away(self, run: Run) -> Job:
         """Ends the worker that has the run, if one has, and with it all that it has."""
-        lease = self._lease_of(run)
+        lease = self._leases.of_run(run.run_id)
         if lease is None:
             return ()
-        self._executor.end(next(slot for slot in self._slots if slot.name == lease.slot))
+        self._executor.end(self._leases.slot(lease.slot))
         self._placement.end(lease.slot)
         self._aside.discard(lease.slot)
-        return self._leases.pop(lease.slot)
+        return self._leases.take(lease.slot)
 
     def _try_again(self, run: Run) -> bool:
         if not self._write(run, RunRequeued(run_id=run.run_id)):
             return False
         self._losses.forgive(run)
-        lease = self._lease_of(run)
+        lease = self._leases.of_run(run.run_id)
         if lease is None:
             self._queue(run, self._run_dir.read_history(run))
         else:  # the rest of its pack is still under way
-            self._leases[lease.slot] = tuple(other for other in self._leases[lease.slot] if other is not lease)
+            self._leases.part(lease)
             self._take_back((lease,), None)
         return True
 
     def _hold_back(self) -> None:
         """Puts aside what is paused, packs as a whole, and lets go of devices that are released."""
+        if not self._holds.any_work:
+            return
         for slot in self._slots:
-            leases = self._leases.get(slot.name)
+            leases = self._leases.of_slot(slot.name)
             if leases is None and self._holds.on_slot(slot.name) == "release":
                 self._executor.end(slot)
             elif slot.name not in self._aside and any(
@@ -389,21 +402,21 @@ class Scheduler:
 
     def stop(self) -> None:
         """Ends the workers; a run that was under way becomes ``cancelled``, to be gone on with by a later engine."""
-        for slot in self._slots:
-            if slot.name in self._leases:
-                self._executor.put_aside(slot)
+        for slot in self._leases.busy:
+            self._executor.put_aside(slot)
+        left = {lease.slot for lease in self._leases}
         deadline = time.monotonic() + PATIENCE_S
-        left = dict(self._leases)
-        while left and time.monotonic() < deadline:
-            for freed in self._executor.wait(LOOK_S):
-                left.pop(freed.slot.name, None)
+        with suppress(EngineError):  # what ends the sweep may go on
+            while left and time.monotonic() < deadline:
+                for freed in self._executor.wait(LOOK_S):
+                    left.discard(freed.slot.name)
         self._executor.close()
-        for lease in (lease for leases in self._leases.values() for lease in leases):
+        for lease in self._leases:
             run = self._run(lease)
             if not _ended_since(self._run_dir.read_history(run), lease):
                 error = RunError(type="Interrupted", message="the sweep was interrupted")
                 self._write_end(run, lease.attempt, "cancelled", error)
-        self._leases.clear()
+        self._leases = Leases(self._slots)
 
     def _write_end(self, run: Run, attempt: int, status: str, error: RunError, *, requested: bool = False) -> bool:
         """The last event of a run whose worker is gone; whether there was room for it."""

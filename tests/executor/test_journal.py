@@ -84,6 +84,26 @@ def test_events_are_in_the_file_when_they_are_noted(run_dir: RunDir, journal: Jo
         assert run_dir.read_journal() == leases(1, number)
 
 
+def test_events_that_are_noted_together_wait_for_the_disk_once(
+    run_dir: RunDir, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[list[JournalEvent]] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(run_dir.read_journal()))
+    journal.note(*leases(1, 5))
+    assert synced == [leases(1, 5)]
+    journal.note()
+    assert synced == [leases(1, 5)]
+
+
+def test_events_that_are_noted_together_find_room_one_by_one(run_dir: RunDir, disk: Disk, journal: Journal) -> None:
+    disk.error, disk.lines_in_reserve = errno.ENOSPC, 2
+    journal.note(*leases(1, 5))
+    assert run_dir.read_journal() == leases(1, 2), "as many as there is room for"
+    disk.error = None
+    journal.note(lease(6))
+    assert run_dir.read_journal() == leases(1, 6)
+
+
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
 def test_the_reserve_is_given_up_first(run_dir: RunDir, disk: Disk, journal: Journal, error: int) -> None:
     journal.note(lease(1))
