@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +32,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dnlbench.errors import ConfigurationError
 from dnlbench.executor.remembered import LOCK_PATIENCE_S, cache_folder
 from dnlbench.files import write_atomically
-from dnlbench.profiles import Profile
+from dnlbench.machine import Machine
+from dnlbench.profiles import Profile, RunRecord, hardware_of
 from dnlbench.stats.student import t_quantile
 
 MOST = 100
@@ -123,18 +124,22 @@ class NoiseFile:
 def known_floors(profile: Profile) -> Mapping[str, float]:
     """By quantity, of runs where a profile's were carried out; nothing where none was measured.
 
-    If they were carried out in several ways, the largest floor that is known of any.
+    If they were carried out in several ways, or on several machines of a cluster, the largest floor that is known of any. That
+    of the machine from which a cluster was steered says nothing of runs elsewhere.
     """
-    ways = {(run.device, run.threads) for run in profile.runs}
     memory, largest = NoiseFile(), dict[str, float]()
-    for device, threads in ways:
-        if device is None or threads is None:  # never begun, or by a version that did not say
-            continue
-        where = Where(fingerprint=profile.machine.fingerprint, device_kind=_kind(device), threads=threads)
+    for where in {where for run in profile.runs for where in _ways(run, profile.machine)}:
         floor = memory.get(where)
         for name, value in floor.floors.items() if floor else ():
             largest[name] = max(value, largest.get(name, 0.0))
     return largest
+
+
+def _ways(run: RunRecord, own: Machine) -> Iterator[Where]:
+    """Where a run was carried out; nothing of one that never began, or of a version that did not say."""
+    if run.device is not None and run.threads is not None:
+        for place in hardware_of(run, own):
+            yield Where(fingerprint=place.machine or "", device_kind=_kind(run.device), threads=run.threads)
 
 
 def _kind(label: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from dnlbench.errors import ConfigurationError
+from dnlbench.machine import Node
 from dnlbench.noise import Floor, NoiseFile, Where, known_floors, noise_floor
 from dnlbench.profiles import Profile
 from tests.conftest import MACHINE
@@ -102,6 +103,20 @@ def test_a_profile_has_the_floors_of_where_its_runs_were(make_profile: MakeProfi
     NoiseFile().put(MACHINE.fingerprint, FLOOR.model_copy(update={"threads": 2, "floors": {"samples_per_s": 0.5}}))
     assert known_floors(on_cpu)["samples_per_s"] == 0.02
     assert known_floors(both) == {"samples_per_s": 0.5, "peak_memory_bytes": 0.0}
+
+
+def test_a_sweep_on_a_cluster_is_not_judged_by_the_machine_it_was_steered_from(make_profile: MakeProfile) -> None:
+    alone = make_profile({("densenet", 2): [0.3, 0.4]})
+    node = Node(name="n", cpu="x", cores=1, memory_bytes=1, python="3", torch="2", fingerprint="elsewhere")
+    first, second = alone.runs
+    cluster = alone.model_copy(update={"runs": tuple(run.model_copy(update={"node": node}) for run in alone.runs)})
+    partly = alone.model_copy(update={"runs": (first, second.model_copy(update={"node": node}))})
+    NoiseFile().put(MACHINE.fingerprint, FLOOR)
+    assert known_floors(cluster) == {}
+    assert known_floors(partly)["samples_per_s"] == 0.02
+    NoiseFile().put("elsewhere", FLOOR.model_copy(update={"floors": {"samples_per_s": 0.3}}))
+    assert known_floors(cluster) == {"samples_per_s": 0.3}
+    assert known_floors(partly)["samples_per_s"] == 0.3
 
 
 def test_a_floor_that_an_earlier_version_kept_by_machine_alone_is_known(own_cache: Path) -> None:

@@ -31,7 +31,8 @@ def list_(
         if isinstance(content, ProfileError):
             return [str(path), "not readable", "", "", str(content).removeprefix(f"{path}: ")]
         created = f"{content.created:%Y-%m-%d %H:%M}"
-        made_of = f"{content.data.name} on {', '.join(content.devices)}"
+        nodes = f", {content.nodes} node{'' if content.nodes == 1 else 's'}" if content.nodes else ""
+        made_of = f"{content.data.name} on {', '.join(content.devices)}{nodes}"
         return [str(path), content.state, created, f"{content.ok} of {len(content.runs)}", made_of]
 
     rows = [row(path, content) for path, content in list_profiles(folder)]

@@ -19,12 +19,14 @@ from dnlbench import units
 from dnlbench.cli.output import console
 from dnlbench.events import Holds, RunHistory
 from dnlbench.executor.packing import at_a_time
-from dnlbench.machine import Slot
+from dnlbench.machine import Slot, short_host
 from dnlbench.narrate import Observer, Outset
 from dnlbench.plan import Plan, Run, title
 from dnlbench.report.plan import plan_grid
 from dnlbench.watch import SweepView
 
+MOST_LINES = 16
+"""Runs under way that have a line each; a cluster may have a thousand."""
 WIDE = 100
 """Columns from which on there is room for everything."""
 
@@ -188,9 +190,8 @@ def announce(out: Console, outset: Outset) -> None:
     """What is about to happen."""
     plan, prepared, slots = outset.plan, outset.prepared, outset.slots
     out.print(plan_grid(plan, prepared.data).to_rich(out.width))
-    places = ", ".join(dict.fromkeys(slot.device.label for slot in slots))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
-    places = f"{at_a_time(len(slots), outset.pack_size)} on {places} ({prepared.device_name})"
+    places = f"{at_a_time(len(slots), outset.pack_size)} on {_where(outset)}"
     out.print(f"\n{places}, {threads}; torch {prepared.torch}")
     if outset.done:
         out.print(f"{outset.done} of {len(plan.runs)} runs are in the run directory already and are not done again")
@@ -201,6 +202,15 @@ def announce(out: Console, outset: Outset) -> None:
         out.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
     if not outset.left:
         out.print("Nothing is left to train. To measure afresh, name another --run-dir.\n")
+
+
+def _where(outset: Outset) -> str:
+    """The devices and their models; ``3 nodes of a cluster (cpu: such a CPU, another one)``."""
+    labels = ", ".join(dict.fromkeys(slot.device.label for slot in outset.slots))
+    if not outset.nodes:
+        return f"{labels} ({outset.prepared.device_name})"
+    device = outset.slots[0].device
+    return f"{outset.nodes} node{'s' if outset.nodes > 1 else ''} of a cluster ({device.kind}: {device.name})"
 
 
 def _begun_line(begun: Sequence[tuple[Run, int]]) -> str:
@@ -220,6 +230,8 @@ def _ended_line(view: SweepView, run: Run, number: int) -> Text:
         cause = history.ended.error.message.partition("\n")[0] if history.ended.error else ""
         facts = [f"{status}: {cause}"]
     facts.append(units.seconds(sum(lap.seconds for lap in history.laps)))
+    if (node := view.node_of(run)) is not None:
+        facts.append(f"on {short_host(node)}")
     total = len(view.plan.runs)
     eta = f"  ETA {units.seconds(view.time_left.sweep_s)}" if number < total and view.engine_ended is None else ""
     style = "" if status == "ok" else "red"
@@ -254,17 +266,19 @@ def draw(view: SweepView, width: int) -> RenderableType:
         runs.add_column(no_wrap=True)
     for _ in range(4):
         runs.add_column(justify="right", no_wrap=True)
-    for slot, job in view.jobs.items():
+    jobs = list(view.jobs.items())
+    for slot, job in jobs[:MOST_LINES]:
         row = _running_row(view, slot, job)
         runs.add_row(*(row if width >= WIDE else [*row[:-2], row[-1]]))
-    return Group(head, runs)
+    more = len(jobs) - MOST_LINES
+    return Group(head, runs, *([Text(f"and {more} more under way", style="dim")] if more > 0 else []))
 
 
 def _running_row(view: SweepView, slot: str, job: Sequence[Run]) -> list[str]:
     """Of a pack the first run stands for the others, which are as far."""
     first = view.histories[job[0].run_id]
     return [
-        slot,
+        short_host(view.node_of(job[0]) or slot),
         title(job),
         *(_latest(view.plan, first) if view.plan.study.has_epochs else ["", "", ""]),
         f"{units.seconds(view.time_left.runs_s.get(job[0].run_id))} left",

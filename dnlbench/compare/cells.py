@@ -31,6 +31,7 @@ def _evidence(quantity: Quantity, sides: Sides) -> Evidence:
 
 def _cell(quantity: Quantity, sides: Sides, found: Evidence, p_adjusted: float | None, *, main: bool) -> Cell:
     ours, theirs = sides.values(quantity)
+    means = [mean_interval(list(values.values())) if values else None for values in sides.shown(quantity)]
     verdict: Verdict
     if main and (failed := ", ".join(f"seed {run.seed} {run.status}" for run in sides.new_failures)):
         verdict, reason = "worse", failed
@@ -44,8 +45,8 @@ def _cell(quantity: Quantity, sides: Sides, found: Evidence, p_adjusted: float |
         network=sides.point.network,
         depth=sides.point.depth,
         quantity=quantity,
-        reference=mean_interval(list(ours.values())) if ours else None,
-        candidate=mean_interval(list(theirs.values())) if theirs else None,
+        reference=means[0],
+        candidate=means[1],
         ratio=found.ratio,
         ratios=found.ratios,
         paired=found.paired,

@@ -2,8 +2,9 @@
 
 Runs of equal seed start from equal weights and see the data in equal order, so losses are paired by seed: over the seeds that
 both sides have, or not at all where those are too few to show a spread. Throughput and memory say something about the machine
-too: they are compared only between equal devices, threads, runs side by side and pack sizes, and paired only where the runs
-of both sides took turns. All intervals are at 95 %, on log-ratios.
+too: they are compared at the points where all runs of both sides were on one and the same model of machine and device, with
+equal threads, runs side by side and pack sizes, and paired only where the runs of both sides took turns. All intervals are at
+95 %, on log-ratios.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _common_points(reference: Profile, candidate: Profile) -> list[Sides]:
             point=point,
             reference=ours[point],
             candidate=theirs[point],
-            other_machine=reference.machine.fingerprint != candidate.machine.fingerprint,
+            machines=(reference.machine, candidate.machine),
             interleaved=session or None,
         )
         for point in common

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dnlbench.compare.hardware import described, listed
 from dnlbench.compare.model import Difference
-from dnlbench.profiles import Profile
+from dnlbench.profiles import Profile, nodes_of
 from dnlbench.studies import STUDIES
 
 OF_THE_MOMENT = ("memory_used_bytes", ".utilisation", ".processes")
@@ -14,7 +15,11 @@ OF_THE_MOMENT = ("memory_used_bytes", ".utilisation", ".processes")
 
 
 def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
-    """In spec, machine, code and workload; but for labels, and for what changes all the time."""
+    """In spec, machine, code and workload; but for labels, and for what changes all the time.
+
+    Of a cluster it is the models of its machines and their software; what they are called and how many runs each took is
+    chance.
+    """
     for group, ours, theirs in (
         ("spec", reference.spec, candidate.spec),
         ("machine", reference.machine.model_dump(mode="json"), candidate.machine.model_dump(mode="json")),
@@ -26,6 +31,22 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
             values = flat_ours.get(key), flat_theirs.get(key)
             if values[0] != values[1] and not key.endswith(OF_THE_MOMENT) and key not in ("name", "fingerprint"):
                 yield Difference(what=f"{group} {key}", reference=str(values[0]), candidate=str(values[1]))
+    ours, theirs = _cluster(reference), _cluster(candidate)
+    if ours.keys() != theirs.keys():
+        yield Difference(what="machine nodes", reference=_told(ours), candidate=_told(theirs))
+
+
+def _cluster(profile: Profile) -> dict[str, list[str]]:
+    """Names of the nodes that runs were on, by their model and software; empty for a sweep on one machine."""
+    models: dict[str, list[str]] = {}
+    for use in nodes_of(profile.runs):
+        node = use.node
+        models.setdefault(f"{described(node)}, Python {node.python}, torch {node.torch}", []).append(node.name)
+    return dict(sorted(models.items()))
+
+
+def _told(models: dict[str, list[str]]) -> str:
+    return "; ".join(f"{model}: {listed(names)}" for model, names in models.items()) or "None"
 
 
 def other_problem(reference: Profile, candidate: Profile) -> str:

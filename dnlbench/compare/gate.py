@@ -105,6 +105,8 @@ class _Case:
     settled: tuple[Outcome, str] | None = None
     """Outcome and reason, where no statistics are needed."""
     left_out: str = ""
+    unjudged: tuple[int, ...] = ()
+    """As of `Overall`."""
 
 
 def _cases(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:
@@ -167,6 +169,7 @@ def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping
         p=None if settled or effect is None else _p(effect, tolerance, either_way=figure.quantity.better is None),
         settled=settled,
         left_out=figure.left_out,
+        unjudged=figure.unjudged,
     )
 
 
@@ -206,7 +209,7 @@ def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome
     if effect is None or p_adjusted is None or effect.low is None or effect.high is None:
         return "inconclusive", "one seed gives no interval"
     if effect.high <= 1 + case.tolerance or (case.bearable and within(effect, case.bearable)):
-        return "pass", ""
+        return ("inconclusive", "not all depths can be judged") if case.unjudged else ("pass", "")
     if p_adjusted < (ERROR if case.rule.tolerance else ERROR_OF_WORSE):
         return "fail", ""
     if effect.low > 1 + case.tolerance:

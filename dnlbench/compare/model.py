@@ -41,7 +41,7 @@ class Cell:
     depth: int
     quantity: Quantity
     reference: Interval | None
-    """Mean over seeds; None where no run has a value."""
+    """Mean over seeds; None where no run has a value, and where they depend on hardware and its runs were on several."""
     candidate: Interval | None
     ratio: Interval | None
     """Candidate over reference, a geometric mean; None where none can be stated."""
@@ -89,6 +89,9 @@ class Overall:
     """Why the verdict is not better, worse or no difference; or what failed. May be empty."""
     left_out: str
     """Depths and seeds that do not contribute, and why; empty if all do."""
+    unjudged: tuple[int, ...]
+    """Those of these depths where both sides have values, which must not be held against each other: nobody knows whether the
+    candidate is worse there, and no gate passes."""
     advisory: str
     """Why the verdict may be shown but must not decide anything, such as a throughput from another moment; empty if it may."""
 

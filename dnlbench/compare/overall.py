@@ -29,6 +29,7 @@ class _Figure:
     seeds: tuple[int, ...]
     evidence: Evidence
     left_out: tuple[str, ...]
+    unjudged: tuple[int, ...]
 
 
 def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main: bool) -> Iterator[Overall]:
@@ -55,6 +56,7 @@ def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main
             verdict=verdict,
             reason=reason,
             left_out="; ".join(figure.left_out),
+            unjudged=figure.unjudged,
             advisory=next(filter(None, (sides.advisory(quantity) for sides in figure.depths)), ""),
         )
 
@@ -72,15 +74,17 @@ def _verdict(
 def _figure(quantity: Quantity, depths: Sequence[Sides]) -> _Figure:
     problems = {sides.point.depth: _problem(quantity, sides) for sides in depths}
     used = tuple(sides for sides in depths if not problems[sides.point.depth])
+    unjudged = tuple(sides.point.depth for sides in depths if all(sides.values(quantity)) and sides.obstacle(quantity))
     if not used:
         problem = "; ".join(dict.fromkeys(problems.values()))
-        return _Figure(depths=(), seeds=(), evidence=Evidence(problem=problem), left_out=())
+        return _Figure(depths=(), seeds=(), evidence=Evidence(problem=problem), left_out=(), unjudged=unjudged)
     ours, theirs = ({sides.point.depth: sides.weighed(quantity)[side] for sides in used} for side in (0, 1))
     left_out = tuple(f"leaves out L={depth}: {problem}" for depth, problem in problems.items() if problem)
     try:
         means = _means(ours), _means(theirs)
     except ValueError as error:
-        return _Figure(depths=used, seeds=(), evidence=Evidence(problem=str(error)), left_out=left_out)
+        evidence = Evidence(problem=str(error))
+        return _Figure(depths=used, seeds=(), evidence=evidence, left_out=left_out, unjudged=unjudged)
     evidence = _weighed(means, may_be_paired=used[0].may_be_paired(quantity))
     seeds = {seed for seed, _ in evidence.ratios} if evidence.paired else {*means[0], *means[1]}
     return _Figure(
@@ -88,6 +92,7 @@ def _figure(quantity: Quantity, depths: Sequence[Sides]) -> _Figure:
         seeds=tuple(sorted(seeds)),
         evidence=evidence,
         left_out=(*left_out, *_seeds_left_out(ours, theirs, means, evidence)),
+        unjudged=unjudged,
     )
 
 

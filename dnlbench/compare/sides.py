@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dnlbench import units
+from dnlbench.compare.hardware import on_one_hardware, other_hardware
 from dnlbench.compare.model import NewFailure
+from dnlbench.machine import Machine
 from dnlbench.profiles import Profile, RunRecord, values_of
 from dnlbench.studies import Point, Quantity
 
-_MACHINE_BOUND_FACTS = ("device_name", "threads", "jobs", "pack_size", "shared_device")
+_MACHINE_BOUND_FACTS = ("threads", "jobs", "pack_size", "shared_device")
 _UNFINISHED = ("cancelled", "skipped")
 
 
@@ -21,13 +23,22 @@ class Sides:
     point: Point
     reference: tuple[RunRecord, ...]
     candidate: tuple[RunRecord, ...]
-    other_machine: bool
+    machines: tuple[Machine, Machine]
+    """Of both profiles: what the runs were on that name no node."""
     interleaved: str | None
     """The session that both are of, in which their runs took turns."""
 
     def values(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
         """The finite values by seed, of the reference and of the candidate."""
         return values_of(self.reference, quantity), values_of(self.candidate, quantity)
+
+    def shown(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
+        """The same for means: none of a side whose runs, of what depends on the machine, were on several."""
+        if not quantity.machine_bound:
+            return self.values(quantity)
+        whole = map(on_one_hardware, self._counting(quantity), self.machines)
+        ours, theirs = (values if one else {} for values, one in zip(self.values(quantity), whole, strict=True))
+        return ours, theirs
 
     def weighed(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
         """The same for ratios: what theory says is 0 but for rounding is taken to be the bound of rounding, below it."""
@@ -53,8 +64,8 @@ class Sides:
         """Why values of the two sides cannot be compared; empty if they can, or if a side has none."""
         if not quantity.machine_bound:
             return ""
-        if self.other_machine:
-            return "other machine"
+        if problem := other_hardware(*self._counting(quantity), self.machines):
+            return problem
         for fact in _MACHINE_BOUND_FACTS:
             ours, theirs = (
                 {getattr(run, fact) for run in side if run.status == "ok"} for side in (self.reference, self.candidate)
@@ -63,6 +74,13 @@ class Sides:
                 names = [", ".join(sorted(map(str, side))) for side in (ours, theirs)]
                 return f"{fact.replace('_', ' ')} differs: {names[0]} and {names[1]}"
         return ""
+
+    def _counting(self, quantity: Quantity) -> tuple[list[RunRecord], list[RunRecord]]:
+        """The runs of each side that have a value."""
+        ours, theirs = (
+            [run for run in side if values_of([run], quantity)] for side in (self.reference, self.candidate)
+        )
+        return ours, theirs
 
     def rounding(self, quantity: Quantity) -> str:
         """Why values do not differ, whatever their ratio, where theory says that they are 0 but for rounding; or empty."""

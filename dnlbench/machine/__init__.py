@@ -7,6 +7,7 @@ from dnlbench.machine.code import Code, read_code, source_hash
 from dnlbench.machine.devices import Device, DeviceKind, cpu_device, cuda_devices, list_devices, usable_cores
 from dnlbench.machine.facts import Machine, read_machine, torch_version
 from dnlbench.machine.memory import oom_kills
+from dnlbench.machine.naming import short_host, short_model
 from dnlbench.machine.node import Node, node_of
 from dnlbench.machine.slot import Slot
 from dnlbench.machine.telemetry import DeviceHistory, Reading, Telemetry, TelemetryLog
@@ -29,6 +30,8 @@ __all__ = [
     "oom_kills",
     "read_code",
     "read_machine",
+    "short_host",
+    "short_model",
     "source_hash",
     "torch_version",
     "usable_cores",

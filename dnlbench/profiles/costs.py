@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from dnlbench.profiles.hardware import single
 from dnlbench.profiles.model import CostRecord, RunRecord
 from dnlbench.profiles.values import values_of
 from dnlbench.stats import fit_exponent, mean_interval
 from dnlbench.studies import Cost, Quantity, Study
 
 MOST_DEPTHS = 3
-_EXECUTION = ("device_name", "threads", "jobs", "shared_device", "pack_size")
+_EXECUTION = ("threads", "jobs", "shared_device", "pack_size")
 
 
 def fit_cost(network: str, runs: Sequence[RunRecord], cost: Cost, study: Study) -> CostRecord | None:
@@ -47,10 +48,13 @@ def fit_cost(network: str, runs: Sequence[RunRecord], cost: Cost, study: Study) 
 
 
 def _alike(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Those of the commonest execution; of equally common ones the first."""
-    executions = [tuple(getattr(run, fact) for fact in _EXECUTION) for run in runs]
+    """Those of the commonest execution; of equally common ones the first. A run that moved was not carried out in one way."""
+    stayed = [(run, place) for run in runs if (place := single(run)) is not None]
+    executions = [(place, *(getattr(run, fact) for fact in _EXECUTION)) for run, place in stayed]
+    if not executions:
+        return []
     ((commonest, _),) = Counter(executions).most_common(1)
-    return [run for run, execution in zip(runs, executions, strict=True) if execution == commonest]
+    return [run for (run, _), execution in zip(stayed, executions, strict=True) if execution == commonest]
 
 
 def _costs_by_seed(runs: Sequence[RunRecord], quantity: Quantity, cost: Cost) -> dict[int, Mapping[int, float]]:

@@ -140,12 +140,21 @@ def check_profile(profile: Profile) -> list[str]:
     ids = [run.run_id for run in profile.runs]
     if len(set(ids)) < len(ids):
         problems.append("runs: a run id occurs more than once")
-    if not _agree(profile.summary, summarise(profile.runs, STUDIES[profile.study])):
+    if not _follows(profile):
         problems.append("summary: differs from what the runs add up to")
     unfinished = any(run.status in ("cancelled", "skipped") for run in profile.runs)
     if unfinished != (profile.state == "partial"):
         problems.append(f"state: {profile.state!r} does not fit the runs' statuses")
     return problems
+
+
+def _follows(profile: Profile) -> bool:
+    """Whether the summary is what the runs add up to; before 0.7 all hardware of a point went together."""
+    study = STUDIES[profile.study]
+    if _agree(profile.summary, summarise(profile.runs, study)):
+        return True
+    told = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
+    return not told and _agree(profile.summary, summarise(profile.runs, study, mixed=True))
 
 
 def _agree(stated: Summary, found: Summary) -> bool:

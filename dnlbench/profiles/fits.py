@@ -18,8 +18,18 @@ Samples = Mapping[int, Mapping[int, float]]
 """By depth, increasing, and seed."""
 
 
-def fit_trend(network: str, runs: Sequence[RunRecord], trend: Trend, study: Study) -> FitRecord:
-    """The fit of one trend to the runs of one network; without figures where they allow none, and then with the reason."""
+def fit_trend(
+    network: str, runs: Sequence[RunRecord], trend: Trend, study: Study, *, timed: Sequence[RunRecord] | None = None
+) -> FitRecord:
+    """The fit of one trend to the runs of one network; without figures where they allow none, and then with the reason.
+
+    Args:
+        network: its name.
+        runs: all of its runs.
+        trend: what is fitted.
+        study: that it is of.
+        timed: those of the runs whose throughputs may be held against each other; all if None.
+    """
     quantity = _named(study, trend.quantity)
     samples = _samples(runs, quantity)
     start: dict[str, Any] = {
@@ -37,7 +47,7 @@ def fit_trend(network: str, runs: Sequence[RunRecord], trend: Trend, study: Stud
         return FitRecord(**start, problem=str(error))
     start |= _power(found, start["expected_order"], trend) if isinstance(found, OrderFit) else _limit(found)
     if trend.rate is not None:
-        start["next_time_factor"] = _time_factor(_samples(runs, _named(study, trend.rate)))
+        start["next_time_factor"] = _time_factor(_samples(runs if timed is None else timed, _named(study, trend.rate)))
     return FitRecord(**start, shrinking=_shrinking(samples) if trend.model == "curve-limit" else ())
 
 

@@ -28,6 +28,11 @@ class ListedProfile(ProfileFacts):
         """Names of the devices that runs were started on, in the order of the runs."""
         return tuple(dict.fromkeys(run.device_name or run.device or "" for run in self.runs if run.device))
 
+    @property
+    def nodes(self) -> int:
+        """Machines of a cluster that runs were on; 0 for a sweep on one machine."""
+        return len({run.node for run in self.runs if run.node})
+
 
 def list_profiles(folder: Path) -> Iterator[tuple[Path, ListedProfile | ProfileError]]:
     """Every JSON file of a folder, by name, as a profile or as the reason why it is none; see `read_listed`."""

@@ -49,6 +49,10 @@ class AttemptRecord(Record):
     device: str
     node: str | None = None
     """Name of the machine of a cluster that it was on; None for the profile's own ``machine``."""
+    fingerprint: str | None = None
+    """That machine's; None for the profile's own."""
+    device_name: str | None = None
+    """The device's model; None in profiles that do not tell."""
     from_epoch: int = 0
     """Epochs kept from the attempt before."""
     from_step: int = 0
@@ -128,7 +132,12 @@ class PointSummary(Record):
     statuses: dict[str, int]
     """How many runs ended in which way."""
     quantities: dict[str, IntervalRecord]
-    """By the study's names, over the runs that are ``ok``; a quantity that no run has is left out."""
+    """By the study's names, over the runs that are ``ok``; a quantity that no run has is left out. What depends on the machine
+    (throughput, memory) is over the runs of one device model on one model of machine alone: that which most of the point's
+    runs were on, of equally common ones that which most of the network's were on."""
+    left_out: int = 0
+    """Runs that are ``ok`` and count in no mean of what depends on the machine, because they were on other hardware than most,
+    or moved from one to another. In profiles of versions before 0.7 such runs count."""
 
 
 class FitRecord(Record):
@@ -189,7 +198,7 @@ class CostRecord(Record):
     n: int = 0
     """Seeds that have a value at each of the depths."""
     left_out: int = 0
-    """Runs on another device, with other threads, other runs beside them or in packs of another size than most."""
+    """Runs on another machine or device, with other threads, other runs beside them or in packs of another size than most."""
     problem: str = ""
     """Why there is no exponent; empty if there is one."""
 

@@ -112,7 +112,7 @@ def _record(run: Run, history: RunHistory, foreseen_memory_bytes: int | None) ->
         peak_memory_bytes=history.ended.peak_memory_bytes if history.ended else None,
         foreseen_memory_bytes=foreseen_memory_bytes,
         measurements=history.measured.measurements if history.measured else {},
-        attempts=tuple(_attempt(attempt) for attempt in history.attempts),
+        attempts=tuple(attempt_record(attempt) for attempt in history.attempts),
         error=history.ended.error if history.ended else NOT_ENDED if history.attempts else None,
     )
 
@@ -123,7 +123,8 @@ def _status(history: RunHistory) -> RunStatus:
     return "cancelled" if history.attempts else "skipped"
 
 
-def _attempt(attempt: Attempt) -> AttemptRecord:
+def attempt_record(attempt: Attempt) -> AttemptRecord:
+    """One try as a profile has it."""
     started, last = attempt.started, attempt.last
     return AttemptRecord(
         attempt=started.attempt,
@@ -132,6 +133,8 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
         status="paused" if isinstance(last, RunPaused) else last.status if last else None,
         device=started.device,
         node=started.node.name if started.node else None,
+        fingerprint=started.node.fingerprint if started.node else None,
+        device_name=started.device_name,
         from_epoch=started.from_epoch,
         from_step=started.from_step,
     )

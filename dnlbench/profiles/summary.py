@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_trend
+from dnlbench.profiles.hardware import Hardware, alike, count_hardware
 from dnlbench.profiles.model import EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
 from dnlbench.profiles.values import values_of
 from dnlbench.stats import mean_interval
@@ -25,16 +26,27 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
     }
 
 
-def summarise(runs: Sequence[RunRecord], study: Study) -> Summary:
-    """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs."""
+def summarise(runs: Sequence[RunRecord], study: Study, *, mixed: bool = False) -> Summary:
+    """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs.
+
+    Args:
+        runs: of all points.
+        study: whose quantities are asked for.
+        mixed: take what depends on the machine over all runs of a point, whatever they were on, as versions before 0.7 did.
+    """
     points: dict[tuple[str, int], list[RunRecord]] = {}
     for run in runs:
         points.setdefault((run.network, run.depth), []).append(run)
     networks = {network: [run for run in runs if run.network == network] for network, _ in points}
+    ranks = {network: count_hardware(_ok(own)) for network, own in networks.items()}
     return Summary(
-        points=tuple(_point(group, study.quantities) for group in points.values()),
+        points=tuple(
+            _point(group, study.quantities, None if mixed else ranks[network]) for (network, _), group in points.items()
+        ),
         fits=tuple(
-            fit_trend(network, own, trend, study) for trend in study.trends for network, own in networks.items()
+            fit_trend(network, own, trend, study, timed=own if mixed else alike(_ok(own)))
+            for trend in study.trends
+            for network, own in networks.items()
         ),
         costs=tuple(
             found
@@ -45,10 +57,18 @@ def summarise(runs: Sequence[RunRecord], study: Study) -> Summary:
     )
 
 
-def _point(runs: Sequence[RunRecord], quantities: Sequence[Quantity]) -> PointSummary:
-    intervals = {}
+def _ok(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    return [run for run in runs if run.status == "ok"]
+
+
+def _point(
+    runs: Sequence[RunRecord], quantities: Sequence[Quantity], ranks: Mapping[Hardware, int] | None
+) -> PointSummary:
+    """Without ``ranks`` all hardware goes together."""
+    intervals, ok = {}, _ok(runs)
+    timed = ok if ranks is None else alike(ok, ranks)
     for quantity in quantities:
-        values = list(values_of(runs, quantity).values())
+        values = list(values_of(timed if quantity.machine_bound else ok, quantity).values())
         if values:
             found = mean_interval(values)
             intervals[quantity.name] = IntervalRecord(mean=found.estimate, low=found.low, high=found.high, n=found.n)
@@ -58,4 +78,5 @@ def _point(runs: Sequence[RunRecord], quantities: Sequence[Quantity]) -> PointSu
         parameters=next((run.parameters for run in runs if run.parameters is not None), None),
         statuses=dict(Counter(run.status for run in runs)),
         quantities=intervals,
+        left_out=len(ok) - len(timed),
     )

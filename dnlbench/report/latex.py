@@ -11,6 +11,7 @@ from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Overall
 from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report.escape import latex
+from dnlbench.report.nodes import left_out_notes
 from dnlbench.report.ratios import ratio_text
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, Quantity
@@ -64,6 +65,7 @@ def _profile_table(profile: Profile, shown: Sequence[Quantity], title: str) -> s
     heads = ["network", "$L$", *(_head(quantity, scales[quantity]) for quantity in shown)]
     asked = latex(title or STUDIES[profile.study].question)
     caption = f"{asked} {latex(profile.name)}: mean over seeds {_INTERVAL}."
+    caption += "".join(f" {latex(note[0].upper() + note[1:])}." for note in left_out_notes(profile))
     return _table(heads, "l" + "r" * (len(heads) - 1), rows, caption)
 
 

@@ -13,6 +13,7 @@ from dnlbench.report import bounds, quantities
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.nodes import device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
 from dnlbench.studies import STUDIES, Quantity, Study
 
 LAST_TO_GO = 99
@@ -41,6 +42,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
     columns += [
         Column(head="seeds", figures=True, dispensable=LAST_TO_GO),
         Column(head="parameters", figures=True, dispensable=1),
+        *([Column(head="device", dispensable=LAST_TO_GO - 1)] if has_nodes(profile) else []),
     ]
     columns += [
         Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, shown))
@@ -54,6 +56,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
             [
                 *_reading(study.quantities[0], shown),
                 *bounds.bound_notes(profile),
+                *left_out_notes(profile),
                 *_memory_foreseen(profile),
                 *fit_problems(profile),
             ]
@@ -82,12 +85,18 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
 def _bad_runs(profile: Profile) -> Iterator[Grid]:
     bad = [run for run in profile.runs if run.status not in ("ok", "skipped")]
     skipped = sum(run.status == "skipped" for run in profile.runs)
+    on_nodes = has_nodes(profile)
     if bad or skipped:
+        node = [Column(head="node", whole=True, dispensable=1)] if on_nodes else []
         yield Grid(
             title=f"Of {len(profile.runs)} runs {len(bad)} did not end well and {skipped} were not started",
-            columns=[Column(head="run", whole=True), Column(head="status", whole=True), Column(head="cause")],
-            rows=[[run.run_id, run.status, run.error.message.partition("\n")[0] if run.error else ""] for run in bad],
+            columns=[Column(head="run", whole=True), Column(head="status", whole=True), *node, Column(head="cause")],
+            rows=[[run.run_id, run.status, *([node_of_run(run)] if on_nodes else []), _cause(run)] for run in bad],
         )
+
+
+def _cause(run: RunRecord) -> str:
+    return run.error.message.partition("\n")[0] if run.error else ""
 
 
 def _last_column(main: Quantity) -> Column:
@@ -133,6 +142,7 @@ def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quan
         str(point.depth),
         str(seeds) if ok == seeds else f"{ok} of {seeds}",
         units.count(point.parameters),
+        *([device_cell(profile.runs, point)] if has_nodes(profile) else []),
         *(largest.get(q.name) or _value(q, point.quantities.get(q.name)) for q in shown),
         _against_the_depth_before(profile, point, main) if main.bound is None else bounds.verdict(profile, point),
     ]
@@ -157,9 +167,11 @@ def profile_csv(profile: Profile) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     fields, rows = _epochs(profile) if STUDIES[profile.study].has_epochs else _measurements(profile)
-    writer.writerow(["run_id", "network", "depth", "seed", "status", "device", "parameters", *fields])
+    node = ["node"] if has_nodes(profile) else []
+    writer.writerow(["run_id", "network", "depth", "seed", "status", "device", *node, "parameters", *fields])
     for run, values in rows:
-        start = [run.run_id, run.network, run.depth, run.seed, run.status, run.device, run.parameters]
+        on = [run.node.name if run.node else "" for _ in node]
+        start = [run.run_id, run.network, run.depth, run.seed, run.status, run.device, *on, run.parameters]
         writer.writerow([*start, *map(_plain, values)])
     return out.getvalue()
 
@@ -204,7 +216,9 @@ def profile_facts(profile: Profile) -> str:
         [
             f"{profile.name} · {profile.study} · {profile.state} · {profile.created:%Y-%m-%d %H:%M} UTC",
             f"data: {profile.data.name}, {profile.data.samples} samples, sha256 {profile.data.sha256[:12]}",
-            f"machine: {devices}; {machine.cores} cores; {machine.os}; Python {machine.python}, torch {machine.torch}",
+            f"{machine_label(profile)}: {devices}; {machine.cores} cores; {machine.os}; "
+            f"Python {machine.python}, torch {machine.torch}",
+            *(f"{label}: {told}" for label, told in node_facts(profile)),
             f"code: dnlbench {code.version}{commit}; spec {profile.spec_hash}",
         ]
     )

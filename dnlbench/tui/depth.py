@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dnlbench.events import RunHistory
 from dnlbench.plan import Run
-from dnlbench.profiles import RunRecord, Summary, summarise
+from dnlbench.profiles import RunRecord, Summary, attempt_record, summarise
 from dnlbench.tui.plot.figure import Figure
 from dnlbench.watch import SweepView
 
@@ -28,7 +28,7 @@ def so_far(figure: Figure) -> Figure:
 
 
 def _record(run: Run, history: RunHistory) -> RunRecord:
-    """Without its epochs and attempts, which no summary needs."""
+    """Without its epochs, and without its attempts where there was but one: no summary needs them."""
     last = history.epochs[-1] if history.epochs else None
     ended, started = history.ended, history.started
     return RunRecord(
@@ -38,6 +38,8 @@ def _record(run: Run, history: RunHistory) -> RunRecord:
         seed=run.seed,
         status=ended.status if ended else "ok" if history.laps else "skipped",
         device=started.device if started else None,
+        device_name=started.device_name if started else None,
+        node=started.node if started else None,
         pack_size=started.pack_size if started else None,
         parameters=started.parameters if started else None,
         utilisation=history.utilisation,
@@ -47,6 +49,6 @@ def _record(run: Run, history: RunHistory) -> RunRecord:
         evaluation_accuracy=last.evaluation_accuracy if last else None,
         peak_memory_bytes=ended.peak_memory_bytes if ended else None,
         measurements=history.measured.measurements if history.measured else {},
-        attempts=(),
+        attempts=tuple(map(attempt_record, history.attempts)) if len(history.attempts) > 1 else (),
         error=None,
     )

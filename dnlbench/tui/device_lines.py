@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dnlbench import units
+from dnlbench.events import CLUSTER
 from dnlbench.events.holds import device_of
-from dnlbench.machine import DeviceHistory, Reading
+from dnlbench.machine import DeviceHistory, Reading, short_host, short_model
 from dnlbench.plan import Run, title
 from dnlbench.tui.sparkline import sparkline
 from dnlbench.watch import SweepView
@@ -21,11 +22,15 @@ WORK_SHARE, WORK_WIDTH = 0.35, 48
 SPARK_WIDTH, POWER_SPARK_WIDTH = 8, 5
 """Cells of the curves, if there is room for them at all."""
 LONGEST_SPARK = 30
+NODE = "node "
+"""Begins the labels of a cluster's machines, which are no devices that could be paused."""
+HOST_WIDTH = 18
+"""Cells of a node's name at most."""
+MOST_TEXTS = 12
+"""Points and reasons that are told one by one."""
 HEADROOM = 8 / 7
 """Highest value of a curve by the largest possible one: curves one above the other do not touch."""
 BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-NOISE = re.compile(r"\((R|TM)\)|^(NVIDIA|AMD|Intel)\b|\bGeForce\b|\b\d+-Core\b|\b(Processor|CPU)\b|@.*", re.IGNORECASE)
-"""What a model's name is as clear without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +38,15 @@ class DeviceLine:
     """What is known of one device."""
 
     label: str
+    """What it is selected by."""
     readings: tuple[Reading, ...] = ()
     """The oldest first; none where its telemetry is not available."""
     work: str = ""
     """What runs there, or why nothing does."""
     state: str = ""
     """A key of `STYLES`; empty without a sweep."""
+    model: str = ""
+    """Of a machine that sends no readings."""
 
     @property
     def now(self) -> Reading | None:
@@ -48,7 +56,24 @@ class DeviceLine:
     @property
     def name(self) -> str:
         """The model, without what all models of its maker are called."""
-        return " ".join(NOISE.sub(" ", self.now.name).split()) if self.now else ""
+        return short_model(self.now.name) if self.now else self.model
+
+    @property
+    def head(self) -> str:
+        """What it begins with; nodes stand below the cluster that they are of."""
+        if not self.is_node:
+            return self.label
+        return f"  {_shortened(short_host(self.label.removeprefix(NODE)), HOST_WIDTH)}"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is of a cluster, and so without readings."""
+        return self.is_node or self.label == CLUSTER
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it is a machine of a cluster."""
+        return self.label.startswith(NODE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,31 +117,76 @@ def device_lines(history: DeviceHistory, view: SweepView | None, *, remote: bool
         remote: whether the sweep runs on another machine.
     """
     known: DeviceHistory = {} if remote else history
-    of_sweep = [device_of(slot) for slot in view.slots] if view else []
-    lines = [DeviceLine(label=label, readings=known.get(label, ())) for label in dict.fromkeys([*known, *of_sweep])]
-    return tuple(_with_work(line, view) if view else line for line in lines)
+    if view is None:
+        return tuple(DeviceLine(label=label, readings=readings) for label, readings in known.items())
+    slots: dict[str, list[str]] = {label: [] for label in known}
+    for slot in view.slots:
+        slots.setdefault(device_of(slot), []).append(slot)
+    jobs: dict[str, list[Sequence[Run]]] = {}
+    by_slot = view.jobs
+    for slot, runs in by_slot.items():
+        jobs.setdefault(device_of(slot), []).append(runs)
+    lines = [
+        _with_work(DeviceLine(label=label, readings=known.get(label, ())), view, own, jobs.get(label, []))
+        for label, own in slots.items()
+    ]
+    return (*lines, *_node_lines(view, by_slot))
 
 
-def _with_work(line: DeviceLine, view: SweepView) -> DeviceLine:
+def _with_work(line: DeviceLine, view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]]) -> DeviceLine:
     """What is wrong comes first, since a line may be cut off."""
-    slots = [slot for slot in view.slots if device_of(slot) == line.label]
-    jobs = [runs for slot, runs in view.jobs.items() if device_of(slot) == line.label]
     aside = _set_aside(view, slots)
     held = _held(view, slots) if view.engine_ended is None else ""
     state = "bad" if aside else "held" if held else "running" if jobs else "idle"
-    work = [text for text in (aside, held, _jobs(jobs)) if text]
+    at_work = _at_work(view, slots, jobs) if line.label == CLUSTER else _jobs(jobs)
+    work = [text for text in (aside, held, at_work) if text]
     return replace(line, work=" · ".join(work) or _idle(view, slots), state=state)
+
+
+def _at_work(view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]]) -> str:
+    """Of a cluster, how much of it is; what runs there stands with its nodes."""
+    nodes = {node for runs in jobs if (node := view.node_of(runs[0])) is not None}
+    where = f" on {len(nodes)} node{'' if len(nodes) == 1 else 's'}" if nodes else ""
+    return f"{len(jobs)} of {len(slots)} slots at work{where}" if jobs else ""
+
+
+def _node_lines(view: SweepView, jobs: Mapping[str, Sequence[Run]]) -> Iterator[DeviceLine]:
+    """A line for each machine of a cluster on which this engine had a run begun, by name."""
+    models: dict[str, list[str]] = {}
+    for seat in view.seats.values():
+        if seat.node is not None:
+            models.setdefault(seat.node.name, []).append(short_model(seat.device_name))
+    running: dict[str, list[Sequence[Run]]] = {}
+    for runs in jobs.values():
+        if (name := view.node_of(runs[0])) is not None:
+            running.setdefault(name, []).append(runs)
+    for name in sorted(models, key=_in_natural_order):
+        own = running.get(name, [])
+        nothing = "" if view.engine_ended is not None else "no run at the moment"
+        yield DeviceLine(
+            label=f"{NODE}{name}",
+            work=_jobs(own) or nothing,
+            state="running" if own else "idle",
+            model=", ".join(dict.fromkeys(models[name])),
+        )
+
+
+def _in_natural_order(name: str) -> list[tuple[int, str]]:
+    """``node-9`` before ``node-10``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _idle(view: SweepView, slots: Sequence[str]) -> str:
     if view.engine_ended is not None:
         return ""
+    if not slots and any(device_of(slot) == CLUSTER for slot in view.slots[:1]):
+        return "this machine, from which the sweep is steered"
     return "idle" if slots else "not used by this sweep"
 
 
 def _set_aside(view: SweepView, slots: Sequence[str]) -> str:
     reasons = [view.set_aside[slot] for slot in slots if slot in view.set_aside]
-    return f"{_some(len(reasons), slots)}set aside: {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
+    return f"{_some(len(reasons), slots)}set aside: {_some_of(list(dict.fromkeys(reasons)), '; ')}" if reasons else ""
 
 
 def _held(view: SweepView, slots: Sequence[str]) -> str:
@@ -138,7 +208,20 @@ def _jobs(jobs: Sequence[Sequence[Run]]) -> str:
     runs = sorted((run for job in jobs for run in job), key=lambda run: run.seed)
     points = dict.fromkeys(job[0].point for job in jobs)
     texts = [title([run for run in runs if run.point == point]) for point in points]
-    return f"{len(runs)} runs: {', '.join(texts)}"
+    return f"{len(runs)} runs: {_some_of(texts, ', ')}"
+
+
+def _some_of(texts: Sequence[str], between: str) -> str:
+    """All of a few, the first of many."""
+    more = len(texts) - MOST_TEXTS
+    return between.join([*texts[:MOST_TEXTS], *([f"and {more} more"] if more > 0 else [])])
+
+
+def typical(lines: Sequence[DeviceLine]) -> list[DeviceLine]:
+    """Lines that take as much room as all of them: a cluster may have a thousand, which must not be looked at each time."""
+    told, others = [line for line in lines if line.readings], [line for line in lines if not line.readings]
+    widest = [max(others, key=lambda line: len(getattr(line, part))) for part in ("head", "name", "state") if others]
+    return [*told, *widest]
 
 
 def choose_layout(lines: Sequence[DeviceLine], width: int) -> Layout:
@@ -158,8 +241,8 @@ def _width(lines: Sequence[DeviceLine], layout: Layout) -> int:
 
 
 def _texts(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
-    """What stands before that which runs there, of one length for all devices."""
-    columns = [_column(lines, lambda line: line.label, str.ljust)]
+    """What stands before that which runs there, of one length for all of this machine, and of one for all of a cluster."""
+    columns = [_column(lines, lambda line: line.head, str.ljust)]
     if layout.name:
         columns.append(_column(lines, lambda line: _shortened(line.name, layout.name), str.ljust))
     if layout.utilisation:
@@ -171,8 +254,12 @@ def _texts(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
     if layout.power:
         columns.append(_power(lines, layout))
     first, *others = [column for column in columns if any(text.strip() for text in column)] or [[""] * len(lines)]
+    named = 1 if layout.name and others and any(line.name for line in lines) else 0
     gap = "   " if layout.words else "  "
-    return [first[place] + "".join(gap + column[place] for column in others) for place in range(len(lines))]
+    return [
+        first[place] + "".join(gap + column[place] for column in (others[:named] if line.is_elsewhere else others))
+        for place, line in enumerate(lines)
+    ]
 
 
 def _shortened(text: str, width: int) -> str:

@@ -116,4 +116,9 @@ def _reusing(before: Mapping[str, RunRow], now: Mapping[str, RunRow]) -> Mapping
 
 
 def _alike(old: RunRow, row: RunRow) -> bool:
-    return old.history is row.history and (old.state, old.slot, old.left_s) == (row.state, row.slot, row.left_s)
+    return old.history is row.history and (old.state, old.slot, old.node, old.left_s) == (
+        row.state,
+        row.slot,
+        row.node,
+        row.left_s,
+    )

@@ -59,6 +59,8 @@ def _learn(roots: list[Path], plan: Plan) -> Forecast | None:
                     history = run_dir.read_history(run, all_epochs=True)
                 except DnlbenchError:
                     continue
+                if history.started is not None and history.started.node is not None:
+                    continue  # on a cluster, of which this machine's fingerprint says nothing
                 forecast.observe(run, lease.slot, lease.time, history)
     return forecast if forecast.known else None
 

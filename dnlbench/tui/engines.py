@@ -52,7 +52,7 @@ def go_on(run_dir: RunDir) -> None:
 
 def _as_before(run_dir: RunDir) -> list[str]:
     """Pack, device, threads, and the jobs of the engine that had most of them: one that has few runs left takes no more."""
-    from dnlbench.events import EngineStarted, device_of
+    from dnlbench.events import CLUSTER, EngineStarted, device_of
 
     started = [event for event in run_dir.read_journal() if isinstance(event, EngineStarted)]
     if not started:
@@ -62,5 +62,14 @@ def _as_before(run_dir: RunDir) -> list[str]:
     execution = run_dir.read_execution()
     numbers = ",".join(device.partition(":")[2] for device in devices)
     device = devices[0] if execution.device_kind != "cuda" else f"cuda:{numbers}"
-    same = {"--device": device, "--jobs": len(slots), "--threads": execution.threads, "--pack": execution.pack_size}
+    if devices[0] == CLUSTER:
+        device = execution.device_kind
+    elsewhere = {"--executor": CLUSTER} if devices[0] == CLUSTER else {}
+    same = {
+        **elsewhere,
+        "--device": device,
+        "--jobs": len(slots),
+        "--threads": execution.threads,
+        "--pack": execution.pack_size,
+    }
     return [str(part) for option in same.items() for part in option]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from dnlbench import units
 from dnlbench.events import Attempt, RunHistory
+from dnlbench.machine import short_model
 from dnlbench.studies import Study
 from dnlbench.tui.curves import Choice
 from dnlbench.tui.figures import CURVE_METRICS
@@ -43,6 +44,9 @@ def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[Fa
     yield "time left", units.seconds(row.left_s)
     if started:
         yield "device", f"{started.device}, {started.device_name}"
+        if node := started.node:
+            memory = units.size(node.memory_bytes)
+            yield "node", f"{node.name}: {short_model(node.cpu)}, {node.cores} cores, {memory}"
         yield "threads", str(started.threads)
         yield "shares its device", f"yes, {started.jobs} runs side by side" if started.shared_device else units.NOTHING
     yield "run id", row.run.run_id
@@ -56,12 +60,13 @@ def attempt_lines(history: RunHistory) -> list[str]:
 def _attempt(attempt: Attempt) -> str:
     started, last = attempt.started, attempt.last
     begun = datetime.fromtimestamp(started.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    where = f" of {started.node.name}" if started.node else ""
     kept = f", from epoch {started.from_epoch}" if started.from_epoch else ""
     if last is None:
         how = "under way, or lost"
     else:
         how = getattr(last, "status", "put aside") + f" after {units.seconds(last.time - started.time)}"
-    return f"{started.attempt}. {begun} UTC on {started.device}{kept}: {how}"
+    return f"{started.attempt}. {begun} UTC on {started.device}{where}{kept}: {how}"
 
 
 def own_figure(row: RunRow, siblings: Figure | None, choice: Choice, own: Series | None) -> Figure:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dnlbench.compare import Comparison, compare
 from dnlbench.errors import NotComparableError, ProfileError
-from dnlbench.profiles import Profile, read_profile
+from dnlbench.profiles import Profile, nodes_of, read_profile
 from dnlbench.report.comparison import comparison_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.grid import STYLES, Grid
@@ -147,14 +147,22 @@ def _described(entry: Entry, *, brief: bool) -> tuple[str, str, str, str]:
     profile = entry.profile
     if profile is None:
         return entry.path.name, "", "✗ cannot be read", ""
-    devices = ", ".join(dict.fromkeys(device.name for device in profile.machine.devices))
     well, runs = sum(run.status == "ok" for run in profile.runs), len(profile.runs)
     return (
         profile.name,
         f"{profile.created:%Y-%m-%d}" if brief else f"{profile.created:%Y-%m-%d %H:%M} UTC",
         f"✓ {runs} runs" if well == runs else f"✗ {well}/{runs} runs",
-        f"{devices}, {profile.machine.cores} cores",
+        _where(profile),
     )
+
+
+def _where(profile: Profile) -> str:
+    """The machine, or the cluster's nodes where runs were on some."""
+    if uses := nodes_of(profile.runs):
+        devices = ", ".join(dict.fromkeys(name for use in uses for name in use.devices))
+        return f"{devices}, {len(uses)} node{'' if len(uses) == 1 else 's'}"
+    devices = ", ".join(dict.fromkeys(device.name for device in profile.machine.devices))
+    return f"{devices}, {profile.machine.cores} cores"
 
 
 def _cut(text: str, width: int) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from dnlbench import units
 from dnlbench.events import RunHistory
+from dnlbench.machine import short_host
 from dnlbench.plan import Run
 from dnlbench.tui.sparkline import braille_sparkline
 from dnlbench.watch import SweepView
@@ -42,6 +43,8 @@ class RunRow:
     slot: str | None
     """Where it is under way; where it was last, for one that has ended."""
     left_s: float | None
+    node: str | None = None
+    """The machine of a cluster that that is, once it is known."""
     result: float | None = None
     """Of the study's main quantity, for a run without epochs."""
 
@@ -89,6 +92,7 @@ def _row(view: SweepView, run: Run) -> RunRow:
         history=history,
         state=state_of(view, run),
         slot=view.leased.get(run.run_id) or (history.started.device if history.started else None),
+        node=view.node_of(run),
         left_s=view.time_left.runs_s.get(run.run_id),
         result=main if isinstance(main, float) else None,
     )
@@ -208,8 +212,9 @@ FIELDS = (
         head="device",
         width=8,
         figures=False,
-        value=lambda row: row.slot,
-        text=lambda row: row.slot or units.NOTHING,
+        value=lambda row: row.node or row.slot,
+        text=lambda row: short_host(row.node) if row.node else row.slot or units.NOTHING,
+        widest=16,
     ),
     Field(name="curve", head="loss curve", width=10, figures=False, value=_number, text=_sparkline, needs_epochs=True),
     Field(name="memory", head="memory", width=9, value=_peak, text=lambda row: units.size(_peak(row))),

@@ -84,7 +84,7 @@ def make_table(profiles: Sequence[Labelled], kind: RowKind | None = None) -> Tab
     _check(profiles, chosen)
     if chosen == "runs":
         return _runs(profiles)
-    facts = [*_PROFILE, *(_field(name) for name in REPEATED)]
+    facts = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
     own, further = (_EPOCH, _epochs) if chosen == "epochs" else (_MEASUREMENT, _measurements)
     rows = (
         (*start, *end)
@@ -118,10 +118,18 @@ def _all_runs(profiles: Sequence[Labelled]) -> Iterator[tuple[Labelled, RunRecor
 
 
 def _runs(profiles: Sequence[Labelled]) -> Table:
-    facts = [*_PROFILE, *_RUN]
+    facts = _with_nodes(profiles, [*_PROFILE, *_RUN])
     facts += _measured(profiles, {fact.column.name for fact in facts})
     rows = (tuple(fact.read(each, run) for fact in facts) for each, run in _all_runs(profiles))
     return Table(kind="runs", columns=tuple(fact.column for fact in facts), rows=tuple(rows))
+
+
+def _with_nodes(profiles: Sequence[Labelled], facts: Sequence[_Fact]) -> list[_Fact]:
+    """The columns with one for the node, after that of the device, if any run was on one."""
+    if not any(run.node for _, run in _all_runs(profiles)):
+        return list(facts)
+    place = next(place for place, fact in enumerate(facts) if fact.column.name == "device")
+    return [*facts[: place + 1], _NODE, *facts[place + 1 :]]
 
 
 def _measured(profiles: Sequence[Labelled], taken: set[str]) -> list[_Fact]:
@@ -206,8 +214,9 @@ _PROFILE = (
     _fact("spec_hash", "string", lambda each, _: each.profile.spec_hash),
     _fact("version", "string", lambda each, _: each.profile.code.version),
     _fact("data", "string", lambda each, _: each.profile.data.name),
-    _fact("machine", "string", lambda each, _: each.profile.machine.fingerprint),
+    _fact("machine", "string", lambda each, run: (run.node or each.profile.machine).fingerprint),
 )
+_NODE = _fact("node", "string", lambda _, run: run.node.name if run.node else None)
 _RUN = (
     *(_field(name) for name in _RUN_FIELDS),
     _fact("epochs", "int64", lambda _, run: len(run.epochs)),

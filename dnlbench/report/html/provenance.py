@@ -9,6 +9,7 @@ from dnlbench import units
 from dnlbench.profiles import Profile
 from dnlbench.report.html.markup import Markup
 from dnlbench.report.html.tables import facts
+from dnlbench.report.nodes import machine_label, node_facts
 from dnlbench.studies import STUDIES
 
 
@@ -25,7 +26,11 @@ def origin(profile: Profile, title: str) -> Markup:
         ("runs", f"{ok} of {len(profile.runs)} ended well; {_seeds(profile)}"),
         ("data", f"{data.name}, {data.samples} samples, sha256 {data.sha256[:12]}"),
         ("devices", _devices(profile)),
-        ("machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}; {machine.os}"),
+        *node_facts(profile),
+        (
+            machine_label(profile),
+            f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}; {machine.os}",
+        ),
         ("software", f"Python {machine.python}, torch {machine.torch}, dnlbench {code.version}{commit}"),
         ("spec", profile.spec_hash),
     ]

@@ -11,6 +11,7 @@ from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table, verdict_class
 from dnlbench.report.log_end import log_end
+from dnlbench.report.nodes import has_nodes, node_of_run
 
 NAMED_LOGS = 25
 """Runs whose errors are shown at length; a sweep that fails altogether fails of few causes."""
@@ -26,16 +27,17 @@ def bad_runs(profile: Profile) -> list[Markup]:
         Column(head="run", whole=True),
         *(Column(head=head, figures=True) for head in ("L", "seed", "epochs done", "attempts")),
         Column(head="status", whole=True),
+        *([Column(head="node", whole=True)] if has_nodes(profile) else []),
         Column(head="cause"),
     ]
-    rows = [_row(run) for run in bad]
+    rows = [_row(run, on_nodes=has_nodes(profile)) for run in bad]
     return [table(Grid(title=title, columns=columns, rows=rows)), *_details(bad)]
 
 
-def _row(run: RunRecord) -> list[str]:
+def _row(run: RunRecord, *, on_nodes: bool) -> list[str]:
     cause = run.error.message.partition("\n")[0] if run.error else units.NOTHING
     counts = (run.depth, run.seed, len(run.epochs), len(run.attempts))
-    return [run.run_id, *map(str, counts), run.status, cause]
+    return [run.run_id, *map(str, counts), run.status, *([node_of_run(run)] if on_nodes else []), cause]
 
 
 def _details(bad: list[RunRecord]) -> Iterator[Markup]:

@@ -13,6 +13,7 @@ from dnlbench.events import Action, device_of
 from dnlbench.launch import give_command
 from dnlbench.store import RunDir
 from dnlbench.tui import steering
+from dnlbench.tui.device_lines import NODE
 from dnlbench.tui.digest import Digest
 from dnlbench.tui.engines import go_on
 from dnlbench.tui.screens.confirm import Confirm
@@ -84,6 +85,9 @@ class Steered(Screen[None]):
         name, view = self.query_one(DevicePanel).selected, self._shown.snapshot.view
         if not name or view is None:
             self.app.notify("no device is selected: 3, then up and down", severity="warning")
+            return
+        if name.startswith(NODE):
+            self.app.notify("a node is not paused by itself: select ray for the whole cluster", severity="warning")
             return
         held = any(view.holds.on_slot(slot) for slot in view.slots if device_of(slot) == name)
         self._wish(steering.device(name, "resume" if held else action))

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from dnlbench.machine import DeviceHistory
-from dnlbench.tui.device_lines import DeviceLine, _texts, choose_layout, device_lines
+from dnlbench.tui.device_lines import DeviceLine, _texts, choose_layout, device_lines, typical
 from dnlbench.watch import SweepView
 
 TITLE = "Devices"
@@ -41,6 +41,8 @@ A line for each device of this machine, and what the sweep does there:
 - **util**: share of the time that it computed, with its course, one reading a cell, the newest at the right
 - **memory**: in use by anybody, of all there is
 - **°C**: its temperature; **power**: what it takes, of what it may take at most
+
+On a cluster **ray** stands for all of it, and below it is a line for each machine that a run was begun on.
 
 *paused* begins no run; *released* holds no memory either; *set aside* gets no more runs, for the reason given.
 What a device does not tell is left out, and so is what there is no room for.
@@ -150,9 +152,9 @@ What a device does not tell is left out, and so is what there is no room for.
         self._entitle(shown)
         if not self._lines:
             return Content.styled("no devices yet", MUTED)
-        layout = choose_layout(self._lines, width - 2)
-        texts = _texts(self._lines, layout)
-        return Content("\n").join(self._line(self._lines[place], texts[place], width) for place in shown)
+        like_all, visible = typical(self._lines), self._lines[shown.start : shown.stop]
+        texts = _texts([*visible, *like_all], choose_layout(like_all, width - 2))
+        return Content("\n").join(self._line(line, text, width) for line, text in zip(visible, texts, strict=False))
 
     def _entitle(self, shown: range) -> None:
         some = f" {shown.start + 1}–{shown.stop} of {len(self._lines)}" if 0 < len(shown) < len(self._lines) else ""
@@ -165,7 +167,7 @@ What a device does not tell is left out, and so is what there is no room for.
         numbers = Content(text).highlight_regex(CURVE, style="$primary").highlight_regex(WORDS, style=MUTED)
         mark, work = Content.styled("▸ " if chosen else "  ", "$accent"), Content.styled(line.work, STYLES[line.state])
         if chosen:
-            numbers = numbers.stylize("bold", 0, len(line.label))
+            numbers = numbers.stylize("bold", 0, len(line.head))
         content = Content.assemble(mark, numbers, "  " if line.work else "", work)
         content = content.truncate(width, ellipsis=True, pad=True)
         return content.stylize_before("on $boost") if chosen and self.has_focus else content

@@ -1,0 +1,98 @@
+"""What runs were carried out on, as far as times and memory depend on it: those of several are not put into one figure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dnlbench.machine import Machine, Node
+from dnlbench.profiles.model import AttemptRecord, RunRecord
+
+NO_RANKS: Mapping[Hardware, int] = {}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One model of device in one model of machine."""
+
+    machine: str | None
+    """The machine's fingerprint; None for the profile's own, where that was not given."""
+    device: str | None
+    """The device's model; None in profiles that do not tell."""
+
+
+def hardware_of(run: RunRecord, own: Machine | None = None) -> frozenset[Hardware]:
+    """That of every attempt which has a part in the run's result: several for a run that moved; none if it never started.
+
+    Args:
+        run: the run.
+        own: the machine of its profile, where runs without a node were.
+    """
+    if run.device is None:
+        return frozenset()
+    here = own.fingerprint if own else None
+    found = {Hardware(run.node.fingerprint if run.node else here, run.device_name)}
+    for attempt, later in zip(run.attempts, run.attempts[1:], strict=False):
+        if attempt.device_name is not None and _kept(later) > _kept(attempt):
+            found.add(Hardware(attempt.fingerprint if attempt.node else here, attempt.device_name))
+    return frozenset(found)
+
+
+def _kept(attempt: AttemptRecord) -> tuple[int, int]:
+    """Epochs and training steps that were done when it began."""
+    return attempt.from_epoch, attempt.from_step
+
+
+def alike(runs: Sequence[RunRecord], ranks: Mapping[Hardware, int] = NO_RANKS) -> list[RunRecord]:
+    """The runs on the hardware that most of them were on; one that moved from one to another is never among them.
+
+    Args:
+        runs: any.
+        ranks: which of equally common ones is taken: that with the larger number here, then the first.
+    """
+    places = [single(run) for run in runs]
+    counts = Counter(place for place in places if place is not None)
+    if not counts:
+        return []
+    commonest = max(counts, key=lambda place: (counts[place], ranks.get(place, 0)))
+    return [run for run, place in zip(runs, places, strict=True) if place == commonest]
+
+
+def single(run: RunRecord) -> Hardware | None:
+    """What a run was carried out on; None if it moved, and if it never started."""
+    places = hardware_of(run)
+    return next(iter(places)) if len(places) == 1 else None
+
+
+def count_hardware(runs: Sequence[RunRecord]) -> Counter[Hardware]:
+    """How many runs were on each."""
+    return Counter(place for run in runs if (place := single(run)) is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeUse:
+    """What one machine of a cluster did for a profile."""
+
+    node: Node
+    runs: int
+    """That ended there, in whatever way, or were there last."""
+    devices: tuple[str, ...]
+    """Models of the devices that they were on."""
+
+
+def nodes_of(runs: Sequence[RunRecord]) -> tuple[NodeUse, ...]:
+    """The machines of a cluster that runs were on, by name; none for a sweep on one machine."""
+    by_node: dict[Node, list[RunRecord]] = {}
+    for run in runs:
+        if run.node is not None:
+            by_node.setdefault(run.node, []).append(run)
+    return tuple(_use(node, by_node[node]) for node in sorted(by_node, key=lambda node: (node.name, node.fingerprint)))
+
+
+def _use(node: Node, runs: Sequence[RunRecord]) -> NodeUse:
+    return NodeUse(node=node, runs=len(runs), devices=tuple(dict.fromkeys(_devices(runs))))
+
+
+def _devices(runs: Sequence[RunRecord]) -> Iterator[str]:
+    return (run.device_name or run.device or "" for run in runs)

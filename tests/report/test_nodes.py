@@ -1,0 +1,131 @@
+"""What reports say of the machines of a cluster; of one machine they say nothing new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from dnlbench.machine import Node
+from dnlbench.profiles import Profile, summarise
+from dnlbench.report.export.labels import Labelled
+from dnlbench.report.export.tables import make_table
+from dnlbench.report.html.profile import profile_html
+from dnlbench.report.latex import profile_latex
+from dnlbench.report.markdown import profile_markdown
+from dnlbench.report.profile import profile_csv, profile_facts, profile_grids, result_grids
+from dnlbench.studies import STUDIES
+
+MakeSweep = Callable[..., Profile]
+CPU, FACTS = "AMD EPYC 9654 96-Core Processor", {"memory_bytes": 2**38, "python": "3.12.1", "torch": "2.15.0"}
+
+
+def node(name: str, cpu: str = CPU, cores: int = 64) -> Node:
+    return Node(name=name, cpu=cpu, cores=cores, fingerprint=f"{cpu} {cores}", **FACTS)
+
+
+SMALL = ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", 28)
+THREE = (node("a"), node("b"), node("c", *SMALL))
+
+
+@pytest.fixture
+def on_nodes(make_sweep: MakeSweep) -> MakeSweep:
+    """A sweep of which the seeds went to the nodes in turn; one run failed."""
+
+    def make(nodes: Sequence[Node] = THREE, device: str | None = None, **options: object) -> Profile:
+        profile = make_sweep(("densenet",), (2, 4), seeds=len(nodes), **options)
+        runs = tuple(
+            run.model_copy(update={"node": nodes[run.seed], "device_name": device or nodes[run.seed].cpu})
+            for run in profile.runs
+        )
+        return profile.model_copy(update={"runs": runs, "summary": summarise(runs, STUDIES["training"])})
+
+    return make
+
+
+BAD = {("densenet", 4, 2): "oom"}
+
+
+def test_the_facts_tell_nodes_runs_and_models(on_nodes: MakeSweep) -> None:
+    lines = profile_facts(on_nodes()).splitlines()
+    assert lines[2].startswith("engine on: A CPU; 2 cores;")
+    assert lines[3:6] == [
+        "node a: 2 runs on EPYC 9654, 64 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
+        "node b: 2 runs on EPYC 9654, 64 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
+        "node c: 2 runs on Xeon E5-2680 v4, 28 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
+    ]
+    assert "node a: 2 runs on H200; EPYC 9654, 64 cores" in profile_facts(on_nodes(device="NVIDIA H200"))
+
+
+def test_many_nodes_are_told_by_their_models(on_nodes: MakeSweep) -> None:
+    nodes = [node(f"n{i:02}", *SMALL) if i % 4 == 0 else node(f"n{i:02}") for i in range(20)]
+    lines = profile_facts(on_nodes(nodes)).splitlines()
+    assert lines[3:5] == [
+        "5 nodes: n00, n04, n08, n12 and 1 more: 10 runs on Xeon E5-2680 v4, 28 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
+        "15 nodes: n01, n02, n03, n05 and 11 more: 30 runs on EPYC 9654, 64 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
+    ]
+
+
+def test_one_column_tells_the_devices_and_one_line_what_is_left_out(on_nodes: MakeSweep) -> None:
+    grid = next(result_grids(on_nodes(bad=BAD)))
+    place = [column.head for column in grid.columns].index("device")
+    assert [row[place] for row in grid.rows] == ["EPYC 9654 (2), Xeon E5-2680 v4 (1)", "EPYC 9654"]
+    assert "of the hardware of most runs at each point; 1 run on other hardware left out" in grid.note
+    alike = next(result_grids(on_nodes(THREE[:2])))
+    assert [row[place] for row in alike.rows] == ["EPYC 9654"] * 2
+    assert "left out" not in alike.note
+
+
+def test_the_device_named_first_is_that_of_the_throughput(on_nodes: MakeSweep) -> None:
+    """With as many runs of one as of the other at a point it is that of most of the network's runs."""
+    profile = on_nodes((THREE[2], THREE[0], THREE[1]), bad={("densenet", 4, 1): "failed"})
+    grid = next(result_grids(profile))
+    place = [column.head for column in grid.columns].index("device")
+    assert [row[place] for row in grid.rows] == [
+        "EPYC 9654 (2), Xeon E5-2680 v4 (1)",
+        "EPYC 9654 (1), Xeon E5-2680 v4 (1)",
+    ]
+    (rate,) = [run.samples_per_s for run in profile.runs if (run.depth, run.seed) == (4, 2)]
+    assert profile.summary.points[1].quantities["samples_per_s"].mean == rate
+
+
+def test_what_ended_badly_is_told_with_its_node(on_nodes: MakeSweep) -> None:
+    *_, bad = profile_grids(on_nodes(bad=BAD))
+    assert [column.head for column in bad.columns] == ["run", "status", "node", "cause"]
+    assert bad.rows[0][1:3] == ["oom", "c"]
+
+
+def test_tables_for_other_programs_have_a_column_more(on_nodes: MakeSweep) -> None:
+    profile = on_nodes()
+    head, first, *_ = profile_csv(profile).splitlines()
+    assert dict(zip(head.split(","), first.split(","), strict=True))["node"] == "a"
+    table = make_table([Labelled(label="x", profile=profile)], "runs")
+    names = [column.name for column in table.columns]
+    assert names[names.index("device") + 1] == "node"
+    found = {(row[names.index("node")], row[names.index("machine")]) for row in table.rows}
+    assert found == {(each.name, each.fingerprint) for each in THREE}
+    epochs = make_table([Labelled(label="x", profile=profile)], "epochs")
+    assert "node" in [column.name for column in epochs.columns]
+
+
+def test_on_one_machine_nothing_is_added(make_sweep: MakeSweep) -> None:
+    profile = make_sweep(("densenet",), (2, 4), bad=BAD)
+    assert "node" not in profile_csv(profile)
+    assert "\nmachine: " in profile_facts(profile)
+    for text in (profile_facts(profile), profile_markdown(profile), profile_latex(profile), profile_html(profile)):
+        assert "node " not in text
+        assert "| device |" not in text
+    for kind in ("runs", "epochs"):
+        table = make_table([Labelled(label="x", profile=profile)], kind)
+        assert "node" not in [column.name for column in table.columns]
+
+
+def test_names_of_nodes_stay_text(on_nodes: MakeSweep, nasty: str) -> None:
+    page = profile_html(on_nodes((node(nasty), node("b", nasty)), bad={("densenet", 4, 1): "failed"}))
+    assert f"node {nasty}" not in page
+    assert "<img src=x" not in page
+
+
+def test_a_table_for_a_paper_says_what_its_throughput_is_of(on_nodes: MakeSweep) -> None:
+    assert "2 runs on other hardware left out." in profile_latex(on_nodes())
+    assert "left out" not in profile_latex(on_nodes(THREE[:2]))
