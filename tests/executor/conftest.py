@@ -6,7 +6,7 @@ import math
 import os
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +38,7 @@ from dnlbench.files import read_lines
 from dnlbench.machine import Code, Machine, Slot, cpu_device
 from dnlbench.plan import Plan, Run
 from dnlbench.store import Execution, RunDir, leave_command
+from tests.executor.ray_clusters import RayCluster, started
 
 Fate = Callable[[str, str, int], str]
 """Of slot, run id and attempt: what becomes of it, as ``KIND`` or ``KIND@EPOCHS``.
@@ -540,3 +541,12 @@ def make_lab(tmp_path: Path, make_plan: Callable[..., Plan], monkeypatch: pytest
 def lab(make_lab: Callable[..., Lab]) -> Lab:
     """Sixteen runs of a few virtual seconds."""
     return make_lab("sweep.depths=[1,2,3,4]", "train.epochs=3")
+
+
+@pytest.fixture
+def three_raylets(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
+    """A head that takes no work and two nodes with one and two CPUs, which the test may kill. It has the token already."""
+    with started({"num_cpus": 0}, {"num_cpus": 1}, {"num_cpus": 2}) as cluster:
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
+        yield cluster

@@ -1,0 +1,207 @@
+"""Connecting to a Ray cluster: to one that is there, or to one of this machine alone, for as long as it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dnlbench.errors import ConfigurationError, EngineError
+from dnlbench.executor.cluster.reaper import MARK
+from dnlbench.executor.cluster.safety import LOOPBACK_ONLY, examine
+from dnlbench.machine import usable_cores
+
+OBJECT_STORE_BYTES = 200 * 2**20
+"""Of a cluster of this machine alone: checkpoints pass through it, and it is taken from the machine's memory."""
+REAPING_S = 15.0
+"""How long what Ray leaves behind may take to be ended."""
+LONGEST_FOLDER = 20
+"""Characters: Ray's sockets have names of about 60 below it, and a socket's path ends at 107."""
+_NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@contextlib.contextmanager
+def connected(address: str | None, *, insecure: bool = False) -> Iterator[None]:
+    """This process as the driver of a cluster.
+
+    To be entered by a thread that lives as long as the cluster, which ends with it.
+
+    Args:
+        address: ``host:port``, ``auto`` for the cluster that runs on this machine, None for one of this machine alone that
+            is started here, answers to nobody else and ends with this process, even if that is killed.
+        insecure: whether to use a cluster that others can reach and that asks nobody for a token.
+
+    Raises:
+        ConfigurationError: if Ray is not installed; for a cluster as `dnlbench.executor.cluster.safety.examine` refuses it.
+        EngineError: if Ray does not start or does not answer.
+    """
+    _require_ray()
+    with _own_cluster() if address is None else _attached(address, insecure=insecure):
+        yield
+
+
+def head_address() -> str:
+    """``host:port`` of the head of the cluster that this process is connected to."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _require_ray() -> None:
+    try:
+        with _changed_environment({**_NO_STATISTICS, **LOOPBACK_ONLY}):
+            import ray  # noqa: F401
+    except ImportError:
+        raise ConfigurationError(
+            "--executor ray needs Ray, which is not installed: pip install 'dnlbench[ray]'"
+        ) from None
+
+
+@contextlib.contextmanager
+def _attached(address: str, *, insecure: bool) -> Iterator[None]:
+    cluster = examine(address, insecure=insecure)
+    with _shut_down_after():
+        _init(f"connect to the Ray cluster at {cluster.address}", {}, address=cluster.address)
+        yield
+
+
+@contextlib.contextmanager
+def _own_cluster() -> Iterator[None]:
+    mark, folder = secrets.token_hex(8), _short_folder()
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # not an argument: everybody can read those
+        MARK: mark,
+    }
+    with _reaped(mark, folder), _shut_down_after():
+        _init(
+            "start Ray on this machine",
+            environment,
+            address="local",
+            num_cpus=usable_cores(),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder / "ray"),  # which Ray opens to everybody
+        )
+        _require_loopback()
+        yield
+
+
+def _short_folder() -> Path:
+    """New, and this user's alone."""
+    folder = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="dnlbench-", dir=folder if len(folder) <= LONGEST_FOLDER else "/tmp")).resolve()
+
+
+@contextlib.contextmanager
+def _reaped(mark: str, folder: Path) -> Iterator[None]:
+    """Whatever happens in the meantime, to this process too."""
+    reaper = subprocess.Popen(
+        [sys.executable, "-P", "-m", "dnlbench.executor.cluster.reaper", mark, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a signal to the driver's group is not for it
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            reaper.communicate(timeout=REAPING_S)
+
+
+@contextlib.contextmanager
+def _shut_down_after() -> Iterator[None]:
+    import ray
+
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(doing: str, environment: Mapping[str, str], **options: Any) -> None:
+    """``ray.init`` without its words and without its handler of SIGTERM, which is the engine's.
+
+    Args:
+        doing: what this is for.
+        environment: for Ray, which hands it on to what it starts; this process's other children do not get it.
+        options: Ray's.
+
+    Raises:
+        EngineError: which says what could not be done and what Ray says.
+    """
+    import ray
+
+    with (
+        _changed_environment({**_NO_STATISTICS, **LOOPBACK_ONLY, **environment}),
+        _kept_handler(signal.SIGTERM),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        _read_environment_again()
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        except Exception as error:  # Ray raises a dozen kinds
+            raise EngineError(f"could not {doing}: {type(error).__name__}: {error}") from error
+
+
+def _read_environment_again() -> None:
+    """Ray's library keeps what it read of the environment before, in a process that had to do with another cluster."""
+    from ray import _raylet
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False  # see LOOPBACK_ONLY
+    _raylet.Config.initialize("")
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _require_loopback() -> None:
+    import ray
+
+    addresses = {str(node["NodeManagerAddress"]) for node in ray.nodes()}
+    if addresses != {"127.0.0.1"}:
+        raise EngineError(
+            f"this version of Ray does not keep to loopback: it listens on {', '.join(sorted(addresses))}"
+        )
+
+
+@contextlib.contextmanager
+def _kept_handler(number: int) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # Ray sets none there
+        yield
+        return
+    handler = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _changed_environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    _set(changes)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -1,0 +1,43 @@
+"""What Ray says of an actor that did not do what it was asked to, in our words."""
+
+from __future__ import annotations
+
+import re
+
+from dnlbench.executor.base import Cause
+from dnlbench.files import is_disk_full
+
+
+def type_of(error: Exception) -> str:
+    """The name of the error for a run's record."""
+    import ray
+
+    return "OutpostLost" if isinstance(error, ray.exceptions.RayActorError) else type(error).__name__
+
+
+def cause_of(error: Exception) -> Cause:
+    """Why the runs were lost. A machine or an actor that is gone is not their fault."""
+    import ray
+
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "host-memory"
+    if isinstance(error, ray.exceptions.RayActorError):
+        return "device" if error.actor_init_failed else "killed"
+    if isinstance(error, ray.exceptions.RayTaskError):  # the outpost's own
+        return "device" if is_disk_full(error.cause) else "process"
+    return "killed"  # what it had to say was lost with its machine
+
+
+def in_words(error: Exception) -> str:
+    """What an error of Ray's says, without names and numbers that mean something to Ray alone."""
+    import ray
+
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if getattr(error, "actor_init_failed", False) or isinstance(error, ray.exceptions.RayTaskError):
+        return lines[-1]  # of a traceback
+    telling = [
+        line for line in lines if not line.startswith("\t") and not line.startswith("The actor died unexpectedly")
+    ]
+    return re.split(
+        r" (?:Worker exit detail|Some common causes|Node Id|There are some potential)", " ".join(telling or lines)
+    )[0]

@@ -1,0 +1,75 @@
+"""Asks a Ray cluster who it is; a process of its own, `dnlbench.executor.cluster.safety` is the other side.
+
+Ray's library reads the environment once, ends the process where a token is wanted that cannot be read, and keeps trying for
+most of a minute where nobody answers: nothing that a sweep's engine should find out for itself.
+
+Prints one JSON object with ``status``: ``answered``, with ``address``, ``nodes`` (addresses), ``here`` (whether one of them
+runs on this machine), ``ray`` and ``python`` (versions); ``refused`` for want of the right token; ``absent`` where
+``auto`` finds no cluster; ``failed``, with ``message``. Nothing of ours is sent but the token, if the environment has it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+ANSWER_S = 10.0
+"""For each of the two questions."""
+
+
+def main(address: str) -> None:
+    """Prints the answer."""
+    from ray.exceptions import AuthenticationError
+
+    try:
+        answer = _ask(address)
+    except AuthenticationError:
+        answer = {"status": "refused"}
+    except Exception as error:  # whatever it is, the other side is told
+        answer = {"status": "failed", "message": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer))
+
+
+def _ask(asked: str) -> dict[str, Any]:
+    from ray import _raylet
+    from ray._private.services import find_node_ids
+
+    address = _find(asked)
+    if address is None:
+        return {"status": "absent"}
+    client = _raylet.GcsClient(address=address)
+    nodes = client.get_all_node_info(timeout=ANSWER_S)
+    metadata = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=ANSWER_S)
+    versions = json.loads(metadata or b"{}")
+    alive = {node_id.hex(): node for node_id, node in nodes.items() if node.state == 0}
+    return {
+        "status": "answered",
+        "address": address,
+        "nodes": sorted({node.node_manager_address for node in alive.values()}),
+        "here": not alive.keys().isdisjoint(find_node_ids()),
+        "ray": versions.get("ray_version"),
+        "python": versions.get("python_version"),
+    }
+
+
+def _find(asked: str) -> str | None:
+    """As ``host:port``, by Ray's rules but for a cluster that was, and for one of several; None without one.
+
+    Raises:
+        LookupError: if several run here and none of them was started last.
+    """
+    from ray._private.services import canonicalize_bootstrap_address, find_bootstrap_address, find_gcs_addresses
+
+    if asked != "auto":
+        return str(canonicalize_bootstrap_address(asked))
+    last, running = find_bootstrap_address(None), find_gcs_addresses()
+    if last in running or len(running) == 1:
+        return str(last if last in running else next(iter(running)))
+    if running:
+        raise LookupError(f"several run here, at {', '.join(sorted(running))}: name one")
+    return None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

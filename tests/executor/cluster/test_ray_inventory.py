@@ -1,0 +1,76 @@
+"""What a Ray cluster has, as its machines tell it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from dnlbench.errors import ConfigurationError, DeviceError
+from dnlbench.executor.cluster import inventory
+from dnlbench.executor.cluster.connecting import connected
+from dnlbench.executor.cluster.inventory import capacity, kind_of, read_nodes
+from dnlbench.machine import read_machine, source_hash
+from tests.executor.ray_clusters import RayCluster, started
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Iterator[RayCluster]:
+    """A head without work, a node with a name, and one with GPUs that nobody has."""
+    with started({"num_cpus": 0}, {"num_cpus": 3, "node_name": "rack-7"}, {"num_cpus": 1, "num_gpus": 64}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def driver(mixed: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
+    for name, value in mixed.environment.items():
+        monkeypatch.setenv(name, value)
+    with connected(mixed.address):
+        yield mixed
+
+
+def test_the_machines_that_take_work(driver: RayCluster) -> None:
+    nodes = {node.node_id: node for node in read_nodes()}
+    assert set(nodes) == set(driver.node_ids[1:])
+    first, second = (nodes[node_id] for node_id in driver.node_ids[1:])
+    assert (first.cpus, first.gpus, first.name) == (3, 0, "rack-7")
+    assert (second.cpus, second.gpus) == (1, 64)
+    here = read_machine()
+    for node in (first, second):
+        assert node.address == "127.0.0.1"
+        assert node.source == source_hash()
+        assert node.memory_bytes > 2**20
+        assert node.machine.fingerprint == here.fingerprint
+        assert node.machine.torch == here.torch
+        assert (node.node.name, node.node.fingerprint) == (node.name, here.fingerprint)
+    assert capacity((first, second), "cpu", 1) == 4
+    assert capacity((first, second), "cpu", 2) == 1
+    with pytest.raises(
+        DeviceError, match=rf"{second.name} offers 64 GPUs to Ray but has \d CUDA devices.*--device cpu"
+    ):
+        kind_of((first, second), "auto")
+    assert kind_of((first, second), "cpu") == "cpu"
+
+
+def test_another_dnlbench_somewhere_is_refused(driver: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = source_hash()
+    monkeypatch.setattr(inventory, "source_hash", lambda: "fedcba9876543210")
+    with pytest.raises(
+        ConfigurationError, match=rf"\(127\.0\.0\.1\) has other source files .*{here}, here fedcba9876543210"
+    ):
+        read_nodes()
+
+
+def test_a_cluster_that_was_given_up_leaves_nothing() -> None:
+    with contextlib.suppress(ZeroDivisionError), started({"num_cpus": 0}, {"num_cpus": 1}) as cluster:
+        assert len(cluster.processes()) >= 8
+        os.kill(cluster.raylet_pids[1], signal.SIGKILL)
+        raise ZeroDivisionError
+    assert cluster.processes() == []
+    assert not cluster.folder.exists()

@@ -1,0 +1,91 @@
+"""Real Ray clusters of several raylets on this machine. They listen on loopback alone and leave nothing behind.
+
+`tests/executor/conftest.py` has fixtures of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dnlbench.executor.cluster.reaper import MARK, left_of, reap
+
+HOST = Path(__file__).with_name("ray_host.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayCluster:
+    """One that runs."""
+
+    address: str
+    node_ids: tuple[str, ...]
+    """The head's first."""
+    raylet_pids: tuple[int, ...]
+    """In the same order: killing one takes its node away, as if the machine had gone."""
+    environment: Mapping[str, str]
+    """What a driver of it needs in its own."""
+    mark: str
+    folder: Path
+    host: subprocess.Popen[str]
+
+    def add(self, node: Mapping[str, Any]) -> None:
+        """Has one more node join it."""
+        assert self.host.stdin is not None
+        assert self.host.stdout is not None
+        print(json.dumps(node), file=self.host.stdin, flush=True)
+        assert json.loads(self.host.stdout.readline())["node_id"]
+
+    def processes(self) -> list[psutil.Process]:
+        """What runs for it, but for the process that asks."""
+        return [process for process in left_of(self.mark, self.folder) if process.pid != os.getpid()]
+
+
+@contextlib.contextmanager
+def started(*nodes: Mapping[str, Any], token: bool = True) -> Iterator[RayCluster]:
+    """A cluster with one raylet for each of the nodes.
+
+    Args:
+        nodes: Ray's parameters, ``num_cpus`` and the like, the head's first.
+        token: whether it turns away whoever does not know its token.
+    """
+    mark, folder = secrets.token_hex(8), Path(tempfile.mkdtemp(prefix="dnl-", dir="/tmp"))  # sockets' paths are short
+    environment = {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    if token:
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    host = subprocess.Popen(
+        [sys.executable, str(HOST), "127.0.0.1", *map(json.dumps, nodes)],
+        env={**os.environ, **environment, MARK: mark},
+        stdin=subprocess.PIPE,  # ends with this process, and the cluster with it
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert host.stdout is not None
+        facts = json.loads(host.stdout.readline())
+        yield RayCluster(
+            address=facts["address"],
+            node_ids=tuple(node["node_id"] for node in facts["nodes"]),
+            raylet_pids=tuple(node["raylet_pid"] for node in facts["nodes"]),
+            environment=environment,
+            mark=mark,
+            folder=folder,
+            host=host,
+        )
+    finally:
+        host.kill()  # and with it, as Ray has the kernel see to it, the raylets
+        host.communicate()
+        reap(mark, folder, spare=os.getpid())
+        shutil.rmtree(folder, ignore_errors=True)
