@@ -60,8 +60,20 @@ def run(
     ] = "warn",
     resume: Annotated[bool, typer.Option("--resume", help="Finish what the run directory still lacks.")] = False,
     executor: Annotated[
-        Literal["local", "inline"], typer.Option(help="Worker processes, or this process for debugging.")
+        Literal["local", "inline", "ray"],
+        typer.Option(help="Worker processes, this process for debugging, or the machines of a Ray cluster."),
     ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            metavar="HOST:PORT|auto",
+            help="Of the cluster that this machine is part of. Default: one of this machine alone.",
+        ),
+    ] = None,
+    ray_insecure: Annotated[
+        bool, typer.Option("--ray-insecure", help="Make do with a cluster that does not ask for a token.")
+    ] = False,
     checkpoint_every: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="Longest training without a checkpoint.")
     ] = 30.0,
@@ -104,6 +116,8 @@ def run(
         threads=threads,
         pack=_pack(pack),
         executor=executor,
+        ray_address=ray_address,
+        ray_insecure=ray_insecure,
         checkpoint_s=checkpoint_every,
         resume=resume,
         session=take_turns,
@@ -111,6 +125,7 @@ def run(
     )
     if against is not None or against_set:
         _refuse_if(detach, "--detach", "two sides that take turns")
+        _refuse_if(executor == "ray", "--executor ray", "two sides that take turns, which need one machine")
         asked = _Asked(against=against, settings=against_set or (), out_base=out_base, rules=fail_on or ())
         answer = {"inconclusive": inconclusive, "json": json_, "quiet": quiet}
         raise typer.Exit(_run_against(request, spec, set_ or (), asked, answer))

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dnlbench.errors import EngineError, rebuild
+from dnlbench.errors import DnlbenchError, EngineError, rebuild
 from dnlbench.events import Prepared
 from dnlbench.executor.base import Attempts, Loss, SlotFreed
 from dnlbench.executor.process import LEAVE_S, WorkerProcess
@@ -27,6 +27,10 @@ class LocalExecutor:
         self._slots = slots
         self._checkpoint_s = checkpoint_s
         self._prepared: Prepared | None = None
+        self.has_checked = False
+        """Whether one of its own workers has loaded the data and found nothing wrong."""
+        self.refusal: DnlbenchError | None = None
+        """What a worker that had no run yet found wrong."""
         self._workers: dict[str, WorkerProcess] = {}
         self._spares: Counter[str] = Counter()
         """Workers that were started for no run, since the slot last ended one."""
@@ -38,7 +42,7 @@ class LocalExecutor:
             self._launch(slot)
         first, *others = self._workers.values()
         prepared = self._prepare(first)
-        self._prepared = prepared
+        self._prepared, self.has_checked = prepared, True
         for worker in others:
             worker.send({"prepare": True})  # they load the data while the first one is at work; nobody waits for them
         return prepared
@@ -59,6 +63,15 @@ class LocalExecutor:
         log = self._run_dir.slot_log_path(worker.slot.name)
         how = self._dismiss(worker).error.message.replace("in mid-run", "before it was ready")
         raise EngineError(f"{how}. Its log: {log}")
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it is known what the runs are trained on."""
+        return self._prepared is not None
+
+    def take_over(self, prepared: Prepared) -> None:
+        """In place of `prepare`, with what another executor of the sweep has found out."""
+        self._prepared = prepared
 
     def start(self, slot: Slot, attempts: Attempts) -> None:
         """Gives the runs to the slot's worker."""
@@ -124,6 +137,9 @@ class LocalExecutor:
     def _listen_to(self, worker: WorkerProcess) -> Iterator[SlotFreed]:
         replies, gone = worker.read()
         for reply in replies:
+            self.has_checked |= "prepared" in reply
+            if worker.job is None and "refused" in reply:
+                self.refusal = rebuild(reply["refused"]["type"], reply["refused"]["message"])
             if "prepared" not in reply and worker.job is not None:
                 job, worker.job = worker.job, None
                 self._spares[worker.slot.name] = 0

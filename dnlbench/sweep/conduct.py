@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,9 +13,12 @@ from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, RunD
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunLeased
 from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
+from dnlbench.executor.cluster.connecting import connected, head_address
+from dnlbench.executor.cluster.head import Head
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.packing import count_packs
+from dnlbench.executor.raypool import RayExecutor
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.weights import keep_weights, weights_folder
 from dnlbench.machine import Slot, read_code
@@ -52,10 +56,10 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     plan = request.plan
     check_outcome(request)
     request = settle(request, observer)
-    place = choose_place(request)
     run_dir = RunDir(find_run_dir(request))
     _check_resumed(request, run_dir)
-    with run_dir.locked():
+    with _reached(request), run_dir.locked():
+        place = choose_place(request)
         earlier = run_dir.begin(plan, execution_of(place))
         try:
             reason = _carry_out(request, run_dir, place, observer)
@@ -64,6 +68,13 @@ def run_sweep(request: Request, observer: Observer) -> Result:
                 run_dir.restore(earlier)
             raise
         return _save(request, run_dir, interrupted=reason == "interrupted")
+
+
+def _reached(request: Request) -> AbstractContextManager[None]:
+    """What has to be there before it is known where a sweep is carried out."""
+    if request.executor == "ray":
+        return connected(request.ray_address, insecure=request.ray_insecure)
+    return nullcontext()
 
 
 def _check_resumed(request: Request, run_dir: RunDir) -> None:
@@ -84,10 +95,12 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
     histories = {run: run_dir.read_history(run) for run in plan.runs}
     left = [run for run, history in histories.items() if not history.done]
     slots = place.slots[: max(1, count_packs(left, place.pack_size))]
-    executor = _create_executor(request, run_dir, slots)
+    narrator = Narrator(observer)
+    executor = _create_executor(
+        request, run_dir, place, slots, lambda news: narrator.tell(lambda observer: observer.deciding(news))
+    )
     by_turns = request.session is not None
     scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size, by_turns=by_turns)
-    narrator = Narrator(observer)
     reason: EndReason = "error"
     try:
         scheduler.note(
@@ -103,13 +116,17 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
         narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))
         prepared = scheduler.prepare()
         _check_unchanged(run_dir, before, prepared)
-        warnings = (*_busy_devices(slots), *check_memory(plan, prepared.data, slots, pack_size=place.pack_size))
+        warnings = (
+            *_busy_devices(slots),
+            *check_memory(plan, prepared.data, _largest(place, slots), pack_size=place.pack_size),
+        )
         scheduler.note(prepared)
         outset = Outset(
             plan=plan,
             prepared=prepared,
             slots=slots,
             pack_size=place.pack_size,
+            nodes=len(place.nodes),
             run_dir=run_dir.root,
             done=len(plan.runs) - len(left),
             begun=tuple((run, len(histories[run].epochs)) for run in left if histories[run].epochs),
@@ -138,7 +155,25 @@ def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:
     )
 
 
-def _create_executor(request: Request, run_dir: RunDir, slots: Sequence[Slot]) -> Executor:
+def _largest(place: Place, slots: Sequence[Slot]) -> Sequence[Slot]:
+    """Whose memory decides whether runs fit: of a cluster one slot, on the largest machine, since Ray sees to the rest."""
+    return slots[:1] if place.nodes else slots
+
+
+def _create_executor(
+    request: Request, run_dir: RunDir, place: Place, slots: Sequence[Slot], tell: Callable[[str], None]
+) -> Executor:
+    if request.executor == "ray":
+        return RayExecutor(
+            run_dir,
+            slots,
+            checkpoint_s=request.checkpoint_s,
+            plan=request.plan,
+            pack_size=place.pack_size,
+            nodes=place.nodes,
+            head=Head(head_address()),
+            tell=tell,
+        )
     kind = InlineExecutor if request.executor == "inline" else LocalExecutor
     return kind(run_dir, slots, checkpoint_s=request.checkpoint_s)
 

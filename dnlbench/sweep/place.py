@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dnlbench.errors import RunDirError
+from dnlbench.events import CLUSTER
+from dnlbench.executor.cluster.inventory import ClusterNode, capacity, device_of_any, kind_of, read_nodes
 from dnlbench.executor.packing import count_packs, resolve_pack_size
 from dnlbench.executor.remembered import Choice, Measured, Remembered
 from dnlbench.executor.slots import choose_slots
@@ -16,6 +18,9 @@ from dnlbench.executor.tuning import Question, can_be_tuned, find_question, swee
 from dnlbench.machine import Machine, Slot, read_machine, source_hash, torch_version
 from dnlbench.store import Execution, RunDir
 from dnlbench.sweep.request import Request
+
+ANY = "any"
+"""In place of a machine's fingerprint: which machine a run was carried out on is kept with the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +31,19 @@ class Place:
     slots: tuple[Slot, ...]
     pack_size: int
     """Runs that train together on a slot, at most."""
+    nodes: tuple[ClusterNode, ...] = ()
+    """The machines of the cluster that it is carried out on; none for this machine alone."""
 
 
 def find_run_dir(request: Request) -> Path:
-    """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs."""
+    """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs.
+
+    On a cluster it is the same folder whatever machines that has at the time.
+    """
     if request.run_dir is not None:
         return request.run_dir
+    if request.executor == "ray":
+        return _cluster_root(request)
     machine = read_machine()
     recalled = _recalled(request, machine)
     return _default_root(recalled, place_of(recalled, machine))
@@ -47,6 +59,8 @@ def choose_place(request: Request, machine: Machine | None = None) -> Place:
         ConfigurationError: if that cannot be done as asked.
     """
     machine = machine or read_machine()
+    if request.executor == "ray":
+        return cluster_place(as_recorded(request, machine), machine)
     return place_of(_recalled(as_recorded(request, machine), machine), machine)
 
 
@@ -117,6 +131,8 @@ def as_recorded(request: Request, machine: Machine) -> Request:
         return request
     if request.pack is None:
         request = replace(request, pack=recorded.pack_size)
+    if request.executor == "ray":
+        return replace(request, threads=request.threads or recorded.threads)
     on_cpu = recorded.device_kind == slots_of(request, machine)[0].device.kind == "cpu"
     if on_cpu and request.jobs is None and request.threads is None:
         request = replace(request, threads=recorded.threads)
@@ -128,6 +144,35 @@ def place_of(request: Request, machine: Machine) -> Place:
     pack_size = resolve_pack_size(request.plan, slots_of(request, machine), asked=request.pack)
     slots = slots_of(request, machine, packs=count_packs(request.plan.runs, pack_size))
     return Place(machine=machine, slots=slots, pack_size=pack_size)
+
+
+def cluster_place(request: Request, machine: Machine) -> Place:
+    """Where the runs are carried out of the cluster that is connected to.
+
+    Raises:
+        ConfigurationError: if it has no such devices, or machines that cannot take part.
+    """
+    nodes = read_nodes()
+    kind = kind_of(nodes, request.device)
+    threads = request.threads or 1
+    room = capacity(nodes, kind, threads)
+    pack_size = resolve_pack_size(request.plan, (), asked=request.pack)
+    jobs = min(request.jobs or room, count_packs(request.plan.runs, pack_size))
+    slot = Slot(name=CLUSTER, device=device_of_any(nodes, kind), threads=threads)
+    slots = tuple(slot.model_copy(update={"name": f"{CLUSTER}/{number}"}) for number in range(jobs))
+    return Place(machine=machine, slots=slots, pack_size=pack_size, nodes=nodes)
+
+
+def _cluster_root(request: Request) -> Path:
+    execution = Execution(
+        device_kind=request.device,
+        threads=request.threads or 1,
+        pack_size=resolve_pack_size(request.plan, (), asked=request.pack),
+        torch=torch_version(),
+        machine=ANY,
+        source=source_hash(),
+    )
+    return RunDir.default_root(request.plan, execution, jobs=request.jobs or 0)
 
 
 def _default_root(request: Request, place: Place) -> Path:
@@ -150,6 +195,6 @@ def execution_of(place: Place) -> Execution:
         threads=place.slots[0].threads,
         pack_size=place.pack_size,
         torch=torch_version(),
-        machine=place.machine.fingerprint,
+        machine=ANY if place.nodes else place.machine.fingerprint,
         source=source_hash(),
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dnlbench.plan import Plan
 
-ExecutorName = Literal["local", "inline"]
+ExecutorName = Literal["local", "inline", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,10 @@ class Request:
     pack: int | None = None
     """Runs of a point that train together, at most; None: what pays, or what a run directory was begun with."""
     executor: ExecutorName = "local"
+    ray_address: str | None = None
+    """Of a cluster that is there; None: one of this machine alone, for as long as the sweep takes."""
+    ray_insecure: bool = False
+    """Whether a cluster will do that anybody can reach and make use of."""
     checkpoint_s: float = 30.0
     """A checkpoint is kept after that many seconds of an epoch at the latest, beside the one after each epoch."""
     resume: bool = False

@@ -1,0 +1,63 @@
+"""How much of a machine's memory runs claim on a cluster, by what the plan foresees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dnlbench.events import DataInfo
+from dnlbench.executor.capacity import WORKER_BYTES
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan, Run
+
+AT_FIRST_BYTES = 2**30
+"""For finding out what runs need; and for a run of a network of one's own, of which nothing can be foreseen."""
+
+
+class Claims:
+    """Claims on main memory. On a GPU the arrays of a run are in the GPU's own, which comes with it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        data: DataInfo,
+        slots: Sequence[Slot],
+        *,
+        left: Sequence[Run],
+        pack_size: int,
+        largest_bytes: int,
+    ) -> None:
+        """Foresees the claims of a sweep.
+
+        Args:
+            plan: of the sweep.
+            data: what it trains on.
+            slots: all of one kind of device.
+            left: runs that are still to be done.
+            pack_size: runs that train together on a slot, at most.
+            largest_bytes: the most that any machine of the cluster has to give; nothing claims more.
+        """
+        self._plan = plan
+        self._largest_bytes = largest_bytes
+        self._needs = dict.fromkeys(plan.spec.points, 0)
+        if slots[0].device.kind == "cpu":
+            foreseen = {point: plan.estimate(point, data.input_shape, data.classes) for point in plan.spec.points}
+            self._needs = {point: each.memory_bytes or AT_FIRST_BYTES for point, each in foreseen.items()}
+        self._by_size = sorted((self._needs[run.point] for run in left or plan.runs), reverse=True)
+        self._pack_size = pack_size
+
+    def of(self, run_ids: Iterable[str]) -> int:
+        """Bytes that a worker takes which trains these together."""
+        return self._with_worker(self._needs[self._plan.by_id[run_id].point] for run_id in run_ids)
+
+    def of_slot(self, number: int) -> int:
+        """Bytes that a slot is likely to need first: the longest runs come first, which are mostly the largest."""
+        begin = number * self._pack_size % len(self._by_size)
+        return self._with_worker(self._by_size[begin : begin + self._pack_size])
+
+    def _with_worker(self, needs: Iterable[int]) -> int:
+        return min(sum(needs) + WORKER_BYTES, self._largest_bytes)
+
+
+def suits(claimed: int, needed: int) -> bool:
+    """Whether what was claimed does for what is needed, and does not keep much from others."""
+    return needed <= claimed <= 2 * needed + AT_FIRST_BYTES

@@ -1,0 +1,139 @@
+"""The engine's copy of what happens at outposts: reports become files of the run directory, each event once.
+
+Events are numbered within an attempt, and only those of the attempt that is under way count. So whatever comes twice, late or
+from an outpost that was given up is left out, and every epoch is there once for each attempt that came through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnlbench.events import RunEnded, RunEvent, RunPaused, read_run_event
+from dnlbench.executor.base import Attempts
+from dnlbench.executor.outposts.reports import Checkpoint, News, Seed, Seeds
+from dnlbench.files import read_lines
+from dnlbench.store import CheckpointFiles, RunDir
+
+
+@dataclass
+class _Attempt:
+    """An attempt under way."""
+
+    number: int
+    begun: float
+    """By the engine's clock."""
+    told: int = 0
+    """Of its events."""
+    logged: int = 0
+    """Bytes of what it printed."""
+
+
+class Mirror:
+    """Writes what is reported of runs into a run directory."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._run_dir = run_dir
+        self._attempts: dict[str, _Attempt] = {}
+
+    def seeds(self, attempts: Attempts, *, shared: bool) -> Seeds:
+        """Where runs stand.
+
+        Args:
+            attempts: at them.
+            shared: whether whoever goes on with them sees the checkpoints here.
+        """
+        return {run_id: self._seed(run_id, shared=shared) for run_id in attempts}
+
+    def _seed(self, run_id: str, *, shared: bool) -> Seed:
+        lines = tuple(read_lines(self._run_dir.events_path(run_id)))
+        content = None if shared or not lines else CheckpointFiles(self._run_dir.run_path(run_id)).last()
+        return Seed(lines=lines, checkpoint=content)
+
+    def begin(self, attempts: Attempts, now: float) -> None:
+        """From now on these attempts count, and no earlier ones."""
+        self._attempts |= {run_id: _Attempt(number=number, begun=now) for run_id, number in attempts.items()}
+        self._run_dir.open_log(attempts)
+
+    def end(self, attempts: Attempts) -> None:
+        """Nothing more of these attempts counts."""
+        for run_id, number in attempts.items():
+            if run_id in self._attempts and self._attempts[run_id].number == number:
+                del self._attempts[run_id]
+
+    def take(self, news: News, *, ahead_s: float) -> None:
+        """Takes in what happened.
+
+        Events are on the disk before the checkpoint that counts on them, and a run's last event comes after its last
+        checkpoint: so a run that has ended has all that it needs to be gone on with.
+
+        Args:
+            news: of one attempt.
+            ahead_s: how much the engine's clock is ahead of the outpost's.
+
+        Raises:
+            OSError: if it cannot be written, on a full disk for one.
+        """
+        attempt = self._attempts.get(news.run_id)
+        if attempt is None or attempt.number != news.attempt:
+            return
+        if news.first > attempt.told:  # what came between was lost, and its checkpoint may count on that
+            self._log(news, attempt)
+            return
+        new = news.lines[max(0, attempt.told - news.first) :]
+        events = [_moved(read_run_event(line), attempt.begun, ahead_s) for line in new]
+        before = [event for event in events if not isinstance(event, RunEnded | RunPaused)]
+        last = [event for event in events if isinstance(event, RunEnded | RunPaused)]
+        self._write(news.run_id, before, durable=news.checkpoint is not None)
+        if news.checkpoint is not None:
+            self._keep(news.run_id, news.checkpoint)
+        if last:
+            self._write(news.run_id, last, durable=True)
+        attempt.told += len(new)
+        self._log(news, attempt)
+        if last:
+            self._clear_up(news.run_id, last[-1])
+
+    def _write(self, run_id: str, events: Sequence[RunEvent], *, durable: bool) -> None:
+        if not events and not durable:  # events of earlier news may not be on the disk yet
+            return
+        writer = self._run_dir.events_writer(run_id)
+        try:
+            writer.write_all([event.model_dump_json(exclude_none=True) for event in events], durable=durable)
+        finally:
+            writer.close()
+
+    def _keep(self, run_id: str, checkpoint: Checkpoint) -> None:
+        files = CheckpointFiles(self._run_dir.run_path(run_id))
+        if isinstance(checkpoint, bytes):
+            files.save(checkpoint)
+        else:
+            files.adopt(self._run_dir.run_path(run_id) / checkpoint.path.name, checkpoint.sha256)
+
+    def _log(self, news: News, attempt: _Attempt) -> None:
+        new = news.log[max(0, attempt.logged - news.log_from) :] if news.log_from <= attempt.logged else b""
+        if new:
+            with self._run_dir.log_path(news.run_id, news.attempt).open("ab") as file:
+                file.write(new)
+            attempt.logged += len(new)
+
+    def _clear_up(self, run_id: str, last: RunEvent) -> None:
+        """As a runner does with the checkpoints of a run that has ended."""
+        files = CheckpointFiles(self._run_dir.run_path(run_id))
+        if isinstance(last, RunEnded) and last.status == "ok":
+            files.keep_last()
+        elif isinstance(last, RunEnded) and last.status == "diverged":
+            files.clear()
+
+    def log(self, slot: str, content: bytes) -> None:
+        """Takes in what a slot's worker printed between runs."""
+        if content:
+            path = self._run_dir.slot_log_path(slot)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(content)
+
+
+def _moved(event: RunEvent, begun: float, ahead_s: float) -> RunEvent:
+    """The event at its time by the engine's clock; nothing of an attempt comes before its beginning."""
+    return event.model_copy(update={"time": max(begun, event.time + ahead_s)})

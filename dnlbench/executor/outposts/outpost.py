@@ -1,0 +1,318 @@
+"""A slot on another machine: a local executor in a folder of its own there, which reports to the engine what happens.
+
+Nothing in here knows what carries the reports; `dnlbench.executor.raypool` has Ray do it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from stat import S_ISDIR
+
+from filelock import FileLock, Timeout
+
+from dnlbench.errors import ConfigurationError, DeviceError, DnlbenchError
+from dnlbench.events import Prepared, RunEnded, RunPaused, read_run_event
+from dnlbench.executor.base import Attempts, Loss, SlotFreed
+from dnlbench.executor.local import LocalExecutor
+from dnlbench.executor.outposts.reports import (
+    Checkpoint,
+    News,
+    Order,
+    Placed,
+    Refusal,
+    Report,
+    Seed,
+    Seeds,
+    SharedCheckpoint,
+)
+from dnlbench.files import LineFollower, write_atomically
+from dnlbench.machine import (
+    Device,
+    Slot,
+    cpu_device,
+    cuda_devices,
+    node_of,
+    read_machine,
+    source_hash,
+    torch_version,
+    usable_cores,
+)
+from dnlbench.store import CheckpointFiles, RunDir
+
+LOOK_S = 0.2
+"""Seconds between two looks at what a run has written, so that fast epochs come in bundles."""
+LOG_BYTES, LAST_LOG_BYTES = 2**18, 2**24
+"""Of a log in a report at most; the rest comes with the next ones. And in the last report of an attempt."""
+NEW_S = 60.0
+"""A folder that is younger may not have its lock yet."""
+PREFIX = "dnlbench-outpost-"
+
+
+class Outpost:
+    """Carries out runs on the machine that it is created on, one or one pack at a time."""
+
+    def __init__(self, order: Order, *, name: str, cpus: float) -> None:
+        """Takes a slot.
+
+        Args:
+            order: what it is to be.
+            name: of the machine.
+            cpus: that the machine offers to sweeps in all.
+
+        Raises:
+            ConfigurationError: if the machine has another dnlbench or torch than the engine.
+            DeviceError: if it has no device of the kind.
+        """
+        _require_same(order, name)
+        with suppress(OSError):  # the engine's folder need not be there
+            os.chdir(order.folder)
+        self._slot = _slot_here(order, name, cpus)
+        self._root, self._lock = _new_folder()
+        self._run_dir = RunDir(self._root)
+        write_atomically(self._run_dir.sweep_path, order.sweep)
+        self._shared = RunDir(order.shared.root) if _is_shared(order) else None
+        self._local = LocalExecutor(self._run_dir, [self._slot], checkpoint_s=order.checkpoint_s)
+        self._watched: tuple[_Watched, ...] = ()
+        self._aside: Attempts = {}
+        """What was last asked to stop."""
+        self._log = _LogFollower(self._run_dir.slot_log_path(self._slot.name))
+
+    def describe(self) -> Placed:
+        """What it has become."""
+        return Placed(slot=self._slot, sees_run_dir=self._shared is not None, pid=os.getpid())
+
+    def prepare(self) -> Prepared | Refusal:
+        """Loads the data and checks the plan, which takes a while; see `Executor.prepare`."""
+        try:
+            return self._local.prepare()
+        except DnlbenchError as error:
+            return Refusal(type=type(error).__name__, message=str(error))
+
+    def take_over(self, prepared: Prepared) -> None:
+        """What another outpost has found out need not be asked again; starts a worker."""
+        self._local.take_over(prepared)
+        self._local.warm_up(self._slot)
+
+    def start(self, attempts: Attempts, seeds: Seeds) -> None:
+        """Begins a run or a pack where it stands."""
+        for run_id, seed in seeds.items():
+            self._plant(run_id, seed)
+        self._watched = tuple(
+            _Watched(self._run_dir, self._shared, run_id, attempt, log=place == 0)
+            for place, (run_id, attempt) in enumerate(attempts.items())
+        )
+        self._local.start(self._slot, attempts)
+        self._stop_if_asked()  # the request may have come first, since it is carried out beside all else
+
+    def _plant(self, run_id: str, seed: Seed) -> None:
+        folder = self._run_dir.run_path(run_id)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._run_dir.events_path(run_id).write_bytes(b"".join(line + b"\n" for line in seed.lines))
+        content = seed.checkpoint
+        if content is None and self._shared is not None:
+            content = CheckpointFiles(self._shared.run_path(run_id)).last()
+        if content is not None:
+            CheckpointFiles(folder).save(content)
+
+    def put_aside(self, attempts: Attempts) -> None:
+        """Asks these, under way or to begin, to stop at the next training step. May come from another thread."""
+        self._aside = dict(attempts)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._watched and {watched.run_id: watched.attempt for watched in self._watched} == self._aside:
+            self._local.put_aside(self._slot)
+
+    def poll(self, timeout_s: float) -> Report:
+        """Waits until there is something to report, for so many seconds at most.
+
+        Raises:
+            DnlbenchError: what a worker finds wrong with the data or the device of this machine before it has a run.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = deadline - time.monotonic()
+            freed = self._local.wait(max(0.0, min(LOOK_S, left)))
+            if self._local.refusal is not None:
+                raise self._local.refusal
+            report = self._look(freed)
+            if report.news or report.freed is not None or left <= LOOK_S:
+                return report
+
+    def _look(self, freed: Sequence[SlotFreed]) -> Report:
+        news = tuple(self._news(last=bool(freed)))
+        report = Report(
+            time=time.time(),
+            is_warm=self._local.is_warm(self._slot),
+            is_ready=self._local.has_checked,
+            silent_s=self._local.silent_s(self._slot),
+            news=news,
+            log=self._log.read(),
+        )
+        if freed:
+            report = replace(report, freed=freed[0].run_ids, lost=self._own_matter(freed[0].lost))
+            for watched in self._watched:
+                shutil.rmtree(self._run_dir.run_path(watched.run_id), ignore_errors=True)
+            self._watched = ()
+        if not self._watched and self._local.is_prepared:
+            self._local.warm_up(self._slot)  # in place of a worker that ended
+        return report
+
+    def _news(self, *, last: bool) -> Iterator[News]:
+        for watched in self._watched:
+            found = watched.look(last=last)
+            if found is not None:
+                yield found
+
+    def _own_matter(self, lost: Loss | None) -> Loss | None:
+        """A disk that is full here says nothing about the engine's, which waits for its own to have room."""
+        if lost is None or lost.cause != "disk":
+            return lost
+        name = self._slot.node.name if self._slot.node else "the machine"
+        message = f"on {name}, in {self._root}: {lost.error.message}"
+        return Loss(cause="device", error=lost.error.model_copy(update={"message": message}))
+
+    def close(self) -> None:
+        """Ends the worker and leaves nothing behind."""
+        self._local.close()
+        self._lock.release()
+        self.clear_up()
+
+    def clear_up(self) -> None:
+        """Removes what is on the disk."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+class _Watched:
+    """A run under way, and how much of it was reported."""
+
+    def __init__(self, run_dir: RunDir, shared: RunDir | None, run_id: str, attempt: int, *, log: bool) -> None:
+        self.run_id = run_id
+        self.attempt = attempt
+        self._events = LineFollower(run_dir.events_path(run_id))
+        self._events.read()  # what came before the attempt is known
+        self._told = 0
+        self._files = CheckpointFiles(run_dir.run_path(run_id))
+        self._sha256 = self._files.sha256
+        self._shared = shared.run_path(run_id) if shared is not None else None
+        self._log = _LogFollower(run_dir.log_path(run_id, attempt)) if log else None
+
+    def look(self, *, last: bool) -> News | None:
+        """What is new; None if nothing is."""
+        checkpoint = self._checkpoint()  # before the events: those that it counts on are there when it is
+        lines = self._events.read()
+        if lines and isinstance(read_run_event(lines[-1]), RunEnded | RunPaused):
+            checkpoint = self._checkpoint() or checkpoint  # the very last one may have come in between
+        log_from = self._log.offset if self._log else 0
+        log = self._log.read(LAST_LOG_BYTES if last else LOG_BYTES) if self._log else b""
+        if not lines and checkpoint is None and not log:
+            return None
+        first, self._told = self._told, self._told + len(lines)
+        return News(
+            run_id=self.run_id,
+            attempt=self.attempt,
+            first=first,
+            lines=tuple(lines),
+            checkpoint=checkpoint,
+            log_from=log_from,
+            log=log,
+        )
+
+    def _checkpoint(self) -> Checkpoint | None:
+        if self._files.sha256 in (self._sha256, None):
+            return None
+        content = self._files.last()
+        found = hashlib.sha256(content).hexdigest() if content is not None else None
+        if content is None or found is None or found == self._sha256:
+            return None  # the new one is on record, and not there yet
+        self._sha256 = found
+        if self._shared is None:
+            return content
+        path = self._shared / f"checkpoint.incoming-{self.attempt}.pt"
+        try:
+            write_atomically(path, content)
+        except OSError:  # it is the engine's to find out why, and to wait for room
+            return content
+        return SharedCheckpoint(path=path, sha256=found)
+
+
+class _LogFollower:
+    """Reads what was added to a file of text, in parts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.offset = 0
+
+    def read(self, limit: int = LOG_BYTES) -> bytes:
+        """What is new, as far as the limit goes."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self.offset)
+                content = file.read(limit)
+        except FileNotFoundError:
+            return b""
+        self.offset += len(content)
+        return content
+
+
+def _require_same(order: Order, name: str) -> None:
+    found = {"dnlbench (hash of its source)": source_hash(), "torch": torch_version()}
+    wanted = dict(zip(found, (order.source, order.torch), strict=True))
+    wrong = [f"{what} {value}, the sweep's is {wanted[what]}" for what, value in found.items() if value != wanted[what]]
+    if wrong:
+        raise ConfigurationError(f"{name} takes no part: it has {'; '.join(wrong)}. Install the same on both")
+
+
+def _slot_here(order: Order, name: str, cpus: float) -> Slot:
+    device = _device_here(order.slot.device.kind, name)
+    threads = order.slot.threads
+    on_cpu = device.kind == "cpu"  # a GPU is for one slot alone
+    side_by_side = min(order.slots, max(1, int(cpus // threads))) if on_cpu else 1
+    shared = on_cpu and side_by_side * threads > usable_cores()
+    found = {"device": device, "jobs": side_by_side, "shared": shared, "node": node_of(read_machine(), name)}
+    return order.slot.model_copy(update=found)
+
+
+def _device_here(kind: str, name: str) -> Device:
+    """The CPU, or the one GPU that this process was given to see."""
+    if kind == "cpu":
+        return cpu_device()
+    devices = cuda_devices()
+    if not devices:
+        raise DeviceError(f"{name}: was given a GPU to use, and shows none")
+    return devices[0]
+
+
+def _is_shared(order: Order) -> bool:
+    """Whether this machine sees the engine's run directory."""
+    try:
+        return (order.shared.root / "cluster.secret").read_text() == order.shared.secret
+    except OSError:
+        return False
+
+
+def _new_folder() -> tuple[Path, FileLock]:
+    """A folder of this process's, which holds its lock; those whose process is gone are removed."""
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{PREFIX}*"):
+        lock = FileLock(left / "lock")
+        with suppress(Timeout, OSError):
+            found = left.lstat()
+            if found.st_uid != os.getuid() or not S_ISDIR(found.st_mode) or time.time() - found.st_mtime < NEW_S:
+                continue  # in somebody else's the lock might be a link to any file of ours, which it would empty
+            lock.acquire(timeout=0)
+            shutil.rmtree(left, ignore_errors=True)
+            lock.release()
+    root = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = FileLock(root / "lock")
+    lock.acquire(timeout=0)
+    return root, lock

@@ -1,0 +1,122 @@
+"""What goes between the engine and an outpost, which has a slot of its on another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnlbench.executor.base import Loss
+from dnlbench.machine import Slot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What an outpost is to be."""
+
+    sweep: bytes
+    """``sweep.json``: the plan."""
+    slot: Slot
+    """As the engine knows it: name, kind of device and threads."""
+    slots: int
+    """How many the sweep has in all."""
+    checkpoint_s: float
+    folder: Path
+    """Where the engine works, which finds modules and data there."""
+    shared: Shared
+    source: str
+    torch: str
+    """Of the engine: its hash of dnlbench, and its torch. A machine that joins later may have others."""
+    names: Mapping[str, str]
+    """Of the cluster's machines, by Ray's id, as far as they were there at the beginning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """The engine's run directory, which an outpost may see too: then checkpoints go through it."""
+
+    root: Path
+    secret: str
+    """What stands in its ``cluster.secret``. Where there is another one, or none, it is not the same directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What an outpost has become."""
+
+    slot: Slot
+    """With its machine and the device that it has there."""
+    sees_run_dir: bool
+    """Whether it is the engine's run directory that it sees where that is."""
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedCheckpoint:
+    """A checkpoint that lies in the run's folder in the shared directory."""
+
+    path: Path
+    sha256: str
+
+
+Checkpoint = bytes | SharedCheckpoint
+"""Itself, or where it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """Where a run stands, for an outpost that is to go on with it."""
+
+    lines: tuple[bytes, ...]
+    """Its events so far."""
+    checkpoint: bytes | None
+    """None where there is none, and where it is in the shared directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What has happened in an attempt at a run since the last report."""
+
+    run_id: str
+    attempt: int
+    first: int
+    """How many of the attempt's events came before these."""
+    lines: tuple[bytes, ...]
+    checkpoint: Checkpoint | None = None
+    """The last one if it is new. It counts on these events and earlier ones only."""
+    log_from: int
+    log: bytes
+    """What the attempt has printed from that byte on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How things stand at an outpost."""
+
+    time: float
+    """By its own clock, when it was sent."""
+    is_warm: bool
+    """Whether a run would begin at once."""
+    is_ready: bool = True
+    """Whether a worker there has loaded the data and found nothing wrong."""
+    silent_s: float
+    """Of its worker."""
+    news: tuple[News, ...] = ()
+    log: bytes = b""
+    """What its worker has printed between runs since the last report."""
+    freed: tuple[str, ...] | None = None
+    """The runs that it has let go of; None while it has them, or has none."""
+    lost: Loss | None = None
+    """Why it let go of those of them that have not ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """An error that the user is to be told of."""
+
+    type: str
+    message: str
+
+
+Seeds = Mapping[str, Seed]
+"""By run id."""

@@ -1,0 +1,372 @@
+"""An outpost in this process, with a real worker: what it does is what a worker does here, and all of it is reported."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnlbench.errors import ConfigurationError, DataError
+from dnlbench.events import DataInfo, Prepared, RunEnded, RunPaused, RunStarted
+from dnlbench.executor.inline import InlineExecutor
+from dnlbench.executor.outposts import outpost as outpost_module
+from dnlbench.executor.outposts.mirror import Mirror
+from dnlbench.executor.outposts.outpost import NEW_S, PREFIX, Outpost, _Watched
+from dnlbench.executor.outposts.reports import Order, Refusal, Report, Shared, SharedCheckpoint
+from dnlbench.executor.process import environment_of
+from dnlbench.executor.scheduler import Scheduler
+from dnlbench.files import LineFollower, LineWriter, read_lines
+from dnlbench.machine import Device, Slot, cpu_device, source_hash, torch_version, usable_cores
+from dnlbench.plan import Plan, Run
+from dnlbench.store import CheckpointFiles, Execution, RunDir
+
+MakePlan = Callable[..., Plan]
+HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+SECRET = "this very directory"
+CPU = Slot(name="ray/0", device=cpu_device(), threads=1)
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.chdir(tmp_path)  # it goes where its engine is
+    return folder
+
+
+class Site:
+    """A run directory with one outpost at a time."""
+
+    def __init__(self, root: Path, plan: Plan, *, shared: bool = False) -> None:
+        self.run_dir, self.plan = RunDir(root), plan
+        self.run_dir.begin(plan, HOW)
+        if shared:
+            (root / "cluster.secret").write_text(SECRET)
+        self.mirror = Mirror(self.run_dir)
+        self.reports: list[Report] = []
+
+    def outpost(self, **others: Any) -> Outpost:
+        order = Order(
+            sweep=self.run_dir.sweep_path.read_bytes(),
+            slot=CPU,
+            slots=8,
+            checkpoint_s=0.05,
+            folder=Path.cwd(),
+            shared=Shared(root=self.run_dir.root, secret=SECRET),
+            source=source_hash(),
+            torch=torch_version(),
+            names={},
+        )
+        return Outpost(replace(order, **others), name="somewhere", cpus=4.0)
+
+    def start(self, outpost: Outpost, attempt: int = 1) -> Run:
+        run = self.plan.runs[0]
+        self.mirror.begin({run.run_id: attempt}, time.time())
+        shared = outpost.describe().sees_run_dir
+        outpost.start({run.run_id: attempt}, self.mirror.seeds({run.run_id: attempt}, shared=shared))
+        return run
+
+    def listen(self, outpost: Outpost, until: Callable[[], bool] = lambda: False) -> Report:
+        """Until the run is let go of, or something else holds."""
+        for _ in range(600):
+            report = outpost.poll(0.5)
+            self.reports.append(report)
+            for news in report.news:
+                self.mirror.take(news, ahead_s=0.0)
+            if report.freed is not None or until():
+                return report
+        raise AssertionError("nothing comes of it")
+
+
+def curve(run_dir: RunDir, run: Run) -> list[float]:
+    return [epoch.train_loss for epoch in run_dir.read_history(run).epochs]
+
+
+@pytest.fixture
+def long_plan(make_plan: MakePlan, tmp_path: Path, scratch: Path) -> Plan:
+    """A run of four seconds at least."""
+    (tmp_path / "unhurried.py").write_text(
+        "import time\n"
+        "from torch import nn\n"
+        "class Unhurried(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        time.sleep(0.02)\n"
+        "        return super().forward(x)\n"
+        "def network(depth, input_shape, classes, network):\n"
+        "    return Unhurried(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.1), nn.Linear(16, classes))\n"
+    )
+    return make_plan("sweep.networks=['unhurried:network']", "sweep.depths=[1]", "sweep.seeds=[3]", "train.epochs=40")
+
+
+@pytest.fixture
+def expected(tmp_path: Path, long_plan: Plan) -> list[float]:
+    """The losses in this process."""
+    run_dir, slot = RunDir(tmp_path / "here"), Slot(name="cpu/0", device=cpu_device(), threads=1)
+    run_dir.begin(long_plan, HOW)
+    scheduler = Scheduler(run_dir, long_plan, InlineExecutor(run_dir, [slot], checkpoint_s=30.0), [slot])
+    scheduler.prepare()
+    scheduler.carry_out()
+    scheduler.stop()
+    scheduler.close()
+    return curve(run_dir, long_plan.runs[0])
+
+
+@pytest.fixture(params=[False, True], ids=["apart", "shared"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, long_plan: Plan) -> Site:
+    return Site(tmp_path / "run-dir", long_plan, shared=request.param)
+
+
+@pytest.fixture
+def outposts(site: Site) -> Iterator[Callable[[], Outpost]]:
+    made: list[Outpost] = []
+
+    def make() -> Outpost:
+        made.append(site.outpost())
+        return made[-1]
+
+    yield make
+    for outpost in made:
+        outpost.close()
+
+
+@pytest.mark.faults
+def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
+    site: Site, outposts: Callable[[], Outpost], expected: list[float], scratch: Path
+) -> None:
+    first = outposts()
+    prepared = first.prepare()
+    assert isinstance(prepared, Prepared)
+    run = site.start(first)
+    files = CheckpointFiles(site.run_dir.run_path(run.run_id))
+    site.listen(first, lambda: len(curve(site.run_dir, run)) >= 2 and files.last() is not None)
+    first.close()  # with its worker, in the middle of an epoch
+
+    second = outposts()
+    second.take_over(prepared)
+    site.start(second, attempt=2)
+    site.listen(second, lambda: len(curve(site.run_dir, run)) >= 5)
+    second.put_aside({run.run_id: 1})  # an attempt that is no more: nothing happens
+    second.put_aside({run.run_id: 2})
+    assert site.listen(second).freed == (run.run_id,)
+    last = site.run_dir.parse_events(run.run_id, read_lines(site.run_dir.events_path(run.run_id)))[-1]
+    assert isinstance(last, RunPaused)
+    second.close()
+    assert list(scratch.glob(f"{PREFIX}*")) == []
+
+    third = outposts()
+    third.take_over(prepared)
+    site.start(third, attempt=3)
+    report = site.listen(third)
+    assert (report.freed, report.lost) == ((run.run_id,), None)
+    assert curve(site.run_dir, run) == expected
+    history = site.run_dir.read_history(run)
+    assert [attempt.started.attempt for attempt in history.attempts] == [1, 2, 3]
+    assert all(attempt.started.from_epoch or attempt.started.from_step for attempt in history.attempts[1:])
+    assert files.last() is not None
+    third.poll(0.0)
+    assert third.poll(0.0).is_warm, "the worker has nothing to do and waits for the next run"
+
+
+def test_a_request_to_stop_may_come_before_the_run(site: Site, outposts: Callable[[], Outpost]) -> None:
+    """It takes another way than the run itself, on which nothing is before it."""
+    outpost = outposts()
+    outpost.prepare()
+    run = site.plan.runs[0]
+    outpost.put_aside({run.run_id: 1})
+    site.start(outpost)
+    assert site.listen(outpost).freed == (run.run_id,)
+    last = site.run_dir.parse_events(run.run_id, read_lines(site.run_dir.events_path(run.run_id)))[-1]
+    assert isinstance(last, RunPaused)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_end_of_a_run_is_not_told_without_its_last_checkpoint(
+    tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    """Which may be written, and the run end, after it was looked for and before events are."""
+    there, here = RunDir(tmp_path / "there"), RunDir(tmp_path / "here")
+    run_id = make_plan().runs[0].run_id
+    files = CheckpointFiles(there.run_path(run_id))
+    files.save(b"before")
+    here.run_path(run_id).mkdir(parents=True)
+    watched = _Watched(there, here if shared else None, run_id, 1, log=False)
+    read = LineFollower.read
+
+    def too_late(self: LineFollower) -> list[bytes]:
+        files.save(b"last")
+        writer = LineWriter(there.events_path(run_id))
+        writer.write(RunEnded(run_id=run_id, status="ok").model_dump_json())
+        writer.close()
+        return read(self)
+
+    monkeypatch.setattr(LineFollower, "read", too_late)
+    news = watched.look(last=False)
+    assert news is not None
+    assert len(news.lines) == 1
+    if shared:
+        assert isinstance(news.checkpoint, SharedCheckpoint)
+        assert news.checkpoint.path.read_bytes() == b"last"
+    else:
+        assert news.checkpoint == b"last"
+
+
+def test_a_checkpoint_that_the_shared_directory_does_not_take_goes_to_the_engine(
+    tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has to write it itself then, and knows what to do about a disk that is full."""
+    there, here = RunDir(tmp_path / "there"), RunDir(tmp_path / "here")
+    run_id = make_plan().runs[0].run_id
+    watched = _Watched(there, here, run_id, 1, log=False)
+    CheckpointFiles(there.run_path(run_id)).save(b"state")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("dnlbench.executor.outposts.outpost.write_atomically", full)
+    news = watched.look(last=False)
+    assert news is not None
+    assert news.checkpoint == b"state"
+
+
+def test_its_machine_is_told_with_the_run(
+    tmp_path: Path, make_plan: MakePlan, site: Site, outposts: Callable[[], Outpost]
+) -> None:
+    outpost = outposts()
+    slot = outpost.describe().slot
+    assert (slot.name, slot.jobs, slot.shared) == ("ray/0", 4, usable_cores() < 4)
+    outpost.prepare()
+    run = site.start(outpost)
+    site.listen(outpost, lambda: site.run_dir.read_history(run).started is not None)
+    started = site.run_dir.read_history(run).started
+    assert isinstance(started, RunStarted)
+    assert started.node is not None
+    assert started.node.name == "somewhere"
+    assert started.device_name == cpu_device().name
+
+
+def test_what_is_wrong_with_the_plan_is_told(tmp_path: Path, make_plan: MakePlan) -> None:
+    outpost = Site(
+        tmp_path / "run-dir", make_plan("data.dataset=cifar10", "data.root=nowhere", "data.limit=150")
+    ).outpost()
+    try:
+        found = outpost.prepare()
+    finally:
+        outpost.close()
+    assert isinstance(found, Refusal)
+    assert found.type == "DataError"
+    assert "nowhere" in found.message
+
+
+def test_a_gpu_is_the_one_that_was_given_to_it(
+    tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Device(kind="cuda", index=0, name="A GPU", uuid="GPU-3")
+    monkeypatch.setattr(outpost_module, "cuda_devices", lambda: (given,))
+    made_up = Slot(name="ray/5", device=Device(kind="cuda", name="A GPU, another GPU"), threads=1)
+    found = Site(tmp_path / "run-dir", make_plan()).outpost(slot=made_up)
+    try:
+        slot = found.describe().slot
+    finally:
+        found.close()
+    assert (slot.name, slot.device, slot.jobs, slot.shared) == ("ray/5", given, 1, False)
+    assert environment_of(slot)["CUDA_VISIBLE_DEVICES"] == "GPU-3"
+
+
+def test_a_machine_without_the_data_is_found_out_before_it_has_a_run(tmp_path: Path, make_plan: MakePlan) -> None:
+    """Other machines of the sweep may have them."""
+    site = Site(tmp_path / "run-dir", make_plan("data.dataset=svhn", "data.root=nowhere", "data.limit=150"))
+    data = DataInfo(name="svhn", sha256="0", samples=150, input_shape=(3, 32, 32), classes=10)
+    outpost = site.outpost()
+    try:
+        outpost.take_over(Prepared(data=data, torch="2", device_name="x"))
+        reports: list[Report] = []
+        with pytest.raises(DataError, match="nowhere"):
+            reports.extend(outpost.poll(0.5) for _ in range(100))
+    finally:
+        outpost.close()
+    assert not any(report.is_ready for report in reports)
+
+
+def test_what_an_attempt_prints_is_told_to_its_end(tmp_path: Path, make_plan: MakePlan) -> None:
+    (tmp_path / "wordy.py").write_text(
+        "from torch import nn\n"
+        "class Wordy(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        if self.training and x.shape[0] == 22:\n"
+        "            print('no more ' * 100_000)\n"
+        "            raise ValueError('as it was asked to')\n"
+        "        return super().forward(x)\n"
+        "def network(depth, input_shape, classes, network):\n"
+        "    return Wordy(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    site = Site(tmp_path / "run-dir", make_plan("sweep.networks=['wordy:network']", "sweep.seeds=[0]"))
+    outpost = site.outpost()
+    try:
+        assert isinstance(outpost.prepare(), Prepared)
+        run = site.start(outpost)
+        site.listen(outpost)
+    finally:
+        outpost.close()
+    ended = site.run_dir.read_history(run).ended
+    assert isinstance(ended, RunEnded)
+    assert ended.status == "failed"
+    log = site.run_dir.log_path(run.run_id, 1).read_text()
+    assert log.count("no more ") == 100_000
+    assert log.rstrip().endswith("ValueError: as it was asked to")
+
+
+@pytest.mark.parametrize("what", ["source", "torch"])
+def test_a_machine_with_other_code_takes_no_part(tmp_path: Path, make_plan: MakePlan, scratch: Path, what: str) -> None:
+    """It may have joined the cluster after all machines were asked."""
+    with pytest.raises(ConfigurationError, match="the sweep's is another"):
+        Site(tmp_path / "run-dir", make_plan()).outpost(**{what: "another"})
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_looks_like_a_folder_of_an_outpost_may_be_a_trap(
+    tmp_path: Path, make_plan: MakePlan, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that all users write to: nobody else's folder is touched, and no link followed."""
+    dear = tmp_path / "dear"
+    dear.mkdir()
+    (scratch / f"{PREFIX}link").symlink_to(dear)
+    os.utime(scratch / f"{PREFIX}link", (0, 0), follow_symlinks=False)
+    os.utime(dear, (0, 0))
+    Site(tmp_path / "run-dir", make_plan()).outpost().close()
+    assert list(dear.iterdir()) == []
+    (dear / "file").write_text("content")
+    (scratch / f"{PREFIX}trap").mkdir()
+    (scratch / f"{PREFIX}trap" / "lock").symlink_to(dear / "file")
+    os.utime(scratch / f"{PREFIX}trap", (0, 0))
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    Site(tmp_path / "run-dir", make_plan()).outpost().close()
+    assert (dear / "file").read_text() == "content"
+    assert (scratch / f"{PREFIX}trap").exists()
+
+
+def test_folders_of_outposts_that_were_killed_are_removed(tmp_path: Path, make_plan: MakePlan, scratch: Path) -> None:
+    left, new = scratch / f"{PREFIX}left", scratch / f"{PREFIX}new"
+    for folder in (left, new):
+        (folder / "runs").mkdir(parents=True)
+    os.utime(left, (time.time() - NEW_S - 1,) * 2)
+    site = Site(tmp_path / "run-dir", make_plan())
+    first = site.outpost()
+    (in_use,) = set(scratch.iterdir()) - {left, new}
+    os.utime(in_use, (time.time() - NEW_S - 1,) * 2)
+    second = site.outpost()
+    try:
+        assert not left.exists()
+        assert new.exists()
+        assert in_use.exists(), "another process holds its lock"
+    finally:
+        first.close()
+        second.close()
