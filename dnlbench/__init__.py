@@ -1,3 +1,3 @@
 """dnlbench: depth sweeps of densely connected networks, measured and compared."""
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
