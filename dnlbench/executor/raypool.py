@@ -276,10 +276,13 @@ class RayExecutor:
         # no second try by Ray, and a way for what cannot wait until a report is due
         return ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"aside": 1})(self._outpost)
 
-    def _send_out(self, slot: Slot, memory_bytes: int) -> Post:
+    @cached_property
+    def _order(self) -> Any:
+        """What all outposts are to be: Ray's reference to it, since the plan of a large sweep is large."""
+        import ray
+
         order = Order(
             sweep=self._run_dir.sweep_path.read_bytes(),
-            slot=slot,
             slots=len(self._slots),
             checkpoint_s=self._checkpoint_s,
             folder=Path.cwd(),
@@ -288,13 +291,14 @@ class RayExecutor:
             torch=torch_version(),
             names=self._names,
         )
+        return ray.put(order)
+
+    def _send_out(self, slot: Slot, wanted_bytes: int) -> Post:
+        memory_bytes = min(wanted_bytes, self._largest_bytes)
         on_gpu = slot.device.kind == "cuda"
-        claim = {
-            "num_cpus": slot.threads,
-            "num_gpus": 1 if on_gpu else 0,
-            "memory": min(memory_bytes, self._largest_bytes),
-        }
-        post = Post(slot=slot, actor=self._actor_class.options(**claim).remote(order), memory_bytes=memory_bytes)
+        claim = {"num_cpus": slot.threads, "num_gpus": 1 if on_gpu else 0, "memory": memory_bytes}
+        actor = self._actor_class.options(**claim).remote(self._order, slot)
+        post = Post(slot=slot, actor=actor, memory_bytes=memory_bytes)
         self._posts[slot.name] = post
         self._await(post, "placed", post.actor.describe.remote())
         if self._prepared is not None:
@@ -396,13 +400,13 @@ class RayExecutor:
 class _RayOutpost(Outpost):
     """An outpost in an actor."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, slot: Slot) -> None:
         import ray
 
         here = ray.get_runtime_context().get_node_id()
         offer = next((node for node in ray.nodes() if node["NodeID"] == here), {"NodeID": here, "Resources": {}})
         name = order.names.get(here) or name_of_newcomer(offer, order.names.values())
-        super().__init__(order, name=name, cpus=float(offer["Resources"].get("CPU", 0.0)))
+        super().__init__(order, slot, name=name, cpus=float(offer["Resources"].get("CPU", 0.0)))
         threading.Thread(target=self._leave_with_raylet, args=(os.getppid(),), daemon=True).start()
 
     def _leave_with_raylet(self, raylet: int) -> None:

@@ -8,6 +8,7 @@ import time
 from dnlbench.events import DataInfo, EpochDone, Prepared, RunStarted
 from dnlbench.executor.base import Attempts
 from dnlbench.executor.outposts.reports import News, Order, Placed, Report, Seeds
+from dnlbench.machine import Slot
 
 PREPARED = Prepared(
     data=DataInfo(name="none", sha256="", samples=1, input_shape=(1, 1, 1), classes=2), torch="none", device_name="x"
@@ -22,8 +23,8 @@ class MadeUpOutpost:
     epochs: int
     """In each report."""
 
-    def __init__(self, order: Order) -> None:
-        self._slot = order.slot
+    def __init__(self, order: Order, slot: Slot) -> None:
+        self._slot = slot
         self._told = 0
         self._due = time.monotonic()
 

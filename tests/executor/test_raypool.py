@@ -50,6 +50,7 @@ class Actor:
     """In place of Ray's handle."""
 
     order: Order
+    slot: Slot
     claim: dict[str, Any]
     asked: list[Answer] = field(default_factory=list)
     is_killed: bool = False
@@ -90,14 +91,14 @@ class Cluster:
 
         class _Maker:
             @staticmethod
-            def remote(order: Order) -> Actor:
-                cluster.actors.append(Actor(order, dict(claim)))
+            def remote(order: Order, slot: Slot) -> Actor:
+                cluster.actors.append(Actor(order, slot, dict(claim)))
                 return cluster.actors[-1]
 
         return _Maker
 
     def of(self, slot: Slot) -> Actor:
-        return next(actor for actor in reversed(self.actors) if actor.order.slot.name == slot.name)
+        return next(actor for actor in reversed(self.actors) if actor.slot.name == slot.name)
 
     def place(self, slot: Slot) -> Actor:
         actor = self.of(slot)
@@ -122,7 +123,7 @@ def kill(actor: Actor, *, no_restart: bool) -> None:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    for name, played in (("wait", wait), ("get", get), ("kill", kill)):
+    for name, played in (("wait", wait), ("get", get), ("kill", kill), ("put", lambda order: order)):
         monkeypatch.setattr(ray, name, played)
     return Cluster()
 
@@ -331,7 +332,7 @@ def test_a_machine_that_never_works_is_asked_less_and_less_often(
 ) -> None:
     rests = []
     for _ in range(4):
-        while not [actor for actor in cluster.actors if actor.order.slot == SLOTS[1] and not actor.is_killed]:
+        while not [actor for actor in cluster.actors if actor.slot == SLOTS[1] and not actor.is_killed]:
             executor.warm_up(SLOTS[1])
             clock[0] += 0.5
         cluster.place(SLOTS[1])

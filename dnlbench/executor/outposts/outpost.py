@@ -59,11 +59,12 @@ PREFIX = "dnlbench-outpost-"
 class Outpost:
     """Carries out runs on the machine that it is created on, one or one pack at a time."""
 
-    def __init__(self, order: Order, *, name: str, cpus: float) -> None:
+    def __init__(self, order: Order, slot: Slot, *, name: str, cpus: float) -> None:
         """Takes a slot.
 
         Args:
             order: what it is to be.
+            slot: as the engine knows it: name, kind of device and threads.
             name: of the machine.
             cpus: that the machine offers to sweeps in all.
 
@@ -74,7 +75,7 @@ class Outpost:
         _require_same(order, name)
         with suppress(OSError):  # the engine's folder need not be there
             os.chdir(order.folder)
-        self._slot = _slot_here(order, name, cpus)
+        self._slot = _slot_here(order, slot, name, cpus)
         self._root, self._lock = _new_folder()
         self._run_dir = RunDir(self._root)
         write_atomically(self._run_dir.sweep_path, order.sweep)
@@ -272,14 +273,14 @@ def _require_same(order: Order, name: str) -> None:
         raise ConfigurationError(f"{name} takes no part: it has {'; '.join(wrong)}. Install the same on both")
 
 
-def _slot_here(order: Order, name: str, cpus: float) -> Slot:
-    device = _device_here(order.slot.device.kind, name)
-    threads = order.slot.threads
+def _slot_here(order: Order, slot: Slot, name: str, cpus: float) -> Slot:
+    device = _device_here(slot.device.kind, name)
+    threads = slot.threads
     on_cpu = device.kind == "cpu"  # a GPU is for one slot alone
     side_by_side = min(order.slots, max(1, int(cpus // threads))) if on_cpu else 1
     shared = on_cpu and side_by_side * threads > usable_cores()
     found = {"device": device, "jobs": side_by_side, "shared": shared, "node": node_of(read_machine(), name)}
-    return order.slot.model_copy(update=found)
+    return slot.model_copy(update=found)
 
 
 def _device_here(kind: str, name: str) -> Device:

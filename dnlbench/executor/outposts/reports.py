@@ -12,12 +12,10 @@ from dnlbench.machine import Slot
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What an outpost is to be."""
+    """What all outposts of a sweep are to be."""
 
     sweep: bytes
     """``sweep.json``: the plan."""
-    slot: Slot
-    """As the engine knows it: name, kind of device and threads."""
     slots: int
     """How many the sweep has in all."""
     checkpoint_s: float

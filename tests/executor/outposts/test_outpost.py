@@ -53,10 +53,9 @@ class Site:
         self.mirror = Mirror(self.run_dir)
         self.reports: list[Report] = []
 
-    def outpost(self, **others: Any) -> Outpost:
+    def outpost(self, slot: Slot = CPU, **others: Any) -> Outpost:
         order = Order(
             sweep=self.run_dir.sweep_path.read_bytes(),
-            slot=CPU,
             slots=8,
             checkpoint_s=0.05,
             folder=Path.cwd(),
@@ -65,7 +64,7 @@ class Site:
             torch=torch_version(),
             names={},
         )
-        return Outpost(replace(order, **others), name="somewhere", cpus=4.0)
+        return Outpost(replace(order, **others), slot, name="somewhere", cpus=4.0)
 
     def start(self, outpost: Outpost, attempt: int = 1) -> Run:
         run = self.plan.runs[0]
@@ -327,7 +326,7 @@ def test_what_an_attempt_prints_is_told_to_its_end(tmp_path: Path, make_plan: Ma
 def test_a_machine_with_other_code_takes_no_part(tmp_path: Path, make_plan: MakePlan, scratch: Path, what: str) -> None:
     """It may have joined the cluster after all machines were asked."""
     with pytest.raises(ConfigurationError, match="the sweep's is another"):
-        Site(tmp_path / "run-dir", make_plan()).outpost(**{what: "another"})
+        Site(tmp_path / "run-dir", make_plan()).outpost(CPU, **{what: "another"})
     assert list(scratch.iterdir()) == []
 
 
