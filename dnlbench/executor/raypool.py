@@ -114,7 +114,7 @@ class RayExecutor:
 
     def prepare(self) -> Prepared:
         """Waits for room for one outpost, which loads the data and checks the plan."""
-        write_atomically(self._secret_path, self._shared.secret.encode())
+        write_atomically(self._run_dir.secret_path, self._shared.secret.encode())
         slot, begun, told = self._slots[0], time.monotonic(), False
         while self._prepared is None:
             self.warm_up(slot)
@@ -136,10 +136,6 @@ class RayExecutor:
             largest_bytes=self._largest_bytes,
         )
         return self._prepared
-
-    @property
-    def _secret_path(self) -> Path:
-        return self._run_dir.root / "cluster.secret"
 
     def _have_prepared(self, post: Post) -> Prepared | None:
         """What the outpost finds; None if it was lost."""
@@ -257,7 +253,7 @@ class RayExecutor:
         for post in posts:
             ray.kill(post.actor, no_restart=True)
         with suppress(OSError):
-            self._secret_path.unlink(missing_ok=True)
+            self._run_dir.secret_path.unlink(missing_ok=True)
 
     # Outposts come and go
 

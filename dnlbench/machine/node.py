@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import socket
-
 from pydantic import BaseModel, ConfigDict
 
 from dnlbench.machine.facts import Machine
@@ -26,7 +23,6 @@ class Node(BaseModel):
     """As of `Machine`: equal where timings may be held against each other."""
 
 
-def node_of(machine: Machine, name: str | None = None) -> Node:
+def node_of(machine: Machine, name: str) -> Node:
     """This machine as one of a cluster's."""
-    facts = machine.model_dump(include=set(Node.model_fields))
-    return Node(name=name or socket.gethostname() or platform.node() or "unnamed", **facts)
+    return Node(name=name, **machine.model_dump(include=set(Node.model_fields)))

@@ -35,7 +35,6 @@ class CheckpointFiles:
 
     def adopt(self, path: Path, sha256: str) -> None:
         """Makes a whole file in the same folder, with that hash, the last checkpoint, and the present its time."""
-        path.touch()
         now = time.time()
         os.utime(path, (now, now))  # by this machine's clock, also where another one keeps the files
         self._put(path, sha256)

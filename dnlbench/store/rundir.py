@@ -9,6 +9,7 @@
     engine.lock, engine.pid          held by the one engine that may write
     engine.reserve                   room that is given up when the disk is full
     engine.log                       output of an engine without a terminal
+    cluster.secret                   by which machines of a cluster tell whether they see this very directory
     slots/<slot>.log                 output of a slot's worker between runs
     runs/<run_id>/events.jsonl       the run's events
     runs/<run_id>/checkpoint.pt      where the run stands, with its SHA-256 beside it; kept, to be gone on with for more epochs
@@ -93,6 +94,11 @@ class RunDir:
     def reserve_path(self) -> Path:
         """Room for the journal on a disk that becomes full."""
         return self.root / "engine.reserve"
+
+    @property
+    def secret_path(self) -> Path:
+        """By which another machine tells whether it sees this very directory."""
+        return self.root / "cluster.secret"
 
     def run_path(self, run_id: str) -> Path:
         """A run's folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from dnlbench.events import DataInfo, EpochDone, Prepared, RunStarted
@@ -30,7 +29,7 @@ class MadeUpOutpost:
 
     def describe(self) -> Placed:
         """Wherever it is."""
-        return Placed(slot=self._slot, sees_run_dir=False, pid=os.getpid())
+        return Placed(slot=self._slot, sees_run_dir=False)
 
     def prepare(self) -> Prepared:
         """Nothing is found out."""
@@ -55,7 +54,7 @@ class MadeUpOutpost:
             self._due += 1 / self.reports_per_s
             time.sleep(max(0.0, self._due - time.monotonic()))
         news = (self._news(),) if hasattr(self, "_lines") else ()
-        return Report(time=time.time(), is_warm=True, silent_s=0.1, news=news)
+        return Report(time=time.time(), is_warm=True, is_ready=True, silent_s=0.1, news=news)
 
     def _news(self) -> News:
         lines, self._lines = [*self._lines, *(self._line(place) for place in range(self.epochs))], []

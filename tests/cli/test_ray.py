@@ -45,8 +45,7 @@ def lasting_cluster() -> Iterator[RayCluster]:
 
 @pytest.fixture
 def cluster(lasting_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> RayCluster:
-    for name, value in lasting_cluster.environment.items():
-        monkeypatch.setenv(name, value)
+    lasting_cluster.show(monkeypatch)
     return lasting_cluster
 
 
@@ -54,8 +53,7 @@ def cluster(lasting_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Ray
 def brittle_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
     """For one that does."""
     with started(*NODES) as cluster:
-        for name, value in cluster.environment.items():
-            monkeypatch.setenv(name, value)
+        cluster.show(monkeypatch)
         yield cluster
 
 
@@ -197,8 +195,7 @@ def events(sweep: Sweep, run_id: str) -> list[object]:
 
 def test_a_machine_that_joins_later_takes_part(make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     with started({"num_cpus": 0}, {"num_cpus": 1}) as cluster:
-        for name, value in cluster.environment.items():
-            monkeypatch.setenv(name, value)
+        cluster.show(monkeypatch)
         sweep = make_sweep(seeds=8)
         engine = sweep.start(*on(cluster, sweep, jobs=2))
         sweep.wait_until(lambda view: view.ended)

@@ -547,6 +547,5 @@ def lab(make_lab: Callable[..., Lab]) -> Lab:
 def three_raylets(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
     """A head that takes no work and two nodes with one and two CPUs, which the test may kill. It has the token already."""
     with started({"num_cpus": 0}, {"num_cpus": 1}, {"num_cpus": 2}) as cluster:
-        for name, value in cluster.environment.items():
-            monkeypatch.setenv(name, value)
+        cluster.show(monkeypatch)
         yield cluster

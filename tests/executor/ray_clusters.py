@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from dnlbench.executor.cluster.reaper import MARK, left_of, reap
 
@@ -39,6 +40,11 @@ class RayCluster:
     mark: str
     folder: Path
     host: subprocess.Popen[str]
+
+    def show(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Makes the test a driver that knows the token."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
 
     def add(self, node: Mapping[str, Any]) -> None:
         """Has one more node join it."""

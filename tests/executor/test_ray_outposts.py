@@ -35,8 +35,7 @@ def lasting_cluster() -> Iterator[RayCluster]:
 
 @pytest.fixture
 def cluster(lasting_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
-    for name, value in lasting_cluster.environment.items():
-        monkeypatch.setenv(name, value)
+    lasting_cluster.show(monkeypatch)
     with connected(lasting_cluster.address):
         yield lasting_cluster
 

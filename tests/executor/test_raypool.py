@@ -102,7 +102,7 @@ class Cluster:
 
     def place(self, slot: Slot) -> Actor:
         actor = self.of(slot)
-        actor.answer("describe", Placed(slot=slot, sees_run_dir=False, pid=1))
+        actor.answer("describe", Placed(slot=slot, sees_run_dir=False))
         return actor
 
 
@@ -161,7 +161,7 @@ def executor(run_dir: RunDir, cluster: Cluster) -> RayExecutor:
 
 
 def report() -> Report:
-    return Report(time=time.time(), is_warm=True, silent_s=0.0)
+    return Report(time=time.time(), is_warm=True, is_ready=True, silent_s=0.0)
 
 
 def lost(*, in_init: bool = False) -> Exception:

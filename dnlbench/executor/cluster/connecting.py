@@ -46,7 +46,7 @@ def connected(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         EngineError: if Ray does not start or does not answer.
     """
     _require_ray()
-    with _own_cluster() if address is None else _attached(address, insecure=insecure):
+    with _unprinted(), _own_cluster() if address is None else _attached(address, insecure=insecure):
         yield
 
 
@@ -175,6 +175,19 @@ def _require_loopback() -> None:
         raise EngineError(
             f"this version of Ray does not keep to loopback: it listens on {', '.join(sorted(addresses))}"
         )
+
+
+@contextlib.contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keeps what the cluster reports, such as a node's death, off stdout, which is data. Ray has no switch for that."""
+    from ray._private import worker
+
+    printed = getattr(worker, "print_to_stdstream", None)
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printed
 
 
 @contextlib.contextmanager

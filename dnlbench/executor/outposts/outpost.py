@@ -88,7 +88,7 @@ class Outpost:
 
     def describe(self) -> Placed:
         """What it has become."""
-        return Placed(slot=self._slot, sees_run_dir=self._shared is not None, pid=os.getpid())
+        return Placed(slot=self._slot, sees_run_dir=self._shared is not None)
 
     def prepare(self) -> Prepared | Refusal:
         """Loads the data and checks the plan, which takes a while; see `Executor.prepare`."""
@@ -296,7 +296,7 @@ def _device_here(kind: str, name: str) -> Device:
 def _is_shared(order: Order) -> bool:
     """Whether this machine sees the engine's run directory."""
     try:
-        return (order.shared.root / "cluster.secret").read_text() == order.shared.secret
+        return RunDir(order.shared.root).secret_path.read_text() == order.shared.secret
     except OSError:
         return False
 

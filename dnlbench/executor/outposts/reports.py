@@ -1,4 +1,4 @@
-"""What goes between the engine and an outpost, which has a slot of its on another machine."""
+"""What goes between the engine and an outpost, which has one of its slots on another machine."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ class Placed:
     """With its machine and the device that it has there."""
     sees_run_dir: bool
     """Whether it is the engine's run directory that it sees where that is."""
-    pid: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,7 @@ class Report:
     """By its own clock, when it was sent."""
     is_warm: bool
     """Whether a run would begin at once."""
-    is_ready: bool = True
+    is_ready: bool
     """Whether a worker there has loaded the data and found nothing wrong."""
     silent_s: float
     """Of its worker."""

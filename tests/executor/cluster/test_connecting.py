@@ -328,3 +328,23 @@ def test_clusters_that_cannot_be_used(changes: dict[str, Any], message: str, mon
     assert isinstance(raised.value, ConfigurationError)
     answer |= {**GOOD, **same}
     assert examine("auto").nodes == ("127.0.0.1",)
+
+
+WORDY = """
+import time
+from dnlbench.executor.cluster.connecting import connected
+
+with connected(None):
+    import ray
+    from ray._private.utils import publish_error_to_driver
+
+    worker = ray._private.worker.global_worker
+    publish_error_to_driver("kind", "a node has died", gcs_client=worker.gcs_client, job_id=worker.current_job_id)
+    time.sleep(2.0)
+print("data")
+"""
+
+
+def test_what_a_cluster_reports_does_not_get_into_the_data() -> None:
+    done = subprocess.run([sys.executable, "-c", WORDY], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "data\n"

@@ -29,8 +29,7 @@ def mixed() -> Iterator[RayCluster]:
 
 @pytest.fixture
 def driver(mixed: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
-    for name, value in mixed.environment.items():
-        monkeypatch.setenv(name, value)
+    mixed.show(monkeypatch)
     with connected(mixed.address):
         yield mixed
 
