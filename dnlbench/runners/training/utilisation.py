@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.events import DataInfo
 from dnlbench.runners.training.clock import Stopwatch
+from dnlbench.runners.training.flops import forward_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training.size import network_size
 from dnlbench.studies.training.spec import TrainingSpec, is_factory
@@ -25,36 +26,19 @@ PEAK_S = 0.2
 _SIDES = (256, 512, 1024, 2048, 4096)
 """Of square matrices; the last one is for GPUs, which small ones do not fill."""
 _TRIES = 4
-_COUNTED_BATCH = 2
 
 
 def training_flops(network: nn.Module, spec: TrainingSpec, point: Point, data: DataInfo) -> float | None:
     """Floating-point operations that training on one sample takes, without those of ``R_L``.
 
-    Ours are counted from the architecture, a user's own by watching a forward pass. None: torch can count none there.
+    Those of a built-in network follow from its architecture; those of a custom one are seen in a forward pass. None: not counted.
     """
     if is_factory(point.network):
-        return _watched(network, data.input_shape)
+        flops = forward_flops(network, data.input_shape)
+        return None if flops is None else PASSES * flops
     assert data.classes is not None, "training data have classes"
     size = network_size(ARCHITECTURES[point.network], point.depth, data.input_shape, data.classes, spec.network)
     return PASSES * size.flops
-
-
-def _watched(network: nn.Module, shape: tuple[int, int, int]) -> float | None:
-    """In evaluation mode, so that statistics of norms stay as they are; random numbers do too."""
-    from torch.utils.flop_counter import FlopCounterMode  # here, not above: it imports a compiler
-
-    training, device = network.training, next(network.parameters(), torch.empty(0)).device
-    counter = FlopCounterMode(display=False)
-    devices = [device] if device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices), torch.no_grad(), counter:
-            network.eval()(torch.zeros(_COUNTED_BATCH, *shape, device=device))
-    except Exception:  # it may not bear being watched; that is no reason not to train it
-        return None
-    finally:
-        network.train(training)
-    return PASSES * counter.get_total_flops() / _COUNTED_BATCH or None
 
 
 def matrix_peak(device: torch.device, precision: str) -> float:
