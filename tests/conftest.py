@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import platform
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from dnlbench.events import DataInfo
 from dnlbench.machine import Code, Device, Machine, Slot, cpu_device
@@ -18,6 +27,41 @@ from dnlbench.plan import Plan
 from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
 from dnlbench.spec import parse_spec
 from dnlbench.studies.training import TrainingSpec
+
+# One thread a process: several test processes share the cores, and small tensors gain nothing from more.
+for libraries in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
+    os.environ.setdefault(f"{libraries}_NUM_THREADS", "1")
+
+RINGS = ("faults", "ray", "statistics", "long")
+"""Markers of tests that plain pytest leaves out."""
+VERSIONS = ("torch", "torchvision", "numpy", "scipy", "pydantic", "typer", "rich", "textual", "ray", "pytest")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two test processes a core, since many tests wait for other processes; eight at most, each of which imports torch."""
+    return min(8, 2 * (os.cpu_count() or 1))
+
+
+def pytest_report_header() -> str:
+    """Tells what the tests run with."""
+    found = (f"{name} {version(name)}" for name in VERSIONS if find_spec(name))
+    return f"versions: python {platform.python_version()}, {', '.join(found)}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts the tests of each marker that plain pytest leaves out."""
+    outcomes = Counter(
+        (ring, outcome)
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        for ring in RINGS
+        if ring in report.keywords and (report.when == "call" or outcome != "passed")
+    )
+    for ring in RINGS:
+        told = [f"{count} {outcome}" for (of, outcome), count in outcomes.items() if of == ring]
+        if told:
+            terminalreporter.write_line(f"marked {ring}: {', '.join(told)}")
+
 
 TINY = """
 name = "tiny"
@@ -40,12 +84,25 @@ MakeSpec = Callable[..., TrainingSpec]
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of all tests' caches; it is itself the cache of fixtures that several tests share.
+
+    There is one, since pytest numbers the folders that it makes, which takes longer with each of them.
+    """
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DNLBENCH_CACHE_DIR", str(folder))
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What is remembered between sweeps is neither read from the user's cache nor written to it."""
-    folder = tmp_path_factory.mktemp("cache")
+def own_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Isolates the test from the user's cache and from other tests'."""
+    folder = Path(tempfile.mkdtemp(dir=caches))
     monkeypatch.setenv("DNLBENCH_CACHE_DIR", str(folder))
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # a process that the test has just killed may still write
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +138,25 @@ def spec_file(tmp_path: Path) -> Path:
     return path
 
 
+def call(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in this process as if in that folder and without a terminal; workers are processes all the same."""
+    from dnlbench.cli.app import app  # here, not above: most tests need none of it
+
+    command = [str(argument) for argument in arguments]
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(app, command, env={"TERM": "dumb", **environment}, catch_exceptions=False)
+    return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
+
+
 @pytest.fixture
 def run_cli(tmp_path: Path) -> RunCli:
-    """Dnlbench in a process of its own, in the test's folder, without a terminal."""
+    """A command in this process, in the test's folder."""
+    return partial(call, tmp_path)
+
+
+@pytest.fixture
+def run_process(tmp_path: Path) -> RunCli:
+    """A command in a process of its own, in the test's folder, without a terminal."""
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -367,7 +368,7 @@ def test_a_run_that_diverges_later_than_asked_for_is_ok(make_plan: MakePlan, her
 def test_a_sweep_in_its_usual_folder_is_extended_by_asking_for_more(
     run_cli: RunCli, tmp_path: Path, spec_file: Path
 ) -> None:
-    arguments = ["run", spec_file, "--device", "cpu", "--jobs", "1", "--threads", "1", "--json"]
+    arguments = ["run", spec_file, "--device", "cpu", "--executor", "inline", "--threads", "1", "--json"]
     arguments += ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]"]
     first = run_cli(*arguments, "--set", "sweep.seeds=1")
     assert first.returncode == 0, first.stderr
@@ -415,14 +416,16 @@ def test_an_extension_that_is_refused_does_not_stand_in_the_place_of_the_sweep(m
 
 
 def test_a_network_that_came_with_an_extension_is_noticed_when_it_changes(
-    run_cli: RunCli, tmp_path: Path, spec_file: Path
+    run_cli: RunCli, tmp_path: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_changed.py").write_text(OWN)
-    arguments = ["run", spec_file, "--device", "cpu", "--jobs", "1", "--run-dir", "rd", "--set", "sweep.depths=[1]"]
+    arguments = ["run", spec_file, "--device", "cpu", "--executor", "inline", "--run-dir", "rd"]
+    arguments += ["--set", "sweep.depths=[1]"]
     both = ["--set", "sweep.networks=['densenet','own_changed:dropping']"]
     assert run_cli(*arguments, "--set", "sweep.networks=['densenet']").returncode == 0
     assert run_cli(*arguments, *both).returncode == 0
     (tmp_path / "own_changed.py").write_text(OWN.replace("nn.Linear(64, 32)", "nn.Linear(64, 32, bias=False)"))
+    monkeypatch.delitem(sys.modules, "own_changed")  # as in a new process
     done = run_cli(*arguments, *both, "--set", "sweep.seeds=3")
     assert done.returncode == 2
     assert "the source of own_changed:dropping has changed since its runs were trained" in done.stderr

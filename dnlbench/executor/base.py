@@ -27,6 +27,8 @@ class Loss:
 
     cause: Cause
     error: RunError
+    begun: bool = True
+    """False if the worker ended before it began the run, which then cannot be to blame."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from dnlbench.plan import Run
@@ -25,6 +26,7 @@ class SlotHealth:
         self._lost: dict[str, list[Run]] = {}
         self._rested: dict[str, float] = {}
         self._set_aside: set[str] = set()
+        self._deaths_at_start: Counter[str] = Counter()
 
     def fit(self, slot: str) -> bool:
         """Whether the slot is not set aside."""
@@ -33,6 +35,19 @@ class SlotHealth:
     def ready(self, slot: str) -> bool:
         """Whether the slot may take a run now."""
         return self.fit(slot) and self._clock() >= self._rested.get(slot, 0.0)
+
+    def began(self, slot: str) -> None:
+        """A worker has begun a run on the slot."""
+        del self._deaths_at_start[slot]
+
+    def died_at_start(self, slot: str) -> int:
+        """Counts a worker that ended before it began a run; how many there were in a row."""
+        self._deaths_at_start[slot] += 1
+        return self._deaths_at_start[slot]
+
+    def set_aside(self, slot: str) -> None:
+        """Gives the slot no further run."""
+        self._set_aside.add(slot)
 
     def well(self, slot: str) -> None:
         """A run has come through an epoch on the slot: all is forgiven."""

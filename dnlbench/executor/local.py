@@ -61,7 +61,7 @@ class LocalExecutor:
                 break
         worker.kill()
         log = self._run_dir.slot_log_path(worker.slot.name)
-        how = self._dismiss(worker).error.message.replace("in mid-run", "before it was ready")
+        how = self._dismiss(worker).error.message.replace("before it began its run", "before it was ready")
         raise EngineError(f"{how}. Its log: {log}")
 
     @property

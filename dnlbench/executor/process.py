@@ -61,7 +61,7 @@ class WorkerProcess:
         assert self.process.stdout is not None
         self.output = self.process.stdout.fileno()
         self._torn = b""
-        self._ready = False
+        self._ready = self._begun = False
         self._launched = self._heard = time.monotonic()
         self._oom_kills = oom_kills()
 
@@ -84,6 +84,7 @@ class WorkerProcess:
     def begin(self, job: Attempts) -> None:
         """Takes note of what it is at from now on."""
         self.job = job
+        self._begun = False
         self._oom_kills = oom_kills()
 
     def send(self, command: Mapping[str, Any]) -> None:
@@ -100,7 +101,8 @@ class WorkerProcess:
         self._heard = time.monotonic()
         messages = [json.loads(line) for line in lines]
         self._ready = self._ready or any("ready" in message for message in messages)
-        return [message for message in messages if "ready" not in message and "beat" not in message], not content
+        self._begun = self._begun or any("begun" in message for message in messages)
+        return [message for message in messages if not message.keys() & {"ready", "beat", "begun"}], not content
 
     def refusal(self, reply: Mapping[str, Any]) -> Loss | None:
         """What a reply says of runs that the worker could not carry out, through no fault of theirs."""
@@ -134,16 +136,15 @@ class WorkerProcess:
         return self._how_it_ended(code)
 
     def _how_it_ended(self, code: int) -> Loss:
-        who = f"the worker process {self.process.pid}"
+        who, when = f"the worker process {self.process.pid}", "in mid-run" if self._begun else "before it began its run"
         if code >= 0:
-            return _lost("process", "WorkerLost", f"{who} ended with code {code} in mid-run")
+            return self._lost("process", "WorkerLost", f"{who} ended with code {code} {when}")
         if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
             remedy = "fewer --jobs leave more for each run"
-            return _lost("host-memory", "HostOutOfMemory", f"{who} was ended by the system in mid-run: {remedy}")
+            return self._lost("host-memory", "HostOutOfMemory", f"{who} was ended by the system {when}: {remedy}")
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         cause: Cause = "killed" if -code in FROM_OUTSIDE else "process"
-        return _lost(cause, "WorkerLost", f"{who} was ended by {name} in mid-run")
+        return self._lost(cause, "WorkerLost", f"{who} was ended by {name} {when}")
 
-
-def _lost(cause: Cause, kind: str, message: str) -> Loss:
-    return Loss(cause=cause, error=RunError(type=kind, message=message))
+    def _lost(self, cause: Cause, kind: str, message: str) -> Loss:
+        return Loss(cause=cause, error=RunError(type=kind, message=message), begun=self._begun)

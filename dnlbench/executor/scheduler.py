@@ -31,7 +31,7 @@ from dnlbench.executor.base import SILENCE_S, Executor, Loss, SlotFreed
 from dnlbench.executor.health import SlotHealth
 from dnlbench.executor.journal import Journal
 from dnlbench.executor.leases import Job, Leases
-from dnlbench.executor.losses import STILLBORN, Losses
+from dnlbench.executor.losses import Losses, deaths_at_start
 from dnlbench.executor.placement import Placement
 from dnlbench.executor.steering import RunState, Verdict, ended_as, judge
 from dnlbench.executor.waiting import Waiting
@@ -93,7 +93,6 @@ class Scheduler:
         self._leases = Leases(slots)
         self._aside: set[str] = set()
         self._attempts: Counter[str] = Counter()
-        self._stillborn: Counter[str] = Counter()
         self._disk_look = 0.0
         self._listened = self._awake = clock()
         self._heard = -math.inf
@@ -206,6 +205,8 @@ class Scheduler:
             self._placement.learn(self._run(lease), lease, history)
             if any(lap.time >= lease.time for lap in history.laps):
                 self._health.well(freed.slot.name)
+        if any(_started_since(history, lease) for lease, history in histories.items()):
+            self._health.began(freed.slot.name)
         left = tuple(lease for lease, history in histories.items() if not _ended_since(history, lease))
         if left and freed.lost is None and put_aside:
             self._take_back(left, None)
@@ -216,9 +217,15 @@ class Scheduler:
         return self._plan.by_id[lease.run_id]
 
     def _take_back(self, leases: Job, error: RunError | None) -> None:
+        """The runs of a pack return together, and so stand in the journal at once: whoever reads it sees all or none."""
         now = self._clock()
+        self.note(
+            *(
+                RunReturned(run_id=lease.run_id, attempt=lease.attempt, slot=lease.slot, error=error, time=now)
+                for lease in leases
+            )
+        )
         for lease in leases:
-            self.note(RunReturned(run_id=lease.run_id, attempt=lease.attempt, slot=lease.slot, error=error, time=now))
             self._queue(self._run(lease), self._run_dir.read_history(self._run(lease)))
 
     def _lose(self, lost: Loss, slot: Slot, leases: Job) -> None:
@@ -227,21 +234,33 @@ class Scheduler:
             self._disk_is_full(lost.error.message)
         if lost.cause == "pack":
             self._losses.part(map(self._run, leases))
-        if lost.cause in ("disk", "pack") or self._was_stillborn(lost, slot, leases):
+        if lost.cause in ("disk", "pack") or self._died_at_start(lost, slot, leases):
             self._take_back(leases, lost.error)
             return
         further = [lease for lease in leases if self._got_further(lease)]
-        if not further and lost.cause not in ("host-memory", "killed"):
+        if not further:
             self._judge_slot(slot, self._run(leases[0]), lost)
         given_up = [lease for lease in leases if self._give_up(lease, lost, got_further=lease in further)]
         self._take_back(tuple(lease for lease in leases if lease not in given_up), lost.error)
 
-    def _was_stillborn(self, lost: Loss, slot: Slot, leases: Job) -> bool:
-        """Whether a worker was killed before it began any of its runs, as is forgiven some times."""
-        histories = ((lease, self._run_dir.read_history(self._run(lease))) for lease in leases)
-        begun = any(history.started and history.started.time >= lease.time for lease, history in histories)
-        self._stillborn[slot.name] = 0 if begun else self._stillborn[slot.name] + 1
-        return not begun and lost.cause == "killed" and self._stillborn[slot.name] <= STILLBORN
+    def _died_at_start(self, lost: Loss, slot: Slot, leases: Job) -> bool:
+        """Whether a worker ended before it began any of its runs, which are then not charged.
+
+        Too many such ends in a row set the slot aside. Of an executor that cannot tell a worker that was killed before it began
+        from one that its run killed at once, the run is charged instead.
+        """
+        histories = {lease: self._run_dir.read_history(self._run(lease)) for lease in leases}
+        if lost.begun and any(_started_since(history, lease) for lease, history in histories.items()):
+            return False
+        is_within_bounds = self._health.died_at_start(slot.name) <= deaths_at_start(lost.cause)
+        if lost.begun:
+            return lost.cause == "killed" and is_within_bounds
+        if is_within_bounds:
+            self._judge_slot(slot, self._run(leases[0]), lost)
+        elif self._health.fit(slot.name):
+            self._health.set_aside(slot.name)
+            self.note(SlotSetAside(slot=slot.name, reason=lost.error.message))
+        return True
 
     def _give_up(self, lease: RunLeased, lost: Loss, *, got_further: bool) -> bool:
         """Counts a loss against a run, and ends it if that was one too many and there is room to say so."""
@@ -259,6 +278,8 @@ class Scheduler:
 
     def _judge_slot(self, slot: Slot, run: Run, lost: Loss) -> None:
         """Finds out whether a loss that came at once speaks against the slot."""
+        if lost.cause in ("host-memory", "killed"):
+            return
         siblings = (other for other in self._plan.runs if other.point == run.point)
         proven = any(self._run_dir.read_history(other).laps for other in siblings)
         if self._health.lost_at_once(slot.name, run, proven=proven):
@@ -406,11 +427,13 @@ class Scheduler:
             self._executor.put_aside(slot)
         left = {lease.slot for lease in self._leases}
         deadline = time.monotonic() + PATIENCE_S
-        with suppress(EngineError):  # what ends the sweep may go on
-            while left and time.monotonic() < deadline:
-                for freed in self._executor.wait(LOOK_S):
-                    left.discard(freed.slot.name)
-        self._executor.close()
+        try:
+            with suppress(EngineError):  # what ends the sweep may go on
+                while left and time.monotonic() < deadline:
+                    for freed in self._executor.wait(LOOK_S):
+                        left.discard(freed.slot.name)
+        finally:  # a second interrupt ends the waiting; a worker that was stopped would outlive the engine
+            self._executor.close()
         for lease in self._leases:
             run = self._run(lease)
             if not _ended_since(self._run_dir.read_history(run), lease):
@@ -442,6 +465,11 @@ class Scheduler:
         """Ends the journal, and the taking of commands."""
         self._control.close()
         self._journal.close()
+
+
+def _started_since(history: RunHistory, lease: RunLeased) -> bool:
+    """Whether the run started under this lease."""
+    return history.started is not None and history.started.time >= lease.time
 
 
 def _ended_since(history: RunHistory, lease: RunLeased) -> bool:

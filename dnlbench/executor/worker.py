@@ -4,7 +4,7 @@ As a process it is started with the run directory and its slot, reads commands f
 output, each one JSON object a line::
 
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
-    {"runs": [{"run": "<run id>",           {"ended": ["<run id>", …]}
+    {"runs": [{"run": "<run id>",           {"begun": true}, then {"ended": ["<run id>", …]}
                "attempt": 1}, …],             or  {"refused": …, "blame": "disk", "device", "pack" or null}
      "data": "<sha256>", "code": {…}}
     {"aside": [{"run": "<run id>",          none of its own: the runs under way end
@@ -143,7 +143,7 @@ def main() -> None:
     while True:
         command = commands.next()
         try:
-            reply, healthy = _obey(worker, run_dir, command)
+            reply, healthy = _obey(worker, run_dir, command, lambda: replies.send({"begun": True, "leaving": False}))
         except Exception as error:
             with suppress(OSError):  # the log may be on the disk that is full
                 traceback.print_exception(error)
@@ -182,8 +182,10 @@ def _create(run_dir: RunDir, slot: Slot, checkpoint_s: float) -> Worker | Except
         return error
 
 
-def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Carries out a command; the reply, and whether the process is fit to go on."""
+def _obey(
+    worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], say_begun: Callable[[], None]
+) -> tuple[dict[str, Any], bool]:
+    """Executes a command. Returns the reply, and whether the process is fit for another command."""
     if isinstance(worker, Exception):
         raise worker
     if "runs" not in command:
@@ -192,6 +194,7 @@ def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any]) 
     last: dict[str, RunEvent | None] = dict.fromkeys(attempts)
     with _output_in(run_dir.open_log(attempts)):
         worker.check_unchanged(command["data"], command["code"])
+        say_begun()
         for event in worker.carry_out(attempts):
             last[event.run_id] = event
     return {"ended": list(attempts)}, all(map(_is_well, last.values()))

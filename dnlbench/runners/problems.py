@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dnlbench.runners.digits import read_digits
 from dnlbench.runners.measuring import derived_seed, normal
 from dnlbench.studies.optimum_limit import OptimumLimitSpec
 
@@ -48,10 +49,8 @@ def _digits(shape: tuple[int, int, int], seed: int) -> Problem:
 
 def load_digit_images() -> tuple[Tensor, Tensor]:
     """All 1,797 digits, shape (1797, 8, 8), in [0, 1], float64, and their labels."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return torch.from_numpy(digits.images) / 16, torch.from_numpy(digits.target).long()
+    images, labels = read_digits()
+    return torch.from_numpy(images) / 16, torch.from_numpy(labels).long()
 
 
 def _patches(images: Tensor, positions: int, channels: int) -> Tensor:

@@ -81,18 +81,30 @@ def best_curve(means: Means) -> Curve:
     Where several orders fit equally well, as they do for a flat curve, it is the one nearest to 1.
     """
     import numpy as np
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import brentq
 
     orders = _all_orders()
     misfits = _lines(means, orders).misfit
     equal = np.flatnonzero(misfits <= misfits.min() + _rounding(means))
     start = int(equal[np.abs(np.log(orders[equal])).argmin()])
-    around = (orders[max(start - 1, 0)], orders[min(start + 1, len(orders) - 1)])
-    found = minimize_scalar(
-        lambda order: _at(means, order).misfit, bounds=around, method="bounded", options={"xatol": 1e-12}
-    )
-    better = found.fun < misfits[start] - _rounding(means)
-    return _at(means, float(found.x if better else orders[start]))
+    below, above = orders[max(start - 1, 0)], orders[min(start + 1, len(orders) - 1)]
+    best = _at(means, float(orders[start]))
+    if _slope(means, below) < 0 < _slope(means, above):
+        found = _at(means, float(brentq(lambda order: _slope(means, order), below, above, xtol=1e-14, rtol=1e-14)))
+        best = found if found.misfit < best.misfit - _rounding(means) else best
+    return best
+
+
+def _slope(means: Means, order: float) -> float:
+    """Half of the derivative of the least misfit by the order: limit and amplitude, which are best, contribute nothing.
+
+    Its zero is known to rounding, the minimum itself only to the root of that.
+    """
+    import numpy as np
+
+    curve, power = _at(means, order), means.depths**-order
+    left = 1 - (curve.limit + curve.amplitude * power) / means.values
+    return float(np.sum(means.counts * left * curve.amplitude * np.log(means.depths) * power / means.values))
 
 
 def region_of(means: Means, best: Curve, allowance: float) -> Region:

@@ -19,17 +19,19 @@ from dnlbench.events import RunHistory, RunLeased
 from dnlbench.profiles import Profile, RunRecord, check_profile, read_profile
 from dnlbench.store import RunDir
 from dnlbench.watch import SweepView, Watcher
+from tests.conftest import call
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 OWN = """
 import os, signal, time
+from pathlib import Path
 import torch
 from torch import nn
 
 class Own(nn.Sequential):
     def forward(self, x):
-        if self.training:
+        if self.training and torch.is_grad_enabled():  # not where operations are counted
             self.incident()
         return super().forward(x)
     def incident(self):
@@ -47,22 +49,34 @@ class Hungry(Own):
     def incident(self):
         torch.empty(2**60, dtype=torch.uint8)
 
-class Slow(Own):
+def gate():
+    try:
+        return Path(os.environ.get("GATE", "gate")).read_text()  # else where the engine works, and its outposts too
+    except OSError:
+        return "open"
+
+class Gated(Own):  # a training step for each turn of the gate
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.turn = gate()
     def incident(self):
-        time.sleep(float(os.environ.get("STEP_S", "0.2")))
+        while (turn := gate()) == self.turn != "open":
+            time.sleep(0.01)
+        self.turn = turn
 
 def incidents(depth, input_shape, classes, network):
     kinds = {1: Own, 2: Killed, 3: Failing, 4: Hungry}
     return kinds[depth](nn.Flatten(), nn.Linear(64, classes))
 
-def slow(depth, input_shape, classes, network):  # with dropout, so that the losses depend on the random state
-    return Slow(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, classes))
+def gated(depth, input_shape, classes, network):  # with dropout, so that the losses depend on the random state
+    return Gated(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, classes))
 """
 
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 """After that long a test takes what it waits for to hang."""
-EPOCHS = 3
-"""Of five steps each, after two steps of warm-up."""
+MOST_SEEDS = 12
+EPOCHS, BATCH_SIZE = 3, 4
+"""Of 38 steps each, after two steps of warm-up: more turns of the gate than any test takes, and few files to be synced."""
 
 
 @pytest.fixture
@@ -82,18 +96,48 @@ def _wait_until(condition: Callable[[], object], seconds: float = PATIENCE_S) ->
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it has not come about within {seconds:.0f} s"
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+class Gate:
+    """Lets gated networks train: not at all, step by step, or freely."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._turns = 0
+        self.close()
+
+    def close(self) -> None:
+        """Every network waits for the next turn."""
+        self._write(str(self._turns))
+
+    def turn(self) -> None:
+        """Every network that waits makes one training step."""
+        self._turns += 1
+        self.close()
+
+    def open(self) -> None:
+        self._write("open")
+
+    def _write(self, text: str) -> None:
+        beside = self.path.with_suffix(".new")
+        beside.write_text(text)
+        beside.replace(self.path)
 
 
 class Sweep:
-    """A sweep of ``own:slow`` in a test's folder: as its user starts it, and as its run directory shows it."""
+    """A sweep of ``own:gated`` in a test's folder: as its user starts it, and as its run directory shows it.
 
-    def __init__(self, folder: Path, spec: Path, seeds: int, step_s: float, run_dir: str | None) -> None:
+    Its networks train as far as the test lets them, so that nothing depends on how fast anything is.
+    """
+
+    def __init__(self, folder: Path, spec: Path, seeds: int, run_dir: str | None) -> None:
         self.folder = folder
-        self._step_s = step_s
+        self.gate = Gate(folder / "gate")
         self._started: list[subprocess.Popen[str]] = []
-        self.arguments = ["run", str(spec), "--set", "sweep.networks=['own:slow']", "--set", "sweep.depths=[1]"]
+        self.arguments = ["run", str(spec), "--set", "sweep.networks=['own:gated']", "--set", "sweep.depths=[1]"]
         self.arguments += ["--set", f"sweep.seeds={seeds}", "--set", f"train.epochs={EPOCHS}"]
+        self.arguments += ["--set", f"train.batch_size={BATCH_SIZE}"]
         self.arguments += ["--device", "cpu", "--jobs", "2", "--threads", "1"]
         self.name = run_dir or ""
         if run_dir is not None:
@@ -104,8 +148,8 @@ class Sweep:
         """It is named relative to the folder."""
         return RunDir(self.folder / self.name)
 
-    def environment(self, step_s: float | None = None) -> dict[str, str]:
-        return {**os.environ, "TERM": "dumb", "STEP_S": str(self._step_s if step_s is None else step_s)}
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "TERM": "dumb"}
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Dnlbench, which goes on beside the test; without a command this sweep."""
@@ -118,19 +162,19 @@ class Sweep:
         self._started.append(process)
         return process
 
-    def run(self, *options: str, step_s: float | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """This sweep, waited for."""
-        return self.call(*self.arguments, *options, step_s=step_s)
+        return self.call(*self.arguments, *options)
 
-    def call(self, *command: str, step_s: float | None = None) -> subprocess.CompletedProcess[str]:
-        """A command, waited for."""
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command in a process of its own, waited for."""
         done = subprocess.run(
             [sys.executable, "-m", "dnlbench", *command],
             cwd=self.folder,
-            env=self.environment(step_s),
+            env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=PATIENCE_S,
             stdin=subprocess.DEVNULL,
         )
         assert "Traceback" not in done.stderr
@@ -138,13 +182,13 @@ class Sweep:
 
     def control(self, *arguments: str) -> str:
         """Has the engine do something, and gives its answer back."""
-        done = self.call("control", self.name, *arguments)
+        done = call(self.folder, "control", self.name, *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def refusal(self, *command: str) -> str:
-        """What is said to a command that is refused."""
-        done = self.call(*command)
+        """What is said to a command that is refused; ``--detach`` reads the process's own command line."""
+        done = self.call(*command) if "--detach" in command else call(self.folder, *command)
         assert done.returncode == 2, done.stderr
         assert done.stdout == ""
         assert done.stderr.startswith("dnlbench: error: ")
@@ -169,9 +213,25 @@ class Sweep:
         _wait_until(lambda: self.run_dir.journal_path.exists() and len(self.under_way()) == 2)
         return {slot: history.started.run_id for slot, history in self.under_way().items() if history.started}
 
-    def wait_until(self, condition: Callable[[SweepView], object]) -> SweepView:
-        _wait_until(lambda: self.run_dir.journal_path.exists() and condition(self.view()))
+    def wait_until(self, condition: Callable[[SweepView], object], *, turning: bool = False) -> SweepView:
+        """Waits; ``turning`` the gate by one step at each look, for what needs networks that go on."""
+
+        def has_come() -> bool:
+            if not self.run_dir.journal_path.exists():
+                return False
+            view = self.view()
+            if condition(view):
+                return True
+            if turning:
+                self.gate.turn()
+            return False
+
+        _wait_until(has_come)
         return self.view()
+
+    def turn_until(self, condition: Callable[[SweepView], object]) -> SweepView:
+        """Trains step by step until something has come about."""
+        return self.wait_until(condition, turning=True)
 
     def sizes(self) -> dict[Path, int]:
         """Of all runs' events."""
@@ -201,8 +261,8 @@ def make_sweep(tmp_path: Path, spec_file: Path, own: Path) -> Iterator[MakeSweep
     """Sweeps of which nothing is left at work after the test."""
     made: list[Sweep] = []
 
-    def make(*, seeds: int = 4, step_s: float = 0.2, run_dir: str | None = "rd") -> Sweep:
-        made.append(Sweep(tmp_path, spec_file, seeds, step_s, run_dir))
+    def make(*, seeds: int = 4, run_dir: str | None = "rd") -> Sweep:
+        made.append(Sweep(tmp_path, spec_file, seeds, run_dir))
         return made[-1]
 
     yield make
@@ -240,16 +300,18 @@ def known() -> dict[str, dict[str, object]]:
 def check_undisturbed(
     known: dict[str, dict[str, object]], tmp_path_factory: pytest.TempPathFactory, spec_file: Path
 ) -> Callable[[Profile], None]:
-    """Holds a profile against that of the same sweep, which nobody disturbed; it is trained once for all tests."""
+    """Compares a profile with that of the same sweep, which nobody disturbed; it is trained once, in this process."""
 
     def check(profile: Profile) -> None:
         if not known:
             folder = tmp_path_factory.mktemp("undisturbed")
             (folder / "own.py").write_text(OWN)
-            done = Sweep(folder, spec_file, seeds=24, step_s=0.0, run_dir="rd").run("--out", "out.json")
+            sweep = Sweep(folder, spec_file, seeds=MOST_SEEDS, run_dir="rd")
+            inline = [*sweep.arguments, "--executor", "inline", "--jobs", "1", "--out", "out.json"]
+            done = call(folder, *inline, GATE="")
             assert done.returncode == 0, done.stderr
             whole = read_profile(folder / "out.json")
-            assert [len(run.attempts) for run in whole.runs] == [1] * 24
+            assert [len(run.attempts) for run in whole.runs] == [1] * MOST_SEEDS
             known.update({run.run_id: facts(run) for run in whole.runs})
         for run in profile.runs:
             assert facts(run) == known[run.run_id]

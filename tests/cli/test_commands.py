@@ -65,10 +65,12 @@ def test_commands_that_do_not_train_do_not_import_torch(tmp_path: Path, argument
     assert done.stdout
 
 
-def test_ray_is_asked_for_by_name_where_it_is_not_installed(run_cli: RunCli, spec_file: Path, tmp_path: Path) -> None:
+def test_ray_is_asked_for_by_name_where_it_is_not_installed(
+    run_process: RunCli, spec_file: Path, tmp_path: Path
+) -> None:
     (tmp_path / "hiding").mkdir()
     (tmp_path / "hiding" / "ray.py").write_text("raise ModuleNotFoundError(name='ray')")
-    done = run_cli("run", spec_file, "--executor", "ray", PYTHONPATH=str(tmp_path / "hiding"))
+    done = run_process("run", spec_file, "--executor", "ray", PYTHONPATH=str(tmp_path / "hiding"))
     assert done.returncode == 2
     assert "pip install 'dnlbench[ray]'" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -26,6 +26,7 @@ import pytest
 from dnlbench.events import EngineStarted, Prepared, RunEnded, RunLeased, RunPaused, SlotSetAside
 from dnlbench.files import read_lines
 from dnlbench.profiles import Profile, check_profile, read_profile
+from tests.cli.conftest import EPOCHS, PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.cli.conftest import MakeSweep, Sweep
@@ -55,26 +56,28 @@ def test_a_sweep_that_is_paused_stands_still_and_goes_on_with_the_same_bits(
 ) -> None:
     sweep = make_sweep()
     engine = sweep.start()
-    sweep.wait_until_busy()
+    paused = set(sweep.wait_until_busy().values())
     before = workers(engine.pid)
     assert sweep.control("pause") == "the sweep is paused"
-    view = sweep.wait_until(lambda view: not view.leased)
+    view = sweep.turn_until(lambda view: not view.leased)
     assert view.holds.everything
     sizes = sweep.sizes()
-    time.sleep(1.5)
+    sweep.gate.open()
+    for _ in range(2):  # between two answers the engine has looked at all slots
+        assert sweep.control("pause") == "the sweep is paused"
     assert sweep.sizes() == sizes
     assert workers(engine.pid) == before
     assert len(before) == 2
     assert sweep.control("resume") == "the sweep is resumed"
-    stdout, stderr = engine.communicate(timeout=60)
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 0, stderr
     assert "the sweep is paused" in stderr
     assert "nothing is paused any more" in stderr
     profile = sweep.profile(stdout)
     check_undisturbed(profile)
-    ends = [[attempt.status for attempt in run.attempts] for run in profile.runs]
-    assert ends.count(["paused", "ok"]) == 2
-    assert ends.count(["ok"]) == 2
+    ends = {run.run_id: [attempt.status for attempt in run.attempts] for run in profile.runs}
+    assert ends == {run_id: ["paused", "ok"] if run_id in paused else ["ok"] for run_id in ends}
+    assert len(paused) == 2
 
 
 def test_runs_and_devices_are_paused_and_released_by_name(
@@ -84,21 +87,21 @@ def test_runs_and_devices_are_paused_and_released_by_name(
     engine = sweep.start()
     first = sweep.wait_until_busy()["cpu/0"]
     sweep.control("pause", first)
-    view = sweep.wait_until(lambda view: first not in view.leased and "cpu/0" in view.leased.values())
+    view = sweep.turn_until(lambda view: first not in view.leased and "cpu/0" in view.leased.values())
     assert len(view.leased) == 2  # the others go on
 
     sweep.control("pause", "--device", "cpu/0")
-    sweep.wait_until(lambda view: list(view.leased.values()) == ["cpu/1"])
+    sweep.turn_until(lambda view: list(view.leased.values()) == ["cpu/1"])
     sweep.control("pause", "--device", "cpu")
-    sweep.wait_until(lambda view: not view.leased)
+    sweep.turn_until(lambda view: not view.leased)
     assert len(workers(engine.pid)) == 2
     sweep.control("resume", "--device", "cpu")
     before = workers(engine.pid)
     sweep.wait_until_busy()
 
     assert sweep.control("release", "--device", "cpu/1") == "cpu/1 is released"
-    assert not psutil.wait_procs([before["cpu/1"]], timeout=20)[1]
-    view = sweep.wait_until(lambda view: list(view.leased.values()) == ["cpu/0"])
+    sweep.turn_until(lambda view: not before["cpu/1"].is_running())
+    sweep.wait_until(lambda view: list(view.leased.values()) == ["cpu/0"])
     assert workers(engine.pid) == {"cpu/0": before["cpu/0"]}
     assert sweep.control("resume", "--device", "cpu/1") == "cpu/1 is resumed"
     sweep.wait_until_busy()
@@ -108,7 +111,8 @@ def test_runs_and_devices_are_paused_and_released_by_name(
 
     assert attempts_of(sweep, first) == ["paused"]
     sweep.control("resume", first)
-    stdout, stderr = engine.communicate(timeout=60)
+    sweep.gate.open()
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 0, stderr
     check_undisturbed(sweep.profile(stdout))
     assert attempts_of(sweep, first) == ["paused", "ok"]
@@ -126,24 +130,26 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
     assert "is under way" in sweep.refusal("control", "rd", "retry", still)
     waiting = [run_id for run_id in sweep.view().histories if not sweep.view().histories[run_id].attempts][-1]
     assert "seed 4" in sweep.control("cancel", waiting)
-    assert sweep.control("cancel", running).startswith("cancelled: own:slow L=1 seed ")
+    assert sweep.control("cancel", running).startswith("cancelled: own:gated L=1 seed ")
     sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running, waiting})
-    assert sweep.control("retry", waiting) == "to be tried again: own:slow L=1 seed 4"
+    assert sweep.control("retry", waiting) == "to be tried again: own:gated L=1 seed 4"
     sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running})
-    sweep.wait_until(lambda view: [run for run in view.ended if run not in view.not_ok])
+    sweep.turn_until(lambda view: [run for run in view.ended if run not in view.not_ok])
     sweep.wait_until(lambda view: view.leased)
 
     left = list(workers(engine.pid).values())
     assert sweep.control("cancel") == "the sweep is cancelled"
-    stdout, stderr = engine.communicate(timeout=30)
+    sweep.gate.turn()
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 130, stderr
     assert "go on with the same command and --resume" in stderr
-    assert not psutil.wait_procs(left, timeout=5)[1]
+    assert not psutil.wait_procs(left, timeout=PATIENCE_S)[1]
     partial = sweep.profile(stdout)
     assert partial.state == "partial"
     assert 1 <= statuses(partial)["ok"] < 4
 
-    resumed = sweep.run("--resume", step_s=0.0)
+    sweep.gate.open()
+    resumed = sweep.run("--resume")
     assert resumed.returncode == 1, resumed.stderr
     profile = sweep.profile(resumed.stdout)
     assert {run.run_id for run in profile.runs if run.status == "cancelled"} == {running}
@@ -151,7 +157,7 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
     assert profile.state == "partial"
     assert "has ended well" in sweep.refusal("control", "rd", "retry", waiting)
     assert sweep.control("retry").endswith("; dnlbench run with --resume does it")  # all that ended badly
-    last = sweep.run("--resume", step_s=0.0)
+    last = sweep.run("--resume")
     assert last.returncode == 0, last.stderr
     check_undisturbed(sweep.profile(last.stdout))
     assert sweep.profile(last.stdout).state == "complete"
@@ -162,7 +168,7 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
 
 
 def test_commands_that_cannot_be_obeyed_are_refused_with_their_remedy(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(seeds=3, step_s=1.0)  # so that its runs outlast what is asked meanwhile
+    sweep = make_sweep(seeds=3)
     assert "not a run directory: it has no sweep.json" in sweep.refusal("control", "rd", "pause")
     assert "not a run directory" in sweep.refusal("attach", "rd")
     assert "start one with dnlbench run" in sweep.refusal("attach")
@@ -178,7 +184,7 @@ def test_commands_that_cannot_be_obeyed_are_refused_with_their_remedy(make_sweep
     with sweep.run_dir.control_path.open("a") as file:
         file.write("no command\n")  # nobody is to be bothered by it
     assert sweep.control("cancel") == "the sweep is cancelled"
-    sweep.wait_until(lambda view: sweep.run_dir.engine() is None)
+    sweep.turn_until(lambda view: sweep.run_dir.engine() is None)
     message = sweep.refusal("control", "rd", "pause")
     assert "no engine is at work here; dnlbench run with --resume starts one" in message
 
@@ -201,12 +207,12 @@ def test_a_detached_sweep_goes_on_by_itself_and_can_be_followed(
     assert f"in use by another engine, process {holder}" in refusal
     assert f"dnlbench attach {sweep.name}" in refusal
 
-    sweep.wait_until(lambda view: view.ended)
+    sweep.turn_until(lambda view: view.ended)
     left = sweep.start("attach")
     assert left.stderr is not None
     assert "[1/8]" in left.stderr.readline()  # it ended before anybody looked
     left.send_signal(signal.SIGINT)
-    _, stderr = left.communicate(timeout=20)
+    _, stderr = left.communicate(timeout=PATIENCE_S)
     assert left.returncode == 0
     assert f"left; the sweep goes on. Stop it with: dnlbench control {sweep.name} cancel" in stderr
     killed = sweep.start("attach")
@@ -216,6 +222,7 @@ def test_a_detached_sweep_goes_on_by_itself_and_can_be_followed(
     killed.communicate()
     assert sweep.run_dir.engine() == str(holder)
 
+    sweep.gate.open()
     whole = sweep.call("attach")
     assert whole.returncode == 0, whole.stderr
     assert all(f"seed {seed}: loss" in whole.stderr for seed in range(8))
@@ -286,7 +293,7 @@ class Terminal:
 def test_a_sweep_outlives_the_terminal_that_it_was_started_in(
     make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, shell: bool
 ) -> None:
-    sweep = make_sweep(step_s=0.4)
+    sweep = make_sweep()
     terminal = Terminal()
     command = [sys.executable, "-m", "dnlbench", *sweep.arguments]
     started = sweep.spawn(
@@ -300,20 +307,21 @@ def test_a_sweep_outlives_the_terminal_that_it_was_started_in(
     )
     os.close(terminal.slave)
     sweep.wait_until_busy()
-    sweep.wait_until(lambda view: any(history.epochs for history in view.histories.values()))
+    sweep.turn_until(lambda view: any(history.epochs for history in view.histories.values()))
     engine = int(sweep.run_dir.engine() or 0)
     assert (engine == started.pid) is not shell
     assert "runs" in terminal.text
     if shell:
         os.killpg(started.pid, signal.SIGHUP)  # as a shell does that is told that its terminal is gone
-        assert started.wait(10) == -signal.SIGHUP
+        assert started.wait(PATIENCE_S) == -signal.SIGHUP
     terminal.close()
+    sweep.gate.open()
     ended = sweep.call("attach", "rd")
     assert ended.returncode == 0, ended.stderr
     assert "its engine is done; 4 of 4 runs have ended, 0 of them not ok" in ended.stderr
     assert all(f"seed {seed}: loss" in ended.stderr for seed in range(4))
     if not shell:
-        assert started.wait(10) == 0
+        assert started.wait(PATIENCE_S) == 0
     (path,) = (sweep.folder / "profiles").glob("*.json")
     profile = read_profile(path)
     assert check_profile(profile) == []
@@ -325,7 +333,7 @@ def test_a_sweep_outlives_the_terminal_that_it_was_started_in(
 def test_a_terminal_that_is_frozen_does_not_hold_a_sweep_up(
     make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed
 ) -> None:
-    sweep = make_sweep(seeds=24, step_s=0.05)
+    sweep = make_sweep(seeds=8)
     terminal = Terminal()
     engine = sweep.spawn(
         [sys.executable, "-m", "dnlbench", *sweep.arguments],
@@ -344,9 +352,10 @@ def test_a_terminal_that_is_frozen_does_not_hold_a_sweep_up(
             os.write(terminal.slave, b"." * 1024)
     os.set_blocking(terminal.slave, True)  # ... and let whoever writes to it wait
     os.close(terminal.slave)
+    sweep.gate.open()
     sweep.wait_until(lambda view: view.engine_ended is not None)
     terminal.close()
-    assert engine.wait(20) is not None
+    assert engine.wait(PATIENCE_S) is not None
     (path,) = (sweep.folder / "profiles").glob("*.json")
     profile = read_profile(path)
     assert profile.state == "complete"
@@ -356,25 +365,28 @@ def test_a_terminal_that_is_frozen_does_not_hold_a_sweep_up(
 # Engines that are interrupted and killed
 
 
-@pytest.mark.parametrize("pause_s", [0.0, 0.3])
+@pytest.mark.parametrize("is_ending", [False, True], ids=["at once", "while runs are put aside"])
 def test_a_second_interrupt_ends_a_sweep_at_once_and_spoils_nothing(
-    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers, pause_s: float
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers, is_ending: bool
 ) -> None:
-    sweep = make_sweep(step_s=0.5)
+    sweep = make_sweep()
     engine = sweep.start()
-    sweep.wait_until_busy()
+    busy = sweep.wait_until_busy()
     left = list(workers(engine.pid).values())
     assert len(left) == 2
     engine.send_signal(signal.SIGINT)
-    time.sleep(pause_s)
+    if is_ending:
+        left[1].suspend()  # the engine waits for it to put its run aside, as the other one does
+        sweep.turn_until(lambda view: any("paused" in attempts_of(sweep, run_id) for run_id in busy.values()))
     engine.send_signal(signal.SIGINT)
-    _, stderr = engine.communicate(timeout=10)
+    _, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert not psutil.wait_procs(left, timeout=5)[1]
+    assert not psutil.wait_procs(left, timeout=PATIENCE_S)[1]
     for path in (sweep.folder / "profiles").glob("*"):
         assert check_profile(read_profile(path)) == []
-    resumed = sweep.run("--resume", step_s=0.0)
+    sweep.gate.open()
+    resumed = sweep.run("--resume")
     assert resumed.returncode == 0, resumed.stderr
     check_undisturbed(sweep.profile(resumed.stdout))
 
@@ -387,17 +399,22 @@ def test_an_engine_that_is_killed_again_and_again_goes_on_each_time(
     engine = sweep.start()
     sweep.wait_until_busy()
     # an epoch's event is there before its checkpoint is
-    wait_until(lambda: [*run_dir.root.glob("runs/*/checkpoint.pt")])
+    sweep.turn_until(lambda view: [*run_dir.root.glob("runs/*/checkpoint.pt")])
     left = kill(engine, workers)
     assert run_dir.engine() is None
 
+    source = sweep.folder / "own.py"
+    network = source.read_text()
+    source.write_text(
+        f"{network}\nimport threading\nthreading.Event().wait()\n"
+    )  # workers do not come to the end of it
     starts = count(sweep, EngineStarted)
     engine = sweep.start()
     wait_until(lambda: count(sweep, EngineStarted) > starts)
-    wait_until(lambda: len(workers(engine.pid)) > 0)  # they load torch, and then the data
-    prepared = count(sweep, Prepared)
+    wait_until(lambda: len(workers(engine.pid)) > 0)
     left += kill(engine, workers)
-    assert count(sweep, Prepared) == prepared == 1  # it was not ready yet
+    assert count(sweep, Prepared) == 1  # it was not ready yet
+    source.write_text(network)
 
     begun = next(run_dir.root.glob("runs/*/checkpoint*.pt")).parent
     (begun / ".checkpoint.pt.abc123.tmp").write_bytes(b"half a check")
@@ -410,8 +427,9 @@ def test_an_engine_that_is_killed_again_and_again_goes_on_each_time(
         journal.write(b'{"time":17')
     leases = count(sweep, RunLeased)
     started = time.time()
+    sweep.gate.open()
     engine = sweep.start()
-    stdout, stderr = engine.communicate(timeout=60)
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 0, stderr
     first = [event for event in run_dir.read_journal() if isinstance(event, RunLeased)][leases]
     print(f"{first.time - started:.1f} s from the start to the first lease")
@@ -420,7 +438,7 @@ def test_an_engine_that_is_killed_again_and_again_goes_on_each_time(
     check_undisturbed(profile)
     assert any(attempt.from_epoch > 0 for run in profile.runs for attempt in run.attempts)
     assert not list(begun.glob(".checkpoint*")), "what the killed save left is gone"
-    assert not psutil.wait_procs(left, timeout=5)[1]
+    assert not psutil.wait_procs(left, timeout=PATIENCE_S)[1]
 
 
 def kill(engine: subprocess.Popen[str], workers: Workers) -> list[psutil.Process]:
@@ -439,52 +457,42 @@ def count(sweep: Sweep, kind: type[object]) -> int:
 # Workers that are killed
 
 
-class Killer(threading.Thread):
-    """Every now and then ends a worker, whatever it is at, chosen at random."""
-
-    def __init__(self, workers: Callable[[], dict[str, psutil.Process]], every_s: float) -> None:
-        super().__init__(daemon=True)
-        self._workers, self._every_s = workers, every_s
-        self._done = threading.Event()
-        self._choice = random.Random(0)
-        self.killed: list[psutil.Process] = []
-
-    def run(self) -> None:
-        while not self._done.wait(self._every_s):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victims = self._workers()
-                if victims:
-                    slot = self._choice.choice(sorted(victims))
-                    victims[slot].kill()
-                    self.killed.append(victims[slot])
-
-    def __enter__(self) -> Killer:
-        self.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._done.set()
-        self.join()
+KILLS = 6
 
 
 def test_a_sweep_comes_through_a_killer_of_workers(
     make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed, workers: Workers
 ) -> None:
-    sweep = make_sweep(seeds=24, step_s=0.06)
+    """It kills at random moments of the training, whatever the worker is at, and every other time the one that comes next."""
+    sweep, choice = make_sweep(seeds=12), random.Random(0)
     engine = sweep.start(*sweep.arguments, "--checkpoint-every", "0.2")
-    sweep.wait_until_busy()
-    with Killer(lambda: workers(engine.pid), every_s=2.0) as killer:
-        stdout, stderr = engine.communicate(timeout=200)
-    print(f"{len(killer.killed)} workers killed")
+    killed: list[psutil.Process] = []
+    while len(killed) < KILLS:
+        sweep.wait_until_busy()
+        further = epochs(sweep) + choice.randrange(1, 4)
+        sweep.turn_until(lambda view: epochs(sweep) >= further)  # noqa: B023 -- called at once
+        slot = choice.choice(["cpu/0", "cpu/1"])
+        killed.append(workers(engine.pid)[slot])
+        killed[-1].kill()
+        if len(killed) % 2:
+            sweep.wait_until(lambda view: workers(engine.pid).get(slot, killed[-1]) != killed[-1])  # noqa: B023
+            killed.append(workers(engine.pid)[slot])
+            killed[-1].kill()
+    sweep.gate.open()
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 0, stderr
-    assert len(killer.killed) >= 5
     profile = sweep.profile(stdout)
     assert profile.state == "complete"
     check_undisturbed(profile)
     for run in profile.runs:
         events = sweep.run_dir.parse_events(run.run_id, read_lines(sweep.run_dir.events_path(run.run_id)))
         assert [event.status for event in events if isinstance(event, RunEnded)] == ["ok"]
-        assert [epoch.epoch for epoch in run.epochs] == [1, 2, 3]
-    assert sum(len(run.attempts) for run in profile.runs) > 24
+        assert [epoch.epoch for epoch in run.epochs] == list(range(1, EPOCHS + 1))
+    assert sum(len(run.attempts) for run in profile.runs) > 12
     assert not [event for event in sweep.run_dir.read_journal() if isinstance(event, SlotSetAside)]
-    assert not psutil.wait_procs(killer.killed, timeout=5)[1]
+    assert not psutil.wait_procs(killed, timeout=PATIENCE_S)[1]
+
+
+def epochs(sweep: Sweep) -> int:
+    """Epochs that all runs have behind them."""
+    return sum(len(history.epochs) for history in sweep.view().histories.values())

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dnlbench.diagnosis import carry_out
+from dnlbench.executor import weights
+from dnlbench.machine import Slot
 from dnlbench.profiles import Profile, check_profile, read_profile
+from dnlbench.runners.training.diagnose import diagnose_all
+from dnlbench.runners.training.weights import keep_all
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
-RUN = ("--device", "cpu", "--jobs", "2", "--threads", "1", "--quiet", "--run-dir", "rd")
+RUN = ("--device", "cpu", "--executor", "inline", "--threads", "1", "--quiet", "--run-dir", "rd")
 SMALL = ("--samples", "40", "--quiet")
+
+
+def ask_here(module: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
+    """`dnlbench.executor.asking.ask` without its process."""
+    work = {weights.MODULE: keep_all, carry_out.MODULE: diagnose_all}[module]
+    for part in work(json.loads(json.dumps(question))):
+        yield json.loads(json.dumps(part))
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only torch knows is found out in this process, which has imported it."""
+    for asking in (carry_out, weights):
+        monkeypatch.setattr(asking, "ask", ask_here)
 
 
 def diagnosed(run_cli: RunCli, source: str, *options: str) -> dict[str, Any]:
@@ -47,7 +66,7 @@ def kept(run_cli: RunCli, spec_file: Path) -> Callable[..., None]:
 
 
 def test_run_directory_and_kept_weights_say_the_same(
-    run_cli: RunCli, kept: Callable[..., None], tmp_path: Path
+    run_cli: RunCli, kept: Callable[..., None], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Of packs; all formats; and what is said when weights are damaged, absent or nowhere."""
     kept()
@@ -57,7 +76,8 @@ def test_run_directory_and_kept_weights_say_the_same(
     assert {run.run_id for run in profile.runs} == set(files)
     assert {run.pack_size for run in profile.runs} == {2}
 
-    of_checkpoints, of_weights = diagnosed(run_cli, "rd"), diagnosed(run_cli, "kept.json")
+    of_checkpoints, of_weights = diagnosed(run_cli, "rd"), diagnosed(run_cli, "kept.json")  # each by a process
+    request.getfixturevalue("in_this_process")
     assert without_source(of_checkpoints) == without_source(of_weights)
     assert (len(of_weights["runs"]), of_weights["samples"], of_weights["left_out"]) == (8, 40, [])
     assert set(of_weights["findings"]) == {"densenet", "dense-gaussian"}
@@ -89,6 +109,7 @@ def test_run_directory_and_kept_weights_say_the_same(
     assert "--device cuda:9" in refused(other)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_file: Path, tmp_path: Path) -> None:
     """A finished one that is resumed for its weights alone, one with more epochs, and checkpoints that were deleted."""
     only = ("--set", "sweep.networks=['densenet']", "--set", "sweep.seeds=[0]")
@@ -123,10 +144,11 @@ def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_
     assert "train it again in another --run-dir" in said
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_runs_that_failed_and_networks_of_ones_own_are_left_out(
     run_cli: RunCli, spec_file: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "own.py").write_text(
+    (tmp_path / "failing_in_training.py").write_text(  # it stays imported
         "from torch import nn\n"
         "class Failing(nn.Sequential):\n"
         "    def forward(self, x):\n"
@@ -135,7 +157,7 @@ def test_runs_that_failed_and_networks_of_ones_own_are_left_out(
         "def network(depth, input_shape, classes, network):\n"
         "    return (nn.Sequential if depth == 1 else Failing)(nn.Flatten(), nn.Linear(64, classes))\n"
     )
-    only = ("--set", "sweep.networks=['plain', 'own:network']", "--set", "sweep.seeds=[0]")
+    only = ("--set", "sweep.networks=['plain', 'failing_in_training:network']", "--set", "sweep.seeds=[0]")
     done = run_cli("run", spec_file, *RUN, *only, "--out", "p.json", "--keep-weights")
     assert done.returncode == 1
     assert len(list((tmp_path / "p.weights").iterdir())) == 3
@@ -147,10 +169,11 @@ def test_runs_that_failed_and_networks_of_ones_own_are_left_out(
         reasons = {left["reason"] for left in content["left_out"]}
         assert reasons == {
             "ended as failed",
-            "own:network is a network of your own, whose blocks and states are not known",
+            "failing_in_training:network is a network of your own, whose blocks and states are not known",
         }
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_has_no_trained_networks_is_refused(
     run_cli: RunCli, spec_file: Path, tmp_path: Path, make_profile: Callable[..., Profile]
 ) -> None:
@@ -171,7 +194,7 @@ def test_what_has_no_trained_networks_is_refused(
     assert "not the data that the sweep was trained on" in refused(run_cli("diagnose", "other.json"))
 
 
-@pytest.mark.faults
+@pytest.mark.usefixtures("in_this_process")
 def test_a_sweep_that_was_killed_is_diagnosed_as_far_as_it_came(
     run_cli: RunCli, spec_file: Path, tmp_path: Path
 ) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dnlbench.profiles import check_profile, read_profile
+from tests.conftest import call
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -24,15 +23,7 @@ SMALL = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the small sweep has been run once: ``out.json``, and what was shown."""
     path = tmp_path_factory.mktemp("embedding")
-    done = subprocess.run(
-        [sys.executable, "-m", "dnlbench", "run", "embedding", *SMALL, "--out=out.json"],
-        cwd=path,
-        env={**os.environ, "TERM": "dumb"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        stdin=subprocess.DEVNULL,
-    )
+    done = call(path, "run", "embedding", *SMALL, "--executor=inline", "--out=out.json")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "embedding: 12 runs on digits 0 and 1, 12 images of 1×4×4 in 2 classes" in done.stderr

@@ -87,7 +87,7 @@ def test_what_cannot_be_exported_is_exit_code_2(
 
 @pytest.mark.parametrize(("package", "format_"), [("pyarrow", "parquet"), ("tensorboard", "tensorboard")])
 def test_a_package_that_is_absent_is_named_with_its_extra(
-    run_cli: RunCli, saved: tuple[Path, Path], tmp_path: Path, package: str, format_: str
+    run_process: RunCli, saved: tuple[Path, Path], tmp_path: Path, package: str, format_: str
 ) -> None:
     shadow = tmp_path / "shadow" / f"{package}.py"
     shadow.parent.mkdir()
@@ -95,7 +95,7 @@ def test_a_package_that_is_absent_is_named_with_its_extra(
     import dnlbench
 
     places = f"{shadow.parent}:{Path(dnlbench.__file__).parent.parent}"
-    done = run_cli("profiles", "export", saved[0], "--format", format_, "-o", "out", PYTHONPATH=places)
+    done = run_process("profiles", "export", saved[0], "--format", format_, "-o", "out", PYTHONPATH=places)
     assert done.returncode == 2
     assert f"No module named '{package}'" in done.stderr
     assert f"pip install 'dnlbench[{format_}]'" in done.stderr

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 
 from dnlbench.profiles import Profile, check_profile, read_profile
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
+from tests.conftest import call
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -30,27 +29,8 @@ NETWORKS = ("local-tanh", "gaussian-tanh")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the small sweep has been run once, by two workers: ``rd`` and ``out.json``."""
     path = tmp_path_factory.mktemp("forward-limit")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "dnlbench",
-            "run",
-            "forward-limit",
-            *SMALL,
-            "--jobs=2",
-            "--run-dir=rd",
-            "--out=out.json",
-        ],
-        cwd=path,
-        env={**os.environ, "TERM": "dumb"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        stdin=subprocess.DEVNULL,
-    )
+    done = call(path, "run", "forward-limit", *SMALL, "--jobs=2", "--run-dir=rd", "--out=out.json")
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-1] == "out.json"
     assert "forward-limit: 16 runs on random inputs, 4 samples of 5 positions with 3 channels" in done.stderr
     assert "[16/16] " in done.stderr

@@ -16,6 +16,7 @@ from dnlbench.events import RunLeased, RunReturned, RunStarted
 from dnlbench.files import read_lines
 from dnlbench.profiles import Profile, read_profile
 from dnlbench.store import RunDir
+from tests.cli.conftest import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.cli.conftest import MakeSweep, Sweep
@@ -25,11 +26,12 @@ Workers = Callable[[int], dict[str, psutil.Process]]
 
 SHY = """
 from pathlib import Path
+import torch
 from torch import nn
 
 class Shy(nn.Sequential):
     def forward(self, x):
-        if self.training and not Path("failed").exists():
+        if self.training and torch.is_grad_enabled() and not Path("failed").exists():
             Path("failed").touch()
             print("a word before it fails")
             raise LookupError("no room for two")
@@ -52,7 +54,7 @@ def packs(run_dir: RunDir) -> list[set[str]]:
 
 def test_a_sweep_in_packs(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
     """Its profile, its run directory, and what else may be done there."""
-    options = ["run", spec_file, "--device", "cpu", "--threads", "1", "--set", "sweep.seeds=3"]
+    options = ["run", spec_file, "--device", "cpu", "--executor", "inline", "--threads", "1", "--set", "sweep.seeds=3"]
     done = run_cli(*options, "--pack", "2", "--run-dir", "rd", "--out", "packs.json")
     assert done.returncode == 0, done.stderr
     assert "packs of up to 2 runs at a time on cpu" in done.stderr or "1 pack of up to 2 runs" in done.stderr
@@ -72,7 +74,8 @@ def test_a_sweep_in_packs(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> N
 
 
 def test_each_pack_size_has_a_run_directory_of_its_own(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
-    options = ["run", spec_file, "--device", "cpu", "--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]"]
+    options = ["run", spec_file, "--device", "cpu", "--executor", "inline"]
+    options += ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]"]
     for pack in ("off", "1", "2"):
         done = run_cli(*options, "--pack", pack)
         assert done.returncode == 0, done.stderr
@@ -109,16 +112,17 @@ def members_under_way(sweep: Sweep) -> dict[str, int]:
 def test_runs_of_a_killed_worker_go_on_one_by_one(make_sweep: MakeSweep, workers: Workers) -> None:
     sweep = make_sweep(seeds=2)
     engine = start(sweep, "--pack", "2")
-    sweep.wait_until(lambda view: any(view.histories[run_id].epochs for run_id in view.leased))
+    sweep.turn_until(lambda view: any(view.histories[run_id].epochs for run_id in view.leased))
     (worker,) = workers(engine.pid).values()
     before = members_under_way(sweep)
     assert len(before) == 2
     # an epoch's event is there before its checkpoint is; by the next one it is for certain
-    sweep.wait_until(lambda view: all(len(view.histories[run_id].epochs) > epochs for run_id, epochs in before.items()))
+    sweep.turn_until(lambda view: all(len(view.histories[run_id].epochs) > epochs for run_id, epochs in before.items()))
     worker.send_signal(signal.SIGKILL)
-    stdout, stderr = engine.communicate(timeout=60)
+    sweep.gate.open()
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 0, stderr
-    assert stderr.count("own:slow L=1 seeds 0–1 wait to be tried again: the worker process") == 1
+    assert stderr.count("own:gated L=1 seeds 0–1 wait to be tried again: the worker process") == 1
     profile = sweep.profile(stdout)
     assert [(run.status, run.pack_size) for run in profile.runs] == [("ok", 1)] * 2
     assert sorted(map(len, packs(sweep.run_dir))) == [1, 1, 2]
@@ -134,13 +138,13 @@ def test_runs_of_a_killed_worker_go_on_one_by_one(make_sweep: MakeSweep, workers
 @pytest.mark.faults
 @pytest.mark.parametrize("executor", ["local", "inline"])
 def test_runs_that_do_not_go_together_are_done_one_by_one(
-    tmp_path: Path, run_cli: RunCli, spec_file: Path, executor: str
+    tmp_path: Path, run_process: RunCli, spec_file: Path, executor: str
 ) -> None:
     """And what they printed together is found with each of them."""
     (tmp_path / "own.py").write_text(SHY)
     options = ["--set", "sweep.networks=['own:shy']", "--set", "sweep.depths=[1]", "--device", "cpu"]
     options += ["--executor", executor, "--pack", "2", "--run-dir", "rd", "--out", "out.json"]
-    done = run_cli("run", spec_file, *options)
+    done = run_process("run", spec_file, *options)
     assert done.returncode == 0, done.stderr
     cause = "own:shy L=1 seeds 0–1 do not go together: LookupError: no room for two"
     assert done.stderr.count(f"own:shy L=1 seeds 0–1 wait to be tried again: {cause}") == 1
@@ -156,14 +160,16 @@ def test_runs_that_do_not_go_together_are_done_one_by_one(
         assert log.count("LookupError: no room for two") == 1
 
 
+@pytest.mark.faults
 def test_a_run_of_a_pack_is_cancelled_by_its_name(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(seeds=3, step_s=0.5)
+    sweep = make_sweep(seeds=3)
     engine = start(sweep, "--pack", "3")
     view = sweep.wait_until(lambda view: any(view.histories[run_id].started for run_id in view.leased))
     assert [[run.seed for run in job] for job in view.jobs.values()] == [[0, 1, 2]]
     cancelled = view.plan.runs[1].run_id
-    assert sweep.control("cancel", cancelled) == "cancelled: own:slow L=1 seed 1"
-    stdout, stderr = engine.communicate(timeout=60)
+    assert sweep.control("cancel", cancelled) == "cancelled: own:gated L=1 seed 1"
+    sweep.gate.open()
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 1, stderr
     profile: Profile = sweep.profile(stdout)
     assert [run.status for run in profile.runs] == ["ok", "cancelled", "ok"]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dnlbench.profiles import check_profile, read_profile
+from tests.conftest import call
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,17 +22,9 @@ NETWORKS = ("dense-a0.5", "dense-a2", "conv-a0.5", "conv-a2")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the preset has been run in a reduced form once, by two workers: ``rd`` and ``out.json``."""
+    """Where the preset has been run in a reduced form once, by a worker: ``rd`` and ``out.json``."""
     path = tmp_path_factory.mktemp("relu-limit")
-    done = subprocess.run(
-        [sys.executable, "-m", "dnlbench", "run", "relu-limit", *SMALL, "--jobs=2", "--run-dir=rd", "--out=out.json"],
-        cwd=path,
-        env={**os.environ, "TERM": "dumb"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        stdin=subprocess.DEVNULL,
-    )
+    done = call(path, "run", "relu-limit", *SMALL, "--jobs=1", "--run-dir=rd", "--out=out.json")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "relu-limit: 36 runs on random points, 16 samples of 3 positions with 2 channels" in done.stderr

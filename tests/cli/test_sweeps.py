@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from dnlbench.profiles import Profile, RunRecord, check_profile, read_profile
+from tests.cli.conftest import PATIENCE_S
+from tests.conftest import TINY, call
 
 if TYPE_CHECKING:
     from tests.cli.conftest import MakeSweep
@@ -37,75 +39,63 @@ def by_depth(profile: Profile) -> dict[int, RunRecord]:
     return {run.depth: run for run in profile.runs}
 
 
-def test_equal_specs_give_equal_bits_inline_and_locally_with_one_and_two_jobs(
-    run_cli: RunCli, tmp_path: Path, spec_file: Path
-) -> None:
-    found = []
-    for name, options in {
-        "inline": ["--executor", "inline"],
-        "one": ["--jobs", "1"],
-        "two": ["--jobs", "2"],
-        "again": ["--jobs", "2"],
-    }.items():
-        out = tmp_path / f"{name}.json"
-        done = run_cli(
-            "run",
-            spec_file,
-            *options,
-            "--threads",
-            1,
-            "--device",
-            "cpu",
-            "--run-dir",
-            tmp_path / f"rd-{name}",
-            "--out",
-            out,
-        )
+SMALL = ("--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu")
+INLINE = ("--executor", "inline")
+
+
+@pytest.fixture(scope="module")
+def three_ways(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny sweep's profiles of the inline executor, of one worker and of two."""
+    folder = tmp_path_factory.mktemp("three-ways")
+    (folder / "tiny.toml").write_text(TINY)
+    ways = {"inline": ["--executor", "inline"], "one": ["--jobs", "1"], "two": ["--jobs", "2"]}
+    for name, options in ways.items():
+        command = ["run", "tiny.toml", *options, "--threads", "1", "--device", "cpu"]
+        done = call(folder, *command, "--run-dir", f"rd-{name}", "--out", f"{name}.json")
         assert done.returncode == 0, done.stderr
-        assert last_line(done) == str(out)
-        found.append(read_profile(out))
+        assert last_line(done) == f"{name}.json"
+    return folder
+
+
+def test_equal_specs_give_equal_bits_inline_and_locally_with_one_and_two_jobs(
+    run_cli: RunCli, three_ways: Path
+) -> None:
+    found = [read_profile(three_ways / f"{name}.json") for name in ("inline", "one", "two")]
     for profile in found:
         assert profile.state == "complete"
         assert check_profile(profile) == []
         assert [run.status for run in profile.runs] == ["ok"] * 8
         assert curves(profile) == curves(found[0])
-    assert run_cli("compare", tmp_path / "one.json", tmp_path / "two.json").returncode == 0
+    assert run_cli("compare", three_ways / "one.json", three_ways / "two.json").returncode == 0
 
 
 def test_a_second_start_does_nothing_again_and_another_sweep_is_refused(run_cli: RunCli, spec_file: Path) -> None:
-    small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
-    first = run_cli("run", spec_file, *small, "--json")
+    first = run_cli("run", spec_file, *SMALL, *INLINE, "--json")
     assert first.returncode == 0, first.stderr
-    second = run_cli("run", spec_file, *small, "--json")
+    second = run_cli("run", spec_file, *SMALL, *INLINE, "--json")
     assert "2 of 2 runs are in the run directory already" in second.stderr
     assert "Nothing is left to train" in second.stderr
     one, two = json.loads(first.stdout), json.loads(second.stdout)
     assert one["run_dir"] == two["run_dir"]
     assert one["summary"] == two["summary"]
-    third = run_cli("run", spec_file, *small, "--set", "train.lr=0.5", "--run-dir", spec_file.parent / one["run_dir"])
+    run_dir = spec_file.parent / one["run_dir"]
+    third = run_cli("run", spec_file, *SMALL, *INLINE, "--set", "train.lr=0.5", "--run-dir", run_dir)
     assert third.returncode == 2
     assert "holds another sweep" in third.stderr
 
 
 def test_a_network_of_ones_own_that_was_changed_is_not_taken_for_the_old_one(
-    run_cli: RunCli, spec_file: Path, own: Path
+    run_cli: RunCli, spec_file: Path, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = [
-        "run",
-        spec_file,
-        "--set",
-        "sweep.networks=['own:slow']",
-        "--set",
-        "sweep.depths=[1]",
-        "--device",
-        "cpu",
-    ]
+    arguments = ["run", spec_file, "--set", "sweep.networks=['changing:gated']", *SMALL[2:], *INLINE]
+    changing = own.rename(own.with_name("changing.py"))
     assert run_cli(*arguments).returncode == 0
-    own.write_text(own.read_text().replace("64, classes", "64, classes, bias=False"))
+    changing.write_text(changing.read_text().replace("16, classes", "16, classes, bias=False"))
     for _ in range(2):  # refused for good, not only at first sight
+        monkeypatch.delitem(sys.modules, "changing")  # as in a new process
         done = run_cli(*arguments)
         assert done.returncode == 2
-        assert "the source of own:slow has changed since its runs were trained" in done.stderr
+        assert "the source of changing:gated has changed since its runs were trained" in done.stderr
 
 
 def test_data_that_were_changed_are_noticed_each_time(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
@@ -114,7 +104,7 @@ def test_data_that_were_changed_are_noticed_each_time(run_cli: RunCli, tmp_path:
         for number in range(4):
             Image.new("L", (4, 4), colour + number).save(tmp_path / "img" / "train" / name / f"{number}.png")
     data = ["--set", "data.dataset=image-folder", "--set", "data.limit=8", "--set", "sweep.depths=[1]"]
-    arguments = ["run", spec_file, *data, "--device", "cpu", "--run-dir", "rd"]
+    arguments = ["run", spec_file, *data, "--device", "cpu", *INLINE, "--run-dir", "rd"]
     first = run_cli(*arguments, "--set", "data.root=img")
     assert first.returncode == 0, first.stderr
     (tmp_path / "img").rename(tmp_path / "moved")
@@ -128,20 +118,21 @@ def test_data_that_were_changed_are_noticed_each_time(run_cli: RunCli, tmp_path:
 
 
 def test_a_reader_that_leaves_does_not_end_the_sweep(tmp_path: Path, spec_file: Path) -> None:
-    small = "--set sweep.depths=[1] --set sweep.seeds=1 --device cpu --out out.json"
+    small = "--set sweep.depths=[1] --set sweep.seeds=1 --device cpu --executor inline --out out.json"
     command = f"{sys.executable} -m dnlbench run {spec_file} {small} 2>&1 | head -1"
-    subprocess.run(command, shell=True, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=120)
+    subprocess.run(
+        command, shell=True, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=PATIENCE_S
+    )
     assert read_profile(tmp_path / "out.json").state == "complete"
 
 
 def test_output_is_data_on_stdout_and_narration_on_stderr(run_cli: RunCli, spec_file: Path) -> None:
-    small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
-    done = run_cli("run", spec_file, *small)
+    done = run_cli("run", spec_file, *SMALL, *INLINE)
     assert "tiny: 2 runs on digits, 150 images of 1×8×8 in 10 classes" in done.stderr
     assert "[2/2] densenet L=1 seed" in done.stderr
     assert "final training loss (nats)" in " ".join(done.stdout.split()) or "training loss" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
-    quiet = run_cli("run", spec_file, *small, "--quiet")
+    quiet = run_cli("run", spec_file, *SMALL, *INLINE, "--quiet")
     assert quiet.stderr == ""
     assert len(quiet.stdout.splitlines()) == 1
 
@@ -166,31 +157,30 @@ def test_lost_failed_and_hungry_runs_are_rows_and_do_not_disturb_the_others(
     assert "3 did not end well" in done.stdout
 
 
-@pytest.mark.faults
 def test_a_diverged_run_keeps_its_curve_and_is_not_done_again(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
-    changes = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--set", "train.lr=1e30"]
+    changes = [*SMALL, *INLINE, "--set", "train.lr=1e30"]
     out = tmp_path / "out.json"
-    done = run_cli("run", spec_file, *changes, "--device", "cpu", "--out", out)
+    done = run_cli("run", spec_file, *changes, "--out", out)
     assert done.returncode == 1
     profile = read_profile(out)
     assert {run.status for run in profile.runs} == {"diverged"}
     assert all(run.epochs for run in profile.runs)
-    assert "Nothing is left to train" in run_cli("run", spec_file, *changes, "--device", "cpu").stderr
+    assert "Nothing is left to train" in run_cli("run", spec_file, *changes).stderr
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("override", "message", "executor"),
     [
-        ("data.dataset=cifar10", "does not hold the original, whole cifar-10-batches-py/"),
-        ("data.dataset=image-folder", "there is no folder"),
-        ("sweep.networks=['nowhere:make']", "cannot be imported: ModuleNotFoundError"),
-        ("data.limit=33", "a last batch of a single one"),
+        ("data.dataset=cifar10", "does not hold the original, whole cifar-10-batches-py/", "inline"),
+        ("data.dataset=image-folder", "there is no folder", "inline"),
+        ("sweep.networks=['nowhere:make']", "cannot be imported: ModuleNotFoundError", "local"),
+        ("data.limit=33", "a last batch of a single one", "inline"),
     ],
 )
 def test_what_a_worker_finds_wrong_at_the_start_is_exit_code_2(
-    run_cli: RunCli, spec_file: Path, override: str, message: str
+    run_cli: RunCli, spec_file: Path, override: str, message: str, executor: str
 ) -> None:
-    done = run_cli("run", spec_file, "--set", override, "--device", "cpu")
+    done = run_cli("run", spec_file, "--set", override, "--device", "cpu", "--executor", executor, "--jobs", "1")
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -203,7 +193,7 @@ def test_the_parent_of_a_sweep_never_imports_torch(tmp_path: Path, spec_file: Pa
         "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
         "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
     )
-    arguments = ["run", spec_file, "--set", "sweep.depths=[1]", "--set", "sweep.seeds=1", "--device", "cpu"]
+    arguments = ["run", spec_file, *SMALL, "--set", "sweep.seeds=1", "--jobs", "1"]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True
     )
@@ -219,15 +209,17 @@ def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(
 ) -> None:
     sweep = make_sweep()
     engine = sweep.start()
-    sweep.wait_until(lambda view: view.ended)
+    sweep.turn_until(lambda view: view.ended)
     engine.send_signal(signal.SIGINT)
-    stdout, stderr = engine.communicate(timeout=30)
+    sweep.gate.turn()
+    stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 130, stderr
     assert "go on with the same command and --resume" in stderr
     partial = sweep.profile(stdout)
     assert partial.state == "partial"
     done_before = {run.run_id: run for run in partial.runs if run.status == "ok"}
     assert 1 <= len(done_before) < 4
+    sweep.gate.open()
     resumed = sweep.run("--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert f"{len(done_before)} of 4 runs are in the run directory already" in resumed.stderr
@@ -242,35 +234,35 @@ def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(
 def test_a_request_to_end_is_an_interrupt_and_a_second_one_ends_at_once(
     make_sweep: MakeSweep, workers: Workers
 ) -> None:
-    sweep = make_sweep(seeds=20)
+    sweep = make_sweep()
     engine = sweep.start()
-    sweep.wait_until(lambda view: view.ended)
+    sweep.turn_until(lambda view: view.ended)
     left = list(workers(engine.pid).values())
     engine.send_signal(signal.SIGTERM)
     engine.send_signal(signal.SIGTERM)
-    _, stderr = engine.communicate(timeout=30)
+    _, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert not psutil.wait_procs(left, timeout=5)[1]
+    assert not psutil.wait_procs(left, timeout=PATIENCE_S)[1]
     for path in (sweep.folder / "profiles").glob("*.json"):
         assert check_profile(read_profile(path)) == []
 
 
 @pytest.mark.faults
 def test_workers_do_not_outlive_an_engine_that_is_killed(make_sweep: MakeSweep, workers: Workers) -> None:
-    sweep = make_sweep(seeds=20)
+    sweep = make_sweep()
     engine = sweep.start()
     sweep.wait_until_busy()
     left = list(workers(engine.pid).values())
     assert len(left) == 2
     engine.kill()
     engine.communicate()
-    assert not psutil.wait_procs(left, timeout=5)[1]
+    assert not psutil.wait_procs(left, timeout=PATIENCE_S)[1]
 
 
 @pytest.mark.faults
 def test_a_second_engine_on_the_same_sweep_is_refused(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(seeds=20)
+    sweep = make_sweep()
     engine = sweep.start()
     sweep.wait_until_busy()
     assert f"in use by another engine, process {engine.pid}" in sweep.refusal(*sweep.arguments)

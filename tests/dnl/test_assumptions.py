@@ -13,6 +13,7 @@ from dnlbench.dnl.curves import random_curves
 from dnlbench.dnl.extension import sample
 from dnlbench.dnl.parameters import Arrays, packed_pairs, packed_size
 from dnlbench.dnl.vector import VectorForm, states
+from tests.covering import covering
 
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
 ACTIVATIONS: tuple[ActivationName, ...] = get_args(ActivationName)
@@ -73,10 +74,11 @@ def climbed(form: VectorForm, parameters: Arrays, n: int, c: int, radius: float)
     return growth, best
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(("n", "c"), [(1, 3), (5, 1), (4, 3)])
-@pytest.mark.parametrize("radius", [0.3, 1.0, 2.5])
-def test_no_two_states_of_the_ball_break_the_bounds_of_n(kernel: KernelName, n: int, c: int, radius: float) -> None:
+@pytest.mark.parametrize(("kernel", "shape", "radius"), covering(KERNELS, [(1, 3), (5, 1), (4, 3)], [0.3, 1.0, 2.5]))
+def test_no_two_states_of_the_ball_break_the_bounds_of_n(
+    kernel: KernelName, shape: tuple[int, int], radius: float
+) -> None:
+    n, c = shape
     form, parameters = VectorForm(kernel=kernel, bandwidth=0.8), one_layer(c, n)
     report = on_the_ball(form, parameters, in_the_ball(torch.randn(8, n, c), radius), radius)
     growth, lipschitz = climbed(form, parameters, n, c, radius)
@@ -211,9 +213,7 @@ def scalar_network(L: int, alpha: float, beta: float, V: float = 1.0) -> Arrays:
     return Arrays(A=alpha * column, b=torch.zeros(L, 1), K=K, V=V * column)
 
 
-@pytest.mark.parametrize("L", [1, 2, 9])
-@pytest.mark.parametrize("activation", ["identity", "relu", "prelu"])
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(("kernel", "activation", "L"), covering(KERNELS, ["identity", "relu", "prelu"], [1, 2, 9]))
 def test_lemma_2_is_attained_by_a_network_of_positive_numbers(
     kernel: KernelName, activation: ActivationName, L: int
 ) -> None:

@@ -8,10 +8,12 @@ from torch.nn import functional
 
 from dnlbench.architecture import KernelName
 from dnlbench.dnl.kernels import Attention, attention, gaussian, image_kernel, rbf, softmax_average
+from tests.covering import covering
 
 H = 0.7
 NON_LOCAL: list[KernelName] = ["attention", "gaussian", "rbf"]
 KERNELS: list[KernelName] = ["local", *NON_LOCAL]
+SHAPES = [(6, 3), (5, 1), (1, 4), (4, 9)]
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -57,10 +59,13 @@ def ours(kernel: KernelName, x: Tensor, q: Tensor, r: Tensor, h: float = H) -> T
     ]()
 
 
-@pytest.mark.parametrize("kernel", NON_LOCAL)
-@pytest.mark.parametrize(("n", "c"), [(6, 3), (5, 1), (1, 4), (4, 9)])
-@pytest.mark.parametrize("h", [0.7, 3.0])
-def test_values_and_gradients_equal_the_double_sum(kernel: KernelName, n: int, c: int, h: float) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "shape", "h"),
+    covering(NON_LOCAL[:2], SHAPES, [H]) + covering(NON_LOCAL[2:], SHAPES, [H, 3.0]),
+)
+def test_values_and_gradients_equal_the_double_sum(kernel: KernelName, shape: tuple[int, int], h: float) -> None:
+    """The bandwidth is that of rbf alone."""
+    n, c = shape
     x = torch.randn(2, 2, n, c, requires_grad=True)
     q, r = torch.randn(c, c, requires_grad=True), torch.randn(c, c, requires_grad=True)
     leaves = [x, q, r] if kernel == "attention" else [x]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -17,13 +18,13 @@ from torch.nn import functional
 from dnlbench.architecture import ActivationName, KernelName
 from dnlbench.dnl.curves import Curves, random_curves
 from dnlbench.dnl.extension import sample
-from dnlbench.dnl.learning import LearningProblem, minimise
+from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
 from dnlbench.dnl.parameters import Arrays, unpack
 from dnlbench.dnl.regulariser import sequence_energy, square_energy
 from dnlbench.dnl.sobolev import SobolevCoordinates
 from dnlbench.dnl.vector import VectorForm, states
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.xdist_group("minima")]
 
 N, C, M = 2, 2, 16
 D = N * C
@@ -66,6 +67,12 @@ def objective(problem: LearningProblem, arrays: Arrays) -> Tensor:
     return problem.loss(last) + problem.weight * regulariser(arrays)
 
 
+@cache
+def minimum(L: int, tolerance: float, kernel: KernelName = "local") -> Minimum:
+    """From the curves on, of the regression; nobody changes it."""
+    return minimise(regression(kernel=kernel), sample(curves(kernel), L), tolerance=tolerance)
+
+
 # --- Minimisers in closed form. ---
 
 
@@ -90,8 +97,7 @@ def reading_no_state(weight: float) -> LearningProblem:
     return replace(problem, form=replace(problem.form, sources=lambda layer: ()))
 
 
-@pytest.mark.parametrize("L", [1, 2, 5, 16])
-@pytest.mark.parametrize("weight", [1e-1, 1e-3])
+@pytest.mark.parametrize(("L", "weight"), [(1, 1e-1), (1, 1e-3), (2, 1e-1), (5, 1e-3), (16, 1e-1)])
 def test_without_earlier_states_the_minimum_is_that_of_a_ridge_regression(L: int, weight: float) -> None:
     problem = reading_no_state(weight)
     W, value = ridge(problem, weight * price(L))
@@ -126,8 +132,7 @@ def test_the_closed_form_has_a_limit_which_the_optimal_values_approach_at_order_
 
 @pytest.mark.parametrize("kernel", ["local", "attention"])
 def test_a_minimum_is_what_it_says(kernel: KernelName) -> None:
-    problem, start = regression(kernel=kernel), sample(curves(kernel), 6)
-    found = minimise(problem, start, tolerance=1e-13)
+    problem, start, found = regression(kernel=kernel), sample(curves(kernel), 6), minimum(6, 1e-13, kernel)
     assert found.converged
     assert found.arrays.depth == 6
     assert found.value == found.data_loss + problem.weight * found.regulariser
@@ -152,8 +157,7 @@ def gradients(problem: LearningProblem, arrays: Arrays) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("kernel", ["local", "attention", "gaussian", "rbf"])
 def test_a_minimum_is_stationary_in_any_coordinates(kernel: KernelName) -> None:
-    problem, start = regression(kernel=kernel), sample(curves(kernel), 6)
-    found = minimise(problem, start, tolerance=1e-13)
+    problem, start, found = regression(kernel=kernel), sample(curves(kernel), 6), minimum(6, 1e-13, kernel)
     before, after = gradients(problem, start), gradients(problem, found.arrays)
     assert found.gradient_norm < 1e-5
     for name, gradient in after.items():
@@ -171,8 +175,7 @@ def test_the_gradient_norm_is_that_in_sobolev_coordinates() -> None:
 
 
 def test_a_minimum_is_lower_than_what_lies_about_it() -> None:
-    problem = regression()
-    found = minimise(problem, sample(curves(), 4), tolerance=1e-13)
+    problem, found = regression(), minimum(4, 1e-13)
     for size in (1e-3, 1e-2, 1e-1):
         for _ in range(5):
             moved = {name: p + size * torch.randn_like(p) for name, p in leaves(found.arrays).items()}
@@ -180,7 +183,7 @@ def test_a_minimum_is_lower_than_what_lies_about_it() -> None:
 
 
 def test_the_same_start_gives_the_same_bits() -> None:
-    first, second = (minimise(regression(), sample(curves(), 5), tolerance=1e-6) for _ in range(2))
+    first, second = minimum(5, 1e-6), minimise(regression(), sample(curves(), 5), tolerance=1e-6)
     assert first.values == second.values
     assert all(
         torch.equal(p, q) for p, q in zip(*(leaves(each.arrays).values() for each in (first, second)), strict=True)
@@ -196,13 +199,12 @@ def test_iterations_that_are_used_up_are_not_convergence() -> None:
     assert not found.converged
     assert found.iterations == 3
     assert len(found.values) == 4
-    assert found.values == minimise(problem, start).values[:4]
+    assert found.values == minimum(5, 1e-6).values[:4]
     assert found.value == pytest.approx(float(objective(problem, found.arrays)), rel=1e-11)
 
 
 def test_a_smaller_tolerance_goes_on_for_longer() -> None:
-    problem, start = regression(), sample(curves(), 5)
-    found = [minimise(problem, start, tolerance=tolerance) for tolerance in (1e-3, 1e-6, 1e-9, 1e-12)]
+    found = [minimum(5, tolerance) for tolerance in (1e-3, 1e-6, 1e-9, 1e-12)]
     assert all(each.converged for each in found)
     for tolerance, each in zip((1e-3, 1e-6, 1e-9, 1e-12), found, strict=True):
         steps = [before - after for before, after in pairwise(each.values)]
@@ -212,9 +214,8 @@ def test_a_smaller_tolerance_goes_on_for_longer() -> None:
 
 
 def test_a_start_that_is_a_minimum_is_kept() -> None:
-    problem = regression()
-    found = minimise(problem, sample(curves(), 4), tolerance=1e-13)
-    again = minimise(problem, found.arrays, tolerance=1e-10)
+    found = minimum(4, 1e-13)
+    again = minimise(regression(), found.arrays, tolerance=1e-10)
     assert again.converged
     assert again.iterations <= 2
     assert again.value == pytest.approx(found.value, abs=1e-12)
@@ -277,6 +278,6 @@ def test_the_number_of_iterations_does_not_grow_with_depth_while_in_raw_coordina
 
 
 def test_the_number_of_iterations_does_not_grow_with_depth_where_connections_are_learned() -> None:
-    found = [minimise(regression(), sample(curves(), L), tolerance=1e-9) for L in (4, 8, 16)]
+    found = [minimum(L, 1e-9) for L in (4, 8, 16)]
     assert min(float(each.arrays.K.norm()) for each in found) > 1
     assert max(each.iterations for each in found) <= 2 * min(each.iterations for each in found)

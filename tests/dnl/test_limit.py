@@ -154,9 +154,11 @@ def test_the_activation_stands_around_everything(
 def test_inputs_of_a_batch_do_not_know_of_each_other(kernel: KernelName) -> None:
     curves = random_curves(kernel, positions=3, channels=2, seed=4)
     form, x0 = VectorForm(kernel=kernel), torch.randn(3, 3, 2)
-    whole = solve_limit(form, curves, x0, steps=32).values
+    whole = solve_limit(form, curves, x0, steps=8, levels=1).values
     for m in range(3):
-        torch.testing.assert_close(solve_limit(form, curves, x0[m : m + 1], steps=32).values, whole[:, m : m + 1])
+        torch.testing.assert_close(
+            solve_limit(form, curves, x0[m : m + 1], steps=8, levels=1).values, whole[:, m : m + 1]
+        )
 
 
 @pytest.mark.parametrize("sources", [window(3), strides])
@@ -195,13 +197,13 @@ def test_a_depth_that_does_not_divide_the_grid_is_refused(depth: int) -> None:
         forward_errors(torch.zeros(depth + 1, 1, 1, 1), made_up(torch.zeros(9, 1, 1)))
 
 
-@pytest.mark.parametrize("depth", [1, 4, 32])
-def test_errors_of_the_network_whose_limit_is_the_exponential(depth: int) -> None:
+def test_errors_of_the_network_whose_limit_is_the_exponential() -> None:
     curves = scalar_curves(torch.ones_like)
     solution = solve_limit(IDENTITY, curves, NO_INPUT, steps=32)
-    errors = forward_errors(states(IDENTITY, curves, torch.ones(1, 1, 1), depth=depth), solution)
-    expected = [math.exp(l / depth) - (1 + 1 / depth) ** l for l in range(1, depth + 1)]  # noqa: E741 - the paper's l
-    assert errors.tolist() == pytest.approx(expected, rel=1e-6)
+    for depth in (1, 4, 32):
+        errors = forward_errors(states(IDENTITY, curves, torch.ones(1, 1, 1), depth=depth), solution)
+        expected = [math.exp(l / depth) - (1 + 1 / depth) ** l for l in range(1, depth + 1)]  # noqa: E741 - the paper's l
+        assert errors.tolist() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

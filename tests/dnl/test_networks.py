@@ -10,6 +10,7 @@ from torch.nn import functional
 from dnlbench.architecture import ConnectivityName
 from dnlbench.dnl.kernels import NonLocal
 from dnlbench.dnl.networks import Block, DNLNetwork, NormReluConv
+from tests.covering import covering
 
 COLOURS, HEIGHT, WIDTH, CLASSES, GROWTH, DEPTH, BANDWIDTH = 3, 9, 10, 4, 3, 4, 1.3
 NETWORKS = ("densenet", "dense-attention", "dense-gaussian", "dense-rbf", "resnet", "plain")
@@ -82,13 +83,14 @@ class PlainDenseNet(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("bottleneck", [False, True], ids=["3x3", "bottleneck"])
-@pytest.mark.parametrize(("step_scaling", "tau"), [("none", 1.0), ("1/L", 0.2)])
-@pytest.mark.parametrize(("blocks", "compression"), [(1, 0.5), (2, 0.5), (3, 0.34)])
+@pytest.mark.parametrize(
+    ("shape", "training", "bottleneck", "step_scaling"),
+    covering([(1, 0.5), (2, 0.5), (3, 0.34)], [True, False], [False, True], ["none", "1/L"]),
+)
 def test_densenet_equals_a_plain_concatenation(
-    training: bool, bottleneck: bool, step_scaling: str, tau: float, blocks: int, compression: float
+    shape: tuple[int, float], training: bool, bottleneck: bool, step_scaling: str
 ) -> None:
+    (blocks, compression), tau = shape, {"none": 1.0, "1/L": 0.2}[step_scaling]
     options = {"bottleneck": bottleneck, "step_scaling": step_scaling, "blocks": blocks, "compression": compression}
     ours = network_of("densenet", depth=5, **options).train(training)
     theirs = PlainDenseNet(5, blocks, bottleneck, tau, compression).train(training)
@@ -211,15 +213,22 @@ def assert_same_as_formulas(name: str, ours: DNLNetwork, **settings: Any) -> Non
     close(torch.autograd.grad(result, leaves, ahead), torch.autograd.grad(expected, leaves, ahead))
 
 
-@pytest.mark.parametrize("name", NETWORKS[:4])
-@pytest.mark.parametrize("bottleneck", [False, True], ids=["3x3", "bottleneck"])
-@pytest.mark.parametrize("step_scaling", ["none", "1/L"])
+READS: list[tuple[ConnectivityName, int | None]] = [
+    ("full", None),
+    ("window", 1),
+    ("window", 2),
+    ("window", 3),
+    ("strides", None),
+]
+
+
 @pytest.mark.parametrize(
-    ("connectivity", "width"), [("full", None), ("window", 1), ("window", 2), ("window", 3), ("strides", None)]
+    ("name", "reads", "bottleneck", "step_scaling"), covering(NETWORKS[:4], READS, [False, True], ["none", "1/L"])
 )
 def test_dense_networks_equal_their_formulas(
-    name: str, bottleneck: bool, step_scaling: str, connectivity: ConnectivityName, width: int | None
+    name: str, reads: tuple[ConnectivityName, int | None], bottleneck: bool, step_scaling: str
 ) -> None:
+    connectivity, width = reads
     ours = network_of(
         name, bottleneck=bottleneck, step_scaling=step_scaling, connectivity=connectivity, window=width, depth=5
     )
@@ -228,10 +237,10 @@ def test_dense_networks_equal_their_formulas(
     assert_same_as_formulas(name, ours, depth=5, bottleneck=bottleneck, tau=tau, **settings)
 
 
-@pytest.mark.parametrize("step_scaling", ["none", "1/L"])
-@pytest.mark.parametrize("bottleneck", [False, True])
-@pytest.mark.parametrize("name", ["resnet", "plain"])
-@pytest.mark.parametrize("width", [None, 5])
+@pytest.mark.parametrize(
+    ("name", "bottleneck", "step_scaling", "width"),
+    covering(["resnet", "plain"], [False, True], ["none", "1/L"], [None, 5]),
+)
 def test_baselines_equal_their_formulas(name: str, bottleneck: bool, step_scaling: str, width: int | None) -> None:
     ours = network_of(name, bottleneck=bottleneck, step_scaling=step_scaling, width=width)
     assert ours.classifier.in_features == (width or 2 * GROWTH)
@@ -292,9 +301,7 @@ def test_depth_128_is_finite_forward_and_backward() -> None:
     assert sum(isinstance(module, NormReluConv) for module in network.modules()) == 2 * 128 + 1
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("growth_rate", [1, 7])
-@pytest.mark.parametrize("step_scaling", ["none", "1/L"])
+@pytest.mark.parametrize(("name", "growth_rate", "step_scaling"), covering(NETWORKS, [1, 7], ["none", "1/L"]))
 def test_depth_1_with_any_growth_rate_equals_the_formulas(name: str, growth_rate: int, step_scaling: str) -> None:
     ours = network_of(name, depth=1, growth_rate=growth_rate, step_scaling=step_scaling)
     assert_same_as_formulas(name, ours, depth=1)

@@ -12,6 +12,7 @@ from dnlbench.runners.training.memory import LiveTensors
 from dnlbench.studies.training import size as sizes
 from dnlbench.studies.training.size import network_size
 from dnlbench.studies.training.spec import NetworkSettings
+from tests.covering import covering
 
 Shape = tuple[int, int, int]
 
@@ -52,12 +53,12 @@ def closed_form(
     return total + 2 * c + (c + 1) * classes
 
 
-@pytest.mark.parametrize("name", ["densenet", "dense-gaussian", "dense-rbf", "dense-attention"])
-@pytest.mark.parametrize("bottleneck", [False, True], ids=["3x3", "bottleneck"])
-@pytest.mark.parametrize(("depth", "blocks", "growth"), [(1, 1, 1), (2, 4, 6), (5, 3, 7), (12, 3, 12), (32, 4, 6)])
-def test_parameters_of_dense_networks_have_a_closed_form(
-    name: str, bottleneck: bool, depth: int, blocks: int, growth: int
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "bottleneck", "sizes"),
+    covering(["densenet", *NON_LOCAL], [False, True], [(1, 1, 1), (2, 4, 6), (5, 3, 7), (12, 3, 12), (32, 4, 6)]),
+)
+def test_parameters_of_dense_networks_have_a_closed_form(name: str, bottleneck: bool, sizes: Shape) -> None:
+    depth, blocks, growth = sizes
     options: dict[str, Any] = {"blocks": blocks, "growth_rate": growth, "bottleneck": bottleneck}
     shape, classes = (3, 32, 32), 10
     with torch.device("meta"):
@@ -98,13 +99,12 @@ def kept_values(network: nn.Module, shape: Shape, batch: int) -> int:
     return live.bytes // 4
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("connectivity", CONNECTIVITIES, ids=lambda c: "-".join(map(str, c.values())))
-@pytest.mark.parametrize("bottleneck", [False, True], ids=["3x3", "bottleneck"])
-@pytest.mark.parametrize("step_scaling", ["none", "1/L"])
-@pytest.mark.parametrize("implementation", ["plain", "lean"])
+@pytest.mark.parametrize(
+    ("name", "connectivity", "implementation", "bottleneck", "step_scaling"),
+    covering(list(ARCHITECTURES), CONNECTIVITIES, ["plain", "lean"], [False, True], ["none", "1/L"], strength=3),
+)
 def test_size_of_a_network_is_that_of_the_one_that_is_built(
-    name: str, connectivity: dict[str, Any], bottleneck: bool, step_scaling: str, implementation: str
+    name: str, connectivity: dict[str, Any], implementation: str, bottleneck: bool, step_scaling: str
 ) -> None:
     shape, depth = (3, 12, 17), 5
     options = {**connectivity, "bottleneck": bottleneck, "step_scaling": step_scaling, "blocks": 2, "compression": 0.7}
@@ -127,9 +127,7 @@ def test_size_of_a_baseline_with_a_width_of_its_own(name: str, width: int) -> No
     assert count(network) == size.parameters == 9 * width + layers + 2 * width + 10 * (width + 1)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("growth", [1, 2, 6])
-@pytest.mark.parametrize("name", NON_LOCAL)
+@pytest.mark.parametrize(("name", "growth", "form"), covering(NON_LOCAL, [1, 2, 6], list(FORMATS)))
 def test_no_matrix_over_pairs_of_pixels_is_stored(name: str, growth: int, form: str) -> None:
     network = DNLNetwork(name, depth=2, input_shape=(3, 32, 32), classes=10, blocks=1, growth_rate=growth)
     batch, n = 2, 32 * 32
@@ -139,9 +137,9 @@ def test_no_matrix_over_pairs_of_pixels_is_stored(name: str, growth: int, form: 
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("connectivity", CONNECTIVITIES, ids=lambda c: "-".join(map(str, c.values())))
-@pytest.mark.parametrize("bottleneck", [False, True], ids=["3x3", "bottleneck"])
+@pytest.mark.parametrize(
+    ("name", "connectivity", "bottleneck"), covering(list(ARCHITECTURES), CONNECTIVITIES, [False, True])
+)
 def test_operations_are_those_of_the_products_that_torch_is_seen_to_do(
     name: str, connectivity: dict[str, Any], bottleneck: bool
 ) -> None:

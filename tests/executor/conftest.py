@@ -6,7 +6,7 @@ import math
 import os
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -38,14 +38,14 @@ from dnlbench.files import read_lines
 from dnlbench.machine import Code, Machine, Slot, cpu_device
 from dnlbench.plan import Plan, Run
 from dnlbench.store import Execution, RunDir, leave_command
-from tests.executor.ray_clusters import RayCluster, started
 
 Fate = Callable[[str, str, int], str]
 """Of slot, run id and attempt: what becomes of it, as ``KIND`` or ``KIND@EPOCHS``.
 
 ``ok``, or an empty string; a cause of loss but ``silent``: it is lost for that cause; ``silent``: it hangs; ``wordless``: it
 comes back without its last event; ``failed``, ``oom`` or ``diverged``: it ends so. That is after so many epochs of its own,
-0 if it began and came through none; without a number it does not even begin.
+0 if it began and came through none; without a number it does not even begin. ``unborn-killed`` and the like: its worker is
+known to have ended before it began the run.
 
 In a pack a run that fails or runs out of memory brings all down, as a loss does; one that diverges ends early.
 """
@@ -55,6 +55,7 @@ STEPS = 1000
 """Training steps of an epoch."""
 STEP_S = 0.05
 CAUSES = {cause for cause in get_args(Cause) if cause != "silent"}
+UNBORN = {f"unborn-{cause}" for cause in CAUSES}
 SECONDS, POWER, FACTORS = 1e-4, 0.9, {"densenet": 1.0, "dense-gaussian": 2.0, "resnet": 0.7}
 MACHINE = Machine(
     os="x",
@@ -127,7 +128,7 @@ class End:
         if in_pack and kind in ("failed", "oom"):
             kind = "pack"
         epochs = math.inf if kind == "ok" else int(limit) if limit else -1
-        return cls(kind, epochs, kind in {*CAUSES, "wordless", "silent"})
+        return cls(kind, epochs, kind in {*CAUSES, *UNBORN, "wordless", "silent"})
 
 
 @dataclass
@@ -224,9 +225,10 @@ class FakeExecutor:
             at += 0.3 * self._law.overhead_s
             for run in left:
                 add((at, _ended(run, ends[run.run_id].kind, at)))
-        elif fatal.kind in CAUSES:
-            error = RunError(type="Fake", message=f"lost by {fatal.kind}")
-            lost = Loss(cause=fatal.kind, error=error)  # type: ignore[arg-type]
+        elif fatal.kind in CAUSES | UNBORN:
+            cause = fatal.kind.removeprefix("unborn-")
+            error = RunError(type="Fake", message=f"lost by {cause}")
+            lost = Loss(cause=cause, error=error, begun=fatal.kind in CAUSES)  # type: ignore[arg-type]
         if result.fate != "silent":
             add((at + self._back_s, SlotFreed(slot=slot, run_ids=tuple(attempts), lost=lost)))
         return result
@@ -541,11 +543,3 @@ def make_lab(tmp_path: Path, make_plan: Callable[..., Plan], monkeypatch: pytest
 def lab(make_lab: Callable[..., Lab]) -> Lab:
     """Sixteen runs of a few virtual seconds."""
     return make_lab("sweep.depths=[1,2,3,4]", "train.epochs=3")
-
-
-@pytest.fixture
-def three_raylets(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
-    """A head that takes no work and two nodes with one and two CPUs, which the test may kill. It has the token already."""
-    with started({"num_cpus": 0}, {"num_cpus": 1}, {"num_cpus": 2}) as cluster:
-        cluster.show(monkeypatch)
-        yield cluster

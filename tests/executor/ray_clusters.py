@@ -1,6 +1,7 @@
 """Real Ray clusters of several raylets on this machine. They listen on loopback alone and leave nothing behind.
 
-`tests/executor/conftest.py` has fixtures of them.
+A plugin of pytest: ``pytest_plugins`` of a module gives its tests the two clusters that all tests share which break nothing.
+Each has a group for pytest-xdist, ``ray-guarded`` and ``ray-open``, whose tests go to one process, so that it is started once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from typing import Any
 import psutil
 import pytest
 
+from dnlbench.executor.cluster.connecting import connected
 from dnlbench.executor.cluster.reaper import MARK, left_of, reap
+from tests.cli.conftest import _wait_until as wait_until
 
 HOST = Path(__file__).with_name("ray_host.py")
 
@@ -52,6 +55,16 @@ class RayCluster:
         assert self.host.stdout is not None
         print(json.dumps(node), file=self.host.stdin, flush=True)
         assert json.loads(self.host.stdout.readline())["node_id"]
+
+    def unclaimed(self) -> dict[str, float]:
+        """CPUs and GPUs that nobody claims, once that and memory are all there is; this process is connected to it."""
+        import ray
+
+        def amounts(found: Mapping[str, float]) -> dict[str, float]:
+            return {kind: found.get(kind, 0.0) for kind in ("CPU", "GPU", "memory")}
+
+        wait_until(lambda: amounts(ray.available_resources()) == amounts(ray.cluster_resources()))
+        return {kind: ray.cluster_resources().get(kind, 0.0) for kind in ("CPU", "GPU")}
 
     def processes(self) -> list[psutil.Process]:
         """What runs for it, but for the process that asks."""
@@ -95,3 +108,39 @@ def started(*nodes: Mapping[str, Any], token: bool = True) -> Iterator[RayCluste
         host.communicate()
         reap(mark, folder, spare=os.getpid())
         shutil.rmtree(folder, ignore_errors=True)
+
+
+Start = Callable[..., contextlib.AbstractContextManager[RayCluster]]
+
+
+@pytest.fixture
+def start_cluster() -> Start:
+    """For a cluster of the test's own."""
+    return started
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[RayCluster]:
+    """Three nodes of one CPU; whoever does not know its token is turned away."""
+    with started(*[{"num_cpus": 1}] * 3) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def open_to_all() -> Iterator[RayCluster]:
+    """Asks nobody for a token, but listens on loopback.
+
+    A head without work, a node with a name, and one with GPUs that nobody has.
+    """
+    nodes = {"num_cpus": 0}, {"num_cpus": 3, "node_name": "rack-7"}, {"num_cpus": 1, "num_gpus": 64}
+    with started(*nodes, token=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def driver(open_to_all: RayCluster) -> Iterator[RayCluster]:
+    """The cluster that is open to all, with this process connected to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        open_to_all.show(patch)
+        with connected(open_to_all.address):
+            yield open_to_all

@@ -19,8 +19,6 @@ from dnlbench.store import RunDir
 if TYPE_CHECKING:
     from tests.executor.conftest import Lab
 
-pytestmark = pytest.mark.faults
-
 
 @dataclass
 class Disk:

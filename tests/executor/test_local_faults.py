@@ -117,8 +117,9 @@ def test_a_run_whose_workers_the_system_ends_for_memory_is_oom(
     scheduler = Scheduler(run_dir, plan, executor, slots(1))
 
     def kill_at_once() -> None:
+        started = run_dir.read_history(plan.runs[0]).started
         for worker in executor._workers.values():
-            if worker.job is not None:
+            if started is not None and worker.job == {started.run_id: started.attempt}:
                 worker.kill()
 
     try:

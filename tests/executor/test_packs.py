@@ -97,7 +97,6 @@ def test_a_paused_run_is_left_out_and_goes_on_by_itself(lab: Lab) -> None:
 # Packs that come to grief
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("error", ["oom@0", "failed@1", "failed"])
 def test_runs_of_a_pack_that_fails_are_tried_again_one_by_one(lab: Lab, error: str) -> None:
     """The one that is to blame fails then, and disturbs no other."""
@@ -112,7 +111,6 @@ def test_runs_of_a_pack_that_fails_are_tried_again_one_by_one(lab: Lab, error: s
         assert [event.status for event in lab.events(run_id) if isinstance(event, RunEnded)] == ["ok"]
 
 
-@pytest.mark.faults
 def test_a_failing_pack_is_charged_to_none_of_its_runs(lab: Lab) -> None:
     """Each has all its tries left."""
     fates = ["pack@0", *["killed@0"] * RETRIES["killed"], ""]
@@ -120,7 +118,6 @@ def test_a_failing_pack_is_charged_to_none_of_its_runs(lab: Lab) -> None:
     assert lab.statuses() == {"ok": 4}
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("cause", ["process", "killed", "device", "host-memory", "silent", "wordless"])
 def test_runs_of_a_pack_that_is_lost_are_tried_again_one_by_one(lab: Lab, cause: str) -> None:
     bad = ids(lab, 1)[0]
@@ -137,7 +134,6 @@ def test_runs_of_a_pack_that_is_lost_are_tried_again_one_by_one(lab: Lab, cause:
         assert [(event.pack_size, event.from_epoch) for event in starts] == [(4, 0), (1, 1)], "from where it was"
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("cause", [cause for cause in RETRIES if cause != "silent"])
 def test_a_loss_with_a_pack_counts_for_each_of_its_runs(make_lab: MakeLab, cause: Cause) -> None:
     lab = make_lab(*POINT, "sweep.seeds=2")
@@ -146,14 +142,12 @@ def test_a_loss_with_a_pack_counts_for_each_of_its_runs(make_lab: MakeLab, cause
     assert Counter(start.run_id for start in lab.starts) == dict.fromkeys(lab.plan.by_id, 1 + RETRIES[cause])
 
 
-@pytest.mark.faults
 def test_a_worker_that_is_killed_before_it_begins_parts_nobody(lab: Lab) -> None:
     lab.carry_out(1, lambda slot, run_id, attempt: "killed" if attempt <= 3 else "", pack_size=4)
     assert seeds_of(lab) == ["0123"] * 4
     assert lab.statuses() == {"ok": 4}
 
 
-@pytest.mark.faults
 def test_a_full_disk_parts_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
     lab.carry_out(1, lambda slot, run_id, attempt: "disk@1" if attempt == 1 else "", pack_size=4)
@@ -161,7 +155,6 @@ def test_a_full_disk_parts_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> 
     assert lab.statuses() == {"ok": 4}
 
 
-@pytest.mark.faults
 def test_a_slot_that_loses_one_pack_is_not_set_aside_for_it(make_lab: MakeLab) -> None:
     """Though that is two runs at once, of a point that works."""
     lab = make_lab(*POINT, "sweep.seeds=6")
@@ -172,7 +165,6 @@ def test_a_slot_that_loses_one_pack_is_not_set_aside_for_it(make_lab: MakeLab) -
     assert not lab.journal(SlotSetAside)
 
 
-@pytest.mark.faults
 def test_a_slot_that_loses_one_pack_after_the_other_is_set_aside(make_lab: MakeLab) -> None:
     lab = make_lab(*POINT, "sweep.seeds=8")
     lab.carry_out(2, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" else "", pack_size=2)
@@ -183,7 +175,6 @@ def test_a_slot_that_loses_one_pack_after_the_other_is_set_aside(make_lab: MakeL
 # Members that end early
 
 
-@pytest.mark.faults
 def test_a_run_that_diverges_ends_early_and_the_others_go_on(lab: Lab) -> None:
     bad = ids(lab, 2)[0]
     others = [run_id for run_id in lab.plan.by_id if run_id != bad]
@@ -205,7 +196,6 @@ def test_a_run_that_diverges_ends_early_and_the_others_go_on(lab: Lab) -> None:
     assert title(view.jobs["fake:0/0"]) == "densenet L=1 seeds 0, 1, 3"
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_run_that_diverged_is_tried_again_while_its_pack_goes_on(lab: Lab, slots: int, named: bool) -> None:
@@ -246,7 +236,6 @@ def test_a_run_that_diverged_is_tried_again_while_its_pack_goes_on(lab: Lab, slo
     assert [event.error for event in lab.journal(RunReturned)] == [None]
 
 
-@pytest.mark.faults
 def test_a_run_that_ended_early_does_not_come_back_with_the_pack(lab: Lab) -> None:
     """Neither when the pack is lost, nor when it is put aside, nor when another one of it is cancelled."""
     bad, cancelled = ids(lab, 2)[0], ids(lab, 0)[0]
@@ -324,7 +313,6 @@ def test_a_paused_sweep_goes_on_in_the_same_packs(make_lab: MakeLab) -> None:
     assert Counter(seeds_of(lab)) == {"012": 6}
 
 
-@pytest.mark.faults
 def test_a_cancelled_sweep_ends_all_runs_of_its_packs_and_the_next_engine_goes_on(lab: Lab) -> None:
     assert not lab.carry_out(1, script={20.0: commands("cancel")}, pack_size=4)
     assert lab.statuses() == {"cancelled": 4}
@@ -380,7 +368,6 @@ def random_fate(random: Random, share: float) -> Fate:
     )
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("block", range(4))
 def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int

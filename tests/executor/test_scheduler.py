@@ -6,7 +6,7 @@ import heapq
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, get_args
@@ -27,7 +27,7 @@ from dnlbench.events import (
 from dnlbench.executor import scheduler
 from dnlbench.executor.base import Cause
 from dnlbench.executor.health import SlotHealth
-from dnlbench.executor.losses import RETRIES, STILLBORN
+from dnlbench.executor.losses import RETRIES, STILLBORN, deaths_at_start
 from dnlbench.executor.scheduler import DISK_LOOK_S
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
@@ -123,7 +123,6 @@ def test_a_slot_stays_idle_rather_than_begin_what_a_fast_one_will_have_done_soon
     assert Counter(start.slot for start in lab.starts) == {"slow/0": 1, "fast/0": 11}
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("hangs", [False, True])
 def test_nothing_waits_for_a_run_that_is_overdue(make_lab: MakeLab, hangs: bool) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5", "train.epochs=2")
@@ -187,7 +186,6 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
 # Slots that are broken
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("cause", ["process", "device", "wordless"])
 def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause: str) -> None:
     lab.carry_out(3, lambda slot, run_id, attempt: cause if slot == "fake:1/0" else "")
@@ -205,7 +203,6 @@ def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause
     assert (view.leased, dict(view.set_aside)) == ({}, {"fake:1/0": set_aside.reason})
 
 
-@pytest.mark.faults
 def test_a_slot_that_breaks_later_is_set_aside_then(lab: Lab) -> None:
     lab.carry_out(3, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" and lab.passed_s > 30 else "")
     assert lab.statuses() == {"ok": 16}
@@ -214,14 +211,12 @@ def test_a_slot_that_breaks_later_is_set_aside_then(lab: Lab) -> None:
     assert (set_aside.slot, len(broken)) == ("fake:1/0", 2)
 
 
-@pytest.mark.faults
 def test_a_slot_that_comes_through_an_epoch_now_and_then_is_kept(lab: Lab) -> None:
     lab.carry_out(2, lambda slot, run_id, attempt: "process@1" if slot == "fake:1/0" and attempt == 1 else "")
     assert lab.statuses() == {"ok": 16}
     assert not lab.journal(SlotSetAside)
 
 
-@pytest.mark.faults
 def test_a_slot_is_forgiven_a_loss_by_the_run_that_comes_through(lab: Lab) -> None:
     def every_other(slot: str, run_id: str, attempt: int) -> str:
         return "process" if slot == "fake:1/0" and sum(start.slot == slot for start in lab.starts) % 2 else ""
@@ -232,14 +227,12 @@ def test_a_slot_is_forgiven_a_loss_by_the_run_that_comes_through(lab: Lab) -> No
     assert sum(start.slot == "fake:1/0" for start in lab.starts) > 6
 
 
-@pytest.mark.faults
 def test_a_machine_that_is_out_of_memory_is_no_broken_slot(lab: Lab) -> None:
     lab.carry_out(3, lambda slot, run_id, attempt: "host-memory" if slot == "fake:1/0" and attempt == 1 else "")
     assert lab.statuses() == {"ok": 16}
     assert not lab.journal(SlotSetAside)
 
 
-@pytest.mark.faults
 def test_a_broken_slot_is_told_from_a_network_that_works_elsewhere(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=12")
     lab.carry_out(2, lambda slot, run_id, attempt: "process" if slot == "fake:1/0" else "")
@@ -248,7 +241,6 @@ def test_a_broken_slot_is_told_from_a_network_that_works_elsewhere(make_lab: Mak
     assert sum(start.slot == "fake:1/0" for start in lab.starts) <= 4
 
 
-@pytest.mark.faults
 def test_without_a_slot_left_the_rest_waits_for_another_day(lab: Lab) -> None:
     lab.carry_out(2, lambda slot, run_id, attempt: "device" if len(lab.starts) > 3 else "")
     found = lab.statuses()
@@ -273,14 +265,12 @@ def test_a_slot_that_waits_for_a_machine_gets_no_run_until_it_has_one(lab: Lab) 
     assert max(begun["fake:2/0"]) < 9.0 < max(begun["fake:0/0"])
 
 
-@pytest.mark.faults
 def test_a_network_that_always_dies_does_not_cost_the_slots(lab: Lab) -> None:
     lab.carry_out(1, lambda slot, run_id, attempt: "process" if run_id.startswith("densenet-L3") else "")
     assert lab.statuses() == {"ok": 14, "failed": 2}
     assert not lab.journal(SlotSetAside)
 
 
-@pytest.mark.faults
 def test_a_slot_does_not_rest_for_hours(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "LOOK_S", 1.0)
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5")
@@ -312,7 +302,6 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
 # Runs that are lost
 
 
-@pytest.mark.faults
 def test_a_run_is_not_charged_with_workers_that_were_killed_before_they_began_it(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=2")
     bad = lab.find("densenet-L1-s1")
@@ -321,7 +310,6 @@ def test_a_run_is_not_charged_with_workers_that_were_killed_before_they_began_it
     assert not lab.journal(SlotSetAside)
 
 
-@pytest.mark.faults
 def test_a_run_that_no_worker_lives_to_begin_is_given_up_at_last(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
     lab.carry_out(1, lambda slot, run_id, attempt: "killed")
@@ -329,7 +317,37 @@ def test_a_run_that_no_worker_lives_to_begin_is_given_up_at_last(make_lab: MakeL
     assert len(lab.starts) == STILLBORN + 1 + RETRIES["killed"]
 
 
-@pytest.mark.faults
+@pytest.mark.parametrize("cause", ["killed", "process", "host-memory"])
+def test_no_run_is_charged_where_every_worker_dies_before_it_begins(make_lab: MakeLab, cause: Cause) -> None:
+    """However often: with the slot that is to blame set aside, the sweep ends and can be resumed."""
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=3")
+    lab.carry_out(1, lambda slot, run_id, attempt: f"unborn-{cause}")
+    assert lab.statuses() == {None: 3}
+    assert len(lab.starts) <= 1 + deaths_at_start(cause)
+    (aside,) = lab.journal(SlotSetAside)
+    assert aside.reason == f"lost by {cause}"
+    lab.carry_out(1)
+    assert lab.statuses() == {"ok": 3}
+
+
+@pytest.mark.parametrize("cause", ["killed", "process"])
+def test_runs_whose_workers_die_at_the_start_on_one_slot_are_done_on_another(lab: Lab, cause: Cause) -> None:
+    bad = "cpu/0"
+    lab.carry_out(2, lambda slot, run_id, attempt: f"unborn-{cause}" if slot == bad else "")
+    assert lab.statuses() == {"ok": 16}
+    assert {event.slot for event in lab.journal(SlotSetAside)} <= {bad}
+
+
+def test_deaths_at_the_start_count_in_a_row(make_lab: MakeLab) -> None:
+    """A worker that begins clears its slot; more deaths in all than one slot may have in a row set nothing aside."""
+    lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=4")
+    fates = cycle([*["unborn-killed"] * STILLBORN, ""])
+    lab.carry_out(1, lambda slot, run_id, attempt: next(fates))
+    assert lab.statuses() == {"ok": 4}
+    assert len(lab.starts) == 4 * (STILLBORN + 1)
+    assert not lab.journal(SlotSetAside)
+
+
 @pytest.mark.parametrize("epochs", ["", "@0", "@1"])
 @pytest.mark.parametrize("cause", list(RETRIES))
 def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, cause: Cause, epochs: str) -> None:
@@ -355,7 +373,6 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
     assert not lab.journal(SlotSetAside)
 
 
-@pytest.mark.faults
 def test_each_cause_has_its_own_bound(lab: Lab) -> None:
     bad = lab.find("densenet-L2-s1")
     causes = ["device@0", "process@0", "host-memory@0", "device@0", "process@0", "silent@0", "device@0", ""]
@@ -364,7 +381,6 @@ def test_each_cause_has_its_own_bound(lab: Lab) -> None:
     assert sum(start.run_id == bad for start in lab.starts) == len(causes)
 
 
-@pytest.mark.faults
 def test_a_run_that_failed_by_itself_is_done_again_by_the_next_engine_only(lab: Lab) -> None:
     ends = {
         lab.find("densenet-L1-s0"): "failed",
@@ -379,7 +395,6 @@ def test_a_run_that_failed_by_itself_is_done_again_by_the_next_engine_only(lab: 
     assert lab.statuses() == {"ok": 14, "oom": 1, "diverged": 1}
 
 
-@pytest.mark.faults
 def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
     lab.carry_out(3, lambda slot, run_id, attempt: "process@2" if attempt == 1 and "-s1-" in run_id else "")
     assert lab.statuses() == {"ok": 16}
@@ -389,7 +404,6 @@ def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
         assert kinds == [RunStarted, EpochDone, EpochDone, *again, EpochDone, RunEnded]
 
 
-@pytest.mark.faults
 def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
     lab.carry_out(3, lambda slot, run_id, attempt: "silent@1" if run_id == bad and attempt == 1 else "", silence_s=20)
@@ -404,7 +418,6 @@ def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
     assert [event.from_epoch for event in lab.events(bad) if isinstance(event, RunStarted)] == [0, 1]
 
 
-@pytest.mark.faults
 def test_a_worker_that_never_says_a_last_word_does_not_go_on_for_ever(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
     lab.carry_out(3, lambda slot, run_id, attempt: f"wordless@{2 - min(attempt, 2)}" if run_id == bad else "")
@@ -415,7 +428,6 @@ def test_a_worker_that_never_says_a_last_word_does_not_go_on_for_ever(lab: Lab) 
     assert ended.error == scheduler.NO_WORD.error
 
 
-@pytest.mark.faults
 def test_a_run_that_comes_a_little_further_each_time_is_let_go_on(make_lab: MakeLab) -> None:
     lab = make_lab("train.epochs=9")
     lab.carry_out(2, lambda slot, run_id, attempt: "process@1" if attempt < 9 else "")
@@ -423,7 +435,6 @@ def test_a_run_that_comes_a_little_further_each_time_is_let_go_on(make_lab: Make
     assert len(lab.starts) == 8 * 9
 
 
-@pytest.mark.faults
 def test_progress_of_an_earlier_attempt_does_not_excuse_the_losses_after_it(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1", "train.epochs=4")
     lab.carry_out(1, lambda slot, run_id, attempt: {1: "process@1", 2: "process@0"}.get(attempt, "process"))
@@ -431,7 +442,6 @@ def test_progress_of_an_earlier_attempt_does_not_excuse_the_losses_after_it(make
     assert len(lab.starts) == 4
 
 
-@pytest.mark.faults
 def test_a_checkpoint_within_an_epoch_is_progress(lab: Lab) -> None:
     bad = lab.find("densenet-L2-s1")
 
@@ -452,7 +462,6 @@ def test_a_checkpoint_within_an_epoch_is_progress(lab: Lab) -> None:
     )
 
 
-@pytest.mark.faults
 def test_the_time_between_two_engines_is_not_taken_for_work(
     make_lab: MakeLab, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,7 +487,6 @@ def test_the_time_between_two_engines_is_not_taken_for_work(
 # A full disk
 
 
-@pytest.mark.faults
 def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     room = False
     looks: list[float] = []
@@ -511,7 +519,6 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     assert not [at for at in begun if looks[0] - DISK_LOOK_S < at < 100.0]
 
 
-@pytest.mark.faults
 def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
     lab.carry_out(2, lambda slot, run_id, attempt: "disk" if attempt <= 6 else "")
@@ -544,7 +551,6 @@ def random_script(random: Random, lab: Lab) -> dict[float, Command | Callable[[]
     return script
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("block", range(8))
 def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
@@ -616,7 +622,6 @@ def facts(view: SweepView) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.faults
 def test_a_lost_run_goes_on_where_it_can_begin_at_once(make_lab: MakeLab) -> None:
     """And does not wait for the slot that lost it to have rested."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
@@ -625,7 +630,6 @@ def test_a_lost_run_goes_on_where_it_can_begin_at_once(make_lab: MakeLab) -> Non
     assert lab.starts[1].time - lab.starts[0].time < 1.0
 
 
-@pytest.mark.faults
 def test_an_engine_that_was_stopped_itself_listens_before_it_takes_workers_for_lost(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

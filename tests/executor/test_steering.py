@@ -264,7 +264,6 @@ def test_a_pause_costs_only_itself(make_lab: Callable[..., Lab]) -> None:
     assert 39 < disturbed.passed_s - undisturbed.passed_s < 42
 
 
-@pytest.mark.faults
 def test_a_run_that_is_lost_when_it_is_put_aside_is_lost(lab: Lab) -> None:
     run_id = lab.find("dense-gaussian-L4-s0")
     script = {5.0: pause(run_id), 30.0: resume(run_id)}
@@ -426,7 +425,6 @@ def test_a_run_that_ends_while_the_sweep_is_cancelled_has_ended(lab: Lab) -> Non
     assert lab.statuses()["cancelled"] == 2
 
 
-@pytest.mark.faults
 def test_a_cancelled_sweep_stops_at_once_and_the_next_engine_goes_on(lab: Lab) -> None:
     assert not lab.carry_out(3, script={30.0: Command(action="cancel")})
     assert lab.passed_s < 31
@@ -454,7 +452,6 @@ def test_nothing_begins_once_the_sweep_is_cancelled(lab: Lab) -> None:
     assert not [start for start in lab.starts if start.time - lab.begun >= 10.0]
 
 
-@pytest.mark.faults
 def test_a_cancelled_sweep_does_not_wait_for_a_worker_that_hangs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "PATIENCE_S", 0.05)
     hung = lab.find("dense-gaussian-L4-s0")
@@ -466,7 +463,6 @@ def test_a_cancelled_sweep_does_not_wait_for_a_worker_that_hangs(lab: Lab, monke
     assert (ended.status, ended.requested) == ("cancelled", False)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("status", ["failed", "oom", "diverged"])
 @pytest.mark.parametrize("named", [True, False])
 def test_a_run_that_ended_badly_can_be_tried_again(lab: Lab, status: str, named: bool) -> None:
@@ -489,7 +485,6 @@ def test_a_run_that_ended_badly_can_be_tried_again(lab: Lab, status: str, named:
     assert lab.answers() == ["to be tried again: dense-gaussian L=3 seed 1"]
 
 
-@pytest.mark.faults
 def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
     """To somebody who comes just then, and to somebody who has been away meanwhile."""
     bad = lab.find("dense-gaussian-L4-s0")
@@ -513,7 +508,6 @@ def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
     assert lab.statuses() == {"ok": 16}
 
 
-@pytest.mark.faults
 def test_a_run_that_is_tried_again_has_all_its_tries_again(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L3-s1")
     asked: list[Command] = []
@@ -602,7 +596,6 @@ def test_a_command_for_an_earlier_engine_is_not_obeyed(lab: Lab) -> None:
     assert stat.S_IMODE(lab.run_dir.control_path.stat().st_mode) == 0o600
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("beginning", ["densenet-L1-s0", "dense-gaussian-L4-s0"])
 def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.MonkeyPatch, beginning: str) -> None:
     """The answer that it is cancelled has to come true, or it has to be another answer."""

@@ -1,16 +1,26 @@
-"""Sessions that are never begun."""
+"""Sessions that are never begun, and sides that have no process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from dnlbench.interleave import Session, find_interpreter
+from dnlbench.interleave import Interpreter, Session, find_interpreter, session
+from dnlbench.interleave.record import read_runs
+from dnlbench.interleave.side import RunEnd
+from dnlbench.interleave.turns import Key, SideName
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
+from dnlbench.profiles import Profile, save_profile
+from dnlbench.spec import read_spec
+from dnlbench.store import Execution, RunDir
 from dnlbench.sweep import Request
+
+EXECUTION = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
 
 
 @pytest.fixture
@@ -30,3 +40,81 @@ def make_session(tmp_path: Path, slot: Slot) -> Callable[[Plan], Session]:
         )
 
     return make
+
+
+@dataclass
+class MadeUp:
+    """What fake sides are like, and the turns that they were given."""
+
+    make_profile: Callable[..., Profile]
+    data: dict[SideName, str] = field(default_factory=dict)
+    rates: dict[SideName, float] = field(default_factory=dict)
+    failing: SideName | None = None
+    turns: list[tuple[SideName, list[int]]] = field(default_factory=list)
+    """Side and seeds."""
+
+
+class FakeSide:
+    """Stands in for a `Side` whose runs all end at once."""
+
+    def __init__(
+        self, made_up: MadeUp, name: SideName, run_dir: RunDir, interpreter: Interpreter, arguments: Sequence[str]
+    ) -> None:
+        self.name = name
+        self.run_dir = run_dir
+        self.exit_code: int | None = None
+        self._made_up = made_up
+        self._options = dict(pairwise(arguments))
+        settings = [argument.removeprefix("--set=") for argument in arguments if argument.startswith("--set=")]
+        self._plan = Plan(read_spec(self._options["run"], settings))
+        self._status = "failed" if made_up.failing == name else "ok"
+        self.slots, self.pack_size = int(self._options["--jobs"]), 1
+        self.data = made_up.data.get(name, "the same")
+        self.waiting: dict[Key, str] = {}
+
+    @property
+    def has_saved(self) -> bool:
+        return self.exit_code in (0, 1)
+
+    def prepare(self) -> None:
+        self.run_dir.begin(self._plan, EXECUTION)
+        self.waiting = read_runs(self.run_dir)
+
+    def take_turn(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
+        self._made_up.turns.append((self.name, [seed for *_, seed in keys]))
+        for key in keys:
+            del self.waiting[key]
+            yield RunEnd(key=key, status=self._status, seconds=1.0, samples_per_s=None)
+
+    def finish(self) -> None:
+        losses: dict[tuple[str, int], list[float]] = {}
+        for network, depth, seed in read_runs(self.run_dir):
+            losses.setdefault((network, depth), []).append(0.3 + 0.1 * seed)
+        profile = self._made_up.make_profile(
+            losses,
+            rate=self._made_up.rates.get(self.name, 1000.0),
+            status=self._status,
+            interleaved=self._options["--take-turns"],
+            spec=self._plan.spec.model_dump(mode="json"),
+        )
+        save_profile(profile, Path(self._options["--out"]))
+        self.exit_code = int(self._status == "failed")
+
+    def interrupt(self) -> None:
+        """It does nothing between its turns."""
+
+    def end(self) -> None:
+        if self.exit_code is None:
+            self.exit_code = 130
+
+
+@pytest.fixture
+def made_up(make_profile: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch) -> MadeUp:
+    """Sessions of this test have fake sides."""
+    found = MadeUp(make_profile)
+
+    def create(name: SideName, run_dir: RunDir, interpreter: Interpreter, arguments: Sequence[str]) -> FakeSide:
+        return FakeSide(found, name, run_dir, interpreter, arguments)
+
+    monkeypatch.setattr(session, "Side", create)
+    return found

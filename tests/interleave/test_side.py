@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from dnlbench.errors import EngineError
+from dnlbench.events import read_command
 from dnlbench.interleave import Session, SessionEnd, run_session, session
 from dnlbench.interleave.interpreter import Interpreter
 from dnlbench.interleave.side import Side
-from dnlbench.interleave.turns import SideName
+from dnlbench.interleave.turns import Key, SideName
 from dnlbench.plan import Plan
-from dnlbench.store import RunDir
+from dnlbench.store import Execution, RunDir
 
 MakeSide = Callable[..., Side]
 
@@ -70,3 +73,65 @@ def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
     monkeypatch.setattr(session, "_take_turns", interrupted)
     end = run_session(make_session(make_plan()), lambda news: None)
     assert end == SessionEnd(saved=saved, interrupted=True, failed=True)
+
+
+@pytest.fixture
+def waiting_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> Iterator[Side]:
+    """A side that has begun its sweep, and whose process waits."""
+    run_dir = RunDir(tmp_path / "base")
+    run_dir.begin(make_plan(), Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s"))
+    run_dir.control_path.touch()
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec cat\n")
+    program.chmod(0o755)
+    side = Side("base", run_dir, Interpreter(path=str(program)), [])
+    yield side
+    side.interrupt()
+    side.end()
+
+
+def write(path: Path, events: Sequence[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
+
+
+def test_a_side_is_ready_once_it_has_told_what_it_trains_on_and_what_waits(
+    waiting_side: Side, make_plan: Callable[..., Plan]
+) -> None:
+    done, *left = make_plan().runs
+    said: list[dict[str, object]] = [
+        {"event": "engine-started", "slots": ["cpu/0", "cpu/1"], "pack_size": 3},
+        {"event": "prepared", "data": {"sha256": "ab"}},
+        {"event": "command-done", "command": {"run_ids": [run.run_id for run in left]}},
+    ]
+    write(waiting_side.run_dir.journal_path, said)
+    waiting_side.prepare()
+    assert (waiting_side.data, waiting_side.slots, waiting_side.pack_size) == ("ab", 2, 3)
+    assert list(waiting_side.waiting.values()) == [run.run_id for run in left]
+    assert done.run_id not in waiting_side.waiting.values()
+
+
+def test_runs_of_a_turn_are_begun_at_once_and_it_lasts_until_the_last_of_them_has_ended(
+    waiting_side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[Key] = [("densenet", 1, 0), ("densenet", 1, 1)]
+    waiting_side.waiting = dict(zip(keys, "ab", strict=True))
+    paths = [waiting_side.run_dir.events_path(run) for run in "ab"]
+    ended: dict[str, object] = {"event": "run-ended", "status": "ok", "time": time.time()}
+    epoch: dict[str, object] = {"event": "epoch-done", "seconds": 2.0, "samples_per_s": 75.0}
+    news = [(paths[0], [{**ended, "status": "failed"}]), (paths[0], []), (paths[1], [epoch, ended])]
+    with monkeypatch.context() as patch:
+        patch.setattr("dnlbench.interleave.side.time.sleep", lambda seconds: write(*news.pop()) if news else None)
+        ends = [(end.key, end.status, end.samples_per_s) for end in waiting_side.take_turn(keys)]
+    assert ends == [(keys[1], "ok", 75.0), (keys[0], "failed", None)]
+    commands = [read_command(line) for line in waiting_side.run_dir.control_path.read_bytes().splitlines()]
+    assert [(command.action, command.run_ids) for command in commands if command] == [("resume", ("a", "b"))]
+
+
+def test_a_side_that_ends_in_its_turn_ends_the_session(waiting_side: Side) -> None:
+    key: Key = ("densenet", 1, 0)
+    waiting_side.waiting = {key: "a"}
+    waiting_side.interrupt()
+    with pytest.raises(EngineError, match="the base side ended in the middle of its turn: it ended with signal 15"):
+        list(waiting_side.take_turn([key]))

@@ -66,7 +66,6 @@ def test_it_tells_of_a_profile_what_the_whole_of_it_does(tmp_path: Path, partial
     assert (read_listed(paths[2]).ok, read_listed(paths[2]).devices) == (1, ("A CPU",))
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize(
     "content",
     [
@@ -98,7 +97,6 @@ def test_what_cannot_be_opened_is_so_for_the_same_reason(tmp_path: Path) -> None
         assert outcome(read_listed, tmp_path / name) == outcome(read_profile, tmp_path / name)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize(
     "change",
     [
@@ -120,7 +118,6 @@ def test_wrong_facts_are_refused_for_the_same_reason(tmp_path: Path, partial: Pr
     assert outcome(read_listed, path) == outcome(read_profile, path)
 
 
-@pytest.mark.faults
 def test_files_that_are_cut_off_anywhere_are_found(tmp_path: Path, partial: Profile) -> None:
     content, path = partial.to_json(), tmp_path / "x.json"
     for length in range(0, len(content) - 2, 61):
@@ -129,7 +126,6 @@ def test_files_that_are_cut_off_anywhere_are_found(tmp_path: Path, partial: Prof
         assert outcome(read_listed, path) == outcome(read_profile, path)
 
 
-@pytest.mark.faults
 def test_whatever_is_damaged_lists_and_profiles_part_over_figures_alone(tmp_path: Path, partial: Profile) -> None:
     draw, content, path = random.Random(7), partial.to_json(), tmp_path / "x.json"
     seen: Counter[str] = Counter()
@@ -146,7 +142,6 @@ def test_whatever_is_damaged_lists_and_profiles_part_over_figures_alone(tmp_path
     assert seen.keys() == {"dict dict", "str str", "dict str"}
 
 
-@pytest.mark.faults
 def test_a_word_in_the_place_of_a_figure_is_not_noticed(tmp_path: Path, partial: Profile) -> None:
     content = json.loads(partial.to_json())
     content["runs"][0]["epochs"][0]["train_loss"] = "great"

@@ -151,7 +151,6 @@ def _change(content: dict[str, Any], key: str, value: object) -> None:
     inner[last] = value
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -177,7 +176,6 @@ def test_what_is_no_profile_is_refused_with_the_cause(tmp_path: Path, content: b
         read_profile(path)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize(
     ("key", "value", "place"),
     [
@@ -204,7 +202,6 @@ def test_an_unknown_study_is_refused_with_those_that_are_known(tmp_path: Path, m
         read_profile(path)
 
 
-@pytest.mark.faults
 def test_a_pickle_is_refused_without_being_loaded(tmp_path: Path) -> None:
     import pickle
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-DEADLINE_S = 60.0
+DEADLINE_S = 150.0
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -130,6 +130,12 @@ def _browser_module() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    """What is made once for all tests of a module, by name."""
+    return {}
+
+
 @pytest.fixture
 def nasty() -> str:
     """A name, message or log that tries to be more than text."""

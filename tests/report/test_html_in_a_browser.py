@@ -26,16 +26,20 @@ DRAWING = "document.querySelector('figure .chart').innerHTML"
 
 
 @pytest.fixture
-def sweeps(make_sweep: MakeSweep, nasty: str) -> tuple[Profile, Profile]:
-    return make_sweep(name="base"), make_sweep(name=nasty, factor=1.1, bad=BAD)
+def sweeps(make_sweep: MakeSweep, nasty: str, kept: dict[str, Any]) -> tuple[Profile, Profile]:
+    if "sweeps" not in kept:
+        kept["sweeps"] = make_sweep(name="base"), make_sweep(name=nasty, factor=1.1, bad=BAD)
+    a, b = kept["sweeps"]
+    return a, b
 
 
 @pytest.fixture
-def page(sweeps: tuple[Profile, Profile], tmp_path: Path) -> Path:
+def page(sweeps: tuple[Profile, Profile], kept: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison with failed runs and a hostile name."""
-    path = tmp_path / "report.html"
-    path.write_text(comparison_html(sweeps[0], [sweeps[1]], [compare(*sweeps)]), encoding="utf-8")
-    return path
+    if "page" not in kept:
+        kept["page"] = tmp_path_factory.mktemp("page") / "report.html"
+        kept["page"].write_text(comparison_html(sweeps[0], [sweeps[1]], [compare(*sweeps)]), encoding="utf-8")
+    return Path(kept["page"])
 
 
 def points(path: str) -> list[tuple[float, float]]:
@@ -86,7 +90,7 @@ def test_nothing_can_be_loaded_or_sent(browser: Any, page: Path) -> None:
     for directive, attempt in attempts.items():
         refused = browser.evaluate(
             "new Promise((done) => { document.addEventListener('securitypolicyviolation',"
-            f" (event) => done(event.effectiveDirective), {{ once: true }}); {attempt}; setTimeout(() => done(''), 5000); }})"
+            f" (event) => done(event.effectiveDirective), {{ once: true }}); {attempt}; setTimeout(() => done(''), 100000); }})"
         )
         assert refused == directive
     assert browser.evaluate("window.ran") is None

@@ -139,6 +139,7 @@ def test_compare_and_run_add_to_the_summary(
     text = run_cli("compare", a, b, "--format", "markdown").stdout
     assert summary.read_text() == f"before\n\n{text}"
     options = ["--set", "sweep.networks=['plain']", "--set", "sweep.depths=[1]", "--set", "train.epochs=1", "--quiet"]
+    options += ["--device", "cpu", "--threads", "1", "--executor", "inline"]
     done = run_cli("run", spec_file, *options, GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == 0, done.stderr
     added = summary.read_text().removeprefix(f"before\n\n{text}")

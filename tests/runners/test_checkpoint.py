@@ -27,7 +27,14 @@ PROTOCOLS = {
 }
 STEPS = 5
 """In an epoch of 76 samples in batches of 16."""
-SHORT = ("sweep.depths=[1]", "sweep.seeds=[3]", "train.epochs=3", "data.limit=76", "train.batch_size=16")
+SHORT = (
+    "sweep.depths=[1]",
+    "sweep.seeds=[3]",
+    "train.epochs=3",
+    "data.limit=76",
+    "train.batch_size=16",
+    "network.blocks=1",
+)
 NETWORKS = {"ours": "sweep.networks=['dense-attention']", "dropout": "sweep.networks=['with_dropout:network']"}
 DROPOUT = """
 from torch import nn

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -115,16 +115,32 @@ def test_a_failed_download_is_told_as_such(tmp_path: Path, monkeypatch: pytest.M
 def test_workers_that_want_the_same_data_download_them_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each is at it until all others are at it as well, or have been refused the lock."""
+    everyone, try_to_lock = threading.Condition(), FileLock._acquire
+    arrived: set[int] = set()
     at_it, most = 0, 0
+
+    def arrive() -> None:
+        arrived.add(threading.get_ident())
+        everyone.notify_all()
+
+    def try_as_seen(lock: FileLock) -> None:
+        try_to_lock(lock)
+        if not lock.is_locked:
+            with everyone:
+                arrive()
 
     def download(*_: object, **__: object) -> None:
         nonlocal at_it, most
-        at_it += 1
-        most = max(most, at_it)
-        time.sleep(0.2)
-        at_it -= 1
+        with everyone:
+            at_it += 1
+            most = max(most, at_it)
+            arrive()
+            assert everyone.wait_for(lambda: len(arrived) == 3, timeout=100)
+            at_it -= 1
         raise OSError("as it was asked to")
 
+    monkeypatch.setattr(FileLock, "_acquire", try_as_seen)
     monkeypatch.setattr(torchvision.datasets.svhn, "download_url", download)
 
     def fetch(_: int) -> None:

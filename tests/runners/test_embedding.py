@@ -127,7 +127,8 @@ def test_random_coefficients_differ_from_neuron_to_neuron_and_from_seed_to_seed(
 
 
 def test_a_result_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
-    plan = plan_of("sweep.networks=['densenet']", "sweep.width_factors=[2]", "sweep.seeds=2")
+    brief = ("train.steps=12", "train.late_steps=4")
+    plan = plan_of("sweep.networks=['densenet']", "sweep.width_factors=[2]", "sweep.seeds=2", *brief)
     runner = EmbeddingRunner(plan, slot)
     first = {run.run_id: measured(runner, run) for run in plan.runs}
     torch.manual_seed(7)

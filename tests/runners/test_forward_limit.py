@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dnlbench.architecture import KernelName
+from dnlbench.dnl.assumptions import AssumptionReport
 from dnlbench.dnl.curves import Curves, random_curves
 from dnlbench.dnl.extension import sample
 from dnlbench.dnl.vector import VectorForm, states
@@ -28,6 +29,8 @@ from dnlbench.runners.base import Job, Member
 from dnlbench.runners.forward_limit import ForwardLimitRunner, InaccurateError
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed
 from dnlbench.spec import parse_spec
+
+pytestmark = pytest.mark.xdist_group("forward-limit")  # solutions that all tests use are computed once
 
 TINY = """
 name = "tiny"
@@ -122,9 +125,15 @@ def test_parameters_are_counted_as_they_are_sampled(kernel: KernelName, slot: Sl
         assert started.parameters == arrays.K.numel() + sum(values.numel() for _, values in arrays.one_index())
 
 
-def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
+@pytest.fixture(scope="module")
+def in_turn() -> dict[str, Measurements]:
+    """What is measured in all tiny runs, in their order."""
     plan = plan_of(TINY)
-    in_turn = results(ForwardLimitRunner(plan, slot), plan.runs)
+    return results(ForwardLimitRunner(plan, Slot(name="cpu/0", device=cpu_device(), threads=1)), plan.runs)
+
+
+def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot, in_turn: dict[str, Measurements]) -> None:
+    plan = plan_of(TINY)
     assert results(ForwardLimitRunner(plan, slot), reversed(plan.runs)) == in_turn
     torch.manual_seed(99)
     for depth in (4, 32):
@@ -134,12 +143,11 @@ def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
         assert found.items() <= in_turn.items()  # to the last bit, and under the same ids
 
 
-def test_seeds_and_networks_are_problems_of_their_own_and_depths_are_not(slot: Slot) -> None:
+def test_seeds_and_networks_are_problems_of_their_own_and_depths_are_not(in_turn: dict[str, Measurements]) -> None:
     plan = plan_of(TINY)
-    found = results(ForwardLimitRunner(plan, slot), plan.runs)
     references = {
         (run.point.network, run.seed): {
-            number(found[other.run_id], "reference_error")
+            number(in_turn[other.run_id], "reference_error")
             for other in plan.runs
             if (other.point.network, other.seed) == (run.point.network, run.seed)
         }
@@ -276,16 +284,26 @@ def runner() -> ForwardLimitRunner:
     return ForwardLimitRunner(plan_of(ALL_KERNELS), Slot(name="cpu/0", device=cpu_device(), threads=1))
 
 
-def fits_of(runner: ForwardLimitRunner, kernels: Sequence[str] = get_args(KernelName)) -> list[FitRecord]:
-    """All orders that a profile of these runs would hold."""
+@pytest.fixture
+def no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors alone are measured: bounds take most of the time, and no order depends on them."""
+    report = AssumptionReport(**{field.name: 1.0 for field in dataclasses.fields(AssumptionReport)})
+    monkeypatch.setattr(forward_limit, "assess", lambda *_: report)
+
+
+def fits_of(
+    runner: ForwardLimitRunner, kernels: Sequence[str] = get_args(KernelName), *, deepest: int = 128
+) -> list[FitRecord]:
+    """All orders that a profile of these runs would hold, down to a depth."""
     runs = [run for run in runner.plan.runs if run.point.network.partition("-")[0] in kernels]
+    runs = [run for run in runs if run.point.depth <= deepest]
     fits = summarise([record_of(run, results(runner, [run])[run.run_id]) for run in runs], runner.plan.study).fits
     networks = [f"{kernel}-{activation}" for kernel in kernels for activation in ("tanh", "relu")]
     assert [(fit.quantity, fit.network) for fit in fits] == list(
         itertools.product(("error_max", "error_end"), networks)
     )
     assert {(fit.model, fit.expected_order, fit.problem) for fit in fits} == {("power", 1.0, "")}
-    assert {fit.depths for fit in fits} == {(8, 16, 32, 64, 128)}
+    assert {fit.depths for fit in fits} == {tuple(depth for depth in (8, 16, 32, 64, 128) if depth <= deepest)}
     return list(fits)
 
 
@@ -317,12 +335,14 @@ def agreeing(fits: Iterable[FitRecord]) -> set[tuple[str, str]]:
     return {(fit.network, fit.quantity) for fit in fits if fit.agrees}
 
 
+@pytest.mark.usefixtures("no_bounds")
 def test_networks_as_they_are_have_order_one(runner: ForwardLimitRunner) -> None:
     fits = fits_of(runner)
     assert agreeing(fits) == set(orders(fits)), orders(fits)
     assert all(fit.order_low is not None and fit.order_high is not None for fit in fits)
 
 
+@pytest.mark.usefixtures("no_bounds")
 def test_what_they_are_held_against_is_far_more_exact(runner: ForwardLimitRunner) -> None:
     for run in runner.plan.runs:
         if run.point.depth == 128:
@@ -355,22 +375,23 @@ def slow_step(form: VectorForm, curves: Curves, L: int) -> tuple[VectorForm, Cur
     return form, dataclasses.replace(curves, K=lambda t, s: (1 + L**-0.5) * curves.K(t, s))
 
 
-LASTING: Mapping[str, tuple[Change, float]] = {
-    "the step is doubled": (doubled_step, 0.3),
-    "K at swapped times": (swapped_times, 0.3),
-    "K transposed": (transposed_weights, 0.3),
-    "every other state": (every_other_state, 0.3),
-    "the step comes right slowly": (slow_step, 0.8),
+LASTING: Mapping[str, tuple[Change, float, int]] = {
+    "the step is doubled": (doubled_step, 0.3, 64),
+    "K at swapped times": (swapped_times, 0.3, 64),
+    "K transposed": (transposed_weights, 0.3, 64),
+    "every other state": (every_other_state, 0.3, 64),
+    "the step comes right slowly": (slow_step, 0.8, 128),
 }
-"""Errors, and below what all their orders are."""
+"""Errors, below what all their orders are, and the depth down to which they are to be seen."""
 
 
-@pytest.mark.parametrize(("change", "below"), LASTING.values(), ids=LASTING)
+@pytest.mark.usefixtures("no_bounds")
+@pytest.mark.parametrize(("change", "below", "deepest"), LASTING.values(), ids=LASTING)
 def test_an_error_that_stays_is_found_in_every_network(
-    runner: ForwardLimitRunner, monkeypatch: pytest.MonkeyPatch, change: Change, below: float
+    runner: ForwardLimitRunner, monkeypatch: pytest.MonkeyPatch, change: Change, below: float, deepest: int
 ) -> None:
     with_error(monkeypatch, change)
-    fits = fits_of(runner)
+    fits = fits_of(runner, deepest=deepest)
     assert [fit.agrees for fit in fits] == [False] * 16, orders(fits)
     assert max(orders(fits).values()) < below
 
@@ -396,6 +417,7 @@ def without_normaliser(form: VectorForm, curves: Curves, L: int) -> tuple[Vector
     return WithoutNormaliser(**{field.name: getattr(form, field.name) for field in dataclasses.fields(form)}), curves
 
 
+@pytest.mark.usefixtures("no_bounds")
 def test_a_missing_normaliser_is_found_in_every_kernel_that_has_one(
     runner: ForwardLimitRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,6 +449,7 @@ VANISHING: Mapping[str, Change] = {
 }
 
 
+@pytest.mark.usefixtures("no_bounds")
 @pytest.mark.parametrize("change", VANISHING.values(), ids=VANISHING)
 def test_an_error_that_vanishes_like_the_step_is_none(
     runner: ForwardLimitRunner, monkeypatch: pytest.MonkeyPatch, change: Change

@@ -16,7 +16,7 @@ from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
 from dnlbench.dnl.parameters import Arrays
 from dnlbench.errors import SpecError
 from dnlbench.events import Measured, RunEnded, RunEvent, RunPaused, RunStarted
-from dnlbench.machine import Slot
+from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import RunRecord, summarise
 from dnlbench.profiles.fits import fit_trend
@@ -45,7 +45,7 @@ tolerance = 1e-6
 
 Found = dict[str, float | tuple[float, ...]]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("optimum-limit")]
 
 
 def spec_of(*overrides: str) -> OptimumLimitSpec:
@@ -72,6 +72,15 @@ def measured(runner: OptimumLimitRunner, run: Run) -> Found:
 def all_measured(plan: Plan, slot: Slot) -> dict[str, Found]:
     """By run id, each by a runner of its own that has done no other."""
     return {run.run_id: measured(OptimumLimitRunner(plan, slot), run) for run in plan.runs}
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[dict[str, Found]]:
+    """What is measured in all tiny runs, each alone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield all_measured(plan_of(), Slot(name="cpu/0", device=cpu_device(), threads=1))
+    torch.set_num_threads(threads)
 
 
 def number(found: Found, name: str) -> float:
@@ -124,11 +133,9 @@ def test_the_number_of_parameters_is_that_of_the_arrays(slot: Slot) -> None:
         assert held == plan.estimate(run.point).parameters
 
 
-def test_what_is_measured_belongs_together(slot: Slot) -> None:
-    plan = plan_of()
-    runner = OptimumLimitRunner(plan, slot)
-    for run in plan.runs:
-        found = measured(runner, run)
+def test_what_is_measured_belongs_together(alone: dict[str, Found]) -> None:
+    for run in plan_of().runs:
+        found = alone[run.run_id]
         values, scratch = curve(found, "values"), curve(found, "scratch_values")
         assert found["optimal_value"] == values[-1] == min(values)
         assert found["scratch_value"] == scratch[-1] == min(scratch)
@@ -167,11 +174,11 @@ def test_a_chain_begins_with_the_best_start_and_goes_on_from_the_prolonged_minim
         arrays = minimum.arrays
 
 
-def test_the_prolonged_minimiser_is_a_better_start_than_a_random_one(slot: Slot) -> None:
-    for run_id, found in all_measured(plan_of("sweep.depths=[8, 16]"), slot).items():
-        chain, scratch = curve(found, "values"), curve(found, "scratch_values")
-        assert chain[0] < 0.2 * scratch[0], run_id
-        assert len(chain) < len(scratch), run_id
+def test_the_prolonged_minimiser_is_a_better_start_than_a_random_one(alone: dict[str, Found]) -> None:
+    for run in plan_of("sweep.depths=[8, 16]").runs:
+        chain, scratch = (curve(alone[run.run_id], name) for name in ("values", "scratch_values"))
+        assert chain[0] < 0.2 * scratch[0], run.run_id
+        assert len(chain) < len(scratch), run.run_id
 
 
 def test_the_seed_decides_data_and_starts(slot: Slot) -> None:
@@ -186,10 +193,11 @@ def test_the_seed_decides_data_and_starts(slot: Slot) -> None:
     assert len({float(start[0, 0]) for start in starts}) == 4
 
 
-def test_a_result_does_not_depend_on_other_depths_nor_on_the_order_nor_on_the_runner(slot: Slot) -> None:
+def test_a_result_does_not_depend_on_other_depths_nor_on_the_order_nor_on_the_runner(
+    slot: Slot, alone: dict[str, Found]
+) -> None:
     plan = plan_of()
-    alone = all_measured(plan, slot)
-    for runs in (plan.runs, plan.runs[::-1], plan.longest_first):
+    for runs in (plan.runs, plan.longest_first):
         runner = OptimumLimitRunner(plan, slot)
         assert {run.run_id: measured(runner, run) for run in runs} == alone
     for depths in ("[16]", "[32, 16]", "[4, 16]"):
@@ -400,8 +408,6 @@ def test_a_chain_may_begin_anywhere() -> None:
 @pytest.fixture(scope="module")
 def converging() -> Iterator[list[RunRecord]]:
     """A small version of the preset ``optimum-limit``."""
-    from dnlbench.machine import cpu_device
-
     threads = torch.get_num_threads()
     changes = ("sweep.kernels=['local']", "sweep.depths=[4, 8, 16, 32]", "sweep.seeds=2", "data.samples=64")
     plan = plan_of(*changes, "minimiser.tolerance=1e-9", "minimiser.starts=4")

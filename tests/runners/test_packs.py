@@ -125,8 +125,16 @@ PROTOCOLS = {
 }
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("network", ["densenet", "dense-attention", "dense-gaussian", "resnet"])
+@pytest.mark.parametrize(
+    ("network", "protocol"),
+    [
+        *(("densenet", protocol) for protocol in PROTOCOLS),
+        *((network, "lean") for network in ("dense-attention", "dense-gaussian", "resnet")),
+        *((network, "regularised") for network in ("dense-attention", "resnet")),  # each has parts of its own
+        ("dense-gaussian", "sgd"),
+        ("resnet", "adamw"),
+    ],
+)
 def test_a_pack_trains_as_its_runs_do_alone(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str, protocol: str, request: pytest.FixtureRequest
 ) -> None:
@@ -174,8 +182,7 @@ def test_a_run_that_diverges_does_not_disturb_the_others(
     )
 
 
-@pytest.mark.parametrize("steps", [0, 2, 7])
-@pytest.mark.parametrize("protocol", ["sgd", "adamw"])
+@pytest.mark.parametrize(("steps", "protocol"), [(0, "sgd"), (2, "adamw"), (7, "sgd"), (7, "adamw")])
 def test_a_pack_that_is_put_aside_goes_on_together(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, steps: int, protocol: str
 ) -> None:

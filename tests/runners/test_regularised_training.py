@@ -26,6 +26,7 @@ from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order, load_dataset
 from dnlbench.studies.training.spec import DataSettings
+from tests.covering import covering
 
 MakePlan = Callable[..., Plan]
 
@@ -221,29 +222,31 @@ def test_an_impossible_weight_is_refused(make_plan: MakePlan, weight: str) -> No
         make_plan(f"train.regulariser_weight={weight}")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("batch", [4, 64])
 @pytest.mark.parametrize(
-    ("network", "options"),
-    [
-        ("densenet", ()),
-        ("densenet", ("network.connectivity=strides",)),
-        ("dense-attention", ("network.bottleneck=true",)),
-        ("resnet", ("network.width=24",)),
-    ],
+    ("network", "batch", "optimizer", "implementation"),
+    covering(
+        [
+            ("densenet",),
+            ("densenet", "network.connectivity=strides"),
+            ("dense-attention", "network.bottleneck=true"),
+            ("resnet", "network.width=24"),
+        ],
+        [4, 64],
+        ["sgd", "adamw"],
+        ["plain", "lean"],
+    ),
 )
-@pytest.mark.parametrize("implementation", ["plain", "lean"])
 def test_the_memory_of_a_regularised_run_is_foreseen(
     make_plan: MakePlan,
     slot: Slot,
     tmp_path: Path,
-    network: str,
-    options: Sequence[str],
+    network: Sequence[str],
     batch: int,
     optimizer: str,
     implementation: str,
 ) -> None:
-    axes = (f"sweep.networks=['{network}']", "sweep.depths=[16]", "sweep.seeds=[0]", *options)
+    name, *options = network
+    axes = (f"sweep.networks=['{name}']", "sweep.depths=[16]", "sweep.seeds=[0]", *options)
     axes += (f"network.implementation={implementation}",)
     data = ("data.dataset=synthetic", "data.image_size=8", f"data.samples={batch}", "data.limit=64")
     protocol = (f"train.batch_size={batch}", f"train.optimizer={optimizer}", "train.epochs=1", WEIGHTED)

@@ -22,6 +22,7 @@ from dnlbench.runners.training.data import epoch_order, load_dataset
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.optimise import create_optimizer, create_schedule
 from dnlbench.studies.training.spec import DataSettings, TrainSettings
+from tests.covering import covering
 
 MakePlan = Callable[..., Plan]
 FACTORIES = """
@@ -254,9 +255,10 @@ def test_the_memory_of_a_step_is_that_of_its_live_tensors() -> None:
     assert step_memory_bytes(torch.device("cpu"), [held, held.view(2, -1)], step) == pytest.approx(9 * mib, abs=100)
 
 
-@pytest.mark.parametrize("network", ["densenet", "dense-gaussian", "resnet"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("implementation", ["plain", "lean"])
+@pytest.mark.parametrize(
+    ("network", "optimizer", "implementation"),
+    covering(["densenet", "dense-gaussian", "resnet"], ["sgd", "adamw"], ["plain", "lean"]),
+)
 def test_the_memory_of_a_run_is_foreseen(
     make_plan: MakePlan, slot: Slot, network: str, optimizer: str, implementation: str
 ) -> None:

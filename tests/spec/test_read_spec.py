@@ -200,7 +200,7 @@ def test_counts_have_bounds(key: str, most: int) -> None:
 
 
 def test_a_slip_in_the_seeds_is_told_at_once() -> None:
-    start = time.monotonic()
+    start = time.process_time()  # which other work on the machine does not lengthen
     with pytest.raises(
         SpecError, match=r"sweep.seeds = 20261120: must be a list of seeds, or a count from 1 to 10,000"
     ):
@@ -209,7 +209,7 @@ def test_a_slip_in_the_seeds_is_told_at_once() -> None:
         read(GOOD, f"sweep.seeds={list(range(10_001))}")
     with pytest.raises(SpecError, match=r"sweep.seeds repeats 7, 7:"):
         read(GOOD, f"sweep.seeds={[7, *range(9_999)]}")
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_depths_have_a_bound() -> None:

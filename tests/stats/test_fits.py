@@ -272,6 +272,7 @@ def test_limits_of_curves_have_t_intervals() -> None:
     assert close.low == pytest.approx(0.2 - 4.30265273 * 0.01 / math.sqrt(3), rel=1e-4)
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("truth", FALLING)
 @pytest.mark.parametrize(("seeds", "depths"), [(3, DEPTHS), (5, (2, 4, 8, 16, 32))])
 def test_intervals_cover_the_truth(truth: tuple[float, float, float], seeds: int, depths: tuple[int, ...]) -> None:

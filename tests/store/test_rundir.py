@@ -56,19 +56,21 @@ def test_no_plan_at_all(tmp_path: Path) -> None:
         RunDir(tmp_path).read_plan()
 
 
-@pytest.mark.faults
 def test_a_second_engine_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time; from pathlib import Path; from dnlbench.store import RunDir\n"
-        "with RunDir(Path(sys.argv[1])).locked(): print(os.getpid(), flush=True); time.sleep(60)"
+        "import os, sys; from pathlib import Path; from dnlbench.store import RunDir\n"
+        "with RunDir(Path(sys.argv[1])).locked(): print(os.getpid(), flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdin is not None
     assert holder.stdout is not None
     pid = holder.stdout.readline().strip()
     with pytest.raises(RunDirError, match=f"in use by another engine, process {pid}"), RunDir(tmp_path).locked():
         pass
     holder.kill()  # leaves its lock file and its process id behind
     holder.wait()
+    holder.stdin.close()
     holder.stdout.close()
     with RunDir(tmp_path).locked():
         pass

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sized
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -27,29 +30,100 @@ from dnlbench.events import (
 )
 from dnlbench.machine import Code, Device, Machine
 from dnlbench.plan import Plan, Run
+from dnlbench.spec import parse_spec
 from dnlbench.store import Execution, RunDir
+from dnlbench.tui.screens.sweep import SweepScreen
+from tests.conftest import TINY
 
 NOW = 1_800_000_000.0
 """When everything recorded here is looked at: 2027-01-15 08:00 UTC."""
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+PATIENCE_S = 150.0
+"""After that long a test takes what it waits for to hang."""
+NARROW, WIDE = (80, 24), (160, 48)
 
+Act = Callable[[Pilot[Any]], Awaitable[None]]
 Drive = Callable[..., None]
 ScreenText = Callable[[App[Any]], str]
 Record = Callable[..., RunDir]
+Notices = list[tuple[str, str]]
+"""Messages, each with its severity."""
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
+    """Waits for what threads, timers and other processes bring about."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come about"
+        await pilot.pause(0.02)
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Until all that was begun in threads is done and shown."""
+    await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def looked_again(pilot: Pilot[Any], screen: SweepScreen) -> None:
+    """Until the feed has looked anew, and what it found is painted."""
+
+    def is_newer(than: object) -> bool:
+        return screen._feed.latest is not than
+
+    for _ in range(2):  # one look may have been under way
+        before = screen._feed.latest
+        screen._feed.wake()
+        await until(pilot, partial(is_newer, before))
+    screen.paint()
+    await pilot.pause()
+
+
+async def _idle(app: App[Any], *_: float) -> None:
+    """Until all is done that can be done without time, files and threads."""
+    ready: Sized = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+    while True:
+        await asyncio.sleep(0)
+        if not ready:
+            app._check_resize()
+            app.screen._on_timer_update()
+        if not ready:
+            return
 
 
 @pytest.fixture
-def drive() -> Drive:
-    """Runs an app without a terminal while ``act`` presses its keys, at a size of columns × rows."""
+def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
+    """Runs an app without a terminal while ``acts`` press its keys one after the other, at a size of columns × rows.
 
-    def run(app: App[Any], act: Callable[[Pilot[Any]], Awaitable[None]], size: tuple[int, int] = (80, 24)) -> None:
+    Textual itself takes a process for idle that did not compute for 20 ms: slow, and wrong where the machine is busy.
+    """
+
+    def run(app: App[Any], *acts: Act, size: tuple[int, int] = NARROW) -> None:
         async def main() -> None:
             async with app.run_test(size=size) as pilot:
                 await pilot.pause()
-                await act(pilot)
+                for act in acts:
+                    await act(pilot)
 
+        app.animation_level = "none"
+        for user in ("app", "pilot"):
+            monkeypatch.setattr(f"textual.{user}.wait_for_idle", partial(_idle, app))
         asyncio.run(main())
 
     return run
+
+
+@pytest.fixture
+def notices(monkeypatch: pytest.MonkeyPatch) -> Notices:
+    """What apps say in passing; it stays for as long as the test takes."""
+    said: Notices = []
+
+    def notify(app: App[Any], message: str, *, severity: str = "information", **_: object) -> None:
+        said.append((message, severity))
+
+    monkeypatch.setattr(App, "notify", notify)
+    return said
 
 
 @pytest.fixture
@@ -122,46 +196,55 @@ def epochs_of(run: Run, until: int, start: float) -> list[EpochDone]:
 
 
 @pytest.fixture
-def record(tmp_path: Path, make_plan: Callable[..., Plan]) -> Record:
+def record(tmp_path: Path) -> Record:
+    """Run directories in the test's folder; see ``recorded``."""
+    return partial(recorded, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def record_once(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Run directories that tests of a module share, and only read."""
+    return partial(recorded, tmp_path_factory.mktemp("recorded"))
+
+
+def recorded(
+    folder: Path, *overrides: str, states: Iterable[str] = (), name: str = "rd", engine: str | None = "done"
+) -> RunDir:
     """A run directory as an engine leaves it, of a plan made from overrides of the tiny spec.
 
     ``states`` says what became of each run, in the plan's order: ``done``, ``half`` (under way), ``failed``, ``diverged`` or
     ``waiting``; those that are not named wait.
     """
-
-    def make(*overrides: str, states: Iterable[str] = (), name: str = "rd", engine: str | None = "done") -> RunDir:
-        plan = make_plan(*overrides)
-        run_dir = RunDir(tmp_path / name)
-        run_dir.begin(plan, EXECUTION)
-        journal: list[Event] = [
-            EngineStarted(
-                time=NOW - 600,
-                pid=4242,
-                machine=MACHINE,
-                code=Code(version="0.3.0", git="abcdef0", dirty=False),
-                slots=("cpu/0", "cpu/1"),
-            ),
-            Prepared(
-                time=NOW - 598,
-                data=DataInfo(name="digits", sha256="0" * 64, samples=150, input_shape=(1, 8, 8), classes=10),
-                torch="2.11.0",
-                device_name="Some CPU",
-            ),
-        ]
-        for place, (run, state) in enumerate(zip(plan.runs, states, strict=False)):
-            if state != "waiting":
-                slot, start = f"cpu/{place % 2}", NOW - 590 + 20.0 * place
-                journal.append(RunLeased(time=start, run_id=run.run_id, attempt=1, slot=slot))
-                _write_run(run_dir, run, state, start)
-        if engine is not None:
-            journal.append(EngineEnded(time=NOW - 1, reason=engine))
-        writer = run_dir.journal_writer()
-        for event in journal:
-            writer.write(event.model_dump_json())
-        writer.close()
-        return run_dir
-
-    return make
+    plan = Plan(parse_spec(TINY, "tiny.toml", overrides))
+    run_dir = RunDir(folder / name)
+    run_dir.begin(plan, EXECUTION)
+    journal: list[Event] = [
+        EngineStarted(
+            time=NOW - 600,
+            pid=4242,
+            machine=MACHINE,
+            code=Code(version="0.3.0", git="abcdef0", dirty=False),
+            slots=("cpu/0", "cpu/1"),
+        ),
+        Prepared(
+            time=NOW - 598,
+            data=DataInfo(name="digits", sha256="0" * 64, samples=150, input_shape=(1, 8, 8), classes=10),
+            torch="2.11.0",
+            device_name="Some CPU",
+        ),
+    ]
+    for place, (run, state) in enumerate(zip(plan.runs, states, strict=False)):
+        if state != "waiting":
+            slot, start = f"cpu/{place % 2}", NOW - 590 + 20.0 * place
+            journal.append(RunLeased(time=start, run_id=run.run_id, attempt=1, slot=slot))
+            _write_run(run_dir, run, state, start)
+    if engine is not None:
+        journal.append(EngineEnded(time=NOW - 1, reason=engine))
+    writer = run_dir.journal_writer()
+    for event in journal:
+        writer.write(event.model_dump_json())
+    writer.close()
+    return run_dir
 
 
 def _write_run(run_dir: RunDir, run: Run, state: str, start: float) -> None:

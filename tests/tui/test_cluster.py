@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,8 +21,8 @@ from dnlbench.tui.facts import attempt_lines, facts_of
 from dnlbench.tui.filter import parse_filter
 from dnlbench.tui.rows import BY_NAME, rows_of
 from dnlbench.watch import SweepView, Watcher
+from tests.tui.conftest import NOW, Record
 
-NOW = 1_800_000_000.0
 FACTS = {"memory_bytes": 2**38, "python": "3.12.1", "torch": "2.15.0"}
 EPYC, XEON = "AMD EPYC 9654 96-Core Processor", "Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz"
 
@@ -59,12 +59,13 @@ def moved_to(run_dir: RunDir, nodes: Sequence[Node], slots: int) -> RunDir:
 
 
 @pytest.fixture
-def cluster(record: Callable[..., RunDir]) -> RunDir:
+def cluster(record: Record) -> RunDir:
     return moved_to(record("sweep.seeds=[0,1,2,3,4]", states=STATES, engine=None), THREE, slots=4)
 
 
-@pytest.fixture
-def view(cluster: RunDir) -> SweepView:
+@pytest.fixture(scope="module")
+def view(record_once: Record) -> SweepView:
+    cluster = moved_to(record_once("sweep.seeds=[0,1,2,3,4]", states=STATES, engine=None), THREE, slots=4)
     return Watcher(cluster, cluster.read_plan()).look(NOW)
 
 
@@ -137,7 +138,7 @@ def test_narrations_tell_the_node(view: SweepView) -> None:
     assert [line.split()[0] for line in shown.get().splitlines()[1:]] == ["node-9", "node-10"]
 
 
-def test_a_thousand_slots_are_a_page(record: Callable[..., RunDir]) -> None:
+def test_a_thousand_slots_are_a_page(record: Record) -> None:
     run_dir = record("sweep.seeds=40", states=["half"] * 60, engine=None)
     view = Watcher(run_dir, run_dir.read_plan()).look(NOW)
     runs = view.plan.runs[:60]
@@ -173,7 +174,7 @@ def test_a_thousand_nodes_are_laid_out_by_few(view: SweepView) -> None:
     assert _texts([*many[5:8], *few], layout)[:3] == _texts(many, layout)[5:8]
 
 
-def test_durations_on_a_cluster_are_not_this_machine_s(cluster: RunDir, record: Callable[..., RunDir]) -> None:
+def test_durations_on_a_cluster_are_not_this_machine_s(cluster: RunDir, record: Record) -> None:
     from dnlbench.machine import cpu_device
 
     plan, engine = cluster.read_plan(), cluster.read_journal()[0]

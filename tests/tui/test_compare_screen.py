@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App
 from textual.pilot import Pilot
 
 from dnlbench.profiles import Profile, RunRecord, save_profile, summarise
@@ -17,12 +16,12 @@ from dnlbench.tui.figures import letter
 from dnlbench.tui.held import Entry, file_stem, heading
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.widgets.chart import Chart
+from tests.tui.conftest import NARROW as SMALL
+from tests.tui.conftest import WIDE as LARGE
+from tests.tui.conftest import Drive, Notices, ScreenText, settled
 
 MakeProfile = Callable[..., Profile]
-Drive = Callable[..., None]
-ScreenText = Callable[[App[Any]], str]
 LOSSES = {("densenet", L): [0.2 + 0.8 / L + 0.01 * seed for seed in range(3)] for L in (2, 4, 8, 16)}
-SMALL, LARGE = (80, 24), (160, 48)
 
 
 @pytest.fixture
@@ -42,36 +41,23 @@ def save(tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def see(drive: Drive, screen_text: ScreenText) -> Callable[..., list[str]]:
-    """What the screen shows at first and after each key."""
+    """What the screen shows at first, and after each key or change of its size."""
 
-    def look(paths: list[Path], *keys: str, size: tuple[int, int] = LARGE) -> list[str]:
+    def look(paths: list[Path], *steps: str | tuple[int, int], size: tuple[int, int] = LARGE) -> list[str]:
         seen: list[str] = []
 
         async def act(pilot: Pilot[Any]) -> None:
             await settled(pilot)
             seen.append(screen_text(pilot.app))
-            for key in keys:
-                await pilot.press(key)
+            for step in steps:
+                await (pilot.press(step) if isinstance(step, str) else pilot.resize_terminal(*step))
                 await settled(pilot)
                 seen.append(screen_text(pilot.app))
 
-        drive(DnlbenchApp(lambda: CompareScreen(paths)), act, size)
+        drive(DnlbenchApp(lambda: CompareScreen(paths)), act, size=size)
         return seen
 
     return look
-
-
-async def settled(pilot: Pilot[Any]) -> None:
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
-
-
-@pytest.fixture
-def notified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the screen says in passing, which apps under test do not show."""
-    said: list[str] = []
-    monkeypatch.setattr(CompareScreen, "notify", lambda self, message, **_: said.append(message))
-    return said
 
 
 Save = Callable[..., Path]
@@ -90,10 +76,12 @@ def without_epochs(profile: Profile, study: str, name: str) -> Profile:
     )
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_a_comparison_has_differences_verdicts_and_both_profiles(save: Save, see: See, size: tuple[int, int]) -> None:
-    paths = [save("base"), save("tuned", 0.9, lr=0.5)]
-    text = see(paths, size=size)[0]
+def test_a_comparison_has_differences_verdicts_and_both_profiles(save: Save, see: See) -> None:
+    for text in see([save("base"), save("tuned", 0.9, lr=0.5)], SMALL):
+        has_both(text)
+
+
+def has_both(text: str) -> None:
     assert "A reference  base " in text
     assert "▸ B candidate  tuned" in text
     assert "2026-11-20" in text
@@ -107,16 +95,16 @@ def test_a_comparison_has_differences_verdicts_and_both_profiles(save: Save, see
 
 def test_where_there_is_room_the_chart_is_beside_the_tables(save: Save, see: See) -> None:
     paths = [save("base"), save("tuned", 0.9)]
-    large = see(paths)[0]
-    assert "Training loss (nats)" in large
-    assert "solid: A, dashed: B" in large
-    small, chart, tables = see(paths, "2", "1", size=SMALL)
+    small, chart, tables, large = see(paths, "2", "1", LARGE, size=SMALL)
     assert "Training loss (nats)" not in small
     assert "2 chart" in small
     assert "Training loss (nats)" in chart
     assert "1 tables" in chart
     assert "Final training loss" not in chart
     assert "Final training loss" in tables
+    assert "Training loss (nats)" in large
+    assert "solid: A, dashed: B" in large
+    assert "2 chart" not in large  # no key is needed between the two
 
 
 def test_keys_choose_what_is_drawn(save: Save, see: See) -> None:
@@ -135,19 +123,19 @@ def test_in_a_small_terminal_keys_of_the_chart_show_it(save: Save, see: See) -> 
     assert "against depth" in see([save("base")], "d", size=SMALL)[1]
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_a_single_profile_has_facts_results_and_failed_runs(
-    save: Save, see: See, make_profile: MakeProfile, tmp_path: Path, size: tuple[int, int]
+    save: Save, see: See, make_profile: MakeProfile, tmp_path: Path
 ) -> None:
     bad = save_profile(make_profile({("plain", 2): [0.4]}, status="failed", name="bad"), tmp_path / "bad.json")
-    text = see([bad], "end", size=size)[-1]
-    assert "Of 1 runs 1 did not end well" in text
-    assert "✗ failed" in text
-    assert "made up" in text
-    assert "profile ▸ bad" in text
-    good = see([save("base")], size=size)[0]
-    assert "base · training · complete" in good
-    assert "What training loss does a network" in good
+    _, large, _, small = see([bad], "end", SMALL, "end")
+    for text in (large, small):
+        assert "Of 1 runs 1 did not end well" in text
+        assert "✗ failed" in text
+        assert "made up" in text
+        assert "profile ▸ bad" in text
+    for good in see([save("base")], SMALL):
+        assert "base · training · complete" in good
+        assert "What training loss does a network" in good
 
 
 def test_candidates_are_gone_through_and_drawn_together(save: Save, see: See) -> None:
@@ -194,12 +182,13 @@ def test_studies_without_epochs_are_drawn_against_depth(
 def test_a_broken_file_says_what_is_wrong_and_the_others_are_shown(save: Save, see: See, tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{"schema": "dnlbench.profile/9"}')
-    for size in (SMALL, LARGE):
-        candidate, next_one = see([save("base"), broken, save("tuned", 0.9)], "n", size=size)
+    *candidates, large, small = see([save("base"), broken, save("tuned", 0.9)], SMALL, LARGE, "n", SMALL)
+    for candidate in candidates:
         assert "dnlbench" in candidate.replace("dnlbench.profile", "")
         assert "✗ cannot be read" in candidate
+    for next_one in (large, small):
         assert "C against A" in next_one
-        reference = see([broken, save("tuned")], size=size)[0]
+    for reference in see([broken, save("tuned")], SMALL):
         assert "the reference cannot be read" in reference
         assert "tuned · training" in reference
     alone = see([tmp_path / "absent.json"], "e", "y", "d", "m", "n", size=SMALL)[-1]
@@ -213,7 +202,7 @@ def test_without_colours_verdicts_have_words_and_marks(save: Save, see: See, mon
     assert "dashed: B" in text
 
 
-def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: See, notified: list[str]) -> None:
+def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: See, notices: Notices) -> None:
     paths = [save("base"), save("tuned", 0.9)]
     see(paths, "e", "e")
     assert sorted(path.name for path in Path.cwd().iterdir()) == [
@@ -225,8 +214,8 @@ def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: Se
     rows = list(csv.DictReader(Path("base-vs-tuned.csv").read_text().splitlines()))
     assert {row["verdict"] for row in rows} == {"better", "no difference"}
     assert Path("base-vs-tuned.svg").read_text().startswith("<svg")
-    assert [len(said.splitlines()) for said in notified] == [3, 3]
-    assert str(Path.cwd() / "base-vs-tuned-2.svg") in notified[1]
+    assert [len(said.splitlines()) for said, _ in notices] == [3, 3]
+    assert str(Path.cwd() / "base-vs-tuned-2.svg") in notices[1][0]
 
 
 def test_profiles_of_one_name_are_told_apart_in_the_table(save: Save, see: See, tmp_path: Path) -> None:
@@ -241,13 +230,13 @@ def test_profiles_of_one_name_are_told_apart_in_the_table(save: Save, see: See, 
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(
-    save: Save, see: See, notified: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    save: Save, see: See, notices: Notices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = save("base")
     (tmp_path / "a-file").write_text("and no folder")
     monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "a-file")
     see([path], "e")
-    assert notified == ["export failed: File exists"]
+    assert [said for said, _ in notices] == ["export failed: File exists"]
 
 
 def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:
@@ -259,7 +248,7 @@ def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:
         assert pilot.app.clipboard.startswith("### tuned, 2026-11-20 12:00 UTC against base")
         assert "| densenet | 2 |" in pilot.app.clipboard
 
-    drive(DnlbenchApp(lambda: CompareScreen(paths)), act, SMALL)
+    drive(DnlbenchApp(lambda: CompareScreen(paths)), act, size=SMALL)
 
 
 def test_a_new_figure_is_seen_whole(save: Save, drive: Drive) -> None:
@@ -275,12 +264,13 @@ def test_a_new_figure_is_seen_whole(save: Save, drive: Drive) -> None:
         assert not chart.view.is_zoomed
         assert chart.view.smoothing > 0
 
-    drive(DnlbenchApp(lambda: CompareScreen([path])), act, LARGE)
+    drive(DnlbenchApp(lambda: CompareScreen([path])), act, size=LARGE)
 
 
 def test_help_explains_marks_and_keys(save: Save, see: See) -> None:
     assert "better" in CompareScreen.HELP
-    assert see([save("base")], "f1")[-1] != see([save("base")])[0]
+    before, after = see([save("base")], "f1")
+    assert before != after
 
 
 def test_a_heading_of_many_profiles_has_the_chosen_one_and_the_reference(make_profile: MakeProfile) -> None:
@@ -311,23 +301,6 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "a-2.svg").write_text("mine")
     assert write_new(tmp_path, "a", {".svg": "s", ".csv": "c"}) == [tmp_path / "a-3.svg", tmp_path / "a-3.csv"]
     assert (tmp_path / "a.csv").read_text() == "mine"
-
-
-def test_growing_shows_both_panes_and_takes_the_keys_between_them_away(
-    save: Save, drive: Drive, screen_text: ScreenText
-) -> None:
-    path = save("base")
-
-    async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
-        assert "2 chart" in screen_text(pilot.app)
-        await pilot.resize_terminal(*LARGE)
-        await settled(pilot)
-        text = screen_text(pilot.app)
-        assert "2 chart" not in text
-        assert "Training loss (nats)" in text
-
-    drive(DnlbenchApp(lambda: CompareScreen([path])), act, SMALL)
 
 
 @pytest.mark.parametrize("size", [(40, 10), (100, 44), (220, 60)])

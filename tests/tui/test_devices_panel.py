@@ -10,16 +10,13 @@ from textual.pilot import Pilot
 
 from dnlbench.events import EngineEnded, Holds
 from dnlbench.machine import DeviceHistory, Reading, TelemetryLog
-from dnlbench.plan import Plan
 from dnlbench.tui.device_lines import DeviceLine, choose_layout, device_lines
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.watch import SweepView, Watcher
+from tests.tui.conftest import NOW, WIDE, Drive, Notices, Record, ScreenText
 
-ScreenText = Callable[[App[Any]], str]
-Drive = Callable[..., None]
 MakeView = Callable[..., SweepView]
 GIB = 2**30
-NOW = 1_800_000_000.0
 
 
 class PanelApp(App[None]):
@@ -66,16 +63,15 @@ def history(*readings: Reading) -> DeviceHistory:
     return log.snapshot()
 
 
-@pytest.fixture
-def view_of(record: Callable[..., Any]) -> MakeView:
+@pytest.fixture(scope="module")
+def view_of(record_once: Record) -> MakeView:
     """A sweep of which the first runs are under way on the given slots."""
+    run_dir = record_once("sweep.seeds=[0,1,2,3,4]", engine=None)
+    seen = Watcher(run_dir, run_dir.read_plan()).look(NOW)
+    facts = {name: getattr(seen, name) for name in SweepView.__dataclass_fields__}
 
     def make(running: Sequence[str] = (), **changes: Any) -> SweepView:
-        run_dir = record("sweep.seeds=[0,1,2,3,4]", name=f"rd-{len(running)}-{len(changes)}", engine=None)
-        plan: Plan = run_dir.read_plan()
-        seen = Watcher(run_dir, plan).look(NOW)
-        facts = {name: getattr(seen, name) for name in SweepView.__dataclass_fields__}
-        leased = {run.run_id: slot for run, slot in zip(plan.runs, running, strict=False)}
+        leased = {run.run_id: slot for run, slot in zip(seen.plan.runs, running, strict=False)}
         return SweepView(**{**facts, "leased": leased, "slots": ("cuda:0/0", "cuda:0/1", "cuda:1/0"), **changes})
 
     return make
@@ -173,7 +169,7 @@ def test_the_layout_does_not_depend_on_what_devices_do(view_of: MakeView) -> Non
         assert len(layouts) == 1
 
 
-WIDE = r"""
+LINES = r"""
 ── Devices ─+
 ▸ cuda:0  H200        util         ▇ 94 %   memory  31 of  139 GiB    61 °C   power     ▆ 548 of 700 W  +densenet L=1 seed 0
   cuda:1  H200        util         ▁  0 %   memory   0 of  139 GiB    33 °C   power     ▂  71 of 700 W  +set aside: failed
@@ -193,7 +189,7 @@ def test_wide_it_says_everything(drive: Drive, screen_text: ScreenText, view_of:
         app.panel.update(history(gpu(0), idle, CPU), view_of(["cuda:0/0"], set_aside={"cuda:1/0": "failed"}))
         await pilot.pause()
         shown = screen_text(app)
-        assert words(shown) == words(WIDE.replace("+", ""))
+        assert words(shown) == words(LINES.replace("+", ""))
         rows = shown.splitlines()[1:4]
         for mark in (" util", " memory", "GiB"):
             assert len({row.index(mark) for row in rows}) == 1
@@ -202,7 +198,7 @@ def test_wide_it_says_everything(drive: Drive, screen_text: ScreenText, view_of:
         assert "▇  94 %" in rows[0]
         assert "▁   0 %" in rows[1]
 
-    drive(app, act, (160, 48))
+    drive(app, act, size=WIDE)
 
 
 def test_narrow_it_keeps_what_matters(drive: Drive, screen_text: ScreenText, view_of: MakeView) -> None:
@@ -240,7 +236,7 @@ def test_a_driver_that_went_away_leaves_its_place_empty(drive: Drive, screen_tex
     drive(app, act)
 
 
-def test_the_cursor(drive: Drive, screen_text: ScreenText, view_of: MakeView) -> None:
+def test_the_cursor(drive: Drive, screen_text: ScreenText, view_of: MakeView, notices: Notices) -> None:
     app = PanelApp()
     reason = "failed twice at start: [b]RuntimeError[/b]: " + "and so on " * 20
 
@@ -258,7 +254,7 @@ def test_the_cursor(drive: Drive, screen_text: ScreenText, view_of: MakeView) ->
         assert app.panel.details == f"set aside: {reason}"
         await pilot.press("enter")
         await pilot.pause()
-        assert [note.message for note in app._notifications] == [app.panel.details]
+        assert [message for message, _ in notices] == [app.panel.details]
         await pilot.click(DevicePanel, offset=(5, 4))
         assert app.panel.selected == "cuda:3"
         assert "▸ cuda:3" in screen_text(app)

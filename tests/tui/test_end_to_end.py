@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-from textual.app import App
 from textual.pilot import Pilot
 
 from dnlbench.launch import find_sweep
@@ -26,35 +25,23 @@ from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.screens.sweep import SweepScreen
 from dnlbench.tui.widgets.chart import Chart
 from dnlbench.tui.widgets.runs_table import RunsTable
+from dnlbench.watch import SweepView, Watcher
+from tests.cli.conftest import OWN, Gate
+from tests.tui.conftest import PATIENCE_S, WIDE, Drive, Notices, ScreenText, until
 
-OWN = """
-import os, time
-from torch import nn
-
-class Slow(nn.Sequential):
-    def forward(self, x):
-        if self.training:
-            time.sleep(float(os.environ["STEP_S"]))
-        return super().forward(x)
-
-def slow(depth, input_shape, classes, network):
-    return Slow(nn.Flatten(), nn.Linear(64, 8 * depth), nn.ReLU(), nn.Linear(8 * depth, classes))
-"""
 SPEC = """
-# Networks that take their time.
+# Networks that train as far as the test lets them.
 name = "mine"
 [sweep]
-networks = ["own:slow"]
+networks = ["own:gated"]
 depths = [1, 2]
 seeds = 3
 [data]
 limit = 100
 [train]
-epochs = 6
-batch_size = 50
+epochs = 24
+batch_size = 20
 """
-Drive = Callable[..., None]
-ScreenText = Callable[[App[Any]], str]
 
 
 @pytest.fixture
@@ -63,17 +50,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.toml").write_text(SPEC)
-    monkeypatch.setenv("STEP_S", "0.3")
+    monkeypatch.setenv("GATE", str(tmp_path / "gate"))
     yield tmp_path
     for child in psutil.Process().children(recursive=True):
         child.kill()
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], object], patience_s: float = 60.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited for too long"
-        await pilot.pause(0.05)
+async def turn_until(pilot: Pilot[Any], gate: Gate, condition: Callable[[SweepView], object]) -> None:
+    """Trains step by step until the run directory tells of something."""
+    run_dir = find_sweep()
+
+    def has_come() -> bool:
+        gate.turn()
+        return bool(condition(Watcher(run_dir, run_dir.read_plan()).look(time.time())))
+
+    await until(pilot, has_come)
 
 
 async def choose_mine(pilot: Pilot[Any], screen_text: ScreenText) -> None:
@@ -93,13 +84,17 @@ def states(pilot: Pilot[Any]) -> list[str]:
     return [row.state for row in screen._shown.rows.values()]
 
 
+@pytest.mark.faults
 def test_a_sweep_is_started_steered_left_found_again_and_compared(
-    folder: Path, drive: Drive, screen_text: ScreenText
+    folder: Path, drive: Drive, screen_text: ScreenText, notices: Notices
 ) -> None:
+    gate = Gate(folder / "gate")
+
     async def begin(pilot: Pilot[Any]) -> None:
         await choose_mine(pilot, screen_text)
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
+        await turn_until(pilot, gate, lambda view: any(each.epochs.done for each in view.histories.values()))
         await until(pilot, lambda: pilot.app.screen.query_one("#loss", Chart).figure.series)
         await pilot.press("slash", *"status=running", "enter")
         await until(pilot, lambda: table(pilot).shown == 2 and pilot.app.focused is table(pilot))
@@ -112,6 +107,7 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
         await pilot.press("y")
         await until(pilot, lambda: "cancelled" in states(pilot))
         await pilot.press("P")
+        await turn_until(pilot, gate, lambda view: view.holds.sweep and not view.leased)
         await until(pilot, lambda: "‖ paused" in screen_text(pilot.app) and "running" not in states(pilot))
         await pilot.press("P")
         await until(pilot, lambda: "running" in states(pilot))
@@ -124,14 +120,14 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
     assert run_dir.engine() is not None, "the sweep goes on"
 
     async def come_back(pilot: Pilot[Any]) -> None:
+        gate.open()
         await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
         await until(pilot, lambda: states(pilot).count("ok") == 5 and RunDir(run_dir.root).engine() is None)
         await until(pilot, lambda: "✓ done" in screen_text(pilot.app))
         await pilot.press("slash", *"status=cancelled", "enter")
         await until(pilot, lambda: table(pilot).shown == 1 and pilot.app.focused is table(pilot))
         await pilot.press("r")
-        notes = pilot.app._notifications
-        await until(pilot, lambda: any("--resume does it" in note.message for note in notes))
+        await until(pilot, lambda: any("--resume does it" in message for message, _ in notices))
         await pilot.press("g")
         await until(pilot, lambda: states(pilot).count("ok") == 6)
         await until(pilot, lambda: RunDir(run_dir.root).engine() is None)
@@ -146,18 +142,18 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
         await until(pilot, lambda: "B against A" in screen_text(pilot.app))
         assert "no difference" in screen_text(pilot.app)
 
-    drive(DnlbenchApp(lambda: CompareScreen(profiles)), compare, (160, 48))
+    drive(DnlbenchApp(lambda: CompareScreen(profiles)), compare, size=WIDE)
 
 
-def test_what_cannot_be_started_says_why(folder: Path, drive: Drive, screen_text: ScreenText) -> None:
+def test_what_cannot_be_started_says_why(folder: Path, drive: Drive, screen_text: ScreenText, notices: Notices) -> None:
     shutil.rmtree(folder / "profiles", ignore_errors=True)
     (folder / "profiles").write_text("in the way")
 
     async def act(pilot: Pilot[Any]) -> None:
         await choose_mine(pilot, screen_text)
         await pilot.press("s")
-        await until(pilot, lambda: any(note.severity == "error" for note in pilot.app._notifications))
-        message = [note.message for note in pilot.app._notifications][-1]
+        await until(pilot, lambda: any(severity == "error" for _, severity in notices))
+        message, _ = notices[-1]
         assert "profiles cannot be saved" in message
         assert isinstance(pilot.app.screen, StartScreen)
 
@@ -165,14 +161,17 @@ def test_what_cannot_be_started_says_why(folder: Path, drive: Drive, screen_text
 
 
 def test_the_terminal_ui_never_imports_torch(folder: Path) -> None:
-    code = (
-        "import sys\n"
-        "from dnlbench.tui.app import binding_names, DnlbenchApp, start_screen\n"
-        "binding_names()\n"
-        "DnlbenchApp(start_screen).run(headless=True, auto_pilot=leave)\n"
-        "heavy = {'torch', 'torchvision', 'sklearn', 'ray', 'matplotlib'} & sys.modules.keys()\n"
-        "assert not heavy, heavy"
-    )
-    pilot = "async def leave(pilot):\n    await pilot.pause(2)\n    await pilot.press('q')\n"
-    done = subprocess.run([sys.executable, "-c", pilot + code], cwd=folder, capture_output=True, text=True, timeout=60)
+    code = """
+import sys
+from dnlbench.tui.app import binding_names, DnlbenchApp, start_screen
+async def leave(pilot):
+    await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.press('q')
+binding_names()
+DnlbenchApp(start_screen).run(headless=True, auto_pilot=leave)
+heavy = {'torch', 'torchvision', 'sklearn', 'ray', 'matplotlib'} & sys.modules.keys()
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr

@@ -12,9 +12,7 @@ import pytest
 from dnlbench.events import EpochDone, RunLeased, RunStarted
 from dnlbench.store import RunDir
 from dnlbench.tui.feed import Feed, Snapshot
-
-Record = Callable[..., RunDir]
-NOW = 1_800_000_000.0
+from tests.tui.conftest import NOW, PATIENCE_S, Record
 
 
 def feed_of(run_dir: RunDir) -> Feed[Snapshot]:
@@ -126,27 +124,29 @@ def test_a_sweep_that_is_extended_shows_its_new_runs(record: Record, make_plan: 
     assert (len(before.view.plan.runs), len(after.view.plan.runs)) == (8, 12)
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come about"
+        time.sleep(0.01)
+
+
 def test_it_looks_by_itself_until_it_is_stopped(record: Record) -> None:
     run_dir = record(states=["done"], engine=None)
-    feed: Feed[Snapshot] = Feed(run_dir, lambda snapshot: snapshot)
+    seen: list[Snapshot] = []
+    feed = Feed(run_dir, seen.append)
     feed.start()
-    deadline = time.monotonic() + 20
     run_id = begin(run_dir, 2)
-    while time.monotonic() < deadline:
-        view = feed.latest.view if feed.latest else None
-        if view is not None and view.histories[run_id].started is not None:
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("the feed has not seen the run")
+    wait_until(lambda: seen and (view := seen[-1].view) and view.histories[run_id].started is not None)
     feed.stop()
     for thread in threading.enumerate():
         if thread.name == "feed":
-            thread.join(10)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()
 
 
-def test_a_digest_that_fails_does_not_end_the_feed(record: Record) -> None:
+def test_a_digest_that_fails_does_not_end_the_feed(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnlbench.tui.feed.IDLE_S", PATIENCE_S)  # it looks when it is woken
     faults = iter([ValueError("a bug")])
 
     def digest(snapshot: Snapshot) -> Snapshot:
@@ -154,13 +154,10 @@ def test_a_digest_that_fails_does_not_end_the_feed(record: Record) -> None:
             raise fault
         return snapshot
 
-    feed: Feed[Snapshot] = Feed(record(states=["done"]), digest)
-    failures = set()
+    feed = Feed(record(states=["done"]), digest)
     feed.start()
-    deadline = time.monotonic() + 20
-    while feed.latest is None and time.monotonic() < deadline:
-        failures.add(feed.failure)
-        time.sleep(0.001)
+    wait_until(lambda: feed.failure)
+    assert (feed.failure, feed.latest) == ("ValueError: a bug", None)
+    feed.wake()
+    wait_until(lambda: feed.latest)
     feed.stop()
-    assert feed.latest is not None
-    assert "ValueError: a bug" in failures

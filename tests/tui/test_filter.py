@@ -1,21 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from dnlbench.store import RunDir
 from dnlbench.tui.filter import FilterError, parse_filter
 from dnlbench.tui.rows import RunRow, rows_of
 from dnlbench.watch import Watcher
+from tests.tui.conftest import NOW, Record
 
-NOW = 1_800_000_000.0
 
-
-@pytest.fixture
-def rows(record: Callable[..., RunDir]) -> list[RunRow]:
+@pytest.fixture(scope="module")
+def rows(record_once: Record) -> list[RunRow]:
     """Densenet then dense-gaussian, L=1 and 2, seeds 0 and 1."""
-    run_dir = record(states=["done", "failed", "done", "half", "diverged"])
+    run_dir = record_once(states=["done", "failed", "done", "half", "diverged"])
     return list(rows_of(Watcher(run_dir, run_dir.read_plan()).look(NOW)).values())
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from dnlbench.tui.outlook import foresee
 PRESETS = [preset.name for preset in list_presets()]
 
 
+@cache
 def form_of(name: str = "digits-quick") -> Form:
     return open_form(read_preset(name).text, f"preset {name}")
 

@@ -60,7 +60,7 @@ def test_tables_are_laid_out_for_the_width_there_is(drive: Drive, screen_text: S
         await pilot.pause()
         shown["narrow"] = screen_text(pilot.app)
 
-    drive(Alone(), act, (60, 20))
+    drive(Alone(), act, size=(60, 20))
     assert "densenet  0.9 [0.8, 1.0]  ✓ better" in shown["wide"]
     assert "ratio" not in shown["narrow"]
     assert "densenet  ✓ better" in shown["narrow"]
@@ -75,7 +75,7 @@ def test_words_have_the_colours_that_reports_give_them(drive: Drive) -> None:
                 if segment.text.strip() in ("✓ better", "– not comparable", "densenet") and segment.style:
                     colours[segment.text.strip()] = segment.style.color
 
-    drive(Alone(), after(look), (60, 20))
+    drive(Alone(), after(look), size=(60, 20))
     assert len({str(colour) for colour in colours.values()}) == 3
 
 
@@ -90,7 +90,7 @@ def test_without_colours_nothing_is_darker_than_the_rest(drive: Drive, monkeypat
                     colours.add(segment.style.color)
 
     bad = Grid(title="Loss", columns=COLUMNS, rows=[["densenet", "2", "worse"], ["densenet", "2", "better"]])
-    drive(Alone(bad), after(look), (60, 20))
+    drive(Alone(bad), after(look), size=(60, 20))
     assert len(colours) == 1
 
 
@@ -106,4 +106,4 @@ def test_several_tables_follow_each_other_and_can_be_replaced(drive: Drive, scre
         await pilot.pause()
         assert "Loss" not in screen_text(pilot.app)
 
-    drive(Alone(), act, (60, 20))
+    drive(Alone(), act, size=(60, 20))

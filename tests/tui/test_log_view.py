@@ -130,7 +130,7 @@ def test_it_follows_the_end(drive: Drive, screen_text: ScreenText, log: Path, si
         assert "  half a line\n" in screen_text(app)
         assert app.view.status == "151 lines  following  log-1.txt"
 
-    drive(app, act, size)
+    drive(app, act, size=size)
 
 
 def test_what_is_read_stays_in_sight_until_the_end_is_asked_for(
@@ -155,10 +155,10 @@ def test_what_is_read_stays_in_sight_until_the_end_is_asked_for(
         await pilot.press("G")
         assert app.view.follow
         await pilot.press("pageup")
-        await pilot.pause(0.5)
+        await pilot.pause()
         assert not app.view.follow
         await pilot.press("pagedown")
-        await pilot.pause(0.5)
+        await pilot.pause()
         assert app.view.follow
 
     drive(app, act)
@@ -250,14 +250,14 @@ def test_lines_that_go_on_to_the_right_are_marked(drive: Drive, screen_text: Scr
     async def act(pilot: Pilot[None]) -> None:
         assert screen_text(app).splitlines()[:3] == ["  " + "x" * 17, "  " + "y" * 18, "  " + "z" * 17 + "›"]
         await pilot.press("right")
-        await pilot.pause(0.5)
+        await pilot.pause()
         assert screen_text(app).splitlines()[:3] == [" " + "x" * 17, " " + "y" * 18, " " + "z" * 19]
         add(log, "漢" * 12 + "\n")
         app.view.look()
         await pilot.pause()
         assert screen_text(app).splitlines()[3].endswith("漢›")
 
-    drive(app, act, (20, 8))
+    drive(app, act, size=(20, 8))
 
 
 def test_a_match_far_to_the_right_is_brought_into_sight(drive: Drive, screen_text: ScreenText, log: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_match_far_to_the_right_is_brought_into_sight(drive: Drive, screen_tex
         await pilot.pause()
         assert "xneedle" in screen_text(app)
 
-    drive(app, act, (40, 10))
+    drive(app, act, size=(40, 10))
 
 
 def test_logs_that_come_late_go_and_come_again(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_logs_that_come_late_go_and_come_again(drive: Drive, screen_text: Screen
         assert "three" not in text
         assert "no log yet" in text
 
-    drive(app, act, (20, 5))
+    drive(app, act, size=(20, 5))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden here")

@@ -1,25 +1,21 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import Input, Select, Switch
 
 from dnlbench.machine import Device, Machine
 from dnlbench.spec import read_preset, read_spec
-from dnlbench.store import RunDir
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.messages import StartSpec
-from dnlbench.tui.screens.new_sweep import DEBOUNCE_S, FieldRow, NewSweepScreen
-
-NARROW, WIDE = (80, 24), (160, 48)
-Drive = Callable[..., None]
-ScreenText = Callable[..., str]
+from dnlbench.tui.screens.new_sweep import FieldRow, NewSweepScreen
+from tests.tui.conftest import NARROW, PATIENCE_S, WIDE, Drive, Notices, Record, ScreenText, settled, until
 
 MACHINE = Machine(
     os="Linux",
@@ -36,6 +32,12 @@ MACHINE = Machine(
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dnlbench.machine.read_machine", lambda: MACHINE)
+    wait_after_typing(monkeypatch, PATIENCE_S)
+
+
+def wait_after_typing(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Before what was typed is checked."""
+    monkeypatch.setattr("dnlbench.tui.screens.new_sweep.DEBOUNCE_S", seconds)
 
 
 class Collector(App[None]):
@@ -49,8 +51,11 @@ class Collector(App[None]):
         self._edited = (text, origin, folder)
         self.started: list[str] = []
 
-    def on_mount(self) -> None:
-        self.push_screen(NewSweepScreen(*self._edited))
+    async def on_mount(self) -> None:
+        await self.edit()
+
+    async def edit(self) -> None:
+        await self.push_screen(NewSweepScreen(*self._edited))
 
     def on_start_spec(self, message: StartSpec) -> None:
         self.started.append(message.spec)
@@ -60,13 +65,22 @@ def of_preset(folder: Path, name: str = "digits-quick") -> Collector:
     return Collector(read_preset(name).text, f"preset {name}", folder)
 
 
-async def settle(pilot: Pilot[Any]) -> None:
-    """Until what was typed is checked, and what it means is shown."""
+def of_few_fields(folder: Path) -> Collector:
+    """A form that is made and drawn in a fraction of the time."""
+    return of_preset(folder, "forward-limit")
+
+
+def is_to_be_checked(screen: NewSweepScreen) -> bool:
+    return screen._timer is not None and screen._timer._task is not None
+
+
+async def checked(pilot: Pilot[Any]) -> None:
+    """Until what was typed is checked, as after a while, and what it means is shown."""
     await pilot.pause()
-    await asyncio.sleep(DEBOUNCE_S + 0.1)
-    await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
+    for screen in pilot.app.screen_stack:
+        if isinstance(screen, NewSweepScreen) and is_to_be_checked(screen):
+            screen._check()
+    await settled(pilot)
 
 
 def row_of(pilot: Pilot[Any], *key: str) -> FieldRow:
@@ -75,68 +89,93 @@ def row_of(pilot: Pilot[Any], *key: str) -> FieldRow:
 
 async def enter(pilot: Pilot[Any], *key: str, text: str) -> None:
     row_of(pilot, *key).query_one(Input).value = text
-    await settle(pilot)
+    await checked(pilot)
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_form_and_meaning(drive: Drive, screen_text: ScreenText, tmp_path: Path, size: tuple[int, int]) -> None:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+def test_form_and_meaning(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
+    def means(pilot: Pilot[Any]) -> None:
         shown = screen_text(pilot.app)
-        assert '["densenet", "dense-attention", "dense-gaussian"]' in shown
-        assert "27 runs" in shown
-        if size == NARROW:
-            assert "22.5 MiB a run" in shown
-            await pilot.press("f2")
-            shown = screen_text(pilot.app)
-            assert "networks  " not in shown
         assert "27 runs = 3 networks × 3 depths × 3 seeds" in shown
         assert "2 at a time on cpu (A CPU), 1 CPU thread each" in shown
         assert "19.8 k" in shown
         assert "time is known" in shown
 
-    drive(of_preset(tmp_path), act, size=size)
+    def is_form(pilot: Pilot[Any]) -> None:
+        shown = screen_text(pilot.app)
+        assert '["densenet", "dense-attention", "dense-gaussian"]' in shown
+        assert "27 runs" in shown
+
+    async def one_after_the_other(pilot: Pilot[Any]) -> None:
+        await checked(pilot)
+        is_form(pilot)
+        assert "22.5 MiB a run" in screen_text(pilot.app)
+        await pilot.press("f2")
+        assert "networks  " not in screen_text(pilot.app)
+        means(pilot)
+        await pilot.press("f2")
+
+    async def beside_each_other(pilot: Pilot[Any]) -> None:
+        await pilot.resize_terminal(*WIDE)
+        is_form(pilot)
+        means(pilot)
+
+    async def arrows_lead_through_all_fields(pilot: Pilot[Any]) -> None:
+        screen = pilot.app.screen
+        chain = [widget for widget in screen.focus_chain if names(widget)]
+        assert [name for widget in chain for name in names(widget)] == [
+            row.field.name for row in screen.query(FieldRow) if row.field.key != ("study",)
+        ]
+        for widget in chain[:4]:
+            assert screen.focused is widget
+            await pilot.press("down")
+        assert [name for widget in chain[:4] for name in names(widget)] == ["name", "networks", "depths", "seeds"]
+
+    def names(widget: Widget) -> list[str]:
+        return [row.field.name for row in widget.ancestors if isinstance(row, FieldRow)]
+
+    drive(of_preset(tmp_path), one_after_the_other, beside_each_other, arrows_lead_through_all_fields)
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_errors_stand_below_their_field(
-    drive: Drive, screen_text: ScreenText, tmp_path: Path, size: tuple[int, int]
-) -> None:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        await pilot.press("down", "down", *["backspace"] * 9, *"2, x")
-        await settle(pilot)
+def test_errors(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
+    async def stand_below_their_field(pilot: Pilot[Any], size: tuple[int, int]) -> None:
+        await pilot.resize_terminal(*size)
         shown = screen_text(pilot.app).splitlines()
         at = next(number for number, line in enumerate(shown) if "• depths" in line)
         assert any("✗ [1] = 'x': must be a valid integer" in line for line in shown[at : at + 3])
         assert any("1 field is wrong" in line for line in shown)
+
+    async def type_what_is_wrong(pilot: Pilot[Any]) -> None:
+        await checked(pilot)
+        await pilot.press("down", "down", *["backspace"] * 9, *"2, x")
+        await checked(pilot)
+        await stand_below_their_field(pilot, WIDE)
+        await stand_below_their_field(pilot, NARROW)
+
+    async def nothing_is_started(pilot: Pilot[Any]) -> None:
         await pilot.press("ctrl+r")
-        await settle(pilot)
+        await checked(pilot)
         assert not (tmp_path / "sweeps").exists()
+
+    async def mend_it(pilot: Pilot[Any]) -> None:
         await pilot.press("backspace", "4")
-        await settle(pilot)
+        await checked(pilot)
         assert row_of(pilot, "sweep", "depths").has_class("-changed")
         assert not row_of(pilot, "sweep", "depths").has_class("-wrong")
 
-    app = of_preset(tmp_path)
-    drive(app, act, size=size)
-    assert app.started == []
-
-
-def test_errors_of_no_field_stand_at_the_top(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+    async def of_no_field_stand_at_the_top(pilot: Pilot[Any]) -> None:
         await enter(pilot, "sweep", "seeds", text="9000")
         await enter(pilot, "sweep", "depths", text=str([*range(1, 60)]))
         above = " ".join(" ".join(screen_text(pilot.app).splitlines()[:4]).split())
         assert "a sweep may have 100,000 at most" in above
 
-    drive(of_preset(tmp_path), act)
+    app = of_preset(tmp_path)
+    drive(app, type_what_is_wrong, nothing_is_started, mend_it, of_no_field_stand_at_the_top)
+    assert app.started == []
 
 
 def test_what_is_no_toml_is_told(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await checked(pilot)
         assert "x.toml: not valid TOML" in screen_text(pilot.app)
         await pilot.press("ctrl+s")
 
@@ -144,148 +183,145 @@ def test_what_is_no_toml_is_told(drive: Drive, screen_text: ScreenText, tmp_path
     assert not (tmp_path / "sweeps").exists()
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_what_does_not_fit_is_told(
-    drive: Drive, screen_text: ScreenText, tmp_path: Path, size: tuple[int, int]
+def test_what_does_not_fit_is_told_soon_after_it_was_typed(
+    drive: Drive, screen_text: ScreenText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        await enter(pilot, "sweep", "depths", text="[2, 200]")
-        if size == NARROW:
-            assert "✗ does not fit" in screen_text(pilot.app)
-            await pilot.press("f2")
+    wait_after_typing(monkeypatch, 0.05)
+
+    def means(pilot: Pilot[Any]) -> None:
         shown = screen_text(pilot.app)
         assert "✗ too large" in shown
         assert "the whole machine has 1.0 GiB" in " ".join(shown.split())
 
-    drive(of_preset(tmp_path), act, size=size)
-
-
-@pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_start_saves_and_posts(drive: Drive, tmp_path: Path, size: tuple[int, int]) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        await enter(pilot, "name", text="mine")
-        await enter(pilot, "sweep", "depths", text="2, 4")
+        await checked(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, NewSweepScreen)
+        row_of(pilot, "sweep", "depths").query_one(Input).value = "[2, 200]"
+        await pilot.pause()
+        await until(pilot, lambda: not is_to_be_checked(screen))
+        await settled(pilot)
+        assert "✗ does not fit" in screen_text(pilot.app)
+        await pilot.press("f2")
+        means(pilot)
+        await pilot.press("f2")
+        await pilot.resize_terminal(*WIDE)
+        means(pilot)
+
+    drive(of_preset(tmp_path), act)
+
+
+def test_start_saves_and_posts(drive: Drive, tmp_path: Path) -> None:
+    async def fill_in(pilot: Pilot[Any]) -> None:
+        await checked(pilot)
+        row_of(pilot, "name").query_one(Input).value = "mine"
+        row_of(pilot, "sweep", "depths").query_one(Input).value = "2, 4"
         row_of(pilot, "train", "evaluate").query_one(Switch).value = True
         row_of(pilot, "train", "optimizer").query_one(Select).value = "adamw"
-        await settle(pilot)
-        await pilot.click("#start")
-        await settle(pilot)
+        await checked(pilot)
 
-    app = of_preset(tmp_path)
-    drive(app, act, size=size)
-    path = tmp_path / "sweeps" / "mine.toml"
-    assert app.started == [str(path)]
+    async def start(pilot: Pilot[Any], size: tuple[int, int]) -> None:
+        path.unlink(missing_ok=True)
+        await pilot.resize_terminal(*size)
+        await pilot.click("#start")
+        await checked(pilot)
+        assert app.started.pop() == str(path)
+        assert read_spec(str(path)) == read_spec("digits-quick", overrides)
+
+    app, path = of_preset(tmp_path), tmp_path / "sweeps" / "mine.toml"
     overrides = ["name=mine", "sweep.depths=[2,4]", "train.evaluate=true", "train.optimizer=adamw"]
-    assert read_spec(str(path)) == read_spec("digits-quick", overrides)
+    drive(app, fill_in, *(partial(start, size=size) for size in (NARROW, WIDE)))
+    assert app.started == []
 
 
 def test_start_takes_what_was_typed_last(drive: Drive, tmp_path: Path) -> None:
     """Sooner than it is checked while typing."""
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await checked(pilot)
         await pilot.press("end", "2", "ctrl+r")
-        await settle(pilot)
+        await checked(pilot)
 
-    app = of_preset(tmp_path)
+    app = of_few_fields(tmp_path)
     drive(app, act)
-    assert app.started == [str(tmp_path / "sweeps" / "digits-quick2.toml")]
+    assert app.started == [str(tmp_path / "sweeps" / "forward-limit2.toml")]
 
 
-@pytest.mark.parametrize(("key", "kept"), [("n", True), ("escape", True), ("enter", True), ("y", False)])
-def test_asks_before_another_spec_is_overwritten(
-    drive: Drive, screen_text: ScreenText, tmp_path: Path, key: str, kept: bool
-) -> None:
-    path = tmp_path / "sweeps" / "digits-quick.toml"
+def test_asks_before_another_spec_is_overwritten(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
+    path = tmp_path / "sweeps" / "forward-limit.toml"
     path.parent.mkdir()
     path.write_text("another")
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        await pilot.press("ctrl+s")
-        await pilot.pause()
-        assert "holds another spec" in " ".join(screen_text(pilot.app).split())
-        await pilot.press(key)
-        await settle(pilot)
+        await checked(pilot)
+        for key, kept in (("n", True), ("escape", True), ("enter", True), ("y", False)):
+            await pilot.press("ctrl+s")
+            assert "holds another spec" in " ".join(screen_text(pilot.app).split())
+            await pilot.press(key)
+            await checked(pilot)
+            assert (path.read_text() == "another") is kept
 
-    drive(of_preset(tmp_path), act)
-    assert (path.read_text() == "another") is kept
+    drive(of_few_fields(tmp_path), act)
 
 
 def test_what_was_opened_is_overwritten_without_a_question(drive: Drive, tmp_path: Path) -> None:
     path = tmp_path / "sweeps" / "mine.toml"
     path.parent.mkdir()
-    path.write_text('name = "mine"\n[sweep]\nnetworks = ["plain"]\ndepths = [1]\n')
+    path.write_text('name = "mine"\nstudy = "optimum-limit"\n[sweep]\nkernels = ["local"]\ndepths = [4]\n')
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        for depths in ("[1, 2]", "[1, 2, 3]"):
+        await checked(pilot)
+        for depths in ("[4, 8]", "[4, 8, 16]"):
             await enter(pilot, "sweep", "depths", text=depths)
             await pilot.press("ctrl+s")
-            await settle(pilot)
+            await checked(pilot)
 
     drive(Collector(path.read_text(), str(path), tmp_path), act)
-    assert path.read_text() == 'name = "mine"\n\n[sweep]\nnetworks = ["plain"]\ndepths = [1, 2, 3]\n'
+    head = 'name = "mine"\nstudy = "optimum-limit"\n\n[sweep]\n'
+    assert path.read_text() == f'{head}kernels = ["local"]\ndepths = [4, 8, 16]\n'
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(drive: Drive, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_told(drive: Drive, tmp_path: Path, notices: Notices) -> None:
     (tmp_path / "sweeps").write_text("a file")
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await checked(pilot)
         await pilot.press("ctrl+r")
-        await settle(pilot)
-        assert any("cannot be written: File exists" in notice.message for notice in pilot.app._notifications)
+        await checked(pilot)
+        assert any("cannot be written: File exists" in message for message, _ in notices)
 
-    app = of_preset(tmp_path)
+    app = of_few_fields(tmp_path)
     drive(app, act)
     assert app.started == []
 
 
-@pytest.mark.parametrize(
-    ("keys", "left"),
-    [
-        (["escape"], True),
-        (["x", "escape"], False),
-        (["x", "escape", "n"], False),
-        (["x", "escape", "y"], True),
-        (["x", "backspace", "escape"], True),
-        (["x", "ctrl+s", "escape"], True),
-    ],
-)
-def test_changes_are_not_lost_without_a_question(drive: Drive, tmp_path: Path, keys: list[str], left: bool) -> None:
-    there: list[bool] = []
+def test_changes_are_not_lost_without_a_question(drive: Drive, tmp_path: Path) -> None:
+    def is_there(pilot: Pilot[Any]) -> bool:
+        return any(isinstance(screen, NewSweepScreen) for screen in pilot.app.screen_stack)
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        await pilot.press("end", *keys)
-        await settle(pilot)
-        there.append(any(isinstance(screen, NewSweepScreen) for screen in pilot.app.screen_stack))
+        for keys, left in (
+            (["escape"], True),
+            (["x", "escape"], False),
+            (["n"], False),
+            (["escape", "y"], True),
+            (["x", "backspace", "escape"], True),
+            (["x", "ctrl+s", "escape"], True),
+        ):
+            if not is_there(pilot):
+                await app.edit()
+                await pilot.press("end")
+            await checked(pilot)
+            await pilot.press(*keys)
+            await checked(pilot)
+            assert is_there(pilot) is not left, keys
 
-    drive(of_preset(tmp_path), act)
-    assert there == [not left]
-
-
-def test_arrows_lead_through_all_fields(drive: Drive, tmp_path: Path) -> None:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        seen = []
-        for _ in range(28):
-            focused = pilot.app.screen.focused
-            assert focused is not None
-            seen += [row.field.name for row in focused.ancestors if isinstance(row, FieldRow)]
-            await pilot.press("down")
-        assert seen[:4] == ["name", "networks", "depths", "seeds"]
-        assert "optimizer" in seen
-        assert "bottleneck" in seen
-
-    drive(of_preset(tmp_path), act)
+    app = of_few_fields(tmp_path)
+    drive(app, act)
 
 
 def test_time_of_an_earlier_sweep_is_told(
-    drive: Drive, screen_text: ScreenText, tmp_path: Path, record: Callable[..., RunDir]
+    drive: Drive, screen_text: ScreenText, tmp_path: Path, record: Record
 ) -> None:
     run_dir = record(name=".dnlbench/runs/a", states=["done"] * 8)
     from dnlbench.tui.form import open_form
@@ -300,12 +336,12 @@ def test_time_of_an_earlier_sweep_is_told(
     }
     texts |= {("network", "blocks"): "2", ("network", "growth_rate"): "3", ("data", "limit"): "150"}
     texts |= {("train", "epochs"): "2", ("train", "batch_size"): "32"}
-    checked = form.check(texts)
-    assert checked.spec == spec
+    found = form.check(texts)
+    assert found.spec == spec
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await checked(pilot)
         assert "as earlier sweeps went" in (shown := screen_text(pilot.app))
         assert "time/run" in shown
 
-    drive(Collector(checked.text, "x.toml", tmp_path), act, size=WIDE)
+    drive(Collector(found.text, "x.toml", tmp_path), act, size=WIDE)

@@ -1,27 +1,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from dnlbench.events import Holds
-from dnlbench.store import RunDir
 from dnlbench.tui.rows import BY_NAME, FIELDS, RunRow, rows_of, state_of
 from dnlbench.tui.widgets.runs_table import Selection
-from dnlbench.watch import Watcher
-
-NOW = 1_800_000_000.0
-STATES = ["done", "failed", "done", "half", "diverged"]
+from dnlbench.watch import SweepView, Watcher
+from tests.tui.conftest import NOW, Record
 
 
-def rows(record: Callable[..., RunDir], engine: str | None = None) -> list[RunRow]:
-    run_dir = record(states=STATES, engine=engine)
-    return list(rows_of(Watcher(run_dir, run_dir.read_plan()).look(NOW)).values())
+@pytest.fixture(scope="module")
+def view(record_once: Record) -> SweepView:
+    run_dir = record_once(states=["done", "failed", "done", "half", "diverged"], engine=None)
+    return Watcher(run_dir, run_dir.read_plan()).look(NOW)
 
 
-def test_a_row_says_what_became_of_its_run(record: Callable[..., RunDir]) -> None:
-    found = rows(record)
-    assert [row.state for row in found] == [
+@pytest.fixture
+def rows(view: SweepView) -> list[RunRow]:
+    return list(rows_of(view).values())
+
+
+def test_a_row_says_what_became_of_its_run(rows: list[RunRow]) -> None:
+    assert [row.state for row in rows] == [
         "ok",
         "failed",
         "ok",
@@ -31,27 +34,25 @@ def test_a_row_says_what_became_of_its_run(record: Callable[..., RunDir]) -> Non
         "waiting",
         "waiting",
     ]
-    assert [row.slot for row in found[:4]] == ["cpu", "cpu", "cpu", "cpu/1"]
-    assert found[1].message == "RuntimeError: something broke"
-    assert found[3].seconds == 1.8
-    assert math.isnan(found[4].loss or 0)
-    assert found[5].loss is None
+    assert [row.slot for row in rows[:4]] == ["cpu", "cpu", "cpu", "cpu/1"]
+    assert rows[1].message == "RuntimeError: something broke"
+    assert rows[3].seconds == 1.8
+    assert math.isnan(rows[4].loss or 0)
+    assert rows[5].loss is None
 
 
-def test_every_field_has_a_text_for_every_run(record: Callable[..., RunDir]) -> None:
-    for row in rows(record):
+def test_every_field_has_a_text_for_every_run(rows: list[RunRow]) -> None:
+    for row in rows:
         for field in FIELDS:
             assert isinstance(field.text(row), str)
             assert "nan" not in field.text(row)
-    texts = {field.name: field.text(rows(record)[0]) for field in FIELDS}
+    texts = {field.name: field.text(rows[0]) for field in FIELDS}
     assert texts["status"] == "✓ ok"
     assert texts["epoch"] == "2/2"
     assert texts["memory"] == "1.0 MiB"
 
 
-def test_paused_runs_are_told_from_waiting_ones(record: Callable[..., RunDir]) -> None:
-    run_dir = record(states=STATES, engine=None)
-    view = Watcher(run_dir, run_dir.read_plan()).look(NOW)
+def test_paused_runs_are_told_from_waiting_ones(view: SweepView) -> None:
     runs = view.plan.runs
     some = replace(view, holds=Holds(runs=frozenset({runs[3].run_id, runs[6].run_id})))
     assert [state_of(some, run) for run in runs[3:8]] == ["paused", "diverged", "waiting", "paused", "waiting"]
@@ -61,8 +62,8 @@ def test_paused_runs_are_told_from_waiting_ones(record: Callable[..., RunDir]) -
     assert state_of(device, runs[3]) == "paused"
 
 
-def test_runs_without_a_value_come_last_in_either_order(record: Callable[..., RunDir]) -> None:
-    found = {row.run.run_id: row for row in rows(record)}
+def test_runs_without_a_value_come_last_in_either_order(rows: list[RunRow]) -> None:
+    found = {row.run.run_id: row for row in rows}
     for falling in (False, True):
         order = Selection(order="loss", falling=falling).arrange(found, lambda row: True)
         losses = [BY_NAME["loss"].value(row) for row in order]
@@ -75,7 +76,7 @@ def test_runs_without_a_value_come_last_in_either_order(record: Callable[..., Ru
     assert Selection(order="plan", falling=True).arrange(found, lambda row: True) == list(found.values())[::-1]
 
 
-def test_what_is_under_way_or_went_wrong_comes_first(record: Callable[..., RunDir]) -> None:
-    found = {row.run.run_id: row for row in rows(record)}
+def test_what_is_under_way_or_went_wrong_comes_first(rows: list[RunRow]) -> None:
+    found = {row.run.run_id: row for row in rows}
     states = [row.state for row in Selection().arrange(found, lambda row: True)]
     assert states == ["running", "failed", "diverged", "waiting", "waiting", "waiting", "ok", "ok"]

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,20 @@ from dnlbench.tui.digest import Digester
 from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.screens.new_sweep import NewSweepScreen
+from dnlbench.tui.screens.run import RunScreen
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.screens.sweep import SweepScreen
 from dnlbench.tui.widgets.chart import Chart
 from dnlbench.tui.widgets.entry_list import EntryList
+from dnlbench.tui.widgets.log_view import LogView
+from tests.tui.conftest import NOW, Drive, Record, ScreenText, looked_again, until
 
-NOW = 1_800_000_000.0
 HERE = "0123456789abcdef"
 """The machine of the recorded sweeps."""
 SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
 STATES = ["done"] * 4 + ["failed"] + ["done"] * 3 + ["diverged", "half", "half"]
-Record = Callable[..., RunDir]
+ASIDE = ""
+"""Of steps that lead back, after which nothing is looked at."""
 MakeProfile = Callable[..., Profile]
 
 
@@ -54,11 +57,6 @@ class SteadyTelemetry:
     def close(self) -> None: ...
 
 
-@pytest.fixture(params=SIZES, autouse=True)
-def size(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(autouse=True)
 def colours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """As `both_ways` says; with colours by default."""
@@ -73,47 +71,51 @@ both_ways = pytest.mark.parametrize("colours", [True, False], ids=["colours", "n
 
 @pytest.fixture
 def check(
-    drive: Callable[..., None],
-    screen_text: Callable[[App[Any]], str],
-    matches_golden: Callable[[str, str], None],
-    size: str,
-    colours: bool,
+    drive: Drive, screen_text: ScreenText, matches_golden: Callable[[str, str], None], colours: bool
 ) -> Callable[..., None]:
-    """Opens a screen, waits until it is ``ready``, presses keys, and holds it against its golden file."""
+    """Opens a screen and waits until it is ``ready``; then presses keys, and holds what they show against golden files."""
 
     def run(
-        name: str, first: Callable[[], Screen[None]], ready: Callable[[Screen[Any]], object], keys: tuple[str, ...] = ()
+        first: Callable[[], Screen[None]],
+        ready: Callable[[Screen[Any]], object],
+        *steps: tuple[str, tuple[str, ...]],
+        sizes: tuple[str, ...] = tuple(SIZES),
     ) -> None:
-        async def act(pilot: Pilot[Any]) -> None:
+        async def begin(pilot: Pilot[Any]) -> None:
             await until(pilot, lambda: ready(pilot.app.screen))
+
+        async def look(pilot: Pilot[Any], name: str, keys: tuple[str, ...]) -> None:
             for key in keys:
                 await pilot.press(key)
-                await pilot.pause(0.1)
-            await settled(pilot, lambda: screen_text(pilot.app))
-            if not colours:
-                assert set(colours_on(pilot.app)) <= {"grey"}
-            matches_golden(screen_text(pilot.app), f"{name}-{size}{'' if colours else '-no-colour'}")
+                await settled(pilot)
+            for size in () if name == ASIDE else sizes:
+                await pilot.resize_terminal(*SIZES[size])
+                await settled(pilot)
+                if not colours:
+                    assert set(colours_on(pilot.app)) <= {"grey"}
+                matches_golden(screen_text(pilot.app), f"{name}-{size}{'' if colours else '-no-colour'}")
 
-        drive(DnlbenchApp(first), act, SIZES[size])
+        looks = (partial(look, name=name, keys=keys) for name, keys in steps)
+        drive(DnlbenchApp(first), begin, *looks, size=SIZES[sizes[0]])
 
     return run
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited for too long"
-        await pilot.pause(0.02)
-
-
-async def settled(pilot: Pilot[Any], text: Callable[[], str]) -> None:
-    """Until nothing has changed for a second, in which everything that looks from time to time has looked."""
-    before, since, deadline = text(), time.monotonic(), time.monotonic() + 20
-    while time.monotonic() < min(since + 1.0, deadline):
-        await pilot.pause(0.1)
-        now = text()
-        if now != before:
-            before, since = now, time.monotonic()
+async def settled(pilot: Pilot[Any]) -> None:
+    """Until everything that looks from time to time has looked, and what was begun in threads is shown."""
+    for screen in pilot.app.screen_stack:
+        if isinstance(screen, SweepScreen):
+            await looked_again(pilot, screen)
+        if isinstance(screen, RunScreen):
+            screen.paint()
+    for log in pilot.app.screen.query(LogView):
+        log.look()
+    await pilot.app.workers.wait_for_complete(
+        worker
+        for worker in pilot.app.workers
+        if worker.group != "default"  # which wait for answers
+    )
+    await pilot.pause()
 
 
 def colours_on(app: App[Any]) -> list[str]:
@@ -149,32 +151,32 @@ def recorded(record: Record) -> RunDir:
 
 
 @both_ways
-@pytest.mark.parametrize(("name", "keys"), [("sweep", ()), ("run", ("enter",))])
-def test_a_sweep_and_a_run(recorded: RunDir, check: Callable[..., None], name: str, keys: tuple[str, ...]) -> None:
-    check(name, lambda: sweep_screen(recorded), is_loaded, keys)
+def test_a_sweep_and_a_run(recorded: RunDir, check: Callable[..., None]) -> None:
+    check(lambda: sweep_screen(recorded), is_loaded, ("sweep", ()), ("run", ("enter",)))
 
 
-@pytest.mark.parametrize(
-    ("name", "keys"),
-    [
-        ("sweep-depth", ("2",)),
-        ("sweep-devices", ("3", "down")),
-        ("sweep-filter", ("slash", *"status=failed,diverged or seed=1", "enter")),
-        ("sweep-cursor", ("1", "c", "left", "left", "l")),
+@pytest.mark.parametrize("size", SIZES)
+def test_what_keys_show(recorded: RunDir, check: Callable[..., None], size: str) -> None:
+    check(
+        lambda: sweep_screen(recorded),
+        is_loaded,
         ("sweep-columns", ("C",)),
-        ("run-facts", ("enter", "2")),
-        ("run-log", ("enter", "3")),
-        ("run-traceback", ("enter", "T")),
-    ],
-)
-def test_what_keys_show(recorded: RunDir, check: Callable[..., None], name: str, keys: tuple[str, ...]) -> None:
-    check(name, lambda: sweep_screen(recorded), is_loaded, keys)
+        (ASIDE, ("escape", "enter")),
+        ("run-traceback", ("T",)),
+        ("run-facts", ("q", "2")),
+        ("run-log", ("3",)),
+        ("sweep-cursor", ("q", "1", "c", "left", "left", "l")),
+        ("sweep-depth", ("0", "2")),
+        ("sweep-devices", ("3", "down")),
+        ("sweep-filter", ("up", "1", "4", "slash", *"status=failed,diverged or seed=1", "enter")),
+        sizes=(size,),
+    )
 
 
 def test_a_sweep_under_way(record: Record, check: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     run_dir = record("train.epochs=12", states=["done", "failed", "half", "half"], name="rd", engine=None)
     monkeypatch.setattr(RunDir, "engine", lambda self: "4242")
-    check("sweep-running", lambda: sweep_screen(RunDir(Path(run_dir.root.name))), is_loaded)
+    check(lambda: sweep_screen(RunDir(Path(run_dir.root.name))), is_loaded, ("sweep-running", ()))
 
 
 @pytest.fixture
@@ -197,7 +199,7 @@ def steady_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_start(recorded: RunDir, make_profile: MakeProfile, check: Callable[..., None]) -> None:
     os.utime(recorded.journal_path, (NOW - 60, NOW - 60))
     save_profile(make_profile({("densenet", 2): [0.3, 0.4]}), Path("profiles/one.json"))
-    check("start", lambda: StartScreen(Path(), lambda: NOW), has_looked)
+    check(lambda: StartScreen(Path(), lambda: NOW), has_looked, ("start", ()))
 
 
 def has_looked(screen: Screen[Any]) -> bool:
@@ -209,7 +211,7 @@ def has_looked(screen: Screen[Any]) -> bool:
 @both_ways
 def test_the_form(steady_machine: None, check: Callable[..., None]) -> None:
     text = read_preset("digits-quick").text
-    check("new-sweep", lambda: NewSweepScreen(text, "preset digits-quick", Path()), lambda screen: True)
+    check(lambda: NewSweepScreen(text, "preset digits-quick", Path()), lambda screen: True, ("new-sweep", ()))
 
 
 @both_ways
@@ -222,6 +224,7 @@ def test_two_profiles(make_profile: MakeProfile, check: Callable[..., None]) -> 
             for L in (2, 4, 8, 16)
         }
         paths.append(save_profile(make_profile(losses, name=name), Path(f"profiles/{name}.json")))
-    check("compare", lambda: CompareScreen(paths), is_loaded)
-    check("compare-depth", lambda: CompareScreen(paths), is_loaded, ("2", "d"))
-    check("profile", lambda: CompareScreen(paths[:1]), is_loaded)
+    check(lambda: CompareScreen(paths), is_loaded, ("compare", ()))
+    for size in SIZES:
+        check(lambda: CompareScreen(paths), is_loaded, ("compare-depth", ("2", "d")), sizes=(size,))
+    check(lambda: CompareScreen(paths[:1]), is_loaded, ("profile", ()))

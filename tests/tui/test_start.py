@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,14 @@ from textual.pilot import Pilot
 
 from dnlbench.profiles import Profile
 from dnlbench.spec import list_presets
-from dnlbench.store import RunDir
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.catalogue import SweepEntry
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.widgets.entry_list import age, sweep_row
+from tests.tui.conftest import NARROW, WIDE, Drive, Record, ScreenText, settled
 
-NARROW, WIDE = (80, 24), (160, 48)
 PRESETS = [preset.name for preset in list_presets()]
-Drive = Callable[..., None]
-ScreenText = Callable[..., str]
-Record = Callable[..., RunDir]
 MakeProfile = Callable[..., Profile]
 
 
@@ -69,28 +66,15 @@ def folder(tmp_path: Path, record: Record, make_profile: MakeProfile) -> Path:
     return tmp_path
 
 
-async def settle(pilot: Pilot[Any]) -> None:
-    """Until what there is has been looked at and shown."""
-    await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
-
-
-Act = Callable[[Pilot[Any]], Awaitable[None]]
-
-
-def pressing(*keys: str) -> Act:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
-
-    return act
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    await settled(pilot)
+    await pilot.press(*keys)
+    await settled(pilot)
 
 
 def test_wide_terminals_have_all_lists_side_by_side(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await settled(pilot)
         shown = screen_text(pilot.app)
         for part in ("digits-quick", "27 runs", "tiny", "8 of 8 runs", "6 failed", "of-2023", "A CPU", "unreadable"):
             assert part in shown
@@ -100,7 +84,7 @@ def test_wide_terminals_have_all_lists_side_by_side(drive: Drive, screen_text: S
 
 def test_narrow_terminals_have_tabs(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await settled(pilot)
         shown = screen_text(pilot.app)
         assert f"▸1 Presets · {len(list_presets())}" in shown
         assert "forward-limit" in shown
@@ -119,30 +103,36 @@ def test_narrow_terminals_have_tabs(drive: Drive, screen_text: ScreenText, folde
     drive(Collector(folder), act, size=NARROW)
 
 
+KEYS: list[tuple[list[str], object]] = [
+    (["s"], ("StartSpec", "digits-quick")),
+    (["down", "s"], ("StartSpec", PRESETS[1])),
+    (["enter"], ("EditSpec", "preset digits-quick")),
+    (["2", "n"], ("EditSpec", "preset digits-quick")),
+    (["2", "s"], None),
+    (["2", "slash", *"tiny", "enter", "enter"], ("OpenSweep", "a")),
+    (["2", "slash", *"broken", "enter", "enter"], None),
+    (["3", "enter"], ("OpenProfiles", ["of-2023"])),
+    (["3", "end", "enter"], None),
+    (["3", "end", "space", "c"], None),
+    (["3", "down", "space", "c"], None),
+    (["3", "down", "space", "up", "space", "c"], ("OpenProfiles", ["of-2022", "of-2023"])),
+    (["3", "space", "space", "down", "space", "down", "space", "c"], ("OpenProfiles", ["of-2022", "of-2021"])),
+    (["1", "space", "c"], None),
+]
+
+
 @pytest.mark.parametrize("size", [NARROW, WIDE])
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        (["s"], ("StartSpec", "digits-quick")),
-        (["down", "s"], ("StartSpec", PRESETS[1])),
-        (["enter"], ("EditSpec", "preset digits-quick")),
-        (["2", "n"], ("EditSpec", "preset digits-quick")),
-        (["2", "s"], None),
-        (["2", "slash", *"tiny", "enter", "enter"], ("OpenSweep", "a")),
-        (["2", "slash", *"broken", "enter", "enter"], None),
-        (["3", "enter"], ("OpenProfiles", ["of-2023"])),
-        (["3", "end", "enter"], None),
-        (["3", "end", "space", "c"], None),
-        (["3", "down", "space", "c"], None),
-        (["3", "down", "space", "up", "space", "c"], ("OpenProfiles", ["of-2022", "of-2023"])),
-        (["3", "space", "space", "down", "space", "down", "space", "c"], ("OpenProfiles", ["of-2022", "of-2021"])),
-        (["1", "space", "c"], None),
-    ],
-)
-def test_keys(drive: Drive, folder: Path, size: tuple[int, int], keys: list[str], expected: object) -> None:
+def test_keys(drive: Drive, folder: Path, size: tuple[int, int]) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        for keys, expected in KEYS:
+            app.asked.clear()
+            await press(pilot, *keys)
+            assert [described(message) for message in app.asked] == ([expected] if expected else []), keys
+            await app.pop_screen()
+            await app.push_screen(StartScreen(folder))
+
     app = Collector(folder)
-    drive(app, pressing(*keys), size=size)
-    assert [described(message) for message in app.asked] == ([expected] if expected else [])
+    drive(app, act, size=size)
 
 
 def described(message: Message) -> tuple[str, object]:
@@ -160,7 +150,7 @@ def described(message: Message) -> tuple[str, object]:
 
 def test_filter(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await settled(pilot)
         await pilot.press("slash", *"svhn gpu")
         shown = screen_text(pilot.app)
         assert "fig3-svhn" in shown
@@ -173,12 +163,10 @@ def test_filter(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     drive(Collector(folder), act, size=WIDE)
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_empty_lists_say_what_to_do(
-    drive: Drive, screen_text: ScreenText, tmp_path: Path, size: tuple[int, int]
-) -> None:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+def test_empty_lists_say_what_to_do(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any], size: tuple[int, int]) -> None:
+        await pilot.resize_terminal(*size)
+        await settled(pilot)
         await pilot.press("2")
         assert "no sweeps yet: choose a preset and press s" in screen_text(pilot.app)
         await pilot.press("3")
@@ -186,39 +174,38 @@ def test_empty_lists_say_what_to_do(
         await pilot.press("enter", "space", "c")
 
     app = Collector(tmp_path)
-    drive(app, act, size=size)
+    drive(app, *(partial(act, size=size) for size in (NARROW, WIDE)))
     assert app.asked == []
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_broken_things_are_named_with_the_reason(
-    drive: Drive, screen_text: ScreenText, folder: Path, size: tuple[int, int]
-) -> None:
-    async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+def test_broken_things_are_named_with_the_reason(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
+    async def act(pilot: Pilot[Any], size: tuple[int, int]) -> None:
+        await pilot.resize_terminal(*size)
+        await settled(pilot)
         await pilot.press("2", "slash", *"broken", "enter")
         assert "no sweep.json" in screen_text(pilot.app)
         await pilot.press("escape", "3", "end")
         assert "not valid JSON" in screen_text(pilot.app)
 
-    drive(Collector(folder), act, size=size)
+    drive(Collector(folder), *(partial(act, size=size) for size in (NARROW, WIDE)))
 
 
-def test_a_spec_with_errors_is_opened_to_be_mended(drive: Drive, folder: Path) -> None:
-    (folder / "sweeps").mkdir()
-    (folder / "sweeps" / "wrong.toml").write_text('name = "x"\n')
-    app = Collector(folder)
-    drive(app, pressing("end", "s", "enter"), size=NARROW)
+def test_a_spec_with_errors_is_opened_to_be_mended(drive: Drive, tmp_path: Path) -> None:
+    path = tmp_path / "sweeps" / "wrong.toml"
+    path.parent.mkdir()
+    path.write_text('name = "x"\n')
+    app = Collector(tmp_path)
+    drive(app, lambda pilot: press(pilot, "end", "s", "enter"))
     (message,) = app.asked
     assert isinstance(message, EditSpec)
-    assert (message.text, message.origin) == ('name = "x"\n', str(folder / "sweeps" / "wrong.toml"))
+    assert (message.text, message.origin) == ('name = "x"\n', str(path))
 
 
 def test_a_sweep_at_work_is_offered_first(drive: Drive, screen_text: ScreenText, folder: Path, record: Record) -> None:
     run_dir = record(name=".dnlbench/runs/now", engine=None, states=["done", "half"])
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await settled(pilot)
         shown = screen_text(pilot.app)
         assert "▶ 1 sweep at work" in shown
         assert "▶ tiny" in shown
@@ -235,12 +222,12 @@ def test_what_is_new_appears_and_what_was_highlighted_stays(
     drive: Drive, screen_text: ScreenText, folder: Path, make_profile: MakeProfile
 ) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await settled(pilot)
         await pilot.press("3", "down")
         content = (folder / "profiles" / "of-2023.json").read_text()
         (folder / "profiles" / "newest.json").write_text(content.replace("2023-", "2025-"))
         pilot.app.screen._look()  # type: ignore[attr-defined]  # as its timer does
-        await settle(pilot)
+        await settled(pilot)
         assert "newest" in screen_text(pilot.app)
         await pilot.press("enter")
 
@@ -251,10 +238,10 @@ def test_what_is_new_appears_and_what_was_highlighted_stays(
 
 def test_lists_follow_the_width_of_the_terminal(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
+        await settled(pilot)
         for size in (NARROW, (100, 30), (40, 12), (200, 60)):
             await pilot.resize_terminal(*size)
-            await settle(pilot)
+            await settled(pilot)
             assert "digits-quick" in screen_text(pilot.app)
 
     drive(Collector(folder), act, size=WIDE)

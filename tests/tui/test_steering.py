@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import pytest
 
-from dnlbench.store import RunDir
 from dnlbench.tui import steering
 from dnlbench.tui.rows import RunRow, rows_of
 from dnlbench.watch import Watcher
+from tests.tui.conftest import NOW, Record
 
-NOW = 1_800_000_000.0
 
-
-def rows(record: Callable[..., RunDir]) -> list[RunRow]:
-    run_dir = record(states=["done", "failed", "half", "half"], engine=None)
+@pytest.fixture(scope="module")
+def found(record_once: Record) -> list[RunRow]:
+    run_dir = record_once(states=["done", "failed", "half", "half"], engine=None)
     return list(rows_of(Watcher(run_dir, run_dir.read_plan()).look(NOW)).values())
 
 
@@ -19,8 +18,7 @@ def ids(rows: list[RunRow]) -> tuple[str, ...]:
     return tuple(row.run.run_id for row in rows)
 
 
-def test_what_can_be_paused_is_paused(record: Callable[..., RunDir]) -> None:
-    found = rows(record)
+def test_what_can_be_paused_is_paused(found: list[RunRow]) -> None:
     wish = steering.toggle_runs(found)
     assert wish is not None
     assert (wish.command.action, wish.command.run_ids) == ("pause", ids(found[2:]))
@@ -28,8 +26,7 @@ def test_what_can_be_paused_is_paused(record: Callable[..., RunDir]) -> None:
     assert steering.toggle_runs(found[:2]) is None
 
 
-def test_nothing_is_cancelled_without_a_question(record: Callable[..., RunDir]) -> None:
-    found = rows(record)
+def test_nothing_is_cancelled_without_a_question(found: list[RunRow]) -> None:
     wish = steering.cancel_runs(found)
     assert wish is not None
     assert (wish.command.action, wish.command.run_ids) == ("cancel", ids(found[2:]))
@@ -44,8 +41,7 @@ def test_nothing_is_cancelled_without_a_question(record: Callable[..., RunDir]) 
     assert steering.device("cpu", "release").question
 
 
-def test_what_ended_badly_is_retried(record: Callable[..., RunDir]) -> None:
-    found = rows(record)
+def test_what_ended_badly_is_retried(found: list[RunRow]) -> None:
     wish = steering.retry_runs(found)
     assert wish is not None
     assert (wish.command.action, wish.command.run_ids) == ("retry", ids(found[1:2]))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dnlbench.errors import DataError
 from dnlbench.events import DataInfo
+from dnlbench.runners.digits import read_digits
 from dnlbench.studies.training.spec import DataSettings
 
 _CHOICE_SEED = 20251002
@@ -124,12 +125,10 @@ def _limit(settings: DataSettings, training: bool) -> int | None:
 
 def _digits(settings: DataSettings, training: bool) -> tuple[Split, int]:
     """The 1,797 digits that scikit-learn ships, 8×8 with 17 grey levels; the first 1,500 are the training split."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16))[:, None]  # (N, 1, 8, 8)
+    images, labels = read_digits()
+    images = np.rint(images * (255 / 16))[:, None]  # (N, 1, 8, 8)
     part = slice(None, _DIGITS_TRAINING) if training else slice(_DIGITS_TRAINING, None)
-    return _split(images[part], digits.target[part], _limit(settings, training)), 10
+    return _split(images[part], labels[part], _limit(settings, training)), 10
 
 
 def _cifar10(settings: DataSettings, training: bool) -> tuple[Split, int]:

@@ -19,7 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _BATCH = 2
 """Samples in the counted pass; batch norm refuses to train on one."""
 
-_PRODUCT = re.compile(r"attention|transformer|rnn|lstm|gru|convol|conv_|matmul|mm(_|$)|mv$|dot$|cdist|fft|linear|linalg")
+_PRODUCT = re.compile(
+    r"attention|transformer|rnn|lstm|gru|convol|conv_|matmul|mm(_|$)|mv$|dot$|cdist|fft|linear|linalg"
+)
 """Names of operators that multiply and add, but for `_CHEAP`."""
 _CHEAP = re.compile("upsample|vector_norm")
 
@@ -54,18 +56,23 @@ def _scaled_dot_products() -> dict[Any, Callable[..., int]]:
 
 
 def _scaled_dot_product(
-    query: Sequence[int], key: Sequence[int], value: Sequence[int], *others: object, out_shape: object = None, **options: object
+    query: Sequence[int],
+    key: Sequence[int],
+    value: Sequence[int],
+    *others: object,
+    out_shape: object = None,
+    **options: object,
 ) -> int:
     """``2 b h n m (d + c)``: ``n`` queries and ``m`` keys of ``d`` channels, values of ``c``."""
     b, h, n, d = query
     return 2 * b * h * n * key[-2] * (d + value[-1])
 
 
-class _UnknownProducts(TorchDispatchMode):
+class _UnknownProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Finds operators that multiply and add but have no known cost."""
 
     def __init__(self, known: Mapping[Any, object]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._known: Collection[Any] = known.keys()
         self.found: set[str] = set()
 

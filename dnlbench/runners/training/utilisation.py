@@ -31,7 +31,10 @@ _TRIES = 4
 def training_flops(network: nn.Module, spec: TrainingSpec, point: Point, data: DataInfo) -> float | None:
     """Floating-point operations that training on one sample takes, without those of ``R_L``.
 
-    Those of a built-in network follow from its architecture; those of a custom one are seen in a forward pass. None: not counted.
+    Those of a built-in network follow from its architecture; those of a custom one are counted in a forward pass.
+
+    Returns:
+        None if they are unknown.
     """
     if is_factory(point.network):
         flops = forward_flops(network, data.input_shape)

@@ -15,6 +15,9 @@ from dnlbench.architecture import ImplementationName
 from dnlbench.dnl.lean import convolution, states
 from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.runners.training.memory import step_memory_bytes
+from tests.covering import covering
+
+pytestmark = pytest.mark.xdist_group("loops")
 
 NETWORKS = ("densenet", "dense-attention", "dense-gaussian", "dense-rbf", "resnet", "plain")
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -218,9 +221,10 @@ def assert_a_pack_is_its_networks(name: str, **options: Any) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("options", [{}, OPTIONS["1/L"], OPTIONS["by taps"]], ids=["default", "1/L", "by taps"])
+@pytest.mark.parametrize(
+    ("name", "implementation", "options"),
+    covering(NETWORKS, IMPLEMENTATIONS, [{}, OPTIONS["1/L"], OPTIONS["by taps"]]),
+)
 def test_a_pack_is_its_networks(name: str, implementation: ImplementationName, options: dict[str, Any]) -> None:
     assert_a_pack_is_its_networks(name, implementation=implementation, **options)
 

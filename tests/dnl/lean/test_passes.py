@@ -7,7 +7,7 @@ from torch import Tensor
 from dnlbench.dnl.lean import passes
 from dnlbench.dnl.lean.strip import Strip
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("loops")]
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 SIZES = [(1, 1, 3), (3, 5, 1), (1, 63, 2), (2, 64, 7), (2, 65, 17), (1, 1000, 20)]

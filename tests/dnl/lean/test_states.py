@@ -11,7 +11,7 @@ from torch.nn import functional
 from dnlbench.dnl.lean import SharedStates, convolution, passes, states
 from dnlbench.dnl.states import SeparateStates, States
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.xdist_group("loops")]
 
 CHANNELS, MADE, EPS = 5, 3, 1e-5
 

@@ -7,9 +7,10 @@ from torch.nn import functional
 
 from dnlbench.dnl.lean import convolution, passes, taps
 from dnlbench.dnl.lean.grid import Grid
+from tests.covering import covering
 
 pytest.importorskip("numba")
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("loops")]
 
 SIZES = [(1, 1), (1, 5), (5, 1), (4, 3), (8, 8)]
 
@@ -33,10 +34,11 @@ def expected(rows: Tensor, filters: Tensor, d_made: Tensor, grid: Grid) -> tuple
     return made.detach(), d_rows, d_filters
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("made", range(1, 8))
-@pytest.mark.parametrize(("height", "width"), SIZES)
-def test_taps_convolve_as_torch_does(height: int, width: int, made: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("size", "made", "dtype"), covering(SIZES, range(1, 8), [torch.float64, torch.float32, torch.bfloat16])
+)
+def test_taps_convolve_as_torch_does(size: tuple[int, int], made: int, dtype: torch.dtype) -> None:
+    height, width = size
     rows, filters, d_made, grid = inputs(made, 5, height, width, dtype)
     ours = (taps.convolve(rows, filters, grid), *taps.convolve_back(d_made, rows, filters, grid))
     bound = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]

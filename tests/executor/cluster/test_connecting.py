@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError
+from dnlbench.errors import ConfigurationError
 from dnlbench.executor.cluster import safety
 from dnlbench.executor.cluster.connecting import connected
-from dnlbench.executor.cluster.question import _find
 from dnlbench.executor.cluster.safety import examine
-from tests.executor.ray_clusters import RayCluster, started
+from tests.cli.conftest import PATIENCE_S
+from tests.cli.conftest import _wait_until as wait_until
+
+if TYPE_CHECKING:
+    from tests.executor.ray_clusters import RayCluster
 
 pytest.importorskip("ray")
+pytest_plugins = ["tests.executor.ray_clusters"]
 pytestmark = pytest.mark.ray
+with_guarded, with_open = (pytest.mark.xdist_group(name) for name in ("ray-guarded", "ray-open"))
 
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
+"""Of no cluster."""
 DRIVER = """
 import json, os, signal, subprocess, sys
 import psutil
@@ -100,7 +105,7 @@ def has_ended(pid: int) -> bool:
 
 def test_a_cluster_of_this_machine_alone_answers_to_nobody_else_and_leaves_nothing() -> None:
     driver, facts = begin_driver()
-    out, err = driver.communicate(timeout=60)
+    out, err = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 0, err
     assert {"raylet", "gcs_server"} <= set(facts["names"])
     assert len(facts["listening"]) >= 6, "the processes were not found"
@@ -123,30 +128,10 @@ def test_nothing_survives_a_driver_that_is_killed() -> None:
     driver, facts = begin_driver()
     driver.kill()
     driver.communicate()
-    deadline = time.monotonic() + 30
-    folder = Path(facts["folder"])
-    while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not folder.exists()
+    wait_until(lambda: not Path(facts["folder"]).exists())
     assert len(facts["pids"]) >= 8
     assert facts["child"] in facts["pids"]
-    while not all(map(has_ended, facts["pids"])) and time.monotonic() < deadline:
-        time.sleep(0.1)  # the reaper itself is one of them
-    assert [pid for pid in facts["pids"] if not has_ended(pid)] == []
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[RayCluster]:
-    """One node; whoever does not know its token is turned away."""
-    with started({"num_cpus": 1}) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def open_to_all() -> Iterator[RayCluster]:
-    """One node that asks nobody for a token, but listens on loopback."""
-    with started({"num_cpus": 1}, token=False) as cluster:
-        yield cluster
+    wait_until(lambda: all(map(has_ended, facts["pids"])))  # the reaper itself is one of them
 
 
 def adopt(cluster: RayCluster, monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
@@ -156,35 +141,33 @@ def adopt(cluster: RayCluster, monkeypatch: pytest.MonkeyPatch, **changes: str) 
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("address", ["as printed", "auto"])
+@with_guarded
+@pytest.mark.parametrize(("address", "fails"), [("as printed", False), ("auto", True)])
 def test_a_cluster_that_is_there_is_left_as_it_was(
-    guarded: RayCluster, monkeypatch: pytest.MonkeyPatch, address: str
+    guarded: RayCluster, monkeypatch: pytest.MonkeyPatch, address: str, fails: bool
 ) -> None:
     import ray
 
     adopt(guarded, monkeypatch)
     handler = signal.getsignal(signal.SIGTERM)
-    with connected(guarded.address if address == "as printed" else address):
+    with (
+        pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext(),
+        connected(guarded.address if address == "as printed" else address),
+    ):
         assert {node["NodeID"] for node in ray.nodes()} == set(guarded.node_ids)
-        assert ray.get(ray.remote(lambda: os.getppid()).remote()) == guarded.raylet_pids[0]
+        assert ray.get(ray.remote(lambda: os.getppid()).remote()) in guarded.raylet_pids
         assert signal.getsignal(signal.SIGTERM) is handler
+        if fails:
+            raise ZeroDivisionError
     assert not ray.is_initialized()
     assert all(map(psutil.pid_exists, guarded.raylet_pids))
 
 
-def test_a_cluster_is_left_when_the_sweep_fails(guarded: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    adopt(guarded, monkeypatch)
-    with pytest.raises(ZeroDivisionError), connected(guarded.address):
-        raise ZeroDivisionError
-    assert not ray.is_initialized()
-
-
+@with_guarded
 @pytest.mark.parametrize(
     "credentials",
     [
-        {"RAY_AUTH_TOKEN": "ab" * 32},
+        TOKEN,
         {"RAY_AUTH_MODE": "disabled"},
         {"RAY_AUTH_TOKEN": "", "RAY_AUTH_TOKEN_PATH": "/nowhere/token"},
     ],
@@ -198,29 +181,37 @@ def test_a_wrong_token_says_where_the_right_one_belongs(
         examine(guarded.address)
 
 
-def test_the_token_is_not_sent_before_the_cluster_was_asked_without(
-    open_to_all: RayCluster, guarded: RayCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[bool] = []
-    ask = safety._ask
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each question to a cluster was without a token."""
+    asked, ask = [], safety._ask
 
     def note(address: str, *, anonymous: bool) -> dict[str, Any]:
         asked.append(anonymous)
         return ask(address, anonymous=anonymous)
 
     monkeypatch.setattr(safety, "_ask", note)
-    adopt(guarded, monkeypatch)
-    assert not examine(open_to_all.address).enforces
-    assert asked == [True]
-    assert examine(guarded.address).enforces
-    assert asked == [True, True, False]
+    return asked
 
 
-def test_a_cluster_that_others_can_reach_has_to_ask_for_a_token(
-    open_to_all: RayCluster, guarded: RayCluster, monkeypatch: pytest.MonkeyPatch
+@with_guarded
+def test_the_token_is_not_sent_before_the_cluster_was_asked_without(
+    guarded: RayCluster, monkeypatch: pytest.MonkeyPatch, asked: list[bool]
 ) -> None:
-    adopt(guarded, monkeypatch)  # what our own environment says must not matter
+    """Such a cluster may be used wherever it is."""
+    adopt(guarded, monkeypatch)
+    monkeypatch.setattr(safety, "_is_loopback", lambda host: False)
+    assert examine(guarded.address).enforces
+    assert asked == [True, False]
+
+
+@with_open
+def test_a_cluster_that_others_can_reach_has_to_ask_for_a_token(
+    open_to_all: RayCluster, monkeypatch: pytest.MonkeyPatch, asked: list[bool]
+) -> None:
+    adopt(open_to_all, monkeypatch, **TOKEN)  # what our own environment says must not matter
     assert not examine(open_to_all.address).enforces, "on loopback it may be used"
+    assert asked == [True], "our token is not for it"
     monkeypatch.setattr(safety, "_is_loopback", lambda host: False)  # rather than to open it for real
     with pytest.raises(
         ConfigurationError, match=r"whoever reaches it can run any code.*RAY_AUTH_MODE=token.*--ray-insecure"
@@ -229,122 +220,37 @@ def test_a_cluster_that_others_can_reach_has_to_ask_for_a_token(
     with pytest.raises(ConfigurationError, match="can be reached from other machines"), connected(open_to_all.address):
         pytest.fail("connected")
     assert not examine(open_to_all.address, insecure=True).enforces
-    assert examine(guarded.address).enforces
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.1.2.3", True),
-        ("::1", True),
-        ("localhost", True),
-        ("192.0.2.1", False),
-        ("0.0.0.0", False),
-        ("fe80::1", False),
-        ("no-such-host.invalid", False),
-    ],
-)
-def test_loopback(host: str, expected: bool) -> None:
-    assert safety._is_loopback(host) is expected
-
-
-def test_rays_client_is_refused_with_what_to_do_instead() -> None:
-    with pytest.raises(ConfigurationError, match=r"Run dnlbench on a machine of the cluster.*auto.*attach"):
-        examine("ray://10.0.0.1:10001")
-
-
-@pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.1:", "10.0.0.1:head", ""])
-def test_an_address_has_a_host_and_a_port(address: str) -> None:
-    with pytest.raises(ConfigurationError, match="write host:port"):
-        examine(address)
-
-
-def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigurationError, match=r"needs Ray.*pip install 'dnlbench\[ray\]'"), connected(None):
-        pytest.fail("connected")
-
-
-def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(
-        ConfigurationError, match=rf"127\.0\.0\.1:{port}: nobody answers there \(.*refused.*ray start --head"
-    ):
-        examine(f"127.0.0.1:{port}")
-
-
-def test_no_cluster_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safety, "_ask", lambda address, *, anonymous: {"status": "absent"})
-    with pytest.raises(ConfigurationError, match="auto: no Ray cluster runs on this machine"):
-        examine("auto")
-
-
-def test_one_of_several_clusters_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ray._private import services
-
-    def find(last: str | None, *running: str) -> str | None:
-        monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: last)
-        monkeypatch.setattr(services, "find_gcs_addresses", lambda: frozenset(running))
-        return _find("auto")
-
-    assert find("10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2") == "10.0.0.1:1"
-    assert find("10.0.0.1:1", "10.0.0.1:2") == "10.0.0.1:2", "the last one is gone"
-    assert find("10.0.0.1:1") is None
-    with pytest.raises(LookupError, match=r"several run here, at 10\.0\.0\.1:1, 10\.0\.0\.1:2"):
-        find(None, "10.0.0.1:1", "10.0.0.1:2")
-
-
-def test_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safety, "LIMIT_S", 3)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(EngineError, match="does not tell who it is: no answer within 3 s"),
-    ):
-        examine(f"127.0.0.1:{server.getsockname()[1]}")
-
-
-GOOD = {"status": "answered", "address": "127.0.0.1:6379", "nodes": ["127.0.0.1"], "here": True}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"ray": "2.1.0"}, r"runs Ray 2\.1\.0 on Python .*same on every machine"),
-        ({"python": "3.10.1"}, r"on Python 3\.10\.1, this is"),
-        ({"here": False}, r"no node of the Ray cluster .* runs on this machine.*ray start --address=127\.0\.0\.1:6379"),
-    ],
-)
-def test_clusters_that_cannot_be_used(changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import platform
-    from importlib import metadata
-
-    same = {"ray": metadata.version("ray"), "python": platform.python_version()}
-    answer = {**GOOD, **same, **changes}
-    monkeypatch.setattr(safety, "_ask", lambda address, *, anonymous: answer)
-    with pytest.raises(DnlbenchError, match=message) as raised:
-        examine("auto")
-    assert isinstance(raised.value, ConfigurationError)
-    answer |= {**GOOD, **same}
-    assert examine("auto").nodes == ("127.0.0.1",)
 
 
 WORDY = """
-import time
+import sys, threading
 from dnlbench.executor.cluster.connecting import connected
 
-with connected(None):
+with connected(sys.argv[1]):
     import ray
+    from ray._private import worker
     from ray._private.utils import publish_error_to_driver
 
-    worker = ray._private.worker.global_worker
-    publish_error_to_driver("kind", "a node has died", gcs_client=worker.gcs_client, job_id=worker.current_job_id)
-    time.sleep(2.0)
+    printed, heard = worker.print_to_stdstream, threading.Event()
+
+    def note(*what, **how):
+        printed(*what, **how)
+        heard.set()
+
+    worker.print_to_stdstream = note
+    facts = {"gcs_client": worker.global_worker.gcs_client, "job_id": worker.global_worker.current_job_id}
+    while not heard.wait(0.1):  # Ray may not listen yet
+        publish_error_to_driver("kind", "a node has died", **facts)
 print("data")
 """
 
 
-def test_what_a_cluster_reports_does_not_get_into_the_data() -> None:
-    done = subprocess.run([sys.executable, "-c", WORDY], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "data\n"
+@with_guarded
+def test_what_a_cluster_reports_does_not_get_into_the_data(
+    guarded: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt(guarded, monkeypatch)
+    done = subprocess.run(
+        [sys.executable, "-c", WORDY, guarded.address], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.stdout == "data\n", done.stderr

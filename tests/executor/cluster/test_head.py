@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,30 +20,44 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Of nobody; no other process comes to listen there."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{holder.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def answering(address: str) -> Iterator[Head]:
+    """A head there, which answers for as long as the block lasts."""
+    host, _, port = address.rpartition(":")
+    with socket.create_server((host, int(port)), reuse_port=True):
+        yield Head(address)
+
+
 def passing(head: Head, clock: list[float], seconds: float, step: float = 1.0) -> None:
     for _ in range(int(seconds / step)):
         clock[0] += step
         head.require()
 
 
-def test_a_head_that_answers_is_never_given_up(clock: list[float]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        passing(Head(f"127.0.0.1:{server.getsockname()[1]}"), clock, 10 * GONE_S)
+def test_a_head_that_answers_is_never_given_up(clock: list[float], address: str) -> None:
+    with answering(address) as head:
+        passing(head, clock, 10 * GONE_S)
 
 
-def test_a_head_that_is_gone_is_given_up_after_a_while(clock: list[float]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        head = Head(address)
+def test_a_head_that_is_gone_is_given_up_after_a_while(clock: list[float], address: str) -> None:
+    with answering(address) as head:
         passing(head, clock, 3 * KNOCK_S)
     passing(head, clock, GONE_S - KNOCK_S)
     with pytest.raises(EngineError, match=f"{address}, no longer answers.*--resume"):
         passing(head, clock, 2 * KNOCK_S)
 
 
-def test_an_engine_that_was_stopped_itself_looks_again_first(clock: list[float]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        head = Head(f"127.0.0.1:{server.getsockname()[1]}")
+def test_an_engine_that_was_stopped_itself_looks_again_first(clock: list[float], address: str) -> None:
+    head = Head(address)
     clock[0] += 1000.0
     head.require()
     with pytest.raises(EngineError):

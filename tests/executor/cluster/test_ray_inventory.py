@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dnlbench.errors import ConfigurationError, DeviceError
 from dnlbench.executor.cluster import inventory
-from dnlbench.executor.cluster.connecting import connected
 from dnlbench.executor.cluster.inventory import capacity, kind_of, read_nodes
 from dnlbench.machine import read_machine, source_hash
-from tests.executor.ray_clusters import RayCluster, started
+
+if TYPE_CHECKING:
+    from tests.executor.ray_clusters import RayCluster
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def mixed() -> Iterator[RayCluster]:
-    """A head without work, a node with a name, and one with GPUs that nobody has."""
-    with started({"num_cpus": 0}, {"num_cpus": 3, "node_name": "rack-7"}, {"num_cpus": 1, "num_gpus": 64}) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def driver(mixed: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
-    mixed.show(monkeypatch)
-    with connected(mixed.address):
-        yield mixed
+pytest_plugins = ["tests.executor.ray_clusters"]
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray-open")]
 
 
 def test_the_machines_that_take_work(driver: RayCluster) -> None:
@@ -64,12 +49,3 @@ def test_another_dnlbench_somewhere_is_refused(driver: RayCluster, monkeypatch: 
         ConfigurationError, match=rf"\(127\.0\.0\.1\) has other source files .*{here}, here fedcba9876543210"
     ):
         read_nodes()
-
-
-def test_a_cluster_that_was_given_up_leaves_nothing() -> None:
-    with contextlib.suppress(ZeroDivisionError), started({"num_cpus": 0}, {"num_cpus": 1}) as cluster:
-        assert len(cluster.processes()) >= 8
-        os.kill(cluster.raylet_pids[1], signal.SIGKILL)
-        raise ZeroDivisionError
-    assert cluster.processes() == []
-    assert not cluster.folder.exists()

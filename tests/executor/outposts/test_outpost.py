@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from dnlbench.errors import ConfigurationError, DataError
-from dnlbench.events import DataInfo, Prepared, RunEnded, RunPaused, RunStarted
+from dnlbench.events import DataInfo, Prepared, RunEnded, RunEvent, RunPaused, RunStarted
 from dnlbench.executor.inline import InlineExecutor
+from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.outposts import outpost as outpost_module
 from dnlbench.executor.outposts.mirror import Mirror
 from dnlbench.executor.outposts.outpost import NEW_S, PREFIX, Outpost, _Watched
@@ -26,6 +27,8 @@ from dnlbench.files import LineFollower, LineWriter, read_lines
 from dnlbench.machine import Device, Slot, cpu_device, source_hash, torch_version, usable_cores
 from dnlbench.plan import Plan, Run
 from dnlbench.store import CheckpointFiles, Execution, RunDir
+from tests.cli.conftest import OWN, Gate
+from tests.cli.conftest import _wait_until as wait_until
 
 MakePlan = Callable[..., Plan]
 HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
@@ -73,16 +76,22 @@ class Site:
         outpost.start({run.run_id: attempt}, self.mirror.seeds({run.run_id: attempt}, shared=shared))
         return run
 
-    def listen(self, outpost: Outpost, until: Callable[[], bool] = lambda: False) -> Report:
-        """Until the run is let go of, or something else holds."""
-        for _ in range(600):
-            report = outpost.poll(0.5)
-            self.reports.append(report)
-            for news in report.news:
+    def listen(self, outpost: Outpost, until: Callable[[], bool] = lambda: False, gate: Gate | None = None) -> Report:
+        """Until the run is let go of, or something else holds; the gate is turned by one step at each look."""
+
+        def has_come() -> bool:
+            if gate is not None:
+                gate.turn()
+            self.reports.append(outpost.poll(0.05))
+            for news in self.reports[-1].news:
                 self.mirror.take(news, ahead_s=0.0)
-            if report.freed is not None or until():
-                return report
-        raise AssertionError("nothing comes of it")
+            return self.reports[-1].freed is not None or until()
+
+        wait_until(has_come)
+        return self.reports[-1]
+
+    def last_event(self, run: Run) -> RunEvent:
+        return self.run_dir.parse_events(run.run_id, read_lines(self.run_dir.events_path(run.run_id)))[-1]
 
 
 def curve(run_dir: RunDir, run: Run) -> list[float]:
@@ -90,24 +99,21 @@ def curve(run_dir: RunDir, run: Run) -> list[float]:
 
 
 @pytest.fixture
-def long_plan(make_plan: MakePlan, tmp_path: Path, scratch: Path) -> Plan:
-    """A run of four seconds at least."""
-    (tmp_path / "unhurried.py").write_text(
-        "import time\n"
-        "from torch import nn\n"
-        "class Unhurried(nn.Sequential):\n"
-        "    def forward(self, x):\n"
-        "        time.sleep(0.02)\n"
-        "        return super().forward(x)\n"
-        "def network(depth, input_shape, classes, network):\n"
-        "    return Unhurried(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.1), nn.Linear(16, classes))\n"
-    )
-    return make_plan("sweep.networks=['unhurried:network']", "sweep.depths=[1]", "sweep.seeds=[3]", "train.epochs=40")
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture
-def expected(tmp_path: Path, long_plan: Plan) -> list[float]:
+def long_plan(make_plan: MakePlan, tmp_path: Path, scratch: Path) -> Plan:
+    """A run that takes as long as the gate has it."""
+    (tmp_path / "own.py").write_text(OWN)
+    return make_plan("sweep.networks=['own:gated']", "sweep.depths=[1]", "sweep.seeds=[3]", "train.epochs=24")
+
+
+@pytest.fixture
+def expected(tmp_path: Path, long_plan: Plan, gate: Gate) -> list[float]:
     """The losses in this process."""
+    gate.open()
     run_dir, slot = RunDir(tmp_path / "here"), Slot(name="cpu/0", device=cpu_device(), threads=1)
     run_dir.begin(long_plan, HOW)
     scheduler = Scheduler(run_dir, long_plan, InlineExecutor(run_dir, [slot], checkpoint_s=30.0), [slot])
@@ -115,12 +121,13 @@ def expected(tmp_path: Path, long_plan: Plan) -> list[float]:
     scheduler.carry_out()
     scheduler.stop()
     scheduler.close()
+    gate.close()
     return curve(run_dir, long_plan.runs[0])
 
 
-@pytest.fixture(params=[False, True], ids=["apart", "shared"])
+@pytest.fixture
 def site(request: pytest.FixtureRequest, tmp_path: Path, long_plan: Plan) -> Site:
-    return Site(tmp_path / "run-dir", long_plan, shared=request.param)
+    return Site(tmp_path / "run-dir", long_plan, shared=getattr(request, "param", False))
 
 
 @pytest.fixture
@@ -137,32 +144,35 @@ def outposts(site: Site) -> Iterator[Callable[[], Outpost]]:
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("site", [False, True], ids=["apart", "shared"], indirect=True)
 def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
-    site: Site, outposts: Callable[[], Outpost], expected: list[float], scratch: Path
+    site: Site, outposts: Callable[[], Outpost], expected: list[float], scratch: Path, gate: Gate
 ) -> None:
     first = outposts()
     prepared = first.prepare()
     assert isinstance(prepared, Prepared)
     run = site.start(first)
     files = CheckpointFiles(site.run_dir.run_path(run.run_id))
-    site.listen(first, lambda: len(curve(site.run_dir, run)) >= 2 and files.last() is not None)
+    site.listen(first, lambda: len(curve(site.run_dir, run)) >= 2 and files.last() is not None, gate)
     first.close()  # with its worker, in the middle of an epoch
 
     second = outposts()
     second.take_over(prepared)
     site.start(second, attempt=2)
-    site.listen(second, lambda: len(curve(site.run_dir, run)) >= 5)
+    site.listen(second, lambda: len(curve(site.run_dir, run)) >= 5, gate)
     second.put_aside({run.run_id: 1})  # an attempt that is no more: nothing happens
+    known = len(curve(site.run_dir, run))
+    site.listen(second, lambda: len(curve(site.run_dir, run)) > known, gate)
     second.put_aside({run.run_id: 2})
-    assert site.listen(second).freed == (run.run_id,)
-    last = site.run_dir.parse_events(run.run_id, read_lines(site.run_dir.events_path(run.run_id)))[-1]
-    assert isinstance(last, RunPaused)
+    assert site.listen(second, gate=gate).freed == (run.run_id,)
+    assert isinstance(site.last_event(run), RunPaused)
     second.close()
     assert list(scratch.glob(f"{PREFIX}*")) == []
 
     third = outposts()
     third.take_over(prepared)
     site.start(third, attempt=3)
+    gate.open()
     report = site.listen(third)
     assert (report.freed, report.lost) == ((run.run_id,), None)
     assert curve(site.run_dir, run) == expected
@@ -174,16 +184,22 @@ def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
     assert third.poll(0.0).is_warm, "the worker has nothing to do and waits for the next run"
 
 
-def test_a_request_to_stop_may_come_before_the_run(site: Site, outposts: Callable[[], Outpost]) -> None:
-    """It takes another way than the run itself, on which nothing is before it."""
+def test_a_request_to_stop_may_come_before_the_run(site: Site, outposts: Callable[[], Outpost], gate: Gate) -> None:
+    """It takes another way than the run itself, on which nothing is before it. With the run its machine is told."""
     outpost = outposts()
+    slot = outpost.describe().slot
+    assert (slot.name, slot.jobs, slot.shared) == ("ray/0", 4, usable_cores() < 4)
     outpost.prepare()
     run = site.plan.runs[0]
     outpost.put_aside({run.run_id: 1})
     site.start(outpost)
-    assert site.listen(outpost).freed == (run.run_id,)
-    last = site.run_dir.parse_events(run.run_id, read_lines(site.run_dir.events_path(run.run_id)))[-1]
-    assert isinstance(last, RunPaused)
+    assert site.listen(outpost, gate=gate).freed == (run.run_id,)
+    assert isinstance(site.last_event(run), RunPaused)
+    started = site.run_dir.read_history(run).started
+    assert isinstance(started, RunStarted)
+    assert started.node is not None
+    assert started.node.name == "somewhere"
+    assert started.device_name == cpu_device().name
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -235,33 +251,19 @@ def test_a_checkpoint_that_the_shared_directory_does_not_take_goes_to_the_engine
     assert news.checkpoint == b"state"
 
 
-def test_its_machine_is_told_with_the_run(
-    tmp_path: Path, make_plan: MakePlan, site: Site, outposts: Callable[[], Outpost]
+def test_what_is_wrong_with_the_plan_is_told(
+    tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outpost = outposts()
-    slot = outpost.describe().slot
-    assert (slot.name, slot.jobs, slot.shared) == ("ray/0", 4, usable_cores() < 4)
-    outpost.prepare()
-    run = site.start(outpost)
-    site.listen(outpost, lambda: site.run_dir.read_history(run).started is not None)
-    started = site.run_dir.read_history(run).started
-    assert isinstance(started, RunStarted)
-    assert started.node is not None
-    assert started.node.name == "somewhere"
-    assert started.device_name == cpu_device().name
+    def refuse(self: LocalExecutor) -> Prepared:
+        raise DataError("nowhere")
 
-
-def test_what_is_wrong_with_the_plan_is_told(tmp_path: Path, make_plan: MakePlan) -> None:
-    outpost = Site(
-        tmp_path / "run-dir", make_plan("data.dataset=cifar10", "data.root=nowhere", "data.limit=150")
-    ).outpost()
+    monkeypatch.setattr(LocalExecutor, "prepare", refuse)
+    outpost = Site(tmp_path / "run-dir", make_plan()).outpost()
     try:
         found = outpost.prepare()
     finally:
         outpost.close()
-    assert isinstance(found, Refusal)
-    assert found.type == "DataError"
-    assert "nowhere" in found.message
+    assert found == Refusal(type="DataError", message="nowhere")
 
 
 def test_a_gpu_is_the_one_that_was_given_to_it(
@@ -288,7 +290,7 @@ def test_a_machine_without_the_data_is_found_out_before_it_has_a_run(tmp_path: P
         outpost.take_over(Prepared(data=data, torch="2", device_name="x"))
         reports: list[Report] = []
         with pytest.raises(DataError, match="nowhere"):
-            reports.extend(outpost.poll(0.5) for _ in range(100))
+            wait_until(lambda: reports.append(outpost.poll(0.5)))
     finally:
         outpost.close()
     assert not any(report.is_ready for report in reports)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,37 +19,40 @@ Draw = Callable[..., Profile]
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
 
 
-@pytest.mark.parametrize("format_", FORMATS)
-def test_equal_profiles_give_equal_bytes(sweep: Draw, tmp_path: Path, format_: str) -> None:
-    profile = sweep()
-    path = save_profile(profile, tmp_path / "p.json")
+PLOT = """
+import sys
+from dnlbench.cli.app import app
+for format_ in sys.argv[1:]:
+    app(["plot", "p.json", "-o", f"x.{format_}"], standalone_mode=False)
+"""
+
+
+@pytest.fixture
+def drawn(sweep: Draw, kept: dict[str, Any]) -> dict[str, bytes]:
+    """The same sweep in each format, drawn once."""
+    if "drawn" not in kept:
+        kept["drawn"] = {format_: figure_bytes([sweep()], format_) for format_ in FORMATS}
+    found: dict[str, bytes] = kept["drawn"]
+    return found
+
+
+def test_equal_profiles_give_equal_bytes(sweep: Draw, drawn: dict[str, bytes], tmp_path: Path) -> None:
+    save_profile(sweep(), tmp_path / "p.json")
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 5\nsvg.fonttype: path\n")
-    here = figure_bytes([profile], format_)
-    target = tmp_path / f"x.{format_}"
-    subprocess.run(
-        [sys.executable, "-m", "dnlbench", "plot", str(path), "-o", str(target)],
-        check=True,
-        env={
-            **os.environ,
-            "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
-            "PYTHONHASHSEED": "7",
-            "SOURCE_DATE_EPOCH": "1",
-            "TZ": "Asia/Tokyo",
-        },
-    )
-    assert here.startswith(MAGIC[format_])
-    assert target.read_bytes() == here
+    others = {"MATPLOTLIBRC": "matplotlibrc", "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1", "TZ": "Asia/Tokyo"}
+    subprocess.run([sys.executable, "-c", PLOT, *FORMATS], cwd=tmp_path, check=True, env={**os.environ, **others})
+    for format_, content in drawn.items():
+        assert content.startswith(MAGIC[format_])
+        assert (tmp_path / f"x.{format_}").read_bytes() == content
 
 
-def test_fonts_are_embedded_as_truetype(sweep: Draw) -> None:
-    content = figure_bytes([sweep()], "pdf")
-    assert b"/FontFile2" in content
-    assert b"/Type3" not in content
+def test_fonts_are_embedded_as_truetype(drawn: dict[str, bytes]) -> None:
+    assert b"/FontFile2" in drawn["pdf"]
+    assert b"/Type3" not in drawn["pdf"]
 
 
-def test_no_date_and_no_program_is_named(sweep: Draw) -> None:
-    for format_ in FORMATS:
-        content = figure_bytes([sweep()], format_)
+def test_no_date_and_no_program_is_named(drawn: dict[str, bytes]) -> None:
+    for format_, content in drawn.items():
         assert not re.search(rb"CreationDate|dc:date|[Mm]atplotlib v|Software", content), format_
 
 

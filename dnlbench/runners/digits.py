@@ -1,0 +1,27 @@
+"""The 1,797 handwritten digits that scikit-learn ships: 8×8 pixels with 17 grey levels, in 10 classes."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def read_digits() -> tuple[Array, Array]:
+    """Images of shape (1797, 8, 8) with grey levels 0 to 16, and their classes, as `sklearn.datasets.load_digits` has them.
+
+    They are read from its file, since importing scikit-learn would take each worker longer than a small run does.
+    """
+    package = find_spec("sklearn")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
+    if file is None or not file.exists():  # another version keeps it elsewhere
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return digits.images, digits.target
+    table = np.loadtxt(file, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)

@@ -1,0 +1,22 @@
+"""Data that are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from dnlbench.runners import digits
+
+
+@pytest.fixture(scope="session", autouse=True)
+def digits_read_once() -> Iterator[None]:
+    """Each of many runners would read their file, which takes longer than most of these runs."""
+    from dnlbench.runners import problems
+    from dnlbench.runners.training import data
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (problems, data):
+            patch.setattr(module, "read_digits", cache(digits.read_digits))
+        yield
