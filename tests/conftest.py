@@ -32,7 +32,7 @@ from dnlbench.studies.training import TrainingSpec
 for libraries in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
     os.environ.setdefault(f"{libraries}_NUM_THREADS", "1")
 
-RINGS = ("faults", "ray", "statistics", "long")
+RINGS = ("slow", "faults", "ray", "statistics", "long")
 """Markers of tests that plain pytest leaves out."""
 VERSIONS = ("torch", "torchvision", "numpy", "scipy", "pydantic", "typer", "rich", "textual", "ray", "pytest")
 

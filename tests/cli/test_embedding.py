@@ -13,6 +13,8 @@ from tests.conftest import call
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
+pytestmark = pytest.mark.xdist_group("embedding sweep")
+
 SMALL = [
     *("--set", "sweep.depths=[1,2]", "--set", "sweep.width_factors=[2]", "--set", "sweep.learning_rates=[0.3]"),
     *("--set", "train.steps=80", "--set", "train.late_steps=20", "--device", "cpu", "--threads", "1"),

@@ -17,6 +17,8 @@ from tests.conftest import call
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
+pytestmark = pytest.mark.xdist_group("forward-limit sweep")
+
 SMALL = [
     *("--set", "sweep.kernels=['local','gaussian']", "--set", "sweep.activations=['tanh']"),
     *("--set", "sweep.depths=[4,8,16,32]", "--set", "sweep.seeds=2"),

@@ -13,6 +13,8 @@ from tests.conftest import call
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
+pytestmark = pytest.mark.xdist_group("relu-limit sweep")
+
 SMALL = [
     *("--set", "sweep.exponents=[0.5,2]", "--set", "sweep.depths=[16,64,256]", "--set", "sweep.seeds=3"),
     *("--set", "data.points=16", "--device", "cpu", "--threads", "1"),

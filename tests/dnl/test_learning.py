@@ -24,7 +24,7 @@ from dnlbench.dnl.regulariser import sequence_energy, square_energy
 from dnlbench.dnl.sobolev import SobolevCoordinates
 from dnlbench.dnl.vector import VectorForm, states
 
-pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.xdist_group("minima")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("float64"), pytest.mark.xdist_group("minima")]
 
 N, C, M = 2, 2, 16
 D = N * C

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,11 @@ CASE = Case(slots=100, runs=500, epochs=6)
 LAW = Law(lost=0.1)
 
 
-def carried_out(folder: Path) -> tuple[RunDir, SimulatedCluster, float]:
+Sweep = tuple[RunDir, SimulatedCluster, float]
+pytestmark = pytest.mark.xdist_group("simulated cluster")
+
+
+def carried_out(folder: Path) -> Sweep:
     """A run directory whose sweep has come to its end, how, and the virtual seconds that it took."""
     plan, clock, slots = make_plan(CASE), Clock(), make_slots(CASE.slots)
     run_dir = RunDir(folder)
@@ -34,13 +39,20 @@ def carried_out(folder: Path) -> tuple[RunDir, SimulatedCluster, float]:
     return run_dir, cluster, took
 
 
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+@pytest.fixture(scope="module", autouse=True)
+def no_fsync() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
-def test_every_result_is_there_once(tmp_path: Path) -> None:
-    run_dir, cluster, _ = carried_out(tmp_path / "rd")
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    return carried_out(tmp_path_factory.mktemp("once"))
+
+
+def test_every_result_is_there_once(sweep: Sweep) -> None:
+    run_dir, cluster, _ = sweep
     plan = make_plan(CASE)
     assert len(plan.runs) == 500
     returned = Counter(event.run_id for event in run_dir.read_journal() if isinstance(event, RunReturned))
@@ -53,9 +65,9 @@ def test_every_result_is_there_once(tmp_path: Path) -> None:
         assert cluster.attempts[run.run_id] == len(history.attempts) == 1 + returned[run.run_id]
 
 
-def test_no_slot_idles_while_something_waits(tmp_path: Path) -> None:
+def test_no_slot_idles_while_something_waits(sweep: Sweep) -> None:
     """That they have one run at a time the simulation itself sees to."""
-    run_dir, cluster, took = carried_out(tmp_path / "rd")
+    run_dir, cluster, took = sweep
     leases = [event for event in run_dir.read_journal() if isinstance(event, RunLeased)]
     assert {lease.slot for lease in leases} == {slot.name for slot in make_slots(CASE.slots)}
     histories = [run_dir.read_history(run) for run in make_plan(CASE).runs]
@@ -65,9 +77,9 @@ def test_no_slot_idles_while_something_waits(tmp_path: Path) -> None:
     assert cluster.meter.began == len(leases)
 
 
-def test_the_simulation_can_be_repeated(tmp_path: Path) -> None:
-    journals = [carried_out(tmp_path / name)[0].read_journal() for name in ("once", "again")]
-    assert journals[0] == journals[1]
+def test_the_simulation_can_be_repeated(sweep: Sweep, tmp_path: Path) -> None:
+    again, *_ = carried_out(tmp_path / "again")
+    assert again.read_journal() == sweep[0].read_journal()
 
 
 def test_the_limit_lies_where_the_load_reaches_one() -> None:

@@ -67,7 +67,7 @@ def naive_s(lab: Lab, runs: Sequence[Run], slots: Mapping[str, float]) -> float:
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
-@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize("noise", [0.0, pytest.param(0.05, marks=pytest.mark.statistics)])
 def test_slots_of_unknown_speed_are_kept_busy(make_lab: MakeLab, order: int, noise: float) -> None:
     """A slow slot whose last run happens to be a slow one ends late: with noise it is the median that counts."""
     ratios = []

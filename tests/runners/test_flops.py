@@ -20,7 +20,9 @@ POSITIONS, CHANNELS = SHAPE[1:]
 class OnSequences(nn.Module):
     """Applies a module to (batch, positions, channels)."""
 
-    def __init__(self, layer: nn.Module, call: Callable[[nn.Module, Tensor], object] = lambda layer, x: layer(x)) -> None:
+    def __init__(
+        self, layer: nn.Module, call: Callable[[nn.Module, Tensor], object] = lambda layer, x: layer(x)
+    ) -> None:
         super().__init__()
         self.layer, self.call = layer, call
 
@@ -76,7 +78,9 @@ def test_recurrent_cells_are_counted_or_refused_but_never_taken_for_free() -> No
     [lambda layer, x: torch.fft.rfft(x), lambda layer, x: torch.cdist(x, x), lambda layer, x: torch.linalg.pinv(x)],
     ids=["fft", "cdist", "linalg"],
 )
-def test_a_product_of_unknown_cost_leaves_the_whole_network_uncounted(product: Callable[[nn.Module, Tensor], object]) -> None:
+def test_a_product_of_unknown_cost_leaves_the_whole_network_uncounted(
+    product: Callable[[nn.Module, Tensor], object],
+) -> None:
     def call(layer: nn.Module, x: Tensor) -> object:
         return product(layer, x), layer(x)
 
@@ -85,6 +89,8 @@ def test_a_product_of_unknown_cost_leaves_the_whole_network_uncounted(product: C
 
 def test_norms_and_resizing_are_no_products() -> None:
     def call(layer: nn.Module, x: Tensor) -> object:
-        return layer(functional.normalize(functional.interpolate(x, scale_factor=2, mode="linear")[..., :CHANNELS], dim=-1))
+        return layer(
+            functional.normalize(functional.interpolate(x, scale_factor=2, mode="linear")[..., :CHANNELS], dim=-1)
+        )
 
     assert forward_flops(OnSequences(nn.Linear(CHANNELS, 3), call), SHAPE) == 2 * POSITIONS * CHANNELS * 3

@@ -30,7 +30,7 @@ from dnlbench.runners.forward_limit import ForwardLimitRunner, InaccurateError
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed
 from dnlbench.spec import parse_spec
 
-pytestmark = pytest.mark.xdist_group("forward-limit")  # solutions that all tests use are computed once
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("forward-limit")]  # shared solutions are computed once
 
 TINY = """
 name = "tiny"

@@ -45,7 +45,7 @@ tolerance = 1e-6
 
 Found = dict[str, float | tuple[float, ...]]
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("optimum-limit")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("optimum-limit")]
 
 
 def spec_of(*overrides: str) -> OptimumLimitSpec:
