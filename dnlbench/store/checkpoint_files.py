@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dnlbench.files import write_atomically
@@ -77,10 +78,14 @@ class CheckpointFiles:
     def _recorded(self) -> set[str]:
         """The hashes on record.
 
-        A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them.
+        A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them. A worker
+        that ends its run removes the earlier one while somebody else may read.
         """
-        records = map(_record_of, (self._current, self._previous))
-        return {path.read_text(errors="replace").strip() for path in records if path.exists()}
+        found = set()
+        for path in (self._current, self._previous):
+            with suppress(FileNotFoundError):
+                found.add(_record_of(path).read_text(errors="replace").strip())
+        return found
 
     def keep_last(self) -> None:
         """Removes all but the last checkpoint of a run that has ended, from which it can go on for more epochs."""

@@ -191,7 +191,7 @@ def test_a_broken_file_says_what_is_wrong_and_the_others_are_shown(save: Save, s
     for reference in see([broken, save("tuned")], SMALL):
         assert "the reference cannot be read" in reference
         assert "tuned · training" in reference
-    alone = see([tmp_path / "absent.json"], "e", "y", "d", "m", "n", size=SMALL)[-1]
+    alone = see([Path("absent.json")], "e", "y", "d", "m", "n", size=SMALL)[-1]
     assert "cannot be read: No such file" in alone
 
 
