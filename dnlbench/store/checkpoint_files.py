@@ -78,8 +78,8 @@ class CheckpointFiles:
     def _recorded(self) -> set[str]:
         """The hashes on record.
 
-        A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them. A worker
-        that ends its run removes the earlier one while somebody else may read.
+        A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them. A
+        worker that ends its run may remove the earlier one while somebody reads.
         """
         found = set()
         for path in (self._current, self._previous):
