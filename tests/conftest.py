@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,10 @@ from dnlbench.studies.training import TrainingSpec
 # One thread a process: several test processes share the cores, and small tensors gain nothing from more.
 for libraries in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
     os.environ.setdefault(f"{libraries}_NUM_THREADS", "1")
+
+# A shell's background jobs ignore Ctrl+C, and hand that on to every process that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RINGS = ("slow", "faults", "ray", "statistics", "long")
 """Markers of tests that plain pytest leaves out."""
@@ -165,7 +170,7 @@ def run_process(tmp_path: Path) -> RunCli:
             env={**os.environ, "TERM": "dumb", **environment},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=300,
             stdin=subprocess.DEVNULL,
         )
 

@@ -146,7 +146,7 @@ class News:
         for slot, reason in view.set_aside.items():
             if slot not in self._told:
                 self._told.add(slot)
-                yield Text(f"slot {slot} is set aside, it lost two runs at once: {reason}", style="red")
+                yield Text(f"slot {slot} is set aside: {reason}", style="red")
         for (_, _, error), lost in groupby(
             view.lost[self._lost :], key=lambda lost: (lost.slot, lost.time, lost.error)
         ):

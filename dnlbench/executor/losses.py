@@ -12,14 +12,14 @@ RETRIES: Mapping[Cause, int] = {"process": 2, "killed": 2, "silent": 2, "host-me
 """How often a run is begun again after it was lost without getting any further, by the cause of the loss; after a full disk
 as often as it takes. A run that failed by itself would fail again."""
 
-STILLBORN = 20
+MOST_DEATHS_AT_START = 20
 """Workers of a slot that may be killed one after the other before they began their run. After that the slot is set aside, or,
 where nobody knows whether the worker had begun it, the run is charged."""
 
 
 def deaths_at_start(cause: Cause) -> int:
     """Workers of a slot that may end for that cause, one after the other, before they began a run."""
-    return STILLBORN if cause == "killed" else RETRIES[cause]
+    return MOST_DEATHS_AT_START if cause == "killed" else RETRIES[cause]
 
 
 class Losses:

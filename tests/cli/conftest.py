@@ -72,7 +72,7 @@ def gated(depth, input_shape, classes, network):  # with dropout, so that the lo
     return Gated(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, classes))
 """
 
-PATIENCE_S = 150.0
+PATIENCE_S = 300.0
 """After that long a test takes what it waits for to hang."""
 MOST_SEEDS = 12
 EPOCHS, BATCH_SIZE = 3, 4

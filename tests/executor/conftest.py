@@ -44,7 +44,7 @@ Fate = Callable[[str, str, int], str]
 
 ``ok``, or an empty string; a cause of loss but ``silent``: it is lost for that cause; ``silent``: it hangs; ``wordless``: it
 comes back without its last event; ``failed``, ``oom`` or ``diverged``: it ends so. That is after so many epochs of its own,
-0 if it began and came through none; without a number it does not even begin. ``unborn-killed`` and the like: its worker is
+0 if it began and came through none; without a number it does not even begin. ``unbegun-killed`` and the like: its worker is
 known to have ended before it began the run.
 
 In a pack a run that fails or runs out of memory brings all down, as a loss does; one that diverges ends early.
@@ -55,7 +55,7 @@ STEPS = 1000
 """Training steps of an epoch."""
 STEP_S = 0.05
 CAUSES = {cause for cause in get_args(Cause) if cause != "silent"}
-UNBORN = {f"unborn-{cause}" for cause in CAUSES}
+UNBEGUN = {f"unbegun-{cause}" for cause in CAUSES}
 SECONDS, POWER, FACTORS = 1e-4, 0.9, {"densenet": 1.0, "dense-gaussian": 2.0, "resnet": 0.7}
 MACHINE = Machine(
     os="x",
@@ -128,7 +128,7 @@ class End:
         if in_pack and kind in ("failed", "oom"):
             kind = "pack"
         epochs = math.inf if kind == "ok" else int(limit) if limit else -1
-        return cls(kind, epochs, kind in {*CAUSES, *UNBORN, "wordless", "silent"})
+        return cls(kind, epochs, kind in {*CAUSES, *UNBEGUN, "wordless", "silent"})
 
 
 @dataclass
@@ -225,8 +225,8 @@ class FakeExecutor:
             at += 0.3 * self._law.overhead_s
             for run in left:
                 add((at, _ended(run, ends[run.run_id].kind, at)))
-        elif fatal.kind in CAUSES | UNBORN:
-            cause = fatal.kind.removeprefix("unborn-")
+        elif fatal.kind in CAUSES | UNBEGUN:
+            cause = fatal.kind.removeprefix("unbegun-")
             error = RunError(type="Fake", message=f"lost by {cause}")
             lost = Loss(cause=cause, error=error, begun=fatal.kind in CAUSES)  # type: ignore[arg-type]
         if result.fate != "silent":

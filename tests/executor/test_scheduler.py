@@ -27,7 +27,7 @@ from dnlbench.events import (
 from dnlbench.executor import scheduler
 from dnlbench.executor.base import Cause
 from dnlbench.executor.health import SlotHealth
-from dnlbench.executor.losses import RETRIES, STILLBORN, deaths_at_start
+from dnlbench.executor.losses import RETRIES, MOST_DEATHS_AT_START, deaths_at_start
 from dnlbench.executor.scheduler import DISK_LOOK_S
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
@@ -305,7 +305,9 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
 def test_a_run_is_not_charged_with_workers_that_were_killed_before_they_began_it(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=2")
     bad = lab.find("densenet-L1-s1")
-    lab.carry_out(1, lambda slot, run_id, attempt: "killed" if run_id == bad and attempt <= STILLBORN else "")
+    lab.carry_out(
+        1, lambda slot, run_id, attempt: "killed" if run_id == bad and attempt <= MOST_DEATHS_AT_START else ""
+    )
     assert lab.statuses() == {"ok": 2}
     assert not lab.journal(SlotSetAside)
 
@@ -314,14 +316,14 @@ def test_a_run_that_no_worker_lives_to_begin_is_given_up_at_last(make_lab: MakeL
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
     lab.carry_out(1, lambda slot, run_id, attempt: "killed")
     assert lab.statuses() == {"failed": 1}
-    assert len(lab.starts) == STILLBORN + 1 + RETRIES["killed"]
+    assert len(lab.starts) == MOST_DEATHS_AT_START + 1 + RETRIES["killed"]
 
 
 @pytest.mark.parametrize("cause", ["killed", "process", "host-memory"])
 def test_no_run_is_charged_where_every_worker_dies_before_it_begins(make_lab: MakeLab, cause: Cause) -> None:
     """However often: with the slot that is to blame set aside, the sweep ends and can be resumed."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=3")
-    lab.carry_out(1, lambda slot, run_id, attempt: f"unborn-{cause}")
+    lab.carry_out(1, lambda slot, run_id, attempt: f"unbegun-{cause}")
     assert lab.statuses() == {None: 3}
     assert len(lab.starts) <= 1 + deaths_at_start(cause)
     (aside,) = lab.journal(SlotSetAside)
@@ -333,7 +335,7 @@ def test_no_run_is_charged_where_every_worker_dies_before_it_begins(make_lab: Ma
 @pytest.mark.parametrize("cause", ["killed", "process"])
 def test_runs_whose_workers_die_at_the_start_on_one_slot_are_done_on_another(lab: Lab, cause: Cause) -> None:
     bad = "cpu/0"
-    lab.carry_out(2, lambda slot, run_id, attempt: f"unborn-{cause}" if slot == bad else "")
+    lab.carry_out(2, lambda slot, run_id, attempt: f"unbegun-{cause}" if slot == bad else "")
     assert lab.statuses() == {"ok": 16}
     assert {event.slot for event in lab.journal(SlotSetAside)} <= {bad}
 
@@ -341,10 +343,10 @@ def test_runs_whose_workers_die_at_the_start_on_one_slot_are_done_on_another(lab
 def test_deaths_at_the_start_count_in_a_row(make_lab: MakeLab) -> None:
     """A worker that begins clears its slot; more deaths in all than one slot may have in a row set nothing aside."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=4")
-    fates = cycle([*["unborn-killed"] * STILLBORN, ""])
+    fates = cycle([*["unbegun-killed"] * MOST_DEATHS_AT_START, ""])
     lab.carry_out(1, lambda slot, run_id, attempt: next(fates))
     assert lab.statuses() == {"ok": 4}
-    assert len(lab.starts) == 4 * (STILLBORN + 1)
+    assert len(lab.starts) == 4 * (MOST_DEATHS_AT_START + 1)
     assert not lab.journal(SlotSetAside)
 
 
