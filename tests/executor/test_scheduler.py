@@ -27,7 +27,7 @@ from dnlbench.events import (
 from dnlbench.executor import scheduler
 from dnlbench.executor.base import Cause
 from dnlbench.executor.health import SlotHealth
-from dnlbench.executor.losses import RETRIES, MOST_DEATHS_AT_START, deaths_at_start
+from dnlbench.executor.losses import MOST_DEATHS_AT_START, RETRIES, deaths_at_start
 from dnlbench.executor.scheduler import DISK_LOOK_S
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
