@@ -29,7 +29,7 @@ from dnlbench.plan import Plan
 from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.store import Execution, RunDir
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("small disk")]  # one process runs them all on the inside
 
 MakePlan = Callable[..., Plan]
 HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
@@ -81,6 +81,7 @@ def _outcomes(inside: tuple[str, ...]) -> tuple[dict[str, str], str]:
     """How all tests of this file end on the inside, by name, and all that was printed."""
     with TemporaryDirectory() as folder:
         inner = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--basetemp={folder}/pytest"]
+        inner += ["--numprocesses=0", "-m", "faults"]
         done = subprocess.run(
             [*inside, *inner, __file__],
             env={**os.environ, INSIDE: "1"},

@@ -73,13 +73,14 @@ def test_the_systems_own_words_for_a_full_disk() -> None:
 OWN = """
 import errno
 from pathlib import Path
+import torch
 from torch import nn
 
 class Troubled(nn.Sequential):
     '''Has an incident in each training step, as often as it is told to in all processes together.'''
 
     def forward(self, x):
-        if self.training:
+        if self.training and torch.is_grad_enabled():  # not where operations are counted
             tally = Path("incidents")
             incidents = len(tally.read_bytes()) if tally.exists() else 0
             if incidents < self.times:
