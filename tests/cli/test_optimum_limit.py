@@ -35,6 +35,7 @@ def measurements(profile: Profile) -> dict[str, dict[str, float | tuple[float, .
     return {run.run_id: run.measurements for run in profile.runs}
 
 
+@pytest.mark.slow
 def test_a_sweep_from_its_start_to_its_profile_inline_and_in_workers(run_cli: RunCli, tmp_path: Path) -> None:
     inline = run_cli(*arguments(tmp_path, "inline", *INLINE))
     assert inline.returncode == 0, inline.stderr

@@ -364,6 +364,7 @@ def test_a_pack_size_that_fails_is_the_last_one_tried() -> None:
 SMALL = ("sweep.networks=['densenet']", "network.blocks=1", "train.batch_size=8")
 
 
+@pytest.mark.slow
 def test_a_real_measurement(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     monkeypatch.setattr(tuning, "WORTH_S", 0.0)
     be_on(machine_with(CPU, cores=2), monkeypatch)

@@ -266,6 +266,7 @@ def test_deep_networks_of_all_kinds_have_their_explicit_form(slot: Slot) -> None
 
 
 @pytest.mark.usefixtures("only_changes")
+@pytest.mark.slow
 def test_orders_and_verdicts_of_networks_as_they_are(slot: Slot) -> None:
     fits = fits_of(slot)
     expected = {"a0.5": None, "a1.5": 1.0, "a2": 1.5}
