@@ -244,10 +244,10 @@ class Scheduler:
         self._take_back(tuple(lease for lease in leases if lease not in given_up), lost.error)
 
     def _died_at_start(self, lost: Loss, slot: Slot, leases: Job) -> bool:
-        """Whether a worker ended before it began any of its runs, which are then not charged.
+        """Finds a worker that died before it began any of its runs, which are then not charged.
 
-        Too many such ends in a row set the slot aside. Of an executor that cannot tell a worker that was killed before it began
-        from one that its run killed at once, the run is charged instead.
+        Too many such deaths in a row set the slot aside. If the executor does not know whether the run had begun, too many
+        kills in a row are charged to the run instead.
         """
         histories = {lease: self._run_dir.read_history(self._run(lease)) for lease in leases}
         if lost.begun and any(_started_since(history, lease) for lease, history in histories.items()):
@@ -468,7 +468,7 @@ class Scheduler:
 
 
 def _started_since(history: RunHistory, lease: RunLeased) -> bool:
-    """Whether the run started under this lease."""
+    """True if the run started under this lease."""
     return history.started is not None and history.started.time >= lease.time
 
 
