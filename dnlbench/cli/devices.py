@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dnlbench.cli.output import guarded, show
+from dnlbench.cli.output import guarded, show, write
 
 if TYPE_CHECKING:
     from dnlbench.machine import Device
@@ -15,25 +15,27 @@ UUID_LENGTH = 12
 
 @guarded
 def devices() -> None:
-    """List the devices for runs, and which of them are busy with other work.
+    """List the devices for runs, which of them are busy with other work, and which cannot be used.
 
     The first kind in the list is what --device auto takes. The beginning of a GPU's
-    UUID, as it is shown, names it in CUDA_VISIBLE_DEVICES.
+    UUID, as it is shown, names it in CUDA_VISIBLE_DEVICES. A GPU that shares the
+    machine's memory shows it as shared.
     """
     from dnlbench import units
-    from dnlbench.machine import list_devices
+    from dnlbench.machine import find_devices
     from dnlbench.report.grid import Column, Grid
 
+    found = find_devices()
     rows = [
         [
             device.label,
             device.name,
             units.size(device.memory_used_bytes),
-            units.size(device.memory_bytes),
+            units.size(device.memory_bytes) + (" shared" if device.memory_shared else ""),
             _busy(device),
             _identity(device),
         ]
-        for device in list_devices()
+        for device in found.usable
     ]
     columns = [
         Column(head="--device", whole=True),
@@ -44,6 +46,10 @@ def devices() -> None:
         Column(head="identity", whole=True),
     ]
     show(Grid(title="Devices", columns=columns, rows=rows))
+    if found.unusable:
+        write("")
+        reasons = [[device.name, device.reason] for device in found.unusable]
+        show(Grid(title="Not usable", columns=[Column(head="device"), Column(head="reason")], rows=reasons))
 
 
 def _busy(device: Device) -> str:

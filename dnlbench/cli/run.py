@@ -184,13 +184,14 @@ def _refuse_if(given: bool, option: str, what: str) -> None:
 def _pack(text: str) -> int | None:
     """Runs that train together, at most; None for ``auto``."""
     from dnlbench.errors import ConfigurationError
+    from dnlbench.sweep.request import MOST
 
     named = {"auto": None, "off": 1}
     if text in named:
         return named[text]
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST:
         return int(text)
-    raise ConfigurationError(f"--pack {text}: write a whole number from 1 on, auto or off")
+    raise ConfigurationError(f"--pack {text}: write a whole number from 1 to {MOST}, auto or off")
 
 
 def _detach(request: Request, *, json_: bool, quiet: bool) -> None:

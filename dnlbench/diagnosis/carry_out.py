@@ -123,7 +123,10 @@ def _slot(device: str, data: DataInfo) -> Slot:
     """On CPUs all cores, but for small images, on which threads only wait for each other."""
     machine, (_, height, width) = read_machine(), data.input_shape
     threads = 1 if height * width < SMALL_PIXELS else None
-    return choose_slots(machine.devices, machine.cores, device=device, jobs=1, threads=threads)[0]
+    slots = choose_slots(
+        machine.devices, machine.cores, device=device, jobs=1, threads=threads, unusable=machine.unusable
+    )
+    return slots[0]
 
 
 def _nothing(source: Source, left_out: list[LeftOut]) -> str:

@@ -19,8 +19,8 @@ ESTIMATES_WITHIN = 0.15
 """How far estimates are off, tiny networks apart, as a share of the peak: a run that needs more than a device has by more
 than that cannot fit, one by less may."""
 WORKER_BYTES = int(0.4 * 2**30)
-"""What a worker process takes on the CPU beside its run, which is all that an estimate counts: torch and other libraries once
-they are loaded, without the pages of their files, which all workers share."""
+"""What a worker process takes of the machine's memory beside its run, which is all that an estimate counts: torch and other
+libraries once they are loaded, without the pages of their files, which all workers share."""
 NAMED_DEPTHS = 4
 """Of one network; of more than these the first and the last are named."""
 
@@ -57,7 +57,7 @@ class _Place:
     @property
     def worker_bytes(self) -> int:
         """What a worker takes of it beside its run."""
-        return WORKER_BYTES if self.device.kind == "cpu" else 0
+        return WORKER_BYTES if self.device.in_host_memory else 0
 
     def never_holds(self, need: int) -> bool:
         """Whether a run cannot fit even with the whole device to itself."""
@@ -72,7 +72,7 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
 
     Raises:
         ConfigurationError: if runs, or packs of up to ``pack_size`` of them, would need more than the memory of the whole
-            machine on the CPU, where the system would end processes.
+            machine, on the CPU or on a GPU that shares its memory, where the system would end processes.
     """
     needs = _needs(plan, data)
     devices = Counter(slot.device for slot in slots)
@@ -99,7 +99,7 @@ def _needs(plan: Plan, data: DataInfo) -> Needs:
 def _one_by_one(place: _Place, needs: Needs, smaller: str) -> Iterator[str]:
     """Of runs that are too large even for themselves: for the device, or for what others leave of it."""
     too_large = {point: need for point, need in needs.items() if place.never_holds(need)}
-    if too_large and place.device.kind == "cpu":
+    if too_large and place.device.in_host_memory:
         raise ConfigurationError(
             f"{_need(too_large)}, and the whole machine has {units.size(place.memory)}: the system would end processes, "
             f"not only those of the sweep. Choose {smaller}"
@@ -129,7 +129,7 @@ def _packed(place: _Place, needs: Needs, together: int) -> Iterator[str]:
     largest = max(needs[point] for point in too_large)
     fit = max(size for size in range(1, together) if not place.never_holds(size * largest))
     packs = f"packs of {together} {_need(too_large)}"
-    if place.device.kind == "cpu":
+    if place.device.in_host_memory:
         raise ConfigurationError(
             f"{packs}, and the whole machine has {units.size(place.memory)}: the system would end processes, "
             f"not only those of the sweep. Choose --pack {fit}"

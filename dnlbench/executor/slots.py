@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from dnlbench.errors import DeviceError
-from dnlbench.machine import Device, Slot
+from dnlbench.machine import Device, Slot, UnusableDevice, why_unusable
 
 
 def choose_slots(
@@ -17,6 +18,7 @@ def choose_slots(
     jobs: int | None = None,
     threads: int | None = None,
     tasks: int | None = None,
+    unusable: Sequence[UnusableDevice] = (),
 ) -> tuple[Slot, ...]:
     """Slots for ``jobs`` runs or packs at a time.
 
@@ -30,44 +32,50 @@ def choose_slots(
         jobs: number of slots; None for the default.
         threads: of one run's CPU work; None for the default, ``cores / jobs``.
         tasks: runs or packs to be done; there is no use for more slots than this. None for no limit.
+        unusable: what the machine has and cannot use, for the error.
 
     Raises:
         DeviceError: if the device is not there or its name is not one of these.
     """
-    chosen = _choose_devices(devices, device)
+    chosen = _choose_devices(devices, device, unusable)
     by_default = max(1, cores // (threads or 1)) if chosen[0].kind == "cpu" else len(chosen)
     count = jobs or by_default
     each = threads or max(1, cores // count)
     count = min(count, tasks or count)
     placed = [chosen[number % len(chosen)] for number in range(count)]
+    side_by_side = Counter(place.label for place in placed)
     return tuple(
         Slot(
-            name=f"{place.label}/{placed[:number].count(place)}",
+            name=f"{place.label}/{number // len(chosen)}",
             device=place,
             threads=each,
-            jobs=placed.count(place),
-            shared=count * each > cores if place.kind == "cpu" else placed.count(place) > 1,
+            jobs=side_by_side[place.label],
+            shared=count * each > cores if place.kind == "cpu" else side_by_side[place.label] > 1,
         )
         for number, place in enumerate(placed)
     )
 
 
-def _choose_devices(devices: Sequence[Device], wanted: str) -> list[Device]:
+def _choose_devices(devices: Sequence[Device], wanted: str, unusable: Sequence[UnusableDevice]) -> list[Device]:
     if wanted == "auto":
         kind = devices[0].kind  # the list is in order of preference
         return [device for device in devices if device.kind == kind]
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+(?:,\d+)*))?", wanted)
     if not match or (match[2] and match[1] != "cuda"):
         raise DeviceError(f"--device {wanted}: write auto, cpu, mps, cuda, or CUDA devices by number as in cuda:0,1")
-    there = {device.index: device for device in devices if device.kind == match[1]}
+    there = {str(device.index): device for device in devices if device.kind == match[1]}
     if not there:
         names = ", ".join(f"{device.label} ({device.name})" for device in devices)
-        raise DeviceError(f"--device {wanted}: this machine shows no such device. Present: {names}")
+        raise DeviceError(
+            f"--device {wanted}: this machine shows no such device. Present: {names}{why_unusable(unusable)}"
+        )
     if not match[2]:
         return list(there.values())
-    numbers = list(dict.fromkeys(int(number) for number in match[2].split(",")))
-    missing = [str(number) for number in numbers if number not in there]
+    numbers = list(dict.fromkeys(match[2].split(",")))
+    missing = [number for number in numbers if number not in there]
     if missing:
         present = ", ".join(device.label for device in there.values())
-        raise DeviceError(f"--device {wanted}: no CUDA device {', '.join(missing)}. Present: {present}")
+        raise DeviceError(
+            f"--device {wanted}: no CUDA device {', '.join(missing)}. Present: {present}{why_unusable(unusable)}"
+        )
     return [there[number] for number in numbers]

@@ -82,7 +82,12 @@ def plan_session(
     base.check()
     machine = read_machine()
     ordinary = choose_slots(
-        machine.devices, machine.cores, device=request.device, jobs=request.jobs, threads=request.threads
+        machine.devices,
+        machine.cores,
+        device=request.device,
+        jobs=request.jobs,
+        threads=request.threads,
+        unusable=machine.unusable,
     )
     request = replace(request, jobs=request.jobs or 1, threads=ordinary[0].threads, pack=request.pack or 1)
     place = choose_place(request, machine)

@@ -4,7 +4,8 @@ Devices are listed through NVML (CUDA) and the platform's name (MPS), so the par
 """
 
 from dnlbench.machine.code import Code, read_code, source_hash
-from dnlbench.machine.devices import Device, DeviceKind, cpu_device, cuda_devices, list_devices, usable_cores
+from dnlbench.machine.device import Device, DeviceKind, UnusableDevice, why_unusable
+from dnlbench.machine.devices import cpu_device, cuda_devices, find_devices, list_devices, usable_cores
 from dnlbench.machine.facts import Machine, read_machine, torch_version
 from dnlbench.machine.memory import oom_kills
 from dnlbench.machine.naming import short_host, short_model
@@ -23,8 +24,10 @@ __all__ = [
     "Slot",
     "Telemetry",
     "TelemetryLog",
+    "UnusableDevice",
     "cpu_device",
     "cuda_devices",
+    "find_devices",
     "list_devices",
     "node_of",
     "oom_kills",
@@ -35,4 +38,5 @@ __all__ = [
     "source_hash",
     "torch_version",
     "usable_cores",
+    "why_unusable",
 ]

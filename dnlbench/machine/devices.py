@@ -2,72 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import psutil
-from pydantic import BaseModel, ConfigDict
 
-from dnlbench import units
-from dnlbench.machine.memory import memory_limit
+from dnlbench.machine.device import Device, UnusableDevice
+from dnlbench.machine.memory import cpu_memory
+from dnlbench.machine.nvml import ALL_GPUS, list_gpus
+from dnlbench.machine.visible import select_visible
 
-DeviceKind = Literal["cpu", "cuda", "mps"]
-T = TypeVar("T")
-
-BUSY_GPU = 0.1
-"""Utilisation above which a GPU is busy: a display takes less."""
-BUSY_CPU = 0.5
-"""Utilisation above which the CPU is busy: it always has something to do."""
-BUSY_MEMORY = 2**30
-"""Memory in use above which a GPU is busy, together with a share of the whole; drivers and displays take less."""
-BUSY_MEMORY_SHARE = 0.02
-
-
-class Device(BaseModel):
-    """One device that can carry out runs."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: DeviceKind
-    index: int = 0
-    """Place among the devices of its kind that this process may use."""
-    name: str
-    uuid: str | None = None
-    """NVML's identity of a CUDA device; None elsewhere."""
-    memory_bytes: int | None = None
-    """Total memory; None where the platform does not tell."""
-    memory_used_bytes: int | None = None
-    """Memory in use when the device was listed, by anybody."""
-    driver: str | None = None
-    utilisation: float | None = None
-    """Share of the last moment, of the last minute for the CPU, that it was computing when it was listed, 0 to 1; None
-    where the platform does not tell."""
-    processes: int | None = None
-    """Processes that computed on it when it was listed, by anybody; None for the CPU and where NVML does not tell."""
-
-    @property
-    def label(self) -> str:
-        """What ``--device`` calls it: ``cpu``, ``mps``, ``cuda:1``."""
-        return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
-
-    @property
-    def busy(self) -> str | None:
-        """By what it was busy when it was listed, as in ``2 processes, 93 % busy, 40.1 GiB in use``; None if it was free."""
-        return ", ".join(self._occupations()) or None
-
-    def _occupations(self) -> Iterator[str]:
-        if self.processes:
-            yield f"{self.processes} process{'es' if self.processes > 1 else ''}"
-        if (self.utilisation or 0) > (BUSY_CPU if self.kind == "cpu" else BUSY_GPU):
-            yield f"{units.percent(round(self.utilisation or 0, 2))} busy"
-        # Much of a machine's own memory is always in use: that says nothing about the CPU.
-        allowed = BUSY_MEMORY + BUSY_MEMORY_SHARE * (self.memory_bytes or 0)
-        if self.kind != "cpu" and (self.memory_used_bytes or 0) > allowed:
-            yield f"{units.size(self.memory_used_bytes)} in use"
+KFD = Path("/dev/kfd")
+"""Where the kernel offers AMD's GPUs for computing."""
 
 
 def usable_cores() -> int:
@@ -76,9 +25,26 @@ def usable_cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Devices:
+    """What this machine has for runs."""
+
+    usable: tuple[Device, ...]
+    """CUDA devices first, then MPS, then the CPU."""
+    unusable: tuple[UnusableDevice, ...]
+
+
+def find_devices() -> Devices:
+    """Every device that runs could be placed on, and GPUs that are there but cannot be used; never raises."""
+    cuda, unusable = _find_cuda_devices()
+    if not cuda:  # beside an NVIDIA GPU that runs use, one in an AMD processor is not missed
+        unusable = (*unusable, *_amd_gpus())
+    return Devices(usable=(*cuda, *_mps_devices(), cpu_device()), unusable=unusable)
+
+
 def list_devices() -> tuple[Device, ...]:
     """Every device that runs could be placed on: CUDA devices first, then MPS, then the CPU."""
-    return (*cuda_devices(), *_mps_devices(), cpu_device())
+    return find_devices().usable
 
 
 def cpu_device() -> Device:
@@ -89,79 +55,27 @@ def cpu_device() -> Device:
     )
 
 
-def cpu_memory() -> tuple[int, int | None]:
-    """Bytes of the whole machine and those in use; with a container's limit that limit, of whose use nobody tells."""
-    memory, limit = psutil.virtual_memory(), memory_limit()
-    if limit is not None and limit < memory.total:
-        return limit, None
-    return memory.total, memory.total - memory.available
-
-
 def cuda_devices() -> tuple[Device, ...]:
     """CUDA devices that NVML shows and ``CUDA_VISIBLE_DEVICES`` allows, numbered as a child process would see them."""
-    devices = tuple(_nvml_devices())
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None:
-        return devices
-    chosen = _visible(devices, [part.strip() for part in allowed.split(",") if part.strip()])
-    return tuple(device.model_copy(update={"index": index}) for index, device in enumerate(chosen))
+    return _find_cuda_devices()[0]
 
 
-def _visible(devices: tuple[Device, ...], names: list[str]) -> Iterator[Device]:
-    """The devices named by index or by the beginning of a UUID; as in CUDA, the first unknown name ends the list."""
-    for name in names:
-        match = [
-            device
-            for device in devices
-            if (name.isdigit() and device.index == int(name)) or (device.uuid or "").startswith(name)
-        ]
-        if len(match) != 1:
-            return
-        yield match[0]
+def _find_cuda_devices() -> tuple[tuple[Device, ...], tuple[UnusableDevice, ...]]:
+    gpus, problem = list_gpus()
+    unusable = [UnusableDevice(name=ALL_GPUS, reason=problem)] if problem else []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and not problem:
+        gpus, wrong = select_visible(gpus, visible)
+        unusable += [wrong] if wrong else []
+    unusable += [UnusableDevice(name=f"GPU {gpu.number}", reason=gpu.problem) for gpu in gpus if gpu.problem]
+    devices = [device for gpu in gpus for device in gpu.devices]
+    return tuple(device.model_copy(update={"index": index}) for index, device in enumerate(devices)), tuple(unusable)
 
 
-def _nvml_devices() -> Iterator[Device]:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:  # no driver, no library: no CUDA device
-        return
-    try:
-        driver = str(pynvml.nvmlSystemGetDriverVersion())
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            yield _nvml_device(index, driver)
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-
-
-def _nvml_device(index: int, driver: str) -> Device:
-    import pynvml
-
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    return Device(
-        kind="cuda",
-        index=index,
-        name=str(pynvml.nvmlDeviceGetName(handle)),
-        uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
-        memory_bytes=int(memory.total),
-        memory_used_bytes=int(memory.used),
-        driver=driver,
-        utilisation=if_told(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
-        processes=if_told(lambda: len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))),
-    )
-
-
-def if_told(query: Callable[[], T]) -> T | None:
-    """NVML's answer to what it does not tell of every device, under every driver, or to everybody."""
-    import pynvml
-
-    try:
-        return query()
-    except pynvml.NVMLError:
-        return None
+def _amd_gpus() -> Iterator[UnusableDevice]:
+    """Named, at least: torch's builds for ROCm call them CUDA devices, but NVML does not list them."""
+    if KFD.exists():
+        yield UnusableDevice(name="AMD GPUs", reason="dnlbench does not support ROCm; use the CPU, or an NVIDIA GPU")
 
 
 def _mps_devices() -> Iterator[Device]:

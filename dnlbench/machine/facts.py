@@ -10,7 +10,8 @@ from importlib import metadata
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from dnlbench.machine.devices import Device, cpu_name, list_devices, usable_cores
+from dnlbench.machine.device import Device, UnusableDevice
+from dnlbench.machine.devices import cpu_name, find_devices, usable_cores
 
 
 class Machine(BaseModel):
@@ -25,6 +26,8 @@ class Machine(BaseModel):
     python: str
     torch: str
     devices: tuple[Device, ...]
+    unusable: tuple[UnusableDevice, ...] = ()
+    """GPUs that could not be used; empty in profiles of versions before 0.8."""
     fingerprint: str
     """Hash of processor, cores and device models: equal where timings may be held against each other. Software is listed,
     not hashed, and which of several equal devices are visible, or how busy they were, does not matter."""
@@ -40,7 +43,7 @@ def torch_version() -> str:
 
 def read_machine() -> Machine:
     """The machine as it is now."""
-    devices = list_devices()
+    found = find_devices()
     facts = {
         "os": f"{platform.system()} {platform.release().partition('-')[0]}",
         "cpu": cpu_name(),
@@ -52,7 +55,9 @@ def read_machine() -> Machine:
     hardware = {
         "cpu": facts["cpu"],
         "cores": facts["cores"],
-        "devices": sorted({f"{device.kind} {device.name}" for device in devices}),
+        "devices": sorted({f"{device.kind} {device.name}" for device in found.usable}),
     }
     fingerprint = hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()[:16]
-    return Machine.model_validate({**facts, "devices": devices, "fingerprint": fingerprint})
+    return Machine.model_validate(
+        {**facts, "devices": found.usable, "unusable": found.unusable, "fingerprint": fingerprint}
+    )

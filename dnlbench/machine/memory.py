@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
+
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -31,6 +33,14 @@ def memory_limit(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     folders = [cgroups / own, *(cgroups / parent for parent in Path(own).parents)]
     limits = [line for folder in folders for line in _lines(folder / "memory.max")]
     return min((int(limit) for limit in limits if limit.strip().isdecimal()), default=None)
+
+
+def cpu_memory() -> tuple[int, int | None]:
+    """Bytes of the whole machine and those in use; with a container's limit that limit, of whose use nobody tells."""
+    memory, limit = psutil.virtual_memory(), memory_limit()
+    if limit is not None and limit < memory.total:
+        return limit, None
+    return memory.total, memory.total - memory.available
 
 
 def _own_cgroup(proc: Path) -> str | None:

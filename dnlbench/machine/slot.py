@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from dnlbench.machine.devices import Device
+from dnlbench.machine.device import Device
 from dnlbench.machine.node import Node
 
 

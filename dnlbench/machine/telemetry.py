@@ -11,7 +11,10 @@ from typing import Any, Self
 
 import psutil
 
-from dnlbench.machine.devices import Device, cpu_device, cpu_memory, if_told, list_devices
+from dnlbench.machine.device import Device
+from dnlbench.machine.devices import list_devices
+from dnlbench.machine.memory import cpu_memory
+from dnlbench.machine.nvml import if_told
 
 RAPL = Path("/sys/class/powercap")
 KEPT_READINGS = 300
@@ -55,7 +58,7 @@ class Telemetry:
     """
 
     def __init__(self, rapl: Path = RAPL) -> None:
-        self._devices = _devices()
+        self._devices = list_devices()
         self._nvml = _Nvml()
         self._clock = _CpuClock()
         self._rapl = _Rapl(rapl)
@@ -73,14 +76,14 @@ class Telemetry:
     def read(self, now: float) -> tuple[Reading, ...]:
         """Every device at the time ``now``, in seconds since the epoch, in the order of `list_devices`."""
         readings = tuple(self._read(device, now) for device in self._devices)
-        of_gpus = [reading for reading in readings if reading.label.startswith("cuda")]
-        if of_gpus and not any(map(_tells_anything, of_gpus)):
+        gpus = [pair for pair in zip(self._devices, readings, strict=True) if pair[0].kind == "cuda"]
+        if gpus and not any(_tells_anything(*pair) for pair in gpus):
             self._nvml.reopen(now)
         return readings
 
     def _read(self, device: Device, now: float) -> Reading:
         if device.kind == "cuda":
-            return _read_gpu(device, self._nvml.handle(device.uuid or ""), now)
+            return _read_gpu(device, self._nvml.handle(device), now)
         if device.kind == "cpu":
             return self._read_cpu(device, now)
         return Reading(time=now, label=device.label, name=device.name, memory_bytes=device.memory_bytes)
@@ -118,15 +121,6 @@ class TelemetryLog:
         return MappingProxyType({label: tuple(readings) for label, readings in self._readings.items()})
 
 
-def _devices() -> tuple[Device, ...]:
-    import pynvml
-
-    try:
-        return list_devices()
-    except pynvml.NVMLError:  # the driver is there, but in trouble
-        return (cpu_device(),)
-
-
 class _Nvml:
     """The library, opened once, and its handle of each GPU."""
 
@@ -141,13 +135,22 @@ class _Nvml:
 
         return if_told(lambda: (pynvml.nvmlInit(), True)) is not None
 
-    def handle(self, uuid: str) -> Any:
+    def handle(self, device: Device) -> Any:
         """None while the GPU cannot be found."""
         import pynvml
 
-        if uuid not in self._handles and self._is_open:
-            self._handles[uuid] = if_told(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
-        return self._handles.get(uuid)
+        if device.label not in self._handles and self._is_open:
+            handle = if_told(
+                lambda: (
+                    pynvml.nvmlDeviceGetHandleByUUID(device.uuid)
+                    if device.uuid
+                    else pynvml.nvmlDeviceGetHandleByIndex(device.index)
+                )
+            )
+            if handle is None:  # a GPU that was lost may come back
+                return None
+            self._handles[device.label] = handle
+        return self._handles.get(device.label)
 
     def reopen(self, now: float) -> None:
         """Handles are worthless once the driver was gone; see `REOPEN_S`."""
@@ -175,22 +178,34 @@ def _read_gpu(device: Device, handle: Any, now: float) -> Reading:
 
     if handle is None:
         return Reading(time=now, label=device.label, name=device.name)
-    memory = if_told(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    total, used = _gpu_memory(device, handle)
     return Reading(
         time=now,
         label=device.label,
         name=device.name,
         utilisation=if_told(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
-        memory_used_bytes=None if memory is None else int(memory.used),
-        memory_bytes=None if memory is None else int(memory.total),
+        memory_used_bytes=used,
+        memory_bytes=total,
         temperature_c=if_told(lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
         power_w=if_told(lambda: int(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1e3),
         power_limit_w=if_told(lambda: int(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1e3),
     )
 
 
-def _tells_anything(reading: Reading) -> bool:
-    told = (reading.utilisation, reading.memory_bytes, reading.temperature_c, reading.power_w)
+def _gpu_memory(device: Device, handle: Any) -> tuple[int | None, int | None]:
+    """Bytes in all and in use, of the machine if the GPU shares its memory."""
+    import pynvml
+
+    if device.memory_shared:
+        return cpu_memory()
+    memory = if_told(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    return (None, None) if memory is None else (int(memory.total), int(memory.used))
+
+
+def _tells_anything(device: Device, reading: Reading) -> bool:
+    """Whether the driver answered at all; of memory that is the machine's it was not asked."""
+    memory_bytes = None if device.memory_shared else reading.memory_bytes
+    told = (reading.utilisation, memory_bytes, reading.temperature_c, reading.power_w)
     return any(value is not None for value in told)
 
 

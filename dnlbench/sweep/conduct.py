@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +117,7 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
         prepared = scheduler.prepare()
         _check_unchanged(run_dir, before, prepared)
         warnings = (
+            *_unusable_devices(request, place, slots),
             *_busy_devices(slots),
             *check_memory(plan, prepared.data, _largest(place, slots), pack_size=place.pack_size),
         )
@@ -143,6 +144,19 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
         scheduler.note(EngineEnded(reason=reason))
         scheduler.close()
     return reason
+
+
+def _unusable_devices(request: Request, place: Place, slots: Sequence[Slot]) -> Iterator[str]:
+    """GPUs that the user may expect to be used, but that are not."""
+    on_cpu = slots[0].device.kind == "cpu"
+    if request.device not in ("auto", *(() if on_cpu else ("cuda",))):
+        return
+    effect = "runs use the CPU (--device cpu does so without this warning)" if on_cpu else "runs use the other GPUs"
+    machines = {f"{node.name}: ": node.machine for node in place.nodes} or {"": place.machine}
+    for name, machine in machines.items():
+        for device in machine.unusable:
+            if not device.hidden:
+                yield f"{name}{device.text}; {effect}"
 
 
 def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:

@@ -184,7 +184,13 @@ def slots_of(request: Request, machine: Machine, packs: int | None = None) -> tu
     """Those that a request asks for; not more than ``packs``, if that is given."""
     jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
     return choose_slots(
-        machine.devices, machine.cores, device=request.device, jobs=jobs, threads=request.threads, tasks=packs
+        machine.devices,
+        machine.cores,
+        device=request.device,
+        jobs=jobs,
+        threads=request.threads,
+        tasks=packs,
+        unusable=machine.unusable,
     )
 
 

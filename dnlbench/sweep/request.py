@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dnlbench.errors import ConfigurationError
 from dnlbench.plan import Plan
 
 ExecutorName = Literal["local", "inline", "ray"]
+MOST = 4096
+"""Jobs, threads or runs of a pack: more than machines have cores. A larger number is a slip, and each job is a process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +41,14 @@ class Request:
     """Whether the final weights are kept in a folder beside the profile."""
     session: str | None = None
     """Its runs wait for commands to resume them, since they take turns with those of another sweep: the name of both."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that can only be a slip.
+
+        Raises:
+            ConfigurationError: for such a number.
+        """
+        for option in ("jobs", "threads", "pack"):
+            number = getattr(self, option)
+            if number is not None and not 1 <= number <= MOST:
+                raise ConfigurationError(f"--{option} {number}: choose a number from 1 to {MOST}")

@@ -76,7 +76,7 @@ def foresee(
         places=_places(slots, pack_size),
         sweep_s=_sweep_seconds(plan, slots, forecast, pack_size),
         problems=_memory_problems(plan, slots, pack_size),
-        notes=tuple(_notes(plan, slots, forecast)),
+        notes=tuple(_notes(plan, machine, slots, forecast)),
     )
 
 
@@ -105,7 +105,7 @@ def _assumed_data(plan: Plan) -> DataInfo:
     return DataInfo(name=plan.spec.name, sha256="", samples=0, input_shape=shape, classes=classes)
 
 
-def _notes(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> Iterator[str]:
+def _notes(plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None) -> Iterator[str]:
     if getattr(getattr(plan.spec, "data", None), "known_input", ()) is None:
         yield "Images of 3×32×32 in 10 classes are assumed until the folder is read."
     if any(plan.estimate(point).memory_bytes is None for point in plan.spec.points):
@@ -117,6 +117,7 @@ def _notes(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> It
     for device in {slot.device.label: slot.device for slot in slots}.values():
         if device.kind != "cpu" and device.busy:
             yield f"{device.label} is busy with other work: {device.busy}."
+    yield from (f"{device.text}." for device in machine.unusable if not device.hidden)
 
 
 def _sum(plan: Plan) -> str:

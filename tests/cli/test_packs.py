@@ -87,7 +87,7 @@ def test_a_pack_that_is_no_number_is_refused(run_cli: RunCli, spec_file: Path, v
     done = run_cli("run", spec_file, f"--pack={value}")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == f"dnlbench: error: --pack {value}: write a whole number from 1 on, auto or off\n"
+    assert done.stderr == f"dnlbench: error: --pack {value}: write a whole number from 1 to 4096, auto or off\n"
 
 
 def test_studies_whose_runs_go_alone_refuse_packs(run_cli: RunCli) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dnlbench.errors import ConfigurationError, DeviceError, EngineError
-from dnlbench.machine import Device, Machine, Node, node_of, source_hash, torch_version
+from dnlbench.machine import Device, Machine, Node, node_of, source_hash, torch_version, why_unusable
 
 PROBE_S = 120.0
 """How long the machines may take to tell about themselves: each starts a process for it and may import over a network."""
@@ -93,7 +93,7 @@ def kind_of(nodes: Sequence[ClusterNode], asked: str) -> Literal["cpu", "cuda"]:
         if there < node.gpus:
             raise DeviceError(
                 f"{node.name} offers {node.gpus:g} GPUs to Ray but has {there} CUDA devices. Start its node again without "
-                "--num-gpus, by which Ray counts them itself, or use --device cpu"
+                "--num-gpus, by which Ray counts them itself, or use --device cpu" + why_unusable(node.machine.unusable)
             )
     return "cuda"
 
@@ -120,7 +120,7 @@ def device_of_any(nodes: Sequence[ClusterNode], kind: Literal["cpu", "cuda"]) ->
     devices = [device for node in nodes for device in node.machine.devices if device.kind == kind]
     largest = max(devices, key=lambda device: device.memory_bytes or 0)
     names = ", ".join(sorted({device.name for device in devices}))
-    return Device(kind=kind, name=names, memory_bytes=largest.memory_bytes)
+    return Device(kind=kind, name=names, memory_bytes=largest.memory_bytes, memory_shared=largest.memory_shared)
 
 
 def _present(nodes: Sequence[ClusterNode]) -> str:

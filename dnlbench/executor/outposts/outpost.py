@@ -38,12 +38,13 @@ from dnlbench.machine import (
     Device,
     Slot,
     cpu_device,
-    cuda_devices,
+    find_devices,
     node_of,
     read_machine,
     source_hash,
     torch_version,
     usable_cores,
+    why_unusable,
 )
 from dnlbench.store import CheckpointFiles, RunDir
 
@@ -287,10 +288,10 @@ def _device_here(kind: str, name: str) -> Device:
     """The CPU, or the one GPU that this process was given to see."""
     if kind == "cpu":
         return cpu_device()
-    devices = cuda_devices()
-    if not devices:
-        raise DeviceError(f"{name}: was given a GPU to use, and shows none")
-    return devices[0]
+    found = find_devices()
+    if found.usable[0].kind != "cuda":
+        raise DeviceError(f"{name}: was given a GPU to use, and shows none{why_unusable(found.unusable)}")
+    return found.usable[0]
 
 
 def _is_shared(order: Order) -> bool:
