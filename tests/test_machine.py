@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from dnlbench.machine import (
     Machine,
     cpu_device,
     cuda_devices,
+    find_devices,
     list_devices,
     oom_kills,
     read_code,
@@ -23,6 +25,8 @@ from dnlbench.machine import (
     source_hash,
 )
 from dnlbench.machine import code as code_module
+from dnlbench.machine import devices as devices_module
+from dnlbench.machine import nvml as nvml_module
 
 GIB = 2**30
 IDLE = {"used": 0.4 * GIB, "utilisation": 0, "processes": 0}
@@ -34,13 +38,55 @@ class FakeNvmlError(Exception):
     """Not a subclass of anything that is caught by accident."""
 
 
-def fake_nvml(gpus: list[dict[str, Any]]) -> ModuleType:
-    """NVML with these GPUs, whose place in the list is their handle; what is None there is not told."""
+def nvml_error(kind: str) -> FakeNvmlError:
+    return type(f"NVMLError_{kind}", (FakeNvmlError,), {})(f"message of {kind}")  # type: ignore[no-any-return]
+
+
+def fake_nvml(gpus: list[dict[str, Any]], failing: Mapping[tuple[str, object], Exception] | None = None) -> ModuleType:
+    """NVML with these GPUs, whose place in the list is their handle; what is None there is not told.
+
+    A GPU with ``mig`` is divided into instances with these UUIDs. Calls fail with the exception given for their name and
+    first argument, or for their name and None.
+    """
 
     def told(index: int, key: str) -> Any:
         if gpus[index][key] is None:
             raise FakeNvmlError("Not Supported")
         return gpus[index][key]
+
+    def mig_mode(index: int) -> list[int]:
+        if "mig" not in gpus[index]:
+            raise nvml_error("NotSupported")
+        return [1, 1]
+
+    def mig_handle(index: int, place: int) -> str:
+        if place >= len(gpus[index]["mig"]):
+            raise nvml_error("NotFound")
+        return str(gpus[index]["mig"][place])
+
+    def of_gpu_only(answer: Callable[[int], Any]) -> Callable[[Any], Any]:
+        def call(handle: Any) -> Any:
+            if isinstance(handle, str):  # a MIG instance
+                raise nvml_error("NotSupported")
+            return answer(handle)
+
+        return call
+
+    def may_fail(name: str, answer: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            for key in ((name, arguments[0] if arguments else None), (name, None)):
+                if failing and key in failing:
+                    raise failing[key]
+            return answer(*arguments)
+
+        return call if name.startswith("nvml") else answer
+
+    def memory(handle: Any) -> SimpleNamespace:
+        instance = SimpleNamespace(total=10 * GIB, used=0)
+        return instance if isinstance(handle, str) else SimpleNamespace(total=80 * GIB, used=told(handle, "used"))
+
+    def uuid(handle: Any) -> str:
+        return handle if isinstance(handle, str) else f"GPU-{handle}932f937-d72d-4106-c12f-20bd9faed9f6"
 
     module = ModuleType("pynvml")
     answers: dict[str, Any] = {
@@ -50,21 +96,47 @@ def fake_nvml(gpus: list[dict[str, Any]]) -> ModuleType:
         "nvmlSystemGetDriverVersion": lambda: "580.1",
         "nvmlDeviceGetCount": lambda: len(gpus),
         "nvmlDeviceGetHandleByIndex": lambda index: index,
-        "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(total=80 * GIB, used=told(index, "used")),
-        "nvmlDeviceGetName": lambda index: "NVIDIA H200",
-        "nvmlDeviceGetUUID": lambda index: f"GPU-{index}932f937-d72d-4106-c12f-20bd9faed9f6",
-        "nvmlDeviceGetUtilizationRates": lambda index: SimpleNamespace(gpu=told(index, "utilisation"), memory=1),
-        "nvmlDeviceGetComputeRunningProcesses": lambda index: [object()] * told(index, "processes"),
+        "nvmlDeviceGetMemoryInfo": memory,
+        "nvmlDeviceGetName": lambda handle: "NVIDIA H200 MIG 1g.18gb" if isinstance(handle, str) else "NVIDIA H200",
+        "nvmlDeviceGetUUID": uuid,
+        "nvmlDeviceGetUtilizationRates": of_gpu_only(lambda index: SimpleNamespace(gpu=told(index, "utilisation"))),
+        "nvmlDeviceGetComputeRunningProcesses": of_gpu_only(lambda index: [object()] * told(index, "processes")),
+        "nvmlDeviceGetMigMode": mig_mode,
+        "nvmlDeviceGetMaxMigDeviceCount": lambda index: 7,
+        "nvmlDeviceGetMigDeviceHandleByIndex": mig_handle,
     }
     for name, answer in answers.items():
-        setattr(module, name, answer)
+        setattr(module, name, may_fail(name, answer))
     return module
 
 
-@pytest.fixture
-def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([IDLE, BUSY, SILENT]))
+@pytest.fixture(autouse=True)
+def no_gpus_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module, name in ((nvml_module, "PCI"), (nvml_module, "DEV"), (devices_module, "KFD")):
+        monkeypatch.setattr(module, name, tmp_path / name)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+Nvml = Callable[..., None]
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
+    """Installs a fake NVML."""
+
+    def install(*gpus: dict[str, Any], failing: Mapping[tuple[str, object], Exception] | None = None) -> None:
+        monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(list(gpus), failing))
+
+    return install
+
+
+def unusable() -> dict[str, str]:
+    return {device.name: device.reason for device in find_devices().unusable}
+
+
+@pytest.fixture
+def three_gpus(nvml: Nvml) -> None:
+    nvml(IDLE, BUSY, SILENT)
 
 
 @pytest.fixture
@@ -85,14 +157,184 @@ def test_cuda_visible_devices_chooses_busy_ones_too(monkeypatch: pytest.MonkeyPa
     assert [(device.label, device.processes) for device in cuda_devices()] == [("cuda:0", 2), ("cuda:1", 0)]
 
 
-def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise FakeNvmlError("Driver Not Loaded")
+NVML_CALLS = sorted(name for name in vars(fake_nvml([])) if name.startswith("nvml"))
+TWO_SLICES = {**IDLE, "mig": ["MIG-11111111-0", "MIG-22222222-0"]}
 
-    nvml = fake_nvml([IDLE])
-    monkeypatch.setattr(nvml, "nvmlInit", fail)
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+
+OF_ALL_GPUS = ("nvmlInit", "nvmlShutdown", "nvmlSystemGetDriverVersion", "nvmlDeviceGetCount")
+
+
+@pytest.mark.parametrize("gpu", [IDLE, TWO_SLICES], ids=["GPU", "MIG"])
+@pytest.mark.parametrize(
+    "error", [nvml_error("Unknown"), nvml_error("NotSupported"), nvml_error("GpuIsLost")], ids=repr
+)
+@pytest.mark.parametrize("call", NVML_CALLS)
+def test_any_call_of_nvml_may_fail_alone(nvml: Nvml, call: str, error: Exception, gpu: dict[str, Any]) -> None:
+    """Every GPU is in one list or the other; with MIG its instances stand for it, and may be one less."""
+    handles = (None,) if call in OF_ALL_GPUS else (1, "MIG-11111111-0")
+    nvml(IDLE, gpu, SILENT, failing={(call, handle): error for handle in handles})
+    found = find_devices()
+    assert found.usable[-1].kind == "cpu"
+    uuids = {(device.uuid or "")[:5] for device in found.usable[:-1]}
+    if {device.name for device in found.unusable} == {"NVIDIA GPUs"}:
+        assert call in ("nvmlInit", "nvmlDeviceGetCount")
+        assert uuids == set()
+        return
+    assert uuids >= {"GPU-0", "GPU-2"}
+    assert ({device.name for device in found.unusable} == {"GPU 1"}) is (not uuids & {"GPU-1", "MIG-1", "MIG-2"})
+    assert [device.index for device in found.usable[:-1]] == list(range(len(found.usable) - 1))
+
+
+@pytest.mark.parametrize("call", ["nvmlDeviceGetMigMode", "nvmlDeviceGetUtilizationRates"])
+def test_another_pynvml_may_lack_functions(nvml: Nvml, call: str) -> None:
+    nvml(IDLE, failing={(call, 0): AttributeError(call)})
+    assert [device.label for device in cuda_devices()] == ["cuda:0"]
+
+
+def test_one_lost_gpu_leaves_the_others(nvml: Nvml) -> None:
+    nvml(IDLE, BUSY, IDLE, failing={("nvmlDeviceGetHandleByIndex", 1): nvml_error("GpuIsLost")})
+    assert [(device.label, device.uuid) for device in cuda_devices()] == [
+        ("cuda:0", "GPU-0932f937-d72d-4106-c12f-20bd9faed9f6"),
+        ("cuda:1", "GPU-2932f937-d72d-4106-c12f-20bd9faed9f6"),
+    ]
+    assert unusable() == {"GPU 1": "message of GpuIsLost; restart the machine"}
+
+
+def test_a_gpu_without_memory_of_its_own_has_the_machines(nvml: Nvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnlbench.machine.nvml.cpu_memory", lambda: (120 * GIB, 50 * GIB))
+    nvml(IDLE, failing={("nvmlDeviceGetMemoryInfo", 0): nvml_error("NotSupported")})
+    (gpu,) = cuda_devices()
+    assert (gpu.memory_bytes, gpu.memory_used_bytes, gpu.memory_shared) == (120 * GIB, 50 * GIB, True)
+    assert gpu.busy is None, "other programs' memory says nothing about the GPU"
+    assert unusable() == {}
+
+
+def test_a_uuid_that_cuda_would_read_as_a_number_is_not_used(nvml: Nvml) -> None:
+    module = fake_nvml([IDLE])
+    nvml(IDLE)
+    sys.modules["pynvml"].nvmlDeviceGetUUID = lambda handle: "54b0f0ac-aaaa"  # type: ignore[attr-defined]
+    (gpu,) = cuda_devices()
+    assert (gpu.index, gpu.uuid) == (0, None)
+    nvml(IDLE, IDLE, failing={("nvmlDeviceGetUUID", 1): nvml_error("NotSupported")})
+    assert [device.uuid for device in cuda_devices()] == [module.nvmlDeviceGetUUID(0)]
+    assert unusable() == {"GPU 1": "the driver does not report its UUID, by which workers would select it"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "pci", "reason"),
+    [
+        ("LibRmVersionMismatch", {}, "message of LibRmVersionMismatch; the driver was updated: restart the machine"),
+        ("DriverNotLoaded", {}, "message of DriverNotLoaded; load the driver (modprobe nvidia)"),
+        ("Unknown", {}, "message of Unknown"),
+        ("LibraryNotFound", {}, None),
+        ("LibraryNotFound", {"vendor": "0x10de\n", "class": "0x040300\n"}, None),  # its sound
+        ("LibraryNotFound", {"vendor": "0x8086\n", "class": "0x030000\n"}, None),
+        ("LibraryNotFound", {"vendor": "0x10de\n"}, None),
+        (
+            "LibraryNotFound",
+            {"vendor": "0x10de\n", "class": "0x030200\n"},
+            "there is a GPU, but not the driver's library",
+        ),
+    ],
+)
+def test_a_driver_that_cannot_be_used(
+    nvml: Nvml, tmp_path: Path, kind: str, pci: dict[str, str], reason: str | None
+) -> None:
+    for file, text in pci.items():
+        path = tmp_path / "PCI" / "0000:01:00.0" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    nvml(IDLE, failing={("nvmlInit", None): nvml_error(kind)})
     assert cuda_devices() == ()
+    found = unusable()
+    assert list(found) == (["NVIDIA GPUs"] if reason else [])
+    assert found.get("NVIDIA GPUs", "").startswith(reason or "")
+
+
+@pytest.mark.parametrize("node", ["nvidia0", "nvidia12", "nvhost-gpu"])
+def test_a_gpu_without_the_library_is_known_by_its_node(nvml: Nvml, tmp_path: Path, node: str) -> None:
+    (tmp_path / "DEV").mkdir()
+    (tmp_path / "DEV" / "nvidia-caps").touch()
+    nvml(failing={("nvmlInit", None): nvml_error("LibraryNotFound")})
+    assert unusable() == {}
+    (tmp_path / "DEV" / node).touch()
+    assert list(unusable()) == ["NVIDIA GPUs"]
+
+
+def test_a_driver_without_gpus(nvml: Nvml) -> None:
+    nvml()
+    assert unusable() == {"NVIDIA GPUs": "the driver is loaded, but shows no GPU"}
+
+
+def test_amd_gpus_are_named(nvml: Nvml, tmp_path: Path) -> None:
+    (tmp_path / "KFD").touch()
+    nvml(failing={("nvmlInit", None): nvml_error("LibraryNotFound")})
+    assert unusable() == {"AMD GPUs": "dnlbench does not support ROCm; use the CPU, or an NVIDIA GPU"}
+    nvml(IDLE)
+    assert unusable() == {}
+
+
+def test_a_gpu_in_mig_mode_is_its_instances(nvml: Nvml) -> None:
+    nvml(TWO_SLICES, IDLE)
+    assert [(device.label, device.name, device.uuid, device.memory_bytes) for device in cuda_devices()] == [
+        ("cuda:0", "NVIDIA H200 MIG 1g.18gb", "MIG-11111111-0", 10 * GIB),
+        ("cuda:1", "NVIDIA H200 MIG 1g.18gb", "MIG-22222222-0", 10 * GIB),
+        ("cuda:2", "NVIDIA H200", "GPU-1932f937-d72d-4106-c12f-20bd9faed9f6", 80 * GIB),
+    ]
+    nvml({**IDLE, "mig": []})
+    assert cuda_devices() == ()
+    assert unusable() == {"GPU 0": "MIG is enabled, but no MIG instance can be used; create one, or disable MIG"}
+
+
+LISTS = "and CUDA ignores the rest; nvidia-smi -L lists numbers and UUIDs"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "reason"),
+    [
+        ("2, 0", ["GPU-2", "GPU-0"], None),
+        ("0,", ["GPU-0"], None),
+        ("GPU-1", ["GPU-1"], None),
+        ("GPU-1,2", ["GPU-1", "GPU-2"], None),
+        ("MIG-1", ["MIG-1"], None),
+        ("MIG-2,MIG-1,0", ["MIG-2", "MIG-1", "GPU-0"], None),
+        ("3", ["MIG-1", "MIG-2"], None),
+        ("4", [], None),  # lost, and told as such
+        ("1,4,0", ["GPU-1", "GPU-0"], None),
+        ("1,7,0", ["GPU-1"], f"no NVIDIA GPU matches '7', {LISTS}"),
+        ("1,-1,0", ["GPU-1"], f"no NVIDIA GPU matches '-1', {LISTS}"),
+        ("1,,0", ["GPU-1"], f"no NVIDIA GPU matches '', {LISTS}"),
+        ("²", [], f"no NVIDIA GPU matches '²', {LISTS}"),
+        ("all", [], f"no NVIDIA GPU matches 'all', {LISTS}"),
+        ("9" * 5000, [], f"no NVIDIA GPU matches '{'9' * 5000}', {LISTS}"),
+        ("MIG-377e0049", [], f"no NVIDIA GPU matches 'MIG-377e0049', {LISTS}"),
+        ("0,GPU-", ["GPU-0"], f"4 GPUs match 'GPU-', {LISTS}"),
+        ("MIG-", [], f"2 GPUs match 'MIG-', {LISTS}"),
+        ("1,0,1", [], "'1' names a GPU for the second time, and CUDA then shows none; name each once"),
+        ("GPU-1,1", [], "'1' names a GPU for the second time, and CUDA then shows none; name each once"),
+    ],
+)
+def test_cuda_visible_devices_is_read_as_cuda_does(
+    nvml: Nvml, monkeypatch: pytest.MonkeyPatch, value: str, expected: list[str], reason: str | None
+) -> None:
+    lost = {("nvmlDeviceGetHandleByIndex", 4): nvml_error("GpuIsLost")}
+    nvml(IDLE, IDLE, IDLE, TWO_SLICES, IDLE, failing=lost)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert [(device.index, (device.uuid or "")[:5]) for device in cuda_devices()] == list(enumerate(expected))
+    told = unusable()
+    told.pop("GPU 4", None)
+    assert told == ({f"CUDA_VISIBLE_DEVICES={value}": reason} if reason else {})
+
+
+@pytest.mark.parametrize("value", ["", " ", "-1", "NoDevFiles"])
+def test_gpus_may_be_hidden_on_purpose(nvml: Nvml, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    nvml(IDLE, BUSY)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    (device,) = find_devices().unusable
+    assert (device.hidden, device.text) == (True, f'NVIDIA GPUs: hidden by CUDA_VISIBLE_DEVICES="{value}"')
+    assert cuda_devices() == ()
+    nvml(failing={("nvmlInit", None): nvml_error("LibraryNotFound")})
+    assert find_devices().unusable == ()
 
 
 @pytest.mark.parametrize(
@@ -138,8 +380,9 @@ def test_machines_written_before_devices_told_how_busy_they_are_still_read() -> 
     machine = read_machine()
     content = machine.model_dump(mode="json")
     assert Machine.model_validate(content) == machine
+    del content["unusable"]
     for device in content["devices"]:
-        del device["utilisation"], device["processes"]
+        del device["utilisation"], device["processes"], device["memory_shared"]
     assert {device.utilisation for device in Machine.model_validate(content).devices} == {None}
 
 
@@ -161,6 +404,19 @@ def test_the_table_of_devices_shows_which_are_busy(
         (line,) = (line for line in lines if line.startswith(label))
         assert f"  {busy}" in line
         assert identity in line
+
+
+@pytest.mark.usefixtures("load")
+def test_devices_that_cannot_be_used_are_told_with_the_reason(nvml: Nvml, capsys: pytest.CaptureFixture[str]) -> None:
+    memory = ("nvmlDeviceGetMemoryInfo", 0)
+    lost = ("nvmlDeviceGetHandleByIndex", 1)
+    nvml(IDLE, IDLE, failing={memory: nvml_error("NotSupported"), lost: nvml_error("GpuIsLost")})
+    devices_command()
+    lines = capsys.readouterr().out.splitlines()
+    (gpu,) = (line for line in lines if line.startswith("cuda:0"))
+    assert "GiB shared" in gpu
+    assert "Not usable" in lines
+    assert lines[-1].split("   ") == ["GPU 1", "message of GpuIsLost; restart the machine"]
 
 
 @pytest.mark.usefixtures("three_gpus")

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dnlbench.machine import Reading, Telemetry, TelemetryLog, cpu_device
+from dnlbench.machine import Device, Reading, Telemetry, TelemetryLog, cpu_device
 from dnlbench.machine import telemetry as telemetry_module
 
 GIB = 2**30
@@ -21,6 +21,10 @@ Sensor = namedtuple("Sensor", "label current high critical")
 
 class FakeNvmlError(Exception):
     """Not a subclass of anything that is caught by accident."""
+
+
+class NVMLError_NotSupported(FakeNvmlError):  # noqa: N801, N818
+    """Known by its name."""
 
 
 class FakeNvml(ModuleType):
@@ -35,10 +39,12 @@ class FakeNvml(ModuleType):
         self.attempts = 0
         self.gone = False
         self.silent: set[str] = set()
+        self.lost: set[str] = set()
+        """The first characters of UUIDs of GPUs none of whose calls succeeds."""
 
     def _tell(self, what: str, value: Any) -> Any:
         if self.gone or not self.opened or what in self.silent:
-            raise FakeNvmlError("Not Supported")
+            raise NVMLError_NotSupported("Not Supported")
         return value
 
     def nvmlInit(self) -> None:  # noqa: N802
@@ -67,7 +73,14 @@ class FakeNvml(ModuleType):
         }
         if name not in answers:
             raise AttributeError(name)
-        return lambda *arguments: self._tell(name, answers[name](*arguments))
+
+        def call(*arguments: Any) -> Any:
+            answer = answers[name](*arguments)
+            if any(str(each)[:5] in self.lost for each in (*arguments, answer)):
+                raise FakeNvmlError("GPU is lost")
+            return self._tell(name, answer)
+
+        return call
 
 
 @pytest.fixture
@@ -130,9 +143,63 @@ def test_what_a_gpu_does_not_tell_is_none(nvml: FakeNvml) -> None:
 
 
 def test_gpus_that_cannot_be_listed_leave_the_cpu(nvml: FakeNvml) -> None:
-    nvml.silent = {"nvmlDeviceGetMemoryInfo"}
+    nvml.silent = {"nvmlDeviceGetHandleByIndex"}
     with Telemetry() as telemetry:
         assert [reading.label for reading in telemetry.read(0.0)] == ["cpu"]
+
+
+def test_a_gpu_without_memory_of_its_own_shows_the_machines(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry_module, "cpu_memory", lambda: (120 * GIB, 50 * GIB))
+    nvml.silent = {"nvmlDeviceGetMemoryInfo"}
+    with Telemetry() as telemetry:
+        reading = telemetry.read(0.0)[0]
+        assert (reading.utilisation, reading.memory_bytes, reading.memory_used_bytes) == (0.94, 120 * GIB, 50 * GIB)
+        nvml.gone = True
+        telemetry.read(1.0)
+        attempts = nvml.attempts
+        telemetry.read(2.0 + telemetry_module.REOPEN_S)
+        assert nvml.attempts == attempts + 1, "the machine's memory is no answer of the driver"
+
+
+def test_a_gpu_without_a_uuid_is_read_by_its_number(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry_module, "list_devices", lambda: (Device(kind="cuda", index=1, name="Orin"),))
+    with Telemetry() as telemetry:
+        assert telemetry.read(0.0)[0].memory_used_bytes == 32 * GIB
+
+
+def test_one_gpu_may_be_lost_in_mid_sweep_and_come_back(nvml: FakeNvml) -> None:
+    with Telemetry() as telemetry:
+        telemetry.read(0.0)
+        nvml.lost = {"GPU-1"}
+        first, second, _ = telemetry.read(1.0)
+        assert (first.utilisation, second) == (0.94, Reading(time=1.0, label="cuda:1", name="NVIDIA H200"))
+        nvml.lost = set()
+        assert telemetry.read(2.0)[1].utilisation == 0.94
+
+
+def test_one_gpu_that_cannot_be_found_at_first_is_looked_for_again(nvml: FakeNvml) -> None:
+    with Telemetry() as telemetry:
+        nvml.lost = {"GPU-1"}
+        assert telemetry.read(0.0)[1].utilisation is None
+        nvml.lost = set()
+        assert telemetry.read(1.0)[1].utilisation == 0.94
+
+
+TELEMETRY_CALLS = (
+    "nvmlDeviceGetHandleByUUID",
+    "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetPowerUsage",
+    "nvmlDeviceGetEnforcedPowerLimit",
+)
+
+
+@pytest.mark.parametrize("call", TELEMETRY_CALLS)
+def test_any_call_of_nvml_may_begin_to_fail(nvml: FakeNvml, call: str) -> None:
+    with Telemetry() as telemetry:
+        nvml.silent = {call}
+        assert [reading.label for reading in telemetry.read(0.0)] == ["cuda:0", "cuda:1", "cpu"]
 
 
 def test_a_driver_may_go_away_and_come_back(nvml: FakeNvml) -> None:

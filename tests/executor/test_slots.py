@@ -5,7 +5,7 @@ import pytest
 from dnlbench.errors import DeviceError
 from dnlbench.executor.process import environment_of
 from dnlbench.executor.slots import choose_slots
-from dnlbench.machine import Device, Slot, cuda_devices
+from dnlbench.machine import Device, Slot
 
 CPU = Device(kind="cpu", name="A CPU")
 GPUS = [Device(kind="cuda", index=i, name="A GPU", uuid=f"GPU-{i}") for i in range(3)]
@@ -70,10 +70,3 @@ def test_devices_that_are_not_there(device: str, message: str) -> None:
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(DeviceError, match=r"no CUDA device 5. Present: cuda:0, cuda:1, cuda:2"):
         choose_slots([*GPUS, CPU], 2, device="cuda:1,5")
-
-
-def test_cuda_visible_devices_chooses_and_renumbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dnlbench.machine.devices._nvml_devices", lambda: iter(GPUS))
-    for value, uuids in (("2,0", ["GPU-2", "GPU-0"]), ("GPU-1", ["GPU-1"]), ("", []), ("1,7,0", ["GPU-1"])):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-        assert [(d.index, d.uuid) for d in cuda_devices()] == list(enumerate(uuids))
