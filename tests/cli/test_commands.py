@@ -84,6 +84,18 @@ def test_without_a_command_it_names_one(run_cli: RunCli) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("option", ["--jobs", "--threads", "--pack"])
+@pytest.mark.parametrize("number", ["4097", "20261130"])
+def test_numbers_that_can_only_be_a_slip_are_refused(
+    run_cli: RunCli, spec_file: Path, tmp_path: Path, option: str, number: str
+) -> None:
+    done = run_cli("run", spec_file, option, number)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"dnlbench: error: {option} {number}: ")
+    assert " a number from 1 to 4096" in done.stderr.replace("whole ", "")
+    assert not (tmp_path / ".dnlbench").exists()
+
+
 def test_compare_as_a_table(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
     done = run_cli("compare", *profiles)
     assert done.returncode == 0

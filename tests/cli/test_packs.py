@@ -82,7 +82,9 @@ def test_each_pack_size_has_a_run_directory_of_its_own(run_cli: RunCli, tmp_path
     assert len(list((tmp_path / ".dnlbench" / "runs").iterdir())) == 2, "off is a pack of one"
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1.5", "two", "", "²", "99999x"])
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "1.5", "two", "", "²", "99999x", pytest.param("1" * 5000, id="5000 digits")]
+)
 def test_a_pack_that_is_no_number_is_refused(run_cli: RunCli, spec_file: Path, value: str) -> None:
     done = run_cli("run", spec_file, f"--pack={value}")
     assert done.returncode == 2

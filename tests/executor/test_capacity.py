@@ -85,6 +85,15 @@ def test_what_cannot_fit_on_the_cpu_is_refused(plan: Plan) -> None:
     )
 
 
+def test_a_gpu_without_memory_of_its_own_is_like_the_cpu(plan: Plan) -> None:
+    memory, largest = need(plan, "densenet", 4), need(plan, "dense-attention", 8)
+    with pytest.raises(ConfigurationError, match=r"the whole machine has .*: the system would end processes"):
+        checked(plan, gpu(memory).model_copy(update={"memory_shared": True}))
+    workers_too = gpu(2 * largest + WORKER_BYTES).model_copy(update={"memory_shared": True})
+    (warning,) = checked(plan, workers_too, jobs=2)
+    assert "choose --jobs 1" in warning
+
+
 def test_estimates_are_given_their_tolerance(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[8]", "sweep.seeds=[0]")
     largest = need(plan, "densenet", 8)

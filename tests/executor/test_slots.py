@@ -5,7 +5,7 @@ import pytest
 from dnlbench.errors import DeviceError
 from dnlbench.executor.process import environment_of
 from dnlbench.executor.slots import choose_slots
-from dnlbench.machine import Device, Slot
+from dnlbench.machine import Device, Slot, UnusableDevice
 
 CPU = Device(kind="cpu", name="A CPU")
 GPUS = [Device(kind="cuda", index=i, name="A GPU", uuid=f"GPU-{i}") for i in range(3)]
@@ -40,6 +40,17 @@ def test_more_jobs_than_gpus_share_them_and_are_marked() -> None:
     assert found == [("cuda:0/0", 2, True), ("cuda:2/0", 1, False), ("cuda:0/1", 2, True)]
 
 
+def test_many_jobs_are_dealt_in_turn() -> None:
+    slots = choose_slots([*GPUS, CPU], 12, jobs=4096)
+    assert names(slots[:4]) == ["cuda:0/0", "cuda:1/0", "cuda:2/0", "cuda:0/1"]
+    assert [(slot.name, slot.jobs) for slot in slots[-3:]] == [
+        ("cuda:1/1364", 1365),
+        ("cuda:2/1364", 1365),
+        ("cuda:0/1365", 1366),
+    ]
+    assert len(set(names(slots))) == 4096
+
+
 def test_slots_that_no_run_needs_are_not_made() -> None:
     slots = choose_slots([*GPUS, CPU], 12, jobs=9, tasks=3)
     assert names(slots) == ["cuda:0/0", "cuda:1/0", "cuda:2/0"]
@@ -60,11 +71,24 @@ def test_the_cpu_by_choice_hides_the_gpus() -> None:
         ("gpu", "write auto, cpu, mps, cuda, or CUDA devices by number"),
         ("cpu:0", "write auto"),
         ("cuda:", "write auto"),
+        ("cuda:-1", "write auto"),
     ],
 )
 def test_devices_that_are_not_there(device: str, message: str) -> None:
     with pytest.raises(DeviceError, match=message):
         choose_slots([CPU], 2, device=device)
+
+
+@pytest.mark.parametrize(("devices", "wanted"), [([CPU], "cuda"), ([*GPUS, CPU], "cuda:5")])
+def test_gpus_that_cannot_be_used_are_in_the_error(devices: list[Device], wanted: str) -> None:
+    lost = UnusableDevice(name="GPU 5", reason="GPU is lost; restart the machine")
+    with pytest.raises(DeviceError, match=r"Present: .*\. Not usable: GPU 5: GPU is lost; restart the machine$"):
+        choose_slots(devices, 2, device=wanted, unusable=[lost])
+
+
+def test_numbers_of_gpus_may_have_any_length() -> None:
+    with pytest.raises(DeviceError, match=r"no CUDA device 9{5000}"):
+        choose_slots([*GPUS, CPU], 2, device=f"cuda:0,{'9' * 5000}")
 
 
 def test_a_gpu_that_is_not_there() -> None:

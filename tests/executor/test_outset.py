@@ -1,0 +1,48 @@
+"""What is said of devices when a sweep begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from dnlbench.executor.cluster.inventory import ClusterNode
+from dnlbench.machine import Device, Slot, UnusableDevice
+from dnlbench.plan import Plan
+from dnlbench.sweep import Request
+from dnlbench.sweep.conduct import _unusable_devices
+from dnlbench.sweep.place import Place
+from tests.conftest import MACHINE
+
+LOST = UnusableDevice(name="GPU 1", reason="GPU is lost; restart the machine")
+HIDDEN = UnusableDevice(name="NVIDIA GPUs", reason="hidden", hidden=True)
+SLOTS = {
+    kind: (Slot(name=f"{kind}/0", device=Device(kind=kind, name="A device"), threads=1),) for kind in ("cpu", "cuda")
+}
+ON_CPU = "GPU 1: GPU is lost; restart the machine; runs use the CPU (--device cpu does so without this warning)"
+ON_OTHERS = "GPU 1: GPU is lost; restart the machine; runs use the other GPUs"
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "expected"),
+    [
+        ("auto", "cpu", [ON_CPU]),
+        ("cpu", "cpu", []),
+        ("auto", "cuda", [ON_OTHERS]),
+        ("cuda", "cuda", [ON_OTHERS]),
+        ("cuda:0", "cuda", []),
+    ],
+)
+def test_gpus_that_cannot_be_used_are_told_at_the_outset(
+    make_plan: Callable[..., Plan], device: str, kind: str, expected: list[str]
+) -> None:
+    request = Request(plan=make_plan(), device=device)
+    machine = MACHINE.model_copy(update={"unusable": (LOST, HIDDEN)})
+    place = Place(machine=machine, slots=SLOTS[kind], pack_size=1)
+    assert list(_unusable_devices(request, place, SLOTS[kind])) == expected
+    node = ClusterNode(
+        node_id="1", name="box", address="", cpus=2.0, gpus=0.0, memory_bytes=0, machine=machine, source=""
+    )
+    elsewhere = replace(place, machine=MACHINE, nodes=(node,))
+    assert list(_unusable_devices(request, elsewhere, SLOTS[kind])) == [f"box: {text}" for text in expected]
