@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import shutil
@@ -14,6 +15,26 @@ from pathlib import Path
 def is_disk_full(error: BaseException) -> bool:
     """Whether a file could not be written for want of room: the disk's, or the user's share of it."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a file that a user wrote, with or without a byte order mark, with line breaks of any system.
+
+    Raises:
+        OSError: if it cannot be read.
+        UnicodeError: if it has another encoding, with what to do.
+    """
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise UnicodeError("not UTF-8 text but, by its bytes, UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UnicodeError(
+            f"not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}; save it as UTF-8"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

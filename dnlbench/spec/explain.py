@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-Key = tuple[str, ...]
+from dnlbench.spec.lines import Key, key_lines
+from dnlbench.spec.values import find_type, write_value
 
 _NEAR = 0.6
 """Likeness, 0 to 1, from which on a known word is offered for an unknown one."""
+MOST_ERRORS = 20
+"""Lines of one explanation; further errors are counted."""
+_LONGEST_VALUE = 80
+"""Characters of a value in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,43 +28,23 @@ class Source:
 
     origin: str
     text: str
+    """Valid TOML."""
     overrides: Mapping[Key, str]
 
     def place(self, key: Key) -> str:
-        """Where the value of a key was given: an override, or file and line; the file alone for an absent key."""
-        for depth in range(len(key), 0, -1):
-            if key[:depth] in self.overrides:
-                return self.overrides[key[:depth]]
-        line = line_of(self.text, key)
+        """Where the value of a key was given: an override, or file and line; the file alone for an absent key.
+
+        The line is that of the statement which first names the key; where none does, of its nearest table.
+        """
+        for end in range(len(key), 0, -1):
+            if key[:end] in self.overrides:
+                return self.overrides[key[:end]]
+        line = next((self._lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self._lines), None)
         return f"{self.origin}:{line}" if line else self.origin
 
-
-def line_of(text: str, key: Key) -> int | None:
-    """Line, from 1, of the statement that gives a key its value; of its nearest table where the key itself is absent.
-
-    TOML readers tell no positions, so the text is read with one line more each time: the statement that makes the key
-    appear begins after the longest beginning of the text that is valid and lacks it.
-    """
-    lines = text.splitlines(keepends=True)
-    for depth in range(len(key), 0, -1):
-        before = 0
-        for end in range(len(lines) + 1):
-            try:
-                table = tomllib.loads("".join(lines[:end]))
-            except tomllib.TOMLDecodeError:
-                continue
-            if _holds(table, key[:depth]):
-                return before + 1
-            before = end
-    return None
-
-
-def _holds(table: Any, key: Key) -> bool:
-    for part in key:
-        if not isinstance(table, dict) or part not in table:
-            return False
-        table = table[part]
-    return True
+    @cached_property
+    def _lines(self) -> Mapping[Key, int]:
+        return key_lines(self.text)
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -68,35 +53,56 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else "."
 
 
-def _nearest_key(key: Key, model: type[BaseModel]) -> str:
+def _nearest_key(key: Key, value: Any, model: type[BaseModel]) -> str:
     """As `nearest`, over the keys of all tables; among equally near ones that of the same table comes first.
 
-    A key of another table is named in full: it has to be written elsewhere.
+    A key of another table is named in full: it has to be written elsewhere. Only a table may have the name of a table.
     """
 
     def likeness(known: Key) -> tuple[float, bool]:
         return difflib.SequenceMatcher(None, known[-1], key[-1]).ratio(), known[:-1] == key[:-1]
 
-    best = max(_keys(model), key=likeness)
+    candidates = (known for known in _keys(model) if _is_table(known, model) == isinstance(value, dict))
+    best = max(candidates, key=likeness)
     ratio, same_table = likeness(best)
     return f"; did you mean {best[-1] if same_table else '.'.join(best)!r}?" if ratio >= _NEAR else "."
 
 
+def _is_table(key: Key, model: type[BaseModel]) -> bool:
+    type_ = find_type(model, key)
+    return type_ is not None and type_.element is dict
+
+
 def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> str:
-    """One line per error."""
+    """One line per error, up to `MOST_ERRORS`."""
     errors = error.errors()
     # A list whose values are all refused is reported as empty too, which its author did not write.
     refused = {details["loc"][:-1] for details in errors}
     told = [details for details in errors if details["type"] != "too_short" or details["loc"] not in refused]
-    return "\n".join(_line(details, source, model) for details in told)
+    return told_lines([_line(details, source, model) for details in told[:MOST_ERRORS]], len(told))
+
+
+def told_lines(lines: Sequence[str], number: int) -> str:
+    """The first lines of that number of errors, and how many more there are."""
+    more = number - len(lines)
+    return "\n".join([*lines, f"and {more:,} more error{'s' if more > 1 else ''}"] if more else lines)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: as Python writes it, cut where it is very long."""
+    try:
+        text = repr(value)
+    except ValueError:  # integers of more digits than Python writes
+        return "an integer of thousands of digits"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def _line(details: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
     context = details.get("ctx", {})
     location = tuple(context["key"].split(".")) if "key" in context else details["loc"]
     key = tuple(part for part in location if isinstance(part, str))
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return f"{source.place(key)}: {shown.removeprefix('.')}{_complaint(details, key, model)}"
+    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{source.place(key)}: {written.removeprefix('.')}{_complaint(details, key, model)}"
 
 
 def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
@@ -104,13 +110,13 @@ def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
     match details["type"]:
         case "extra_forbidden":
             allowed = [known[-1] for known in _keys(model) if known[:-1] == key[:-1]]
-            return f": unknown key{_nearest_key(key, model)} Allowed: {', '.join(allowed)}"
+            return f": unknown key{_nearest_key(key, value, model)} Allowed: {', '.join(allowed)}"
         case "missing":
             return ": this key is required and missing"
         case "literal_error" | "unknown_choice":
             choices = _choices(details)
             reason = f" ({details['msg']})" if details["type"] == "unknown_choice" else ""
-            return f" = {value!r}: allowed: {', '.join(choices)}{nearest(str(value), choices)}{reason}"
+            return f" = {shown(value)}: allowed: {', '.join(choices)}{nearest(str(value), choices)}{reason}"
         case "too_short":
             return " is empty: at least one value is needed"
         case "too_long":
@@ -118,14 +124,27 @@ def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
         case "too_many_runs":
             return f": {details['msg']}"
         case "does_not_fit":
-            return f" = {context['value']!r}: {details['msg']}"
+            return f" = {shown(context['value'])}: {details['msg']}"
         case "model_type" | "model_attributes_type":
-            return f" = {value!r}: must be a table"
+            return f" = {shown(value)}: must be a table"
         case "repeated":
             return f" repeats {details['msg']}"
         case "string_pattern_mismatch":
-            return f" = {value!r}: may hold letters, digits, dots, dashes and underscores, 64 at most (files bear it)"
-    return f" = {value!r}: {details['msg'].replace('Input should be', 'must be').replace('Value error, ', '')}"
+            return (
+                f" = {shown(value)}: use only the letters a–z and A–Z, digits, '.', '-' and '_' (at most 64 characters, the "
+                "first a letter or digit), since files are named after it"
+            )
+        case "tuple_type":
+            return f" = {shown(value)}: must be a list, as in {write_value([value])}"
+        case "int_type" | "int_from_float":
+            return f" = {shown(value)}: must be a whole number"
+        case "float_type":
+            return f" = {shown(value)}: must be a number"
+        case "bool_type":
+            return f" = {shown(value)}: must be true or false"
+        case "string_type":
+            return f" = {shown(value)}: must be a string, in quotes"
+    return f" = {shown(value)}: {details['msg'].replace('Input should be', 'must be').replace('Value error, ', '')}"
 
 
 def _choices(details: ErrorDetails) -> list[str]:

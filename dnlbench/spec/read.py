@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from dnlbench.errors import SpecError
-from dnlbench.spec.explain import Source, explain, nearest
+from dnlbench.files import read_text
+from dnlbench.spec.explain import MOST_ERRORS, Source, explain, nearest, shown, told_lines
+from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
+from dnlbench.spec.values import find_type, read_toml, read_value
 from dnlbench.studies import STUDIES, StudySpec
+
+_LONGEST_OVERRIDE = 200
+"""Characters of an override in a message."""
+_LONG_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
+"""Python reads no integer of more than 4,300 digits."""
 
 
 def read_spec(name: str, overrides: Sequence[str] = ()) -> StudySpec:
@@ -31,59 +44,142 @@ def read_spec(name: str, overrides: Sequence[str] = ()) -> StudySpec:
 
 def parse_spec(text: str, origin: str, overrides: Sequence[str] = ()) -> StudySpec:
     """As `read_spec`, for a text that is at hand; ``origin`` names it in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{origin}: not valid TOML: {error}") from error
-    set_keys: dict[tuple[str, ...], str] = {}
-    for override in overrides:
-        key = _apply(table, override)
-        set_keys[key] = f"--set {override}"
-    source = Source(origin=origin, text=text, overrides=set_keys)
-    study = _study_of(table, source)
+    table = load_toml(text, origin)
+    settings = [_Override.read(override) for override in overrides]
+    source = Source(origin=origin, text=text, overrides={setting.key: setting.label for setting in settings})
+    study = _study_of(table, settings, source)
+    for setting in settings:
+        setting.apply(table, study)
+    _check_plain(table, source)
     try:
         # Strict JSON: a list may become a tuple, but a string never becomes a number.
-        return study.model_validate_json(json.dumps(table, default=str), strict=True)
+        return study.model_validate_json(json.dumps(table), strict=True)
     except ValidationError as error:
         raise SpecError(explain(error, source, study)) from error
 
 
+def load_toml(text: str, origin: str) -> dict[str, Any]:
+    """The content of a TOML text.
+
+    Raises:
+        SpecError: if it is none.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{origin}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise SpecError(f"{origin}: not a spec: values are nested too deeply") from error
+    except ValueError as error:
+        long = _LONG_INTEGER.search(text)
+        line = f":{text.count(chr(10), 0, long.start()) + 1}" if long else ""
+        raise SpecError(f"{origin}{line}: a number has too many digits") from error
+
+
 def _read_file(name: str) -> str:
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return read_text(Path(name))
     except (FileNotFoundError, NotADirectoryError) as error:
         presets = [preset.name for preset in list_presets()]
         raise SpecError(
             f"{name}: no such file, and no preset of that name{nearest(name, presets)} Presets: {', '.join(presets)}"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{name}: cannot be read: {error}") from error
+    except OSError as error:
+        raise SpecError(f"{name}: cannot be read: {error.strerror}") from error
+    except UnicodeError as error:
+        raise SpecError(f"{name}: {error}") from error
 
 
-def _study_of(table: dict[str, Any], source: Source) -> type[StudySpec]:
+@dataclass(frozen=True, kw_only=True)
+class _Override:
+    """One ``KEY=VALUE``."""
+
+    label: str
+    """How errors name it."""
+    key: Key
+    text: str
+
+    @classmethod
+    def read(cls, override: str) -> _Override:
+        _check_is_text(override)
+        label = f"--set {override}"
+        if len(override) > _LONGEST_OVERRIDE:
+            label = f"{label[:_LONGEST_OVERRIDE]}…"
+        key_text, equals, value_text = override.partition("=")
+        key = tuple(part.strip() for part in key_text.split("."))
+        if not equals or not all(key):
+            raise SpecError(f"{label}: write it as KEY=VALUE, for example --set sweep.depths=[2,4]")
+        if len(key) > MOST_PARTS:
+            raise SpecError(f"{label}: a key of {len(key):,} parts; no key of a spec has more than {MOST_PARTS}")
+        return cls(label=label, key=key, text=value_text.strip())
+
+    def apply(self, table: dict[str, Any], study: type[StudySpec]) -> None:
+        """Puts the value into the table; ``none`` takes an optional one out of it."""
+        inner = table
+        for part in self.key[:-1]:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise SpecError(f"{self.label}: {part!r} is a value, not a table, so nothing can be set in it")
+        value = self._value(study)
+        if value is None:
+            inner.pop(self.key[-1], None)
+        else:
+            inner[self.key[-1]] = value
+
+    def _value(self, study: type[StudySpec]) -> Any:
+        type_ = find_type(study, self.key)
+        if type_ is None:  # a key that the spec does not have is refused whatever its value
+            return self.text
+        try:
+            return read_value(self.text, type_)
+        except ValueError as error:
+            said, write, form = str(error).partition("write it as ")
+            quoted = shlex.quote(f"{'.'.join(self.key)}={form}")
+            raise SpecError(
+                f"{self.label}: {said}{write}--set {quoted}" if form else f"{self.label}: {said}"
+            ) from error
+
+
+def _study_of(table: dict[str, Any], settings: Sequence[_Override], source: Source) -> type[StudySpec]:
     name = table.get("study", "training")
+    for setting in settings:
+        if setting.key == ("study",):
+            quoted = read_toml(setting.text)
+            name = quoted if isinstance(quoted, str) else setting.text
     if not isinstance(name, str) or name not in STUDIES:
         known = ", ".join(STUDIES)
         raise SpecError(
-            f"{source.place(('study',))}: study = {name!r}: allowed: {known}{nearest(str(name), list(STUDIES))}"
+            f"{source.place(('study',))}: study = {shown(name)}: allowed: {known}{nearest(str(name), list(STUDIES))}"
         )
     return STUDIES[name].spec
 
 
-def _apply(table: dict[str, Any], override: str) -> tuple[str, ...]:
-    """Puts ``a.b=value`` into the table and gives the key back. The value is TOML; a bare word is a string."""
-    _check_is_text(override)
-    key_text, equals, value_text = override.partition("=")
-    key = tuple(part.strip() for part in key_text.split("."))
-    if not equals or not all(key):
-        raise SpecError(f"--set {override}: write it as KEY=VALUE, for example --set sweep.depths=[2,4]")
-    inner = table
-    for part in key[:-1]:
-        inner = inner.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise SpecError(f"--set {override}: {part!r} is a value, not a table, so nothing can be set in it")
-    inner[key[-1]] = _value(value_text.strip())
-    return key
+def _check_plain(table: dict[str, Any], source: Source) -> None:
+    """Refuses values that TOML has and JSON, in which specs are kept and compared, has not.
+
+    Written as JSON, dates would become strings, and infinite numbers and NaN the same null.
+    """
+    problems = list(_not_plain(table, ()))
+    if problems:
+        lines = [f"{source.place(key)}: {'.'.join(key)} = {what}" for key, what in problems[:MOST_ERRORS]]
+        raise SpecError(told_lines(lines, len(problems)))
+
+
+def _not_plain(value: Any, key: Key, depth: int = 0) -> Iterator[tuple[Key, str]]:
+    if depth > MOST_PARTS:
+        yield key[:3], f"…: nested more than {MOST_PARTS} levels deep"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_plain(inner, (*key, name), depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _not_plain(inner, key, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield key, f"{value}: must be a finite number"
+    elif isinstance(value, date | datetime | time):
+        yield key, f'{value}: dates and times are not supported; for a string write it in quotes: "{value}"'
+    elif isinstance(value, int) and abs(value) >= 2**64:
+        yield key, f"{shown(value)}: must be a number of at most 64 bits"
 
 
 def _check_is_text(override: str) -> None:
@@ -91,13 +187,5 @@ def _check_is_text(override: str) -> None:
     try:
         override.encode()
     except UnicodeEncodeError as error:
-        shown = override.encode(errors="backslashreplace").decode()
-        raise SpecError(f"--set {shown}: not valid UTF-8") from error
-
-
-def _value(text: str) -> Any:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return parsed["value"] if set(parsed) == {"value"} else text
+        label = override.encode(errors="backslashreplace").decode()
+        raise SpecError(f"--set {label}: not valid UTF-8") from error

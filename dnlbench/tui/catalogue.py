@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dnlbench.errors import DnlbenchError, RunDirError
-from dnlbench.files import LineFollower
+from dnlbench.files import LineFollower, read_text
 
 if TYPE_CHECKING:  # at run time where they are needed: they take longer than a first paint may
     from dnlbench.events import Holds
@@ -171,8 +171,8 @@ def _read_presets() -> tuple[SpecEntry, ...]:
 
 def _read_own_spec(path: Path) -> SpecEntry:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, UnicodeError) as error:
         return SpecEntry(name=path.stem, spec=str(path), text="", preset=False, problem=f"cannot be read: {error}")
     return _spec_entry(name=path.stem, spec=str(path), text=text, preset=False)
 

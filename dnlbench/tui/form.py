@@ -6,25 +6,32 @@ import ast
 import inspect
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from dnlbench.errors import SpecError
-from dnlbench.spec import list_presets, parse_spec
+from dnlbench.spec import list_presets, load_toml, parse_spec
+from dnlbench.spec.explain import shown
+from dnlbench.spec.lines import Key
+from dnlbench.spec.values import (
+    ANY,
+    ValueType,
+    element_of,
+    read_toml,
+    read_value,
+    value_type,
+    without_none,
+    write_pair,
+    write_value,
+)
 from dnlbench.studies import STUDIES, StudySpec
 
-if TYPE_CHECKING:  # at run time where they are needed: a form is painted before what it means is worked out
-    pass
-
-Key = tuple[str, ...]
 Kind = Literal["choice", "switch", "text", "value"]
 Texts = Mapping[Key, str]
 """What each field holds, as it is typed; empty: the key is left out of the spec."""
@@ -45,12 +52,8 @@ class FormField:
     """Type, what is allowed and the default, for people."""
     about: str
     """What it means; empty where the spec does not say."""
-    choices: tuple[str, ...] = ()
-    is_list: bool = False
-    is_words: bool = False
-    """Whether it holds strings, or a list of them."""
-    is_count: bool = False
-    """Whether a single value is not a list of one, but stands for something else."""
+    type: ValueType = ANY
+    """How what is typed is read."""
     default: Any = None
     """Taken where the key is absent from its table."""
     default_without_table: Any = None
@@ -140,9 +143,11 @@ class Form:
                 spelled_out = is_new and section.name and field.default != field.default_without_table
                 if texts[field.key].strip() and (field.key in changed | self.given or (written and spelled_out)):
                     try:
-                        inner[field.name] = parse_value(field, texts[field.key].strip())
+                        value = read_value(texts[field.key].strip(), field.type)
                     except ValueError as error:
                         errors[field.key] = str(error)
+                    else:
+                        inner |= {} if value is None else {field.name: value}
             if section.name and written:
                 table[section.name] = inner
         return table, errors
@@ -164,9 +169,9 @@ def open_form(text: str, origin: str) -> Form:
     """The form of a spec, which may have errors; of one that is not TOML at all an empty one with the reason."""
     problem = ""
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        table, problem = {}, f"{origin}: not valid TOML: {error}"
+        table = load_toml(text, origin)
+    except SpecError as error:
+        table, problem = {}, str(error)
     study = table.get("study", "training")
     if not isinstance(study, str) or study not in STUDIES:
         problem = f"{origin}: study = {study!r}: allowed: {', '.join(STUDIES)}"
@@ -221,8 +226,8 @@ def _fitting(field: FormField, table: Mapping[str, Any]) -> FormField:
     value = _lookup(table, field.key)
     if value is PydanticUndefined or field.kind in ("text", "value"):
         return field
-    fits = isinstance(value, bool) if field.kind == "switch" else value in field.choices
-    return field if fits else replace(field, kind="value", is_words=field.kind == "choice")
+    fits = isinstance(value, bool) if field.kind == "switch" else value in field.type.choices
+    return field if fits else replace(field, kind="value")
 
 
 def _with_unknown(section: FormSection, table: Mapping[str, Any]) -> FormSection:
@@ -280,58 +285,37 @@ def _model_of(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _field(section: str, name: str, info: FieldInfo, about: str) -> FormField:
-    annotation, metadata = _without_none(info.annotation, info.metadata)
-    element, element_metadata = _element(annotation)
+    annotation, metadata = without_none(info.annotation, info.metadata)
+    element, element_metadata = element_of(annotation)
     default = info.get_default(call_default_factory=True)
-    choices = tuple(str(choice) for choice in get_args(element)) if get_origin(element) is Literal else ()
+    type_ = value_type(info)
     field = FormField(
         key=_key(section, name),
-        kind=_kind(annotation),
+        kind=_kind(type_),
         hint="",
         about=_plain(about),
-        choices=choices,
-        is_list=element is not annotation,
-        is_words=element is str or bool(choices),
-        is_count=any(isinstance(one, BeforeValidator) for one in metadata),
+        type=type_,
         default=default,
         default_without_table=default,
     )
-    allowed = _allowed(element, element_metadata if field.is_list else metadata, choices, is_list=field.is_list)
+    allowed = _allowed(element, element_metadata if type_.is_list else metadata, type_)
     return replace(field, hint=allowed + ("" if default is PydanticUndefined else f"; {field.placeholder}"))
 
 
-def _kind(annotation: Any) -> Kind:
-    if get_origin(annotation) is Literal:
-        return "choice"
-    return "switch" if annotation is bool else "text" if annotation is str else "value"
+def _kind(type_: ValueType) -> Kind:
+    if type_.is_list:
+        return "value"
+    return "choice" if type_.choices else "switch" if type_.element is bool else "text" if type_.is_words else "value"
 
 
-def _without_none(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
-    """``X`` of ``X | None``, with the limits that are on it."""
-    if NoneType in get_args(annotation):
-        annotation = next(one for one in get_args(annotation) if one is not NoneType)
-    if get_origin(annotation) is Annotated:
-        annotation, *inner = get_args(annotation)
-        metadata = [*metadata, *inner]
-    return annotation, metadata
-
-
-def _element(annotation: Any) -> tuple[Any, list[Any]]:
-    """``X`` of ``tuple[X, ...]``, anything else itself."""
-    if get_origin(annotation) is not tuple:
-        return annotation, []
-    return _without_none(get_args(annotation)[0], [])
-
-
-def _allowed(annotation: Any, metadata: list[Any], choices: tuple[str, ...], *, is_list: bool) -> str:
-    if _is_network(metadata):
-        choices = (*_architectures(), "package.module:factory")
+def _allowed(annotation: Any, metadata: list[Any], type_: ValueType) -> str:
+    choices = (*_architectures(), "package.module:factory") if _is_network(metadata) else type_.choices
     if choices:
-        return f"{'list of' if is_list else 'one of'} {', '.join(choices)}"
+        return f"{'list of' if type_.is_list else 'one of'} {', '.join(choices)}"
     names = {int: "whole number", float: "number", str: "text", bool: "on or off"}
     name = names.get(annotation, "TOML table, as in { key = 1 }")
     limited = " ".join([name, ", ".join(_limits(metadata))]).strip()
-    return f"list of {limited.replace('number', 'numbers')}" if is_list else limited
+    return f"list of {limited.replace('number', 'numbers')}" if type_.is_list else limited
 
 
 def _is_network(metadata: list[Any]) -> bool:
@@ -386,69 +370,20 @@ def _plain(about: str) -> str:
     return about.replace("``", "")
 
 
-def parse_value(field: FormField, text: str) -> Any:
-    """A typed text as a value. TOML, with less ceremony: words need no quotes, and lists of one field no brackets.
-
-    Raises:
-        ValueError: for what is begun as TOML and is none.
-    """
-    if field.kind == "choice":
-        return text
-    value = _toml(text)
-    if field.kind == "text":  # 12 is a name, too
-        return value if isinstance(value, str) else text
-    if value is None and field.is_list:
-        value = _toml(f"[{text}]")
-    if value is None and field.is_list and not set(text) & set("[]{}\"'"):
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        value = [part if (item := _toml(part)) is None else item for part in parts]
-    if field.is_list and not field.is_count and isinstance(value, str | int | float):
-        return [value]
-    if value is None and (field.is_list or text[0] in "[{\"'"):
-        example = "[2, 4, 8]" if field.is_list or text[0] == "[" else "{ key = 1 }" if text[0] == "{" else '"text"'
-        example = '["one", "two"]' if field.is_words and field.is_list else example
-        raise ValueError(f"is not valid TOML; write it as in {example}")
-    return text if value is None else value
-
-
-def _toml(text: str) -> Any:
-    """The value of a TOML text; None if it is none."""
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return None
-    return parsed["value"] if set(parsed) == {"value"} else None
-
-
 def _shown(field: FormField, value: Any) -> str:
-    """The text that `parse_value` reads as that value; empty for no value."""
+    """The text that `read_value` reads as that value; empty for no value."""
     if value is None or value is PydanticUndefined or value == {}:
         return ""
-    if isinstance(value, str) and (field.kind == "choice" or not isinstance(_toml(value), str)):
-        return value if field.kind in ("choice", "text") else _inline(value)
-    return _inline(value)
-
-
-def _inline(value: Any) -> str:
-    """A value as TOML in one line; the library breaks each list into a line an item."""
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_inline, value))}]"
-    if isinstance(value, dict):
-        return f"{{ {', '.join(_pair(name, inner) for name, inner in value.items())} }}" if value else "{}"
-    return tomli_w.dumps({"v": value}).removeprefix("v = ").rstrip("\n")
-
-
-def _pair(name: str, value: Any) -> str:
-    quoted = tomli_w.dumps({name: 0}).rpartition(" = ")[0]
-    return f"{quoted} = {_inline(value)}"
+    is_bare = isinstance(value, str) and field.kind in ("choice", "text") and not isinstance(read_toml(value), str)
+    return str(value) if is_bare else write_value(value)
 
 
 def _document(table: Mapping[str, Any]) -> str:
-    blocks = ["\n".join(_pair(name, value) for name, value in table.items() if not isinstance(value, dict))]
+    blocks = ["\n".join(write_pair(name, value) for name, value in table.items() if not isinstance(value, dict))]
     for name, inner in table.items():
         if isinstance(inner, dict):
             head = tomli_w.dumps({name: {}}).strip()
-            blocks.append("\n".join([head, *(_pair(key, value) for key, value in inner.items())]))
+            blocks.append("\n".join([head, *(write_pair(key, value) for key, value in inner.items())]))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -462,6 +397,6 @@ def _by_key(message: str, table: Mapping[str, Any], keys: set[Key]) -> dict[Key,
         key = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in keys), TOP)
         if key != TOP:
             complaint = complaint.removeprefix(".".join(key))
-            complaint = complaint.removeprefix(f" = {_lookup(table, key)!r}").removeprefix(": ").strip()
+            complaint = complaint.removeprefix(f" = {shown(_lookup(table, key))}").removeprefix(": ").strip()
         errors[key] = f"{errors[key]}\n{complaint}" if key in errors else complaint
     return errors

@@ -22,6 +22,8 @@ from pathlib import Path
 
 from platformdirs import user_config_path
 
+from dnlbench.files import read_text
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -48,10 +50,10 @@ def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], 
         known_keys: tells the names of bindings that are known; not asked where no key is set.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return Settings(problems=(f"{path}: cannot be read: {error}",))
     problems = [
         f"{path}: {name}: no such setting; there are theme and [keys]" for name in table.keys() - {"theme", "keys"}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from dnlbench.machine import Device, Machine, Slot
 from dnlbench.plan import Plan
 from dnlbench.spec import list_presets, parse_spec, read_preset, read_spec
-from dnlbench.tui.form import TOP, Form, Key, open_form
+from dnlbench.spec.lines import Key
+from dnlbench.tui.form import TOP, Form, open_form
 from dnlbench.tui.outlook import foresee
 
 PRESETS = [preset.name for preset in list_presets()]
@@ -117,6 +118,16 @@ def test_lists_need_no_brackets(text: str, value: list[int]) -> None:
     assert spec.model_dump(mode="json")["sweep"]["depths"] == value
 
 
+def test_values_are_read_as_on_the_command_line() -> None:
+    form = form_of()
+    typed: dict[Key, str] = {("train", "lr"): ".01", ("train", "epochs"): "1e1", ("sweep", "networks"): "[densenet]"}
+    spec = form.check({**form.initial, **typed, ("data", "limit"): "none"}).spec
+    assert spec is not None
+    content = spec.model_dump(mode="json")
+    assert (content["train"]["lr"], content["train"]["epochs"]) == (0.01, 10)
+    assert (content["sweep"]["networks"], content["data"]["limit"]) == (["densenet"], None)
+
+
 def test_words_need_no_quotes() -> None:
     form = form_of()
     spec = form.check({**form.initial, ("sweep", "networks"): "densenet, resnet"}).spec
@@ -131,14 +142,14 @@ def test_words_need_no_quotes() -> None:
         ({("train", "lr"): "fast"}, ("train", "lr"), "number"),
         ({("train", "epochs"): ""}, None, ""),
         ({("sweep", "depths"): "2, x"}, ("sweep", "depths"), "[1] = 'x'"),
-        ({("sweep", "depths"): "[2, 4"}, ("sweep", "depths"), "write it as in [2, 4, 8]"),
-        ({("sweep", "depths"): "2, 4]"}, ("sweep", "depths"), "write it as in [2, 4, 8]"),
+        ({("sweep", "depths"): "[2, 4"}, ("sweep", "depths"), "not a valid list; write it as [2, 4]"),
+        ({("sweep", "depths"): "2, 4]"}, ("sweep", "depths"), "not a valid list; write it as [2, 4]"),
         ({("sweep", "depths"): ""}, ("sweep", "depths"), "required"),
         ({("sweep", "depths"): "[]"}, ("sweep", "depths"), "at least one"),
         ({("sweep", "networks"): "densnet"}, ("sweep", "networks"), "did you mean 'densenet'?"),
         ({("network", "window"): "3"}, ("network", "window"), "has an effect only with"),
         ({("network", "blocks"): "9"}, ("network", "blocks"), "8×8"),
-        ({("network", "options"): "{ a ="}, ("network", "options"), "not valid TOML"),
+        ({("network", "options"): "{ a ="}, ("network", "options"), "not a valid table; write it as { key = 1 }"),
         ({("name",): "a b"}, ("name",), "letters"),
         ({("sweep", "seeds"): "9000", ("sweep", "depths"): str([*range(1, 60)])}, TOP, "runs; a sweep may have"),
     ],
@@ -180,7 +191,7 @@ def test_fields_say_what_they_are() -> None:
     fields = {field.key: field for field in form_of().fields}
     assert fields["sweep", "depths"].hint == "list of whole numbers ≥ 1, ≤ 10,000"
     assert fields["sweep", "depths"].about == "Layers per block, L."
-    assert fields["train", "optimizer"].choices == ("sgd", "adamw")
+    assert fields["train", "optimizer"].type.choices == ("sgd", "adamw")
     assert fields["train", "optimizer"].hint == "one of sgd, adamw; default sgd"
     assert fields["network", "bottleneck"].kind == "switch"
     assert "densenet" in fields["sweep", "networks"].hint

@@ -19,6 +19,16 @@ def test_theme_and_keys_are_read(tmp_path: Path) -> None:
     assert (settings.theme, dict(settings.keys), settings.problems) == ("nord", {"sweep.pause": "f5"}, ())
 
 
+def test_a_file_may_come_from_any_editor(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b'\xef\xbb\xbftheme = "nord"\r\n')
+    assert (read_settings(path, ["nord"], keys).theme, read_settings(path, ["nord"], keys).problems) == ("nord", ())
+    path.write_text('theme = "nord"', encoding="utf-16")
+    assert read_settings(path, ["nord"], keys).problems == (
+        f"{path}: cannot be read: not UTF-8 text but, by its bytes, UTF-16; save it as UTF-8",
+    )
+
+
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "none.toml", [], keys).problems == ()
 

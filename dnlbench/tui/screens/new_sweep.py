@@ -22,7 +22,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static, Switch
 
 from dnlbench import units
-from dnlbench.files import write_atomically
+from dnlbench.files import read_text, write_atomically
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.messages import StartSpec
 from dnlbench.tui.screens.confirm import Confirm
@@ -30,8 +30,9 @@ from dnlbench.tui.widgets.key_line import KeyLine
 
 if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for this screen's keys need not wait for it
     from dnlbench.machine import Machine
+    from dnlbench.spec.lines import Key
     from dnlbench.studies import StudySpec
-    from dnlbench.tui.form import Checked, Form, FormField, FormSection, Key
+    from dnlbench.tui.form import Checked, Form, FormField, FormSection
     from dnlbench.tui.outlook import Outlook, PointOutlook
 
 DEBOUNCE_S = 0.15
@@ -78,7 +79,7 @@ class FieldRow(Vertical):
             yield Label(self._switch_word, classes="word")
         elif self.field.kind == "choice":
             yield Choice(
-                [(word, word) for word in self.field.choices], value=self._typed, allow_blank=False, compact=True
+                [(word, word) for word in self.field.type.choices], value=self._typed, allow_blank=False, compact=True
             )
         else:
             yield Input(self._typed, placeholder=self.field.placeholder, select_on_focus=False, compact=True)
@@ -334,10 +335,10 @@ class NewSweepScreen(Screen[None]):
 
     def _holds_another(self, path: Path, text: str) -> bool:
         try:
-            return path.read_text(encoding="utf-8") not in {text, *self._known}
+            return read_text(path) not in {text, *self._known}
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeError):
             return True
 
     def _write(self, path: Path, text: str, then: Callable[[Path], object]) -> None:
