@@ -36,6 +36,7 @@ def diagnose(
     gradients go through depth. Weights come from the checkpoints of a run directory, or from beside a profile that was saved by
     dnlbench run --keep-weights. Exit code 1 if weights that should be there are absent or damaged.
     """
+    from dnlbench.cli.run import graceful
     from dnlbench.diagnosis import diagnose as measure
     from dnlbench.diagnosis import find_source
     from dnlbench.files import write_atomically
@@ -43,7 +44,8 @@ def diagnose(
     found = find_source(source)
     if data_root is not None:
         found = found.with_data_at(data_root)
-    diagnosis = measure(found, device=device, samples=samples, tell=None if quiet else _tell)
+    with graceful():
+        diagnosis = measure(found, device=device, samples=samples, tell=None if quiet else _tell)
     text = _formatted(diagnosis, format_, io.StringIO() if output else sys.stdout)
     if output is None:
         write(text)

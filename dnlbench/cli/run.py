@@ -132,7 +132,8 @@ def run(
     for given, option in ((out_base, "--out-base"), (fail_on, "--fail-on")):
         _refuse_if(bool(given), option, "a sweep without --against or --against-set")
     if detach:
-        _detach(request, json_=json_, quiet=quiet)
+        with graceful():
+            _detach(request, json_=json_, quiet=quiet)
         return
     if take_turns is not None:
         _end_with_standard_input()
@@ -222,23 +223,28 @@ def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
 
 @contextmanager
 def graceful() -> Iterator[None]:
-    """What a request to end and a closed terminal do to a command that may take hours."""
-    with _terminations_as_interrupts(), _surviving_the_terminal():
+    """Make a command that may take hours end as by Ctrl+C when asked to, and outlive its terminal."""
+    with _requests_as_interrupts(), _surviving_the_terminal():
         yield
+
+
+REQUESTS_TO_END = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+"""Sent by people and by batch systems, the last three before a time limit. SIGQUIT still ends a process at once."""
 
 
 @contextmanager
-def _terminations_as_interrupts() -> Iterator[None]:
-    """A request to end ends the sweep as gracefully as Ctrl+C does."""
-
+def _requests_as_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> NoReturn:
+        if number == signal.SIGXCPU:  # the system repeats it every second, and a second interrupt ends a sweep at once
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in REQUESTS_TO_END}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_with_standard_input() -> None:

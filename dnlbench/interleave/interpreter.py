@@ -29,8 +29,10 @@ class Interpreter:
 
     @property
     def is_this_one(self) -> bool:
-        """Whether it is the one that runs now, whose environment then is its own."""
-        return self.path == _here()
+        """Whether it is the one that runs now, by any of its names; its environment then is its own."""
+        path, here = Path(self.path), Path(_here())
+        # The folder decides which environment a link belongs to: many of them lead to one Python.
+        return path == here or (path.exists() and path.parent.samefile(here.parent) and path.samefile(here))
 
     @property
     def command(self) -> list[str]:
@@ -76,7 +78,7 @@ def find_interpreter(name: str | None) -> Interpreter:
         raise ConfigurationError(
             f"--against {name}: is a folder; name the interpreter in it, such as {name}/bin/python"
         )
-    found = shutil.which(Path(name).expanduser())
+    found = shutil.which(os.path.expanduser(name))  # noqa: PTH111 -- a Path drops the "./" that keeps PATH out of it
     if found is None:
         raise ConfigurationError(
             f"--against {name}: there is no such interpreter, or it may not be executed; name the Python of the other "

@@ -23,6 +23,10 @@ from dnlbench.store import RunDir
 from dnlbench.sweep import Request, check_out, check_outcome, choose_place, find_run_dir
 
 Tell = Callable[[str], None]
+COMPARED_WITH_ITSELF = (
+    "--against: the base is this environment with the same settings, so the sweep would be compared with itself. Name another "
+    "environment, change a setting of the base with --against-set, or measure this machine's noise with dnlbench calibrate"
+)
 NOTHING_IN_COMMON = "the two sides have no network, depth and seed in common; nothing was trained"
 
 
@@ -73,12 +77,15 @@ def plan_session(
     one side, side by side, so that all slots always carry the same kind of load.
 
     Raises:
-        ConfigurationError: if there is no such interpreter, or no dnlbench in it that can take turns.
+        ConfigurationError: if there is no such interpreter, or no dnlbench in it that can take turns; if the base that was
+            asked for is the head.
         NotComparableError: if settings of the base alone leave it no run in common with the head.
     """
     base = find_interpreter(against)
-    if against is None:
-        _check_base_spec(request.plan, spec, settings, base_settings)
+    if base.is_this_one:
+        base_plan = _base_plan(request.plan, spec, settings, base_settings)
+        if (against is not None or base_settings) and _runs_as(base_plan) == _runs_as(request.plan):
+            raise ConfigurationError(COMPARED_WITH_ITSELF)
     base.check()
     machine = read_machine()
     ordinary = choose_slots(
@@ -229,8 +236,8 @@ def _spec_of(session: Session) -> str:
     return str(path)
 
 
-def _check_base_spec(head: Plan, spec: str, settings: Sequence[str], base_settings: Sequence[str]) -> None:
-    """Early, and in the user's words. A spec for another version is for that version to judge."""
+def _base_plan(head: Plan, spec: str, settings: Sequence[str], base_settings: Sequence[str]) -> Plan:
+    """Checked early, and in the user's words. A spec for another version is for that version to judge."""
     try:
         base = Plan(read_spec(spec, [*settings, *base_settings]))
     except SpecError as error:
@@ -240,6 +247,12 @@ def _check_base_spec(head: Plan, spec: str, settings: Sequence[str], base_settin
         raise SpecError(text) from error
     if not {(run.point, run.seed) for run in head.runs} & {(run.point, run.seed) for run in base.runs}:
         raise NotComparableError(NOTHING_IN_COMMON)
+    return base
+
+
+def _runs_as(plan: Plan) -> tuple[str, int]:
+    """What decides how each run of a plan is trained, whichever runs those are."""
+    return plan.settings_hash, plan.spec.epochs
 
 
 def _default_run_dir(request: Request, base: Interpreter, base_settings: Sequence[str]) -> Path:

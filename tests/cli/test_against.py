@@ -20,6 +20,7 @@ import pytest
 
 import dnlbench
 from dnlbench.events import RunLeased
+from dnlbench.interleave import find_interpreter
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile, read_profile
 from dnlbench.spec import read_spec
@@ -40,6 +41,8 @@ NO_TURNS: tuple[Edit, Edit] = (
     ("cli/run.py", "session=take_turns", "session=waiting"),
 )
 NO_KEY: Edit = ("studies/training/spec.py", "    evaluate: bool = False\n", "    evaluated: bool = False\n")
+OTHER_SETTINGS = ("--against", sys.executable, "--against-set", "train.lr=0.5")
+ITSELF = "the sweep would be compared with itself"
 WAY = ("--device", "cpu", "--run-dir", "rd", "--out", "out.json")
 SESSION_S = 2 * PATIENCE_S
 """After that long a whole session is taken to hang."""
@@ -323,6 +326,28 @@ def test_a_base_that_is_no_interpreter_is_refused(refused: Refused, tmp_path: Pa
     assert not (tmp_path / "rd").exists()
 
 
+def test_a_relative_path_is_never_looked_for_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("here", "on-the-path"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "python").write_text("#!/bin/sh\n")
+        (tmp_path / folder / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "on-the-path"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "here")
+    named = ("./python", "../here/python", "~/here/python", "python")
+    found = [Path(find_interpreter(name).path).parent.name for name in named]
+    assert found == ["here", "here", "here", "on-the-path"]
+
+
+def test_this_environment_is_known_by_any_of_its_names(tmp_path: Path) -> None:
+    another = tmp_path / "bin" / "python"  # another environment's, though it leads to the same Python
+    another.parent.mkdir()
+    another.symlink_to(sys.executable)
+    here = Path(sys.executable)
+    names = (here, here.parent / "." / ".." / here.parent.name / here.name, another)
+    assert [find_interpreter(str(name)).is_this_one for name in names] == [True, True, False]
+
+
 def test_a_base_without_dnlbench_is_refused(refused: Refused, tmp_path: Path) -> None:
     said = refused("--against", bare_environment(tmp_path / "bare"))
     assert "has no dnlbench: install it in that environment" in said
@@ -360,11 +385,11 @@ def test_settings_of_the_base_are_judged_in_the_users_words(refused: Refused, tm
         (["--out-base", "x.json"], "--out-base: does not go with a sweep without --against"),
         (["--against", sys.executable, "--detach"], "--detach: does not go with two sides"),
         (["--against", sys.executable, "--fail-on", "speed:5%"], "speed"),
-        (["--against", sys.executable, "--resume"], "holds no session to go on with"),
-        (
-            ["--against", sys.executable, "--out-base", "./out.json"],
-            "--out-base out.json: is where the head's profile goes",
-        ),
+        ([*OTHER_SETTINGS, "--resume"], "holds no session to go on with"),
+        ([*OTHER_SETTINGS, "--out-base", "./out.json"], "--out-base out.json: is where the head's profile goes"),
+        (["--against", sys.executable], ITSELF),
+        (["--against", sys.executable, "--against-set", "name='another'", "--against-set", "sweep.seeds=1"], ITSELF),
+        (["--against-set", "train.batch_size=32"], ITSELF),
     ],
 )
 def test_what_does_not_go_together_is_refused(refused: Refused, options: list[str], message: str) -> None:

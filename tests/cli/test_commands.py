@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -13,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from jsonschema import Draft202012Validator
 
+from dnlbench.cli.output import guarded
+from dnlbench.cli.run import REQUESTS_TO_END, graceful
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.spec import list_presets
 
@@ -245,3 +249,54 @@ def test_wrong_use_is_exit_code_2(run_cli: RunCli, arguments: list[str], message
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+# Requests to end
+
+
+@pytest.mark.parametrize("number", REQUESTS_TO_END, ids=lambda number: signal.Signals(number).name)
+def test_a_request_to_end_is_an_interrupt_and_an_interrupt_is_130(
+    number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [signal.getsignal(request) for request in REQUESTS_TO_END]
+
+    @guarded
+    def command() -> None:
+        with graceful():
+            signal.raise_signal(number)
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "dnlbench: interrupted\n"
+    assert [signal.getsignal(request) for request in REQUESTS_TO_END] == before
+
+
+def test_a_spent_processor_limit_is_told_once() -> None:
+    """The system repeats SIGXCPU every second, which must not count as a second interrupt."""
+    with graceful():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGXCPU)
+        signal.raise_signal(signal.SIGXCPU)
+
+
+@pytest.mark.parametrize(
+    ("measures", "arguments"),
+    [
+        ("dnlbench.sweep.run_sweep", ["run", "tiny.toml"]),
+        ("dnlbench.sweep.settle", ["run", "tiny.toml", "--detach"]),
+        ("dnlbench.interleave.run_session", ["run", "tiny.toml", "--against-set", "train.lr=0.5"]),
+        ("dnlbench.interleave.calibration.calibrate", ["calibrate"]),
+        ("dnlbench.diagnosis.diagnose", ["diagnose", "profiles/a.json"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.usefixtures("profiles", "spec_file")
+def test_every_command_that_works_for_long_can_be_asked_to_end(
+    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, measures: str, arguments: list[str]
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    monkeypatch.setattr(measures, work)
+    assert run_cli(*arguments).returncode == 130
