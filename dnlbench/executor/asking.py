@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from dnlbench.errors import EngineError, rebuild
-from dnlbench.executor.process import environment_of
+from dnlbench.executor.child import Child
 from dnlbench.machine import Slot
 
 TAIL_LINES = 5
@@ -32,16 +29,13 @@ def ask(module: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[s
         EngineError: if it ends without having answered.
     """
     with tempfile.TemporaryFile() as said, _child(module, slot, said) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(json.dumps(question).encode() + b"\n")
-            child.stdin.flush()
-        for line in child.stdout:
-            part = json.loads(line)
-            if "refused" in part:
-                raise rebuild(part["refused"]["type"], part["refused"]["message"])
-            yield part
+        child.send(question)
+        with os.fdopen(child.replies, "rb", closefd=False) as replies:
+            for line in replies:
+                part = json.loads(line)
+                if "refused" in part:
+                    raise rebuild(part["refused"]["type"], part["refused"]["message"])
+                yield part
         code = child.wait()
         if code:
             said.seek(0)
@@ -50,22 +44,9 @@ def ask(module: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[s
 
 
 @contextlib.contextmanager
-def _child(module: str, slot: Slot, said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=said,
-        env={**os.environ, **environment_of(slot)},
-        start_new_session=True,  # Ctrl+C in the terminal is for the parent, which ends it itself
-    )
+def _child(module: str, slot: Slot, said: IO[bytes]) -> Iterator[Child]:
+    child = Child(module, slot=slot, log=said)
     try:
         yield child
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+        child.end()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import Prepared, RunError, RunEvent
 from dnlbench.executor.base import Attempts, Loss, SlotFreed
-from dnlbench.executor.process import environment_of
+from dnlbench.executor.child import environment_of
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
 

@@ -50,7 +50,7 @@ class LocalExecutor:
     def _prepare(self, worker: WorkerProcess) -> Prepared:
         worker.send({"prepare": True})
         while not worker.is_late:
-            if not select.select([worker.output], [], [], 1.0)[0]:
+            if not select.select([worker.replies], [], [], 1.0)[0]:
                 continue
             replies, gone = worker.read()
             for reply in replies:
@@ -76,7 +76,7 @@ class LocalExecutor:
     def start(self, slot: Slot, attempts: Attempts) -> None:
         """Gives the runs to the slot's worker."""
         worker = self._workers.get(slot.name)
-        if worker is not None and worker.process.poll() is not None:  # it ended while it had nothing to do
+        if worker is not None and worker.poll() is not None:  # it ended while it had nothing to do
             self._dismiss(worker)
             worker = None
         worker = worker or self._launch(slot)
@@ -88,7 +88,7 @@ class LocalExecutor:
     def warm_up(self, slot: Slot) -> None:
         """Replaces a worker that ended, a few times; one that cannot live with nothing to do is left for a run to find out."""
         worker = self._workers.get(slot.name)
-        if worker is not None and worker.process.poll() is None:
+        if worker is not None and worker.poll() is None:
             return
         if worker is not None:
             self._dismiss(worker)
@@ -122,6 +122,8 @@ class LocalExecutor:
         """Listens to all workers."""
         freed: list[SlotFreed] = []
         deadline = time.monotonic() + timeout_s
+        for worker in self._workers.values():
+            worker.poll()  # what a dead one left behind may hold its pipe open, and ends with this
         while True:
             left = deadline - time.monotonic()
             for key, _ in self._selector.select(max(0.0, left)):
@@ -152,18 +154,18 @@ class LocalExecutor:
     def _launch(self, slot: Slot) -> WorkerProcess:
         worker = WorkerProcess(self._run_dir, slot, self._checkpoint_s)
         self._workers[slot.name] = worker
-        self._selector.register(worker.output, selectors.EVENT_READ, worker)
+        self._selector.register(worker.replies, selectors.EVENT_READ, worker)
         return worker
 
     def _dismiss(self, worker: WorkerProcess, patience_s: float = LEAVE_S) -> Loss:
-        self._selector.unregister(worker.output)
+        self._selector.unregister(worker.replies)
         del self._workers[worker.slot.name]
         return worker.see_off(patience_s)
 
     def close(self) -> None:
         """Closes every worker's pipe first, so that all leave at the same time."""
         for worker in self._workers.values():
-            worker.close_pipe()
+            worker.close_input()
         deadline = time.monotonic() + LEAVE_S
         for worker in list(self._workers.values()):
             self._dismiss(worker, patience_s=max(0.0, deadline - time.monotonic()))

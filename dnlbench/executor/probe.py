@@ -6,14 +6,12 @@ import contextlib
 import json
 import os
 import select
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from dnlbench.executor.process import environment_of
+from dnlbench.executor.child import Child
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.studies import Point
@@ -58,11 +56,11 @@ def measure(
         try:
             probes = [stack.enter_context(_Probe(slot, deadline)) for slot in slots]
             for probe in probes:
-                probe.say(_task(plan, point, probe.slot, pack_sizes, seconds))
+                probe.send(_task(plan, point, probe.slot, pack_sizes, seconds))
             for probe in probes:
                 probe.hear()
             for probe in probes:
-                probe.say("go")
+                probe.send("go")
             rates = [json.loads(probe.hear()) for probe in probes]
         except (OSError, ValueError):
             return {}
@@ -76,13 +74,13 @@ def image_of(data: DataSettings) -> tuple[InputShape, int]:
     return data.known_input or ((3, side, side), _ASSUMED_CLASSES)
 
 
-def _task(plan: Plan, point: Point, slot: Slot, pack_sizes: Sequence[int], seconds: float) -> str:
+def _task(plan: Plan, point: Point, slot: Slot, pack_sizes: Sequence[int], seconds: float) -> dict[str, object]:
     spec = cast(TrainingSpec, plan.spec)
     (channels, side, _), classes = image_of(spec.data)
     synthetic = DataSettings(
         dataset="synthetic", channels=channels, image_size=side, classes=classes, samples=spec.train.batch_size
     )
-    task = {
+    return {
         "spec": spec.model_copy(update={"data": synthetic}).model_dump(mode="json"),
         "network": point.network,
         "depth": point.depth,
@@ -90,41 +88,22 @@ def _task(plan: Plan, point: Point, slot: Slot, pack_sizes: Sequence[int], secon
         "pack_sizes": list(pack_sizes),
         "seconds": seconds,
     }
-    return json.dumps(task)
 
 
-class _Probe:
+class _Probe(Child):
     """One process. It is gone when the context is left."""
 
     def __init__(self, slot: Slot, deadline: float) -> None:
+        super().__init__(MODULE, slot=slot, log=subprocess.DEVNULL)
         self.slot = slot
         self._deadline = deadline
         self._heard = b""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **environment_of(slot)},
-            start_new_session=True,
-        )
 
     def __enter__(self) -> _Probe:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-
-    def say(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
-        self._process.stdin.flush()
+        self.end()
 
     def hear(self) -> str:
         """The next line.
@@ -132,13 +111,11 @@ class _Probe:
         Raises:
             OSError: if it does not come in time, or the process has ended.
         """
-        assert self._process.stdout is not None
-        output = self._process.stdout.fileno()
         while b"\n" not in self._heard:
             left = self._deadline - time.monotonic()
-            if left <= 0 or not select.select([output], [], [], left)[0]:
+            if left <= 0 or not select.select([self.replies], [], [], left)[0]:
                 raise TimeoutError(f"the trial on {self.slot.name} takes too long")
-            content = os.read(output, 1 << 16)
+            content = os.read(self.replies, 1 << 16)
             if not content:
                 raise ChildProcessError(f"the trial on {self.slot.name} ended before it could answer")
             self._heard += content

@@ -1,7 +1,7 @@
 """The worker: the only door to torch. In a process of its own for `local`, in this one for `inline`.
 
-As a process it is started with the run directory and its slot, reads commands from standard input and answers on standard
-output, each one JSON object a line::
+As a process it is started with the run directory and its slot, reads commands from standard input and answers on a pipe of its
+own, each one JSON object a line::
 
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
     {"runs": [{"run": "<run id>",           {"begun": true}, then {"ended": ["<run id>", …]}
@@ -22,6 +22,7 @@ import faulthandler
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -37,12 +38,15 @@ from dnlbench.executor.base import Attempts
 from dnlbench.machine import Slot
 from dnlbench.plan import title
 from dnlbench.runners import create_runner
+from dnlbench.runners.answering import open_replies
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.failures import Blame, PackError, blame, classify
 from dnlbench.store import RunDir
 
 BEAT_S = 1.0
 """Seconds between two signs of life."""
+PASSED_OVER = (signal.SIGUSR1, signal.SIGUSR2)
+"""A batch system may send them to every process of a job before its time limit. The engine then has the runs suspended."""
 
 
 class Worker:
@@ -133,7 +137,11 @@ class Worker:
 
 def main() -> None:
     """The worker process."""
-    run_dir, slot, checkpoint_s = RunDir(Path(sys.argv[1])), Slot.model_validate_json(sys.argv[2]), float(sys.argv[3])
+    for number in PASSED_OVER:
+        signal.signal(number, lambda *_: None)
+    # Absolute, since a network may change the current folder.
+    run_dir, slot = RunDir(Path(sys.argv[1]).absolute()), Slot.model_validate_json(sys.argv[2])
+    checkpoint_s = float(sys.argv[3])
     faulthandler.enable()
     replies, commands = Replies(), Commands()
     worker = _create(run_dir, slot, checkpoint_s)
@@ -158,8 +166,7 @@ class Replies:
     """The way to the engine: replies, and a sign of life every second from a thread of its own."""
 
     def __init__(self) -> None:
-        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)  # what libraries print must not get between the replies
+        self._stream = open_replies()
         self._lock = threading.Lock()
         threading.Thread(target=self._beat, daemon=True).start()
 

@@ -1,6 +1,6 @@
 """A process that is asked one thing; `dnlbench.executor.asking` is the other side.
 
-The question is one JSON object on standard input, the answer any number of them on standard output, each on a line of its own.
+The question is one JSON object on standard input, the answer any number of them on a pipe of its own, each on a line.
 What cannot be answered at all is ``{"refused": {"type": …, "message": …}}``. When standard input closes nobody is interested
 any more, and the process leaves at once.
 """
@@ -14,18 +14,23 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from dnlbench.errors import DnlbenchError
 
 Answer = Callable[[Mapping[str, Any]], Iterator[Mapping[str, Any]]]
 
 
+def open_replies() -> TextIO:
+    """The pipe to the parent, whose descriptor is the process's last argument; what this process starts does not get it."""
+    descriptor = int(sys.argv.pop())
+    os.set_inheritable(descriptor, False)
+    return os.fdopen(descriptor, "w", encoding="utf-8")
+
+
 def answer(work: Answer) -> None:
     """Hears the question, and says what ``work`` yields as it comes."""
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not get between the answers
-    lines = _listen()
+    output, lines = open_replies(), listen()
     try:
         for part in work(json.loads(lines.get())):
             print(json.dumps(part), file=output, flush=True)
@@ -37,13 +42,14 @@ def answer(work: Answer) -> None:
         print(json.dumps({"refused": refused}), file=output, flush=True)
 
 
-def _listen() -> queue.SimpleQueue[str]:
+def listen() -> queue.SimpleQueue[str]:
+    """The lines on standard input. When that closes the process leaves."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def listen() -> None:
+    def hear() -> None:
         for line in sys.stdin:
             lines.put(line)
         os._exit(1)
 
-    threading.Thread(target=listen, daemon=True).start()
+    threading.Thread(target=hear, daemon=True).start()
     return lines

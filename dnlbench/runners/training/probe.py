@@ -4,7 +4,7 @@ It is told what to try by one JSON object on standard input, the way runs are ca
 
     {"spec": {…}, "network": "densenet", "depth": 8, "slot": {…}, "pack_sizes": [1, 2], "seconds": 1.5}
 
-and says ``ready`` on standard output once it could begin. At ``go`` it measures, and answers with samples per second by pack
+and says ``ready`` on its pipe once it could begin. At ``go`` it measures, and answers with samples per second by pack
 size: ``{"1": 512.0, "2": 700.5}``. What follows a pack size that fails, for want of memory as a rule, is left out, since it
 needs more still. When its standard input closes nobody is interested any more, and it leaves at once.
 """
@@ -12,14 +12,12 @@ needs more still. When its standard input closes nobody is interested any more, 
 from __future__ import annotations
 
 import json
-import os
-import queue
 import sys
-import threading
 from collections.abc import Callable, Sequence
 
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
+from dnlbench.runners.answering import listen, open_replies
 from dnlbench.runners.training.run import TrainingRunner
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
@@ -34,9 +32,7 @@ StepSeconds = Callable[[int, int], float]
 
 def main() -> None:
     """The process."""
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not get between the answers
-    lines = _listen()
+    output, lines = open_replies(), listen()
     task = json.loads(lines.get())
     spec = TrainingSpec.model_validate_json(json.dumps(task["spec"]), strict=True)
     point = Point(network=task["network"], depth=task["depth"])
@@ -73,18 +69,6 @@ def measure(step_seconds: StepSeconds, pack_sizes: Sequence[int], samples: int, 
             break
         rates[size] = size * samples / step
     return rates
-
-
-def _listen() -> queue.SimpleQueue[str]:
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        os._exit(1)
-
-    threading.Thread(target=listen, daemon=True).start()
-    return lines
 
 
 if __name__ == "__main__":

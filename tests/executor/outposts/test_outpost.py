@@ -15,13 +15,13 @@ import pytest
 
 from dnlbench.errors import ConfigurationError, DataError
 from dnlbench.events import DataInfo, Prepared, RunEnded, RunEvent, RunPaused, RunStarted
+from dnlbench.executor.child import environment_of
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.outposts import outpost as outpost_module
 from dnlbench.executor.outposts.mirror import Mirror
 from dnlbench.executor.outposts.outpost import NEW_S, PREFIX, Outpost, _Watched
 from dnlbench.executor.outposts.reports import Order, Refusal, Report, Shared, SharedCheckpoint
-from dnlbench.executor.process import environment_of
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import LineFollower, LineWriter, read_lines
 from dnlbench.machine import Device, Slot, cpu_device, source_hash, torch_version, usable_cores
