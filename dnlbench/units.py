@@ -6,9 +6,12 @@ Everywhere else a time is seconds, a size is bytes and a rate is samples per sec
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 NOTHING = "–"
 """Shown where there is no value."""
+_LOPSIDED = 1.5
+"""Longer over shorter side of an interval from which on both bounds are told."""
 
 
 def seconds(value: float | None) -> str:
@@ -100,11 +103,41 @@ def bounded(estimate: float | None, low: float | None, high: float | None) -> st
     return f"{text(estimate)} [{text(low)}, {text(high)}]"
 
 
+def estimated(
+    mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "share"] = "number"
+) -> str:
+    """``mean ± half width``, or ``mean [low, high]`` where one bound is so much nearer that ``±`` would mislead."""
+    if mean is None or low is None or high is None or not _is_lopsided(mean, low, high):
+        half = None if low is None or high is None else (high - low) / 2
+        return {"number": measured, "count": measured_count, "share": measured_share}[kind](mean, half)
+    factor, suffix = {"number": (1.0, ""), "count": _prefix(mean), "share": (0.01, " %")}[kind]
+    text = _rounded(mean / factor, min(mean - low, high - mean) / factor)
+    ends = ", ".join(_rounded(bound / factor, abs(bound) / factor) for bound in (low, high))
+    return f"{text} [{ends}]{suffix}"
+
+
+def _is_lopsided(mean: float, low: float, high: float) -> bool:
+    sides = mean - low, high - mean
+    return max(sides) > _LOPSIDED * min(sides) + 1e-9 * abs(mean)
+
+
+def _rounded(value: float, to: float) -> str:
+    """To the second significant digit of ``to``."""
+    decimals = 1 - math.floor(math.log10(to)) if 0 < to < math.inf else 0
+    if not math.isfinite(value) or decimals > 6:
+        return number(value)
+    return f"{value:.{max(0, decimals)}f}"
+
+
+def _prefix(value: float) -> tuple[float, str]:
+    return next(((f, p) for f, p in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if abs(value) >= f), (1.0, ""))
+
+
 def measured_count(mean: float | None, half_width: float | None) -> str:
     """``mean ± half width`` of a large number, both with the mean's decimal prefix: ``12.4 ± 0.3 k``."""
     if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
         return count(mean)
-    factor, prefix = next(((f, p) for f, p in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if abs(mean) >= f), (1.0, ""))
+    factor, prefix = _prefix(mean)
     mean, half_width = mean / factor, half_width / factor
     decimals = min(3, max(0, 1 - math.floor(math.log10(half_width)))) if half_width > 0 else 2
     return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}{prefix}"

@@ -8,7 +8,8 @@ from dnlbench.compare.evidence import Evidence, left_out, weigh
 from dnlbench.compare.model import Cell, Verdict
 from dnlbench.compare.sides import Sides
 from dnlbench.compare.verdicts import judge
-from dnlbench.stats import holm, mean_interval
+from dnlbench.profiles import interval_of
+from dnlbench.stats import holm
 from dnlbench.studies import Quantity
 
 
@@ -26,12 +27,13 @@ def cells(quantity: Quantity, depths: Sequence[Sides], *, main: bool) -> Iterato
 def _evidence(quantity: Quantity, sides: Sides) -> Evidence:
     if obstacle := sides.obstacle(quantity):
         return Evidence(problem=obstacle)
-    return weigh(*sides.weighed(quantity), may_be_paired=sides.may_be_paired(quantity))
+    found = weigh(*sides.weighed(quantity), may_be_paired=sides.may_be_paired(quantity))
+    return found.without_spread() if sides.advisory(quantity) else found
 
 
 def _cell(quantity: Quantity, sides: Sides, found: Evidence, p_adjusted: float | None, *, main: bool) -> Cell:
     ours, theirs = sides.values(quantity)
-    means = [mean_interval(list(values.values())) if values else None for values in sides.shown(quantity)]
+    means = [interval_of(list(values.values()), quantity) if values else None for values in sides.shown(quantity)]
     verdict: Verdict
     if main and (failed := ", ".join(f"seed {run.seed} {run.status}" for run in sides.new_failures)):
         verdict, reason = "worse", failed
@@ -39,6 +41,8 @@ def _cell(quantity: Quantity, sides: Sides, found: Evidence, p_adjusted: float |
         verdict, reason = "no difference", rounding
     elif found.ratio is None:
         verdict, reason = "not comparable", found.problem
+    elif advisory := sides.advisory(quantity):
+        verdict, reason = "not comparable", advisory
     else:
         verdict, reason = judge(found.ratio, quantity, p_adjusted)
     return Cell(

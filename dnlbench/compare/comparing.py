@@ -3,8 +3,9 @@
 Runs of equal seed start from equal weights and see the data in equal order, so losses are paired by seed: over the seeds that
 both sides have, or not at all where those are too few to show a spread. Throughput and memory say something about the machine
 too: they are compared at the points where all runs of both sides were on one and the same model of machine and device, with
-equal threads, runs side by side and pack sizes, and paired only where the runs of both sides took turns. All intervals are at
-95 %, on log-ratios.
+equal threads, runs side by side and pack sizes, and paired only where the runs of both sides took turns. A pack is one sample
+of them. Where the runs did not take turns, throughputs have a ratio but no interval and no verdict: then each side is one
+sample, of the machine at its time. All intervals are at 95 %, on log-ratios.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dnlbench.stats import Interval, LogRatio, paired_log_ratio, welch_log_ratio
 
@@ -31,6 +31,12 @@ class Evidence:
     def ratio(self) -> Interval | None:
         """With its interval."""
         return None if self.log_ratio is None else self.log_ratio.ratio
+
+    def without_spread(self) -> Evidence:
+        """The ratio alone, where the spread of the values says nothing about how well it is known."""
+        if self.log_ratio is None:
+            return self
+        return replace(self, log_ratio=replace(self.log_ratio, error=None, freedom=None))
 
 
 def weigh(ours: Mapping[int, float], theirs: Mapping[int, float], *, may_be_paired: bool) -> Evidence:

@@ -158,6 +158,8 @@ def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping
         settled = "not comparable", figure.reason
     elif figure.advisory:
         settled = "not comparable", figure.advisory
+    elif effect.error is None:
+        settled = "inconclusive", figure.reason
     return _Case(
         rule=rule,
         candidate=comparison.candidate,
@@ -205,9 +207,11 @@ def _judged(case: _Case, p_adjusted: float | None, tests: int) -> Finding:
 
 
 def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome, str]:
-    effect = None if case.effect is None else case.effect.ratio
-    if effect is None or p_adjusted is None or effect.low is None or effect.high is None:
-        return "inconclusive", "one seed gives no interval"
+    assert case.effect is not None
+    effect = case.effect.ratio
+    assert p_adjusted is not None
+    assert effect.low is not None
+    assert effect.high is not None
     if effect.high <= 1 + case.tolerance or (case.bearable and within(effect, case.bearable)):
         return ("inconclusive", "not all depths can be judged") if case.unjudged else ("pass", "")
     if p_adjusted < (ERROR if case.rule.tolerance else ERROR_OF_WORSE):

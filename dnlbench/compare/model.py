@@ -44,7 +44,8 @@ class Cell:
     """Mean over seeds; None where no run has a value, and where they depend on hardware and its runs were on several."""
     candidate: Interval | None
     ratio: Interval | None
-    """Candidate over reference, a geometric mean; None where none can be stated."""
+    """Candidate over reference, a geometric mean; None where none can be stated. Without an interval for a throughput or
+    utilization from another moment, which is not comparable."""
     ratios: tuple[tuple[int, float], ...]
     """Seed, and candidate over reference there, of the seeds that both sides have a value for; whether or not they are paired.
     Empty where no ratio can be stated."""
@@ -93,7 +94,7 @@ class Overall:
     """Those of these depths where both sides have values, which must not be held against each other: nobody knows whether the
     candidate is worse there, and no gate passes."""
     advisory: str
-    """Why the verdict may be shown but must not decide anything, such as a throughput from another moment; empty if it may."""
+    """Why there is a ratio but no verdict, such as a throughput from another moment; empty otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,8 @@ class _Figure:
     evidence: Evidence
     left_out: tuple[str, ...]
     unjudged: tuple[int, ...]
+    advisory: str = ""
+    """As of `Overall`."""
 
 
 def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main: bool) -> Iterator[Overall]:
@@ -57,7 +59,7 @@ def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main
             reason=reason,
             left_out="; ".join(figure.left_out),
             unjudged=figure.unjudged,
-            advisory=next(filter(None, (sides.advisory(quantity) for sides in figure.depths)), ""),
+            advisory=figure.advisory,
         )
 
 
@@ -68,6 +70,8 @@ def _verdict(
         return "worse", ", ".join(failed)
     if figure.evidence.ratio is None:
         return "not comparable", figure.evidence.problem
+    if figure.advisory:
+        return "not comparable", figure.advisory
     return judge(figure.evidence.ratio, quantity, p_adjusted)
 
 
@@ -86,13 +90,15 @@ def _figure(quantity: Quantity, depths: Sequence[Sides]) -> _Figure:
         evidence = Evidence(problem=str(error))
         return _Figure(depths=used, seeds=(), evidence=evidence, left_out=left_out, unjudged=unjudged)
     evidence = _weighed(means, may_be_paired=used[0].may_be_paired(quantity))
+    advisory = next(filter(None, (sides.advisory(quantity) for sides in used)), "")
     seeds = {seed for seed, _ in evidence.ratios} if evidence.paired else {*means[0], *means[1]}
     return _Figure(
         depths=used,
         seeds=tuple(sorted(seeds)),
-        evidence=evidence,
+        evidence=evidence.without_spread() if advisory else evidence,
         left_out=(*left_out, *_seeds_left_out(ours, theirs, means, evidence)),
         unjudged=unjudged,
+        advisory=advisory,
     )
 
 

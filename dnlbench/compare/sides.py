@@ -14,6 +14,7 @@ from dnlbench.studies import Point, Quantity
 
 _MACHINE_BOUND_FACTS = ("threads", "jobs", "pack_size", "shared_device")
 _UNFINISHED = ("cancelled", "skipped")
+MEASURED_APART = "measured at different times, between which the machine may change speed; use dnlbench run --against"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +91,18 @@ class Sides:
         return f"both within {units.number(quantity.bound)}, which is rounding"
 
     def advisory(self, quantity: Quantity) -> str:
-        """Why a difference must not decide anything, though it may be shown; empty if it may.
+        """Why a ratio is shown without a verdict; empty if there can be one.
 
         Machines drift by more between two moments than most regressions are large, and no test over seeds sees that: all runs
-        of one side have met the same state.
+        of one side have met the same state, so a moment is one sample. Runs that share a device slow each other down, and are
+        no independent samples either.
         """
         if not quantity.timed:
             return ""
         if any(run.shared_device for run in (*self.reference, *self.candidate) if run.status == "ok"):
             return f"runs that share a device do not have the {quantity.label} of a run alone"
         if self.interleaved is None:
-            return f"a {quantity.label} from another moment does not gate: the runs did not take turns"
+            return MEASURED_APART
         return ""
 
     @property

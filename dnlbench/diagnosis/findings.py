@@ -163,4 +163,4 @@ def _through(trend: TrendRecord) -> str:
 
 def _value(point: DiagnosedPoint, name: str) -> str:
     interval = point.quantities[name].interval
-    return units.measured(interval.estimate, interval.half_width)
+    return units.estimated(interval.estimate, interval.low, interval.high)

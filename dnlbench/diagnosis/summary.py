@@ -9,7 +9,7 @@ from typing import Literal
 
 from dnlbench.diagnosis.figures import BlockRecord, Figures, RunFigures
 from dnlbench.profiles import IntervalRecord
-from dnlbench.stats import fit_order, mean_interval
+from dnlbench.stats import Range, fit_order, mean_interval
 
 FEWEST_LAYERS = 4
 """A law in ``l`` is looked for over so many layers or more."""
@@ -25,6 +25,7 @@ class DepthQuantity:
     of_block: Callable[[BlockRecord], float | None]
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
     """Over the blocks; ratios have a geometric one."""
+    range: Range = "positive"
 
 
 def _mean_of(series: str) -> Callable[[BlockRecord], float | None]:
@@ -51,7 +52,7 @@ QUANTITIES = (
     DepthQuantity(name="map_distance", label="maps", of_block=_mean_of("map_distance")),
     DepthQuantity(name="filter_distance", label="filters", of_block=_mean_of("filter_distance")),
     DepthQuantity(name="roughness", label="parameters", of_block=lambda block: block.roughness.get("all")),
-    DepthQuantity(name="pattern_change", label="patterns", of_block=_mean_of("pattern_change")),
+    DepthQuantity(name="pattern_change", label="patterns", of_block=_mean_of("pattern_change"), range="share"),
     DepthQuantity(name="growth", label="growth", of_block=_growth, mean="geometric"),
     DepthQuantity(name="gradient_ratio", label="gradients", of_block=_gradient_ratio, mean="geometric"),
 )
@@ -126,7 +127,7 @@ def _point(runs: Sequence[RunFigures]) -> DiagnosedPoint:
     for quantity in QUANTITIES:
         values = [value for run in runs if (value := number_of(run, quantity)) is not None]
         if values:
-            interval = mean_interval(values)
+            interval = mean_interval(values, quantity.range)
             found[quantity.name] = IntervalRecord(
                 mean=interval.estimate, low=interval.low, high=interval.high, n=interval.n
             )

@@ -16,7 +16,7 @@ from dnlbench.profiles.model import (
 )
 from dnlbench.profiles.reduce import attempt_record, reduce_run_dir
 from dnlbench.profiles.summary import summarise
-from dnlbench.profiles.values import values_of
+from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values_of
 
 __all__ = [
     "SCHEMA",
@@ -34,10 +34,13 @@ __all__ = [
     "alike",
     "attempt_record",
     "check_profile",
+    "clock_of",
     "count_hardware",
     "hardware_of",
+    "interval_of",
     "list_profiles",
     "nodes_of",
+    "one_per_pack",
     "read_listed",
     "read_profile",
     "reduce_run_dir",

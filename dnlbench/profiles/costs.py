@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from dnlbench.profiles.hardware import single
 from dnlbench.profiles.model import CostRecord, RunRecord
-from dnlbench.profiles.values import values_of
+from dnlbench.profiles.values import CURRENT, Method, values_of
 from dnlbench.stats import fit_exponent, mean_interval
 from dnlbench.studies import Cost, Quantity, Study
 
@@ -19,11 +19,13 @@ MOST_DEPTHS = 3
 _EXECUTION = ("threads", "jobs", "shared_device", "pack_size")
 
 
-def fit_cost(network: str, runs: Sequence[RunRecord], cost: Cost, study: Study) -> CostRecord | None:
+def fit_cost(
+    network: str, runs: Sequence[RunRecord], cost: Cost, study: Study, method: Method = CURRENT
+) -> CostRecord | None:
     """The exponent of one cost of one network, a slope for each seed; the reason where there is none.
 
     Only runs that were carried out alike say something about depth alone; those of the commonest execution count. A seed counts
-    that has a value at each of the depths.
+    that has a value at each of the depths; the seeds of a pack, which share its measurements, count once.
 
     Returns:
         None where no run has a value at all.
@@ -34,7 +36,7 @@ def fit_cost(network: str, runs: Sequence[RunRecord], cost: Cost, study: Study) 
         return None
     alike = _alike(valued)
     left_out = len(valued) - len(alike)
-    curves = _costs_by_seed(alike, quantity, cost)
+    curves = _costs_by_seed(alike, quantity, cost, method)
     depths = tuple(sorted({depth for curve in curves.values() for depth in curve})[-MOST_DEPTHS:])
     start = {"network": network, "quantity": cost.quantity, "depths": depths, "left_out": left_out}
     if len(depths) < 2:
@@ -57,11 +59,13 @@ def _alike(runs: Sequence[RunRecord]) -> list[RunRecord]:
     return [run for (run, _), execution in zip(stayed, executions, strict=True) if execution == commonest]
 
 
-def _costs_by_seed(runs: Sequence[RunRecord], quantity: Quantity, cost: Cost) -> dict[int, Mapping[int, float]]:
+def _costs_by_seed(
+    runs: Sequence[RunRecord], quantity: Quantity, cost: Cost, method: Method
+) -> dict[int, Mapping[int, float]]:
     """The cost by depth of each seed; a value that is not positive is none."""
     curves: dict[int, dict[int, float]] = {}
-    for run in runs:
-        value = values_of([run], quantity)[run.seed]
-        if value > 0:
-            curves.setdefault(run.seed, {})[run.depth] = 1 / value if cost.inverse else value
+    for depth in dict.fromkeys(run.depth for run in runs):
+        for seed, value in values_of([run for run in runs if run.depth == depth], quantity, method).items():
+            if value > 0:
+                curves.setdefault(seed, {})[depth] = 1 / value if cost.inverse else value
     return dict(curves)

@@ -17,6 +17,7 @@ from dnlbench.events import utilisation_of
 from dnlbench.files import write_atomically
 from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.summary import derived, summarise
+from dnlbench.profiles.values import CURRENT, Method
 from dnlbench.studies import STUDIES
 
 LONGEST_INTEGER = 100
@@ -32,6 +33,8 @@ _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _START = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/1"\s*,')
 FOLDER = Path("profiles")
 """Where profiles are saved and looked for unless told otherwise, below the current folder."""
+METHOD_0_7 = Method(one_per_pack=False, within_range=False)
+METHOD_0_6 = Method(one_hardware=False, one_per_pack=False, within_range=False)
 F = TypeVar("F", bound=BaseModel)
 
 
@@ -149,12 +152,11 @@ def check_profile(profile: Profile) -> list[str]:
 
 
 def _follows(profile: Profile) -> bool:
-    """Whether the summary is what the runs add up to; before 0.7 all hardware of a point went together."""
+    """Whether the summary is what this version, or the one that wrote it, makes of the runs."""
     study = STUDIES[profile.study]
-    if _agree(profile.summary, summarise(profile.runs, study)):
-        return True
     told = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
-    return not told and _agree(profile.summary, summarise(profile.runs, study, mixed=True))
+    methods = [CURRENT, METHOD_0_7] if told else [CURRENT, METHOD_0_7, METHOD_0_6]
+    return any(_agree(profile.summary, summarise(profile.runs, study, method)) for method in methods)
 
 
 def _agree(stated: Summary, found: Summary) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnlbench.profiles.model import FitRecord, RunRecord
-from dnlbench.profiles.values import values_of
+from dnlbench.profiles.values import CURRENT, Method, values_of
 from dnlbench.stats import ORDERS, LimitFit, OrderFit, fit_exponent, fit_limit, fit_limit_of_curves, fit_order
 from dnlbench.studies import Quantity, Study, Trend
 
@@ -19,7 +19,13 @@ Samples = Mapping[int, Mapping[int, float]]
 
 
 def fit_trend(
-    network: str, runs: Sequence[RunRecord], trend: Trend, study: Study, *, timed: Sequence[RunRecord] | None = None
+    network: str,
+    runs: Sequence[RunRecord],
+    trend: Trend,
+    study: Study,
+    *,
+    timed: Sequence[RunRecord] | None = None,
+    method: Method = CURRENT,
 ) -> FitRecord:
     """The fit of one trend to the runs of one network; without figures where they allow none, and then with the reason.
 
@@ -29,6 +35,7 @@ def fit_trend(
         trend: what is fitted.
         study: that it is of.
         timed: those of the runs whose throughputs may be held against each other; all if None.
+        method: how throughputs are summarized.
     """
     quantity = _named(study, trend.quantity)
     samples = _samples(runs, quantity)
@@ -47,7 +54,8 @@ def fit_trend(
         return FitRecord(**start, problem=str(error))
     start |= _power(found, start["expected_order"], trend) if isinstance(found, OrderFit) else _limit(found)
     if trend.rate is not None:
-        start["next_time_factor"] = _time_factor(_samples(runs if timed is None else timed, _named(study, trend.rate)))
+        rates = _samples(runs if timed is None else timed, _named(study, trend.rate), method)
+        start["next_time_factor"] = _time_factor(rates)
     return FitRecord(**start, shrinking=_shrinking(samples) if trend.model == "curve-limit" else ())
 
 
@@ -55,9 +63,9 @@ def _named(study: Study, name: str) -> Quantity:
     return next(quantity for quantity in study.quantities if quantity.name == name)
 
 
-def _samples(runs: Sequence[RunRecord], quantity: Quantity) -> Samples:
+def _samples(runs: Sequence[RunRecord], quantity: Quantity, method: Method = CURRENT) -> Samples:
     depths = sorted({run.depth for run in runs})
-    values = {depth: values_of([run for run in runs if run.depth == depth], quantity) for depth in depths}
+    values = {depth: values_of([run for run in runs if run.depth == depth], quantity, method) for depth in depths}
     return {depth: by_seed for depth, by_seed in values.items() if by_seed}
 
 

@@ -112,10 +112,14 @@ class IntervalRecord(Record):
     """A mean over seeds with its 95 % t interval."""
 
     mean: float
+    """Geometric for a quantity whose order of convergence is fitted, arithmetic otherwise."""
     low: float | None
-    """None for a single seed."""
+    """Inside the quantity's range, so the mean need not be in the middle; None for a single value, and where all values are at
+    an end of the range. Profiles of 0.7 and before have the symmetric interval."""
     high: float | None
     n: int
+    """Values. The runs of a pack have one value of throughput, utilisation and memory in common; in profiles of 0.7 and
+    before they counted one by one."""
 
     @property
     def interval(self) -> Interval:
@@ -196,7 +200,7 @@ class CostRecord(Record):
     """Of the 95 % t interval over seeds; None for a single one."""
     exponent_high: float | None = None
     n: int = 0
-    """Seeds that have a value at each of the depths."""
+    """Seeds that have a value at each of the depths; the seeds of a pack count as one."""
     left_out: int = 0
     """Runs on another machine or device, with other threads, other runs beside them or in packs of another size than most."""
     problem: str = ""

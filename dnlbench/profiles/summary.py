@@ -9,8 +9,7 @@ from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_trend
 from dnlbench.profiles.hardware import Hardware, alike, count_hardware
 from dnlbench.profiles.model import EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
-from dnlbench.profiles.values import values_of
-from dnlbench.stats import mean_interval
+from dnlbench.profiles.values import CURRENT, Method, interval_of, values_of
 from dnlbench.studies import Quantity, Study
 
 
@@ -26,13 +25,13 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
     }
 
 
-def summarise(runs: Sequence[RunRecord], study: Study, *, mixed: bool = False) -> Summary:
+def summarise(runs: Sequence[RunRecord], study: Study, method: Method = CURRENT) -> Summary:
     """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs.
 
     Args:
         runs: of all points.
         study: whose quantities are asked for.
-        mixed: take what depends on the machine over all runs of a point, whatever they were on, as versions before 0.7 did.
+        method: how they are summarized; another one than today's only to check what an older profile states.
     """
     points: dict[tuple[str, int], list[RunRecord]] = {}
     for run in runs:
@@ -40,11 +39,9 @@ def summarise(runs: Sequence[RunRecord], study: Study, *, mixed: bool = False) -
     networks = {network: [run for run in runs if run.network == network] for network, _ in points}
     ranks = {network: count_hardware(_ok(own)) for network, own in networks.items()}
     return Summary(
-        points=tuple(
-            _point(group, study.quantities, None if mixed else ranks[network]) for (network, _), group in points.items()
-        ),
+        points=tuple(_point(group, study.quantities, ranks[network], method) for (network, _), group in points.items()),
         fits=tuple(
-            fit_trend(network, own, trend, study, timed=own if mixed else alike(_ok(own)))
+            fit_trend(network, own, trend, study, timed=alike(_ok(own)) if method.one_hardware else own, method=method)
             for trend in study.trends
             for network, own in networks.items()
         ),
@@ -52,7 +49,7 @@ def summarise(runs: Sequence[RunRecord], study: Study, *, mixed: bool = False) -
             found
             for cost in study.costs
             for network, own in networks.items()
-            if (found := fit_cost(network, own, cost, study)) is not None
+            if (found := fit_cost(network, own, cost, study, method)) is not None
         ),
     )
 
@@ -62,15 +59,14 @@ def _ok(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _point(
-    runs: Sequence[RunRecord], quantities: Sequence[Quantity], ranks: Mapping[Hardware, int] | None
+    runs: Sequence[RunRecord], quantities: Sequence[Quantity], ranks: Mapping[Hardware, int], method: Method
 ) -> PointSummary:
-    """Without ``ranks`` all hardware goes together."""
     intervals, ok = {}, _ok(runs)
-    timed = ok if ranks is None else alike(ok, ranks)
+    timed = alike(ok, ranks) if method.one_hardware else ok
     for quantity in quantities:
-        values = list(values_of(timed if quantity.machine_bound else ok, quantity).values())
+        values = list(values_of(timed if quantity.machine_bound else ok, quantity, method).values())
         if values:
-            found = mean_interval(values)
+            found = interval_of(values, quantity, method)
             intervals[quantity.name] = IntervalRecord(mean=found.estimate, low=found.low, high=found.high, n=found.n)
     return PointSummary(
         network=runs[0].network,

@@ -3,16 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 from dnlbench.profiles.model import RunRecord
+from dnlbench.stats import Interval, log_mean_interval, mean_interval
 from dnlbench.studies import Quantity
 
 
-def values_of(runs: Iterable[RunRecord], quantity: Quantity) -> dict[int, float]:
-    """The finite values of a quantity by seed, of the runs that are ``ok``."""
-    values = {run.seed: _value(run, quantity.name) for run in runs if run.status == "ok"}
-    return {seed: value for seed, value in values.items() if value is not None and math.isfinite(value)}
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How runs are summarized. Older profiles state what older versions of dnlbench made of their runs."""
+
+    one_hardware: bool = True
+    """Hardware-dependent values come from runs on one model of machine and device (since 0.7)."""
+    one_per_pack: bool = True
+    """A pack has one value of what is measured once for all its runs."""
+    within_range: bool = True
+    """Intervals stay inside the quantity's range, and means are those that the quantity declares."""
+
+
+CURRENT = Method()
+
+
+def values_of(runs: Iterable[RunRecord], quantity: Quantity, method: Method = CURRENT) -> dict[int, float]:
+    """The finite values of a quantity by seed, for the runs of one point that are ``ok``.
+
+    A pack is timed as a whole, so its runs are one sample of a hardware-dependent quantity, under the smallest of their seeds.
+    """
+    per_pack = method.one_per_pack and quantity.machine_bound
+    values: dict[Hashable, tuple[int, float]] = {}
+    for run in sorted((run for run in runs if run.status == "ok"), key=lambda run: run.seed):
+        value = _value(run, quantity.name)
+        if value is not None and math.isfinite(value):
+            clock = clock_of(run.pack_size, run.samples_per_s, run.seed) if per_pack else run.seed
+            values.setdefault(clock, (run.seed, value))
+    return dict(values.values())
+
+
+def interval_of(values: Sequence[float], quantity: Quantity, method: Method = CURRENT) -> Interval:
+    """The mean of at least one value with its interval, as the quantity declares them."""
+    if not method.within_range:
+        return mean_interval(values)
+    if quantity.mean == "geometric" and min(values) > 0:
+        return log_mean_interval(values)
+    return mean_interval(values, quantity.range)
+
+
+def one_per_pack(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """The runs of one point, without those whose times another one of their pack has told."""
+    return list({clock_of(run.pack_size, run.samples_per_s, run.seed): run for run in runs}.values())
+
+
+def clock_of(pack_size: int | None, samples_per_s: float | None, alone: Hashable) -> Hashable:
+    """Equal for runs of one pack: their throughputs come from the same clock readings and agree to the last bit.
+
+    For a run that trained on its own it is ``alone``.
+    """
+    in_pack = pack_size is not None and pack_size > 1 and samples_per_s is not None
+    return ("pack", samples_per_s) if in_pack else alone
 
 
 def _value(run: RunRecord, name: str) -> float | None:

@@ -121,7 +121,6 @@ def _remarks(figures: Sequence[Overall]) -> Iterator[str]:
             remarks.setdefault(remark, []).append(f"{figure.quantity.label} of {figure.network}")
     for remark, places in remarks.items():
         yield f"{', '.join(places) if len(places) <= NAMED_POINTS else f'{len(places)} rows'}: {remark}"
-    yield from dict.fromkeys(figure.advisory for figure in figures if figure.advisory)
 
 
 def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
@@ -185,7 +184,7 @@ def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) 
         said = _said(comparison, gate)
         for figure in comparison.overall:
             intervals = [value for side in (None, None, figure.ratio) for value in _fields(side)]
-            reason = "; ".join(filter(None, (figure.reason, figure.left_out, figure.advisory)))
+            reason = "; ".join(filter(None, (figure.reason, figure.left_out)))
             outcome = said.pop((figure.quantity.name, figure.network), "")
             ending = [figure.paired, *_p_fields(figure), figure.verdict, reason, outcome]
             writer.writerow([*names, figure.quantity.name, figure.network, ALL_DEPTHS, *intervals, *ending])

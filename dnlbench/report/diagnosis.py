@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.diagnosis import QUANTITIES, SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
+from dnlbench.report import quantities
 from dnlbench.report.grid import Column, Grid
 
 ALL_LAYERS = 12
@@ -68,11 +69,13 @@ def _by_depth(network: str, points: Sequence[DiagnosedPoint], findings: Sequence
         *(Column(head=_BY_DEPTH[name][0], figures=True, dispensable=_BY_DEPTH[name][1]) for name in shown),
     ]
     seeds = {record.n for point in points for record in point.quantities.values()}
-    reading = f"means over layers and blocks, then over {_seeds(seeds)}; ± half of a 95 % t interval over seeds"
+    rows = [[str(point.depth), *(_value(point, name) for name in shown)] for point in points]
+    interval = f"± half of a 95 % t interval over seeds{quantities.both_ends(rows)}"
+    reading = f"means over layers and blocks, then over {_seeds(seeds)}; {interval}"
     return Grid(
         title=f"{network} by depth",
         columns=columns,
-        rows=[[str(point.depth), *(_value(point, name) for name in shown)] for point in points],
+        rows=rows,
         note="\n".join(map(_wrapped, [reading, *findings])),
     )
 
@@ -119,7 +122,7 @@ def _value(point: DiagnosedPoint, name: str) -> str:
     record = point.quantities.get(name)
     if record is None:
         return units.NOTHING
-    return units.measured(record.mean, record.interval.half_width)
+    return units.estimated(record.mean, record.low, record.high)
 
 
 def _at(values: Sequence[float | None], index: int) -> str:

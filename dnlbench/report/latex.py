@@ -10,6 +10,7 @@ from itertools import groupby
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Overall
 from dnlbench.profiles import PointSummary, Profile
+from dnlbench.report import quantities
 from dnlbench.report.escape import latex
 from dnlbench.report.nodes import left_out_notes
 from dnlbench.report.ratios import ratio_text
@@ -64,7 +65,7 @@ def _profile_table(profile: Profile, shown: Sequence[Quantity], title: str) -> s
     ]
     heads = ["network", "$L$", *(_head(quantity, scales[quantity]) for quantity in shown)]
     asked = latex(title or STUDIES[profile.study].question)
-    caption = f"{asked} {latex(profile.name)}: mean over seeds {_INTERVAL}."
+    caption = f"{asked} {latex(profile.name)}: mean over seeds {_INTERVAL}{quantities.both_ends(rows)}."
     caption += "".join(f" {latex(note[0].upper() + note[1:])}." for note in left_out_notes(profile))
     return _table(heads, "l" + "r" * (len(heads) - 1), rows, caption)
 
@@ -84,9 +85,10 @@ def _comparison_table(comparison: Comparison, quantity: Quantity) -> str:
         rows += [_comparison_row(cell, scale) for cell in own]
         rows += [_overall_row(overall[network])] if network in overall and len(overall[network].depths) > 1 else []
     heads = ["network", "$L$", "reference", "candidate", "ratio {[}95\\,\\%]", "verdict"]
+    interval = f"{_INTERVAL}{quantities.both_ends(row[2:4] for row in rows)}"
     caption = (
         f"{latex(quantity.label[0].upper() + quantity.label[1:])}: {latex(comparison.candidate)} (candidate) against "
-        f"{latex(comparison.reference)} (reference); mean over seeds {_INTERVAL}."
+        f"{latex(comparison.reference)} (reference); mean over seeds {interval}."
     )
     heads[2:4] = [f"{head} ({scale.unit})" if scale.unit else head for head in heads[2:4]]
     return _table(heads, "lrrrrl", rows, caption)
@@ -122,11 +124,11 @@ def scale_of(quantity: Quantity, means: Sequence[float]) -> Scale:
 
 
 def value(interval: Interval | None, scale: Scale) -> str:
-    """A mean with half its interval's width."""
+    """A mean with its interval."""
     if interval is None:
         return "--"
-    half = interval.half_width
-    return _figures(units.measured(interval.estimate / scale.factor, None if half is None else half / scale.factor))
+    low, high = (None if bound is None else bound / scale.factor for bound in (interval.low, interval.high))
+    return _figures(units.estimated(interval.estimate / scale.factor, low, high))
 
 
 def _figures(text: str) -> str:

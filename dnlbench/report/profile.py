@@ -48,13 +48,15 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
         Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, shown))
         for quantity in shown
     ]
+    rows = [_row(profile, point, study.quantities[0], shown) for point in profile.summary.points]
     return Grid(
         title=f"{profile.name}: {study.question}",
         columns=[*columns, _last_column(study.quantities[0])],
-        rows=[_row(profile, point, study.quantities[0], shown) for point in profile.summary.points],
+        rows=rows,
         note="\n".join(
             [
-                *_reading(study.quantities[0], shown),
+                *_reading(study.quantities[0], shown, rows),
+                *_pack_notes(profile, shown),
                 *bounds.bound_notes(profile),
                 *left_out_notes(profile),
                 *_memory_foreseen(profile),
@@ -106,10 +108,18 @@ def _last_column(main: Quantity) -> Column:
     return Column(head="vs. L before", figures=True, dispensable=LAST_TO_GO)
 
 
-def _reading(main: Quantity, shown: list[Quantity]) -> Iterator[str]:
+def _reading(main: Quantity, shown: list[Quantity], rows: list[list[str]]) -> Iterator[str]:
     if any(quantity.bound is None for quantity in shown) or not shown:
-        half = "± is half of a 95 % t interval of the mean over seeds"
+        half = f"± is half of a 95 % t interval of the mean over seeds{quantities.both_ends(rows)}"
         yield half if main.bound is not None else f"{half}; vs. L before: change of the {main.label}"
+    if geometric := [quantity.label for quantity in shown if quantity.mean == "geometric"]:
+        yield f"geometric means, as in the fits: {', '.join(geometric)}"
+
+
+def _pack_notes(profile: Profile, shown: list[Quantity]) -> Iterator[str]:
+    labels = [quantity.label for quantity in shown if quantity.machine_bound]
+    if labels and any(run.pack_size is not None and run.pack_size > 1 for run in profile.runs):
+        yield f"the seeds of a pack are measured together and count as one for {', '.join(labels)}"
 
 
 def _memory_foreseen(profile: Profile) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from dnlbench import units
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
@@ -12,14 +14,15 @@ def head(quantity: Quantity) -> str:
     return f"{quantity.label} ({quantity.unit})" if quantity.shown_as != "bytes" and quantity.unit else quantity.label
 
 
+def both_ends(rows: Iterable[Sequence[str]]) -> str:
+    """How to read the intervals among table cells that state both ends; empty if there are none."""
+    return ", [ ] its ends where one is much nearer" if any(" [" in cell for row in rows for cell in row) else ""
+
+
 def value(quantity: Quantity, interval: Interval | None) -> str:
-    """A mean with half its interval's width."""
+    """A mean with its interval; of bytes the mean alone."""
     if interval is None:
         return units.NOTHING
-    if quantity.shown_as == "number":
-        return units.measured(interval.estimate, interval.half_width)
-    if quantity.shown_as == "count":
-        return units.measured_count(interval.estimate, interval.half_width)
-    if quantity.shown_as == "share":
-        return units.measured_share(interval.estimate, interval.half_width)
-    return units.size(interval.estimate)
+    if quantity.shown_as == "bytes":
+        return units.size(interval.estimate)
+    return units.estimated(interval.estimate, interval.low, interval.high, quantity.shown_as)

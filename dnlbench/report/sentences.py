@@ -24,8 +24,8 @@ def counted(cells: Sequence[Cell]) -> str:
 def _phrase(figure: Overall) -> str:
     """Of one quantity: the verdict, with how large the difference is."""
     start = f"{figure.quantity.label} {figure.verdict}"
+    ratio = f", × {ratio_text(figure.ratio)}" if figure.ratio else ""
     if figure.verdict == "not comparable" or figure.ratio is None:
-        return f"{start} ({figure.reason or figure.advisory})"
-    hint = ", a hint only" if figure.advisory else ""
+        return f"{start}{ratio} ({figure.reason})"
     failed = f", {figure.reason}" if figure.verdict == "worse" and figure.reason else ""
-    return f"{start}, × {ratio_text(figure.ratio)}{hint}{failed}"
+    return f"{start}{ratio}{failed}"

@@ -9,7 +9,7 @@ from dnlbench.stats.fits import (
     fit_limit_of_curves,
     fit_order,
 )
-from dnlbench.stats.intervals import Interval, mean_interval
+from dnlbench.stats.intervals import Interval, Range, axis_within, ends_of, log_mean_interval, mean_interval, range_of
 from dnlbench.stats.ratios import (
     LogRatio,
     geometric_mean,
@@ -29,16 +29,21 @@ __all__ = [
     "LimitFit",
     "LogRatio",
     "OrderFit",
+    "Range",
     "TooFewDepthsError",
+    "axis_within",
+    "ends_of",
     "fit_exponent",
     "fit_limit",
     "fit_limit_of_curves",
     "fit_order",
     "geometric_mean",
     "holm",
+    "log_mean_interval",
     "mean_interval",
     "paired_log_ratio",
     "paired_ratio",
+    "range_of",
     "welch_log_ratio",
     "welch_ratio",
 ]

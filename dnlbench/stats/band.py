@@ -12,7 +12,10 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+
+from dnlbench.stats.intervals import Range, bounds_within, range_of
 
 JUMP = 0.02
 """A change of seeds may move the mean by this share of its range and of its value: about a dot of a usual chart."""
@@ -65,15 +68,19 @@ def t_quantile(freedom: int) -> float:
 _Curve = tuple[Sequence[float], Sequence[float]]
 
 
-def mean_band(curves: Sequence[_Curve]) -> Band:
-    """The mean of curves, each its x and its y, with x on a common grid of which each may have less."""
+def mean_band(curves: Sequence[_Curve], range_: Range = "any") -> Band:
+    """The mean of curves, each its x and its y, with x on a common grid of which each may have less.
+
+    The band lies in the range, as `dnlbench.stats.mean_interval` does.
+    """
+    interval = partial(_interval, range_=range_)
     if curves and len(curves[0][0]) and all(x == curves[0][0] for x, _ in curves):
-        return _band(curves[0][0], [_interval(values) for values in zip(*(y for _, y in curves), strict=True)], curves)
+        return _band(curves[0][0], [interval(values) for values in zip(*(y for _, y in curves), strict=True)], curves)
     points = [dict(zip(x, y, strict=True)) for x, y in curves]
     grid = sorted({x for each in points for x in each})
     reaches = {place: bisect_right(grid, max(each)) for place, each in enumerate(points) if each}
     members, spans = _chosen(points, grid, reaches)
-    rows = [_interval([points[m][x] for m in there if x in points[m]]) for there, xs in spans for x in xs]
+    rows = [interval([points[m][x] for m in there if x in points[m]]) for there, xs in spans for x in xs]
     chosen = {place: curves[place] for place in members}
     band = _band(grid[: len(rows)], rows, chosen)
     return replace(band, left_out=tuple(place for place in reaches if place not in members))
@@ -135,8 +142,8 @@ def _mean(points: _Points, places: set[int], x: float) -> float:
     return _interval([points[place][x] for place in places if x in points[place]])[0]
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float, float, int]:
-    """``mean``, ``mean ∓ t_{n-1} s / √n`` and n of the finite values."""
+def _interval(values: Sequence[float], range_: Range = "any") -> tuple[float, float, float, int]:
+    """The mean, both ends of its interval and n of the finite values."""
     finite = [value for value in values if math.isfinite(value)]
     n = len(finite)
     if n == 0:
@@ -145,4 +152,5 @@ def _interval(values: Sequence[float]) -> tuple[float, float, float, int]:
     if n == 1 or not math.isfinite(mean):
         return mean, math.nan, math.nan, n
     half = t_quantile(n - 1) * math.sqrt(sum((value - mean) * (value - mean) for value in finite) / (n - 1) / n)
-    return mean, mean - half, mean + half, n
+    low, high = bounds_within(range_of(finite, range_), mean, half) or (math.nan, math.nan)
+    return mean, low, high, n

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dnlbench.stats.intervals import Interval, mean_of, variance_of
+from dnlbench.stats.intervals import Interval, exp, mean_of, variance_of
 from dnlbench.stats.student import t_quantile, t_tail
 
 
@@ -31,9 +31,9 @@ class LogRatio:
         """The ratio with its interval."""
         half = self._half_width()
         return Interval(
-            estimate=_exp(self.estimate),
-            low=None if half is None else _exp(self.estimate - half),
-            high=None if half is None else _exp(self.estimate + half),
+            estimate=exp(self.estimate),
+            low=None if half is None else exp(self.estimate - half),
+            high=None if half is None else exp(self.estimate + half),
             n=self.n,
         )
 
@@ -112,7 +112,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     Raises:
         ValueError: if there are no values, or one that is not positive and finite.
     """
-    return _exp(mean_of(_logs(values)))
+    return exp(mean_of(_logs(values)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -137,11 +137,3 @@ def _logs(values: Sequence[float]) -> list[float]:
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"a ratio needs positive finite values, not {value}")
     return [math.log(value) for value in values]
-
-
-def _exp(value: float) -> float:
-    """Infinite beyond the range of floats, as it is zero below it: few seeds that lie far apart give such bounds."""
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dnlbench.stats import Range
+
 InputShape = tuple[int, int, int]
 """Channels, height and width of one image."""
 
@@ -76,6 +78,11 @@ class Quantity:
     shown_as: Literal["number", "count", "bytes", "share"]
     machine_bound: bool
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
+    range: Range = "any"
+    """Where its values can lie; intervals and axes keep to it."""
+    mean: Literal["arithmetic", "geometric"] = "arithmetic"
+    """How values of several seeds are averaged: geometric where an order of convergence is fitted, as the fit is through
+    logarithms. Values that are not all above 0 have the arithmetic mean."""
     tolerance: float
     """Relative difference below which two values count as the same for every purpose."""
     timed: bool = False

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dnlbench.architecture import ARCHITECTURES, ConnectivityName, most_blocks, sources_of
+from dnlbench.stats import Range
 from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
 from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec
 
@@ -266,6 +267,7 @@ def _vanishing(name: str, label: str, bound: float, *, table: str = "") -> Quant
         unit="",
         better="lower",
         shown_as="number",
+        range="positive",
         machine_bound=False,
         tolerance=0.01,
         bound=bound,
@@ -273,13 +275,14 @@ def _vanishing(name: str, label: str, bound: float, *, table: str = "") -> Quant
     )
 
 
-def _found(name: str, label: str, *, table: str = MARGINS) -> Quantity:
+def _found(name: str, label: str, *, table: str = MARGINS, range_: Range = "positive") -> Quantity:
     return Quantity(
         name=name,
         label=label,
         unit="",
         better=None,
         shown_as="number",
+        range=range_,
         machine_bound=False,
         tolerance=0.01,
         table=table,
@@ -299,7 +302,7 @@ EMBEDDING = Study(
         _vanishing("gradient_apart", "gradient", KKT_BOUND, table=PREDICTED),
         _vanishing("loss_apart", "loss", KKT_BOUND, table=PREDICTED),
         _vanishing("margin_apart", "margins", KKT_BOUND, table=PREDICTED),
-        _found("margin", "normalised margin", table=PREDICTED),
+        _found("margin", "normalised margin", table=PREDICTED, range_="any"),
         _found("perturbation", "trajectory", table=CHAOS),
         _found("perturbation_sgd", "of SGD", table=CHAOS),
         _found("kkt_residual", "KKT residual"),

@@ -69,7 +69,15 @@ def estimate(spec: ForwardLimitSpec, point: Point, shape: InputShape | None, cla
 
 def _error(name: str, label: str) -> Quantity:
     return Quantity(
-        name=name, label=label, unit="", better="lower", shown_as="number", machine_bound=False, tolerance=0.01
+        name=name,
+        label=label,
+        unit="",
+        better="lower",
+        shown_as="number",
+        range="positive",
+        mean="geometric",
+        machine_bound=False,
+        tolerance=0.01,
     )
 
 
@@ -80,6 +88,7 @@ def _assumption(name: str, label: str) -> Quantity:
         unit="",
         better=None,
         shown_as="number",
+        range="positive",
         machine_bound=False,
         tolerance=0.01,
         table=ASSUMPTIONS,

@@ -123,6 +123,7 @@ def _value(name: str, label: str, *, table: str = "", shown_as: Literal["number"
         unit="",
         better=None,  # another minimiser, not a better one
         shown_as=shown_as,
+        range="positive",
         machine_bound=False,
         tolerance=0.01,
         table=table,

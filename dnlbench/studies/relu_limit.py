@@ -160,6 +160,7 @@ def _quantity(
     label: str,
     *,
     shown_as: Literal["number", "count", "share"] = "number",
+    mean: Literal["arithmetic", "geometric"] = "arithmetic",
     tolerance: float = 0.01,
     table: str = "",
 ) -> Quantity:
@@ -169,6 +170,8 @@ def _quantity(
         unit="",
         better=None,  # another network, not a better one
         shown_as=shown_as,
+        range="share" if shown_as == "share" else "positive",
+        mean=mean,
         machine_bound=False,
         tolerance=tolerance,
         table=table,
@@ -180,7 +183,7 @@ RELU_LIMIT = Study(
     question="Do deep ReLU networks of fixed width converge as layers are added?",
     spec=ReluLimitSpec,
     quantities=(
-        _quantity("change", "|x_2L − x_L|"),
+        _quantity("change", "|x_2L − x_L|", mean="geometric"),
         _quantity("domains", "activation domains", shown_as="count"),
         _quantity("stable_share", "units settled after L", shown_as="share"),
         _quantity("weight_sum", "sum of ‖P_n‖", table=SUMS),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from dnlbench.events import Epochs, RunHistory
 from dnlbench.plan import Plan, Run
+from dnlbench.profiles import clock_of
 from dnlbench.stats.band import Band, mean_band
 from dnlbench.studies import Point
 from dnlbench.tui.figures import CURVE_METRICS, CurveMetric, Over
@@ -59,7 +60,12 @@ class Curves:
         return Figure(
             title=f"{titled(choice.metric.label, choice.metric.unit)}: {seeds}",
             x=x_axis(choice.x),
-            y=Axis(label=choice.metric.label, unit=choice.metric.unit, log=choice.metric.log),
+            y=Axis(
+                label=choice.metric.label,
+                unit=choice.metric.unit,
+                log=choice.metric.log,
+                range=choice.metric.range,
+            ),
             series=tuple(one for one in series if one.x),
             empty="the first epoch is under way" if view.leased else "no epoch is done yet",
         )
@@ -97,11 +103,13 @@ def run_series(history: RunHistory, choice: Choice, steps: int, like: Series) ->
 
 def _mean_series(place: int, point: Point, histories: Iterable[RunHistory], choice: Choice, steps: int) -> Series:
     histories = list(histories)
+    if choice.metric.machine_bound:
+        histories = _one_per_pack(histories)
     columns = [_columns(history.epochs, choice.metric) for history in histories if history.epochs]
     columns = [(numbers, values, elapsed) for numbers, values, elapsed in columns if values]
     if any(len(numbers) > MOST_POINTS for numbers, _, _ in columns):
         columns = _spanned(columns)
-    band = mean_band([(numbers, values) for numbers, values, _ in columns])
+    band = mean_band([(numbers, values) for numbers, values, _ in columns], choice.metric.range)
     colour, mark = identity(place, ansi=choice.ansi)
     return Series(
         key=f"{point.network}-L{point.depth}",
@@ -115,6 +123,11 @@ def _mean_series(place: int, point: Point, histories: Iterable[RunHistory], choi
         mark=mark,
         diverged=bool(band.diverged) or any(h.ended is not None and h.ended.status == "diverged" for h in histories),
     )
+
+
+def _one_per_pack(histories: Iterable[RunHistory]) -> list[RunHistory]:
+    sizes = ((history, history.started.pack_size if history.started else None) for history in histories)
+    return list({clock_of(size, history.samples_per_s, id(history)): history for history, size in sizes}.values())
 
 
 def _seeds(band: Band) -> int:

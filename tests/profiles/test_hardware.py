@@ -21,6 +21,7 @@ from dnlbench.profiles import (
     nodes_of,
     summarise,
 )
+from dnlbench.profiles.files import METHOD_0_6
 from dnlbench.studies import STUDIES
 from tests.conftest import MACHINE
 
@@ -129,7 +130,7 @@ def test_earlier_versions_put_all_devices_of_a_machine_into_one_mean(make_profil
     """Their profiles stay valid; one that could know better is not."""
     base = make_profile({("densenet", 2): [0.1, 0.2, 0.3]})
     runs = tuple(run.model_copy(update={"device_name": f"GPU {run.seed % 2}"}) for run in base.runs)
-    earlier = base.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING, mixed=True)})
+    earlier = base.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING, METHOD_0_6)})
     assert check_profile(earlier) == []
     assert check_profile(earlier.model_copy(update={"summary": summarise(runs, TRAINING)})) == []
     (mixed,), (apart,) = earlier.summary.points, points(runs)

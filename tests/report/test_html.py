@@ -227,7 +227,7 @@ def test_text_and_curves_stand_out(place: int) -> None:
     ("low", "high"), [(1, 150), (0.0141, 2.3), (1e-7, 1e-3), (2, 256), (5000, 17000), (0.9995, 1.0)]
 )
 def test_ticks_are_round_few_and_on_the_axis(low: float, high: float, log: bool) -> None:
-    scale = scale_over((low, high), log=log)
+    scale = scale_over((low, high), Axis(label="", log=log))
     found = ticks(scale, Axis(label="", log=log), 7)
     assert 2 <= len(found) <= 9
     assert all(-1e-9 <= scale.place(value) <= 1 + 1e-9 for value in found)
@@ -236,7 +236,7 @@ def test_ticks_are_round_few_and_on_the_axis(low: float, high: float, log: bool)
 
 
 def test_places_on_an_axis() -> None:
-    linear, log = scale_over((0.0, 10.0), log=False), scale_over((1.0, 100.0), log=True)
+    linear, log = scale_over((0.0, 10.0), Axis(label="")), scale_over((1.0, 100.0), Axis(label="", log=True))
     assert [linear.place(v) for v in (0.0, 5.0, 10.0)] == pytest.approx([0.04 / 1.08, 0.5, 1.04 / 1.08])
     assert [log.place(v) for v in (1.0, 10.0, 100.0)] == pytest.approx([0.04 / 1.08, 0.5, 1.04 / 1.08])
     assert log.place(0.0) == 0.0

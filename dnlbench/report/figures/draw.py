@@ -15,6 +15,7 @@ from dnlbench.report.figures import style
 from dnlbench.report.figures.looks import INK
 from dnlbench.report.figures.panel import Axis, Cross, Curve, Limit, Look, Panel, Series
 from dnlbench.report.figures.ticks import INFINITY, depth_ticks, minor_log_ticks, value_ticks
+from dnlbench.stats import axis_within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def frame_of(panels: Sequence[Panel], depths: Sequence[float]) -> Frame:
     log = panels[0].y.scale == "log"
     values = [v for panel in panels for v in _with_place(_values(panel)) if v > 0 or not log]
     ends = [v for panel in panels for v in _with_place(_ends(panel)) if v > 0 or not log]
-    return Frame(x=_x_bounds(panels, depths), y=_y_bounds(values, ends, log=log))
+    return Frame(x=_x_bounds(panels, depths), y=_y_bounds(values, ends, panels[0].y))
 
 
 def draw_panel(
@@ -136,8 +137,9 @@ def _x_bounds(panels: Sequence[Panel], depths: Sequence[float]) -> Bounds:
     return low - room, high + room
 
 
-def _y_bounds(values: Sequence[float], ends: Sequence[float], *, log: bool) -> Bounds:
+def _y_bounds(values: Sequence[float], ends: Sequence[float], axis: Axis) -> Bounds:
     """The values with a margin, and of intervals as much as does not press them together."""
+    log = axis.scale == "log"
     to, back = (math.log, math.exp) if log else (float, float)
     low, high = to(min(values, default=1.0)), to(max(values, default=1.0))
     span = high - low or (0.5 if log else abs(high) or 1.0)
@@ -147,7 +149,8 @@ def _y_bounds(values: Sequence[float], ends: Sequence[float], *, log: bool) -> B
     if high == low:
         low, high = low - span / 2, high + span / 2
     room = PADDING * (high - low)
-    return back(low - room), back(high + room)
+    bounds = back(low - room), back(high + room)
+    return bounds if log else axis_within(axis.range, values, *bounds)
 
 
 def _set_x(axes: Axes, panel: Panel, bounds: Bounds, depths: Sequence[float], width_in: float) -> None:

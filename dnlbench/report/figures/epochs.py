@@ -93,7 +93,7 @@ def _panel(subject: Subject, profile: int, network: str, title: str) -> Panel:
         key=title,
         title=title,
         x=Axis(label="epoch", ticks="whole"),
-        y=Axis(label=LOSS.label, unit=LOSS.unit),
+        y=Axis(label=LOSS.label, unit=LOSS.unit, range=LOSS.range),
         series=tuple(series),
         crosses=tuple(crosses),
     )
@@ -102,7 +102,7 @@ def _panel(subject: Subject, profile: int, network: str, title: str) -> Panel:
 def _mean(name: str, runs: Sequence[RunRecord], look: Look) -> Series | None:
     if not runs:
         return None
-    band = mean_band([_curve(run) for run in runs])
+    band = mean_band([_curve(run) for run in runs], LOSS.range)
     alone = len(band.x) == 1  # a band of one point has no area
     return Series(key=name, x=band.x, y=band.mean, low=band.low, high=band.high, look=look, as_bars=alone)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dnlbench.stats import Range
+
 Dashes = tuple[float, ...]
 """Lengths of dashes and gaps in multiples of a line's width; empty: a solid line."""
 
@@ -37,6 +39,8 @@ class Axis:
     """Empty for a pure number."""
     scale: Scale = "linear"
     ticks: Ticks = "number"
+    range: Range = "any"
+    """Where values can lie: the axis ends there."""
 
     @property
     def text(self) -> str:

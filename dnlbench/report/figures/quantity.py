@@ -28,7 +28,7 @@ class Ruler:
 
 def ruler_of(subject: Subject, quantity: Quantity) -> Ruler:
     """In the quantity's unit; bytes in the binary unit that the largest mean is told in."""
-    axis = Axis(label=quantity.label, unit=quantity.unit, ticks=_TICKS[quantity.shown_as])
+    axis = Axis(label=quantity.label, unit=quantity.unit, ticks=_TICKS[quantity.shown_as], range=quantity.range)
     if quantity.shown_as != "bytes":
         return Ruler(axis=axis)
     largest = max((abs(point.quantities[quantity.name].mean) for point in points_with(subject, quantity)), default=0.0)
@@ -95,7 +95,7 @@ def problems(subject: Subject, profile: int, quantity: Quantity, ruler: Ruler, j
         seeds = sorted({seed for by_seed in values.values() for seed in by_seed})
         if len(seeds) > 1:
             lines += [_seed(series, seed, values, ruler) for seed in seeds]
-        means.append(replace(series, y=_means(subject, series, quantity, values, ruler), low=None, high=None))
+        means.append(replace(series, low=None, high=None))
     return [*lines, *means]
 
 
@@ -113,25 +113,9 @@ def _seed(mean: Series, seed: int, values: Mapping[float, Mapping[int, float]], 
     )
 
 
-def _means(
-    subject: Subject, mean: Series, quantity: Quantity, values: Mapping[float, Mapping[int, float]], ruler: Ruler
-) -> Sequence[float]:
-    """Geometric ones where an order is fitted, as the fit has them."""
-    of_logs = is_geometric(subject, quantity) and all(v > 0 for by_seed in values.values() for v in by_seed.values())
-    if not of_logs:
-        return mean.y
-    logs = [[math.log(value / ruler.unit_size) for value in by_seed.values()] for by_seed in values.values()]
-    return [math.exp(math.fsum(each) / len(each)) for each in logs]
-
-
 def has_problems(subject: Subject) -> bool:
     """Whether each seed is a problem of its own."""
     return any(trend.model != "limit" for trend in subject.study.trends)
-
-
-def is_geometric(subject: Subject, quantity: Quantity) -> bool:
-    """Whether means are geometric."""
-    return any(t.model == "power" for t in subject.study.trends if t.quantity == quantity.name)
 
 
 def _bound(bound: float | None, ruler: Ruler) -> float:
@@ -164,5 +148,5 @@ def seeds_note(subject: Subject, quantities: Sequence[Quantity]) -> tuple[str, .
     n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     if not has_problems(subject):
         return (f"Points: mean over n = {n} seeds; bars: 95 % t interval.",)
-    kind = "geometric mean" if any(is_geometric(subject, quantity) for quantity in quantities) else "mean"
+    kind = "geometric mean" if any(quantity.mean == "geometric" for quantity in quantities) else "mean"
     return (f"Points: {kind} over n = {n} seeds, each a problem of its own; faint lines: single seeds.",)

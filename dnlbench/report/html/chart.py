@@ -40,6 +40,9 @@ class Axis:
     """Of logarithmic ticks."""
     whole: bool = False
     """Whether its values are whole numbers, so that no tick is between them."""
+    least: float | None = None
+    """Where it ends, unless it is logarithmic; None: where the values do. So for ``most``."""
+    most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ class Chart:
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         axes = {
-            key: {"label": axis.label, "log": axis.log, "base": axis.base, "whole": axis.whole}
+            key: {field: getattr(axis, field) for field in ("label", "log", "base", "whole", "least", "most")}
             for key, axis in (("x", self.x), ("y", self.y))
         }
         return {"title": printable(self.title), **axes, "series": [each.plain() for each in self.series]}

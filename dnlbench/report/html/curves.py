@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from dnlbench.profiles import PointSummary, Profile, RunRecord
 from dnlbench.report.html.chart import COLOURS, MARKS, Axis, Chart, Series
 from dnlbench.report.law import law_of
-from dnlbench.stats import mean_interval
+from dnlbench.report.metrics import CURVE_METRICS
+from dnlbench.stats import Range, ends_of, mean_interval, range_of
 from dnlbench.studies import STUDIES, Quantity
 
 DASHES = 4
+LOSS = CURVE_METRICS[0]
 MEBIBYTE = 2.0**20
 FIT_POINTS = 24
 """Between which the curve of a fit is straight."""
@@ -67,7 +69,7 @@ def _over_epochs(named: Sequence[Named], network: str) -> Chart:
     return Chart(
         title=f"Training loss of {network}",
         x=Axis(label="epoch", whole=True),
-        y=Axis(label="training loss (nats)", log=_spans(series)),
+        y=_y_axis("training loss (nats)", LOSS.range, series),
         series=tuple(series),
         note=_reading(f"mean over seeds with its 95 % t band{_crosses(series)}", named),
     )
@@ -100,7 +102,9 @@ def _mean_curve(named: Named, place: int, runs: Sequence[RunRecord]) -> Series:
             by_epoch.setdefault(record.epoch, []).append(record.train_loss)
     whole = {epoch: values for epoch, values in sorted(by_epoch.items()) if len(values) == len(runs)}
     means = {
-        e: found for e, found in ((e, mean_interval(v)) for e, v in whole.items()) if math.isfinite(found.estimate)
+        e: found
+        for e, found in ((e, mean_interval(v, LOSS.range)) for e, v in whole.items())
+        if math.isfinite(found.estimate)
     }
     return Series(
         name=named.name(f"L={runs[0].depth}"),
@@ -131,9 +135,11 @@ def _over_depth(named: Sequence[Named], networks: Sequence[str], quantity: Quant
     return Chart(
         title=f"{quantity.label[0].upper()}{quantity.label[1:]} against depth",
         x=Axis(label="depth L", log=True, base=2, whole=True),
-        y=Axis(label=label, log=_spans(series)),
+        y=_y_axis(label, quantity.range, series),
         series=tuple(series),
-        note=_reading(f"mean over seeds with its 95 % t interval{'; thin: fits' if _fitted(series) else ''}", named),
+        note=_reading(
+            f"{_kind(quantity)} over seeds with its 95 % t interval{'; thin: fits' if _fitted(series) else ''}", named
+        ),
     )
 
 
@@ -184,6 +190,10 @@ def _fits(named: Named, place: int, network: str, quantity: Quantity) -> Iterato
         )
 
 
+def _kind(quantity: Quantity) -> str:
+    return "geometric mean" if quantity.mean == "geometric" else "mean"
+
+
 def _crosses(series: Sequence[Series]) -> str:
     return "; ✕: a run that did not end well" if any(each.broken for each in series) else ""
 
@@ -195,6 +205,17 @@ def _fitted(series: Sequence[Series]) -> bool:
 def _mark(place: int) -> int:
     """Curves of one colour have different marks as long as there are any."""
     return (place + place // COLOURS) % len(MARKS)
+
+
+def _y_axis(label: str, range_: Range, series: Sequence[Series]) -> Axis:
+    values = [value for each in series for value in each.y]
+    least, most = ends_of(range_of(values, range_) if values else range_)
+    return Axis(
+        label=label,
+        log=_spans(series),
+        least=least if math.isfinite(least) else None,
+        most=most if math.isfinite(most) else None,
+    )
 
 
 def _spans(series: Sequence[Series]) -> bool:

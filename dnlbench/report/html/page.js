@@ -32,14 +32,19 @@
 
   // Axes --------------------------------------------------------------------------------------------------------------
 
-  function scaleOver(values, log, start, end) {
+  function scaleOver(values, bands, axis, log, start, end) {
     const placed = values.filter((v) => v !== null && (!log || v > 0)).map((v) => (log ? Math.log(v) : v));
     let low = placed.reduce((a, b) => Math.min(a, b), Infinity), high = placed.reduce((a, b) => Math.max(a, b), -Infinity);
     if (!placed.length) [low, high] = [0, log ? Math.log(10) : 1];
+    if (!log) {
+      const reach = 0.5 * (high - low || Math.abs(high)), ends = bands.filter((v) => v != null);
+      [low, high] = [Math.max(Math.min(low, ...ends), low - reach), Math.min(Math.max(high, ...ends), high + reach)];
+    }
     const wide = high - low > 1e-9 * Math.max(1, Math.abs(low), Math.abs(high));
     const margin = wide ? 0.04 * (high - low) : Math.max(Math.abs(low) / 10, 0.5);
     low -= margin;
     high += margin;
+    if (!log) [low, high] = [Math.max(low, axis.least ?? low), Math.min(high, axis.most ?? high)];
     const place = (v) => (log && v <= 0 ? start : start + (((log ? Math.log(v) : v) - low) / (high - low)) * (end - start));
     return { low, high, log, place };
   }
@@ -132,9 +137,9 @@
       this.width = this.plot.clientWidth || 640;
       this.height = Math.round(Math.min(360, Math.max(240, 0.58 * this.width)));
       const shown = this.shown(), bottom = this.height - EDGE.bottom;
-      const bands = this.log.y ? [] : shown.flatMap((s) => [...s.low, ...s.high]);
-      this.x = scaleOver(shown.flatMap((s) => s.x), this.log.x, EDGE.left, this.width - EDGE.right);
-      this.y = scaleOver([...shown.flatMap((s) => s.y), ...bands], this.log.y, bottom, EDGE.top);
+      const { x, y } = this.chart, bands = shown.flatMap((s) => [...s.low, ...s.high]);
+      this.x = scaleOver(shown.flatMap((s) => s.x), [], x, this.log.x, EDGE.left, this.width - EDGE.right);
+      this.y = scaleOver(shown.flatMap((s) => s.y), bands, y, this.log.y, bottom, EDGE.top);
       this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
       this.svg.replaceChildren();
       this.drawAxes(bottom);

@@ -10,6 +10,8 @@ from dnlbench.report.html.chart import Axis
 
 MARGIN = 0.04
 """Of an axis, on either side of its values."""
+BAND_SHARE = 0.5
+"""Bands widen an axis by at most this multiple of what the values take: with two seeds one is 13 deviations wide."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -29,12 +31,24 @@ class Scale:
         return ((math.log(value) if self.log else value) - self.low) / (self.high - self.low)
 
 
-def scale_over(values: Iterable[float], *, log: bool) -> Scale:
-    """An axis that has all values that it can have; from 0 to 1, or 1 to 10, where there are none."""
+def scale_over(values: Iterable[float], axis: Axis, bands: Iterable[float] = ()) -> Scale:
+    """An axis that has all values that it can have; from 0 to 1, or 1 to 10, where there are none.
+
+    On a linear one the ends of bands have a place too, as far as they do not press the values together.
+    """
+    log = axis.log
     placed = [math.log(value) if log else value for value in values if value > 0 or not log]
     low, high = (min(placed), max(placed)) if placed else (0.0, math.log(10.0) if log else 1.0)
+    if not log:
+        reach = BAND_SHARE * ((high - low) or abs(high))
+        ends = [*bands, low, high]
+        low, high = max(min(ends), low - reach), min(max(ends), high + reach)
     margin = MARGIN * (high - low) if high - low > 1e-9 * max(1.0, abs(low), abs(high)) else max(abs(low) / 10, 0.5)
-    return Scale(low=low - margin, high=high + margin, log=log)
+    low, high = low - margin, high + margin
+    if not log:
+        low = low if axis.least is None else max(low, axis.least)
+        high = high if axis.most is None else min(high, axis.most)
+    return Scale(low=low, high=high, log=log)
 
 
 def ticks(scale: Scale, axis: Axis, most: int) -> list[float]:

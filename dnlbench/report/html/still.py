@@ -45,11 +45,9 @@ def swatch(series: Series) -> Markup:
 
 
 def _drawing(chart: Chart) -> Iterator[Markup]:
-    x = scale_over((v for each in chart.series for v in each.x), log=chart.x.log)
-    bands = [v for each in chart.series for v in (*each.low, *each.high) if v is not None]
-    y = scale_over(
-        [*(v for each in chart.series for v in each.y), *(bands if not chart.y.log else [])], log=chart.y.log
-    )
+    x = scale_over((v for each in chart.series for v in each.x), chart.x)
+    bands = (v for each in chart.series for v in (*each.low, *each.high) if v is not None)
+    y = scale_over((v for each in chart.series for v in each.y), chart.y, bands)
     yield from _axes(chart, x, y)
     for each in chart.series:
         yield from _band(each, x, y)

@@ -61,12 +61,15 @@ def depth_figure(
             series += [line for fit in _fits(summary, quantity, network) for line in _fit_lines(fit, quantity, look)]
     series += _theory(summaries, quantity, series)
     log = all(value > 0 for each in series if not each.faint for value in each.y)
-    read, notes = reading("interval", names), list(_notes(summaries, names, quantity))
+    read, notes = (
+        reading("interval", names, geometric=quantity.mean == "geometric"),
+        list(_notes(summaries, names, quantity)),
+    )
     unit = "MiB" if quantity.shown_as == "bytes" else quantity.unit
     return Figure(
         title=f"{titled(quantity.label, unit)} against depth",
         x=Axis(label="depth L", log=True, base=2),
-        y=Axis(label=quantity.label, unit=unit, log=log),
+        y=Axis(label=quantity.label, unit=unit, log=log, range=quantity.range),
         series=tuple(each for each in series if not log or min(each.y) > 0),
         note="\n".join([read, *notes] if len(names) > 1 else notes or [read]),
         empty=f"no value of the {quantity.label}",

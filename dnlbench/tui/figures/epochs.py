@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnlbench.profiles import EpochRecord, Profile, RunRecord
+from dnlbench.profiles import EpochRecord, Profile, RunRecord, one_per_pack
 from dnlbench.report.metrics import CURVE_METRICS, CurveMetric
 from dnlbench.stats.band import mean_band
 from dnlbench.tui.figures.naming import Look, names_of, reading, titled
@@ -75,7 +75,7 @@ def epoch_figure(
     return Figure(
         title=titled(metric.label, metric.unit),
         x=axis,
-        y=Axis(label=metric.label, unit=metric.unit, log=metric.log),
+        y=Axis(label=metric.label, unit=metric.unit, log=metric.log, range=metric.range),
         series=tuple(series),
         note=reading("band", names),
         empty=f"no {metric.label} over {axis.label}",
@@ -128,7 +128,8 @@ def _mean_curve(
 ) -> Series | None:
     epochs = _by_epoch(runs)
     places = dict(zip(epochs, ruler.places(epochs), strict=False))
-    band = mean_band([_curve(run, metric, places) for run in runs])
+    samples = one_per_pack(runs) if metric.machine_bound else runs
+    band = mean_band([_curve(run, metric, places) for run in samples], metric.range)
     if not band.x:
         return None
     network, depth = _point(runs[0])

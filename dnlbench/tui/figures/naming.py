@@ -35,7 +35,7 @@ def titled(label: str, unit: str) -> str:
     return f"{label[0].upper()}{label[1:]}{f' ({unit})' if unit else ''}"
 
 
-def reading(what: str, names: Sequence[str]) -> str:
+def reading(what: str, names: Sequence[str], *, geometric: bool = False) -> str:
     """How the curves are to be read."""
     whose = f"; solid: {names[0]}, dashed: {', '.join(names[1:])}" if len(names) > 1 else ""
-    return f"mean over seeds, 95 % {what}{whose}"
+    return f"{'geometric mean' if geometric else 'mean'} over seeds, 95 % {what}{whose}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dnlbench.stats import Range
+
 MARKS = "●▲■◆✚✖★▼◀▶"
 """One for each series, so that colour never stands alone."""
 
@@ -20,6 +22,8 @@ class Axis:
     """Whether it is logarithmic unless the user says otherwise."""
     base: int = 10
     """Of the ticks of a logarithmic axis: 2 for depths that double."""
+    range: Range = "any"
+    """Where values can lie: a linear axis ends there."""
 
 
 @dataclass(frozen=True, kw_only=True)

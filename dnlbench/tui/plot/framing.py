@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dnlbench.stats import Range, axis_within
 from dnlbench.tui.plot.curves import Curve, curves
 from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.plot.scale import LARGEST, Extent, Frame, Scale, extent, joined, scale_over
@@ -54,7 +55,7 @@ def framed_curves(figure: Figure, view: View, drawn: Sequence[Curve]) -> Framed:
     ranges = [_range(curve.x, x) for curve in drawn]
     of_y = joined([extent(c.y[a:b], log=log_y) for c, (a, b) in zip(drawn, ranges, strict=True)])
     low, high = _with_bands(of_y, drawn, ranges, log_y)
-    y = _zoomed(view.y, log_y) or scale_over(low, high, log=log_y, padding=PADDING)
+    y = _zoomed(view.y, log_y) or _within(figure.y.range, of_y, scale_over(low, high, log=log_y, padding=PADDING))
     has_points = any(len(curve.y) for curve in drawn)
     return Framed(
         frame=Frame(x=x, y=y),
@@ -74,6 +75,13 @@ def _x_scale(found: Extent, log: bool, drawn: Sequence[Curve]) -> Scale:
     """Lines go from one end to the other; points keep away from them."""
     points = any(curve.series.points for curve in drawn)
     return scale_over(found.low, found.high, log=log, padding=PADDING if points else 0.0)
+
+
+def _within(range_: Range, found: Extent, scale: Scale) -> Scale:
+    if scale.log or found.empty:
+        return scale
+    low, high = axis_within(range_, (found.low, found.high), scale.low, scale.high)
+    return Scale(low=low, high=high)
 
 
 def _zoomed(bounds: Bounds | None, log: bool) -> Scale | None:
