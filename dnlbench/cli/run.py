@@ -169,7 +169,13 @@ def _run_against(
 
     rules = [parse_rule(rule, request.plan.spec.study) for rule in asked.rules]
     session = plan_session(
-        request, spec, settings, against=asked.against, base_settings=asked.settings, base_out=asked.out_base
+        request,
+        spec,
+        settings,
+        against=asked.against,
+        base_settings=asked.settings,
+        base_out=asked.out_base,
+        tell=_tell,
     )
     with graceful():
         return run_against(session, Answer(rules=rules, **answer))
@@ -204,7 +210,7 @@ def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
 
     with create_progress(sys.stderr, quiet=quiet) as progress:
         settled = settle(request, progress)
-    run_dir = RunDir(find_run_dir(settled))
+    run_dir = RunDir(find_run_dir(settled, tell=_tell))
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
     arguments += settled_options(request, settled)  # of an option that is there twice the last one counts
     if request.run_dir is None:
@@ -219,6 +225,10 @@ def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
         file=sys.stderr,
     )
     write(str(run_dir.root))
+
+
+def _tell(news: str) -> None:
+    print(news, file=sys.stderr)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from dnlbench.events.commands import Command
-from dnlbench.machine import Code, Machine, Node
+from dnlbench.machine import Code, Machine, Node, Sources
 
 RunStatus = Literal["ok", "failed", "oom", "diverged", "cancelled", "skipped"]
 
@@ -158,8 +158,8 @@ class Prepared(Event):
 
     event: Literal["prepared"] = "prepared"
     data: DataInfo
-    code: dict[str, str] = Field(default_factory=dict)
-    """Hash of the source of each network that is not ours, by its name."""
+    code: Sources = Sources()
+    """What the custom networks are made of. Empty without any, and before 0.8."""
     torch: str
     device_name: str
 

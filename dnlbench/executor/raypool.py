@@ -31,7 +31,7 @@ from dnlbench.executor.outposts.outpost import Outpost
 from dnlbench.executor.outposts.post import Post
 from dnlbench.executor.outposts.reports import Order, Refusal, Report, Shared
 from dnlbench.files import is_disk_full, write_atomically
-from dnlbench.machine import Slot, source_hash, torch_version
+from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.store import RunDir
 
@@ -283,8 +283,6 @@ class RayExecutor:
             checkpoint_s=self._checkpoint_s,
             folder=Path.cwd(),
             shared=self._shared,
-            source=source_hash(),
-            torch=torch_version(),
             names=self._names,
         )
         return ray.put(order)

@@ -32,10 +32,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dnlbench.errors import DataError, SpecError
+from dnlbench.errors import ConfigurationError, DataError, SpecError
 from dnlbench.events import Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.executor.base import Attempts
-from dnlbench.machine import Slot
+from dnlbench.machine import Slot, Sources
 from dnlbench.plan import title
 from dnlbench.runners import create_runner
 from dnlbench.runners.answering import open_replies
@@ -54,6 +54,12 @@ class Worker:
 
     def __init__(self, run_dir: RunDir, slot: Slot, checkpoint_s: float) -> None:
         self._run_dir = run_dir
+        changed = run_dir.read_execution().software_differences()
+        if changed:
+            raise ConfigurationError(
+                f"the software here is not what the sweep started with: {'; '.join(changed)}. "
+                "Start the sweep again, or undo the change and resume it."
+            )
         self._plan = run_dir.read_plan()
         self._runner = create_runner(self._plan, slot, checkpoint_s=checkpoint_s)
         self._aside: Attempts | None = None
@@ -62,19 +68,19 @@ class Worker:
         """See `dnlbench.runners.base.Runner.prepare`."""
         return self._runner.prepare()
 
-    def check_unchanged(self, data: str, code: Mapping[str, str]) -> None:
+    def check_unchanged(self, data: str, code: Sources) -> None:
         """Makes sure that this worker trains the networks and on the data that the sweep began with.
 
         Raises:
             DataError: if the data have changed since.
-            SpecError: if the source of a network has.
+            SpecError: if the code of a custom network has.
         """
         found = self._runner.data_sha256
         if found != data:
             raise DataError(f"the data have changed since the sweep began: sha256 {data[:12]} then, {found[:12]} now")
-        changed = [name for name, source in self._runner.code.items() if code.get(name) != source]
+        changed = self._runner.code_changes(code)
         if changed:
-            raise SpecError(f"the source of {', '.join(changed)} has changed since the sweep began")
+            raise SpecError(f"the code of custom networks has changed since the sweep started: {', '.join(changed)}")
 
     def put_aside(self, attempts: Attempts) -> None:
         """Has these attempts stop at their next training step; may be called from another thread, and too late."""
@@ -200,7 +206,7 @@ def _obey(
     attempts = _attempts(command["runs"])
     last: dict[str, RunEvent | None] = dict.fromkeys(attempts)
     with _output_in(run_dir.open_log(attempts)):
-        worker.check_unchanged(command["data"], command["code"])
+        worker.check_unchanged(command["data"], Sources.model_validate(command["code"]))
         say_begun()
         for event in worker.carry_out(attempts):
             last[event.run_id] = event

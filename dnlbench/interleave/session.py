@@ -68,6 +68,7 @@ def plan_session(
     against: str | None,
     base_settings: Sequence[str],
     base_out: Path | None,
+    tell: Tell | None = None,
 ) -> Session:
     """Settles what is open: one run at a time, unless ``--jobs`` or ``--pack`` ask for more, with the threads of a sweep's run.
 
@@ -98,7 +99,7 @@ def plan_session(
     )
     request = replace(request, jobs=request.jobs or 1, threads=ordinary[0].threads, pack=request.pack or 1)
     place = choose_place(request, machine)
-    run_dir = request.run_dir or _default_run_dir(request, base, base_settings)
+    run_dir = request.run_dir or _default_run_dir(request, base, base_settings, tell)
     out = request.out or _free_path(request.plan.spec.name)
     return Session(
         request=request,
@@ -255,11 +256,10 @@ def _runs_as(plan: Plan) -> tuple[str, int]:
     return plan.settings_hash, plan.spec.epochs
 
 
-def _default_run_dir(request: Request, base: Interpreter, base_settings: Sequence[str]) -> Path:
+def _default_run_dir(request: Request, base: Interpreter, base_settings: Sequence[str], tell: Tell | None) -> Path:
     """Beside those of ordinary sweeps, whose runs did not take turns."""
-    own = find_run_dir(request)
     other = content_hash({"python": base.path, "set": list(base_settings)}, digits=6)
-    return own.with_name(f"{own.name}-against-{other}")
+    return find_run_dir(request, suffix=f"-against-{other}", tell=tell)
 
 
 def _free_path(name: str) -> Path:

@@ -3,7 +3,7 @@
 Devices are listed through NVML (CUDA) and the platform's name (MPS), so the parent process never opens a GPU.
 """
 
-from dnlbench.machine.code import Code, read_code, source_hash
+from dnlbench.machine.code import PACKAGE, Code, read_code, source_hash
 from dnlbench.machine.device import Device, DeviceKind, UnusableDevice, why_unusable
 from dnlbench.machine.devices import cpu_device, cuda_devices, find_devices, list_devices, usable_cores
 from dnlbench.machine.facts import Machine, read_machine, torch_version
@@ -11,9 +11,12 @@ from dnlbench.machine.memory import oom_kills
 from dnlbench.machine.naming import short_host, short_model
 from dnlbench.machine.node import Node, node_of
 from dnlbench.machine.slot import Slot
+from dnlbench.machine.software import numeric_environment, package_versions
+from dnlbench.machine.sources import Sources
 from dnlbench.machine.telemetry import DeviceHistory, Reading, Telemetry, TelemetryLog
 
 __all__ = [
+    "PACKAGE",
     "Code",
     "Device",
     "DeviceHistory",
@@ -22,6 +25,7 @@ __all__ = [
     "Node",
     "Reading",
     "Slot",
+    "Sources",
     "Telemetry",
     "TelemetryLog",
     "UnusableDevice",
@@ -30,7 +34,9 @@ __all__ = [
     "find_devices",
     "list_devices",
     "node_of",
+    "numeric_environment",
     "oom_kills",
+    "package_versions",
     "read_code",
     "read_machine",
     "short_host",

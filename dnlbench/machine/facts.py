@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from importlib import metadata
 
 import psutil
 from pydantic import BaseModel, ConfigDict
 
 from dnlbench.machine.device import Device, UnusableDevice
 from dnlbench.machine.devices import cpu_name, find_devices, usable_cores
+from dnlbench.machine.software import package_version
 
 
 class Machine(BaseModel):
@@ -32,13 +32,16 @@ class Machine(BaseModel):
     """Hash of processor, cores and device models: equal where timings may be held against each other. Software is listed,
     not hashed, and which of several equal devices are visible, or how busy they were, does not matter."""
 
+    @property
+    def title(self) -> str:
+        """All that tells machines with other fingerprints apart: ``AMD EPYC 9654, 16 cores, NVIDIA H200``."""
+        models = sorted({device.name for device in self.devices if device.kind != "cpu"})
+        return ", ".join([self.cpu, f"{self.cores} core{'' if self.cores == 1 else 's'}", *models])
+
 
 def torch_version() -> str:
     """The installed torch's version, from its package metadata."""
-    try:
-        return metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        return "none"
+    return package_version("torch") or "none"
 
 
 def read_machine() -> Machine:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from dnlbench.events import Prepared, RunEvent
+from dnlbench.machine import Sources
 from dnlbench.plan import Run
 
 CHECKPOINT_S = 30.0
@@ -52,9 +53,8 @@ class Runner(Protocol):
         """Hash of the data that this runner has loaded."""
         ...
 
-    @property
-    def code(self) -> Mapping[str, str]:
-        """Hash of the source of each network that is not ours, as this runner has imported it."""
+    def code_changes(self, recorded: Sources) -> Sequence[str]:
+        """Names the parts of the custom networks' code that this runner would execute in another state than recorded."""
         ...
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:

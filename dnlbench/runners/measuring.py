@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dnlbench.errors import SpecError
 from dnlbench.events import DataInfo, Measured, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
-from dnlbench.machine import Slot
+from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.device import device_name, make_repeatable, open_device
@@ -61,10 +61,9 @@ class MeasuringRunner:
         """See `dnlbench.runners.base.Runner`."""
         return self.data.sha256
 
-    @property
-    def code(self) -> Mapping[str, str]:
-        """No network is the user's own."""
-        return {}
+    def code_changes(self, recorded: Sources) -> Sequence[str]:
+        """None: these studies have no custom networks."""
+        return ()
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
         """Does the members one after the other; see `dnlbench.runners.base.Runner`."""

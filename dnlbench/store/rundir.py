@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,9 @@ from pydantic import ValidationError
 
 from dnlbench.errors import RunDirError
 from dnlbench.events import (
+    EngineStarted,
     JournalEvent,
+    Prepared,
     RunEvent,
     RunHistory,
     fold,
@@ -39,10 +42,18 @@ from dnlbench.events import (
     read_run_event,
 )
 from dnlbench.files import LineWriter, is_disk_full, read_lines, write_atomically
+from dnlbench.machine import Machine, Sources, read_machine
 from dnlbench.plan import Plan, Run
 from dnlbench.spec import content_hash
 from dnlbench.store.control import ControlFile
-from dnlbench.store.sweep_file import Execution, read_execution, read_sweep, write_sweep
+from dnlbench.store.sweep_file import (
+    ANY,
+    Execution,
+    read_execution,
+    read_sweep,
+    settings_differences,
+    write_sweep,
+)
 
 LOG_TAIL_LINES = 40
 LOCK_PATIENCE_S = 1.0
@@ -192,14 +203,38 @@ class RunDir:
         return None
 
     def begin(self, plan: Plan, execution: Execution) -> bytes | None:
-        """Writes the plan, or checks that the plan already here can share its runs; see `write_sweep`.
+        """Writes the plan, if it can share its runs with the one that is already here.
 
         Returns:
             What was there before, to be put back by `restore`.
+
+        Raises:
+            RunDirError: if the directory belongs to another sweep, or to this one run in another way.
         """
         earlier = self.sweep_path.read_bytes() if self.sweep_path.exists() else None
+        if earlier is not None:
+            self._check_shares_runs(plan, execution)
         write_sweep(self.sweep_path, plan, execution)
         return earlier
+
+    def _check_shares_runs(self, plan: Plan, execution: Execution) -> None:
+        there = self.read_execution()
+        if there.machine != execution.machine:
+            raise RunDirError(
+                f"{self.root} holds a sweep of another machine: {self._machine_of(there)}; "
+                f"this is {_title(execution.machine, read_machine())}. "
+                f"Run `dnlbench profiles save {self.root}` to save its results, or choose another --run-dir to train here."
+            )
+        differing = [*settings_differences(self.read_plan(), plan), *there.differences(execution)]
+        if differing:
+            raise RunDirError(
+                f"{self.root} already holds a sweep with other settings: {'; '.join(differing)}. "
+                "Undo the change, or choose another --run-dir."
+            )
+
+    def _machine_of(self, execution: Execution) -> str:
+        engines = [event for event in self.read_journal() if isinstance(event, EngineStarted)]
+        return _title(execution.machine, engines[-1].machine if engines else None)
 
     def restore(self, earlier: bytes) -> None:
         """Puts the plan back that `begin` replaced."""
@@ -212,6 +247,11 @@ class RunDir:
     def read_execution(self) -> Execution:
         """How its runs are carried out; see `read_execution`."""
         return read_execution(self.sweep_path)
+
+    def recorded_code(self) -> Sources:
+        """What the custom networks of its runs were made of, from all engines together."""
+        found = (event.code for event in self.read_journal() if isinstance(event, Prepared))
+        return functools.reduce(Sources.joined, found, Sources())
 
     def open_control(self) -> ControlFile:
         """For the engine only."""
@@ -276,6 +316,12 @@ class RunDir:
         except FileNotFoundError:
             return None
         return "\n".join(lines[-LOG_TAIL_LINES:]) or None
+
+
+def _title(fingerprint: str, machine: Machine | None) -> str:
+    if fingerprint == ANY:
+        return "a Ray cluster"
+    return machine.title if machine is not None else f"one with the fingerprint {fingerprint}"
 
 
 def _parse(path: Path, lines: Iterable[bytes], read: Callable[[bytes], E], first: int) -> list[E]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dnlbench.errors import RunDirError
 from dnlbench.files import write_atomically
+from dnlbench.machine import numeric_environment, package_versions, source_hash, torch_version
 from dnlbench.plan import Plan
 from dnlbench.studies import STUDIES
 
 SCHEMA = "dnlbench.sweep/2"
+ANY = "any"
+"""In place of a machine's fingerprint for a Ray cluster: each run records the machine that it was on."""
+LABELS = {
+    "device_kind": "the device",
+    "threads": "the number of threads",
+    "pack_size": "the pack size",
+    "torch": "torch",
+}
 
 
 class Execution(BaseModel):
@@ -29,18 +39,43 @@ class Execution(BaseModel):
     """Fingerprint of the hardware."""
     source: str
     """Hash of dnlbench's own code."""
+    packages: dict[str, str] = {}
+    """Versions of the other packages that results are computed with."""
+    environment: dict[str, str] = {}
+    """Environment variables that change how torch computes."""
+
+    @classmethod
+    def here(cls, *, device_kind: str, threads: int, pack_size: int, machine: str) -> Execution:
+        """With the software of this process."""
+        return cls(
+            device_kind=device_kind,
+            threads=threads,
+            pack_size=pack_size,
+            torch=torch_version(),
+            machine=machine,
+            source=source_hash(),
+            packages=package_versions(),
+            environment=numeric_environment(),
+        )
+
+    def software_differences(self) -> list[str]:
+        """What of the software in this process is not as recorded."""
+        same = self.model_dump(include={"device_kind", "threads", "pack_size", "machine"})
+        return list(self.differences(Execution.here(**same)))
+
+    def differences(self, here: Execution) -> Iterator[str]:
+        """For people, without the machine: ``torch is 2.11.0 there and 2.12.0 here``."""
+        for field, label in LABELS.items():
+            yield from _differences({label: getattr(self, field)}, {label: getattr(here, field)})
+        yield from _differences(self.packages, here.packages)
+        yield from _differences(self.environment, here.environment)
+        if self.source != here.source:
+            yield "dnlbench's own code is not the same"
 
 
 def write_sweep(path: Path, plan: Plan, execution: Execution) -> None:
-    """Writes the plan. A plan that is already there is replaced if the two can share their runs.
-
-    They can if they differ in nothing but the name, the axes, the number of epochs where fewer of them are the beginning of
-    more, and the place of the data. Runs of the earlier plan that the new one does not ask for stay where they are.
-
-    Raises:
-        RunDirError: if the directory belongs to another sweep, or to this one carried out in another way.
-    """
-    mine: dict[str, Any] = {
+    """Writes the plan, in place of one that is there. Runs that only the earlier plan asks for stay where they are."""
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "settings": plan.settings_hash,
         "execution": execution.model_dump(),
@@ -49,9 +84,7 @@ def write_sweep(path: Path, plan: Plan, execution: Execution) -> None:
         "runs": [run.run_id for run in plan.runs],
         "points": [[run.point.network, run.point.depth, run.seed] for run in plan.runs],
     }
-    if path.exists():
-        _check_shares_runs(path, mine)
-    write_atomically(path, json.dumps(mine, indent=1, ensure_ascii=False).encode())
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
 def read_sweep(path: Path) -> Plan:
@@ -61,11 +94,15 @@ def read_sweep(path: Path) -> Plan:
         RunDirError: if there is none, or one that this version cannot read.
     """
     content = _read(path)
+    if content.get("study") not in STUDIES:
+        raise _damaged(path, f'"study" must be one of {", ".join(STUDIES)}')
     try:
-        study = STUDIES[str(content["study"])]
-        return Plan(study.spec.model_validate_json(json.dumps(content["spec"]), strict=True))
-    except (KeyError, ValidationError) as error:
-        raise RunDirError(f"{path}: holds no spec that this version reads: {error}") from error
+        form = STUDIES[content["study"]].spec
+        return Plan(form.model_validate_json(json.dumps(content.get("spec")), strict=True))
+    except ValidationError as error:
+        raise RunDirError(
+            f"{path} is damaged or from another version of dnlbench: {_first(error, 'spec')}. Choose another --run-dir."
+        ) from error
 
 
 def read_execution(path: Path) -> Execution:
@@ -77,20 +114,37 @@ def read_execution(path: Path) -> Execution:
     try:
         return Execution.model_validate(_read(path)["execution"])
     except ValidationError as error:
-        raise RunDirError(f"{path}: does not say how its runs are carried out: {error}") from error
+        raise _damaged(path, _first(error, "execution")) from error
 
 
-def _check_shares_runs(path: Path, mine: dict[str, Any]) -> None:
-    theirs = _read(path)
-    there, here = _facts(theirs), _facts(mine)
-    differing = [f"{key} there is {there.get(key)}, here {here[key]}" for key in here if there.get(key) != here[key]]
-    if differing:
-        raise RunDirError(f"{path.parent}: holds another sweep: {'; '.join(differing)}. Choose another --run-dir")
+def settings_differences(there: Plan, here: Plan) -> list[str]:
+    """What keeps two sweeps from sharing their runs: ``train.lr is 0.01 there and 0.5 here``.
+
+    They can share them if they differ in nothing but the name, the axes, the number of epochs where fewer of them are the
+    beginning of more, and the place of the data.
+    """
+    if there.spec.study != here.spec.study:
+        return list(_differences({"study": there.spec.study}, {"study": here.spec.study}))
+    return list(_differences(dict(_flat(there.spec.run_identity())), dict(_flat(here.spec.run_identity()))))
 
 
-def _facts(sweep: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same for a sweep to go on in a directory."""
-    return {"settings": sweep.get("settings"), **sweep["execution"]}
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys([*there, *here]):
+        ours, theirs = here.get(key), there.get(key)
+        if ours != theirs:
+            yield f"{key} is {_text(theirs)} there and {_text(ours)} here"
+
+
+def _text(value: Any) -> str:
+    return "not set" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,11 +152,27 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise RunDirError(f"{path.parent}: not a run directory: it has no {path.name}") from error
-    except ValueError as error:
-        raise RunDirError(f"{path}: not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"not valid JSON: {error}") from error
     except OSError as error:
         raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
-    found = content.get("schema") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or found != SCHEMA or not isinstance(content.get("execution"), dict):
-        raise RunDirError(f"{path}: schema {found!r}, this version reads {SCHEMA!r}")
+    if not isinstance(content, dict):
+        raise _damaged(path, "must be a JSON object")
+    found = content.get("schema")
+    if found != SCHEMA:
+        raise RunDirError(
+            f"{path}: written by another version of dnlbench: its schema is {found!r}, this version reads {SCHEMA!r}. "
+            "Choose another --run-dir."
+        )
+    if not isinstance(content.get("execution"), dict):
+        raise _damaged(path, '"execution" must be a table')
     return content
+
+
+def _damaged(path: Path, why: str) -> RunDirError:
+    return RunDirError(f"{path} is damaged: {why}. Choose another --run-dir.")
+
+
+def _first(error: ValidationError, table: str) -> str:
+    details = error.errors()[0]
+    return f'"{".".join(map(str, (table, *details["loc"])))}": {details["msg"]}'

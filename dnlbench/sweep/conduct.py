@@ -27,7 +27,7 @@ from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import RunDir
 from dnlbench.sweep.outcome import check_outcome
-from dnlbench.sweep.place import Place, choose_place, execution_of, find_run_dir
+from dnlbench.sweep.place import Place, changed_code, choose_place, execution_of, find_run_dir
 from dnlbench.sweep.request import Request
 from dnlbench.sweep.settling import settle
 from dnlbench.watch import Watcher
@@ -56,8 +56,11 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     plan = request.plan
     check_outcome(request)
     request = settle(request, observer)
-    run_dir = RunDir(find_run_dir(request))
-    _check_resumed(request, run_dir)
+    told: list[str] = []
+    run_dir = RunDir(find_run_dir(request, tell=told.append))
+    _check_resumed(request, run_dir, told)
+    _check_code(run_dir, changed_code(run_dir, plan))
+    _tell(observer, told)
     with _reached(request), run_dir.locked():
         place = choose_place(request)
         earlier = run_dir.begin(plan, execution_of(place))
@@ -77,11 +80,19 @@ def _reached(request: Request) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _check_resumed(request: Request, run_dir: RunDir) -> None:
+def _check_resumed(request: Request, run_dir: RunDir, told: Sequence[str]) -> None:
     if request.resume and not run_dir.sweep_path.exists():
+        why = f" ({'; '.join(told)})" if told else ""
         raise RunDirError(
-            f"--resume: {run_dir.root} holds no sweep to go on with. Run without --resume, or name its --run-dir"
+            f"--resume: {run_dir.root} holds no sweep to resume{why}. Run without --resume, or name its --run-dir."
         )
+
+
+def _tell(observer: Observer, told: Sequence[str]) -> None:
+    narrator = Narrator(observer)
+    for news in told:
+        narrator.tell(lambda observer, news=news: observer.deciding(news))  # type: ignore[misc]
+    narrator.end()
 
 
 def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observer) -> EndReason:
@@ -202,12 +213,14 @@ def _check_unchanged(run_dir: RunDir, before: Sequence[Prepared], now: Prepared)
             f"{run_dir.root}: its runs were trained on other data: {data.name} {data.sha256[:12]}, "
             f"now {now.data.name} {now.data.sha256[:12]}. Choose another --run-dir"
         )
-    code = {name: source for event in reversed(before) for name, source in event.code.items()}
-    changed = [name for name, source in now.code.items() if code.get(name, source) != source]
+    _check_code(run_dir, run_dir.recorded_code().differences(now.code))
+
+
+def _check_code(run_dir: RunDir, changed: Sequence[str]) -> None:
     if changed:
         raise RunDirError(
-            f"{run_dir.root}: the source of {', '.join(changed)} has changed since its runs were trained. "
-            "Choose another --run-dir"
+            f"{run_dir.root} holds results of other code: {', '.join(changed)} changed since then. "
+            "Undo the change, or choose another --run-dir."
         )
 
 

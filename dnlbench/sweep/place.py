@@ -5,6 +5,7 @@ Nothing is measured here; `dnlbench.sweep.settling` does that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from dnlbench.executor.packing import count_packs, resolve_pack_size
 from dnlbench.executor.remembered import Choice, Measured, Remembered
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.tuning import Question, can_be_tuned, find_question, sweep_key
-from dnlbench.machine import Machine, Slot, read_machine, source_hash, torch_version
-from dnlbench.store import Execution, RunDir
+from dnlbench.machine import Machine, Slot, read_machine
+from dnlbench.plan import Plan
+from dnlbench.store import ANY, Execution, RunDir
+from dnlbench.studies.training.spec import is_factory
 from dnlbench.sweep.request import Request
 
-ANY = "any"
-"""In place of a machine's fingerprint: which machine a run was carried out on is kept with the run."""
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,39 @@ class Place:
     """The machines of the cluster that it is carried out on; none for this machine alone."""
 
 
-def find_run_dir(request: Request) -> Path:
+def find_run_dir(request: Request, *, suffix: str = "", folder: Path = Path(), tell: Tell | None = None) -> Path:
     """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs.
 
-    On a cluster it is the same folder whatever machines that has at the time.
+    On a cluster it is the same folder whatever machines that has at the time. Where the code of custom networks has changed
+    since, it is the first of ``<folder>-2``, ``-3``, … that holds no results of other code.
+
+    Args:
+        request: one that is to be carried out.
+        suffix: of the folder's name, for sweeps that are to be kept apart.
+        folder: below which ``.dnlbench`` is.
+        tell: is told what has changed.
     """
     if request.run_dir is not None:
         return request.run_dir
+    usual = _usual_root(request)
+    first = root = usual.with_name(usual.name + suffix)
+    number, news = 1, ""
+    while changed := changed_code(RunDir(folder / root), request.plan):
+        number += 1
+        earlier, root = root, first.with_name(f"{first.name}-{number}")
+        news = f"{', '.join(changed)} changed since the runs in {earlier}; this sweep uses {root}"
+    if news and tell is not None:
+        tell(news)
+    return root
+
+
+def changed_code(run_dir: RunDir, plan: Plan) -> tuple[str, ...]:
+    """Names what has changed of the code that the directory's custom networks were made of, if the plan has any of those."""
+    own = any(is_factory(point.network) for point in plan.spec.points)
+    return run_dir.recorded_code().changes(Path.cwd()) if own else ()
+
+
+def _usual_root(request: Request) -> Path:
     if request.executor == "ray":
         return _cluster_root(request)
     machine = read_machine()
@@ -164,13 +192,11 @@ def cluster_place(request: Request, machine: Machine) -> Place:
 
 
 def _cluster_root(request: Request) -> Path:
-    execution = Execution(
+    execution = Execution.here(
         device_kind=request.device,
         threads=request.threads or 1,
         pack_size=resolve_pack_size(request.plan, (), asked=request.pack),
-        torch=torch_version(),
         machine=ANY,
-        source=source_hash(),
     )
     return RunDir.default_root(request.plan, execution, jobs=request.jobs or 0)
 
@@ -196,11 +222,9 @@ def slots_of(request: Request, machine: Machine, packs: int | None = None) -> tu
 
 def execution_of(place: Place) -> Execution:
     """What the bits of results depend on, beside the spec."""
-    return Execution(
+    return Execution.here(
         device_kind=place.slots[0].device.kind,
         threads=place.slots[0].threads,
         pack_size=place.pack_size,
-        torch=torch_version(),
         machine=ANY if place.nodes else place.machine.fingerprint,
-        source=source_hash(),
     )

@@ -28,7 +28,7 @@ def start_sweep(spec: str, folder: Path) -> RunDir:
 
     request = Request(plan=Plan(read_spec(spec)))
     settled = settle(request, folder=folder)
-    run_dir = RunDir(folder / find_run_dir(settled))
+    run_dir = RunDir(folder / find_run_dir(settled, folder=folder))
     if run_dir.engine() is None:  # else it is under way already, and to be followed
         options = settled_options(request, settled)
         launch_engine(["run", spec, "--run-dir", str(run_dir.root), *options, "--quiet"], run_dir)

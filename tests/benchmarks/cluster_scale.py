@@ -64,7 +64,7 @@ seeds = {seeds}
 epochs = {epochs}
 """
 DEPTHS = 25
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 
 
 @dataclass

@@ -49,7 +49,7 @@ known to have ended before it began the run.
 
 In a pack a run that fails or runs out of memory brings all down, as a loss does; one that diverges ends early.
 """
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 BEGIN = 2e9
 STEPS = 1000
 """Training steps of an epoch."""

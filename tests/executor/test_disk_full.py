@@ -32,7 +32,7 @@ from dnlbench.store import Execution, RunDir
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("small disk")]  # one process runs them all on the inside
 
 MakePlan = Callable[..., Plan]
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 LONG = ("sweep.networks=['dense-attention']", "sweep.depths=[2]", "sweep.seeds=2", "train.epochs=6")
 INSIDE = "DNLBENCH_TEST_SMALL_DISK"
 DISK_BYTES = 4 * 2**20

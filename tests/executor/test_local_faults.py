@@ -21,7 +21,7 @@ from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
 
 MakePlan = Callable[..., Plan]
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 LONG = ("sweep.networks=['dense-attention']", "sweep.depths=[3]", "sweep.seeds=2", "train.epochs=12")
 
 

@@ -29,7 +29,7 @@ from dnlbench.store import Execution, RunDir
 pytestmark = [pytest.mark.long, pytest.mark.faults]
 
 MakePlan = Callable[..., Plan]
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 RUNS = (
     "sweep.networks=['dense-attention','densenet']",
     "sweep.depths=[3]",

@@ -25,7 +25,7 @@ pytest_plugins = ["tests.executor.ray_clusters"]
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray-open")]
 
 MakePlan = Callable[..., Plan]
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 CPU = Slot(name="ray/0", device=cpu_device(), threads=1)
 ALL = {"CPU": 4.0, "GPU": 64.0}
 """What the cluster has."""

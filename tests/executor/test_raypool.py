@@ -24,7 +24,7 @@ from dnlbench.store import Execution, RunDir
 
 ray = pytest.importorskip("ray")
 
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 MACHINE = Machine(
     os="x", cpu="x", cores=1, memory_bytes=1, python="3", torch="2", devices=(cpu_device(),), fingerprint="0"
 )

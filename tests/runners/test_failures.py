@@ -21,7 +21,7 @@ from dnlbench.runners.failures import Blame, blame, classify
 from dnlbench.store import Execution, RunDir
 
 MakePlan = Callable[..., Plan]
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 MEANINGS: dict[str, tuple[BaseException, Blame | None, RunStatus]] = {
     "no room": (OSError(errno.ENOSPC, "No space left on device"), "disk", "failed"),
     "no room for this user": (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk", "failed"),

@@ -6,6 +6,7 @@ Nothing in here knows what carries the reports; `dnlbench.executor.raypool` has 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -41,12 +42,10 @@ from dnlbench.machine import (
     find_devices,
     node_of,
     read_machine,
-    source_hash,
-    torch_version,
     usable_cores,
     why_unusable,
 )
-from dnlbench.store import CheckpointFiles, RunDir
+from dnlbench.store import CheckpointFiles, Execution, RunDir
 
 LOOK_S = 0.2
 """Seconds between two looks at what a run has written, so that fast epochs come in bundles."""
@@ -70,7 +69,7 @@ class Outpost:
             cpus: that the machine offers to sweeps in all.
 
         Raises:
-            ConfigurationError: if the machine has another dnlbench or torch than the engine.
+            ConfigurationError: if the machine has other software than the engine.
             DeviceError: if it has no device of the kind.
         """
         _require_same(order, name)
@@ -267,11 +266,9 @@ class _LogFollower:
 
 
 def _require_same(order: Order, name: str) -> None:
-    found = {"dnlbench (hash of its source)": source_hash(), "torch": torch_version()}
-    wanted = dict(zip(found, (order.source, order.torch), strict=True))
-    wrong = [f"{what} {value}, the sweep's is {wanted[what]}" for what, value in found.items() if value != wanted[what]]
+    wrong = Execution.model_validate(json.loads(order.sweep)["execution"]).software_differences()
     if wrong:
-        raise ConfigurationError(f"{name} takes no part: it has {'; '.join(wrong)}. Install the same on both")
+        raise ConfigurationError(f"{name} cannot take part in the sweep: {'; '.join(wrong)}. Install the same on both.")
 
 
 def _slot_here(order: Order, slot: Slot, name: str, cpus: float) -> Slot:

@@ -15,16 +15,13 @@ class Order:
     """What all outposts of a sweep are to be."""
 
     sweep: bytes
-    """``sweep.json``: the plan."""
+    """``sweep.json``: the plan, and the software that it needs, which a machine that joins later may not have."""
     slots: int
     """How many the sweep has in all."""
     checkpoint_s: float
     folder: Path
     """Where the engine works, which finds modules and data there."""
     shared: Shared
-    source: str
-    torch: str
-    """Of the engine: its hash of dnlbench, and its torch. A machine that joins later may have others."""
     names: Mapping[str, str]
     """Of the cluster's machines, by Ray's id, as far as they were there at the beginning."""
 

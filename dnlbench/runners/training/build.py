@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -54,14 +53,6 @@ def find_factory(name: str) -> Callable[..., Any]:
     if not callable(factory):
         raise SpecError(f"sweep.networks: {name!r} is a {type(factory).__name__}, not something to call")
     return factory  # type: ignore[no-any-return]
-
-
-def source_hash(name: str) -> str:
-    """Hash of the file that ``package.module:factory`` is written in, by which a changed network is noticed."""
-    find_factory(name)
-    module, _, _ = name.partition(":")
-    file = getattr(sys.modules[module], "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()
 
 
 def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.device) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -14,18 +15,19 @@ from torch import nn
 
 from dnlbench.errors import DataError, SpecError
 from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
-from dnlbench.machine import Slot
+from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
-from dnlbench.runners.training.build import check_point, source_hash
+from dnlbench.runners.training.build import check_point
 from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
 from dnlbench.runners.training.evaluate import evaluate
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.progress import Progress, place_of
 from dnlbench.runners.training.rig import Rig
+from dnlbench.runners.training.sources import Tracker
 from dnlbench.runners.training.step import Step
 from dnlbench.runners.training.utilisation import matrix_peak
 from dnlbench.studies import Point
@@ -42,6 +44,7 @@ class TrainingRunner:
         self.slot = slot
         self.spec = cast(TrainingSpec, plan.spec)
         self.device = open_device(slot)
+        self._tracker = Tracker(list(filter(is_factory, self.spec.sweep.networks)), Path.cwd())
         self._peak_flops: float | None = None
         """Of the slot, as soon as it is prepared."""
         _import_the_rest()
@@ -70,20 +73,28 @@ class TrainingRunner:
             )
         if self.spec.train.precision == "tf32" and self.device.type != "cuda":
             raise SpecError(f"train.precision = 'tf32': exists on CUDA devices only, not on {self.slot.device.name}")
-        for point in self.spec.points:
-            check_point(self.spec, point, data, self.device)
+        code = self.code
         self._peak_flops = matrix_peak(self.device, self.spec.train.precision)
         return Prepared(
             data=data,
-            code=self.code,
+            code=code,
             torch=str(torch.__version__),
             device_name=device_name(self.device, self.slot),
         )
 
     @cached_property
-    def code(self) -> dict[str, str]:
+    def code(self) -> Sources:
+        """Builds each point's network once and records what the custom ones are made of."""
+        with self._tracker.watch():
+            for point in self.spec.points:
+                check_point(self.spec, point, self.data.info, self.device)
+        return self._tracker.sources()
+
+    def code_changes(self, recorded: Sources) -> Sequence[str]:
         """See `dnlbench.runners.base.Runner`."""
-        return {network: source_hash(network) for network in self.spec.sweep.networks if is_factory(network)}
+        if not recorded.networks:
+            return ()
+        return recorded.differences(self.code) or self._tracker.changed_inputs(self.code)
 
     @property
     def data_sha256(self) -> str:

@@ -18,7 +18,7 @@ from dnlbench.files import LineWriter, read_lines
 from dnlbench.plan import Plan
 from dnlbench.store import CheckpointFiles, Execution, RunDir
 
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 BEGUN = 1000.0
 """By the engine's clock."""
 SLOW_S = 500.0

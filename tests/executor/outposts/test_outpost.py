@@ -24,14 +24,15 @@ from dnlbench.executor.outposts.outpost import NEW_S, PREFIX, Outpost, _Watched
 from dnlbench.executor.outposts.reports import Order, Refusal, Report, Shared, SharedCheckpoint
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import LineFollower, LineWriter, read_lines
-from dnlbench.machine import Device, Slot, cpu_device, source_hash, torch_version, usable_cores
+from dnlbench.machine import Device, Slot, cpu_device, usable_cores
 from dnlbench.plan import Plan, Run
 from dnlbench.store import CheckpointFiles, Execution, RunDir
+from dnlbench.store.sweep_file import write_sweep
 from tests.cli.conftest import OWN, Gate
 from tests.cli.conftest import _wait_until as wait_until
 
 MakePlan = Callable[..., Plan]
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 SECRET = "this very directory"
 CPU = Slot(name="ray/0", device=cpu_device(), threads=1)
 
@@ -63,8 +64,6 @@ class Site:
             checkpoint_s=0.05,
             folder=Path.cwd(),
             shared=Shared(root=self.run_dir.root, secret=SECRET),
-            source=source_hash(),
-            torch=torch_version(),
             names={},
         )
         return Outpost(replace(order, **others), slot, name="somewhere", cpus=4.0)
@@ -324,11 +323,23 @@ def test_what_an_attempt_prints_is_told_to_its_end(tmp_path: Path, make_plan: Ma
     assert log.rstrip().endswith("ValueError: as it was asked to")
 
 
-@pytest.mark.parametrize("what", ["source", "torch"])
-def test_a_machine_with_other_code_takes_no_part(tmp_path: Path, make_plan: MakePlan, scratch: Path, what: str) -> None:
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ({"source": "another"}, "somewhere cannot take part in the sweep: dnlbench's own code is not the same"),
+        ({"torch": "1.0"}, r"torch is 1\.0 there and \S+ here\. Install the same on both\."),
+        ({"packages": {"numpy": "1.0"}}, r"numpy is 1\.0 there and \S+ here"),
+        ({"environment": {"NVIDIA_TF32_OVERRIDE": "1"}}, "NVIDIA_TF32_OVERRIDE is 1 there and not set here"),
+    ],
+)
+def test_a_machine_with_other_software_takes_no_part(
+    tmp_path: Path, make_plan: MakePlan, scratch: Path, there: dict[str, Any], message: str
+) -> None:
     """It may have joined the cluster after all machines were asked."""
-    with pytest.raises(ConfigurationError, match="the sweep's is another"):
-        Site(tmp_path / "run-dir", make_plan()).outpost(CPU, **{what: "another"})
+    site = Site(tmp_path / "run-dir", make_plan())
+    write_sweep(site.run_dir.sweep_path, site.plan, HOW.model_copy(update=there))
+    with pytest.raises(ConfigurationError, match=message):
+        site.outpost()
     assert list(scratch.iterdir()) == []
 
 

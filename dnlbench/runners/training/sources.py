@@ -1,0 +1,213 @@
+"""Finds which files and packages the user's own networks are made of, while they are imported and built.
+
+Two ways complete each other. Every file that Python opens meanwhile is seen, whoever asked for it: modules imported by a
+computed name or from a folder that the code itself added to `sys.path`, configurations, weights, archives. And the import
+statements of all Python files found are followed, also those that are not executed until training.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import cache
+from importlib import metadata
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from dnlbench.machine import PACKAGE, Sources
+
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
+
+_opened: ContextVar[dict[str, bool] | None] = ContextVar("opened", default=None)
+"""Files that are opened while `Tracker.watch` is in force, and whether one was written to."""
+
+
+class Tracker:
+    """Collects what networks depend on. Made before the first of them is imported."""
+
+    def __init__(self, networks: Sequence[str], folder: Path) -> None:
+        """Takes the names of the custom networks. Paths below ``folder`` are recorded relative to it."""
+        self._networks = networks
+        self._folder = folder
+        self._opened: dict[str, bool] = {}
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Takes note of every file that is opened in this thread."""
+        if self._networks:
+            _install_hook()
+        token = _opened.set(self._opened)
+        try:
+            yield
+        finally:
+            _opened.reset(token)
+
+    def sources(self) -> Sources:
+        """Everything that was opened, and the closure of the networks' modules and of the Python files among it."""
+        if not self._networks:
+            return Sources()
+        modules = [network.partition(":")[0] for network in self._networks]
+        read = {_source_of(path) for path, written in self._opened.items() if not written}
+        files = _closure([*_files_of(modules), *filter(self._is_input, read)])
+        packages = {package for path in (*files, *read) for package in _packages_of(path)}
+        found = self._read(files, packages)
+        hashes = map(self._closure_hash, modules)
+        return found.model_copy(update={"networks": dict(zip(self._networks, hashes, strict=True))})
+
+    def changed_inputs(self, code: Sources) -> Sequence[str]:
+        """Files that have changed and that a network may read again: all but the modules that are in memory."""
+        loaded = {self._name(_on_disk(Path(file))) for module in [*sys.modules.values()] if (file := _file_of(module))}
+        files = {file: sha256 for file, sha256 in code.files.items() if file not in loaded}
+        return code.model_copy(update={"files": files, "packages": {}}).changes(self._folder)
+
+    def _closure_hash(self, module: str) -> str:
+        """Depends on nothing but the module, not even on where its files are."""
+        files = self._read(_closure(_files_of([module])), ()).files
+        content = sorted((Path(file).name, sha256) for file, sha256 in files.items())
+        return hashlib.sha256(repr(content).encode()).hexdigest()
+
+    def _read(self, files: Iterable[Path], packages: Iterable[str]) -> Sources:
+        return Sources.read((self._name(path) for path in files if _is_own(path)), packages, self._folder)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else str(path)
+
+    def _is_input(self, path: Path) -> bool:
+        """Leaves out what is cached, temporary or the system's."""
+        if not path.is_file() or any(path.is_relative_to(folder) for folder in SYSTEM):
+            return False
+        if path.is_relative_to(self._folder):
+            return path.suffix == ".py" or not _is_hidden(path.relative_to(self._folder))
+        if path.is_relative_to(tempfile.gettempdir()):
+            return False
+        return path.suffix == ".py" or not _is_hidden(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+@cache
+def _install_hook() -> None:
+    """Python has no way to remove an audit hook, so there is one for all trackers."""
+    sys.addaudithook(_note)
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event not in ("open", "import", "ctypes.dlopen"):
+        return
+    opened = _opened.get()
+    if opened is None:
+        return
+    name = arguments[1] if event == "import" else arguments[0]  # of a module's import only that of a compiled one
+    if isinstance(name, str | bytes) and name:
+        with suppress(FileNotFoundError):  # the current folder is gone
+            name = os.path.abspath(name)  # noqa: PTH100 - Path.resolve would follow links
+        path = os.fsdecode(name)
+        written = event == "open" and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
+        opened[path] = opened.get(path, False) or written
+
+
+def _source_of(path: str) -> Path:
+    """The Python file that a compiled one was made from."""
+    if path.endswith(".pyc"):
+        try:
+            return Path(importlib.util.source_from_cache(path))
+        except ValueError:
+            return Path(path)
+    return Path(path)
+
+
+def _files_of(modules: Iterable[str]) -> list[Path]:
+    """Files of modules that are imported, and of the packages around them."""
+    names = {name.rsplit(".", n)[0] for name in modules for n in range(name.count(".") + 1)}
+    return [_on_disk(Path(file)) for name in sorted(names) if (file := _file_of(sys.modules.get(name)))]
+
+
+def _file_of(module: object) -> str | None:
+    return getattr(module, "__file__", None)  # a namespace package has none
+
+
+def _on_disk(path: Path) -> Path:
+    """The path itself; the archive for a module in one."""
+    return next((place for place in (path, *path.parents) if place.is_file()), path)
+
+
+def _closure(start: Iterable[Path]) -> set[Path]:
+    """The files, and all that the Python files of the user's own among them import, directly or not."""
+    found: set[Path] = set()
+    waiting = list(start)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            if path.suffix == ".py" and _is_own(path):
+                waiting += _imported_by(path)
+    return found
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file belongs to neither Python, nor an installed package, nor dnlbench, which has a hash of its own."""
+    ours = (PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")))
+    return not INSTALLED & set(path.parts) and not any(path.is_relative_to(folder) for folder in ours)
+
+
+def _packages_of(path: Path) -> Sequence[str]:
+    """The installed packages that a file may belong to."""
+    place = next((n for n, part in enumerate(path.parts[:-1]) if part in INSTALLED), None)
+    return _by_module().get(path.parts[place + 1].partition(".")[0], ()) if place is not None else ()
+
+
+@cache
+def _by_module() -> dict[str, list[str]]:
+    return {name: list(packages) for name, packages in metadata.packages_distributions().items()}
+
+
+def _imported_by(path: Path) -> Iterator[Path]:
+    """Files of the modules that a Python file names in import statements, or as text to ``import_module``."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    yield from _locate(alias.name)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                folder = [str(path.parents[level - 1])] if level else None
+                for alias in names:
+                    yield from _locate(f"{module}.{alias.name}" if module else alias.name, folder)
+            case ast.Call(
+                func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(value=str() as name), *_],
+            ):
+                yield from _locate(name.lstrip("."), [str(path.parent)] if name.startswith(".") else None)
+
+
+def _locate(name: str, folders: Sequence[str] | None = None) -> Iterator[Path]:
+    """Files of a module and of the packages around it, as far as they exist, without importing any."""
+    if folders and (Path(folders[0]) / "__init__.py").is_file():
+        yield Path(folders[0]) / "__init__.py"
+    for part in name.split("."):
+        try:
+            spec = PathFinder.find_spec(part, folders) if folders is not None else importlib.util.find_spec(part)
+        except (ImportError, ValueError):  # the latter for __main__
+            return
+        if spec is None:
+            return
+        if spec.has_location and spec.origin:
+            yield _on_disk(Path(spec.origin))
+        folders = list(spec.submodule_search_locations or ())
+        if not folders:
+            return
