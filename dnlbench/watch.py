@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TypeVar
 
 from dnlbench.errors import RunDirError
@@ -21,7 +20,6 @@ from dnlbench.events import (
     RunReturned,
     RunStarted,
     SlotSetAside,
-    fold,
 )
 from dnlbench.files import LineFollower
 from dnlbench.forecast import Forecast, Task, pack, schedule
@@ -263,8 +261,12 @@ class Watcher:
         try:
             return self._run_dir.fold_events(run.run_id, lines, before)
         except RunDirError:
-            parse = partial(self._run_dir.parse_events, run.run_id)
-            return fold(self._passing_over(parse, lines, self._followers[run.run_id].passed), before)
+            for number, line in enumerate(lines, start=self._followers[run.run_id].passed + 1):
+                try:
+                    before = self._run_dir.fold_events(run.run_id, [line], before, number)
+                except RunDirError as error:
+                    self._problem = self._problem or error
+            return before
 
     def _passing_over(
         self, parse: Callable[[Sequence[bytes], int], list[E]], lines: Sequence[bytes], passed: int

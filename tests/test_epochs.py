@@ -44,8 +44,8 @@ def test_lines_in_bulk_are_events_one_by_one(losses: list[float], cut: int) -> N
     ]
     lines = [event.model_dump_json().encode() for event in events]
     expected = fold(events)
-    assert fold_lines(lines[cut:], fold_lines(lines[:cut])) == expected
-    assert repr(list(fold_lines(lines).epochs)) == repr(list(expected.epochs))
+    assert fold_lines("r", lines[cut:], fold_lines("r", lines[:cut])) == expected
+    assert repr(list(fold_lines("r", lines).epochs)) == repr(list(expected.epochs))
 
 
 def test_two_ways_on_from_the_same_epochs_do_not_disturb_each_other() -> None:

@@ -329,7 +329,7 @@ def test_with_a_cosine_more_epochs_are_another_sweep(make_plan: MakePlan, here: 
     two, four = (make_plan(*SMALL, *COSINE, f"train.epochs={epochs}") for epochs in (2, 4))
     sweep(two, "rd")
     before = events_in("rd")
-    with pytest.raises(RunDirError, match=r"rd: holds another sweep: settings there is \w+, here \w+. Choose another"):
+    with pytest.raises(RunDirError, match=r"rd already holds .* other settings: train.epochs is 2 there and 4 here\. "):
         sweep(four, "rd")
     assert events_in("rd") == before
     more, said = sweep(make_plan(*SMALL, *COSINE, "sweep.seeds=3", "train.epochs=2"), "rd")
@@ -428,4 +428,4 @@ def test_a_network_that_came_with_an_extension_is_noticed_when_it_changes(
     monkeypatch.delitem(sys.modules, "own_changed")  # as in a new process
     done = run_cli(*arguments, *both, "--set", "sweep.seeds=3")
     assert done.returncode == 2
-    assert "the source of own_changed:dropping has changed since its runs were trained" in done.stderr
+    assert "rd holds results of other code: own_changed.py changed since then" in done.stderr

@@ -52,7 +52,7 @@ class Epochs(Sequence[EpochDone]):
     def __init__(self, epochs: Iterable[EpochDone] = ()) -> None:
         self._store, self._rows = _Store(""), 0
         for epoch in epochs:
-            after = self.after(epoch)
+            after = self._with(epoch)
             self._store, self._rows = after._store, after._rows
 
     @classmethod
@@ -77,19 +77,34 @@ class Epochs(Sequence[EpochDone]):
         return list(accumulate(taken * gap for taken, gap in zip(seconds, gaps, strict=True)))
 
     def after(self, epoch: EpochDone) -> Epochs:
-        """With one more."""
+        """With one more.
+
+        Raises:
+            ValueError: if it is not the next one.
+        """
+        self._check_next([epoch.epoch])
+        return self._with(epoch)
+
+    def _with(self, epoch: EpochDone) -> Epochs:
         return self._extended(epoch.run_id, {name: (getattr(epoch, name),) for name in NAMES})
+
+    def _check_next(self, numbers: Sequence[int]) -> None:
+        expected = range(self.done + 1, self.done + 1 + len(numbers))
+        for number, due in zip(numbers, expected, strict=True) if list(numbers) != list(expected) else ():
+            if number != due:
+                raise ValueError(f"epoch {number} is here in place of epoch {due}")
 
     def after_rows(self, rows: Sequence[Mapping[str, Any]]) -> Epochs:
         """With as many more as there are rows, each the parsed JSON of an `EpochDone`.
 
         Raises:
-            ValueError: if one is none.
+            ValueError: if one is none, or not the next one.
         """
         try:
             columns: dict[str, Column] = {name: array("q", [row[name] for row in rows]) for name in WHOLE}
             columns |= {name: _numbers([row[name] for row in rows]) for name in REAL}
             columns |= {name: _numbers_or_none([row.get(name) for row in rows]) for name in OPTIONAL}
+            self._check_next(columns["epoch"])
             return self._extended(rows[0]["run_id"], columns)
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not epochs: {error}") from error

@@ -85,9 +85,17 @@ class RunHistory:
         return utilisation_of(self.samples_per_s, started.flops_per_sample, started.peak_flops, started.pack_size)
 
     def after(self, event: RunEvent) -> RunHistory:
-        """The history one event later."""
+        """The history one event later.
+
+        Raises:
+            ValueError: if the event cannot follow.
+        """
         match event:
             case RunStarted():
+                if event.from_epoch > self.epochs.done:
+                    raise ValueError(
+                        f"the run continues after epoch {event.from_epoch}, but has only {self.epochs.done}"
+                    )
                 kept = self.epochs.upto(event.from_epoch)
                 completed = self.completed if self.completed and self.completed[0] <= event.from_epoch else None
                 attempts = (*self.attempts, Attempt(started=event))
@@ -147,22 +155,30 @@ def _ended_earlier(ended: RunEnded | None) -> RunEnded | None:
     return ended.model_copy(update={"status": "ok", "error": None, "requested": False})
 
 
-def fold(events: Iterable[RunEvent], history: RunHistory | None = None) -> RunHistory:
-    """All events of a run, in order, as one history; on top of an earlier one where it is given."""
+def fold(events: Iterable[RunEvent], history: RunHistory | None = None, run_id: str | None = None) -> RunHistory:
+    """All events of a run, in order, as one history; on top of an earlier one where it is given.
+
+    Raises:
+        ValueError: if one cannot follow those before it, or is not of the run ``run_id``.
+    """
     result = history or RunHistory()
     for event in events:
+        if run_id not in (None, event.run_id):
+            raise ValueError(f"the event is of another run, {event.run_id}")
         result = result.after(event)
     return result
 
 
-def fold_lines(lines: Sequence[bytes], history: RunHistory | None = None) -> RunHistory:
+def fold_lines(run_id: str, lines: Sequence[bytes], history: RunHistory | None = None) -> RunHistory:
     """The same from lines of a run's file, whose epochs are read in bulk.
 
     Raises:
-        ValueError: if a line holds no event.
+        ValueError: if a line holds no event of the run that can follow those before it.
     """
     result = history or RunHistory()
     rows = from_json(b"[" + b",".join(lines) + b"]")
+    if {row.get("run_id") if isinstance(row, dict) else None for row in rows} - {run_id}:
+        raise ValueError(f"not all events are of {run_id}")
     for is_epoch, part in _stretches(rows):
         if is_epoch:
             result = replace(result, epochs=result.epochs.after_rows(rows[part]))

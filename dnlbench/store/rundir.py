@@ -278,16 +278,26 @@ class RunDir:
         history = self.fold_events(run.run_id, read_lines(self.events_path(run.run_id)))
         return history if all_epochs else history.asked_for(run.epochs)
 
-    def fold_events(self, run_id: str, lines: Sequence[bytes], history: RunHistory | None = None) -> RunHistory:
-        """Lines of a run's file on top of a history.
+    def fold_events(
+        self, run_id: str, lines: Sequence[bytes], history: RunHistory | None = None, first: int = 1
+    ) -> RunHistory:
+        """Lines of a run's file, of which the first has the number ``first``, on top of a history.
 
         Raises:
-            RunDirError: if a line holds no event that this version reads.
+            RunDirError: if a line holds no event that this version reads, or one that cannot follow the events before it.
         """
         try:
-            return fold_lines(lines, history)
-        except ValueError:
-            return fold(self.parse_events(run_id, lines), history)  # one by one, which knows the line
+            return fold_lines(run_id, lines, history)
+        except ValueError:  # one by one, which knows the line
+            for number, event in enumerate(self.parse_events(run_id, lines, first), start=first):
+                try:
+                    history = fold([event], history, run_id)
+                except ValueError as error:
+                    raise RunDirError(
+                        f"{self.events_path(run_id)}:{number}: {error}. "
+                        f"Delete {self.run_path(run_id)} to train the run again."
+                    ) from error
+            return history or RunHistory()
 
     def parse_events(self, run_id: str, lines: Iterable[bytes], first: int = 1) -> list[RunEvent]:
         """Events from lines of a run's file, of which the first has the number ``first``."""

@@ -94,7 +94,7 @@ def read_sweep(path: Path) -> Plan:
         RunDirError: if there is none, or one that this version cannot read.
     """
     content = _read(path)
-    if content.get("study") not in STUDIES:
+    if str(content.get("study")) not in STUDIES:
         raise _damaged(path, f'"study" must be one of {", ".join(STUDIES)}')
     try:
         form = STUDIES[content["study"]].spec

@@ -80,7 +80,7 @@ def test_a_newer_schema_is_a_message(record: Record) -> None:
     run_dir.sweep_path.write_text(run_dir.sweep_path.read_text().replace("dnlbench.sweep/", "dnlbench.sweep/9"))
     found = feed_of(run_dir).look()
     assert found.view is None
-    assert "schema 'dnlbench.sweep/92', this version reads 'dnlbench.sweep/2'" in found.problem
+    assert "schema is 'dnlbench.sweep/92', this version reads 'dnlbench.sweep/2'" in found.problem
 
 
 @pytest.mark.parametrize("line", [b'{"event":"from-the-future","time":1}\n', b"no json\n", b"[1]\n"])
