@@ -21,7 +21,7 @@ from dnlbench.dnl.vector import VectorForm, states
 from dnlbench.errors import SpecError
 from dnlbench.events import Measured, RunEnded, RunEvent, RunPaused, RunStarted
 from dnlbench.events.records import read_run_event
-from dnlbench.machine import Slot, cpu_device
+from dnlbench.machine import Slot, Sources, cpu_device
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import FitRecord, RunRecord, summarise
 from dnlbench.runners import forward_limit
@@ -173,7 +173,7 @@ def test_what_is_told_about_the_data(slot: Slot) -> None:
     prepared = ForwardLimitRunner(plan_of(TINY, "data.inputs=7"), slot).prepare()
     assert prepared.data.name == "random inputs"
     assert (prepared.data.samples, prepared.data.input_shape, prepared.data.classes) == (7, (1, 5, 3), None)
-    assert prepared.code == {}
+    assert prepared.code == Sources()
     assert prepared.torch == str(torch.__version__)
 
 
