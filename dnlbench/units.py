@@ -60,6 +60,11 @@ def count(value: float | None) -> str:
     raise AssertionError(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 run``, ``1,200 runs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def number(value: float | None) -> str:
     """A plain figure with four significant digits; non-finite values by name."""
     if value is None:

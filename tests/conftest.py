@@ -103,9 +103,10 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def own_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Isolates the test from the user's cache and from other tests'."""
+    """Isolates the test from the user's cache and settings, and from other tests'."""
     folder = Path(tempfile.mkdtemp(dir=caches))
     monkeypatch.setenv("DNLBENCH_CACHE_DIR", str(folder))
+    monkeypatch.setenv("DNLBENCH_CONFIG", str(folder / "config.toml"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)  # a process that the test has just killed may still write
 

@@ -23,9 +23,11 @@ from dnlbench.cli import (
     schema,
     tui,
 )
+from dnlbench.cli.group import Group
 from dnlbench.cli.output import ExitCode, tolerate_narrow_encodings
 
 app = typer.Typer(
+    cls=Group,
     name="dnlbench",
     help="Depth sweeps of densely connected networks: run them, save comparable profiles, compare them.",
     no_args_is_help=False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dnlbench import units
 from dnlbench.cli.output import guarded
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def export(
     if format_ == "tensorboard":
         from dnlbench.report.export.tensorboard import write_runs
 
-        said = f"{write_runs(named, output)} runs"
+        said = units.counted(write_runs(named, output), "run")
     else:
         said = _write_table(named, format_, rows, output)
     print(f"{output}: {said}", file=sys.stderr)
@@ -76,4 +77,4 @@ def _write_table(
         case "parquet":
             content = to_parquet(table, profiles)
     write_atomically(output, content)
-    return f"{len(table.rows)} rows ({table.kind}), {len(table.columns)} columns"
+    return f"{units.counted(len(table.rows), 'row')} ({table.kind}), {units.counted(len(table.columns), 'column')}"

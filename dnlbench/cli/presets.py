@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from dnlbench.cli.group import Group
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
-app = typer.Typer(help="List and show presets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, help="List and show presets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")

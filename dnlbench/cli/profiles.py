@@ -8,40 +8,54 @@ from typing import Annotated, Literal
 
 import typer
 
+from dnlbench import units
 from dnlbench.cli.chart import show_chart
+from dnlbench.cli.group import Group
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
-app = typer.Typer(help="List, show, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None)
+DEFAULT_FOLDER = Path("profiles")
+"""Where `dnlbench run` saves profiles; it is absent until then, which is no error."""
+
+app = typer.Typer(cls=Group, help="List, show, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 @guarded
 def list_(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to look.")] = Path("profiles"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to look.")] = DEFAULT_FOLDER,
 ) -> None:
     """List the profiles of a folder, files that are none with the reason.
 
-    All of a file is read, but the figures of its runs are not checked; `dnlbench profiles validate` does that.
+    Profiles of one sweep's name are listed with the settings in which they differ. The values of runs are not checked;
+    `dnlbench profiles validate` does that.
     """
-    from dnlbench.errors import ProfileError
-    from dnlbench.profiles import ListedProfile, list_profiles
+    from dnlbench.errors import ConfigurationError, ProfileError
+    from dnlbench.profiles import ListedProfile, differing_settings, list_profiles
     from dnlbench.report.grid import Column, Grid
+
+    if not folder.is_dir() and (folder.exists() or folder != DEFAULT_FOLDER):
+        raise ConfigurationError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
 
     def row(path: Path, content: ListedProfile | ProfileError) -> list[str]:
         if isinstance(content, ProfileError):
-            return [str(path), "not readable", "", "", str(content).removeprefix(f"{path}: ")]
+            return [str(path), "not readable", "", "", str(content).removeprefix(f"{path}: "), ""]
         created = f"{content.created:%Y-%m-%d %H:%M}"
         nodes = f", {content.nodes} node{'' if content.nodes == 1 else 's'}" if content.nodes else ""
         made_of = f"{content.data.name} on {', '.join(content.devices)}{nodes}"
-        return [str(path), content.state, created, f"{content.ok} of {len(content.runs)}", made_of]
+        return [str(path), content.state, created, f"{content.ok} of {len(content.runs)}", made_of, settings[path]]
 
-    rows = [row(path, content) for path, content in list_profiles(folder)]
+    found = dict(list_profiles(folder))
+    specs = {path: content.spec for path, content in found.items() if not isinstance(content, ProfileError)}
+    settings = dict(zip(specs, differing_settings(list(specs.values())), strict=True))
+    rows = [row(path, content) for path, content in found.items()]
     if not rows:
         print(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles", file=sys.stderr)
         return
     short = [Column(head=head, whole=True) for head in ("state", "created (UTC)", "runs ok")]
-    columns = [Column(head="profile"), *short, Column(head="what")]
-    show(Grid(title=f"{len(rows)} profiles in {folder}", columns=columns, rows=rows))
+    columns = [Column(head="profile"), *short, Column(head="what"), Column(head="settings that differ")]
+    if not any(settings.values()):
+        columns, rows = columns[:-1], [cells[:-1] for cells in rows]
+    show(Grid(title=f"{units.counted(len(rows), 'profile')} in {folder}", columns=columns, rows=rows))
 
 
 @app.command("show")

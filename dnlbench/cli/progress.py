@@ -182,8 +182,8 @@ def _ended_lately(view: SweepView, run: Run) -> bool:
 
 
 def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
-    workers = f"{len(slots)} worker{'s' if len(slots) > 1 else ''}"
-    return f"{plan.spec.name}: {len(plan.runs)} runs; starting {workers} and loading the data …\n"
+    runs, workers = units.counted(len(plan.runs), "run"), units.counted(len(slots), "worker")
+    return f"{plan.spec.name}: {runs}; starting {workers} and loading the data …\n"
 
 
 def announce(out: Console, outset: Outset) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from dnlbench import units
 from dnlbench.cli.gating import OnInconclusive
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
@@ -106,7 +107,10 @@ def run(
     from dnlbench.plan import Plan
     from dnlbench.spec import read_spec
     from dnlbench.sweep import Request, run_sweep
+    from dnlbench.tui.settings import settings_path, settings_problems
 
+    for problem in [] if take_turns else settings_problems(settings_path()):
+        print(f"dnlbench: warning: {problem}", file=sys.stderr)
     request = Request(
         plan=Plan(read_spec(spec, set_ or ())),
         out=out,
@@ -319,8 +323,9 @@ def warn_of_lost_weights(profile: Profile, run_dir: Path) -> None:
     """Of runs that ended well, but whose last checkpoint is gone or of another epoch."""
     lost = [run.run_id for run in profile.runs if run.status == "ok" and run.weights_sha256 is None]
     if lost:
+        runs = units.counted(len(lost), "run")
         print(
-            f"dnlbench: the weights of {len(lost)} runs could not be kept, since {run_dir} has no checkpoint of "
+            f"dnlbench: the weights of {runs} could not be kept, since {run_dir} has no checkpoint of "
             f"their last epoch: {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}",
             file=sys.stderr,
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from dnlbench.compare.hardware import described, listed
 from dnlbench.compare.model import Difference
-from dnlbench.profiles import Profile, nodes_of
+from dnlbench.profiles import Profile, flat_settings, nodes_of
 from dnlbench.studies import STUDIES
 
 OF_THE_MOMENT = ("memory_used_bytes", ".utilisation", ".processes")
@@ -26,7 +25,7 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
         ("code", reference.code.model_dump(), candidate.code.model_dump()),
         ("workload", {"version": reference.workload_version}, {"version": candidate.workload_version}),
     ):
-        flat_ours, flat_theirs = dict(_flat(ours)), dict(_flat(theirs))
+        flat_ours, flat_theirs = dict(flat_settings(ours)), dict(flat_settings(theirs))
         for key in dict.fromkeys([*flat_ours, *flat_theirs]):
             values = flat_ours.get(key), flat_theirs.get(key)
             if values[0] != values[1] and not key.endswith(OF_THE_MOMENT) and key not in ("name", "fingerprint"):
@@ -57,7 +56,7 @@ def other_problem(reference: Profile, candidate: Profile) -> str:
     if STUDIES[reference.study].has_epochs:
         return ""
     ours, theirs = (
-        dict(_flat({key: value for key, value in profile.spec.items() if key not in ("name", "sweep")}))
+        dict(flat_settings({key: value for key, value in profile.spec.items() if key not in ("name", "sweep")}))
         for profile in (reference, candidate)
     )
     return ", ".join(
@@ -65,15 +64,3 @@ def other_problem(reference: Profile, candidate: Profile) -> str:
         for key in dict.fromkeys([*ours, *theirs])
         if ours.get(key) != theirs.get(key)
     )
-
-
-def _flat(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested tables as dotted keys; lists of plain values stay whole."""
-    if isinstance(table, dict):
-        for key, value in table.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(table, list) and any(isinstance(value, dict) for value in table):
-        for index, value in enumerate(table):
-            yield from _flat(value, f"{prefix}.{index}")
-    else:
-        yield prefix, table

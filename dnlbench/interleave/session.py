@@ -182,7 +182,10 @@ def _order(sides: dict[SideName, Side], tell: Tell) -> list[Turn]:
     left = len(base.waiting) + len(head.waiting)
     done = len(there) + len(here) - left
     at_a_time = "one run at a time" if size == 1 else f"up to {size} runs of one side at a time"
-    tell(f"{left} runs in {len(turns)} turns, {at_a_time}" + (f"; {done} are done already" if done else ""))
+    tell(
+        f"{units.counted(left, 'run')} in {units.counted(len(turns), 'turn')}, {at_a_time}"
+        + (f"; {done} are done already" if done else "")
+    )
     return turns
 
 

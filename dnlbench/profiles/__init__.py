@@ -15,6 +15,7 @@ from dnlbench.profiles.model import (
     Summary,
 )
 from dnlbench.profiles.reduce import attempt_record, reduce_run_dir
+from dnlbench.profiles.settings import differing_settings, flat_settings
 from dnlbench.profiles.summary import summarise
 from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values_of
 
@@ -36,6 +37,8 @@ __all__ = [
     "check_profile",
     "clock_of",
     "count_hardware",
+    "differing_settings",
+    "flat_settings",
     "hardware_of",
     "interval_of",
     "list_profiles",

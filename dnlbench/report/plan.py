@@ -23,7 +23,7 @@ def plan_grid(plan: Plan, data: DataInfo) -> Grid:
             ]
         )
     return Grid(
-        title=f"{plan.spec.name}: {len(plan.runs)} runs on {_described(data)}",
+        title=f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')} on {_described(data)}",
         columns=[
             Column(head="network"),
             Column(head="L", figures=True),

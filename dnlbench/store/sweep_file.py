@@ -151,7 +151,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise RunDirError(f"{path.parent}: not a run directory: it has no {path.name}") from error
+        problem = f"not a run directory: it has no {path.name}" if path.parent.is_dir() else "no such run directory"
+        raise RunDirError(f"{path.parent}: {problem}") from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"not valid JSON: {error}") from error
     except OSError as error:

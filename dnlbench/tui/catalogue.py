@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -81,6 +81,9 @@ class ProfileEntry:
     created: datetime | None = None
     machine: str = ""
     """The device that it was made on, as far as it can be told."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    settings: str = ""
+    """Its settings that differ among the profiles of the same name and study."""
     problem: str = ""
 
 
@@ -124,8 +127,15 @@ class Catalogue:
     def profiles(self) -> tuple[ProfileEntry, ...]:
         """The newest first; what is none last."""
         self._profiles = _changed((self._folder / "profiles").glob("*.json"), self._profiles, read_profile_facts)
-        entries = [entry for _, entry in self._profiles.values()]
+        entries = _with_settings([entry for _, entry in self._profiles.values()])
         return tuple(sorted(entries, key=lambda entry: -entry.created.timestamp() if entry.created else 0.0))
+
+
+def _with_settings(entries: Sequence[ProfileEntry]) -> Iterator[ProfileEntry]:
+    from dnlbench.profiles import differing_settings
+
+    settings = differing_settings([entry.spec for entry in entries])
+    return (replace(entry, settings=text) for entry, text in zip(entries, settings, strict=True))
 
 
 def runs_folder(folder: Path) -> Path:
@@ -438,5 +448,6 @@ def read_profile_facts(path: Path) -> ProfileEntry:
         study=profile.study,
         state=profile.state,
         created=profile.created,
+        spec=profile.spec,
         machine=next((run.device_name for run in profile.runs if run.device_name), profile.machine.cpu),
     )

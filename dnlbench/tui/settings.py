@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_config_path
 
@@ -49,15 +50,7 @@ def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], 
         themes: names that are known.
         known_keys: tells the names of bindings that are known; not asked where no key is set.
     """
-    try:
-        table = tomllib.loads(read_text(path))
-    except FileNotFoundError:
-        return Settings()
-    except (OSError, ValueError, RecursionError) as error:
-        return Settings(problems=(f"{path}: cannot be read: {error}",))
-    problems = [
-        f"{path}: {name}: no such setting; there are theme and [keys]" for name in table.keys() - {"theme", "keys"}
-    ]
+    table, problems = _read(path)
     theme, own = table.get("theme"), table.get("keys", {})
     if theme is not None and theme not in themes:
         problems.append(f"{path}: theme = {theme!r}: no such theme{_nearest(str(theme), themes)}")
@@ -74,6 +67,26 @@ def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], 
         else:
             known[name] = key
     return Settings(theme=theme, keys=known, problems=tuple(problems))
+
+
+def settings_problems(path: Path) -> list[str]:
+    """Why a file of settings cannot be read, or which of its keys nothing reads; empty where there is no file."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
+    try:
+        table = tomllib.loads(read_text(path))
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, [f"{path}: cannot be read: {error}"]
+    known = ("theme", "keys")
+    return table, [
+        f"{path}: {name}: no such setting{_nearest(name, known)}; there are theme and [keys], for the terminal UI"
+        for name in table
+        if name not in known
+    ]
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

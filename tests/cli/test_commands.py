@@ -184,10 +184,68 @@ def test_profiles_are_listed_and_shown(run_cli: RunCli, profiles: tuple[Path, Pa
     assert "| densenet | 2 | 3 |" in run_cli("profiles", "show", profiles[0], "--format", "markdown").stdout
 
 
-def test_an_empty_folder_is_no_error(run_cli: RunCli) -> None:
+def test_a_list_says_what_differs_between_profiles_of_one_sweep(
+    run_cli: RunCli, tmp_path: Path, make_profile: MakeProfile
+) -> None:
+    for number, rate in enumerate((0.01, 0.03, 0.1)):
+        profile = make_profile({("densenet", 2): [0.3]})
+        spec = {**profile.spec, "train": {**profile.spec["train"], "lr": rate}}
+        save_profile(profile.model_copy(update={"spec": spec}), tmp_path / "profiles" / f"{number}.json")
+    lines = run_cli("profiles", "list").stdout.splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("profiles/")] == [
+        "train.lr=0.01",
+        "train.lr=0.03",
+        "train.lr=0.1",
+    ]
+
+
+def test_an_empty_folder_is_no_error(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run_cli("profiles", "list", "empty").returncode == 0
     done = run_cli("profiles", "list")
     assert (done.returncode, done.stdout) == (0, "")
     assert "no profiles in profiles" in done.stderr
+
+
+def test_a_folder_that_is_not_there_is_exit_code_2(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name, problem in (("nowhere", "no such folder"), ("file", "not a folder")):
+        done = run_cli("profiles", "list", name)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"dnlbench: error: {name}: {problem}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["export", "x.json"], "`dnlbench profiles export`"),
+        (["list"], "`dnlbench profiles list` or `dnlbench presets list`"),
+        (["validate"], "`dnlbench profiles validate`"),
+        (["profiles", "plot"], "`dnlbench plot`"),
+        (["compair"], "`dnlbench compare`"),
+    ],
+)
+def test_a_command_of_another_group_is_named(run_cli: RunCli, arguments: list[str], meant: str) -> None:
+    done = run_cli(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"Did you mean {meant}?\n")
+
+
+def test_settings_that_nothing_reads_are_named(run_cli: RunCli, spec_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('device = "cuda"\n[data]\nroot = "x"\n')
+    done = run_cli("run", spec_file, "--set", "zzz=1", DNLBENCH_CONFIG=str(tmp_path / "config.toml"))
+    warnings = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert warnings == [
+        f"dnlbench: warning: {tmp_path}/config.toml: {name}: no such setting; "
+        "there are theme and [keys], for the terminal UI"
+        for name in ("device", "data")
+    ]
+
+
+def test_one_profile_is_counted_as_one(run_cli: RunCli, tmp_path: Path, make_profile: MakeProfile) -> None:
+    save_profile(make_profile({("densenet", 2): [0.3]}), tmp_path / "profiles" / "a.json")
+    listed = run_cli("profiles", "list").stdout
+    assert "1 profile in profiles" in listed
+    assert "settings that differ" not in listed
 
 
 def test_a_preset_is_printed_as_a_spec_that_runs(run_cli: RunCli, tmp_path: Path) -> None:

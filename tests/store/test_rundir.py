@@ -87,8 +87,10 @@ def test_a_broken_plan_is_named(tmp_path: Path, content: str, message: str) -> N
 
 
 def test_no_plan_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RunDirError, match="not a run directory"):
+    with pytest.raises(RunDirError, match=r"not a run directory: it has no sweep\.json"):
         RunDir(tmp_path).read_plan()
+    with pytest.raises(RunDirError, match="nowhere: no such run directory"):
+        RunDir(tmp_path / "nowhere").read_plan()
 
 
 def test_a_second_engine_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:

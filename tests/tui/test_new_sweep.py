@@ -141,7 +141,7 @@ def test_errors(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
         await pilot.resize_terminal(*size)
         shown = screen_text(pilot.app).splitlines()
         at = next(number for number, line in enumerate(shown) if "• depths" in line)
-        assert any("✗ [1] = 'x': must be a valid integer" in line for line in shown[at : at + 3])
+        assert any("✗ [1] = 'x': must be a whole number" in line for line in shown[at : at + 3])
         assert any("1 field is wrong" in line for line in shown)
 
     async def type_what_is_wrong(pilot: Pilot[Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import Profile, RunRecord
+from dnlbench.profiles import Profile, RunRecord, differing_settings
 from dnlbench.report.figures.looks import DASHES, INK, network_look
 from dnlbench.report.figures.panel import Entry, Look
 from dnlbench.studies import STUDIES, Study
@@ -26,7 +26,7 @@ class Subject:
 
     profiles: tuple[Profile, ...]
     names: tuple[str, ...]
-    """Name and time of each."""
+    """Name and time of each, and the settings in which those of one name differ."""
 
     @property
     def study(self) -> Study:
@@ -66,9 +66,10 @@ def subject_of(profiles: Sequence[Profile]) -> Subject:
         raise ConfigurationError(
             f"profiles of different studies have no figure in common: {', '.join(studies)}; draw those of one study at a time"
         )
-    return Subject(
-        profiles=tuple(profiles), names=tuple(f"{each.name}, {each.created:%Y-%m-%d %H:%M} UTC" for each in profiles)
-    )
+    titles = [f"{each.name}, {each.created:%Y-%m-%d %H:%M} UTC" for each in profiles]
+    settings = differing_settings([each.spec for each in profiles])
+    names = (", ".join(filter(None, both)) for both in zip(titles, settings, strict=True))
+    return Subject(profiles=tuple(profiles), names=tuple(names))
 
 
 def network_entries(subject: Subject) -> tuple[Entry, ...]:

@@ -51,7 +51,7 @@ def find_factory(name: str) -> Callable[..., Any]:
     except Exception as error:
         raise SpecError(f"sweep.networks: {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(factory):
-        raise SpecError(f"sweep.networks: {name!r} is a {type(factory).__name__}, not something to call")
+        raise SpecError(f"sweep.networks: {name!r} is of type {type(factory).__name__}; it must be a function")
     return factory  # type: ignore[no-any-return]
 
 

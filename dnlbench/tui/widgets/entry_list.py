@@ -126,12 +126,13 @@ def profile_row(entry: ProfileEntry, marked: Sequence[Path]) -> Row:
     """A profile, with its place among those that are marked."""
     place = f"[{marked.index(entry.path) + 1}]" if entry.path in marked else "   "
     created = f"{entry.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if entry.created else ""
+    settings = f"{entry.settings} · " if entry.settings else ""
     return Row(
         key=str(entry.path),
         mark=place if not entry.problem else " ! ",
         name=entry.name,
         side="unreadable" if entry.problem else entry.state,
-        below=entry.problem or f"{created} · {entry.machine} · {entry.study}",
+        below=entry.problem or f"{settings}{created} · {entry.machine} · {entry.study}",
         colour="$text-error" if entry.problem else "$text-warning" if entry.state == "partial" else "",
         problem=bool(entry.problem),
         lines=2 if entry.problem else 1,

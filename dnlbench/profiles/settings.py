@@ -1,0 +1,50 @@
+"""The settings of profiles, and those in which profiles of one sweep's name differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+
+def flat_settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested tables as dotted keys; lists of plain values stay whole."""
+    if isinstance(table, dict):
+        for key, value in table.items():
+            yield from flat_settings(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(table, list) and any(isinstance(value, dict) for value in table):
+        for index, value in enumerate(table):
+            yield from flat_settings(value, f"{prefix}.{index}")
+    else:
+        yield prefix, table
+
+
+def differing_settings(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each spec, its settings that differ among those of the same study and name, as in ``train.lr=0.03``.
+
+    A setting that a spec lacks, because an earlier version wrote it, is no difference.
+    """
+    groups: dict[str, list[dict[str, str]]] = {}
+    found = [{key: _text(value) for key, value in flat_settings(spec)} for spec in specs]
+    names = [f"{settings.get('study')} {settings.get('name')}" for settings in found]
+    for name, settings in zip(names, found, strict=True):
+        groups.setdefault(name, []).append(settings)
+    differing = {name: _differing(settings) for name, settings in groups.items()}
+    return [
+        ", ".join(f"{key}={settings[key]}" for key in differing[name] if key in settings)
+        for name, settings in zip(names, found, strict=True)
+    ]
+
+
+def _differing(group: Sequence[Mapping[str, str]]) -> list[str]:
+    values: dict[str, set[str]] = {}
+    for settings in group if len(group) > 1 else ():
+        for key, value in settings.items():
+            values.setdefault(key, set()).add(value)
+    return [key for key, different in values.items() if len(different) > 1]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
