@@ -14,9 +14,15 @@ from dnlbench.errors import ConfigurationError
 
 
 def has_terminal() -> bool:
-    """Whether somebody can see screens and press keys."""
-    # Textual paints through stderr.
-    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)) and os.environ.get("TERM") != "dumb"
+    """Whether somebody can see screens and press keys: in a terminal, or in a browser by way of `textual serve`.
+
+    stderr may go to a file. stdout may not: whoever redirects it wants data, and the terminal UI has none.
+    """
+    if os.environ.get("TEXTUAL_DRIVER"):  # Textual's driver then talks to the program that has set it
+        return True
+    # None is a stream that was closed before the start.
+    streams = [stream for stream in (sys.stdin, sys.stdout) if stream is not None]
+    return len(streams) == 2 and all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
 
 
 @guarded

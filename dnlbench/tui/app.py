@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from textual import work
+from textual import constants, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from dnlbench.errors import DnlbenchError
@@ -45,6 +46,14 @@ class DnlbenchApp(App[None]):
         super().__init__()
         self._first, self._folder = first, folder
         self._settings = Settings()
+
+    def get_driver_class(self) -> type[Driver]:
+        """The one that TEXTUAL_DRIVER names, as `textual serve` sets it, or our own where there is a POSIX terminal."""
+        if constants.DRIVER is not None or sys.platform == "win32":
+            return super().get_driver_class()
+        from dnlbench.tui.driver import TerminalDriver
+
+        return TerminalDriver
 
     def on_mount(self) -> None:
         """The user's settings, then the first screen."""

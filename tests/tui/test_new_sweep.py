@@ -10,10 +10,12 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Input, Select, Switch
 
-from dnlbench.machine import Device, Machine
+from dnlbench.machine import Device, Machine, Slot, UnusableDevice
+from dnlbench.plan import Plan
 from dnlbench.spec import read_preset, read_spec
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.messages import StartSpec
+from dnlbench.tui.outlook import foresee
 from dnlbench.tui.screens.new_sweep import FieldRow, NewSweepScreen
 from tests.tui.conftest import NARROW, PATIENCE_S, WIDE, Drive, Notices, Record, ScreenText, settled, until
 
@@ -68,6 +70,15 @@ def of_preset(folder: Path, name: str = "digits-quick") -> Collector:
 def of_few_fields(folder: Path) -> Collector:
     """A form that is made and drawn in a fraction of the time."""
     return of_preset(folder, "forward-limit")
+
+
+def test_gpus_that_cannot_be_used_are_noted() -> None:
+    lost = UnusableDevice(name="GPU 1", reason="GPU is lost; restart the machine")
+    hidden = UnusableDevice(name="NVIDIA GPUs", reason="hidden", hidden=True)
+    machine = MACHINE.model_copy(update={"unusable": (lost, hidden)})
+    slots = (Slot(name="cpu/0", device=MACHINE.devices[0], threads=1),)
+    notes = foresee(Plan(read_spec("forward-limit")), machine, slots, None).notes
+    assert [note for note in notes if "GPU" in note] == ["GPU 1: GPU is lost; restart the machine."]
 
 
 def is_to_be_checked(screen: NewSweepScreen) -> bool:
