@@ -62,10 +62,10 @@ def _refuse(reference: Profile, candidate: Profile) -> None:
     """What says nothing about each other is not compared."""
     if reference.study != candidate.study:
         raise NotComparableError(f"studies differ: {reference.study} and {candidate.study}")
-    if reference.data.sha256 != candidate.data.sha256:
+    if split := reference.data.differing_split(candidate.data):
         raise NotComparableError(
-            f"they are of different data: {_data(reference)} and {_data(candidate)}; results on different data say nothing "
-            "about each other"
+            f"they are of different data: {_data(reference)} and {_data(candidate)}, with different {split} splits; results on "
+            "different data say nothing about each other"
         )
     if problem := other_problem(reference, candidate):
         raise NotComparableError(f"they pose different problems: {problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Annotated, Literal
 
@@ -22,7 +23,7 @@ class Event(BaseModel):
 
 
 class DataInfo(BaseModel):
-    """The training split as it was used."""
+    """The data as they were used."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,10 +31,27 @@ class DataInfo(BaseModel):
     sha256: str
     """Hash of the images, labels and shape that were trained on, not of the files they came from."""
     samples: int
+    """Of the training split."""
     input_shape: tuple[int, int, int]
     """Channels, height and width of one image; of a sample that is no image 1, positions and channels."""
     classes: int | None
     """None where nothing is classified."""
+    evaluation_sha256: str | None = None
+    """The same hash of the evaluation split; None where it is not used, and in records of versions before 0.8."""
+    evaluation_samples: int | None = None
+    """None where it is not used or not recorded."""
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Memory that the images of both splits take, a byte for each value."""
+        return (self.samples + (self.evaluation_samples or 0)) * math.prod(self.input_shape)
+
+    def differing_split(self, other: DataInfo) -> str | None:
+        """``training`` or ``evaluation`` if that split is another one in ``other``; evaluation only if both record a hash."""
+        if (self.sha256, self.classes) != (other.sha256, other.classes):
+            return "training"
+        hashes = {self.evaluation_sha256, other.evaluation_sha256} - {None}
+        return "evaluation" if len(hashes) > 1 else None
 
 
 class RunStarted(Event):
@@ -162,6 +180,8 @@ class Prepared(Event):
     """What the custom networks are made of. Empty without any, and before 0.8."""
     torch: str
     device_name: str
+    warnings: tuple[str, ...] = ()
+    """What the user should know of how the data were read, each a sentence."""
 
 
 class RunLeased(Event):

@@ -25,7 +25,7 @@ NAMED_DEPTHS = 4
 """Of one network; of more than these the first and the last are named."""
 
 Needs = Mapping[Point, int]
-"""Bytes that a run of each point takes, as far as that can be foreseen."""
+"""Bytes that a run or a pack of each point takes, with the worker's data, as far as that can be estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
         ConfigurationError: if runs, or packs of up to ``pack_size`` of them, would need more than the memory of the whole
             machine, on the CPU or on a GPU that shares its memory, where the system would end processes.
     """
-    needs = _needs(plan, data)
+    needs = _needs(plan, data, pack_size=1)
     devices = Counter(slot.device for slot in slots)
     places = [
         _Place(device=device, memory=device.memory_bytes, slots=count)
@@ -84,16 +84,16 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
     one_by_one = [warning for place in places for warning in _one_by_one(place, needs, plan.study.to_save_memory)]
     seeds = len(plan.spec.seeds)
     together = min(pack_size, seeds)
-    packed = [warning for place in places for warning in _packed(place, needs, together)]
-    of_packs = {point: together * need for point, need in needs.items()}
+    of_packs = _needs(plan, data, pack_size=together)
+    packed = [warning for place in places for warning in _packed(place, needs, of_packs, together)]
     kind = "runs" if together == 1 else "packs"
     crowded = _side_by_side(places, of_packs, kind, each=ceil(seeds / together), devices=len(devices))
     return (*one_by_one, *packed, *crowded)
 
 
-def _needs(plan: Plan, data: DataInfo) -> Needs:
-    foreseen = {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
-    return {point: need for point, need in foreseen.items() if need is not None}
+def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:
+    of_runs = {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
+    return {point: pack_size * need + data.loaded_bytes for point, need in of_runs.items() if need is not None}
 
 
 def _one_by_one(place: _Place, needs: Needs, smaller: str) -> Iterator[str]:
@@ -117,17 +117,20 @@ def _one_by_one(place: _Place, needs: Needs, smaller: str) -> Iterator[str]:
         )
 
 
-def _packed(place: _Place, needs: Needs, together: int) -> Iterator[str]:
+def _packed(place: _Place, needs: Needs, of_packs: Needs, together: int) -> Iterator[str]:
     """Of runs that fit, but not as many at once as are to train together."""
     too_large = {
-        point: together * need
-        for point, need in needs.items()
-        if place.never_holds(together * need) and not place.never_holds(need)
+        point: need
+        for point, need in of_packs.items()
+        if place.never_holds(need) and not place.never_holds(needs[point])
     }
     if not too_large:
         return
-    largest = max(needs[point] for point in too_large)
-    fit = max(size for size in range(1, together) if not place.never_holds(size * largest))
+    largest = max(too_large, key=too_large.__getitem__)
+    another = (of_packs[largest] - needs[largest]) // (
+        together - 1
+    )  # bytes of each run but the first, which has the data
+    fit = max(size for size in range(1, together) if not place.never_holds(needs[largest] + (size - 1) * another))
     packs = f"packs of {together} {_need(too_large)}"
     if place.device.in_host_memory:
         raise ConfigurationError(

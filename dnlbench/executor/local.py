@@ -82,7 +82,7 @@ class LocalExecutor:
         worker = worker or self._launch(slot)
         assert self._prepared is not None, "prepare comes first"
         worker.begin(attempts)
-        what = {"data": self._prepared.data.sha256, "code": self._prepared.code.model_dump()}
+        what = {"data": self._prepared.data.model_dump(mode="json"), "code": self._prepared.code.model_dump()}
         worker.send({"runs": _listed(attempts), **what})
 
     def warm_up(self, slot: Slot) -> None:

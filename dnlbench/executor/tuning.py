@@ -26,6 +26,7 @@ from dnlbench.plan import Plan
 from dnlbench.spec import content_hash
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
+from dnlbench.studies.training.folders import count_images
 from dnlbench.studies.training.spec import DataSettings, is_factory
 
 WORTH_S = 120.0
@@ -39,8 +40,8 @@ AS_GOOD = 0.95
 """Share of the best throughput from which on a simpler way is taken."""
 MEMORY_SHARE = 0.8
 """Of a device's memory that a trial, and what is chosen by it, may be foreseen to take."""
-LARGE = 50_000
-"""Samples of data that nobody has counted yet."""
+MOST_COUNTED = 50_000
+"""Files that are counted at most: that many make a long sweep, and listing more on a distant disk would take long itself."""
 _SAMPLES = {"digits": 1500, "cifar10": 50_000, "svhn": 73_257}
 
 Slots = tuple[Slot, ...]
@@ -133,8 +134,13 @@ def foreseen_s(plan: Plan, slots: Slots) -> float:
 
 
 def count_samples(data: DataSettings) -> int:
-    """How many samples are trained on, as far as that is known without reading them."""
-    samples = data.samples or 1024 if data.dataset == "synthetic" else _SAMPLES.get(data.dataset, LARGE)
+    """Number of samples that are trained on. Images in folders are counted, up to `MOST_COUNTED`, and not read."""
+    if data.dataset == "synthetic":
+        samples = data.samples or 1024
+    elif data.dataset == "image-folder":
+        samples = count_images(data.folder(training=True), MOST_COUNTED)
+    else:
+        samples = _SAMPLES[data.dataset]
     return min(samples, data.limit or samples)
 
 

@@ -6,7 +6,7 @@ own, each one JSON object a line::
     {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
     {"runs": [{"run": "<run id>",           {"begun": true}, then {"ended": ["<run id>", …]}
                "attempt": 1}, …],             or  {"refused": …, "blame": "disk", "device", "pack" or null}
-     "data": "<sha256>", "code": {…}}
+     "data": {…}, "code": {…}}
     {"aside": [{"run": "<run id>",          none of its own: the runs under way end
                 "attempt": 1}, …]}
 
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench.errors import ConfigurationError, DataError, SpecError
-from dnlbench.events import Prepared, RunEnded, RunError, RunEvent, RunPaused
+from dnlbench.events import DataInfo, Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.executor.base import Attempts
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import title
@@ -68,16 +68,15 @@ class Worker:
         """See `dnlbench.runners.base.Runner.prepare`."""
         return self._runner.prepare()
 
-    def check_unchanged(self, data: str, code: Sources) -> None:
-        """Makes sure that this worker trains the networks and on the data that the sweep began with.
+    def check_unchanged(self, data: DataInfo, code: Sources) -> None:
+        """Makes sure that this worker trains the networks, and on the data, that the sweep began with.
 
         Raises:
             DataError: if the data have changed since.
             SpecError: if the code of a custom network has.
         """
-        found = self._runner.data_sha256
-        if found != data:
-            raise DataError(f"the data have changed since the sweep began: sha256 {data[:12]} then, {found[:12]} now")
+        if split := data.differing_split(self._runner.data_info):
+            raise DataError(f"the {split} data have changed since the sweep began")
         changed = self._runner.code_changes(code)
         if changed:
             raise SpecError(f"the code of custom networks has changed since the sweep started: {', '.join(changed)}")
@@ -206,7 +205,7 @@ def _obey(
     attempts = _attempts(command["runs"])
     last: dict[str, RunEvent | None] = dict.fromkeys(attempts)
     with _output_in(run_dir.open_log(attempts)):
-        worker.check_unchanged(command["data"], Sources.model_validate(command["code"]))
+        worker.check_unchanged(DataInfo.model_validate(command["data"]), Sources.model_validate(command["code"]))
         say_begun()
         for event in worker.carry_out(attempts):
             last[event.run_id] = event

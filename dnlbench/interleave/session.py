@@ -175,8 +175,10 @@ def _order(sides: dict[SideName, Side], tell: Tell) -> list[Turn]:
     there, here = read_runs(base.run_dir), read_runs(head.run_dir)
     if not set(there) & set(here):
         raise NotComparableError(NOTHING_IN_COMMON)
-    if base.data != head.data:
-        raise NotComparableError("the two sides are of different data; nothing was trained")
+    assert head.data is not None, "both are prepared"
+    assert base.data is not None
+    if split := head.data.differing_split(base.data):
+        raise NotComparableError(f"the two sides have different data: their {split} splits differ; nothing was trained")
     size = min(base.slots * base.pack_size, head.slots * head.pack_size)
     turns = order_turns(list(base.waiting), list(head.waiting), size)
     left = len(base.waiting) + len(head.waiting)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnlbench.errors import ConfigurationError, EngineError
-from dnlbench.events import Command
+from dnlbench.events import Command, DataInfo
 from dnlbench.files import LineFollower
 from dnlbench.interleave.interpreter import Interpreter
 from dnlbench.interleave.record import read_runs
@@ -62,8 +62,8 @@ class Side:
             )
         self.slots = 1
         self.pack_size = 1
-        self.data = ""
-        """Hash of what it trains on."""
+        self.data: DataInfo | None = None
+        """What it trains on, once that is loaded."""
         self.waiting: dict[Key, str] = {}
         """Ids of the runs that have not had their turn."""
         self._had_a_turn = False
@@ -88,7 +88,7 @@ class Side:
             ended = self.exit_code is not None  # asked first: its last events are read after that
             for event in self._read_journal():
                 if event.get("event") == "prepared":
-                    self.data = str(event["data"]["sha256"])
+                    self.data = DataInfo.model_validate(event["data"])
                 if event.get("event") == "engine-started":
                     self.slots, self.pack_size = len(event["slots"]), int(event.get("pack_size", 1))
                 if event.get("event") == "command-done":  # its own: nobody else was told of it

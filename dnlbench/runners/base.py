@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dnlbench.events import Prepared, RunEvent
+from dnlbench.events import DataInfo, Prepared, RunEvent
 from dnlbench.machine import Sources
 from dnlbench.plan import Run
 
@@ -49,8 +49,8 @@ class Runner(Protocol):
         ...
 
     @property
-    def data_sha256(self) -> str:
-        """Hash of the data that this runner has loaded."""
+    def data_info(self) -> DataInfo:
+        """The data that this runner has loaded."""
         ...
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:

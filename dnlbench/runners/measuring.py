@@ -57,9 +57,9 @@ class MeasuringRunner:
         return Prepared(data=self.data, torch=str(torch.__version__), device_name=device_name(self.device, self.slot))
 
     @property
-    def data_sha256(self) -> str:
+    def data_info(self) -> DataInfo:
         """See `dnlbench.runners.base.Runner`."""
-        return self.data.sha256
+        return self.data
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:
         """None: these studies have no custom networks."""

@@ -129,6 +129,7 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
         _check_unchanged(run_dir, before, prepared)
         warnings = (
             *_unusable_devices(request, place, slots),
+            *prepared.warnings,
             *_busy_devices(slots),
             *check_memory(plan, prepared.data, _largest(place, slots), pack_size=place.pack_size),
         )
@@ -207,11 +208,9 @@ def _check_unchanged(run_dir: RunDir, before: Sequence[Prepared], now: Prepared)
     """Holds the data and the user's own networks against those of all earlier engines, each of which may have had others."""
     if not before:
         return
-    data = before[0].data
-    if data.sha256 != now.data.sha256:
+    if split := before[0].data.differing_split(now.data):
         raise RunDirError(
-            f"{run_dir.root}: its runs were trained on other data: {data.name} {data.sha256[:12]}, "
-            f"now {now.data.name} {now.data.sha256[:12]}. Choose another --run-dir"
+            f"{run_dir.root}: the {split} data of its runs were others than now. Choose another --run-dir"
         )
     _check_code(run_dir, run_dir.recorded_code().differences(now.code))
 

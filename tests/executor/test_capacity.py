@@ -16,7 +16,8 @@ from dnlbench.plan import Plan
 from dnlbench.studies import Point
 
 MakePlan = Callable[..., Plan]
-DATA = DataInfo(name="made-up", sha256="", samples=100, input_shape=(3, 16, 16), classes=7)
+DATA = DataInfo(name="made-up", sha256="", samples=0, input_shape=(3, 16, 16), classes=7)
+"""Without a sample, so that memory is that of runs alone."""
 
 
 def need(plan: Plan, network: str, depth: int) -> int:
@@ -180,6 +181,27 @@ def test_many_depths_are_counted(make_plan: MakePlan) -> None:
     assert warning.startswith("runs of densenet L=2 to 32 (5 depths) and plain L=2 to 32 (5 depths) would need")
 
 
+def with_data(size: int) -> DataInfo:
+    """Data whose two splits take at least so many bytes together, less than an image more."""
+    images = -(-size // (3 * 16 * 16))
+    return DATA.model_copy(update={"samples": images - images // 3, "evaluation_samples": images // 3})
+
+
+def test_each_worker_holds_the_data_too(plan: Plan) -> None:
+    largest, data = need(plan, "dense-attention", 8), with_data(2**30)
+    for device in (cpu, gpu):
+        slots = choose_slots([device(2 * (largest + WORKER_BYTES + data.loaded_bytes))], 8, jobs=2)
+        assert check_memory(plan, data, slots) == ()
+        slots = choose_slots([device(int(1.8 * data.loaded_bytes))], 8, jobs=2)
+        (warning,) = check_memory(plan, data, slots)
+        workers = 2 * WORKER_BYTES if device is cpu else 0
+        both = units.size(2 * (largest + data.loaded_bytes) + workers)
+        assert warning.startswith(f"2 runs side by side, of dense-attention L=8, would need up to about {both}, and ")
+        assert warning.endswith(": choose --jobs 1")
+    with pytest.raises(ConfigurationError, match=r"would need up to about 1\.\d GiB each, and the whole machine has"):
+        check_memory(plan, data, choose_slots([cpu(data.loaded_bytes // 2)], 8, jobs=1))
+
+
 # Packs
 
 
@@ -199,6 +221,17 @@ def test_packs_that_do_not_fit_where_their_runs_do(make_plan: MakePlan) -> None:
     )
     with pytest.raises(ConfigurationError, match=r"^packs of 6 runs .* would end processes.* Choose --pack 3$"):
         packed(plan, cpu(3 * largest), 99)
+
+
+def test_a_pack_has_its_data_once(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[8]", "sweep.seeds=6")
+    one = need(plan, "densenet", 8)
+    data = with_data(10 * one)
+    slots = choose_slots([gpu(14 * one + one // 2)], 8, jobs=1)
+    assert check_memory(plan, data, slots, pack_size=4) == ()
+    (warning,) = check_memory(plan, data, choose_slots([gpu(12 * one + one // 2)], 8, jobs=1), pack_size=6)
+    assert f" would need up to about {units.size(data.loaded_bytes + 6 * one)} each, " in warning
+    assert warning.endswith("choose --pack 4")  # 14 are up to 15 % more than 12.5
 
 
 def test_largest_packs_side_by_side(make_plan: MakePlan) -> None:

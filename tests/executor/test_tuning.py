@@ -316,7 +316,7 @@ def test_an_engine_of_its_own_is_told_what_was_settled(make_plan: MakePlan) -> N
     assert settled_options(request, settled) == ["--threads", "3", "--pack", "4"]
 
 
-def test_samples_are_counted_as_far_as_they_are_known() -> None:
+def test_samples_are_counted_as_far_as_they_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def count(**settings: object) -> int:
         return count_samples(DataSettings.model_validate(settings))
 
@@ -324,7 +324,15 @@ def test_samples_are_counted_as_far_as_they_are_known() -> None:
     assert count(dataset="cifar10", limit=200) == 200
     assert count(dataset="digits", limit=9999) == 1500
     assert count(dataset="synthetic", samples=77) == 77
-    assert count(dataset="image-folder") == tuning.LARGE
+    assert count(dataset="image-folder", root=str(tmp_path)) == 0  # the sweep is refused in a moment
+    for name in "ab":
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(90):
+            (tmp_path / "train" / name / f"{number}.png").touch()
+    assert count(dataset="image-folder", root=str(tmp_path)) == 180
+    assert count(dataset="image-folder", root=str(tmp_path), limit=20) == 20
+    monkeypatch.setattr(tuning, "MOST_COUNTED", 50)
+    assert count(dataset="image-folder", root=str(tmp_path)) == 50
 
 
 def test_longer_sweeps_are_foreseen_to_take_longer(make_plan: MakePlan) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dnlbench.events import DataInfo
 from dnlbench.interleave import Interpreter, Session, find_interpreter, session
 from dnlbench.interleave.record import read_runs
 from dnlbench.interleave.side import RunEnd
@@ -69,7 +70,8 @@ class FakeSide:
         self._plan = Plan(read_spec(self._options["run"], settings))
         self._status = "failed" if made_up.failing == name else "ok"
         self.slots, self.pack_size = int(self._options["--jobs"]), 1
-        self.data = made_up.data.get(name, "the same")
+        sha256 = made_up.data.get(name, "the same")
+        self.data = DataInfo(name="digits", sha256=sha256, samples=150, input_shape=(1, 8, 8), classes=10)
         self.waiting: dict[Key, str] = {}
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dnlbench.errors import EngineError
-from dnlbench.events import read_command
+from dnlbench.events import DataInfo, read_command
 from dnlbench.interleave import Session, SessionEnd, run_session, session
 from dnlbench.interleave.interpreter import Interpreter
 from dnlbench.interleave.side import Side
@@ -100,14 +100,15 @@ def test_a_side_is_ready_once_it_has_told_what_it_trains_on_and_what_waits(
     waiting_side: Side, make_plan: Callable[..., Plan]
 ) -> None:
     done, *left = make_plan().runs
+    data = DataInfo(name="digits", sha256="ab", samples=150, input_shape=(1, 8, 8), classes=10)
     said: list[dict[str, object]] = [
         {"event": "engine-started", "slots": ["cpu/0", "cpu/1"], "pack_size": 3},
-        {"event": "prepared", "data": {"sha256": "ab"}},
+        {"event": "prepared", "data": data.model_dump(mode="json")},
         {"event": "command-done", "command": {"run_ids": [run.run_id for run in left]}},
     ]
     write(waiting_side.run_dir.journal_path, said)
     waiting_side.prepare()
-    assert (waiting_side.data, waiting_side.slots, waiting_side.pack_size) == ("ab", 2, 3)
+    assert (waiting_side.data, waiting_side.slots, waiting_side.pack_size) == (data, 2, 3)
     assert list(waiting_side.waiting.values()) == [run.run_id for run in left]
     assert done.run_id not in waiting_side.waiting.values()
 

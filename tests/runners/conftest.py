@@ -14,9 +14,9 @@ from dnlbench.runners import digits
 def digits_read_once() -> Iterator[None]:
     """Each of many runners would read their file, which takes longer than most of these runs."""
     from dnlbench.runners import problems
-    from dnlbench.runners.training import data
+    from dnlbench.runners.training.data import load
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (problems, data):
+        for module in (problems, load):
             patch.setattr(module, "read_digits", cache(digits.read_digits))
         yield

@@ -15,7 +15,9 @@ from filelock import FileLock
 from PIL import Image
 
 from dnlbench.errors import DataError
-from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
+from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset, synthetic
+from dnlbench.runners.training.data import split as split_module
+from dnlbench.runners.training.data.split import choose
 from dnlbench.studies.training.spec import DataSettings
 
 RANDOM = np.random.default_rng(3)
@@ -234,7 +236,7 @@ def test_an_image_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"no folder {tmp_path}/train. Expected: .*--set data.root=FOLDER"):
         load("image-folder", root=str(tmp_path))
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match="Couldn't find any class folder"):
+    with pytest.raises(DataError, match=r"train: no class folders. Expected: "):
         load("image-folder", root=str(tmp_path))
 
 
@@ -246,6 +248,55 @@ def test_synthetic_images_have_the_form_asked_for_and_can_be_told_apart() -> Non
     means = torch.stack([train.images[train.labels == c].float().mean(0).flatten() for c in range(3)])
     nearest = torch.cdist(test.images.float().flatten(1), means).argmin(dim=1)
     assert (nearest == test.labels).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 5000, 2**24])
+@pytest.mark.parametrize("training", [True, False])
+def test_synthetic_images_are_the_same_however_much_memory_they_are_made_in(
+    monkeypatch: pytest.MonkeyPatch, training: bool, chunk_bytes: int
+) -> None:
+    """All at once, as versions before 0.8 made them, in eight bytes for each value and more."""
+    samples, classes, shape = 37, 50, (3, 5, 5)
+    patterns = np.random.default_rng(0).integers(0, 256, (classes, *shape))
+    noise = np.random.default_rng(1 if training else 2).integers(0, 256, (samples, *shape))
+    expected = (patterns[np.arange(samples) % classes] + 3 * noise) // 4
+    monkeypatch.setattr(synthetic, "CHUNK_BYTES", chunk_bytes)
+    for limit in (None, 11):
+        asked = {"dataset": "synthetic", "image_size": 5, "classes": classes, "samples": samples, "limit": limit}
+        settings = DataSettings.model_validate(asked)
+        split = synthetic.make_synthetic(settings, training).split
+        chosen = choose(samples, settings, training=training)
+        assert len(split) == (limit if limit and training else samples)
+        assert np.array_equal(split.images.numpy(), expected[chosen])
+        assert split.labels.tolist() == (chosen % classes).tolist()
+
+
+def test_the_hash_of_synthetic_data_is_that_of_earlier_versions() -> None:
+    assert load("synthetic", samples=300, limit=200).info.sha256.startswith("27aa8bfe175b40dbe4554477eee4f7f7")
+    assert load("digits").info.sha256.startswith("17de5066fa7d9ed333878aed38f48fe5")
+
+
+def test_data_that_memory_does_not_hold_are_refused_before_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split_module, "cpu_memory", lambda: (16 * 2**30, 6 * 2**30))
+    write_images(tmp_path, "train", {"a": [(2, 2)] * 7, "b": [(2, 2)] * 7})
+    with pytest.raises(DataError, match="not enough memory for the data") as caught:
+        load("image-folder", root=str(tmp_path), image_size=16384)
+    assert str(caught.value).endswith(
+        "14 images of 3×16384×16384 need 10.5 GiB, and 10.0 GiB of 16.0 GiB are free. Choose a smaller data.image_size or "
+        "data.limit"
+    )
+    with pytest.raises(DataError, match=r"data\.image_size, data\.limit or data\.samples$"):
+        load("synthetic", samples=14, image_size=16384, classes=2)
+
+
+def test_memory_that_the_system_does_not_give_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_module, "cpu_memory", lambda: (2**62, None))
+    with pytest.raises(
+        DataError, match=r" 10000000 images of 1024×16384×16384 need .* Choose a smaller data.image_size"
+    ):
+        load("synthetic", samples=10**7, image_size=2**14, channels=1024, classes=10**6)
 
 
 def test_the_fingerprint_is_of_what_is_trained_on() -> None:

@@ -160,8 +160,8 @@ def test_seeds_and_networks_are_problems_of_their_own_and_depths_are_not(in_turn
 def test_the_data_are_the_same_for_all_axes_and_others_for_other_settings(slot: Slot) -> None:
     def sha256(*overrides: str) -> str:
         runner = ForwardLimitRunner(plan_of(TINY, *overrides), slot)
-        assert runner.prepare().data.sha256 == runner.data_sha256
-        return runner.data_sha256
+        assert runner.prepare().data.sha256 == runner.data_info.sha256
+        return runner.data_info.sha256
 
     axes = ("sweep.kernels=['rbf']", "sweep.activations=['prelu']", "sweep.depths=[1]", "sweep.seeds=[7, 3]")
     assert len({sha256(), *(sha256(axis) for axis in axes), sha256(*axes)}) == 1

@@ -147,8 +147,8 @@ def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
 def test_the_data_are_the_same_for_all_axes_and_others_for_other_settings(slot: Slot) -> None:
     def sha256(*overrides: str) -> str:
         runner = ReluLimitRunner(plan_of(TINY, *overrides), slot)
-        assert runner.prepare().data.sha256 == runner.data_sha256
-        return runner.data_sha256
+        assert runner.prepare().data.sha256 == runner.data_info.sha256
+        return runner.data_info.sha256
 
     axes = ("sweep.weights=['conv']", "sweep.exponents=[3]", "sweep.depths=[1]", "sweep.seeds=[7, 3]")
     assert len({sha256(), *(sha256(axis) for axis in axes), sha256(*axes)}) == 1

@@ -1,4 +1,4 @@
-"""How much of a machine's memory runs claim on a cluster, by what the plan foresees."""
+"""How much of a machine's memory runs claim on a cluster, by what the plan and the data need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AT_FIRST_BYTES = 2**30
 
 
 class Claims:
-    """Claims on main memory. On a GPU the arrays of a run are in the GPU's own, which comes with it."""
+    """Claims on main memory. On a GPU the arrays of a run are in the GPU's own, which comes with it; the data are read here."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Claims:
         """
         self._plan = plan
         self._largest_bytes = largest_bytes
+        self._worker_bytes = WORKER_BYTES + data.loaded_bytes
         self._needs = dict.fromkeys(plan.spec.points, 0)
         if slots[0].device.kind == "cpu":
             foreseen = {point: plan.estimate(point, data.input_shape, data.classes) for point in plan.spec.points}
@@ -55,7 +56,7 @@ class Claims:
         return self._with_worker(self._by_size[begin : begin + self._pack_size])
 
     def _with_worker(self, needs: Iterable[int]) -> int:
-        return min(sum(needs) + WORKER_BYTES, self._largest_bytes)
+        return min(sum(needs) + self._worker_bytes, self._largest_bytes)
 
 
 def suits(claimed: int, needed: int) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dnlbench.errors import DataError, SpecError
-from dnlbench.events import EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
+from dnlbench.events import DataInfo, EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
@@ -59,9 +59,7 @@ class TrainingRunner:
     @cached_property
     def data(self) -> Dataset:
         """The dataset, on the device."""
-        loaded = load_dataset(self.spec.data, evaluate=self.spec.train.evaluate)
-        evaluation = loaded.evaluation.to(self.device) if loaded.evaluation else None
-        return Dataset(info=loaded.info, training=loaded.training.to(self.device), evaluation=evaluation)
+        return load_dataset(self.spec.data, evaluate=self.spec.train.evaluate).to(self.device)
 
     def prepare(self) -> Prepared:
         """Reads the data and builds each point's network once; see `dnlbench.runners.base.Runner`."""
@@ -80,6 +78,7 @@ class TrainingRunner:
             code=code,
             torch=str(torch.__version__),
             device_name=device_name(self.device, self.slot),
+            warnings=self.data.warnings,
         )
 
     @cached_property
@@ -97,9 +96,9 @@ class TrainingRunner:
         return recorded.differences(self.code) or self._tracker.changed_inputs(self.code)
 
     @property
-    def data_sha256(self) -> str:
+    def data_info(self) -> DataInfo:
         """See `dnlbench.runners.base.Runner`."""
-        return self.data.info.sha256
+        return self.data.info
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
         """Trains the members side by side, from their last checkpoints; see `dnlbench.runners.base.Runner`.

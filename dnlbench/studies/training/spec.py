@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -120,6 +121,10 @@ class DataSettings(Section):
             side = self.image_size or 32
             return (self.channels or 3, side, side), self.classes or 10
         return _FIXED_INPUTS.get(self.dataset)
+
+    def folder(self, *, training: bool) -> Path:
+        """Where image-folder has the class folders of a split."""
+        return Path(self.root).resolve() / ("train" if training else "test")
 
 
 class TrainSettings(Section):

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dnlbench.events import DataInfo
-from dnlbench.executor.capacity import WORKER_BYTES
+from dnlbench.executor import capacity
 from dnlbench.executor.outposts.claims import AT_FIRST_BYTES, Claims, suits
 from dnlbench.machine import Device, Slot
 from dnlbench.plan import Plan, Run
 
 DATA = DataInfo(name="images", sha256="", samples=1, input_shape=(3, 32, 32), classes=10)
+WORKER_BYTES = capacity.WORKER_BYTES + DATA.loaded_bytes
 HUGE = 2**50
 
 
@@ -60,7 +61,7 @@ def test_nothing_claims_more_than_any_machine_has(plan: Plan) -> None:
     assert limited.of(of_depth(plan, 16)) == limited.of_slot(0) == WORKER_BYTES + 5
 
 
-def test_on_a_gpu_only_the_worker_is_in_main_memory(plan: Plan) -> None:
+def test_on_a_gpu_only_the_worker_and_its_data_are_in_main_memory(plan: Plan) -> None:
     assert claims(plan, "cuda").of(of_depth(plan, 16)) == claims(plan, "cuda").of_slot(0) == WORKER_BYTES
 
 

@@ -1,0 +1,89 @@
+"""The user's own images, in a folder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnlbench.errors import DataError
+from dnlbench.runners.training.data.image_file import read_image
+from dnlbench.runners.training.data.split import Loaded, choose, empty_images, make_split
+from dnlbench.studies.training.folders import ENDINGS, Listing, class_names, describe_left_out, list_images
+from dnlbench.studies.training.spec import DataSettings
+
+
+def read_image_folder(settings: DataSettings, training: bool) -> Loaded:
+    """``root/train/<class>/<image>`` or ``root/test/<class>/<image>`` as RGB; classes are numbered by name."""
+    folder = settings.folder(training=training)
+    listing = _list(folder)
+    classes = listing.classes if training else _training_classes(settings, listing)
+    chosen = [listing.images[index] for index in choose(len(listing.images), settings, training=training)]
+    numbers = {name: number for number, name in enumerate(classes)}
+    images, notes = _read([path for path, _ in chosen], settings)
+    left_out = [describe_left_out(folder, listing.left_out)] if listing.left_out else []
+    return Loaded(
+        split=make_split(images, [numbers[name] for _, name in chosen]),
+        classes=len(classes),
+        warnings=(*left_out, *notes),
+    )
+
+
+def _list(folder: Path) -> Listing:
+    """The images that there are; an error names what is missing."""
+    if not folder.is_dir():
+        raise DataError(
+            f"data.dataset = 'image-folder': there is no folder {folder}. Expected: {folder}/<class>/<image>, with one "
+            "folder for each class. Name the folder above it with --set data.root=FOLDER"
+        )
+    try:
+        listing = list_images(folder)
+    except OSError as error:
+        raise DataError(f"data.dataset = 'image-folder': {error.filename} cannot be read: {error.strerror}") from error
+    filled = {name for _, name in listing.images}
+    empty = [name for name in listing.classes if name not in filled]
+    if empty or not filled:
+        found = f"no images in {', '.join(empty)}" if empty else "no class folders"
+        left_out = f" ({describe_left_out(folder, listing.left_out)})" if listing.left_out else ""
+        raise DataError(
+            f"data.dataset = 'image-folder': {folder}: {found}{left_out}. Expected: {folder}/<class>/<image>, with images "
+            f"that end in {', '.join(ENDINGS)}"
+        )
+    return listing
+
+
+def _training_classes(settings: DataSettings, listing: Listing) -> Sequence[str]:
+    """The classes of the training split, whose numbers hold for the evaluation split too."""
+    classes = class_names(settings.folder(training=True))
+    unknown = [name for name in listing.classes if name not in classes]
+    if unknown:
+        raise DataError(
+            f"data.dataset = 'image-folder': {settings.folder(training=False)} has classes that the training split lacks: "
+            f"{', '.join(unknown)}"
+        )
+    return classes
+
+
+def _read(paths: Sequence[Path], settings: DataSettings) -> tuple[NDArray[np.uint8], list[str]]:
+    """Images of one size, shape (N, 3, H, W), and what the user should know of them."""
+    side = settings.image_size
+    height, width = (side, side) if side else read_image(paths[0], side)[0].shape[1:]
+    images = empty_images(len(paths), (3, height, width), settings)
+    noted: dict[str, list[Path]] = {}
+    for index, path in enumerate(paths):
+        image, notes = read_image(path, side)
+        if image.shape != images.shape[1:]:
+            raise DataError(
+                f"data.dataset = 'image-folder': images differ in size: {paths[0]} is {height}×{width}, {path} "
+                f"is {image.shape[1]}×{image.shape[2]}. Bring them to one size with --set data.image_size=32"
+            )
+        images[index] = image
+        for note in notes:
+            noted.setdefault(note, []).append(path)
+    return images, [f"{note}: {found[0]}{_and_more(found)}" for note, found in noted.items()]
+
+
+def _and_more(paths: Sequence[Path]) -> str:
+    return f" and {len(paths) - 1} more" if len(paths) > 1 else ""

@@ -1,0 +1,93 @@
+"""From a spec's ``[data]`` to images in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from dnlbench.errors import DataError
+from dnlbench.events import DataInfo
+from dnlbench.runners.digits import read_digits
+from dnlbench.runners.training.data.image_folder import read_image_folder
+from dnlbench.runners.training.data.split import Loaded, Split, choose, make_split
+from dnlbench.runners.training.data.synthetic import make_synthetic
+from dnlbench.runners.training.data.torchvision_files import read_cifar10, read_svhn
+from dnlbench.studies.training.spec import DataSettings
+
+_DIGITS_TRAINING = 1500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What a sweep trains on."""
+
+    info: DataInfo
+    training: Split
+    evaluation: Split | None
+    """None unless asked for."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of how files were read, each a sentence."""
+
+    def to(self, device: torch.device) -> Dataset:
+        """The dataset on a device."""
+        evaluation = self.evaluation.to(device) if self.evaluation else None
+        return replace(self, training=self.training.to(device), evaluation=evaluation)
+
+
+def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
+    """Reads the training split, cut to ``limit`` samples, and the evaluation split if it is asked for.
+
+    Raises:
+        DataError: if files are absent, unreadable or unfit for training, or if memory does not hold them, with what was
+            expected and where.
+    """
+    read = _READERS[settings.dataset]
+    loaded = read(settings, True)
+    _check(loaded.split, settings)
+    evaluation = read(settings, False) if evaluate else None
+    training = loaded.split
+    info = DataInfo(
+        name=settings.dataset,
+        sha256=training.sha256,
+        samples=len(training),
+        input_shape=tuple(training.images.shape[1:]),
+        classes=loaded.classes,
+        evaluation_sha256=evaluation.split.sha256 if evaluation else None,
+        evaluation_samples=len(evaluation.split) if evaluation else None,
+    )
+    return Dataset(
+        info=info,
+        training=training,
+        evaluation=evaluation.split if evaluation else None,
+        warnings=(*loaded.warnings, *(evaluation.warnings if evaluation else ())),
+    )
+
+
+def _check(split: Split, settings: DataSettings) -> None:
+    found = len(np.unique(split.labels.numpy()))
+    if found < 2:
+        raise DataError(
+            f"data.dataset = {settings.dataset!r}: the training split holds {len(split)} samples of {found} "
+            "class; a classifier needs at least two classes. Check data.root and data.limit"
+        )
+
+
+def _read_digits(settings: DataSettings, training: bool) -> Loaded:
+    """The 1,797 digits that scikit-learn ships, 8×8 with 17 gray levels; the first 1,500 are the training split."""
+    images, labels = read_digits()
+    images = np.rint(images * (255 / 16))[:, None]  # (N, 1, 8, 8)
+    part = slice(None, _DIGITS_TRAINING) if training else slice(_DIGITS_TRAINING, None)
+    chosen = choose(len(labels[part]), settings, training=training)
+    return Loaded(split=make_split(images[part], labels[part], chosen), classes=10)
+
+
+_READERS: dict[str, Callable[[DataSettings, bool], Loaded]] = {
+    "digits": _read_digits,
+    "cifar10": read_cifar10,
+    "svhn": read_svhn,
+    "image-folder": read_image_folder,
+    "synthetic": make_synthetic,
+}

@@ -1,0 +1,105 @@
+"""One split of a dataset in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dnlbench import units
+from dnlbench.errors import DataError
+from dnlbench.machine import cpu_memory
+from dnlbench.studies.base import InputShape
+from dnlbench.studies.training.spec import DataSettings
+
+_CHOICE_SEED = 20251002
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images and their classes."""
+
+    images: Tensor
+    """uint8, shape (N, C, H, W)."""
+    labels: Tensor
+    """int64, shape (N,)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of shape, pixels and labels. The split has to be on the CPU."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.numpy().data)
+        digest.update(self.labels.numpy().data)
+        return digest.hexdigest()
+
+    def to(self, device: torch.device) -> Split:
+        """The split on a device."""
+        return Split(images=self.images.to(device), labels=self.labels.to(device))
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images scaled to [0, 1], float32 in channels-last format, and labels, at ``indices`` on the split's device."""
+        images = self.images[indices].to(torch.float32).div_(255)
+        return images.contiguous(memory_format=torch.channels_last), self.labels[indices]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What a reader of a dataset returns."""
+
+    split: Split
+    classes: int
+    warnings: tuple[str, ...] = ()
+    """What the user should know of how files were read, each a sentence."""
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
+    """The order in which an epoch visits the samples: a permutation that depends on seed and epoch and nothing else."""
+    digest = hashlib.sha256(f"order/{seed}/{epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.randperm(samples, generator=generator)
+
+
+def choose(samples: int, settings: DataSettings, *, training: bool) -> NDArray[np.int64]:
+    """Indices of the samples to use, ascending: all, or of the training split a fixed random choice of ``data.limit``."""
+    if not training or settings.limit is None or settings.limit >= samples:
+        return np.arange(samples)
+    chosen = torch.randperm(samples, generator=torch.Generator().manual_seed(_CHOICE_SEED))[: settings.limit]
+    return np.sort(chosen.numpy())
+
+
+def make_split(images: NDArray[Any], labels: Any, chosen: NDArray[np.int64] | None = None) -> Split:
+    """A split from images (N, C, H, W) with values of a uint8, of all of them or of those that are chosen."""
+    labels = np.asarray(labels, dtype=np.int64)
+    if chosen is not None and len(chosen) < len(images):
+        images, labels = images[chosen], labels[chosen]
+    return Split(images=torch.from_numpy(np.ascontiguousarray(images, np.uint8)), labels=torch.from_numpy(labels))
+
+
+def empty_images(count: int, shape: InputShape, settings: DataSettings) -> NDArray[np.uint8]:
+    """Memory for images of shape (C, H, W), to be filled.
+
+    Raises:
+        DataError: if there is not enough of it, before any is used.
+    """
+    total, used = cpu_memory()
+    need, free = count * math.prod(shape), total - (used or 0)
+    try:
+        if need > free:
+            raise MemoryError
+        return np.empty((count, *shape), np.uint8)
+    except MemoryError as error:
+        more = ", data.limit or data.samples" if settings.dataset == "synthetic" else " or data.limit"
+        raise DataError(
+            f"data.dataset = {settings.dataset!r}: not enough memory for the data: {count} images of "
+            f"{'×'.join(map(str, shape))} need {units.size(need)}, and {units.size(free)} of {units.size(total)} are free. "
+            f"Choose a smaller data.image_size{more}"
+        ) from error

@@ -1,0 +1,125 @@
+"""Folders of images, with one folder for each class: listed without reading an image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Of the names of images, in small or capital letters."""
+_OF_SYSTEMS = frozenset({"$recycle.bin", "@eadir", "__macosx", "desktop.ini", "lost+found", "thumbs.db"})
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file or folder that is not used."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The images of a folder."""
+
+    classes: tuple[str, ...]
+    """Names of the class folders, sorted."""
+    images: tuple[tuple[Path, str], ...]
+    """Path and class of each, class by class."""
+    left_out: tuple[LeftOut, ...]
+
+
+def list_images(folder: Path) -> Listing:
+    """All images below the class folders of a folder, links to folders included, each folder once for a class.
+
+    Raises:
+        OSError: if a folder is not there or cannot be read.
+    """
+    left_out: list[LeftOut] = []
+    images: list[tuple[Path, str]] = []
+    classes = _class_names(folder, left_out)
+    for name in classes:
+        for parent, files in sorted(_walk(folder, name, left_out), key=lambda walked: str(walked[0])):
+            images += [(parent / file, name) for file in files]
+    return Listing(classes=tuple(classes), images=tuple(images), left_out=tuple(left_out))
+
+
+def class_names(folder: Path) -> list[str]:
+    """Names of the class folders, sorted.
+
+    Raises:
+        OSError: if the folder is not there or cannot be read.
+    """
+    return _class_names(folder, [])
+
+
+def count_images(folder: Path, most: int) -> int:
+    """Number of images, counted up to ``most``; 0 if the folder is not there or cannot be read."""
+    try:
+        walks = (_walk(folder, name, []) for name in class_names(folder))
+        return sum(1 for _ in islice((file for walk in walks for _, files in walk for file in files), most))
+    except OSError:
+        return 0
+
+
+def describe_left_out(folder: Path, left_out: Sequence[LeftOut]) -> str:
+    """A sentence that names the first few."""
+    named = [f"{entry.path.relative_to(folder)} ({entry.reason})" for entry in left_out[:_MOST_NAMED]]
+    more = len(left_out) - len(named)
+    return f"{folder}: left out {', '.join(named)}{f' and {more} more' if more else ''}"
+
+
+def _class_names(folder: Path, left_out: list[LeftOut]) -> list[str]:
+    names = []
+    for path in sorted(folder.iterdir()):
+        reason = _unwanted(path.name) or ("" if path.is_dir() else "not a class folder")
+        if not reason and _identity(path) == _identity(folder):
+            reason = "a link to the folder that it is in"
+        if reason:
+            left_out.append(LeftOut(path=path, reason=reason))
+        else:
+            names.append(path.name)
+    return names
+
+
+def _walk(folder: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[Path, list[str]]]:
+    """The folders of a class with the names of their images, sorted."""
+    seen = {_identity(folder), _identity(folder / name)}
+    for top, folders, files in os.walk(folder / name, followlinks=True, onerror=_raise):
+        parent = Path(top)
+        folders.sort()
+        for child in tuple(folders):
+            identity, reason = _identity(parent / child), _unwanted(child)
+            if not reason and identity in seen:  # links that lead in circles have no end
+                reason = "a link to a folder that is read already"
+            seen.add(identity)
+            if reason:
+                folders.remove(child)
+                left_out.append(LeftOut(path=parent / child, reason=reason))
+        reasons = {file: _unwanted(file) or _no_image(file) for file in sorted(files)}
+        left_out += [LeftOut(path=parent / file, reason=reason) for file, reason in reasons.items() if reason]
+        yield parent, [file for file, reason in reasons.items() if not reason]
+
+
+def _unwanted(name: str) -> str:
+    """Why nobody means a file or folder of that name to be part of the data; empty if somebody may."""
+    if name.startswith("."):
+        return "hidden"
+    return "of the operating system" if name.lower() in _OF_SYSTEMS else ""
+
+
+def _no_image(name: str) -> str:
+    return "" if name.lower().endswith(ENDINGS) else "not an image"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _raise(error: OSError) -> None:
+    raise error
