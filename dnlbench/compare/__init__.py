@@ -5,10 +5,12 @@ from dnlbench.compare.differences import OF_THE_MOMENT
 from dnlbench.compare.gate import Finding, Gate, Outcome, gate
 from dnlbench.compare.model import Cell, Comparison, Difference, NewFailure, Overall, Verdict
 from dnlbench.compare.rules import FAILED, Rule, parse_rule
+from dnlbench.compare.sides import MEASURED_APART
 from dnlbench.compare.verdicts import judge
 
 __all__ = [
     "FAILED",
+    "MEASURED_APART",
     "OF_THE_MOMENT",
     "Cell",
     "Comparison",

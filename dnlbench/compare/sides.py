@@ -14,7 +14,7 @@ from dnlbench.studies import Point, Quantity
 
 _MACHINE_BOUND_FACTS = ("threads", "jobs", "pack_size", "shared_device")
 _UNFINISHED = ("cancelled", "skipped")
-MEASURED_APART = "measured at different times, between which the machine may change speed; use dnlbench run --against"
+MEASURED_APART = "measured at different times; use dnlbench run --against"
 
 
 @dataclass(frozen=True, kw_only=True)

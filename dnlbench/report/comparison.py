@@ -52,13 +52,17 @@ def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
             Column(head="L", figures=True),
             Column(head="reference", figures=True, dispensable=2),
             Column(head="candidate", figures=True, dispensable=2),
-            Column(head="ratio [95 %]", figures=True, dispensable=3),
+            Column(head="ratio [95 %]" if any(map(_has_interval, cells)) else "ratio", figures=True, dispensable=3),
             Column(head="p", figures=True, dispensable=1),
             Column(head="verdict", whole=True),
         ]
         title = f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}"
         rows = [_row(cell) for cell in cells]
         yield quantity, Grid(title=title, columns=columns, rows=rows, note=_note(quantity, cells))
+
+
+def _has_interval(cell: Cell) -> bool:
+    return cell.ratio is not None and cell.ratio.low is not None
 
 
 def summary_line(comparison: Comparison) -> str:
@@ -132,8 +136,8 @@ def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
 
 
 def _methods(cells: Sequence[Cell]) -> Iterator[str]:
-    """How the ratios that there are were worked out; nothing where there is none."""
-    rated = [cell for cell in cells if cell.ratio is not None]
+    """How the intervals of ratios were worked out; nothing where there is none."""
+    rated = [cell for cell in cells if cell.ratio is not None and cell.verdict != "not comparable"]
     unpaired = [cell for cell in rated if not cell.paired]
     if len(unpaired) < len(rated):
         yield "paired by seed"

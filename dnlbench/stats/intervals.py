@@ -98,10 +98,13 @@ def axis_within(range_: Range, values: Sequence[float], low: float, high: float)
 
 
 def bounds_within(range_: Range, mean: float, half: float) -> tuple[float, float] | None:
-    """The bounds of an interval whose half width is ``half`` on a scale without ends; None if the mean is at an end."""
+    """The bounds of an interval around a mean that is known to ``± half`` where it is far from the range's ends.
+
+    None if the mean is at an end, or if nothing is known.
+    """
     if range_ == "any":
         return mean - half, mean + half
-    if mean in ends_of(range_):
+    if mean in ends_of(range_) or math.isinf(half):
         return None
     if range_ == "positive":
         factor = exp(half / mean)

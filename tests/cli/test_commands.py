@@ -126,12 +126,12 @@ def test_compare_as_csv(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
 def test_compare_as_json(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
     content = json.loads(run_cli("compare", *profiles, profiles[0], "--format", "json").stdout)
     first, second = content["comparisons"]
-    assert first["counts"] == {"better": 2, "worse": 2, "no difference": 2}
+    assert first["counts"] == {"better": 2, "not comparable": 2, "no difference": 2}
     assert first["cells"][0]["ratio"]["estimate"] == pytest.approx(0.8)
     assert first["cells"][0]["ratios"] == [[seed, pytest.approx(0.8)] for seed in range(3)]
     assert [(figure["quantity"], figure["verdict"]) for figure in first["overall"]] == [
         ("final_train_loss", "better"),
-        ("samples_per_s", "worse"),
+        ("samples_per_s", "not comparable"),
         ("peak_memory_bytes", "no difference"),
     ]
     assert "gate" not in content
@@ -175,7 +175,7 @@ def test_profiles_are_listed_and_shown(run_cli: RunCli, profiles: tuple[Path, Pa
     assert "6 of 6" in listed
     shown = run_cli("profiles", "show", profiles[0]).stdout
     assert "machine: A CPU; 2 cores; Linux 6; Python 3.12.1, torch 2.11.0" in shown
-    assert "0.40 ± 0.25" in shown
+    assert "0.40 [0.21, 0.74]" in shown
     rows = list(csv.DictReader(io.StringIO(run_cli("profiles", "show", profiles[0], "--format", "csv").stdout)))
     assert len(rows) == 6
     assert float(rows[1]["train_loss"]) == 0.40

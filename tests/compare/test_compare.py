@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.compare import Cell, Comparison, compare, judge
+from dnlbench.compare import MEASURED_APART, Cell, Comparison, compare, judge
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile, save_profile, summarise
 from dnlbench.stats import Interval
@@ -85,9 +85,8 @@ def test_one_seed_decides_nothing(make_profile: MakeProfile) -> None:
 
 
 def test_throughput_is_compared_on_one_machine_only(make_profile: MakeProfile) -> None:
-    base, slow = make_profile(LOSSES), make_profile(LOSSES, rate=800.0)
+    base, slow = (make_profile(LOSSES, rate=rate, interleaved="ab") for rate in (1000.0, 800.0))
     assert {cell.verdict for cell in cells(compare(base, slow), "samples_per_s")} == {"worse"}
-    assert not any(cell.paired for cell in cells(compare(base, slow), "samples_per_s"))
     elsewhere = slow.model_copy(update={"machine": slow.machine.model_copy(update={"fingerprint": "f" * 16})})
     found = compare(base, elsewhere)
     for cell in cells(found, "samples_per_s"):
@@ -131,13 +130,57 @@ def test_a_newly_failed_run_is_worse_and_an_unfinished_one_is_not(make_profile: 
     assert cells(compare(with_first_run("oom"), base))[0].verdict == "no difference"
 
 
+@pytest.mark.parametrize("quantity", ["samples_per_s", "utilisation"])
+def test_speeds_of_two_moments_have_a_ratio_but_no_verdict(make_profile: MakeProfile, quantity: str) -> None:
+    """Equal code is 40 % slower on a busy machine, and all its seeds agree on that."""
+    base, busy = (
+        with_runs(make_profile(LOSSES, rate=rate), utilisation=share) for rate, share in ((5000.0, 0.5), (3000.0, 0.3))
+    )
+    found = compare(base, busy)
+    figures = [figure for figure in found.overall if figure.quantity.name == quantity]
+    for each in (*cells(found, quantity), *figures):
+        assert (each.verdict, each.reason) == ("not comparable", MEASURED_APART)
+        assert each.ratio is not None
+        assert each.ratio.estimate == pytest.approx(0.6)
+        assert (each.ratio.low, each.ratio.high, each.p, each.p_adjusted) == (None, None, None, None)
+    assert {cell.verdict for cell in cells(found, "peak_memory_bytes")} == {"no difference"}
+
+
+def test_seeds_of_a_pack_are_one_sample_of_its_speed(make_profile: MakeProfile) -> None:
+    """The same clock, read three times, gave an interval of width 0 and p < 0.001."""
+
+    def packed(rate: float, packs: dict[int, int]) -> Profile:
+        profile = make_profile(LOSSES, interleaved="ab")
+        runs = tuple(
+            run.model_copy(
+                update={
+                    "pack_size": list(packs.values()).count(packs[run.seed]),
+                    "samples_per_s": rate + packs[run.seed],
+                }
+            )
+            for run in profile.runs
+        )
+        return profile.model_copy(update={"runs": runs})
+
+    one = compare(packed(396.15, {0: 0, 1: 0, 2: 0}), packed(580.0, {0: 0, 1: 0, 2: 0}))
+    for each in (*cells(one, "samples_per_s"), *(f for f in one.overall if f.quantity.name == "samples_per_s")):
+        assert (each.verdict, each.reason) == ("inconclusive", "one measurement gives no interval")
+        assert each.ratio is not None
+        assert (each.ratio.low, each.ratio.n, each.p) == (None, 1, None)
+    assert cells(one, "samples_per_s")[0].reference == Interval(estimate=396.15, low=None, high=None, n=1)
+    assert {cell.ratio and cell.ratio.n for cell in cells(one, "peak_memory_bytes")} == {1}
+    assert {cell.ratio and cell.ratio.n for cell in cells(one)} == {3}  # each seed has a loss of its own
+    two = compare(packed(1000.0, {0: 0, 1: 0, 2: 1}), packed(900.0, {0: 0, 1: 0, 2: 1}))
+    assert {cell.ratio and cell.ratio.n for cell in cells(two, "samples_per_s")} == {2}
+
+
 def test_a_newly_failed_run_is_held_against_the_main_quantity_alone(make_profile: MakeProfile) -> None:
-    base = make_profile(LOSSES)
+    base = make_profile(LOSSES, interleaved="ab")
     runs = tuple(run.model_copy(update={"status": "failed"}) if run.seed == 0 else run for run in base.runs)
     found = compare(base, base.model_copy(update={"runs": runs}))
     assert {cell.verdict for cell in cells(found)} == {"worse"}
     for quantity in ("samples_per_s", "peak_memory_bytes"):
-        assert {(cell.verdict, cell.reason) for cell in cells(found, quantity)} == {("no difference", "")}
+        assert {cell.verdict for cell in cells(found, quantity)} == {"no difference"}
     found = compare(base, with_runs(base, status="failed"))
     assert {(cell.verdict, cell.reason) for cell in cells(found, "samples_per_s")} == {
         ("not comparable", "no finished run in the candidate")

@@ -46,20 +46,20 @@ def figure(comparison: Comparison, quantity: str = "samples_per_s") -> Overall:
 
 
 def test_equal_sets_of_models_on_both_sides_do_not_pass(make_profile: MakeProfile) -> None:
-    mixed = placed(make_profile(LOSSES), lambda run: ON_B if run.seed == 1 else ON_A)
+    mixed = placed(make_profile(LOSSES, interleaved="ab"), lambda run: ON_B if run.seed == 1 else ON_A)
     found = compare(mixed, mixed)
     reason = "the reference ran on several device models: EPYC and Xeon"
     assert set(said(found).values()) == {("not comparable", reason)}
     assert set(said(found, "peak_memory_bytes").values()) == {("not comparable", reason)}
     assert all(cell.ratio is None for cell in cells(found, "samples_per_s"))
     assert set(said(found, "final_train_loss").values()) == {("no difference", "")}
-    whole = placed(make_profile(LOSSES), lambda _: ON_A)
+    whole = placed(make_profile(LOSSES, interleaved="ab"), lambda _: ON_A)
     reason = "the candidate ran on several device models: EPYC and Xeon"
     assert set(said(compare(whole, mixed)).values()) == {("not comparable", reason)}
 
 
 def test_equal_devices_in_other_machines_are_told_by_the_machines(make_profile: MakeProfile) -> None:
-    base = make_profile(LOSSES)
+    base = make_profile(LOSSES, interleaved="ab")
     mixed = placed(base, lambda run: (B if run.seed else A, "H200"))
     reason = "the candidate ran on several machine models: EPYC with 64 cores and Xeon with 32 cores"
     assert said(compare(placed(base, lambda _: (A, "H200")), mixed))[2] == ("not comparable", reason)
@@ -70,25 +70,25 @@ def test_equal_devices_in_other_machines_are_told_by_the_machines(make_profile: 
 
 
 def test_several_machines_of_one_model_are_one_hardware(make_profile: MakeProfile) -> None:
-    base = make_profile(LOSSES)
+    base = make_profile(LOSSES, interleaved="ab")
     found = compare(placed(base, lambda run: (A if run.seed else A2, "EPYC")), placed(base, lambda _: ON_A))
     assert set(said(found).values()) == {("no difference", "")}
 
 
 def test_a_cluster_of_machines_like_the_reference_s_is_comparable_with_it(make_profile: MakeProfile) -> None:
-    alone = make_profile(LOSSES)
+    alone = make_profile(LOSSES, interleaved="ab")
     elsewhere = MACHINE.model_copy(update={"cpu": "a laptop", "fingerprint": "c" * 16})
-    cluster = placed(make_profile(LOSSES, machine=elsewhere), lambda _: (HERE, "A CPU"))
+    cluster = placed(make_profile(LOSSES, interleaved="ab", machine=elsewhere), lambda _: (HERE, "A CPU"))
     assert set(said(compare(alone, cluster)).values()) == {("no difference", "")}
     assert set(said(compare(cluster, alone)).values()) == {("no difference", "")}
     # The machine from which the cluster was steered trained nothing: that it equals the reference's proves nothing.
-    steered_here = placed(make_profile(LOSSES), lambda _: ON_A)
+    steered_here = placed(make_profile(LOSSES, interleaved="ab"), lambda _: ON_A)
     reason = "other machine: A with 2 cores and EPYC with 64 cores"
     assert set(said(compare(alone, steered_here)).values()) == {("not comparable", reason)}
 
 
 def test_points_of_one_model_each_are_compared_with_their_like(make_profile: MakeProfile) -> None:
-    base = make_profile(LOSSES)
+    base = make_profile(LOSSES, interleaved="ab")
     split = placed(base, lambda run: ON_A if run.depth == 2 else ON_B)
     assert set(said(compare(split, split)).values()) == {("no difference", "")}
     found = compare(split, placed(base, lambda _: ON_A))
@@ -99,7 +99,7 @@ def test_points_of_one_model_each_are_compared_with_their_like(make_profile: Mak
 
 
 def test_only_runs_that_count_are_asked_where_they_were(make_profile: MakeProfile) -> None:
-    base = make_profile({("densenet", 2): [0.30, 0.31, 0.32, 0.33]})
+    base = make_profile({("densenet", 2): [0.30, 0.31, 0.32, 0.33]}, interleaved="ab")
     mixed = placed(base, lambda run: ON_B if run.seed == 3 else ON_A)
     runs = tuple(run.model_copy(update={"status": "oom"}) if run.seed == 3 else run for run in mixed.runs)
     mixed = mixed.model_copy(update={"runs": runs})
@@ -126,7 +126,7 @@ def attempt(number: int, node: Node | None, model: str, epoch: int, step: int = 
 def test_a_run_that_moved_has_no_throughput_of_one_machine(
     make_profile: MakeProfile, attempts: list[Any], moved: bool
 ) -> None:
-    base = placed(make_profile(LOSSES), lambda _: ON_B)
+    base = placed(make_profile(LOSSES, interleaved="ab"), lambda _: ON_B)
     runs = [run.model_dump() for run in base.runs]
     runs[1]["attempts"] = attempts
     went = base.model_copy(update={"runs": tuple(map(RunRecord.model_validate, runs))})
@@ -161,7 +161,7 @@ def test_a_failure_on_the_depths_that_can_be_judged_is_one(make_profile: MakePro
 
 
 def test_nodes_are_listed_as_differences_by_their_models(make_profile: MakeProfile) -> None:
-    base = make_profile(LOSSES)
+    base = make_profile(LOSSES, interleaved="ab")
 
     def told(reference: Profile, candidate: Profile) -> list[tuple[str, str, str]]:
         return [(d.what, d.reference, d.candidate) for d in compare(reference, candidate).differences]

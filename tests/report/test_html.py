@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 import statistics
 from collections.abc import Callable
@@ -151,9 +152,10 @@ def test_curves_are_means_with_t_intervals(make_sweep: MakeSweep) -> None:
         assert (series.name, series.seeds, series.x) == (f"L={depth}", 4, (1, 2, 3, 4, 5, 6))
         for epoch in range(6):
             losses = [run.epochs[epoch].train_loss for run in runs]
-            interval = student.interval(0.95, 3, statistics.fmean(losses), statistics.stdev(losses) / 2)
-            assert (series.low[epoch], series.high[epoch]) == pytest.approx(interval, rel=1e-9)
-            assert series.y[epoch] == pytest.approx(statistics.fmean(losses), rel=1e-12)
+            mean = statistics.fmean(losses)
+            interval = student.interval(0.95, 3, math.log(mean), statistics.stdev(losses) / 2 / mean)
+            assert (series.low[epoch], series.high[epoch]) == pytest.approx([math.exp(v) for v in interval], rel=1e-9)
+            assert series.y[epoch] == pytest.approx(mean, rel=1e-12)
 
 
 def test_runs_that_went_wrong_are_in_no_mean(make_sweep: MakeSweep) -> None:

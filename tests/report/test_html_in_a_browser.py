@@ -172,10 +172,12 @@ def test_values_are_read_by_keys_and_by_mouse(browser: Any, page: Path, sweeps: 
     assert browser.evaluate("document.querySelector('figure output').textContent") == "epoch 3"
     runs = [run for run in sweeps[0].runs if (run.network, run.depth) == ("densenet", 2)]
     losses = [run.epochs[2].train_loss for run in runs]
-    half = 4.302652729911275 * statistics.stdev(losses) / math.sqrt(3)  # t quantile of 2 degrees of freedom
     mean = statistics.fmean(losses)
+    factor = math.exp(
+        4.302652729911275 * statistics.stdev(losses) / math.sqrt(3) / mean
+    )  # t quantile, 2 degrees of freedom
     by_key = json.loads(browser.evaluate(values))
-    assert by_key[0] == f"{mean:.4g} [{mean - half:.4g}, {mean + half:.4g}]"
+    assert by_key[0] == f"{mean:.4g} [{mean / factor:.4g}, {mean * factor:.4g}]"
     said = browser.evaluate(f"{SLIDER}.getAttribute('aria-valuetext')")
     assert said.startswith(f"epoch 3: A L=2 {mean:.4g}; A L=4 ")
     x, y = lines(browser)["A L=2"][4]

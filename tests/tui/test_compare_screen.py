@@ -86,7 +86,7 @@ def has_both(text: str) -> None:
     assert "▸ B candidate  tuned" in text
     assert "2026-11-20" in text
     assert "A CPU, 2 cores" in text
-    assert "B against A:  ✓ 4 better  = 8 no difference" in text
+    assert "B against A:  ✓ 4 better  – 4 not comparable  = 4 no difference" in text
     assert text.index("Differences") < text.index("Final training loss (nats)")
     assert "spec train.lr" in text
     assert "✓ better" in text
@@ -212,7 +212,7 @@ def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: Se
         "base-vs-tuned.svg",
     ]
     rows = list(csv.DictReader(Path("base-vs-tuned.csv").read_text().splitlines()))
-    assert {row["verdict"] for row in rows} == {"better", "no difference"}
+    assert {row["verdict"] for row in rows} == {"better", "no difference", "not comparable"}
     assert Path("base-vs-tuned.svg").read_text().startswith("<svg")
     assert [len(said.splitlines()) for said, _ in notices] == [3, 3]
     assert str(Path.cwd() / "base-vs-tuned-2.svg") in notices[1][0]

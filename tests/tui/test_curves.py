@@ -35,7 +35,7 @@ def test_a_curve_is_the_mean_over_its_seeds(record: Record) -> None:
     assert first.n == 2
     assert list(first.y) == pytest.approx([(p + q) / 2 for p, q in zip(a, b, strict=True)])
     assert first.low is not None
-    half_width = first.y[0] - first.low[0]
+    half_width = first.y[0] * math.log(first.y[0] / first.low[0])
     assert half_width == pytest.approx(12.7062 * abs(a[0] - b[0]) / 2, rel=1e-4)  # t of one degree of freedom, s / √2
     assert [series.diverged for series in figure.series] == [False, False, True]
     assert (figure.y.label, figure.y.unit, figure.y.log) == ("training loss", "nats", True)

@@ -61,10 +61,10 @@ def test_letters_go_on_after_z() -> None:
 def test_an_epoch_curve_is_the_mean_over_seeds_with_its_t_band(three: Profile) -> None:
     figure = epoch_figure([three], LOSS)
     (series,) = figure.series
-    half = T2 * 1.0 / math.sqrt(3)  # the seeds are 1 apart
+    half = T2 * 1.0 / math.sqrt(3)  # the seeds are 1 apart; a loss is positive
     assert (series.label, series.n, series.x, series.y) == ("densenet L=2", 3, (1.0, 2.0), (4.0, 3.0))
-    assert series.low == pytest.approx((4 - half, 3 - half))
-    assert series.high == pytest.approx((4 + half, 3 + half))
+    assert series.low == pytest.approx((4 * math.exp(-half / 4), 3 * math.exp(-half / 3)))
+    assert series.high == pytest.approx((4 * math.exp(half / 4), 3 * math.exp(half / 3)))
     assert (figure.y.label, figure.y.unit, figure.x.label) == ("training loss", "nats", "epoch")
     assert not series.dashed
     assert figure.title == "Training loss (nats)"
@@ -154,7 +154,7 @@ def test_a_depth_figure_has_points_intervals_fit_and_limit(make_profile: MakePro
     assert points.x == (2.0, 4.0, 8.0, 16.0)
     assert points.y == pytest.approx([0.6, 0.4, 0.3, 0.25])
     assert points.low is not None
-    assert points.low[0] == pytest.approx(0.6 - T2 * 0.006 / math.sqrt(3))
+    assert points.low[0] == pytest.approx(0.6 * math.exp(-T2 * 0.01 / math.sqrt(3)))
     assert (points.points, points.n, points.dashed) == (True, 3, False)
     assert (figure.x.log, figure.x.base, figure.y.log, figure.y.unit) == (True, 2, True, "nats")
     assert fit.dashed
