@@ -94,5 +94,10 @@ class Plan:
 
 def _run(common: dict[str, object], point: Point, seed: int, epochs: int) -> Run:
     identity = content_hash({"settings": common, "point": asdict(point), "seed": seed}, digits=8)
-    label = re.sub(r"[^A-Za-z0-9_-]+", "-", point.network)
-    return Run(run_id=f"{label}-L{point.depth}-s{seed}-{identity}", point=point, seed=seed, epochs=epochs)
+    return Run(run_id=f"{run_label(point, seed)}-{identity}", point=point, seed=seed, epochs=epochs)
+
+
+def run_label(point: Point, seed: int) -> str:
+    """The readable part of a run's id: ``densenet-L8-s0``."""
+    network = re.sub(r"[^A-Za-z0-9_-]+", "-", point.network)
+    return f"{network}-L{point.depth}-s{seed}"

@@ -16,7 +16,9 @@ from dnlbench.cli.output import ExitCode, guarded, show, write
 DEFAULT_FOLDER = Path("profiles")
 """Where `dnlbench run` saves profiles; it is absent until then, which is no error."""
 
-app = typer.Typer(cls=Group, help="List, show, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    cls=Group, help="List, show, save, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -61,7 +63,7 @@ def list_(
 @app.command("show")
 @guarded
 def show_(
-    profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="A saved profile.")],
+    profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="A saved profile or a run directory.")],
     format_: Annotated[
         Literal["table", "markdown", "json", "csv", "html", "latex"],
         typer.Option("--format", help="csv: one row an epoch. html: one page with charts."),
@@ -85,6 +87,23 @@ def show_(
         for grid in profile_grids(content):
             write("")
             show(grid)
+
+
+@app.command("save")
+@guarded
+def save(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run directory of a sweep.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", help="The profile to write. Default: profiles/<name>-<time>.json")
+    ] = None,
+) -> None:
+    """Save the profile of a run directory without training, wherever its sweep ran. Print the profile's path."""
+    from dnlbench.profiles import read_run_dir, save_profile
+    from dnlbench.sweep import check_out
+
+    profile = read_run_dir(run_dir)
+    check_out(output, "-o")
+    write(str(save_profile(profile, output)))
 
 
 @app.command("validate")

@@ -14,7 +14,7 @@ from dnlbench.profiles.model import (
     RunRecord,
     Summary,
 )
-from dnlbench.profiles.reduce import attempt_record, reduce_run_dir
+from dnlbench.profiles.reduce import attempt_record, read_run_dir, reduce_run_dir
 from dnlbench.profiles.settings import differing_settings, flat_settings
 from dnlbench.profiles.summary import summarise
 from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values_of
@@ -46,6 +46,7 @@ __all__ = [
     "one_per_pack",
     "read_listed",
     "read_profile",
+    "read_run_dir",
     "reduce_run_dir",
     "save_profile",
     "summarise",

@@ -15,10 +15,12 @@ from pydantic import BaseModel, ValidationError
 from dnlbench.errors import ProfileError
 from dnlbench.events import utilisation_of
 from dnlbench.files import write_atomically
+from dnlbench.plan import run_label
 from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
+from dnlbench.profiles.reduce import read_run_dir
 from dnlbench.profiles.summary import derived, summarise
 from dnlbench.profiles.values import CURRENT, Method
-from dnlbench.studies import STUDIES
+from dnlbench.studies import STUDIES, Point
 
 LONGEST_INTEGER = 100
 """Digits of the longest integer that is read: no profile holds one as long, and floats cannot hold much longer ones."""
@@ -52,11 +54,14 @@ def _free_path(name: str, created: datetime) -> Path:
 
 
 def read_profile(path: Path) -> Profile:
-    """A saved profile.
+    """A saved profile, or that of a run directory; see `read_run_dir`.
 
     Raises:
         ProfileError: if the file is absent, not JSON, of a newer schema, of the wrong form or of an unknown study.
+        RunDirError: if there is none in a run directory.
     """
+    if path.is_dir():
+        return read_run_dir(path)
     try:
         profile = _parse(path)
     except RecursionError as error:
@@ -188,7 +193,13 @@ def _same_value(stated: Any, found: Any, tolerance: float, zero: float) -> bool:
 
 
 def _contradictions(run: RunRecord) -> Iterator[str]:
-    """Where a run's figures differ from what its epochs say, or from each other."""
+    """Where a run's id or figures differ from what its other fields or its epochs say."""
+    label = run_label(Point(network=run.network, depth=run.depth), run.seed)
+    if run.run_id.rpartition("-")[0] != label:
+        yield f"{run.run_id}: network, depth and seed say {label}"
+    numbers = [epoch.epoch for epoch in run.epochs]
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield f"{run.run_id}: its epochs are not 1 to {len(numbers)}, in this order"
     found = utilisation_of(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
     if not _same(run.utilisation, found, RATE_TOLERANCE):
         yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates say {found}"

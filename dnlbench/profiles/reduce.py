@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from dnlbench.errors import RunDirError
 from dnlbench.events import (
@@ -29,6 +30,16 @@ from dnlbench.studies import Point
 NOT_ENDED = RunError(type="Interrupted", message="begun, and waiting to be gone on with")
 
 
+def read_run_dir(path: Path) -> Profile:
+    """The profile of a run directory as far as its sweep has come, whichever machine it ran on.
+
+    Raises:
+        RunDirError: if it is not a run directory, or its sweep has not loaded its data yet.
+    """
+    run_dir = RunDir(path)
+    return reduce_run_dir(run_dir, run_dir.read_plan())
+
+
 def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     """The profile of a sweep as far as it has come.
 
@@ -39,7 +50,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     engine = _last_engine_at_work(journal)
     prepared = next((event for event in journal if isinstance(event, Prepared)), None)
     if engine is None or prepared is None:
-        raise RunDirError(f"{run_dir.root}: no sweep was begun here: its journal names no engine or no data")
+        raise RunDirError(f"{run_dir.root}: no results yet: its sweep has not loaded its data")
     foreseen = _foreseen_memory(plan, prepared.data)
     runs = tuple(_record(run, run_dir.read_history(run), foreseen[run.point]) for run in plan.runs)
     return Profile(

@@ -59,12 +59,12 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     told: list[str] = []
     run_dir = RunDir(find_run_dir(request, tell=told.append))
     _check_resumed(request, run_dir, told)
-    _check_code(run_dir, changed_code(run_dir, plan))
     _tell(observer, told)
     with _reached(request), run_dir.locked():
         place = choose_place(request)
         earlier = run_dir.begin(plan, execution_of(place))
         try:
+            _check_code(run_dir, changed_code(run_dir, plan))
             reason = _carry_out(request, run_dir, place, observer)
         except (ConfigurationError, EngineError):
             if earlier is not None:  # the extension that was refused is not to stand in its place

@@ -81,21 +81,71 @@ def test_a_second_start_does_nothing_again_and_another_sweep_is_refused(run_cli:
     run_dir = spec_file.parent / one["run_dir"]
     third = run_cli("run", spec_file, *SMALL, *INLINE, "--set", "train.lr=0.5", "--run-dir", run_dir)
     assert third.returncode == 2
-    assert "holds another sweep" in third.stderr
+    assert "already holds a sweep with other settings: train.lr is 0.01 there and 0.5 here" in third.stderr
 
 
-def test_a_network_of_ones_own_that_was_changed_is_not_taken_for_the_old_one(
+def test_changed_code_of_a_custom_network_starts_a_new_run_directory(
     run_cli: RunCli, spec_file: Path, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["run", spec_file, "--set", "sweep.networks=['changing:gated']", *SMALL[2:], *INLINE]
+    """The factory's file is as it was; what has changed is a module that it imports."""
+    (own.parent / "factory.py").write_text("from changing import gated\n")
     changing = own.rename(own.with_name("changing.py"))
-    assert run_cli(*arguments).returncode == 0
-    changing.write_text(changing.read_text().replace("16, classes", "16, classes, bias=False"))
-    for _ in range(2):  # refused for good, not only at first sight
-        monkeypatch.delitem(sys.modules, "changing")  # as in a new process
-        done = run_cli(*arguments)
-        assert done.returncode == 2
-        assert "the source of changing:gated has changed since its runs were trained" in done.stderr
+    before, after = changing.read_text(), changing.read_text().replace("16, classes", "16, classes, bias=False")
+    arguments = ["run", spec_file, "--set", "sweep.networks=['factory:gated']", *SMALL[2:], *INLINE]
+
+    def run(text: str, *more: str) -> subprocess.CompletedProcess[str]:
+        changing.write_text(text)
+        for name in ("changing", "factory"):
+            monkeypatch.delitem(sys.modules, name, raising=False)  # as in a new process
+        return run_cli(*arguments, "--json", *more)
+
+    def outcome(done: subprocess.CompletedProcess[str]) -> tuple[str, int | None]:
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        return answer["run_dir"], read_profile(spec_file.parent / answer["profile"]).runs[0].parameters
+
+    first, parameters = outcome(run(before))
+    refused = run(after, "--resume")
+    assert refused.returncode == 2
+    assert f"{first}-2 holds no sweep to resume (changing.py changed since the runs in {first}; " in refused.stderr
+    done = run(after)
+    assert outcome(done) == (f"{first}-2", (parameters or 0) - 10)
+    assert f"changing.py changed since the runs in {first}; this sweep uses {first}-2\n" in done.stderr
+    assert "Nothing is left to train" in run(after).stderr
+    back = run(before)
+    assert outcome(back) == (first, parameters)
+    assert "Nothing is left to train" in back.stderr
+    assert "changed" not in back.stderr
+    named = run(after, "--run-dir", first)
+    assert named.returncode == 2
+    assert f"{first} holds results of other code: changing.py changed since then. Undo the change" in named.stderr
+
+
+def test_a_sweep_of_another_machine_is_shown_and_saved_but_not_continued(
+    run_cli: RunCli, tmp_path: Path, spec_file: Path
+) -> None:
+    arguments = ["run", spec_file, *SMALL, *INLINE, "--run-dir", "rd"]
+    assert run_cli(*arguments, "--out", "own.json").returncode == 0
+    own = read_profile(tmp_path / "own.json")
+    for name in ("sweep.json", "journal.jsonl"):
+        path = tmp_path / "rd" / name
+        path.write_text(path.read_text().replace(own.machine.fingerprint, "elsewhere").replace(own.machine.cpu, "M9"))
+    refused = run_cli(*arguments, "--set", "sweep.seeds=3")
+    assert refused.returncode == 2
+    assert f"rd holds a sweep of another machine: M9, {own.machine.cores} core" in refused.stderr
+    assert "Run `dnlbench profiles save rd` to save its results" in refused.stderr
+    saved = run_cli("profiles", "save", "rd", "-o", "there.json")
+    assert (saved.returncode, saved.stdout) == (0, "there.json\n")
+    there = read_profile(tmp_path / "there.json")
+    assert (there.runs, there.summary) == (own.runs, own.summary)
+    assert (there.machine.cpu, there.machine.fingerprint) == ("M9", "elsewhere")
+    assert run_cli("profiles", "save", "rd").stdout.startswith("profiles/tiny-")
+    assert "machine: M9" in run_cli("profiles", "show", "rd").stdout
+    assert run_cli("compare", "own.json", "rd").returncode == 0
+    followed = run_cli("attach", "rd", "--plain")
+    assert (followed.returncode, "2 of 2 runs have ended, 0 of them not ok" in followed.stderr) == (0, True)
+    none = run_cli("profiles", "save", ".")
+    assert (none.returncode, "not a run directory: it has no sweep.json" in none.stderr) == (2, True)
 
 
 def test_data_that_were_changed_are_noticed_each_time(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:

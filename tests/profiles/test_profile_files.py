@@ -143,6 +143,26 @@ def test_the_memory_that_the_plan_foresaw_is_kept_with_the_measured_one(
     assert expected[4:] == [None] * 4
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"seed": 5}, "densenet-L1-s0-00000000: network, depth and seed say densenet-L1-s5"),
+        ({"depth": 2}, "densenet-L1-s0-00000000: network, depth and seed say densenet-L2-s0"),
+        ({"network": "own:net"}, "densenet-L1-s0-00000000: network, depth and seed say own-net-L1-s0"),
+        ({"epochs": (1, 1)}, "densenet-L1-s0-00000000: its epochs are not 1 to 2, in this order"),
+        ({"epochs": (0,)}, "densenet-L1-s0-00000000: its epochs are not 1 to 1, in this order"),
+    ],
+)
+def test_runs_are_what_their_ids_say(make_profile: MakeProfile, changes: dict[str, Any], problem: str) -> None:
+    profile = make_profile({("densenet", 1): [0.5, 0.25]})
+    first, *others = profile.runs
+    if "epochs" in changes:
+        epochs = tuple(first.epochs[0].model_copy(update={"epoch": number}) for number in changes["epochs"])
+        changes = {"epochs": epochs}
+    runs = (first.model_copy(update=changes), *others)
+    assert problem in check_profile(profile.model_copy(update={"runs": runs}))
+
+
 def _change(content: dict[str, Any], key: str, value: object) -> None:
     *path, last = key.split(".")
     inner: Any = content
