@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 
@@ -38,28 +39,74 @@ def read_text(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file so that any reader, at any moment and after any crash, finds the old content or the new one whole.
+    """Replace a file so that any reader, at any moment and after any crash, finds the old content or the new one whole.
 
-    A link's target is replaced, not the link. What is no regular file, such as ``/dev/stdout``, is simply written to.
+    A link is replaced itself, never its target: nobody who can plant links in a run directory can redirect a write.
+    `dnlbench.outputs.write_output` follows the links of files that the user names.
+
+    Raises:
+        OSError: if the file cannot be written, with its name and not the temporary file's.
     """
-    if path.exists() and not path.is_file():  # before links are followed: that of a pipe leads to no path
-        path.write_bytes(content)
-        return
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _temporary(path, content) as temporary:
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+
+
+def write_new(candidates: Iterable[Path], content: bytes) -> Path:
+    """Write a new file under the first free name, all in one folder, and never replace a file.
+
+    Processes that race for a name get one each.
+
+    Returns:
+        The name that was free.
+    """
+    candidates = iter(candidates)
+    first = next(candidates)
+    with _temporary(first, content) as temporary:
+        return next(path for path in chain([first], candidates) if _take(path, temporary))
+
+
+def _take(path: Path, temporary: Path) -> bool:
+    """Move a whole file to a name, unless the name is taken."""
+    try:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: reserve the name, then fill it
+            path.touch(exist_ok=False)
+            temporary.replace(path)
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextmanager
+def _temporary(path: Path, content: bytes) -> Iterator[Path]:
+    """A file with this content beside ``path``, durable, for the caller to move there."""
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}."[:100], suffix=".tmp")
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), 0o666 & ~_umask())
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file that was to be written in errors, instead of a temporary file or none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
         raise
-    _sync_folder(path.parent)
 
 
 @contextmanager
@@ -155,8 +202,9 @@ class LineWriter:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
             if durable:
                 os.fsync(self._file.fileno())
-        except OSError:
+        except OSError as error:
             os.truncate(self._file.fileno(), before)  # half a line would spoil the next one
+            error.filename = self._file.name
             raise
 
     def close(self) -> None:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dnlbench.files import LineFollower, LineWriter, new_folder, read_lines, write_atomically
+from dnlbench.errors import ConfigurationError
+from dnlbench.files import LineFollower, LineWriter, new_folder, read_lines, write_atomically, write_new
+from dnlbench.outputs import check_output, write_output
 
 LINES = ['{"a": 1}', '{"b": "ü"}', '{"c": [1, 2, 3]}']
 
@@ -63,8 +68,9 @@ def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_atomically(path, b"new")
+    assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
@@ -86,17 +92,20 @@ def test_a_line_that_does_not_fit_the_disk_leaves_no_half_behind(tmp_path: Path)
     assert read_lines(path) == [b"a" * 50, b"c"]
 
 
-def test_links_are_followed_and_pipes_are_written_to(tmp_path: Path) -> None:
+def test_links_of_outputs_are_followed_and_pipes_are_written_to(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"old")
     link.symlink_to(target)
-    write_atomically(link, b"new")
+    write_output(link, b"new")
     assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    write_atomically(link, b"a file of a run directory")
+    assert not link.is_symlink()
     assert target.read_bytes() == b"new"
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
-        write_atomically(pipe, b"through")
+        write_output(pipe, b"through")
         assert reader.communicate()[0] == b"through"
     assert pipe.is_fifo()
 
@@ -168,5 +177,52 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_simply_written_to() -> None:
-    code = "from pathlib import Path; from dnlbench.files import write_atomically as w; w(Path('/dev/stdout'), b'all of it')"
+    code = (
+        "from pathlib import Path; from dnlbench.outputs import write_output as w; w(Path('/dev/stdout'), b'all of it')"
+    )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout == b"all of it"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_writers_that_race_for_a_new_name_get_one_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def unsupported(path: Path, target: Path) -> None:
+        if path.exists():
+            raise FileExistsError
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", unsupported)
+    barrier = threading.Barrier(16)
+
+    def write(number: int) -> Path:
+        barrier.wait()
+        return write_new((tmp_path / f"x-{n}" for n in range(100)), f"{number}".encode())
+
+    with ThreadPoolExecutor(16) as pool:
+        paths = list(pool.map(write, range(16)))
+    assert [path.read_text() for path in paths] == [str(number) for number in range(16)]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+@pytest.mark.parametrize("name", ["in", "link", "hard", "folder/../in", "folder/deep/new", "loop/in"])
+def test_an_output_never_replaces_an_input(tmp_path: Path, name: str) -> None:
+    given, folder = tmp_path / "in", tmp_path / "folder"
+    folder.mkdir()
+    given.touch()
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "hard").hardlink_to(given)
+    (tmp_path / "loop").symlink_to(".")
+    with pytest.raises(ConfigurationError, match=rf"^--out .*{name}: would overwrite .*(in|folder), which"):
+        check_output(tmp_path / name, [given, folder], "--out")
+    check_output(tmp_path / "new" / "deep" / "in", [given, folder], "--out")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_with_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^-o /proc/x\.json cannot be written in /proc: No such file"):
+        check_output(Path("/proc/x.json"), [])
+    with pytest.raises(FileNotFoundError) as caught:
+        write_output(Path("/proc/x.json"), b"")
+    assert caught.value.filename == "/proc/x.json"

@@ -49,9 +49,12 @@ def compare(
     from dnlbench.compare import parse_rule
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
+    from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
     from dnlbench.report.titles import told_apart
 
+    if output is not None:
+        check_output(output, [reference, *candidates])
     base = read_profile(reference)
     rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
     comparisons, compared, files = [], [], []
@@ -78,12 +81,12 @@ def compare(
 def _put(compared: Compared, format_: Format, output: Path | None) -> None:
     from dnlbench.cli.comparison_formats import comparison_text
     from dnlbench.cli.step_summary import add_to_step_summary
-    from dnlbench.files import write_atomically
+    from dnlbench.outputs import write_output
     from dnlbench.report.markdown import comparison_parts
 
     text = comparison_text(compared, format_, io.StringIO() if output else sys.stdout)
     if output is None:
         write(text)
     else:
-        write_atomically(output, text.encode())
+        write_output(output, text.encode())
     add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))

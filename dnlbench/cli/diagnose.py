@@ -39,8 +39,12 @@ def diagnose(
     from dnlbench.cli.run import graceful
     from dnlbench.diagnosis import diagnose as measure
     from dnlbench.diagnosis import find_source
-    from dnlbench.files import write_atomically
+    from dnlbench.executor.weights import weights_folder
+    from dnlbench.outputs import check_output, write_output
+    from dnlbench.store import RunDir
 
+    if output is not None:
+        check_output(output, RunDir(source).own_paths if source.is_dir() else [source, weights_folder(source)])
     found = find_source(source)
     if data_root is not None:
         found = found.with_data_at(data_root)
@@ -50,7 +54,7 @@ def diagnose(
     if output is None:
         write(text)
     else:
-        write_atomically(output, text.encode())
+        write_output(output, text.encode())
     lost = [left for left in diagnosis.left_out if left.ended_well]
     for left in lost:
         print(f"dnlbench: {left.run_id}: {left.reason}", file=sys.stderr)

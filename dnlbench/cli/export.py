@@ -37,6 +37,7 @@ def export(
     Parquet and TensorBoard need the extras `parquet` and `tensorboard` of dnlbench.
     """
     from dnlbench.errors import ConfigurationError
+    from dnlbench.outputs import check_folder, check_output
     from dnlbench.profiles import read_profile
     from dnlbench.report.export import labelled
 
@@ -48,6 +49,10 @@ def export(
         raise ConfigurationError(
             "--rows is for tables; TensorBoard gets all that goes by epochs, and the runs' results"
         )
+    if format_ == "tensorboard":
+        check_folder(output.absolute().parent, f"-o {output}")
+    else:
+        check_output(output, profiles)
     named = labelled({path: read_profile(path) for path in profiles})
     if format_ == "tensorboard":
         from dnlbench.report.export.tensorboard import write_runs
@@ -62,7 +67,7 @@ def _write_table(
     profiles: Sequence[Labelled], format_: Literal["csv", "jsonl", "parquet"], rows: RowKind | None, output: Path
 ) -> str:
     """Says what was written."""
-    from dnlbench.files import write_atomically
+    from dnlbench.outputs import write_output
     from dnlbench.report.export import make_table
     from dnlbench.report.export.csv import to_csv
     from dnlbench.report.export.json_lines import to_json_lines
@@ -76,5 +81,5 @@ def _write_table(
             content = to_json_lines(table)
         case "parquet":
             content = to_parquet(table, profiles)
-    write_atomically(output, content)
+    write_output(output, content)
     return f"{units.counted(len(table.rows), 'row')} ({table.kind}), {units.counted(len(table.columns), 'column')}"

@@ -41,11 +41,12 @@ def plot(
     Several profiles share the panels: equal colour is equal network, and each profile has dashes of its own. Equal profiles
     give equal bytes. A profile with nothing to draw is exit code 2.
     """
-    from dnlbench.files import write_atomically
+    from dnlbench.outputs import check_output, write_output
     from dnlbench.profiles import read_profile
     from dnlbench.report.figures import check_format, check_kind, figure_bytes
 
     format_ = check_format(output)
+    check_output(output, profiles)
     content = figure_bytes(
         [read_profile(path) for path in profiles],
         format_,
@@ -55,7 +56,7 @@ def plot(
         quantities=quantities or (),
         dpi=dpi,
     )
-    write_atomically(output, content)
+    write_output(output, content)
 
 
 def _width(text: str) -> Width:

@@ -72,13 +72,15 @@ def show_(
 ) -> None:
     """Show a profile: what was run on what, and the result by network and depth; in a terminal with a small chart."""
     from dnlbench.cli.profile_formats import profile_text
-    from dnlbench.files import write_atomically
+    from dnlbench.outputs import check_output, write_output
     from dnlbench.profiles import read_profile
     from dnlbench.report.profile import profile_facts, profile_grids
 
+    if output is not None:
+        check_output(output, [profile])
     content = read_profile(profile)
     if output is not None:
-        write_atomically(output, profile_text(content, format_).encode())
+        write_output(output, profile_text(content, format_).encode())
     elif format_ != "table":
         write(profile_text(content, format_))
     else:
@@ -99,10 +101,12 @@ def save(
 ) -> None:
     """Save the profile of a run directory without training, wherever its sweep ran. Print the profile's path."""
     from dnlbench.profiles import read_run_dir, save_profile
+    from dnlbench.store import RunDir
     from dnlbench.sweep import check_out
 
     profile = read_run_dir(run_dir)
-    check_out(output, "-o")
+    if output is not None:
+        check_out(output, RunDir(run_dir).own_paths, "-o")
     write(str(save_profile(profile, output)))
 
 

@@ -113,6 +113,7 @@ def run(
         print(f"dnlbench: warning: {problem}", file=sys.stderr)
     request = Request(
         plan=Plan(read_spec(spec, set_ or ())),
+        inputs=(Path(spec),),
         out=out,
         run_dir=run_dir,
         device=device,
@@ -144,6 +145,8 @@ def run(
     with graceful(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
+    if result.replaced and not quiet:
+        print(f"dnlbench: replaced the profile that was in {result.path}", file=sys.stderr)
     if keep_weights and result.profile is not None:
         warn_of_lost_weights(result.profile, result.run_dir)
     if result.interrupted:
@@ -210,8 +213,9 @@ def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
     from dnlbench.cli.progress import create_progress
     from dnlbench.launch import launch_engine
     from dnlbench.store import RunDir
-    from dnlbench.sweep import find_run_dir, settle, settled_options
+    from dnlbench.sweep import check_outcome, find_run_dir, settle, settled_options
 
+    check_outcome(request)
     with create_progress(sys.stderr, quiet=quiet) as progress:
         settled = settle(request, progress)
     run_dir = RunDir(find_run_dir(settled, tell=_tell))

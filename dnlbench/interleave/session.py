@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,11 +17,12 @@ from dnlbench.interleave.record import begin_record, drop_split_pairs, read_runs
 from dnlbench.interleave.side import RunEnd, Side
 from dnlbench.interleave.turns import Key, SideName, Turn, order_turns
 from dnlbench.machine import Slot, read_machine
+from dnlbench.outputs import is_same_file
 from dnlbench.plan import Plan
 from dnlbench.profiles.files import FOLDER
 from dnlbench.spec import content_hash, read_preset, read_spec
 from dnlbench.store import RunDir
-from dnlbench.sweep import Request, check_out, check_outcome, choose_place, find_run_dir
+from dnlbench.sweep import Request, check_out, check_outcome, choose_place, find_run_dir, used_by
 
 Tell = Callable[[str], None]
 COMPARED_WITH_ITSELF = (
@@ -100,7 +102,7 @@ def plan_session(
     request = replace(request, jobs=request.jobs or 1, threads=ordinary[0].threads, pack=request.pack or 1)
     place = choose_place(request, machine)
     run_dir = request.run_dir or _default_run_dir(request, base, base_settings, tell)
-    out = request.out or _free_path(request.plan.spec.name)
+    out = request.out or _new_path(request.plan.spec.name)
     return Session(
         request=request,
         spec=spec,
@@ -153,12 +155,12 @@ def run_session(session: Session, tell: Tell) -> SessionEnd:
 
 def _check_outs(session: Session) -> None:
     """Before anything is begun, as for a sweep. Two profiles in one file would be one that is held against itself."""
-    if session.out.resolve() == session.base_out.resolve():
+    if is_same_file(session.out, session.base_out):
         raise ConfigurationError(
             f"--out-base {session.base_out}: is where the head's profile goes; name another file, or leave it out"
         )
-    check_outcome(replace(session.request, out=session.out))
-    check_out(session.base_out, "--out-base")
+    check_outcome(replace(session.request, out=session.out, run_dir=session.run_dir))
+    check_out(session.base_out, used_by(replace(session.request, run_dir=session.base_run_dir)), "--out-base")
 
 
 def _start(session: Session, name: str, side: SideName, sides: dict[SideName, Side], tell: Tell) -> None:
@@ -267,10 +269,9 @@ def _default_run_dir(request: Request, base: Interpreter, base_settings: Sequenc
     return find_run_dir(request, suffix=f"-against-{other}", tell=tell)
 
 
-def _free_path(name: str) -> Path:
-    stem = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    names = (f"{stem}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(path for path in (FOLDER / f"{name}.json" for name in names) if not path.exists())
+def _new_path(name: str) -> Path:
+    """Random in part: its profile is written hours later, and other sessions may start at the same moment."""
+    return FOLDER / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}.json"
 
 
 def _describe(end: RunEnd) -> str:

@@ -1,6 +1,6 @@
 """Profiles: the saved results of sweeps."""
 
-from dnlbench.profiles.files import check_profile, read_profile, save_profile
+from dnlbench.profiles.files import check_profile, is_profile, read_profile, save_profile
 from dnlbench.profiles.hardware import Hardware, NodeUse, alike, count_hardware, hardware_of, nodes_of
 from dnlbench.profiles.listing import ListedProfile, list_profiles, read_listed
 from dnlbench.profiles.model import (
@@ -41,6 +41,7 @@ __all__ = [
     "flat_settings",
     "hardware_of",
     "interval_of",
+    "is_profile",
     "list_profiles",
     "nodes_of",
     "one_per_pack",

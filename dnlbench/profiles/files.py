@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from dnlbench.errors import ProfileError
 from dnlbench.events import utilisation_of
-from dnlbench.files import write_atomically
+from dnlbench.files import write_new
+from dnlbench.outputs import write_output
 from dnlbench.plan import run_label
 from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.reduce import read_run_dir
@@ -33,6 +35,7 @@ FIT_ZERO = 1e-12
 _LONG_NUMBER = b"0" * (LONGEST_INTEGER + 1)
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _START = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/1"\s*,')
+_OF_ANY_VERSION = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/\d+"\s*,')
 FOLDER = Path("profiles")
 """Where profiles are saved and looked for unless told otherwise, below the current folder."""
 METHOD_0_7 = Method(one_per_pack=False, within_range=False)
@@ -41,16 +44,32 @@ F = TypeVar("F", bound=BaseModel)
 
 
 def save_profile(profile: Profile, path: Path | None = None) -> Path:
-    """Writes a profile and gives its path back: the one asked for, or a new one named by sweep and time."""
-    target = path or _free_path(profile.name, profile.created)
-    write_atomically(target, profile.to_json())
-    return target
+    """Write a profile to the path, or under a new name made of sweep and time.
+
+    Returns:
+        Its path. Sweeps that end at the same moment get a name each.
+    """
+    if path is None:
+        return write_new(_free_paths(profile.name, profile.created), profile.to_json())
+    write_output(path, profile.to_json())
+    return path
 
 
-def _free_path(name: str, created: datetime) -> Path:
+def _free_paths(name: str, created: datetime) -> Iterator[Path]:
     stem = f"{name}-{created.astimezone():%Y%m%d-%H%M%S}"
-    candidates = (FOLDER / f"{stem}{suffix}.json" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(path for path in candidates if not path.exists())
+    return (FOLDER / f"{stem}{suffix}.json" for suffix in chain([""], (f"-{n}" for n in count(2))))
+
+
+def is_profile(path: Path) -> bool:
+    """Tell whether a file is a profile of any version, sound or not."""
+    with path.open("rb") as file:
+        if _OF_ANY_VERSION.match(file.read(1000)):
+            return True
+    try:
+        read_profile(path)
+    except ProfileError:
+        return False
+    return True
 
 
 def read_profile(path: Path) -> Profile:

@@ -55,6 +55,10 @@ from dnlbench.store.sweep_file import (
     write_sweep,
 )
 
+OWN_FILES = (
+    *("sweep.json", "session.json", "spec.toml", "journal.jsonl", "control.jsonl", "cluster.secret", "slots", "runs"),
+    *("engine.lock", "engine.pid", "engine.reserve", "engine.log"),
+)
 LOG_TAIL_LINES = 40
 LOCK_PATIENCE_S = 1.0
 """How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
@@ -110,6 +114,11 @@ class RunDir:
     def secret_path(self) -> Path:
         """By which another machine tells whether it sees this very directory."""
         return self.root / "cluster.secret"
+
+    @property
+    def own_paths(self) -> list[Path]:
+        """Files and folders that sweeps write here, now or later. Users may put other files beside them."""
+        return [self.root / name for name in OWN_FILES]
 
     def run_path(self, run_id: str) -> Path:
         """A run's folder."""

@@ -1,7 +1,7 @@
 """The conductor: one sweep from what is asked to its saved profile."""
 
 from dnlbench.sweep.conduct import Result, run_sweep
-from dnlbench.sweep.outcome import check_out, check_outcome
+from dnlbench.sweep.outcome import check_out, check_outcome, used_by
 from dnlbench.sweep.place import Place, choose_place, find_run_dir
 from dnlbench.sweep.request import Request
 from dnlbench.sweep.settling import settle, settled_options
@@ -17,4 +17,5 @@ __all__ = [
     "run_sweep",
     "settle",
     "settled_options",
+    "used_by",
 ]

@@ -44,6 +44,8 @@ class Result:
     path: Path | None
     run_dir: Path
     interrupted: bool
+    replaced: bool = False
+    """Whether the path held an earlier profile."""
 
 
 def run_sweep(request: Request, observer: Observer) -> Result:
@@ -232,10 +234,17 @@ def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
         if not interrupted:
             raise
         return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
-    path = save_profile(profile, request.out)
-    if request.keep_weights:  # after the profile, which is the more dear
-        profile = _keep_weights(profile, path, request.plan, run_dir)
-    return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted)
+    replaced = request.out is not None and request.out.is_file() and request.out.stat().st_size > 0
+    try:
+        path = save_profile(profile, request.out)
+        if request.keep_weights:  # after the profile, which is the more dear
+            profile = _keep_weights(profile, path, request.plan, run_dir)
+    except OSError as error:
+        raise EngineError(
+            f"could not write {error.filename}: {error.strerror}. The results are safe in {run_dir.root}; "
+            "remove the cause and run the same command again"
+        ) from error
+    return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted, replaced=replaced)
 
 
 def _had_a_turn(run_dir: RunDir) -> bool:

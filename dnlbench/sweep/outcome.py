@@ -1,16 +1,21 @@
-"""Where results are to go, looked at before hours of work and not after."""
+"""Where results are to go, checked before hours of work and not after."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from dnlbench.errors import ConfigurationError
+from dnlbench.executor.weights import weights_folder
+from dnlbench.outputs import check_folder, check_output
+from dnlbench.profiles import is_profile
+from dnlbench.profiles.files import FOLDER
+from dnlbench.store import RunDir
 from dnlbench.sweep.request import Request
 
 
 def check_outcome(request: Request) -> None:
-    """Makes sure that a sweep's profile can be put where it belongs, and that there are weights if they are to be kept.
+    """Make sure that a sweep can save its profile, and the weights if they are to be kept.
 
     Raises:
         ConfigurationError: if not.
@@ -19,25 +24,31 @@ def check_outcome(request: Request) -> None:
         raise ConfigurationError(
             f"--keep-weights: runs of the study {request.plan.study.name!r} have no weights to keep"
         )
-    check_out(request.out)
+    if request.out is None:
+        check_folder(FOLDER, "the profile")
+        return
+    check_out(request.out, used_by(request))
+    if request.keep_weights:
+        check_folder(weights_folder(request.out), "--keep-weights: the weights")
 
 
-def check_out(out: Path | None, option: str = "--out") -> None:
-    """Makes sure that a profile can be saved there; its folder is created.
+def used_by(request: Request) -> list[Path]:
+    """The files and folders that no output of the sweep may replace."""
+    own = RunDir(request.run_dir).own_paths if request.run_dir is not None else []
+    return [*request.inputs, *own]
+
+
+def check_out(out: Path, inputs: Sequence[Path], option: str = "--out") -> None:
+    """Make sure that a profile can be saved there, and replaces nothing but another profile.
 
     Args:
-        out: None for a new file in the default folder.
-        option: that named it.
+        out: the file.
+        inputs: files and folders that are not to be replaced.
+        option: the option that named the file.
 
     Raises:
-        ConfigurationError: if it can not.
+        ConfigurationError: if not.
     """
-    folder = (out or Path("profiles") / "x").resolve().parent
-    if out is not None and out.is_dir():
-        raise ConfigurationError(f"{option} {out}: is a folder; name a file in it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"profiles cannot be saved in {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise ConfigurationError(f"profiles cannot be saved in {folder}: no permission to write there")
+    check_output(out, inputs, option)
+    if out.is_file() and out.stat().st_size > 0 and not is_profile(out):  # mktemp makes empty files for such uses
+        raise ConfigurationError(f"{option} {out}: exists and is not a profile; name another file, or remove this one")

@@ -19,6 +19,8 @@ class Request:
     """A plan and how it is to be carried out."""
 
     plan: Plan
+    inputs: tuple[Path, ...] = ()
+    """Files that it was read from, which no output may replace."""
     out: Path | None = None
     """Where the profile goes; None: a new file below ``profiles/``."""
     run_dir: Path | None = None

@@ -358,3 +358,39 @@ def test_every_command_that_works_for_long_can_be_asked_to_end(
 
     monkeypatch.setattr(measures, work)
     assert run_cli(*arguments).returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["compare", "profiles/a.json", "profiles/b.json", "-o"], "profiles/a.json"),
+        (["compare", "profiles/a.json", "profiles/b.json", "-o"], "profiles/b.json"),
+        (["profiles", "show", "profiles/b.json", "--format", "csv", "-o"], "profiles/b.json"),
+        (["profiles", "export", "profiles/a.json", "--format", "csv", "-o"], "profiles/a.json"),
+        (["profiles", "export", "profiles/a.json", "--format", "jsonl", "-o"], "link.json"),
+        (["plot", "profiles/a.json", "-o"], "hard.svg"),
+        (["diagnose", "profiles/a.json", "-o"], "profiles/a.json"),
+        (["diagnose", "profiles/a.json", "-o"], "profiles/a.weights/x.pt"),
+        (["diagnose", "rd", "-o"], "rd/sweep.json"),
+        (["run", "tiny.toml", "--out"], "tiny.toml"),
+        (["run", "tiny.toml", "--run-dir", "new", "--out"], "new/sweep.json"),
+        (["run", "tiny.toml", "--detach", "--out"], "tiny.toml"),
+        (["run", "tiny.toml", "--against-set", "train.lr=0.2", "--out-base"], "tiny.toml"),
+        (["run", "tiny.toml", "--out"], "notes.md"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_no_output_takes_the_place_of_an_input(
+    run_cli: RunCli, profiles: tuple[Path, Path], spec_file: Path, tmp_path: Path, arguments: list[str], output: str
+) -> None:
+    (tmp_path / "link.json").symlink_to(profiles[0])
+    (tmp_path / "hard.svg").hardlink_to(profiles[0])
+    (tmp_path / "notes.md").write_text("a day's work")
+    (tmp_path / "rd").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = run_cli(*arguments, output)
+    assert done.returncode == 2, done.stdout
+    assert re.search(
+        rf"{output}: (would overwrite .*, which this command uses|exists and is not a profile)", done.stderr
+    )
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

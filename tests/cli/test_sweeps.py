@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -82,6 +83,33 @@ def test_a_second_start_does_nothing_again_and_another_sweep_is_refused(run_cli:
     third = run_cli("run", spec_file, *SMALL, *INLINE, "--set", "train.lr=0.5", "--run-dir", run_dir)
     assert third.returncode == 2
     assert "already holds a sweep with other settings: train.lr is 0.01 there and 0.5 here" in third.stderr
+
+
+def test_a_job_may_write_the_same_profile_again(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
+    command = ("run", spec_file, *SMALL, *INLINE, "--run-dir", "rd", "--out", "p.json")
+    (tmp_path / "p.json").touch()  # as mktemp does
+    assert "replaced" not in run_cli(*command).stderr
+    again = run_cli(*command, "--resume")
+    assert again.returncode == 0
+    assert "dnlbench: replaced the profile that was in p.json\n" in again.stderr
+
+
+def test_a_profile_that_cannot_be_written_leaves_the_results(
+    run_cli: RunCli, tmp_path: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    command = ("run", spec_file, *SMALL, *INLINE, "--run-dir", "rd", "--out", "p.json", "--quiet")
+    with monkeypatch.context() as patch:
+        patch.setattr("dnlbench.profiles.files.write_output", full)
+        done = run_cli(*command)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "dnlbench: error: could not write p.json: No space left on device. The results are safe in rd; "
+        "remove the cause and run the same command again\n"
+    )
+    assert run_cli(*command).returncode == 0
 
 
 def test_changed_code_of_a_custom_network_starts_a_new_run_directory(

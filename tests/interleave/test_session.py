@@ -51,7 +51,7 @@ def test_places_of_profiles_are_looked_at_before_anything_is_begun(
     with pytest.raises(ConfigurationError, match=r"--out .*folder: is a folder"):
         run_session(replace(asked, out=tmp_path / "folder"), silent)
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"cannot be saved in .*file"):
+    with pytest.raises(ConfigurationError, match=r"--out-base .*base.json cannot be written in .*file"):
         run_session(replace(asked, base_out=tmp_path / "file" / "base.json"), silent)
     assert not asked.run_dir.exists()
 

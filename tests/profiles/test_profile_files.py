@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,23 @@ def test_profiles_without_a_path_are_named_by_sweep_and_time_and_never_overwrite
     assert first.parent == Path("profiles")
     assert first.name.startswith("made-up-20261120-")
     assert second.name == first.name.replace(".json", "-2.json")
+
+
+def test_sweeps_that_end_at_the_same_moment_lose_no_profile(
+    tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    barrier = threading.Barrier(16)
+    profiles = [make_profile({("densenet", depth): [0.5]}) for depth in range(1, 17)]
+
+    def save(profile: Profile) -> Path:
+        barrier.wait()
+        return save_profile(profile)
+
+    with ThreadPoolExecutor(16) as pool:
+        paths = list(pool.map(save, profiles))
+    assert [read_profile(path) for path in paths] == profiles
+    assert len(list(Path("profiles").iterdir())) == 16
 
 
 def test_an_old_profile_still_reads() -> None:

@@ -154,7 +154,7 @@ def test_what_cannot_be_started_says_why(folder: Path, drive: Drive, screen_text
         await pilot.press("s")
         await until(pilot, lambda: any(severity == "error" for _, severity in notices))
         message, _ = notices[-1]
-        assert "profiles cannot be saved" in message
+        assert "the profile cannot be written in" in message
         assert isinstance(pilot.app.screen, StartScreen)
 
     drive(DnlbenchApp(start_screen), act)

@@ -22,7 +22,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static, Switch
 
 from dnlbench import units
-from dnlbench.files import read_text, write_atomically
+from dnlbench.files import read_text
+from dnlbench.outputs import write_output
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.messages import StartSpec
 from dnlbench.tui.screens.confirm import Confirm
@@ -343,7 +344,7 @@ class NewSweepScreen(Screen[None]):
 
     def _write(self, path: Path, text: str, then: Callable[[Path], object]) -> None:
         try:
-            write_atomically(path, text.encode())
+            write_output(path, text.encode())
         except OSError as error:
             self.notify(f"{path}: cannot be written: {error.strerror}", severity="error", markup=False)
             return
