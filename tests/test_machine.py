@@ -16,7 +16,6 @@ from dnlbench.machine import (
     Device,
     Machine,
     cpu_device,
-    cuda_devices,
     find_devices,
     list_devices,
     oom_kills,
@@ -128,6 +127,10 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
         monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(list(gpus), failing))
 
     return install
+
+
+def cuda_devices() -> tuple[Device, ...]:
+    return tuple(device for device in find_devices().usable if device.kind == "cuda")
 
 
 def unusable() -> dict[str, str]:

@@ -5,7 +5,7 @@ Devices are listed through NVML (CUDA) and the platform's name (MPS), so the par
 
 from dnlbench.machine.code import PACKAGE, Code, read_code, source_hash
 from dnlbench.machine.device import Device, DeviceKind, UnusableDevice, why_unusable
-from dnlbench.machine.devices import cpu_device, cpu_memory, cuda_devices, find_devices, list_devices, usable_cores
+from dnlbench.machine.devices import Devices, cpu_device, cpu_memory, find_devices, list_devices, usable_cores
 from dnlbench.machine.facts import Machine, read_machine, torch_version
 from dnlbench.machine.memory import oom_kills
 from dnlbench.machine.naming import short_host, short_model
@@ -21,6 +21,7 @@ __all__ = [
     "Device",
     "DeviceHistory",
     "DeviceKind",
+    "Devices",
     "Machine",
     "Node",
     "Reading",
@@ -31,7 +32,6 @@ __all__ = [
     "UnusableDevice",
     "cpu_device",
     "cpu_memory",
-    "cuda_devices",
     "find_devices",
     "list_devices",
     "node_of",

@@ -36,7 +36,7 @@ class Devices:
 
 def find_devices() -> Devices:
     """Every device that runs could be placed on, and GPUs that are there but cannot be used; never raises."""
-    cuda, unusable = _find_cuda_devices()
+    cuda, unusable = _cuda_devices()
     if not cuda:  # beside an NVIDIA GPU that runs use, one in an AMD processor is not missed
         unusable = (*unusable, *_amd_gpus())
     return Devices(usable=(*cuda, *_mps_devices(), cpu_device()), unusable=unusable)
@@ -55,12 +55,8 @@ def cpu_device() -> Device:
     )
 
 
-def cuda_devices() -> tuple[Device, ...]:
-    """CUDA devices that NVML shows and ``CUDA_VISIBLE_DEVICES`` allows, numbered as a child process would see them."""
-    return _find_cuda_devices()[0]
-
-
-def _find_cuda_devices() -> tuple[tuple[Device, ...], tuple[UnusableDevice, ...]]:
+def _cuda_devices() -> tuple[tuple[Device, ...], tuple[UnusableDevice, ...]]:
+    """Those that NVML shows and ``CUDA_VISIBLE_DEVICES`` allows, numbered as a child process would see them, and the others."""
     gpus, problem = list_gpus()
     unusable = [UnusableDevice(name=ALL_GPUS, reason=problem)] if problem else []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -16,7 +16,7 @@ class TerminalDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """Start to paint on stdout, as on Windows: stderr, where Textual paints, may be redirected to a file."""
         self._file = sys.__stdout__
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def process_message(self, message: Message) -> None:
         """Never let a terminal report its size and the mouse in pixels.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.errors import ConfigurationError, DataError
+from dnlbench.errors import ConfigurationError, DataError, DeviceError
 from dnlbench.events import DataInfo, Prepared, RunEnded, RunEvent, RunPaused, RunStarted
 from dnlbench.executor.child import environment_of
 from dnlbench.executor.inline import InlineExecutor
@@ -24,7 +24,7 @@ from dnlbench.executor.outposts.outpost import NEW_S, PREFIX, Outpost, _Watched
 from dnlbench.executor.outposts.reports import Order, Refusal, Report, Shared, SharedCheckpoint
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import LineFollower, LineWriter, read_lines
-from dnlbench.machine import Device, Slot, cpu_device, usable_cores
+from dnlbench.machine import Device, Devices, Slot, UnusableDevice, cpu_device, usable_cores
 from dnlbench.plan import Plan, Run
 from dnlbench.store import CheckpointFiles, Execution, RunDir
 from dnlbench.store.sweep_file import write_sweep
@@ -269,7 +269,7 @@ def test_a_gpu_is_the_one_that_was_given_to_it(
     tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = Device(kind="cuda", index=0, name="A GPU", uuid="GPU-3")
-    monkeypatch.setattr(outpost_module, "cuda_devices", lambda: (given,))
+    monkeypatch.setattr(outpost_module, "find_devices", lambda: Devices(usable=(given, cpu_device()), unusable=()))
     made_up = Slot(name="ray/5", device=Device(kind="cuda", name="A GPU, another GPU"), threads=1)
     found = Site(tmp_path / "run-dir", make_plan()).outpost(slot=made_up)
     try:
@@ -278,6 +278,15 @@ def test_a_gpu_is_the_one_that_was_given_to_it(
         found.close()
     assert (slot.name, slot.device, slot.jobs, slot.shared) == ("ray/5", given, 1, False)
     assert environment_of(slot)["CUDA_VISIBLE_DEVICES"] == "GPU-3"
+
+
+def test_a_gpu_that_was_given_but_cannot_be_used_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = UnusableDevice(name="GPU 3", reason="GPU is lost; restart the machine")
+    monkeypatch.setattr(outpost_module, "find_devices", lambda: Devices(usable=(cpu_device(),), unusable=(lost,)))
+    with pytest.raises(
+        DeviceError, match=r"^box: was given a GPU to use, and shows none\. Not usable: GPU 3: GPU is lost"
+    ):
+        outpost_module._device_here("cuda", "box")
 
 
 def test_a_machine_without_the_data_is_found_out_before_it_has_a_run(tmp_path: Path, make_plan: MakePlan) -> None:
