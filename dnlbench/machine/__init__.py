@@ -5,9 +5,9 @@ Devices are listed through NVML (CUDA) and the platform's name (MPS), so the par
 
 from dnlbench.machine.code import PACKAGE, Code, read_code, source_hash
 from dnlbench.machine.device import Device, DeviceKind, UnusableDevice, why_unusable
-from dnlbench.machine.devices import Devices, cpu_device, cpu_memory, find_devices, list_devices, usable_cores
+from dnlbench.machine.devices import Devices, cpu_device, find_devices, list_devices, usable_cores
 from dnlbench.machine.facts import Machine, read_machine, torch_version
-from dnlbench.machine.memory import oom_kills
+from dnlbench.machine.memory import cpu_memory, oom_kills
 from dnlbench.machine.naming import short_host, short_model
 from dnlbench.machine.node import Node, node_of
 from dnlbench.machine.slot import Slot

@@ -163,12 +163,12 @@ class TestWorker:
 
     def test_it_refuses_code_that_has_changed(self, folder: Path, run_dir: RunDir, slot: Slot) -> None:
         started = Worker(run_dir, slot, 30.0).prepare()
-        assert Worker(run_dir, slot, 30.0).check_unchanged(started.data.sha256, started.code) is None
+        Worker(run_dir, slot, 30.0).check_unchanged(started.data, started.code)
         (folder / "blocks.py").write_text("WIDTH = 16\n")
         for name in MODULES:
             sys.modules.pop(name, None)  # as in a new process
         with pytest.raises(SpecError, match=r"has changed since the sweep started: blocks\.py$"):
-            Worker(run_dir, slot, 30.0).check_unchanged(started.data.sha256, started.code)
+            Worker(run_dir, slot, 30.0).check_unchanged(started.data, started.code)
 
     def test_modules_in_memory_may_be_edited_but_not_what_is_read_for_each_run(
         self, folder: Path, run_dir: RunDir, slot: Slot
@@ -176,10 +176,10 @@ class TestWorker:
         worker = Worker(run_dir, slot, 30.0)
         started = worker.prepare()
         (folder / "blocks.py").write_text("WIDTH = 16\n")
-        worker.check_unchanged(started.data.sha256, started.code)
+        worker.check_unchanged(started.data, started.code)
         (folder / "options.json").write_text("[1]")
         with pytest.raises(SpecError, match=r"has changed since the sweep started: options\.json$"):
-            worker.check_unchanged(started.data.sha256, started.code)
+            worker.check_unchanged(started.data, started.code)
 
     def test_it_refuses_another_dnlbench(self, run_dir: RunDir, slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("dnlbench.store.sweep_file.source_hash", lambda: "edited")
