@@ -10,6 +10,7 @@ from functools import cached_property
 from dnlbench.spec import content_hash, spec_hash
 from dnlbench.studies import STUDIES, Estimate, Point, Study, StudySpec
 from dnlbench.studies.base import InputShape
+from dnlbench.studies.training.spec import is_factory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,11 @@ class Plan:
     def by_id(self) -> dict[str, Run]:
         """The runs by their ids."""
         return {run.run_id: run for run in self.runs}
+
+    @property
+    def custom_networks(self) -> tuple[str, ...]:
+        """The names ``package.module:factory`` in it."""
+        return tuple(dict.fromkeys(point.network for point in self.spec.points if is_factory(point.network)))
 
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
         """What a run of that point will take; more exact once the data are known."""

@@ -22,7 +22,7 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
     for group, ours, theirs in (
         ("spec", reference.spec, candidate.spec),
         ("machine", reference.machine.model_dump(mode="json"), candidate.machine.model_dump(mode="json")),
-        ("code", reference.code.model_dump(), candidate.code.model_dump()),
+        ("code", _code(reference), _code(candidate)),
         ("workload", {"version": reference.workload_version}, {"version": candidate.workload_version}),
     ):
         flat_ours, flat_theirs = dict(flat_settings(ours)), dict(flat_settings(theirs))
@@ -33,6 +33,12 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
     ours, theirs = _cluster(reference), _cluster(candidate)
     if ours.keys() != theirs.keys():
         yield Difference(what="machine nodes", reference=_told(ours), candidate=_told(theirs))
+
+
+def _code(profile: Profile) -> dict[str, Any]:
+    """Of dnlbench, and of custom networks: the hash of each file and the version of each package that they are made of."""
+    files = {file: sha256[:12] for file, sha256 in profile.custom_code.files.items()}
+    return {**profile.code.model_dump(), **files, **profile.custom_code.packages}
 
 
 def _cluster(profile: Profile) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from dnlbench.events import DataInfo, RunError, RunStatus
-from dnlbench.machine import Code, Machine, Node
+from dnlbench.machine import Code, Machine, Node, Sources
 from dnlbench.stats import Interval
 from dnlbench.studies import FitModel
 
@@ -231,6 +231,8 @@ class ProfileFacts(Record):
     spec_hash: str
     workload_version: int
     code: Code
+    custom_code: Sources = Sources()
+    """What the custom networks were made of; empty without any, and in profiles of versions before 0.8."""
     machine: Machine
     data: DataInfo
     interleaved: str | None = None

@@ -65,6 +65,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         spec_hash=plan.spec_hash,
         workload_version=plan.study.workload_version,
         code=engine.code,
+        custom_code=run_dir.recorded_code(plan),
         machine=engine.machine,
         data=prepared.data,
         interleaved=_session(journal),

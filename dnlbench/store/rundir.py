@@ -257,10 +257,14 @@ class RunDir:
         """How its runs are carried out; see `read_execution`."""
         return read_execution(self.sweep_path)
 
-    def recorded_code(self) -> Sources:
-        """What the custom networks of its runs were made of, from all engines together."""
-        found = (event.code for event in self.read_journal() if isinstance(event, Prepared))
+    def recorded_code(self, plan: Plan) -> Sources:
+        """What the custom networks of its runs were made of, from all engines together; nothing for a plan without any."""
+        found = (event.code for event in self.read_journal() if isinstance(event, Prepared) and plan.custom_networks)
         return functools.reduce(Sources.joined, found, Sources())
+
+    def changed_code(self, plan: Plan) -> tuple[str, ...]:
+        """What has changed of that code since, where it is found from the current folder."""
+        return self.recorded_code(plan).changes(Path.cwd())
 
     def open_control(self) -> ControlFile:
         """For the engine only."""

@@ -27,7 +27,7 @@ from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import RunDir
 from dnlbench.sweep.outcome import check_outcome
-from dnlbench.sweep.place import Place, changed_code, choose_place, execution_of, find_run_dir
+from dnlbench.sweep.place import Place, choose_place, execution_of, find_run_dir
 from dnlbench.sweep.request import Request
 from dnlbench.sweep.settling import settle
 from dnlbench.watch import Watcher
@@ -66,7 +66,7 @@ def run_sweep(request: Request, observer: Observer) -> Result:
         place = choose_place(request)
         earlier = run_dir.begin(plan, execution_of(place))
         try:
-            _check_code(run_dir, changed_code(run_dir, plan))
+            _check_code(run_dir, run_dir.changed_code(plan))
             reason = _carry_out(request, run_dir, place, observer)
         except (ConfigurationError, EngineError):
             if earlier is not None:  # the extension that was refused is not to stand in its place
@@ -128,7 +128,7 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
         )
         narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))
         prepared = scheduler.prepare()
-        _check_unchanged(run_dir, before, prepared)
+        _check_unchanged(run_dir, plan, before, prepared)
         warnings = (
             *_unusable_devices(request, place, slots),
             *prepared.warnings,
@@ -206,7 +206,7 @@ def _create_executor(
     return kind(run_dir, slots, checkpoint_s=request.checkpoint_s)
 
 
-def _check_unchanged(run_dir: RunDir, before: Sequence[Prepared], now: Prepared) -> None:
+def _check_unchanged(run_dir: RunDir, plan: Plan, before: Sequence[Prepared], now: Prepared) -> None:
     """Holds the data and the user's own networks against those of all earlier engines, each of which may have had others."""
     if not before:
         return
@@ -214,7 +214,7 @@ def _check_unchanged(run_dir: RunDir, before: Sequence[Prepared], now: Prepared)
         raise RunDirError(
             f"{run_dir.root}: the {split} data of its runs were others than now. Choose another --run-dir"
         )
-    _check_code(run_dir, run_dir.recorded_code().differences(now.code))
+    _check_code(run_dir, run_dir.recorded_code(plan).differences(now.code))
 
 
 def _check_code(run_dir: RunDir, changed: Sequence[str]) -> None:

@@ -17,9 +17,7 @@ from dnlbench.executor.remembered import Choice, Measured, Remembered
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.tuning import Question, can_be_tuned, find_question, sweep_key
 from dnlbench.machine import Machine, Slot, read_machine
-from dnlbench.plan import Plan
 from dnlbench.store import ANY, Execution, RunDir
-from dnlbench.studies.training.spec import is_factory
 from dnlbench.sweep.request import Request
 
 Tell = Callable[[str], None]
@@ -54,19 +52,13 @@ def find_run_dir(request: Request, *, suffix: str = "", folder: Path = Path(), t
     usual = _usual_root(request)
     first = root = usual.with_name(usual.name + suffix)
     number, news = 1, ""
-    while changed := changed_code(RunDir(folder / root), request.plan):
+    while changed := RunDir(folder / root).changed_code(request.plan):
         number += 1
         earlier, root = root, first.with_name(f"{first.name}-{number}")
         news = f"{', '.join(changed)} changed since the runs in {earlier}; this sweep uses {root}"
     if news and tell is not None:
         tell(news)
     return root
-
-
-def changed_code(run_dir: RunDir, plan: Plan) -> tuple[str, ...]:
-    """Names what has changed of the code that the directory's custom networks were made of, if the plan has any of those."""
-    own = any(is_factory(point.network) for point in plan.spec.points)
-    return run_dir.recorded_code().changes(Path.cwd()) if own else ()
 
 
 def _usual_root(request: Request) -> Path:

@@ -51,7 +51,7 @@ class Hungry(Own):
 
 def gate():
     try:
-        return Path(os.environ.get("GATE", "gate")).read_text()  # else where the engine works, and its outposts too
+        return Path(os.environ.get("GATE", ".gate")).read_text()  # hidden, and so no part of the code
     except OSError:
         return "open"
 
@@ -133,7 +133,7 @@ class Sweep:
 
     def __init__(self, folder: Path, spec: Path, seeds: int, run_dir: str | None) -> None:
         self.folder = folder
-        self.gate = Gate(folder / "gate")
+        self.gate = Gate(folder / ".gate")
         self._started: list[subprocess.Popen[str]] = []
         self.arguments = ["run", str(spec), "--set", "sweep.networks=['own:gated']", "--set", "sweep.depths=[1]"]
         self.arguments += ["--set", f"sweep.seeds={seeds}", "--set", f"train.epochs={EPOCHS}"]

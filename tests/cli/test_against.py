@@ -58,7 +58,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.gate = Gate(folder / "gate")
+        self.gate = Gate(folder / ".gate")
         self.gate.open()
         self._started: list[subprocess.Popen[str]] = []
 

@@ -67,7 +67,7 @@ def test_a_sweep_in_packs(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> N
     more = [*options, "--set", "train.epochs=3", "--run-dir", "rd"]
     refused = run_cli(*more, "--pack", "off")
     assert refused.returncode == 2
-    assert "pack_size there is 2, here 1" in refused.stderr
+    assert "the pack size is 2 there and 1 here" in refused.stderr
     again = run_cli(*more, "--resume", "--out", "again.json")
     assert again.returncode == 0, again.stderr
     assert Counter(run.pack_size for run in read_profile(tmp_path / "again.json").runs) == {2: 8, 1: 4}

@@ -130,7 +130,9 @@ def test_changed_code_of_a_custom_network_starts_a_new_run_directory(
     def outcome(done: subprocess.CompletedProcess[str]) -> tuple[str, int | None]:
         assert done.returncode == 0, done.stderr
         answer = json.loads(done.stdout)
-        return answer["run_dir"], read_profile(spec_file.parent / answer["profile"]).runs[0].parameters
+        profile = read_profile(spec_file.parent / answer["profile"])
+        assert profile.custom_code.files.keys() == {"changing.py", "factory.py"}
+        return answer["run_dir"], profile.runs[0].parameters
 
     first, parameters = outcome(run(before))
     refused = run(after, "--resume")

@@ -10,6 +10,7 @@ import pytest
 
 from dnlbench.compare import MEASURED_APART, Cell, Comparison, compare, judge
 from dnlbench.errors import NotComparableError
+from dnlbench.machine import Sources
 from dnlbench.profiles import Profile, save_profile, summarise
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES
@@ -46,6 +47,18 @@ def test_losses_are_paired_by_seed(make_profile: MakeProfile) -> None:
     assert better[0].ratio is not None
     assert better[0].ratio.estimate == pytest.approx(0.9)
     assert better[0].ratio.n == 3
+
+
+def test_other_code_of_a_custom_network_is_a_difference(make_profile: MakeProfile) -> None:
+    def made_of(blocks: str, timm: str) -> Profile:
+        code = Sources(files={"blocks.py": blocks * 64, "net.py": "0" * 64}, packages={"timm": timm})
+        return make_profile(LOSSES, custom_code=code)
+
+    found = compare(made_of("a", "1.0"), made_of("b", "1.1")).differences
+    assert [(difference.what, difference.reference, difference.candidate) for difference in found] == [
+        ("code blocks.py", "a" * 12, "b" * 12),
+        ("code timm", "1.0", "1.1"),
+    ]
 
 
 def shifted(profile: Profile, seeds: int) -> Profile:

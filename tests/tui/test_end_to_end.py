@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.toml").write_text(SPEC)
-    monkeypatch.setenv("GATE", str(tmp_path / "gate"))
+    monkeypatch.setenv("GATE", str(tmp_path / ".gate"))
     yield tmp_path
     for child in psutil.Process().children(recursive=True):
         child.kill()
@@ -88,7 +88,7 @@ def states(pilot: Pilot[Any]) -> list[str]:
 def test_a_sweep_is_started_steered_left_found_again_and_compared(
     folder: Path, drive: Drive, screen_text: ScreenText, notices: Notices
 ) -> None:
-    gate = Gate(folder / "gate")
+    gate = Gate(folder / ".gate")
 
     async def begin(pilot: Pilot[Any]) -> None:
         await choose_mine(pilot, screen_text)

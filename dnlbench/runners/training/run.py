@@ -32,7 +32,6 @@ from dnlbench.runners.training.step import Step
 from dnlbench.runners.training.utilisation import matrix_peak
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
-from dnlbench.studies.training.spec import is_factory
 
 
 class TrainingRunner:
@@ -44,7 +43,7 @@ class TrainingRunner:
         self.slot = slot
         self.spec = cast(TrainingSpec, plan.spec)
         self.device = open_device(slot)
-        self._tracker = Tracker(list(filter(is_factory, self.spec.sweep.networks)), Path.cwd())
+        self._tracker = Tracker(plan.custom_networks, Path.cwd())
         self._peak_flops: float | None = None
         """Of the slot, as soon as it is prepared."""
         _import_the_rest()

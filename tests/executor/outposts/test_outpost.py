@@ -99,7 +99,7 @@ def curve(run_dir: RunDir, run: Run) -> list[float]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path / "gate")
+    return Gate(tmp_path / ".gate")
 
 
 @pytest.fixture
