@@ -5,11 +5,13 @@
     DnlbenchError
     ├── ConfigurationError        what was asked for cannot be done as asked        exit 2
     │   ├── SpecError             a sweep spec, a preset or a --set override
+    │   │   └── NetworkError      a network of the user's own that does not work
     │   ├── DataError             a dataset that is absent, unreadable or unusable
     │   ├── DeviceError           a device that is not there
     │   ├── ProfileError          a file that is not a profile this version reads
     │   └── RunDirError           a run directory that cannot be used
     ├── NotComparableError        two profiles that share nothing to compare        exit 5
+    ├── RunDirLostError           a run directory that was removed while in use     exit 1
     └── EngineError               the machinery failed: a worker that never started exit 1
 """
 
@@ -26,6 +28,10 @@ class ConfigurationError(DnlbenchError):
 
 class SpecError(ConfigurationError):
     """A sweep spec, preset or override that is not valid."""
+
+
+class NetworkError(SpecError):
+    """A network of the user's own that cannot be imported, built or trained; its process's log has the traceback."""
 
 
 class DataError(ConfigurationError):
@@ -48,6 +54,10 @@ class NotComparableError(DnlbenchError):
     """Two profiles that have nothing in common that could be compared."""
 
 
+class RunDirLostError(DnlbenchError):
+    """The run directory of a running sweep was removed, renamed or taken over by another engine."""
+
+
 class EngineError(DnlbenchError):
     """The machinery failed, for example a worker that never became ready."""
 
@@ -59,7 +69,16 @@ class EngineError(DnlbenchError):
 
 _BY_NAME: dict[str, type[DnlbenchError]] = {
     error.__name__: error
-    for error in (SpecError, DataError, DeviceError, ProfileError, RunDirError, NotComparableError, EngineError)
+    for error in (
+        SpecError,
+        NetworkError,
+        DataError,
+        DeviceError,
+        ProfileError,
+        RunDirError,
+        NotComparableError,
+        EngineError,
+    )
 }
 
 

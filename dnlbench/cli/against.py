@@ -51,7 +51,9 @@ def run_against(session: Session, answer: Answer) -> ExitCode:
     if compared is not None:
         add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
         if session.request.keep_weights:
-            warn_of_lost_weights(compared.candidates[0], session.run_dir)
+            log = session.run_dir / "engine.log"
+            lost = [run for run in compared.candidates[0].runs if run.status == "ok" and run.weights_sha256 is None]
+            warn_of_lost_weights({run.run_id: f"{log} says why" for run in lost})
     gate = compared.gate if compared else None
     if gate is not None:
         gating.tell(gate)

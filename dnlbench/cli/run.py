@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from dnlbench.cli.gating import OnInconclusive
 from dnlbench.cli.output import ExitCode, guarded, show, write
 
 if TYPE_CHECKING:
-    from dnlbench.profiles import Profile
     from dnlbench.sweep import Request, Result
 
 
@@ -147,8 +146,7 @@ def run(
     _report(result, json_=json_, quiet=quiet)
     if result.replaced and not quiet:
         print(f"dnlbench: replaced the profile that was in {result.path}", file=sys.stderr)
-    if keep_weights and result.profile is not None:
-        warn_of_lost_weights(result.profile, result.run_dir)
+    warn_of_lost_weights(result.lost_weights)
     if result.interrupted:
         print(
             f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})",
@@ -323,16 +321,13 @@ def _report(result: Result, *, json_: bool, quiet: bool) -> None:
     write(str(result.path))
 
 
-def warn_of_lost_weights(profile: Profile, run_dir: Path) -> None:
-    """Of runs that ended well, but whose last checkpoint is gone or of another epoch."""
-    lost = [run.run_id for run in profile.runs if run.status == "ok" and run.weights_sha256 is None]
+def warn_of_lost_weights(lost: Mapping[str, str]) -> None:
+    """Name runs that ended well, by id, and why their weights were not kept."""
     if lost:
+        reasons = "; ".join(f"{run_id}: {reason}" for run_id, reason in list(lost.items())[:3])
+        more = "; …" if len(lost) > 3 else ""
         runs = units.counted(len(lost), "run")
-        print(
-            f"dnlbench: the weights of {runs} could not be kept, since {run_dir} has no checkpoint of "
-            f"their last epoch: {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}",
-            file=sys.stderr,
-        )
+        print(f"dnlbench: the weights of {runs} could not be kept: {reasons}{more}", file=sys.stderr)
 
 
 def _exit_code(result: Result) -> ExitCode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dnlbench.compare.hardware import described, listed
 from dnlbench.compare.model import Difference

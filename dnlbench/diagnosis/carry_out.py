@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from dnlbench.architecture import ARCHITECTURES
 from dnlbench.diagnosis.figures import LeftOut, RunFigures
 from dnlbench.diagnosis.findings import findings_of
 from dnlbench.diagnosis.model import Diagnosis
@@ -24,9 +25,12 @@ from dnlbench.profiles import read_profile
 from dnlbench.store import RunDir
 from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TrainingSpec
+from dnlbench.studies.training.spec import is_factory
 
 MODULE = "dnlbench.runners.training.diagnose"
 NAMED_REASONS = 3
+OF_YOUR_OWN = "is a network of your own, whose blocks and states are not known"
+ONLY_OURS = f"Diagnose works on dnlbench's own networks only: {', '.join(ARCHITECTURES)}"
 SMALL_PIXELS = 256
 """Of an image."""
 
@@ -59,6 +63,11 @@ class Source:
     remedy: str
     """What to do where weights are absent."""
 
+    @property
+    def is_of_own_networks(self) -> bool:
+        """Whether all of its networks are of the user's own, which no training makes fit to be diagnosed."""
+        return all(map(is_factory, self.spec.sweep.networks))
+
     def with_data_at(self, root: Path) -> Source:
         """With the data in another folder than the spec names."""
         data = self.spec.data.model_copy(update={"root": str(root)})
@@ -84,8 +93,13 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
         ConfigurationError: if there is none, with the reasons; if the device or the data are not there.
         EngineError: if the process ends before it has measured.
     """
-    slot, runs = _slot(device, source.data), source.runs
+    slot, runs = _slot(device, source.data), [run for run in source.runs if not is_factory(run.network)]
     by_id, figures, left_out = {run.run_id: run for run in runs}, [], list(source.left_out)
+    left_out += [
+        LeftOut(run_id=run.run_id, reason=f"{run.network} {OF_YOUR_OWN}", ended_well=True)
+        for run in source.runs
+        if is_factory(run.network)
+    ]
     question = {
         "spec": source.spec.model_dump(mode="json"),
         "slot": slot.model_dump(mode="json"),
@@ -137,7 +151,7 @@ def _nothing(source: Source, left_out: list[LeftOut]) -> str:
             f"{source.path}: no run can be diagnosed:",
             *reasons,
             f"\n  and {more} more" if more else "",
-            f"\n{source.remedy}",
+            f"\n{ONLY_OURS if source.is_of_own_networks else source.remedy}",
         ]
     )
 

@@ -14,6 +14,7 @@ from dnlbench.events import DataInfo
 from dnlbench.machine import Device, Slot
 from dnlbench.plan import Plan
 from dnlbench.studies import Point
+from dnlbench.studies.training.spec import is_factory
 
 ESTIMATES_WITHIN = 0.15
 """How far estimates are off, tiny networks apart, as a share of the peak: a run that needs more than a device has by more
@@ -88,7 +89,13 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
     packed = [warning for place in places for warning in _packed(place, needs, of_packs, together)]
     kind = "runs" if together == 1 else "packs"
     crowded = _side_by_side(places, of_packs, kind, each=ceil(seeds / together), devices=len(devices))
-    return (*one_by_one, *packed, *crowded)
+    return (*one_by_one, *packed, *crowded, *_unknown(plan))
+
+
+def _unknown(plan: Plan) -> Iterator[str]:
+    own = [network for network in dict.fromkeys(point.network for point in plan.spec.points) if is_factory(network)]
+    if own:
+        yield f"the memory of {', '.join(own)} cannot be estimated, so nobody has checked that its runs fit"
 
 
 def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:

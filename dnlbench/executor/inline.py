@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnlbench.errors import ConfigurationError
@@ -24,7 +26,7 @@ class InlineExecutor:
     def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
         if len(slots) != 1:
             raise ConfigurationError(f"the inline executor does one run at a time, not {len(slots)}; use --jobs 1")
-        self._run_dir = run_dir
+        self._run_dir = RunDir(run_dir.root.absolute())
         self._slot = slots[0]
         self._checkpoint_s = checkpoint_s
         self._worker: Worker | None = None
@@ -36,8 +38,9 @@ class InlineExecutor:
             os.environ.update(environment_of(self._slot))  # in force as long as torch has not been imported
         from dnlbench.executor.worker import Worker
 
-        self._worker = Worker(self._run_dir, self._slot, self._checkpoint_s)
-        return self._worker.prepare()
+        with _as_it_was():
+            self._worker = Worker(self._run_dir, self._slot, self._checkpoint_s)
+            return self._worker.prepare()
 
     def start(self, slot: Slot, attempts: Attempts) -> None:
         """Nothing moves until `wait`."""
@@ -72,8 +75,9 @@ class InlineExecutor:
         attempts, events = self._running
         lost = None
         try:
-            if next(events, None) is not None:
-                return []
+            with _as_it_was():
+                if next(events, None) is not None:
+                    return []
         except Exception as error:
             lost = self._loss(error)
         self._running = None
@@ -93,3 +97,10 @@ class InlineExecutor:
     def close(self) -> None:
         """Drops what is running."""
         self._running = None
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Brings the engine's current folder back, which a network may change."""
+    with contextlib.chdir(Path.cwd()):
+        yield

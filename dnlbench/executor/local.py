@@ -14,6 +14,7 @@ from dnlbench.executor.base import Attempts, Loss, SlotFreed
 from dnlbench.executor.process import LEAVE_S, WorkerProcess
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
+from dnlbench.studies.training.spec import is_factory
 
 SPARES = 20
 """Workers of a slot that may end one after the other with nothing to do before no more are started for that."""
@@ -62,7 +63,9 @@ class LocalExecutor:
         worker.kill()
         log = self._run_dir.slot_log_path(worker.slot.name)
         how = self._dismiss(worker).error.message.replace("before it began its run", "before it was ready")
-        raise EngineError(f"{how}. Its log: {log}")
+        own = sorted({point.network for point in self._run_dir.read_plan().spec.points if is_factory(point.network)})
+        suspects = f". A network of your own may have ended it: {', '.join(own)}" if own else ""
+        raise EngineError(f"{how}{suspects}. Its log: {log}")
 
     @property
     def is_prepared(self) -> bool:

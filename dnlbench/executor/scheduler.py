@@ -421,6 +421,12 @@ class Scheduler:
 
     # The end
 
+    def abandon(self) -> None:
+        """Ends the workers at once and writes nothing about their runs: the run directory is lost, or another engine's."""
+        for slot in self._leases.busy:
+            self._executor.end(slot)
+        self._leases = Leases(self._slots)
+
     def stop(self) -> None:
         """Ends the workers; a run that was under way becomes ``cancelled``, to be gone on with by a later engine."""
         for slot in self._leases.busy:

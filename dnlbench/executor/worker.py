@@ -41,6 +41,7 @@ from dnlbench.runners import create_runner
 from dnlbench.runners.answering import open_replies
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.failures import Blame, PackError, blame, classify
+from dnlbench.runners.users_code import FAILURES
 from dnlbench.store import RunDir
 
 BEAT_S = 1.0
@@ -111,7 +112,7 @@ class Worker:
         members = tuple(self._member(run_id, attempt) for run_id, attempt in attempts.items())
         try:
             yield from self._runner.carry_out(Job(members=members, aside=lambda: self._aside == attempts))
-        except Exception as error:
+        except FAILURES as error:
             if blame(error) is not None:
                 raise
             first, *others = members
@@ -131,7 +132,7 @@ class Worker:
             epochs_known=len(self._run_dir.read_history(run, all_epochs=True).epochs),
         )
 
-    def _failed(self, member: Member, error: Exception) -> RunEnded:
+    def _failed(self, member: Member, error: BaseException) -> RunEnded:
         log = self._run_dir.log_tail(member.run.run_id, member.attempt)
         return RunEnded(
             run_id=member.run.run_id,

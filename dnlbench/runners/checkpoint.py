@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,30 @@ State = Mapping[str, Any]
 """Tensors, numbers, strings, lists and dicts: what ``weights_only`` reads back."""
 
 
+class CheckpointError(Exception):
+    """A state that would be lost, since what is written of it cannot be read back."""
+
+
 class Checkpoints:
     """The checkpoints of one run."""
 
     def __init__(self, folder: Path) -> None:
         self._files = CheckpointFiles(folder)
+        self._is_proven = False
+        """Whether a state of this run was found to come back. Others hold the same kinds of values."""
 
     def save(self, state: State) -> None:
         """Makes ``state`` the last checkpoint.
 
         Raises:
             OSError: if it cannot be written, on a full disk for one; the earlier ones are as they were.
+            CheckpointError: if it could not be read back.
         """
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        self._files.save(buffer.getvalue())
+        content = packed(state)
+        if not self._is_proven:
+            require_readable(content)
+            self._is_proven = True
+        self._files.save(content)
 
     def load(self) -> State | None:
         """The last checkpoint that is whole, None if there is none. A damaged file is set aside as ``*.damaged``."""
@@ -55,10 +65,41 @@ class Checkpoints:
         self._files.clear()
 
 
+def packed(state: State) -> bytes:
+    """The content of a file with a state."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
 def unpack(content: bytes) -> State | None:
     """The state in a file; None for what is none, such as a pickle that would run code."""
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        return _loaded(content)
+    except _UNREADABLE:
         return None
+
+
+def require_readable(content: bytes) -> None:
+    """Makes sure that `unpack` will give a state.
+
+    Raises:
+        CheckpointError: with what is in the way.
+    """
+    try:
+        _loaded(content)
+    except _UNREADABLE as error:
+        kind = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"a {kind[1].removeprefix('__main__.')}" if kind else str(error).splitlines()[0]
+        raise CheckpointError(
+            f"its state_dict() cannot be read back from a checkpoint, because of {found}: let get_extra_state() return "
+            "tensors, numbers, strings, lists and dicts only"
+        ) from error
+
+
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError)
+
+
+def _loaded(content: bytes) -> State | None:
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state if isinstance(state, dict) else None

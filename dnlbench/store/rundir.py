@@ -26,7 +26,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from dnlbench.errors import RunDirError
@@ -46,6 +45,7 @@ from dnlbench.machine import Machine, Sources, read_machine
 from dnlbench.plan import Plan, Run
 from dnlbench.spec import content_hash
 from dnlbench.store.control import ControlFile
+from dnlbench.store.engine_lock import EngineLock
 from dnlbench.store.sweep_file import (
     ANY,
     Execution,
@@ -60,8 +60,6 @@ OWN_FILES = (
     *("engine.lock", "engine.pid", "engine.reserve", "engine.log"),
 )
 LOG_TAIL_LINES = 40
-LOCK_PATIENCE_S = 1.0
-"""How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
 DISK_SLACK_BYTES = 256 * 1024
 PROBE_BYTES = 64 * 1024
 
@@ -158,11 +156,11 @@ class RunDir:
         return self.root / "slots" / f"{slot.replace(':', '-').replace('/', '-')}.log"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Makes this process the directory's only engine. The operating system lets go of the lock however it ends.
+    def locked(self) -> Iterator[EngineLock]:
+        """Makes this process the directory's only engine; see `EngineLock`.
 
         Raises:
-            RunDirError: if another engine holds it, with that engine's process id.
+            RunDirError: if another engine is at work, with its process id; if there can be no such directory.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -170,46 +168,19 @@ class RunDir:
             raise RunDirError(
                 f"{self.root}: cannot be a run directory: {error.strerror}. Choose another --run-dir"
             ) from error
-        lock, pid_path = FileLock(self._lock_path), self.root / "engine.pid"
-        try:
-            lock.acquire(timeout=LOCK_PATIENCE_S)
-        except Timeout as error:
-            raise RunDirError(
-                f"{self.root}: in use by another engine, process {self._holder()}. "
-                "Wait for it, or choose another --run-dir"
-            ) from error
+        lock = EngineLock(self.root)
+        lock.acquire()
         try:
             self.control_path.unlink(missing_ok=True)  # an earlier engine's, which takes no commands any more
-            write_atomically(pid_path, f"{os.getpid()}\n".encode())
-            yield
+            yield lock
         finally:
-            self.control_path.unlink(missing_ok=True)
-            pid_path.unlink(missing_ok=True)
+            if lock.is_ours:
+                self.control_path.unlink(missing_ok=True)
             lock.release()
-
-    @property
-    def _lock_path(self) -> Path:
-        return self.root / "engine.lock"
-
-    def _holder(self) -> str:
-        try:
-            return (self.root / "engine.pid").read_text().strip() or "unknown"
-        except OSError:
-            return "unknown"
 
     def engine(self) -> str | None:
         """Process id of the engine at work here, ``unknown`` if it has not written it yet; None if there is none."""
-        if not self._lock_path.exists():
-            return None
-        lock = FileLock(self._lock_path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return self._holder()
-        except PermissionError:  # somebody else's, who alone can try the lock; the file goes with the engine if it can
-            return self._holder() if (self.root / "engine.pid").exists() else None
-        lock.release()
-        return None
+        return EngineLock(self.root).holder()
 
     def begin(self, plan: Plan, execution: Execution) -> bytes | None:
         """Writes the plan, if it can share its runs with the one that is already here.

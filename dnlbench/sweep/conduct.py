@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, RunDirError
+from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunLeased
 from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
@@ -46,6 +46,8 @@ class Result:
     interrupted: bool
     replaced: bool = False
     """Whether the path held an earlier profile."""
+    lost_weights: Mapping[str, str] = field(default_factory=dict)
+    """By run id why weights that were to be kept were not."""
 
 
 def run_sweep(request: Request, observer: Observer) -> Result:
@@ -54,6 +56,7 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     Raises:
         ConfigurationError: if the plan cannot be carried out as asked; nothing was started then.
         EngineError: if the workers cannot be started.
+        RunDirLostError: if the run directory is removed, renamed or taken over by another engine.
     """
     plan = request.plan
     check_outcome(request)
@@ -62,16 +65,17 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     run_dir = RunDir(find_run_dir(request, tell=told.append))
     _check_resumed(request, run_dir, told)
     _tell(observer, told)
-    with _reached(request), run_dir.locked():
+    with _reached(request), run_dir.locked() as lock:
         place = choose_place(request)
         earlier = run_dir.begin(plan, execution_of(place))
         try:
             _check_code(run_dir, run_dir.changed_code(plan))
-            reason = _carry_out(request, run_dir, place, observer)
+            reason = _carry_out(request, run_dir, place, observer, lock.check)
         except (ConfigurationError, EngineError):
             if earlier is not None:  # the extension that was refused is not to stand in its place
                 run_dir.restore(earlier)
             raise
+        lock.check()
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 
@@ -97,7 +101,9 @@ def _tell(observer: Observer, told: Sequence[str]) -> None:
     narrator.end()
 
 
-def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observer) -> EndReason:
+def _carry_out(
+    request: Request, run_dir: RunDir, place: Place, observer: Observer, require_run_dir: Callable[[], None]
+) -> EndReason:
     """One engine's work: prepare, run everything, and leave no worker behind, however it ends.
 
     Even where nothing is left to run the first worker is made ready, which finds out whether the data and the user's own
@@ -115,6 +121,7 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
     by_turns = request.session is not None
     scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size, by_turns=by_turns)
     reason: EndReason = "error"
+    is_lost = False
     try:
         scheduler.note(
             EngineStarted(
@@ -127,7 +134,7 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
             )
         )
         narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))
-        prepared = scheduler.prepare()
+        prepared = _prepare(scheduler, request, run_dir.slot_log_path(slots[0].name))
         _check_unchanged(run_dir, plan, before, prepared)
         warnings = (
             *_unusable_devices(request, place, slots),
@@ -149,13 +156,18 @@ def _carry_out(request: Request, run_dir: RunDir, place: Place, observer: Observ
         )
         narrator.tell(lambda observer: observer.planned(outset))
         narrator.follow(Watcher(run_dir, plan))
-        reason = "done" if scheduler.carry_out() else "interrupted"
+        reason = "done" if scheduler.carry_out(require_run_dir) else "interrupted"
     except KeyboardInterrupt:
         reason = "interrupted"
+    except RunDirLostError:
+        scheduler.abandon()
+        is_lost = True
+        raise
     finally:
         scheduler.stop()
         narrator.end()
-        scheduler.note(EngineEnded(reason=reason))
+        if not is_lost:  # else the journal may be another engine's
+            scheduler.note(EngineEnded(reason=reason))
         scheduler.close()
     return reason
 
@@ -171,6 +183,15 @@ def _unusable_devices(request: Request, place: Place, slots: Sequence[Slot]) -> 
         for device in machine.unusable:
             if not device.hidden:
                 yield f"{name}{device.text}; {effect}"
+
+
+def _prepare(scheduler: Scheduler, request: Request, log: Path) -> Prepared:
+    try:
+        return scheduler.prepare()
+    except NetworkError as error:
+        if request.executor != "local":  # inline there is no log, and that of another machine stays there
+            raise
+        raise NetworkError(f"{error}. The traceback is in {log}") from error
 
 
 def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:
@@ -235,16 +256,24 @@ def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
             raise
         return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
     replaced = request.out is not None and request.out.is_file() and request.out.stat().st_size > 0
+    lost: Mapping[str, str] = {}
     try:
         path = save_profile(profile, request.out)
         if request.keep_weights:  # after the profile, which is the more dear
-            profile = _keep_weights(profile, path, request.plan, run_dir)
+            profile, lost = _keep_weights(profile, path, request.plan, run_dir)
     except OSError as error:
         raise EngineError(
             f"could not write {error.filename}: {error.strerror}. The results are safe in {run_dir.root}; "
             "remove the cause and run the same command again"
         ) from error
-    return Result(profile=profile, path=path, run_dir=run_dir.root, interrupted=interrupted, replaced=replaced)
+    return Result(
+        profile=profile,
+        path=path,
+        run_dir=run_dir.root,
+        interrupted=interrupted,
+        replaced=replaced,
+        lost_weights=lost,
+    )
 
 
 def _had_a_turn(run_dir: RunDir) -> bool:
@@ -254,11 +283,11 @@ def _had_a_turn(run_dir: RunDir) -> bool:
     return any(isinstance(event, RunLeased) for event in journal[begun:])
 
 
-def _keep_weights(profile: Profile, path: Path, plan: Plan, run_dir: RunDir) -> Profile:
+def _keep_weights(profile: Profile, path: Path, plan: Plan, run_dir: RunDir) -> tuple[Profile, Mapping[str, str]]:
     """Keeps the weights of all runs that ended well, and saves the profile once more with their hashes."""
     epochs = {run.run_id: plan.by_id[run.run_id].epochs for run in profile.runs if run.status == "ok"}
-    kept = keep_weights(run_dir, epochs, weights_folder(path)).sha256
-    runs = tuple(run.model_copy(update={"weights_sha256": kept.get(run.run_id)}) for run in profile.runs)
+    kept = keep_weights(run_dir, epochs, weights_folder(path))
+    runs = tuple(run.model_copy(update={"weights_sha256": kept.sha256.get(run.run_id)}) for run in profile.runs)
     profile = profile.model_copy(update={"runs": runs})
     save_profile(profile, path)
-    return profile
+    return profile, kept.left_out

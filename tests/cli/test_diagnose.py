@@ -133,7 +133,8 @@ def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_
 
     fewer = run_cli("run", spec_file, *RUN, *only, "--out", "fewer.json", "--keep-weights")
     assert fewer.returncode == 0
-    assert "the weights of 2 runs could not be kept" in fewer.stderr
+    assert "the weights of 2 runs could not be kept: " in fewer.stderr
+    assert "checkpoint.pt is of 3 epochs, not of the 2 epochs that are asked for" in fewer.stderr
     said = refused(run_cli("diagnose", "rd", *SMALL))
     assert "is of 3 epochs, not of the 2 epochs that are asked for" in said
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -277,12 +278,15 @@ def test_a_diverged_run_keeps_its_curve_and_is_not_done_again(run_cli: RunCli, t
     assert "Nothing is left to train" in run_cli("run", spec_file, *changes).stderr
 
 
+NOWHERE = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'. The traceback is in .dnlbench/runs/tiny-"
+
+
 @pytest.mark.parametrize(
     ("override", "message", "executor"),
     [
         ("data.dataset=cifar10", "does not hold the original, whole cifar-10-batches-py/", "inline"),
         ("data.dataset=image-folder", "there is no folder", "inline"),
-        ("sweep.networks=['nowhere:make']", "cannot be imported: ModuleNotFoundError", "local"),
+        ("sweep.networks=['nowhere:make']", NOWHERE, "local"),
         ("data.limit=33", "a last batch of a single one", "inline"),
     ],
 )
@@ -296,6 +300,18 @@ def test_what_a_worker_finds_wrong_at_the_start_is_exit_code_2(
     assert not list((spec_file.parent / "profiles").glob("*"))
 
 
+@pytest.mark.faults
+def test_a_network_that_ends_its_worker_at_the_start_is_named(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
+    (tmp_path / "leaving.py").write_text("import os\ndef make(**_):\n    os._exit(3)\n")
+    done = run_cli("run", spec_file, "--set", "sweep.networks=['leaving:make']", "--device", "cpu", "--jobs", "1")
+    assert done.returncode == 1
+    found = (
+        r"the worker process \d+ ended with code 3 before it was ready\. "
+        r"A network of your own may have ended it: leaving:make\."
+    )
+    assert re.search(found, done.stderr)
+
+
 def test_the_parent_of_a_sweep_never_imports_torch(tmp_path: Path, spec_file: Path) -> None:
     code = (
         "import sys\nfrom dnlbench.cli.app import main\nsys.argv = ['dnlbench', *sys.argv[1:]]\n"
@@ -307,6 +323,52 @@ def test_the_parent_of_a_sweep_never_imports_torch(tmp_path: Path, spec_file: Pa
         [sys.executable, "-c", code, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+MOVING = """
+import os
+from pathlib import Path
+from torch import nn
+class Moving(nn.Sequential):
+    def forward(self, x):
+        if self.training and self[1].weight.requires_grad and Path(os.environ["MOVED"]).exists():
+            Path(os.environ["MOVED"]).rename(os.environ["TO"])
+        return super().forward(x)
+def moving(depth, input_shape, classes, network):
+    return Moving(nn.Flatten(), nn.Linear(64, classes))
+def elsewhere(depth, input_shape, classes, network):
+    os.chdir("/")
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+"""
+IN_RD = (*INLINE, "--device", "cpu", "--run-dir", "rd", "--out", "out.json", "--set", "sweep.depths=[1]")
+
+
+def test_a_run_directory_that_is_renamed_in_mid_sweep_ends_it(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
+    (tmp_path / "moves.py").write_text(MOVING)
+    to = tmp_path / "kept"
+    done = run_cli(
+        *("run", spec_file, *IN_RD, "--set", "sweep.networks=['moves:moving']"),
+        MOVED=str(tmp_path / "rd"),
+        TO=str(to),
+    )
+    assert done.returncode == 1
+    assert "dnlbench: error: The run directory rd was renamed to " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "rd").exists()
+    assert not (tmp_path / "out.json").exists()
+    events = [path.read_bytes() for path in to.glob("runs/*/events.jsonl")]
+    assert events
+    assert not any(b"run-ended" in lines for lines in events), "they can be resumed"
+
+
+def test_a_network_that_changes_the_current_folder_loses_nothing(
+    run_cli: RunCli, tmp_path: Path, spec_file: Path
+) -> None:
+    (tmp_path / "moves.py").write_text(MOVING)
+    done = run_cli("run", spec_file, *IN_RD, "--set", "sweep.networks=['moves:elsewhere']")
+    assert done.returncode == 0, done.stderr
+    assert {run.status for run in read_profile(tmp_path / "out.json").runs} == {"ok"}
+    assert len(list((tmp_path / "rd").glob("runs/*/checkpoint.pt"))) == 2
 
 
 # Signals

@@ -10,9 +10,30 @@ import pytest
 
 from dnlbench.diagnosis import carry_out
 from dnlbench.diagnosis.carry_out import Source, Weighted
+from dnlbench.errors import ConfigurationError
 from dnlbench.events import DataInfo
 from dnlbench.studies.training import TrainingSpec
 from tests.diagnosis.test_summary import block
+
+
+def test_networks_of_ones_own_are_not_imported_and_no_training_is_advised(
+    make_spec: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile from elsewhere names any function at all."""
+    monkeypatch.setattr(carry_out, "ask", None)
+    source = Source(
+        name="made-up",
+        path=Path("rd"),
+        spec=make_spec("sweep.networks=['os:abort']"),
+        data=DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
+        runs=(Weighted(run_id="a", network="os:abort", depth=4, seed=0, weights={"file": "x", "sha256": "0"}),),
+        left_out=(),
+        remedy="Let the sweep end (dnlbench run with --resume)",
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        carry_out.diagnose(source, device="cpu")
+    assert "a: os:abort is a network of your own" in str(refused.value)
+    assert str(refused.value).splitlines()[-1].startswith("Diagnose works on dnlbench's own networks only: densenet, ")
 
 
 @pytest.mark.parametrize(("asked", "used"), [(40, 40), (150, 150), (1000, 150)])

@@ -55,6 +55,12 @@ def test_what_fits_is_not_spoken_of(plan: Plan) -> None:
     assert checked(plan, cpu(2 * (largest + WORKER_BYTES)), jobs=2) == ()
 
 
+def test_networks_that_cannot_be_estimated_are_named_once(make_plan: MakePlan) -> None:
+    plan = make_plan("sweep.networks=['densenet', 'a:b', 'c:d']", "sweep.depths=[1,2]")
+    (warning,) = checked(plan, cpu(2**40), cpu(2**40))
+    assert warning == "the memory of a:b, c:d cannot be estimated, so nobody has checked that its runs fit"
+
+
 def test_data_count_as_they_were_found(plan: Plan) -> None:
     wide = DATA.model_copy(update={"input_shape": (3, 64, 64)})
     device = gpu(need(plan, "dense-attention", 8))

@@ -185,9 +185,12 @@ def test_a_network_of_ones_own(
     for name, message in (
         ("own_networks:nothing", "cannot be imported: AttributeError"),
         ("no_such_module:f", "cannot be imported: ModuleNotFoundError"),
-        ("own_networks:not_callable", "is of type int; it must be a function"),
+        ("own_networks:not_callable", "is an int; it must be a function"),
         ("own_networks:too_many", r"gives \(2, 11\) for 2 images; expected logits of shape \(2, 10\)"),
-        ("own_networks:broken", "at depth 2 cannot be built: ZeroDivisionError: a bug of the user's"),
+        (
+            "own_networks:broken",
+            r"at depth 2 cannot be built: ZeroDivisionError: a bug of the user's \(own_networks.py:14\)",
+        ),
     ):
         with pytest.raises(SpecError, match=message):
             TrainingRunner(make_plan(f"sweep.networks=['{name}']", *ONE[1:]), slot).prepare()

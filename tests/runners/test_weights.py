@@ -32,6 +32,11 @@ def test_weights_of_a_checkpoint_are_kept_and_come_back(tmp_path: Path) -> None:
     assert same(from_file(tmp_path / "p.weights" / "run.pt", sha256))
 
 
+def test_extra_state_is_kept_with_the_weights(tmp_path: Path) -> None:
+    state = {"layer._extra_state": {"calls": [1, 2], "name": "a"}, "scale": 0.5}
+    assert from_file(tmp_path / "w.pt", keep(state, tmp_path / "w.pt")) == state
+
+
 @pytest.mark.parametrize(
     ("epoch", "step", "message"),
     [

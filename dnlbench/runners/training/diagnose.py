@@ -74,7 +74,7 @@ def _network(spec: TrainingSpec, run: Mapping[str, Any], data: Dataset) -> DNLNe
     """With the weights of the run.
 
     Raises:
-        WeightsError: if they are not there or not of this network, or if it is a network of the user's own.
+        WeightsError: if they are not there or not of this network.
     """
     weights = (
         from_checkpoint(Path(run["folder"]), run["epochs"])
@@ -82,8 +82,7 @@ def _network(spec: TrainingSpec, run: Mapping[str, Any], data: Dataset) -> DNLNe
         else from_file(Path(run["file"]), run["sha256"])
     )
     network = build_network(spec, Point(network=run["network"], depth=run["depth"]), data.info)
-    if not isinstance(network, DNLNetwork):
-        raise WeightsError(f"{run['network']} is a network of your own, whose blocks and states are not known")
+    assert isinstance(network, DNLNetwork), "networks of the user's own are not asked for"
     try:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:

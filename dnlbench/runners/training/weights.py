@@ -24,7 +24,8 @@ from dnlbench.files import write_atomically
 from dnlbench.runners.answering import answer
 from dnlbench.runners.checkpoint import Checkpoints, unpack
 
-Weights = Mapping[str, Tensor]
+Weights = Mapping[str, Any]
+"""Tensors; the extra state of a network of the user's own may be plain values."""
 
 
 class WeightsError(Exception):
@@ -65,13 +66,14 @@ def from_file(path: Path, sha256: str) -> Weights:
 def keep(weights: Weights, path: Path) -> str:
     """Writes weights; the file's SHA-256."""
     buffer = io.BytesIO()
-    torch.save({name: value.cpu().contiguous() for name, value in weights.items()}, buffer)
+    on_cpu = {k: v.cpu().contiguous() if isinstance(v, Tensor) else v for k, v in weights.items()}
+    torch.save(on_cpu, buffer)
     write_atomically(path, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def _checked(weights: object, path: Path) -> Weights:
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, dict):
         raise WeightsError(f"{path} holds no weights that can be read")
     return weights
 

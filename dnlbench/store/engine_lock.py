@@ -1,0 +1,177 @@
+"""``engine.lock`` and ``engine.pid``: they make one process a run directory's only engine, and it finds out if it no longer is.
+
+The lock is on the open file, so that the system lets go of it however the engine ends. People and cleaners of temporary
+folders remove the file nonetheless, and with it the lock's effect. Then ``engine.pid`` decides.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from dnlbench.errors import RunDirError, RunDirLostError
+from dnlbench.files import write_atomically
+
+PATIENCE_S = 1.0
+"""How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
+LOOK_S = 0.05
+
+
+class EngineLock:
+    """The lock of one run directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path, self._pid_path = (root.absolute() / name for name in ("engine.lock", "engine.pid"))
+        self._file: int | None = None
+        self._folder: int | None = None
+        """An open descriptor of the run directory, which follows it if it is renamed."""
+
+    def acquire(self) -> None:
+        """Makes this process the directory's only engine.
+
+        Raises:
+            RunDirError: if another engine is at work, with its process id; if the file cannot be made.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        try:
+            while not self._try():
+                if time.monotonic() > deadline:
+                    raise self._in_use(self._written_pid() or "unknown")
+                time.sleep(LOOK_S)
+            pid = self._written_pid()
+            if pid is not None and self._is_engine(pid):
+                raise self._in_use(pid)
+            write_atomically(self._pid_path, f"{os.getpid()}\n".encode())
+            self._folder = os.open(self._root, os.O_RDONLY)
+        except OSError as error:
+            self._let_go()
+            why = (error.strerror or str(error)).lower()
+            raise RunDirError(
+                f"Could not lock {self._root / self._path.name}: {why}. Choose another --run-dir."
+            ) from error
+        except RunDirError:
+            self._let_go()
+            raise
+
+    def release(self) -> None:
+        """Makes room for another engine. What is another one's by now stays as it is."""
+        if self.is_ours:
+            self._pid_path.unlink(missing_ok=True)
+        self._let_go()
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
+
+    def check(self) -> None:
+        """Makes sure that the directory is still this engine's; locks it again if only the files were removed.
+
+        Raises:
+            RunDirLostError: if it was removed, renamed or taken over by another engine.
+        """
+        pid = self._written_pid()
+        if pid not in (None, str(os.getpid())):
+            raise RunDirLostError(
+                f"{self._root}: another engine, process {pid}, is at work here since the lock was removed. "
+                "This engine has stopped; follow the other one with dnlbench attach."
+            )
+        if pid is None:
+            self._require_folder()
+        if not self._is_held():
+            with suppress(OSError):
+                self._try()
+        if pid is None:
+            with suppress(OSError):
+                write_atomically(self._pid_path, f"{os.getpid()}\n".encode())
+
+    def holder(self) -> str | None:
+        """Process id of the engine at work, ``unknown`` if it has not written it yet; None if there is none."""
+        if self._path.exists():
+            try:
+                if not self._try():
+                    return self._written_pid() or "unknown"
+            except (
+                PermissionError
+            ):  # somebody else's, who alone can try the lock; the file goes with the engine if it can
+                return self._written_pid()
+            finally:
+                self._let_go()
+        pid = self._written_pid()
+        return pid if pid is not None and self._is_engine(pid) else None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the directory names this process as its engine."""
+        return self._written_pid() == str(os.getpid())
+
+    def _try(self) -> bool:
+        """Locks the file; whether that went well. One that was removed in the meantime does not count."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return False
+        except OSError:
+            os.close(file)
+            raise
+        self._let_go()
+        self._file = file
+        return self._is_held()
+
+    def _is_held(self) -> bool:
+        return self._file is not None and _is_at(self._file, self._path)
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _written_pid(self) -> str | None:
+        try:
+            return self._pid_path.read_text().strip() or None
+        except OSError:
+            return None
+
+    def _is_engine(self, pid: str) -> bool:
+        """Whether that process lives and has this directory's journal open."""
+        journal = self._path.parent.resolve() / "journal.jsonl"
+        with suppress(ValueError, psutil.Error, OSError):
+            return any(Path(file.path) == journal for file in psutil.Process(int(pid)).open_files())
+        return False
+
+    def _in_use(self, pid: str) -> RunDirError:
+        return RunDirError(
+            f"{self._root}: in use by another engine, process {pid}. Wait for it, or choose another --run-dir"
+        )
+
+    def _require_folder(self) -> None:
+        if self._folder is None or _is_at(self._folder, self._path.parent):
+            return
+        now = _path_of(self._folder)
+        if now is None:
+            raise RunDirLostError(f"The run directory {self._root} was removed while the sweep was running.")
+        raise RunDirLostError(
+            f"The run directory {self._root} was renamed to {now} while the sweep was running. Its results are there: run the "
+            f"same command with --resume --run-dir {now}"
+        )
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one at the path."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _path_of(folder: int) -> Path | None:
+    """Where an open folder is now; None if it was removed, or where the system does not say."""
+    with suppress(OSError):
+        path = Path(f"/proc/self/fd/{folder}").readlink()
+        return path if _is_at(folder, path) else None
+    return None
