@@ -230,6 +230,10 @@ def test_what_has_nothing_in_common_is_not_comparable(make_profile: MakeProfile)
     data = base.data.model_copy(update={"sha256": "cd" * 32})
     with pytest.raises(NotComparableError, match="of different data"):
         compare(base, base.model_copy(update={"data": data}))
+    older, one, other = (base.data.model_copy(update={"evaluation_sha256": sha256}) for sha256 in (None, "1", "2"))
+    with pytest.raises(NotComparableError, match=r"of different data: .* with different evaluation splits"):
+        compare(base.model_copy(update={"data": one}), base.model_copy(update={"data": other}))
+    compare(base.model_copy(update={"data": one}), base.model_copy(update={"data": older}))
     with pytest.raises(NotComparableError, match="studies differ: training and other"):
         compare(base, base.model_copy(update={"study": "other"}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 from PIL import Image
 
 from dnlbench.errors import DataError
+from dnlbench.executor.worker import Worker
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan
 from dnlbench.runners.training.data import Dataset, load_dataset
 from dnlbench.runners.training.data.image_file import DIM, FRAMES, TRANSPARENT, read_image, to_rgb
+from dnlbench.store import Execution, RunDir
 from dnlbench.studies.training.folders import count_images
 from dnlbench.studies.training.spec import DataSettings
 
@@ -273,3 +278,18 @@ def test_the_evaluation_split_has_a_hash_of_its_own(folder: Path) -> None:
     assert without.differing_split(after) is None
     assert without.differing_split(after.model_copy(update={"sha256": "0"})) == "training"
     assert without.differing_split(after.model_copy(update={"classes": 3})) == "training"
+
+
+@pytest.mark.parametrize("split", ["training", "evaluation"])
+def test_a_worker_notices_that_data_were_changed_in_place(
+    folder: Path, tmp_path: Path, make_plan: Callable[..., Plan], slot: Slot, split: str
+) -> None:
+    save(folder.parent / "test" / "a" / "0.png", 5)
+    plan = make_plan("data.dataset=image-folder", f"data.root={folder.parent}", "data.limit=6", "train.evaluate=true")
+    run_dir = RunDir(tmp_path / "rd")
+    run_dir.begin(plan, Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source=""))
+    prepared = Worker(run_dir, slot, 30.0).prepare()
+    Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, {})
+    save(folder.parent / ("train" if split == "training" else "test") / "a" / "0.png", 6)
+    with pytest.raises(DataError, match=f"the {split} data have changed since the sweep began"):
+        Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, {})
