@@ -170,6 +170,8 @@ def _start(session: Session, name: str, side: SideName, sides: dict[SideName, Si
     run_dir = RunDir(session.run_dir if side == "head" else session.base_run_dir)
     sides[side] = started = Side(side, run_dir, interpreter, _arguments(session, name, side))
     started.prepare()
+    for warning in started.warnings:
+        tell(f"{side}: {warning}")
 
 
 def _order(sides: dict[SideName, Side], tell: Tell) -> list[Turn]:

@@ -64,6 +64,8 @@ class Side:
         self.pack_size = 1
         self.data: DataInfo | None = None
         """What it trains on, once that is loaded."""
+        self.warnings: tuple[str, ...] = ()
+        """What the user should know of how that was read."""
         self.waiting: dict[Key, str] = {}
         """Ids of the runs that have not had their turn."""
         self._had_a_turn = False
@@ -89,6 +91,7 @@ class Side:
             for event in self._read_journal():
                 if event.get("event") == "prepared":
                     self.data = DataInfo.model_validate(event["data"])
+                    self.warnings = tuple(event.get("warnings", ()))
                 if event.get("event") == "engine-started":
                     self.slots, self.pack_size = len(event["slots"]), int(event.get("pack_size", 1))
                 if event.get("event") == "command-done":  # its own: nobody else was told of it

@@ -72,6 +72,7 @@ class FakeSide:
         self.slots, self.pack_size = int(self._options["--jobs"]), 1
         sha256 = made_up.data.get(name, "the same")
         self.data = DataInfo(name="digits", sha256=sha256, samples=150, input_shape=(1, 8, 8), classes=10)
+        self.warnings: tuple[str, ...] = ("a/Thumbs.db is left out",)
         self.waiting: dict[Key, str] = {}
 
     @property

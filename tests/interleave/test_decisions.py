@@ -67,6 +67,7 @@ def test_sides_of_different_data_are_not_trained(made_up: MadeUp, run: Run, tmp_
     done = run("--against-set", "data.limit=100")
     assert done.returncode == 5
     assert "their training splits differ; nothing was trained" in done.stderr
+    assert "head: a/Thumbs.db is left out" in done.stderr
     assert [profile.read_text() for profile in profiles] == ["good", "good"]
     assert all(RunDir(tmp_path / name).sweep_path.exists() for name in ("rd", "rd-base"))
     assert made_up.turns == []

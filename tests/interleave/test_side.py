@@ -103,12 +103,13 @@ def test_a_side_is_ready_once_it_has_told_what_it_trains_on_and_what_waits(
     data = DataInfo(name="digits", sha256="ab", samples=150, input_shape=(1, 8, 8), classes=10)
     said: list[dict[str, object]] = [
         {"event": "engine-started", "slots": ["cpu/0", "cpu/1"], "pack_size": 3},
-        {"event": "prepared", "data": data.model_dump(mode="json")},
+        {"event": "prepared", "data": data.model_dump(mode="json"), "warnings": ["left out"]},
         {"event": "command-done", "command": {"run_ids": [run.run_id for run in left]}},
     ]
     write(waiting_side.run_dir.journal_path, said)
     waiting_side.prepare()
     assert (waiting_side.data, waiting_side.slots, waiting_side.pack_size) == (data, 2, 3)
+    assert waiting_side.warnings == ("left out",)
     assert list(waiting_side.waiting.values()) == [run.run_id for run in left]
     assert done.run_id not in waiting_side.waiting.values()
 

@@ -294,7 +294,8 @@ def test_data_that_memory_does_not_hold_are_refused_before_they_are_made(
 def test_memory_that_the_system_does_not_give_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_module, "cpu_memory", lambda: (2**62, None))
     with pytest.raises(
-        DataError, match=r" 10000000 images of 1024×16384×16384 need .* Choose a smaller data.image_size"
+        DataError,
+        match=r" 10000000 images of 1024×16384×16384 need .*, and the system does not give .* Choose a smaller data.image_size",
     ):
         load("synthetic", samples=10**7, image_size=2**14, channels=1024, classes=10**6)
 

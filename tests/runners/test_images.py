@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -222,14 +223,17 @@ def test_images_below_a_class_folder_and_behind_links_are_read_once(folder: Path
     (folder / "a" / "more").symlink_to(tmp_path / "elsewhere")
     (folder / "a" / "self").symlink_to(folder / "a")
     (folder / "b" / "up").symlink_to(folder)
+    (folder / "b" / "other").symlink_to(folder / "a")
+    (folder / "c").symlink_to(folder / "a")
     (folder / "circle").symlink_to(folder)
     data = load(folder)
     assert (data.info.samples, data.info.classes) == (7, 2)
     assert data.training.images[:, 0, 0, 0].tolist() == [10, 11, 12, 30, 200, 201, 202]
     assert data.warnings == (
-        f"{folder}: left out circle (a link to the folder that it is in), a/self (a link to a folder that is read already), "
-        "b/up (a link to a folder that is read already)",
+        f"{folder}: left out c (a link to a folder that is used already), circle (a link to a folder that is used already), "
+        "a/self (a link to a folder that is used already), b/other (a link to a folder that is used already) and 1 more",
     )
+    assert count_images(folder, 100) == 7
 
 
 def test_class_folders_without_images_are_refused(folder: Path) -> None:
@@ -242,11 +246,11 @@ def test_class_folders_without_images_are_refused(folder: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: object) -> None:
-        raise PermissionError(13, "Permission denied", str(folder / "b"))
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("dnlbench.studies.training.folders._identity", refuse)
-    with pytest.raises(DataError, match=f"{folder}/b cannot be read: Permission denied"):
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=f"{folder}(/a)? cannot be read: Permission denied"):
         load(folder)
 
 

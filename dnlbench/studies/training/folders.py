@@ -34,7 +34,7 @@ class Listing:
 
 
 def list_images(folder: Path) -> Listing:
-    """All images below the class folders of a folder, links to folders included, each folder once for a class.
+    """All images below the class folders of a folder. Links to folders are followed; each folder is read once.
 
     Raises:
         OSError: if a folder is not there or cannot be read.
@@ -42,8 +42,9 @@ def list_images(folder: Path) -> Listing:
     left_out: list[LeftOut] = []
     images: list[tuple[Path, str]] = []
     classes = _class_names(folder, left_out)
+    seen = _resolved(folder, classes)
     for name in classes:
-        for parent, files in sorted(_walk(folder, name, left_out), key=lambda walked: str(walked[0])):
+        for parent, files in sorted(_walk(folder / name, seen, left_out), key=lambda walked: str(walked[0])):
             images += [(parent / file, name) for file in files]
     return Listing(classes=tuple(classes), images=tuple(images), left_out=tuple(left_out))
 
@@ -60,7 +61,9 @@ def class_names(folder: Path) -> list[str]:
 def count_images(folder: Path, most: int) -> int:
     """Number of images, counted up to ``most``; 0 if the folder is not there or cannot be read."""
     try:
-        walks = (_walk(folder, name, []) for name in class_names(folder))
+        classes = class_names(folder)
+        seen = _resolved(folder, classes)
+        walks = (_walk(folder / name, seen, []) for name in classes)
         return sum(1 for _ in islice((file for walk in walks for _, files in walk for file in files), most))
     except OSError:
         return 0
@@ -74,11 +77,9 @@ def describe_left_out(folder: Path, left_out: Sequence[LeftOut]) -> str:
 
 
 def _class_names(folder: Path, left_out: list[LeftOut]) -> list[str]:
-    names = []
+    names, seen = [], _resolved(folder)
     for path in sorted(folder.iterdir()):
-        reason = _unwanted(path.name) or ("" if path.is_dir() else "not a class folder")
-        if not reason and _identity(path) == _identity(folder):
-            reason = "a link to the folder that it is in"
+        reason = _unwanted(path.name) or ("" if path.is_dir() else "not a class folder") or _seen_before(path, seen)
         if reason:
             left_out.append(LeftOut(path=path, reason=reason))
         else:
@@ -86,18 +87,13 @@ def _class_names(folder: Path, left_out: list[LeftOut]) -> list[str]:
     return names
 
 
-def _walk(folder: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[Path, list[str]]]:
+def _walk(top: Path, seen: set[Path], left_out: list[LeftOut]) -> Iterator[tuple[Path, list[str]]]:
     """The folders of a class with the names of their images, sorted."""
-    seen = {_identity(folder), _identity(folder / name)}
-    for top, folders, files in os.walk(folder / name, followlinks=True, onerror=_raise):
-        parent = Path(top)
+    for folder, folders, files in os.walk(top, followlinks=True, onerror=_raise):
+        parent = Path(folder)
         folders.sort()
         for child in tuple(folders):
-            identity, reason = _identity(parent / child), _unwanted(child)
-            if not reason and identity in seen:  # links that lead in circles have no end
-                reason = "a link to a folder that is read already"
-            seen.add(identity)
-            if reason:
+            if reason := _unwanted(child) or _seen_before(parent / child, seen):
                 folders.remove(child)
                 left_out.append(LeftOut(path=parent / child, reason=reason))
         reasons = {file: _unwanted(file) or _no_image(file) for file in sorted(files)}
@@ -116,9 +112,17 @@ def _no_image(name: str) -> str:
     return "" if name.lower().endswith(ENDINGS) else "not an image"
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+def _seen_before(folder: Path, seen: set[Path]) -> str:
+    """Why a folder is not read once more, to which another path led; links in circles would have no end."""
+    found = folder.resolve()
+    if found in seen:
+        return "a link to a folder that is used already"
+    seen.add(found)
+    return ""
+
+
+def _resolved(folder: Path, names: Sequence[str] = ()) -> set[Path]:
+    return {folder.resolve(), *((folder / name).resolve() for name in names)}
 
 
 def _raise(error: OSError) -> None:

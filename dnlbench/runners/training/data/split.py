@@ -92,14 +92,16 @@ def empty_images(count: int, shape: InputShape, settings: DataSettings) -> NDArr
     """
     total, used = cpu_memory()
     need, free = count * math.prod(shape), total - (used or 0)
+    found = f"{units.size(free)} of {units.size(total)} are free"
     try:
         if need > free:
-            raise MemoryError
+            raise MemoryError(found)
+        found = "the system does not give this process so much"
         return np.empty((count, *shape), np.uint8)
     except MemoryError as error:
         more = ", data.limit or data.samples" if settings.dataset == "synthetic" else " or data.limit"
         raise DataError(
             f"data.dataset = {settings.dataset!r}: not enough memory for the data: {count} images of "
-            f"{'×'.join(map(str, shape))} need {units.size(need)}, and {units.size(free)} of {units.size(total)} are free. "
+            f"{'×'.join(map(str, shape))} need {units.size(need)}, and {found}. "
             f"Choose a smaller data.image_size{more}"
         ) from error
