@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dnlbench.cli import gating
-from dnlbench.cli.output import ExitCode, write
+from dnlbench.cli.output import ExitCode, say, show, write, write_json
 
 if TYPE_CHECKING:
     from dnlbench.cli.comparison_formats import Compared
@@ -30,7 +28,7 @@ class Answer:
 
 def run_against(session: Session, answer: Answer) -> ExitCode:
     """Carries a session out, compares its sides, and says how the command ends."""
-    from dnlbench.cli.comparison_formats import comparison_text
+    from dnlbench.cli.comparison_formats import comparison_tables
     from dnlbench.cli.run import warn_of_lost_weights
     from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.interleave import run_session
@@ -43,10 +41,10 @@ def run_against(session: Session, answer: Answer) -> ExitCode:
         return ExitCode.INTERRUPTED
     compared = None if end.interrupted else _hold_against(session, answer.rules)
     if answer.json:
-        write(json.dumps(_content(session, end, compared), ensure_ascii=False, allow_nan=False))
+        write_json(_content(session, end, compared))
     else:
         if compared is not None and not answer.quiet:
-            write(comparison_text(compared, "table", sys.stdout))
+            show(*comparison_tables(compared))
         write(str(session.out))
     if compared is not None:
         add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
@@ -61,9 +59,8 @@ def run_against(session: Session, answer: Answer) -> ExitCode:
 
 
 def tell(news: str) -> None:
-    """Narration. Nobody has to listen: a closed pipe does not end a session."""
-    with contextlib.suppress(OSError):
-        print(news, file=sys.stderr, flush=True)
+    """Narration."""
+    say(news)
 
 
 def _hold_against(session: Session, rules: Sequence[Rule]) -> Compared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -24,7 +23,7 @@ from dnlbench.cli import (
     tui,
 )
 from dnlbench.cli.group import Group
-from dnlbench.cli.output import ExitCode, tolerate_narrow_encodings
+from dnlbench.cli.output import ExitCode, prepare_streams, say, write
 
 app = typer.Typer(
     cls=Group,
@@ -51,7 +50,7 @@ app.command("schema")(schema.schema)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"dnlbench {__version__}")
+        write(f"dnlbench {__version__}")
         raise typer.Exit
 
 
@@ -65,10 +64,9 @@ def start(
     """Depth sweeps of densely connected networks: run them, save comparable profiles, compare them."""
     if context.invoked_subcommand is None:
         if not tui.has_terminal():
-            print(
+            say(
                 "dnlbench: the terminal UI needs a terminal; without one name a command, for example: "
-                "dnlbench run digits-quick. See dnlbench --help",
-                file=sys.stderr,
+                "dnlbench run digits-quick. See dnlbench --help"
             )
             raise typer.Exit(ExitCode.USAGE)
         tui.start()
@@ -76,5 +74,5 @@ def start(
 
 def main() -> None:
     """The console script."""
-    tolerate_narrow_encodings()
+    prepare_streams()
     app()

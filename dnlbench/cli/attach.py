@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dnlbench.cli.output import ExitCode, guarded
+from dnlbench.cli.output import ExitCode, guarded, say
 from dnlbench.cli.tui import follow, has_terminal
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def attach(
         with create_progress(sys.stderr, quiet=False, whole=True) as progress:
             view = _follow(found, progress)
     except KeyboardInterrupt:
-        print(f"dnlbench: left; the sweep goes on. Stop it with: dnlbench control {found.root} cancel", file=sys.stderr)
+        say(f"dnlbench: left; the sweep goes on. Stop it with: dnlbench control {found.root} cancel")
         return
     _tell_end(found, view)
     if view.not_ok or len(view.ended) < len(view.plan.runs):
@@ -82,4 +82,4 @@ def _tell_end(run_dir: RunDir, view: SweepView) -> None:
     text = f"{view.plan.spec.name}: its engine is {how}; {ended} of {total} runs have ended, {bad} of them not ok"
     if ended < total:
         text += f". Go on with the same dnlbench run command and --resume (run directory: {run_dir.root})"
-    print(text, file=sys.stderr)
+    say(text)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dnlbench.cli.output import guarded, show, write
+from dnlbench.cli.output import guarded, say, show, write, write_json
 
 if TYPE_CHECKING:
     from dnlbench.interleave import Session
@@ -57,7 +55,7 @@ def calibrate(
         floor = measure(session, rounds, (lambda news: None) if quiet else tell)
     memory.put(fingerprint, floor)
     if json_:
-        write(json.dumps({"file": str(memory.path), "floor": floor.model_dump(mode="json")}, ensure_ascii=False))
+        write_json({"file": str(memory.path), "floor": floor.model_dump(mode="json")})
     else:
         show(_grid(floor))
 
@@ -81,13 +79,13 @@ def _show(floors: Sequence[Floor], path: Path, *, json_: bool) -> None:
     """That none is known is an answer too."""
     if json_:
         content = [floor.model_dump(mode="json") for floor in floors]
-        write(json.dumps({"file": str(path), "floors": content}, ensure_ascii=False))
+        write_json({"file": str(path), "floors": content})
     for number, floor in enumerate(() if json_ else floors):
         if number:
             write("")
         show(_grid(floor))
     if not floors:
-        print("dnlbench: no noise floor is known of this machine; dnlbench calibrate measures it", file=sys.stderr)
+        say("dnlbench: no noise floor is known of this machine; dnlbench calibrate measures it")
 
 
 def _grid(floor: Floor) -> Grid:

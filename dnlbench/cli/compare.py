@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from dnlbench.cli.gating import OnInconclusive, exit_code, tell
-from dnlbench.cli.output import ExitCode, guarded, write
+from dnlbench.cli.output import ExitCode, guarded, say, show, write
 
 if TYPE_CHECKING:
     from dnlbench.cli.comparison_formats import Compared
@@ -64,7 +62,7 @@ def compare(
             compared.append(candidate)
             files.append(path)
         except NotComparableError as error:
-            print(f"dnlbench: error: {path}: not comparable with {reference}: {error}", file=sys.stderr)
+            say(f"dnlbench: error: {path}: not comparable with {reference}: {error}")
     comparisons = told_apart(comparisons, reference, files)
     gate = hold_to(comparisons, rules, known_floors(base)) if rules else None
     if comparisons:
@@ -79,14 +77,15 @@ def compare(
 
 
 def _put(compared: Compared, format_: Format, output: Path | None) -> None:
-    from dnlbench.cli.comparison_formats import comparison_text
+    from dnlbench.cli.comparison_formats import FORMATS, comparison_tables
     from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.outputs import write_output
     from dnlbench.report.markdown import comparison_parts
 
-    text = comparison_text(compared, format_, io.StringIO() if output else sys.stdout)
-    if output is None:
-        write(text)
+    if output is not None:
+        write_output(output, FORMATS[format_](compared).encode())
+    elif format_ == "table":
+        show(*comparison_tables(compared))
     else:
-        write_output(output, text.encode())
+        write(FORMATS[format_](compared))
     add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))

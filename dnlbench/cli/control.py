@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dnlbench.cli.output import ExitCode, guarded, write
+from dnlbench.cli.output import ExitCode, guarded, say, write
 
 
 @guarded
@@ -44,6 +44,6 @@ def control(
     command = Command(action=action, run_ids=tuple(run_ids or ()), device=device)
     verdict = give_command(RunDir(run_dir), command)
     if verdict.refused:
-        typer.echo(f"dnlbench: error: {verdict.answer}", err=True)
+        say(f"dnlbench: error: {verdict.answer}")
         raise typer.Exit(ExitCode.USAGE)
     write(verdict.answer)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dnlbench.cli.output import ExitCode, drawn, guarded, write
+from dnlbench.cli.output import ExitCode, drawn, guarded, say, show, write
 
 if TYPE_CHECKING:
     from dnlbench.diagnosis import Diagnosis
+    from dnlbench.report.grid import Grid
 
 
 @guarded
@@ -50,30 +49,37 @@ def diagnose(
         found = found.with_data_at(data_root)
     with graceful():
         diagnosis = measure(found, device=device, samples=samples, tell=None if quiet else _tell)
-    text = _formatted(diagnosis, format_, io.StringIO() if output else sys.stdout)
-    if output is None:
-        write(text)
+    if output is not None:
+        write_output(output, _formatted(diagnosis, format_).encode())
+    elif format_ == "table":
+        show(*_tables(diagnosis))
     else:
-        write_output(output, text.encode())
+        write(_formatted(diagnosis, format_))
     lost = [left for left in diagnosis.left_out if left.ended_well]
     for left in lost:
-        print(f"dnlbench: {left.run_id}: {left.reason}", file=sys.stderr)
+        say(f"dnlbench: {left.run_id}: {left.reason}")
     if lost:
         raise typer.Exit(ExitCode.FAILED)
 
 
 def _tell(run: str, number: int, of: int) -> None:
-    print(f"[{number:>{len(str(of))}}/{of}] {run}", file=sys.stderr, flush=True)
+    say(f"[{number:>{len(str(of))}}/{of}] {run}")
 
 
-def _formatted(diagnosis: Diagnosis, format_: Literal["table", "markdown", "json", "csv"], stream: IO[str]) -> str:
-    from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_facts, diagnosis_grids
+def _formatted(diagnosis: Diagnosis, format_: Literal["table", "markdown", "json", "csv"]) -> str:
+    from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_markdown
+    from dnlbench.report.escape import json_text
 
     if format_ == "json":
-        return diagnosis.to_json()
+        return json_text(diagnosis.to_json())
     if format_ == "csv":
         return diagnosis_csv(diagnosis)
-    grids = list(diagnosis_grids(diagnosis))
     if format_ == "markdown":
-        return "\n\n".join([f"```\n{diagnosis_facts(diagnosis)}\n```", *(grid.to_markdown() for grid in grids)])
-    return "\n".join([f"{diagnosis_facts(diagnosis)}\n", *(drawn(grid, stream) for grid in grids)])
+        return diagnosis_markdown(diagnosis)
+    return drawn(_tables(diagnosis))
+
+
+def _tables(diagnosis: Diagnosis) -> list[Grid | str]:
+    from dnlbench.report.diagnosis import diagnosis_facts, diagnosis_grids
+
+    return [diagnosis_facts(diagnosis), *diagnosis_grids(diagnosis)]

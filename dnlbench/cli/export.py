@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dnlbench import units
-from dnlbench.cli.output import guarded
+from dnlbench.cli.output import guarded, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +59,7 @@ def export(
         said = units.counted(write_runs(named, output), "run")
     else:
         said = _write_table(named, format_, rows, output)
-    print(f"{output}: {said}", file=sys.stderr)
+    say(f"{output}: {said}")
 
 
 def _write_table(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Literal
 
-from dnlbench.cli.output import ExitCode
+from dnlbench.cli.output import ExitCode, say
 
 if TYPE_CHECKING:
     from dnlbench.compare import Gate
@@ -18,8 +17,8 @@ def tell(gate: Gate) -> None:
     from dnlbench.report.gate import gate_lines
 
     for line in gate_lines(gate):
-        print(f"dnlbench: {line}", file=sys.stderr)
-    print(f"dnlbench: gate: {gate.outcome}", file=sys.stderr)
+        say(f"dnlbench: {line}")
+    say(f"dnlbench: gate: {gate.outcome}")
 
 
 def exit_code(gate: Gate, inconclusive: OnInconclusive) -> ExitCode:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from dnlbench.cli.group import Group
-from dnlbench.cli.output import ExitCode, guarded, show, write
+from dnlbench.cli.output import ExitCode, guarded, say, show, write
 
 app = typer.Typer(cls=Group, help="List and show presets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,5 +36,5 @@ def show_(name: Annotated[str, typer.Argument(metavar="NAME", help="A preset's n
         write(read_preset(name).text)
     except KeyError as error:
         known = ", ".join(preset.name for preset in list_presets())
-        print(f"dnlbench: error: no preset {name!r}. Presets: {known}", file=sys.stderr)
+        say(f"dnlbench: error: no preset {name!r}. Presets: {known}")
         raise typer.Exit(ExitCode.USAGE) from error

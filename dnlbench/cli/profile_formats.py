@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 
 from dnlbench.cli.output import drawn
 from dnlbench.profiles import Profile
+from dnlbench.report.escape import json_text
 from dnlbench.report.html import profile_html
 from dnlbench.report.latex import profile_latex
 from dnlbench.report.markdown import profile_markdown
@@ -19,14 +19,13 @@ def profile_text(profile: Profile, format_: str) -> str:
 
 
 def _tables(profile: Profile) -> str:
-    nowhere = io.StringIO()
-    return "\n".join([f"{profile_facts(profile)}\n", *(drawn(grid, nowhere) for grid in profile_grids(profile))])
+    return drawn([profile_facts(profile), *profile_grids(profile)])
 
 
 FORMATS: Mapping[str, Callable[[Profile], str]] = {
     "table": _tables,
     "markdown": profile_markdown,
-    "json": lambda profile: profile.to_json().decode(),
+    "json": lambda profile: json_text(profile.to_json().decode()),
     "csv": profile_csv,
     "html": profile_html,
     "latex": profile_latex,

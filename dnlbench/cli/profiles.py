@@ -11,7 +11,7 @@ import typer
 from dnlbench import units
 from dnlbench.cli.chart import show_chart
 from dnlbench.cli.group import Group
-from dnlbench.cli.output import ExitCode, guarded, show, write
+from dnlbench.cli.output import ExitCode, guarded, say, show, write
 
 DEFAULT_FOLDER = Path("profiles")
 """Where `dnlbench run` saves profiles; it is absent until then, which is no error."""
@@ -51,7 +51,7 @@ def list_(
     settings = dict(zip(specs, differing_settings(list(specs.values())), strict=True))
     rows = [row(path, content) for path, content in found.items()]
     if not rows:
-        print(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles", file=sys.stderr)
+        say(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles")
         return
     short = [Column(head=head, whole=True) for head in ("state", "created (UTC)", "runs ok")]
     columns = [Column(head="profile"), *short, Column(head="what"), Column(head="settings that differ")]
@@ -123,7 +123,10 @@ def validate(profiles: Annotated[list[Path], typer.Argument(metavar="PROFILE", h
             problems = [f"{path}: {problem}" for problem in check_profile(read_profile(path))]
         except ProfileError as error:
             problems = [str(error)]
-        print("\n".join(problems) if problems else f"{path}: ok", file=sys.stderr if problems else sys.stdout)
+        if problems:
+            say("\n".join(problems))
+        else:
+            write(f"{path}: ok")
         found = found or bool(problems)
     if found:
         raise typer.Exit(ExitCode.USAGE)

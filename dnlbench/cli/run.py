@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ import typer
 
 from dnlbench import units
 from dnlbench.cli.gating import OnInconclusive
-from dnlbench.cli.output import ExitCode, guarded, show, write
+from dnlbench.cli.output import ExitCode, guarded, say, show, write, write_json
 
 if TYPE_CHECKING:
     from dnlbench.sweep import Request, Result
@@ -145,13 +144,10 @@ def run(
         result = run_sweep(request, progress)
     _report(result, json_=json_, quiet=quiet)
     if result.replaced and not quiet:
-        print(f"dnlbench: replaced the profile that was in {result.path}", file=sys.stderr)
+        say(f"dnlbench: replaced the profile that was in {result.path}")
     warn_of_lost_weights(result.lost_weights)
     if result.interrupted:
-        print(
-            f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})",
-            file=sys.stderr,
-        )
+        say(f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})")
     raise typer.Exit(_exit_code(result))
 
 
@@ -223,12 +219,11 @@ def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
         arguments += ["--run-dir", str(run_dir.root)]
     pid = launch_engine(arguments, run_dir)
     if json_:
-        write(json.dumps({"run_dir": str(run_dir.root), "pid": pid}))
+        write_json({"run_dir": str(run_dir.root), "pid": pid})
         return
-    print(
+    say(
         f"{request.plan.spec.name}: process {pid} carries it out, whatever becomes of this terminal.\n"
-        f"follow it:  dnlbench attach {run_dir.root}\nstop it:    dnlbench control {run_dir.root} cancel",
-        file=sys.stderr,
+        f"follow it:  dnlbench attach {run_dir.root}\nstop it:    dnlbench control {run_dir.root} cancel"
     )
     write(str(run_dir.root))
 
@@ -312,7 +307,7 @@ def _report(result: Result, *, json_: bool, quiet: bool) -> None:
             "interrupted": result.interrupted,
             "summary": summary,
         }
-        write(json.dumps(content, ensure_ascii=False))
+        write_json(content)
         return
     if not quiet:
         for grid in profile_grids(result.profile):
@@ -327,7 +322,7 @@ def warn_of_lost_weights(lost: Mapping[str, str]) -> None:
         reasons = "; ".join(f"{run_id}: {reason}" for run_id, reason in list(lost.items())[:3])
         more = "; …" if len(lost) > 3 else ""
         runs = units.counted(len(lost), "run")
-        print(f"dnlbench: the weights of {runs} could not be kept: {reasons}{more}", file=sys.stderr)
+        say(f"dnlbench: the weights of {runs} could not be kept: {reasons}{more}")
 
 
 def _exit_code(result: Result) -> ExitCode:

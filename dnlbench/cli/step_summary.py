@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dnlbench.cli.output import say
 from dnlbench.report.markdown import LARGEST_BYTES, within
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -26,9 +26,9 @@ def add_to_step_summary(parts: Sequence[str]) -> None:
         gap = "\n" if before else ""
         text = within(parts, LARGEST_BYTES - len(before) - len(gap))
         if not text:
-            print(f"dnlbench: {VARIABLE} is full; nothing was added to it", file=sys.stderr)
+            say(f"dnlbench: {VARIABLE} is full; nothing was added to it")
             return
         with path.open("ab") as file:
             file.write((gap + text).encode())
     except OSError as error:
-        print(f"dnlbench: {VARIABLE}={name}: cannot be written: {error.strerror or error}", file=sys.stderr)
+        say(f"dnlbench: {VARIABLE}={name}: cannot be written: {error.strerror or error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import json
@@ -13,6 +12,7 @@ from typing import Any
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
 from dnlbench.report import quantities
+from dnlbench.report.escape import CsvWriter, json_text
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.ratios import p_text, ratio_text
 from dnlbench.stats import Interval
@@ -177,7 +177,7 @@ def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) 
     The last column is what the gate's rules say of that row. A rule that is about no quantity has rows of its own.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = CsvWriter(out)
     writer.writerow(_CSV_HEAD)
     for comparison in comparisons:
         names = [comparison.reference, comparison.candidate]
@@ -222,7 +222,7 @@ def comparison_json(comparisons: Sequence[Comparison], gate: Gate | None = None)
     """One object with a list of comparisons, and the gate; numbers that are not finite are strings, as in profiles."""
     content = [{**_plain(comparison), "counts": comparison.counts()} for comparison in comparisons]
     gates = {} if gate is None else {"gate": _plain(gate)}
-    return json.dumps({"comparisons": content, **gates}, indent=1, ensure_ascii=False, allow_nan=False)
+    return json_text(json.dumps({"comparisons": content, **gates}, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import textwrap
@@ -11,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.diagnosis import QUANTITIES, SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
 from dnlbench.report import quantities
+from dnlbench.report.escape import CsvWriter, printable
 from dnlbench.report.grid import Column, Grid
 
 ALL_LAYERS = 12
@@ -130,10 +130,16 @@ def _at(values: Sequence[float | None], index: int) -> str:
     return units.NOTHING if value is None else f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 else units.number(value)
 
 
+def diagnosis_markdown(diagnosis: Diagnosis) -> str:
+    """The same for a pull request."""
+    facts = printable(diagnosis_facts(diagnosis)).replace("`", "'")  # which would end the block
+    return "\n\n".join([f"```\n{facts}\n```", *(grid.to_markdown() for grid in diagnosis_grids(diagnosis))])
+
+
 def diagnosis_csv(diagnosis: Diagnosis) -> str:
     """A row for each figure of each layer or state, and, without a layer, for the roughness of each array."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = CsvWriter(out)
     writer.writerow(["run_id", "network", "depth", "seed", "block", "layer", "quantity", "value"])
     for run in diagnosis.runs:
         for number, block in enumerate(run.blocks):

@@ -1,13 +1,31 @@
-"""Text that is nothing but text in the formats of reports, whatever names, messages and logs hold."""
+"""Text that is nothing but text in each medium, whatever names, messages and logs hold.
+
+Terminals, CSV, JSON, Markdown, LaTeX, and with `printable` XML and HTML. Commands and the terminal UI apply `terminal` where
+text leaves them (`dnlbench.cli.output`, `dnlbench.tui.app`), so that no caller has to think of it.
+"""
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Iterable
+from typing import IO
 
-_CONTROLS = {code: None for code in (*range(32), *range(127, 160), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"}
-"""Characters that neither XML nor a page may hold; the colours of terminals in logs are made of them."""
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line separators; what turns the direction of writing
+    "\ud800-\udfff\ufeff\ufffe\uffff]"  # lone surrogates, byte-order marks, what is no character
+)
+"""Characters that do something instead of showing something: never printed as they are."""
+SEQUENCES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links and other strings
+    r"|\x1b[ -/]*[0-~]?"
+)
+"""Whole sequences for terminals, as in logs."""
 _COLOUR = re.compile("\x1b\\[[0-9;:?]*[A-Za-z]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+_FORMULA = re.compile("[=+@\t\r\n\uff1d\uff0b\uff20\uff0d-]")
+_LINKS = re.compile(r"(?<=@)(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=#)(?=\d)", re.IGNORECASE)
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: f"\\{char}" for char in "\\`|*~$"}}
 _LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -31,17 +49,64 @@ _LATEX = {
 }
 
 
+def terminal(text: str) -> str:
+    r"""Show control characters as in ``\x1b``, so that text cannot steer a terminal."""
+    return CONTROLS.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def json_text(text: str) -> str:
+    """The same JSON with control characters escaped as JSON does."""
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class CsvWriter:
+    """Writes rows as `csv.writer` does, so that spreadsheets run no cell as a formula. Numbers stay numbers."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._writer = csv.writer(out, lineterminator="\n")
+
+    def writerow(self, row: Iterable[object]) -> None:
+        """Write one row."""
+        self._writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in row])
+
+    def writerows(self, rows: Iterable[Iterable[object]]) -> None:
+        """Write rows."""
+        for row in rows:
+            self.writerow(row)
+
+
+def csv_cell(text: str) -> str:
+    """Text of a cell: with an apostrophe before what a spreadsheet would run."""
+    return terminal(f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def printable(text: str) -> str:
-    """Without what no document may hold: control characters, colours of terminals, halves of characters."""
-    return _SURROGATES.sub("\ufffd", _COLOUR.sub("", text).translate(_CONTROLS))
+    """Text for XML and pages: colours of terminals left out, other control characters shown."""
+    return terminal(_COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def markdown(text: str) -> str:
-    """One line of GitHub's Markdown that shows the text: no cell, code, emphasis, formula, link or element begins in it."""
+    """One line of GitHub's Markdown that shows the text: no cell, code, emphasis, formula, link or element begins in it.
+
+    GitHub makes links of bare addresses, names and numbers of issues; an empty comment within keeps it from that.
+    """
     line = " ".join(printable(text).split())
     escaped = "".join(_MARKDOWN.get(char, char) for char in line)
     escaped = re.sub(r"\](?=[(\[:])", r"\\]", escaped)
-    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
+    return _LINKS.sub("<!-- -->", re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped))
 
 
 def markdown_line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ from dnlbench import units
 from dnlbench.profiles import EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
 from dnlbench.report import bounds, quantities
 from dnlbench.report.costs import cost_grids
+from dnlbench.report.escape import CsvWriter
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.nodes import device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
@@ -175,7 +175,7 @@ def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Q
 def profile_csv(profile: Profile) -> str:
     """One row for each epoch of each run, or each run of a study without epochs; runs without results have empty figures."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = CsvWriter(out)
     fields, rows = _epochs(profile) if STUDIES[profile.study].has_epochs else _measurements(profile)
     node = ["node"] if has_nodes(profile) else []
     writer.writerow(["run_id", "network", "depth", "seed", "status", "device", *node, "parameters", *fields])

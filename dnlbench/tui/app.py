@@ -5,17 +5,21 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.segment import Segment
 from textual import constants, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from dnlbench.errors import DnlbenchError
+from dnlbench.report.escape import CONTROLS, terminal
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.settings import Settings, read_settings, settings_path
 from dnlbench.tui.themes import DARK, THEMES
@@ -23,6 +27,20 @@ from dnlbench.tui.themes import DARK, THEMES
 SWITCH_S = 0.001
 COLLECT_AFTER = 10_000
 Opening = Callable[[], Screen[None]]
+
+
+class Shown(LineFilter):
+    """Shows control characters in every line of every widget, where names and logs hold them, instead of obeying them."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same line, as wide as before."""
+        if not any(CONTROLS.search(segment.text) for segment in segments):
+            return segments
+        shown = [Segment(terminal(segment.text), segment.style, segment.control) for segment in segments]
+        return Segment.adjust_line_length(shown, Segment.get_line_length(segments))
+
+
+SHOWN = Shown()  # lines that went through it are cached by it
 
 
 class DnlbenchApp(App[None]):
@@ -54,6 +72,10 @@ class DnlbenchApp(App[None]):
         from dnlbench.tui.driver import TerminalDriver
 
         return TerminalDriver
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, after what shows control characters."""
+        return [SHOWN, *super().get_line_filters()]
 
     def on_mount(self) -> None:
         """The user's settings, then the first screen."""

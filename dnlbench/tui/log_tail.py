@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dnlbench import units
+from dnlbench.report.escape import CONTROLS, SEQUENCES
 
 TAIL_BYTES = 256 * 1024
 """Most that one look reads: of what was added more than that, the beginning is left out."""
@@ -15,18 +15,11 @@ KEPT_LINES = 5000
 LONGEST_LINE = 2000
 """Characters that are kept of a line."""
 TAB = 8
-ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links and other strings
-    r"|\x1b[ -/]*[0-~]?"
-)
-CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""What would move the cursor, or turn the direction of writing."""
 
 
 def clean(line: bytes) -> str:
     """A line as it would stand on a terminal in the end, a progress bar's last state, without colours and controls."""
-    text = ESCAPES.sub("", line.decode("utf-8", errors="replace")).rstrip("\r\n").rpartition("\r")[2]
+    text = SEQUENCES.sub("", line.decode("utf-8", errors="replace")).rstrip("\r\n").rpartition("\r")[2]
     text = CONTROLS.sub("", text.expandtabs(TAB))
     return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -16,11 +17,17 @@ from pathlib import Path
 import pytest
 import typer
 from jsonschema import Draft202012Validator
+from rich.text import Text
 
-from dnlbench.cli.output import guarded
+from dnlbench import cli
+from dnlbench.cli.comparison_formats import FORMATS as COMPARISON_FORMATS
+from dnlbench.cli.output import console, guarded
+from dnlbench.cli.profile_formats import FORMATS as PROFILE_FORMATS
 from dnlbench.cli.run import REQUESTS_TO_END, graceful
 from dnlbench.profiles import Profile, save_profile
+from dnlbench.report.escape import terminal
 from dnlbench.spec import list_presets
+from tests.conftest import MACHINE, TINY
 
 MakeProfile = Callable[..., Profile]
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -394,3 +401,70 @@ def test_no_output_takes_the_place_of_an_input(
         rf"{output}: (would overwrite .*, which this command uses|exists and is not a profile)", done.stderr
     )
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b31m\u202ex=\x7f\r"
+STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["profiles", "show", "e.json", "--format", name] for name in PROFILE_FORMATS),
+        *(["compare", "e.json", "e.json", "--format", name] for name in COMPARISON_FORMATS),
+        ["compare", "e.json", "profiles/a.json"],
+        ["profiles", "list", "."],
+        ["profiles", "validate", "e.json", "wrong.json", f"{HOSTILE}.json"],
+        ["profiles", "show", "wrong.json"],
+        ["plot", "e.json", "-o", f"{HOSTILE}/x.svg", "--kind", HOSTILE],
+        ["run", "hostile.toml"],
+        ["run", "tiny.toml", "--set", f"{HOSTILE}=1"],
+        ["run", "tiny.toml", "--set", f"sweep.networks=['{HOSTILE}']"],
+        ["attach", f"rd{HOSTILE}", "--plain"],
+        ["presets", "show", HOSTILE],
+        ["diagnose", HOSTILE],
+    ],
+    ids=lambda arguments: " ".join(arguments[:4]).replace(HOSTILE, "*"),
+)
+def test_no_text_from_files_steers_the_terminal(
+    run_cli: RunCli, make_profile: MakeProfile, spec_file: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    save_profile(make_profile(LOSSES), tmp_path / "profiles" / "a.json")
+    runs = {(HOSTILE, depth): values for (_, depth), values in LOSSES.items()}
+    hostile = make_profile(runs, name=HOSTILE, machine=MACHINE.model_copy(update={"cpu": HOSTILE}))
+    save_profile(hostile, tmp_path / "e.json")
+    (tmp_path / "wrong.json").write_text(json.dumps({"schema": "dnlbench.profile/1", "study": HOSTILE}))
+    (tmp_path / "hostile.toml").write_text(f"'a{HOSTILE[-3:-1]}' = 1\n" + TINY)
+    done = run_cli(*arguments)
+    assert done.stdout + done.stderr
+    assert not STEERS.search(done.stdout + done.stderr)
+    if "json" in arguments:
+        assert repr(HOSTILE)[1:-1] in str(json.loads(done.stdout))
+
+
+def test_a_terminal_of_colours_gets_them_and_nothing_else() -> None:
+    file = io.StringIO()
+    out = console(file)
+    assert "\x1b" not in terminal(HOSTILE)
+    forced = type(out)(file=file, force_terminal=True, color_system="standard", width=200)
+    forced.print(Text("a\x1b]0;b\nline", style="red"))
+    assert file.getvalue() == "\x1b[31ma\\x1b]0;b\x1b[0m\n\x1b[31mline\x1b[0m\n"
+
+
+def test_commands_print_through_their_outlet_alone() -> None:
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert path.name == "output.py" or not {"print", "typer.echo", "sys.stdout.write"} & set(calls), path
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&-", "2>&-", "| true"])
+def test_closed_streams_change_no_exit_code(
+    tmp_path: Path, make_profile: MakeProfile, profiles: tuple[Path, Path], closed: str
+) -> None:
+    worse = make_profile({point: [2 * loss for loss in values] for point, values in LOSSES.items()})
+    save_profile(worse, tmp_path / "worse.json")
+    for other, code in (("profiles/b.json", 0), ("worse.json", 3)):
+        command = f"{sys.executable} -m dnlbench compare profiles/a.json {other} --fail-on loss:worse {closed}"
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+import dnlbench
 from dnlbench.compare import compare, gate, parse_rule
 from dnlbench.profiles import Profile, save_profile
+from dnlbench.report.escape import CsvWriter
 from dnlbench.report.html import comparison_html, profile_html
 from dnlbench.report.junit import comparison_junit
 from dnlbench.report.latex import comparison_latex, profile_latex
@@ -86,3 +89,33 @@ def test_a_report_that_cannot_be_written_is_an_error(run_cli: RunCli, tmp_path: 
     done = run_cli("compare", "a.json", "b.json", "--format", "html", "-o", "file/report.html")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+a", "'+a"),
+        ("-a", "'-a"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\ta", "'\ta"),
+        ("\ra", "'\\x0da"),
+        ("＝a", "'＝a"),
+        ("-1.5", "-1.5"),
+        ("+1e-3", "+1e-3"),
+        ("-Infinity", "-Infinity"),
+        (-1.5, "-1.5"),
+        (None, ""),
+        ("a=b", "a=b"),
+        ("a\x1b[0m", "a\\x1b[0m"),
+    ],
+)
+def test_spreadsheets_run_no_cell(value: object, cell: str) -> None:
+    out = io.StringIO()
+    CsvWriter(out).writerow(["x", value])
+    assert out.getvalue() == f"x,{cell}\n"
+
+
+def test_every_table_of_cells_is_written_so_that_spreadsheets_run_none() -> None:
+    for path in Path(dnlbench.__file__).parent.rglob("*.py"):
+        assert path.name == "escape.py" or "csv.writer" not in path.read_text(), path

@@ -55,7 +55,11 @@ def test_many_differences_are_folded_too(make_sweep: MakeSweep) -> None:
         ("*a* _b_ my_net ~~c~~", "\\*a\\* \\_b\\_ my_net \\~\\~c\\~\\~"),
         ("a\\|b", "a\\\\\\|b"),
         ("$x$ &amp;", "\\$x\\$ &amp;amp;"),
-        ("\x1b[31mred\x1b[0m\x00", "red"),
+        ("\x1b[31mred\x1b[0m\x00", "red\\\\x00"),
+        ("http://x.y/@z", "http:<!-- -->//x.y/@<!-- -->z"),
+        ("WWW.x.y", "WWW<!-- -->.x.y"),
+        ("@team a@b.c 3 @ 4", "@<!-- -->team a@<!-- -->b.c 3 @ 4"),
+        ("a/b#12 #x", "a/b#<!-- -->12 #x"),
     ],
 )
 def test_names_are_nothing_but_names(text: str, escaped: str) -> None:

@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.segment import Segment
+from textual.color import Color
 from textual.pilot import Pilot
 
 from dnlbench.profiles import Profile, RunRecord, save_profile, summarise
 from dnlbench.studies import STUDIES
-from dnlbench.tui.app import DnlbenchApp
+from dnlbench.tui.app import SHOWN, DnlbenchApp
 from dnlbench.tui.export import write_new
 from dnlbench.tui.figures import letter
 from dnlbench.tui.held import Entry, file_stem, heading
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.widgets.chart import Chart
+from tests.conftest import MACHINE
 from tests.tui.conftest import NARROW as SMALL
 from tests.tui.conftest import WIDE as LARGE
 from tests.tui.conftest import Drive, Notices, ScreenText, settled
@@ -308,3 +312,21 @@ def test_other_sizes_show_something_of_both(save: Save, see: See, size: tuple[in
     text, chart = see([save("base"), save("tuned", 0.9)], "d", size=size)
     assert "B against A" in text
     assert "Final training loss" in chart
+
+
+def test_no_text_of_a_profile_steers_the_terminal(
+    tmp_path: Path, make_profile: MakeProfile, see: Callable[..., list[str]]
+) -> None:
+    hostile = "net\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e"
+    machine = MACHINE.model_copy(update={"cpu": hostile})
+    profile = make_profile({(hostile, depth): [0.5, 0.6] for depth in (2, 4)}, name=hostile, machine=machine)
+    paths = [save_profile(profile, tmp_path / f"{name}{hostile[3:]}.json") for name in "ab"]
+    for seen in (see(paths[:1]), see(paths)):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", "".join(seen))
+        assert r"net\x1b]52;c;" in seen[0]
+
+
+def test_a_line_with_control_characters_stays_as_wide() -> None:
+    line = [Segment("a\x1bb"), Segment("c" * 9)]
+    assert SHOWN.apply(line, Color(0, 0, 0)) == [Segment("a\\x1bb"), Segment("c" * 5)]
+    assert SHOWN.apply(line[1:], Color(0, 0, 0)) == line[1:]

@@ -6,10 +6,10 @@ it but for the curves, though it does not tell ``NaN`` from what is empty.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 
+from dnlbench.report.escape import CsvWriter
 from dnlbench.report.export.numbers import or_word
 from dnlbench.report.export.tables import Table, Value
 
@@ -17,7 +17,7 @@ from dnlbench.report.export.tables import Table, Value
 def to_csv(table: Table) -> bytes:
     """The whole file, in UTF-8."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = CsvWriter(out)
     writer.writerow([column.name for column in table.columns])
     writer.writerows([_cell(value) for value in row] for row in table.rows)
     return out.getvalue().encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from dnlbench.report.escape import json_text
 from dnlbench.report.export.numbers import or_word
 from dnlbench.report.export.tables import Table, Value
 
@@ -15,7 +16,7 @@ def to_json_lines(table: Table) -> bytes:
         json.dumps(dict(zip(names, map(_value, row), strict=True)), ensure_ascii=False, allow_nan=False)
         for row in table.rows
     )
-    return "".join(f"{line}\n" for line in lines).encode()
+    return json_text("".join(f"{line}\n" for line in lines)).encode()
 
 
 def _value(value: Value) -> object:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 
+from dnlbench.report.escape import CsvWriter
 from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.plot.svg import to_svg
 
@@ -16,7 +16,7 @@ COLUMNS = ("series", "label", "n", "x", "y", "low", "high")
 def to_csv(figure: Figure) -> str:
     """One line for each point of each series; empty where there is no band or no n."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     writer.writerow(COLUMNS)
     for series in figure.series:
         for place, (x, y) in enumerate(zip(series.x, series.y, strict=False)):

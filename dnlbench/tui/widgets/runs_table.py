@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import DataTable
 
+from dnlbench.report.escape import CsvWriter
 from dnlbench.tui.filter import Test
 from dnlbench.tui.rows import BY_NAME, FIELDS, STATES, Field, RunRow, State, default_columns
 
@@ -136,7 +136,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
     def csv(self) -> str:
         """The runs that are shown, in their order, with their plain values."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
+        writer = CsvWriter(out)
         writer.writerow(["run_id", *(field.name for field in FIELDS if field.name != "curve")])
         for run_id in self._drawn:
             values = [field.value(self._rows[run_id]) for field in FIELDS if field.name != "curve"]
