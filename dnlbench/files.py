@@ -6,6 +6,7 @@ import codecs
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -147,6 +148,21 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The content of a file that is one, also at the end of links: reading it neither waits nor goes on for ever.
+
+    Raises:
+        OSError: if it cannot be read, is a pipe, a device or a folder, or is larger than ``most_bytes``.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if status.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
+        return file.read(most_bytes)
 
 
 def read_lines(path: Path) -> list[bytes]:

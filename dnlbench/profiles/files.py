@@ -15,15 +15,17 @@ from pydantic import BaseModel, ValidationError
 
 from dnlbench.errors import ProfileError
 from dnlbench.events import utilisation_of
-from dnlbench.files import write_new
+from dnlbench.files import read_regular, write_new
 from dnlbench.outputs import write_output
 from dnlbench.plan import run_label
 from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.reduce import read_run_dir
 from dnlbench.profiles.summary import derived, summarise
 from dnlbench.profiles.values import CURRENT, Method
-from dnlbench.studies import STUDIES, Point
+from dnlbench.studies import STUDIES, Point, Study
 
+MOST_BYTES = 2**30
+"""Of a profile; a sweep of 100,000 runs with 20 epochs takes about 700 MB."""
 LONGEST_INTEGER = 100
 """Digits of the longest integer that is read: no profile holds one as long, and floats cannot hold much longer ones."""
 RATE_TOLERANCE = 1e-9
@@ -87,12 +89,30 @@ def read_profile(path: Path) -> Profile:
         raise ProfileError(f"{path}: not a profile: nested too deeply") from error
     if profile.study not in STUDIES:
         raise ProfileError(f"{path}: study {profile.study!r} is not known to this version ({', '.join(STUDIES)})")
+    if problem := next(_impossible(profile, STUDIES[profile.study]), None):
+        raise ProfileError(f"{path}: {problem}")
     return profile
+
+
+def _impossible(profile: Profile, study: Study) -> Iterator[str]:
+    """What no sweep of the study can have found, beyond what the types refuse."""
+    for place, run in enumerate(profile.runs):
+        if run.epochs and not study.has_epochs:
+            yield f"runs.{place}.epochs: runs of study {study.name!r} have no epochs"
+        for number, epoch in enumerate(run.epochs, start=1):
+            if epoch.epoch != number:
+                yield f"runs.{place}.epochs.{number - 1}.epoch = {epoch.epoch}: expected {number}, since epochs count from 1"
+    quantities = {quantity.name for quantity in study.quantities}
+    for kind, records in (("fits", profile.summary.fits), ("costs", profile.summary.costs)):
+        for place, record in enumerate(records):
+            if record.quantity not in quantities:
+                known = ", ".join(sorted(quantities))
+                yield f"summary.{kind}.{place}.quantity = {record.quantity!r}: study {study.name!r} has {known}"
 
 
 def _parse(path: Path) -> Profile:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_BYTES)
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
     if _LONG_NUMBER not in content.translate(_DIGITS_AS_ZERO):
@@ -152,13 +172,11 @@ def _check_schema(path: Path, content: object) -> None:
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    lines = []
-    for details in error.errors()[:5]:
-        place = ".".join(str(part) for part in details["loc"])
-        value = "" if details["type"] == "missing" else f" = {str(details['input'])[:80]}"
-        lines.append(f"{path}: {place}{value}: {details['msg']}")
-    more = error.error_count() - len(lines)
-    return "\n".join([*lines, f"{path}: and {more} more"] if more else lines)
+    """The first problem in one line, with the number of others."""
+    first, more = error.errors()[0], error.error_count() - 1
+    place = ".".join(str(part) for part in first["loc"])
+    value = "" if first["type"] == "missing" else f" = {str(first['input'])[:80]}"
+    return f"{path}: {place}{value}: {first['msg']}" + (f" (and {more} more)" if more else "")
 
 
 def check_profile(profile: Profile) -> list[str]:

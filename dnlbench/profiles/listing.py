@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dnlbench.errors import ProfileError
-from dnlbench.profiles.files import parse_as_written, read_profile
+from dnlbench.files import read_regular
+from dnlbench.profiles.files import MOST_BYTES, parse_as_written, read_profile
 from dnlbench.profiles.model import ProfileFacts, Record, RunFacts
 from dnlbench.studies import STUDIES
 
@@ -55,7 +56,7 @@ def read_listed(path: Path) -> ListedProfile:
         ProfileError: as `read_profile` does, which has the last word on all that is written otherwise than ours are.
     """
     try:
-        found = parse_as_written(ListedProfile, path.read_bytes())
+        found = parse_as_written(ListedProfile, read_regular(path, MOST_BYTES))
     except OSError:
         found = None
     if found is not None and found.study in STUDIES:

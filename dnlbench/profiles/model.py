@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,13 @@ from dnlbench.stats import Interval
 from dnlbench.studies import FitModel
 
 SCHEMA = "dnlbench.profile/1"
+Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
+Positive: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
+Measure: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A time, a rate or another figure that is a finite number whatever happens."""
+RunId: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00]+$")]
+"""Names the file of the run's weights, and so leads into no other folder."""
+Network: TypeAlias = Annotated[str, Field(min_length=1)]
 
 
 class Record(BaseModel):
@@ -24,13 +31,13 @@ class Record(BaseModel):
 class EpochRecord(Record):
     """One epoch of one run."""
 
-    epoch: int
+    epoch: Positive
     """Counted from 1."""
     train_loss: float
     """Mean over the samples seen, in nats."""
-    seconds: float
+    seconds: Measure
     """Training alone."""
-    samples_per_s: float
+    samples_per_s: Measure
     gradient_norm: float | None = None
     evaluation_loss: float | None = None
     evaluation_accuracy: float | None = None
@@ -41,7 +48,7 @@ class EpochRecord(Record):
 class AttemptRecord(Record):
     """One try at a run."""
 
-    attempt: int
+    attempt: Count
     started: datetime
     ended: datetime | None
     """None if its process was lost before it could say."""
@@ -53,19 +60,19 @@ class AttemptRecord(Record):
     """That machine's; None for the profile's own."""
     device_name: str | None = None
     """The device's model; None in profiles that do not tell."""
-    from_epoch: int = 0
+    from_epoch: Count = 0
     """Epochs kept from the attempt before."""
-    from_step: int = 0
+    from_step: Count = 0
     """Training steps of the epoch after those that were kept too."""
 
 
 class RunFacts(Record):
     """Which run it is, how it ended and on what."""
 
-    run_id: str
-    network: str
-    depth: int
-    seed: int
+    run_id: RunId
+    network: Network
+    depth: Positive
+    seed: Count
     status: RunStatus
     device: str | None
     """None for a run that never started; so for all fields below that may be None."""
@@ -77,28 +84,28 @@ class RunFacts(Record):
 class RunRecord(RunFacts):
     """One seed at one point, with all that was measured."""
 
-    threads: int | None = None
-    jobs: int | None = None
+    threads: Positive | None = None
+    jobs: Positive | None = None
     """Runs of the sweep that could go on side by side on the device."""
     shared_device: bool = False
-    pack_size: int | None
-    parameters: int | None
-    flops_per_sample: float | None = None
+    pack_size: Positive | None
+    parameters: Count | None
+    flops_per_sample: Measure | None = None
     """Floating-point operations that training on one sample takes, in products alone; None where torch can count none, in
     studies other than training, and in profiles that do not tell. So for the two fields that go with it."""
-    peak_flops: float | None = None
+    peak_flops: Measure | None = None
     """The most of them per second that a product of matrices reached on the run's slot, in its precision."""
-    utilisation: float | None = None
+    utilisation: Measure | None = None
     """``samples_per_s`` times ``pack_size`` times ``flops_per_sample`` over ``peak_flops``."""
     epochs: tuple[EpochRecord, ...]
     final_train_loss: float | None
     """Of the last epoch done."""
-    samples_per_s: float | None
+    samples_per_s: Measure | None
     """Samples of all epochs over their seconds."""
     evaluation_accuracy: float | None = None
     """After the last epoch, where it was asked for."""
-    peak_memory_bytes: int | None
-    foreseen_memory_bytes: int | None = None
+    peak_memory_bytes: Count | None
+    foreseen_memory_bytes: Count | None = None
     """What the plan expected the peak to be; None for networks of one's own, and in profiles that do not tell."""
     measurements: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
     """Of studies other than training: by quantity, and curves for charts."""
@@ -117,7 +124,7 @@ class IntervalRecord(Record):
     """Inside the quantity's range, so the mean need not be in the middle; None for a single value, and where all values are at
     an end of the range. Profiles of 0.7 and before have the symmetric interval."""
     high: float | None
-    n: int
+    n: Count
     """Values. The runs of a pack have one value of throughput, utilisation and memory in common; in profiles of 0.7 and
     before they counted one by one."""
 
@@ -130,16 +137,16 @@ class IntervalRecord(Record):
 class PointSummary(Record):
     """All seeds of one network at one depth."""
 
-    network: str
-    depth: int
-    parameters: int | None
-    statuses: dict[str, int]
+    network: Network
+    depth: Positive
+    parameters: Count | None
+    statuses: dict[str, Count]
     """How many runs ended in which way."""
     quantities: dict[str, IntervalRecord]
     """By the study's names, over the runs that are ``ok``; a quantity that no run has is left out. What depends on the machine
     (throughput, memory) is over the runs of one device model on one model of machine alone: that which most of the point's
     runs were on, of equally common ones that which most of the network's were on."""
-    left_out: int = 0
+    left_out: Count = 0
     """Runs that are ``ok`` and count in no mean of what depends on the machine, because they were on other hardware than most,
     or moved from one to another. In profiles of versions before 0.7 such runs count."""
 
@@ -147,11 +154,11 @@ class PointSummary(Record):
 class FitRecord(Record):
     """How a quantity goes with depth, of one network. Intervals are at 95 %; None: not determined."""
 
-    network: str
+    network: Network
     quantity: str
     model: FitModel
     """``power``: ``C L^-order``. ``limit`` and ``curve-limit``: ``limit + C L^-order``; see `dnlbench.studies.Trend`."""
-    depths: tuple[int, ...]
+    depths: tuple[Positive, ...]
     order: float | None = None
     order_low: float | None = None
     order_high: float | None = None
@@ -190,18 +197,18 @@ class FitRecord(Record):
 class CostRecord(Record):
     """How a cost grows with depth, like ``L^exponent``, of one network; see `dnlbench.studies.Cost`."""
 
-    network: str
+    network: Network
     quantity: str
-    depths: tuple[int, ...]
+    depths: tuple[Positive, ...]
     """The largest ones, which the exponent is fitted over."""
     exponent: float | None = None
     """Mean over the seeds, each with a slope of its own."""
     exponent_low: float | None = None
     """Of the 95 % t interval over seeds; None for a single one."""
     exponent_high: float | None = None
-    n: int = 0
+    n: Count = 0
     """Seeds that have a value at each of the depths; the seeds of a pack count as one."""
-    left_out: int = 0
+    left_out: Count = 0
     """Runs on another machine or device, with other threads, other runs beside them or in packs of another size than most."""
     problem: str = ""
     """Why there is no exponent; empty if there is one."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ import pytest
 from dnlbench.errors import ProfileError
 from dnlbench.events import EngineStarted, Prepared, RunEnded
 from dnlbench.plan import Plan
-from dnlbench.profiles import Profile, check_profile, read_profile, reduce_run_dir, save_profile
+from dnlbench.profiles import Profile, check_profile, list_profiles, read_profile, reduce_run_dir, save_profile
 from dnlbench.report.profile import profile_grids
 from dnlbench.store import RunDir
 
@@ -232,6 +234,61 @@ def test_wrong_types_are_refused_with_the_place(
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
     with pytest.raises(ProfileError, match=place):
+        read_profile(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("runs.0.depth", -5, "runs.0.depth = -5: "),
+        ("runs.0.depth", 10**30, "runs.0.depth = 1000000000000000000000000000000: "),
+        ("runs.0.seed", -1, "runs.0.seed = -1: "),
+        ("runs.0.network", "", "runs.0.network = : "),
+        ("runs.0.run_id", "../z/x", "runs.0.run_id = ../z/x: "),
+        ("runs.0.parameters", -1, "runs.0.parameters = -1: "),
+        ("runs.0.peak_memory_bytes", -1, "runs.0.peak_memory_bytes = -1: "),
+        ("runs.0.pack_size", 0, "runs.0.pack_size = 0: "),
+        ("runs.0.samples_per_s", "NaN", "runs.0.samples_per_s = NaN: "),
+        ("runs.1.epochs.0.seconds", -1.0, "runs.1.epochs.0.seconds = -1.0: "),
+        ("runs.1.epochs.0.samples_per_s", "Infinity", "runs.1.epochs.0.samples_per_s = Infinity: "),
+        ("runs.1.epochs.0.epoch", 0, "runs.1.epochs.0.epoch = 0: "),
+        ("runs.1.epochs.0.epoch", 2, "runs.1.epochs.0.epoch = 2: expected 1"),
+        ("summary.points.0.depth", 0, "summary.points.0.depth = 0: "),
+        ("summary.points.0.network", "", "summary.points.0.network = : "),
+        ("summary.fits.0.quantity", "x", "summary.fits.0.quantity = 'x': study 'training' has "),
+        ("study", "forward-limit", "runs.0.epochs: runs of study 'forward-limit' have no epochs"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_in_one_line(
+    tmp_path: Path, make_profile: MakeProfile, key: str, value: object, place: str
+) -> None:
+    content = json.loads(make_profile(LOSSES).to_json())
+    _change(content, key, value)
+    path = tmp_path / "x.json"
+    for text in (json.dumps(content), json.dumps(content, indent=1)):
+        path.write_text(text)
+        with pytest.raises(ProfileError, match=re.escape(f"x.json: {place}")) as caught:
+            read_profile(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_only_regular_files_are_read(
+    tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_profile(make_profile(LOSSES), tmp_path / "x.json")
+    (tmp_path / "link.json").symlink_to(path)
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    (tmp_path / "gone.json").symlink_to("nowhere")
+    found = {path.name: str(content) for path, content in list_profiles(tmp_path)}
+    assert read_profile(tmp_path / "link.json") == read_profile(path)
+    assert found["pipe.json"].endswith("pipe.json: cannot be read: not a regular file")
+    assert found["zero.json"].endswith("zero.json: cannot be read: not a regular file")
+    assert "Too many levels of symbolic links" in found["loop.json"]
+    assert "No such file" in found["gone.json"]
+    monkeypatch.setattr("dnlbench.profiles.files.MOST_BYTES", 100)
+    with pytest.raises(ProfileError, match=r"x\.json: cannot be read: larger than 100 bytes"):
         read_profile(path)
 
 
