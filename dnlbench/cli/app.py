@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -62,6 +63,11 @@ def start(
     ] = False,
 ) -> None:
     """Depth sweeps of densely connected networks: run them, save comparable profiles, compare them."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        say("dnlbench: error: the current folder no longer exists. Change to another folder and try again")
+        raise typer.Exit(ExitCode.USAGE) from error
     if context.invoked_subcommand is None:
         if not tui.has_terminal():
             say(

@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Iterable
 from typing import IO
+from xml.sax.saxutils import escape
 
 CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
@@ -96,6 +97,23 @@ def _is_number(text: str) -> bool:
 def printable(text: str) -> str:
     """Text for XML and pages: colours of terminals left out, other control characters shown."""
     return terminal(_COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+LABEL_LETTERS = 80
+"""The most of a name that labels show; data formats hold all of it."""
+
+
+def label(name: str) -> str:
+    """A name in one line of a figure, with an ellipsis in the middle of a long one: both ends tell names apart."""
+    line = " ".join(printable(name).split())
+    if len(line) <= LABEL_LETTERS:
+        return line
+    return f"{line[: LABEL_LETTERS // 2]}…{line[1 - LABEL_LETTERS // 2 :]}"
+
+
+def xml(text: str) -> str:
+    """Text of an XML element."""
+    return escape(printable(text))
 
 
 def markdown(text: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from dnlbench.diagnosis import carry_out
 from dnlbench.executor import weights
 from dnlbench.machine import Slot
-from dnlbench.profiles import Profile, check_profile, read_profile
+from dnlbench.profiles import Profile, check_profile, read_profile, save_profile
 from dnlbench.runners.training.diagnose import diagnose_all
 from dnlbench.runners.training.weights import keep_all
 
@@ -214,3 +214,24 @@ def test_a_sweep_that_was_killed_is_diagnosed_as_far_as_it_came(
     again = run_cli("run", spec_file, *RUN, *only, "--resume", "--out", "p.json", "--keep-weights")
     assert again.returncode == 0, again.stderr
     assert diagnosed(run_cli, "p.json")["runs"] == whole["runs"]
+
+
+def test_code_that_a_profile_names_is_announced(
+    run_cli: RunCli, make_profile: Callable[..., Profile], tmp_path: Path
+) -> None:
+    profile = make_profile({("evil:net", 1): [0.5]})
+    spec = {**profile.spec, "sweep": {**profile.spec["sweep"], "networks": ["evil:net"]}}
+    runs = tuple(run.model_copy(update={"weights_sha256": "0" * 64}) for run in profile.runs)
+    save_profile(profile.model_copy(update={"spec": spec, "runs": runs}), tmp_path / "p.json")
+    done = run_cli("diagnose", "p.json", *SMALL, "--device", "nowhere")
+    assert "dnlbench: running the code that p.json names: evil:net\n" in done.stderr
+    assert "imports and calls networks" in " ".join(run_cli("diagnose", "--help").stdout.split())
+
+
+def test_no_weights_are_read_from_another_folder(
+    run_cli: RunCli, make_profile: Callable[..., Profile], tmp_path: Path
+) -> None:
+    content = json.loads(make_profile({("densenet", 1): [0.5]}).to_json())
+    content["runs"][0] |= {"run_id": "../z/x", "weights_sha256": "0" * 64}
+    (tmp_path / "p.json").write_text(json.dumps(content))
+    assert "runs.0.run_id = ../z/x: " in refused(run_cli("diagnose", "p.json", *SMALL))

@@ -21,6 +21,8 @@ NASTY = (
     + "\x1b[31mred\x1b[0m \x00\x0b\ufffe ]]>"
 )
 """What a name, a message or a log may hold."""
+NO_PATH = dict.fromkeys(map(ord, "/\\\x00"), "-")
+"""A run's id is part of a file's name."""
 LOG = "first line\n" + "\n".join(f"line {k} of <b>many</b>" for k in range(60)) + f"\n{NASTY}"
 
 
@@ -88,7 +90,7 @@ def _run(network: str, depth: int, seed: int, epochs: int, factor: float, rate: 
     started = status != "skipped"
     return RunRecord.model_validate(
         {
-            "run_id": f"{network}-L{depth}-s{seed}-00000000",
+            "run_id": f"{network.translate(NO_PATH)}-L{depth}-s{seed}-00000000",
             "network": network,
             "depth": depth,
             "seed": seed,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+
+from dnlbench.report.escape import printable
 
 TIED = "\u00a0"
 """A blank at which a line is broken only if there is no other."""
@@ -18,14 +21,17 @@ def tied(text: str) -> str:
 
 
 def shortened(text: str, fits: Fits) -> str:
-    """With an ellipsis in its middle where there is no room for all of it: both ends tell names apart."""
+    """Text without control characters, with an ellipsis in its middle where there is no room for all of it."""
+    text = printable(text)
     if fits(text):
         return text
-    for kept in range(len(text) - 1, 1, -1):
-        found = text[: (kept + 1) // 2] + ELLIPSIS + text[len(text) - kept // 2 :]
-        if fits(found):
-            return found
-    return ELLIPSIS
+
+    def cut(kept: int) -> str:
+        return text[: (kept + 1) // 2] + ELLIPSIS + text[len(text) - kept // 2 :]
+
+    # by halves: to measure each length takes minutes for a name of thousands of letters
+    most = bisect_left(range(2, len(text)), True, key=lambda kept: not fits(cut(kept))) + 1
+    return cut(most) if most > 1 else ELLIPSIS
 
 
 def wrapped(notes: Sequence[str], fits: Fits, most: int, more: str) -> list[str]:
@@ -33,7 +39,7 @@ def wrapped(notes: Sequence[str], fits: Fits, most: int, more: str) -> list[str]
     lines: list[str] = []
     for note in notes:
         line = ""
-        for word in _words(note, fits):
+        for word in _words(printable(note), fits):
             longer = f"{line} {word}" if line else word
             if line and not fits(longer):
                 lines.append(line)

@@ -6,13 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
+from typing import TypeVar
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import Profile, RunRecord, differing_settings
+from dnlbench.profiles import CostRecord, FitRecord, PointSummary, Profile, RunRecord, differing_settings
+from dnlbench.report.escape import label
 from dnlbench.report.figures.looks import DASHES, INK, network_look
 from dnlbench.report.figures.panel import Entry, Look
 from dnlbench.studies import STUDIES, Study
 
+R = TypeVar("R", RunRecord, PointSummary, FitRecord, CostRecord)
 NAMED_RUNS = 4
 """More runs than this are counted, not named."""
 MARKED = ("failed", "oom", "diverged")
@@ -66,10 +69,30 @@ def subject_of(profiles: Sequence[Profile]) -> Subject:
         raise ConfigurationError(
             f"profiles of different studies have no figure in common: {', '.join(studies)}; draw those of one study at a time"
         )
-    titles = [f"{each.name}, {each.created:%Y-%m-%d %H:%M} UTC" for each in profiles]
+    titles = [f"{label(each.name)}, {each.created:%Y-%m-%d %H:%M} UTC" for each in profiles]
     settings = differing_settings([each.spec for each in profiles])
     names = (", ".join(filter(None, both)) for both in zip(titles, settings, strict=True))
-    return Subject(profiles=tuple(profiles), names=tuple(names))
+    return Subject(profiles=_labelled(profiles), names=tuple(names))
+
+
+def _labelled(profiles: Sequence[Profile]) -> tuple[Profile, ...]:
+    """The profiles with networks named as figures show them; two that look the same stay two."""
+    labels: dict[str, str] = {}
+    for network in dict.fromkeys(run.network for profile in profiles for run in profile.runs):
+        shown = label(network)
+        labels[network] = shown if shown not in labels.values() else f"{shown} ({len(labels) + 1})"
+    if all(network == shown for network, shown in labels.items()):
+        return tuple(profiles)
+
+    def named(records: tuple[R, ...]) -> tuple[R, ...]:
+        return tuple(each.model_copy(update={"network": labels.get(each.network, "")}) for each in records)
+
+    def relabelled(profile: Profile) -> Profile:
+        summary = {kind: named(getattr(profile.summary, kind)) for kind in ("points", "fits", "costs")}
+        changes = {"runs": named(profile.runs), "summary": profile.summary.model_copy(update=summary)}
+        return profile.model_copy(update=changes)
+
+    return tuple(map(relabelled, profiles))
 
 
 def network_entries(subject: Subject) -> tuple[Entry, ...]:

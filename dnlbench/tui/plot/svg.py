@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
+from dnlbench.report.escape import xml
 from dnlbench.tui.plot.curves import Curve, curves
 from dnlbench.tui.plot.draw import ALL_OFF, NOT_POSITIVE, axis_text
 from dnlbench.tui.plot.figure import Figure, Series
@@ -83,12 +84,12 @@ def _head(figure: Figure, view: View, width: int, height: int, area: _Area) -> l
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'font-family="Helvetica, Arial, DejaVu Sans, sans-serif" font-size="{FONT}" fill="{_INK}">',
-        f"<title>{escape(figure.title)}</title>",
+        f"<title>{xml(figure.title)}</title>",
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         f'<clipPath id="area"><rect x="{area.left:g}" y="{area.top:g}" width="{area.width:g}" height="{area.height:g}"/>'
         "</clipPath>",
-        f'<text x="{area.left:g}" y="22" font-size="{FONT + 3}" font-weight="bold">{escape(figure.title)}'
-        f'<tspan font-weight="normal" font-size="{FONT}">{escape(smoothing)}</tspan></text>',
+        f'<text x="{area.left:g}" y="22" font-size="{FONT + 3}" font-weight="bold">{xml(figure.title)}'
+        f'<tspan font-weight="normal" font-size="{FONT}">{xml(smoothing)}</tspan></text>',
     ]
 
 
@@ -231,8 +232,8 @@ def _line(start: Point, end: Point, colour: str, *, more: str = "") -> str:
 def _mark(area: _Area, point: Point, char: str, colour: str, *, bold: bool = False) -> str:
     weight = ' font-weight="bold"' if bold else ""
     x, y = area.left + point[0], area.top + point[1] + 0.35 * FONT
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" fill={quoteattr(colour)}{weight}>{escape(char)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" fill={quoteattr(colour)}{weight}>{xml(char)}</text>'
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{xml(text)}</text>'

@@ -15,8 +15,10 @@ from matplotlib.text import Text
 
 from dnlbench.profiles import Profile
 from dnlbench.report.figures import Width, figure_svg, style
+from dnlbench.report.figures.lines import shortened
 from dnlbench.report.figures.plan import planned
 from dnlbench.report.figures.sheet import sheet
+from dnlbench.report.figures.subject import subject_of
 from tests.report.figures.drawn import read
 from tests.report.figures.made_up import run_of
 
@@ -108,3 +110,29 @@ def test_long_notes_are_cut_with_a_word_where_to_find_the_rest(sweep: Draw) -> N
 def test_names_with_signs_of_formulas_are_names(sweep: Draw) -> None:
     network = "my_net:$build<L>&"
     assert network in read(figure_svg([sweep(networks=(network,))])).texts
+
+
+def test_control_characters_of_names_are_shown_and_the_drawing_is_xml(sweep: Draw) -> None:
+    profile = sweep(networks=("net\x1b[2J\x01", "net\u202e"), name="a\x07")
+    fits = tuple(fit.model_copy(update={"problem": "none\x1b"}) for fit in profile.summary.fits)
+    profile = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": fits})})
+    texts = read(figure_svg([profile])).texts
+    assert {r"net\x01", r"net\u202e"} <= set(texts)
+    assert any(r"none\x1b" in text for text in texts)
+
+
+def test_long_names_take_no_time_and_stay_apart(sweep: Draw) -> None:
+    networks = tuple("n" * 5000 + middle + "n" * 5000 for middle in "ab")
+    measured = 0
+
+    def fits(text: str) -> bool:
+        nonlocal measured
+        measured += 1
+        return len(text) < 20
+
+    assert len(shortened(networks[0], fits)) == 19
+    assert measured < 20
+    subject = subject_of([sweep(networks=networks)])
+    shown = "n" * 40 + "…" + "n" * 39
+    assert list(subject.networks) == [shown, f"{shown} (2)"]
+    assert {point.network for point in subject.profiles[0].summary.points} == {shown, f"{shown} (2)"}
