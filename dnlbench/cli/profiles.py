@@ -32,7 +32,7 @@ def list_(
     `dnlbench profiles validate` does that.
     """
     from dnlbench.errors import ConfigurationError, ProfileError
-    from dnlbench.profiles import ListedProfile, differing_settings, list_profiles
+    from dnlbench.profiles import ListedProfile, differing_settings, list_profiles, settings_text
     from dnlbench.report.grid import Column, Grid
 
     if not folder.is_dir() and (folder.exists() or folder != DEFAULT_FOLDER):
@@ -47,8 +47,9 @@ def list_(
         return [str(path), content.state, created, f"{content.ok} of {len(content.runs)}", made_of, settings[path]]
 
     found = dict(list_profiles(folder))
-    specs = {path: content.spec for path, content in found.items() if not isinstance(content, ProfileError)}
-    settings = dict(zip(specs, differing_settings(list(specs.values())), strict=True))
+    read = {path: content for path, content in found.items() if not isinstance(content, ProfileError)}
+    differing = differing_settings([settings_text(profile.spec) for profile in read.values()])
+    settings = dict(zip(read, differing, strict=True))
     rows = [row(path, content) for path, content in found.items()]
     if not rows:
         say(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles")

@@ -15,7 +15,7 @@ from dnlbench.profiles.model import (
     Summary,
 )
 from dnlbench.profiles.reduce import attempt_record, read_run_dir, reduce_run_dir
-from dnlbench.profiles.settings import differing_settings, flat_settings
+from dnlbench.profiles.settings import differing_settings, flat_settings, settings_text
 from dnlbench.profiles.summary import summarise
 from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values_of
 
@@ -50,6 +50,7 @@ __all__ = [
     "read_run_dir",
     "reduce_run_dir",
     "save_profile",
+    "settings_text",
     "summarise",
     "values_of",
 ]

@@ -19,13 +19,20 @@ def flat_settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, table
 
 
-def differing_settings(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+def settings_text(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Every setting by its dotted key, as text."""
+    return {key: _text(value) for key, value in flat_settings(spec)}
+
+
+def differing_settings(found: Sequence[Mapping[str, str]]) -> list[str]:
     """For each spec, its settings that differ among those of the same study and name, as in ``train.lr=0.03``.
 
     A setting that a spec lacks, because an earlier version wrote it, is no difference.
+
+    Args:
+        found: the `settings_text` of each spec.
     """
-    groups: dict[str, list[dict[str, str]]] = {}
-    found = [{key: _text(value) for key, value in flat_settings(spec)} for spec in specs]
+    groups: dict[str, list[Mapping[str, str]]] = {}
     names = [f"{settings.get('study')} {settings.get('name')}" for settings in found]
     for name, settings in zip(names, found, strict=True):
         groups.setdefault(name, []).append(settings)

@@ -120,7 +120,7 @@ def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
         case "too_short":
             return " is empty: at least one value is needed"
         case "too_long":
-            return f" holds too many values: at most {context['max_length']:,} are allowed"
+            return f" has too many values; at most {context['max_length']:,} are allowed"
         case "too_many_runs":
             return f": {details['msg']}"
         case "does_not_fit":

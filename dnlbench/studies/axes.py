@@ -22,8 +22,8 @@ def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     """The values, refused if one occurs twice."""
     counts = Counter(values)
     if len(counts) < len(values):
-        names = ", ".join(repr(value) for value in values if counts[value] > 1)
-        raise PydanticCustomError("repeated", "{names}: each may be named once", {"names": names})
+        first = next(value for value in values if counts[value] > 1)
+        raise PydanticCustomError("repeated", "{value}: list each value once", {"value": repr(first)})
     return values
 
 
@@ -48,7 +48,5 @@ def check_run_count(**axes: Sized) -> None:
     """Refuses axes whose product is more than `MOST_RUNS`."""
     runs = math.prod(len(values) for values in axes.values())
     if runs > MOST_RUNS:
-        counts = " × ".join(f"{len(values):,} {name}" for name, values in axes.items())
-        raise PydanticCustomError(
-            "too_many_runs", f"{counts} are {runs:,} runs; a sweep may have {MOST_RUNS:,} at most"
-        )
+        counts = " × ".join(f"{name} ({len(values):,})" for name, values in axes.items())
+        raise PydanticCustomError("too_many_runs", f"{counts} = {runs:,} runs; a sweep may have at most {MOST_RUNS:,}")

@@ -69,7 +69,7 @@ def _no_biases(value: bool) -> bool:
     if value:
         raise PydanticCustomError(
             "not_homogeneous",
-            "with biases f(a θ; x) is no power of a times f(θ; x), and there is no maximum-margin problem",
+            "must be false: with biases a network is not homogeneous in its parameters and has no maximum-margin problem",
         )
     return value
 
@@ -78,7 +78,7 @@ def _no_batch_norm(value: bool) -> bool:
     if value:
         raise PydanticCustomError(
             "not_homogeneous",
-            "a batch norm takes the coefficient of a copy out again, so that its consumers count it in full",
+            "must be false: batch normalization cancels the coefficient of a copy, so later layers count the copy in full",
         )
     return value
 
@@ -110,7 +110,7 @@ class WiringSettings(Section):
     @model_validator(mode="after")
     def _window_belongs_to_its_connectivity(self) -> Self:
         if (self.connectivity == "window") != (self.window is not None):
-            reason = "connectivity 'window' needs a width, and no other one has any"
+            reason = 'is needed with network.connectivity = "window", and has an effect only with it'
             _refuse("network.window", self.window, reason)
         return self
 
@@ -129,7 +129,7 @@ class SplittingSettings(Section):
             _refuse(
                 "splitting.values",
                 self.values and list(self.values),
-                "coefficients 'given' need values, and others have none",
+                'are needed with splitting.coefficients = "given", and have an effect only with it',
             )
         if self.values is None:
             return self
@@ -138,12 +138,10 @@ class SplittingSettings(Section):
             _refuse("splitting.values", list(self.values), reason)
         squares = math.fsum(value * value for value in self.values)
         if abs(squares - 1) > SPHERE_TOLERANCE:
-            reason = (
-                f"their squares add up to {squares:.6g}, not to 1, so that the copies would not add up to the neuron"
-            )
+            reason = f"their squares add up to {squares:.6g} instead of 1, so the copies would not add up to the neuron"
             if squares > 0:
                 scaled = [value / math.sqrt(squares) for value in self.values]
-                reason = f"{reason}; over their norm they are {scaled}"
+                reason = f"{reason}; divided by their norm they are {scaled}"
             _refuse("splitting.values", list(self.values), reason)
         return self
 
@@ -205,14 +203,14 @@ class EmbeddingSpec(StudySpec):
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
         if self.train.batch_size > self.data.samples:
-            _refuse("train.batch_size", self.train.batch_size, f"there are data.samples = {self.data.samples}")
+            _refuse("train.batch_size", self.train.batch_size, f"must be at most data.samples = {self.data.samples}")
         if self.network.blocks > (most := most_blocks(self.data.side, self.data.side)):
-            reason = f"images of data.side = {self.data.side} can be halved for {most} blocks at most"
+            reason = f"images of data.side = {self.data.side} have room for at most {most} blocks, which halve them"
             _refuse("network.blocks", self.network.blocks, reason)
         values = self.splitting.values
         for factor in self.sweep.width_factors:
             if values is not None and len(values) != factor:
-                reason = f"{len(values)} coefficients make as many copies, and sweep.width_factors asks for {factor}"
+                reason = f"their number, {len(values)}, must be the width factor, {factor} (sweep.width_factors)"
                 _refuse("splitting.values", list(values), reason)
         return self
 

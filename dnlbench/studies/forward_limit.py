@@ -48,7 +48,9 @@ class ForwardLimitSpec(VectorSpec):
         steps = self.reference.steps
         bad = [depth for depth in self.sweep.depths if steps % depth]
         if bad:
-            reason = f"depth {bad[0]} does not divide it, and states are compared at the times of its grid"
+            reason = (
+                f"must be a multiple of every depth, to compare states on its grid; depth {bad[0]} does not divide it"
+            )
             raise PydanticCustomError(
                 "does_not_fit", "{reason}", {"key": "reference.steps", "value": steps, "reason": reason}
             )

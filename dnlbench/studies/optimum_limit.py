@@ -75,7 +75,7 @@ class OptimumLimitSpec(VectorSpec):
                 self._refuse(
                     "sweep.depths",
                     list(self.sweep.depths),
-                    f"{depth} is not minimiser.first_depth = {first} times a power of two; no chain of doublings leads there",
+                    f"{depth} is not a power of two times minimiser.first_depth = {first}; depths are reached by doubling",
                 )
         if self.data.problem == "digits":
             self._check_digits()
@@ -83,15 +83,15 @@ class OptimumLimitSpec(VectorSpec):
 
     def _check_digits(self) -> None:
         if self.data.samples > IMAGES:
-            self._refuse("data.samples", self.data.samples, f"there are {IMAGES} digits to choose from")
+            self._refuse("data.samples", self.data.samples, f"must be at most {IMAGES}, the number of digits")
         rows, columns = math.isqrt(self.network.positions), math.isqrt(self.network.channels)
         square = rows**2 == self.network.positions and columns**2 == self.network.channels
         if not square or IMAGE_SIDE % (rows * columns) or (rows * columns) ** 2 < DIGITS:
             self._refuse(
                 "network.positions",
                 self.network.positions,
-                f"{self.network.positions} positions with {self.network.channels} channels cannot hold digits: each position "
-                "is a square patch of pixels, its channels, of an image of 4×4 or 8×8; 4 and 4, 16 and 4 are possible",
+                f"cannot hold digits with network.channels = {self.network.channels}: each position holds a square patch of an "
+                "image of 4×4 or 8×8 pixels, one pixel per channel; use 4 or 16 positions with 4 channels",
             )
 
     @staticmethod

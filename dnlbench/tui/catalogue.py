@@ -28,6 +28,7 @@ SweepState = Literal[
 TAIL_BYTES = 16 * 1024
 """Of a run's events: holds the last epoch and the end, with the log of an error as a rule."""
 E = TypeVar("E")
+D = TypeVar("D", "SweepEntry", "ProfileEntry")
 Stamp = tuple[int, int]
 
 
@@ -62,6 +63,10 @@ class SweepEntry:
     """Share of the work that is done, of a sweep whose engine is at work."""
     active: float = 0.0
     """When something happened last, in seconds since the epoch."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """As text, by dotted keys."""
+    differing: str = ""
+    """The settings that differ among the sweeps of the same name and study."""
     problem: str = ""
 
     @property
@@ -81,9 +86,10 @@ class ProfileEntry:
     created: datetime | None = None
     machine: str = ""
     """The device that it was made on, as far as it can be told."""
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    settings: str = ""
-    """Its settings that differ among the profiles of the same name and study."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """As text, by dotted keys."""
+    differing: str = ""
+    """The settings that differ among the profiles of the same sweep name and study."""
     problem: str = ""
 
 
@@ -121,21 +127,21 @@ class Catalogue:
         """Those at work first, then the one at work last."""
         folders = sorted(path for path in runs_folder(self._folder).glob("*") if path.is_dir())
         self._sweeps = {path: self._sweeps.get(path) or _Followed(path) for path in folders}
-        entries = [followed.look() for followed in self._sweeps.values()]
+        entries = _with_differing([followed.look() for followed in self._sweeps.values()])
         return tuple(sorted(entries, key=lambda entry: (not entry.at_work, -entry.active)))
 
     def profiles(self) -> tuple[ProfileEntry, ...]:
         """The newest first; what is none last."""
         self._profiles = _changed((self._folder / "profiles").glob("*.json"), self._profiles, read_profile_facts)
-        entries = _with_settings([entry for _, entry in self._profiles.values()])
+        entries = _with_differing([entry for _, entry in self._profiles.values()])
         return tuple(sorted(entries, key=lambda entry: -entry.created.timestamp() if entry.created else 0.0))
 
 
-def _with_settings(entries: Sequence[ProfileEntry]) -> Iterator[ProfileEntry]:
+def _with_differing(entries: Sequence[D]) -> Iterator[D]:
     from dnlbench.profiles import differing_settings
 
-    settings = differing_settings([entry.spec for entry in entries])
-    return (replace(entry, settings=text) for entry, text in zip(entries, settings, strict=True))
+    texts = differing_settings([entry.settings for entry in entries])
+    return (replace(entry, differing=text) for entry, text in zip(entries, texts, strict=True))
 
 
 def runs_folder(folder: Path) -> Path:
@@ -316,9 +322,11 @@ class _Sweep:
 
     def __init__(self, run_dir: RunDir) -> None:
         from dnlbench.events import Holds
+        from dnlbench.profiles import settings_text
 
         self._run_dir = run_dir
         self._plan = run_dir.read_plan()
+        self._settings = settings_text(self._plan.spec.model_dump(mode="json"))
         self._runs = _run_ids(run_dir)
         self._lines = LineFollower(run_dir.journal_path)
         self._journal = _Journal(holds=Holds())
@@ -370,6 +378,7 @@ class _Sweep:
             failed=sum(standing.status != "ok" for standing in over),
             fraction=self._fraction(begun) if self._at_work else None,
             active=max(times),
+            settings=self._settings,
         )
 
     def _state(self, ended: int) -> SweepState:
@@ -436,7 +445,7 @@ def _last_lines(path: Path) -> list[bytes]:
 
 def read_profile_facts(path: Path) -> ProfileEntry:
     """What a profile is, without the figures of its runs; or why it is none."""
-    from dnlbench.profiles import read_listed
+    from dnlbench.profiles import read_listed, settings_text
 
     try:
         profile = read_listed(path)
@@ -448,6 +457,6 @@ def read_profile_facts(path: Path) -> ProfileEntry:
         study=profile.study,
         state=profile.state,
         created=profile.created,
-        spec=profile.spec,
+        settings=settings_text(profile.spec),
         machine=next((run.device_name for run in profile.runs if run.device_name), profile.machine.cpu),
     )

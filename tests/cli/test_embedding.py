@@ -66,7 +66,7 @@ def test_it_does_not_differ_from_itself(run_cli: RunCli, folder: Path) -> None:
         ("[network]\nbatch_norm = true", "bad.toml:9: network.batch_norm = True: a batch norm"),
         (
             '[splitting]\ncoefficients = "given"\nvalues = [0.6, 0.9]',
-            "bad.toml:10: splitting.values = [0.6, 0.9]: their squares add up to 1.17, not to 1",
+            "bad.toml:10: splitting.values = [0.6, 0.9]: their squares add up to 1.17 instead of 1",
         ),
     ],
 )

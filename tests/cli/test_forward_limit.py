@@ -151,8 +151,14 @@ def test_curves_that_no_step_can_follow_are_failed_runs(run_cli: RunCli, tmp_pat
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sweep.depths=[8,12]", "reference.steps = 32: depth 12 does not divide it"),
-        ("reference.steps=48", "reference.steps = 48: depth 32 does not divide it"),
+        (
+            "sweep.depths=[8,12]",
+            "reference.steps = 32: must be a multiple of every depth, to compare states on its grid; depth 12",
+        ),
+        (
+            "reference.steps=48",
+            "reference.steps = 48: must be a multiple of every depth, to compare states on its grid; depth 32",
+        ),
         ("sweep.kernels=['local','gausian']", "sweep.kernels[1] = 'gausian': allowed: local, attention, "),
         ("sweep.kernels=['gausian']", "; did you mean 'gaussian'?"),
         ("sweep.networks=['densenet']", "sweep.networks: unknown key"),

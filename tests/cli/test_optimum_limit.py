@@ -87,9 +87,9 @@ def test_runs_are_shared_with_a_sweep_of_more_depths(run_cli: RunCli, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("sweep.depths=[4, 12]", "12 is not minimiser.first_depth = 4 times a power of two"),
+        ("sweep.depths=[4, 12]", "12 is not a power of two times minimiser.first_depth = 4"),
         ("objective.weight=0", "greater than 0"),
-        ("data.problem=digits", "2 positions with 2 channels cannot hold digits"),
+        ("data.problem=digits", "network.positions = 2: cannot hold digits with network.channels = 2"),
         ("train.lr=0.1", "train"),
     ],
 )

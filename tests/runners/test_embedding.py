@@ -232,27 +232,27 @@ def test_the_preset_asks_for_what_the_study_is_about() -> None:
     ("override", "message"),
     [
         ("sweep.width_factors=[2,0]", r"sweep\.width_factors\[1\] = 0: must be greater than or equal to 1"),
-        ("sweep.width_factors=[2,2]", r"sweep\.width_factors repeats 2, 2"),
+        ("sweep.width_factors=[2,2]", r"sweep\.width_factors repeats 2: list"),
         ("sweep.learning_rates=[0]", r"sweep\.learning_rates\[0\] = 0: must be greater than 0"),
         (
             "sweep.networks=['resnet']",
             r"sweep\.networks\[0\] = 'resnet': allowed: fully-connected, convolutional, densenet",
         ),
-        ("network.biases=true", r"network\.biases = True: with biases f\(a θ; x\) is no power of a"),
+        ("network.biases=true", r"network\.biases = True: must be false: with biases"),
         (
             "network.batch_norm=true",
-            r"network\.batch_norm = True: a batch norm takes the coefficient of a copy out again",
+            r"network\.batch_norm = True: must be false: batch normalization cancels the coefficient",
         ),
-        ("network.window=2", r"network\.window = 2: connectivity 'window' needs a width"),
-        ("network.blocks=4", r"network\.blocks = 4: images of data\.side = 4 can be halved for 3 blocks"),
-        ("train.batch_size=9", r"train\.batch_size = 9: there are data\.samples = 8"),
-        ("splitting.coefficients=given", r"splitting\.values = None: coefficients 'given' need values"),
+        ("network.window=2", r"network\.window = 2: is needed with network"),
+        ("network.blocks=4", r"network\.blocks = 4: images of data\.side = 4 have room for at most 3 blocks"),
+        ("train.batch_size=9", r"train\.batch_size = 9: must be at most data\.samples = 8"),
+        ("splitting.coefficients=given", r"splitting\.values = None: are needed with splitting"),
         (
             "splitting.values=[0.6,0.8]",
-            r"splitting\.values = \[0\.6, 0\.8\]: coefficients 'given' need values, and others",
+            r"splitting\.values = \[0\.6, 0\.8\]: are needed with splitting\.coefficients",
         ),
         ("data.side=6", r"data\.side = 6: must be a multiple of 4"),
-        ("data.classes=[1,1]", r"data\.classes repeats 1, 1"),
+        ("data.classes=[1,1]", r"data\.classes repeats 1: list"),
     ],
 )
 def test_specs_that_cannot_be_run_are_refused(override: str, message: str) -> None:
@@ -265,11 +265,11 @@ def test_specs_that_cannot_be_run_are_refused(override: str, message: str) -> No
     [
         (
             "[0.6, 0.9]",
-            r"= \[0\.6, 0\.9\]: their squares add up to 1\.17, not to 1, .*; over their norm they are \[0\.5547",
+            r"= \[0\.6, 0\.9\]: their squares add up to 1\.17 instead of 1, .*; divided by their norm they are \[0\.5547",
         ),
         ("[-0.6, 0.8]", r"relu\(c z\) = c relu\(z\) holds for c >= 0 only"),
-        ("[0, 0]", r"add up to 0, not to 1"),
-        ("[1.0]", r"= \[1\.0\]: 1 coefficients make as many copies, and sweep\.width_factors asks for 2"),
+        ("[0, 0]", r"add up to 0 instead of 1"),
+        ("[1.0]", r"= \[1\.0\]: their number, 1, must be the width factor, 2"),
     ],
 )
 def test_coefficients_that_are_none_are_refused(values: str, message: str) -> None:

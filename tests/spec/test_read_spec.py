@@ -104,7 +104,7 @@ def test_the_line_is_that_of_the_statement() -> None:
             r"sweep.networks\[0\] = 'densnet': allowed: densenet, dense-attention, .*; did you mean 'densenet'\?",
         ),
         (("  2,\n", "  0,\n"), r"sweep.toml:6: sweep.depths\[0\] = 0: must be greater than or equal to 1"),
-        (("  4,\n", "  2,\n"), r"sweep.toml:6: sweep.depths repeats 2, 2"),
+        (("  4,\n", "  2,\n"), r"sweep.toml:6: sweep.depths repeats 2: list each value once$"),
         (("  2,\n  4,\n", ""), r"sweep.toml:6: sweep.depths is empty: at least one value is needed"),
         (('["densenet"]', "[]"), r"sweep.networks is empty"),
         (('name = "good"', ""), r"sweep.toml: name: this key is required and missing"),
@@ -115,12 +115,12 @@ def test_the_line_is_that_of_the_statement() -> None:
         (("lr = 0.1", 'optimizer = "adam"'), r"train.optimizer = 'adam': allowed: sgd, adamw; did you mean 'adamw'\?"),
         (
             ("lr = 0.1", 'schedule = "step"'),
-            r"sweep.toml:11: train.schedule = 'step': schedule \"step\" needs train.step_epochs",
+            r"sweep.toml:11: train.schedule = 'step': needs train.step_epochs",
         ),
         (("[train]\nlr = 0.1", "train = 3"), r"train"),
         (
             ("lr = 0.1", "lr = 0.1\n[network]\nblocks = 5"),
-            r"network.blocks = 5: images of 8×8 pixels .* at most 4 blocks",
+            r"network.blocks = 5: images of 8×8 pixels have room for at most 4 blocks",
         ),
         (("lr = 0.1", "lr = 0.1\n[network]\nwindow = 3"), r"network.window = 3: has an effect only with"),
         (
@@ -129,7 +129,7 @@ def test_the_line_is_that_of_the_statement() -> None:
         ),
         (
             ("lr = 0.1", "lr = 0.1\n[network.options]\na = 3"),
-            r"network.options = {'a': 3}: are handed to networks named",
+            r"network.options = {'a': 3}: have an effect only on custom networks",
         ),
         (("lr = 0.1", "lr = = 1"), r"sweep.toml: not valid TOML: .*line 11"),
         (
@@ -155,7 +155,7 @@ def test_all_errors_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sweep.seeds=[1,1]", r"--set sweep.seeds=\[1,1\]: sweep.seeds repeats 1, 1"),
+        ("sweep.seeds=[1,1]", r"--set sweep.seeds=\[1,1\]: sweep.seeds repeats 1: list each value once$"),
         ("sweep.seeds=0", r"--set sweep.seeds=0: sweep.seeds = 0: must be a list of seeds, or a count"),
         ("train.epoch=3", r"--set train.epoch=3: train.epoch: unknown key; did you mean 'epochs'\?"),
         ("train.epochs", r"--set train.epochs: write it as KEY=VALUE"),
@@ -190,7 +190,7 @@ def test_all_errors_are_told_at_once() -> None:
         ("da\udcffta.root=x", r"^--set da\\udcffta.root=x: not valid UTF-8$"),
         (
             "network.connectivity=window",
-            r"--set network.connectivity=window: network.connectivity = 'window': .* needs network.window",
+            r"--set network.connectivity=window: network.connectivity = 'window': needs network.window",
         ),
     ],
 )
@@ -258,9 +258,9 @@ def test_a_slip_in_the_seeds_is_told_at_once() -> None:
         SpecError, match=r"sweep.seeds = 20261120: must be a list of seeds, or a count from 1 to 10,000"
     ):
         read(GOOD, "sweep.seeds=20261120")
-    with pytest.raises(SpecError, match=r"sweep.seeds holds too many values: at most 10,000 are allowed$"):
+    with pytest.raises(SpecError, match=r"sweep.seeds has too many values; at most 10,000 are allowed$"):
         read(GOOD, f"sweep.seeds={list(range(10_001))}")
-    with pytest.raises(SpecError, match=r"sweep.seeds repeats 7, 7:"):
+    with pytest.raises(SpecError, match=r"sweep.seeds repeats 7: list"):
         read(GOOD, f"sweep.seeds={[7, *range(9_999)]}")
     assert time.process_time() - start < 2
 
@@ -275,7 +275,9 @@ def test_the_number_of_runs_has_a_bound() -> None:
     networks = "sweep.networks=['densenet','plain']"
     depths = f"sweep.depths={list(range(1, 11))}"
     assert len(read(GOOD, networks, depths, "sweep.seeds=5000").points) * 5000 == 100_000
-    message = r"sweep: 2 networks × 10 depths × 5,001 seeds are 100,020 runs; a sweep may have 100,000 at most$"
+    message = (
+        r"sweep: networks \(2\) × depths \(10\) × seeds \(5,001\) = 100,020 runs; a sweep may have at most 100,000$"
+    )
     with pytest.raises(SpecError, match=message):
         read(GOOD, networks, depths, "sweep.seeds=5001")
 

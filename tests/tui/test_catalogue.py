@@ -13,9 +13,10 @@ from dnlbench.machine import Device, Machine, Slot
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile
 from dnlbench.spec import list_presets
-from dnlbench.store import RunDir
+from dnlbench.store import Execution, RunDir
 from dnlbench.tui.catalogue import Catalogue, runs_folder
 from dnlbench.tui.durations import learn_durations
+from dnlbench.tui.widgets.entry_list import profile_row, sweep_row
 
 Record = Callable[..., RunDir]
 MakeProfile = Callable[..., Profile]
@@ -193,10 +194,29 @@ def test_profiles(tmp_path: Path, make_profile: MakeProfile) -> None:
     new, old, *broken = Catalogue(tmp_path).profiles()
     assert (new.name, new.study, new.state, new.machine) == ("new", "training", "complete", "A CPU")
     assert (old.name, old.state, old.created) == ("old", "partial", older.created)
+    assert (new.differing, old.differing) == ("", "")
     problems = {entry.name: entry.problem for entry in broken}
     assert "newer dnlbench" in problems["newer"]
     assert "not valid JSON" in problems["torn"]
     assert "not UTF-8" in problems["binary"]
+
+
+def test_what_differs_between_profiles_and_sweeps_of_one_name(
+    tmp_path: Path, make_plan: Callable[..., Plan], make_profile: MakeProfile
+) -> None:
+    execution = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
+    for rate in (0.01, 0.03):
+        plan = make_plan(f"train.lr={rate}", f"sweep.depths=[{round(100 * rate)}]")
+        RunDir(runs_folder(tmp_path) / str(rate)).begin(plan, execution)
+        profile = make_profile({("plain", 1): [1.0]}, spec=plan.spec.model_dump(mode="json"))
+        write_profile(tmp_path, str(rate), profile)
+    RunDir(runs_folder(tmp_path) / "other").begin(make_plan("name=other", "train.epochs=9"), execution)
+    found = Catalogue(tmp_path).look()
+    differing = ["", "sweep.depths=[1], train.lr=0.01", "sweep.depths=[3], train.lr=0.03"]
+    assert sorted(entry.differing for entry in found.sweeps) == differing
+    assert sorted(entry.differing for entry in found.profiles) == differing[1:]
+    assert profile_row(found.profiles[0], ()).below.startswith(found.profiles[0].differing)
+    assert all(sweep_row(entry, 0).below.startswith(entry.differing) for entry in found.sweeps)
 
 
 def test_a_profile_that_is_written_otherwise_is_read_all_the_same(tmp_path: Path, make_profile: MakeProfile) -> None:

@@ -177,7 +177,7 @@ def test_errors(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
         await enter(pilot, "sweep", "seeds", text="9000")
         await enter(pilot, "sweep", "depths", text=str([*range(1, 60)]))
         above = " ".join(" ".join(screen_text(pilot.app).splitlines()[:4]).split())
-        assert "a sweep may have 100,000 at most" in above
+        assert "a sweep may have at most 100,000" in above
 
     app = of_preset(tmp_path)
     drive(app, type_what_is_wrong, nothing_is_started, mend_it, of_no_field_stand_at_the_top)

@@ -9,7 +9,15 @@ from string import ascii_uppercase
 from typing import TypeVar
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import CostRecord, FitRecord, PointSummary, Profile, RunRecord, differing_settings
+from dnlbench.profiles import (
+    CostRecord,
+    FitRecord,
+    PointSummary,
+    Profile,
+    RunRecord,
+    differing_settings,
+    settings_text,
+)
 from dnlbench.report.escape import label
 from dnlbench.report.figures.looks import DASHES, INK, network_look
 from dnlbench.report.figures.panel import Entry, Look
@@ -70,7 +78,7 @@ def subject_of(profiles: Sequence[Profile]) -> Subject:
             f"profiles of different studies have no figure in common: {', '.join(studies)}; draw those of one study at a time"
         )
     titles = [f"{label(each.name)}, {each.created:%Y-%m-%d %H:%M} UTC" for each in profiles]
-    settings = differing_settings([each.spec for each in profiles])
+    settings = differing_settings([settings_text(each.spec) for each in profiles])
     names = (", ".join(filter(None, both)) for both in zip(titles, settings, strict=True))
     return Subject(profiles=_labelled(profiles), names=tuple(names))
 

@@ -43,7 +43,7 @@ def _known_network(name: str) -> str:
         return name
     raise PydanticCustomError(
         "unknown_choice",
-        "no network of that name; a network of your own is written package.module:factory",
+        "no network of this name; a custom network is written package.module:factory",
         {"choices": list(ARCHITECTURES)},
     )
 
@@ -186,17 +186,16 @@ class TrainingSpec(StudySpec):
     def _settings_fit_together(self) -> Self:
         network, data, train = self.network, self.data, self.train
         if network.connectivity == "window" and network.window is None:
-            self._refuse(
-                "network.connectivity", 'connectivity "window" needs network.window, the number of states to read'
-            )
+            self._refuse("network.connectivity", "needs network.window, the number of states that a layer reads")
         if network.window is not None and network.connectivity != "window":
             self._refuse("network.window", 'has an effect only with network.connectivity = "window"')
         if network.options and not any(is_factory(name) for name in self.sweep.networks):
             self._refuse(
-                "network.options", "are handed to networks named package.module:factory, and this sweep has none"
+                "network.options",
+                "have an effect only on custom networks (package.module:factory), and this sweep has none",
             )
         if train.schedule == "step" and train.step_epochs is None:
-            self._refuse("train.schedule", 'schedule "step" needs train.step_epochs, the epochs between two steps')
+            self._refuse("train.schedule", "needs train.step_epochs, the number of epochs between two steps")
         if train.step_epochs is not None and train.schedule != "step":
             self._refuse("train.step_epochs", 'has an effect only with train.schedule = "step"')
         for key, datasets in _ONLY_FOR.items():
@@ -210,11 +209,9 @@ class TrainingSpec(StudySpec):
         if known is None or not any(name in ARCHITECTURES for name in self.sweep.networks):
             return
         (_, height, width), blocks = known[0], self.network.blocks
-        if blocks > most_blocks(height, width):
-            self._refuse(
-                "network.blocks",
-                f"images of {height}×{width} pixels can be halved between at most {most_blocks(height, width)} blocks",
-            )
+        if blocks > (most := most_blocks(height, width)):
+            reason = f"images of {height}×{width} pixels have room for at most {most} blocks, which halve them"
+            self._refuse("network.blocks", reason)
 
     def _refuse(self, key: str, reason: str) -> None:
         section, _, name = key.partition(".")

@@ -106,7 +106,7 @@ def spec_row(entry: SpecEntry) -> Row:
 def sweep_row(entry: SweepEntry, now: float) -> Row:
     """A run directory."""
     counts = f"{entry.ended:,} of {entry.runs:,} run{'s' if entry.runs != 1 else ''}"
-    failed = f" · {entry.failed:,} failed" if entry.failed else ""
+    failed = f"{entry.failed:,} failed" if entry.failed else ""
     side = entry.state if entry.fraction is None else f"{entry.state} {_bar(entry.fraction)}"
     lost = entry.state == "done" and entry.failed > 0
     return Row(
@@ -115,7 +115,7 @@ def sweep_row(entry: SweepEntry, now: float) -> Row:
         name=entry.name,
         side=side,
         short_side="" if entry.fraction is None else f"{entry.state} {_percent(entry.fraction)}",
-        below=entry.problem or f"{counts}{failed} · {age(now - entry.active)} ago",
+        below=entry.problem or _parts(entry.differing, counts, failed, f"{age(now - entry.active)} ago"),
         colour="$text-warning" if lost else COLOURS[entry.state],
         problem=bool(entry.problem),
         lines=2 if entry.problem else 1,
@@ -126,17 +126,20 @@ def profile_row(entry: ProfileEntry, marked: Sequence[Path]) -> Row:
     """A profile, with its place among those that are marked."""
     place = f"[{marked.index(entry.path) + 1}]" if entry.path in marked else "   "
     created = f"{entry.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if entry.created else ""
-    settings = f"{entry.settings} · " if entry.settings else ""
     return Row(
         key=str(entry.path),
         mark=place if not entry.problem else " ! ",
         name=entry.name,
         side="unreadable" if entry.problem else entry.state,
-        below=entry.problem or f"{settings}{created} · {entry.machine} · {entry.study}",
+        below=entry.problem or _parts(entry.differing, created, entry.machine, entry.study),
         colour="$text-error" if entry.problem else "$text-warning" if entry.state == "partial" else "",
         problem=bool(entry.problem),
         lines=2 if entry.problem else 1,
     )
+
+
+def _parts(*texts: str) -> str:
+    return " · ".join(filter(None, texts))
 
 
 def _bar(fraction: float) -> str:

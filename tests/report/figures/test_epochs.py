@@ -115,6 +115,17 @@ def test_profiles_share_panels_and_have_dashes_of_their_own(sweep: Draw) -> None
     assert dashed == {f"B-densenet-L-{depth}" for depth in (2, 4, 8, 16)}
 
 
+def test_profiles_of_one_sweep_are_named_with_the_settings_that_differ(sweep: Draw) -> None:
+    first = sweep()
+    spec = {**first.spec, "train": {**first.spec["train"], "lr": 0.5}}
+    drawn = read(figure_svg([first, first.model_copy(update={"spec": spec})], "epochs"))
+    rate = first.spec["train"]["lr"]
+    assert [text for text in drawn.texts if "UTC" in text] == [
+        f"A: made-up, 2026-11-20 12:00 UTC, train.lr={rate}",
+        "B: made-up, 2026-11-20 12:00 UTC, train.lr=0.5",
+    ]
+
+
 def test_other_data_have_panels_of_their_own(sweep: Draw) -> None:
     """As in the paper: one panel for each data set."""
     first = sweep(networks=("densenet",))
