@@ -20,11 +20,13 @@ from dnlbench.files import read_text
 from dnlbench.spec.explain import MOST_ERRORS, Source, explain, nearest, shown, told_lines
 from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
-from dnlbench.spec.values import find_type, read_toml, read_value
+from dnlbench.spec.values import ANY, find_type, read_toml, read_value, write_value
 from dnlbench.studies import STUDIES, StudySpec
 
 _LONGEST_OVERRIDE = 200
 """Characters of an override in a message."""
+_STATEMENT = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*([\w.+-][\w./:+-]*|\[[\w.,/:+\s-]*\])\s*(?:#.*)?")
+"""A key with a number, a word or a list of them, whether TOML has them or not."""
 _LONG_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
 """Python reads no integer of more than 4,300 digits."""
 
@@ -67,13 +69,26 @@ def load_toml(text: str, origin: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{origin}: not valid TOML: {error}") from error
+        raise SpecError(f"{origin}: not valid TOML: {error}{_mended(text, error)}") from error
     except RecursionError as error:
         raise SpecError(f"{origin}: not a spec: values are nested too deeply") from error
     except ValueError as error:
         long = _LONG_INTEGER.search(text)
         line = f":{text.count(chr(10), 0, long.start()) + 1}" if long else ""
         raise SpecError(f"{origin}{line}: a number has too many digits") from error
+
+
+def _mended(text: str, error: tomllib.TOMLDecodeError) -> str:
+    """What to write in place of the line that is wrong, where it can only mean one thing; or empty."""
+    number = re.search(r"at line (\d+)", str(error))
+    statement = _STATEMENT.fullmatch(text.splitlines()[int(number[1]) - 1]) if number else None
+    if statement is None:
+        return ""
+    name, value = statement.groups()
+    try:
+        return f"; write {name} = {write_value(read_value(value, ANY))}"
+    except ValueError as refusal:
+        return f": {value} {refusal}"
 
 
 def _read_file(name: str) -> str:

@@ -62,8 +62,8 @@ def test_it_does_not_differ_from_itself(run_cli: RunCli, folder: Path) -> None:
     ("line", "message"),
     [
         ("[sweep]\nwidth_factors = [0]", "bad.toml:5: sweep.width_factors[0] = 0: must be greater than or equal to 1"),
-        ("[network]\nbiases = true", "bad.toml:9: network.biases = True: with biases"),
-        ("[network]\nbatch_norm = true", "bad.toml:9: network.batch_norm = True: a batch norm"),
+        ("[network]\nbiases = true", "bad.toml:9: network.biases = True: must be false: with biases"),
+        ("[network]\nbatch_norm = true", "bad.toml:9: network.batch_norm = True: must be false: batch norm"),
         (
             '[splitting]\ncoefficients = "given"\nvalues = [0.6, 0.9]',
             "bad.toml:10: splitting.values = [0.6, 0.9]: their squares add up to 1.17 instead of 1",

@@ -131,6 +131,18 @@ def test_the_line_is_that_of_the_statement() -> None:
             ("lr = 0.1", "lr = 0.1\n[network.options]\na = 3"),
             r"network.options = {'a': 3}: have an effect only on custom networks",
         ),
+        (("lr = 0.1", "lr = .1 # fast"), r"^sweep.toml: not valid TOML: .*line 11, column 6\); write lr = 0.1$"),
+        (("lr = 0.1", "evaluate = True"), r"line 11, column 12\); write evaluate = true$"),
+        (("lr = 0.1", "optimizer = sgd"), r'line 11, column 13\); write optimizer = "sgd"$'),
+        (
+            ('["densenet"]', "[densenet, plain]"),
+            r'line 5, column 13\): \[densenet, plain\] is not a valid list; write it as \["densenet", "plain"\]$',
+        ),
+        (
+            ("lr = 0.1", "lr = None"),
+            r'line 11, column 6\): None is no value in TOML; leave the key out or, for the word, write it as "None"$',
+        ),
+        (("lr = 0.1", "lr 0.1"), r"line 11, column 4\)$"),
         (("lr = 0.1", "lr = = 1"), r"sweep.toml: not valid TOML: .*line 11"),
         (
             ("name =", 'study = "traning"\nname ='),
