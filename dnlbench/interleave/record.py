@@ -55,7 +55,7 @@ def _go_on(path: Path, theirs: Mapping[str, object]) -> str:
     try:
         content = json.loads(path.read_bytes())
         name, known = str(content["name"]), dict(content["base"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunDirError(f"{path}: says of no session: {error}. Choose another --run-dir") from error
     differing = [
         f"{key} there is {known.get(key)}, here {theirs[key]}" for key in theirs if known.get(key) != theirs[key]
@@ -75,7 +75,7 @@ def read_runs(run_dir: RunDir) -> dict[Key, str]:
         return dict(zip(points, map(str, content["runs"]), strict=True))
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunDirError(f"{run_dir.sweep_path}: does not tell which run is of which point: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -252,8 +253,8 @@ def _base_plan(head: Plan, spec: str, settings: Sequence[str], base_settings: Se
         base = Plan(read_spec(spec, [*settings, *base_settings]))
     except SpecError as error:
         text = str(error)
-        for setting in base_settings:
-            text = text.replace(f"--set {setting}", f"--against-set {setting}")
+        for key in {setting.partition("=")[0] for setting in base_settings}:
+            text = re.sub(rf"--set (?='?{re.escape(key)})", "--against-set ", text)
         raise SpecError(text) from error
     if not {(run.point, run.seed) for run in head.runs} & {(run.point, run.seed) for run in base.runs}:
         raise NotComparableError(NOTHING_IN_COMMON)

@@ -419,7 +419,7 @@ def _last_standing(path: Path) -> _Standing:
     for line in _last_lines(path):
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             standing = standing.after(event)

@@ -34,7 +34,7 @@ def _settings(path: Path) -> tuple[object, ...] | None:
         content = json.loads(path.read_bytes())
         execution = content["execution"]
         return content["settings"], *(execution[key] for key in ("machine", "device_kind", "threads", "pack_size"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

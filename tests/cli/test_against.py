@@ -375,6 +375,7 @@ def test_a_base_that_lacks_a_key_is_refused_before_anything_is_trained(
 
 def test_settings_of_the_base_are_judged_in_the_users_words(refused: Refused, tmp_path: Path) -> None:
     assert "--against-set train.epoch=3" in refused("--against-set", "train.epoch=3")
+    assert "write it as --against-set 'sweep.depths=[2]'" in refused("--against-set", "sweep.depths=[2")
     assert not (tmp_path / "rd").exists()
 
 

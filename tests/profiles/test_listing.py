@@ -56,6 +56,7 @@ def test_it_tells_of_a_profile_what_the_whole_of_it_does(tmp_path: Path, partial
     for name, text in {
         "flat": json.dumps(content).encode(),
         "reversed": json.dumps(dict(reversed(content.items()))).encode(),
+        "byte order mark": json.dumps(content).encode("utf-8-sig"),
         "other encoding": json.dumps(content).encode("utf-16"),
         "later keys": json.dumps({**content, "new": [1]}).encode(),
     }.items():

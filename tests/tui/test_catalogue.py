@@ -135,6 +135,7 @@ def test_more_epochs_than_there_are_is_not_done(recorded: Record, tmp_path: Path
     [
         (None, "no sweep.json"),
         (b"{", "not valid JSON"),
+        (b"[" * 100_000, "nested too deeply"),
         (b'{"schema": "dnlbench.sweep/99"}', "dnlbench.sweep/99"),
         (b"[]", "schema None"),
         (b"\xff\xfe", "not valid JSON"),
@@ -245,6 +246,8 @@ def test_earlier_sweeps_tell_how_long_new_ones_take(
     plan = make_plan("sweep.depths=[2,4]", "train.epochs=10", "name=other")
     assert learn_durations(tmp_path, plan, MACHINE, SLOTS) is None
     recorded(name="a", states=["done"] * 8)
+    (runs_folder(tmp_path) / "broken").mkdir()
+    (runs_folder(tmp_path) / "broken" / "sweep.json").write_text("[" * 100_000)
     forecast = learn_durations(tmp_path, plan, MACHINE, SLOTS)
     assert forecast is not None
     from dnlbench.forecast import Task
