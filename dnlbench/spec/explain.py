@@ -18,7 +18,7 @@ _NEAR = 0.6
 """Likeness, 0 to 1, from which on a known word is offered for an unknown one."""
 MOST_ERRORS = 20
 """Lines of one explanation; further errors are counted."""
-_LONGEST_VALUE = 80
+LONGEST_VALUE = 80
 """Characters of a value in a message."""
 
 
@@ -94,7 +94,7 @@ def shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # integers of more digits than Python writes
         return "an integer of thousands of digits"
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def _line(details: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
@@ -135,7 +135,8 @@ def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
                 "first a letter or digit), since files are named after it"
             )
         case "tuple_type":
-            return f" = {shown(value)}: must be a list, as in {write_value([value])}"
+            form = write_value([value])
+            return f" = {shown(value)}: must be a list" + (f", as in {form}" if len(form) <= LONGEST_VALUE else "")
         case "int_type" | "int_from_float":
             return f" = {shown(value)}: must be a whole number"
         case "float_type":

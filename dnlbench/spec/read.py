@@ -17,14 +17,15 @@ from pydantic import ValidationError
 
 from dnlbench.errors import SpecError
 from dnlbench.files import read_text
-from dnlbench.spec.explain import MOST_ERRORS, Source, explain, nearest, shown, told_lines
+from dnlbench.spec.explain import LONGEST_VALUE, MOST_ERRORS, Source, explain, nearest, shown, told_lines
 from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
-from dnlbench.spec.values import ANY, find_type, read_toml, read_value, write_value
+from dnlbench.spec.values import ANY, find_type, is_deep, read_toml, read_value, write_value
 from dnlbench.studies import STUDIES, StudySpec
 
 _LONGEST_OVERRIDE = 200
 """Characters of an override in a message."""
+_TOO_DEEP = f"values are nested more than {MOST_PARTS} levels deep"
 _STATEMENT = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*([\w.+-][\w./:+-]*|\[[\w.,/:+\s-]*\])\s*(?:#.*)?")
 """A key with a number, a word or a list of them, whether TOML has them or not."""
 _LONG_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
@@ -67,22 +68,25 @@ def load_toml(text: str, origin: str) -> dict[str, Any]:
         SpecError: if it is none.
     """
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{origin}: not valid TOML: {error}{_mended(text, error)}") from error
     except RecursionError as error:
-        raise SpecError(f"{origin}: not a spec: values are nested too deeply") from error
+        raise SpecError(f"{origin}: {_TOO_DEEP}") from error
     except ValueError as error:
         long = _LONG_INTEGER.search(text)
         line = f":{text.count(chr(10), 0, long.start()) + 1}" if long else ""
         raise SpecError(f"{origin}{line}: a number has too many digits") from error
+    if is_deep(table):
+        raise SpecError(f"{origin}: {_TOO_DEEP}")
+    return table
 
 
 def _mended(text: str, error: tomllib.TOMLDecodeError) -> str:
     """What to write in place of the line that is wrong, where it can only mean one thing; or empty."""
     number = re.search(r"at line (\d+)", str(error))
     statement = _STATEMENT.fullmatch(text.splitlines()[int(number[1]) - 1]) if number else None
-    if statement is None:
+    if statement is None or len(statement[2]) > LONGEST_VALUE:
         return ""
     name, value = statement.groups()
     try:
@@ -180,15 +184,13 @@ def _check_plain(table: dict[str, Any], source: Source) -> None:
         raise SpecError(told_lines(lines, len(problems)))
 
 
-def _not_plain(value: Any, key: Key, depth: int = 0) -> Iterator[tuple[Key, str]]:
-    if depth > MOST_PARTS:
-        yield key[:3], f"…: nested more than {MOST_PARTS} levels deep"
-    elif isinstance(value, dict):
+def _not_plain(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
+    if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _not_plain(inner, (*key, name), depth + 1)
+            yield from _not_plain(inner, (*key, name))
     elif isinstance(value, list):
         for inner in value:
-            yield from _not_plain(inner, key, depth + 1)
+            yield from _not_plain(inner, key)
     elif isinstance(value, float) and not math.isfinite(value):
         yield key, f"{value}: must be a finite number"
     elif isinstance(value, date | datetime | time):

@@ -14,11 +14,13 @@ import tomli_w
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from dnlbench.spec.lines import Key
+from dnlbench.spec.lines import MOST_PARTS, Key
 
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Also those that TOML refuses: ``.5``, ``1.``, ``1.e3``."""
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_MOST_WORDS = 8
+"""Items of a list that are repeated in a message."""
 _WORD = re.compile(r"[^\s,\[\](){}\"']+")
 
 
@@ -101,11 +103,20 @@ def read_value(text: str, type_: ValueType) -> Any:
         The value; None for ``none``. A word that is no value of the type is returned as a string, for the spec to refuse.
 
     Raises:
-        ValueError: for brackets or quotes that do not match, with what to write.
+        ValueError: for brackets or quotes that do not match, with what to write, and for values nested too deeply.
     """
     if type_.is_optional and text.lower() in ("none", "null"):
         return None
-    return _read_list(text, type_) if type_.is_list else _read_item(text, type_)
+    value = _read_list(text, type_) if type_.is_list else _read_item(text, type_)
+    if is_deep(value):
+        raise ValueError(f"is nested more than {MOST_PARTS} levels deep")
+    return value
+
+
+def is_deep(value: Any, levels: int = MOST_PARTS) -> bool:
+    """Whether lists and tables are nested in more levels than that."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(is_deep(each, levels - 1) for each in inner)
 
 
 def _read_list(text: str, type_: ValueType) -> Any:
@@ -143,7 +154,7 @@ def _fitted(value: Any, type_: ValueType) -> Any:
 
 
 def _refusal(text: str, type_: ValueType) -> str:
-    words = _WORD.findall(text)
+    words = _WORD.findall(text)[:_MOST_WORDS]
     if type_.element is dict or (type_.element is None and text[:1] == "{"):
         return "is not a valid table; write it as { key = 1 }"
     if type_.is_list or text[:1] == "[":

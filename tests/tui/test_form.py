@@ -150,6 +150,7 @@ def test_words_need_no_quotes() -> None:
         ({("network", "window"): "3"}, ("network", "window"), "has an effect only with"),
         ({("network", "blocks"): "9"}, ("network", "blocks"), "8×8"),
         ({("network", "options"): "{ a ="}, ("network", "options"), "not a valid table; write it as { key = 1 }"),
+        ({("sweep", "depths"): "[" * 150 + "]" * 150}, ("sweep", "depths"), "is nested more than 50 levels deep"),
         ({("name",): "a b"}, ("name",), "letters"),
         ({("sweep", "seeds"): "9000", ("sweep", "depths"): str([*range(1, 60)])}, TOP, "runs; a sweep may have"),
     ],
@@ -179,7 +180,13 @@ def test_values_that_no_control_could_show_stand_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "part"), [("name = ", "not valid TOML"), ('study = "x"', "allowed: training"), ("study = [1]", "allowed")]
+    ("text", "part"),
+    [
+        ("name = ", "not valid TOML"),
+        ('study = "x"', "allowed: training"),
+        ("study = [1]", "allowed"),
+        (f"x = {'[' * 60}{']' * 60}", "nested"),
+    ],
 )
 def test_of_what_is_no_spec_there_is_an_empty_form_with_the_reason(text: str, part: str) -> None:
     form = open_form(text, "x.toml")
