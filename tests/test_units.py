@@ -1,4 +1,5 @@
 import math
+from typing import Literal
 
 import pytest
 
@@ -120,3 +121,24 @@ def test_percent_is_signed_on_request() -> None:
 )
 def test_bounded(estimate: float | None, low: float | None, high: float | None, text: str) -> None:
     assert units.bounded(estimate, low, high) == text
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "kind", "text"),
+    [
+        (0.085, 0.073, 0.099, "number", "0.085 ± 0.013"),
+        (0.5, 0.0025, 0.9975, "number", "0.50 ± 0.50"),
+        (0.9, 0.31, 0.993, "number", "0.900 [0.31, 0.99]"),
+        (7e3, 185.0, 2.65e5, "count", "7.0 [0.18, 265] k"),
+        (0.33, 0.04, 0.85, "share", "33 [4.0, 85] %"),
+        (12400.0, 12100.0, 12700.0, "count", "12.40 ± 0.30 k"),
+        (0.2, 0.0, math.inf, "number", "0.20 [0, ∞]"),
+        (1.0, None, None, "share", "100 %"),
+        (0.5, 0.5, 0.5, "number", "0.5 ± 0"),
+        (None, None, None, "number", "–"),
+    ],
+)
+def test_estimates_state_both_ends_where_one_is_much_nearer(
+    mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "share"], text: str
+) -> None:
+    assert units.estimated(mean, low, high, kind) == text

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dnlbench.profiles import CostRecord, Profile, RunRecord, check_profile, read_profile, save_profile, summarise
+from dnlbench.profiles.files import METHOD_0_7
+from dnlbench.profiles.values import CURRENT
 from dnlbench.stats import mean_interval
 from dnlbench.studies import STUDIES
 
@@ -144,3 +146,38 @@ def test_costs_survive_saving_and_are_checked(make_profile: MakeProfile, tmp_pat
     assert problems(first.model_copy(update={"exponent": 7.0}), second) == problems(first)
     assert problems(first) == ["summary: differs from what the runs add up to"]
     assert problems() == []  # as in profiles of earlier versions
+
+
+def test_the_seeds_of_a_pack_are_one_sample_of_what_it_costs(make_profile: MakeProfile) -> None:
+    """Copies of one clock reading gave q = 0.97 [0.97, 0.97]."""
+    runs = [run.model_copy(update={"pack_size": 3}) for run in planted(make_profile, [2.0, 2.0, 2.0])]
+    found = costs(runs)
+    for record in found.values():
+        assert (record.n, record.exponent_low, record.exponent_high) == (1, None, None)
+    assert found[TIME].exponent == pytest.approx(2.0)
+    point = summarise(runs, TRAINING).points[0]
+    assert {name: point.quantities[name].n for name in (TIME, MEMORY, "final_train_loss")} == {
+        TIME: 1,
+        MEMORY: 1,
+        "final_train_loss": 3,
+    }
+    assert point.quantities[TIME].low is None
+    two = costs(
+        [run.model_copy(update={TIME: 1.1 * (run.samples_per_s or 0)}) if run.seed == 2 else run for run in runs]
+    )
+    assert two[TIME].n == 2
+
+
+def test_older_profiles_that_counted_the_seeds_of_a_pack_stay_valid(make_profile: MakeProfile) -> None:
+    profile = make_profile({("densenet", L): [0.3, 0.4, 0.5] for L in (2, 4)})
+    runs = tuple(
+        run.model_copy(
+            update={"pack_size": 3, TIME: profile.runs[0].samples_per_s, "epochs": profile.runs[0].epochs}
+            | {"final_train_loss": profile.runs[0].epochs[-1].train_loss}
+        )
+        for run in profile.runs
+    )
+    for method in (METHOD_0_7, CURRENT):
+        stated = profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING, method)})
+        assert check_profile(stated) == []
+        assert stated.summary.points[0].quantities[TIME].n == (1 if method is CURRENT else 3)

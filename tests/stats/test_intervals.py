@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from dnlbench.stats import LEVEL, mean_interval, paired_ratio, welch_ratio
+from dnlbench.stats import LEVEL, Range, axis_within, log_mean_interval, mean_interval, paired_ratio, welch_ratio
 
 RANDOM = np.random.default_rng(7)
 SAMPLES = [RANDOM.lognormal(size=n).tolist() for n in (2, 3, 5, 40)]
@@ -97,3 +97,81 @@ def test_spreads_beyond_the_range_of_floats_are_infinite() -> None:
 def test_pairs_must_match() -> None:
     with pytest.raises(ValueError, match="one length, not 2 and 1"):
         paired_ratio([1.0, 2.0], [1.0])
+
+
+T1 = 12.706204736174694
+"""Student's t at 97.5 % with one degree of freedom."""
+
+
+def test_a_positive_quantity_has_an_interval_above_zero() -> None:
+    """Of 5 and 9 thousand samples/s the symmetric interval is 7 ± 25 thousand."""
+    found, plain = mean_interval([5e3, 9e3], "positive"), mean_interval([5e3, 9e3])
+    assert plain.low is not None
+    assert plain.low < -18e3
+    factor = math.exp(T1 * 2e3 / 7e3)  # s / √2 is 2 thousand
+    assert (found.estimate, found.low, found.high) == pytest.approx((7e3, 7e3 / factor, 7e3 * factor))
+
+
+def test_a_share_has_an_interval_within_it() -> None:
+    """Of the accuracies 0.38 and 0.62 the symmetric interval is 0.5 ± 1.5."""
+    found = mean_interval([0.38, 0.62], "share")
+    odds = math.exp(T1 * 0.12 / 0.25)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.5, 1 / (1 + odds), odds / (1 + odds)))
+
+
+@pytest.mark.parametrize("range_", ["positive", "share"])
+def test_a_short_interval_is_the_symmetric_one(range_: Range) -> None:
+    values = [0.7, 0.7001, 0.7002]
+    found, plain = mean_interval(values, range_), mean_interval(values)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), rel=1e-6)
+
+
+def test_values_at_an_end_of_the_range_have_no_interval() -> None:
+    for values, range_ in (([0.0, 0.0], "positive"), ([0.0, 0.0], "share"), ([1.0, 1.0, 1.0], "share")):
+        found = mean_interval(values, range_)
+        assert (found.estimate, found.low, found.high) == (values[0], None, None)
+    some = mean_interval([0.0, 0.0, 0.3], "positive")
+    assert some.low is not None
+    assert 0 < some.low < 0.1
+    equal = mean_interval([0.5, 0.5], "share")
+    assert (equal.low, equal.high) == (0.5, 0.5)
+
+
+def test_values_outside_the_range_widen_it() -> None:
+    """A utilization may exceed 1 where the measured peak is too low."""
+    values = [1.02, 0.9, 0.7]
+    assert mean_interval(values, "share") == mean_interval(values, "positive")
+    assert mean_interval([-1.0, 0.5], "share") == mean_interval([-1.0, 0.5])
+
+
+@pytest.mark.parametrize("values", SAMPLES)
+def test_the_geometric_mean_has_the_interval_of_the_mean_logarithm(values: list[float]) -> None:
+    expected = scipy_stats.ttest_1samp(np.log(values), 0.0).confidence_interval(LEVEL)
+    found = log_mean_interval(values)
+    assert found.estimate == pytest.approx(scipy_stats.gmean(values))
+    assert (found.low, found.high) == pytest.approx((math.exp(expected.low), math.exp(expected.high)), rel=1e-10)
+
+
+def test_an_axis_ends_where_its_range_does() -> None:
+    assert axis_within("share", [0.2, 1.0], -0.1, 1.1) == (0.0, 1.0)
+    assert axis_within("share", [0.2, 1.04], -0.1, 1.1) == (0.0, 1.1)
+    assert axis_within("positive", [], -0.1, 1.1) == (0.0, 1.1)
+    assert axis_within("any", [0.2], -0.1, 1.1) == (-0.1, 1.1)
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_intervals_within_a_range_cover_the_truth_as_often_as_they_say(n: int) -> None:
+    random = np.random.default_rng(13)
+    cases: list[tuple[np.ndarray, float, Range]] = [
+        (random.lognormal(0, 0.2, (8000, n)), math.exp(0.02), "positive"),
+        (random.normal(1, 0.1, (8000, n)), 1.0, "positive"),
+        (random.beta(8, 2, (8000, n)), 0.8, "share"),
+        (random.beta(40, 2, (8000, n)), 40 / 42, "share"),
+    ]
+    for samples, truth, range_ in cases:
+        found = [mean_interval(values, range_) for values in samples.tolist()]
+        covered = sum(
+            each.low is not None and each.high is not None and each.low <= truth <= each.high for each in found
+        )
+        assert 0.935 < covered / len(found) < 0.965

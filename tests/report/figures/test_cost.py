@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from dnlbench.profiles import Profile
 from dnlbench.report.figures import figure_svg
 from dnlbench.report.figures.cost import cost_block
+from dnlbench.report.figures.depth import depth_block
+from dnlbench.report.figures.draw import frame_of
 from dnlbench.report.figures.subject import subject_of
+from dnlbench.report.html.curves import charts
+from dnlbench.report.html.scale import scale_over
+from dnlbench.studies import STUDIES
+from dnlbench.tui.figures import depth_figure
+from dnlbench.tui.plot.framing import framed
+from dnlbench.tui.plot.view import View
 from tests.report.figures.drawn import marks, read
-from tests.report.figures.made_up import curve, run_of
+from tests.report.figures.made_up import curve, of_runs, run_of
 
 Draw = Callable[..., Profile]
 
@@ -63,3 +72,26 @@ def test_packed_timings_are_not_passed_off_as_those_of_single_runs(sweep: Draw) 
     packed = {("densenet", 2, s): run_of("densenet", 2, s, curve("densenet", 2, s, 3), pack_size=3) for s in range(3)}
     notes = cost_block(subject_of([sweep(networks=("densenet",), others=packed)])).notes
     assert "Trained in packs of 3 runs: throughput and memory are not those of runs alone." in notes
+
+
+def test_no_axis_goes_below_a_throughput_of_zero_or_beyond_an_accuracy_of_one(sweep: Draw) -> None:
+    base = sweep(networks=("densenet",), seeds=2)
+    far = {0: 0.2, 1: 5.0}
+    runs = [
+        run.model_copy(update={"samples_per_s": 100.0 * far[run.seed], "evaluation_accuracy": (0.5, 1.0)[run.seed]})
+        for run in base.runs
+    ]
+    profile = of_runs(base, runs)
+    for name, ends in (("samples_per_s", (0.0, math.inf)), ("evaluation_accuracy", (0.0, 1.0))):
+        (quantity,) = [q for q in STUDIES["training"].quantities if q.name == name]
+        panels = depth_block(subject_of([profile]), [quantity], log=False).panels
+        low, high = frame_of(panels, [2, 4, 8, 16]).y
+        figure = depth_figure([profile.summary], quantity)
+        scale = framed(figure, View(log_y=False)).frame.y
+        (chart,) = [c for c in charts([profile]) if quantity.label in c.title.lower()]
+        axis = replace(chart.y, log=False)
+        bands = [v for each in chart.series for v in (*each.low, *each.high) if v is not None]
+        html = scale_over([v for each in chart.series for v in each.y], axis, bands)
+        for bottom, top in ((low, high), (scale.low, scale.high), (html.low, html.high)):
+            assert ends[0] <= bottom < top <= ends[1]
+            assert top <= 1000  # the interval at two seeds is wide; the values are seen all the same

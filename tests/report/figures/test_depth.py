@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable
 
 import pytest
+from scipy import stats as scipy_stats
 
 from dnlbench.profiles import Profile
 from dnlbench.report.figures import figure_svg
 from dnlbench.report.figures.depth import CLEARANCE, depth_block
 from dnlbench.report.figures.panel import Block
 from dnlbench.report.figures.subject import subject_of
+from dnlbench.report.html.curves import charts
+from dnlbench.report.law import law_of
 from dnlbench.studies import STUDIES
+from dnlbench.tui.figures import depth_figure
 from tests.report.figures.drawn import marks, points, read, style_of
 from tests.report.figures.made_up import LAWS, run_of
 
@@ -186,3 +190,28 @@ def test_quantities_are_chosen_by_name(sweep: Draw) -> None:
     drawn = read(figure_svg([sweep()], "depth", quantities=["peak_memory_bytes", "samples_per_s"]))
     assert {"peak memory (MiB)", "throughput (samples/s)"} <= set(drawn.texts)
     assert "final training loss (nats)" not in drawn.texts
+
+
+def test_every_chart_and_table_shows_the_mean_that_the_fit_goes_through(problems: Draw) -> None:
+    """Errors 1 and 4 were drawn at 2 in print and at 2.5 ± 19 elsewhere."""
+    profile = problems("forward-limit", {"error_max": lambda depth, seed: (8.0 if seed % 2 == 0 else 32.0) / depth})
+    (quantity,) = [q for q in STUDIES["forward-limit"].quantities if q.name == "error_max"]
+    found = {p.depth: p.quantities["error_max"] for p in profile.summary.points if p.network == profile.runs[0].network}
+    values = {depth: [run.measurements["error_max"] for run in profile.runs if run.depth == depth] for depth in found}
+    assert all(record.low is not None and record.low > 0 for record in found.values())
+    network = profile.runs[0].network
+    (law,) = [law_of(fit) for fit in profile.summary.fits if (fit.network, fit.quantity) == (network, "error_max")]
+    assert law is not None
+    means = [record.mean for record in found.values()]
+    assert means == pytest.approx([scipy_stats.gmean(values[depth]) for depth in found])
+    assert means == pytest.approx([law.at(depth) for depth in found])
+    (printed,) = [s for s in block_of(profile, "error_max").panels[0].series if s.key == network]
+    (shown,) = [s for s in depth_figure([profile.summary], quantity).series if s.key.endswith(f":{network}")]
+    (page,) = [
+        s
+        for chart in charts([profile])
+        for s in chart.series
+        if s.name == network and "largest error" in chart.title.lower()
+    ]
+    for series in (printed, shown, page):
+        assert list(series.y) == pytest.approx(means)
