@@ -76,9 +76,7 @@ def test_what_cannot_be_judged_is_exit_code_5(run_cli: RunCli, saved: Saved) -> 
     base, apart = saved("base"), saved("apart", rate=500.0, session=None)
     done = run_cli("compare", base, apart, *RULES)
     assert done.returncode == 5
-    assert (
-        "not comparable: throughput:5% of densenet at L = 2, 4: 2.000 [1.995, 2.005] times as bad: a thr" in done.stderr
-    )
+    assert "not comparable: throughput:5% of densenet at L = 2, 4: 2.000 times as bad: measured at dif" in done.stderr
     assert run_cli("compare", base, apart, "--fail-on", "loss:worse").returncode == 0
 
 

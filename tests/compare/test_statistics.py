@@ -105,7 +105,7 @@ def test_intervals_cover_the_truth(make_laboratory: MakeLaboratory) -> None:
 
 def with_other_seeds(profile: Profile) -> Profile:
     runs = tuple(run.model_copy(update={"seed": run.seed + 50}) for run in profile.runs)
-    return profile.model_copy(update={"runs": runs, "interleaved": None})
+    return profile.model_copy(update={"runs": runs})
 
 
 def covering(kind: str, comparison: Comparison, truths: dict[str, float]) -> Iterator[str]:

@@ -124,4 +124,5 @@ def _pack_notes(subject: Subject) -> Iterator[str]:
         sizes = sorted({run.pack_size for run in profile.runs if run.pack_size is not None and run.pack_size > 1})
         if sizes:
             packs = f"packs of {' or '.join(map(str, sizes))} runs"
-            yield f"{subject.whose(place)}Trained in {packs}: throughput and memory are not those of runs alone."
+            told = "throughput and memory are not those of runs alone, and count once a pack"
+            yield f"{subject.whose(place)}Trained in {packs}: {told}."

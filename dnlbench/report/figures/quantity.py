@@ -144,7 +144,8 @@ def seeds_note(subject: Subject, quantities: Sequence[Quantity]) -> tuple[str, .
     if not counts:
         return ()
     if max(counts) == 1:
-        return ("Points: one seed each.",)
+        packed = any((run.pack_size or 1) > 1 for profile in subject.profiles for run in profile.runs)
+        return (f"Points: one {'pack of seeds' if packed else 'seed'} each.",)
     n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     if not has_problems(subject):
         return (f"Points: mean over n = {n} seeds; bars: 95 % t interval.",)

@@ -71,7 +71,9 @@ def test_one_depth_has_no_exponent_and_says_so(sweep: Draw) -> None:
 def test_packed_timings_are_not_passed_off_as_those_of_single_runs(sweep: Draw) -> None:
     packed = {("densenet", 2, s): run_of("densenet", 2, s, curve("densenet", 2, s, 3), pack_size=3) for s in range(3)}
     notes = cost_block(subject_of([sweep(networks=("densenet",), others=packed)])).notes
-    assert "Trained in packs of 3 runs: throughput and memory are not those of runs alone." in notes
+    assert (
+        "Trained in packs of 3 runs: throughput and memory are not those of runs alone, and count once a pack." in notes
+    )
 
 
 def test_no_axis_goes_below_a_throughput_of_zero_or_beyond_an_accuracy_of_one(sweep: Draw) -> None:
