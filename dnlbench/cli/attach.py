@@ -61,6 +61,7 @@ def attach(
 
 def _follow(run_dir: RunDir, progress: Observer) -> SweepView:
     """Looks at a sweep until its engine has ended, in whatever way."""
+    from dnlbench.errors import RunDirLostError
     from dnlbench.watch import Watcher
 
     watcher = Watcher(run_dir, run_dir.read_plan())
@@ -68,6 +69,8 @@ def _follow(run_dir: RunDir, progress: Observer) -> SweepView:
     while run_dir.engine() is not None:
         progress.looked(watcher.look(time.time()))
         time.sleep(LOOK_S)
+    if not run_dir.sweep_path.exists():
+        raise RunDirLostError(f"The run directory {run_dir.root} was removed or renamed while the sweep was running.")
     view = watcher.look(time.time())
     progress.looked(view)
     return view

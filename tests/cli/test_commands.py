@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,9 +25,11 @@ from dnlbench.cli.comparison_formats import FORMATS as COMPARISON_FORMATS
 from dnlbench.cli.output import console, guarded
 from dnlbench.cli.profile_formats import FORMATS as PROFILE_FORMATS
 from dnlbench.cli.run import REQUESTS_TO_END, graceful
+from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.report.escape import terminal
 from dnlbench.spec import list_presets
+from dnlbench.store import Execution, RunDir
 from tests.conftest import MACHINE, TINY
 
 MakeProfile = Callable[..., Profile]
@@ -314,6 +317,19 @@ def test_wrong_use_is_exit_code_2(run_cli: RunCli, arguments: list[str], message
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_run_directory_that_is_removed_is_told_to_who_follows_it(
+    run_cli: RunCli, tmp_path: Path, make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
+    RunDir(tmp_path / "rd").begin(make_plan(), how)
+    monkeypatch.setattr(RunDir, "engine", lambda run_dir: shutil.rmtree(run_dir.root))
+    done = run_cli("attach", "rd", "--plain")
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "dnlbench: error: The run directory rd was removed or renamed while the sweep was running.\n"
+    )
 
 
 # Requests to end
