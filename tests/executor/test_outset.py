@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dnlbench.executor.cluster.inventory import ClusterNode
 from dnlbench.machine import Device, Slot, UnusableDevice
 from dnlbench.plan import Plan
+from dnlbench.profiles import read_profile
 from dnlbench.sweep import Request
 from dnlbench.sweep.conduct import _unusable_devices
 from dnlbench.sweep.place import Place
@@ -46,3 +51,26 @@ def test_gpus_that_cannot_be_used_are_told_at_the_outset(
     )
     elsewhere = replace(place, machine=MACHINE, nodes=(node,))
     assert list(_unusable_devices(request, elsewhere, SLOTS[kind])) == [f"box: {text}" for text in expected]
+
+
+def test_a_sweep_warns_and_its_profile_keeps_the_reason(
+    run_cli: Callable[..., subprocess.CompletedProcess[str]],
+    spec_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class NVMLError_LibRmVersionMismatch(Exception):  # noqa: N801, N818
+        """Known by its name."""
+
+    def fail() -> None:
+        raise NVMLError_LibRmVersionMismatch("NVML/RM version mismatch.")
+
+    nvml = SimpleNamespace(NVMLError=NVMLError_LibRmVersionMismatch, nvmlInit=fail)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    small = ("--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--set", "sweep.seeds=1")
+    done = run_cli("run", spec_file, *small, "--executor=inline", "--threads=1", "--out=out.json")
+    assert done.returncode == 0, done.stderr
+    reason = "NVML/RM version mismatch; the driver was updated: restart the machine"
+    assert f"NVIDIA GPUs: {reason}; runs use the CPU (--device cpu does so without this warning)\n" in done.stderr
+    (unusable,) = read_profile(tmp_path / "out.json").machine.unusable
+    assert (unusable.name, unusable.reason) == ("NVIDIA GPUs", reason)
