@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from typer.testing import CliRunner
 
@@ -36,6 +37,10 @@ for libraries in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
 # A shell's background jobs ignore Ctrl+C, and hand that on to every process that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Hypothesis would fail an example that takes longer than 0.2 s, as any may on a busy machine.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 RINGS = ("slow", "faults", "ray", "statistics", "long")
 """Markers of tests that plain pytest leaves out."""

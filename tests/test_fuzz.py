@@ -69,7 +69,9 @@ def try_out(root: Path, *command: object, outputs: Sequence[str] = ()) -> subpro
 
 # -- inputs --------------------------------------------------------------------------------------------------------------------
 
-words = st.text(max_size=12) | st.sampled_from(["\x1b]52;c;QQ==\x07", "../x", "=1+1", "<b>", "a" * 5000, "naïve", "\x00"])
+words = st.text(max_size=12) | st.sampled_from(
+    ["\x1b]52;c;QQ==\x07", "../x", "=1+1", "<b>", "a" * 5000, "naïve", "\x00"]
+)
 numbers = (
     st.integers()
     | st.integers(-(10**40), 10**40)
@@ -82,15 +84,38 @@ json_values = st.recursive(
     max_leaves=5,
 )
 toml_values = st.one_of(
-    json_values.map(lambda value: json.dumps(value).replace("null", "none").replace("NaN", "nan").replace("Infinity", "inf")),
-    st.sampled_from(["1979-05-27T07:32:00Z", "07:32:00", ".01", "1e1", "2,4", "[a]", "[1, 2", "{x = 1}", "'''", "1" * 5001]),
-    st.sampled_from(["[" * 5000 + "]" * 5000, "'\\u001b'", '"\\u001b]52;c;QQ==\\u0007"', "+nan", "0x10", "1_0", "True"]),
+    json_values.map(
+        lambda value: json.dumps(value).replace("null", "none").replace("NaN", "nan").replace("Infinity", "inf")
+    ),
+    st.sampled_from(
+        ["1979-05-27T07:32:00Z", "07:32:00", ".01", "1e1", "2,4", "[a]", "[1, 2", "{x = 1}", "'''", "1" * 5001]
+    ),
+    st.sampled_from(
+        ["[" * 5000 + "]" * 5000, "'\\u001b'", '"\\u001b]52;c;QQ==\\u0007"', "+nan", "0x10", "1_0", "True"]
+    ),
     st.text(max_size=20),
 )
 texts = st.text(max_size=30)
 KEYS = (
-    *("name", "study", "sweep", "sweep.networks", "sweep.depths", "sweep.seeds", "network.blocks", "network.growth_rate"),
-    *("network.options", "network.options.a", "network.window", "network.connectivity", "data", "data.limit", "data.root"),
+    *(
+        "name",
+        "study",
+        "sweep",
+        "sweep.networks",
+        "sweep.depths",
+        "sweep.seeds",
+        "network.blocks",
+        "network.growth_rate",
+    ),
+    *(
+        "network.options",
+        "network.options.a",
+        "network.window",
+        "network.connectivity",
+        "data",
+        "data.limit",
+        "data.root",
+    ),
     *("data.dataset", "data.samples", "train.epochs", "train.lr", "train.batch_size", "train.schedule", "train.epohcs"),
     ".".join("abc" * 1000),
 )
@@ -171,7 +196,7 @@ def documents(draw: st.DrawFn, content: bytes) -> bytes:
 # -- specs and options ---------------------------------------------------------------------------------------------------------
 
 
-class _Accepted(ConfigurationError):
+class AcceptedError(ConfigurationError):
     """In place of the sweep."""
 
 
@@ -183,7 +208,7 @@ def no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(request.plan.runs) <= 100_000
         assert request.plan.longest_first[0].run_id in request.plan.work
         find_run_dir(request)
-        raise _Accepted("accepted")
+        raise AcceptedError("accepted")
 
     monkeypatch.setattr(dnlbench.sweep, "run_sweep", look)
 
@@ -277,8 +302,6 @@ def test_many_more_profiles(finished: Path, data: st.DataObject, command: Sequen
 
 # -- run directories -----------------------------------------------------------------------------------------------------------
 
-Damage = Callable[[Path], None]
-
 
 def _folder_instead(path: Path) -> None:
     path.unlink()
@@ -295,6 +318,15 @@ def _pipe_instead(path: Path) -> None:
     os.mkfifo(path)
 
 
+INSTEAD: dict[str, Callable[[Path], None]] = {
+    "nothing": Path.unlink,
+    "a folder": _folder_instead,
+    "a link to itself": _link_to_itself,
+    "a pipe": _pipe_instead,
+}
+"""What may stand in the place of a file."""
+
+
 def check_run_dir(finished: Path, data: st.DataObject) -> None:
     """A damaged run directory gives the profile that it would have given, or none."""
     with folder() as root:
@@ -307,13 +339,11 @@ def check_run_dir(finished: Path, data: st.DataObject) -> None:
         if keeps_values:
             lines = path.read_bytes().splitlines(keepends=True)
             others = [other.read_bytes() for other in files if other.name == path.name]
-            damage: Damage = data.draw(
-                st.sampled_from([Path.unlink, _folder_instead, _link_to_itself, _pipe_instead])
-                | st.sampled_from([b"".join(lines * 2), b"".join(lines[::-1]), b"".join(lines[:-1]), *others]).map(
-                    lambda content: lambda path: path.write_bytes(content) and None
-                )
-            )
-            damage(path)
+            contents = [b"".join(lines * 2), b"".join(lines[::-1]), b"".join(lines[:-1]), *others]
+            if data.draw(st.booleans(), label="is a file"):
+                path.write_bytes(data.draw(st.sampled_from(contents)))
+            else:
+                INSTEAD[data.draw(st.sampled_from(sorted(INSTEAD)))](path)
         else:
             path.write_bytes(data.draw(damaged(path.read_bytes())))
         done = try_out_run(root)

@@ -103,11 +103,15 @@ def _impossible(profile: Profile, study: Study) -> Iterator[str]:
             if epoch.epoch != number:
                 yield f"runs.{place}.epochs.{number - 1}.epoch = {epoch.epoch}: expected {number}, since epochs count from 1"
     quantities = {quantity.name for quantity in study.quantities}
-    for kind, records in (("fits", profile.summary.fits), ("costs", profile.summary.costs)):
-        for place, record in enumerate(records):
-            if record.quantity not in quantities:
+    named = {
+        "fits": [fit.quantity for fit in profile.summary.fits],
+        "costs": [cost.quantity for cost in profile.summary.costs],
+    }
+    for kind, names in named.items():
+        for place, name in enumerate(names):
+            if name not in quantities:
                 known = ", ".join(sorted(quantities))
-                yield f"summary.{kind}.{place}.quantity = {record.quantity!r}: study {study.name!r} has {known}"
+                yield f"summary.{kind}.{place}.quantity = {name!r}: study {study.name!r} has {known}"
 
 
 def _parse(path: Path) -> Profile:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.compare import MEASURED_APART, Cell, Comparison, compare, judge
+from dnlbench.compare import MEASURED_APART, Cell, Comparison, Overall, compare, judge
 from dnlbench.errors import NotComparableError
 from dnlbench.machine import Sources
 from dnlbench.profiles import Profile, save_profile, summarise
@@ -151,7 +151,8 @@ def test_speeds_of_two_moments_have_a_ratio_but_no_verdict(make_profile: MakePro
     )
     found = compare(base, busy)
     figures = [figure for figure in found.overall if figure.quantity.name == quantity]
-    for each in (*cells(found, quantity), *figures):
+    judged: list[Cell | Overall] = [*cells(found, quantity), *figures]
+    for each in judged:
         assert (each.verdict, each.reason) == ("not comparable", MEASURED_APART)
         assert each.ratio is not None
         assert each.ratio.estimate == pytest.approx(0.6)
@@ -176,7 +177,9 @@ def test_seeds_of_a_pack_are_one_sample_of_its_speed(make_profile: MakeProfile) 
         return profile.model_copy(update={"runs": runs})
 
     one = compare(packed(396.15, {0: 0, 1: 0, 2: 0}), packed(580.0, {0: 0, 1: 0, 2: 0}))
-    for each in (*cells(one, "samples_per_s"), *(f for f in one.overall if f.quantity.name == "samples_per_s")):
+    figures = [figure for figure in one.overall if figure.quantity.name == "samples_per_s"]
+    judged: list[Cell | Overall] = [*cells(one, "samples_per_s"), *figures]
+    for each in judged:
         assert (each.verdict, each.reason) == ("inconclusive", "one measurement gives no interval")
         assert each.ratio is not None
         assert (each.ratio.low, each.ratio.n, each.p) == (None, 1, None)

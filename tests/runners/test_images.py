@@ -291,9 +291,9 @@ def test_a_worker_notices_that_data_were_changed_in_place(
     save(folder.parent / "test" / "a" / "0.png", 5)
     plan = make_plan("data.dataset=image-folder", f"data.root={folder.parent}", "data.limit=6", "train.evaluate=true")
     run_dir = RunDir(tmp_path / "rd")
-    run_dir.begin(plan, Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source=""))
+    run_dir.begin(plan, Execution.here(device_kind="cpu", threads=1, pack_size=1, machine=""))
     prepared = Worker(run_dir, slot, 30.0).prepare()
-    Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, {})
+    Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, prepared.code)
     save(folder.parent / ("train" if split == "training" else "test") / "a" / "0.png", 6)
     with pytest.raises(DataError, match=f"the {split} data have changed since the sweep began"):
-        Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, {})
+        Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, prepared.code)

@@ -127,7 +127,12 @@ def test_a_short_interval_is_the_symmetric_one(range_: Range) -> None:
 
 
 def test_values_at_an_end_of_the_range_have_no_interval() -> None:
-    for values, range_ in (([0.0, 0.0], "positive"), ([0.0, 0.0], "share"), ([1.0, 1.0, 1.0], "share")):
+    cases: list[tuple[list[float], Range]] = [
+        ([0.0, 0.0], "positive"),
+        ([0.0, 0.0], "share"),
+        ([1.0, 1.0, 1.0], "share"),
+    ]
+    for values, range_ in cases:
         found = mean_interval(values, range_)
         assert (found.estimate, found.low, found.high) == (values[0], None, None)
     some = mean_interval([0.0, 0.0, 0.3], "positive")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -37,8 +36,6 @@ from tests.conftest import TINY
 
 NOW = 1_800_000_000.0
 """When everything recorded here is looked at: 2027-01-15 08:00 UTC."""
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
 PATIENCE_S = 300.0
 """After that long a test takes what it waits for to hang."""
 NARROW, WIDE = (80, 24), (160, 48)
