@@ -196,7 +196,11 @@ def test_every_chart_and_table_shows_the_mean_that_the_fit_goes_through(problems
     profile = problems("forward-limit", {"error_max": lambda depth, seed: (8.0 if seed % 2 == 0 else 32.0) / depth})
     (quantity,) = [q for q in STUDIES["forward-limit"].quantities if q.name == "error_max"]
     found = {p.depth: p.quantities["error_max"] for p in profile.summary.points if p.network == profile.runs[0].network}
-    values = {depth: [run.measurements["error_max"] for run in profile.runs if run.depth == depth] for depth in found}
+    values: dict[int, list[float]] = {depth: [] for depth in found}
+    for run in profile.runs:
+        error = run.measurements["error_max"]
+        assert isinstance(error, float)
+        values[run.depth].append(error)
     assert all(record.low is not None and record.low > 0 for record in found.values())
     network = profile.runs[0].network
     (law,) = [law_of(fit) for fit in profile.summary.fits if (fit.network, fit.quantity) == (network, "error_max")]
