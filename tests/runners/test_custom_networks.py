@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 HEAD = "import torch, sys, os\nfrom torch import nn\nimport helper\ndef make(depth, input_shape, classes, network):\n"
 """Four lines."""
 LINEAR = "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
-HOW = Execution(device_kind="cpu", threads=1, pack_size=1, torch="", machine="", source="")
+HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 
 
 @pytest.fixture
