@@ -33,8 +33,8 @@ def diagnose(
 
     By network and depth: how far consecutive states, layers' maps and parameters are apart, how many units change sides, how
     gradients go through depth. Weights come from the checkpoints of a run directory, or from beside a profile that was saved by
-    dnlbench run --keep-weights. This imports and calls networks that the sweep names as
-    MODULE:FACTORY, also from the current folder. Exit code 1 if weights that should be there are absent or damaged.
+    dnlbench run --keep-weights. Networks of your own are left out, and their code is not executed. Exit code 1 if weights that
+    should be there are absent or damaged.
     """
     from dnlbench.cli.run import graceful
     from dnlbench.diagnosis import diagnose as measure
@@ -42,15 +42,12 @@ def diagnose(
     from dnlbench.executor.weights import weights_folder
     from dnlbench.outputs import check_output, write_output
     from dnlbench.store import RunDir
-    from dnlbench.studies.training.spec import is_factory
 
     if output is not None:
         check_output(output, RunDir(source).own_paths if source.is_dir() else [source, weights_folder(source)])
     found = find_source(source)
     if data_root is not None:
         found = found.with_data_at(data_root)
-    if factories := sorted({run.network for run in found.runs if is_factory(run.network)}):
-        say(f"dnlbench: running the code that {source} names: {', '.join(factories)}")
     with graceful():
         diagnosis = measure(found, device=device, samples=samples, tell=None if quiet else _tell)
     if output is not None:
