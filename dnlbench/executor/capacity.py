@@ -134,9 +134,7 @@ def _packed(place: _Place, needs: Needs, of_packs: Needs, together: int) -> Iter
     if not too_large:
         return
     largest = max(too_large, key=too_large.__getitem__)
-    another = (of_packs[largest] - needs[largest]) // (
-        together - 1
-    )  # bytes of each run but the first, which has the data
+    another = (of_packs[largest] - needs[largest]) // (together - 1)  # a run without the data, which a pack has once
     fit = max(size for size in range(1, together) if not place.never_holds(needs[largest] + (size - 1) * another))
     packs = f"packs of {together} {_need(too_large)}"
     if place.device.in_host_memory:
