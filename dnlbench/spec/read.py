@@ -26,7 +26,9 @@ from dnlbench.studies import STUDIES, StudySpec
 _LONGEST_OVERRIDE = 200
 """Characters of an override in a message."""
 _TOO_DEEP = f"values are nested more than {MOST_PARTS} levels deep"
-_STATEMENT = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*([\w.+-][\w./:+-]*|\[[\w.,/:+\s-]*\])\s*(?:#.*)?")
+_STATEMENT = re.compile(
+    r"\s*([A-Za-z0-9_-]+)\s*=\s*([.+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?|[A-Za-z][\w./:+-]*|\[[\w.,/:+\s-]*\])\s*(?:#.*)?"
+)
 """A key with a number, a word or a list of them, whether TOML has them or not."""
 _LONG_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
 """Python reads no integer of more than 4,300 digits."""
@@ -90,9 +92,11 @@ def _mended(text: str, error: tomllib.TOMLDecodeError) -> str:
         return ""
     name, value = statement.groups()
     try:
-        return f"; write {name} = {write_value(read_value(value, ANY))}"
+        read = read_value(value, ANY)
     except ValueError as refusal:
         return f": {value} {refusal}"
+    is_clear = value[0].isalpha() or not isinstance(read, str)  # 01 may be a number or a text
+    return f"; write {name} = {write_value(read)}" if is_clear else ""
 
 
 def _read_file(name: str) -> str:

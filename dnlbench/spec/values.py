@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from dnlbench.spec.lines import MOST_PARTS, Key
 
-_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Also those that TOML refuses: ``.5``, ``1.``, ``1.e3``."""
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _MOST_WORDS = 8

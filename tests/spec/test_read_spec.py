@@ -142,6 +142,7 @@ def test_the_line_is_that_of_the_statement() -> None:
             ("lr = 0.1", "lr = None"),
             r'line 11, column 6\): None is no value in TOML; leave the key out or, for the word, write it as "None"$',
         ),
+        (("lr = 0.1", "epochs = 01"), r"line 11, column 11\)$"),
         (("lr = 0.1", "lr 0.1"), r"line 11, column 4\)$"),
         (("lr = 0.1", "lr = = 1"), r"sweep.toml: not valid TOML: .*line 11"),
         (
@@ -188,6 +189,7 @@ def test_all_errors_are_told_at_once() -> None:
         ("sweep.network=[plain", r"sweep.network: unknown key; did you mean 'networks'\?"),
         ("sweep.depths=2 4", r"sweep.depths\[0\] = '2 4': must be a whole number$"),
         ("sweep.seeds=0..3", r"sweep.seeds = '0..3': must be a list of seeds, or a count"),
+        ("train.epochs=007", r"train.epochs = '007': must be a whole number$"),
         ("train.lr=0,01", r"train.lr = '0,01': must be a number$"),
         ("train.evaluate=1", r"train.evaluate = 1: must be true or false$"),
         ('network.options={"a": 1}', r"is not a valid table; write it as --set 'network.options=\{ key = 1 \}'$"),
