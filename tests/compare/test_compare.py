@@ -29,6 +29,12 @@ def cells(comparison: Comparison, quantity: str = "final_train_loss") -> list[Ce
     return [cell for cell in comparison.cells if cell.quantity.name == quantity]
 
 
+def judged(comparison: Comparison, quantity: str) -> list[Cell | Overall]:
+    """At each point, and over all depths."""
+    overall = [figure for figure in comparison.overall if figure.quantity.name == quantity]
+    return [*cells(comparison, quantity), *overall]
+
+
 def with_runs(profile: Profile, **changes: Any) -> Profile:
     runs = tuple(run.model_copy(update=changes) for run in profile.runs)
     return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING)})
@@ -150,9 +156,7 @@ def test_speeds_of_two_moments_have_a_ratio_but_no_verdict(make_profile: MakePro
         with_runs(make_profile(LOSSES, rate=rate), utilisation=share) for rate, share in ((5000.0, 0.5), (3000.0, 0.3))
     )
     found = compare(base, busy)
-    figures = [figure for figure in found.overall if figure.quantity.name == quantity]
-    judged: list[Cell | Overall] = [*cells(found, quantity), *figures]
-    for each in judged:
+    for each in judged(found, quantity):
         assert (each.verdict, each.reason) == ("not comparable", MEASURED_APART)
         assert each.ratio is not None
         assert each.ratio.estimate == pytest.approx(0.6)
@@ -177,9 +181,7 @@ def test_seeds_of_a_pack_are_one_sample_of_its_speed(make_profile: MakeProfile) 
         return profile.model_copy(update={"runs": runs})
 
     one = compare(packed(396.15, {0: 0, 1: 0, 2: 0}), packed(580.0, {0: 0, 1: 0, 2: 0}))
-    figures = [figure for figure in one.overall if figure.quantity.name == "samples_per_s"]
-    judged: list[Cell | Overall] = [*cells(one, "samples_per_s"), *figures]
-    for each in judged:
+    for each in judged(one, "samples_per_s"):
         assert (each.verdict, each.reason) == ("inconclusive", "one measurement gives no interval")
         assert each.ratio is not None
         assert (each.ratio.low, each.ratio.n, each.p) == (None, 1, None)
