@@ -32,7 +32,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dnlbench.errors import ConfigurationError, DataError, SpecError
+from dnlbench.errors import DataError, RunDirError, SpecError
 from dnlbench.events import DataInfo, Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.executor.base import Attempts
 from dnlbench.machine import Slot, Sources
@@ -57,8 +57,8 @@ class Worker:
         self._run_dir = run_dir
         changed = run_dir.read_execution().software_differences()
         if changed:
-            raise ConfigurationError(
-                f"the software here is not what the sweep started with: {'; '.join(changed)}. "
+            raise RunDirError(
+                f"{run_dir.root}: the software here is not what the sweep started with: {'; '.join(changed)}. "
                 "Start the sweep again, or undo the change and resume it."
             )
         self._plan = run_dir.read_plan()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.errors import ConfigurationError, SpecError
+from dnlbench.errors import RunDirError, SpecError
 from dnlbench.executor.worker import Worker
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan
@@ -183,12 +183,10 @@ class TestWorker:
 
     def test_it_refuses_another_dnlbench(self, run_dir: RunDir, slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("dnlbench.store.sweep_file.source_hash", lambda: "edited")
-        with pytest.raises(
-            ConfigurationError, match="what the sweep started with: dnlbench's own code is not the same"
-        ):
+        with pytest.raises(RunDirError, match="what the sweep started with: dnlbench's own code is not the same"):
             Worker(run_dir, slot, 30.0)
 
     def test_it_refuses_another_environment(self, run_dir: RunDir, slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-        with pytest.raises(ConfigurationError, match="NVIDIA_TF32_OVERRIDE is not set there and 1 here"):
+        with pytest.raises(RunDirError, match="NVIDIA_TF32_OVERRIDE is not set there and 1 here"):
             Worker(run_dir, slot, 30.0)
