@@ -256,7 +256,7 @@ def _record(network: str, depth: int, seed: int, loss: float, rate: float, statu
     epochs = [EpochRecord(epoch=1, train_loss=loss, seconds=150 / rate, samples_per_s=rate, gradient_norm=0.5)]
     return RunRecord.model_validate(
         {
-            "run_id": f"{network}-L{depth}-s{seed}-00000000",
+            "run_id": f"{network.replace('/', '-')}-L{depth}-s{seed}-00000000",
             "network": network,
             "depth": depth,
             "seed": seed,

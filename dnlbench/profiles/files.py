@@ -97,12 +97,19 @@ def read_profile(path: Path) -> Profile:
 def _impossible(profile: Profile, study: Study) -> Iterator[str]:
     """What no sweep of the study can have found, beyond what the types refuse."""
     for place, run in enumerate(profile.runs):
+        if not run.network:
+            yield f"runs.{place}.network = '': a network has a name"
+        if not run.run_id or set("/\\\0") & set(run.run_id):  # it names the file of the run's weights
+            yield f"runs.{place}.run_id = {run.run_id!r}: not a file name"
         if run.epochs and not study.has_epochs:
             yield f"runs.{place}.epochs: runs of study {study.name!r} have no epochs"
         for number, epoch in enumerate(run.epochs, start=1):
             if epoch.epoch != number:
                 yield f"runs.{place}.epochs.{number - 1}.epoch = {epoch.epoch}: expected {number}, since epochs count from 1"
     quantities = {quantity.name for quantity in study.quantities}
+    for place, point in enumerate(profile.summary.points):
+        if not point.network:
+            yield f"summary.points.{place}.network = '': a network has a name"
     named = {
         "fits": [fit.quantity for fit in profile.summary.fits],
         "costs": [cost.quantity for cost in profile.summary.costs],

@@ -17,9 +17,6 @@ Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 Positive: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 Measure: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A time, a rate or another figure that is a finite number whatever happens."""
-RunId: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00]+$")]
-"""Names the file of the run's weights, and so leads into no other folder."""
-Network: TypeAlias = Annotated[str, Field(min_length=1)]
 
 
 class Record(BaseModel):
@@ -69,8 +66,8 @@ class AttemptRecord(Record):
 class RunFacts(Record):
     """Which run it is, how it ended and on what."""
 
-    run_id: RunId
-    network: Network
+    run_id: str
+    network: str
     depth: Positive
     seed: Count
     status: RunStatus
@@ -137,7 +134,7 @@ class IntervalRecord(Record):
 class PointSummary(Record):
     """All seeds of one network at one depth."""
 
-    network: Network
+    network: str
     depth: Positive
     parameters: Count | None
     statuses: dict[str, Count]
@@ -154,7 +151,7 @@ class PointSummary(Record):
 class FitRecord(Record):
     """How a quantity goes with depth, of one network. Intervals are at 95 %; None: not determined."""
 
-    network: Network
+    network: str
     quantity: str
     model: FitModel
     """``power``: ``C L^-order``. ``limit`` and ``curve-limit``: ``limit + C L^-order``; see `dnlbench.studies.Trend`."""
@@ -197,7 +194,7 @@ class FitRecord(Record):
 class CostRecord(Record):
     """How a cost grows with depth, like ``L^exponent``, of one network; see `dnlbench.studies.Cost`."""
 
-    network: Network
+    network: str
     quantity: str
     depths: tuple[Positive, ...]
     """The largest ones, which the exponent is fitted over."""

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import EpochRecord, RunRecord
@@ -181,6 +181,8 @@ def _kind(annotation: Any) -> ColumnKind | None:
     """None for what has no place in a cell."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         (annotation,) = [part for part in typing.get_args(annotation) if part is not types.NoneType]
+    if typing.get_origin(annotation) is Annotated:
+        annotation, *_ = typing.get_args(annotation)
     if typing.get_origin(annotation) is Literal:
         return "string"
     return _KINDS.get(annotation)

@@ -44,7 +44,7 @@ def mixed(make_profile: MakeProfile) -> Profile:
     nothing: dict[str, Any] = {"epochs": (), "final_train_loss": None, "samples_per_s": None, "peak_memory_bytes": None}
     runs = [
         _changed(ok, epochs=four, attempts=[attempt(1, 0, None), attempt(2, 100, 40, from_epoch=2)]),
-        _changed(diverged, status="diverged", epochs=curve, final_train_loss=math.nan, samples_per_s=math.inf),
+        _changed(diverged, status="diverged", epochs=curve, final_train_loss=math.nan, evaluation_accuracy=math.inf),
         _changed(failed, status="failed", attempts=[attempt(1, 5, 1)], error=error, **nothing),
         _changed(cancelled, status="cancelled", attempts=[attempt(1, 10, None)]),
         _changed(skipped, status="skipped", **nothing, **never),
