@@ -108,7 +108,7 @@ def run(
     from dnlbench.tui.settings import settings_path, settings_problems
 
     for problem in [] if take_turns else settings_problems(settings_path()):
-        print(f"dnlbench: warning: {problem}", file=sys.stderr)
+        say(f"dnlbench: warning: {problem}")
     request = Request(
         plan=Plan(read_spec(spec, set_ or ())),
         inputs=(Path(spec),),
@@ -229,7 +229,7 @@ def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
 
 
 def _tell(news: str) -> None:
-    print(news, file=sys.stderr)
+    say(news)
 
 
 @contextmanager

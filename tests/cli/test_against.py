@@ -365,12 +365,13 @@ def test_a_base_that_lacks_a_key_is_refused_before_anything_is_trained(
     refused: Refused, make_environment: MakeEnvironment, tmp_path: Path
 ) -> None:
     profile = tmp_path / "out-base.json"
-    profile.write_text("good")
+    good = '{"schema": "dnlbench.profile/1", "name": "good"}'
+    profile.write_text(good)
     said = refused("--against", make_environment(NO_KEY), "--set", "train.evaluate=true")
     assert "the base side" in said
     assert "--set train.evaluate=true" in said
     assert not (tmp_path / "out.json").exists()
-    assert profile.read_text() == "good"
+    assert profile.read_text() == good
 
 
 def test_settings_of_the_base_are_judged_in_the_users_words(refused: Refused, tmp_path: Path) -> None:

@@ -62,13 +62,14 @@ def test_runs_of_one_side_go_side_by_side_where_that_is_asked_for(
 def test_sides_of_different_data_are_not_trained(made_up: MadeUp, run: Run, tmp_path: Path) -> None:
     made_up.data["base"] = "other"
     profiles = [tmp_path / name for name in ("out.json", "out-base.json")]
+    good = '{"schema": "dnlbench.profile/1", "name": "good"}'
     for profile in profiles:
-        profile.write_text("good")
+        profile.write_text(good)
     done = run("--against-set", "data.limit=100")
     assert done.returncode == 5
     assert "their training splits differ; nothing was trained" in done.stderr
     assert "head: a/Thumbs.db is left out" in done.stderr
-    assert [profile.read_text() for profile in profiles] == ["good", "good"]
+    assert [profile.read_text() for profile in profiles] == [good, good]
     assert all(RunDir(tmp_path / name).sweep_path.exists() for name in ("rd", "rd-base"))
     assert made_up.turns == []
 
