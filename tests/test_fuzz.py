@@ -28,7 +28,7 @@ SPEC = TINY.replace("depths = [1, 2]", "depths = [1]").replace(', "dense-gaussia
 
 few = settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 """The same examples each time, for the tests that everybody waits for."""
-many = settings(max_examples=500, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=100, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 
 
 # -- what is held of every command ---------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ def test_any_run_directory_gives_the_results_it_stands_for_or_none(finished: Pat
 
 
 @pytest.mark.slow
-@settings(many, max_examples=120)
+@settings(many, max_examples=30)
 @given(st.data())
 def test_many_more_run_directories(finished: Path, data: st.DataObject) -> None:
     check_run_dir(finished, data)

@@ -68,21 +68,23 @@ def is_profile(path: Path) -> bool:
         if _OF_ANY_VERSION.match(file.read(1000)):
             return True
     try:
-        read_profile(path)
+        read_profile_file(path)
     except ProfileError:
         return False
     return True
 
 
 def read_profile(path: Path) -> Profile:
-    """A saved profile, or that of a run directory; see `read_run_dir`.
+    """The profile of a file or of a run directory; see `read_profile_file` and `read_run_dir`."""
+    return read_run_dir(path) if path.is_dir() else read_profile_file(path)
+
+
+def read_profile_file(path: Path) -> Profile:
+    """A saved profile.
 
     Raises:
         ProfileError: if the file is absent, not JSON, of a newer schema, of the wrong form or of an unknown study.
-        RunDirError: if there is none in a run directory.
     """
-    if path.is_dir():
-        return read_run_dir(path)
     try:
         profile = _parse(path)
     except RecursionError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dnlbench.errors import ProfileError
 from dnlbench.files import read_regular
-from dnlbench.profiles.files import MOST_BYTES, parse_as_written, read_profile
+from dnlbench.profiles.files import MOST_BYTES, parse_as_written, read_profile_file
 from dnlbench.profiles.model import ProfileFacts, Record, RunFacts
 from dnlbench.studies import STUDIES
 
@@ -50,10 +50,10 @@ def read_listed(path: Path) -> ListedProfile:
     A file that is cut off or overwritten anywhere is found, since all of it has to be JSON that ends where it should; so are
     a schema or study that this version does not know, and facts that are absent or of the wrong form. What nobody looks at
     in a list is not checked: epochs, measurements and other figures of the runs, and the summary. A file may thus be listed
-    that `read_profile` refuses because somebody wrote a word in the place of a figure.
+    that `read_profile_file` refuses because somebody wrote a word in the place of a figure.
 
     Raises:
-        ProfileError: as `read_profile` does, which has the last word on all that is written otherwise than ours are.
+        ProfileError: as `read_profile_file` does, which has the last word on all that is written otherwise than ours are.
     """
     try:
         found = parse_as_written(ListedProfile, read_regular(path, MOST_BYTES))
@@ -61,4 +61,4 @@ def read_listed(path: Path) -> ListedProfile:
         found = None
     if found is not None and found.study in STUDIES:
         return found
-    return ListedProfile.model_validate_json(read_profile(path).to_json())
+    return ListedProfile.model_validate_json(read_profile_file(path).to_json())

@@ -153,7 +153,9 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         problem = f"not a run directory: it has no {path.name}" if path.parent.is_dir() else "no such run directory"
         raise RunDirError(f"{path.parent}: {problem}") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _damaged(path, "values are nested too deeply") from error
+    except ValueError as error:
         raise _damaged(path, f"not valid JSON: {error}") from error
     except OSError as error:
         raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error

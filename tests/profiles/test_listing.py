@@ -91,11 +91,12 @@ def test_what_is_no_profile_is_so_for_the_same_reason(tmp_path: Path, content: b
     assert outcome(read_listed, path) == outcome(read_profile, path)
 
 
-def test_what_cannot_be_opened_is_so_for_the_same_reason(tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_listed_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
-    for name in ("absent.json", "folder.json"):
-        assert "cannot be read" in str(outcome(read_listed, tmp_path / name))
-        assert outcome(read_listed, tmp_path / name) == outcome(read_profile, tmp_path / name)
+    (tmp_path / "link.json").symlink_to("absent.json")
+    reasons = {path.name: str(error) for path, error in list_profiles(tmp_path)}
+    assert reasons.keys() == {"folder.json", "link.json"}
+    assert all("cannot be read" in reason for reason in reasons.values())
 
 
 @pytest.mark.parametrize(

@@ -137,9 +137,9 @@ def test_more_epochs_than_there_are_is_not_done(recorded: Record, tmp_path: Path
         (b"{", "not valid JSON"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"schema": "dnlbench.sweep/99"}', "dnlbench.sweep/99"),
-        (b"[]", "schema None"),
+        (b"[]", "sweep.json is damaged: must be a JSON object"),
         (b"\xff\xfe", "not valid JSON"),
-        (b'{"schema": "dnlbench.sweep/2", "execution": {}, "study": "x"}', "holds no spec"),
+        (b'{"schema": "dnlbench.sweep/2", "execution": {}, "study": "x"}', '"study" must be one of training, '),
     ],
 )
 def test_broken_run_directories_are_listed(recorded: Record, tmp_path: Path, content: bytes | None, part: str) -> None:
