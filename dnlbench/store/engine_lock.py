@@ -95,9 +95,8 @@ class EngineLock:
             try:
                 if not self._try():
                     return self._written_pid() or "unknown"
-            except (
-                PermissionError
-            ):  # somebody else's, who alone can try the lock; the file goes with the engine if it can
+            except PermissionError:
+                # Somebody else's, who alone can try the lock. The other file goes with the engine, if it can.
                 return self._written_pid()
             finally:
                 self._let_go()
