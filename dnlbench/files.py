@@ -199,12 +199,28 @@ class LineFollower:
 
 
 class LineWriter:
-    """Appends lines, each with one write, so that a reader sees whole lines and a crash can tear the last one only."""
+    """Appends lines, each with one write, so that a reader sees whole lines and a crash can tear the last one only.
+
+    What stands at the path has to be a file: a link that was planted there is not followed, and a pipe not waited for.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _mend(path)
-        self._file = path.open("ab", buffering=0)
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
+            self._mend()
+        except BaseException:
+            self.close()
+            raise
+
+    def _mend(self) -> None:
+        """Cuts off a torn last line, which would otherwise swallow the next one."""
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.truncate(self._file, os.pread(self._file, size, 0).rfind(b"\n") + 1)
 
     def write(self, line: str, *, durable: bool = False) -> None:
         """Adds one line; a ``durable`` one is on the disk when this returns."""
@@ -212,31 +228,19 @@ class LineWriter:
 
     def write_all(self, lines: Iterable[str], *, durable: bool = False) -> None:
         """Adds lines, all of them or none."""
-        content, before = "".join(f"{line}\n" for line in lines).encode(), os.fstat(self._file.fileno()).st_size
+        content, before = "".join(f"{line}\n" for line in lines).encode(), os.fstat(self._file).st_size
         try:
-            if self._file.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+            if os.write(self._file, content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if durable:
-                os.fsync(self._file.fileno())
+                os.fsync(self._file)
         except OSError as error:
-            os.truncate(self._file.fileno(), before)  # half a line would spoil the next one
-            error.filename = self._file.name
+            os.truncate(self._file, before)  # half a line would spoil the next one
+            error.filename = str(self._path)
             raise
 
     def close(self) -> None:
-        """Ends the writing."""
-        self._file.close()
-
-
-def _mend(path: Path) -> None:
-    """Cuts off a torn last line, which would otherwise swallow the next one."""
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return
-            file.seek(-1, os.SEEK_END)
-            if file.read() == b"\n":
-                return
-    except FileNotFoundError:
-        return
-    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+        """Ends the writing. A second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -33,6 +33,16 @@ def test_a_file_torn_at_every_byte_of_its_last_line_is_read_and_mended(tmp_path:
         assert read_lines(path) == [*kept, b'{"new": true}']
 
 
+def test_lines_are_added_to_a_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("torn")
+    (tmp_path / "link").symlink_to("precious")
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (("link", "symbolic links"), ("pipe", "not a regular file")):
+        with pytest.raises(OSError, match=reason):
+            LineWriter(tmp_path / name)
+    assert (tmp_path / "precious").read_text() == "torn"
+
+
 def test_a_follower_reads_each_line_once_and_waits_for_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     follower = LineFollower(path)
