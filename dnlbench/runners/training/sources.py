@@ -165,7 +165,19 @@ def _is_own(path: Path) -> bool:
 def _packages_of(path: Path) -> Sequence[str]:
     """The installed packages that a file may belong to."""
     place = next((n for n, part in enumerate(path.parts[:-1]) if part in INSTALLED), None)
-    return _by_module().get(path.parts[place + 1].partition(".")[0], ()) if place is not None else ()
+    module = path.parts[place + 1].partition(".")[0] if place is not None else ""
+    return (_named_like(module) or _by_module().get(module, ())) if module.isidentifier() else ()
+
+
+@cache
+def _named_like(module: str) -> Sequence[str]:
+    """The package of a module's own name if it holds the module, as most do: to ask all packages takes a second."""
+    try:
+        found = metadata.distribution(module)
+    except metadata.PackageNotFoundError:
+        return ()
+    told = found.read_text("top_level.txt")
+    return (found.name,) if told is None or module in told.split() else ()
 
 
 @cache
