@@ -106,8 +106,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -150,7 +149,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_regular(path: Path, most_bytes: int) -> bytes:
+def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
     """The content of a file that is one, also at the end of links: reading it neither waits nor goes on for ever.
 
     Raises:
@@ -160,7 +159,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if status.st_size > most_bytes:
+        if most_bytes is not None and status.st_size > most_bytes:
             raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
         return file.read(most_bytes)
 
@@ -236,8 +235,7 @@ class LineWriter:
                 os.fsync(self._file)
         except OSError as error:
             os.truncate(self._file, before)  # half a line would spoil the next one
-            error.filename = str(self._path)
-            raise
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def close(self) -> None:
         """Ends the writing. A second call does nothing."""

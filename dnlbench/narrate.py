@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dnlbench.errors import RunDirError
 from dnlbench.events import Prepared
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
@@ -51,7 +52,7 @@ class Observer(Protocol):
     """Somebody who is told how a sweep goes on."""
 
     def deciding(self, news: str) -> None:
-        """Of what takes its time before the work starts: something is measured first, or a cluster has no room yet."""
+        """Of what takes its time before the work starts, such as a measurement, and of what goes wrong meanwhile."""
         ...
 
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
@@ -116,7 +117,13 @@ class Narrator:
     def _look(self, observer: Observer) -> None:
         if self._watcher is not None:
             begun = time.thread_time()
-            observer.looked(self._watcher.look(time.time()))
+            try:
+                view = self._watcher.look(time.time())
+            except RunDirError as error:  # the engine goes on as long as it can, but nothing true can be shown any more
+                self._watcher = None
+                observer.deciding(str(error))
+                return
+            observer.looked(view)
             self._pause_s = pause_s(time.thread_time() - begun)
 
 

@@ -26,6 +26,8 @@ from tests.conftest import TINY, call
 SPEC = TINY.replace("depths = [1, 2]", "depths = [1]").replace(', "dense-gaussian"', "").replace("150", "64")
 """Two runs of two epochs."""
 
+pytestmark = pytest.mark.timeout(300)  # nothing may wait for ever
+
 few = settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 """The same examples each time, for the tests that everybody waits for."""
 many = settings(max_examples=100, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))

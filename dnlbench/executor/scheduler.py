@@ -83,7 +83,6 @@ class Scheduler:
         """Runs that have not had their turn."""
         self._silence_s = silence_s
         self._clock = clock
-        self._control = run_dir.open_control()
         self._holds = Holds()
         self._health = SlotHealth(clock)
         forecast = Forecast(plan)
@@ -99,6 +98,7 @@ class Scheduler:
         self._cancelled = False
         self._learn_from_before()
         self._journal = Journal(run_dir)
+        self._control = run_dir.open_control()
 
     def _learn_from_before(self) -> None:
         """Attempts are counted on, and what earlier engines' runs took foretells what is left."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dnlbench.errors import RunDirError
-from dnlbench.files import read_lines, write_atomically
+from dnlbench.files import read_lines, read_regular, write_atomically
 from dnlbench.interleave.turns import Key
 from dnlbench.store import RunDir
 
@@ -53,7 +53,7 @@ def begin_record(head: RunDir, base: RunDir, python: str, settings: Sequence[str
 
 def _go_on(path: Path, theirs: Mapping[str, object]) -> str:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
         name, known = str(content["name"]), dict(content["base"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunDirError(f"{path}: says of no session: {error}. Choose another --run-dir") from error
@@ -70,7 +70,7 @@ def _go_on(path: Path, theirs: Mapping[str, object]) -> str:
 def read_runs(run_dir: RunDir) -> dict[Key, str]:
     """Run ids of a run directory's sweep, in its order; none if there is none."""
     try:
-        content = json.loads(run_dir.sweep_path.read_bytes())
+        content = json.loads(read_regular(run_dir.sweep_path))
         points = [(str(network), int(depth), int(seed)) for network, depth, seed in content["points"]]
         return dict(zip(points, map(str, content["runs"]), strict=True))
     except FileNotFoundError:

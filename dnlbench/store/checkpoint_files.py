@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dnlbench.files import write_atomically
+from dnlbench.files import read_regular, write_atomically
 
 
 class CheckpointFiles:
@@ -44,7 +44,7 @@ class CheckpointFiles:
         if self._current.exists():
             recorded = _record_of(self._current)
             if recorded.exists():
-                write_atomically(_record_of(self._previous), recorded.read_bytes())
+                write_atomically(_record_of(self._previous), read_regular(recorded))
             self._current.replace(self._previous)
         write_atomically(_record_of(self._current), sha256.encode())
         new.replace(self._current)
@@ -54,7 +54,7 @@ class CheckpointFiles:
         recorded = self._recorded()
         for path in (self._current, self._previous):
             try:
-                content = path.read_bytes()
+                content = read_regular(path)
             except FileNotFoundError:
                 continue
             yield path, content if hashlib.sha256(content).hexdigest() in recorded else None
@@ -67,7 +67,7 @@ class CheckpointFiles:
     def sha256(self) -> str | None:
         """What is on record of the last one; None if nothing is. Tells without reading it whether there is a new one."""
         try:
-            return _record_of(self._current).read_text(errors="replace").strip()
+            return read_regular(_record_of(self._current)).decode(errors="replace").strip()
         except FileNotFoundError:
             return None
 
@@ -84,7 +84,7 @@ class CheckpointFiles:
         found = set()
         for path in (self._current, self._previous):
             with suppress(FileNotFoundError):
-                found.add(_record_of(path).read_text(errors="replace").strip())
+                found.add(read_regular(_record_of(path)).decode(errors="replace").strip())
         return found
 
     def keep_last(self) -> None:

@@ -42,7 +42,7 @@ def leave_command(path: Path, command: Command) -> None:
         FileNotFoundError: if no engine has opened the file.
         PermissionError: if it belongs to somebody else.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
     try:
         os.write(descriptor, command.model_dump_json().encode() + b"\n")
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from dnlbench.errors import RunDirError, RunDirLostError
-from dnlbench.files import write_atomically
+from dnlbench.files import read_regular, write_atomically
 
 PATIENCE_S = 1.0
 """How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
@@ -133,7 +133,7 @@ class EngineLock:
 
     def _written_pid(self) -> str | None:
         try:
-            return self._pid_path.read_text().strip() or None
+            return read_regular(self._pid_path).decode(errors="replace").strip() or None
         except OSError:
             return None
 

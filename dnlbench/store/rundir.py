@@ -40,7 +40,7 @@ from dnlbench.events import (
     read_journal_event,
     read_run_event,
 )
-from dnlbench.files import LineWriter, is_disk_full, read_lines, write_atomically
+from dnlbench.files import LineWriter, is_disk_full, read_lines, read_regular, write_atomically
 from dnlbench.machine import Machine, Sources, read_machine
 from dnlbench.plan import Plan, Run
 from dnlbench.spec import content_hash
@@ -191,9 +191,10 @@ class RunDir:
         Raises:
             RunDirError: if the directory belongs to another sweep, or to this one run in another way.
         """
-        earlier = self.sweep_path.read_bytes() if self.sweep_path.exists() else None
-        if earlier is not None:
+        earlier = None
+        if self.sweep_path.exists():
             self._check_shares_runs(plan, execution)
+            earlier = read_regular(self.sweep_path)
         write_sweep(self.sweep_path, plan, execution)
         return earlier
 
@@ -306,7 +307,7 @@ class RunDir:
     def log_tail(self, run_id: str, attempt: int) -> str | None:
         """The last lines that an attempt printed; None if it printed nothing."""
         try:
-            lines = self.log_path(run_id, attempt).read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = read_regular(self.log_path(run_id, attempt)).decode(errors="replace").splitlines()
         except FileNotFoundError:
             return None
         return "\n".join(lines[-LOG_TAIL_LINES:]) or None

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dnlbench.errors import RunDirError
-from dnlbench.files import write_atomically
+from dnlbench.files import read_regular, write_atomically
 from dnlbench.machine import numeric_environment, package_versions, source_hash, torch_version
 from dnlbench.plan import Plan
 from dnlbench.studies import STUDIES
@@ -149,7 +149,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
     except FileNotFoundError as error:
         problem = f"not a run directory: it has no {path.name}" if path.parent.is_dir() else "no such run directory"
         raise RunDirError(f"{path.parent}: {problem}") from error

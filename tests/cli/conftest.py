@@ -49,9 +49,12 @@ class Hungry(Own):
     def incident(self):
         torch.empty(2**60, dtype=torch.uint8)
 
+while Path(".not-yet").exists():  # hidden, and so no part of the code
+    time.sleep(0.01)
+
 def gate():
     try:
-        return Path(os.environ.get("GATE", ".gate")).read_text()  # hidden, and so no part of the code
+        return Path(os.environ.get("GATE", ".gate")).read_text()
     except OSError:
         return "open"
 
