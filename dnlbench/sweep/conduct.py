@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -164,11 +164,11 @@ def _carry_out(
         is_lost = True
         raise
     finally:
-        scheduler.stop()
-        narrator.end()
-        if not is_lost:  # else the journal may be another engine's
-            scheduler.note(EngineEnded(reason=reason))
-        scheduler.close()
+        with closing(scheduler):
+            scheduler.stop()
+            narrator.end()
+            if not is_lost:  # else the journal may be another engine's
+                scheduler.note(EngineEnded(reason=reason))
     return reason
 
 
