@@ -36,7 +36,9 @@ def run_against(session: Session, answer: Answer) -> ExitCode:
 
     end = run_session(session, (lambda news: None) if answer.quiet else tell)
     if end.interrupted:
-        tell(f"dnlbench: interrupted; go on with the same command and --resume (run directory: {session.run_dir})")
+        tell(
+            f"dnlbench: interrupted; to continue, run the same command with --resume (run directory: {session.run_dir})"
+        )
     if not end.saved:
         return ExitCode.INTERRUPTED
     compared = None if end.interrupted else _hold_against(session, answer.rules)

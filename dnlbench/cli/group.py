@@ -13,7 +13,7 @@ class Group(TyperGroup):
     """A group whose errors point to commands of the whole program."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As usual; an unknown name fails with the full commands that have it or, if none has, with similar ones."""
+        """Look a command up; the error for an unknown name suggests commands of that name in other groups, or similar names."""
         if args and args[0][:1] != "-" and self.get_command(ctx, args[0]) is None:
             root = ctx.find_root()
             paths = list(_paths(root.command.commands, root.info_name))

@@ -147,7 +147,7 @@ def run(
         say(f"dnlbench: replaced the profile that was in {result.path}")
     warn_of_lost_weights(result.lost_weights)
     if result.interrupted:
-        say(f"dnlbench: interrupted; go on with the same command and --resume (run directory: {result.run_dir})")
+        say(f"dnlbench: interrupted; to continue, run the same command with --resume (run directory: {result.run_dir})")
     raise typer.Exit(_exit_code(result))
 
 

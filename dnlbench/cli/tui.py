@@ -14,7 +14,7 @@ from dnlbench.errors import ConfigurationError
 
 
 def has_terminal() -> bool:
-    """Whether somebody can see screens and press keys: in a terminal, or in a browser by way of `textual serve`.
+    """Whether there is a terminal to draw in, or a browser through `textual serve`.
 
     stderr may go to a file. stdout may not: whoever redirects it wants data, and the terminal UI has none.
     """

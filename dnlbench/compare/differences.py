@@ -37,7 +37,7 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
 
 
 def _code(profile: Profile) -> dict[str, Any]:
-    """Of dnlbench, and of custom networks: the hash of each file and the version of each package that they are made of."""
+    """The version of dnlbench, and the file hashes and package versions of custom networks."""
     files = {file: sha256[:12] for file, sha256 in profile.custom_code.files.items()}
     return {**profile.code.model_dump(), **files, **profile.custom_code.packages}
 

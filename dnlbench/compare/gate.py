@@ -106,7 +106,7 @@ class _Case:
     """Outcome and reason, where no statistics are needed."""
     left_out: str = ""
     unjudged: tuple[int, ...] = ()
-    """As of `Overall`."""
+    """See `Overall.unjudged`."""
 
 
 def _cases(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:

@@ -31,7 +31,7 @@ class _Figure:
     left_out: tuple[str, ...]
     unjudged: tuple[int, ...]
     advisory: str = ""
-    """As of `Overall`."""
+    """See `Overall.advisory`."""
 
 
 def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main: bool) -> Iterator[Overall]:

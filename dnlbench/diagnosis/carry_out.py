@@ -65,7 +65,7 @@ class Source:
 
     @property
     def is_of_own_networks(self) -> bool:
-        """Whether all of its networks are of the user's own, which no training makes fit to be diagnosed."""
+        """Whether all of its networks are custom networks, which cannot be diagnosed."""
         return all(map(is_factory, self.spec.sweep.networks))
 
     def with_data_at(self, root: Path) -> Source:

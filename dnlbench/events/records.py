@@ -31,7 +31,7 @@ class DataInfo(BaseModel):
     sha256: str
     """Hash of the images, labels and shape that were trained on, not of the files they came from."""
     samples: int
-    """Of the training split."""
+    """Number of samples in the training split."""
     input_shape: tuple[int, int, int]
     """Channels, height and width of one image; of a sample that is no image 1, positions and channels."""
     classes: int | None
@@ -177,7 +177,7 @@ class Prepared(Event):
     event: Literal["prepared"] = "prepared"
     data: DataInfo
     code: Sources = Sources()
-    """What the custom networks are made of. Empty without any, and before 0.8."""
+    """The code that custom networks consist of. Empty if there are none, and in journals written by 0.7 or earlier."""
     torch: str
     device_name: str
     warnings: tuple[str, ...] = ()

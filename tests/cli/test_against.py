@@ -262,7 +262,7 @@ def test_an_interrupted_session_goes_on_and_pairs_stay_pairs(bench: Bench, wait_
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "go on with the same command and --resume" in err
+    assert "to continue, run the same command with --resume" in err
     assert out == "out.json\n"
     before = bench.profiles()
     assert [profile.state for profile in before] == ["partial", "partial"]

@@ -142,7 +142,7 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
     sweep.gate.turn()
     stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 130, stderr
-    assert "go on with the same command and --resume" in stderr
+    assert "to continue, run the same command with --resume" in stderr
     assert not psutil.wait_procs(left, timeout=PATIENCE_S)[1]
     partial = sweep.profile(stdout)
     assert partial.state == "partial"

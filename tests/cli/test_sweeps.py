@@ -372,7 +372,7 @@ def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(
     sweep.gate.turn()
     stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 130, stderr
-    assert "go on with the same command and --resume" in stderr
+    assert "to continue, run the same command with --resume" in stderr
     partial = sweep.profile(stdout)
     assert partial.state == "partial"
     done_before = {run.run_id: run for run in partial.runs if run.status == "ok"}

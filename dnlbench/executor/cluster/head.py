@@ -47,5 +47,5 @@ class Head:
             if now - self._answered >= GONE_S:
                 raise EngineError(
                     f"the head of the Ray cluster, {self.address}, no longer answers ({error}). What was found until now is "
-                    "kept: when the cluster is up again, go on with the same command and --resume"
+                    "kept: when the cluster is up again, run the same command with --resume"
                 ) from error
