@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -217,6 +219,49 @@ def test_schedules(settings: dict[str, object], rates: list[float], optimizer: s
         chosen.step()
         schedule.step()
     assert found == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_optimizers_take_the_steps_of_torchs_own(optimizer: str) -> None:
+    train = TrainSettings(optimizer=optimizer, lr=0.1, momentum=0.8, weight_decay=0.01, schedule="cosine", epochs=4)
+    ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4)) for _ in range(2))
+    optimizers = [
+        create_optimizer(train, [ours]),
+        torch.optim.SGD([theirs], lr=0.1, momentum=0.8, weight_decay=0.01)
+        if optimizer == "sgd"
+        else torch.optim.AdamW([theirs], lr=0.1, betas=(0.8, 0.999), weight_decay=0.01),
+    ]
+    schedules = [create_schedule(train, each) for each in optimizers]
+    for step in range(4):
+        for weight, each, schedule in zip((ours, theirs), optimizers, schedules, strict=True):
+            each.zero_grad()
+            torch.autograd.backward((weight**2 * (step + 1)).sum())
+            each.step()
+            each.load_state_dict(each.state_dict())
+            schedule.step()
+        assert torch.equal(ours, theirs)
+    assert not ours.grad_fn
+
+
+def test_a_training_step_and_its_memory_are_measured_without_the_import_of_torchs_compiler() -> None:
+    code = """
+import sys, torch
+from dnlbench.runners.training.memory import step_memory_bytes
+from dnlbench.runners.training.optimise import create_optimizer, create_schedule
+from dnlbench.studies.training.spec import TrainSettings
+train, network = TrainSettings(), torch.nn.Linear(2, 2)
+optimizer = create_optimizer(train, network.parameters())
+schedule = create_schedule(train, optimizer)
+def step():
+    optimizer.zero_grad()
+    network(torch.ones(3, 2)).sum().backward()
+    optimizer.step()
+    schedule.step()
+assert step_memory_bytes(torch.device("cpu"), network.parameters(), step) > 0
+optimizer.load_state_dict(optimizer.state_dict())
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

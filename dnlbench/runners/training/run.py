@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import nn
 
 from dnlbench.errors import DataError, SpecError
 from dnlbench.events import DataInfo, EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
@@ -46,7 +45,6 @@ class TrainingRunner:
         self._tracker = Tracker(plan.custom_networks, Path.cwd())
         self._peak_flops: float | None = None
         """Of the slot, as soon as it is prepared."""
-        _import_the_rest()
         make_repeatable(self.device, slot.threads)
         set_float32_precision(self.spec.train.precision)
 
@@ -254,11 +252,6 @@ class _Training:
         places, networks = self.progress.states(), self.learner.states()
         for index, kept in self.left.items():
             kept.checkpoints.save({**places[index], **networks[index]})
-
-
-def _import_the_rest() -> None:
-    """Torch imports its compiler when the first optimizer is made, which takes a second that is not to fall into a run."""
-    torch.optim.SGD([nn.Parameter(torch.zeros(1))])
 
 
 def _finite(epoch: EpochDone) -> bool:
