@@ -34,9 +34,10 @@ from dnlbench.studies.training import TrainingSpec
 for libraries in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
     os.environ.setdefault(f"{libraries}_NUM_THREADS", "1")
 
-# A shell's background jobs ignore Ctrl+C, and hand that on to every process that the tests start and interrupt.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background jobs ignore Ctrl+C, and those of nohup a lost terminal; every process that the tests start inherits it.
+for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, handler)
 
 # Hypothesis would fail an example that takes longer than 0.2 s, as any may on a busy machine.
 hypothesis.settings.register_profile("any machine", deadline=None)

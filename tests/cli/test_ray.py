@@ -106,7 +106,7 @@ def test_a_cluster_gives_the_bits_of_one_machine(cluster: RayCluster, make_sweep
     sweep = make_sweep()
     networks = ["densenet", "dense-attention", "dense-gaussian", "own:gated"]  # those that wait take a slot each
     quick = ["run", "digits-quick", "--set", "sweep.seeds=1", "--set", "train.epochs=2", "--threads", "1", "--json"]
-    quick += ["--set", f"sweep.networks={networks}"]
+    quick += ["--set", f"sweep.networks={networks}", "--set", "data.limit=300"]
     sweep.gate.open()
     here = call(sweep.folder, *quick, "--jobs", "2", "--out", "here.json")
     assert here.returncode == 0, here.stderr
