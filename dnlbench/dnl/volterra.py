@@ -8,9 +8,14 @@ rule makes of it
 .. math:: x_i = \sigma\Bigl( f(t_i) + h \sum_{j=0}^{i}{}'' K(t_i, t_j) \, N(t_j, x_j) \Bigr), \qquad x_0 = \sigma(f(0)),
 
 where the two primes halve the first and the last term. The last term makes each step implicit; the step is a contraction when
-``h`` is small against ``2 / (|σ'| |K(t, t)| |N'|)``, so it is solved by iteration from an extrapolation of the points before.
+``h`` is small against ``2 / (|σ'| |K(t, t)| |N'|)``, so it is solved by iteration from an extrapolation of the points before,
+and where that fails because the equation is stiff, by Newton's method (`dnlbench.dnl.implicit`).
 Where f, K, N and σ are smooth, the error at a fixed ``t`` is a series in ``h²``, whose first terms are removed by solving
 again with half the step (Richardson's extrapolation, in Romberg's table).
+
+*Uniqueness is assumed.* It holds where N and σ are Lipschitz on the values that the solution takes. Elsewhere an equation may
+have several solutions, and nothing here tells: of ``x = ∫ 2 √x``, solved by 0 and by t², this returns 0 with an error of 0.
+Blow-up is different: ``x = 1 + ∫ x²`` has no solution from t = 1 on, the discrete step has none either, and that is an error.
 
 Sources: equation (7) of arXiv 2510.02049; P. Linz, Analytical and Numerical Methods for Volterra Equations, SIAM 1985,
 chapter 7; H. Brunner, Collocation Methods for Volterra Integral and Related Functional Equations, Cambridge 2004.
@@ -19,12 +24,13 @@ chapter 7; H. Brunner, Collocation Methods for Volterra Integral and Related Fun
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dnlbench.dnl.implicit import Unresolved, solve_stiff
 from dnlbench.errors import DnlbenchError
 
 _BLOCK_BYTES = 8 << 20
@@ -35,6 +41,9 @@ _MOST_ROWS = 64
 
 _MOST_ITERATIONS = 100
 """Of one implicit step; a step that halves its residual each time needs half of them."""
+
+SLOWEST = 0.5
+"""Order of the error, at least, where it has no series: that of the roughest functions that are asked for, Hölder ½."""
 
 _EXTRAPOLATION = ((1,), (-1, 2), (1, -3, 3), (-1, 4, -6, 4))
 """Weights of the last 1 to 4 equidistant points in the polynomial through them, one step ahead."""
@@ -77,6 +86,7 @@ def solve_volterra(
     steps: int,
     levels: int = 3,
     tolerance: float = 1e-13,
+    powers: Sequence[float] | None = None,
 ) -> VolterraSolution:
     """``x(t) = sigma(f(t) + ∫_0^t K(t, s) N(s, x(s)) ds)`` on 0 <= t <= T.
 
@@ -88,6 +98,14 @@ def solve_volterra(
     error of that one, so for a smooth solution it has order ``2 · levels − 2`` and is cautious for the values given. With a
     kink it is of the size of the true error, mostly above it and seldom below a tenth. (The last two entries of the table's
     last row do not do: they come from the same grids, and with a kink differ by as little as 1/250 of the error.)
+
+    A forcing or kernel that is not smooth at points of the coarsest grid has a series of the error too, in other powers of
+    the step: ``powers`` names them. A function without any series takes none: then the trapezoidal rule on the finest grid is
+    the solution, and `VolterraSolution.error` is its difference from the rule with twice the step over ``2^½ − 1``, which is
+    not below the error where that falls like ``h^½`` or faster.
+
+    *Stiff* equations, such as ``x = f − k ∫ x³`` with ``h k`` above 1, are solved where the solution goes on smoothly. A
+    transient that the step does not resolve is refused with the number of steps that would do.
 
     The work is ``(steps · 2^levels)² / 6`` evaluations of the kernel, formed in blocks of rows and multiplied by the history
     as matrices. Computed in the dtype and on the device of ``forcing``, without gradient.
@@ -113,22 +131,26 @@ def solve_volterra(
         levels: grids, each with half the step of the one before; 1 is the trapezoidal rule.
         tolerance: of the implicit step, relative to the largest ``|x|`` so far. Changes within 8 units of rounding of ``x`` or
             of the sums that it is made of are let pass.
+        powers: of the step in the series of the error, increasing, the first to be removed first; None: 2, 4, 6 and so on.
 
     Raises:
         ValueError: an argument out of its range, a forcing that is not finite, or shapes that do not fit.
-        ImplicitStepError: a step so large that its iteration does not converge, or a solution that is not finite at some t.
+        ImplicitStepError: a step too large to be solved or to be trusted, or a solution that is not finite at some t.
     """
     _check_numbers(steps, levels, horizon, tolerance)
     times = torch.linspace(0.0, horizon, (steps << (levels - 1)) + 1, dtype=torch.float64)
     forces = _forces(forcing, times)
     equation = _Equation(kernel=kernel, nonlinearity=nonlinearity, sigma=sigma, tolerance=tolerance)
+    exponents = [2 * m for m in range(1, levels)] if powers is None else list(powers)
     above: list[Tensor] = []
     row: list[Tensor] = []
     for level in range(levels):
         stride = 1 << (levels - 1 - level)
         march = _March(equation, times[::stride].to(forces.device), forces[::stride])
-        above, row = row, _next_row(row, march.run()[:: 1 << level])
+        above, row = row, _next_row(row, march.run()[:: 1 << level], exponents)
     difference = _size(row[-1] - above[-1]) if above else math.nan
+    if not exponents:
+        difference /= 2**SLOWEST - 1
     return VolterraSolution(
         times=march.times[:: 1 << (levels - 1)], values=row[-1], error=difference + march.tolerance * _size(row[-1])
     )
@@ -159,11 +181,11 @@ def _forces(forcing: Callable[[Tensor], Tensor], times: Tensor) -> Tensor:
     return forces
 
 
-def _next_row(above: list[Tensor], first: Tensor) -> list[Tensor]:
-    """The row of Romberg's table that begins with ``first``: ``R_m = R_(m−1) + (R_(m−1) − above_(m−1)) / (4^m − 1)``."""
+def _next_row(above: list[Tensor], first: Tensor, powers: Sequence[float]) -> list[Tensor]:
+    """The row of Romberg's table that begins with ``first``: ``R_m = R_(m−1) + (R_(m−1) − above_(m−1)) / (2^p_m − 1)``."""
     row = [first]
-    for m, coarser in enumerate(above, start=1):
-        row.append(row[-1] + (row[-1] - coarser) / (4**m - 1))
+    for power, coarser in zip(powers, above, strict=False):
+        row.append(row[-1] + (row[-1] - coarser) / (2**power - 1))
     return row
 
 
@@ -208,6 +230,8 @@ class _March:
         self.history = self.forces.new_empty(self.forces.shape[1], len(times) * self.d)
         self.extrapolation = [self.forces.new_tensor(weights) for weights in _EXTRAPOLATION]
         self.scale = 0.0
+        self.stiff = False
+        """Whether a step had to be solved by Newton's method; those after it are, too."""
 
     def run(self) -> Tensor:
         """The solution at all points, shape (m, *state)."""
@@ -269,7 +293,17 @@ class _March:
         return values.transpose(1, 2).reshape((end - first) * self.d, end * self.d)
 
     def _solve(self, i: int, known: Tensor, diagonal: Tensor) -> Tensor:
-        """``x = sigma(known + N(t_i, x) diagonal)`` by iteration; shapes (b, d) and (d, d) to (b, d)."""
+        """``x = sigma(known + N(t_i, x) diagonal)``; shapes (b, d) and (d, d) to (b, d)."""
+        if not self.stiff:
+            try:
+                return self._iterate(i, known, diagonal)
+            except ImplicitStepError as error:
+                self.stiff = True
+                return self._newton(i, known, diagonal, error)
+        return self._newton(i, known, diagonal, None)
+
+    def _iterate(self, i: int, known: Tensor, diagonal: Tensor) -> Tensor:
+        """By iteration from an extrapolation of the points before."""
         t, x, change = self.times[i], self._predict(i), math.nan
         rounding = self.rounding * _size(known)  # what is left where large sums cancel
         for _ in range(_MOST_ITERATIONS):
@@ -281,6 +315,24 @@ class _March:
             if change <= self.tolerance * max(self.scale, _size(x)) + rounding:
                 return x
         raise ImplicitStepError(self._not_converged(float(t), change))
+
+    def _newton(self, i: int, known: Tensor, diagonal: Tensor, error: ImplicitStepError | None) -> Tensor:
+        """By Newton's method. Where it does not do either, ``error`` is what the iteration said, if it was tried."""
+        t, last = self.times[i], self.values[i - 1]
+        if not math.isfinite(_size(known) + _size(diagonal)):
+            raise error or ImplicitStepError(self._not_finite(float(t)))
+
+        def step(x: Tensor) -> Tensor:
+            argument = torch.addmm(known, self._nonlinear(t, x), diagonal)
+            return self.equation.sigma(argument.reshape(self.state)).reshape_as(known)
+
+        tolerance = self.tolerance * max(self.scale, _size(last)) + self.rounding * _size(known)
+        try:
+            return solve_stiff(step, last, self._predict(i), tolerance=tolerance, scale=self.scale)
+        except Unresolved as found:
+            if found.factor is not None:
+                raise ImplicitStepError(self._too_stiff(float(t), found.factor)) from None
+            raise error or ImplicitStepError(self._not_solved(float(t))) from None
 
     def _predict(self, i: int) -> Tensor:
         """The cubic through the last four points, or what there are, at ``t_i``; shape (b, d)."""
@@ -302,6 +354,19 @@ class _March:
         return (
             f"the solution is not finite at t = {t:.6g} (step h = {self.h:.3g}, residual inf): it or the kernel grows beyond "
             "all bounds there, or the step is too large; take more steps or a shorter horizon"
+        )
+
+    def _not_solved(self, t: float) -> str:
+        return (
+            f"the implicit step at t = {t:.6g} with h = {self.h:.3g} has no solution that could be trusted: the solution grows "
+            "too fast for such a step; take more steps or a shorter horizon"
+        )
+
+    def _too_stiff(self, t: float, factor: float) -> str:
+        needed = math.ceil((len(self.times) - 1) * factor)
+        return (
+            f"the equation is stiff at t = {t:.6g} and its solution moves too fast for h = {self.h:.3g}, "
+            f"{len(self.times) - 1} steps of this grid; take more steps: {needed}, a step of {self.h / factor:.3g}, will do there"
         )
 
     def _not_converged(self, t: float, change: float) -> str:

@@ -1,0 +1,127 @@
+r"""One implicit equation ``x = g(x)`` where iteration does not contract: Newton's method for stiff steps.
+
+With :math:`J = g'(x)`, Newton's method solves :math:`(I - J) \, \Delta = g(x) - x`; a step that does not lower the residual
+is halved. The eigenvalues λ of J say what the trapezoidal rule does in the step: a mode of the continuous equation that moves
+like :math:`e^{\mu t}` has :math:`\lambda = h \mu / 2` and is multiplied by :math:`(1 + \lambda) / (1 - \lambda)`.
+
+- Re λ >= ½: the mode grows threefold or more. The step is too large for that, and near Re λ = 1 the equation has no solution
+  or one of another branch. This is how blow-up looks, so it is refused.
+- Re λ < −1: the mode decays, but the rule makes it alternate in sign. That is right as long as the solution follows its slow
+  part; a solution that leaves the polynomial through the last points by more than `LARGEST_CHANGE` is a transient that the
+  step does not resolve.
+
+Source: E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, Springer 1996, sections IV.3 and IV.8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd.functional import jacobian
+
+MOST_UNKNOWNS = 1024
+"""Numbers of a state whose Jacobian is formed, with one backward pass each."""
+
+GROWTH = 0.5
+"""Largest real part of an eigenvalue of J."""
+
+LARGEST_CHANGE = 0.05
+"""Distance of a stiff step from what the points before it predict, as a share of the largest ``|x|`` so far."""
+
+RESOLVED = 0.5
+"""Of an eigenvalue's size: with so small a step the iteration halves its residual and no mode alternates."""
+
+_MOST_STEPS = 50
+_MOST_HALVINGS = 30
+
+
+class Unresolved(Exception):  # noqa: N818 - what is raised names the step, not an error of the user's
+    """The step cannot be trusted. ``factor`` is by how much smaller it would have to be; None: no step is known to do."""
+
+    def __init__(self, factor: float | None) -> None:
+        super().__init__(factor)
+        self.factor = factor
+
+
+def solve_stiff(
+    g: Callable[[Tensor], Tensor], last: Tensor, predicted: Tensor, *, tolerance: float, scale: float
+) -> Tensor:
+    """``x = g(x)`` by Newton's method from ``last``, the solution one step before.
+
+    Args:
+        g: from the state to the same shape, differentiable by autograd.
+        last: the state before.
+        predicted: the state that the ones before predict.
+        tolerance: of a Newton step, as an absolute size.
+        scale: the largest ``|x|`` so far.
+
+    Raises:
+        Unresolved: if the step is too large, or no solution is found.
+    """
+    if last.numel() > MOST_UNKNOWNS:
+        raise Unresolved(None)
+    before = _jacobian(g, last)
+    _require_no_growth(before)
+    x = _newton(g, last, tolerance)
+    if x is None:
+        raise Unresolved(_factor(before))
+    after = _jacobian(g, x)
+    _require_no_growth(after)
+    decay = max(_decay(before), _decay(after))
+    if decay > 1 and float((x - predicted).abs().max()) > LARGEST_CHANGE * max(scale, float(x.abs().max())):
+        raise Unresolved(decay / RESOLVED)
+    return x
+
+
+def _newton(g: Callable[[Tensor], Tensor], x: Tensor, tolerance: float) -> Tensor | None:
+    """The solution that damped Newton steps lead to; None if they lead to none."""
+    residual = g(x) - x
+    for _ in range(_MOST_STEPS):
+        J = _jacobian(g, x)
+        eye = torch.eye(len(J), dtype=J.dtype, device=J.device)
+        step, info = torch.linalg.solve_ex(eye - J, residual.flatten())
+        if int(info) or not step.isfinite().all():
+            return None
+        step, size = step.view_as(x), float(torch.linalg.vector_norm(residual))
+        if float(step.abs().max()) <= tolerance:
+            return x + step
+        for _ in range(_MOST_HALVINGS):
+            residual = g(x + step) - (x + step)
+            if float(torch.linalg.vector_norm(residual)) < size:  # false of nan
+                break
+            step = step / 2
+        else:
+            return None
+        x = x + step
+    return None
+
+
+def _jacobian(g: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``dg / dx``, shape (n, n) for a state of n numbers; row by row, so that ``g`` may be anything that autograd follows."""
+    found: Tensor = jacobian(g, x)  # type: ignore[no-untyped-call]
+    return found.reshape(x.numel(), x.numel())
+
+
+def _eigenvalues(J: Tensor) -> Tensor:
+    if not J.isfinite().all():
+        raise Unresolved(None)
+    values: Tensor = torch.linalg.eigvals(J.cpu().double())
+    return values
+
+
+def _require_no_growth(J: Tensor) -> None:
+    if float(_eigenvalues(J).real.max()) >= GROWTH:
+        raise Unresolved(None)
+
+
+def _decay(J: Tensor) -> float:
+    """The largest ``|λ|``, where no λ grows."""
+    return float(_eigenvalues(J).abs().max())
+
+
+def _factor(J: Tensor) -> float | None:
+    decay = _decay(J)
+    return decay / RESOLVED if decay > RESOLVED and math.isfinite(decay) else None
