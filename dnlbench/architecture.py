@@ -23,6 +23,7 @@ ImplementationName = Literal["plain", "lean"]
 AskedImplementation = Literal["auto", "plain", "lean"]
 WeightKind = Literal["dense", "conv"]
 Direction = Literal["independent", "fixed"]
+Roughness = Literal["smooth", "kink", "sqrt", "hoelder", "jump"]
 Padding = Literal["zeros", "circular"]
 
 LEAN_PIXELS = 256

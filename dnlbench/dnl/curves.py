@@ -9,8 +9,25 @@ cosine series,
     p(t) = \sum_{m < M} c_m \cos(m \pi t), \qquad
     K(t, s) = \sum_{p, q < M} C_{pq} \cos(p \pi t) \cos(q \pi s),
 
-with independent normal coefficients of standard deviation falling like :math:`(1 + m)^{-2}`: analytic, and as rough as their
-number of modes allows.
+with independent normal coefficients of standard deviation falling like :math:`(1 + m)^{-2}`: analytic, and as steep as their
+number of modes allows. All their derivatives of odd order vanish at 0 and 1. That flatters rules of quadrature, whose errors
+are made of these derivatives, but not the order of a network: its largest error is that of sampling a layer too early, a
+first-order term in the derivative inside the interval.
+
+Controls for a theory of smooth parameters are curves that are not smooth. They are the smooth ones of the same seed plus a
+matrix times one rough function of ``t``:
+
+========  ==============================================  ====================
+name      g(t)                                            Hölder exponent
+========  ==============================================  ====================
+kink      |t − t_0|                                       1, at t_0
+sqrt      √|t − t_0|                                      ½, at t_0
+hoelder   sum_j 3^(−j/2) cos(3^j π t + φ_j), 14 terms     ½, everywhere
+jump      1 where t >= t_0, else 0                        none
+========  ==============================================  ====================
+
+``t_0`` is the same for all curves, and should lie on no grid that they are sampled on: `rough_time`. ``hoelder`` is
+Weierstrass's function with random phases (G. H. Hardy, Transactions of the AMS 17, 1916), rough down to ``3^-13``.
 """
 
 from __future__ import annotations
@@ -18,11 +35,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
-from dnlbench.architecture import KernelName
+from dnlbench.architecture import KernelName, Roughness
 
 Curve = Callable[[Tensor], Tensor]
 """Times of shape (m,), in float64, to values of shape (m, ...), in the curve's own type and on its own device."""
@@ -64,6 +82,74 @@ def _cosines(t: Tensor, modes: int, like: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoughFunction:
+    """``g(t)``, a function of one of the kinds above."""
+
+    kind: Roughness
+    t0: float
+    phases: Tensor
+    """``φ_j`` of hoelder, shape (14,), float64."""
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Times of any shape to values of the same, float64."""
+        match self.kind:
+            case "kink":
+                return (t - self.t0).abs()
+            case "sqrt":
+                return (t - self.t0).abs().sqrt()
+            case "jump":
+                return (t >= self.t0 - SNAP).to(t.dtype)
+            case "hoelder":
+                j = torch.arange(len(self.phases), dtype=t.dtype, device=t.device)
+                waves = torch.cos(3**j * math.pi * t[..., None] + self.phases.to(t))
+                return waves @ 3 ** (-j / 2)
+            case "smooth":
+                return torch.zeros_like(t)
+
+
+SNAP = 1e-9
+"""A time that is so near to ``t_0`` is ``t_0``, however it was rounded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoughCurve:
+    """``p(t) = smooth(t) + C g(t)``."""
+
+    smooth: Curve
+    C: Tensor
+    g: RoughFunction
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Times of shape (m,) to values of shape (m, ...)."""
+        return self.smooth(t) + self.g(t).to(self.C).view(-1, *[1] * self.C.dim()) * self.C
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoughSurface:
+    """``K(t, s) = smooth(t, s) + C g(t)``."""
+
+    smooth: Surface
+    C: Tensor
+    g: RoughFunction
+
+    def __call__(self, t: Tensor, s: Tensor) -> Tensor:
+        """Times of shapes (r, 1) and (j,) to values of shape (r, j, ...)."""
+        return self.smooth(t, s) + self.g(t).to(self.C).view(-1, 1, *[1] * self.C.dim()) * self.C
+
+
+def rough_time(steps: int) -> Fraction:
+    """``t_0`` near ½: a fraction over the smallest odd prime that does not divide ``steps``.
+
+    No grid whose depth divides ``steps`` has it as a point. Its distance from such grids stays the same share of the step, or
+    takes turns, as depths double.
+    """
+    prime = 3
+    while steps % prime == 0 or any(prime % factor == 0 for factor in range(3, prime, 2)):
+        prime += 2
+    return Fraction(prime // 2, prime)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curves:
     """``A(t), b(t), K(t, s), theta(t)`` of Eq. (7), for states of ``n`` positions with ``c`` channels, ``d = n c``."""
 
@@ -94,12 +180,14 @@ def random_curves(
     seed: int,
     modes: int = 4,
     scale: float = 1.0,
+    roughness: Roughness = "smooth",
+    t0: float = 1 / 3,
     dtype: torch.dtype = torch.float64,
     device: torch.device | None = None,
 ) -> Curves:
-    """``p(t) = sum_m c_m cos(m pi t)`` with normal ``c_m`` falling like ``(1 + m)^-2``, and ``K`` likewise.
+    """``p(t) = sum_m c_m cos(m pi t) [+ C g(t)]`` with normal ``c_m`` falling like ``(1 + m)^-2``, and ``K`` likewise.
 
-    Equal for equal arguments. All derivatives of these curves of odd order vanish at 0 and 1.
+    Equal for equal arguments. Rough curves are the smooth ones of their seed and a rough part.
 
     Matrices are scaled by one over the root of their size, so that states of order 1 stay so.
 
@@ -110,6 +198,8 @@ def random_curves(
         seed: of the coefficients.
         modes: ``M``, terms of each series.
         scale: factor on all coefficients.
+        roughness: kind of ``g``; smooth: there is none.
+        t0: where ``g`` is rough.
         dtype: of the coefficients and so of all that follows from them.
         device: likewise. The values are the same on each.
     """
@@ -123,8 +213,16 @@ def random_curves(
         return (scale / size * falling.view(*falling.shape, *[1] * len(shape)) * values).to(device=device, dtype=dtype)
 
     d, c = positions * channels, channels
-    curves = {"A": (d, d), "b": (d,), "V": (c, c)} | ({"Q": (c, c), "R": (c, c)} if kernel == "attention" else {})
-    return Curves(
-        **{name: CosineCurve(coefficients=normal(decay, *shape)) for name, shape in curves.items()},
-        K=CosineSurface(coefficients=normal(torch.outer(decay, decay), d, d)),
-    )
+    shapes = {"A": (d, d), "b": (d,), "V": (c, c)} | ({"Q": (c, c), "R": (c, c)} if kernel == "attention" else {})
+    curves = {name: CosineCurve(coefficients=normal(decay, *shape)) for name, shape in shapes.items()}
+    K = CosineSurface(coefficients=normal(torch.outer(decay, decay), d, d))
+    if roughness == "smooth":
+        return Curves(**curves, K=K)
+    one = torch.ones((), dtype=torch.float64)
+    phases = 2 * math.pi * torch.rand(_WAVES, generator=generator, dtype=torch.float64)
+    g = RoughFunction(kind=roughness, t0=t0, phases=phases)
+    rough = {name: RoughCurve(smooth=curve, C=normal(one, *shapes[name]), g=g) for name, curve in curves.items()}
+    return Curves(**rough, K=RoughSurface(smooth=K, C=normal(one, d, d), g=g))
+
+
+_WAVES = 14

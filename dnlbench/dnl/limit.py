@@ -11,6 +11,8 @@ from its words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,15 @@ from dnlbench.dnl.vector import VectorForm
 from dnlbench.dnl.volterra import VolterraSolution, solve_volterra
 
 
-def solve_limit(form: VectorForm, curves: Curves, x0: Tensor, *, steps: int, levels: int = 3) -> VolterraSolution:
+def solve_limit(
+    form: VectorForm,
+    curves: Curves,
+    x0: Tensor,
+    *,
+    steps: int,
+    levels: int = 3,
+    powers: Sequence[float] | None = None,
+) -> VolterraSolution:
     """``x(t) = sigma(A(t) x_0 + b(t) + ∫_0^t K(t, s) N_{theta(s)}(x(s)) ds)``, ``0 <= t <= 1``, for a batch of inputs.
 
     Of order ``2 levels`` for smooth activations and 2 for those with a kink; see `solve_volterra`.
@@ -31,6 +41,7 @@ def solve_limit(form: VectorForm, curves: Curves, x0: Tensor, *, steps: int, lev
         x0: inputs, shape (B, n, c).
         steps: of the coarsest grid, at whose ``steps + 1`` points the solution is given.
         levels: of extrapolation.
+        powers: of the step in the series of the error, for curves that are not smooth; see `solve_volterra`.
 
     Returns:
         The solution with values of shape (steps + 1, B, n c).
@@ -52,7 +63,7 @@ def solve_limit(form: VectorForm, curves: Curves, x0: Tensor, *, steps: int, lev
         theta = (curve(s.view(1))[0] for curve in inner)
         return form.transform(x.view(B, n, c), *theta).reshape(B, n * c)
 
-    return solve_volterra(forcing, curves.K, nonlinearity, sigma=form.sigma, steps=steps, levels=levels)
+    return solve_volterra(forcing, curves.K, nonlinearity, sigma=form.sigma, steps=steps, levels=levels, powers=powers)
 
 
 def forward_errors(states: Tensor, solution: VolterraSolution) -> Tensor:

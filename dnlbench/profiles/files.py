@@ -40,8 +40,8 @@ _START = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/1"\s*,')
 _OF_ANY_VERSION = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/\d+"\s*,')
 FOLDER = Path("profiles")
 """Where profiles are saved and looked for unless told otherwise, below the current folder."""
-METHOD_0_7 = Method(one_per_pack=False, within_range=False)
-METHOD_0_6 = Method(one_hardware=False, one_per_pack=False, within_range=False)
+METHOD_0_7 = Method(one_per_pack=False, within_range=False, local_orders=False)
+METHOD_0_6 = Method(one_hardware=False, one_per_pack=False, within_range=False, local_orders=False)
 F = TypeVar("F", bound=BaseModel)
 
 

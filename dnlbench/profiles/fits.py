@@ -8,7 +8,16 @@ from typing import Any
 
 from dnlbench.profiles.model import FitRecord, RunRecord
 from dnlbench.profiles.values import CURRENT, Method, values_of
-from dnlbench.stats import ORDERS, LimitFit, OrderFit, fit_exponent, fit_limit, fit_limit_of_curves, fit_order
+from dnlbench.stats import (
+    ORDERS,
+    LimitFit,
+    OrderFit,
+    fit_exponent,
+    fit_limit,
+    fit_limit_of_curves,
+    fit_order,
+    local_orders,
+)
 from dnlbench.studies import Quantity, Study, Trend
 
 ORDER_TOLERANCE = 0.1
@@ -52,7 +61,12 @@ def fit_trend(
         return FitRecord(**start, problem="the values lie too far apart for a fit")
     except ValueError as error:
         return FitRecord(**start, problem=str(error))
-    start |= _power(found, start["expected_order"], trend) if isinstance(found, OrderFit) else _limit(found)
+    if isinstance(found, OrderFit):
+        start |= _power(found, start["expected_order"], trend)
+        if trend.at_least and method.local_orders:
+            start |= _bounded(samples, start["expected_order"])
+    else:
+        start |= _limit(found)
     if trend.rate is not None:
         rates = _samples(runs if timed is None else timed, _named(study, trend.rate), method)
         start["next_time_factor"] = _time_factor(rates)
@@ -91,6 +105,8 @@ def _theory(runs: Sequence[RunRecord], trend: Trend) -> dict[str, Any]:
     expected, said = trend.expected_order, {}
     if trend.expected_from is not None:
         expected = _told(runs, trend.expected_from)
+    if trend.unless is not None and _told(runs, trend.unless) is not None:
+        expected = None
     if trend.verdict is not None and (place := _told(runs, trend.verdict.measured_as)) is not None:
         said = {"theory": trend.verdict.by_theory[int(place)]}
     return {"expected_order": expected, **said}
@@ -107,6 +123,18 @@ def _power(found: OrderFit, expected: float | None, trend: Trend) -> dict[str, A
     falls = order.estimate > ORDER_TOLERANCE and (order.low is None or order.low > 0)
     seen = trend.verdict.seen[falls] if trend.verdict else ""
     return {**_interval("order", order), "constant": found.constant, "agrees": agrees, "seen": seen}
+
+
+def _bounded(samples: Samples, expected: float | None) -> dict[str, Any]:
+    """Local orders, and whether what they tend to is at least the expected order; None where the seeds do not tell."""
+    found = local_orders(list(samples), _curves(samples))
+    agrees = None
+    if expected is not None:
+        least, limit = expected - ORDER_TOLERANCE, found.limit
+        high = limit.estimate if limit.high is None else limit.high
+        agrees = True if limit.estimate >= least else (False if high < least else None)
+    limits = _interval("order_limit", found.limit)
+    return {"at_least": expected is not None, "local_orders": found.orders, **limits, "agrees": agrees}
 
 
 def _limit(found: LimitFit) -> dict[str, Any]:

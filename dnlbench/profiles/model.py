@@ -161,8 +161,17 @@ class FitRecord(Record):
     order_high: float | None = None
     expected_order: float | None = None
     """What theory says."""
+    at_least: bool = False
+    """Whether theory bounds the values from above, so that a higher order agrees with it too."""
     agrees: bool | None = None
-    """Whether the order is within 0.1 of that."""
+    """Whether the order is within 0.1 of that. Of a bound: whether ``order_limit`` is not below it by more than 0.1; None also
+    where only a part of its interval is."""
+    local_orders: tuple[float, ...] = ()
+    """Between successive depths, means over the seeds; where theory has a bound."""
+    order_limit: float | None = None
+    """What they tend to; see `dnlbench.stats.local_orders`."""
+    order_limit_low: float | None = None
+    order_limit_high: float | None = None
     theory: str = ""
     """The word that theory has for the network; empty in studies without verdicts. So for the next one."""
     seen: str = ""

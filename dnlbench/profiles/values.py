@@ -21,6 +21,8 @@ class Method:
     """A pack has one value of what is measured once for all its runs."""
     within_range: bool = True
     """Intervals stay inside the quantity's range, and means are those that the quantity declares."""
+    local_orders: bool = True
+    """A theory that bounds an order is compared with the limit of local orders, not with the mean slope."""
 
 
 CURRENT = Method()

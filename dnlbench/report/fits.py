@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import FitRecord, Profile
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.law import order_list
 from dnlbench.studies import STUDIES, Quantity
 
 
@@ -16,8 +17,10 @@ def fit_grids(profile: Profile) -> Iterator[Grid]:
     quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
     fitted = [fit for fit in profile.summary.fits if not fit.problem]
     powers = [fit for fit in fitted if fit.model == "power"]
-    if powers:
-        yield _orders(powers, quantities)
+    if local := [fit for fit in powers if fit.local_orders]:
+        yield _local_orders(local, quantities)
+    if slopes := [fit for fit in powers if not fit.local_orders]:
+        yield _orders(slopes, quantities)
     limits = [fit for fit in fitted if fit.model != "power"]
     for name in dict.fromkeys(fit.quantity for fit in limits):
         yield _limits([fit for fit in limits if fit.quantity == name], quantities[name])
@@ -67,6 +70,54 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
         columns += [Column(head="by theory", whole=True), Column(head="seen")]
         note += "\nseen: whether p is above 0, by more than 0.1 and with its whole interval; a power of L is taken for granted"
     return Grid(title="Order of convergence: value ≈ C / L^p", columns=columns, rows=rows, note=note)
+
+
+def _local_orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
+    """Orders between successive depths, and their limit beside the bound that theory has for it."""
+    rows = [
+        [
+            fit.network,
+            quantities[fit.quantity].label,
+            f"{min(fit.depths)} … {max(fit.depths)}",
+            order_list(fit.local_orders),
+            units.bounded(fit.order_limit, fit.order_limit_low, fit.order_limit_high),
+            units.NOTHING if fit.expected_order is None else f"≥ {units.number(fit.expected_order)}",
+            _agreement(fit),
+        ]
+        for fit in fits
+    ]
+    return Grid(
+        title="Order of convergence: value ≈ C / L^p",
+        columns=[
+            Column(head="network", whole=True),
+            Column(head="of", dispensable=2),
+            Column(head="L", figures=True, dispensable=1),
+            Column(head="local orders", figures=True, dispensable=3),
+            Column(head="limit p [95 %]", figures=True),
+            Column(head="theory", figures=True),
+            Column(head="agrees", whole=True),
+        ],
+        rows=rows,
+        note="\n".join(_order_notes(fits)),
+    )
+
+
+def _order_notes(fits: Sequence[FitRecord]) -> Iterator[str]:
+    yield "local orders: log2(value at L / value at 2 L) for successive L, means over the seeds, whose problems differ"
+    yield "limit p: where the line through them over 1 / L ends as L → ∞; the interval is over the seeds"
+    if any(fit.expected_order is not None for fit in fits):
+        yield (
+            "theory: an upper bound C / L^p, which a higher order meets too; agrees: yes where limit p is at most 0.1 below "
+            "it, no where its whole interval is lower"
+        )
+    if any(fit.expected_order is None for fit in fits):
+        yield "theory –: these networks are outside its assumptions, so it says nothing of their order"
+
+
+def _agreement(fit: FitRecord) -> str:
+    if fit.expected_order is None:
+        return units.NOTHING
+    return {True: "yes", False: "no", None: "unclear"}[fit.agrees]
 
 
 def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:

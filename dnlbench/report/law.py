@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnlbench import units
@@ -58,13 +59,26 @@ def law_of(fit: FitRecord) -> Law | None:
         return None
 
 
+def order_words(fit: FitRecord) -> str:
+    """The order of a power: the limit of local orders where there are any, and else the slope."""
+    if fit.local_orders:
+        limit = units.bounded(fit.order_limit, fit.order_limit_low, fit.order_limit_high)
+        return f"{limit} (locally {order_list(fit.local_orders)})"
+    return units.bounded(fit.order, fit.order_low, fit.order_high)
+
+
+def order_list(orders: Sequence[float]) -> str:
+    """Local orders in a row, with two decimals."""
+    return ", ".join(f"{order:.2f}" for order in orders)
+
+
 def fit_words(fit: FitRecord, quantity: Quantity) -> str:
     """What a fit says, in a line: limit, order, and what the next doubling of depth gains."""
     if fit.model == "power":
-        order = units.bounded(fit.order, fit.order_low, fit.order_high)
-        theory = "" if fit.expected_order is None else f", theory {units.number(fit.expected_order)}"
+        least = "at least " if fit.at_least else ""
+        theory = "" if fit.expected_order is None else f", theory {least}{units.number(fit.expected_order)}"
         judged = f"; {fit.theory} by theory, {fit.seen}" if fit.theory else ""
-        return f"order {order}{theory}{judged}"
+        return f"order {order_words(fit)}{theory}{judged}"
     unit = f" {quantity.unit}" if quantity.unit else ""
     limit = units.bounded(fit.limit, fit.limit_low, fit.limit_high)
     order = "undetermined" if fit.order is None else f"{fit.order:.2g}"

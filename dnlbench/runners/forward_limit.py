@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from dnlbench.architecture import Roughness
 from dnlbench.dnl.assumptions import assess
-from dnlbench.dnl.curves import Curves
+from dnlbench.dnl.curves import Curves, rough_time
 from dnlbench.dnl.limit import forward_errors, solve_limit
 from dnlbench.dnl.vector import VectorForm, states
 from dnlbench.dnl.volterra import VolterraSolution
@@ -19,10 +20,20 @@ from dnlbench.events import DataInfo
 from dnlbench.plan import Run
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, derived_seed, normal, tensors_sha256
 from dnlbench.runners.vector import curves_of, form_of
-from dnlbench.studies.forward_limit import ForwardLimitSpec
+from dnlbench.studies.forward_limit import OUTSIDE, ForwardLimitSpec
 
 REFERENCE_SHARE = 0.1
-"""Of the largest error of a network: the solution that it is held against is not to be off by more."""
+"""Of an error of a network: the solution that it is compared with is not to be off by more."""
+
+POWERS: dict[Roughness, Sequence[float] | None] = {
+    "smooth": None,
+    "kink": None,
+    "sqrt": (1.5, 2, 2.5, 3, 3.5),
+    "hoelder": (),
+    "jump": (1, 2, 3, 4, 5),
+}
+"""Of the step, in the error of the trapezoidal rule on grids that have the rough place as a point: Euler and Maclaurin's
+formula on each side of it, with an algebraic singularity at one end (I. Navot, Journal of Mathematics and Physics 40, 1961)."""
 
 
 class InaccurateError(Exception):
@@ -72,6 +83,8 @@ class ForwardLimitRunner(MeasuringRunner):
             "errors": tuple(errors.tolist()),
             "reference_error": problem.solution.error,
         }
+        if self.spec.curves.roughness != "smooth":
+            measured[OUTSIDE] = 1.0
         if not found.isfinite().all():
             return measured  # diverged, and in no ball that there were constants for
         if not problem.solution.error <= REFERENCE_SHARE * float(errors.max()):
@@ -79,6 +92,8 @@ class ForwardLimitRunner(MeasuringRunner):
                 f"the solution of the integral equation may be off by {problem.solution.error:.1e}, too much to measure an "
                 f"error of {float(errors.max()):.1e} with; raise reference.steps"
             )
+        if not problem.solution.error <= REFERENCE_SHARE * float(errors[-1]):
+            del measured["error_end"]  # not known well enough
         report = assess(problem.form, problem.curves, found)
         return measured | {
             "state_seen": report.state_seen,
@@ -98,9 +113,12 @@ class ForwardLimitRunner(MeasuringRunner):
 
     def _pose(self, network: str, seed: int) -> Problem:
         form, reference = form_of(self.spec, network), self.spec.reference
-        curves = curves_of(self.spec, network, derived_seed(seed, "curves"), self.device)
-        x0 = self._inputs(seed)
-        solution = solve_limit(form, curves, x0, steps=reference.steps, levels=reference.levels)
+        roughness, t0 = self.spec.curves.roughness, rough_time(reference.steps)
+        curves = curves_of(self.spec, network, derived_seed(seed, "curves"), self.device, roughness, float(t0))
+        x0, steps, levels = self._inputs(seed), reference.steps, reference.levels
+        if roughness != "smooth":
+            steps, levels = steps * t0.denominator, max(2, levels - 1)
+        solution = solve_limit(form, curves, x0, steps=steps, levels=levels, powers=POWERS[roughness])
         return Problem(form=form, curves=curves, x0=x0, solution=solution)
 
     def _inputs(self, seed: int) -> Tensor:

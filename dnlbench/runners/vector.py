@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from dnlbench.architecture import Roughness
 from dnlbench.dnl.curves import Curves, random_curves
 from dnlbench.dnl.vector import VectorForm
 from dnlbench.studies.vector import VectorSpec
@@ -15,8 +16,10 @@ def form_of(spec: VectorSpec, network: str) -> VectorForm:
     return VectorForm(kernel=kernel, activation=activation, bandwidth=spec.network.bandwidth, slope=spec.network.slope)
 
 
-def curves_of(spec: VectorSpec, network: str, seed: int, device: torch.device) -> Curves:
-    """Random smooth parameters for it."""
+def curves_of(
+    spec: VectorSpec, network: str, seed: int, device: torch.device, roughness: Roughness = "smooth", t0: float = 1 / 3
+) -> Curves:
+    """Random parameters for it; see `random_curves`."""
     kernel, _ = spec.networks[network]
     return random_curves(
         kernel,
@@ -25,5 +28,7 @@ def curves_of(spec: VectorSpec, network: str, seed: int, device: torch.device) -
         seed=seed,
         modes=spec.curves.modes,
         scale=spec.curves.scale,
+        roughness=roughness,
+        t0=t0,
         device=device,
     )

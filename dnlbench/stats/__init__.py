@@ -10,6 +10,7 @@ from dnlbench.stats.fits import (
     fit_order,
 )
 from dnlbench.stats.intervals import Interval, Range, axis_within, ends_of, log_mean_interval, mean_interval, range_of
+from dnlbench.stats.local_orders import LocalOrders, local_orders
 from dnlbench.stats.ratios import (
     LogRatio,
     geometric_mean,
@@ -27,6 +28,7 @@ __all__ = [
     "ORDERS",
     "Interval",
     "LimitFit",
+    "LocalOrders",
     "LogRatio",
     "OrderFit",
     "Range",
@@ -39,6 +41,7 @@ __all__ = [
     "fit_order",
     "geometric_mean",
     "holm",
+    "local_orders",
     "log_mean_interval",
     "mean_interval",
     "paired_log_ratio",

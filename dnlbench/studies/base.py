@@ -117,6 +117,11 @@ class Trend:
     ``curve-limit``: the same through one deterministic curve a seed, each seed being a problem of its own."""
     expected_order: float | None = None
     """``p`` as theory has it, of all networks."""
+    at_least: bool = False
+    """Whether theory bounds the values by ``C L^-p``, so that a higher order agrees with it too. The limit of local orders is
+    compared with a bound, since that is about the limit; a value is compared with the mean slope."""
+    unless: str | None = None
+    """The measurement that runs hold where theory says nothing of them; the others lack it."""
     expected_from: str | None = None
     """The measurement that holds ``p`` where it differs between networks; runs of networks without one lack it."""
     verdict: Verdict | None = None

@@ -30,7 +30,7 @@ from dnlbench.report.figures.subject import (
     network_entries,
     profile_entries,
 )
-from dnlbench.report.law import law_of
+from dnlbench.report.law import law_of, order_words
 from dnlbench.studies import Quantity
 
 FIT_POINTS = 49
@@ -177,7 +177,7 @@ def _fit_notes(subject: Subject, quantity: Quantity) -> Iterator[str]:
 
 def _fit_words(fit: FitRecord, quantity: Quantity) -> str:
     if fit.model == "power":
-        return units.bounded(fit.order, fit.order_low, fit.order_high)
+        return order_words(fit)
     unit = f" {quantity.unit}" if quantity.unit else ""
     order = "p undetermined" if fit.order is None else f"p = {fit.order:.2g}"
     return f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order}"
