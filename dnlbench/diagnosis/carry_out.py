@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,7 +191,7 @@ def _of_profile(path: Path) -> Source:
     if STUDIES[profile.study].spec is not TrainingSpec:
         raise ProfileError(_no_networks(path, profile.study))
     try:
-        spec = TrainingSpec.model_validate_json(json.dumps(profile.spec), strict=True)
+        spec = TrainingSpec.from_saved(profile.spec)
     except ValidationError as error:
         raise ProfileError(f"{path}: its spec is not one that this version trains: {error}") from error
     runs, left_out = [], []

@@ -126,7 +126,10 @@ class NonLocal(nn.Module):
 
 
 class Attention(NonLocal):
-    """The attention kernel with learned matrices ``Q`` and ``R``, which start as those of a linear layer."""
+    """The attention kernel with learned matrices ``Q`` and ``R``.
+
+    They start as those of a linear layer; `dnlbench.dnl.initialization.unit_scores` scales them.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -28,12 +28,14 @@ from dnlbench.architecture import (
     Architecture,
     AskedImplementation,
     ConnectivityName,
+    InitializationName,
     Sources,
     choose_implementation,
     most_blocks,
     sources_of,
 )
 from dnlbench.dnl.image_regulariser import block_regulariser
+from dnlbench.dnl.initialization import kaiming
 from dnlbench.dnl.kernels import image_kernel
 from dnlbench.dnl.lean import SharedStates
 from dnlbench.dnl.states import SeparateStates, States
@@ -198,6 +200,7 @@ class DNLNetwork(nn.Module):
         bandwidth: ``h`` of the rbf kernel.
         width: channels of a baseline's states; None: those of the stem.
         implementation: ``plain``, ``lean`` or ``auto``, the faster one as a rule; the function is the same.
+        initialization: ``torch`` or ``kaiming``; see `dnlbench.dnl.initialization`.
 
     Raises:
         ValueError: if the depth or the number of blocks is below 1, or if the image is too small for the blocks.
@@ -220,6 +223,7 @@ class DNLNetwork(nn.Module):
         bandwidth: float = 1.0,
         width: int | None = None,
         implementation: AskedImplementation = "auto",
+        initialization: InitializationName = "kaiming",
     ) -> None:
         super().__init__()
         colours, height, image_width = input_shape
@@ -251,6 +255,8 @@ class DNLNetwork(nn.Module):
         self.features = nn.Sequential(*parts)
         self.norm = nn.BatchNorm2d(channels)
         self.classifier = nn.Linear(channels, classes)
+        if initialization == "kaiming":
+            kaiming(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from dnlbench.events import DataInfo, RunError, RunStatus
 from dnlbench.machine import Code, Machine, Node, Sources
 from dnlbench.stats import Interval
-from dnlbench.studies import FitModel
+from dnlbench.studies import STUDIES, FitModel
+from dnlbench.studies.added import completed
 
 SCHEMA = "dnlbench.profile/1"
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
@@ -241,6 +242,7 @@ class ProfileFacts(Record):
     created: datetime
     """When the last of its runs ended."""
     spec: dict[str, Any]
+    """With the keys of later versions, which mean in a file without them what was computed before they existed."""
     spec_hash: str
     workload_version: int
     code: Code
@@ -251,6 +253,12 @@ class ProfileFacts(Record):
     interleaved: str | None = None
     """Name of the session in which the runs of this profile and of another took turns on the same slots; None where they did
     not. Two profiles of one session may be held against each other in what depends on the state of the machine."""
+
+    @field_validator("spec")
+    @classmethod
+    def _complete(cls, spec: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        study = STUDIES.get(info.data.get("study", ""))
+        return completed(study.spec, spec) if study else spec
 
 
 class Profile(ProfileFacts):

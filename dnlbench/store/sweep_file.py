@@ -97,8 +97,7 @@ def read_sweep(path: Path) -> Plan:
     if str(content.get("study")) not in STUDIES:
         raise _damaged(path, f'"study" must be one of {", ".join(STUDIES)}')
     try:
-        form = STUDIES[content["study"]].spec
-        return Plan(form.model_validate_json(json.dumps(content.get("spec")), strict=True))
+        return Plan(STUDIES[content["study"]].spec.from_saved(content.get("spec")))
     except ValidationError as error:
         raise RunDirError(
             f"{path} is damaged or from another version of dnlbench: {_first(error, 'spec')}. Choose another --run-dir."
@@ -125,7 +124,7 @@ def settings_differences(there: Plan, here: Plan) -> list[str]:
     """
     if there.spec.study != here.spec.study:
         return list(_differences({"study": there.spec.study}, {"study": here.spec.study}))
-    return list(_differences(dict(_flat(there.spec.run_identity())), dict(_flat(here.spec.run_identity()))))
+    return list(_differences(dict(_flat(there.spec.run_settings())), dict(_flat(here.spec.run_settings()))))
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:

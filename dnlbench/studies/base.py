@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dnlbench.stats import Range
+from dnlbench.studies.added import completed, essential
 
 InputShape = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -34,6 +37,16 @@ class StudySpec(Section):
     """Names the sweep's files: letters, digits, dots, dashes and underscores, 64 at most."""
     study: str
 
+    @classmethod
+    def from_saved(cls, saved: object) -> Self:
+        """The spec of a saved document; keys that its version did not have mean what that version computed.
+
+        Raises:
+            ValidationError: if the document is no spec of this study.
+        """
+        document = completed(cls, saved) if isinstance(saved, Mapping) else saved
+        return cls.model_validate_json(json.dumps(document), strict=True)
+
     @property
     def points(self) -> tuple[Point, ...]:
         """Every point, in the order of the spec."""
@@ -49,17 +62,28 @@ class StudySpec(Section):
         """How many epochs each run has; 1 in studies whose runs have none."""
         return 1
 
-    def identity(self) -> dict[str, Any]:
-        """What was asked for, without labels and places: two specs with equal identities ask for the same results."""
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, without labels and places."""
         return self.model_dump(mode="json", exclude={"name": True})
 
-    def run_identity(self) -> dict[str, Any]:
-        """The identity without the axes: what a single run depends on beside its point and seed.
+    def run_settings(self) -> dict[str, Any]:
+        """The settings without the axes: what a single run depends on beside its point and seed.
 
         Two specs that agree in it share their runs. A study whose runs of few epochs are the beginning of those of many
         leaves the number of epochs out.
         """
-        return {key: value for key, value in self.identity().items() if key != "sweep"}
+        return {key: value for key, value in self.settings().items() if key != "sweep"}
+
+    def identity(self) -> dict[str, Any]:
+        """The settings as they are hashed: two specs with equal identities ask for the same results.
+
+        Keys of later versions are left out where they ask for what was computed before (see `dnlbench.studies.added`).
+        """
+        return essential(type(self), self.settings())
+
+    def run_identity(self) -> dict[str, Any]:
+        """The run settings as they are hashed."""
+        return essential(type(self), self.run_settings())
 
 
 FitModel = Literal["power", "limit", "curve-limit"]

@@ -122,6 +122,8 @@ PROTOCOLS = {
     "adamw": ("train.optimizer='adamw'", "train.lr=0.001", "train.weight_decay=0.01", "train.schedule='cosine'"),
     "regularised": ("train.regulariser_weight=0.001", "train.evaluate=true"),
     "lean": ("network.implementation='lean'",),
+    "decay on weights": ("train.weight_decay=0.1", "train.weight_decay_on=weights"),
+    "before there was a choice": ("network.initialization=torch", "network.attention_initialization=torch"),
 }
 
 
@@ -130,6 +132,7 @@ PROTOCOLS = {
     [
         *(("densenet", protocol) for protocol in PROTOCOLS),
         *((network, "lean") for network in ("dense-attention", "dense-gaussian", "resnet")),
+        ("dense-attention", "before there was a choice"),
         *((network, "regularised") for network in ("dense-attention", "resnet")),  # each has parts of its own
         ("dense-gaussian", "sgd"),
         ("resnet", "adamw"),
@@ -182,7 +185,9 @@ def test_a_run_that_diverges_does_not_disturb_the_others(
     )
 
 
-@pytest.mark.parametrize(("steps", "protocol"), [(0, "sgd"), (2, "adamw"), (7, "sgd"), (7, "adamw")])
+@pytest.mark.parametrize(
+    ("steps", "protocol"), [(0, "sgd"), (2, "adamw"), (7, "sgd"), (7, "adamw"), (7, "decay on weights")]
+)
 def test_a_pack_that_is_put_aside_goes_on_together(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, steps: int, protocol: str
 ) -> None:

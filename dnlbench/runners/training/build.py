@@ -44,7 +44,9 @@ def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module
         if _is_lazy(module):
             _materialize(module, data.input_shape)
         return module
-    return DNLNetwork(point.network, **arguments, **spec.network.model_dump(exclude={"options"}))
+    return DNLNetwork(
+        point.network, **arguments, **spec.network.model_dump(exclude={"attention_initialization", "options"})
+    )
 
 
 def _is_lazy(network: nn.Module) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.runners.training.optimise import create_optimizer, create_schedule
+from dnlbench.runners.training.optimise import create_optimizer, create_schedule, parameter_groups
 from dnlbench.studies.training.spec import TrainSettings
 
 
@@ -35,7 +35,7 @@ class Learner:
         self.network = network
         """One of them, or what all have in common."""
         self._weight = train.regulariser_weight
-        self.optimizer = create_optimizer(train, self.parameters)
+        self.optimizer = create_optimizer(train, parameter_groups(train, network, self.parameters))
         self.schedule = create_schedule(train, self.optimizer)
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn, optim
 from torch.optim import lr_scheduler
+from torch.optim.optimizer import ParamsT
 
 from dnlbench.studies.training.spec import TrainSettings
 
@@ -23,8 +25,35 @@ def _eager(optimizer: type[optim.Optimizer]) -> Callable[..., optim.Optimizer]:
 _SGD, _AdamW = _eager(optim.SGD), _eager(optim.AdamW)
 
 
-def create_optimizer(train: TrainSettings, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
-    """SGD with momentum, or AdamW with ``beta_1 = momentum``."""
+def parameter_groups(
+    train: TrainSettings, network: nn.Module, parameters: Sequence[nn.Parameter]
+) -> list[dict[str, Any]]:
+    """Split parameters by whether weight decay applies to them.
+
+    ============================  ==================================================================================
+    ``weight_decay_on``           groups
+    ============================  ==================================================================================
+    ``all``                       one: torch's default, where norms' scales and shifts and all biases decay as well
+    ``weights``                   parameters of two dimensions or more, which decay; then all others, which do not
+    ============================  ==================================================================================
+
+    Args:
+        train: the protocol.
+        network: the network, or one of a pack.
+        parameters: what is learned, in the order of the network's parameters; in a pack with a leading axis of seeds, which
+            is why the dimensions are those of the network's own parameters.
+    """
+    if train.weight_decay_on == "all":
+        return [{"params": list(parameters)}]
+    pairs = list(zip(parameters, network.parameters(), strict=True))
+    return [
+        {"params": [learned for learned, own in pairs if own.dim() > 1]},
+        {"params": [learned for learned, own in pairs if own.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def create_optimizer(train: TrainSettings, parameters: ParamsT) -> optim.Optimizer:
+    """SGD with momentum, or AdamW with ``beta_1 = momentum``, for the groups of `parameter_groups`."""
     if train.optimizer == "adamw":
         betas = (train.momentum, 0.999)
         return _AdamW(parameters, lr=train.lr, betas=betas, weight_decay=train.weight_decay)

@@ -8,10 +8,12 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from dnlbench.dnl.initialization import CALIBRATION_IMAGES, unit_scores
+from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.plan import Run
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.clock import Stopwatch
-from dnlbench.runners.training.data import Dataset
+from dnlbench.runners.training.data import Dataset, epoch_order
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.pack import PackLearner
@@ -52,7 +54,15 @@ class Rig:
     def _build(self, run: Run) -> nn.Module:
         torch.manual_seed(run.seed)
         network = build_network(self._spec, run.point, self._data.info)
+        if isinstance(network, DNLNetwork) and self._spec.network.attention_initialization == "unit-scores":
+            unit_scores(network, self._first_images(run.seed))
         return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _first_images(self, seed: int) -> Tensor:
+        """Of a run's first epoch, on the CPU."""
+        training = self._data.training
+        first = epoch_order(len(training), seed, 1)[:CALIBRATION_IMAGES]
+        return training.batch(first.to(self._device))[0].cpu()
 
     def step(self, runs: Sequence[Run], learner: Learner, total_losses: Tensor) -> Step:
         """The learner's training step, which adds to the totals; a CUDA graph where `warm_up` found that to do as well."""

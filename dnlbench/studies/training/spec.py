@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dnlbench.architecture import ARCHITECTURES, AskedImplementation, ConnectivityName, most_blocks
+from dnlbench.architecture import (
+    ARCHITECTURES,
+    AskedImplementation,
+    AttentionInitializationName,
+    ConnectivityName,
+    InitializationName,
+    most_blocks,
+)
+from dnlbench.studies.added import Added
 from dnlbench.studies.axes import Depth, Depths, Seeds, check_run_count, distinct
 from dnlbench.studies.base import InputShape, Point, Section, StudySpec
 
@@ -91,6 +99,12 @@ class NetworkSettings(Section):
     implementation: AskedImplementation = "auto"
     """How training computes: lean keeps states and their batch statistics once, plain concatenates what each layer reads; auto
     is lean for dense networks on images of 256 pixels and more. The function is the same up to rounding."""
+    initialization: Annotated[InitializationName, Added(before="torch")] = "kaiming"
+    """How convolutions start: kaiming draws normal weights of variance 2 / fan-in and sets the classifier's bias to 0, as
+    torchvision's DenseNet does; torch keeps torch's default, uniform weights of variance 1 / (3 fan-in)."""
+    attention_initialization: Annotated[AttentionInitializationName, Added(before="torch")] = "unit-scores"
+    """How Q and R of dense-attention start: torch keeps torch's default of a linear layer; unit-scores scales it so that the
+    scores have variance 1 over the pixels that they weight, on the first 64 training images of the run."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Free keys, handed to networks named package.module:factory."""
 
@@ -137,6 +151,9 @@ class TrainSettings(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of SGD; beta_1 of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay_on: Annotated[Literal["all", "weights"], Added(before="all")] = "all"
+    """What weight decay applies to: all learned parameters, or weights alone, without biases and the scales and shifts of
+    norms (parameters of at most one dimension)."""
     schedule: Literal["constant", "cosine", "step"] = "constant"
     """How the learning rate moves, epoch by epoch: to 0 along half a cosine, or by step_factor every step_epochs."""
     step_epochs: Epochs | None = None
@@ -172,15 +189,15 @@ class TrainingSpec(StudySpec):
         """As in ``[train]``."""
         return self.train.epochs
 
-    def identity(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Without the name and without the place of the data, whose content has a hash of its own."""
         return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
 
-    def run_identity(self) -> dict[str, Any]:
+    def run_settings(self) -> dict[str, Any]:
         """Without the number of epochs, unless the learning rate depends on it: more of them go on from fewer."""
-        identity = super().run_identity()
-        train = {key: value for key, value in identity["train"].items() if key != "epochs"}
-        return identity if self.train.schedule == "cosine" else {**identity, "train": train}
+        settings = super().run_settings()
+        train = {key: value for key, value in settings["train"].items() if key != "epochs"}
+        return settings if self.train.schedule == "cosine" else {**settings, "train": train}
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:

@@ -1,0 +1,137 @@
+"""Specs of versions that had fewer keys: what they mean, and that they are still the same specs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from dnlbench.compare import compare
+from dnlbench.plan import Plan
+from dnlbench.profiles import Profile, read_listed, read_profile, save_profile
+from dnlbench.spec import parse_spec
+from dnlbench.store import RunDir
+from dnlbench.store.sweep_file import settings_differences
+from dnlbench.studies import STUDIES
+from dnlbench.studies.added import Added, completed, essential
+from dnlbench.studies.training import TrainingSpec
+
+MINE = """
+name = "before"
+[sweep]
+networks = ["densenet", "dense-attention"]
+depths = [2]
+seeds = 1
+"""
+AS_BEFORE = ("network.initialization=torch", "network.attention_initialization=torch")
+ADDED = {"network": ["initialization", "attention_initialization"], "train": ["weight_decay_on"]}
+BEFORE = {"initialization": "torch", "attention_initialization": "torch", "weight_decay_on": "all"}
+
+
+class Inner(BaseModel):
+    old: int = 1
+    new: Annotated[int, Added(before=0)] = 7
+
+
+class Outer(BaseModel):
+    inner: Inner = Inner()
+    free: dict[str, Any] = {}
+    new: Annotated[str, Added(before="was")] = "is"
+
+
+def saved(plan: Plan) -> dict[str, Any]:
+    """A plan's spec as version 0.7.0 saved it."""
+    spec = plan.spec.model_dump(mode="json")
+    return {
+        name: {key: value for key, value in table.items() if key not in ADDED.get(name, ())}
+        if isinstance(table, dict)
+        else table
+        for name, table in spec.items()
+    }
+
+
+def keys_of(form: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str, Added]]:
+    for name, field in form.model_fields.items():
+        yield from ((form, name, each) for each in field.metadata if isinstance(each, Added))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_of(field.annotation)
+
+
+def test_absent_keys_have_their_values_from_before() -> None:
+    assert completed(Outer, {}) == {"inner": {"new": 0}, "new": "was"}
+    assert completed(Outer, {"inner": {"new": 7}, "free": {"x": 1}}) == {
+        "inner": {"new": 7},
+        "free": {"x": 1},
+        "new": "was",
+    }
+    assert completed(Outer, {"inner": 3}) == {"inner": 3, "new": "was"}, "the model is what refuses it"
+
+
+def test_identities_leave_out_what_was_computed_before() -> None:
+    assert essential(Outer, {"inner": {"old": 0, "new": 0}, "free": {"new": 0}, "new": "was"}) == {
+        "inner": {"old": 0},
+        "free": {"new": 0},
+    }
+    assert essential(Outer, {"inner": {"new": 7}, "new": "is"}) == {"inner": {"new": 7}, "new": "is"}
+
+
+def test_every_added_key_accepts_its_value_from_before() -> None:
+    found = [key for study in STUDIES.values() for key in keys_of(study.spec)]
+    assert {name for _, name, _ in found} >= BEFORE.keys()
+    for form, name, added in found:
+        assert getattr(form.model_validate({name: added.before}), name) == added.before
+
+
+def test_a_spec_of_version_0_7_has_its_hash_and_run_ids() -> None:
+    plan = Plan(parse_spec(MINE, "mine.toml", AS_BEFORE))
+    assert plan.spec_hash == "a0f0212ed7e7cd0e"
+    assert plan.settings_hash == "9d91509315dd03a8"
+    assert [run.run_id for run in plan.runs] == ["densenet-L2-s0-aa344faf", "dense-attention-L2-s0-bc18e0cc"]
+    assert Plan(TrainingSpec.from_saved(saved(plan))) == plan
+
+
+@pytest.mark.parametrize(
+    "change", [*(f"{line.split('=')[0]}={to}" for line, to in zip(AS_BEFORE, ("kaiming", "unit-scores"), strict=True))]
+)
+def test_another_value_makes_other_runs(change: str) -> None:
+    here, there = (Plan(parse_spec(MINE, "mine.toml", [*AS_BEFORE, *more])) for more in ([change], []))
+    assert not here.by_id.keys() & there.by_id.keys()
+    key, _, value = change.partition("=")
+    assert settings_differences(there, here) == [f"{key} is torch there and {value} here"]
+
+
+def test_a_run_directory_of_version_0_7_is_read(tmp_path: Path) -> None:
+    plan = Plan(parse_spec(MINE, "mine.toml", AS_BEFORE))
+    content = {"schema": "dnlbench.sweep/2", "execution": {}, "study": "training", "spec": saved(plan)}
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    read = RunDir(tmp_path).read_plan()
+    assert isinstance(read.spec, TrainingSpec)
+    assert read.spec.network.initialization == "torch"
+    assert read.by_id.keys() == plan.by_id.keys()
+
+
+def test_a_profile_of_version_0_7_is_read(tmp_path: Path, make_profile: Callable[..., Profile]) -> None:
+    profile = make_profile({("densenet", 2): [0.3, 0.4]})
+    content = json.loads(profile.to_json())
+    for table, keys in ADDED.items():
+        for key in keys:
+            del content["spec"][table][key]
+    path = tmp_path / "old.json"
+    for text in (
+        json.dumps(content),
+        json.dumps(dict(reversed(content.items()))),
+    ):  # as ours are written, and otherwise
+        path.write_text(text)
+        for read in (read_profile, read_listed):
+            spec = read(path).spec
+            assert {key: spec[table][key] for table, keys in ADDED.items() for key in keys} == BEFORE
+    new = save_profile(make_profile({("densenet", 2): [0.3, 0.4]}), tmp_path / "new.json")
+    told = compare(read_profile(path), read_profile(new)).differences
+    assert [(each.what, each.reference, each.candidate) for each in told] == [
+        ("spec network.initialization", "torch", "kaiming"),
+        ("spec network.attention_initialization", "torch", "unit-scores"),
+    ]
