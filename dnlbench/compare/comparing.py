@@ -32,7 +32,7 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
     _refuse(reference, candidate)
     points = _common_points(reference, candidate)
     missing = {point: runs for point, runs in by_point(reference).items() if point not in by_point(candidate)}
-    main, *others = STUDIES[reference.study].quantities
+    main, *others = (quantity for quantity in STUDIES[reference.study].quantities if quantity.compared)
     found: list[Cell] = []
     figures: list[Overall] = []
     for quantity in [main, *others]:

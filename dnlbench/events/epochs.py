@@ -12,8 +12,15 @@ from typing import Any, Final, overload
 from dnlbench.events.records import EpochDone
 
 WHOLE: Final = ("epoch",)
-REAL: Final = ("time", "train_loss", "seconds", "samples_per_s", "gradient_norm")
-OPTIONAL: Final = ("evaluation_loss", "evaluation_accuracy", "regulariser")
+REAL: Final = ("time", "train_loss", "seconds", "samples_per_s")
+OPTIONAL: Final = (
+    "gradient_norm",
+    "gradient_norm_median",
+    "gradient_norm_max",
+    "evaluation_loss",
+    "evaluation_accuracy",
+    "regulariser",
+)
 """Columns that may hold None."""
 NAMES: Final = (*WHOLE, *REAL, *OPTIONAL)
 

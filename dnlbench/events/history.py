@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from dnlbench.events.epochs import Epochs
 from dnlbench.events.records import (
     EpochDone,
     Measured,
+    NetworkMeasured,
     RunEnded,
     RunEvent,
     RunPaused,
@@ -39,6 +40,8 @@ class RunHistory:
     """In order, each epoch once: those before the point where the last attempt took up, then that attempt's own."""
     measured: Measured | None = None
     """What a run without epochs has found."""
+    network_measured: tuple[NetworkMeasured, ...] = ()
+    """Measurements of the network, each stage once for each number of epochs that it was measured after."""
     ended: RunEnded | None = None
     """The last word, None while there is none."""
     completed: tuple[int, RunEnded] | None = None
@@ -99,9 +102,13 @@ class RunHistory:
                 kept = self.epochs.upto(event.from_epoch)
                 completed = self.completed if self.completed and self.completed[0] <= event.from_epoch else None
                 attempts = (*self.attempts, Attempt(started=event))
-                return RunHistory(attempts=attempts, epochs=kept, completed=completed)
+                measured = self._network_measured(lambda one: one.epoch <= event.from_epoch)
+                return RunHistory(attempts=attempts, epochs=kept, network_measured=measured, completed=completed)
             case EpochDone():
                 return replace(self, epochs=self.epochs.after(event))
+            case NetworkMeasured():
+                others = self._network_measured(lambda one: (one.stage, one.epoch) != (event.stage, event.epoch))
+                return replace(self, network_measured=(*others, event))
             case Measured():
                 return replace(self, measured=event)
             case RunPaused():
@@ -111,6 +118,18 @@ class RunHistory:
                 return replace(self, attempts=self._attempts_with(event), ended=event, completed=completed)
             case RunRequeued():
                 return replace(self, ended=None)
+
+    def _network_measured(self, kept: Callable[[NetworkMeasured], bool]) -> tuple[NetworkMeasured, ...]:
+        return tuple(filter(kept, self.network_measured))
+
+    @property
+    def measurements(self) -> dict[str, float | tuple[float, ...]]:
+        """By the study's quantities: of a run without epochs, or of the network at its start and after its last epoch."""
+        if self.measured is not None:
+            return self.measured.measurements
+        last = self.epochs.done
+        current = self._network_measured(lambda one: one.epoch <= last if one.stage == "start" else one.epoch == last)
+        return {name: value for one in current for name, value in one.measurements.items()}
 
     def _attempts_with(self, last: RunEnded | RunPaused) -> tuple[Attempt, ...]:
         if not self.attempts or isinstance(self.attempts[-1].last, RunEnded):

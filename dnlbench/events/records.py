@@ -94,12 +94,30 @@ class EpochDone(Event):
     seconds: float
     """Training alone: warm-up and evaluation are outside."""
     samples_per_s: float
-    gradient_norm: float
-    """Euclidean norm of the gradient at the epoch's last training step, of R_L too where it is part of the objective."""
+    gradient_norm: float | None = None
+    """Euclidean norm of the gradient at the epoch's last training step, whose batch may be small. Versions before 0.8 only."""
+    gradient_norm_median: float | None = None
+    """Median over the epoch's full batches of the Euclidean norm of the gradient in training mode, R_L included where it is
+    part of the objective. None in records of versions before 0.8, and so for the next one."""
+    gradient_norm_max: float | None = None
+    """Maximum over the same batches."""
     evaluation_loss: float | None = None
     evaluation_accuracy: float | None = None
     regulariser: float | None = None
     """R_L of the parameters after the epoch's last training step; None where it is not part of the objective."""
+
+
+class NetworkMeasured(Event):
+    """Measurements of a training run that belong to no epoch."""
+
+    event: Literal["network-measured"] = "network-measured"
+    run_id: str
+    stage: Literal["start", "final"]
+    """``start``: of the initial weights and first training steps. ``final``: of the weights after the last epoch."""
+    epoch: int
+    """Epochs done: 1 at the start, since the first training steps belong to epoch 1."""
+    measurements: dict[str, float]
+    """By the names of the study's quantities."""
 
 
 class Measured(Event):
@@ -243,7 +261,7 @@ class EngineEnded(Event):
 
 
 RunEvent = Annotated[
-    RunStarted | EpochDone | Measured | RunPaused | RunEnded | RunRequeued,
+    RunStarted | EpochDone | NetworkMeasured | Measured | RunPaused | RunEnded | RunRequeued,
     Field(discriminator="event"),
 ]
 JournalEvent = Annotated[

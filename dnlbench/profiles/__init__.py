@@ -2,6 +2,7 @@
 
 from dnlbench.profiles.files import check_profile, is_profile, read_profile, save_profile
 from dnlbench.profiles.hardware import Hardware, NodeUse, alike, count_hardware, hardware_of, nodes_of
+from dnlbench.profiles.learned import CHANCE_SHARE, never_learned, runs_that_never_learned
 from dnlbench.profiles.listing import ListedProfile, list_profiles, read_listed
 from dnlbench.profiles.model import (
     SCHEMA,
@@ -20,6 +21,7 @@ from dnlbench.profiles.summary import summarise
 from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values_of
 
 __all__ = [
+    "CHANCE_SHARE",
     "SCHEMA",
     "CostRecord",
     "EpochRecord",
@@ -43,12 +45,14 @@ __all__ = [
     "interval_of",
     "is_profile",
     "list_profiles",
+    "never_learned",
     "nodes_of",
     "one_per_pack",
     "read_listed",
     "read_profile",
     "read_run_dir",
     "reduce_run_dir",
+    "runs_that_never_learned",
     "save_profile",
     "settings_text",
     "summarise",

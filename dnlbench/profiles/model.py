@@ -37,6 +37,11 @@ class EpochRecord(Record):
     """Training alone."""
     samples_per_s: Measure
     gradient_norm: float | None = None
+    """At the epoch's last training step; in profiles of versions before 0.8."""
+    gradient_norm_median: float | None = None
+    """Median over the epoch's full batches, in training mode."""
+    gradient_norm_max: float | None = None
+    """Maximum over the same batches."""
     evaluation_loss: float | None = None
     evaluation_accuracy: float | None = None
     regulariser: float | None = None
@@ -102,11 +107,13 @@ class RunRecord(RunFacts):
     """Samples of all epochs over their seconds."""
     evaluation_accuracy: float | None = None
     """After the last epoch, where it was asked for."""
+    gradient_norm_median: float | None = None
+    """Of the last epoch done; None in profiles of versions before 0.8."""
     peak_memory_bytes: Count | None
     foreseen_memory_bytes: Count | None = None
     """What the plan expected the peak to be; None for networks of one's own, and in profiles that do not tell."""
     measurements: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
-    """Of studies other than training: by quantity, and curves for charts."""
+    """By quantity, and curves for charts. Of training: the initial and the final network; empty in profiles before 0.8."""
     weights_sha256: str | None = None
     """Of the file with its final weights, ``<profile without .json>.weights/<run_id>.pt``; None where none was kept."""
     attempts: tuple[AttemptRecord, ...]

@@ -121,9 +121,10 @@ def _record(run: Run, history: RunHistory, foreseen_memory_bytes: int | None) ->
         final_train_loss=last.train_loss if last else None,
         samples_per_s=history.samples_per_s,
         evaluation_accuracy=last.evaluation_accuracy if last else None,
+        gradient_norm_median=last.gradient_norm_median if last else None,
         peak_memory_bytes=history.ended.peak_memory_bytes if history.ended else None,
         foreseen_memory_bytes=foreseen_memory_bytes,
-        measurements=history.measured.measurements if history.measured else {},
+        measurements=history.measurements,
         attempts=tuple(attempt_record(attempt) for attempt in history.attempts),
         error=history.ended.error if history.ended else NOT_ENDED if history.attempts else None,
     )

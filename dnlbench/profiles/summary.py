@@ -22,6 +22,7 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
         "final_train_loss": last.train_loss if last else None,
         "samples_per_s": samples / seconds if seconds > 0 else None,
         "evaluation_accuracy": last.evaluation_accuracy if last else None,
+        "gradient_norm_median": last.gradient_norm_median if last else None,
     }
 
 

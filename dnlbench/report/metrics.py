@@ -28,7 +28,9 @@ CURVE_METRICS = (
     CurveMetric(name="train_loss", label="training loss", unit="nats", log=True),
     CurveMetric(name="evaluation_loss", label="evaluation loss", unit="nats", log=True),
     CurveMetric(name="evaluation_accuracy", label="evaluation accuracy", range="share"),
-    CurveMetric(name="gradient_norm", label="gradient norm", log=True),
+    CurveMetric(name="gradient_norm_median", label="gradient norm, median", log=True),
+    CurveMetric(name="gradient_norm_max", label="gradient norm, maximum", log=True),
+    CurveMetric(name="gradient_norm", label="gradient norm, last batch", log=True),
     CurveMetric(name="regulariser", label="regulariser R_L", log=True),
     CurveMetric(name="samples_per_s", label="throughput", unit="samples/s", machine_bound=True),
 )

@@ -14,6 +14,7 @@ from dnlbench.report.escape import CsvWriter
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.nodes import device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
+from dnlbench.report.stability import never_learned_sentences, stability_sentences
 from dnlbench.studies import STUDIES, Quantity, Study
 
 LAST_TO_GO = 99
@@ -60,6 +61,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
                 *bounds.bound_notes(profile),
                 *left_out_notes(profile),
                 *_memory_foreseen(profile),
+                *never_learned_sentences(profile),
                 *fit_problems(profile),
             ]
         ),
@@ -81,7 +83,7 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
     note = "means over seeds"
     if any(quantity.bound is not None for quantity in shown):
         note += "; largest values of what is to vanish"
-    return Grid(title=title, columns=columns, rows=rows, note=note)
+    return Grid(title=title, columns=columns, rows=rows, note="\n".join([note, *stability_sentences(profile, shown)]))
 
 
 def _bad_runs(profile: Profile) -> Iterator[Grid]:

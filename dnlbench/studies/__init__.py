@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from dnlbench.studies.base import Cost, Estimate, FitModel, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
+from dnlbench.studies.base import (
+    Cost,
+    Estimate,
+    FitModel,
+    Point,
+    Quantity,
+    Section,
+    Stability,
+    Study,
+    StudySpec,
+    Trend,
+    Verdict,
+)
 from dnlbench.studies.embedding import EMBEDDING
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT
@@ -22,6 +34,7 @@ __all__ = [
     "Point",
     "Quantity",
     "Section",
+    "Stability",
     "Study",
     "StudySpec",
     "Trend",

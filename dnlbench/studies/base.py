@@ -118,6 +118,8 @@ class Quantity:
     other. None: theory does not say so."""
     table: str = ""
     """Title of the table that shows it; empty: the main one."""
+    compared: bool = True
+    """Whether `dnlbench.compare` compares it between profiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,16 @@ class Trend:
     """Of a ``power``."""
     rate: str | None = None
     """The quantity that holds the throughput, from which the cost of the next doubling follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """The quantities that tell whether gradients explode or vanish with depth."""
+
+    norm: str
+    """Norm of the whole gradient."""
+    ratio: str
+    """Norm at the first part of a network over that at the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +212,7 @@ class Study:
     costs: tuple[Cost, ...] = ()
     drawn: tuple[str, ...] = ()
     """Names of quantities without a trend that a figure over depth shows beside those that have one."""
+    stability: Stability | None = None
     has_epochs: bool = True
     """Whether runs go by epochs, or find everything in one go."""
     packs: bool = False

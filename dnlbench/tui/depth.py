@@ -47,8 +47,9 @@ def _record(run: Run, history: RunHistory) -> RunRecord:
         final_train_loss=last.train_loss if last else None,
         samples_per_s=history.samples_per_s,
         evaluation_accuracy=last.evaluation_accuracy if last else None,
+        gradient_norm_median=last.gradient_norm_median if last else None,
         peak_memory_bytes=ended.peak_memory_bytes if ended else None,
-        measurements=history.measured.measurements if history.measured else {},
+        measurements=history.measurements,
         attempts=tuple(map(attempt_record, history.attempts)) if len(history.attempts) > 1 else (),
         error=None,
     )

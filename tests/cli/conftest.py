@@ -291,7 +291,10 @@ def workers() -> Callable[[int], dict[str, psutil.Process]]:
 def facts(run: RunRecord) -> dict[str, object]:
     """All of a run that must not depend on what happened to its processes."""
     kept = {"run_id", "network", "depth", "seed", "status", "parameters", "peak_memory_bytes", "final_train_loss"}
-    return {**run.model_dump(include=kept), "epochs": [(e.epoch, e.train_loss, e.gradient_norm) for e in run.epochs]}
+    return {
+        **run.model_dump(include=kept),
+        "epochs": [(e.epoch, e.train_loss, e.gradient_norm_max) for e in run.epochs],
+    }
 
 
 @pytest.fixture(scope="session")

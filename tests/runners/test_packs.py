@@ -85,7 +85,7 @@ def curve(events: Sequence[RunEvent], run_id: str) -> list[tuple[float, ...]]:
     epochs = [event for event in events if isinstance(event, EpochDone) and event.run_id == run_id]
     optional = ((e.evaluation_loss, e.regulariser) for e in epochs)
     return [
-        (e.train_loss, e.gradient_norm, *(value for value in more if value is not None))
+        (e.train_loss, e.gradient_norm_max, *(value for value in more if value is not None))
         for e, more in zip(epochs, optional, strict=True)
     ]
 
@@ -163,7 +163,7 @@ def test_a_run_that_diverges_does_not_disturb_the_others(
 
     def ruin(self: TrainingStep, indices: torch.Tensor) -> None:
         """The second seed's weights become useless in the middle of the first epoch of training for good."""
-        totals = self._total_losses
+        totals = self._tally.total_losses
         if totals.any() and self not in ruined:
             ruined.append(self)
             with torch.no_grad():

@@ -47,6 +47,8 @@ _TAGS: Mapping[str, str] = {
     "evaluation_accuracy": "accuracy/evaluation",
     "regulariser": "objective/regulariser",
     "gradient_norm": "gradient/norm",
+    "gradient_norm_median": "gradient/norm_median",
+    "gradient_norm_max": "gradient/norm_max",
     "samples_per_s": "throughput/samples_per_s",
     "seconds": "throughput/seconds_per_epoch",
 }

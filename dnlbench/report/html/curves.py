@@ -47,7 +47,8 @@ def charts(profiles: Sequence[Profile]) -> list[Chart]:
     study = STUDIES[profiles[0].study]
     networks = list(dict.fromkeys(run.network for p in profiles for run in p.runs))
     over_epochs = [_over_epochs(named, network) for network in networks]
-    over_depth = [_over_depth(named, networks, quantity) for quantity in study.quantities if not quantity.table]
+    shown = [quantity for quantity in study.quantities if not quantity.table or quantity.name in study.drawn]
+    over_depth = [_over_depth(named, networks, quantity) for quantity in shown]
     return [chart for chart in (*over_epochs, *over_depth) if chart.series]
 
 

@@ -1,25 +1,114 @@
-"""Loss and accuracy on images that are not trained on."""
+"""Loss and accuracy of a network as it is: in evaluation mode, and in training mode with batch statistics.
+
+Whatever is measured here leaves training as it was: see `undisturbed`.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch.nn import functional
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
-from dnlbench.runners.training.data import Split
-from dnlbench.runners.training.learner import Learner
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dnlbench.runners.training.data import Split, epoch_order
+from dnlbench.runners.training.learner import Learner, random_state, restore_random_state
 
 BATCH = 256
+"""Images at a time in evaluation mode, where the result does not depend on it."""
+
+
+class Score(NamedTuple):
+    """Of a network on a split."""
+
+    loss: float
+    """Mean cross-entropy over the samples."""
+    accuracy: float
+
+
+@contextmanager
+def undisturbed(learner: Learner) -> Iterator[None]:
+    """Restores buffers, momenta of batch norms, extra state of custom modules and the random state on exit.
+
+    Random draws inside start from one fixed state, so that they do not depend on what was drawn before.
+    """
+    modules = list(learner.network.modules())
+    buffers = [(buffer, buffer.detach().clone()) for buffer in learner.buffers]
+    slots = [(module, dict(module._buffers)) for module in modules]
+    momenta = [(norm, norm.momentum) for norm in modules if isinstance(norm, _BatchNorm)]
+    extra = [(module, copy.deepcopy(module.get_extra_state())) for module in modules if _has_extra_state(module)]
+    random = random_state()
+    torch.manual_seed(0)
+    try:
+        yield
+    finally:
+        restore_random_state(random)
+        for module, named in slots:
+            module._buffers.update(named)  # a forward pass may have put other tensors in their place
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        for norm, momentum in momenta:
+            norm.momentum = momentum
+        for module, state in extra:
+            module.set_extra_state(state)
+
+
+def _has_extra_state(module: nn.Module) -> bool:
+    return type(module).get_extra_state is not nn.Module.get_extra_state
+
+
+def has_running_statistics(network: nn.Module) -> bool:
+    """Whether evaluation mode depends on statistics that training has gathered."""
+    return bool(_norms(network))
+
+
+def _norms(network: nn.Module) -> dict[str, _BatchNorm]:
+    return {name: m for name, m in network.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats}
+
+
+def score(learner: Learner, index: int, split: Split, *, bf16: bool) -> Score:
+    """One of the learner's networks on a split, in evaluation mode."""
+    learner.network.eval()
+    return _score(learner, index, split, torch.split(torch.arange(len(split)), BATCH), bf16=bf16)
+
+
+def recalibrate(learner: Learner, index: int, split: Split, batch_size: int, *, bf16: bool) -> Score:
+    """Sets batch-norm statistics to their averages over one pass over the training split; for use inside `undisturbed`.
+
+    The average over full batches is cumulative, ``mean_k = mean_{k-1} + (batch_k - mean_{k-1}) / k``, as in
+    `torch.optim.swa_utils.update_bn`. The order of samples is fixed, the same for all networks and seeds. A smaller last batch
+    counts in the score alone.
+
+    Returns:
+        The score in training mode, with batch statistics; each batch is weighted by its size.
+    """
+    norms, values = _norms(learner.network), learner.values(index)
+    for name in norms:
+        for buffer, start in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
+            values[f"{name}.{buffer}" if name else buffer].fill_(start)
+    batches = torch.split(epoch_order(len(split), seed=0, epoch=0), batch_size)
+
+    def following() -> Iterator[Tensor]:
+        for indices in batches:
+            for norm in norms.values():
+                norm.momentum = None if len(indices) == len(batches[0]) else 0.0
+            yield indices
+
+    learner.network.train()
+    return _score(learner, index, split, following(), bf16=bf16)
 
 
 @torch.no_grad()
-def evaluate(learner: Learner, index: int, split: Split, *, bf16: bool) -> tuple[float, float]:
-    """Mean loss and accuracy of one of the learner's networks on a split."""
-    learner.network.eval()
+def _score(learner: Learner, index: int, split: Split, batches: Iterable[Tensor], *, bf16: bool) -> Score:
     loss, correct, device = 0.0, 0, split.images.device
-    for indices in torch.split(torch.arange(len(split), device=device), BATCH):
-        images, labels = split.batch(indices)
+    for indices in batches:
+        images, labels = split.batch(indices.to(device))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = learner.logits(index, images)
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
         correct += int((logits.argmax(dim=1) == labels).sum())
-    return loss / len(split), correct / len(split)
+    return Score(loss / len(split), correct / len(split))

@@ -73,15 +73,22 @@ class Learner:
         """``R_L`` of the parameters as they are; None where it is not part of the objective."""
         return [float(self.regulariser(index)) if self._weight else None for index in range(self.size)]
 
-    def gradient_norms(self) -> list[float]:
-        """Euclidean norms of the gradients as they are."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        return [float(nn.utils.get_total_norm(gradients))]
+    def gradients(self, index: int) -> dict[str, Tensor]:
+        """Gradients of one of the networks by parameter, without those that its loss does not depend on."""
+        return {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
+
+    def gradient_norms(self) -> Tensor:
+        """Euclidean norms of the gradients as they are, shape (S,)."""
+        return torch.stack([nn.utils.get_total_norm(self.gradients(index).values()) for index in range(self.size)])
 
     def logits(self, index: int, images: Tensor) -> Tensor:
         """What one of the networks says of images (B, C, H, W)."""
         logits: Tensor = self.network(images)
         return logits
+
+    def values(self, index: int) -> dict[str, Tensor]:
+        """Parameters and buffers of one of the networks by name, not copied."""
+        return {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
 
     def regulariser(self, index: int) -> Tensor:
         """``R_L`` of one of the networks; `check_point` has seen to it that there is such a method."""

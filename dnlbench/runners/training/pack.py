@@ -48,24 +48,23 @@ class PackLearner(Learner):
         found: Tensor = torch.vmap(loss, randomness="different")(self._parameters, self._buffers, images, labels)
         return found
 
-    def gradient_norms(self) -> list[float]:
-        """See `Learner.gradient_norms`."""
-        each = [p.grad.flatten(1).norm(dim=1) for p in self.parameters if p.grad is not None]
-        norms: list[float] = torch.stack(each).norm(dim=0).tolist()
-        return norms
+    def gradients(self, index: int) -> dict[str, Tensor]:
+        """See `Learner.gradients`."""
+        return {name: p.grad[index] for name, p in self._parameters.items() if p.grad is not None}
 
     def logits(self, index: int, images: Tensor) -> Tensor:
         """See `Learner.logits`."""
-        logits: Tensor = functional_call(self.network, self._values(index), (images,))
+        logits: Tensor = functional_call(self.network, self.values(index), (images,))
         return logits
 
     def regulariser(self, index: int) -> Tensor:
         """See `Learner.regulariser`."""
-        values = {f"network.{name}": value for name, value in self._values(index).items()}
+        values = {f"network.{name}": value for name, value in self.values(index).items()}
         found: Tensor = functional_call(_Regulariser(self.network), values, ())
         return found
 
-    def _values(self, index: int) -> dict[str, Tensor]:
+    def values(self, index: int) -> dict[str, Tensor]:
+        """See `Learner.values`."""
         return {name: value[index] for name, value in {**self._parameters, **self._buffers}.items()}
 
     def states(self) -> list[dict[str, Any]]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from dnlbench.runners.training.tally import Tally
 
 
 @dataclass(kw_only=True)
 class Progress:
     """Epochs that are complete, and how much of the epoch after; the same for all networks that train side by side."""
 
-    total_losses: Tensor
-    """Sums over the samples of the epoch under way, shape (S,), on the device, so that no training step waits for them."""
+    tally: Tally
+    """Of the epoch under way."""
     epoch: int = 0
     step: int = 0
     """Training steps of the epoch under way."""
@@ -23,30 +24,38 @@ class Progress:
     """Of these steps."""
 
     @staticmethod
-    def start(device: torch.device, size: int) -> Progress:
-        """Of runs that have not begun; sums in double precision where the device has it."""
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        return Progress(total_losses=torch.zeros(size, dtype=dtype, device=device))
+    def start(device: torch.device, size: int, steps: int) -> Progress:
+        """Of runs that have not begun, with so many training steps an epoch."""
+        return Progress(tally=Tally.start(device, size, steps))
 
     def end_epoch(self) -> None:
         """The next epoch begins."""
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
-        self.total_losses.zero_()
+        self.tally.clear()
 
     def states(self) -> list[dict[str, Any]]:
         """As plain values for a checkpoint of each run."""
         common = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
-        return [{**common, "total_loss": loss.clone()} for loss in self.total_losses.cpu()]
+        losses, norms = self.tally.total_losses.cpu(), self.tally.gradient_norms.T.cpu()
+        return [
+            {**common, "total_loss": loss.clone(), "gradient_norms": own.clone()}
+            for loss, own in zip(losses, norms, strict=True)
+        ]
 
     @staticmethod
     def restore(states: Sequence[Mapping[str, Any]], device: torch.device) -> Progress:
         """What `states` gave; runs that have come equally far."""
         first = states[0]
+        tally = Tally(
+            total_losses=torch.stack([state["total_loss"] for state in states]).to(device),
+            gradient_norms=torch.stack([state["gradient_norms"] for state in states], dim=1).to(device),
+            row=torch.tensor([int(first["step"])], device=device),
+        )
         return Progress(
+            tally=tally,
             epoch=int(first["epoch"]),
             step=int(first["step"]),
             seconds=float(first["seconds"]),
-            total_losses=torch.stack([state["total_loss"] for state in states]).to(device),
         )
 
 

@@ -14,11 +14,12 @@ from dnlbench.plan import Run
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, epoch_order
+from dnlbench.runners.training.gradients import first_over_last
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.pack import PackLearner
-from dnlbench.runners.training.progress import Progress
 from dnlbench.runners.training.step import STEPS_BEFORE, GraphedStep, Step, TrainingStep, graph_gives_the_same
+from dnlbench.runners.training.tally import Tally
 from dnlbench.runners.training.utilisation import training_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
@@ -64,9 +65,9 @@ class Rig:
         first = epoch_order(len(training), seed, 1)[:CALIBRATION_IMAGES]
         return training.batch(first.to(self._device))[0].cpu()
 
-    def step(self, runs: Sequence[Run], learner: Learner, total_losses: Tensor) -> Step:
-        """The learner's training step, which adds to the totals; a CUDA graph where `warm_up` found that to do as well."""
-        step = self._plain_step(learner, total_losses)
+    def step(self, runs: Sequence[Run], learner: Learner, tally: Tally) -> Step:
+        """The learner's training step, which adds to the tally; a CUDA graph where `warm_up` found that to do as well."""
+        step = self._plain_step(learner, tally)
         graph = self._graphs.get(_company(runs), False)
         return GraphedStep(step, learner, self._spec.train.batch_size) if graph else step
 
@@ -100,17 +101,24 @@ class Rig:
             step(indices)
         return learner, indices
 
+    def gradient_ratios(self, runs: Sequence[Run]) -> list[float | None]:
+        """`first_over_last` of each run at its initial weights, in training mode, on the first batch that it will train on."""
+        learner, split = self.learner(runs), self._data.training
+        learner.network.train()
+        orders = [epoch_order(len(split), run.seed, epoch=1)[: self._spec.train.batch_size] for run in runs]
+        self._plain_step(learner)(torch.stack(orders).to(self._device))
+        return [first_over_last(learner.network, learner.gradients(index)) for index in range(learner.size)]
+
     def _graph_does_as_well(self, runs: Sequence[Run]) -> bool:
         learner, indices = self._warm_learner(runs, steps=0)
         other, _ = self._warm_learner(runs, steps=0)
-        totals, others = (Progress.start(self._device, len(runs)).total_losses for _ in range(2))
+        tally, others = (Tally.start(self._device, len(runs)) for _ in range(2))
         graphed = GraphedStep(self._plain_step(other, others), other, indices.shape[1])
-        return graph_gives_the_same(self._plain_step(learner, totals), graphed, (totals, others), indices)
+        return graph_gives_the_same(self._plain_step(learner, tally), graphed, (tally, others), indices)
 
-    def _plain_step(self, learner: Learner, total_losses: Tensor | None = None) -> TrainingStep:
-        if total_losses is None:
-            total_losses = Progress.start(self._device, learner.size).total_losses
-        return TrainingStep(learner, self._data.training, total_losses, bf16=self.bf16)
+    def _plain_step(self, learner: Learner, tally: Tally | None = None) -> TrainingStep:
+        tally = tally or Tally.start(self._device, learner.size)
+        return TrainingStep(learner, self._data.training, tally, bf16=self.bf16)
 
     def flops(self, run: Run) -> float | None:
         """Of training on one sample; None for a network of the user's own that cannot be counted."""
@@ -123,7 +131,7 @@ class Rig:
         """The median duration of a training step of these runs side by side, once it is warmed up."""
         self.warm_up(runs)
         learner, indices = self._warm_learner(runs, steps=0)
-        step = self.step(runs, learner, Progress.start(self._device, len(runs)).total_losses)
+        step = self.step(runs, learner, Tally.start(self._device, len(runs)))
         for _ in range(STEPS_BEFORE + 1):
             step(indices)
         watch, seconds = Stopwatch(self._device), []

@@ -13,7 +13,17 @@ from typing import cast
 import torch
 
 from dnlbench.errors import DataError, SpecError
-from dnlbench.events import DataInfo, EpochDone, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
+from dnlbench.events import (
+    DataInfo,
+    EpochDone,
+    NetworkMeasured,
+    Prepared,
+    RunEnded,
+    RunError,
+    RunEvent,
+    RunPaused,
+    RunStarted,
+)
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
@@ -22,7 +32,8 @@ from dnlbench.runners.device import device_name, make_repeatable, open_device, s
 from dnlbench.runners.training.build import check_point
 from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
-from dnlbench.runners.training.evaluate import evaluate
+from dnlbench.runners.training.evaluate import Score, has_running_statistics, recalibrate, score, undisturbed
+from dnlbench.runners.training.gradients import first_steps, median_and_max
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.progress import Progress, place_of
 from dnlbench.runners.training.rig import Rig
@@ -116,15 +127,16 @@ class TrainingRunner:
         """Trains members that stand at the same place."""
         runs = [kept.member.run for kept in group]
         states = [kept.state for kept in group if kept.state]
-        progress = Progress.restore(states, self.device) if states else Progress.start(self.device, len(group))
+        progress = Progress.restore(states, self.device) if states else self._start(len(group))
         parameters = self.rig.learner(runs).parameter_count
         for kept in group:
             yield self._started(kept.member, len(group), parameters, progress)
         memory_bytes = self.rig.warm_up(runs)
+        ratios = [] if progress.epoch else self.rig.gradient_ratios(runs)
         learner = self.rig.learner(runs)
         if states:
             learner.restore(states)
-        training = _Training(runs, learner, progress, self.rig.step(runs, learner, progress.total_losses), group)
+        training = _Training(runs, learner, progress, self.rig.step(runs, learner, progress.tally), group)
         while training.left and progress.epoch < runs[0].epochs:
             if not self._train_epoch(training, aside):
                 for index in training.left:
@@ -132,30 +144,37 @@ class TrainingRunner:
                 return
             for index, event in self._epochs_done(training).items():
                 yield event  # written before the checkpoint that counts on it
+                if ratios:
+                    yield self._measured_at_start(training, index, ratios[index])
                 if not _finite(event):
                     yield _diverged(runs[index], event, memory_bytes)
                     training.left.pop(index).checkpoints.clear()
             progress.end_epoch()
             training.save()
+            ratios = []
         for index, kept in training.left.items():
+            yield self._measured_at_end(training, index)
             yield RunEnded(run_id=runs[index].run_id, status="ok", peak_memory_bytes=memory_bytes)
             kept.checkpoints.keep_last()
 
     def _epochs_done(self, training: _Training) -> dict[int, EpochDone]:
         """What the epoch that was just trained gave to the runs that are left."""
         learner, progress, samples = training.learner, training.progress, len(self.data.training)
-        norms, losses = learner.gradient_norms(), progress.total_losses.tolist()
+        norms = median_and_max(progress.tally.gradient_norms, self._full_batches)
+        losses = progress.tally.total_losses.tolist()
         learner.schedule.step()
         regularisers, events = learner.regularisers(), {}
         for index in training.left:
             loss, accuracy = self._evaluate(learner, index)
+            median, largest = norms[index]
             events[index] = EpochDone(
                 run_id=training.runs[index].run_id,
                 epoch=progress.epoch + 1,
                 train_loss=losses[index] / samples,
                 seconds=progress.seconds,
                 samples_per_s=samples / progress.seconds,
-                gradient_norm=norms[index],
+                gradient_norm_median=median,
+                gradient_norm_max=largest,
                 evaluation_loss=loss,
                 evaluation_accuracy=accuracy,
                 regulariser=regularisers[index],
@@ -164,8 +183,50 @@ class TrainingRunner:
 
     def _evaluate(self, learner: Learner, index: int) -> tuple[float | None, float | None]:
         """Mean loss and accuracy on the evaluation split; None without one."""
-        split = self.data.evaluation
-        return (None, None) if split is None else evaluate(learner, index, split, bf16=self.rig.bf16)
+        if self.data.evaluation is None:
+            return None, None
+        with undisturbed(learner):
+            if self.spec.train.batch_norm == "recalibrated" and has_running_statistics(learner.network):
+                self._recalibrate(learner, index)
+            return score(learner, index, self.data.evaluation, bf16=self.rig.bf16)
+
+    def _recalibrate(self, learner: Learner, index: int) -> Score:
+        return recalibrate(learner, index, self.data.training, self.spec.train.batch_size, bf16=self.rig.bf16)
+
+    def _measured_at_start(self, training: _Training, index: int, ratio: float | None) -> NetworkMeasured:
+        """To be called at the end of epoch 1."""
+        start, largest = first_steps(training.progress.tally.gradient_norms, self._full_batches)[index]
+        found = {"gradient_norm_start": start, "gradient_norm_first_steps": largest}
+        if ratio is not None:
+            found["gradient_ratio_start"] = ratio
+        return NetworkMeasured(run_id=training.runs[index].run_id, stage="start", epoch=1, measurements=found)
+
+    def _measured_at_end(self, training: _Training, index: int) -> NetworkMeasured:
+        """The final weights on the whole training split, and on the evaluation split where that is asked for."""
+        learner, running = training.learner, self.spec.train.batch_norm == "running"
+        with undisturbed(learner):
+            before = score(learner, index, self.data.training, bf16=self.rig.bf16) if running else None
+            batch = self._recalibrate(learner, index)
+            evaluated = before or score(learner, index, self.data.training, bf16=self.rig.bf16)
+        found = {
+            "train_loss_batch": batch.loss,
+            "train_accuracy_batch": batch.accuracy,
+            "train_loss_evaluation": evaluated.loss,
+            "train_accuracy_evaluation": evaluated.accuracy,
+        }
+        loss, _ = self._evaluate(learner, index)
+        if loss is not None:
+            found["evaluation_loss"] = loss
+        run = training.runs[index]
+        return NetworkMeasured(run_id=run.run_id, stage="final", epoch=training.progress.epoch, measurements=found)
+
+    def _start(self, size: int) -> Progress:
+        return Progress.start(self.device, size, math.ceil(len(self.data.training) / self.spec.train.batch_size))
+
+    @property
+    def _full_batches(self) -> int:
+        """How many an epoch has. They come first."""
+        return len(self.data.training) // self.spec.train.batch_size
 
     def _started(self, member: Member, pack_size: int, parameters: int, progress: Progress) -> RunStarted:
         return RunStarted(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dnlbench.runners.training.data import Split
 from dnlbench.runners.training.learner import Learner
+from dnlbench.runners.training.tally import Tally
 
 STEPS_BEFORE = 3
 """Training steps that are done one by one before one is recorded: the first ones allocate moments and choose algorithms."""
@@ -25,22 +26,22 @@ Step = Callable[[Tensor], None]
 class TrainingStep:
     """Gathers a batch for each network, and takes one step of the optimizer."""
 
-    def __init__(self, learner: Learner, split: Split, total_losses: Tensor, *, bf16: bool) -> None:
+    def __init__(self, learner: Learner, split: Split, tally: Tally, *, bf16: bool) -> None:
         self._learner = learner
         self._split = split
-        self._total_losses = total_losses
+        self._tally = tally
         self._bf16 = bf16
 
     def __call__(self, indices: Tensor) -> None:
-        """Adds each network's loss over its batch, at the weights before the step, to the totals."""
+        """Adds each network's loss over its batch and gradient norm, at the weights before the step, to the tally."""
         learner = self._learner
         learner.optimizer.zero_grad(set_to_none=True)
         images, labels = self._split.batch(indices.flatten())
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bf16):
             losses = learner.losses(images.view(*indices.shape, *images.shape[1:]), labels.view(indices.shape))
         learner.backward(losses)
+        self._tally.add(losses.detach() * indices.shape[1], learner.gradient_norms())
         learner.optimizer.step()
-        self._total_losses += losses.detach() * indices.shape[1]
 
 
 class GraphedStep:
@@ -91,7 +92,7 @@ class GraphedStep:
 
 
 def graph_gives_the_same(
-    plain: TrainingStep, graphed: GraphedStep, totals: tuple[Tensor, Tensor], indices: Tensor
+    plain: TrainingStep, graphed: GraphedStep, tallies: tuple[Tally, Tally], indices: Tensor
 ) -> bool:
     """Whether a graph trains as its step does, tried on two learners that begin alike and are thrown away.
 
@@ -105,7 +106,8 @@ def graph_gives_the_same(
     except RuntimeError as error:
         warnings.warn(f"the training step is not recorded as a CUDA graph: {error}", stacklevel=2)
         return False
-    same = torch.allclose(*totals, rtol=1e-4, atol=0.0)
+    ours, theirs = tallies
+    same = torch.allclose(ours.total_losses, theirs.total_losses, rtol=1e-4, atol=0.0)
     if not same:
         warnings.warn("the training step as a CUDA graph gives other losses and is not used", stacklevel=2)
     return same

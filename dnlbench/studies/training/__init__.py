@@ -1,8 +1,46 @@
 """The training study: how does the training loss fall with depth, and what does depth cost?"""
 
-from dnlbench.studies.base import Cost, Quantity, Study, Trend
+from typing import Literal
+
+from dnlbench.studies.base import Cost, Quantity, Stability, Study, Trend
 from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import TrainingSpec
+
+FINAL_NETWORK = "The final network"
+GRADIENTS = "Gradients"
+
+
+def _of_final_network(name: str, label: str, better: Literal["lower", "higher"]) -> Quantity:
+    """Loss or accuracy of the weights after the last epoch."""
+    loss = better == "lower"
+    return Quantity(
+        name=name,
+        label=label,
+        unit="nats" if loss else "",
+        better=better,
+        shown_as="number",
+        range="positive" if loss else "share",
+        machine_bound=False,
+        tolerance=0.01,
+        table=FINAL_NETWORK,
+    )
+
+
+def _of_gradients(name: str, label: str) -> Quantity:
+    """In training mode; R_L included where it is part of the objective."""
+    return Quantity(
+        name=name,
+        label=label,
+        unit="",
+        better=None,
+        shown_as="number",
+        range="positive",
+        machine_bound=False,
+        tolerance=0.05,
+        table=GRADIENTS,
+        compared=False,
+    )
+
 
 TRAINING = Study(
     name="training",
@@ -66,6 +104,15 @@ TRAINING = Study(
             tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
             timed=True,
         ),
+        _of_final_network("train_loss_batch", "training loss, batch statistics", "lower"),
+        _of_final_network("train_loss_evaluation", "training loss, evaluation mode", "lower"),
+        _of_final_network("train_accuracy_batch", "training accuracy, batch statistics", "higher"),
+        _of_final_network("train_accuracy_evaluation", "training accuracy, evaluation mode", "higher"),
+        _of_final_network("evaluation_loss", "evaluation loss", "lower"),
+        _of_gradients("gradient_norm_start", "gradient norm at initialization"),
+        _of_gradients("gradient_norm_first_steps", "maximum of the first 10 steps"),
+        _of_gradients("gradient_norm_median", "median of the last epoch"),
+        _of_gradients("gradient_ratio_start", "first block over last, at initialization"),
     ),
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
@@ -74,6 +121,8 @@ TRAINING = Study(
         Cost(quantity="samples_per_s", label="time", inverse=True),
         Cost(quantity="peak_memory_bytes", label="memory"),
     ),
+    drawn=("gradient_norm_start",),
+    stability=Stability(norm="gradient_norm_start", ratio="gradient_ratio_start"),
     workload_version=1,
 )
 

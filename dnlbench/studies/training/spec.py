@@ -163,6 +163,9 @@ class TrainSettings(Section):
     """lambda of the objective cross-entropy + lambda R_L(parameters), Eq. (4) of the paper; with 0 R_L is not computed."""
     evaluate: bool = False
     """Whether loss and accuracy on the evaluation split are measured after each epoch, outside the clock."""
+    batch_norm: Annotated[Literal["recalibrated", "running"], Added(before="running")] = "recalibrated"
+    """Statistics of batch norms in evaluation mode: averages over a pass of the training split at the weights that are
+    evaluated, or the running averages of training, which lag behind. Training itself is the same."""
 
 
 class TrainingSpec(StudySpec):

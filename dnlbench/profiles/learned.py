@@ -1,0 +1,30 @@
+"""Which runs never learned, so that nothing can be concluded from their weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dnlbench.profiles.model import RunRecord
+
+CHANCE_SHARE = 0.9
+"""Share of ``ln(classes)``, the loss of a network that gives each class the same probability. A loss at or above it after
+training counts as never learned."""
+
+
+def never_learned(loss: float | None, classes: int | None) -> bool:
+    """Whether a cross-entropy is within 10 % of chance or above it. False where the loss or the classes are unknown."""
+    if loss is None or classes is None or not math.isfinite(loss):
+        return False
+    return loss >= CHANCE_SHARE * math.log(classes)
+
+
+def runs_that_never_learned(runs: Sequence[RunRecord], classes: int | None) -> list[tuple[RunRecord, float]]:
+    """Runs that are ``ok`` with their final training loss, with batch statistics where that was measured."""
+    losses = [(run, _final_loss(run)) for run in runs if run.status == "ok"]
+    return [(run, loss) for run, loss in losses if loss is not None and never_learned(loss, classes)]
+
+
+def _final_loss(run: RunRecord) -> float | None:
+    found = run.measurements.get("train_loss_batch", run.final_train_loss)
+    return found if isinstance(found, float) else None
