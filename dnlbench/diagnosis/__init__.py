@@ -1,19 +1,30 @@
 """What a finished training sweep says of the theories of depth: its networks measured, and the figures read."""
 
 from dnlbench.diagnosis.carry_out import Source, diagnose, find_source
-from dnlbench.diagnosis.figures import SERIES, BlockRecord, LeftOut, RunFigures
+from dnlbench.diagnosis.figures import (
+    SERIES,
+    TRAINING_SERIES,
+    BlockRecord,
+    LeftOut,
+    RunFigures,
+    TrainingBlockRecord,
+    TrainingRecord,
+)
 from dnlbench.diagnosis.model import Diagnosis
 from dnlbench.diagnosis.summary import QUANTITIES, DiagnosedPoint, TrendRecord, mean_series, summarise_runs
 
 __all__ = [
     "QUANTITIES",
     "SERIES",
+    "TRAINING_SERIES",
     "BlockRecord",
     "DiagnosedPoint",
     "Diagnosis",
     "LeftOut",
     "RunFigures",
     "Source",
+    "TrainingBlockRecord",
+    "TrainingRecord",
     "TrendRecord",
     "diagnose",
     "find_source",

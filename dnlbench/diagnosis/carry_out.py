@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.diagnosis.figures import LeftOut, RunFigures
-from dnlbench.diagnosis.findings import findings_of
+from dnlbench.diagnosis.findings import findings_of, never_learned_findings
 from dnlbench.diagnosis.model import Diagnosis
 from dnlbench.diagnosis.summary import summarise_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
@@ -20,7 +20,7 @@ from dnlbench.executor.asking import ask
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.weights import weights_folder
 from dnlbench.machine import Slot, read_machine
-from dnlbench.profiles import read_profile
+from dnlbench.profiles import never_learned, read_profile
 from dnlbench.store import RunDir
 from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TrainingSpec
@@ -113,12 +113,11 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
             continue
         if tell is not None:
             tell(f"{run.network} L={run.depth} seed {run.seed}", number + 1, len(runs))
-        figures.append(
-            RunFigures(run_id=run.run_id, network=run.network, depth=run.depth, seed=run.seed, blocks=part["blocks"])
-        )
+        figures.append(_figures(run, part, source.data.classes))
     if not figures:
         raise ConfigurationError(_nothing(source, left_out))
     points, trends = summarise_runs(figures)
+    learned = summarise_runs([run for run in figures if not run.never_learned])
     return Diagnosis(
         name=source.name,
         source=str(source.path),
@@ -126,9 +125,24 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
         device=slot.device.name,
         points=points,
         trends=trends,
-        findings=findings_of(points, trends),
+        findings=findings_of(*learned, never_learned=never_learned_findings(figures, source.data.classes)),
         runs=tuple(figures),
         left_out=tuple(left_out),
+    )
+
+
+def _figures(run: Weighted, part: Mapping[str, Any], classes: int | None) -> RunFigures:
+    """What the child process measured of a run."""
+    training = part.get("training")
+    loss = training["loss"] if training else None
+    return RunFigures(
+        run_id=run.run_id,
+        network=run.network,
+        depth=run.depth,
+        seed=run.seed,
+        blocks=part["blocks"],
+        training=training,
+        never_learned=never_learned(float(loss), classes) if loss is not None else False,
     )
 
 

@@ -20,6 +20,10 @@ SERIES = (
 """Fields of `BlockRecord` that go by layer or state."""
 
 
+TRAINING_SERIES = tuple(name for name in SERIES if name in ("forward", "state_gradient", "parameter_gradient"))
+"""Fields of `TrainingBlockRecord` that go by layer or state."""
+
+
 class Figures(BaseModel):
     """Part of a diagnosis. Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity"."""
 
@@ -41,6 +45,21 @@ class BlockRecord(Figures):
     parameter_gradient: Series
 
 
+class TrainingBlockRecord(Figures):
+    """`dnlbench.dnl.diagnosis.figures.TrainingBlock`, as a child process says it."""
+
+    forward: Series
+    state_gradient: Series
+    parameter_gradient: Series
+
+
+class TrainingRecord(Figures):
+    """`dnlbench.dnl.diagnosis.figures.TrainingFigures`, as a child process says it."""
+
+    loss: float
+    blocks: tuple[TrainingBlockRecord, ...]
+
+
 class RunFigures(Figures):
     """A run, block by block from the input to the classifier."""
 
@@ -49,6 +68,11 @@ class RunFigures(Figures):
     depth: int
     seed: int
     blocks: tuple[BlockRecord, ...]
+    """In evaluation mode."""
+    training: TrainingRecord | None = None
+    """In training mode, with the statistics of each batch; None if fewer than two images were measured."""
+    never_learned: bool = False
+    """Whether the loss in training mode is still near that of chance, so that nothing is concluded from the weights."""
 
 
 class LeftOut(Figures):

@@ -4,19 +4,23 @@ Thresholds, which are conventions and stated with each line: an order counts as 
 decimals, holds 1 and nothing down to 0.5, which is the order of layers that are independent of each other; as faster or slower
 if all of the interval is above or below 1; where it holds both, nothing is concluded. Values "fall" if the interval is above 0,
 and "hardly change" if all of it is within 0.1 of 0. Parameters count as rough from half of ``√2`` on, which is what layers that
-have nothing to do with each other differ by; gradients vanish or explode by a factor of 10 or more. Where one seed leaves no
-interval, or the depths or layers are too few, nothing is concluded either.
+have nothing to do with each other differ by; gradients vanish or explode by a factor of 10 or more, in training mode, with
+respect to states or to parameters. Where one seed leaves no interval, or the depths or layers are too few, nothing is concluded
+either. Networks that never learned, by `dnlbench.profiles.never_learned`, are named, and are in no trend and no finding.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from dnlbench import units
 from dnlbench.architecture import ARCHITECTURES
+from dnlbench.diagnosis.figures import RunFigures
 from dnlbench.diagnosis.summary import DiagnosedPoint, TrendRecord
+from dnlbench.profiles import CHANCE_SHARE
 
 UNRELATED = math.sqrt(2)
 """Consecutive differences of independent parameters of one size, relative to it."""
@@ -34,15 +38,34 @@ Trends = Mapping[tuple[str, str], TrendRecord]
 """By quantity and ``L`` or ``l``."""
 
 
-def findings_of(points: Sequence[DiagnosedPoint], trends: Sequence[TrendRecord]) -> dict[str, tuple[str, ...]]:
-    """By network."""
-    found = {}
+def never_learned_findings(runs: Sequence[RunFigures], classes: int | None) -> dict[str, tuple[str, ...]]:
+    """By network, a line for each depth at which runs never learned."""
+    found: dict[str, tuple[str, ...]] = {}
+    for network, depth in dict.fromkeys((run.network, run.depth) for run in runs if run.never_learned):
+        own = [run for run in runs if (run.network, run.depth) == (network, depth)]
+        losses = [run.training.loss for run in own if run.never_learned and run.training is not None]
+        which = f"{len(losses)} of {len(own)} runs" if len(own) > 1 else "the run"
+        line = (
+            f"L={depth}: {which} never learned: loss {units.number(sum(losses) / len(losses))} in training mode, not below "
+            f"{CHANCE_SHARE:g} ln({classes}); nothing is concluded from the weights"
+        )
+        found[network] = (*found.get(network, ()), line)
+    return found
+
+
+def findings_of(
+    points: Sequence[DiagnosedPoint],
+    trends: Sequence[TrendRecord],
+    never_learned: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> dict[str, tuple[str, ...]]:
+    """By network, from runs that learned; ``never_learned`` names the others, and comes first."""
+    found = dict(never_learned)
     for network in dict.fromkeys(point.network for point in points):
         deepest = max((point for point in points if point.network == network), key=lambda point: point.depth)
         own: dict[tuple[str, str], TrendRecord] = {
             (trend.quantity, trend.along): trend for trend in trends if trend.network == network
         }
-        found[network] = tuple(_findings(deepest, own))
+        found[network] = (*found.get(network, ()), *_findings(deepest, own))
     return found
 
 
@@ -109,17 +132,25 @@ def _of_dense_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
 
 
 def _of_gradients(deepest: DiagnosedPoint) -> str:
-    """Per relative change of a state, as `dnlbench.diagnosis.summary.QUANTITIES` says."""
-    record, value = deepest.quantities["gradient_ratio"], _value(deepest, "gradient_ratio")
-    start = f"gradients: at a block's first state {value} times those at its last, L={deepest.depth}"
-    if record.low is None or record.high is None:
+    """In training mode, with respect to states and parameters, as `dnlbench.diagnosis.summary.QUANTITIES` says."""
+    states, layers = "training_gradient_ratio", "training_layer_ratio"
+    if states not in deepest.quantities or layers not in deepest.quantities:
+        return f"gradients: not measured in training mode at L={deepest.depth}; nothing is concluded"
+    start = (
+        f"gradients at the trained weights, in training mode: at a block's first state {_value(deepest, states)} times those at its last, of its first "
+        f"layer {_value(deepest, layers)} times those of its last, L={deepest.depth}"
+    )
+    records = [deepest.quantities[name] for name in (states, layers)]
+    bounds = [(record.low, record.high) for record in records if record.low is not None and record.high is not None]
+    if len(bounds) < len(records):
         return start
-    if record.low >= 1 / MUCH and record.high <= MUCH:
-        return f"{start}: they neither vanish nor explode"
-    if record.high < 1 / MUCH or record.low > MUCH:
-        per_layer = record.mean ** (1 / deepest.depth) if record.mean > 0 else 0.0
-        word = "vanish" if record.high < 1 / MUCH else "explode"
-        return f"{start}: they {word} on the way back, by {per_layer:.2f} a layer"
+    if all(low >= 1 / MUCH and high <= MUCH for low, high in bounds):
+        return f"{start}: within a factor of {MUCH:g}, they neither vanish nor explode"
+    for record, (low, high) in zip(records, bounds, strict=True):
+        if high < 1 / MUCH or low > MUCH:
+            per_layer = record.mean ** (1 / deepest.depth) if record.mean > 0 else 0.0
+            word = "vanish" if high < 1 / MUCH else "explode"
+            return f"{start}: they {word} on the way back, by {per_layer:.2f} a layer"
     return start
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnlbench.diagnosis.figures import BlockRecord, Figures, RunFigures
+from dnlbench.diagnosis.figures import BlockRecord, Figures, RunFigures, TrainingBlockRecord
 from dnlbench.profiles import IntervalRecord
 from dnlbench.stats import Range, fit_order, mean_interval
 
@@ -22,7 +22,10 @@ class DepthQuantity:
     name: str
     label: str
     """For the head of a column."""
-    of_block: Callable[[BlockRecord], float | None]
+    of_block: Callable[[BlockRecord], float | None] | None = None
+    """In evaluation mode."""
+    in_training: Callable[[BlockRecord, TrainingBlockRecord], float | None] | None = None
+    """In training mode; then ``of_block`` is None."""
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
     """Over the blocks; ratios have a geometric one."""
     range: Range = "positive"
@@ -36,15 +39,17 @@ def _growth(block: BlockRecord) -> float | None:
     return _quotient(block.forward[-1], block.forward[block.first_state])
 
 
-def _gradient_ratio(block: BlockRecord) -> float | None:
+def _gradient_ratio(block: BlockRecord, seen: BlockRecord | TrainingBlockRecord) -> float | None:
     """Of what the loss changes by for equal relative changes of the states: a layer behind a batch norm sees no other ones."""
     first, last = (
-        None
-        if (gradient := block.state_gradient[at]) is None or (size := block.forward[at]) is None
-        else gradient * size
+        None if (gradient := seen.state_gradient[at]) is None or (size := seen.forward[at]) is None else gradient * size
         for at in (block.first_state, -1)
     )
     return _quotient(first, last)
+
+
+def _layer_ratio(block: BlockRecord, seen: TrainingBlockRecord) -> float | None:
+    return _quotient(seen.parameter_gradient[0], seen.parameter_gradient[-1])
 
 
 QUANTITIES = (
@@ -54,11 +59,21 @@ QUANTITIES = (
     DepthQuantity(name="roughness", label="parameters", of_block=lambda block: block.roughness.get("all")),
     DepthQuantity(name="pattern_change", label="patterns", of_block=_mean_of("pattern_change"), range="share"),
     DepthQuantity(name="growth", label="growth", of_block=_growth, mean="geometric"),
-    DepthQuantity(name="gradient_ratio", label="gradients", of_block=_gradient_ratio, mean="geometric"),
+    DepthQuantity(
+        name="gradient_ratio", label="gradients", of_block=lambda block: _gradient_ratio(block, block), mean="geometric"
+    ),
+    DepthQuantity(
+        name="training_gradient_ratio", label="gradients in training", in_training=_gradient_ratio, mean="geometric"
+    ),
+    DepthQuantity(
+        name="training_layer_ratio", label="layers' gradients in training", in_training=_layer_ratio, mean="geometric"
+    ),
 )
 """Of the first five each block gives its mean over the layers, of ``roughness`` what `BlockFigures` has for all arrays.
 ``growth`` is the size of the last state over that of the first. ``gradient_ratio`` is ``‖x^l‖ ‖d loss/d x^l‖`` at the first
-state over that at the last: far below 1 gradients vanish on the way back, far above 1 they explode."""
+state over that at the last: far below 1 gradients vanish on the way back, far above 1 they explode. ``training_gradient_ratio``
+is the same in training mode, and ``training_layer_ratio`` the norm of the gradient of the first layer's parameters over that of
+the last layer's, in training mode too."""
 
 WITH_DEPTH = ("state_step", "map_distance", "filter_distance", "roughness")
 """Quantities that a continuous limit makes fall like 1/L."""
@@ -104,10 +119,18 @@ def summarise_runs(runs: Sequence[RunFigures]) -> tuple[tuple[DiagnosedPoint, ..
 
 def number_of(run: RunFigures, quantity: DepthQuantity) -> float | None:
     """A run's value of a quantity; None where no block has one."""
-    values = [value for block in run.blocks if (value := quantity.of_block(block)) is not None]
+    values = [value for value in _of_blocks(run, quantity) if value is not None]
     if quantity.mean == "arithmetic" or not values:
         return _mean(values)
     return math.exp(sum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
+
+
+def _of_blocks(run: RunFigures, quantity: DepthQuantity) -> list[float | None]:
+    if quantity.of_block is not None:
+        return [quantity.of_block(block) for block in run.blocks]
+    if quantity.in_training is None or run.training is None:
+        return []
+    return [quantity.in_training(*pair) for pair in zip(run.blocks, run.training.blocks, strict=True)]
 
 
 def series_of(run: RunFigures, name: str) -> tuple[float | None, ...]:

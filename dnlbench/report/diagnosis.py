@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from dnlbench import units
-from dnlbench.diagnosis import QUANTITIES, SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
+from dnlbench.diagnosis import QUANTITIES, SERIES, TRAINING_SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
 from dnlbench.report import quantities
 from dnlbench.report.escape import CsvWriter, printable
 from dnlbench.report.grid import Column, Grid
@@ -23,7 +23,9 @@ _BY_DEPTH = {
     "roughness": ("parameters", 0),
     "pattern_change": ("patterns", 4),
     "growth": ("growth", 1),
-    "gradient_ratio": ("gradients", 2),
+    "gradient_ratio": ("gradients", 1),
+    "training_gradient_ratio": ("training: gradients", 2),
+    "training_layer_ratio": ("training: layers", 2),
 }
 _BY_LAYER = {
     "state_step": "states",
@@ -48,7 +50,9 @@ def diagnosis_facts(diagnosis: Diagnosis) -> str:
         "parameters  consecutive differences in R_L over the size of the parameters\n"
         "patterns    share of ReLUs that layers l and l + 1 have on different sides\n"
         "growth      size of the last state of a block over that of the first\n"
-        "gradients   |x^l| |d loss/d x^l| at the first state of a block over the last"
+        "gradients   |x^l| |d loss/d x^l| at the first state of a block over the last\n"
+        "layers      |d loss/d parameters| of the first layer of a block over the last\n"
+        "Columns marked training: are in training mode, the others in evaluation mode."
     )
 
 
@@ -150,6 +154,10 @@ def diagnosis_csv(diagnosis: Diagnosis) -> str:
                         writer.writerow([*start, layer, name, _plain(value)])
             for name, value in block.roughness.items():
                 writer.writerow([*start, "", f"roughness of {name}", _plain(value)])
+        for number, seen in enumerate(run.training.blocks if run.training else ()):
+            for name in TRAINING_SERIES:
+                for layer, value in enumerate(getattr(seen, name)):
+                    writer.writerow([*start[:4], number, layer, f"{name} in training", _plain(value)])
     return out.getvalue()
 
 

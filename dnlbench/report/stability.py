@@ -74,5 +74,5 @@ def never_learned_sentences(profile: Profile) -> Iterator[str]:
 
 
 def _short(value: float) -> str:
-    """Two or three significant digits."""
-    return f"{value:.2e}" if value >= 1e4 or 0 < value < 1e-2 else f"{value:.3g}"
+    """Three significant digits, whole numbers from 1,000 to 10,000."""
+    return f"{value:.0f}" if 1e3 <= value < 1e4 else f"{value:.3g}"

@@ -7,8 +7,17 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from dnlbench.diagnosis import BlockRecord, Diagnosis, LeftOut, RunFigures, mean_series, summarise_runs
-from dnlbench.diagnosis.findings import findings_of
+from dnlbench.diagnosis import (
+    BlockRecord,
+    Diagnosis,
+    LeftOut,
+    RunFigures,
+    TrainingBlockRecord,
+    TrainingRecord,
+    mean_series,
+    summarise_runs,
+)
+from dnlbench.diagnosis.findings import findings_of, never_learned_findings
 from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_facts, diagnosis_grids
 
 Law = Callable[[int, int], float]
@@ -34,13 +43,24 @@ def block(
     )
 
 
+def in_training(depth: int, decay: float, layers: float) -> TrainingRecord:
+    """Gradients of states that fall by ``decay`` a layer on the way back, and of parameters by a factor in all."""
+    seen = TrainingBlockRecord(
+        forward=(2.0,) * (depth + 1),
+        state_gradient=tuple(math.exp(-decay * (depth - layer)) for layer in range(depth + 1)),
+        parameter_gradient=(layers, *(1.0,) * (depth - 1)) if depth > 1 else (1.0,),
+    )
+    return TrainingRecord(loss=0.1, blocks=(seen, seen))
+
+
 def runs(
     network: str,
     states: Law,
     parameters: Callable[[int], float],
     seeds: Sequence[float],
     depths: Sequence[int],
-    **more: float,
+    decay: float = 0.0,
+    layers: float = 1.0,
 ) -> list[RunFigures]:
     """Seeds differ by a factor."""
     first = int(network.startswith("dense"))
@@ -50,8 +70,8 @@ def runs(
             network=network,
             depth=depth,
             seed=seed,
-            blocks=(block(depth, states, parameters(depth), noise * (1 + 0.01 * (depth % 3)), first=first, **more),)
-            * 2,
+            blocks=(block(depth, states, parameters(depth), noise * (1 + 0.01 * (depth % 3)), first=first),) * 2,
+            training=in_training(depth, decay, layers),
         )
         for depth in depths
         for seed, noise in enumerate(seeds)
@@ -168,6 +188,34 @@ def test_networks_that_stand_still_have_no_order_and_no_crash() -> None:
 def test_gradients_that_vanish_or_explode_are_called_so(decay: float, word: str) -> None:
     said = read(runs("plain", lambda layer, depth: 1.0, lambda depth: 1.4, NOISES, [16], decay=decay))["plain"]
     assert f"they {word} on the way back, by {math.exp(-decay):.2f} a layer" in said[-1].replace("inf", "")
+
+
+def test_gradients_are_judged_in_training_mode_and_of_parameters_too() -> None:
+    """Evaluation mode shows equal gradients in all layers here."""
+    found = runs("plain", lambda layer, depth: 1.0, lambda depth: 1.4, NOISES, [16], layers=150.0)
+    assert (
+        "of its first layer 150 ± 0 times those of its last, L=16: they explode on the way back"
+        in read(found)["plain"][-1]
+    )
+    unseen = [run.model_copy(update={"training": None}) for run in found]
+    assert read(unseen)["plain"][-1] == "gradients: not measured in training mode at L=16; nothing is concluded"
+
+
+def test_nothing_is_concluded_from_networks_that_never_learned() -> None:
+    found = runs("plain", lambda layer, depth: 1 / depth, lambda depth: 3 / depth, NOISES, (2, 4, 8, 16))
+    found = [run.model_copy(update={"never_learned": run.depth == 16}) for run in found]
+    never = never_learned_findings(found, 10)
+    assert never == {
+        "plain": (
+            "L=16: 3 of 3 runs never learned: loss 0.1 in training mode, not below 0.9 ln(10); "
+            "nothing is concluded from the weights",
+        )
+    }
+    learned = [run for run in found if run.depth < 16]
+    said = findings_of(*summarise_runs(learned), never_learned=never)["plain"]
+    assert said == (*never["plain"], *read(learned)["plain"])
+    assert all("L=16" not in line for line in said[1:])
+    assert findings_of((), (), never_learned=never) == never
 
 
 def test_dense_networks_are_read_from_the_first_state_on() -> None:

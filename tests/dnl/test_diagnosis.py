@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.dnl.diagnosis import BlockFigures, diagnose
+from dnlbench.dnl.diagnosis import BlockFigures, diagnose, diagnose_in_training_mode
 from dnlbench.dnl.diagnosis.maps import jacobian_norms, linear_part
 from dnlbench.dnl.diagnosis.variation import parameter_steps, roughness, variations
 from dnlbench.dnl.image_regulariser import ParametersInDepth, parameters_in_depth
@@ -61,6 +61,41 @@ def make_stem_positive(network: DNLNetwork) -> None:
 
 def numbers(series: Sequence[float | None]) -> list[float]:
     return [value for value in series if value is not None]
+
+
+@pytest.mark.parametrize("network", ["plain", "densenet"])
+def test_training_mode_sees_the_gradients_of_a_training_step(network: str) -> None:
+    """By a loop over ``backward``; the network, its running statistics included, stays what it was."""
+    built, (images, labels) = build(network, implementation="lean"), a_batch()
+    state = {name: value.clone() for name, value in built.state_dict().items()}
+    built.eval()
+    figures = diagnose_in_training_mode(built, [(images, labels)])
+    assert not built.training
+    assert built.implementation == "lean"
+    assert all(torch.equal(value, state[name]) for name, value in built.state_dict().items())
+    built.train()
+    seen: list[Tensor] = []
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        inputs[0].retain_grad()
+        seen.append(inputs[0])
+
+    for block in built.blocks:
+        block.register_forward_pre_hook(see)
+    loss = functional.cross_entropy(built(images), labels)
+    loss.backward()
+    assert figures.loss == pytest.approx(float(loss.detach()), rel=1e-12)
+    for found, block, x in zip(figures.blocks, built.blocks, seen, strict=True):
+        own = [[p.grad for p in layer.parameters() if p.grad is not None] for layer in block.layers]
+        assert found.parameter_gradient == pytest.approx(
+            [float(nn.utils.get_total_norm(each)) for each in own], rel=1e-9
+        )
+        assert found.forward[0] == pytest.approx(float(x.detach().square().mean().sqrt()), rel=1e-9)
+        assert x.grad is not None
+        summed = len(images) * x.grad  # of the sum of the images' losses
+        assert found.state_gradient[0] == pytest.approx(float(summed.norm()) / len(images) ** 0.5, rel=1e-9)
+    with pytest.raises(ValueError, match="at least one image"):
+        diagnose_in_training_mode(built, [])
 
 
 def test_a_residual_network_whose_branches_are_zero_is_the_identity() -> None:

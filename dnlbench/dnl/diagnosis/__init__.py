@@ -12,7 +12,7 @@ Two theories stand behind the figures.
 Which figure belongs to which condition is said with each, in `dnlbench.dnl.diagnosis.figures`.
 """
 
-from dnlbench.dnl.diagnosis.figures import BlockFigures
-from dnlbench.dnl.diagnosis.measure import diagnose
+from dnlbench.dnl.diagnosis.figures import BlockFigures, TrainingBlock, TrainingFigures
+from dnlbench.dnl.diagnosis.measure import diagnose, diagnose_in_training_mode
 
-__all__ = ["BlockFigures", "diagnose"]
+__all__ = ["BlockFigures", "TrainingBlock", "TrainingFigures", "diagnose", "diagnose_in_training_mode"]

@@ -13,7 +13,7 @@ Series = tuple[float | None, ...]
 class BlockFigures:
     """A block of ``L`` layers: layer ``l`` makes state ``l + 1``.
 
-    ``‖x‖`` is the Euclidean norm over the images, channels and pixels of a state. The network is taken as it predicts, batch
+    ``‖x‖`` is the Euclidean norm over the images, channels and pixels of a state. The network is in evaluation mode, batch
     norms with their running statistics: so it is one fixed map of a single image, of which derivatives and identities can be
     spoken of; with the statistics of a batch a layer would depend on the other images too.
 
@@ -66,3 +66,24 @@ class BlockFigures:
 
     parameter_gradient: Series
     """Norm of the gradient of the mean loss with respect to all that layer ``l`` learns: filters, scales and shifts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFigures:
+    """A network in training mode, with the statistics of each batch: what a training step sees."""
+
+    loss: float
+    """Mean cross-entropy over the images."""
+    blocks: tuple[TrainingBlock, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingBlock:
+    """A block in training mode.
+
+    Each field is that of `BlockFigures`, except that an image's gradient includes its effect on the other images of its batch.
+    """
+
+    forward: Series
+    state_gradient: Series
+    parameter_gradient: Series

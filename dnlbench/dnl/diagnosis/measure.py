@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.dnl.diagnosis.figures import BlockFigures
+from dnlbench.dnl.diagnosis.figures import BlockFigures, TrainingBlock, TrainingFigures
 from dnlbench.dnl.diagnosis.maps import filter_distances, map_distances
 from dnlbench.dnl.diagnosis.variation import parameter_steps, roughness, variations
 from dnlbench.dnl.image_regulariser import parameters_in_depth
@@ -41,18 +41,64 @@ def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> l
     with _evaluating(network), ExitStack() as stack:
         hooks = [stack.enter_context(_watching(block)) for block in network.blocks]
         for images, labels in batches:
-            logits = network(images)
+            loss = _summed_loss(network, images, labels)
             if not distances:
                 distances = [map_distances(w.block, w.some_states(MAP_IMAGES), w.first) for w in hooks]
-            # The sum, not the mean: so each image's states have the gradient of its own loss.
-            loss = functional.cross_entropy(logits, labels, reduction="sum")
-            wanted = [value for seen in hooks for value in (*seen.states, *seen.parameters)]
-            gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
-            for summed, seen in zip(sums, hooks, strict=True):
-                summed.add(seen, gradients)
+            _add(sums, hooks, loss)
     if not distances:
         raise ValueError("a diagnosis needs at least one image")
     return [summed.figures(found) for summed, found in zip(sums, distances, strict=True)]
+
+
+def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> TrainingFigures:
+    """The same states and gradients with batch statistics. Nothing of the network is changed, running statistics neither.
+
+    Args:
+        network: in any mode.
+        batches: images (B, C, H, W) and classes (B,), each of at least two images. Results depend on the batches.
+
+    Raises:
+        ValueError: if there are no images.
+    """
+    sums, total, count = [_Sums(block) for block in network.blocks], 0.0, 0
+    with _training(network), ExitStack() as stack:
+        hooks = [stack.enter_context(_watching(block)) for block in network.blocks]
+        for images, labels in batches:
+            loss = _summed_loss(network, images, labels)
+            total, count = total + float(loss.detach()), count + len(images)
+            _add(sums, hooks, loss)
+    if not count:
+        raise ValueError("a diagnosis needs at least one image")
+    return TrainingFigures(loss=total / count, blocks=tuple(summed.in_training_mode() for summed in sums))
+
+
+def _summed_loss(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The sum, not the mean: so each image's states have the gradient of its own loss."""
+    return functional.cross_entropy(network(images), labels, reduction="sum")
+
+
+def _add(sums: Sequence[_Sums], hooks: Sequence[_Seen], loss: Tensor) -> None:
+    """The last forward pass, and the gradients of its loss."""
+    wanted = [value for seen in hooks for value in (*seen.states, *seen.parameters)]
+    gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
+    for summed, seen in zip(sums, hooks, strict=True):
+        summed.add(seen, gradients)
+
+
+@contextmanager
+def _training(network: DNLNetwork) -> Iterator[None]:
+    """Training mode, with states that can be seen: those that lean blocks keep are of another form."""
+    before, implementation = network.training, network.implementation
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    network.train()
+    network.implementation = "plain"
+    try:
+        yield
+    finally:
+        network.train(before)
+        network.implementation = implementation
+        for buffer, value in buffers:
+            buffer.copy_(value)
 
 
 @contextmanager
@@ -160,13 +206,28 @@ class _Sums:
             parameter_step=parameter_steps(found, depth),
             roughness=roughness(found),
             pattern_change=(*before, *shares, None)[:depth],
-            forward=tuple(
-                math.sqrt(square / (self.images * values))
-                for square, values in zip(self.squares, self.values, strict=True)
-            ),
-            state_gradient=tuple(math.sqrt(square / self.images) for square in self.gradient_squares),
+            forward=self._forward,
+            state_gradient=self._state_gradient,
             parameter_gradient=tuple(self._layer_gradients()),
         )
+
+    @torch.no_grad()
+    def in_training_mode(self) -> TrainingBlock:
+        """The part of the figures that training mode has."""
+        return TrainingBlock(
+            forward=self._forward,
+            state_gradient=self._state_gradient,
+            parameter_gradient=tuple(self._layer_gradients()),
+        )
+
+    @property
+    def _forward(self) -> tuple[float, ...]:
+        squares = zip(self.squares, self.values, strict=True)
+        return tuple(math.sqrt(square / (self.images * values)) for square, values in squares)
+
+    @property
+    def _state_gradient(self) -> tuple[float, ...]:
+        return tuple(math.sqrt(square / self.images) for square in self.gradient_squares)
 
     def _layer_gradients(self) -> Iterator[float]:
         """Of the mean loss."""

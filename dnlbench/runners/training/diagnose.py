@@ -4,9 +4,10 @@
 
     {"spec": {…}, "slot": {…}, "samples": 128, "data_sha256": …, "runs": [{"run_id": …, "network": "densenet", "depth": 8,
      "epochs": 8, "folder": "<of a checkpoint>"  or  "file": …, "sha256": …}, …]}
-    {"run": …, "blocks": [{…}, …]}  or  {"run": …, "left_out": "<reason>"}
+    {"run": …, "blocks": [{…}, …], "training": {"loss": …, "blocks": [{…}, …]}}  or  {"run": …, "left_out": "<reason>"}
 
-The images are a fixed choice of the training data, the same for all runs, in float32 whatever the precision of training.
+The images are a fixed choice of the training data, the same for all runs, in float32 whatever the precision of training. In
+training mode they are cut into batches of the training batch size, and a smaller last one is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnlbench.dnl.diagnosis import diagnose
+from dnlbench.dnl.diagnosis import diagnose, diagnose_in_training_mode
 from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.errors import DataError
 from dnlbench.machine import Slot
@@ -54,20 +55,26 @@ def diagnose_all(question: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             f"data.dataset = {spec.data.dataset!r}: not the data that the sweep was trained on: sha256 "
             f"{question['data_sha256'][:12]} then, {data.info.sha256[:12]} now"
         )
-    batches = _batches(data, question["samples"], device)
+    batches = _batches(data, question["samples"], BATCH, device)
+    training = _batches(data, question["samples"], spec.train.batch_size, device)
+    training = [batch for batch in training if len(batch[1]) == len(training[0][1])]
     for run in question["runs"]:
         try:
             network = _network(spec, run, data).to(device)
-            yield {"run": run["run_id"], "blocks": [dataclasses.asdict(b) for b in diagnose(network, batches)]}
+            blocks = [dataclasses.asdict(block) for block in diagnose(network, batches)]
+            in_training = (
+                dataclasses.asdict(diagnose_in_training_mode(network, training)) if len(training[0][1]) > 1 else None
+            )
+            yield {"run": run["run_id"], "blocks": blocks, "training": in_training}
         except WeightsError as error:
             yield {"run": run["run_id"], "left_out": str(error)}
 
 
-def _batches(data: Dataset, samples: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+def _batches(data: Dataset, samples: int, size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
     """A choice that no epoch's order begins with; files may be sorted by class, so the first ones would not do."""
     chosen = epoch_order(len(data.training), seed=0, epoch=0)[:samples]
     split = data.training.to(device)
-    return [split.batch(indices) for indices in torch.split(chosen.to(device), BATCH)]
+    return [split.batch(indices) for indices in torch.split(chosen.to(device), size)]
 
 
 def _network(spec: TrainingSpec, run: Mapping[str, Any], data: Dataset) -> DNLNetwork:
