@@ -67,14 +67,15 @@ def tell(news: str) -> None:
 
 def _hold_against(session: Session, rules: Sequence[Rule]) -> Compared:
     from dnlbench.cli.comparison_formats import Compared
-    from dnlbench.compare import compare, gate
+    from dnlbench.compare import candidate_of, compare, gate
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
     from dnlbench.report.titles import told_apart
 
     base, head = read_profile(session.base_out), read_profile(session.out)
     comparisons = told_apart([compare(base, head)], session.base_out, [session.out])
-    found = gate(comparisons, rules, known_floors(head)) if rules else None
+    alone = candidate_of(head, comparisons[0].candidate)
+    found = gate([*comparisons, alone], rules, known_floors(head)) if rules else None
     return Compared(reference=base, candidates=[head], comparisons=comparisons, gate=found)
 
 

@@ -28,23 +28,40 @@ def compare(
     output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="loss:worse, throughput:5%, memory:10%, failed or their like; repeatable."),
+        typer.Option(
+            metavar="RULE",
+            help="Exit with code 3 if RULE is violated: loss:worse, throughput:5%, failed, …; within the candidate "
+            "depth:loss:worse or network:loss:worse. Repeatable.",
+        ),
     ] = None,
     inconclusive: Annotated[
-        OnInconclusive, typer.Option(help="Whether a rule that cannot be decided yet fails, with exit code 4.")
+        OnInconclusive,
+        typer.Option(help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
     ] = "warn",
+    match: Annotated[
+        Literal["network", "depth"],
+        typer.Option(help="Compare points of equal network and depth, or two networks at equal depth."),
+    ] = "network",
+    networks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REFERENCE,CANDIDATE",
+            help="With --match depth: the network of each side. Not needed if every profile has one network.",
+        ),
+    ] = None,
 ) -> None:
     """Compare saved profiles.
 
     Each quantity of the study (of training: loss, throughput and memory) by network and depth, and over all depths, with a
-    verdict. Exit code 5 if a candidate has nothing in common with the reference that could be compared; the others are
-    compared all the same. With --fail-on: 3 if a rule is broken, 4 if one could not be decided and --inconclusive is fail,
-    5 if one could not be judged at all.
+    verdict. With --match depth, one network of the reference and one of the candidate at equal depth; name a profile twice to
+    compare two of its networks. Exit code 5 if a candidate has nothing in common with the reference that could be compared;
+    the others are compared all the same. With --fail-on: 3 if a rule is broken, 4 if one could not be decided and
+    --inconclusive is fail, 5 if one could not be judged at all.
     """
     from dnlbench.cli.comparison_formats import Compared
-    from dnlbench.compare import compare as hold_against
-    from dnlbench.compare import gate as hold_to
-    from dnlbench.compare import parse_rule
+    from dnlbench.compare import candidate_of, parse_rule
+    from dnlbench.compare import compare as compare_profiles
+    from dnlbench.compare import gate as apply_rules
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
     from dnlbench.outputs import check_output
@@ -53,18 +70,24 @@ def compare(
 
     if output is not None:
         check_output(output, [reference, *candidates])
+    pair = _pair(networks, match)
     base = read_profile(reference)
     rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
     comparisons, compared, files = [], [], []
     for path, candidate in [(path, read_profile(path)) for path in candidates]:
         try:
-            comparisons.append(hold_against(base, candidate))
+            comparisons.append(compare_profiles(base, candidate, match=match, networks=pair))
             compared.append(candidate)
             files.append(path)
         except NotComparableError as error:
             say(f"dnlbench: error: {path}: not comparable with {reference}: {error}")
     comparisons = told_apart(comparisons, reference, files)
-    gate = hold_to(comparisons, rules, known_floors(base)) if rules else None
+    subjects = [
+        subject
+        for profile, each in zip(compared, comparisons, strict=True)
+        for subject in (each, candidate_of(profile, each.candidate))
+    ]
+    gate = apply_rules(subjects, rules, known_floors(base)) if rules else None
     if comparisons:
         _put(Compared(reference=base, candidates=compared, comparisons=comparisons, gate=gate), format_, output)
     if gate:
@@ -74,6 +97,22 @@ def compare(
         code = ExitCode.NOT_COMPARABLE
     if code != ExitCode.OK:
         raise typer.Exit(code)
+
+
+def _pair(networks: str | None, match: str) -> tuple[str, str] | None:
+    """The network of the reference and that of the candidate."""
+    from dnlbench.errors import ConfigurationError
+
+    if networks is None:
+        return None
+    if match != "depth":
+        raise ConfigurationError("--networks: goes with --match depth")
+    names = [name.strip() for name in networks.split(",")]
+    if len(names) != 2 or not all(names):
+        raise ConfigurationError(
+            f"--networks {networks}: write two names, such as densenet,resnet (reference, candidate)"
+        )
+    return names[0], names[1]
 
 
 def _put(compared: Compared, format_: Format, output: Path | None) -> None:

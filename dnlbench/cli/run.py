@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from dnlbench import units
-from dnlbench.cli.gating import OnInconclusive
+from dnlbench.cli.gating import OnInconclusive, exit_code, tell
 from dnlbench.cli.output import ExitCode, guarded, say, show, write, write_json
 
 if TYPE_CHECKING:
+    from dnlbench.compare import Gate, Rule
     from dnlbench.sweep import Request, Result
 
 
@@ -52,10 +53,15 @@ def run(
     ] = None,
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="Of two sides: exit with 3 if it is broken, as with compare; repeatable."),
+        typer.Option(
+            metavar="RULE",
+            help="Exit with code 3 if RULE is violated: depth:loss:worse or network:loss:5%, and with --against also "
+            "loss:worse, throughput:5%, failed, … as in compare. Repeatable.",
+        ),
     ] = None,
     inconclusive: Annotated[
-        OnInconclusive, typer.Option(help="Whether a rule that cannot be decided yet fails, with exit code 4.")
+        OnInconclusive,
+        typer.Option(help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
     ] = "warn",
     resume: Annotated[bool, typer.Option("--resume", help="Finish what the run directory still lacks.")] = False,
     executor: Annotated[
@@ -99,7 +105,8 @@ def run(
     --detach it is the run directory, for dnlbench attach and dnlbench control.
 
     With --against or --against-set each run takes turns with the same run of a base: another environment, other settings,
-    or both. The two are compared, and --fail-on makes the exit code say what came of it.
+    or both. The two are compared, and --fail-on makes the exit code say what came of it. Without a base, --fail-on tests each
+    depth against the one before, and each network against the first one at equal depth.
     """
     from dnlbench.cli.progress import create_progress
     from dnlbench.plan import Plan
@@ -132,8 +139,9 @@ def run(
         asked = _Asked(against=against, settings=against_set or (), out_base=out_base, rules=fail_on or ())
         answer = {"inconclusive": inconclusive, "json": json_, "quiet": quiet}
         raise typer.Exit(_run_against(request, spec, set_ or (), asked, answer))
-    for given, option in ((out_base, "--out-base"), (fail_on, "--fail-on")):
-        _refuse_if(bool(given), option, "a sweep without --against or --against-set")
+    _refuse_if(out_base is not None, "--out-base", "a sweep without --against or --against-set")
+    _refuse_if(detach and bool(fail_on), "--fail-on", "--detach, which ends before the sweep does")
+    rules = _rules_within(fail_on or (), request.plan.spec.study)
     if detach:
         with graceful():
             _detach(request, json_=json_, quiet=quiet)
@@ -142,13 +150,45 @@ def run(
         _end_with_standard_input()
     with graceful(), create_progress(sys.stderr, quiet=quiet) as progress:
         result = run_sweep(request, progress)
-    _report(result, json_=json_, quiet=quiet)
+    gate = _gate(result, rules)
+    _report(result, gate, json_=json_, quiet=quiet)
     if result.replaced and not quiet:
         say(f"dnlbench: replaced the profile that was in {result.path}")
     warn_of_lost_weights(result.lost_weights)
     if result.interrupted:
         say(f"dnlbench: interrupted; to continue, run the same command with --resume (run directory: {result.run_dir})")
-    raise typer.Exit(_exit_code(result))
+    if gate is not None:
+        tell(gate)
+    raise typer.Exit(_exit_code(result, gate, inconclusive))
+
+
+def _rules_within(texts: Sequence[str], study: str) -> list[Rule]:
+    """Rules that a single profile can be judged by.
+
+    Raises:
+        ConfigurationError: if one compares two profiles.
+    """
+    from dnlbench.compare import parse_rule
+    from dnlbench.errors import ConfigurationError
+
+    rules = [parse_rule(text, study) for text in texts]
+    if other := next((rule for rule in rules if rule.scope == "candidate"), None):
+        raise ConfigurationError(
+            f"--fail-on {other.text}: compares two profiles; add --against or --against-set, or ask within this sweep, such as "
+            "depth:loss:worse"
+        )
+    return rules
+
+
+def _gate(result: Result, rules: Sequence[Rule]) -> Gate | None:
+    """What the rules say of the saved profile; None without rules, and of a sweep that was interrupted."""
+    from dnlbench.compare import candidate_of, gate
+
+    profile = result.profile
+    if not rules or profile is None or result.interrupted:
+        return None
+    title = f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC"
+    return gate([candidate_of(profile, title)], rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,14 +330,15 @@ def _surviving_the_terminal() -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def _report(result: Result, *, json_: bool, quiet: bool) -> None:
+def _report(result: Result, gate: Gate | None, *, json_: bool, quiet: bool) -> None:
     from dnlbench.cli.step_summary import add_to_step_summary
+    from dnlbench.report.comparison import gate_content
     from dnlbench.report.markdown import profile_parts
     from dnlbench.report.profile import profile_grids
 
     if result.profile is None:
         return
-    add_to_step_summary(profile_parts(result.profile))
+    add_to_step_summary(profile_parts(result.profile, gate))
     if json_:
         summary = result.profile.summary.model_dump(mode="json")
         content = {
@@ -306,6 +347,7 @@ def _report(result: Result, *, json_: bool, quiet: bool) -> None:
             "state": result.profile.state,
             "interrupted": result.interrupted,
             "summary": summary,
+            **({} if gate is None else {"gate": gate_content(gate)}),
         }
         write_json(content)
         return
@@ -325,8 +367,12 @@ def warn_of_lost_weights(lost: Mapping[str, str]) -> None:
         say(f"dnlbench: the weights of {runs} could not be kept: {reasons}{more}")
 
 
-def _exit_code(result: Result) -> ExitCode:
+def _exit_code(result: Result, gate: Gate | None, inconclusive: OnInconclusive) -> ExitCode:
+    """A gate decides first; failed runs alone are exit code 1."""
     if result.interrupted:
         return ExitCode.INTERRUPTED
+    code = exit_code(gate, inconclusive) if gate else ExitCode.OK
+    if code != ExitCode.OK:
+        return code
     assert result.profile is not None, "a sweep that was not interrupted has a profile"
     return ExitCode.OK if all(run.status == "ok" for run in result.profile.runs) else ExitCode.FAILED

@@ -2,26 +2,29 @@
 
 from dnlbench.compare.comparing import compare
 from dnlbench.compare.differences import OF_THE_MOMENT
-from dnlbench.compare.gate import Finding, Gate, Outcome, gate
-from dnlbench.compare.model import Cell, Comparison, Difference, NewFailure, Overall, Verdict
+from dnlbench.compare.gate import Candidate, Finding, Gate, Outcome, candidate_of, gate
+from dnlbench.compare.model import Cell, Comparison, Difference, Match, NewFailure, Overall
 from dnlbench.compare.rules import FAILED, Rule, parse_rule
 from dnlbench.compare.sides import MEASURED_APART
-from dnlbench.compare.verdicts import judge
+from dnlbench.profiles import Verdict, judge
 
 __all__ = [
     "FAILED",
     "MEASURED_APART",
     "OF_THE_MOMENT",
+    "Candidate",
     "Cell",
     "Comparison",
     "Difference",
     "Finding",
     "Gate",
+    "Match",
     "NewFailure",
     "Outcome",
     "Overall",
     "Rule",
     "Verdict",
+    "candidate_of",
     "compare",
     "gate",
     "judge",

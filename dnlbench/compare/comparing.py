@@ -5,42 +5,80 @@ both sides have, or not at all where those are too few to show a spread. Through
 too: they are compared at the points where all runs of both sides were on one and the same model of machine and device, with
 equal threads, runs side by side and pack sizes, and paired only where the runs of both sides took turns. A pack is one sample
 of them. Where the runs did not take turns, throughputs have a ratio but no interval and no verdict: then each side is one
-sample, of the machine at its time. All intervals are at 95 %, on log-ratios.
+sample, of the machine at its time. All intervals are at 95 %, on log-ratios, each by itself.
+
+The p values of a quantity's cells are one family, and those of its overall figures another one. Holm's method within each
+family and over all families of a comparison keeps the chance of any better or worse verdict between equal sides at 5 % or less.
+Values without any spread, such as most peaks of memory, take no part: their ratio is 1 or it is not. A quantity that follows
+another one, as utilization follows throughput, has no verdict and no p value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from dnlbench.compare.cells import cells
+from dnlbench.compare.cells import cell_test, make_cell
 from dnlbench.compare.differences import differences, other_problem
-from dnlbench.compare.model import Cell, Comparison, Overall
-from dnlbench.compare.overall import overall
-from dnlbench.compare.sides import Points, Sides, by_point, well
+from dnlbench.compare.matching import matched_points
+from dnlbench.compare.model import Cell, Comparison, Match, Overall
+from dnlbench.compare.overall import Figure, make_overall, overall_test
+from dnlbench.compare.sides import Points, Sides, well
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
+from dnlbench.stats import RatioTest, count_families, holm_over_families
 from dnlbench.studies import STUDIES, Point, Quantity
 
 
-def compare(reference: Profile, candidate: Profile) -> Comparison:
-    """Holds a candidate against a reference.
+@dataclass(frozen=True, kw_only=True)
+class _Tested:
+    """A quantity with its tests, before p values are adjusted."""
+
+    quantity: Quantity
+    networks: Mapping[str, Sequence[Sides]]
+    cells: Sequence[RatioTest]
+    """In the order of the networks and their depths."""
+    figures: Sequence[Figure]
+    """One for each network."""
+
+    @property
+    def families(self) -> list[list[float | None]]:
+        """The p values of the cells, and those of the overall figures."""
+        if self.quantity.follows:
+            return [[None for _ in self.cells], [None for _ in self.figures]]
+        return [[test.chance_p for test in self.cells], [figure.test.chance_p for figure in self.figures]]
+
+
+def compare(
+    reference: Profile, candidate: Profile, *, match: Match = "network", networks: tuple[str, str] | None = None
+) -> Comparison:
+    """Compare a candidate with a reference.
+
+    Args:
+        reference: what the candidate is compared with.
+        candidate: the other profile.
+        match: ``network``: compare points of equal network and depth. ``depth``: compare two networks at equal depth.
+        networks: for ``match="depth"``, the network of the reference and that of the candidate; not needed where each has one.
 
     Raises:
-        NotComparableError: if they are of different studies, of other data, or have no network and depth in common.
+        NotComparableError: if the studies or the data differ, or no points match.
     """
     _refuse(reference, candidate)
-    points = _common_points(reference, candidate)
-    missing = {point: runs for point, runs in by_point(reference).items() if point not in by_point(candidate)}
+    ours, theirs = matched_points(reference, candidate, match, networks)
+    points = _common_points(reference, candidate, ours, theirs)
+    missing = {point: runs for point, runs in ours.items() if point not in theirs}
     main, *others = (quantity for quantity in STUDIES[reference.study].quantities if quantity.compared)
+    tested = [
+        _tested(quantity, [sides for sides in points if quantity == main or sides.has(quantity)])
+        for quantity in (main, *others)
+    ]
+    families = [family for each in tested for family in each.families]
+    adjusted = holm_over_families(families)
     found: list[Cell] = []
     figures: list[Overall] = []
-    for quantity in [main, *others]:
-        # what no run has is not asked for; but the main result is
-        networks = _by_network([sides for sides in points if quantity == main or sides.has(quantity)])
-        for depths in networks.values():
-            found += cells(quantity, depths, main=quantity == main)
-        figures += [_with_missing(figure, missing) for figure in overall(quantity, networks, main=quantity == main)]
+    for place, each in enumerate(tested):
+        found += _cells(each, adjusted[2 * place], main=each.quantity == main)
+        figures += _overall(each, adjusted[2 * place + 1], main=each.quantity == main)
     return Comparison(
         study=reference.study,
         reference=_title(reference),
@@ -48,14 +86,43 @@ def compare(reference: Profile, candidate: Profile) -> Comparison:
         interleaved=points[0].interleaved,
         differences=tuple(differences(reference, candidate)),
         cells=_in_order(found, points, [main, *others]),
-        overall=tuple(figures),
+        overall=tuple(_with_missing(figure, missing) for figure in figures),
         new_failures=tuple(run for sides in points for run in sides.new_failures),
         unfinished=(
             *(run for sides in points for run in sides.unfinished),
-            *((run.network, run.depth, run.seed) for runs in missing.values() for run in well(runs)),
+            *((point.network, run.depth, run.seed) for point, runs in missing.items() for run in well(runs)),
         ),
         missing=tuple((point.network, point.depth) for point in missing),
+        families=count_families(families),
+        match=match,
     )
+
+
+def _tested(quantity: Quantity, points: Sequence[Sides]) -> _Tested:
+    networks = _by_network(points)
+    return _Tested(
+        quantity=quantity,
+        networks=networks,
+        cells=[cell_test(quantity, sides) for depths in networks.values() for sides in depths],
+        figures=[overall_test(quantity, depths) for depths in networks.values()],
+    )
+
+
+def _cells(tested: _Tested, adjusted: Sequence[float | None], *, main: bool) -> Iterator[Cell]:
+    sides = [each for depths in tested.networks.values() for each in depths]
+    for each, test, p in zip(sides, tested.cells, adjusted, strict=True):
+        yield make_cell(tested.quantity, each, test, _or_certain(p, test, tested.quantity), main=main)
+
+
+def _overall(tested: _Tested, adjusted: Sequence[float | None], *, main: bool) -> Iterator[Overall]:
+    for depths, figure, p in zip(tested.networks.values(), tested.figures, adjusted, strict=True):
+        p_adjusted = _or_certain(p, figure.test, tested.quantity)
+        yield make_overall(tested.quantity, depths, figure, p_adjusted, main=main)
+
+
+def _or_certain(p_adjusted: float | None, test: RatioTest, quantity: Quantity) -> float | None:
+    """A p value of 0 or 1, where chance plays no part, needs no adjustment."""
+    return test.p if p_adjusted is None and not quantity.follows else p_adjusted
 
 
 def _refuse(reference: Profile, candidate: Profile) -> None:
@@ -71,11 +138,7 @@ def _refuse(reference: Profile, candidate: Profile) -> None:
         raise NotComparableError(f"they pose different problems: {problem}")
 
 
-def _common_points(reference: Profile, candidate: Profile) -> list[Sides]:
-    ours, theirs = by_point(reference), by_point(candidate)
-    common = [point for point in ours if point in theirs]
-    if not common:
-        raise NotComparableError(f"no network and depth in common: {_named(ours)} and {_named(theirs)}")
+def _common_points(reference: Profile, candidate: Profile, ours: Points, theirs: Points) -> list[Sides]:
     session = reference.interleaved if reference.interleaved == candidate.interleaved else None
     return [
         Sides(
@@ -85,7 +148,8 @@ def _common_points(reference: Profile, candidate: Profile) -> list[Sides]:
             machines=(reference.machine, candidate.machine),
             interleaved=session or None,
         )
-        for point in common
+        for point in ours
+        if point in theirs
     ]
 
 
@@ -110,10 +174,6 @@ def _in_order(found: Iterable[Cell], points: Iterable[Sides], quantities: list[Q
     places = {sides.point: place for place, sides in enumerate(points)}
     ranks = {quantity.name: rank for rank, quantity in enumerate(quantities)}
     return tuple(sorted(found, key=lambda c: (ranks[c.quantity.name], places[Point(network=c.network, depth=c.depth)])))
-
-
-def _named(points: Iterable[Point]) -> str:
-    return ", ".join(f"{point.network} L={point.depth}" for point in points)
 
 
 def _title(profile: Profile) -> str:

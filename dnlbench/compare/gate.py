@@ -10,7 +10,11 @@ can only be made of what is nearly as bad as the tolerance. A rule without a tol
 day; there it is the bound of the 99 % interval, and 0.5 %.
 
 A failure has to hold with Holm's correction over all networks and candidates of its rule, since any of them turns the exit
-code. A pass needs no correction: a gate passes only if each finding does. What one rule finds does not depend on the others.
+code. A pass needs no correction: a gate passes only if each finding does. What one rule finds depends neither on
+the others nor on the tables beside the gate, whose p values are adjusted for everything in them.
+
+Rules of scope ``depth`` and ``network`` have a finding for each contrast within the candidate's profile instead, by the same
+rules: the later depth, or the other network, is what may be worse.
 """
 
 from __future__ import annotations
@@ -22,12 +26,14 @@ from typing import Literal
 
 from dnlbench.compare.model import Comparison, Overall
 from dnlbench.compare.rules import FAILED, Rule
-from dnlbench.compare.verdicts import within
 from dnlbench.errors import ConfigurationError
+from dnlbench.profiles import Contrast, Profile, contrasts_of, within
 from dnlbench.stats import LEVEL, Interval, LogRatio, holm
-from dnlbench.studies import STUDIES
+from dnlbench.studies import STUDIES, Quantity
 
 Outcome = Literal["pass", "fail", "inconclusive", "not comparable"]
+ALL_NETWORKS = "all networks"
+"""In place of a network, where a rule has no contrast to apply to."""
 NO_FLOORS: Mapping[str, float] = {}
 ERROR = (1 - LEVEL) / 2
 """Of a failure of a rule with a tolerance, and of every pass."""
@@ -43,15 +49,16 @@ class Finding:
     candidate: str
     """As `Comparison.candidate`."""
     network: str
+    """``other / first`` for a rule of scope ``network``."""
     depths: tuple[int, ...]
-    """Those that contribute."""
+    """Those that contribute; for a rule of scope ``depth`` the depth before and the depth."""
     tolerance: float
     """The rule's, or the quantity's floor where that is larger."""
     effect: Interval | None
     """By what factor the candidate is worse: above 1 is worse, whichever direction is better. Of a quantity without a better
     direction the larger one of candidate over reference and its inverse. None where none can be stated, and of ``failed``."""
     p_adjusted: float | None
-    """One-sided, that it is worse by no more than the tolerance; by Holm over the rule's networks and candidates."""
+    """One-sided, that it is worse by no more than the tolerance; by Holm over the rule's findings."""
     outcome: Outcome
     reason: str
     """What failed, or why there is no clear outcome; may be empty."""
@@ -65,27 +72,58 @@ class Gate:
     """``fail`` if any finding fails; else ``not comparable`` if there is a candidate that a rule could not be judged for at
     all; else ``pass`` if all findings are; else ``inconclusive``."""
     findings: tuple[Finding, ...]
-    """By candidate, then by rule, then by network."""
+    """By subject, then by rule, then by network."""
 
 
-def gate(comparisons: Sequence[Comparison], rules: Sequence[Rule], floors: Mapping[str, float] = NO_FLOORS) -> Gate:
-    """Holds comparisons against rules.
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A profile by itself: its contrasts are what rules of scope ``depth`` and ``network`` apply to."""
 
+    candidate: str
+    """As `Comparison.candidate`."""
+    study: str
+    contrasts: tuple[Contrast, ...]
+
+
+def candidate_of(profile: Profile, title: str) -> Candidate:
+    """The contrasts of a profile, computed from its runs."""
+    study = STUDIES[profile.study]
+    tested = [quantity for quantity in study.quantities if quantity.name in study.contrasts]
+    found = tuple(contrast for quantity in tested for contrast in contrasts_of(profile.runs, quantity))
+    return Candidate(candidate=title, study=study.name, contrasts=found)
+
+
+def gate(
+    subjects: Sequence[Comparison | Candidate], rules: Sequence[Rule], floors: Mapping[str, float] = NO_FLOORS
+) -> Gate:
+    """Apply rules to comparisons and, where their scope is within a profile, to candidates.
+
+    Subjects are in the order of the findings: each comparison, and its candidate where it has rules of its own.
     ``floors`` are relative differences by quantity name, below which the machine cannot tell two equal things apart; no
     tolerance is taken to be smaller.
 
     Raises:
         ConfigurationError: if a rule names a quantity that a comparison's study does not have.
     """
-    groups = [list(_cases(comparison, rule, floors)) for comparison in comparisons for rule in rules]
-    judged: list[list[Finding]] = [[] for _ in groups]
-    for place, _ in enumerate(rules):
-        family = slice(place, None, len(rules))  # of all candidates
-        p_values = [case.p for group in groups[family] for case in group]
+    judged: dict[tuple[int, int], list[Finding]] = {}
+    for number, rule in enumerate(rules):
+        groups = {
+            place: list(_cases(subject, rule, floors))
+            for place, subject in enumerate(subjects)
+            if _applies(rule, subject)
+        }
+        p_values = [case.p for group in groups.values() for case in group]
         adjusted, tests = iter(holm(p_values)), sum(p is not None for p in p_values)
-        judged[family] = [[_judged(case, next(adjusted), tests) for case in group] for group in groups[family]]
-    outcome = _together(judged) if comparisons or not rules else "not comparable"
-    return Gate(outcome=outcome, findings=tuple(finding for group in judged for finding in group))
+        for place, group in groups.items():
+            judged[place, number] = [_judged(case, next(adjusted), tests) for case in group]
+        if not groups:
+            judged[len(subjects), number] = []
+    findings = tuple(finding for key in sorted(judged) for finding in judged[key])
+    return Gate(outcome=_together(list(judged.values())), findings=findings)
+
+
+def _applies(rule: Rule, subject: Comparison | Candidate) -> bool:
+    return isinstance(subject, Comparison) == (rule.scope == "candidate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +147,52 @@ class _Case:
     """See `Overall.unjudged`."""
 
 
-def _cases(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:
-    """One for each network."""
+def _cases(subject: Comparison | Candidate, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:
+    return _by_network(subject, rule, floors) if isinstance(subject, Comparison) else _by_contrast(subject, rule)
+
+
+def _by_contrast(candidate: Candidate, rule: Rule) -> Iterator[_Case]:
+    """One case for each contrast of the rule's scope."""
+    found = [
+        contrast
+        for contrast in candidate.contrasts
+        if contrast.quantity.name == rule.quantity
+        and (contrast.point.network == contrast.against.network) == (rule.scope == "depth")
+    ]
+    for contrast in found:
+        yield _contrast(candidate, rule, contrast)
+    if not found:
+        settled: tuple[Outcome, str] = ("not comparable", f"the profile has a single {rule.scope}")
+        yield _Case(rule=rule, candidate=candidate.candidate, network=ALL_NETWORKS, depths=(), settled=settled)
+
+
+def _contrast(candidate: Candidate, rule: Rule, contrast: Contrast) -> _Case:
+    """A contrast; a run that diverged at this point alone is worse than any number."""
+    point, against = contrast.point, contrast.against
+    within_network = rule.scope == "depth"
+    effect = _worse_by(contrast.test.log_ratio, contrast.quantity)
+    settled: tuple[Outcome, str] | None = None
+    if contrast.diverged:
+        settled = "fail", contrast.diverged
+    elif effect is None:
+        settled = "not comparable", contrast.test.problem
+    elif effect.error is None or contrast.survivors_only:
+        settled = "inconclusive", contrast.reason
+    return _Case(
+        rule=rule,
+        candidate=candidate.candidate,
+        network=point.network if within_network else f"{point.network} / {against.network}",
+        depths=(against.depth, point.depth) if within_network else (point.depth,),
+        tolerance=rule.tolerance,
+        bearable=contrast.quantity.tolerance if rule.tolerance == 0 else 0.0,
+        effect=effect,
+        p=None if settled or effect is None else effect.p_above(math.log1p(rule.tolerance)),
+        settled=settled,
+    )
+
+
+def _by_network(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:
+    """One case for each network."""
     main, *_ = quantities = STUDIES[comparison.study].quantities
     if rule.quantity not in (FAILED, *(quantity.name for quantity in quantities)):
         raise ConfigurationError(f"rule {rule.text!r}: the {comparison.study} study has no such quantity")
@@ -150,7 +232,7 @@ def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping
     """A quantity; a run that failed has none, and is worse than any number."""
     floor = floors.get(rule.quantity, 0.0)
     tolerance = max(rule.tolerance, floor)
-    effect = _effect(figure)
+    effect = _worse_by(figure.log_ratio, figure.quantity)
     settled: tuple[Outcome, str] | None = None
     if failures := _failures(comparison, figure.network):
         settled = "fail", failures
@@ -175,12 +257,11 @@ def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping
     )
 
 
-def _effect(figure: Overall) -> LogRatio | None:
+def _worse_by(found: LogRatio | None, quantity: Quantity) -> LogRatio | None:
     """How much worse, as a logarithm."""
-    found = figure.log_ratio
-    if found is None or figure.quantity.better == "lower":
+    if found is None or quantity.better == "lower":
         return found
-    return found.inverse if figure.quantity.better == "higher" or found.estimate < 0 else found
+    return found.inverse if quantity.better == "higher" or found.estimate < 0 else found
 
 
 def _p(effect: LogRatio, tolerance: float, *, either_way: bool) -> float | None:
@@ -225,8 +306,8 @@ def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome
 
 
 def _together(groups: Sequence[Sequence[Finding]]) -> Outcome:
-    """Of the findings by candidate and rule."""
-    outcomes = [{finding.outcome for finding in group} for group in groups]
+    """Of the findings by rule and candidate; a rule without any could not be judged."""
+    outcomes = [{finding.outcome for finding in group} or {"not comparable"} for group in groups]
     if any("fail" in group for group in outcomes):
         return "fail"
     if any(group == {"not comparable"} for group in outcomes):

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnlbench.events import RunStatus
+from dnlbench.profiles import Verdict
 from dnlbench.stats import Interval, LogRatio
 from dnlbench.studies import Quantity
 
-Verdict = Literal["better", "worse", "no difference", "inconclusive", "not comparable"]
+Match = Literal["network", "depth"]
+"""``network``: network and depth. ``depth``: the depth alone; one network of each side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +54,12 @@ class Cell:
     paired: bool
     """Whether the ratio is over pairs of equal seed."""
     p: float | None
-    """Two-sided, that the ratio is 1: of the t test that ``ratio`` is the interval of. None without an interval."""
+    """Two-sided, that the ratio is 1: of the t test that ``ratio`` is the interval of. None without an interval, and for a
+    quantity that follows another one."""
     p_adjusted: float | None
-    """By Holm, over the depths of this network and quantity."""
-    verdict: Verdict
+    """By Holm's method, over all points of this quantity and over the families of the comparison."""
+    verdict: Verdict | None
+    """None for a quantity that follows another one, whose verdict is the one that counts."""
     reason: str
     """Why the verdict is not better, worse or no difference; or what failed; and the seeds left out. May be empty."""
 
@@ -82,10 +86,11 @@ class Overall:
     """What ``ratio`` is the interval of, with standard error and degrees of freedom."""
     paired: bool
     p: float | None
-    """Two-sided, that the ratio is 1; None without an interval."""
+    """Two-sided, that the ratio is 1; None without an interval, and for a quantity that follows another one."""
     p_adjusted: float | None
-    """By Holm, over the networks that have this quantity."""
-    verdict: Verdict
+    """By Holm's method, over the networks that have this quantity and over the families of the comparison."""
+    verdict: Verdict | None
+    """None for a quantity that follows another one."""
     reason: str
     """Why the verdict is not better, worse or no difference; or what failed. May be empty."""
     left_out: str
@@ -121,7 +126,13 @@ class Comparison:
     missing: tuple[tuple[str, int], ...]
     """Network and depth of the points that the reference has and the candidate has not, so that nothing was compared there."""
 
+    families: int
+    """Families of tests that share the error of 5 %: the cells and the overall figures of each quantity, where chance plays a
+    part in them."""
+    match: Match
+    """What the points of both sides have in common."""
+
     def counts(self) -> dict[str, int]:
         """How many cells have each verdict."""
-        verdicts = [cell.verdict for cell in self.cells]
+        verdicts = [cell.verdict for cell in self.cells if cell.verdict is not None]
         return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dnlbench.compare.evidence import Evidence, named, weigh
-from dnlbench.compare.model import Overall, Verdict
+from dnlbench.compare.model import Overall
 from dnlbench.compare.sides import Sides
-from dnlbench.compare.verdicts import judge
-from dnlbench.stats import geometric_mean, holm
+from dnlbench.profiles import Verdict, judge
+from dnlbench.stats import RatioTest, geometric_mean, ratio_test, seeds_text
 from dnlbench.studies import Quantity
 
 ByDepth = Mapping[int, Mapping[int, float]]
@@ -21,82 +20,81 @@ ByDepth = Mapping[int, Mapping[int, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Figure:
+class Figure:
     """What the depths of a network say together, before it is judged."""
 
     depths: tuple[Sides, ...]
     """Those that contribute."""
     seeds: tuple[int, ...]
-    evidence: Evidence
+    test: RatioTest
     left_out: tuple[str, ...]
     unjudged: tuple[int, ...]
     advisory: str = ""
     """See `Overall.advisory`."""
 
 
-def overall(quantity: Quantity, networks: Mapping[str, Sequence[Sides]], *, main: bool) -> Iterator[Overall]:
-    """A figure for each network, given its depths; p values are adjusted for the number of networks.
-
-    That a run failed is held against the study's ``main`` quantity.
-    """
-    figures = [_figure(quantity, depths) for depths in networks.values()]
-    adjusted = holm([figure.evidence.p for figure in figures])
-    for (network, depths), figure, p_adjusted in zip(networks.items(), figures, adjusted, strict=True):
-        failed = [f"seed {run.seed} {run.status} at L={run.depth}" for sides in depths for run in sides.new_failures]
-        verdict, reason = _verdict(quantity, figure, p_adjusted, failed if main else [])
-        yield Overall(
-            network=network,
-            quantity=quantity,
-            depths=tuple(sides.point.depth for sides in figure.depths),
-            seeds=figure.seeds,
-            ratio=figure.evidence.ratio,
-            ratios=figure.evidence.ratios,
-            log_ratio=figure.evidence.log_ratio,
-            paired=figure.evidence.paired,
-            p=figure.evidence.p,
-            p_adjusted=p_adjusted,
-            verdict=verdict,
-            reason=reason,
-            left_out="; ".join(figure.left_out),
-            unjudged=figure.unjudged,
-            advisory=figure.advisory,
-        )
+def make_overall(
+    quantity: Quantity, depths: Sequence[Sides], figure: Figure, p_adjusted: float | None, *, main: bool
+) -> Overall:
+    """Judge the figure of one network; a failed run counts against the study's ``main`` quantity alone."""
+    failed = [f"seed {run.seed} {run.status} at L={run.depth}" for sides in depths for run in sides.new_failures]
+    verdict, reason = _verdict(quantity, figure, p_adjusted, failed if main else [])
+    return Overall(
+        network=depths[0].point.network,
+        quantity=quantity,
+        depths=tuple(sides.point.depth for sides in figure.depths),
+        seeds=figure.seeds,
+        ratio=figure.test.ratio,
+        ratios=figure.test.ratios,
+        log_ratio=figure.test.log_ratio,
+        paired=figure.test.paired,
+        p=None if quantity.follows else figure.test.p,
+        p_adjusted=p_adjusted,
+        verdict=verdict,
+        reason=reason,
+        left_out="; ".join(figure.left_out),
+        unjudged=figure.unjudged,
+        advisory=figure.advisory,
+    )
 
 
 def _verdict(
-    quantity: Quantity, figure: _Figure, p_adjusted: float | None, failed: Sequence[str]
-) -> tuple[Verdict, str]:
+    quantity: Quantity, figure: Figure, p_adjusted: float | None, failed: Sequence[str]
+) -> tuple[Verdict | None, str]:
     if failed:
         return "worse", ", ".join(failed)
-    if figure.evidence.ratio is None:
-        return "not comparable", figure.evidence.problem
+    if figure.test.ratio is None:
+        return "not comparable", figure.test.problem
     if figure.advisory:
         return "not comparable", figure.advisory
-    return judge(figure.evidence.ratio, quantity, p_adjusted)
+    if quantity.follows:
+        return None, ""
+    return judge(figure.test.ratio, quantity, p_adjusted)
 
 
-def _figure(quantity: Quantity, depths: Sequence[Sides]) -> _Figure:
+def overall_test(quantity: Quantity, depths: Sequence[Sides]) -> Figure:
+    """Test the ratio of one network over its depths."""
     problems = {sides.point.depth: _problem(quantity, sides) for sides in depths}
     used = tuple(sides for sides in depths if not problems[sides.point.depth])
     unjudged = tuple(sides.point.depth for sides in depths if all(sides.values(quantity)) and sides.obstacle(quantity))
     if not used:
         problem = "; ".join(dict.fromkeys(problems.values()))
-        return _Figure(depths=(), seeds=(), evidence=Evidence(problem=problem), left_out=(), unjudged=unjudged)
+        return Figure(depths=(), seeds=(), test=RatioTest(problem=problem), left_out=(), unjudged=unjudged)
     ours, theirs = ({sides.point.depth: sides.weighed(quantity)[side] for sides in used} for side in (0, 1))
     left_out = tuple(f"leaves out L={depth}: {problem}" for depth, problem in problems.items() if problem)
     try:
         means = _means(ours), _means(theirs)
     except ValueError as error:
-        evidence = Evidence(problem=str(error))
-        return _Figure(depths=used, seeds=(), evidence=evidence, left_out=left_out, unjudged=unjudged)
-    evidence = _weighed(means, may_be_paired=used[0].may_be_paired(quantity))
+        test = RatioTest(problem=str(error))
+        return Figure(depths=used, seeds=(), test=test, left_out=left_out, unjudged=unjudged)
+    test = _test(means, may_be_paired=used[0].may_be_paired(quantity))
     advisory = next(filter(None, (sides.advisory(quantity) for sides in used)), "")
-    seeds = {seed for seed, _ in evidence.ratios} if evidence.paired else {*means[0], *means[1]}
-    return _Figure(
+    seeds = {seed for seed, _ in test.ratios} if test.paired else {*means[0], *means[1]}
+    return Figure(
         depths=used,
         seeds=tuple(sorted(seeds)),
-        evidence=evidence.without_spread() if advisory else evidence,
-        left_out=(*left_out, *_seeds_left_out(ours, theirs, means, evidence)),
+        test=test.without_spread() if advisory else test,
+        left_out=(*left_out, *_seeds_left_out(ours, theirs, means, test)),
         unjudged=unjudged,
         advisory=advisory,
     )
@@ -116,22 +114,22 @@ def _means(depths: ByDepth) -> dict[int, float]:
     return {seed: geometric_mean([values[seed] for values in depths.values()]) for seed in sorted(complete)}
 
 
-def _weighed(means: tuple[Mapping[int, float], Mapping[int, float]], *, may_be_paired: bool) -> Evidence:
+def _test(means: tuple[Mapping[int, float], Mapping[int, float]], *, may_be_paired: bool) -> RatioTest:
     if not all(means):
         side = "candidate" if means[0] else "reference"
-        return Evidence(problem=f"no seed of the {side} has a value at every depth")
-    return weigh(*means, may_be_paired=may_be_paired)
+        return RatioTest(problem=f"no seed of the {side} has a value at every depth")
+    return ratio_test(*means, may_be_paired=may_be_paired)
 
 
 def _seeds_left_out(
-    ours: ByDepth, theirs: ByDepth, means: tuple[Mapping[int, float], Mapping[int, float]], evidence: Evidence
+    ours: ByDepth, theirs: ByDepth, means: tuple[Mapping[int, float], Mapping[int, float]], test: RatioTest
 ) -> Iterator[str]:
     """What seeds do not count, because a depth, or the other side, has no value for them."""
     seen = [{seed for values in depths.values() for seed in values} for depths in (ours, theirs)]
-    if evidence.paired:
-        if missing := (seen[0] | seen[1]) - {seed for seed, _ in evidence.ratios}:
-            yield f"leaves out {named(missing)} (not at every depth on both sides)"
+    if test.paired:
+        if missing := (seen[0] | seen[1]) - {seed for seed, _ in test.ratios}:
+            yield f"leaves out {seeds_text(missing)} (not at every depth on both sides)"
         return
     for side, seeds, mean in zip(("reference", "candidate"), seen, means, strict=True):
         if missing := seeds - mean.keys():
-            yield f"leaves out {named(missing)} of the {side} (not at every depth)"
+            yield f"leaves out {seeds_text(missing)} of the {side} (not at every depth)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.studies import STUDIES, Quantity
@@ -12,6 +13,13 @@ from dnlbench.studies import STUDIES, Quantity
 FAILED = "failed"
 """The rule that looks at how runs ended."""
 WORSE = "worse"
+
+
+Scope = Literal["candidate", "depth", "network"]
+"""``candidate``: the candidate against the reference. Within the candidate's profile, ``depth``: each depth against the one
+before, and ``network``: each network against the first one at equal depth."""
+SCOPES: tuple[Scope, ...] = ("depth", "network")
+"""Scopes that a rule begins with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,38 +31,61 @@ class Rule:
     tolerance: float = 0.0
     """How much worse is not a regression yet, as a share: 0.05 bears 1.05 times the loss, or the time of a sample. 0: whatever
     counts as worse."""
+    scope: Scope = "candidate"
     text: str
     """As it was asked for, in one form: ``throughput:5%``."""
 
 
 def parse_rule(text: str, study: str) -> Rule:
-    """Reads ``QUANTITY:worse``, ``QUANTITY:SHARE%`` or ``failed``.
+    """Read ``QUANTITY:worse``, ``QUANTITY:SHARE%``, either of them after ``depth:`` or ``network:``, or ``failed``.
 
     Raises:
         ConfigurationError: if the study has no such quantity, or it cannot be asked for in this way.
     """
-    name, colon, asked = (part.strip() for part in text.partition(":"))
-    if name == FAILED and not colon:
+    scope, rest = _scope(text)
+    name, colon, asked = (part.strip() for part in rest.partition(":"))
+    if name == FAILED and not colon and scope == "candidate":
         return Rule(quantity=FAILED, text=FAILED)
     quantity = next((q for q in STUDIES[study].quantities if name in (q.name, q.alias) and name), None)
     if quantity is None or not asked:
         raise ConfigurationError(f"rule {text!r}: unknown; {_allowed(study)}")
+    if scope != "candidate" and quantity.name not in STUDIES[study].contrasts:
+        tested = ", ".join(_names(q) for q in STUDIES[study].quantities if q.name in STUDIES[study].contrasts)
+        raise ConfigurationError(
+            f"rule {text!r}: the {study} study does not test {name} within a profile; it tests {tested or 'nothing'}"
+        )
+    start = "" if scope == "candidate" else f"{scope}:"
     if asked == WORSE:
         if quantity.better is None:
             raise ConfigurationError(
                 f"rule {text!r}: {name} has no better direction; ask for a share that it may change by, such as {name}:2%"
             )
-        return Rule(quantity=quantity.name, text=f"{name}:{WORSE}")
+        return Rule(quantity=quantity.name, scope=scope, text=f"{start}{name}:{WORSE}")
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*%", asked)
     share = float(match[1]) / 100 if match else math.nan
     if not 0 < share < math.inf:
         raise ConfigurationError(f"rule {text!r}: {asked!r} is neither {WORSE!r} nor a share above 0 such as 5%")
-    return Rule(quantity=quantity.name, tolerance=share, text=f"{name}:{share * 100:g}%")
+    return Rule(quantity=quantity.name, tolerance=share, scope=scope, text=f"{start}{name}:{share * 100:g}%")
+
+
+def _scope(text: str) -> tuple[Scope, str]:
+    """The scope of a rule, and the rest of it."""
+    start, colon, rest = text.partition(":")
+    for scope in SCOPES:
+        if colon and start.strip() == scope:
+            return scope, rest
+    return "candidate", text
 
 
 def _allowed(study: str) -> str:
     names = ", ".join(_names(quantity) for quantity in STUDIES[study].quantities)
-    return f"a rule is {FAILED!r}, or QUANTITY:{WORSE} or QUANTITY:5% with a quantity of the {study} study: {names}"
+    within = ", ".join(
+        _names(quantity) for quantity in STUDIES[study].quantities if quantity.name in STUDIES[study].contrasts
+    )
+    more = f"; within a profile, depth:QUANTITY:{WORSE} or network:QUANTITY:{WORSE} with {within}" if within else ""
+    return (
+        f"a rule is {FAILED!r}, or QUANTITY:{WORSE} or QUANTITY:5% with a quantity of the {study} study: {names}{more}"
+    )
 
 
 def _names(quantity: Quantity) -> str:

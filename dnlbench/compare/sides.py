@@ -110,13 +110,13 @@ class Sides:
         """Runs that ended well in the reference and badly in the candidate; those that were never finished do not count."""
         for run in self._well_in_the_reference():
             if run.status not in ("ok", *_UNFINISHED):
-                yield NewFailure(network=run.network, depth=run.depth, seed=run.seed, status=run.status)
+                yield NewFailure(network=self.point.network, depth=run.depth, seed=run.seed, status=run.status)
 
     @property
     def unfinished(self) -> Iterator[tuple[str, int, int]]:
         """Network, depth and seed of runs that ended well in the reference and not at all in the candidate."""
         finished = {run.seed for run in self.candidate if run.status not in _UNFINISHED}
-        return ((run.network, run.depth, run.seed) for run in well(self.reference) if run.seed not in finished)
+        return ((self.point.network, run.depth, run.seed) for run in well(self.reference) if run.seed not in finished)
 
     def _well_in_the_reference(self) -> Iterator[RunRecord]:
         seeds = {run.seed for run in well(self.reference)}

@@ -1,11 +1,13 @@
 """Profiles: the saved results of sweeps."""
 
+from dnlbench.profiles.contrasts import Contrast, contrasts_of
 from dnlbench.profiles.files import check_profile, is_profile, read_profile, save_profile
 from dnlbench.profiles.hardware import Hardware, NodeUse, alike, count_hardware, hardware_of, nodes_of
 from dnlbench.profiles.learned import CHANCE_SHARE, never_learned, runs_that_never_learned
 from dnlbench.profiles.listing import ListedProfile, list_profiles, read_listed
 from dnlbench.profiles.model import (
     SCHEMA,
+    ContrastRecord,
     CostRecord,
     EpochRecord,
     FitRecord,
@@ -19,10 +21,13 @@ from dnlbench.profiles.reduce import attempt_record, read_run_dir, reduce_run_di
 from dnlbench.profiles.settings import differing_settings, flat_settings, settings_text
 from dnlbench.profiles.summary import summarise
 from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values_of
+from dnlbench.profiles.verdicts import Verdict, judge, within
 
 __all__ = [
     "CHANCE_SHARE",
     "SCHEMA",
+    "Contrast",
+    "ContrastRecord",
     "CostRecord",
     "EpochRecord",
     "FitRecord",
@@ -34,16 +39,19 @@ __all__ = [
     "Profile",
     "RunRecord",
     "Summary",
+    "Verdict",
     "alike",
     "attempt_record",
     "check_profile",
     "clock_of",
+    "contrasts_of",
     "count_hardware",
     "differing_settings",
     "flat_settings",
     "hardware_of",
     "interval_of",
     "is_profile",
+    "judge",
     "list_profiles",
     "never_learned",
     "nodes_of",
@@ -57,4 +65,5 @@ __all__ = [
     "settings_text",
     "summarise",
     "values_of",
+    "within",
 ]

@@ -20,7 +20,7 @@ from dnlbench.outputs import write_output
 from dnlbench.plan import run_label
 from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.reduce import read_run_dir
-from dnlbench.profiles.summary import derived, summarise
+from dnlbench.profiles.summary import contrast_records, derived, summarise
 from dnlbench.profiles.values import CURRENT, Method
 from dnlbench.studies import STUDIES, Point, Study
 
@@ -93,7 +93,19 @@ def read_profile_file(path: Path) -> Profile:
         raise ProfileError(f"{path}: study {profile.study!r} is not known to this version ({', '.join(STUDIES)})")
     if problem := next(_impossible(profile, STUDIES[profile.study]), None):
         raise ProfileError(f"{path}: {problem}")
-    return profile
+    return _with_contrasts(profile)
+
+
+def _with_contrasts(profile: Profile) -> Profile:
+    """Add the contrasts that versions before 0.8 did not save."""
+    if profile.summary.contrasts:
+        return profile
+    found = contrast_records(profile.runs, STUDIES[profile.study])
+    return (
+        profile.model_copy(update={"summary": profile.summary.model_copy(update={"contrasts": found})})
+        if found
+        else profile
+    )
 
 
 def _impossible(profile: Profile, study: Study) -> Iterator[str]:
@@ -115,6 +127,7 @@ def _impossible(profile: Profile, study: Study) -> Iterator[str]:
     named = {
         "fits": [fit.quantity for fit in profile.summary.fits],
         "costs": [cost.quantity for cost in profile.summary.costs],
+        "contrasts": [contrast.quantity for contrast in profile.summary.contrasts],
     }
     for kind, names in named.items():
         for place, name in enumerate(names):
@@ -215,13 +228,17 @@ def _follows(profile: Profile) -> bool:
 
 
 def _agree(stated: Summary, found: Summary) -> bool:
-    """Points up to rounding, fits and costs up to what linear algebra may differ in.
+    """Points up to rounding; fits, costs and contrasts up to what linear algebra may differ in.
 
-    Profiles before 0.3 state no fits, and those before 0.5 no costs.
+    Profiles before 0.3 state no fits, those before 0.5 no costs, and those before 0.8 no contrasts.
     """
     return _same_records(stated.points, found.points, RATE_TOLERANCE, 0.0) and all(
         not ours or _same_records(ours, theirs, FIT_TOLERANCE, FIT_ZERO)
-        for ours, theirs in ((stated.fits, found.fits), (stated.costs, found.costs))
+        for ours, theirs in (
+            (stated.fits, found.fits),
+            (stated.costs, found.costs),
+            (stated.contrasts, found.contrasts),
+        )
     )
 
 

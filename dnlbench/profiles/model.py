@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from dnlbench.events import DataInfo, RunError, RunStatus
 from dnlbench.machine import Code, Machine, Node, Sources
+from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, FitModel
 from dnlbench.studies.added import completed
@@ -228,6 +229,44 @@ class CostRecord(Record):
     """Why there is no exponent; empty if there is one."""
 
 
+class PointRecord(Record):
+    """A network at a depth."""
+
+    network: str
+    depth: Positive
+
+
+class ContrastRecord(PointRecord):
+    """A quantity at one point over the same quantity at another point of the profile, with its test."""
+
+    against: PointRecord
+    """The same network at the depth before, or the profile's first network at the same depth."""
+    quantity: str
+    ratio: float | None
+    """Geometric mean of the ratios by seed; None where none can be stated."""
+    low: float | None
+    """Of the 95 % t interval of the log ratio, which is not adjusted for the number of tests. None for a single seed."""
+    high: float | None
+    n: Count
+    """Pairs of seeds; unpaired, the seeds of the point with fewer of them."""
+    paired: bool
+    """Whether the t test is over pairs of equal seed; otherwise it is Welch's."""
+    p: float | None
+    """Two-sided, that the ratio is 1."""
+    p_adjusted: float | None
+    """By Holm's method, over all contrasts of the quantity in the profile."""
+    verdict: Verdict
+    reason: str = ""
+    """Why the verdict is not better, worse or no difference, and the seeds left out. May be empty."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The ratio as statistics know it."""
+        if self.ratio is None:
+            return None
+        return Interval(estimate=self.ratio, low=self.low, high=self.high, n=self.n)
+
+
 class Summary(Record):
     """What follows from the runs; `dnlbench profiles validate` computes it again."""
 
@@ -236,6 +275,9 @@ class Summary(Record):
     """Empty in studies without any, and in profiles of versions before 0.3."""
     costs: tuple[CostRecord, ...] = ()
     """Empty in studies without any, and in profiles of versions before 0.5."""
+    contrasts: tuple[ContrastRecord, ...] = ()
+    """Depth against depth, then network against network. Empty in studies without any. Profiles of versions before 0.8 have
+    none in the file; they are computed on reading."""
 
 
 class ProfileFacts(Record):

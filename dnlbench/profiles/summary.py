@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from dnlbench.profiles.contrasts import contrasts_of
 from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_trend
 from dnlbench.profiles.hardware import Hardware, alike, count_hardware
-from dnlbench.profiles.model import EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
+from dnlbench.profiles.model import ContrastRecord, EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
 from dnlbench.profiles.values import CURRENT, Method, interval_of, values_of
 from dnlbench.studies import Quantity, Study
 
@@ -52,7 +53,14 @@ def summarise(runs: Sequence[RunRecord], study: Study, method: Method = CURRENT)
             for network, own in networks.items()
             if (found := fit_cost(network, own, cost, study, method)) is not None
         ),
+        contrasts=contrast_records(runs, study),
     )
+
+
+def contrast_records(runs: Sequence[RunRecord], study: Study) -> tuple[ContrastRecord, ...]:
+    """The contrasts of all quantities that the study tests within a profile."""
+    quantities = {quantity.name: quantity for quantity in study.quantities}
+    return tuple(contrast.record for name in study.contrasts for contrast in contrasts_of(runs, quantities[name]))
 
 
 def _ok(runs: Sequence[RunRecord]) -> list[RunRecord]:

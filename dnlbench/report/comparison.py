@@ -13,10 +13,11 @@ from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
 from dnlbench.report import quantities
 from dnlbench.report.escape import CsvWriter, json_text
+from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.ratios import p_text, ratio_text
 from dnlbench.stats import Interval
-from dnlbench.studies import Quantity
+from dnlbench.studies import STUDIES, Quantity
 
 NAMED_POINTS = 3
 """More points than this are counted, not named."""
@@ -58,7 +59,7 @@ def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
         ]
         title = f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}"
         rows = [_row(cell) for cell in cells]
-        yield quantity, Grid(title=title, columns=columns, rows=rows, note=_note(quantity, cells))
+        yield quantity, Grid(title=title, columns=columns, rows=rows, note=_note(comparison, quantity, cells))
 
 
 def _has_interval(cell: Cell) -> bool:
@@ -78,7 +79,7 @@ def _row(cell: Cell) -> list[str]:
         quantities.value(cell.quantity, cell.candidate),
         ratio_text(cell.ratio),
         p_text(cell.p_adjusted),
-        cell.verdict,
+        quantities.verdict_text(cell.verdict),
     ]
 
 
@@ -98,7 +99,9 @@ def overall_grid(comparison: Comparison) -> Grid:
         rows=[_overall_row(figure) for figure in comparison.overall],
         note="\n".join(
             [
-                "ratio: geometric mean over depths within each seed, then over seeds; p by Holm",
+                "ratio: geometric mean over depths within each seed, then over seeds"
+                f"{_holm(comparison, comparison.overall, 'the networks of a quantity')}",
+                *_matching(comparison),
                 *_remarks(comparison.overall),
             ]
         ),
@@ -113,7 +116,7 @@ def _overall_row(figure: Overall) -> list[str]:
         str(len(figure.seeds)) if figure.seeds else units.NOTHING,
         ratio_text(figure.ratio),
         p_text(figure.p_adjusted),
-        figure.verdict,
+        quantities.verdict_text(figure.verdict),
     ]
 
 
@@ -127,12 +130,34 @@ def _remarks(figures: Sequence[Overall]) -> Iterator[str]:
         yield f"{', '.join(places) if len(places) <= NAMED_POINTS else f'{len(places)} rows'}: {remark}"
 
 
-def _note(quantity: Quantity, cells: Sequence[Cell]) -> str:
+def _note(comparison: Comparison, quantity: Quantity, cells: Sequence[Cell]) -> str:
     definition = ", ".join(["ratio = candidate / reference", *_methods(cells)])
     direction = f"{quantity.better} is better; " if quantity.better else ""
+    if quantity.follows:
+        return "\n".join(
+            [f"{definition}; {direction}no verdict of its own: see {_label(comparison, quantity)}", *_reasons(cells)]
+        )
     tolerance = units.percent(quantity.tolerance)
-    tests = "; p by Holm" if any(cell.p is not None for cell in cells) else ""
+    tests = _holm(comparison, cells, "this table")
     return "\n".join([f"{definition}; {direction}within {tolerance} is no difference{tests}", *_reasons(cells)])
+
+
+def _label(comparison: Comparison, quantity: Quantity) -> str:
+    """The label of the quantity that this one follows."""
+    return next(q.label for q in STUDIES[comparison.study].quantities if q.name == quantity.follows)
+
+
+def _holm(comparison: Comparison, tests: Sequence[Cell | Overall], family: str) -> str:
+    """How p values are adjusted; nothing where there are none."""
+    if all(test.p_adjusted is None for test in tests):
+        return ""
+    others = f" and over {comparison.families} families of tests" if comparison.families > 1 else ""
+    return f"; p by Holm over {family}{others}"
+
+
+def _matching(comparison: Comparison) -> Iterator[str]:
+    if comparison.match == "depth":
+        yield "networks differ (candidate / reference): runs of equal seed share the order of data, not initial weights"
 
 
 def _methods(cells: Sequence[Cell]) -> Iterator[str]:
@@ -189,22 +214,23 @@ def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) 
         for figure in comparison.overall:
             intervals = [value for side in (None, None, figure.ratio) for value in _fields(side)]
             reason = "; ".join(filter(None, (figure.reason, figure.left_out)))
-            outcome = said.pop((figure.quantity.name, figure.network), "")
+            outcome = said.pop((figure.quantity.name, figure.network, ALL_DEPTHS), "")
             ending = [figure.paired, *_p_fields(figure), figure.verdict, reason, outcome]
             writer.writerow([*names, figure.quantity.name, figure.network, ALL_DEPTHS, *intervals, *ending])
-        for (quantity, network), outcome in said.items():
-            writer.writerow([*names, quantity, network, ALL_DEPTHS, *_fields(None) * 3, *[""] * 5, outcome])
+        for (quantity, network, depths), outcome in said.items():
+            writer.writerow([*names, quantity, network, depths, *_fields(None) * 3, *[""] * 5, outcome])
     return out.getvalue()
 
 
-def _said(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str], str]:
-    """``throughput:5% pass``, by quantity and network."""
-    said: dict[tuple[str, str], list[str]] = {}
+def _said(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str, str], str]:
+    """``throughput:5% pass``, by quantity, network and depths."""
+    said: dict[tuple[str, str, str], list[str]] = {}
     for finding in gate.findings if gate else ():
         if finding.candidate == comparison.candidate:
-            place = (finding.rule.quantity, finding.network)
-            said.setdefault(place, []).append(f"{finding.rule.text} {finding.outcome}")
-    return {place: "; ".join(dict.fromkeys(outcomes)) for place, outcomes in said.items()}
+            depths = ALL_DEPTHS if finding.rule.scope == "candidate" else depths_text(finding)
+            row = (finding.rule.quantity, finding.network, depths)
+            said.setdefault(row, []).append(f"{finding.rule.text} {finding.outcome}")
+    return {row: "; ".join(dict.fromkeys(outcomes)) for row, outcomes in said.items()}
 
 
 def _p_fields(found: Cell | Overall) -> list[str]:
@@ -221,8 +247,13 @@ def _fields(interval: Interval | None) -> list[str]:
 def comparison_json(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
     """One object with a list of comparisons, and the gate; numbers that are not finite are strings, as in profiles."""
     content = [{**_plain(comparison), "counts": comparison.counts()} for comparison in comparisons]
-    gates = {} if gate is None else {"gate": _plain(gate)}
+    gates = {} if gate is None else {"gate": gate_content(gate)}
     return json_text(json.dumps({"comparisons": content, **gates}, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def gate_content(gate: Gate) -> dict[str, Any]:
+    """A gate as plain JSON values."""
+    return dict(_plain(gate))
 
 
 def _plain(value: Any) -> Any:

@@ -37,7 +37,7 @@ def gate_lines(gate: Gate) -> Iterator[str]:
     """One for each finding: ``fail: throughput:5% of densenet at L = 2, 4, 8: 1.15 [1.11, 1.19] times as bad``."""
     several = len({finding.candidate for finding in gate.findings}) > 1
     for finding in gate.findings:
-        of = f" of {finding.network}" + (f" at L = {_depths(finding)}" if finding.depths else "")
+        of = f" of {finding.network}" + (f" at L = {depths_text(finding)}" if finding.depths else "")
         parts = [
             f"{finding.rule.text}{of}" + (f" in {finding.candidate}" if several else ""),
             f"{ratio_text(finding.effect)} times as bad" if finding.effect else "",
@@ -59,14 +59,17 @@ def _row(finding: Finding) -> list[str]:
         NEWLY_FAILED if finding.rule.quantity == FAILED else finding.rule.text,
         finding.candidate,
         finding.network,
-        _depths(finding),
+        depths_text(finding),
         ratio_text(finding.effect),
         p_text(finding.p_adjusted),
         finding.outcome,
     ]
 
 
-def _depths(finding: Finding) -> str:
+def depths_text(finding: Finding) -> str:
+    """``2, 4, 8``; of a change with depth ``2 → 4``."""
+    if finding.rule.scope == "depth":
+        return " → ".join(map(str, finding.depths)) or units.NOTHING
     return ", ".join(map(str, finding.depths)) or units.NOTHING
 
 
@@ -78,5 +81,11 @@ def _notes(gate: Gate) -> Iterator[str]:
             yield f"{finding.rule.text}: {noise}"
     for outcome, reason in dict.fromkeys((f.outcome, f.reason) for f in gate.findings if f.reason):
         alike = [finding for finding in gate.findings if (finding.outcome, finding.reason) == (outcome, reason)]
-        places = dict.fromkeys(f"{finding.rule.text} of {finding.network}" for finding in alike)
+        places = dict.fromkeys(_place(finding) for finding in alike)
         yield f"{', '.join(places)}: {outcome}: {reason}"
+
+
+def _place(finding: Finding) -> str:
+    """The rule and the network, with the depths where there is a finding for each."""
+    depths = f" at L={depths_text(finding)}" if finding.rule.scope != "candidate" and finding.depths else ""
+    return f"{finding.rule.text} of {finding.network}{depths}"

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 from dnlbench.compare import Comparison, Finding, Gate, Rule
 from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.escape import printable
+from dnlbench.report.gate import depths_text
 from dnlbench.report.log_end import log_end
 from dnlbench.report.ratios import ratio_text
 
@@ -83,7 +84,7 @@ def _whose(finding: Finding) -> tuple[str, Rule]:
 
 
 def _finding(finding: Finding, *, judged: bool) -> ET.Element:
-    case = _case("gate", f"{finding.rule.text} {finding.network} of {finding.candidate}", 0.0)
+    case = _case("gate", f"{finding.rule.text} {_place(finding)} of {finding.candidate}", 0.0)
     if kind := OUTCOMES.get(finding.outcome) if judged else "error":
         worse = f"{ratio_text(finding.effect)} times as bad" if finding.effect else ""
         said = "; ".join(filter(None, (finding.outcome, worse, finding.reason)))
@@ -91,6 +92,11 @@ def _finding(finding: Finding, *, judged: bool) -> ET.Element:
         if kind != "skipped":
             problem.set("type", "regression" if kind == "failure" else "not comparable")
     return case
+
+
+def _place(finding: Finding) -> str:
+    """The network, with the depths where a rule has a finding for each."""
+    return finding.network if finding.rule.scope == "candidate" else f"{finding.network} L={depths_text(finding)}"
 
 
 def _case(group: str, name: str, seconds: float) -> ET.Element:

@@ -11,7 +11,9 @@ from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Overall
 from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report import quantities
+from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.escape import latex
+from dnlbench.report.grid import Grid
 from dnlbench.report.nodes import left_out_notes
 from dnlbench.report.ratios import ratio_text
 from dnlbench.stats import Interval
@@ -41,7 +43,19 @@ def profile_latex(profile: Profile) -> str:
         _profile_table(profile, [quantity for quantity in shown if quantity.table == title], title)
         for title in dict.fromkeys(quantity.table for quantity in shown)
     ]
-    return "\n\n".join([PREAMBLE, *tables]) + "\n"
+    return "\n\n".join([PREAMBLE, *tables, *map(_contrast_table, contrast_grids(profile))]) + "\n"
+
+
+def _contrast_table(grid: Grid) -> str:
+    """A table of contrasts, with its note in the caption."""
+    heads = [
+        head.replace("[95 %]", "{[}95\\,\\%]") if "[" in head else latex(head)
+        for head in (c.head for c in grid.columns)
+    ]
+    rows = [[latex(row[0]), *(_figures(cell) for cell in row[1:])] for row in grid.rows]
+    columns = "".join("r" if column.figures else "l" for column in grid.columns)
+    caption = f"{latex(grid.title)}: {'; '.join(map(latex, grid.note.splitlines()))}."
+    return _table(heads, columns, rows, caption)
 
 
 def comparison_latex(comparisons: Sequence[Comparison]) -> str:
@@ -101,11 +115,24 @@ def _place(cells: Sequence[Cell], cell: Cell) -> int:
 
 def _comparison_row(cell: Cell, scale: Scale) -> list[str]:
     sides = (value(cell.reference, scale), value(cell.candidate, scale))
-    return [latex(cell.network), str(cell.depth), *sides, _figures(ratio_text(cell.ratio)), latex(cell.verdict)]
+    return [
+        latex(cell.network),
+        str(cell.depth),
+        *sides,
+        _figures(ratio_text(cell.ratio)),
+        latex(quantities.verdict_text(cell.verdict)),
+    ]
 
 
 def _overall_row(figure: Overall) -> list[str]:
-    return [latex(figure.network), "all", "", "", _figures(ratio_text(figure.ratio)), latex(figure.verdict)]
+    return [
+        latex(figure.network),
+        "all",
+        "",
+        "",
+        _figures(ratio_text(figure.ratio)),
+        latex(quantities.verdict_text(figure.verdict)),
+    ]
 
 
 def scale_of(quantity: Quantity, means: Sequence[float]) -> Scale:

@@ -36,10 +36,10 @@ def profile_markdown(profile: Profile) -> str:
     return within(profile_parts(profile)[1:])
 
 
-def profile_parts(profile: Profile) -> list[str]:
-    """Its name, then its tables."""
+def profile_parts(profile: Profile, gate: Gate | None = None) -> list[str]:
+    """Its name, what the gate says, then its tables."""
     start = f"### {markdown(profile.name)}, {profile.created:%Y-%m-%d %H:%M} UTC"
-    return [start, *(grid.to_markdown() for grid in profile_grids(profile))]
+    return [start, *_gate_parts(gate), *(grid.to_markdown() for grid in profile_grids(profile))]
 
 
 def within(parts: Sequence[str], room: int = LARGEST_BYTES) -> str:
@@ -79,7 +79,8 @@ def _comparison_parts(comparison: Comparison) -> Iterator[str]:
     yield overall_grid(comparison).to_markdown()
     for quantity, grid in cell_grids(comparison):
         cells = [cell for cell in comparison.cells if cell.quantity == quantity]
-        yield _folded(f"{grid.title} by depth: {counted(cells)}", grid)
+        verdicts = counted(cells)
+        yield _folded(f"{grid.title} by depth{f': {verdicts}' if verdicts else ''}", grid)
     if differences := difference_grid(comparison):
         count = len(differences.rows)
         few = count <= FEW_DIFFERENCES

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
 from dnlbench.report import bounds, quantities
+from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.escape import CsvWriter
 from dnlbench.report.fits import fit_grids, fit_problems
@@ -22,8 +23,9 @@ LAST_TO_GO = 99
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
-    """The result by network and depth, what follows for growing depth, what depth costs, and the runs that ended badly."""
+    """The result by network and depth, what is tested of it, what depth costs, and the runs that ended badly."""
     yield from result_grids(profile)
+    yield from contrast_grids(profile)
     yield from fit_grids(profile)
     yield from cost_grids(profile)
     yield from _bad_runs(profile)
@@ -49,14 +51,15 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
         Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, shown))
         for quantity in shown
     ]
-    rows = [_row(profile, point, study.quantities[0], shown) for point in profile.summary.points]
+    last = _last_columns(study)
+    rows = [_row(profile, point, study, shown) for point in profile.summary.points]
     return Grid(
         title=f"{profile.name}: {study.question}",
-        columns=[*columns, _last_column(study.quantities[0])],
+        columns=[*columns, *last],
         rows=rows,
         note="\n".join(
             [
-                *_reading(study.quantities[0], shown, rows),
+                *_reading(study, shown, rows),
                 *_pack_notes(profile, shown),
                 *bounds.bound_notes(profile),
                 *left_out_notes(profile),
@@ -103,17 +106,24 @@ def _cause(run: RunRecord) -> str:
     return run.error.message.partition("\n")[0] if run.error else ""
 
 
-def _last_column(main: Quantity) -> Column:
-    """How the main quantity goes with depth says nothing where all of it is rounding."""
+def _last_columns(study: Study) -> list[Column]:
+    """How an untested main quantity goes with depth; whether theory holds where all of it is rounding."""
+    main = study.quantities[0]
     if main.bound is not None:
-        return bounds.verdict_column()
-    return Column(head="vs. L before", figures=True, dispensable=LAST_TO_GO)
+        return [bounds.verdict_column()]
+    return [] if _is_tested(study) else [Column(head="change from L before", figures=True, dispensable=LAST_TO_GO)]
 
 
-def _reading(main: Quantity, shown: list[Quantity], rows: list[list[str]]) -> Iterator[str]:
+def _is_tested(study: Study) -> bool:
+    return study.quantities[0].name in study.contrasts
+
+
+def _reading(study: Study, shown: list[Quantity], rows: list[list[str]]) -> Iterator[str]:
+    main = study.quantities[0]
     if any(quantity.bound is None for quantity in shown) or not shown:
         half = f"± is half of a 95 % t interval of the mean over seeds{quantities.both_ends(rows)}"
-        yield half if main.bound is not None else f"{half}; vs. L before: change of the {main.label}"
+        untested = main.bound is None and not _is_tested(study)
+        yield f"{half}; change: that of the {main.label}, not tested" if untested else half
     if geometric := [quantity.label for quantity in shown if quantity.mean == "geometric"]:
         yield f"geometric means, as in the fits: {', '.join(geometric)}"
 
@@ -146,7 +156,7 @@ def _dispensable(quantity: Quantity, shown: list[Quantity]) -> int:
     return 1 if quantity.shown_as == "bytes" else 1 + len(shown) - place
 
 
-def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quantity]) -> list[str]:
+def _row(profile: Profile, point: PointSummary, study: Study, shown: list[Quantity]) -> list[str]:
     largest = bounds.cells(profile, point, shown)
     seeds, ok = sum(point.statuses.values()), point.statuses.get("ok", 0)
     return [
@@ -156,8 +166,15 @@ def _row(profile: Profile, point: PointSummary, main: Quantity, shown: list[Quan
         units.count(point.parameters),
         *([device_cell(profile.runs, point)] if has_nodes(profile) else []),
         *(largest.get(q.name) or _value(q, point.quantities.get(q.name)) for q in shown),
-        _against_the_depth_before(profile, point, main) if main.bound is None else bounds.verdict(profile, point),
+        *_last_cells(profile, point, study),
     ]
+
+
+def _last_cells(profile: Profile, point: PointSummary, study: Study) -> list[str]:
+    main = study.quantities[0]
+    if main.bound is not None:
+        return [bounds.verdict(profile, point)]
+    return [] if _is_tested(study) else [_against_the_depth_before(profile, point, main)]
 
 
 def _value(quantity: Quantity, record: IntervalRecord | None) -> str:

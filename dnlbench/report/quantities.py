@@ -26,3 +26,8 @@ def value(quantity: Quantity, interval: Interval | None) -> str:
     if quantity.shown_as == "bytes":
         return units.size(interval.estimate)
     return units.estimated(interval.estimate, interval.low, interval.high, quantity.shown_as)
+
+
+def verdict_text(verdict: str | None) -> str:
+    """A verdict in a table; a dash where a quantity has none of its own."""
+    return verdict or units.NOTHING

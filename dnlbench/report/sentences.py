@@ -11,13 +11,13 @@ from dnlbench.report.ratios import ratio_text
 def sentences(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Each network with what holds of it, in one sentence."""
     for network in dict.fromkeys(figure.network for figure in comparison.overall):
-        own = [figure for figure in comparison.overall if figure.network == network]
+        own = [figure for figure in comparison.overall if figure.network == network and figure.verdict is not None]
         yield network, f"{'; '.join(_phrase(figure) for figure in own)}."
 
 
 def counted(cells: Sequence[Cell]) -> str:
     """How many cells have each verdict."""
-    verdicts = [cell.verdict for cell in cells]
+    verdicts = [cell.verdict for cell in cells if cell.verdict is not None]
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
 
 

@@ -9,12 +9,13 @@ from dnlbench.stats.fits import (
     fit_limit_of_curves,
     fit_order,
 )
+from dnlbench.stats.holm import count_families, holm, holm_over_families
 from dnlbench.stats.intervals import Interval, Range, axis_within, ends_of, log_mean_interval, mean_interval, range_of
 from dnlbench.stats.local_orders import LocalOrders, local_orders
+from dnlbench.stats.ratio_test import RatioTest, ratio_test, seeds_left_out, seeds_text
 from dnlbench.stats.ratios import (
     LogRatio,
     geometric_mean,
-    holm,
     paired_log_ratio,
     paired_ratio,
     welch_log_ratio,
@@ -32,8 +33,10 @@ __all__ = [
     "LogRatio",
     "OrderFit",
     "Range",
+    "RatioTest",
     "TooFewDepthsError",
     "axis_within",
+    "count_families",
     "ends_of",
     "fit_exponent",
     "fit_limit",
@@ -42,11 +45,15 @@ __all__ = [
     "geometric_mean",
     "holm",
     "local_orders",
+    "holm_over_families",
     "log_mean_interval",
     "mean_interval",
     "paired_log_ratio",
     "paired_ratio",
     "range_of",
+    "ratio_test",
+    "seeds_left_out",
+    "seeds_text",
     "welch_log_ratio",
     "welch_ratio",
 ]

@@ -115,21 +115,6 @@ def geometric_mean(values: Sequence[float]) -> float:
     return exp(mean_of(_logs(values)))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P values adjusted for their number by Holm's method, in the given order; None stays None and is not counted.
-
-    Whoever calls those below a level significant is wrong about any of them with no more than that probability, however they
-    depend on each other.
-    """
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, (p, place) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * p))
-        adjusted[place] = largest
-    return adjusted
-
-
 def _logs(values: Sequence[float]) -> list[float]:
     if not values:
         raise ValueError("the ratio of no values is not defined")

@@ -111,6 +111,8 @@ class Quantity:
     """Relative difference below which two values count as the same for every purpose."""
     timed: bool = False
     """Whether it depends on the machine's state at the time, as a throughput does and a peak of memory does not."""
+    follows: str = ""
+    """Name of the quantity that says the same, so that this one gets no verdict of its own in comparisons; empty: none."""
     alias: str = ""
     """What it may be called for short, in rules; empty: only its name."""
     bound: float | None = None
@@ -210,6 +212,9 @@ class Study:
     """What in a spec makes its runs smaller."""
     trends: tuple[Trend, ...] = ()
     costs: tuple[Cost, ...] = ()
+    contrasts: tuple[str, ...] = ()
+    """Names of quantities that are tested within a profile, depth against depth and network against network. Their values
+    differ by chance between seeds, do not depend on the machine and have a better direction."""
     drawn: tuple[str, ...] = ()
     """Names of quantities without a trend that a figure over depth shows beside those that have one."""
     stability: Stability | None = None

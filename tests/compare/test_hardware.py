@@ -32,7 +32,7 @@ def placed(profile: Profile, where: Callable[[RunRecord], Place]) -> Profile:
     return profile.model_copy(update={"runs": tuple(runs)})
 
 
-def said(comparison: Comparison, quantity: str = "samples_per_s") -> dict[int, tuple[str, str]]:
+def said(comparison: Comparison, quantity: str = "samples_per_s") -> dict[int, tuple[str | None, str]]:
     return {cell.depth: (cell.verdict, cell.reason) for cell in cells(comparison, quantity)}
 
 

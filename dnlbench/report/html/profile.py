@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dnlbench import units
 from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report import quantities
+from dnlbench.report.contrasts import change_title, contrast_grids, contrast_sentence, is_depth
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.html.curves import charts
@@ -17,13 +18,14 @@ from dnlbench.report.html.provenance import in_a_sentence, origin, settings
 from dnlbench.report.html.runs import bad_runs
 from dnlbench.report.html.tables import side_by_side, table
 from dnlbench.report.profile import result_grids
-from dnlbench.studies import STUDIES
+from dnlbench.studies import STUDIES, Quantity
 
 
 def profile_html(profile: Profile) -> str:
     """The page: result in words and tables, curves, fits and costs, what went wrong, and the spec."""
     found = charts([profile])
     further = [*fit_grids(profile), *cost_grids(profile)]
+    tested = list(contrast_grids(profile))
     failed = bad_runs(profile)
     sections = [
         section(
@@ -32,6 +34,7 @@ def profile_html(profile: Profile) -> str:
             tag("ul", *(tag("li", line) for line in sentences(profile))),
         ),
         section("Result by network and depth", *(table(grid) for grid in result_grids(profile))),
+        *([section("Depth against depth, network against network", side_by_side(tested))] if tested else []),
         *([section("Curves", drawn(found))] if found else []),
         *([section("Limits and costs of depth", side_by_side(further))] if further else []),
         *([section("Runs that did not end well", *failed)] if failed else []),
@@ -45,15 +48,15 @@ def sentences(profile: Profile) -> Iterator[Markup]:
     shown = [quantity for quantity in STUDIES[profile.study].quantities if not quantity.table]
     for network in dict.fromkeys(point.network for point in profile.summary.points):
         points = sorted((p for p in profile.summary.points if p.network == network), key=lambda p: p.depth)
-        parts = [part for quantity in shown if (part := _course(points, quantity.name, profile.study))]
+        parts = [part for quantity in shown if (part := _course(profile, points, quantity))]
         bad = sum(count for p in points for status, count in p.statuses.items() if status != "ok")
         ending = f"; {bad} of {sum(sum(p.statuses.values()) for p in points)} runs did not end well" if bad else ""
         yield join(tag("strong", network), f": {'; '.join(parts) or 'no run has a result'}{ending}.")
 
 
-def _course(points: list[PointSummary], name: str, study: str) -> str:
-    """From the smallest depth that has the quantity to the largest."""
-    quantity = next(quantity for quantity in STUDIES[study].quantities if quantity.name == name)
+def _course(profile: Profile, points: list[PointSummary], quantity: Quantity) -> str:
+    """From the smallest depth that has the quantity to the largest; with the tests of what lies between, or the change."""
+    name = quantity.name
     known = [point for point in points if name in point.quantities]
     if not known:
         return ""
@@ -63,6 +66,18 @@ def _course(points: list[PointSummary], name: str, study: str) -> str:
     )
     if len(known) == 1:
         return f"{quantity.label} {first}"
-    start, end = known[0].quantities[name].mean, known[-1].quantities[name].mean
-    change = f" ({units.percent(end / start - 1, signed=True)})" if start > 0 else ""
-    return f"{quantity.label} from {first} to {last}{change}"
+    return f"{quantity.label} from {first} to {last}{_change(profile, known, quantity)}"
+
+
+def _change(profile: Profile, known: list[PointSummary], quantity: Quantity) -> str:
+    """The tested changes with depth; of what is not tested, the relative change of the mean."""
+    tested = [
+        contrast
+        for contrast in profile.summary.contrasts
+        if (contrast.quantity, contrast.network) == (quantity.name, known[0].network) and is_depth(contrast)
+    ]
+    if tested:
+        title = change_title(tested)
+        return f" ({title[0].lower()}{title[1:]}: {contrast_sentence(tested)})"
+    start, end = known[0].quantities[quantity.name].mean, known[-1].quantities[quantity.name].mean
+    return f" ({units.percent(end / start - 1, signed=True)})" if start > 0 else ""

@@ -103,6 +103,7 @@ TRAINING = Study(
             machine_bound=True,
             tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
             timed=True,
+            follows="samples_per_s",
         ),
         _of_final_network("train_loss_batch", "training loss, batch statistics", "lower"),
         _of_final_network("train_loss_evaluation", "training loss, evaluation mode", "lower"),
@@ -123,6 +124,7 @@ TRAINING = Study(
     ),
     drawn=("gradient_norm_start",),
     stability=Stability(norm="gradient_norm_start", ratio="gradient_ratio_start"),
+    contrasts=("final_train_loss",),
     workload_version=1,
 )
 

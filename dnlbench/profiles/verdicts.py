@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dnlbench.compare.model import Verdict
+from typing import Literal
+
 from dnlbench.stats import LEVEL, Interval
 from dnlbench.studies import Quantity
+
+Verdict = Literal["better", "worse", "no difference", "inconclusive", "not comparable"]
 
 
 def judge(ratio: Interval, quantity: Quantity, p_adjusted: float | None = None) -> tuple[Verdict, str]:

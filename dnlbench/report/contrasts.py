@@ -1,0 +1,111 @@
+"""Depth against depth and network against network within a profile, as tables and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dnlbench import units
+from dnlbench.profiles import ContrastRecord, Profile
+from dnlbench.report.grid import Column, Grid
+from dnlbench.report.ratios import p_text, ratio_text
+from dnlbench.studies import STUDIES, Quantity
+
+SETTINGS = "at this sweep's settings; another learning rate or number of epochs may give other ratios"
+NAMED_ROWS = 3
+"""More rows than this are counted, not named."""
+
+
+def contrast_grids(profile: Profile) -> Iterator[Grid]:
+    """For each quantity that is tested within the profile, its change with depth and its networks at equal depth."""
+    for quantity in STUDIES[profile.study].quantities:
+        own = [contrast for contrast in profile.summary.contrasts if contrast.quantity == quantity.name]
+        depths = [contrast for contrast in own if is_depth(contrast)]
+        networks = [contrast for contrast in own if not is_depth(contrast)]
+        tests = f"p by Holm over {_counted_tests(own)} of {quantity.label} in this profile; intervals are not adjusted"
+        family = f"{tests}\n{SETTINGS}"
+        if depths:
+            title = f"{change_title(depths)}: {quantity.label}"
+            yield _grid(title, depths, "ratio = deeper / shallower", quantity, family)
+        for first in dict.fromkeys(contrast.against.network for contrast in networks):
+            title = f"Networks at equal depth: {quantity.label} over that of {first}"
+            yield _grid(title, networks, f"ratio = network / {first}", quantity, family)
+
+
+def is_depth(contrast: ContrastRecord) -> bool:
+    """Tell a change with depth from a difference between networks."""
+    return contrast.network == contrast.against.network
+
+
+def change_title(contrasts: Sequence[ContrastRecord]) -> str:
+    """``Change per doubling of depth`` where that is what all of them are."""
+    doubling = all(contrast.depth == 2 * contrast.against.depth for contrast in contrasts)
+    return "Change per doubling of depth" if doubling else "Change with depth"
+
+
+def steps_text(contrast: ContrastRecord) -> str:
+    """``2 → 4`` of a change with depth; the depth alone of two networks."""
+    return f"{contrast.against.depth} → {contrast.depth}" if is_depth(contrast) else str(contrast.depth)
+
+
+def contrast_sentence(contrasts: Sequence[ContrastRecord]) -> str:
+    """What the tests say of one network's changes with depth: each with ratio, interval, p and verdict."""
+    parts = [
+        f"L={steps_text(contrast)} × {ratio_text(contrast.interval)}, p {p_text(contrast.p_adjusted)}, {contrast.verdict}"
+        if contrast.p_adjusted is not None
+        else f"L={steps_text(contrast)} {contrast.verdict}"
+        for contrast in contrasts
+    ]
+    return "; ".join(parts)
+
+
+def _grid(title: str, contrasts: Sequence[ContrastRecord], ratio: str, quantity: Quantity, family: str) -> Grid:
+    columns = [
+        Column(head="network", whole=True),
+        Column(head="L", figures=True),
+        Column(head="seeds", figures=True, dispensable=1),
+        Column(head="ratio [95 %]", figures=True, dispensable=3),
+        Column(head="p", figures=True, dispensable=2),
+        Column(head="verdict", whole=True),
+    ]
+    rows = [_row(contrast) for contrast in contrasts]
+    direction = f"{quantity.better} is better; " if quantity.better else ""
+    tolerance = f"within {units.percent(quantity.tolerance)} is no difference"
+    definition = f"{', '.join([ratio, *_methods(contrasts)])}; {direction}{tolerance}"
+    return Grid(title=title, columns=columns, rows=rows, note="\n".join([definition, family, *_reasons(contrasts)]))
+
+
+def _row(contrast: ContrastRecord) -> list[str]:
+    return [
+        contrast.network,
+        steps_text(contrast),
+        str(contrast.n) if contrast.n else units.NOTHING,
+        ratio_text(contrast.interval),
+        p_text(contrast.p_adjusted),
+        contrast.verdict,
+    ]
+
+
+def _counted_tests(contrasts: Sequence[ContrastRecord]) -> str:
+    tests = sum(contrast.p_adjusted is not None for contrast in contrasts)
+    return "the only comparison" if tests == 1 else f"all {tests} comparisons"
+
+
+def _methods(contrasts: Sequence[ContrastRecord]) -> Iterator[str]:
+    """How the tests pair seeds; nothing where there is no test."""
+    tested = [contrast for contrast in contrasts if contrast.ratio is not None]
+    unpaired = [contrast for contrast in tested if not contrast.paired]
+    if len(unpaired) < len(tested):
+        yield "paired by seed"
+    if unpaired:
+        yield "Welch" if len(unpaired) == len(tested) else f"but Welch at {_where(unpaired)}"
+
+
+def _reasons(contrasts: Sequence[ContrastRecord]) -> Iterator[str]:
+    """Each reason once, with its rows."""
+    for verdict, reason in dict.fromkeys((c.verdict, c.reason) for c in contrasts if c.reason):
+        yield f"{verdict} at {_where([c for c in contrasts if (c.verdict, c.reason) == (verdict, reason)])}: {reason}"
+
+
+def _where(contrasts: Sequence[ContrastRecord]) -> str:
+    rows = [f"{contrast.network} L={steps_text(contrast)}" for contrast in contrasts]
+    return ", ".join(rows) if len(rows) <= NAMED_ROWS else f"{len(rows)} rows"

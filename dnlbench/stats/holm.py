@@ -1,0 +1,64 @@
+"""P values adjusted for the number of tests, by Holm's method, within families and over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """P values adjusted for their number by Holm's method, in the given order; None stays None and is not counted.
+
+    Calling those below a level significant is wrong about any of them with no more than that probability, however they depend
+    on each other.
+    """
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[index] = largest
+    return adjusted
+
+
+Family = Sequence[float | None]
+
+
+def count_families(families: Sequence[Family]) -> int:
+    """How many families have p values; equal ones, which are the same tests, count once."""
+    return len(_largest([holm(family) for family in families]))
+
+
+def holm_over_families(families: Sequence[Family]) -> list[list[float | None]]:
+    """P values adjusted by Holm's method within each family, and over the families.
+
+    Each of ``F`` families gets ``1/F`` of the error. A family whose tests are all significant passes its share to the others in
+    equal parts, as a single test does in Holm's method. Calling those below a level significant is wrong about any test of any
+    family with no more than that probability (a sequentially rejective Bonferroni procedure: Bretz et al. 2009,
+    doi:10.1002/sim.3495). Families without p values do not count, and equal families count once: they are the same tests.
+
+    Returns:
+        Lists as given. None stays None.
+    """
+    within = [holm(family) for family in families]
+    largest = _largest(within)
+    return [[_over_families(p, tuple(family), largest) for p in family] for family in within]
+
+
+Adjusted = tuple[float | None, ...]
+
+
+def _largest(within: Sequence[Family]) -> dict[Adjusted, float]:
+    """The largest p value of each distinct family that has any."""
+    return {tuple(family): max(known) for family in within if (known := [p for p in family if p is not None])}
+
+
+def _over_families(p: float | None, own: Adjusted, largest: Mapping[Adjusted, float]) -> float | None:
+    """The smallest level at which a test is significant, whatever number of other families have passed on their share."""
+    if p is None:
+        return None
+    count, level, best = len(largest), 0.0, min(1.0, len(largest) * p)
+    others = sorted(value for family, value in largest.items() if family != own)
+    for passed, other in enumerate(others, start=1):
+        level = max(level, (count - passed + 1) * other)
+        best = min(best, max(level, (count - passed) * p))
+    return best
