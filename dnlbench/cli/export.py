@@ -26,13 +26,14 @@ def export(
     format_: Annotated[Format, typer.Option("--format", help="tensorboard: a folder of event files for each run.")],
     output: Annotated[Path, typer.Option("-o", metavar="PATH", help="The file to write, or a new folder.")],
     rows: Annotated[
-        Literal["epochs", "runs", "measurements"] | None,
+        Literal["epochs", "runs", "measurements", "contrasts"] | None,
         typer.Option("--rows", help="What a row is; without it epochs where the study has them, and runs elsewhere."),
     ] = None,
 ) -> None:
     """Export profiles as a table, or for TensorBoard.
 
-    Every row names its profile and its run. --rows measurements has one for each number that a run without epochs has found.
+    Every row names its profile and, but for contrasts, its run. --rows measurements has one for each number that a run without
+    epochs has found; --rows contrasts has one for each depth against the one before, and each network against the first one.
     Parquet and TensorBoard need the extras `parquet` and `tensorboard` of dnlbench.
     """
     from dnlbench.errors import ConfigurationError

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import EpochRecord, RunRecord
+from dnlbench.profiles import ContrastRecord, EpochRecord, RunRecord
 from dnlbench.profiles.model import Record
 from dnlbench.report.export.labels import Labelled
 from dnlbench.studies import STUDIES
 
-RowKind = Literal["epochs", "runs", "measurements"]
+RowKind = Literal["epochs", "runs", "measurements", "contrasts"]
 ColumnKind = Literal["int64", "float64", "bool", "string", "list of float64"]
 Value = int | float | bool | str | tuple[float, ...] | None
 """None: not known, or not there. Numbers that are not finite are floats like all others."""
@@ -74,7 +74,8 @@ def make_table(profiles: Sequence[Labelled], kind: RowKind | None = None) -> Tab
     Args:
         profiles: At least one.
         kind: ``epochs``: a row for each epoch. ``runs``: one for each run, with its results and measurements, curves as lists.
-            ``measurements``: one for each number that a run without epochs has found. Without it epochs where the study has
+            ``measurements``: one for each number that a run without epochs has found. ``contrasts``: one for each depth against
+            the one before and each network against the first one. Without it epochs where the study has
             them, and runs where it has none.
 
     Raises:
@@ -84,6 +85,8 @@ def make_table(profiles: Sequence[Labelled], kind: RowKind | None = None) -> Tab
     _check(profiles, chosen)
     if chosen == "runs":
         return _runs(profiles)
+    if chosen == "contrasts":
+        return _contrasts(profiles)
     facts = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
     own, further = (_EPOCH, _epochs) if chosen == "epochs" else (_MEASUREMENT, _measurements)
     rows = (
@@ -105,6 +108,10 @@ def _usual(profiles: Sequence[Labelled]) -> RowKind:
 
 def _check(profiles: Sequence[Labelled], kind: RowKind) -> None:
     for each in profiles:
+        if kind == "contrasts":
+            if not STUDIES[each.profile.study].contrasts:
+                raise ConfigurationError(f"{each.label}: study {each.profile.study!r} tests nothing within a profile")
+            continue
         has_epochs = STUDIES[each.profile.study].has_epochs
         if kind != "runs" and has_epochs != (kind == "epochs"):
             instead = "epochs" if has_epochs else "measurements"
@@ -122,6 +129,27 @@ def _runs(profiles: Sequence[Labelled]) -> Table:
     facts += _measured(profiles, {fact.column.name for fact in facts})
     rows = (tuple(fact.read(each, run) for fact in facts) for each, run in _all_runs(profiles))
     return Table(kind="runs", columns=tuple(fact.column for fact in facts), rows=tuple(rows))
+
+
+def _contrasts(profiles: Sequence[Labelled]) -> Table:
+    """A row for each contrast; the point that it is against in columns of its own."""
+    fields = list(_CONTRAST)
+    rows = (
+        (
+            *(read(each) for _, read in _SOURCE),
+            *(getattr(contrast, name) for name in fields[:2]),
+            contrast.against.network,
+            contrast.against.depth,
+            *(getattr(contrast, name) for name in fields[2:]),
+        )
+        for each in profiles
+        for contrast in each.profile.summary.contrasts
+    )
+    against = (Column(name="against_network", kind="string"), Column(name="against_depth", kind="int64"))
+    own = tuple(_CONTRAST.values())
+    return Table(
+        kind="contrasts", columns=(*(column for column, _ in _SOURCE), *own[:2], *against, *own[2:]), rows=tuple(rows)
+    )
 
 
 def _with_nodes(profiles: Sequence[Labelled], facts: Sequence[_Fact]) -> list[_Fact]:
@@ -196,26 +224,35 @@ def _fact(name: str, kind: ColumnKind, read: Callable[[Labelled, RunRecord], Val
     return _Fact(column=Column(name=name, kind=kind), read=read)
 
 
+def _of_profile(column: Column, read: Callable[[Labelled], Value]) -> _Fact:
+    return _Fact(column=column, read=lambda each, _: read(each))
+
+
 def _moment(when: datetime | None) -> str | None:
     """In UTC, as ISO 8601 has it."""
     return when.astimezone(UTC).isoformat() if when else None
 
 
 _RUN_FIELDS = _columns_of(RunRecord)
+_CONTRAST = _columns_of(ContrastRecord)
 _EPOCH = tuple(_columns_of(EpochRecord).values())
 _MEASUREMENT = (
     Column(name="measurement", kind="string"),
     Column(name="index", kind="int64"),
     Column(name="value", kind="float64"),
 )
+_SOURCE: tuple[tuple[Column, Callable[[Labelled], Value]], ...] = (
+    (Column(name="profile", kind="string"), lambda each: each.label),
+    (Column(name="sweep", kind="string"), lambda each: each.profile.name),
+    (Column(name="study", kind="string"), lambda each: each.profile.study),
+    (Column(name="created", kind="string"), lambda each: _moment(each.profile.created)),
+    (Column(name="spec_hash", kind="string"), lambda each: each.profile.spec_hash),
+    (Column(name="version", kind="string"), lambda each: each.profile.code.version),
+    (Column(name="data", kind="string"), lambda each: each.profile.data.name),
+)
+"""Columns that say which profile a row is of."""
 _PROFILE = (
-    _fact("profile", "string", lambda each, _: each.label),
-    _fact("sweep", "string", lambda each, _: each.profile.name),
-    _fact("study", "string", lambda each, _: each.profile.study),
-    _fact("created", "string", lambda each, _: _moment(each.profile.created)),
-    _fact("spec_hash", "string", lambda each, _: each.profile.spec_hash),
-    _fact("version", "string", lambda each, _: each.profile.code.version),
-    _fact("data", "string", lambda each, _: each.profile.data.name),
+    *(_of_profile(column, read) for column, read in _SOURCE),
     _fact("machine", "string", lambda each, run: (run.node or each.profile.machine).fingerprint),
 )
 _NODE = _fact("node", "string", lambda _, run: run.node.name if run.node else None)

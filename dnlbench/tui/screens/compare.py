@@ -50,13 +50,14 @@ class CompareScreen(Screen[None]):
     HELP = """\
 # Profiles
 
-One profile: its results by network and depth, what follows for growing depth, and the runs that did not end well.
+One profile: its results by network and depth, each depth tested against the one before and each network against the first
+one, what follows for growing depth, and the runs that did not end well.
 Several: the first, **A**, is the reference, the others are candidates.
 
 What **differs** in spec, machine and code stands first: it decides whether the rest means anything.
 The **ratio** is candidate / reference with its 95 % interval. Verdicts:
 
-- ✓ better, ✗ worse: the whole interval is on one side of 1, and p, corrected by Holm for the number of depths, below 0.05
+- ✓ better, ✗ worse: the whole interval is on one side of 1, and p, corrected by Holm for all tests of the table, below 0.05
 - = no difference: the whole interval is within the tolerance
 - ? inconclusive: the interval holds 1; more seeds may decide
 - – not comparable: the reason stands below the table
