@@ -34,6 +34,13 @@ def compare(
             "depth:loss:worse or network:loss:worse. Repeatable.",
         ),
     ] = None,
+    twin: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PROFILE",
+            help="The reference run with train.nudge_ulps=1: measures rounding, which is no difference.",
+        ),
+    ] = None,
     inconclusive: Annotated[
         OnInconclusive,
         typer.Option(help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
@@ -59,7 +66,14 @@ def compare(
     --inconclusive is fail, 5 if one could not be judged at all.
     """
     from dnlbench.cli.comparison_formats import Compared
-    from dnlbench.compare import candidate_of, parse_rule
+    from dnlbench.compare import (
+        allow_rounding,
+        candidate_of,
+        largest_of,
+        measure_rounding,
+        parse_rule,
+        rounding_floors,
+    )
     from dnlbench.compare import compare as compare_profiles
     from dnlbench.compare import gate as apply_rules
     from dnlbench.errors import NotComparableError
@@ -72,11 +86,13 @@ def compare(
         check_output(output, [reference, *candidates])
     pair = _pair(networks, match)
     base = read_profile(reference)
+    roundings = measure_rounding(compare_profiles(base, read_profile(twin))) if twin else {}
     rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
     comparisons, compared, files = [], [], []
     for path, candidate in [(path, read_profile(path)) for path in candidates]:
         try:
-            comparisons.append(compare_profiles(base, candidate, match=match, networks=pair))
+            found = compare_profiles(base, candidate, match=match, networks=pair)
+            comparisons.append(allow_rounding(found, roundings))
             compared.append(candidate)
             files.append(path)
         except NotComparableError as error:
@@ -87,7 +103,8 @@ def compare(
         for profile, each in zip(compared, comparisons, strict=True)
         for subject in (each, candidate_of(profile, each.candidate))
     ]
-    gate = apply_rules(subjects, rules, known_floors(base)) if rules else None
+    floors = [known_floors(base), *(rounding_floors(comparison, roundings) for comparison in comparisons)]
+    gate = apply_rules(subjects, rules, largest_of(floors)) if rules else None
     if comparisons:
         _put(Compared(reference=base, candidates=compared, comparisons=comparisons, gate=gate), format_, output)
     if gate:

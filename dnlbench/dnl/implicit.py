@@ -76,16 +76,17 @@ def solve_stiff(
     return x
 
 
-def _newton(g: Callable[[Tensor], Tensor], x: Tensor, tolerance: float) -> Tensor | None:
+def _newton(g: Callable[[Tensor], Tensor], start: Tensor, tolerance: float) -> Tensor | None:
     """The solution that damped Newton steps lead to; None if they lead to none."""
-    residual = g(x) - x
+    x, residual = start, g(start) - start
     for _ in range(_MOST_STEPS):
         J = _jacobian(g, x)
         eye = torch.eye(len(J), dtype=J.dtype, device=J.device)
-        step, info = torch.linalg.solve_ex(eye - J, residual.flatten())
+        flat, info = torch.linalg.solve_ex(eye - J, residual.flatten())
+        step: Tensor = flat.view_as(x)
         if int(info) or not step.isfinite().all():
             return None
-        step, size = step.view_as(x), float(torch.linalg.vector_norm(residual))
+        size = float(torch.linalg.vector_norm(residual))
         if float(step.abs().max()) <= tolerance:
             return x + step
         for _ in range(_MOST_HALVINGS):

@@ -57,6 +57,7 @@ class Rig:
         network = build_network(self._spec, run.point, self._data.info)
         if isinstance(network, DNLNetwork) and self._spec.network.attention_initialization == "unit-scores":
             unit_scores(network, self._first_images(run.seed))
+        nudge(network, self._spec.train.nudge_ulps)
         return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _first_images(self, seed: int) -> Tensor:
@@ -140,6 +141,16 @@ class Rig:
             step(indices)
             seconds.append(watch.stop())
         return median(seconds)
+
+
+@torch.no_grad()
+def nudge(network: nn.Module, ulps: int) -> None:
+    """Move the values of the first parameter, the stem's filters in ours, by units in the last place towards infinity."""
+    first = next(network.parameters(), None)
+    if first is None:
+        return
+    for _ in range(ulps):
+        first.copy_(torch.nextafter(first, torch.full_like(first, torch.inf)))
 
 
 def _company(runs: Sequence[Run]) -> Company:

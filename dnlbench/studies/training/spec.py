@@ -166,6 +166,9 @@ class TrainSettings(Section):
     batch_norm: Annotated[Literal["recalibrated", "running"], Added(before="running")] = "recalibrated"
     """Statistics of batch norms in evaluation mode: averages over a pass of the training split at the weights that are
     evaluated, or the running averages of training, which lag behind. Training itself is the same."""
+    nudge_ulps: Annotated[int, Field(ge=0, le=1024), Added(before=0)] = 0
+    """Move the first weights of each run by this many units in the last place: the sweep is then a rounding twin, which shows
+    how far rounding alone moves its results; see compare --twin."""
 
 
 class TrainingSpec(StudySpec):
