@@ -276,3 +276,18 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         self.count += 1
         return func(*args, **(kwargs or {}))
+
+
+def test_behind_batch_norm_the_regulariser_can_be_made_small_without_changing_the_network() -> None:
+    """So it is not coercive, and Theorem 1 does not carry over to the image networks."""
+    torch.manual_seed(0)
+    network = DNLNetwork("densenet", depth=8, input_shape=(1, 8, 8), classes=10, blocks=3)
+    images = torch.rand(64, 1, 8, 8)
+    with torch.no_grad():
+        logits, before = network(images), float(network.regulariser())
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.mul_(0.3)
+        change, after = (network(images) - logits).abs().max(), float(network.regulariser())
+    assert after / before == pytest.approx(0.09)
+    assert change < 0.005 * logits.abs().max()

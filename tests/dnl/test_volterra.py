@@ -352,7 +352,7 @@ def test_a_stiff_system_of_a_batch_is_solved_too() -> None:
         return torch.stack([torch.cos(t), torch.sin(t)], dim=1)[:, None].expand(-1, 3, 2)
 
     solution = solve_volterra(
-        forcing, lambda t, s: one(t, s)[..., None, None] * M, lambda s, x: x - forcing(s[None])[0], steps=12, levels=2
+        forcing, lambda t, s: one(t, s)[..., None, None] * M, lambda s, x: x - forcing(s[None])[0], steps=24, levels=2
     )
     torch.testing.assert_close(solution.values, forcing(solution.times), rtol=0, atol=1e-11)
 
@@ -390,7 +390,7 @@ def convolved_root(t: float) -> float:
     ("forcing", "powers", "expected", "order"),
     [
         (jump, (1, 2, 3), lambda t: (t >= JUMP_AT - 1e-9) * math.exp(t - JUMP_AT), 3.0),
-        (root, (1.5, 2, 2.5), convolved_root, 2.5),
+        (root, (1.5, 2, 2.5), convolved_root, 3.5),  # h^2.5 has opposite signs on the two sides of t0
     ],
     ids=["jump", "root"],
 )
@@ -401,8 +401,10 @@ def test_the_series_of_a_rough_forcing_on_the_grid_is_removed(
     for steps in (24, 48, 96):
         solution = solve_volterra(forcing, one, steps=steps, levels=3, powers=powers)
         exact = torch.tensor([expected(t) for t in solution.times.tolist()], dtype=torch.float64)
-        errors.append(float((solution.values - exact).abs().max()))
-        assert errors[-1] < solution.error
+        assert float((solution.values - exact).abs().max()) < solution.error
+        errors.append(
+            float((solution.values[-1] - exact[-1]).abs())
+        )  # next to t0 the series is another one at each point
     assert math.log2(errors[0] / errors[-1]) / 2 == pytest.approx(order, abs=0.35)
 
 
