@@ -50,9 +50,9 @@ def steps_text(contrast: ContrastRecord) -> str:
 def contrast_sentence(contrasts: Sequence[ContrastRecord]) -> str:
     """What the tests say of one network's changes with depth: each with ratio, interval, p and verdict."""
     parts = [
-        f"L={steps_text(contrast)} × {ratio_text(contrast.interval)}, p {p_text(contrast.p_adjusted)}, {contrast.verdict}"
+        f"L={steps_text(contrast)}: × {ratio_text(contrast.interval)}, p {p_text(contrast.p_adjusted)}, {contrast.verdict}"
         if contrast.p_adjusted is not None
-        else f"L={steps_text(contrast)} {contrast.verdict}"
+        else f"L={steps_text(contrast)}: {contrast.verdict}"
         for contrast in contrasts
     ]
     return "; ".join(parts)

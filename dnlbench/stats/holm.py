@@ -25,7 +25,7 @@ Family = Sequence[float | None]
 
 def count_families(families: Sequence[Family]) -> int:
     """How many families have p values; equal ones, which are the same tests, count once."""
-    return len(_largest([holm(family) for family in families]))
+    return len(_largest(families))
 
 
 def holm_over_families(families: Sequence[Family]) -> list[list[float | None]]:
@@ -39,20 +39,19 @@ def holm_over_families(families: Sequence[Family]) -> list[list[float | None]]:
     Returns:
         Lists as given. None stays None.
     """
-    within = [holm(family) for family in families]
-    largest = _largest(within)
-    return [[_over_families(p, tuple(family), largest) for p in family] for family in within]
+    largest = _largest(families)
+    return [[_over_families(p, tuple(family), largest) for p in holm(family)] for family in families]
 
 
-Adjusted = tuple[float | None, ...]
+PValues = tuple[float | None, ...]
 
 
-def _largest(within: Sequence[Family]) -> dict[Adjusted, float]:
-    """The largest p value of each distinct family that has any."""
-    return {tuple(family): max(known) for family in within if (known := [p for p in family if p is not None])}
+def _largest(families: Sequence[Family]) -> dict[PValues, float]:
+    """The largest p value, adjusted within it, of each distinct family that has any."""
+    return {tuple(family): max(known) for family in families if (known := [p for p in holm(family) if p is not None])}
 
 
-def _over_families(p: float | None, own: Adjusted, largest: Mapping[Adjusted, float]) -> float | None:
+def _over_families(p: float | None, own: PValues, largest: Mapping[PValues, float]) -> float | None:
     """The smallest level at which a test is significant, whatever number of other families have passed on their share."""
     if p is None:
         return None

@@ -70,3 +70,8 @@ def test_a_family_that_is_significant_in_full_passes_on_its_share() -> None:
     assert second == pytest.approx([0.06, 0.06])
     _, second = holm_over_families([[0.001], [0.02, 0.9]])
     assert second[0] == pytest.approx(0.04)
+
+
+def test_families_that_are_equal_after_adjustment_alone_both_count() -> None:
+    assert count_families([[0.6, 0.7], [0.8, 0.9]]) == 2
+    assert holm_over_families([[0.01], [0.6, 0.7], [0.8, 0.9]])[0] == [pytest.approx(0.03)]
