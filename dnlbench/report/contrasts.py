@@ -21,11 +21,10 @@ def contrast_grids(profile: Profile) -> Iterator[Grid]:
         own = [contrast for contrast in profile.summary.contrasts if contrast.quantity == quantity.name]
         depths = [contrast for contrast in own if is_depth(contrast)]
         networks = [contrast for contrast in own if not is_depth(contrast)]
-        tests = f"p by Holm over {_counted_tests(own)} of {quantity.label} in this profile; intervals are not adjusted"
-        family = f"{tests}\n{SETTINGS}"
+        family = f"p by Holm over {_counted_tests(own)} of {quantity.label} in this profile; intervals are not adjusted"
         if depths:
             title = f"{change_title(depths)}: {quantity.label}"
-            yield _grid(title, depths, "ratio = deeper / shallower", quantity, family)
+            yield _grid(title, depths, "ratio = deeper / shallower", quantity, f"{family}\n{SETTINGS}")
         for first in dict.fromkeys(contrast.against.network for contrast in networks):
             title = f"Networks at equal depth: {quantity.label} over that of {first}"
             yield _grid(title, networks, f"ratio = network / {first}", quantity, family)

@@ -383,7 +383,7 @@ def test_settings_of_the_base_are_judged_in_the_users_words(refused: Refused, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fail-on", "throughput:5%"], "--fail-on: does not go with a sweep without --against"),
+        (["--fail-on", "throughput:5%"], "--fail-on throughput:5%: compares two profiles; add --against"),
         (["--out-base", "x.json"], "--out-base: does not go with a sweep without --against"),
         (["--against", sys.executable, "--detach"], "--detach: does not go with two sides"),
         (["--against", sys.executable, "--fail-on", "speed:5%"], "speed"),

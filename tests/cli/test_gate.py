@@ -139,3 +139,21 @@ def test_candidates_of_one_name_and_minute_are_told_apart_by_their_files(
     assert f"pass: loss:2% of densenet at L = 2, 4 in {title} (good): 1.0" in done.stderr
     suites = ET.fromstring(run_cli(*command, "junit").stdout)
     assert [suite.get("name") for suite in suites] == [f"{title} (bad)", f"{title} (good)", "gate"]
+
+
+def test_a_sweep_is_held_to_rules_within_its_profile(run_cli: RunCli, spec_file: Path) -> None:
+    sweep = ("run", spec_file, "--executor", "inline", "--quiet", "--json", "--out", "out.json")
+    small = ("--set", "train.epochs=1", "--set", "sweep.networks=densenet")
+    refused = run_cli(*sweep, "--fail-on", "loss:worse")
+    assert refused.returncode == 2
+    assert "--fail-on loss:worse: compares two profiles; add --against" in refused.stderr
+    assert run_cli(*sweep, "--detach", "--fail-on", "depth:loss:worse").returncode == 2
+    done = run_cli(*sweep, *small, "--fail-on", "depth:loss:0.01%", "--inconclusive", "fail")
+    found = json.loads(done.stdout)
+    assert [finding["depths"] for finding in found["gate"]["findings"]] == [[1, 2]]
+    assert {"pass": 0, "fail": 3, "inconclusive": 4}[found["gate"]["outcome"]] == done.returncode
+    assert f"dnlbench: gate: {found['gate']['outcome']}" in done.stderr
+    (contrast,) = found["summary"]["contrasts"]
+    assert contrast["against"] == {"network": "densenet", "depth": 1}
+    alone = run_cli(*sweep, *small, "--fail-on", "network:loss:worse")
+    assert (alone.returncode, json.loads(alone.stdout)["gate"]["outcome"]) == (5, "not comparable")
