@@ -173,7 +173,9 @@ def test_the_summary_says_what_holds_of_each_network(make_sweep: MakeSweep) -> N
     items = comparison_html(a, [b], [compare(a, b)])
     assert "<strong>densenet</strong>: final training loss worse, × 1.100 [1.100, 1.100]" in items
     said = profile_html(a)
-    first, last = (p.quantities["final_train_loss"].mean for p in (a.summary.points[0], a.summary.points[3]))
+    ratio = a.summary.contrasts[0].ratio
+    assert f"(change per doubling of depth: L=2 → 4: × {ratio:.3f} [" in said
+    first, last = (p.quantities["samples_per_s"].mean for p in (a.summary.points[0], a.summary.points[3]))
     assert f"at L=16 (−{100 * (1 - last / first):.3g} %)" in said
 
 
