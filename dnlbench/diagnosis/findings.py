@@ -137,8 +137,8 @@ def _of_gradients(deepest: DiagnosedPoint) -> str:
     if states not in deepest.quantities or layers not in deepest.quantities:
         return f"gradients: not measured in training mode at L={deepest.depth}; nothing is concluded"
     start = (
-        f"gradients at the trained weights, in training mode: at a block's first state {_value(deepest, states)} times those at its last, of its first "
-        f"layer {_value(deepest, layers)} times those of its last, L={deepest.depth}"
+        f"gradients at the trained weights, in training mode: at a block's first state {_value(deepest, states)} times those "
+        f"at its last, of its first layer {_value(deepest, layers)} times those of its last, L={deepest.depth}"
     )
     records = [deepest.quantities[name] for name in (states, layers)]
     bounds = [(record.low, record.high) for record in records if record.low is not None and record.high is not None]

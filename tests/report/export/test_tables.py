@@ -27,6 +27,8 @@ EPOCH = (
     "seconds",
     "samples_per_s",
     "gradient_norm",
+    "gradient_norm_median",
+    "gradient_norm_max",
     "evaluation_loss",
     "evaluation_accuracy",
     "regulariser",
