@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from dnlbench.compare import compare
+from dnlbench.errors import SpecError
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, read_listed, read_profile, save_profile
 from dnlbench.spec import parse_spec
@@ -135,3 +136,17 @@ def test_a_profile_of_version_0_7_is_read(tmp_path: Path, make_profile: Callable
         ("spec network.initialization", "torch", "kaiming"),
         ("spec network.attention_initialization", "torch", "unit-scores"),
     ]
+
+
+def test_the_schema_and_overrides_know_the_keys() -> None:
+    definitions = TrainingSpec.model_json_schema()["$defs"]
+    for table, keys in (("NetworkSettings", ADDED["network"]), ("TrainSettings", ADDED["train"])):
+        for key in keys:
+            shown = definitions[table]["properties"][key]
+            assert BEFORE[key] in shown["enum"]
+            assert shown["default"] in shown["enum"]
+    with pytest.raises(SpecError, match=r"network\.initialization.*xavier.*torch"):
+        parse_spec(MINE, "mine.toml", ["network.initialization=xavier"])
+    spec = parse_spec(MINE, "mine.toml", ["train.weight_decay_on=weights"])
+    assert isinstance(spec, TrainingSpec)
+    assert spec.train.weight_decay_on == "weights"

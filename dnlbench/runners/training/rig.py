@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from dnlbench.dnl.initialization import CALIBRATION_IMAGES, unit_scores
-from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.plan import Run
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.clock import Stopwatch
@@ -23,6 +22,7 @@ from dnlbench.runners.training.tally import Tally
 from dnlbench.runners.training.utilisation import training_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
+from dnlbench.studies.training.spec import is_factory
 
 WARM_UP_STEPS = 2
 
@@ -55,7 +55,7 @@ class Rig:
     def _build(self, run: Run) -> nn.Module:
         torch.manual_seed(run.seed)
         network = build_network(self._spec, run.point, self._data.info)
-        if isinstance(network, DNLNetwork) and self._spec.network.attention_initialization == "unit-scores":
+        if self._spec.network.attention_initialization == "unit-scores" and not is_factory(run.point.network):
             unit_scores(network, self._first_images(run.seed))
         nudge(network, self._spec.train.nudge_ulps)
         return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
