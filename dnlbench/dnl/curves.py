@@ -26,7 +26,7 @@ hoelder   sum_j 3^(−j/2) cos(3^j π t + φ_j), 14 terms     ½, everywhere
 jump      1 where t >= t_0, else 0                        none
 ========  ==============================================  ====================
 
-``t_0`` is the same for all curves, and should lie on no grid that they are sampled on: `rough_time`. ``hoelder`` is
+``t_0`` is the same for all curves, and should lie on no grid that they are sampled on. ``hoelder`` is
 Weierstrass's function with random phases (G. H. Hardy, Transactions of the AMS 17, 1916), rough down to ``3^-13``.
 """
 
@@ -35,7 +35,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -135,18 +134,6 @@ class RoughSurface:
     def __call__(self, t: Tensor, s: Tensor) -> Tensor:
         """Times of shapes (r, 1) and (j,) to values of shape (r, j, ...)."""
         return self.smooth(t, s) + self.g(t).to(self.C).view(-1, 1, *[1] * self.C.dim()) * self.C
-
-
-def rough_time(steps: int) -> Fraction:
-    """``t_0`` near ½: a fraction over the smallest odd prime that does not divide ``steps``.
-
-    No grid whose depth divides ``steps`` has it as a point. Its distance from such grids stays the same share of the step, or
-    takes turns, as depths double.
-    """
-    prime = 3
-    while steps % prime == 0 or any(prime % factor == 0 for factor in range(3, prime, 2)):
-        prime += 2
-    return Fraction(prime // 2, prime)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dnlbench.architecture import Roughness
 from dnlbench.dnl.assumptions import assess
-from dnlbench.dnl.curves import Curves, rough_time
+from dnlbench.dnl.curves import Curves
 from dnlbench.dnl.limit import forward_errors, solve_limit
 from dnlbench.dnl.vector import VectorForm, states
 from dnlbench.dnl.volterra import VolterraSolution
@@ -20,7 +20,7 @@ from dnlbench.events import DataInfo
 from dnlbench.plan import Run
 from dnlbench.runners.measuring import Measurements, MeasuringRunner, derived_seed, normal, tensors_sha256
 from dnlbench.runners.vector import curves_of, form_of
-from dnlbench.studies.forward_limit import OUTSIDE, ForwardLimitSpec
+from dnlbench.studies.forward_limit import OUTSIDE, ForwardLimitSpec, rough_time
 
 REFERENCE_SHARE = 0.1
 """Of an error of a network: the solution that it is compared with is not to be off by more."""
@@ -115,10 +115,9 @@ class ForwardLimitRunner(MeasuringRunner):
         form, reference = form_of(self.spec, network), self.spec.reference
         roughness, t0 = self.spec.curves.roughness, rough_time(reference.steps)
         curves = curves_of(self.spec, network, derived_seed(seed, "curves"), self.device, roughness, float(t0))
-        x0, steps, levels = self._inputs(seed), reference.steps, reference.levels
-        if roughness != "smooth":
-            steps, levels = steps * t0.denominator, max(2, levels - 1)
-        solution = solve_limit(form, curves, x0, steps=steps, levels=levels, powers=POWERS[roughness])
+        x0, powers = self._inputs(seed), POWERS[roughness]
+        steps, levels = self.spec.reference_steps, reference.levels
+        solution = solve_limit(form, curves, x0, steps=steps, levels=levels, powers=powers)
         return Problem(form=form, curves=curves, x0=x0, solution=solution)
 
     def _inputs(self, seed: int) -> Tensor:

@@ -11,6 +11,7 @@ order than 1 would test nothing.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -27,6 +28,18 @@ OUTSIDE = "outside_assumptions"
 """The measurement that marks the runs of which Corollary 5 says nothing: 1."""
 
 
+def rough_time(steps: int) -> Fraction:
+    """``t_0`` near ½: a fraction over the smallest odd prime that does not divide ``steps``.
+
+    No grid whose depth divides ``steps`` has it as a point. Its distance from such grids stays the same share of the step, or
+    takes turns, as depths double.
+    """
+    prime = 3
+    while steps % prime == 0 or any(prime % factor == 0 for factor in range(3, prime, 2)):
+        prime += 2
+    return Fraction(prime // 2, prime)
+
+
 class ForwardCurveSettings(CurveSettings):
     """``[curves]``, with a rough part where asked for."""
 
@@ -37,7 +50,8 @@ class ForwardCurveSettings(CurveSettings):
 class ReferenceSettings(Section):
     """``[reference]``: the solution of Eq. (7) that the states are compared with.
 
-    For rough curves its grids are finer by a factor that makes the rough place a point of them, and one level fewer.
+    For rough curves its grids are finer by the factor that makes the rough place a point of them: 3, or the next prime that
+    does not divide ``steps``.
     """
 
     steps: Annotated[int, Field(ge=1, le=2**16)] = 256
@@ -61,6 +75,12 @@ class ForwardLimitSpec(VectorSpec):
     curves: ForwardCurveSettings = ForwardCurveSettings()
     data: InputSettings = InputSettings()
     reference: ReferenceSettings = ReferenceSettings()
+
+    @property
+    def reference_steps(self) -> int:
+        """Of the coarsest grid: finer for rough curves, so that the rough place is a point of it."""
+        smooth = self.curves.roughness == "smooth"
+        return self.reference.steps * (1 if smooth else rough_time(self.reference.steps).denominator)
 
     def identity(self) -> dict[str, Any]:
         """Without a roughness that is the default: such runs are those of versions that had no other curves."""
@@ -86,7 +106,7 @@ class ForwardLimitSpec(VectorSpec):
 def estimate(spec: ForwardLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
     """Foresees a run: the work of all pairs of layers, and that of the reference, which runs share as it happens."""
     kernel, _ = spec.networks[point.network]
-    finest = spec.reference.steps * 2 ** (spec.reference.levels - 1)
+    finest = spec.reference_steps * 2 ** (spec.reference.levels - 1)
     d = spec.network.positions * spec.network.channels
     return Estimate(
         parameters=parameter_count(spec.network, kernel, point.depth),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dnlbench import units
 from dnlbench.profiles import Profile, check_profile, read_profile
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
 from tests.conftest import call
@@ -78,7 +79,10 @@ def test_the_profile_holds_an_order_for_each_network_and_error(folder: Path) -> 
         assert fit.order_high is not None
         assert fit.order_low < fit.order < fit.order_high
         assert 0.8 < fit.order < 1.2  # few seeds, at small depths
-        assert fit.agrees == (abs(fit.order - 1) <= 0.1)
+        assert fit.order_limit is not None
+        assert (fit.at_least, fit.agrees) == (True, True)
+        assert fit.order_limit > 0.9
+        assert len(fit.local_orders) == 3
     written = json.loads((folder / "out.json").read_text())
     assert all(isinstance(fit["order"], float) for fit in written["summary"]["fits"])
 
@@ -91,9 +95,10 @@ def test_the_orders_are_shown_as_a_table(run_cli: RunCli, folder: Path) -> None:
     rows = [line.split() for line in table.splitlines() if line.startswith(NETWORKS)]
     assert [row[0] for row in rows] == [*NETWORKS, *NETWORKS]
     fits = read_profile(folder / "out.json").summary.fits
-    assert [row[-1] for row in rows] == [{True: "yes", False: "no"}[fit.agrees is True] for fit in fits]
+    assert [row[-3:] for row in rows] == [["≥", "1", "yes"]] * 4
     for row, fit in zip(rows, fits, strict=True):
-        assert f"{fit.order:.2f}" in row
+        assert ", ".join(f"{order:.2f}" for order in fit.local_orders) in " ".join(row)
+        assert units.bounded(fit.order_limit, fit.order_limit_low, fit.order_limit_high) in " ".join(row)
     assert "Assumptions of the theory, and the bound of Lemma 2" in shown.stdout
 
 
@@ -146,6 +151,28 @@ def test_curves_that_no_step_can_follow_are_failed_runs(run_cli: RunCli, tmp_pat
         assert run.error.type == "ImplicitStepError"
         assert "take more steps" in run.error.message
     assert all(fit.problem and fit.order is None for fit in profile.summary.fits)
+
+
+def test_a_jump_has_order_0_and_theory_says_nothing_of_it(run_cli: RunCli, tmp_path: Path, folder: Path) -> None:
+    rough = ["--set", "curves.roughness=jump", "--set", "sweep.kernels=['local']", "--set", "reference.levels=3"]
+    done = run_cli("run", "forward-limit", *SMALL, *rough, "--executor", "inline", "--out", "jump.json")
+    assert done.returncode == 0, done.stderr
+    profile = read_profile(tmp_path / "jump.json")
+    assert check_profile(profile) == []
+    largest, end = profile.summary.fits
+    assert largest.order_limit == pytest.approx(0.0, abs=0.2)
+    assert end.order_limit == pytest.approx(1.0, abs=0.4)
+    assert {(fit.expected_order, fit.agrees) for fit in (largest, end)} == {(None, None)}
+    for run in profile.runs:
+        found = run.measurements
+        assert found["outside_assumptions"] == 1.0
+        assert isinstance(found["reference_error"], float)
+        assert isinstance(found["error_max"], float)
+        assert found["reference_error"] < 0.05 * found["error_max"]
+    assert "these networks are outside its assumptions" in done.stderr + run_cli("profiles", "show", "jump.json").stdout
+    refused = run_cli("compare", folder / "out.json", "jump.json")
+    assert refused.returncode == 5
+    assert "curves.roughness = smooth and jump" in refused.stderr
 
 
 @pytest.mark.parametrize(

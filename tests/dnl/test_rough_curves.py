@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from dnlbench.architecture import Roughness
-from dnlbench.dnl.curves import Curves, random_curves, rough_time
+from dnlbench.dnl.curves import Curves, random_curves
 from dnlbench.dnl.vector import VectorForm, states
+from dnlbench.studies.forward_limit import rough_time
 
 T0 = 1 / 3
 

@@ -392,7 +392,7 @@ def test_an_error_that_stays_is_found_in_every_network(
 ) -> None:
     with_error(monkeypatch, change)
     fits = fits_of(runner, deepest=deepest)
-    assert [fit.agrees for fit in fits] == [False] * 16, orders(fits)
+    assert not any(fit.agrees for fit in fits), orders(fits)
     assert max(orders(fits).values()) < below
 
 
@@ -423,7 +423,7 @@ def test_a_missing_normaliser_is_found_in_every_kernel_that_has_one(
 ) -> None:
     with_error(monkeypatch, without_normaliser)
     fits = fits_of(runner, ("attention", "gaussian", "rbf"))
-    assert [fit.agrees for fit in fits] == [False] * 12, orders(fits)
+    assert not any(fit.agrees for fit in fits), orders(fits)
     assert max(orders(fits).values()) < 0.3
 
 
