@@ -28,9 +28,18 @@ networks = ["densenet", "dense-attention"]
 depths = [2]
 seeds = 1
 """
-AS_BEFORE = ("network.initialization=torch", "network.attention_initialization=torch")
-ADDED = {"network": ["initialization", "attention_initialization"], "train": ["weight_decay_on"]}
-BEFORE = {"initialization": "torch", "attention_initialization": "torch", "weight_decay_on": "all"}
+AS_BEFORE = ("network.initialization=torch", "network.attention_initialization=torch", "train.batch_norm=running")
+ADDED = {
+    "network": ["initialization", "attention_initialization"],
+    "train": ["weight_decay_on", "batch_norm", "nudge_ulps"],
+}
+BEFORE = {
+    "initialization": "torch",
+    "attention_initialization": "torch",
+    "weight_decay_on": "all",
+    "batch_norm": "running",
+    "nudge_ulps": 0,
+}
 
 
 class Inner(BaseModel):
@@ -96,13 +105,20 @@ def test_a_spec_of_version_0_7_has_its_hash_and_run_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [*(f"{line.split('=')[0]}={to}" for line, to in zip(AS_BEFORE, ("kaiming", "unit-scores"), strict=True))]
+    "change",
+    [
+        *(
+            f"{line.split('=')[0]}={to}"
+            for line, to in zip(AS_BEFORE, ("kaiming", "unit-scores", "recalibrated"), strict=True)
+        )
+    ],
 )
 def test_another_value_makes_other_runs(change: str) -> None:
     here, there = (Plan(parse_spec(MINE, "mine.toml", [*AS_BEFORE, *more])) for more in ([change], []))
     assert not here.by_id.keys() & there.by_id.keys()
     key, _, value = change.partition("=")
-    assert settings_differences(there, here) == [f"{key} is torch there and {value} here"]
+    before = BEFORE[key.partition(".")[2]]
+    assert settings_differences(there, here) == [f"{key} is {before} there and {value} here"]
 
 
 def test_a_run_directory_of_version_0_7_is_read(tmp_path: Path) -> None:
@@ -135,6 +151,7 @@ def test_a_profile_of_version_0_7_is_read(tmp_path: Path, make_profile: Callable
     assert [(each.what, each.reference, each.candidate) for each in told] == [
         ("spec network.initialization", "torch", "kaiming"),
         ("spec network.attention_initialization", "torch", "unit-scores"),
+        ("spec train.batch_norm", "running", "recalibrated"),
     ]
 
 
@@ -143,8 +160,7 @@ def test_the_schema_and_overrides_know_the_keys() -> None:
     for table, keys in (("NetworkSettings", ADDED["network"]), ("TrainSettings", ADDED["train"])):
         for key in keys:
             shown = definitions[table]["properties"][key]
-            assert BEFORE[key] in shown["enum"]
-            assert shown["default"] in shown["enum"]
+            assert {BEFORE[key], shown["default"]} <= set(shown.get("enum", [0]))
     with pytest.raises(SpecError, match=r"network\.initialization.*xavier.*torch"):
         parse_spec(MINE, "mine.toml", ["network.initialization=xavier"])
     spec = parse_spec(MINE, "mine.toml", ["train.weight_decay_on=weights"])
