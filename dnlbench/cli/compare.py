@@ -73,6 +73,7 @@ def compare(
         measure_rounding,
         parse_rule,
         rounding_floors,
+        rounding_lines,
     )
     from dnlbench.compare import compare as compare_profiles
     from dnlbench.compare import gate as apply_rules
@@ -87,6 +88,8 @@ def compare(
     pair = _pair(networks, match)
     base = read_profile(reference)
     roundings = measure_rounding(compare_profiles(base, read_profile(twin))) if twin else {}
+    for line in rounding_lines(roundings, base.study):
+        say(f"dnlbench: {line}")
     rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
     comparisons, compared, files = [], [], []
     for path, candidate in [(path, read_profile(path)) for path in candidates]:

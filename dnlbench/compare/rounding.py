@@ -20,7 +20,7 @@ function. What differs is rounding even without a twin, and no loss is better or
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from dnlbench.compare.model import Cell, Comparison, Overall
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats.student import t_quantile
+from dnlbench.studies import STUDIES
 
 Judged = TypeVar("Judged", Cell, Overall)
 
@@ -80,6 +81,18 @@ def measure_rounding(twin: Comparison) -> Roundings:
         for place, found in logs.items()
         if found
     }
+
+
+def rounding_lines(roundings: Roundings, study: str) -> Iterator[str]:
+    """A line for each quantity: what rounding keeps one run of each network below."""
+    for quantity in STUDIES[study].quantities:
+        moved = [
+            f"{network} {units.percent(rounding.bound(1))}"
+            for (name, network), rounding in roundings.items()
+            if name == quantity.name
+        ]
+        if moved:
+            yield f"rounding moves the {quantity.label} of a run by up to: {', '.join(moved)}"
 
 
 def rounding_floors(comparison: Comparison, roundings: Roundings) -> dict[str, float]:

@@ -159,8 +159,8 @@ def test_orders_stand_beside_the_expected_slope(problems: Draw) -> None:
     assert {"largest error", "error of the last state", "order 1, as expected"} <= set(drawn.texts)
     text = " ".join(drawn.texts).replace("\u00a0", " ")
     assert "Points: geometric mean over n = 3 seeds, each a problem of its own; faint lines: single seeds." in text
-    assert "Largest error, order p of C/L^p [95 %]: local-tanh 1 [1, 1]." in text
-    assert "Error of the last state, order p of C/L^p [95 %]: local-tanh 2 [2, 2]." in text
+    assert "Largest error, order p of C/L^p [95 %]: local-tanh 1 [1, 1] (locally 1.00, 1.00, 1.00)." in text
+    assert "Error of the last state, order p of C/L^p [95 %]: local-tanh 2 [2, 2] (locally 2.00, 2.00, 2.00)." in text
     curve = points(drawn.named("curve", "error_max")["local-tanh-fit"])
     measured = marks(drawn.named("series", "error_max")["local-tanh"])
     assert curve[0] == pytest.approx(measured[0], abs=1e-3)
