@@ -46,6 +46,7 @@ from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order
 from dnlbench.runners.training.memory import step_memory_bytes
+from dnlbench.runners.training.tally import Tally
 from dnlbench.runners.training.utilisation import matrix_peak
 from dnlbench.spec import parse_spec
 from dnlbench.stats import fit_exponent
@@ -115,7 +116,7 @@ class Ours:
         rig, samples = self.runner.rig, len(self.runner.data.training)
         learner = rig.learner([self.run])
         learner.network.train()
-        step = rig.step([self.run], learner, torch.zeros(1, dtype=torch.float64))
+        step = rig.step([self.run], learner, Tally.start(torch.device("cpu"), 1))
         for epoch in itertools.count(1):
             for indices in torch.split(epoch_order(samples, self.run.seed, epoch), plain_script.BATCH_SIZE):
                 if len(indices) == plain_script.BATCH_SIZE:

@@ -101,7 +101,7 @@ def attempt(
     return events
 
 
-def curve(history: RunHistory) -> list[tuple[int, float, float]]:
+def curve(history: RunHistory) -> list[tuple[int, float, float | None]]:
     return [(e.epoch, e.train_loss, e.gradient_norm_max) for e in history.epochs]
 
 
