@@ -2,13 +2,16 @@
 
 from dnlbench.stats.fits import (
     LimitFit,
+    NoSpreadError,
     OrderFit,
+    Refusal,
     TooFewDepthsError,
     fit_exponent,
     fit_limit,
     fit_limit_of_curves,
     fit_order,
 )
+from dnlbench.stats.forms import ORDERS, Form, form_named
 from dnlbench.stats.holm import count_families, holm, holm_over_families
 from dnlbench.stats.intervals import Interval, Range, axis_within, ends_of, log_mean_interval, mean_interval, range_of
 from dnlbench.stats.local_orders import LocalOrders, local_orders
@@ -21,19 +24,21 @@ from dnlbench.stats.ratios import (
     welch_log_ratio,
     welch_ratio,
 )
-from dnlbench.stats.region import ORDERS
 from dnlbench.stats.student import LEVEL
 
 __all__ = [
     "LEVEL",
     "ORDERS",
+    "Form",
     "Interval",
     "LimitFit",
     "LocalOrders",
     "LogRatio",
+    "NoSpreadError",
     "OrderFit",
     "Range",
     "RatioTest",
+    "Refusal",
     "TooFewDepthsError",
     "axis_within",
     "count_families",
@@ -42,6 +47,7 @@ __all__ = [
     "fit_limit",
     "fit_limit_of_curves",
     "fit_order",
+    "form_named",
     "geometric_mean",
     "holm",
     "holm_over_families",

@@ -1,25 +1,26 @@
-"""``limit + amplitude · L^-order`` by least squares, and the region of all such curves that fit well enough.
+"""``limit + amplitude · x(L)`` by least squares, and the region of all such curves of one form that fit well enough.
 
-For a given order the model is a straight line in ``L^-order``, so the best curve of each order has a closed form, and so has
-what the curves within a threshold say about anything that is linear in limit and amplitude. Only the order is searched.
+For a given shape a form is a straight line in x, so the best curve of each shape has a closed form, and so has what the curves
+within a threshold say about anything that is linear in limit and amplitude. Only the shape is searched.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from dnlbench.stats.forms import Form
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from dnlbench.stats.forms import Array
 
-    Array: TypeAlias = NDArray[np.float64]
-
-ORDERS = (0.1, 6.0)
-"""The orders that are looked at."""
+STEPS = 129
+ROUNDS = 3
+"""A place between two shapes is found by that many steps from one to the other, then as many between two of those, …"""
 ROUNDING = 1e-24
-"""Misfit per value that is rounding: curves that differ by less fit equally well."""
+"""Misfit per weight that is rounding: curves that differ by less fit equally well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,145 +29,185 @@ class Means:
 
     depths: Array
     values: Array
-    counts: Array
-    """How many values each is the mean of."""
+    weights: Array
+    """One over the relative variance of each mean, or how many values it is the mean of."""
     depth_unit: float
     value_unit: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """``limit + amplitude · L^-order`` in the units of the means, and its ``misfit = Σ count (1 - curve / value)²``."""
+    """``limit + amplitude · x`` in the units of the means, and its ``misfit = Σ weight (1 - curve / value)²``."""
 
+    form: Form
     limit: float
     amplitude: float
-    order: float
+    shape: float
     misfit: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """All curves whose misfit is at most `threshold`."""
+    """All curves of a form whose misfit is at most `threshold`."""
 
-    orders: Array
+    form: Form
+    shapes: Array
     """Those the region has, closely spaced from the lowest to the highest."""
     low: float | None
-    """The lowest order; None where the region reaches the end of `ORDERS`."""
+    """The lowest shape; None where the region reaches the first of those that are looked at."""
     high: float | None
     threshold: float
+    lines: _Lines
 
 
-Quantity: TypeAlias = "Callable[[Means, Array], tuple[float, Array]]"
-"""Something linear in limit and amplitude: the factors of both, for each order."""
+Quantity: TypeAlias = "Callable[[Form, Means, Array], tuple[float, Array]]"
+"""Something linear in limit and amplitude: the factors of both, for each shape."""
 
 
-def limit(means: Means, orders: Array) -> tuple[float, Array]:
+def limit(form: Form, means: Means, shapes: Array) -> tuple[float, Array]:
     """The limit itself."""
-    return 1.0, 0.0 * orders
+    return 1.0, 0.0 * shapes
 
 
-def next_value(means: Means, orders: Array) -> tuple[float, Array]:
+def fitted_value(form: Form, means: Means, shapes: Array) -> tuple[float, Array]:
+    """The curve at the largest depth."""
+    return 1.0, form.basis(means.depths.max(), shapes)
+
+
+def next_value(form: Form, means: Means, shapes: Array) -> tuple[float, Array]:
     """The curve at twice the largest depth."""
-    return 1.0, (2 * means.depths.max()) ** -orders
+    return 1.0, form.basis(2 * means.depths.max(), shapes)
 
 
-def next_gain(means: Means, orders: Array) -> tuple[float, Array]:
+def next_gain(form: Form, means: Means, shapes: Array) -> tuple[float, Array]:
     """The curve at the largest depth, less the curve at twice that."""
-    return 0.0, means.depths.max() ** -orders - (2 * means.depths.max()) ** -orders
+    return 0.0, form.basis(means.depths.max(), shapes) - form.basis(2 * means.depths.max(), shapes)
 
 
-def best_curve(means: Means) -> Curve:
+def best_curve(means: Means, form: Form) -> Curve:
     """The curve with the least misfit and a limit that is not negative.
 
-    Where several orders fit equally well, as they do for a flat curve, it is the one nearest to 1.
+    Where several shapes fit equally well, as they do for a flat curve, it is the one nearest to 1.
     """
     import numpy as np
-    from scipy.optimize import brentq
 
-    orders = _all_orders()
-    misfits = _lines(means, orders).misfit
+    shapes = form.shapes(means.depths)
+    misfits = _lines(means, form, shapes).misfit
     equal = np.flatnonzero(misfits <= misfits.min() + _rounding(means))
-    start = int(equal[np.abs(np.log(orders[equal])).argmin()])
-    below, above = orders[max(start - 1, 0)], orders[min(start + 1, len(orders) - 1)]
-    best = _at(means, float(orders[start]))
-    if _slope(means, below) < 0 < _slope(means, above):
-        found = _at(means, float(brentq(lambda order: _slope(means, order), below, above, xtol=1e-14, rtol=1e-14)))
-        best = found if found.misfit < best.misfit - _rounding(means) else best
-    return best
+    start = int(equal[np.abs(shapes[equal] - 1).argmin()])
+    best = _at(means, form, float(shapes[start]))
+    below, above = shapes[max(start - 1, 0)], shapes[min(start + 1, len(shapes) - 1)]
+    found = _root(means, form, float(below), float(above))
+    refined = best if found is None else _at(means, form, found)
+    return refined if refined.misfit < best.misfit - _rounding(means) else best
 
 
-def _slope(means: Means, order: float) -> float:
-    """Half of the derivative of the least misfit by the order: limit and amplitude, which are best, contribute nothing.
+def _root(means: Means, form: Form, below: float, above: float) -> float | None:
+    """Where the least misfit has no slope; None if it does not turn in between.
 
-    Its zero is known to rounding, the minimum itself only to the root of that.
+    This zero is known to rounding, the minimum itself only to the root of that.
     """
     import numpy as np
 
-    curve, power = _at(means, order), means.depths**-order
-    left = 1 - (curve.limit + curve.amplitude * power) / means.values
-    return float(np.sum(means.counts * left * curve.amplitude * np.log(means.depths) * power / means.values))
+    for _ in range(ROUNDS):
+        steps = np.linspace(below, above, STEPS)
+        slopes = _slopes(means, form, steps)
+        if not slopes[0] < 0 < slopes[-1]:
+            return None
+        last = int((slopes > 0).argmax())
+        below, above = float(steps[last - 1]), float(steps[last])
+    return below + (above - below) * float(slopes[last - 1] / (slopes[last - 1] - slopes[last]))
 
 
-def region_of(means: Means, best: Curve, allowance: float) -> Region:
-    """The curves whose misfit is larger than the best one's by at most `allowance`."""
+def _slopes(means: Means, form: Form, shapes: Array) -> Array:
+    """Half of the derivative of the least misfit by the shape: limit and amplitude, which are best, contribute nothing."""
+    lines, column = _lines(means, form, shapes), shapes[:, None]
+    limit, amplitude = lines.limit[:, None], lines.amplitude[:, None]
+    left = 1 - (limit + amplitude * form.basis(means.depths, column)) / means.values
+    slopes: Array = -(means.weights * left * amplitude * form.slope(means.depths, column) / means.values).sum(1)
+    return slopes
+
+
+def region_of(means: Means, best: Curve, threshold: float) -> Region | None:
+    """The curves of a form whose misfit is at most the threshold; None if even the best one's is larger."""
     import numpy as np
 
-    threshold = best.misfit * (1 + 1e-12) + allowance + _rounding(means)
-    orders = np.union1d(_all_orders(), best.order)
-    inside = np.flatnonzero(_lines(means, orders).misfit <= threshold)
+    form, threshold = best.form, threshold * (1 + 1e-12) + _rounding(means)
+    if best.misfit > threshold:
+        return None
+    grid = form.shapes(means.depths)
+    shapes = np.union1d(grid, best.shape)
+    inside = np.flatnonzero(_lines(means, form, shapes).misfit <= threshold)
     first, last = int(inside[0]), int(inside[-1])
-    low = None if first == 0 else _edge(means, threshold, orders[first], orders[first - 1])
-    high = None if last == len(orders) - 1 else _edge(means, threshold, orders[last], orders[last + 1])
-    spread = np.linspace(ORDERS[0] if low is None else low, ORDERS[1] if high is None else high, 257)
-    return Region(orders=np.union1d(spread, best.order), low=low, high=high, threshold=threshold)
+    low = None if first == 0 else _edge(means, form, threshold, shapes[first], shapes[first - 1])
+    high = None if last == len(shapes) - 1 else _edge(means, form, threshold, shapes[last], shapes[last + 1])
+    spread = np.linspace(grid[0] if low is None else low, grid[-1] if high is None else high, 129)
+    shapes = np.union1d(spread, best.shape)
+    lines = _lines(means, form, shapes)
+    return Region(form=form, shapes=shapes, low=low, high=high, threshold=threshold, lines=lines)
 
 
-def _edge(means: Means, threshold: float, inner: float, outer: float) -> float:
-    """The last order within the threshold on the way from one within to one beyond; bisected, which cannot fail."""
-    for _ in range(40):
-        middle = (inner + outer) / 2
-        inner, outer = (middle, outer) if _at(means, middle).misfit <= threshold else (inner, middle)
-    return float(inner)
+def _edge(means: Means, form: Form, threshold: float, inner: float, outer: float) -> float:
+    """The last shape within the threshold on the way from one within to one beyond: in steps, then in steps of one of them."""
+    import numpy as np
+
+    for _ in range(ROUNDS):
+        steps = np.linspace(inner, outer, STEPS)
+        beyond = _lines(means, form, steps).misfit > threshold
+        beyond[0], beyond[-1] = False, True
+        first = int(beyond.argmax())
+        inner, outer = float(steps[first - 1]), float(steps[first])
+    return inner
 
 
 def estimate(quantity: Quantity, means: Means, curve: Curve) -> float:
     """What one curve says, in the units of the caller."""
     import numpy as np
 
-    of_limit, of_amplitude = quantity(means, np.array([curve.order]))
+    of_limit, of_amplitude = quantity(curve.form, means, np.array([curve.shape]))
     return means.value_unit * (of_limit * curve.limit + float(of_amplitude[0]) * curve.amplitude)
 
 
 def ends(quantity: Quantity, means: Means, region: Region) -> tuple[Array, Array]:
-    """The least and the largest that any curve of the region says, for each of its orders, in the units of the caller."""
-    lines = _lines(means, region.orders)
-    factors = quantity(means, region.orders)
-    low, high = (means.value_unit * lines.end(factors, region.threshold, sign) for sign in (-1, 1))
+    """The least and the largest that any curve of the region says, for each of its shapes, in the units of the caller."""
+    factors = quantity(region.form, means, region.shapes)
+    low, high = (means.value_unit * region.lines.end(factors, region.threshold, sign) for sign in (-1, 1))
     return low, high
 
 
-def _all_orders() -> Array:
-    import numpy as np
+def limit_ends(means: Means, region: Region) -> tuple[float, float]:
+    """The least and the largest limit, without the bounds that only the slow end of the shapes sets.
 
-    return np.geomspace(*ORDERS, 161)
+    There a still slower curve would move them on, down to 0 or up without end.
+    """
+    low, high = ends(limit, means, region)
+    least, largest = float(low.min()), float(high.max())
+    if region.form.has_slow_end and region.low is None and len(low) > 1:
+        least = 0.0 if low[0] < low[1:].min() * (1 - 1e-9) else least
+        largest = math.inf if high[0] > high[1:].max() * (1 + 1e-9) else largest
+    return least, largest
 
 
 def _rounding(means: Means) -> float:
-    return ROUNDING * float(means.counts.sum())
+    return ROUNDING * float(means.weights.sum())
 
 
-def _at(means: Means, order: float) -> Curve:
+def _at(means: Means, form: Form, shape: float) -> Curve:
     import numpy as np
 
-    lines = _lines(means, np.array([order]))
+    lines = _lines(means, form, np.array([shape]))
     return Curve(
-        limit=float(lines.limit[0]), amplitude=float(lines.amplitude[0]), order=order, misfit=float(lines.misfit[0])
+        form=form,
+        limit=float(lines.limit[0]),
+        amplitude=float(lines.amplitude[0]),
+        shape=shape,
+        misfit=float(lines.misfit[0]),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Lines:
-    """For each order the line ``limit + amplitude · x``, ``x = L^-order``, with the least misfit.
+    """For each shape the line ``limit + amplitude · x`` with the least misfit.
 
     Another line has a misfit that is larger by ``level_weight (Δlimit + centre Δamplitude)² + slope_weight Δamplitude²``, so
     the lines within a threshold fill an ellipse; of this only the part with ``limit >= 0`` counts. Where the best line has a
@@ -200,7 +241,7 @@ class _Lines:
         return np.where(self.free_limit < 0, self.pinned_misfit, self.free_misfit)
 
     def end(self, factors: tuple[float, Array], threshold: float, sign: int) -> Array:
-        """The largest (sign 1) or least (sign -1) value within the threshold, for each order."""
+        """The largest (sign 1) or least (sign -1) value within the threshold, for each shape."""
         import numpy as np
 
         of_limit, of_amplitude = factors
@@ -214,11 +255,11 @@ class _Lines:
         return np.where(touching < 0, pinned, free)
 
 
-def _lines(means: Means, orders: Array) -> _Lines:
+def _lines(means: Means, form: Form, shapes: Array) -> _Lines:
     """Least squares of ``1 = limit · (1 / value) + amplitude · (x / value)``, made orthogonal against round-off."""
-    ones = means.counts**0.5
+    ones = means.weights**0.5
     level = ones / means.values
-    x = level * means.depths ** -orders[:, None]
+    x = level * form.basis(means.depths, shapes[:, None])
     level_weight = float((level * level).sum())
     centre = (x * level).sum(1) / level_weight
     slope = x - centre[:, None] * level
