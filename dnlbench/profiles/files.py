@@ -18,7 +18,7 @@ from dnlbench.events import utilisation_of
 from dnlbench.files import read_regular, write_new
 from dnlbench.outputs import write_output
 from dnlbench.plan import run_label
-from dnlbench.profiles.model import SCHEMA, Profile, Record, RunRecord, Summary
+from dnlbench.profiles.model import SCHEMA, FitRecord, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.reduce import read_run_dir
 from dnlbench.profiles.summary import contrast_records, derived, summarise
 from dnlbench.profiles.values import CURRENT, Method
@@ -224,22 +224,33 @@ def _follows(profile: Profile) -> bool:
     study = STUDIES[profile.study]
     told = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
     methods = [CURRENT, METHOD_0_7] if told else [CURRENT, METHOD_0_7, METHOD_0_6]
-    return any(_agree(profile.summary, summarise(profile.runs, study, method)) for method in methods)
+    classes = profile.data.classes
+    return any(_agree(profile.summary, summarise(profile.runs, study, method, classes=classes)) for method in methods)
 
 
 def _agree(stated: Summary, found: Summary) -> bool:
     """Points up to rounding; fits, costs and contrasts up to what linear algebra may differ in.
 
-    Profiles before 0.3 state no fits, those before 0.5 no costs, and those before 0.8 no contrasts.
+    Profiles before 0.3 state no fits, those before 0.5 no costs, and those before 0.8 no contrasts. The limits that profiles
+    of 0.7 and before state came from a fit that was never refused, and are taken as they are.
     """
-    return _same_records(stated.points, found.points, RATE_TOLERANCE, 0.0) and all(
-        not ours or _same_records(ours, theirs, FIT_TOLERANCE, FIT_ZERO)
-        for ours, theirs in (
-            (stated.fits, found.fits),
-            (stated.costs, found.costs),
-            (stated.contrasts, found.contrasts),
+    fits = [theirs if _is_old_limit(ours) else ours for ours, theirs in zip(stated.fits, found.fits, strict=False)]
+    return (
+        len(stated.fits) in (0, len(found.fits))
+        and _same_records(stated.points, found.points, RATE_TOLERANCE, 0.0)
+        and all(
+            not ours or _same_records(ours, theirs, FIT_TOLERANCE, FIT_ZERO)
+            for ours, theirs in (
+                (fits, found.fits),
+                (stated.costs, found.costs),
+                (stated.contrasts, found.contrasts),
+            )
         )
     )
+
+
+def _is_old_limit(fit: FitRecord) -> bool:
+    return fit.limit is not None and not fit.form
 
 
 def _same_records(stated: Sequence[Record], found: Sequence[Record], tolerance: float, zero: float) -> bool:

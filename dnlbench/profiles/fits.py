@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnlbench.profiles.model import FitRecord, RunRecord
-from dnlbench.profiles.values import CURRENT, Method, values_of
+from dnlbench.profiles.values import CURRENT, Method, interval_of, values_of
 from dnlbench.stats import (
     ORDERS,
+    Interval,
     LimitFit,
     OrderFit,
+    Refusal,
     fit_exponent,
     fit_limit,
     fit_limit_of_curves,
@@ -35,6 +38,7 @@ def fit_trend(
     *,
     timed: Sequence[RunRecord] | None = None,
     method: Method = CURRENT,
+    classes: int | None = None,
 ) -> FitRecord:
     """The fit of one trend to the runs of one network; without figures where they allow none, and then with the reason.
 
@@ -45,6 +49,7 @@ def fit_trend(
         study: that it is of.
         timed: those of the runs whose throughputs may be held against each other; all if None.
         method: how throughputs are summarized.
+        classes: of the data; None where nothing is classified.
     """
     quantity = _named(study, trend.quantity)
     samples = _samples(runs, quantity)
@@ -56,17 +61,20 @@ def fit_trend(
         **_theory(runs, trend),
     }
     try:
-        found = _fit(trend, samples)
+        found = _fit(trend, samples, classes)
     except OverflowError:
         return FitRecord(**start, problem="the values lie too far apart for a fit")
     except ValueError as error:
         return FitRecord(**start, problem=str(error))
+    if isinstance(found, Refusal):
+        start |= {"refused": found.reason, "misfit_p": found.misfit_p, **_best(samples, quantity)}
+        return FitRecord(**start)
     if isinstance(found, OrderFit):
         start |= _power(found, start["expected_order"], trend)
         if trend.at_least and method.local_orders:
             start |= _bounded(samples, start["expected_order"])
     else:
-        start |= _limit(found)
+        start |= {**_limit(found), **(_best(samples, quantity) if found.limit is None else {})}
     if trend.rate is not None:
         rates = _samples(runs if timed is None else timed, _named(study, trend.rate), method)
         start["next_time_factor"] = _time_factor(rates)
@@ -83,10 +91,11 @@ def _samples(runs: Sequence[RunRecord], quantity: Quantity, method: Method = CUR
     return {depth: by_seed for depth, by_seed in values.items() if by_seed}
 
 
-def _fit(trend: Trend, samples: Samples) -> OrderFit | LimitFit:
+def _fit(trend: Trend, samples: Samples, classes: int | None) -> OrderFit | LimitFit | Refusal:
     depths = list(samples)
     if trend.model == "limit":
-        return fit_limit(depths, [list(by_seed.values()) for by_seed in samples.values()])
+        cap = math.log(classes) if trend.at_most_chance and classes is not None else None
+        return fit_limit(depths, [list(by_seed.values()) for by_seed in samples.values()], cap=cap)
     curves = _curves(samples)
     return fit_order(depths, curves) if trend.model == "power" else fit_limit_of_curves(depths, curves)
 
@@ -139,19 +148,36 @@ def _bounded(samples: Samples, expected: float | None) -> dict[str, Any]:
 
 def _limit(found: LimitFit) -> dict[str, Any]:
     order = _interval("order", found.order)
-    if found.order.estimate in ORDERS:  # nothing but the end of what is looked at speaks for it
-        order["order"] = None
+    if found.order is not None and found.order.estimate in ORDERS:
+        order["order"] = None  # nothing but the end of what is looked at speaks for it
     return {
         **order,
         **_interval("limit", found.limit),
         **_interval("next", found.next_value, "next_value"),
         **_interval("next_gain", found.next_gain),
+        "undetermined": found.undetermined,
+        "form": found.form,
+        "forms": found.forms,
+        "shape": found.shape,
+        "base": found.base,
         "constant": found.amplitude,
+        "fitted_value": found.fitted_value,
         "residual": found.residual,
+        "misfit_p": found.misfit_p,
     }
 
 
-def _interval(name: str, interval: Any, estimate: str | None = None) -> dict[str, float | None]:
+def _best(samples: Samples, quantity: Quantity) -> dict[str, Any]:
+    """What can be said without a curve: the best mean of those measured."""
+    means = {depth: interval_of(list(by_seed.values()), quantity) for depth, by_seed in samples.items()}
+    choose = max if quantity.better == "higher" else min
+    depth = choose(means, key=lambda depth: means[depth].estimate)
+    return {"best_depth": depth, **_interval("best", means[depth], "best_value")}
+
+
+def _interval(name: str, interval: Interval | None, estimate: str | None = None) -> dict[str, float | None]:
+    if interval is None:
+        return {}
     return {estimate or name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 

@@ -163,7 +163,8 @@ class FitRecord(Record):
     network: str
     quantity: str
     model: FitModel
-    """``power``: ``C L^-order``. ``limit`` and ``curve-limit``: ``limit + C L^-order``; see `dnlbench.studies.Trend`."""
+    """``power``: ``C L^-order``. ``limit``: a curve of a form that fits. ``curve-limit``: ``limit + C L^-order``. See
+    `dnlbench.studies.Trend`."""
     depths: tuple[Positive, ...]
     order: float | None = None
     order_low: float | None = None
@@ -186,11 +187,24 @@ class FitRecord(Record):
     seen: str = ""
     """The word for what the fit shows."""
     constant: float | None = None
-    """``C``."""
+    """``C``, of a power for depths that count from 1; of another form for depths that count from the smallest one."""
+    form: str = ""
+    """Of ``base + C x(L)``, the curve that stands for those that fit: a name in `dnlbench.stats.forms`. Empty where no curve is
+    fitted, for a ``power``, and in profiles of 0.7 and before, whose fits were never refused. So for the next fields."""
+    shape: float | None = None
+    """The number of the form."""
+    base: float | None = None
+    """The curve's own limit, even where ``limit`` is undetermined."""
+    forms: tuple[str, ...] = ()
+    """All forms that the values do not reject at 1 %."""
     limit: float | None = None
-    """The value at infinite depth."""
+    """The value at infinite depth; its interval is the hull over the forms that are not rejected."""
     limit_low: float | None = None
     limit_high: float | None = None
+    undetermined: str = ""
+    """Why a curve that fits has no limit that the values can tell."""
+    fitted_value: float | None = None
+    """The curve at the largest depth."""
     next_value: float | None = None
     """Expected at twice the largest depth."""
     next_low: float | None = None
@@ -205,8 +219,23 @@ class FitRecord(Record):
     """By what factor the differences of successive means fall, where each depth is twice the one before."""
     residual: float | None = None
     """Root mean square relative misfit."""
+    misfit_p: float | None = None
+    """p of the test for lack of fit; None for curves without noise."""
+    refused: str = ""
+    """Why no curve fits; then there is neither a limit nor an order, nor what follows from them."""
+    best_depth: Positive | None = None
+    """The depth with the best mean of those measured, where the fit is refused or its limit undetermined."""
+    best_value: float | None = None
+    """That mean."""
+    best_low: float | None = None
+    best_high: float | None = None
     problem: str = ""
-    """Why there is no fit; empty if there is one."""
+    """Why there is no fit; empty if there is one, or if it is refused."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether a curve was fitted and stands."""
+        return not (self.problem or self.refused)
 
 
 class CostRecord(Record):

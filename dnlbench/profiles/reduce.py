@@ -70,7 +70,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         data=prepared.data,
         interleaved=_session(journal),
         runs=runs,
-        summary=summarise(runs, plan.study),
+        summary=summarise(runs, plan.study, classes=prepared.data.classes),
     )
 
 

@@ -27,13 +27,16 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
     }
 
 
-def summarise(runs: Sequence[RunRecord], study: Study, method: Method = CURRENT) -> Summary:
+def summarise(
+    runs: Sequence[RunRecord], study: Study, method: Method = CURRENT, *, classes: int | None = None
+) -> Summary:
     """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs.
 
     Args:
         runs: of all points.
         study: whose quantities are asked for.
         method: how they are summarized; another one than today's only to check what an older profile states.
+        classes: of the data; None where nothing is classified or the data are not known yet.
     """
     points: dict[tuple[str, int], list[RunRecord]] = {}
     for run in runs:
@@ -43,7 +46,15 @@ def summarise(runs: Sequence[RunRecord], study: Study, method: Method = CURRENT)
     return Summary(
         points=tuple(_point(group, study.quantities, ranks[network], method) for (network, _), group in points.items()),
         fits=tuple(
-            fit_trend(network, own, trend, study, timed=alike(_ok(own)) if method.one_hardware else own, method=method)
+            fit_trend(
+                network,
+                own,
+                trend,
+                study,
+                timed=alike(_ok(own)) if method.one_hardware else own,
+                method=method,
+                classes=classes,
+            )
             for trend in study.trends
             for network, own in networks.items()
         ),

@@ -154,6 +154,8 @@ class Trend:
     """The measurement that holds ``p`` where it differs between networks; runs of networks without one lack it."""
     verdict: Verdict | None = None
     """Of a ``power``."""
+    at_most_chance: bool = False
+    """Whether no limit is above ln(classes), the cross-entropy of a network that guesses."""
     rate: str | None = None
     """The quantity that holds the throughput, from which the cost of the next doubling follows."""
 

@@ -13,7 +13,8 @@ from dnlbench.watch import SweepView
 
 def live_summary(view: SweepView) -> Summary:
     """Means and fits as in a profile, of the runs that are done, and of those under way by what they have reached so far."""
-    return summarise([_record(run, view.histories[run.run_id]) for run in view.plan.runs], view.plan.study)
+    runs = [_record(run, view.histories[run.run_id]) for run in view.plan.runs]
+    return summarise(runs, view.plan.study, classes=view.prepared.data.classes if view.prepared else None)
 
 
 def is_final(view: SweepView) -> bool:

@@ -81,13 +81,44 @@ def test_time_at_twice_the_depth_follows_from_the_throughput(make_profile: MakeP
 
 
 def test_a_flat_loss_has_no_order_that_is_sure_of_itself(make_profile: MakeProfile) -> None:
-    noise = iter(math.sin(7.0 * i) for i in range(100))
-    flat = {("plain", L): [0.5 * (1 + 0.02 * next(noise)) for _ in range(3)] for L in DEPTHS}
+    flat = {("plain", L): [0.5 * (1 + 0.02 * each + 0.005 * math.sin(L)) for each in (-1, 0, 1)] for L in DEPTHS}
     fit = fit_of(make_profile(flat))
-    assert not fit.problem
+    assert fit.is_fitted
+    assert fit.limit is None
+    assert fit.undetermined
     assert fit.next_gain_low is not None
     assert fit.next_gain_high is not None
     assert fit.next_gain_low <= 0 <= fit.next_gain_high
+
+
+def test_a_refused_fit_keeps_the_best_depth(make_profile: MakeProfile) -> None:
+    turning = {("plain", L): [(0.1 + 1 / L + 0.02 * L) * f for f in (0.99, 1.0, 1.01)] for L in DEPTHS}
+    profile = make_profile(turning)
+    fit = fit_of(profile)
+    assert fit.refused.startswith("it falls from L = 2 to 8 (p < 0.001) and rises from L = 8 to 16")
+    assert (fit.limit, fit.order, fit.next_value, fit.next_gain, fit.form) == (None, None, None, None, "")
+    best = next(point for point in profile.summary.points if point.depth == 8).quantities["final_train_loss"]
+    assert (fit.best_depth, fit.best_value, fit.best_low, fit.best_high) == (8, best.mean, best.low, best.high)
+
+
+def test_no_limit_of_a_loss_is_above_a_guess(make_profile: MakeProfile) -> None:
+    rising = {("plain", L): [(4.0 - 3 / L) * f for f in (0.999, 1.0, 1.001)] for L in DEPTHS}
+    runs = make_profile(rising).runs
+    (free,) = summarise(runs, TRAINING).fits
+    (capped,) = summarise(runs, TRAINING, classes=10).fits
+    assert free.limit == pytest.approx(4.0, rel=0.01)
+    assert capped.limit is None
+    assert capped.undetermined == "the fitted limit is above 2.303, the value of a guess"
+
+
+def test_limits_of_older_profiles_are_taken_as_they_are(make_profile: MakeProfile) -> None:
+    profile = make_profile(losses(0.2, 1.0, 1.0))
+    (fit,) = profile.summary.fits
+    facts = fit.model_dump(include={"network", "quantity", "model", "depths"})
+    old = FitRecord.model_validate({**facts, "limit": 0.3, "order": 2.0})
+    assert (
+        check_profile(profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": (old,)})})) == []
+    )
 
 
 def test_each_network_has_a_fit_of_its_own(make_profile: MakeProfile) -> None:

@@ -117,7 +117,7 @@ TRAINING = Study(
     ),
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
-    trends=(Trend(quantity="final_train_loss", model="limit", rate="samples_per_s"),),
+    trends=(Trend(quantity="final_train_loss", model="limit", at_most_chance=True, rate="samples_per_s"),),
     costs=(
         Cost(quantity="samples_per_s", label="time", inverse=True),
         Cost(quantity="peak_memory_bytes", label="memory"),
