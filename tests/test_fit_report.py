@@ -9,7 +9,10 @@ from rich.console import Console
 
 from dnlbench.profiles import FitRecord, Profile
 from dnlbench.report.fits import fit_grids, fit_problems
+from dnlbench.report.html.profile import profile_html
+from dnlbench.report.law import fit_words, law_of
 from dnlbench.report.profile import profile_grids
+from dnlbench.studies import STUDIES
 
 MakeProfile = Callable[..., Profile]
 DEPTHS = (2, 4, 8, 16)
@@ -24,6 +27,8 @@ LIMIT = FitRecord(
     limit=0.2,
     limit_low=0.18,
     limit_high=0.23,
+    fitted_value=0.26,
+    misfit_p=0.31,
     next_value=0.23,
     next_gain=0.03,
     next_gain_low=0.02,
@@ -46,6 +51,8 @@ def test_the_limit_the_order_and_what_the_next_doubling_is_worth(make_profile: M
     assert row(make_profile) == {
         "network": "densenet",
         "L → ∞ [95 %]": "0.200 [0.180, 0.230]",
+        "misfit p": "0.31",
+        "fit at L=16": "0.26",
         "order p [95 %]": "1.02 [0.81, 1.30]",
         "next L": "32",
         "it gains [95 %]": "0.030 [0.020, 0.040]",
@@ -74,6 +81,46 @@ def test_a_gain_that_may_be_none_is_not_worth_its_cost(
 def test_an_order_that_the_values_do_not_determine_is_not_given_as_a_number(make_profile: MakeProfile) -> None:
     found = row(make_profile, order=None, order_low=None, order_high=None)
     assert found["order p [95 %]"] == "undetermined"
+
+
+REFUSED = FitRecord(
+    network="plain",
+    quantity="final_train_loss",
+    model="limit",
+    depths=DEPTHS,
+    misfit_p=0.0002,
+    refused="it falls from L = 2 to 8 (p < 0.001) and rises from L = 8 to 16 (p = 0.002)",
+    best_depth=8,
+    best_value=0.31,
+    best_low=0.29,
+    best_high=0.33,
+    next_time_factor=4.0,
+)
+BEST = "best of those measured: L = 8 with 0.310 [0.290, 0.330] nats"
+
+
+def test_a_refused_fit_shows_its_reason_and_no_figures(make_profile: MakeProfile) -> None:
+    profile = with_fits(make_profile, LIMIT, REFUSED)
+    (grid,) = fit_grids(profile)
+    assert grid.rows[1] == ["plain", "none", "< 0.001", *["–"] * 7]
+    assert f"plain: no limit: {REFUSED.refused}; {BEST}" in grid.note
+    (quantity,) = [q for q in STUDIES["training"].quantities if q.name == "final_train_loss"]
+    assert fit_words(REFUSED, quantity) == f"no limit: {REFUSED.refused}; {BEST}"
+    assert law_of(REFUSED) is None
+    assert f"no depth limit of the final training loss: {REFUSED.refused}; {BEST}" in profile_html(
+        with_fits(make_profile, REFUSED.model_copy(update={"network": "densenet"}))
+    ).replace("&lt;", "<")
+
+
+def test_an_undetermined_limit_keeps_what_is_known(make_profile: MakeProfile) -> None:
+    line = "a straight line in log L is not rejected (p = 0.4)"
+    facts = {"limit": None, "undetermined": line, "order": None, "form": "line", "best_depth": 16, "best_value": 0.26}
+    found = row(make_profile, **facts)
+    assert found["L → ∞ [95 %]"] == "undetermined"
+    assert found["order p [95 %]"] == "none: line"
+    assert found["it gains [95 %]"] == "0.030 [0.020, 0.040]"
+    (grid,) = fit_grids(with_fits(make_profile, LIMIT.model_copy(update={"limit": None, "undetermined": line})))
+    assert f"densenet: limit undetermined: {line}" in grid.note
 
 
 def test_without_a_throughput_there_is_no_cost(make_profile: MakeProfile) -> None:

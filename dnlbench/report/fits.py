@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import FitRecord, Profile
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.law import order_list
+from dnlbench.report.law import best_words, order_list
 from dnlbench.studies import STUDIES, Quantity
 
 
 def fit_grids(profile: Profile) -> Iterator[Grid]:
     """Orders of convergence, and a table of limits for each quantity that has one; none where nothing could be fitted."""
     quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
-    fitted = [fit for fit in profile.summary.fits if not fit.problem]
+    fitted = [fit for fit in profile.summary.fits if not fit.problem]  # with those that are refused
     powers = [fit for fit in fitted if fit.model == "power"]
     if local := [fit for fit in powers if fit.local_orders]:
         yield _local_orders(local, quantities)
@@ -37,6 +37,16 @@ def fit_problems(profile: Profile) -> list[str]:
     return [
         f"{'order' if powers[quantity] else 'depth limit'} of the {quantities[quantity].label} of {', '.join(names)}: {problem}"
         for (quantity, problem), names in networks.items()
+    ]
+
+
+def refusals(profile: Profile, network: str) -> list[str]:
+    """Each quantity whose fit was refused, with the reason and what can be said instead."""
+    quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
+    return [
+        f"{quantities[fit.quantity].label}: {fit.refused}; {best_words(fit, quantities[fit.quantity])}"
+        for fit in profile.summary.fits
+        if fit.refused and fit.network == network
     ]
 
 
@@ -123,11 +133,14 @@ def _agreement(fit: FitRecord) -> str:
 def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
     timed = any(fit.next_time_factor is not None for fit in fits)
     shrinking = any(fit.shrinking for fit in fits)
+    deepest = "max" if len({max(fit.depths) for fit in fits}) > 1 else max(fits[0].depths)
     columns = [
         Column(head="network", whole=True),
         Column(head="L → ∞ [95 %]", figures=True),
-        Column(head="order p [95 %]", figures=True, dispensable=2 if timed else 0),
-        Column(head="next L", figures=True, dispensable=3 if timed else 1),
+        Column(head="misfit p", figures=True, dispensable=3),
+        Column(head=f"fit at L={deepest}", figures=True, dispensable=2),
+        Column(head="order p [95 %]", figures=True, dispensable=4 if timed else 0),
+        Column(head="next L", figures=True, dispensable=5 if timed else 1),
         Column(head="it gains [95 %]", figures=True, dispensable=0 if timed else 1),
     ]
     if timed:
@@ -139,7 +152,7 @@ def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
     if shrinking:
         columns.append(Column(head="differences shrink by", figures=True))
     return Grid(
-        title=f"Depth limit of the {quantity.label}: a + C / L^p",
+        title=f"Depth limit of the {quantity.label}",
         columns=columns,
         rows=[
             [*_limit_row(fit), *(_cost(fit, quantity) if timed else []), *([_factors(fit)] if shrinking else [])]
@@ -150,8 +163,12 @@ def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
 
 
 def _reading(fits: Sequence[FitRecord], quantity: Quantity, *, timed: bool) -> Iterator[str]:
+    yield from _reasons(fits, quantity)
     if any(fit.model == "limit" for fit in fits):
-        yield "intervals hold the noise of the seeds, not that the true curve may be of another form"
+        yield (
+            "L → ∞: the interval spans all forms of curve that the seeds do not reject at 1 % (power, exponential and more)\n"
+            "misfit p: lack-of-fit test of the curve shown; below 0.04 for all forms: no limit"
+        )
     if any(fit.model == "curve-limit" for fit in fits):
         yield "each seed is a problem of its own: intervals are over problems, and say nothing of the limit of one of them"
     if any(fit.shrinking for fit in fits):
@@ -165,18 +182,46 @@ def _reading(fits: Sequence[FitRecord], quantity: Quantity, *, timed: bool) -> I
         )
 
 
+def _reasons(fits: Sequence[FitRecord], quantity: Quantity) -> Iterator[str]:
+    """Why there is no limit, and what can be said instead."""
+    for fit in fits:
+        if fit.refused:
+            yield f"{fit.network}: no limit: {fit.refused}; {best_words(fit, quantity)}"
+        elif fit.undetermined:
+            yield f"{fit.network}: limit undetermined: {fit.undetermined}; {best_words(fit, quantity)}"
+
+
 def _limit_row(fit: FitRecord) -> list[str]:
+    if fit.refused:
+        return [fit.network, "none", _p(fit), *[units.NOTHING] * 4]
     return [
         fit.network,
-        units.bounded(fit.limit, fit.limit_low, fit.limit_high),
-        "undetermined" if fit.order is None else units.bounded(fit.order, fit.order_low, fit.order_high),
+        "undetermined" if fit.undetermined else units.bounded(fit.limit, fit.limit_low, fit.limit_high),
+        _p(fit),
+        units.number(fit.fitted_value),
+        _order(fit),
         str(2 * max(fit.depths)),
         units.bounded(fit.next_gain, fit.next_gain_low, fit.next_gain_high),
     ]
 
 
+def _p(fit: FitRecord) -> str:
+    """Of curves without noise the misfit itself."""
+    if fit.misfit_p is not None:
+        return "< 0.001" if fit.misfit_p < 0.001 else f"{fit.misfit_p:.2g}"
+    return units.NOTHING if fit.residual is None else f"off by {units.percent(fit.residual)}"
+
+
+def _order(fit: FitRecord) -> str:
+    if fit.order is not None:
+        return units.bounded(fit.order, fit.order_low, fit.order_high)
+    return "undetermined" if fit.form in ("", "power") else f"none: {fit.form}"
+
+
 def _cost(fit: FitRecord, quantity: Quantity) -> list[str]:
     factor = fit.next_time_factor
+    if fit.refused:
+        return [units.NOTHING] * 3
     if factor is None or factor <= 1 or fit.next_gain is None:
         return [units.NOTHING, units.NOTHING, "unknown"]
     doublings = math.log2(factor)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord
+from dnlbench.stats import Form, form_named
 from dnlbench.studies import Quantity
 
 LOG_LARGEST = math.log(sys.float_info.max)
@@ -36,8 +37,26 @@ class Law:
         return math.copysign(math.exp(size) if size < LOG_LARGEST else math.inf, self.constant)
 
 
-def law_of(fit: FitRecord) -> Law | None:
-    """The curve of a fit; None where there is none.
+@dataclass(frozen=True, kw_only=True)
+class FormLaw:
+    """``base + constant · x(L / unit)`` with the x of a form."""
+
+    form: Form
+    shape: float
+    base: float
+    constant: float
+    unit: float
+    """The smallest depth."""
+
+    def at(self, depth: float) -> float:
+        """The value there."""
+        import numpy as np
+
+        return self.base + self.constant * float(self.form.basis(np.array(depth / self.unit), np.array(self.shape)))
+
+
+def law_of(fit: FitRecord) -> Law | FormLaw | None:
+    """The curve of a fit; None where there is none, or where the fit is refused.
 
     Where the record's numbers are means over curves, or no order is known, it is the law with the same limit that has the
     fitted values at the largest depth and at twice that.
@@ -45,6 +64,8 @@ def law_of(fit: FitRecord) -> Law | None:
     if fit.model == "power":
         known = fit.constant is not None and fit.order is not None
         return Law(limit=0.0, constant=fit.constant or 0.0, order=fit.order or 0.0) if known else None
+    if fit.model == "limit" and fit.form:
+        return _law_of_form(fit)
     if fit.limit is None or fit.next_value is None or fit.next_gain is None:
         return None
     if fit.model == "limit" and fit.order is not None and fit.constant is not None:
@@ -72,6 +93,15 @@ def order_list(orders: Sequence[float]) -> str:
     return ", ".join(f"{order:.2f}" for order in orders)
 
 
+def _law_of_form(fit: FitRecord) -> Law | FormLaw | None:
+    form = form_named(fit.form)
+    if form is None or fit.shape is None or fit.base is None or fit.constant is None:
+        return None
+    if fit.form == "power":
+        return Law(limit=fit.base, constant=fit.constant, order=fit.shape)
+    return FormLaw(form=form, shape=fit.shape, base=fit.base, constant=fit.constant, unit=float(min(fit.depths)))
+
+
 def fit_words(fit: FitRecord, quantity: Quantity) -> str:
     """What a fit says, in a line: limit, order, and what the next doubling of depth gains."""
     if fit.model == "power":
@@ -79,8 +109,29 @@ def fit_words(fit: FitRecord, quantity: Quantity) -> str:
         theory = "" if fit.expected_order is None else f", theory {least}{units.number(fit.expected_order)}"
         judged = f"; {fit.theory} by theory, {fit.seen}" if fit.theory else ""
         return f"order {order_words(fit)}{theory}{judged}"
+    if fit.refused:
+        return f"no limit: {fit.refused}; {best_words(fit, quantity)}"
     unit = f" {quantity.unit}" if quantity.unit else ""
-    limit = units.bounded(fit.limit, fit.limit_low, fit.limit_high)
+    limit = f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}"
+    if fit.undetermined:
+        limit = "undetermined"
     order = "undetermined" if fit.order is None else f"{fit.order:.2g}"
     gain = units.NOTHING if fit.next_gain is None else f"{fit.next_gain:.2g}"
-    return f"L → ∞ {limit}{unit}, order {order}; next doubling (L={2 * max(fit.depths)}) gains {gain}{unit}"
+    return f"L → ∞ {limit}, order {order}; next doubling (L={2 * max(fit.depths)}) gains {gain}{unit}"
+
+
+def best_words(fit: FitRecord, quantity: Quantity) -> str:
+    """``best of those measured: L = 8 with 0.31 [0.29, 0.33] nats``: what can be said without a curve."""
+    if fit.best_depth is None:
+        return ""
+    unit = f" {quantity.unit}" if quantity.unit else ""
+    value = units.bounded(fit.best_value, fit.best_low, fit.best_high)
+    return f"best of those measured: L = {fit.best_depth} with {value}{unit}"
+
+
+def order_word(fit: FitRecord) -> str:
+    """``p = 1.1``; ``p undetermined``; or ``as a + C exp(-L/s)``, where another form fits and the power does not."""
+    if fit.order is not None:
+        return f"p = {fit.order:.2g}"
+    form = form_named(fit.form)
+    return "p undetermined" if form is None or fit.form == "power" else f"as {form.text}"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dnlbench.profiles import EpochRecord, FitRecord, Profile, RunRecord, summarise
+from dnlbench.report.law import Law
 from dnlbench.studies import STUDIES, Quantity
 from dnlbench.tui.figures import (
     CURVE_METRICS,
@@ -249,14 +250,14 @@ LIMIT: dict[str, Any] = {
 
 def test_a_law_without_an_order_is_found_from_the_values_it_foresees() -> None:
     law = law_of(FitRecord(**LIMIT))
-    assert law is not None
+    assert isinstance(law, Law)
     assert (law.limit, law.constant, law.order) == pytest.approx((0.2, 0.8, 1.0))
     assert law.at(2) == pytest.approx(0.6)
     assert law_of(FitRecord(**{**LIMIT, "next_gain": 0.0, "next_value": 0.2})) is None
     assert law_of(FitRecord(**{**LIMIT, "limit": None})) is None
     assert law_of(FitRecord(**{**LIMIT, "model": "power"})) is None
     stated = law_of(FitRecord(**LIMIT, constant=0.7, order=1.5))
-    assert stated is not None
+    assert isinstance(stated, Law)
     assert (stated.constant, stated.order) == (0.7, 1.5)
 
 

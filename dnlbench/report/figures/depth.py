@@ -30,7 +30,7 @@ from dnlbench.report.figures.subject import (
     network_entries,
     profile_entries,
 )
-from dnlbench.report.law import law_of, order_words
+from dnlbench.report.law import best_words, law_of, order_word, order_words
 from dnlbench.studies import Quantity
 
 FIT_POINTS = 49
@@ -69,7 +69,7 @@ def depth_block(subject: Subject, quantities: Sequence[Quantity], *, log: bool |
 
 def _panel(subject: Subject, quantity: Quantity, log: bool | None) -> Panel:
     ruler, places = ruler_of(subject, quantity), range(len(subject.profiles))
-    fits = [(place, fit) for place in places for fit in _fits(subject, place, quantity) if not fit.problem]
+    fits = [(place, fit) for place in places for fit in _fits(subject, place, quantity) if fit.is_fitted]
     fitted = {(place, fit.network) for place, fit in fits if law_of(fit) is not None}
     series: list[Series] = []
     for place in places:
@@ -143,7 +143,7 @@ def _theory(fits: Sequence[tuple[int, FitRecord]], drawn: Sequence[Series]) -> I
 
 
 def _orders(fits: Iterable[FitRecord]) -> list[float]:
-    return sorted({fit.expected_order for fit in fits if fit.expected_order is not None and not fit.problem})
+    return sorted({fit.expected_order for fit in fits if fit.expected_order is not None and fit.is_fitted})
 
 
 def _theory_entries(subject: Subject, quantities: Sequence[Quantity]) -> Iterator[Entry]:
@@ -162,9 +162,9 @@ def _fit_notes(subject: Subject, quantity: Quantity) -> Iterator[str]:
     ]
     if said:
         powers = all(fit.model == "power" for _, fit in fits)
-        what = "order p of C/L^p" if powers else "limit a of a + C/L^p"
+        what = "order p of C/L^p" if powers else "limit and order p of C/L^p"
         yield f"{quantity.label[0].upper()}{quantity.label[1:]}, {what} [95 %]: {'; '.join(said)}."
-    if any(fit.model == "curve-limit" and not fit.problem for _, fit in fits):
+    if any(fit.model == "curve-limit" and fit.is_fitted for _, fit in fits):
         yield "Its curve has the mean limit, and the mean fitted values at the largest depth and at twice that."
     lacking: dict[str, list[str]] = {}
     for place, fit in fits:
@@ -178,6 +178,9 @@ def _fit_notes(subject: Subject, quantity: Quantity) -> Iterator[str]:
 def _fit_words(fit: FitRecord, quantity: Quantity) -> str:
     if fit.model == "power":
         return order_words(fit)
+    if fit.refused:
+        return f"none: {fit.refused}; {best_words(fit, quantity)}"
+    if fit.undetermined:
+        return f"undetermined: {fit.undetermined}"
     unit = f" {quantity.unit}" if quantity.unit else ""
-    order = "p undetermined" if fit.order is None else f"p = {fit.order:.2g}"
-    return f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order}"
+    return f"{units.bounded(fit.limit, fit.limit_low, fit.limit_high)}{unit}, {order_word(fit)}"

@@ -174,7 +174,7 @@ def _points(named: Named, place: int, points: Sequence[PointSummary], quantity: 
 def _fits(named: Named, place: int, network: str, quantity: Quantity) -> Iterator[Series]:
     """The curve of a fit, to twice the largest depth; values at the depths that were measured are among it."""
     for fit in named.profile.summary.fits:
-        law = law_of(fit) if (fit.network, fit.quantity, fit.problem) == (network, quantity.name, "") else None
+        law = law_of(fit) if fit.is_fitted and (fit.network, fit.quantity) == (network, quantity.name) else None
         if law is None or not fit.depths:
             continue
         first, last = min(fit.depths), 2 * max(fit.depths)

@@ -9,7 +9,7 @@ from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report import quantities
 from dnlbench.report.contrasts import change_title, contrast_grids, contrast_sentence, is_depth
 from dnlbench.report.costs import cost_grids
-from dnlbench.report.fits import fit_grids
+from dnlbench.report.fits import fit_grids, refusals
 from dnlbench.report.html.curves import charts
 from dnlbench.report.html.figures import chart_data, drawn
 from dnlbench.report.html.markup import Markup, join, tag
@@ -44,11 +44,12 @@ def profile_html(profile: Profile) -> str:
 
 
 def sentences(profile: Profile) -> Iterator[Markup]:
-    """One for each network: how its main results go with depth."""
+    """One for each network: how its main results go with depth, and why there is no limit if the fit is refused."""
     shown = [quantity for quantity in STUDIES[profile.study].quantities if not quantity.table]
     for network in dict.fromkeys(point.network for point in profile.summary.points):
         points = sorted((p for p in profile.summary.points if p.network == network), key=lambda p: p.depth)
         parts = [part for quantity in shown if (part := _course(profile, points, quantity))]
+        parts += [f"no depth limit of the {words}" for words in refusals(profile, network)]
         bad = sum(count for p in points for status, count in p.statuses.items() if status != "ok")
         ending = f"; {bad} of {sum(sum(p.statuses.values()) for p in points)} runs did not end well" if bad else ""
         yield join(tag("strong", network), f": {'; '.join(parts) or 'no run has a result'}{ending}.")

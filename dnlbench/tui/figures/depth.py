@@ -105,8 +105,8 @@ def _fits(summary: Summary, quantity: Quantity, network: str | None = None) -> l
 
 def _fit_lines(fit: FitRecord, quantity: Quantity, look: Look) -> Iterator[Series]:
     """Its curve, and its limit as a horizontal line. In the background: the points are what was measured."""
-    law = None if fit.problem else law_of(fit)
-    if not fit.depths or fit.problem:
+    law = law_of(fit) if fit.is_fitted else None
+    if not fit.depths or not fit.is_fitted:
         return
     first, last = float(min(fit.depths)), 2.0 * max(fit.depths)
     lines = {}

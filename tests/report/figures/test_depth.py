@@ -74,7 +74,7 @@ def test_the_limit_has_its_interval(sweep: Draw) -> None:
 
 def test_the_fits_are_told_below(sweep: Draw) -> None:
     text = " ".join(read(figure_svg([sweep()], "depth")).texts).replace("\u00a0", " ")
-    (said,) = re.findall(r"Final training loss, limit a of a \+ C/L\^p \[95 %\]: (.*?)\. ", text + " ")
+    (said,) = re.findall(r"Final training loss, limit and order p of C/L\^p \[95 %\]: (.*?)\. ", text + " ")
     for network, (_, _, order) in LAWS.items():
         found = re.search(rf"{network} ([\d.]+) \[[\d.]+, [\d.]+\] nats, p = ([\d.]+)", said)
         assert found is not None
