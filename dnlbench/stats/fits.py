@@ -38,10 +38,10 @@ true form          noise      refused   limit      next value  next gain
 1/L                stability  4 to 5    100        96 to 97    93
 =================  =========  ========  =========  ==========  ===========
 
-Limits are covered too often, because other forms fit as well. Of curves that are no power (300 data sets a case, from
-the eighth on 100; 300 of the last):
+Limits are covered too often, because other forms fit as well. Of curves that are no power (300 data sets a case, 100
+of the later ones; "printed" counts data sets, "undetermined" is in %):
 
-=================  =========  ========  =========  ==========  ===========
+======================  =====  =========  ============  ==========  =============
 curve                   noise  refused %  undetermined  printed     truth in it %
 ======================  =====  =========  ============  ==========  =============
 .1 + 1/L + .01 L        3 %    100        0             0           –
@@ -57,20 +57,22 @@ hump at 8               10 %   100        0             0           –
 1/(1 + ln L)            3 %    2 to 4     0             289 to 293  96 to 98
 1/(1 + ln L)            10 %   2          24 to 70      84 to 221   96 to 99
 .1 + 1.5/L - 1.2/L^2    3 %    1 to 2     0             294 to 297  100
+.1 + 1.5/L - 1.2/L^2    10 %   3          2 to 39       58 to 95    100
 max(.3, 2/L)            3 %    40 to 68   0             32 to 60    88 to 95
 max(.3, 2/L)            10 %   7 to 10    0 to 38       55 to 90    94 to 98
 .1 + 2 exp(-√L)         3 %    5 to 7     0             93 to 95    96 to 98
-.1 + 2 exp(-√L)         10 %   5          0             95          100
+.1 + 2 exp(-√L)         10 %   2 to 5     0 to 1        95 to 97    98 to 100
 .1 + tanh(3/L)          3 %    3 to 7     0             93 to 97    87 to 98
 .1 + tanh(3/L)          10 %   3 to 4     0 to 22       74 to 97    100
 .3 + .7 exp(-(L/10)^2)  3 %    100        0             0           –
 .3 + .7 exp(-(L/10)^2)  10 %   46 to 85   10 to 49      5           80 to 100
 .1 + ln(1 + L)/L        3 %    2 to 5     0 to 2        95 to 96    82 to 97
+.1 + ln(1 + L)/L        10 %   4 to 5     70 to 92      4 to 25     100
 1/L + .15/L^.25         10 %   4 to 5     0 to 1        285 to 286  39 to 77
 ======================  =====  =========  ============  ==========  =============
 
-The first and the fifth have no limit, so that any printed one is wrong. The last two show what no test at these depths can see:
-how a curve goes on behind the last one.
+The first and the fifth have no limit, so that any printed one is wrong. The last three rows show what no test at these depths
+can see: how a curve goes on behind the last one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Student's t distribution against SciPy's."""
+"""Student's t and F distributions against SciPy's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from dnlbench.stats import LEVEL
-from dnlbench.stats.student import t_quantile, t_tail
+from dnlbench.stats.student import f_tail, t_quantile, t_tail
 
 FREEDOMS = [1, 1.3, 2, 2.7, 3, 4, 7.7, 8, 30, 101.5, 1000, 2e4]
 
@@ -46,3 +46,12 @@ def test_comparing_needs_no_scipy() -> None:
     """Its import would be the longest part of a comparison."""
     code = "import sys, dnlbench.compare, dnlbench.stats as s; s.welch_ratio([1, 2], [3, 4]); sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 7])
+@pytest.mark.parametrize("below", [1, 3, 9, 19, 200])
+def test_f_tails_are_scipys(freedom: int, below: int) -> None:
+    for value in (0.0, 1e-3, 0.3, 1.0, 4.26, 50.0, 1e6):
+        assert f_tail(freedom, below, value) == pytest.approx(
+            scipy_stats.f.sf(value, freedom, below), rel=1e-9, abs=1e-300
+        )
