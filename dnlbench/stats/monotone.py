@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnlbench.stats.ratios import holm
+from dnlbench.stats.holm import holm
 from dnlbench.stats.student import t_tail
 
 SIGNIFICANT = 0.05

@@ -44,8 +44,8 @@ def candidate_of(make_profile: MakeProfile, factors: list[float]) -> Profile:
     return make_profile({point: [a * b for a, b in zip(v, factors, strict=True)] for point, v in LOSSES.items()})
 
 
-def verdicts(comparison: Comparison) -> dict[str, str]:
-    cells: dict[str, str] = {c.network: c.verdict for c in comparison.cells if c.quantity.name == "final_train_loss"}
+def verdicts(comparison: Comparison) -> dict[str, str | None]:
+    cells = {c.network: c.verdict for c in comparison.cells if c.quantity.name == "final_train_loss"}
     overall = {f.network: f.verdict for f in comparison.overall if f.quantity.name == "final_train_loss"}
     assert cells == overall
     return cells
