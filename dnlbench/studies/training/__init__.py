@@ -10,8 +10,10 @@ FINAL_NETWORK = "The final network"
 GRADIENTS = "Gradients"
 
 
-def _of_final_network(name: str, label: str, better: Literal["lower", "higher"]) -> Quantity:
-    """Loss or accuracy of the weights after the last epoch."""
+def _of_final_network(
+    name: str, label: str, better: Literal["lower", "higher"], follows: str = "final_train_loss"
+) -> Quantity:
+    """Loss or accuracy of the weights after the last epoch. It gets no verdict of its own: more tests have less power."""
     loss = better == "lower"
     return Quantity(
         name=name,
@@ -22,6 +24,7 @@ def _of_final_network(name: str, label: str, better: Literal["lower", "higher"])
         range="positive" if loss else "share",
         machine_bound=False,
         tolerance=0.01,
+        follows=follows,
         table=FINAL_NETWORK,
     )
 
@@ -109,7 +112,7 @@ TRAINING = Study(
         _of_final_network("train_loss_evaluation", "training loss, evaluation mode", "lower"),
         _of_final_network("train_accuracy_batch", "training accuracy, batch statistics", "higher"),
         _of_final_network("train_accuracy_evaluation", "training accuracy, evaluation mode", "higher"),
-        _of_final_network("evaluation_loss", "evaluation loss", "lower"),
+        _of_final_network("evaluation_loss", "evaluation loss", "lower", "evaluation_accuracy"),
         _of_gradients("gradient_norm_start", "gradient norm at initialization"),
         _of_gradients("gradient_norm_first_steps", "gradient norm, maximum of first 10 steps"),
         _of_gradients("gradient_norm_median", "gradient norm, median of last epoch"),
