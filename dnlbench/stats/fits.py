@@ -99,7 +99,7 @@ FLAT = 0.001
 FASTER = 0.01
 """The change per doubling grows if this rejects that it does not: then no form says where it ends."""
 MISFIT = 0.04
-"""A curve that fits no better than this does not fit. With estimated weights it rejects the true form in 4 to 7 %."""
+"""A curve that fits no better than this does not fit. It refuses the true form in 1 to 6 %, as above."""
 CROOKED = 0.1
 """Root mean square misfit of a curve without noise, as a share of its range, from which on the fit is refused."""
 
