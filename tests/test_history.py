@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from dnlbench.events import EpochDone, Measured, RunEnded, RunEvent, RunStarted, fold
+from typing import Literal
+
+from dnlbench.events import EpochDone, Measured, NetworkMeasured, RunEnded, RunEvent, RunStarted, fold
 from dnlbench.events.records import read_run_event
 
 
@@ -75,3 +77,26 @@ def test_a_second_attempt_measures_anew() -> None:
 def test_measurements_survive_being_written_whatever_they_are() -> None:
     event = measured(float("inf"), 1.0, float("-inf"), 0.1 + 0.2)
     assert read_run_event(event.model_dump_json().encode()) == event
+
+
+def test_the_network_is_measured_at_the_epochs_that_are_asked_for() -> None:
+    """A run of two epochs that was extended to three, answering for one, two and three."""
+
+    def measured(stage: Literal["start", "final"], number: int, value: float) -> NetworkMeasured:
+        return NetworkMeasured(run_id="r", stage=stage, epoch=number, measurements={stage: value})
+
+    ended = RunEnded(run_id="r", status="ok")
+    first: list[RunEvent] = [
+        started(1),
+        epoch(1, 3.0),
+        measured("start", 1, 0.5),
+        epoch(2, 2.0),
+        measured("final", 2, 0.2),
+        ended,
+    ]
+    more: list[RunEvent] = [started(2, from_epoch=2), epoch(3, 1.0), measured("final", 3, 0.3), ended]
+    history = fold([*first, *more])
+    expected = {1: {"start": 0.5}, 2: {"start": 0.5, "final": 0.2}, 3: {"start": 0.5, "final": 0.3}}
+    assert {number: history.asked_for(number).measurements for number in expected} == expected
+    anew = fold([*first, started(2)])
+    assert anew.measurements == {}

@@ -31,7 +31,7 @@ def test_tables_hold_the_same_in_every_format(run_cli: RunCli, saved: tuple[Path
     for format_ in ("csv", "jsonl", "parquet"):
         done = run_cli("profiles", "export", *saved, "--format", format_, "-o", f"out/x.{format_}")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        assert done.stderr == f"out/x.{format_}: 6 rows (epochs), 28 columns\n"
+        assert done.stderr == f"out/x.{format_}: 6 rows (epochs), 30 columns\n"
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "x.csv").read_text())))
     lines = [json.loads(line) for line in (tmp_path / "out" / "x.jsonl").read_text().splitlines()]
     assert pq.read_table(tmp_path / "out" / "x.parquet").to_pylist() == lines

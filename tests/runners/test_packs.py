@@ -216,20 +216,20 @@ def test_each_run_of_a_pack_has_the_order_of_its_seed(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan("sweep.networks=['densenet']", *SMALL, "train.epochs=1")
-    batch = Split.batch
+    step = TrainingStep.__call__
     seen: list[torch.Tensor] = []
 
-    def watched(self: Split, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def watched(self: TrainingStep, indices: torch.Tensor) -> None:
         seen.append(indices)
-        return batch(self, indices)
+        step(self, indices)
 
-    monkeypatch.setattr(Split, "batch", watched)
+    monkeypatch.setattr(TrainingStep, "__call__", watched)
     train(plan, slot, tmp_path / "pack", [0, 1, 2])
-    together = [indices.view(3, -1) for indices in seen[-5:]]
+    together = seen[-5:]
     for seed in range(3):
         seen.clear()
         train(plan, slot, tmp_path / "alone", [seed])
-        assert torch.equal(torch.cat(seen[-5:]), torch.cat([indices[seed] for indices in together]))
+        assert torch.equal(torch.cat([one[0] for one in seen[-5:]]), torch.cat([indices[seed] for indices in together]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
