@@ -29,25 +29,11 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
         flat_ours, flat_theirs = dict(flat_settings(ours)), dict(flat_settings(theirs))
         for key in dict.fromkeys([*flat_ours, *flat_theirs]):
             values = flat_ours.get(key), flat_theirs.get(key)
-            if (
-                values[0] != values[1]
-                and not _unasked(key, values)
-                and not key.endswith(OF_THE_MOMENT)
-                and key not in ("name", "fingerprint")
-            ):
+            if values[0] != values[1] and not key.endswith(OF_THE_MOMENT) and key not in ("name", "fingerprint"):
                 yield Difference(what=f"{group} {key}", reference=str(values[0]), candidate=str(values[1]))
     ours, theirs = _cluster(reference), _cluster(candidate)
     if ours.keys() != theirs.keys():
         yield Difference(what="machine nodes", reference=_told(ours), candidate=_told(theirs))
-
-
-def _unasked(key: str, values: tuple[Any, Any]) -> bool:
-    """Whether a profile lacks a setting that its version did not have, and the other one has it as it was then."""
-    return None in values and key in _ADDED and _ADDED[key] in values
-
-
-_ADDED: dict[str, Any] = {"curves.roughness": "smooth", "train.nudge_ulps": 0}
-"""Settings that older profiles do not state, with what they amount to there."""
 
 
 def _code(profile: Profile) -> dict[str, Any]:
@@ -83,5 +69,5 @@ def other_problem(reference: Profile, candidate: Profile) -> str:
     return ", ".join(
         f"{key} = {ours.get(key)} and {theirs.get(key)}"
         for key in dict.fromkeys([*ours, *theirs])
-        if ours.get(key) != theirs.get(key) and not _unasked(key, (ours.get(key), theirs.get(key)))
+        if ours.get(key) != theirs.get(key)
     )

@@ -12,12 +12,13 @@ order than 1 would test nothing.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dnlbench.architecture import Roughness
+from dnlbench.studies.added import Added
 from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend
 from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
@@ -43,7 +44,7 @@ def rough_time(steps: int) -> Fraction:
 class ForwardCurveSettings(CurveSettings):
     """``[curves]``, with a rough part where asked for."""
 
-    roughness: Roughness = "smooth"
+    roughness: Annotated[Roughness, Added(before="smooth")] = "smooth"
     """kink |t − t0|, sqrt √|t − t0|, hoelder (Weierstrass, exponent ½) and jump add such a function to all parameters."""
 
 
@@ -81,13 +82,6 @@ class ForwardLimitSpec(VectorSpec):
         """Of the coarsest grid: finer for rough curves, so that the rough place is a point of it."""
         smooth = self.curves.roughness == "smooth"
         return self.reference.steps * (1 if smooth else rough_time(self.reference.steps).denominator)
-
-    def identity(self) -> dict[str, Any]:
-        """Without a roughness that is the default: such runs are those of versions that had no other curves."""
-        identity = super().identity()
-        if self.curves.roughness == "smooth":
-            identity["curves"] = {key: value for key, value in identity["curves"].items() if key != "roughness"}
-        return identity
 
     @model_validator(mode="after")
     def _depths_divide_the_reference(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 from collections.abc import Callable
@@ -117,9 +118,9 @@ def test_profiles_that_differ_in_execution_alone_are_not_better_or_worse(
 
 
 def test_an_older_profile_without_the_setting_does_not_differ_in_it(reference: Profile) -> None:
-    train = {key: value for key, value in reference.spec["train"].items() if key != "nudge_ulps"}
-    older = reference.model_copy(update={"spec": {**reference.spec, "train": train}})
-    assert compare(older, reference).differences == ()
+    document = json.loads(reference.to_json())
+    del document["spec"]["train"]["nudge_ulps"]
+    assert compare(Profile.model_validate_json(json.dumps(document)), reference).differences == ()
 
 
 def test_compare_takes_a_twin(
