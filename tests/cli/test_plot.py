@@ -111,11 +111,11 @@ def test_a_profile_without_results_is_exit_code_2(call: Call, tmp_path: Path, ma
 
 
 def _of_study(profile: Profile, study: str) -> Profile:
-    """The profile with the study's name and none of the epochs and fits that other studies lack."""
+    """The profile with the study's name and nothing of what other studies lack."""
     if STUDIES[study].has_epochs:
         return profile.model_copy(update={"study": study})
     runs = tuple(run.model_copy(update={"epochs": ()}) for run in profile.runs)
-    summary = profile.summary.model_copy(update={"fits": (), "costs": ()})
+    summary = profile.summary.model_copy(update={"fits": (), "costs": (), "contrasts": ()})
     return profile.model_copy(update={"study": study, "runs": runs, "summary": summary})
 
 
