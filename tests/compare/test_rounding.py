@@ -46,7 +46,9 @@ def candidate_of(make_profile: MakeProfile, factors: list[float]) -> Profile:
 
 
 def verdicts(comparison: Comparison) -> dict[str, str | None]:
-    cells = {c.network: c.verdict for c in comparison.cells if c.quantity.name == "final_train_loss"}
+    cells: dict[str, str | None] = {
+        c.network: c.verdict for c in comparison.cells if c.quantity.name == "final_train_loss"
+    }
     overall = {f.network: f.verdict for f in comparison.overall if f.quantity.name == "final_train_loss"}
     assert cells == overall
     return cells
