@@ -1,6 +1,6 @@
 """Known curves with the noise that seeds have, and how often `fit_limit` is right about them.
 
-``python -m tests.stats.limit_curves 1000 powers|wrong`` prints the table behind `dnlbench.stats.fits` and the README.
+``python -m tests.stats.limit_curves 1000 powers|wrong|unseen`` prints the table behind `dnlbench.stats.fits` and the README.
 """
 
 from __future__ import annotations
@@ -55,6 +55,17 @@ BEYOND = {
     "1/L + .15/L^.25": Truth(value=lambda d: 1 / d + 0.15 * d**-0.25, limit=0.0),
 }
 """None of the forms is like these: what they do after the last depth is not seen before."""
+UNSEEN = {
+    ".15 + .9/L^.7": power(0.15, 0.9, 0.7),
+    ".2 + 1/(L + 3)": Truth(value=lambda d: 0.2 + 1 / (d + 3), limit=0.2),
+    ".25 + .6/(1 + (L/6)^2)": Truth(value=lambda d: 0.25 + 0.6 / (1 + (d / 6) ** 2), limit=0.25),
+    ".3 + .5/L + .3e^(-L/12)": Truth(value=lambda d: 0.3 + 0.5 / d + 0.3 * np.exp(-d / 12), limit=0.3),
+    ".5 - .08 ln L": Truth(value=lambda d: 0.5 - 0.08 * np.log(d), limit=None),
+    ".2 + 1/L, 1.15 × at 16": Truth(value=lambda d: (0.2 + 1 / d) * (1.15 if d == 16 else 1), limit=0.2),
+    ".2 + .8/L + .004 L": Truth(value=lambda d: 0.2 + 0.8 / d + 0.004 * d, limit=None),
+    ".1 + .5 e^(-ln²L/4)": Truth(value=lambda d: 0.1 + 0.5 * np.exp(-(np.log(d) ** 2) / 4), limit=0.1),
+}
+"""Chosen when forms and levels were settled, so that nothing was fitted to them."""
 NOISE = {
     "3 %": (0.03,) * 5,
     "10 %": (0.1,) * 5,
@@ -133,4 +144,4 @@ def main(count: int, curves: dict[str, Truth]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), {"powers": POWERS, "wrong": {**WRONG, **BEYOND}}[sys.argv[2]])
+    main(int(sys.argv[1]), {"powers": POWERS, "wrong": {**WRONG, **BEYOND}, "unseen": UNSEEN}[sys.argv[2]])
