@@ -98,7 +98,7 @@ curve                    noise  refused %  undetermined  printed     truth in it
 .1 + .5 e^(-ln²L/4)      10 %   1 to 2     4 to 42       114 to 191  99 to 100      96 to 98
 =======================  =====  =========  ============  ==========  =============  ==========
 
-At 3 % the two curves with a late knee are covered too seldom: so precise a fit sees that forms differ, and holds the nearest one.
+At 3 % the two curves with a late knee are covered too seldom: a fit that precise keeps the nearest form and rejects the others.
 """
 
 from __future__ import annotations
