@@ -66,6 +66,8 @@ def fit_trend(
         return FitRecord(**start, problem="the values lie too far apart for a fit")
     except ValueError as error:
         return FitRecord(**start, problem=str(error))
+    if trend.model == "curve-limit":
+        start["shrinking"] = _shrinking(samples)
     if isinstance(found, Refusal):
         start |= {"refused": found.reason, "misfit_p": found.misfit_p, **_best(samples, quantity)}
         return FitRecord(**start)
@@ -78,7 +80,7 @@ def fit_trend(
     if trend.rate is not None:
         rates = _samples(runs if timed is None else timed, _named(study, trend.rate), method)
         start["next_time_factor"] = _time_factor(rates)
-    return FitRecord(**start, shrinking=_shrinking(samples) if trend.model == "curve-limit" else ())
+    return FitRecord(**start)
 
 
 def _named(study: Study, name: str) -> Quantity:

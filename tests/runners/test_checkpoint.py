@@ -94,7 +94,7 @@ def attempt(
     try:
         for event in TrainingRunner(plan, slot, checkpoint_s=checkpoint_s).carry_out(job):
             events.append(event)
-            if len(events) - 1 == epochs:
+            if sum(isinstance(each, EpochDone) for each in events) == epochs:
                 break
     except Lost:
         pass
