@@ -41,10 +41,7 @@ def compare(
             help="The reference run with train.nudge_ulps=1: measures rounding, which is no difference.",
         ),
     ] = None,
-    inconclusive: Annotated[
-        OnInconclusive,
-        typer.Option(help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
-    ] = "warn",
+    inconclusive: OnInconclusive = "warn",
     match: Annotated[
         Literal["network", "depth"],
         typer.Option(help="Compare points of equal network and depth, or two networks at equal depth."),

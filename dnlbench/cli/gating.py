@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from dnlbench.cli.output import ExitCode, say
 
 if TYPE_CHECKING:
     from dnlbench.compare import Gate
 
-OnInconclusive = Literal["fail", "warn"]
+OnInconclusive = Annotated[
+    Literal["fail", "warn"],
+    typer.Option(help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
+]
+"""The option of every command that takes rules."""
 
 
 def tell(gate: Gate) -> None:

@@ -59,10 +59,7 @@ def run(
             "loss:worse, throughput:5%, failed, … as in compare. Repeatable.",
         ),
     ] = None,
-    inconclusive: Annotated[
-        OnInconclusive,
-        typer.Option(help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
-    ] = "warn",
+    inconclusive: OnInconclusive = "warn",
     resume: Annotated[bool, typer.Option("--resume", help="Finish what the run directory still lacks.")] = False,
     executor: Annotated[
         Literal["local", "inline", "ray"],
@@ -181,7 +178,7 @@ def _rules_within(texts: Sequence[str], study: str) -> list[Rule]:
 
 
 def _gate(result: Result, rules: Sequence[Rule]) -> Gate | None:
-    """What the rules say of the saved profile; None without rules, and of a sweep that was interrupted."""
+    """Apply the rules to the saved profile. None if there are no rules, or if the sweep was interrupted."""
     from dnlbench.compare import candidate_of, gate
 
     profile = result.profile

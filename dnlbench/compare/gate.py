@@ -47,7 +47,7 @@ class Finding:
 
     rule: Rule
     candidate: str
-    """As `Comparison.candidate`."""
+    """Title of the profile, the same as `Comparison.candidate`."""
     network: str
     """``other / first`` for a rule of scope ``network``."""
     depths: tuple[int, ...]
@@ -80,7 +80,7 @@ class Candidate:
     """A profile by itself: its contrasts are what rules of scope ``depth`` and ``network`` apply to."""
 
     candidate: str
-    """As `Comparison.candidate`."""
+    """Title of the profile, the same as `Comparison.candidate`."""
     study: str
     contrasts: tuple[Contrast, ...]
 
@@ -306,7 +306,7 @@ def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome
 
 
 def _together(groups: Sequence[Sequence[Finding]]) -> Outcome:
-    """Of the findings by rule and candidate; a rule without any could not be judged."""
+    """The worst outcome of all findings. A rule without findings is not comparable."""
     outcomes = [{finding.outcome for finding in group} or {"not comparable"} for group in groups]
     if any("fail" in group for group in outcomes):
         return "fail"

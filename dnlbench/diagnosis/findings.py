@@ -20,7 +20,7 @@ from dnlbench import units
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.diagnosis.figures import RunFigures
 from dnlbench.diagnosis.summary import DiagnosedPoint, TrendRecord
-from dnlbench.profiles import CHANCE_SHARE
+from dnlbench.profiles import never_learned_text
 
 UNRELATED = math.sqrt(2)
 """Consecutive differences of independent parameters of one size, relative to it."""
@@ -44,11 +44,7 @@ def never_learned_findings(runs: Sequence[RunFigures], classes: int | None) -> d
     for network, depth in dict.fromkeys((run.network, run.depth) for run in runs if run.never_learned):
         own = [run for run in runs if (run.network, run.depth) == (network, depth)]
         losses = [run.training.loss for run in own if run.never_learned and run.training is not None]
-        which = f"{len(losses)} of {len(own)} runs" if len(own) > 1 else "the run"
-        line = (
-            f"L={depth}: {which} never learned: loss {units.number(sum(losses) / len(losses))} in training mode, not below "
-            f"{CHANCE_SHARE:g} ln({classes}); nothing is concluded from the weights"
-        )
+        line = f"L={depth}: {never_learned_text(losses, len(own), classes)}"
         found[network] = (*found.get(network, ()), line)
     return found
 

@@ -3,7 +3,7 @@
 from dnlbench.profiles.contrasts import Contrast, contrasts_of
 from dnlbench.profiles.files import check_profile, is_profile, read_profile, save_profile
 from dnlbench.profiles.hardware import Hardware, NodeUse, alike, count_hardware, hardware_of, nodes_of
-from dnlbench.profiles.learned import CHANCE_SHARE, never_learned, runs_that_never_learned
+from dnlbench.profiles.learned import never_learned, never_learned_text, runs_that_never_learned
 from dnlbench.profiles.listing import ListedProfile, list_profiles, read_listed
 from dnlbench.profiles.model import (
     SCHEMA,
@@ -24,7 +24,6 @@ from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values
 from dnlbench.profiles.verdicts import Verdict, judge, within
 
 __all__ = [
-    "CHANCE_SHARE",
     "SCHEMA",
     "Contrast",
     "ContrastRecord",
@@ -54,6 +53,7 @@ __all__ = [
     "judge",
     "list_profiles",
     "never_learned",
+    "never_learned_text",
     "nodes_of",
     "one_per_pack",
     "read_listed",

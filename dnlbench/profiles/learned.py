@@ -19,6 +19,20 @@ def never_learned(loss: float | None, classes: int | None) -> bool:
     return loss >= CHANCE_SHARE * math.log(classes)
 
 
+def never_learned_text(losses: Sequence[float], runs: int, classes: int | None) -> str:
+    """Say how many runs never learned, their mean loss and the bound.
+
+    Args:
+        losses: of the runs that never learned.
+        runs: how many there are at this network and depth.
+        classes: of the data.
+    """
+    which = f"{len(losses)} of {runs} runs" if runs > 1 else "the run"
+    chance = f"{CHANCE_SHARE:g} times ln({classes}) = {math.log(classes or 1):.2f}"
+    loss = f"{sum(losses) / len(losses):.3g}"
+    return f"{which} never learned: training loss {loss}, not below {chance}; nothing is concluded from the weights"
+
+
 def runs_that_never_learned(runs: Sequence[RunRecord], classes: int | None) -> list[tuple[RunRecord, float]]:
     """Runs that are ``ok`` with their final training loss, with batch statistics where that was measured."""
     losses = [(run, _final_loss(run)) for run in runs if run.status == "ok"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from dnlbench.profiles import CHANCE_SHARE, PointSummary, Profile, runs_that_never_learned
+from dnlbench.profiles import PointSummary, Profile, never_learned_text, runs_that_never_learned
 from dnlbench.studies import STUDIES, Quantity
 
 GROWTH = 2.0
@@ -65,12 +65,7 @@ def never_learned_sentences(profile: Profile) -> Iterator[str]:
         found.setdefault((run.network, run.depth), []).append(loss)
     for (network, depth), losses in found.items():
         ok = sum((r.network, r.depth, r.status) == (network, depth, "ok") for r in profile.runs)
-        which = f"{len(losses)} of {ok} runs" if ok > 1 else "the run"
-        mean = _short(sum(losses) / len(losses))
-        yield (
-            f"{network} at L = {depth}: {which} never learned: training loss {mean}, not below {CHANCE_SHARE:g} times "
-            f"ln({classes}) = {math.log(classes or 1):.2f}; nothing is concluded from the weights"
-        )
+        yield f"{network} at L = {depth}: {never_learned_text(losses, ok, classes)}"
 
 
 def _short(value: float) -> str:

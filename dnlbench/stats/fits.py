@@ -1,4 +1,4 @@
-"""What depth buys: ``value ≈ constant · L^-order``, and what values at growing L say of their limit.
+"""What values at growing depth L say of their limit.
 
 `fit_limit` asks in this order, with the relative variances v of the seeds from `dnlbench.stats.noise`:
 
@@ -38,8 +38,8 @@ true form          noise      refused   limit      next value  next gain
 1/L                stability  4 to 5    100        96 to 97    93
 =================  =========  ========  =========  ==========  ===========
 
-Limits are covered too often, because other forms fit as well. Of curves that are no power (300 data sets a case, 100
-of the later ones; "printed" counts data sets, "undetermined" is in %):
+Limits are covered too often, because other forms fit as well. Of curves that are no power (100 to 300 data sets a case;
+"printed" counts data sets, "undetermined" is in %):
 
 ======================  =====  =========  ============  ==========  =============
 curve                   noise  refused %  undetermined  printed     truth in it %
@@ -113,6 +113,7 @@ from dnlbench.stats.forms import FORMS, POWER
 from dnlbench.stats.intervals import Interval, mean_interval
 from dnlbench.stats.monotone import Spread, flattening, p_text, significant_moves, spread_of
 from dnlbench.stats.noise import Noise, noise_of
+from dnlbench.stats.orders import check_depths
 from dnlbench.stats.region import Curve, Means, Quantity, Region
 from dnlbench.stats.student import f_tail, t_quantile
 
@@ -126,8 +127,6 @@ FASTER = 0.01
 """The change per doubling grows if this rejects that it does not: then no form says where it ends."""
 MISFIT = 0.04
 """A curve that fits no better than this does not fit. It refuses the true form in 1 to 6 %, as above."""
-CROOKED = 0.1
-"""Root mean square misfit of a curve without noise, as a share of its range, from which on the fit is refused."""
 
 
 class TooFewDepthsError(ValueError):
@@ -135,14 +134,6 @@ class TooFewDepthsError(ValueError):
 
     def __init__(self, found: int) -> None:
         super().__init__(f"too few depths: {found}, a limit needs at least {FEWEST_DEPTHS}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderFit:
-    """``value ≈ constant · L^-order``."""
-
-    order: Interval
-    constant: float
 
 
 class NoSpreadError(ValueError):
@@ -197,38 +188,6 @@ class LimitFit:
     """Names of all forms that are not rejected."""
 
 
-def fit_order(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> OrderFit:
-    """``log value = log constant - order · log L`` by least squares for each replicate; the mean over replicates.
-
-    The interval is the t interval over replicates. One replicate gives none: how one curve bends about its line says
-    nothing about the next curve.
-
-    Args:
-        depths: the depths, in any order.
-        curves: for each replicate its value at each depth.
-
-    Raises:
-        ValueError: for no curves, fewer than two distinct depths, unequal lengths or values that are not positive.
-    """
-    lines = [_log_line(depths, curve) for curve in curves]
-    order = mean_interval([-slope for slope, _ in lines])
-    return OrderFit(order=order, constant=math.exp(mean_interval([height for _, height in lines]).estimate))
-
-
-def fit_exponent(depths: Sequence[int], values: Sequence[float]) -> float:
-    """Exponent q of ``cost ≈ c · L^q``: the least-squares slope of log cost on log L over the three largest depths.
-
-    Only those, because what a run costs at any depth hides the growth at small depths.
-
-    Raises:
-        ValueError: for fewer than two distinct depths, unequal lengths or values that are not positive.
-    """
-    _check_curve(depths, values)
-    largest = sorted(set(depths))[-3:]
-    pairs = [(depth, value) for depth, value in zip(depths, values, strict=True) if depth in largest]
-    return _log_line([depth for depth, _ in pairs], [value for _, value in pairs])[0]
-
-
 def fit_limit(
     depths: Sequence[int], samples: Sequence[Sequence[float]], *, cap: float | None = None
 ) -> LimitFit | Refusal:
@@ -244,7 +203,7 @@ def fit_limit(
         NoSpreadError: for fewer than two seeds at most depths.
         ValueError: for unequal lengths, depths below 1, or values that are negative, not finite or 0 for all seeds.
     """
-    means = _means(depths, samples)
+    means = means_of(depths, samples)
     noise = noise_of(depths, samples)
     if noise is None:
         raise NoSpreadError
@@ -264,64 +223,17 @@ def fit_limit(
         course = "falls" if spread.means[-1] < spread.means[0] else "rises"
         return Refusal(reason=f"it {course} faster with each doubling of depth ({p_text(1 - p)})", misfit_p=best.p)
     if best.p < MISFIT:
-        off = units.percent(_residual(best.curve, means))
+        off = units.percent(relative_misfit(best.curve, means))
         reason = f"no form of curve fits: {best.curve.form.text} misses the means by {off} ({p_text(best.p)})"
         return Refusal(reason=reason, misfit_p=best.p)
     return _judged(means, spread, trials, _ceiling(depths, samples, spread, cap), min(map(len, samples)))
 
 
-def fit_limit_of_curves(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> LimitFit | Refusal:
-    """``limit + amplitude · L^-order`` for each curve by itself; estimates are means over curves, with t intervals.
-
-    The curves are whole replicates without noise of their own, such as the errors of one random problem at every depth. A
-    flat curve, or one that is fitted best at an end of `ORDERS`, leaves the mean order without an interval, and one that is
-    fitted best at the lower end leaves the mean limit without one. Without noise any misfit is real, so the fit is refused by
-    size: where the misfit of half the curves is above `CROOKED` of their range.
-
-    Raises:
-        TooFewDepthsError: for fewer than `FEWEST_DEPTHS` distinct depths.
-        ValueError: for no curves, unequal lengths, depths below 1 or values that are not positive and finite.
-    """
-    for curve in curves:
-        _check_curve(depths, curve)
-    fits = [_exact(depths, curve) for curve in curves]
-    crooked = sorted(share for _, share in fits)
-    if crooked and crooked[len(crooked) // 2] > CROOKED:
-        off = units.percent(crooked[len(crooked) // 2])
-        return Refusal(reason=f"{POWER.text} misses the values by {off} of their range", misfit_p=None)
-    return _mean_fit([fit for fit, _ in fits])
-
-
-def _log_line(depths: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
-    """Slope of log value on log depth, and log value at depth 1."""
-    _check_curve(depths, values)
-    if len(set(depths)) < 2:
-        raise ValueError(f"a slope needs at least 2 different depths, not {len(set(depths))}")
-    x, y = [math.log(depth) for depth in depths], [math.log(value) for value in values]
-    centre, height = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    steps = [each - centre for each in x]
-    slope = math.fsum(s * each for s, each in zip(steps, y, strict=True)) / math.fsum(s * s for s in steps)
-    return slope, height - slope * centre
-
-
-def _check_curve(depths: Sequence[int], values: Sequence[float]) -> None:
-    _check_depths(depths, len(values))
-    for value in values:
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"a fit needs positive finite values, not {value}")
-
-
-def _check_depths(depths: Sequence[int], values: int) -> None:
-    if len(depths) != values:
-        raise ValueError(f"a fit needs as many values as depths, not {values} for {len(depths)}")
-    if any(depth < 1 for depth in depths):
-        raise ValueError(f"a depth is at least 1, not {min(depths)}")
-
-
-def _means(depths: Sequence[int], samples: Sequence[Sequence[float]]) -> Means:
+def means_of(depths: Sequence[int], samples: Sequence[Sequence[float]]) -> Means:
+    """Means and sizes of the samples, with an error for what no limit can be fitted to; see `fit_limit`."""
     import numpy as np  # here, not above: it takes a tenth of a second that --help should not wait for
 
-    _check_depths(depths, len(samples))
+    check_depths(depths, len(samples))
     if len(set(depths)) < FEWEST_DEPTHS:
         raise TooFewDepthsError(len(set(depths)))
     values = [_mean(sample) for sample in samples]
@@ -382,14 +294,14 @@ def _judged(means: Means, spread: Spread, trials: Sequence[_Trial], ceiling: _Ce
         form=curve.form.name,
         shape=curve.shape,
         base=means.value_unit * curve.limit,
-        amplitude=_amplitude(means, curve),
+        amplitude=amplitude_of(means, curve),
         limit=None if undetermined or isinstance(limit, str) else limit,
         undetermined=undetermined,
         order=order,
         fitted_value=regions.estimate(regions.fitted_value, means, curve),
-        next_value=_not_negative(_hull(regions.next_value, means, curve, near, n)),
+        next_value=not_negative(_hull(regions.next_value, means, curve, near, n)),
         next_gain=_next_gain(means, curve, near, n),
-        residual=_residual(curve, means),
+        residual=relative_misfit(curve, means),
         misfit_p=shown.p,
         forms=tuple(trial.curve.form.name for trial in kept),
     )
@@ -463,12 +375,13 @@ def _next_gain(means: Means, curve: Curve, near: Sequence[Region], n: int) -> In
     return replace(found, low=min(found.low or 0.0, 0.0), high=max(found.high or 0.0, 0.0))
 
 
-def _amplitude(means: Means, curve: Curve) -> float:
+def amplitude_of(means: Means, curve: Curve) -> float:
+    """The amplitude in the unit of the values; of a power for depths that count from 1."""
     unit = means.depth_unit**curve.shape if curve.form is POWER else 1.0
     return curve.amplitude * means.value_unit * unit
 
 
-def _residual(curve: Curve, means: Means) -> float:
+def relative_misfit(curve: Curve, means: Means) -> float:
     """Root mean square of the relative misfits of the means."""
     import numpy as np
 
@@ -477,72 +390,6 @@ def _residual(curve: Curve, means: Means) -> float:
     return float(np.sqrt(np.mean(left**2)))
 
 
-def _exact(depths: Sequence[int], values: Sequence[float]) -> tuple[LimitFit, float]:
-    """The power through a curve without noise, and its misfit as a share of the curve's range."""
-    import numpy as np
-
-    means = _means(depths, [[value] for value in values])
-    best = regions.best_curve(means, POWER)
-    region = regions.region_of(means, best, best.misfit)
-    estimates = {
-        name: Interval(estimate=regions.estimate(quantity, means, best), low=None, high=None, n=1)
-        for name, quantity in (
-            ("limit", regions.limit),
-            ("next_value", regions.next_value),
-            ("next_gain", regions.next_gain),
-        )
-    }
-    left = means.values - best.limit - best.amplitude * POWER.basis(means.depths, np.array(best.shape))
-    span = float(np.ptp(means.values))
-    fit = LimitFit(
-        form=POWER.name,
-        shape=best.shape,
-        base=means.value_unit * best.limit,
-        amplitude=_amplitude(means, best),
-        undetermined="",
-        order=_order_ends(best, region),
-        fitted_value=regions.estimate(regions.fitted_value, means, best),
-        residual=_residual(best, means),
-        misfit_p=None,
-        forms=(POWER.name,),
-        **estimates,
-    )
-    return fit, float(np.sqrt(np.mean(left**2))) / span if span > 0 else 0.0
-
-
-def _order_ends(best: Curve, region: Region | None) -> Interval:
-    """Its bounds are None where the curve does not rule out that end of `ORDERS`."""
-    low, high = (None, None) if region is None else (region.low, region.high)
-    return Interval(estimate=best.shape, low=low, high=high, n=1)
-
-
-def _mean_fit(fits: Sequence[LimitFit]) -> LimitFit:
-    limit, order, value, gain = (
-        mean_interval([getattr(fit, name).estimate for fit in fits])
-        for name in ("limit", "order", "next_value", "next_gain")
-    )
-    ends = [(fit.order.low is None, fit.order.high is None) for fit in fits if fit.order is not None]
-    limit = _without_bounds(limit) if (True, False) in ends else _not_negative(limit)
-    return LimitFit(
-        form=POWER.name,
-        shape=order.estimate,
-        base=limit.estimate,
-        amplitude=mean_interval([fit.amplitude for fit in fits]).estimate,
-        limit=limit,
-        undetermined="",
-        order=order if set(ends) == {(False, False)} else _without_bounds(order),
-        fitted_value=mean_interval([fit.fitted_value for fit in fits]).estimate,
-        next_value=value,
-        next_gain=gain,
-        residual=math.sqrt(mean_interval([fit.residual**2 for fit in fits]).estimate),
-        misfit_p=None,
-        forms=(POWER.name,),
-    )
-
-
-def _not_negative(interval: Interval) -> Interval:
+def not_negative(interval: Interval) -> Interval:
+    """The interval with a lower end of at least 0."""
     return interval if interval.low is None else replace(interval, low=max(interval.low, 0.0))
-
-
-def _without_bounds(interval: Interval) -> Interval:
-    return replace(interval, low=None, high=None)

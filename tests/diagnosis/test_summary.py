@@ -207,7 +207,7 @@ def test_nothing_is_concluded_from_networks_that_never_learned() -> None:
     never = never_learned_findings(found, 10)
     assert never == {
         "plain": (
-            "L=16: 3 of 3 runs never learned: loss 0.1 in training mode, not below 0.9 ln(10); "
+            "L=16: 3 of 3 runs never learned: training loss 0.1, not below 0.9 times ln(10) = 2.30; "
             "nothing is concluded from the weights",
         )
     }

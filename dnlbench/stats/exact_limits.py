@@ -1,0 +1,107 @@
+"""``limit + amplitude · L^-order`` through curves without noise, each a replicate such as one random problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dnlbench import units
+from dnlbench.stats import region as regions
+from dnlbench.stats.fits import LimitFit, Refusal, amplitude_of, means_of, not_negative, relative_misfit
+from dnlbench.stats.forms import POWER
+from dnlbench.stats.intervals import Interval, mean_interval
+from dnlbench.stats.orders import check_curve
+from dnlbench.stats.region import Curve, Region
+
+CROOKED = 0.1
+"""Root mean square misfit of a curve without noise, as a share of its range, from which on the fit is refused."""
+
+
+def fit_limit_of_curves(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> LimitFit | Refusal:
+    """``limit + amplitude · L^-order`` for each curve by itself; estimates are means over curves, with t intervals.
+
+    The curves are whole replicates without noise of their own, such as the errors of one random problem at every depth. A
+    flat curve, or one that is fitted best at an end of `ORDERS`, leaves the mean order without an interval, and one that is
+    fitted best at the lower end leaves the mean limit without one. Without noise any misfit is real, so the fit is refused by
+    size: where the misfit of half the curves is above `CROOKED` of their range.
+
+    Raises:
+        TooFewDepthsError: for fewer than `FEWEST_DEPTHS` distinct depths.
+        ValueError: for no curves, unequal lengths, depths below 1 or values that are not positive and finite.
+    """
+    for curve in curves:
+        check_curve(depths, curve)
+    fits = [_exact(depths, curve) for curve in curves]
+    crooked = sorted(share for _, share in fits)
+    if crooked and crooked[len(crooked) // 2] > CROOKED:
+        off = units.percent(crooked[len(crooked) // 2])
+        return Refusal(reason=f"{POWER.text} misses the values by {off} of their range", misfit_p=None)
+    return _mean_fit([fit for fit, _ in fits])
+
+
+def _exact(depths: Sequence[int], values: Sequence[float]) -> tuple[LimitFit, float]:
+    """The power through a curve without noise, and its misfit as a share of the curve's range."""
+    import numpy as np
+
+    means = means_of(depths, [[value] for value in values])
+    best = regions.best_curve(means, POWER)
+    region = regions.region_of(means, best, best.misfit)
+    estimates = {
+        name: Interval(estimate=regions.estimate(quantity, means, best), low=None, high=None, n=1)
+        for name, quantity in (
+            ("limit", regions.limit),
+            ("next_value", regions.next_value),
+            ("next_gain", regions.next_gain),
+        )
+    }
+    left = means.values - best.limit - best.amplitude * POWER.basis(means.depths, np.array(best.shape))
+    span = float(np.ptp(means.values))
+    fit = LimitFit(
+        form=POWER.name,
+        shape=best.shape,
+        base=means.value_unit * best.limit,
+        amplitude=amplitude_of(means, best),
+        undetermined="",
+        order=_order_ends(best, region),
+        fitted_value=regions.estimate(regions.fitted_value, means, best),
+        residual=relative_misfit(best, means),
+        misfit_p=None,
+        forms=(POWER.name,),
+        **estimates,
+    )
+    return fit, float(np.sqrt(np.mean(left**2))) / span if span > 0 else 0.0
+
+
+def _order_ends(best: Curve, region: Region | None) -> Interval:
+    """Its bounds are None where the curve does not rule out that end of `ORDERS`."""
+    low, high = (None, None) if region is None else (region.low, region.high)
+    return Interval(estimate=best.shape, low=low, high=high, n=1)
+
+
+def _mean_fit(fits: Sequence[LimitFit]) -> LimitFit:
+    limit, order, value, gain = (
+        mean_interval([getattr(fit, name).estimate for fit in fits])
+        for name in ("limit", "order", "next_value", "next_gain")
+    )
+    ends = [(fit.order.low is None, fit.order.high is None) for fit in fits if fit.order is not None]
+    limit = _without_bounds(limit) if (True, False) in ends else not_negative(limit)
+    return LimitFit(
+        form=POWER.name,
+        shape=order.estimate,
+        base=limit.estimate,
+        amplitude=mean_interval([fit.amplitude for fit in fits]).estimate,
+        limit=limit,
+        undetermined="",
+        order=order if set(ends) == {(False, False)} else _without_bounds(order),
+        fitted_value=mean_interval([fit.fitted_value for fit in fits]).estimate,
+        next_value=value,
+        next_gain=gain,
+        residual=math.sqrt(mean_interval([fit.residual**2 for fit in fits]).estimate),
+        misfit_p=None,
+        forms=(POWER.name,),
+    )
+
+
+def _without_bounds(interval: Interval) -> Interval:
+    return replace(interval, low=None, high=None)

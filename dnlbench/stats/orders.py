@@ -1,0 +1,77 @@
+"""``value ≈ constant · L^-order``: orders of convergence, and the exponents of costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnlbench.stats.intervals import Interval, mean_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderFit:
+    """``value ≈ constant · L^-order``."""
+
+    order: Interval
+    constant: float
+
+
+def fit_order(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> OrderFit:
+    """``log value = log constant - order · log L`` by least squares for each replicate; the mean over replicates.
+
+    The interval is the t interval over replicates. One replicate gives none: how one curve bends about its line says
+    nothing about the next curve.
+
+    Args:
+        depths: the depths, in any order.
+        curves: for each replicate its value at each depth.
+
+    Raises:
+        ValueError: for no curves, fewer than two distinct depths, unequal lengths or values that are not positive.
+    """
+    lines = [_log_line(depths, curve) for curve in curves]
+    order = mean_interval([-slope for slope, _ in lines])
+    return OrderFit(order=order, constant=math.exp(mean_interval([height for _, height in lines]).estimate))
+
+
+def fit_exponent(depths: Sequence[int], values: Sequence[float]) -> float:
+    """Exponent q of ``cost ≈ c · L^q``: the least-squares slope of log cost on log L over the three largest depths.
+
+    Only those, because what a run costs at any depth hides the growth at small depths.
+
+    Raises:
+        ValueError: for fewer than two distinct depths, unequal lengths or values that are not positive.
+    """
+    check_curve(depths, values)
+    largest = sorted(set(depths))[-3:]
+    pairs = [(depth, value) for depth, value in zip(depths, values, strict=True) if depth in largest]
+    return _log_line([depth for depth, _ in pairs], [value for _, value in pairs])[0]
+
+
+def _log_line(depths: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
+    """Slope of log value on log depth, and log value at depth 1."""
+    check_curve(depths, values)
+    if len(set(depths)) < 2:
+        raise ValueError(f"a slope needs at least 2 different depths, not {len(set(depths))}")
+    x, y = [math.log(depth) for depth in depths], [math.log(value) for value in values]
+    centre, height = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    steps = [each - centre for each in x]
+    slope = math.fsum(s * each for s, each in zip(steps, y, strict=True)) / math.fsum(s * s for s in steps)
+    return slope, height - slope * centre
+
+
+def check_curve(depths: Sequence[int], values: Sequence[float]) -> None:
+    """Refuse values that have no logarithm, with a ValueError."""
+    check_depths(depths, len(values))
+    for value in values:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"a fit needs positive finite values, not {value}")
+
+
+def check_depths(depths: Sequence[int], values: int) -> None:
+    """Refuse depths below 1 and another number of values, with a ValueError."""
+    if len(depths) != values:
+        raise ValueError(f"a fit needs as many values as depths, not {values} for {len(depths)}")
+    if any(depth < 1 for depth in depths):
+        raise ValueError(f"a depth is at least 1, not {min(depths)}")
