@@ -364,6 +364,11 @@ def test_newton_does_not_step_over_a_blow_up(horizon: float, steps: int) -> None
         solve_volterra(ones, one, square, horizon=horizon, steps=steps, levels=2)
 
 
+def test_growth_that_a_step_does_not_resolve_is_not_called_stiff() -> None:
+    with pytest.raises(ImplicitStepError, match="does not converge"):
+        solve_volterra(ones, lambda t, s: 10 * one(t, s), steps=2, levels=1)
+
+
 def test_of_several_solutions_one_is_returned_as_the_documentation_says() -> None:
     solution = solve_volterra(lambda t: 0 * t, one, lambda s, x: 2 * x.sqrt(), steps=8)
     assert (float(solution.values.abs().max()), solution.error) == (0.0, 0.0)
