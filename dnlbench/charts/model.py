@@ -16,7 +16,8 @@ Ticks = Literal["number", "count", "percent", "whole", "depth"]
 """How an axis is labeled: plain numbers, decimal prefixes, percent, whole numbers, or the depths of the sweep."""
 Role = Literal["mean", "run", "fit", "limit", "theory"]
 """``mean``: over seeds. ``run``: one seed, in the background. ``fit``: a fitted curve. ``limit``: the value at infinite depth,
-a horizontal line. ``theory``: a line of the expected order, of which only the slope says something."""
+a horizontal line of two points whose ``low`` and ``high`` are those of the limit: infinite where they are not known, NaN
+where there is no interval. ``theory``: a line of the expected order, of which only the slope says something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class Identity:
     Equal network and depth look alike in all profiles; the first profile is solid and filled, the others are dashed.
     """
 
+    label: str = ""
+    """What it is without the profile: ``densenet``, ``L=4`` or ``densenet L=4``."""
     place: int = 0
     """Index among the networks and depths of the chart."""
     network: int = 0
@@ -72,13 +75,13 @@ class Series:
     """Number of seeds in the mean; None if that means nothing."""
     identity: Identity = Identity()
     parent: str = ""
-    """Key of the series that this one belongs to and is hidden with."""
+    """Key of the series that this one belongs to and is hidden with. Legends list the series without one."""
     points: bool = False
     """Whether each point is marked, with intervals as bars: few points, such as depths."""
     joined: bool = True
     """Whether lines join the points."""
     failed: bool = False
-    """Whether the last point is where a run diverged or failed."""
+    """Whether the last point is where a run diverged or failed. Where its ``y`` is not finite, no value is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,13 @@ class Chart:
     x: Axis
     y: Axis
     series: tuple[Series, ...]
+    subject: str = ""
+    """What tells it from charts of the same kind: the network, if it shows only one."""
+    profiles: tuple[str, ...] = ()
+    """``A: name and time`` of each profile; empty for a single one."""
+    fits: tuple[str, ...] = ()
+    """What its fits say, and why there are none; a line each."""
     notes: tuple[str, ...] = ()
-    """How to read the chart, what its fits say, and what it cannot show; one sentence or line each."""
+    """How to read the chart, and what it cannot show; a sentence each."""
     empty: str = "no values yet"
     """Shown in place of the chart while there is no point."""

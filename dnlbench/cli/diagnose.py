@@ -69,7 +69,7 @@ def _tell(run: str, number: int, of: int) -> None:
 
 def _formatted(diagnosis: Diagnosis, format_: Literal["table", "markdown", "json", "csv"]) -> str:
     from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_markdown
-    from dnlbench.report.escape import json_text
+    from dnlbench.escape import json_text
 
     if format_ == "json":
         return json_text(diagnosis.to_json())

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, NotComparableError
-from dnlbench.report.escape import json_text, terminal
+from dnlbench.escape import json_text, terminal
 
 if TYPE_CHECKING:
     from dnlbench.report.grid import Grid

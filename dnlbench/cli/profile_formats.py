@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from dnlbench.cli.output import drawn
 from dnlbench.profiles import Profile
-from dnlbench.report.escape import json_text
+from dnlbench.escape import json_text
 from dnlbench.report.html import profile_html
 from dnlbench.report.latex import profile_latex
 from dnlbench.report.markdown import profile_markdown

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dnlbench.report.escape import markdown, markdown_line
+from dnlbench.escape import markdown, markdown_line
 
 HEAD_WIDTH = 3
 """The narrowest that a column is made."""

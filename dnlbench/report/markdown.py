@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dnlbench.compare import Comparison, Gate
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
-from dnlbench.report.escape import markdown
+from dnlbench.escape import markdown
 from dnlbench.report.gate import gate_grid
 from dnlbench.report.grid import Grid
 from dnlbench.report.profile import profile_grids

@@ -19,7 +19,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from dnlbench.errors import DnlbenchError
-from dnlbench.report.escape import CONTROLS, terminal
+from dnlbench.escape import CONTROLS, terminal
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.settings import Settings, read_settings, settings_path
 from dnlbench.tui.themes import DARK, THEMES

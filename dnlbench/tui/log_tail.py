@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnlbench import units
-from dnlbench.report.escape import CONTROLS, SEQUENCES
+from dnlbench.escape import CONTROLS, SEQUENCES
 
 TAIL_BYTES = 256 * 1024
 """Most that one look reads: of what was added more than that, the beginning is left out."""

@@ -27,7 +27,7 @@ from dnlbench.cli.profile_formats import FORMATS as PROFILE_FORMATS
 from dnlbench.cli.run import REQUESTS_TO_END, graceful
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
-from dnlbench.report.escape import terminal
+from dnlbench.escape import terminal
 from dnlbench.spec import list_presets
 from dnlbench.store import Execution, RunDir
 from tests.conftest import MACHINE, TINY

@@ -12,7 +12,7 @@ import pytest
 
 from dnlbench.compare import compare
 from dnlbench.profiles import Profile
-from dnlbench.report.escape import latex
+from dnlbench.escape import latex
 from dnlbench.report.latex import comparison_latex, profile_latex, scale_of, value
 from dnlbench.stats import Interval
 from dnlbench.studies.training import TRAINING

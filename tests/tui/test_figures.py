@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dnlbench.profiles import EpochRecord, FitRecord, Profile, RunRecord, summarise
-from dnlbench.report.law import Law
+from dnlbench.profiles.law import Law
 from dnlbench.studies import STUDIES, Quantity
 from dnlbench.tui.figures import (
     CURVE_METRICS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 
-from dnlbench.report.escape import CsvWriter
+from dnlbench.escape import CsvWriter
 from dnlbench.report.export.numbers import or_word
 from dnlbench.report.export.tables import Table, Value
 

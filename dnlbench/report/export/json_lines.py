@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from dnlbench.report.escape import json_text
+from dnlbench.escape import json_text
 from dnlbench.report.export.numbers import or_word
 from dnlbench.report.export.tables import Table, Value
 

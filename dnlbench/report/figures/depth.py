@@ -30,7 +30,7 @@ from dnlbench.report.figures.subject import (
     network_entries,
     profile_entries,
 )
-from dnlbench.report.law import best_words, law_of, order_word, order_words
+from dnlbench.profiles.law import best_words, law_of, order_word, order_words
 from dnlbench.studies import Quantity
 
 FIT_POINTS = 49

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
-from dnlbench.report.escape import printable
+from dnlbench.escape import printable
 
 TIED = "\u00a0"
 """A blank at which a line is broken only if there is no other."""

@@ -18,7 +18,7 @@ from dnlbench.profiles import (
     differing_settings,
     settings_text,
 )
-from dnlbench.report.escape import label
+from dnlbench.escape import label
 from dnlbench.report.figures.looks import DASHES, INK, network_look
 from dnlbench.report.figures.panel import Entry, Look
 from dnlbench.studies import STUDIES, Study

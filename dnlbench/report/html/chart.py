@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dnlbench.report.drawable import drawable
-from dnlbench.report.escape import printable
+from dnlbench.escape import printable
 
 MARKS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",

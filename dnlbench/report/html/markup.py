@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from dnlbench.report.escape import printable
+from dnlbench.escape import printable
 
 _ALONE = ("br", "meta", "input")
 """Elements without content or end."""

@@ -1,6 +1,6 @@
 """Profiles and sweeps as figures: pure, and generic over what a study declares."""
 
-from dnlbench.report.law import fit_words, law_of
+from dnlbench.profiles.law import fit_words, law_of
 from dnlbench.report.metrics import CURVE_METRICS, CurveMetric
 from dnlbench.tui.figures.depth import depth_figure, depth_quantities
 from dnlbench.tui.figures.epochs import OVERS, Over, curve_metrics, epoch_figure

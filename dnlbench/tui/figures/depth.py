@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord, PointSummary, Profile, Summary
-from dnlbench.report.law import fit_words, law_of
+from dnlbench.profiles.law import fit_words, law_of
 from dnlbench.studies import STUDIES, Quantity
 from dnlbench.tui.figures.naming import Look, names_of, reading, titled
 from dnlbench.tui.palette import identity

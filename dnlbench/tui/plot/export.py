@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from dnlbench.report.escape import CsvWriter
+from dnlbench.escape import CsvWriter
 from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.plot.svg import to_svg
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.sax.saxutils import quoteattr
 
-from dnlbench.report.escape import xml
+from dnlbench.escape import xml
 from dnlbench.tui.plot.curves import Curve, curves
 from dnlbench.tui.plot.draw import ALL_OFF, NOT_POSITIVE, axis_text
 from dnlbench.tui.plot.figure import Figure, Series

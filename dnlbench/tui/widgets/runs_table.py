@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import DataTable
 
-from dnlbench.report.escape import CsvWriter
+from dnlbench.escape import CsvWriter
 from dnlbench.tui.filter import Test
 from dnlbench.tui.rows import BY_NAME, FIELDS, STATES, Field, RunRow, State, default_columns
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from dnlbench.profiles import FitRecord
-from dnlbench.report.law import Law, law_of
+from dnlbench.profiles.law import Law, law_of
 
 
 def test_a_product_that_is_a_float_is_found_where_its_power_is_none() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnlbench import units
-from dnlbench.profiles import FitRecord
+from dnlbench.profiles.model import FitRecord
 from dnlbench.stats import Form, form_named
 from dnlbench.studies import Quantity
 
