@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from dnlbench.profiles import FitRecord, Profile
+from dnlbench.profiles.law import fit_words, law_of
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.html.profile import profile_html
-from dnlbench.profiles.law import fit_words, law_of
 from dnlbench.report.profile import profile_grids
 from dnlbench.studies import STUDIES
 

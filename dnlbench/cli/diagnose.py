@@ -68,8 +68,8 @@ def _tell(run: str, number: int, of: int) -> None:
 
 
 def _formatted(diagnosis: Diagnosis, format_: Literal["table", "markdown", "json", "csv"]) -> str:
-    from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_markdown
     from dnlbench.escape import json_text
+    from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_markdown
 
     if format_ == "json":
         return json_text(diagnosis.to_json())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dnlbench.cli.output import drawn
-from dnlbench.profiles import Profile
 from dnlbench.escape import json_text
+from dnlbench.profiles import Profile
 from dnlbench.report.html import profile_html
 from dnlbench.report.latex import profile_latex
 from dnlbench.report.markdown import profile_markdown

@@ -11,8 +11,8 @@ from typing import Any
 
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
-from dnlbench.report import quantities
 from dnlbench.escape import CsvWriter, json_text
+from dnlbench.report import quantities
 from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.ratios import p_text, ratio_text

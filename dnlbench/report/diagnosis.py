@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.diagnosis import QUANTITIES, SERIES, TRAINING_SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
-from dnlbench.report import quantities
 from dnlbench.escape import CsvWriter, printable
+from dnlbench.report import quantities
 from dnlbench.report.grid import Column, Grid
 
 ALL_LAYERS = 12

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from dnlbench.compare import Comparison, Finding, Gate, Rule
-from dnlbench.profiles import Profile, RunRecord
 from dnlbench.escape import printable
+from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.gate import depths_text
 from dnlbench.report.log_end import log_end
 from dnlbench.report.ratios import ratio_text

@@ -9,10 +9,10 @@ from itertools import groupby
 
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Overall
+from dnlbench.escape import latex
 from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report import quantities
 from dnlbench.report.contrasts import contrast_grids
-from dnlbench.escape import latex
 from dnlbench.report.grid import Grid
 from dnlbench.report.nodes import left_out_notes
 from dnlbench.report.ratios import ratio_text

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dnlbench.compare import Comparison, Gate
+from dnlbench.escape import markdown
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
-from dnlbench.escape import markdown
 from dnlbench.report.gate import gate_grid
 from dnlbench.report.grid import Grid
 from dnlbench.report.profile import profile_grids

@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from dnlbench import units
+from dnlbench.escape import CsvWriter
 from dnlbench.profiles import EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
 from dnlbench.report import bounds, quantities
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.costs import cost_grids
-from dnlbench.escape import CsvWriter
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.nodes import device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run

@@ -25,9 +25,9 @@ from dnlbench.cli.comparison_formats import FORMATS as COMPARISON_FORMATS
 from dnlbench.cli.output import console, guarded
 from dnlbench.cli.profile_formats import FORMATS as PROFILE_FORMATS
 from dnlbench.cli.run import REQUESTS_TO_END, graceful
+from dnlbench.escape import terminal
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
-from dnlbench.escape import terminal
 from dnlbench.spec import list_presets
 from dnlbench.store import Execution, RunDir
 from tests.conftest import MACHINE, TINY

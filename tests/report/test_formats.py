@@ -13,8 +13,8 @@ import pytest
 
 import dnlbench
 from dnlbench.compare import compare, gate, parse_rule
-from dnlbench.profiles import Profile, save_profile
 from dnlbench.escape import CsvWriter
+from dnlbench.profiles import Profile, save_profile
 from dnlbench.report.html import comparison_html, profile_html
 from dnlbench.report.junit import comparison_junit
 from dnlbench.report.latex import comparison_latex, profile_latex

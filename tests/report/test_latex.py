@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dnlbench.compare import compare
-from dnlbench.profiles import Profile
 from dnlbench.escape import latex
+from dnlbench.profiles import Profile
 from dnlbench.report.latex import comparison_latex, profile_latex, scale_of, value
 from dnlbench.stats import Interval
 from dnlbench.studies.training import TRAINING

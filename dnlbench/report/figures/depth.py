@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord
+from dnlbench.profiles.law import best_words, law_of, order_word, order_words
 from dnlbench.report.figures.lines import tied
 from dnlbench.report.figures.looks import QUIET, network_look
 from dnlbench.report.figures.panel import Block, Curve, Entry, Limit, Look, Panel, Series
@@ -30,7 +31,6 @@ from dnlbench.report.figures.subject import (
     network_entries,
     profile_entries,
 )
-from dnlbench.profiles.law import best_words, law_of, order_word, order_words
 from dnlbench.studies import Quantity
 
 FIT_POINTS = 49

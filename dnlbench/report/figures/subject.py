@@ -9,6 +9,7 @@ from string import ascii_uppercase
 from typing import TypeVar
 
 from dnlbench.errors import ConfigurationError
+from dnlbench.escape import label
 from dnlbench.profiles import (
     CostRecord,
     FitRecord,
@@ -18,7 +19,6 @@ from dnlbench.profiles import (
     differing_settings,
     settings_text,
 )
-from dnlbench.escape import label
 from dnlbench.report.figures.looks import DASHES, INK, network_look
 from dnlbench.report.figures.panel import Entry, Look
 from dnlbench.studies import STUDIES, Study

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dnlbench.profiles import PointSummary, Profile, RunRecord
-from dnlbench.report.html.chart import COLOURS, MARKS, Axis, Chart, Series
 from dnlbench.profiles.law import law_of
+from dnlbench.report.html.chart import COLOURS, MARKS, Axis, Chart, Series
 from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.stats import Range, ends_of, mean_interval, range_of
 from dnlbench.studies import STUDIES, Quantity

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from dnlbench.profiles import Profile
+from dnlbench.profiles.law import law_of
 from dnlbench.report.figures import figure_svg
 from dnlbench.report.figures.depth import CLEARANCE, depth_block
 from dnlbench.report.figures.panel import Block
 from dnlbench.report.figures.subject import subject_of
 from dnlbench.report.html.curves import charts
-from dnlbench.profiles.law import law_of
 from dnlbench.studies import STUDIES
 from dnlbench.tui.figures import depth_figure
 from tests.report.figures.drawn import marks, points, read, style_of
