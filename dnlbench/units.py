@@ -6,6 +6,7 @@ Everywhere else a time is seconds, a size is bytes and a rate is samples per sec
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 NOTHING = "–"
@@ -58,6 +59,22 @@ def count(value: float | None) -> str:
             return f"{amount:.{digits}f}{prefix}"
         amount /= 1000
     raise AssertionError(value)
+
+
+_SCALES = {
+    "bytes": ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"), (2.0**40, "TiB")),
+    "seconds": ((1.0, "s"), (60.0, "min"), (3600.0, "h")),
+    "count": ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")),
+}
+_FEWEST = {"bytes": 1.0, "seconds": 3.0, "count": 1.0}
+"""A unit is used only if the largest value has this many of it."""
+
+
+def scale_for(values: Iterable[float], kind: Literal["bytes", "seconds", "count"]) -> tuple[float, str]:
+    """The divisor and the unit in which values stand side by side, chosen by the largest: ``(2**20, "MiB")``."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    scales = _SCALES[kind]
+    return next((each for each in reversed(scales) if largest >= _FEWEST[kind] * each[0]), scales[0])
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,0 +1,303 @@
+"""Quantities over depth: means over seeds, curves of fits, limits at infinite depth, and lines of expected orders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from dnlbench import units
+from dnlbench.charts.epochs import seeds_text
+from dnlbench.charts.model import Axis, Chart, Identity, Series, Ticks
+from dnlbench.charts.scales import with_scale
+from dnlbench.charts.source import Places, Source, failed_note, is_failed, profiles_of
+from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, values_of
+from dnlbench.profiles.law import fit_words, law_of
+from dnlbench.studies import Cost, Quantity
+
+FIT_POINTS = 49
+REACH = 2.0
+"""Fits are drawn up to this multiple of the largest depth: the doubling that tables tell the gain of."""
+CLEARANCE = 1.6
+"""The line of an expected order lies above all values by this factor."""
+_TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "share": "percent", "bytes": "number"}
+
+
+def depth_quantities(sources: Sequence[Source]) -> tuple[Quantity, ...]:
+    """The quantities of the study that some source has values of."""
+    measured = {name for source in sources for point in source.summary.points for name in point.quantities}
+    return tuple(each for each in (sources[0].study.quantities if sources else ()) if each.name in measured)
+
+
+def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | None = None) -> Chart:
+    """One chart of all networks.
+
+    Points are the means that the study declares, arithmetic or geometric, over the runs that ended well, with 95 % t intervals.
+    If each seed is a problem of its own (a trend's model is not ``limit``), there is a faint curve for each seed instead of an
+    interval: intervals would show how problems differ and hide how each depends on depth. Curves of fits and exponents end at
+    `REACH` times the largest depth. Failed runs are marked at the mean of the others.
+
+    Args:
+        sources: one, or several of one study, the reference first.
+        quantity: what is drawn.
+        log: whether the y axis is logarithmic; None: see `dnlbench.charts.scales.with_scale`. Logarithmic axes are preferred
+            for costs and for orders of convergence.
+    """
+    builder = _Builder(tuple(sources), quantity, Places.of_sources(sources))
+    series = builder.series()
+    unit = builder.scale[1]
+    study = sources[0].study
+    notes = (*builder.reading(series), *builder.notes())
+    if any(each.failed for each in series):
+        notes = (*notes, *failed_note(sources))
+    chart = Chart(
+        key=quantity.name,
+        title=f"{quantity.label[0].upper()}{quantity.label[1:]} against depth{'' if sources[0].final else ', so far'}",
+        x=Axis(label="depth L", scale="log", ticks="depth"),
+        y=Axis(label=quantity.label, unit=unit, range=quantity.range, ticks=_TICKS[quantity.shown_as]),
+        series=tuple(series),
+        profiles=profiles_of(sources),
+        fits=tuple(builder.fit_lines()),
+        notes=notes,
+        empty=f"no value of the {quantity.label}",
+    )
+    powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in study.trends)
+    return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """The parts of a chart over depth."""
+
+    sources: tuple[Source, ...]
+    quantity: Quantity
+    places: Places
+
+    @cached_property
+    def scale(self) -> tuple[float, str]:
+        """The divisor of all values, and their unit: bytes have the one of the largest mean."""
+        if self.quantity.shown_as != "bytes":
+            return 1.0, self.quantity.unit
+        means = (each.mean for source in self.sources for each in self._points(source).values())
+        return units.scale_for(means, "bytes")
+
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        return tuple(cost for cost in self.sources[0].study.costs if cost.quantity == self.quantity.name)
+
+    def fits(self) -> Iterator[tuple[int, Source, FitRecord]]:
+        """Each fit with its source."""
+        for place, source in enumerate(self.sources):
+            yield from ((place, source, fit) for fit in source.summary.fits if fit.quantity == self.quantity.name)
+
+    def exponents(self) -> Iterator[tuple[int, Source, CostRecord, Cost]]:
+        """Each fitted cost with its source."""
+        for place, source in enumerate(self.sources):
+            for cost in self.costs:
+                records = (each for each in source.summary.costs if each.quantity == cost.quantity)
+                yield from ((place, source, record, cost) for record in records)
+
+    def series(self) -> list[Series]:
+        measured = [
+            each
+            for place, source in enumerate(self.sources)
+            for network in self.places.networks
+            for each in self._measured(source, network, self.places.network(network, place))
+        ]
+        lines = [line for _, source, fit in self.fits() for line in self._fit(source, fit, measured)]
+        lines += [
+            line
+            for _, source, record, cost in self.exponents()
+            for line in self._exponent(source, record, cost, measured)
+        ]
+        return [*measured, *lines, *self._theory(measured)]
+
+    def _points(self, source: Source) -> Mapping[tuple[str, int], IntervalRecord]:
+        """The finite means by network and depth, with increasing depth."""
+        points = sorted(source.summary.points, key=lambda point: point.depth)
+        found = {(p.network, p.depth): p.quantities.get(self.quantity.name) for p in points}
+        return {key: each for key, each in found.items() if each is not None and math.isfinite(each.mean)}
+
+    def _measured(self, source: Source, network: str, identity: Identity) -> Iterator[Series]:
+        """Single seeds, then the mean, then the failed runs of a network."""
+        found = {depth: each for (name, depth), each in self._points(source).items() if name == network}
+        mean = self._mean(source, identity, found)
+        if found and source.is_problems:
+            yield from self._seeds(source, mean)
+            yield replace(mean, low=None, high=None)
+        elif found:
+            yield mean
+        means = dict(zip(mean.x, mean.y, strict=True))
+        for depth in sorted({run.depth for run in source.runs if run.network == network and is_failed(run)}):
+            yield Series(
+                key=f"{mean.key} L={depth} failed",
+                label=f"{mean.label} L={depth} failed",
+                role="run",
+                x=(float(depth),),
+                y=(means.get(float(depth), math.nan),),
+                identity=identity,
+                parent=mean.key if found else "",
+                joined=False,
+                failed=True,
+            )
+
+    def _mean(self, source: Source, identity: Identity, found: Mapping[int, IntervalRecord]) -> Series:
+        fitted = {fit.network for _, of, fit in self.fits() if of is source and fit.is_fitted and law_of(fit)}
+        counts = {each.n for each in found.values()}
+        return Series(
+            key=source.name(identity.label),
+            label=source.name(identity.label),
+            role="mean",
+            x=tuple(map(float, found)),
+            y=tuple(each.mean / self.scale[0] for each in found.values()),
+            low=tuple(self._end(each.low) for each in found.values()),
+            high=tuple(self._end(each.high) for each in found.values()),
+            n=counts.pop() if len(counts) == 1 else None,
+            identity=identity,
+            points=True,
+            joined=identity.label not in fitted,
+        )
+
+    def _end(self, bound: float | None, unknown: float = math.nan) -> float:
+        return unknown if bound is None else bound / self.scale[0]
+
+    def _seeds(self, source: Source, mean: Series) -> Iterator[Series]:
+        """Each seed's values; none where there is only one seed."""
+        own = [run for run in source.runs if run.network == mean.identity.label]
+        by_depth = {depth: values_of([r for r in own if r.depth == depth], self.quantity) for depth in mean.x}
+        seeds = sorted({seed for values in by_depth.values() for seed in values})
+        for seed in seeds if len(seeds) > 1 else ():
+            found = {depth: values[seed] / self.scale[0] for depth, values in by_depth.items() if seed in values}
+            yield Series(
+                key=f"{mean.key} seed {seed}",
+                label=f"{mean.label} seed {seed}",
+                role="run",
+                x=tuple(found),
+                y=tuple(found.values()),
+                identity=mean.identity,
+                parent=mean.key,
+            )
+
+    def _fit(self, source: Source, fit: FitRecord, measured: Sequence[Series]) -> Iterator[Series]:
+        """The curve of a fit, and its limit."""
+        of = _named(measured, source.name(fit.network))
+        if of is None or not fit.is_fitted or not fit.depths:
+            return
+        law = law_of(fit)
+        if law is not None:
+            x = _depths(fit.depths)
+            points = [(depth, y) for depth in x if math.isfinite(y := law.at(depth) / self.scale[0])]
+            yield self._line(of, "fit", points)
+        if fit.model != "power" and fit.limit is not None:
+            limit = self._line(of, "limit", [(x, fit.limit / self.scale[0]) for x in _span(fit.depths)])
+            low, high = (math.nan, math.nan)
+            if fit.limit_low is not None or fit.limit_high is not None:
+                low, high = self._end(fit.limit_low, -math.inf), self._end(fit.limit_high, math.inf)
+            yield replace(limit, role="limit", label=f"{of.label} L → ∞", low=(low, low), high=(high, high))
+
+    def _exponent(self, source: Source, record: CostRecord, cost: Cost, measured: Sequence[Series]) -> Iterator[Series]:
+        """``c · L^q`` through the middle of the points at the depths that the exponent is fitted over."""
+        of = _named(measured, source.name(record.network))
+        if of is None or record.exponent is None:
+            return
+        slope = -record.exponent if cost.inverse else record.exponent
+        logs = [(math.log(x), math.log(y)) for x, y in zip(of.x, of.y, strict=True) if x in record.depths and y > 0]
+        if logs:
+            center, height = (math.fsum(values) / len(logs) for values in zip(*logs, strict=True))
+            points = [(x, math.exp(height + slope * (math.log(x) - center))) for x in _span(record.depths)]
+            yield self._line(of, "exponent", points)
+
+    def _line(self, of: Series, what: str, points: Sequence[tuple[float, float]]) -> Series:
+        return Series(
+            key=f"{of.key} {what}",
+            label=f"{of.label} {what}",
+            role="fit",
+            x=tuple(x for x, _ in points),
+            y=tuple(y for _, y in points),
+            identity=of.identity,
+            parent=of.key,
+        )
+
+    def _theory(self, measured: Sequence[Series]) -> Iterator[Series]:
+        """A line of each expected order."""
+        points = [(x, y) for each in measured for x, y in zip(each.x, each.y, strict=True) if y > 0]
+        orders = {fit.expected_order for _, _, fit in self.fits() if fit.is_fitted}
+        for order in sorted(order for order in orders if order is not None):
+            if points:
+                first, last = _span([x for x, _ in points])
+                height = CLEARANCE * max(y * (x / first) ** order for x, y in points)
+                yield Series(
+                    key=f"order {order}",
+                    label=f"order {units.number(order)} by theory",
+                    role="theory",
+                    x=(first, last),
+                    y=(height, height * (last / first) ** -order),
+                )
+
+    def reading(self, series: Sequence[Series]) -> tuple[str, ...]:
+        """What points, bars and faint lines are."""
+        counts = [each.n for source in self.sources for each in self._points(source).values()]
+        if not counts:
+            return ()
+        if max(counts) == 1:
+            packed = any((run.pack_size or 1) > 1 for source in self.sources for run in source.runs)
+            return (f"Points: one {'pack of seeds' if packed and self.quantity.machine_bound else 'seed'} each.",)
+        mean = "geometric mean" if self.quantity.mean == "geometric" else "mean"
+        problems = self.sources[0].is_problems
+        how = ", each a problem of its own; faint lines: single seeds" if problems else "; bars: 95 % t interval"
+        return (f"Points: {seeds_text(counts, mean)}{how}.",)
+
+    def notes(self) -> Iterator[str]:
+        """What else is to be known about fits and costs."""
+        if any(fit.model == "curve-limit" and fit.is_fitted for _, _, fit in self.fits()):
+            yield "Its curve has the mean limit, and the mean fitted values at the largest depth and at twice that."
+        for _, source, record, _ in self.exponents():
+            if record.left_out and not record.problem:
+                runs = units.counted(record.left_out, "run")
+                yield f"{source.name(record.network)}: not in the exponent, because executed differently: {runs}."
+        for source in self.sources if self.costs else ():
+            sizes = sorted({run.pack_size for run in source.runs if run.pack_size is not None and run.pack_size > 1})
+            if sizes:
+                packs = source.name(f"Packs of {' or '.join(map(str, sizes))} runs")
+                yield f"{packs}: throughput and memory are not those of single runs, and count once per pack."
+
+    def fit_lines(self) -> Iterator[str]:
+        """A line for each fit and exponent, and one for all networks that lack theirs for the same reason."""
+        lacking: dict[str, list[str]] = {}
+        for _, source, fit in self.fits():
+            if fit.problem:
+                what = "order" if fit.model == "power" else "limit"
+                lacking.setdefault(f"no {what} of {{}}: {fit.problem}", []).append(source.name(fit.network))
+            else:
+                yield f"{source.name(fit.network)}: {fit_words(fit, self.quantity)}"
+        for _, source, record, cost in self.exponents():
+            who = source.name(record.network)
+            if record.problem:
+                lacking.setdefault(f"no exponent of {{}}: {record.problem}", []).append(who)
+            elif record.exponent is not None:
+                yield f"{who}: {cost.label} ~ L^{_exponent(record)}"
+        if self.sources[0].final:
+            yield from (text.format(", ".join(who)) for text, who in lacking.items())
+
+
+def _exponent(record: CostRecord) -> str:
+    ends = (record.exponent, record.exponent_low, record.exponent_high)
+    middle, low, high = ("–" if each is None else f"{round(each, 2) + 0.0:.2f}" for each in ends)
+    return middle if record.n == 1 else f"{middle} [{low}, {high}]"
+
+
+def _named(series: Iterable[Series], key: str) -> Series | None:
+    return next((each for each in series if each.role == "mean" and each.key == key), None)
+
+
+def _span(depths: Sequence[float]) -> tuple[float, float]:
+    """From the smallest depth to where fits end."""
+    return float(min(depths)), REACH * max(depths)
+
+
+def _depths(depths: Sequence[int]) -> list[float]:
+    """Where the curve of a fit has points; the depths of the fit are among them."""
+    first, last = _span(depths)
+    between = (first * (last / first) ** (k / (FIT_POINTS - 1)) for k in range(FIT_POINTS))
+    return sorted({*between, *map(float, depths)})

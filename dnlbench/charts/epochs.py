@@ -1,0 +1,307 @@
+"""Metrics over training: the mean over the seeds of each network and depth with its interval."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, get_args
+
+from dnlbench import units
+from dnlbench.charts.model import Axis, Chart, Identity, Series
+from dnlbench.charts.scales import with_scale
+from dnlbench.charts.source import FAILED, Places, Source, failed_note, profiles_of
+from dnlbench.profiles import RunRecord, clock_of
+from dnlbench.stats import Range
+from dnlbench.stats.band import mean_band
+from dnlbench.studies import Point
+
+Over = Literal["epoch", "step", "time"]
+OVERS: tuple[Over, ...] = get_args(Over)
+"""What a curve can be drawn over."""
+MOST_POINTS = 500
+"""Longer curves are averaged over spans of epochs."""
+
+
+class Metric(Protocol):
+    """Something that is measured once per epoch."""
+
+    @property
+    def name(self) -> str:
+        """Field of an epoch's record."""
+
+    @property
+    def label(self) -> str:
+        """With a small first letter."""
+
+    @property
+    def unit(self) -> str:
+        """Empty for a pure number."""
+
+    @property
+    def log(self) -> bool:
+        """Whether a logarithmic axis is preferred."""
+
+    @property
+    def range(self) -> Range:
+        """Where values can lie."""
+
+    @property
+    def machine_bound(self) -> bool:
+        """Whether it is measured once for all runs of a pack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCurve:
+    """One run's values of a metric. The sequences have one length."""
+
+    seed: int
+    epochs: Sequence[int]
+    values: Sequence[float]
+    elapsed_s: Sequence[float]
+    """Training seconds until the end of each epoch."""
+    status: str | None
+    """None while the run is in progress."""
+    clock: Hashable
+    """Equal for runs of one pack."""
+
+    @property
+    def in_mean(self) -> bool:
+        """Whether the run is in progress or ended well, and all its values are numbers."""
+        return self.status in (None, "ok") and all(map(math.isfinite, self.values))
+
+    @property
+    def failed(self) -> bool:
+        """Whether the end of the curve is marked."""
+        return self.status in FAILED or not all(map(math.isfinite, self.values))
+
+
+def metrics_of(sources: Sequence[Source], declared: Sequence[Metric]) -> tuple[Metric, ...]:
+    """The metrics that some epoch has."""
+    epochs = [epoch for source in sources for run in source.runs for epoch in run.epochs]
+    return tuple(each for each in declared if any(getattr(epoch, each.name) is not None for epoch in epochs))
+
+
+def epoch_chart(sources: Sequence[Source], metric: Metric, over: Over = "epoch", *, log: bool | None = None) -> Chart:
+    """One chart of all networks and depths.
+
+    Means are arithmetic, over the runs that ended well, with 95 % t intervals. A run that failed, or was canceled, is in no
+    mean: it is a ``run`` series up to its last value. Of a pack, hardware-dependent metrics count once.
+
+    Args:
+        sources: one, or several of one study, the reference first.
+        metric: what is drawn.
+        over: the x axis. A step is one batch; time is that of training alone.
+        log: whether the y axis is logarithmic; None: see `dnlbench.charts.scales.with_scale`.
+    """
+    places = Places.of_sources(sources)
+    series = [
+        each
+        for place, source in enumerate(sources)
+        for point, runs in _by_point(source.runs).items()
+        for each in _source_series(source, runs, metric, over, places.point(point, place))
+    ]
+    return chart_of(series, metric, over, sources=sources, log=log)
+
+
+def epoch_charts(
+    sources: Sequence[Source], metric: Metric, over: Over = "epoch", *, log: bool | None = None
+) -> tuple[Chart, ...]:
+    """A chart for each network, and for each data set where sources differ in it; see `epoch_chart`. All have one scale."""
+    places = Places.of_sources(sources)
+    several = len({source.data for source in sources}) > 1
+    found: dict[tuple[str, str], list[Series]] = {}
+    for place, source in enumerate(sources):
+        for point, runs in _by_point(source.runs).items():
+            identity = places.point(point, place, alone=True)
+            own = _source_series(source, runs, metric, over, identity)
+            found.setdefault((point.network, source.data if several else ""), []).extend(own)
+    everything = [each for series in found.values() for each in series]
+    scale = chart_of(everything, metric, over, sources=sources, log=log).y.scale
+    return tuple(
+        chart_of(
+            series, metric, over, sources=sources, log=scale == "log", subject=", ".join(filter(None, (network, data)))
+        )
+        for (network, data), series in found.items()
+        if series
+    )
+
+
+def chart_of(
+    series: Sequence[Series],
+    metric: Metric,
+    over: Over,
+    *,
+    sources: Sequence[Source] = (),
+    subject: str = "",
+    log: bool | None = None,
+    empty: str = "",
+) -> Chart:
+    """The chart of finished series, whose times are in seconds."""
+    x, series = _x_axis(series, over)
+    notes = _reading(series)
+    if any(each.failed for each in series):
+        notes = (*notes, *failed_note(sources))
+    title = f"{metric.label[0].upper()}{metric.label[1:]}"
+    chart = Chart(
+        key="-".join(filter(None, (metric.name, over, subject))),
+        title=f"{title} of {subject}" if subject else title,
+        subject=subject,
+        x=x,
+        y=Axis(
+            label=metric.label,
+            unit=metric.unit,
+            range=metric.range,
+            ticks="percent" if metric.range == "share" else "count" if metric.machine_bound else "number",
+        ),
+        series=tuple(series),
+        profiles=profiles_of(sources),
+        notes=notes,
+        empty=empty or f"no {metric.label} over {x.label}",
+    )
+    return with_scale(chart, prefer_log=metric.log, log=log)
+
+
+def point_series(
+    runs: Sequence[RunCurve],
+    metric: Metric,
+    over: Over,
+    *,
+    identity: Identity,
+    letter: str = "",
+    steps: int | None = None,
+) -> tuple[Series, ...]:
+    """The mean of one network and depth, and each run that is not in it. Times are in seconds."""
+    label = f"{letter} {identity.label}".strip()
+    known = [run for run in runs if run.epochs]
+    mean = _mean([run for run in known if run.in_mean], metric, over, steps)
+    series = [replace(mean, key=label, label=label, identity=identity)] if mean is not None else []
+    for run in known:
+        if not run.in_mean:
+            alone, name = run_series(run, over, steps), f"{label} seed {run.seed}"
+            series.append(
+                replace(alone, key=name, label=name, identity=identity, parent=label if mean is not None else "")
+            )
+    return tuple(each for each in series if each.x)
+
+
+def run_series(run: RunCurve, over: Over, steps: int | None) -> Series:
+    """One run, up to its last value that is a number."""
+    last = max((place for place, value in enumerate(run.values) if math.isfinite(value)), default=0) + 1
+    elapsed = dict(zip(run.epochs, run.elapsed_s, strict=True))
+    x = _along(run.epochs[:last], over, steps, elapsed)
+    return Series(
+        key=f"seed {run.seed}",
+        label=f"seed {run.seed}",
+        role="run",
+        x=x,
+        y=tuple(run.values[: len(x)]),
+        failed=run.failed,
+    )
+
+
+def _source_series(
+    source: Source, runs: Sequence[RunRecord], metric: Metric, over: Over, identity: Identity
+) -> tuple[Series, ...]:
+    curves = [_curve(run, metric) for run in runs]
+    return point_series(curves, metric, over, identity=identity, letter=source.letter, steps=source.steps)
+
+
+def _curve(run: RunRecord, metric: Metric) -> RunCurve:
+    elapsed = itertools.accumulate(epoch.seconds for epoch in run.epochs)
+    rows = [(e.epoch, getattr(e, metric.name), s) for e, s in zip(run.epochs, elapsed, strict=True)]
+    return curve_of(rows, run.seed, run.status, clock_of(run.pack_size, run.samples_per_s, run.seed))
+
+
+def curve_of(
+    rows: Iterable[tuple[int, float | None, float]], seed: int, status: str | None, clock: Hashable
+) -> RunCurve:
+    """From the epoch, the value and the elapsed seconds of each row; rows without a value are left out."""
+    known = [(epoch, value, elapsed) for epoch, value, elapsed in rows if value is not None]
+    epochs, values, elapsed_s = zip(*known, strict=True) if known else ((), (), ())
+    return RunCurve(seed=seed, epochs=epochs, values=values, elapsed_s=elapsed_s, status=status, clock=clock)
+
+
+def _by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
+    points: dict[Point, list[RunRecord]] = {}
+    for run in runs:
+        if run.epochs:
+            points.setdefault(Point(network=run.network, depth=run.depth), []).append(run)
+    return points
+
+
+def _mean(runs: Sequence[RunCurve], metric: Metric, over: Over, steps: int | None) -> Series | None:
+    if metric.machine_bound:
+        runs = list({run.clock: run for run in runs}.values())
+    if any(len(run.epochs) > MOST_POINTS for run in runs):
+        runs = _in_spans(runs)
+    band = mean_band([(run.epochs, run.values) for run in runs], metric.range)
+    x = _along([int(epoch) for epoch in band.x], over, steps, _mean_elapsed(runs))
+    if not x:
+        return None
+    return Series(key="", label="", role="mean", x=x, y=band.mean, low=band.low, high=band.high, n=max(band.n))
+
+
+def _in_spans(runs: Sequence[RunCurve]) -> list[RunCurve]:
+    """The mean over each span of epochs, of one length for all, at the span's last epoch."""
+    span = 1
+    while max(run.epochs[-1] for run in runs) > MOST_POINTS * span:
+        span *= 2
+    return [_in_spans_of(run, span) for run in runs]
+
+
+def _in_spans_of(run: RunCurve, span: int) -> RunCurve:
+    rows = zip(run.epochs, run.values, run.elapsed_s, strict=True)
+    groups = [(k, list(group)) for k, group in itertools.groupby(rows, key=lambda row: (row[0] - 1) // span)]
+    return replace(
+        run,
+        epochs=[(k + 1) * span for k, _ in groups],
+        values=[sum(row[1] for row in group) / len(group) for _, group in groups],
+        elapsed_s=[group[-1][2] for _, group in groups],
+    )
+
+
+def _mean_elapsed(runs: Sequence[RunCurve]) -> Mapping[int, float]:
+    """Mean training seconds over the runs until each epoch."""
+    by_epoch: dict[int, list[float]] = {}
+    for run in runs:
+        for epoch, seconds in zip(run.epochs, run.elapsed_s, strict=True):
+            by_epoch.setdefault(epoch, []).append(seconds)
+    return {epoch: sum(seconds) / len(seconds) for epoch, seconds in by_epoch.items()}
+
+
+def _along(epochs: Sequence[int], over: Over, steps: int | None, elapsed: Mapping[int, float]) -> tuple[float, ...]:
+    """Where epochs lie on the x axis. Times do not fall where runs with slow epochs end early."""
+    if over == "epoch":
+        return tuple(map(float, epochs))
+    if over == "step":
+        return tuple(float(epoch * steps) for epoch in epochs) if steps else ()
+    return tuple(itertools.accumulate((elapsed[epoch] for epoch in epochs), max))
+
+
+def _x_axis(series: Sequence[Series], over: Over) -> tuple[Axis, Sequence[Series]]:
+    """The axis, and the series in its unit: that of the longest time."""
+    if over != "time":
+        return Axis(label="epoch" if over == "epoch" else "training step", ticks="whole"), series
+    divisor, unit = units.scale_for([each.x[-1] for each in series], "seconds")
+    axis = Axis(label="training time", unit=unit)
+    if divisor == 1:
+        return axis, series
+    return axis, [replace(each, x=tuple(x / divisor for x in each.x)) for each in series]
+
+
+def _reading(series: Sequence[Series]) -> tuple[str, ...]:
+    """What a curve and its band are."""
+    counts = [each.n for each in series if each.n is not None]
+    if not counts:
+        return ()
+    return (f"Curves: {seeds_text(counts)}{'' if max(counts) == 1 else '; bands: 95 % t interval'}.",)
+
+
+def seeds_text(counts: Sequence[int], mean: str = "mean") -> str:
+    """``one seed each``, ``mean over n = 3 seeds``, ``mean over n = 2 to 3 seeds``."""
+    if max(counts) == 1:
+        return "one seed each"
+    n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return f"{mean} over n = {n} seeds"
