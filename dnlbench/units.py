@@ -13,6 +13,24 @@ NOTHING = "–"
 """Shown where there is no value."""
 _LOPSIDED = 1.5
 """Longer over shorter side of an interval from which on both bounds are told."""
+Kind = Literal["number", "count", "bytes", "share"]
+"""How values are shown: as they are, with a decimal prefix, in binary units, or as per cent."""
+_SCALES: dict[Kind, tuple[tuple[float, str], ...]] = {
+    "number": ((1.0, ""),),
+    "count": ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
+    "bytes": ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+    "share": ((0.01, "%"),),
+}
+
+
+def scale_for(values: Iterable[float], kind: Kind) -> tuple[float, str]:
+    """The divisor and the unit that values share: those that make the largest of them easy to read.
+
+    The unit is a decimal prefix (``k``, ``M``, ``G``, ``T``), a binary unit or ``%``, and empty for plain numbers.
+    """
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    scales = _SCALES[kind]
+    return next((scale for scale in scales if largest >= scale[0]), scales[-1])
 
 
 def seconds(value: float | None) -> str:
@@ -38,27 +56,19 @@ def size(value: float | None) -> str:
     """A number of bytes in binary units: ``512 B``, ``6.1 GiB``."""
     if value is None:
         return NOTHING
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(amount) < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
+    divisor, unit = scale_for([value], "bytes")
+    amount = value / divisor
+    return f"{amount:.0f} {unit}" if unit == "B" or 100 <= abs(amount) < 1024 else f"{amount:.1f} {unit}"
 
 
 def count(value: float | None) -> str:
     """A large number with three significant digits and a decimal prefix: ``812``, ``12.4 k``, ``1.25 M``."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    amount = float(value)
-    for prefix in ("", " k", " M", " G", " T"):
-        if abs(amount) < 999.5 or prefix == " T":
-            digits = 0 if (not prefix and amount == round(amount)) or abs(amount) >= 99.95 else 1
-            if abs(amount) < 9.995 and digits:
-                digits = 2
-            return f"{amount:.{digits}f}{prefix}"
-        amount /= 1000
-    raise AssertionError(value)
+    divisor, prefix = scale_for([value / 0.9995], "count")  # rounding never leaves 1000 in front of a prefix
+    amount = value / divisor
+    digits = 0 if (not prefix and amount == round(amount)) or abs(amount) >= 99.95 else 1 + (abs(amount) < 9.995)
+    return f"{amount:.{digits}f} {prefix}".rstrip()
 
 
 _SCALES = {
@@ -132,10 +142,10 @@ def estimated(
     if mean is None or low is None or high is None or not _is_lopsided(mean, low, high):
         half = None if low is None or high is None else (high - low) / 2
         return {"number": measured, "count": measured_count, "share": measured_share}[kind](mean, half)
-    factor, suffix = {"number": (1.0, ""), "count": _prefix(mean), "share": (0.01, " %")}[kind]
-    text = _rounded(mean / factor, min(mean - low, high - mean) / factor)
-    ends = ", ".join(_rounded(bound / factor, abs(bound) / factor) for bound in (low, high))
-    return f"{text} [{ends}]{suffix}"
+    divisor, unit = scale_for([mean], kind)
+    text = _rounded(mean / divisor, min(mean - low, high - mean) / divisor)
+    ends = ", ".join(_rounded(bound / divisor, abs(bound) / divisor) for bound in (low, high))
+    return f"{text} [{ends}] {unit}".rstrip()
 
 
 def _is_lopsided(mean: float, low: float, high: float) -> bool:
@@ -151,18 +161,14 @@ def _rounded(value: float, to: float) -> str:
     return f"{value:.{max(0, decimals)}f}"
 
 
-def _prefix(value: float) -> tuple[float, str]:
-    return next(((f, p) for f, p in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if abs(value) >= f), (1.0, ""))
-
-
 def measured_count(mean: float | None, half_width: float | None) -> str:
     """``mean ± half width`` of a large number, both with the mean's decimal prefix: ``12.4 ± 0.3 k``."""
     if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
         return count(mean)
-    factor, prefix = _prefix(mean)
-    mean, half_width = mean / factor, half_width / factor
+    divisor, prefix = scale_for([mean], "count")
+    mean, half_width = mean / divisor, half_width / divisor
     decimals = min(3, max(0, 1 - math.floor(math.log10(half_width)))) if half_width > 0 else 2
-    return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}{prefix}"
+    return f"{mean:.{decimals}f} ± {half_width:.{decimals}f} {prefix}".rstrip()
 
 
 def measured_share(mean: float | None, half_width: float | None) -> str:

@@ -142,3 +142,22 @@ def test_estimates_state_both_ends_where_one_is_much_nearer(
     mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "share"], text: str
 ) -> None:
     assert units.estimated(mean, low, high, kind) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "scale"),
+    [
+        ([0.2, -1500.0], "number", (1.0, "")),
+        ([12.0, -1500.0], "count", (1e3, "k")),
+        ([2e12], "count", (1e12, "T")),
+        ([0.0], "count", (1.0, "")),
+        ([1023.0], "bytes", (1.0, "B")),
+        ([1.0, 2.0**20], "bytes", (2.0**20, "MiB")),
+        ([2.0**60], "bytes", (2.0**40, "TiB")),
+        ([0.5], "share", (0.01, "%")),
+        ([math.inf, math.nan, 2048.0], "bytes", (1024.0, "KiB")),
+        ([], "bytes", (1.0, "B")),
+    ],
+)
+def test_values_share_the_scale_of_the_largest(values: list[float], kind: units.Kind, scale: tuple[float, str]) -> None:
+    assert units.scale_for(values, kind) == scale

@@ -21,8 +21,7 @@ from dnlbench.studies import STUDIES, Quantity
 
 PREAMBLE = "% In the preamble: \\usepackage{booktabs}"
 _INTERVAL = "$\\pm$ half of its 95\\,\\% $t$ interval"
-_COUNTS = ((1e9, "$10^9$ "), (1e6, "$10^6$ "), (1e3, "$10^3$ "))
-_SIZES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+_POWERS = {"": "", "k": "$10^3$ ", "M": "$10^6$ ", "G": "$10^9$ ", "T": "$10^{12}$ "}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +136,10 @@ def _overall_row(figure: Overall) -> list[str]:
 
 def scale_of(quantity: Quantity, means: Sequence[float]) -> Scale:
     """One that makes the largest of the values easy to read."""
-    largest = max(map(abs, means), default=0.0)
-    unit = latex(quantity.unit)
-    if quantity.shown_as == "share":
-        return Scale(factor=0.01, unit="\\%")
+    divisor, unit = units.scale_for(means, quantity.shown_as)
     if quantity.shown_as == "count":
-        factor, prefix = next((found for found in _COUNTS if largest >= found[0]), (1.0, ""))
-        return Scale(factor=factor, unit=prefix + unit)
-    if quantity.shown_as == "bytes":
-        factor, unit = next((found for found in _SIZES if largest >= found[0]), _SIZES[-1])
-        return Scale(factor=factor, unit=unit)
-    return Scale(factor=1.0, unit=unit)
+        return Scale(factor=divisor, unit=_POWERS[unit] + latex(quantity.unit))
+    return Scale(factor=divisor, unit=latex(unit or quantity.unit))
 
 
 def value(interval: Interval | None, scale: Scale) -> str:
