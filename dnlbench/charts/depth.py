@@ -21,6 +21,8 @@ REACH = 2.0
 """Fits are drawn up to this multiple of the largest depth: the doubling that tables tell the gain of."""
 CLEARANCE = 1.6
 """The line of an expected order lies above all values by this factor."""
+NAMED = 3
+"""More networks without a fit than this are counted, not named."""
 _TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "share": "percent", "bytes": "number"}
 
 
@@ -47,7 +49,6 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
     builder = _Builder(tuple(sources), quantity, Places.of_sources(sources))
     series = builder.series()
     unit = builder.scale[1]
-    study = sources[0].study
     notes = (*builder.reading(series), *builder.notes())
     if any(each.failed for each in series):
         notes = (*notes, *failed_note(sources))
@@ -62,7 +63,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         notes=notes,
         empty=f"no value of the {quantity.label}",
     )
-    powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in study.trends)
+    powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in sources[0].study.trends)
     return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
 
 
@@ -264,21 +265,22 @@ class _Builder:
 
     def fit_lines(self) -> Iterator[str]:
         """A line for each fit and exponent, and one for all networks that lack theirs for the same reason."""
-        lacking: dict[str, list[str]] = {}
+        lacking: dict[tuple[str, str], list[str]] = {}
         for _, source, fit in self.fits():
             if fit.problem:
                 what = "order" if fit.model == "power" else "limit"
-                lacking.setdefault(f"no {what} of {{}}: {fit.problem}", []).append(source.name(fit.network))
+                lacking.setdefault((what, fit.problem), []).append(source.name(fit.network))
             else:
                 yield f"{source.name(fit.network)}: {fit_words(fit, self.quantity)}"
         for _, source, record, cost in self.exponents():
             who = source.name(record.network)
             if record.problem:
-                lacking.setdefault(f"no exponent of {{}}: {record.problem}", []).append(who)
+                lacking.setdefault(("exponent", record.problem), []).append(who)
             elif record.exponent is not None:
                 yield f"{who}: {cost.label} ~ L^{_exponent(record)}"
         if self.sources[0].final:
-            yield from (text.format(", ".join(who)) for text, who in lacking.items())
+            for (what, problem), names in lacking.items():
+                yield f"no {what} of {', '.join(names) if len(names) <= NAMED else f'{len(names)} networks'}: {problem}"
 
 
 def _exponent(record: CostRecord) -> str:

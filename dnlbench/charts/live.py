@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dnlbench.charts.epochs import Metric, Over, RunCurve, chart_of, curve_of, point_series, run_series
-from dnlbench.charts.model import Axis, Chart, Series
+from dnlbench.charts.model import Axis, Chart, Identity, Series
 from dnlbench.charts.scales import with_scale
 from dnlbench.charts.source import Places, steps_per_epoch
 from dnlbench.events import RunHistory
@@ -48,7 +49,9 @@ class LiveCharts:
         series = self._series(view, places, run.point, seeds, metric, over)
         behind = [each for each in series if each.role == "mean"]
         own = run_series(_curve(run, view.histories[run.run_id], metric), over, _steps(view))
-        front = [own] if own.x else []
+        beside = places.networks.index(run.point.network) + 1
+        identity = Identity(label=own.label, place=places.points.index(run.point) + 1, network=beside)
+        front = [replace(own, role="mean", identity=identity)] if own.x else []
         return chart_of([*behind, *front], metric, over, subject=run.title, empty="no epoch is done yet")
 
     def _series(

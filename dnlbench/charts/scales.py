@@ -11,19 +11,21 @@ from dnlbench.charts.model import Chart, Scale, Series
 from dnlbench.stats import Range, ends_of, range_of
 
 WIDE = 8.0
-"""Values that span more than this factor have a logarithmic axis."""
+"""Values that span this factor have a logarithmic axis."""
+LARGEST = 1e250
+"""Charts show numbers of at most this size, and at least its inverse: margins and ticks beyond them are floats, too."""
 _SPANS = {"any": "", "positive": "below 0", "share": "outside 0 to 1"}
 
 
 def with_scale(chart: Chart, *, prefer_log: bool, log: bool | None = None) -> Chart:
     """The chart with the scale of its y axis, and notes on what that axis cannot show.
 
-    The axis is logarithmic if all means are above 0, and if a logarithmic one is preferred or the means span more than a
-    factor of `WIDE`. Shares are on a logarithmic axis only if that is preferred.
+    The axis is logarithmic if all means are above 0, and if a logarithmic one is preferred or the means span a factor of
+    `WIDE`. Shares are on a logarithmic axis only if that is preferred.
 
     Args:
         chart: with a linear y axis.
-        prefer_log: the study's choice: for losses, and where a slope is an order of convergence or an exponent.
+        prefer_log: the study's choice: for losses, and where a slope is an order or an exponent.
         log: the user's choice, which overrides the rule.
     """
     wanted = _suits_log(chart, prefer_log) if log is None else log
@@ -56,5 +58,12 @@ def _suits_log(chart: Chart, preferred: bool) -> bool:
     values = [y for each in chart.series if each.role == "mean" for y in each.y if math.isfinite(y)]
     if not values:
         return preferred
-    wide = chart.y.range != "share" and max(values) > WIDE * min(values)
+    wide = chart.y.range != "share" and max(values) >= WIDE * min(values)
     return min(values) > 0 and (preferred or wide)
+
+
+def drawable(value: float) -> float | None:
+    """The value; 0 if it is smaller than charts can show; None if it is too large, infinite or NaN."""
+    if not abs(value) <= LARGEST:  # false for NaN, too
+        return None
+    return value if abs(value) >= 1 / LARGEST else 0.0

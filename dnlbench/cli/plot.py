@@ -10,7 +10,7 @@ import typer
 from dnlbench.cli.output import guarded
 
 if TYPE_CHECKING:
-    from dnlbench.report.figures import Width
+    from dnlbench.charts.mpl import Width
 
 
 @guarded
@@ -38,25 +38,25 @@ def plot(
 ) -> None:
     """Draw profiles for print: loss over epochs, results with their fits over depth, and what depth costs.
 
-    Several profiles share the panels: equal colour is equal network, and each profile has dashes of its own. Equal profiles
+    Several profiles share the panels: equal color is equal network, and each profile has dashes of its own. Equal profiles
     give equal bytes. A profile with nothing to draw is exit code 2.
     """
+    from dnlbench.charts.mpl import inches, sheet_bytes
+    from dnlbench.charts.sheet import check_format, check_kind, sheet_of
     from dnlbench.outputs import check_output, write_output
     from dnlbench.profiles import read_profile
-    from dnlbench.report.figures import check_format, check_kind, figure_bytes
+    from dnlbench.report.metrics import CURVE_METRICS
 
-    format_ = check_format(output)
+    format_, width_in = check_format(output), inches(_width(width))
     check_output(output, profiles)
-    content = figure_bytes(
+    sheet = sheet_of(
         [read_profile(path) for path in profiles],
-        format_,
         [check_kind(kind) for kind in kinds or ()],
-        width=_width(width),
+        metric=CURVE_METRICS[0],
         log=log,
         quantities=quantities or (),
-        dpi=dpi,
     )
-    write_output(output, content)
+    write_output(output, sheet_bytes(sheet, format_, width=width_in, dpi=dpi))
 
 
 def _width(text: str) -> Width:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dnlbench.report.palette import OKABE_ITO
+from dnlbench.charts.palette import OKABE_ITO
 from dnlbench.tui.plot.figure import MARKS
 
 ANSI = ("ansi_bright_blue", "ansi_yellow", "ansi_green", "ansi_magenta", "ansi_red", "ansi_cyan", "ansi_bright_yellow")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dnlbench.charts.scales import drawable
 from dnlbench.escape import printable
-from dnlbench.report.drawable import drawable
 
 MARKS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",

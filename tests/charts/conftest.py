@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dnlbench.profiles import Profile, RunRecord
-from tests.report.figures.made_up import LAWS, curve, of_runs, run_of
+from tests.charts.made_up import LAWS, curve, of_runs, run_of
 
 MakeProfile = Callable[..., Profile]
 Draw = Callable[..., Profile]

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
+from dnlbench.charts.mpl import Width, inches, style
+from dnlbench.charts.mpl.layout import draw_sheet
+from dnlbench.charts.mpl.text import shortened
+from dnlbench.charts.sheet import sheet_of
+from dnlbench.charts.source import Places, sources_of
 from dnlbench.profiles import Profile
-from dnlbench.report.figures import Width, figure_svg, style
-from dnlbench.report.figures.lines import shortened
-from dnlbench.report.figures.plan import planned
-from dnlbench.report.figures.sheet import sheet
-from dnlbench.report.figures.subject import subject_of
-from tests.report.figures.drawn import read
-from tests.report.figures.made_up import run_of
+from tests.charts.drawn import LOSS, figure_svg, read
+from tests.charts.made_up import run_of
 
 Draw = Callable[..., Profile]
 SIX = ("densenet", "dense-attention", "dense-gaussian", "dense-rbf", "resnet", "plain")
@@ -52,10 +52,9 @@ PROFILES: dict[str, Callable[[Draw], list[Profile]]] = {
 
 
 def drawn(profiles: list[Profile], width: Width) -> Figure:
-    plan = planned(profiles, (), width=width, log=None, quantities=())
     settings: Any = style.SETTINGS
     with matplotlib.rc_context(settings):
-        figure = sheet(plan.blocks, plan.depths, plan.width_in)
+        figure = draw_sheet(sheet_of(profiles, metric=LOSS).blocks, inches(width))
         figure.draw_without_rendering()  # puts the legends' entries where they belong
     return figure
 
@@ -132,7 +131,7 @@ def test_long_names_take_no_time_and_stay_apart(sweep: Draw) -> None:
 
     assert len(shortened(networks[0], fits)) == 19
     assert measured < 20
-    subject = subject_of([sweep(networks=networks)])
+    (source,) = sources_of([sweep(networks=networks)])
     shown = "n" * 40 + "…" + "n" * 39
-    assert list(subject.networks) == [shown, f"{shown} (2)"]
-    assert {point.network for point in subject.profiles[0].summary.points} == {shown, f"{shown} (2)"}
+    assert Places.of_sources([source]).networks == (shown, f"{shown} (2)")
+    assert {point.network for point in source.summary.points} == {shown, f"{shown} (2)"}

@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from dnlbench.report.figures.looks import DASHES, MARKERS, depth_look, lightness, network_colour, network_look
+from dnlbench.charts.model import Identity
+from dnlbench.charts.mpl.looks import DASHES, MARKERS, Look, identity_look, lightness, network_color
 from dnlbench.tui.palette import identity
 
 # Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
@@ -37,23 +38,31 @@ def lab(colour: str, how: str) -> tuple[float, float, float]:
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
+def network_look(place: int, profile: int = 0) -> Look:
+    return identity_look(Identity(network=place, profile=profile))
+
+
+def depth_look(network: int, depth: int, depths: int) -> Look:
+    return identity_look(Identity(network=network, depth=(depth, depths)))
+
+
 @pytest.mark.parametrize("how", SEEN)
 def test_networks_differ_in_colour_and_in_marker(how: str) -> None:
     looks = [network_look(place) for place in range(7)]
     for a, b in itertools.combinations(looks, 2):
         assert a.marker != b.marker
-        assert math.dist(lab(a.colour, how), lab(b.colour, how)) > APART, (a, b)
+        assert math.dist(lab(a.color, how), lab(b.color, how)) > APART, (a, b)
 
 
 def test_beyond_the_palette_markers_differ() -> None:
-    looks = [(look.colour, look.marker) for look in map(network_look, range(40))]
+    looks = [(look.color, look.marker) for look in map(network_look, range(40))]
     assert len(set(looks)) == 40
     assert "x" not in MARKERS  # of runs that ended badly
 
 
 def test_networks_have_the_colours_of_the_screen_but_for_yellow() -> None:
-    assert [network_colour(place) for place in range(6)] == [identity(place)[0] for place in range(6)]
-    assert all(lightness(network_colour(place)) < 80 for place in range(8))  # to be seen on white
+    assert [network_color(place) for place in range(6)] == [identity(place)[0] for place in range(6)]
+    assert all(lightness(network_color(place)) < 80 for place in range(8))  # to be seen on white
 
 
 @pytest.mark.parametrize("network", range(8))
@@ -62,13 +71,13 @@ def test_depths_grow_darker_for_everybody(network: int, how: str) -> None:
     looks = [depth_look(network, place, 6) for place in range(6)]
     for a, b in itertools.pairwise(looks):
         assert a.marker != b.marker
-        assert lab(a.colour, how)[0] - lab(b.colour, how)[0] > 5
-        assert lightness(a.colour) - lightness(b.colour) > 9  # in grey print
-    assert all(15 < lightness(look.colour) < 80 for look in looks)
+        assert lab(a.color, how)[0] - lab(b.color, how)[0] > 5
+        assert lightness(a.color) - lightness(b.color) > 9  # in grey print
+    assert all(15 < lightness(look.color) < 80 for look in looks)
 
 
 def test_profiles_differ_in_dashes() -> None:
     looks = [network_look(0, profile) for profile in range(len(DASHES))]
     assert len({look.dashes for look in looks}) == len(looks)
     assert [look.filled for look in looks] == [True, *[False] * (len(looks) - 1)]
-    assert len({look.colour for look in looks}) == 1
+    assert len({look.color for look in looks}) == 1

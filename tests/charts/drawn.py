@@ -4,11 +4,45 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from dnlbench.charts.mpl import DPI, Width, sheet_bytes
+from dnlbench.charts.sheet import Kind, sheet_of
+from dnlbench.profiles import Profile
+from dnlbench.report.metrics import CURVE_METRICS
+
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+LOSS = CURVE_METRICS[0]
+
+
+def figure_bytes(
+    profiles: Sequence[Profile],
+    format_: str,
+    *kinds: Kind,
+    width: Width = "page",
+    log: bool | None = None,
+    quantities: Sequence[str] = (),
+    dpi: int = DPI,
+) -> bytes:
+    """As ``dnlbench plot`` draws them."""
+    sheet = sheet_of(profiles, kinds, metric=LOSS, log=log, quantities=quantities)
+    return sheet_bytes(sheet, format_, width=width, dpi=dpi)
+
+
+def figure_svg(
+    profiles: Sequence[Profile],
+    *kinds: Kind,
+    width: Width = "page",
+    log: bool | None = None,
+    quantities: Sequence[str] = (),
+) -> str:
+    """The same as SVG."""
+    return figure_bytes(profiles, "svg", *kinds, width=width, log=log, quantities=quantities).decode()
 
 
 @dataclass(frozen=True)
@@ -67,8 +101,8 @@ def points(group: ElementTree.Element) -> list[tuple[float, float]]:
 
 
 def read(svg: str) -> Drawn:
-    """Without what makes its ids unlike those of other figures."""
-    return Drawn(ElementTree.fromstring(re.sub(r"\bf[0-9a-f]{8}-", "", svg)))
+    """Its elements."""
+    return Drawn(ElementTree.fromstring(svg))
 
 
 def style_of(group: ElementTree.Element) -> str:

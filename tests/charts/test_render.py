@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from dnlbench.charts.depth import depth_chart
+from dnlbench.charts.mpl import chart_svg
+from dnlbench.charts.sheet import FORMATS
+from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile, save_profile
-from dnlbench.report.figures import FORMATS, figure_bytes, figure_svg
+from tests.charts.drawn import figure_bytes, figure_svg
 
 Draw = Callable[..., Profile]
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
@@ -62,7 +66,8 @@ def test_text_is_text_with_fonts_to_fall_back_on(sweep: Draw) -> None:
 
 
 def test_two_figures_in_one_page_do_not_touch(sweep: Draw) -> None:
-    first, second = figure_svg([sweep()], "depth"), figure_svg([sweep()], "cost")
+    sources = sources_of([sweep()])
+    first, second = (chart_svg([depth_chart(sources, quantity)]) for quantity in sources[0].study.quantities[:2])
     for svg in (first, second):
         assert svg.startswith("<svg ")
         assert svg.rstrip().endswith("</svg>")

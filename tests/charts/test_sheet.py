@@ -8,36 +8,35 @@ from pathlib import Path
 
 import pytest
 
-import dnlbench.report.figures
+import dnlbench.charts
+from dnlbench.charts.sheet import Kind, Sheet, sheet_of
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
-from dnlbench.report.figures import Kind, figure_svg, kinds_of
-from dnlbench.report.figures.plan import FigurePlan, planned
 from dnlbench.studies import STUDIES
-from tests.report.figures.drawn import read
-from tests.report.figures.made_up import run_of
+from tests.charts.drawn import LOSS, figure_svg, read
+from tests.charts.made_up import run_of
 
 Draw = Callable[..., Profile]
 
 
-def plan_of(profile: Profile, *kinds: Kind) -> FigurePlan:
-    return planned([profile], kinds, width="page", log=None, quantities=())
+def keys(profile: Profile, *kinds: Kind) -> list[list[str]]:
+    sheet: Sheet = sheet_of([profile], kinds, metric=LOSS)
+    return [[chart.subject or chart.key for chart in block.charts] for block in sheet.blocks]
 
 
 def test_the_sheet_of_a_training_sweep_is_what_a_paper_would_show(sweep: Draw) -> None:
-    plan = plan_of(sweep())
-    assert [[panel.key for panel in block.panels] for block in plan.blocks] == [
+    assert keys(sweep()) == [
         ["densenet", "dense-attention", "dense-gaussian"],
         ["final_train_loss", "samples_per_s", "peak_memory_bytes"],
     ]
-    assert plan.width_in == 6.8
-    assert kinds_of([sweep()]) == ("epochs", "depth", "cost")
+    assert keys(sweep(), "cost") == [["samples_per_s", "peak_memory_bytes"]]
 
 
 def test_studies_without_epochs_and_costs_have_their_trends(problems: Draw) -> None:
     forward = problems("forward-limit", {"error_max": lambda d, s: 1 / d, "error_end": lambda d, s: 1 / d})
-    assert [[panel.key for panel in block.panels] for block in plan_of(forward).blocks] == [["error_max", "error_end"]]
-    assert kinds_of([forward]) == ("depth",)
+    assert keys(forward) == [["error_max", "error_end"]]
+    with pytest.raises(ConfigurationError, match="study forward-limit declares no costs"):
+        keys(forward, "cost")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -46,9 +45,9 @@ def test_what_studies_have_drawn_is_among_their_quantities(name: str) -> None:
 
 
 def test_the_drawing_names_no_study_and_no_quantity() -> None:
-    folder = Path(str(dnlbench.report.figures.__file__)).parent
+    folder = Path(str(dnlbench.charts.__file__)).parent
     names = {study.name for study in STUDIES.values()} | {q.name for s in STUDIES.values() for q in s.quantities}
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert not [name for name in names if f'"{name}"' in text], path.name
 
@@ -57,20 +56,20 @@ def test_values_without_a_place_on_a_logarithmic_axis_are_counted(sweep: Draw) -
     others = {("densenet", 2, s): run_of("densenet", 2, s, [1.0, 0.0]) for s in range(3)}
     profile = sweep(networks=("densenet",), depths=(2,), others=others)
     texts = read(figure_svg([profile], "epochs", log=True)).texts
-    assert "Without a place on a logarithmic axis, because not above 0: 1 of the values." in texts
+    assert "1 value is not above 0 and cannot be shown on a logarithmic axis." in texts
 
 
 def test_values_that_are_no_numbers_have_a_cross(problems: Draw) -> None:
     profile = problems("forward-limit", {"error_max": lambda d, s: math.nan if (d, s) == (8, 1) else 1 / d})
     drawn = read(figure_svg([profile], "depth", quantities=["error_max"]))
-    assert list(drawn.named("cross")) == ["local-tanh-L-8"]
+    assert list(drawn.named("cross")) == ["local-tanh-L-8-failed"]
     text = " ".join(drawn.texts)
-    assert "×: 1 run ended badly, in no mean: local-tanh L=8 seed 1 has a value that is no number." in text
+    assert "×: 1 failed run, in no mean: local-tanh L=8 seed 1 has a value that is not a number." in text
 
 
 def test_no_profiles_are_nothing_to_draw() -> None:
     with pytest.raises(ConfigurationError, match="a figure needs at least one profile"):
-        figure_svg([])
+        sheet_of([], metric=LOSS)
 
 
 @pytest.mark.parametrize("log", [None, True, False])

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-NAMED_WIDTHS = {"column": 3.3, "page": 6.8}
-"""Inches."""
-NARROWEST, WIDEST = 2.5, 40.0
 TEXT_PT = 8.0
 SMALL_PT = 7.0
 """Of ticks, legend and notes; no text is smaller."""

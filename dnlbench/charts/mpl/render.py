@@ -9,9 +9,9 @@ from typing import Any
 
 import matplotlib
 
-from dnlbench.report.figures import style
-from dnlbench.report.figures.plan import FigurePlan
-from dnlbench.report.figures.sheet import sheet
+from dnlbench.charts.mpl import style
+from dnlbench.charts.mpl.layout import draw_sheet
+from dnlbench.charts.sheet import Sheet
 
 _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
@@ -20,15 +20,15 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def render(plan: FigurePlan, *, format_: str, dpi: int) -> bytes:
+def render(sheet: Sheet, *, format_: str, width_in: float, dpi: int) -> bytes:
     """The figure as SVG, PDF or PNG."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         parameters: Any = matplotlib.rcParams  # whose keys are literals to type checkers
         parameters.update(style.SETTINGS)
-        figure = sheet(plan.blocks, plan.depths, plan.width_in)
+        figure = draw_sheet(sheet.blocks, width_in)
         out = io.BytesIO()
-        figure.savefig(out, format=format_, dpi=dpi, metadata={**_METADATA[format_], "Title": plan.title})
+        figure.savefig(out, format=format_, dpi=dpi, metadata={**_METADATA[format_], "Title": sheet.title})
     return _with_fonts(out.getvalue()) if format_ == "svg" else out.getvalue()
 
 

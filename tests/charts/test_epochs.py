@@ -7,25 +7,29 @@ from collections.abc import Callable
 
 import pytest
 
+from dnlbench.charts.epochs import epoch_charts
+from dnlbench.charts.model import Chart
+from dnlbench.charts.source import failed_note, sources_of
 from dnlbench.profiles import Profile
-from dnlbench.report.figures import figure_svg
-from dnlbench.report.figures.epochs import epochs_block
-from dnlbench.report.figures.subject import bad_run_notes, subject_of
 from dnlbench.stats import mean_interval
-from tests.report.figures.drawn import points, read, style_of
-from tests.report.figures.made_up import LAWS, curve, run_of
+from tests.charts.drawn import LOSS, figure_svg, points, read, style_of
+from tests.charts.made_up import LAWS, curve, run_of
 
 Draw = Callable[..., Profile]
 ERROR = {"type": "Made", "message": "made up"}
+
+
+def charts_of(*profiles: Profile) -> tuple[Chart, ...]:
+    return epoch_charts(sources_of(profiles), LOSS)
 
 
 def test_a_panel_for_each_network_and_a_curve_for_each_depth(sweep: Draw) -> None:
     drawn = read(figure_svg([sweep(depths=(2, 4, 8))], "epochs"))
     for network in LAWS:
         assert network in drawn.texts
-        assert list(drawn.named("series", network)) == [f"{network}-L-{depth}" for depth in (2, 4, 8)]
+        assert list(drawn.named("series", network)) == [f"L-{depth}" for depth in (2, 4, 8)]
         assert len(drawn.named("band", network)) == 3
-    assert [text for text in drawn.texts if text.startswith("L = ")] == ["L = 2", "L = 4", "L = 8"]
+    assert [text for text in drawn.texts if text.startswith("L=")] == ["L=2", "L=4", "L=8"]
     assert drawn.texts.count("training loss (nats)") == 1
     assert drawn.texts.count("epoch") == 3
 
@@ -45,7 +49,7 @@ def test_a_curve_is_the_mean_over_seeds_where_the_ticks_say(sweep: Draw, log: bo
 
 def test_the_band_is_the_t_interval_of_the_mean(sweep: Draw) -> None:
     profile = sweep(networks=("densenet",), depths=(4,), seeds=5)
-    (series,) = epochs_block(subject_of([profile])).panels[0].series
+    (series,) = charts_of(profile)[0].series
     assert series.low is not None
     assert series.high is not None
     for place in (0, 11):
@@ -55,7 +59,7 @@ def test_the_band_is_the_t_interval_of_the_mean(sweep: Draw) -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "said"),
-    [(1, "Curves: one seed each."), (4, "Curves: mean over n = 4 seeds; band: 95 % t interval.")],
+    [(1, "Curves: one seed each."), (4, "Curves: mean over n = 4 seeds; bands: 95 % t interval.")],
 )
 def test_it_says_what_the_band_is(sweep: Draw, seeds: int, said: str) -> None:
     assert said in read(figure_svg([sweep(seeds=seeds)], "epochs")).texts
@@ -70,40 +74,41 @@ def test_bad_runs_are_faint_crossed_and_told(sweep: Draw) -> None:
         ("densenet", 8, 2): run_of("densenet", 8, 2, [], status="oom", error=ERROR),
     }
     profile = sweep(networks=("densenet",), others=others, state="partial")
-    subject = subject_of([profile])
-    (panel,) = epochs_block(subject).panels
-    faint = [series.key for series in panel.series if series.faint]
-    assert faint == ["densenet L=4 seed 0", "densenet L=8 seed 0", "densenet L=8 seed 1"]
-    mean = next(series for series in panel.series if series.key == "densenet L=4")
+    (chart,) = charts_of(profile)
+    runs = {each.key: each for each in chart.series if each.role == "run"}
+    assert list(runs) == ["L=4 seed 0", "L=4 seed 1", "L=8 seed 0", "L=8 seed 1"]
+    mean = next(each for each in chart.series if each.key == "L=4")
     assert list(mean.y) == curve("densenet", 4, 2, 12)  # of the one that ended well
-    assert {(cross.x, cross.y) for cross in panel.crosses} == {
+    assert [run.parent for run in runs.values()] == ["L=4", "L=4", "", ""]  # no run of 8 layers ended well
+    assert {(run.x[-1], run.y[-1]) for run in runs.values() if run.failed} == {
         (2.0, 1.5),
-        (1.0, None),
+        (1.0, math.inf),
         (5.0, curve("densenet", 8, 0, 12)[4]),
     }
-    notes = " ".join(bad_run_notes(subject))
+    notes = " ".join(failed_note(sources_of([profile])))
     assert notes == (
-        "×: 4 runs ended badly, in no mean: densenet L=4 seed 0 diverged in epoch 3; densenet L=4 seed 1 diverged in epoch 1; "
+        "×: 4 failed runs, in no mean: densenet L=4 seed 0 diverged in epoch 3; densenet L=4 seed 1 diverged in epoch 1; "
         "densenet L=8 seed 0 failed in epoch 5; densenet L=8 seed 2 ran out of memory. "
-        "1 run cancelled or never started, in no mean."
+        "1 run canceled or never started, in no mean."
     )
     drawn = read(figure_svg([profile], "epochs"))
     assert len(drawn.named("cross")) == 3
-    assert "ended badly" in drawn.texts
-    assert "×: 4 runs ended badly" in " ".join(drawn.texts)
+    assert "failed" in drawn.texts
+    assert "×: 4 failed runs" in " ".join(drawn.texts)
 
 
 def test_of_many_bad_runs_some_are_named(sweep: Draw) -> None:
     others = {("densenet", 2, s): run_of("densenet", 2, s, [], status="failed", error=ERROR) for s in range(7)}
-    (note,) = bad_run_notes(subject_of([sweep(networks=("densenet",), seeds=7, others=others)]))
+    (note,) = failed_note(sources_of([sweep(networks=("densenet",), seeds=7, others=others)]))
     assert note.endswith("densenet L=2 seed 3 failed; and 3 more.")
 
 
 def test_losses_that_are_no_numbers_are_in_no_mean_even_if_the_run_is_ok(sweep: Draw) -> None:
     others = {("densenet", 2, 0): run_of("densenet", 2, 0, [1.0, math.nan, 0.5])}
-    (panel,) = epochs_block(subject_of([sweep(networks=("densenet",), depths=(2,), others=others)])).panels
-    assert [series.key for series in panel.series] == ["densenet L=2", "densenet L=2 seed 0"]
-    assert [(cross.x, cross.y) for cross in panel.crosses] == [(3.0, 0.5)]
+    (chart,) = charts_of(sweep(networks=("densenet",), depths=(2,), others=others))
+    mean, run = chart.series
+    assert (mean.key, mean.n, run.key, run.failed) == ("L=2", 2, "L=2 seed 0", True)
+    assert (run.x[-1], run.y[-1]) == (3.0, 0.5)
 
 
 def test_profiles_share_panels_and_have_dashes_of_their_own(sweep: Draw) -> None:
@@ -112,7 +117,7 @@ def test_profiles_share_panels_and_have_dashes_of_their_own(sweep: Draw) -> None
     texts = [text for text in drawn.texts if "UTC" in text]
     assert texts == ["A: made-up, 2026-11-20 12:00 UTC", "B: other, 2026-11-20 12:00 UTC"]
     dashed = {key for key, group in drawn.named("series", "densenet").items() if "stroke-dasharray" in style_of(group)}
-    assert dashed == {f"B-densenet-L-{depth}" for depth in (2, 4, 8, 16)}
+    assert dashed == {f"B-L-{depth}" for depth in (2, 4, 8, 16)}
 
 
 def test_profiles_of_one_sweep_are_named_with_the_settings_that_differ(sweep: Draw) -> None:
@@ -144,4 +149,4 @@ def test_one_epoch_is_a_point_with_its_interval(sweep: Draw) -> None:
 def test_losses_that_are_not_positive_are_drawn_on_a_linear_axis(sweep: Draw) -> None:
     others = {("densenet", 2, s): run_of("densenet", 2, s, [1.0, 0.0]) for s in range(3)}
     profile = sweep(networks=("densenet",), depths=(2,), others=others)
-    assert epochs_block(subject_of([profile])).panels[0].y.scale == "linear"
+    assert charts_of(profile)[0].y.scale == "linear"

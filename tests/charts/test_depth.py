@@ -8,29 +8,21 @@ from collections.abc import Callable
 
 import pytest
 
+from dnlbench.charts.depth import CLEARANCE, depth_chart
+from dnlbench.charts.model import Chart
+from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile
-from dnlbench.profiles.law import law_of
-from dnlbench.report.figures import figure_svg
-from dnlbench.report.figures.depth import CLEARANCE, depth_block
-from dnlbench.report.figures.panel import Block
-from dnlbench.report.figures.subject import subject_of
-from dnlbench.report.html.curves import charts
 from dnlbench.studies import STUDIES
-from dnlbench.tui.figures import depth_figure
-from tests.report.figures.drawn import marks, points, read, style_of
-from tests.report.figures.made_up import LAWS, run_of
+from tests.charts.drawn import figure_svg, marks, points, read, style_of
+from tests.charts.made_up import LAWS, run_of
 
 Draw = Callable[..., Profile]
 ERROR = {"type": "Made", "message": "made up"}
 
 
-def block_of(profile: Profile, *names: str, log: bool | None = None) -> Block:
-    quantities = [q for q in STUDIES[profile.study].quantities if q.name in names]
-    return depth_block(subject_of([profile]), quantities, log=log)
-
-
-def loss_block(profile: Profile, *, log: bool | None = None) -> Block:
-    return block_of(profile, "final_train_loss", log=log)
+def chart_of(profile: Profile, name: str = "final_train_loss", *, log: bool | None = None) -> Chart:
+    (quantity,) = [q for q in STUDIES[profile.study].quantities if q.name == name]
+    return depth_chart(sources_of([profile]), quantity, log=log)
 
 
 @pytest.mark.parametrize("log", [True, False])
@@ -59,7 +51,7 @@ def test_points_fit_and_limit_lie_where_the_ticks_say(sweep: Draw, log: bool) ->
         assert fit.order is not None
         assert drawn.value(0, start[1], log=log) == pytest.approx(fit.limit + fit.constant * 2**-fit.order, rel=1e-3)
         assert drawn.value(0, end_of_curve[1], log=log) == pytest.approx(
-            fit.limit + fit.constant * 24**-fit.order, rel=1e-3
+            fit.limit + fit.constant * 32**-fit.order, rel=1e-3
         )
 
 
@@ -74,9 +66,9 @@ def test_the_limit_has_its_interval(sweep: Draw) -> None:
 
 def test_the_fits_are_told_below(sweep: Draw) -> None:
     text = " ".join(read(figure_svg([sweep()], "depth")).texts).replace("\u00a0", " ")
-    (said,) = re.findall(r"Final training loss, limit and order p of C/L\^p \[95 %\]: (.*?)\. ", text + " ")
+    (said,) = re.findall(r"Final training loss \[95 %\]: (.*?)\. ", text + " ")
     for network, (_, _, order) in LAWS.items():
-        found = re.search(rf"{network} ([\d.]+) \[[\d.]+, [\d.]+\] nats, p = ([\d.]+)", said)
+        found = re.search(rf"{network}: L → ∞ ([\d.]+) \[[\d.]+, [\d.]+\] nats, order ([\d.]+)", said)
         assert found is not None
         assert float(found[2]) == pytest.approx(order, abs=0.1)
 
@@ -105,10 +97,10 @@ def test_an_open_interval_of_a_limit_ends_in_an_arrow(
 
 def test_without_a_fit_lines_join_the_points_and_the_reason_is_told(sweep: Draw) -> None:
     profile = sweep(depths=(2, 4, 8))
-    block = loss_block(profile)
-    assert all(series.joined for series in block.panels[0].series)
-    assert block.panels[0].curves == ()
-    assert "No fit of the final training loss: too few depths: 3, a limit needs at least 4." in block.notes
+    chart = chart_of(profile)
+    assert all(series.joined and series.role == "mean" for series in chart.series)
+    names = ", ".join(LAWS)
+    assert chart.fits == (f"no limit of {names}: too few depths: 3, a limit needs at least 4",)
 
 
 def test_one_seed_has_no_interval_and_says_so(sweep: Draw) -> None:
@@ -126,18 +118,19 @@ def test_bad_runs_have_a_cross_at_the_others_mean_or_at_the_edge(sweep: Draw) ->
     others = {("densenet", 4, 0): run_of("densenet", 4, 0, [9.0, math.nan], status="diverged", error=ERROR)}
     others |= {("densenet", 16, s): run_of("densenet", 16, s, [], status="oom", error=ERROR) for s in range(3)}
     profile = sweep(networks=("densenet",), others=others)
-    (panel,) = loss_block(profile).panels
+    crosses = {(each.x[0], each.y[0]) for each in chart_of(profile).series if each.failed}
     mean = next(p for p in profile.summary.points if p.depth == 4).quantities["final_train_loss"]
     assert mean.n == 2
-    assert {(cross.x, cross.y) for cross in panel.crosses} == {(4.0, mean.mean), (16.0, None)}
+    assert {cross for cross in crosses if not math.isnan(cross[1])} == {(4.0, mean.mean)}
+    assert {x for x, _ in crosses} == {4.0, 16.0}
     assert list(read(figure_svg([profile], "depth")).ticks(0, "x")) == ["2", "4", "8", "16"]
 
 
 def test_values_far_apart_have_a_logarithmic_axis(sweep: Draw) -> None:
     near, far = sweep(), sweep(others={("densenet", 16, s): run_of("densenet", 16, s, [1e-3]) for s in range(3)})
-    assert loss_block(near).panels[0].y.scale == "linear"
-    assert loss_block(far).panels[0].y.scale == "log"
-    assert loss_block(near, log=True).panels[0].y.scale == "log"
+    assert chart_of(near).y.scale == "linear"
+    assert chart_of(far).y.scale == "log"
+    assert chart_of(near, log=True).y.scale == "log"
 
 
 def test_each_profile_has_its_own_fit_limit_and_letter(sweep: Draw) -> None:
@@ -156,18 +149,23 @@ def test_orders_stand_beside_the_expected_slope(problems: Draw) -> None:
     )
     drawn = read(figure_svg([profile]))
     assert drawn.texts.count("depth L") == 2
-    assert {"largest error", "error of the last state", "order 1, as expected"} <= set(drawn.texts)
+    assert {"largest error", "error of the last state", "order 1 by theory"} <= set(drawn.texts)
     text = " ".join(drawn.texts).replace("\u00a0", " ")
     assert "Points: geometric mean over n = 3 seeds, each a problem of its own; faint lines: single seeds." in text
-    assert "Largest error, order p of C/L^p [95 %]: local-tanh 1 [1, 1] (locally 1.00, 1.00, 1.00)." in text
-    assert "Error of the last state, order p of C/L^p [95 %]: local-tanh 2 [2, 2] (locally 2.00, 2.00, 2.00)." in text
+    assert "Largest error [95 %]: local-tanh: order 1 [1, 1] (locally 1.00, 1.00, 1.00), theory at least 1." in text
+    assert (
+        "Error of the last state [95 %]: local-tanh: order 2 [2, 2] (locally 2.00, 2.00, 2.00), theory at least 1."
+        in text
+    )
     curve = points(drawn.named("curve", "error_max")["local-tanh-fit"])
     measured = marks(drawn.named("series", "error_max")["local-tanh"])
     assert curve[0] == pytest.approx(measured[0], abs=1e-3)
-    assert curve[-1] == pytest.approx(measured[-1], abs=1e-3)
+    assert drawn.value(0, curve[-1][1], log=True) == pytest.approx(
+        6 ** (1 / 3) / 64, rel=1e-3
+    )  # at twice the largest depth
     (theory,) = drawn.named("curve", "error_max", "order-1.0").values()
     values = [drawn.value(0, y, log=True) for _, y in points(theory)]
-    assert values == pytest.approx([CLEARANCE * 3 / 4, CLEARANCE * 3 / 32], rel=1e-3)
+    assert values == pytest.approx([CLEARANCE * 3 / 4, CLEARANCE * 3 / 64], rel=1e-3)
     assert len(drawn.named("series", "error_max")) == 4
 
 
@@ -176,12 +174,11 @@ def test_limits_of_problems_show_each_seed(problems: Draw) -> None:
         "optimum-limit",
         {"optimal_value": lambda d, s: 0.01 * (s + 1) + 0.01 / d, "distance": lambda d, s: (2 + s) / d},
     )
-    block = block_of(profile, "optimal_value", "distance")
-    first, second = block.panels
-    assert [series.faint for series in first.series] == [True, True, True, False]
-    assert first.limits[0].value == pytest.approx(0.02)
-    assert second.y.scale == "log"
-    assert second.limits == ()
+    value, distance = chart_of(profile, "optimal_value"), chart_of(profile, "distance")
+    assert [each.role for each in value.series] == ["run", "run", "run", "mean", "fit", "limit"]
+    assert value.series[-1].y[0] == pytest.approx(0.02)
+    assert distance.y.scale == "log"
+    assert all(each.role != "limit" for each in distance.series)
     assert {"optimal value J_L*", "sum of distances"} <= set(read(figure_svg([profile])).texts)
 
 
@@ -191,32 +188,43 @@ def test_quantities_are_chosen_by_name(sweep: Draw) -> None:
     assert "final training loss (nats)" not in drawn.texts
 
 
-def test_every_chart_and_table_shows_the_mean_that_the_fit_goes_through(problems: Draw) -> None:
-    """Errors 1 and 4 were drawn at 2 in print and at 2.5 ± 19 elsewhere."""
-    profile = problems("forward-limit", {"error_max": lambda depth, seed: (8.0 if seed % 2 == 0 else 32.0) / depth})
-    (quantity,) = [q for q in STUDIES["forward-limit"].quantities if q.name == "error_max"]
-    found = {p.depth: p.quantities["error_max"] for p in profile.summary.points if p.network == profile.runs[0].network}
-    values: dict[int, list[float]] = {depth: [] for depth in found}
-    for run in profile.runs:
-        error = run.measurements["error_max"]
-        assert isinstance(error, float)
-        values[run.depth].append(error)
-    assert all(record.low is not None and record.low > 0 for record in found.values())
-    network = profile.runs[0].network
-    (law,) = [law_of(fit) for fit in profile.summary.fits if (fit.network, fit.quantity) == (network, "error_max")]
-    assert law is not None
-    means = [record.mean for record in found.values()]
-    assert means == pytest.approx(
-        [math.exp(math.fsum(map(math.log, values[depth])) / len(values[depth])) for depth in found]
+def test_every_chart_shows_the_mean_that_the_fit_goes_through(problems: Draw) -> None:
+    """Errors of 1 and 4 were drawn at 2 in print and at 2.5 ± 19 elsewhere."""
+    profile = problems(
+        "forward-limit", {"error_max": lambda depth, seed: (8.0, 32.0)[seed] / depth}, depths=(8, 16, 32), seeds=2
     )
-    assert means == pytest.approx([law.at(depth) for depth in found])
-    (printed,) = [s for s in block_of(profile, "error_max").panels[0].series if s.key == network]
-    (shown,) = [s for s in depth_figure([profile.summary], quantity).series if s.key.endswith(f":{network}")]
-    (page,) = [
-        s
-        for chart in charts([profile])
-        for s in chart.series
-        if s.name == network and "largest error" in chart.title.lower()
-    ]
-    for series in (printed, shown, page):
-        assert list(series.y) == pytest.approx(means)
+    chart = chart_of(profile, "error_max")
+    one, four, mean, fit, theory = chart.series
+    assert (list(one.y), list(four.y)) == ([1.0, 0.5, 0.25], [4.0, 2.0, 1.0])
+    assert list(mean.y) == pytest.approx([2.0, 1.0, 0.5])
+    assert (mean.low, mean.high, mean.n) == (None, None, 2)
+    assert [dict(zip(fit.x, fit.y, strict=True))[depth] for depth in mean.x] == pytest.approx([2.0, 1.0, 0.5])
+    assert (fit.x[0], fit.x[-1], theory.x) == (8.0, pytest.approx(64.0), (8.0, 64.0))
+    assert (chart.y.scale, chart.x.scale, chart.x.ticks) == ("log", "log", "depth")
+    assert chart.notes == (
+        "Points: geometric mean over n = 2 seeds, each a problem of its own; faint lines: single seeds.",
+    )
+    means = {point.depth: point.quantities["error_max"].mean for point in profile.summary.points}
+    assert list(means.values()) == pytest.approx([2.0, 1.0, 0.5])  # what tables show
+    drawn = read(figure_svg([profile], "depth"))
+    (group,) = [drawn.named("series")[key] for key in drawn.named("series") if "seed" not in key]
+    assert [drawn.value(0, y, log=True) for _, y in marks(group)] == pytest.approx([2.0, 1.0, 0.5], rel=1e-3)
+
+
+def test_intervals_that_reach_where_no_value_can_lie_are_cut_and_told(sweep: Draw) -> None:
+    """Profiles of 0.7 and before have symmetric intervals."""
+    profile = sweep(networks=("densenet",))
+    first, *others = profile.summary.points
+    quantities = {name: each.model_copy(update={"low": -1.0}) for name, each in first.quantities.items()}
+    summary = profile.summary.model_copy(
+        update={"points": (first.model_copy(update={"quantities": quantities}), *others)}
+    )
+    old = profile.model_copy(update={"summary": summary})
+    for log in (True, False):
+        chart = chart_of(old, log=log)
+        assert (
+            "1 interval of old profiles reach below 0, where no value can lie; they are cut at the axis." in chart.notes
+        )
+        drawn = read(figure_svg([old], "depth", log=log))
+        assert "nan" not in " ".join(drawn.texts)
+        assert drawn.named("interval", key="densenet")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dnlbench.report.figures.lines import shortened, tied, wrapped
+from dnlbench.charts.mpl.text import shortened, tied, wrapped
 
 
 def lines(notes: list[str], width: int, most: int = 9) -> list[str]:

@@ -1,10 +1,10 @@
-"""Blocks of panels one below the other, each with its legend and notes; everything is measured, so that nothing is cut."""
+"""Blocks of charts one below the other, each with its legend and notes; everything is measured, so that nothing is cut."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,22 +14,25 @@ from matplotlib.legend import Legend
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 
-from dnlbench.report.figures import style
-from dnlbench.report.figures.draw import Frame, draw_panel, frame_of, line_style, marker_style
-from dnlbench.report.figures.lines import Fits, shortened, wrapped
-from dnlbench.report.figures.panel import Block, Entry
+from dnlbench.charts.model import Chart
+from dnlbench.charts.mpl import style
+from dnlbench.charts.mpl.axes import Frame, frame_of
+from dnlbench.charts.mpl.draw import draw_chart, line_style, marker_style
+from dnlbench.charts.mpl.looks import FAILED, Look, identity_look, look_of, profile_look
+from dnlbench.charts.mpl.text import Fits, shortened, tied, wrapped
+from dnlbench.charts.sheet import Block
 
 EDGE_IN = 0.06
 GAP_IN = 0.16
-"""Between panels, and between the parts of a block."""
+"""Between charts, and between the parts of a block."""
 NARROWEST_IN = 1.5
-"""Of a panel with its labels."""
+"""Of a chart with its labels."""
 MOST_COLUMNS = 4
 HEIGHT_SHARE = 0.72
-"""Of a panel's width, for its height."""
+"""Of a chart's width, for its height."""
 LOWEST_IN, HIGHEST_IN = 1.4, 2.6
 INNER_SHARE = 0.78
-"""Of a panel's width, for what is between its labels, as long as these are not measured."""
+"""Of a chart's width, for what is between its labels, as long as these are not measured."""
 LEADING = 1.35
 TITLE_PAD_PT = 4.0
 MOST_NOTE_LINES = 12
@@ -50,11 +53,22 @@ class _Room:
     top: float
 
 
-def sheet(blocks: Sequence[Block], depths: Sequence[int], width_in: float) -> Figure:
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A line of the legend."""
+
+    label: str
+    looks: tuple[Look, ...]
+    """Several where one thing has a look in each chart."""
+    line: bool = True
+    """Whether a line is shown beside the marker."""
+
+
+def draw_sheet(blocks: Sequence[Block], width_in: float) -> Figure:
     """A figure of that width, as high as it has to be."""
     figure = Figure(figsize=(width_in, 10.0))
     FigureCanvasAgg(figure)  # which texts are measured on
-    parts = [_Part(figure, block, [float(depth) for depth in depths], width_in) for block in blocks]
+    parts = [_Part(figure, block, width_in) for block in blocks]
     height = sum(part.height_in for part in parts) + GAP_IN * (len(parts) - 1) + 2 * EDGE_IN
     figure.set_size_inches(width_in, height)
     top = height - EDGE_IN
@@ -67,31 +81,29 @@ def sheet(blocks: Sequence[Block], depths: Sequence[int], width_in: float) -> Fi
 class _Part:
     """A block, drawn and measured, that is still to be put somewhere."""
 
-    def __init__(self, figure: Figure, block: Block, depths: Sequence[float], width_in: float) -> None:
-        self._figure, self._width_in = figure, width_in
-        columns = _columns(len(block.panels), width_in)
-        outer = (width_in - 2 * EDGE_IN - GAP_IN * (columns - 1)) / columns
+    def __init__(self, figure: Figure, block: Block, width_in: float) -> None:
+        self._figure, self._width_in, charts = figure, width_in, block.charts
+        self._columns = _columns(len(charts), width_in)
+        outer = (width_in - 2 * EDGE_IN - GAP_IN * (self._columns - 1)) / self._columns
         self._inner_height = min(max(HEIGHT_SHARE * outer, LOWEST_IN), HIGHEST_IN)
-        frames = _frames(block, depths)
-        at_edge = any(cross.y is None for panel in block.panels for cross in panel.crosses)
-        pad = TITLE_PAD_PT + style.CROSS_PT * at_edge
         self._rows: list[list[Axes]] = []
-        for place, (panel, frame) in enumerate(zip(block.panels, frames, strict=True)):
-            axes = figure.add_axes((0.1, 0.1, INNER_SHARE * outer / width_in, self._inner_height / 10), label=panel.key)
-            draw_panel(axes, panel, frame, depths=depths, width_in=INNER_SHARE * outer, height_in=self._inner_height)
-            title = shortened(panel.title, self._fits(INNER_SHARE * outer, style.TEXT_PT))
+        pad = TITLE_PAD_PT + style.CROSS_PT * any(_is_at_edge(chart) for chart in charts)
+        for place, (chart, frame) in enumerate(zip(charts, _frames(block), strict=True)):
+            axes = figure.add_axes((0.1, 0.1, INNER_SHARE * outer / width_in, self._inner_height / 10))
+            axes.set_label(chart.subject or chart.key)
+            draw_chart(axes, chart, frame, width_in=INNER_SHARE * outer, height_in=self._inner_height)
+            title = shortened(chart.subject, self._fits(INNER_SHARE * outer, style.TEXT_PT))
             axes.set_title(title, loc="left", pad=pad)
-            if place % columns == 0:
+            if place % self._columns == 0:
                 self._rows.append([])
             elif block.one_scale:
                 axes.set_ylabel("")
                 axes.tick_params(labelleft=False)
             self._rows[-1].append(axes)
-        self._columns = columns
         self._rooms = [[self._room(axes) for axes in row] for row in self._rows]
         free = width_in - 2 * EDGE_IN
-        self._legends = [self._legend(entries, free) for entries in block.legend]
-        self._notes = wrapped(block.notes, self._fits(free), MOST_NOTE_LINES, MORE)
+        self._legends = [self._legend(entries, free) for entries in _legend_groups(charts) if entries]
+        self._notes = wrapped(_notes(block), self._fits(free), MOST_NOTE_LINES, MORE)
         self._line_in = style.SMALL_PT * LEADING * _POINT
 
     @property
@@ -152,7 +164,7 @@ class _Part:
 
         return fits
 
-    def _legend(self, entries: Sequence[Entry], width_in: float) -> Legend:
+    def _legend(self, entries: Sequence[_Entry], width_in: float) -> Legend:
         """In as many columns as there is room for."""
         handle_ems = HANDLE_EMS * min(max(len(entry.looks) for entry in entries), LONGEST_HANDLE)
         fits = self._fits(width_in - (handle_ems + 1) * style.SMALL_PT * _POINT)
@@ -179,24 +191,59 @@ class _Part:
         raise AssertionError(entries)
 
 
-def _columns(panels: int, width_in: float) -> int:
-    """As many panels side by side as there is room for, in rows of one length as far as that is possible."""
-    most = max(1, min(MOST_COLUMNS, panels, int((width_in - 2 * EDGE_IN + GAP_IN) / (NARROWEST_IN + GAP_IN))))
-    return math.ceil(panels / math.ceil(panels / most))
+def _columns(charts: int, width_in: float) -> int:
+    """As many charts side by side as there is room for, in rows of one length as far as that is possible."""
+    most = max(1, min(MOST_COLUMNS, charts, int((width_in - 2 * EDGE_IN + GAP_IN) / (NARROWEST_IN + GAP_IN))))
+    return math.ceil(charts / math.ceil(charts / most))
 
 
-def _frames(block: Block, depths: Sequence[float]) -> list[Frame]:
+def _frames(block: Block) -> list[Frame]:
     if block.one_scale:
-        return [frame_of(block.panels, depths)] * len(block.panels)
-    return [frame_of([panel], depths) for panel in block.panels]
+        return [frame_of(block.charts)] * len(block.charts)
+    return [frame_of([chart]) for chart in block.charts]
 
 
-def _handle(entry: Entry, place: int) -> Line2D:
+def _is_at_edge(chart: Chart) -> bool:
+    """Whether a cross stands at the upper edge."""
+    return any(each.failed and not any(map(math.isfinite, each.y)) for each in chart.series)
+
+
+def _legend_groups(charts: Sequence[Chart]) -> tuple[list[_Entry], list[_Entry]]:
+    """What series are, and which profiles they are of; equal things in several charts have one entry."""
+    looks: dict[str, dict[Look, None]] = {}
+    everything = [each for chart in charts for each in chart.series]
+    for each in sorted(everything, key=lambda s: (s.role == "theory", s.identity.place)):
+        if each.role == "theory":
+            looks.setdefault(each.label, {})[look_of(each)] = None
+        elif each.role in ("mean", "run"):
+            label = each.identity.label or each.label
+            looks.setdefault(label, {})[identity_look(replace(each.identity, profile=0))] = None
+    entries = [_Entry(label=label, looks=tuple(found)) for label, found in looks.items()]
+    if any(each.failed for each in everything):
+        entries.append(_Entry(label="failed", looks=(FAILED,), line=False))
+    profiles = dict.fromkeys(name for chart in charts for name in chart.profiles)
+    return entries, [_Entry(label=name, looks=(profile_look(place),)) for place, name in enumerate(profiles)]
+
+
+def _notes(block: Block) -> list[str]:
+    """Each once: how to read the charts, then the fits of each chart, then what else there is to know."""
+    reading = dict.fromkeys(note for chart in block.charts for note in chart.notes[:1])
+    fits = [_fits_note(chart) for chart in block.charts if chart.fits]
+    others: Iterable[str] = (note for chart in block.charts for note in chart.notes[1:])
+    return list(dict.fromkeys([*reading, *fits, *others]))
+
+
+def _fits_note(chart: Chart) -> str:
+    label, fits = chart.y.label, "; ".join(map(tied, chart.fits))
+    return f"{label[0].upper()}{label[1:]}{' [95 %]' if '[' in fits else ''}: {fits}."
+
+
+def _handle(entry: _Entry, place: int) -> Line2D:
     look = entry.looks[place]
     return Line2D(
         [0],
         [0],
-        color=look.colour,
+        color=look.color,
         linestyle=line_style(look) if entry.line else "none",
         linewidth=style.LINE_PT,
         **marker_style(look),

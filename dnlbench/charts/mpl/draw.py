@@ -1,0 +1,170 @@
+"""A chart in Matplotlib's axes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from dnlbench.charts.model import Chart, Series
+from dnlbench.charts.mpl import style
+from dnlbench.charts.mpl.axes import Frame, set_axes
+from dnlbench.charts.mpl.looks import INK, Look, look_of
+
+DODGE_IN = 0.06
+"""Between the limits of several series, where there is room."""
+PADDED = 0.8
+"""Of the room beside infinite depth they take no more than this part."""
+OPEN = 1.5
+"""Size of an open marker, in filled ones."""
+MARKED_POINTS = 5
+"""Markers of a long curve."""
+_CAPLESS: dict[str, Any] = {"linewidth": 0.9, "zorder": 2.5, "solid_capstyle": "butt"}
+
+
+def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, height_in: float) -> None:
+    """Everything but the title, the legend and the notes.
+
+    Args:
+        axes: empty ones.
+        chart: what is drawn.
+        frame: the ends of the axes.
+        width_in: approximate size of the axes, for the number of ticks.
+        height_in: likewise.
+    """
+    set_axes(axes, chart, frame, width_in=width_in, height_in=height_in)
+    lines = [each for each in chart.series if each.role in ("mean", "run")]
+    for series in chart.series:
+        if series.role in ("fit", "theory"):
+            _plot(axes, series.x, series.y, series, "curve", linewidth=style.LINE_PT, zorder=2)
+    for place, series in enumerate(lines):
+        _measured(axes, series, place, len(lines))
+        if series.failed:
+            _cross(axes, series)
+    if frame.infinity is not None:
+        _limits(axes, chart, frame, frame.infinity, width_in)
+
+
+def line_style(look: Look) -> Any:
+    """As Matplotlib takes it."""
+    return (0, look.dashes) if look.dashes else "solid"
+
+
+def marker_style(look: Look, size: float = style.MARKER_PT) -> dict[str, Any]:
+    """The marker, filled, or open and larger, so that it is seen around a filled one at the same place."""
+    return {
+        "marker": look.marker or "none",
+        "markersize": size * (1.3 if look.marker == "*" else 1.0) * (1.0 if look.filled else OPEN),
+        "markerfacecolor": look.color if look.filled else "none",
+        "markeredgecolor": look.color,
+        "markeredgewidth": 0.8,
+    }
+
+
+def _plot(axes: Axes, x: Any, y: Any, series: Series, what: str, **how: Any) -> None:
+    """A line in the series' color and dashes, with an id."""
+    look = look_of(series)
+    axes.plot(x, y, **{"color": look.color, "linestyle": line_style(look), **how}, gid=_id(axes, what, series))
+
+
+def _id(axes: Axes, what: str, series: Series) -> str:
+    """Of an SVG's element: ``series--densenet--L-2``."""
+    parts = (what, str(axes.get_label()), series.key)
+    return "--".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
+
+
+def _measured(axes: Axes, series: Series, place: int, count: int) -> None:
+    if len(series.x) == 1 and series.failed:  # only its cross
+        return
+    faint, look = series.role == "run", look_of(series)
+    if series.low is not None and series.high is not None:
+        (_bars if series.points or len(series.x) == 1 else _band)(axes, series)
+    bare = faint and len(series.x) > 1
+    _plot(
+        axes,
+        series.x,
+        series.y,
+        series,
+        "series",
+        linestyle=line_style(look) if series.joined else "none",
+        linewidth=style.THIN_PT if faint or series.points else style.LINE_PT,
+        alpha=style.FAINT if faint else 1.0,
+        markevery=None if series.points else _marked(len(series.x), place, count),
+        zorder=2.2 if faint else 3,
+        **({"marker": "none"} if bare else marker_style(look)),
+    )
+
+
+def _marked(length: int, place: int, count: int) -> list[int]:
+    """The points of a long curve that have markers: other ones on each curve, so that they do not hide each other."""
+    if length <= 2 * MARKED_POINTS:
+        return list(range(length))
+    return [int((k + (place + 0.5) / count) * length / MARKED_POINTS) for k in range(MARKED_POINTS)]
+
+
+def _band(axes: Axes, series: Series) -> None:
+    on_axis = _clamp(axes)
+    low, high = ([on_axis(end) for end in ends] for ends in (series.low or (), series.high or ()))
+    axes.fill_between(
+        series.x,
+        low,
+        high,
+        color=look_of(series).color,
+        alpha=style.BAND,
+        linewidth=0,
+        zorder=1,
+        gid=_id(axes, "band", series),
+    )
+
+
+def _bars(axes: Axes, series: Series) -> None:
+    """From end to end; without caps, which hide the markers of small ones."""
+    on_axis = _clamp(axes)
+    for x, low, high in zip(series.x, series.low or (), series.high or (), strict=True):
+        if math.isfinite(low) and math.isfinite(high):
+            _plot(axes, [x, x], [on_axis(low), on_axis(high)], series, "interval", linestyle="solid", **_CAPLESS)
+
+
+def _limits(axes: Axes, chart: Chart, frame: Frame, infinity: float, width_in: float) -> None:
+    """Lines from the largest depth to infinite depth, where each has its interval beside those of the others."""
+    limits = [each for each in chart.series if each.role == "limit"]
+    room = 2 * PADDED * math.log(frame.x[1] / infinity) / max(1, len(limits) - 1)
+    step = min(DODGE_IN * math.log(frame.x[1] / frame.x[0]) / width_in, room)
+    for place, limit in enumerate(limits):
+        x = infinity * math.exp((place - (len(limits) - 1) / 2) * step)
+        value = _clamp(axes)(limit.y[0])
+        dotted = {"linestyle": (0, (1, 1.5)), "linewidth": 0.8, "zorder": 1.5}
+        _plot(axes, [frame.depths[-1], x], [value, value], limit, "limit", **dotted)
+        _limit_interval(axes, limit, x)
+        axes.plot([x], [value], **marker_style(look_of(limit)), linestyle="none", zorder=3, clip_on=False)
+
+
+def _limit_interval(axes: Axes, limit: Series, x: float) -> None:
+    """Arrows show ends beyond the axis, and ends that are not known."""
+    low, high = (limit.low or (math.nan,))[0], (limit.high or (math.nan,))[0]
+    if math.isnan(low) or math.isnan(high):
+        return
+    on_axis, (bottom, top) = _clamp(axes), axes.get_ylim()
+    _plot(axes, [x, x], [on_axis(low), on_axis(high)], limit, "interval", linestyle="solid", **_CAPLESS)
+    for beyond, end, marker, what in ((high > top, top, "^", "above"), (low < bottom, bottom, "v", "below")):
+        if beyond:
+            _plot(axes, [x], [end], limit, what, marker=marker, markersize=3, linestyle="none", clip_on=False)
+
+
+def _cross(axes: Axes, series: Series) -> None:
+    """At the last value that is known, or at the upper edge. Black inside the series' color, to be seen on any curve."""
+    known = [(x, y) for x, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
+    x, y = known[-1] if known else (series.x[-1], 1.0)
+    how: dict[str, Any] = {} if known else {"transform": axes.get_xaxis_transform()}
+    how |= {"marker": "x", "markersize": style.CROSS_PT, "linestyle": "none", "zorder": 4, "clip_on": False}
+    for color, width, what in ((look_of(series).color, 2.6, "halo"), (INK, 1.1, "cross")):
+        _plot(axes, [x], [y], series, what, color=color, markeredgewidth=width, **how)
+
+
+def _clamp(axes: Axes) -> Callable[[float], float]:
+    """Moves a value to the nearest end of the axis; NaN stays."""
+    bottom, top = axes.get_ylim()
+    return lambda value: value if math.isnan(value) else min(max(value, bottom), top)

@@ -1,0 +1,157 @@
+"""The charts of a figure for print: those that were asked for, or those that suit the study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from dnlbench.charts.depth import depth_chart
+from dnlbench.charts.epochs import Metric, epoch_charts
+from dnlbench.charts.model import Chart
+from dnlbench.charts.source import Source, failed_note, sources_of
+from dnlbench.errors import ConfigurationError
+from dnlbench.profiles import Profile
+from dnlbench.studies import Quantity
+
+Kind = Literal["epochs", "depth", "cost"]
+"""``epochs``: curves over epochs, a chart for each network. ``depth``: quantities with their fits over depth.
+``cost``: the cost of depth."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FORMATS = ("svg", "png", "pdf")
+MOST_PROFILES = 6
+"""More cannot be told apart by their dashes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Charts with a common legend and common notes."""
+
+    charts: tuple[Chart, ...]
+    one_scale: bool = False
+    """Whether all charts have one y axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A figure, before it is drawn."""
+
+    title: str
+    """For those who cannot see it."""
+    blocks: tuple[Block, ...]
+
+
+def check_format(path: Path) -> str:
+    """The format that a file's ending names.
+
+    Raises:
+        ConfigurationError: for any other ending than those of `FORMATS`.
+    """
+    found = path.suffix.lower().removeprefix(".")
+    if found not in FORMATS:
+        ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise ConfigurationError(
+            f"{path}: {ending}; a figure is written as {', '.join(f'.{each}' for each in FORMATS)}"
+        )
+    return found
+
+
+def check_kind(name: str) -> Kind:
+    """The kind of figure of that name.
+
+    Raises:
+        ConfigurationError: for any other name than those of `KINDS`.
+    """
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise ConfigurationError(f"kind {name!r} is unknown; there are {', '.join(KINDS)}")
+
+
+def sheet_of(
+    profiles: Sequence[Profile],
+    kinds: Sequence[Kind] = (),
+    *,
+    metric: Metric,
+    log: bool | None = None,
+    quantities: Sequence[str] = (),
+) -> Sheet:
+    """The charts of profiles.
+
+    Args:
+        profiles: one, or several of one study to overlay, the reference first.
+        kinds: what is drawn, from above; default: what suits the study.
+        metric: what is drawn over epochs.
+        log: whether the y axes are logarithmic; default: as the values suggest.
+        quantities: names of what ``depth`` shows; default: those with a trend, and what the study draws beside them.
+
+    Raises:
+        ConfigurationError: if the profiles hold nothing to draw, are of several studies, or lack what was asked for.
+    """
+    if len(profiles) > MOST_PROFILES:
+        raise ConfigurationError(
+            f"{len(profiles)} profiles in one figure: more than {MOST_PROFILES} cannot be told apart; draw fewer at a time"
+        )
+    sources = sources_of(profiles)
+    chosen = _quantities(sources, quantities)
+    blocks = {kind: _block(sources, kind, metric, chosen, log) for kind in dict.fromkeys(kinds or KINDS)}
+    lacking = [kind for kind, block in blocks.items() if not block.charts]
+    if lacking and (kinds or len(lacking) == len(KINDS)):
+        reasons = dict.fromkeys(_lacking(sources, kind, chosen) for kind in (lacking[:1] if kinds else lacking))
+        raise ConfigurationError(f"nothing to draw: {'; '.join(reasons)}")
+    drawn = {kind: block for kind, block in blocks.items() if block.charts}
+    if not kinds and "depth" in drawn and "cost" in drawn:  # both are over depth, and have one legend
+        drawn["depth"] = Block(charts=tuple(dict.fromkeys(drawn["depth"].charts + drawn.pop("cost").charts)))
+    return Sheet(
+        title=f"{', '.join(source.title for source in sources)}: {sources[0].study.question}",
+        blocks=_said_once(tuple(drawn.values()), failed_note(sources)),
+    )
+
+
+def _said_once(blocks: tuple[Block, ...], failed: Sequence[str]) -> tuple[Block, ...]:
+    """Failed runs are told below the last block alone, also where no chart has a cross for them."""
+
+    def without(chart: Chart) -> Chart:
+        return replace(chart, notes=tuple(note for note in chart.notes if note not in failed))
+
+    *others, last = (replace(block, charts=tuple(map(without, block.charts))) for block in blocks)
+    final = replace(last.charts[-1], notes=(*last.charts[-1].notes, *failed))
+    return (*others, replace(last, charts=(*last.charts[:-1], final)))
+
+
+def _quantities(sources: Sequence[Source], names: Sequence[str]) -> tuple[Quantity, ...]:
+    study = sources[0].study
+    known = {quantity.name: quantity for quantity in study.quantities}
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(f"quantity {name!r} is unknown; study {study.name} measures {', '.join(known)}")
+    chosen = names or (*(trend.quantity for trend in study.trends), *study.drawn)
+    return tuple(known[name] for name in dict.fromkeys(chosen))
+
+
+def _costs(source: Source) -> tuple[Quantity, ...]:
+    names = {cost.quantity for cost in source.study.costs}
+    return tuple(quantity for quantity in source.study.quantities if quantity.name in names)
+
+
+def _block(
+    sources: Sequence[Source], kind: Kind, metric: Metric, quantities: Sequence[Quantity], log: bool | None
+) -> Block:
+    if kind == "epochs":
+        one_scale = len({source.data for source in sources}) == 1
+        return Block(charts=epoch_charts(sources, metric, log=log), one_scale=one_scale)
+    shown = quantities if kind == "depth" else _costs(sources[0])
+    charts = (depth_chart(sources, quantity, log=log) for quantity in shown)
+    return Block(charts=tuple(chart for chart in charts if any(each.role == "mean" for each in chart.series)))
+
+
+def _lacking(sources: Sequence[Source], kind: Kind, quantities: Sequence[Quantity]) -> str:
+    """Why a kind of figure has nothing to show."""
+    study = sources[0].study
+    if kind == "epochs":
+        return "no run has an epoch" if study.has_epochs else f"runs of study {study.name} have no epochs"
+    if kind == "cost" and not study.costs:
+        return f"study {study.name} declares no costs"
+    wanted = quantities if kind == "depth" else _costs(sources[0])
+    return f"no run that ended well has a value of {' or '.join(quantity.label for quantity in wanted)}"
