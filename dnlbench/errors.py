@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DnlbenchError(Exception):
     """Base of every error whose message is written for the user."""
@@ -28,6 +30,11 @@ class ConfigurationError(DnlbenchError):
 
 class SpecError(ConfigurationError):
     """A sweep spec, preset or override that is not valid."""
+
+    def __init__(self, message: str, problems: Sequence[tuple[tuple[str, ...], str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+        """Key and message of each invalid value; empty where the spec cannot be read at all."""
 
 
 class NetworkError(SpecError):

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from dnlbench.errors import SpecError
 from dnlbench.spec.lines import Key, key_lines
 from dnlbench.spec.values import find_type, write_value
 
@@ -73,19 +74,40 @@ def _is_table(key: Key, model: type[BaseModel]) -> bool:
     return type_ is not None and type_.element is dict
 
 
-def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> str:
-    """One line per error, up to `MOST_ERRORS`."""
+def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> SpecError:
+    """An error with the problem of each key, and one line for each of the first `MOST_ERRORS`."""
     errors = error.errors()
     # A list whose values are all refused is reported as empty too, which its author did not write.
     refused = {details["loc"][:-1] for details in errors}
     told = [details for details in errors if details["type"] != "too_short" or details["loc"] not in refused]
-    return told_lines([_line(details, source, model) for details in told[:MOST_ERRORS]], len(told))
+    return spec_error([_problem(details, model) for details in told], source)
 
 
-def told_lines(lines: Sequence[str], number: int) -> str:
-    """The first lines of that number of errors, and how many more there are."""
-    more = number - len(lines)
-    return "\n".join([*lines, f"and {more:,} more error{'s' if more > 1 else ''}"] if more else lines)
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """An invalid value."""
+
+    key: Key
+    index: str
+    """``[1]`` for an item of a list."""
+    value: str
+    """`` = 'x'``; empty if the message needs no value."""
+    message: str
+
+
+def spec_error(problems: Sequence[Problem], source: Source) -> SpecError:
+    """The error for invalid values: a line for each of the first `MOST_ERRORS`, and the number of the others."""
+    lines = [
+        f"{source.place(each.key)}: {'.'.join(each.key)}{each.index}{each.value}{each.message}"
+        for each in problems[:MOST_ERRORS]
+    ]
+    more = len(problems) - MOST_ERRORS
+    lines += [f"and {more:,} more error{'s' if more > 1 else ''}"] if more > 0 else []
+    pairs = [
+        (each.key, f"{each.index}{each.value if each.index else ''}{each.message}".removeprefix(": ").strip())
+        for each in problems
+    ]
+    return SpecError("\n".join(lines), pairs)
 
 
 def shown(value: Any) -> str:
@@ -97,12 +119,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
-def _line(details: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
+def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     context = details.get("ctx", {})
     location = tuple(context["key"].split(".")) if "key" in context else details["loc"]
     key = tuple(part for part in location if isinstance(part, str))
-    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return f"{source.place(key)}: {written.removeprefix('.')}{_complaint(details, key, model)}"
+    index = "".join(f"[{part}]" for part in location if isinstance(part, int))
+    message, value = _complaint(details, key, model), ""
+    if message.startswith(" = "):
+        value = f" = {shown(context.get('value', details['input']))}"
+    return Problem(key=key, index=index, value=value, message=message.removeprefix(value))
 
 
 def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from dnlbench.errors import SpecError
 from dnlbench.files import read_text
-from dnlbench.spec.explain import LONGEST_VALUE, MOST_ERRORS, Source, explain, nearest, shown, told_lines
+from dnlbench.spec.explain import LONGEST_VALUE, Problem, Source, explain, nearest, shown, spec_error
 from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
 from dnlbench.spec.values import ANY, find_type, is_deep, read_toml, read_value, write_value
@@ -60,7 +60,7 @@ def parse_spec(text: str, origin: str, overrides: Sequence[str] = ()) -> StudySp
         # Strict JSON: a list may become a tuple, but a string never becomes a number.
         return study.model_validate_json(json.dumps(table), strict=True)
     except ValidationError as error:
-        raise SpecError(explain(error, source, study)) from error
+        raise explain(error, source, study) from error
 
 
 def load_toml(text: str, origin: str) -> dict[str, Any]:
@@ -182,13 +182,11 @@ def _check_plain(table: dict[str, Any], source: Source) -> None:
 
     Written as JSON, dates would become strings, and infinite numbers and NaN the same null.
     """
-    problems = list(_not_plain(table, ()))
-    if problems:
-        lines = [f"{source.place(key)}: {'.'.join(key)} = {what}" for key, what in problems[:MOST_ERRORS]]
-        raise SpecError(told_lines(lines, len(problems)))
+    if problems := list(_not_plain(table, ())):
+        raise spec_error(problems, source)
 
 
-def _not_plain(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
+def _not_plain(value: Any, key: Key) -> Iterator[Problem]:
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _not_plain(inner, (*key, name))
@@ -196,11 +194,12 @@ def _not_plain(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
         for inner in value:
             yield from _not_plain(inner, key)
     elif isinstance(value, float) and not math.isfinite(value):
-        yield key, f"{value}: must be a finite number"
+        yield Problem(key=key, index="", value=f" = {value}", message=": must be a finite number")
     elif isinstance(value, date | datetime | time):
-        yield key, f'{value}: dates and times are not supported; for a string write it in quotes: "{value}"'
+        reason = f': dates and times are not supported; for a string write it in quotes: "{value}"'
+        yield Problem(key=key, index="", value=f" = {value}", message=reason)
     elif isinstance(value, int) and abs(value) >= 2**64:
-        yield key, f"{shown(value)}: must be a number of at most 64 bits"
+        yield Problem(key=key, index="", value=f" = {shown(value)}", message=": must be a number of at most 64 bits")
 
 
 def _check_is_text(override: str) -> None:

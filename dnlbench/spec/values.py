@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import tomli_w
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
@@ -175,15 +174,18 @@ def read_toml(text: str) -> Any:
 
 
 def write_value(value: Any) -> str:
-    """A value as TOML in one line; the library breaks each list into a line an item."""
+    """A value as TOML in one line."""
+    import tomlkit  # messages and forms alone need it
+
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(write_value, value))}]"
     if isinstance(value, Mapping):
         return f"{{ {', '.join(write_pair(name, inner) for name, inner in value.items())} }}" if value else "{}"
-    return tomli_w.dumps({"v": value}).removeprefix("v = ").rstrip("\n")
+    return str(tomlkit.item(value).as_string())
 
 
 def write_pair(name: str, value: Any) -> str:
     """``name = value``, the name in quotes where TOML needs them."""
-    quoted = tomli_w.dumps({name: 0}).rpartition(" = ")[0]
-    return f"{quoted} = {write_value(value)}"
+    import tomlkit
+
+    return f"{tomlkit.key(name).as_string()} = {write_value(value)}"

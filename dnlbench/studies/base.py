@@ -19,7 +19,7 @@ InputShape = tuple[int, int, int]
 class Section(BaseModel):
     """One table of a spec: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -288,7 +288,7 @@ def test_what_was_opened_is_overwritten_without_a_question(drive: Drive, tmp_pat
             await checked(pilot)
 
     drive(Collector(path.read_text(), str(path), tmp_path), act)
-    head = 'name = "mine"\nstudy = "optimum-limit"\n\n[sweep]\n'
+    head = 'name = "mine"\nstudy = "optimum-limit"\n[sweep]\n'
     assert path.read_text() == f'{head}kernels = ["local"]\ndepths = [4, 8, 16]\n'
 
 

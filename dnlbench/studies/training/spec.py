@@ -56,7 +56,7 @@ def _known_network(name: str) -> str:
     )
 
 
-Network = Annotated[str, AfterValidator(_known_network)]
+Network = Annotated[str, AfterValidator(_known_network), Field(examples=[*ARCHITECTURES, "package.module:factory"])]
 Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
 Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 

@@ -1,0 +1,188 @@
+"""The values of a form: the TOML text that they make, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import tomlkit
+
+from dnlbench.errors import SpecError
+from dnlbench.spec import list_presets, load_toml, parse_spec
+from dnlbench.spec.lines import Key
+from dnlbench.spec.values import read_value, write_value
+from dnlbench.studies import STUDIES, StudySpec
+from dnlbench.tui.form.fields import FormField, FormSection, Kind, read_sections, unknown_field
+
+Texts = Mapping[Key, str]
+"""What each field holds, as it is typed; empty: the key is left out of the spec."""
+
+TOP: Key = ()
+"""Key of errors that belong to no field."""
+_ABSENT = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a form's values come to."""
+
+    text: str
+    """As TOML."""
+    spec: StudySpec | None
+    """None if something is wrong."""
+    errors: Mapping[Key, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """The form of one spec."""
+
+    origin: str
+    text: str
+    """Valid TOML, of which everything is kept that is not changed."""
+    header: str
+    """The comment lines above everything."""
+    study: str
+    question: str
+    sections: tuple[FormSection, ...]
+    initial: Texts
+    problem: str
+    """Why nothing of the text could be taken over; empty as a rule."""
+
+    @property
+    def fields(self) -> tuple[FormField, ...]:
+        """Of all sections."""
+        return tuple(field for section in self.sections for field in section.fields)
+
+    def changed(self, texts: Texts) -> list[Key]:
+        """Fields that hold something else than at first."""
+        return [field.key for field in self.fields if texts[field.key].strip() != self.initial[field.key].strip()]
+
+    def check(self, texts: Texts) -> Checked:
+        """The spec that the values make, by the very rules of the command line, or what is wrong by field."""
+        document, errors = self._document(texts)
+        text = self._header(texts) + document.as_string().removeprefix(self.header)
+        try:
+            spec = parse_spec(text, "spec")
+        except SpecError as error:
+            return Checked(text=text, spec=None, errors={**self._by_field(error), **errors})
+        return Checked(text=text, spec=None if errors else spec, errors=errors)
+
+    def _document(self, texts: Texts) -> tuple[tomlkit.TOMLDocument, dict[Key, str]]:
+        """The text with the changed values in their places, and those that cannot be read."""
+        document, errors = tomlkit.parse(self.text), dict[Key, str]()
+        changed = set(self.changed(texts))
+        for section in self.sections:
+            if changed.isdisjoint(field.key for field in section.fields):
+                continue
+            is_new = bool(section.name) and not isinstance(document.get(section.name), MutableMapping)
+            if is_new:
+                document[section.name] = tomlkit.table()
+            table = cast("MutableMapping[str, Any]", document[section.name] if section.name else document)
+            for field in section.fields:
+                # A table's own defaults hold as soon as it is there, so what stood in for it has to be spelled out.
+                if field.key in changed or (is_new and field.default != field.default_without_table):
+                    try:
+                        _put(table, field, texts[field.key].strip())
+                    except ValueError as error:
+                        errors[field.key] = str(error)
+        return document, errors
+
+    def _header(self, texts: Texts) -> str:
+        """A preset's comment says what the preset asks; of what was changed it may not be true any more."""
+        changed = [".".join(key) for key in self.changed(texts) if key != ("name",)]
+        preset = self.origin.removeprefix("preset ")
+        if not changed or preset not in {each.name for each in list_presets()}:
+            return self.header
+        named = ", ".join(changed[:6]) + (f" and {len(changed) - 6} more" if len(changed) > 6 else "")
+        return f"# As preset {preset}, but with its own {named}.\n"
+
+    def _by_field(self, error: SpecError) -> dict[Key, str]:
+        """The problems by the fields that they are about."""
+        errors: dict[Key, str] = {}
+        for path, message in error.problems or [(TOP, str(error))]:
+            key = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.initial), TOP)
+            inner = ".".join(path[len(key) :])
+            said = f"{inner}: {message}" if inner else message
+            errors[key] = f"{errors[key]}\n{said}" if key in errors else said
+        return errors
+
+
+def _put(table: MutableMapping[str, Any], field: FormField, text: str) -> None:
+    value = read_value(text, field.type) if text else None
+    if value is None:
+        table.pop(field.name, None)
+    else:
+        table[field.name] = tomlkit.value(write_value(value))
+
+
+def open_form(text: str, origin: str) -> Form:
+    """The form of a spec, which may have errors; of one that is not TOML at all an empty one with the reason."""
+    problem = ""
+    header = "".join(_leading_comment(text))
+    try:
+        table = load_toml(text, origin)
+    except SpecError as error:
+        table, text, problem = {}, header, str(error)
+    study = table.get("study", "training")
+    if not isinstance(study, str) or study not in STUDIES:
+        problem = f"{origin}: study = {study!r}: allowed: {', '.join(STUDIES)}"
+        del table["study"]
+        document = tomlkit.parse(text)
+        del document["study"]
+        text, study = document.as_string(), "training"
+    spec = STUDIES[study].spec
+    sections = tuple(_fitting(section, table, set(spec.model_fields)) for section in read_sections(spec))
+    return Form(
+        origin=origin,
+        text=text,
+        header=header,
+        study=study,
+        question=STUDIES[study].question,
+        sections=sections,
+        initial={field.key: _initial(field, table) for section in sections for field in section.fields},
+        problem=problem,
+    )
+
+
+def _leading_comment(text: str) -> list[str]:
+    lines = text.splitlines(keepends=True)
+    end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return lines[:end]
+
+
+def _lookup(table: Mapping[str, Any], key: Key) -> Any:
+    """The value at a key; `_ABSENT` where there is none."""
+    value: Any = table
+    for part in key:
+        value = value.get(part, _ABSENT) if isinstance(value, dict) else _ABSENT
+    return value
+
+
+def _initial(field: FormField, table: Mapping[str, Any]) -> str:
+    value = _lookup(table, field.key)
+    if value is _ABSENT:
+        has_table = len(field.key) == 1 or isinstance(table.get(field.key[0]), dict)
+        value = field.default if has_table else field.default_without_table
+    return field.text(value)
+
+
+def _fitting(section: FormSection, table: Mapping[str, Any], top: set[str]) -> FormSection:
+    """The section with its keys as the text has them: those too that the spec should not have, to be seen and emptied."""
+    outer = (section.name,) if section.name else TOP
+    inner = _lookup(table, outer)
+    known = {field.name for field in section.fields} if section.name else top
+    unknown = [
+        unknown_field((*outer, name)) for name in (inner if isinstance(inner, dict) else ()) if name not in known
+    ]
+    fields = [replace(field, kind=_kind_for(field, _lookup(table, field.key))) for field in section.fields]
+    return replace(section, fields=(*fields, *unknown))
+
+
+def _kind_for(field: FormField, value: Any) -> Kind:
+    """A switch or a choice cannot show a value that it does not have: that one is shown as it stands, to be corrected."""
+    if value is _ABSENT or field.kind in ("text", "value"):
+        return field.kind
+    fits = isinstance(value, bool) if field.kind == "switch" else value in field.type.choices
+    return field.kind if fits else "value"
