@@ -7,6 +7,8 @@ text leaves them (`dnlbench.cli.output`, `dnlbench.tui.app`), so that no caller 
 from __future__ import annotations
 
 import csv
+import io
+import math
 import re
 from collections.abc import Iterable
 from typing import IO
@@ -79,6 +81,26 @@ class CsvWriter:
         """Write rows."""
         for row in rows:
             self.writerow(row)
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV; True and False as in JSON, other values so that reading gives the same bits, and empty for None."""
+    out = io.StringIO()
+    CsvWriter(out).writerows([_csv_value(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _csv_value(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return finite_or_word(value) if isinstance(value, float) else value
+
+
+def finite_or_word(value: float) -> float | str:
+    """A number for a file; one that is not finite as the word that profiles have for it."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def csv_cell(text: str) -> str:

@@ -182,7 +182,7 @@ def test_a_ratio_without_end_is_written_in_every_format(make_profile: MakeProfil
     content = json.loads(comparison_json([comparison]), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     cell = content["comparisons"][0]["cells"][0]
     assert (cell["ratio"]["low"], cell["ratio"]["high"], cell["verdict"]) == (0.0, "Infinity", "inconclusive")
-    assert ",0.0,inf," in comparison_csv([comparison])
+    assert ",0.0,Infinity," in comparison_csv([comparison])
 
 
 def test_the_width_of_an_interval_has_one_source() -> None:

@@ -69,16 +69,15 @@ def _write_table(
     """Says what was written."""
     from dnlbench.outputs import write_output
     from dnlbench.report.export import make_table
-    from dnlbench.report.export.csv import to_csv
-    from dnlbench.report.export.json_lines import to_json_lines
     from dnlbench.report.export.parquet import to_parquet
+    from dnlbench.report.export.text import to_csv, to_json_lines
 
     table = make_table(profiles, rows)
     match format_:
         case "csv":
-            content = to_csv(table)
+            content = to_csv(table).encode()
         case "jsonl":
-            content = to_json_lines(table)
+            content = to_json_lines(table).encode()
         case "parquet":
             content = to_parquet(table, profiles)
     write_output(output, content)

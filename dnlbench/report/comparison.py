@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
-from dnlbench.escape import CsvWriter, json_text
+from dnlbench.escape import csv_text, finite_or_word, json_text
 from dnlbench.report import quantities
 from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid
@@ -201,25 +199,24 @@ def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) 
 
     The last column is what the gate's rules say of that row. A rule that is about no quantity has rows of its own.
     """
-    out = io.StringIO()
-    writer = CsvWriter(out)
-    writer.writerow(_CSV_HEAD)
-    for comparison in comparisons:
-        names = [comparison.reference, comparison.candidate]
-        for cell in comparison.cells:
-            intervals = [value for side in (cell.reference, cell.candidate, cell.ratio) for value in _fields(side)]
-            ending = [cell.paired, *_p_fields(cell), cell.verdict, cell.reason, ""]
-            writer.writerow([*names, cell.quantity.name, cell.network, cell.depth, *intervals, *ending])
-        said = _said(comparison, gate)
-        for figure in comparison.overall:
-            intervals = [value for side in (None, None, figure.ratio) for value in _fields(side)]
-            reason = "; ".join(filter(None, (figure.reason, figure.left_out)))
-            outcome = said.pop((figure.quantity.name, figure.network, ALL_DEPTHS), "")
-            ending = [figure.paired, *_p_fields(figure), figure.verdict, reason, outcome]
-            writer.writerow([*names, figure.quantity.name, figure.network, ALL_DEPTHS, *intervals, *ending])
-        for (quantity, network, depths), outcome in said.items():
-            writer.writerow([*names, quantity, network, depths, *_fields(None) * 3, *[""] * 5, outcome])
-    return out.getvalue()
+    return csv_text([_CSV_HEAD, *(row for comparison in comparisons for row in _csv_rows(comparison, gate))])
+
+
+def _csv_rows(comparison: Comparison, gate: Gate | None) -> Iterator[Sequence[object]]:
+    names = (comparison.reference, comparison.candidate)
+    for cell in comparison.cells:
+        sides = (*_fields(cell.reference), *_fields(cell.candidate), *_fields(cell.ratio))
+        ending = (str(cell.paired), cell.p, cell.p_adjusted, cell.verdict, cell.reason, "")
+        yield (*names, cell.quantity.name, cell.network, cell.depth, *sides, *ending)
+    said = _said(comparison, gate)
+    for figure in comparison.overall:
+        sides = (*_fields(None), *_fields(None), *_fields(figure.ratio))
+        reason = "; ".join(filter(None, (figure.reason, figure.left_out)))
+        outcome = said.pop((figure.quantity.name, figure.network, ALL_DEPTHS), "")
+        ending = (str(figure.paired), figure.p, figure.p_adjusted, figure.verdict, reason, outcome)
+        yield (*names, figure.quantity.name, figure.network, ALL_DEPTHS, *sides, *ending)
+    for row, outcome in said.items():
+        yield (*names, *row, *_fields(None) * 3, *[""] * 5, outcome)
 
 
 def _said(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str, str], str]:
@@ -233,15 +230,8 @@ def _said(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str, str
     return {row: "; ".join(dict.fromkeys(outcomes)) for row, outcomes in said.items()}
 
 
-def _p_fields(found: Cell | Overall) -> list[str]:
-    return ["" if p is None else repr(p) for p in (found.p, found.p_adjusted)]
-
-
-def _fields(interval: Interval | None) -> list[str]:
-    if interval is None:
-        return ["", "", "", "0"]
-    bounds = (interval.estimate, interval.low, interval.high)
-    return [*("" if bound is None else repr(bound) for bound in bounds), str(interval.n)]
+def _fields(interval: Interval | None) -> tuple[float | None, ...]:
+    return (interval.estimate, interval.low, interval.high, interval.n) if interval else (None, None, None, 0)
 
 
 def comparison_json(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
@@ -264,10 +254,6 @@ def _plain(value: Any) -> Any:
         return value.text
     if dataclasses.is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return [_plain(part) for part in value] if isinstance(value, tuple) else _json_number(value)
-
-
-def _json_number(value: Any) -> Any:
-    if not isinstance(value, float) or math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return finite_or_word(value) if isinstance(value, float) else value

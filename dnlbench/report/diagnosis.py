@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.diagnosis import QUANTITIES, SERIES, TRAINING_SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
-from dnlbench.escape import CsvWriter, printable
+from dnlbench.escape import csv_text, printable
 from dnlbench.report import quantities
 from dnlbench.report.grid import Column, Grid
 
@@ -142,24 +140,19 @@ def diagnosis_markdown(diagnosis: Diagnosis) -> str:
 
 def diagnosis_csv(diagnosis: Diagnosis) -> str:
     """A row for each figure of each layer or state, and, without a layer, for the roughness of each array."""
-    out = io.StringIO()
-    writer = CsvWriter(out)
-    writer.writerow(["run_id", "network", "depth", "seed", "block", "layer", "quantity", "value"])
+    head = ["run_id", "network", "depth", "seed", "block", "layer", "quantity", "value"]
+    return csv_text([head, *_csv_rows(diagnosis)])
+
+
+def _csv_rows(diagnosis: Diagnosis) -> Iterator[Sequence[object]]:
     for run in diagnosis.runs:
+        start = (run.run_id, run.network, run.depth, run.seed)
         for number, block in enumerate(run.blocks):
-            start = [run.run_id, run.network, run.depth, run.seed, number]
             for name in SERIES:
-                for layer, value in enumerate(getattr(block, name)):
-                    if value is not None:
-                        writer.writerow([*start, layer, name, _plain(value)])
-            for name, value in block.roughness.items():
-                writer.writerow([*start, "", f"roughness of {name}", _plain(value)])
+                values = enumerate(getattr(block, name))
+                yield from ((*start, number, layer, name, value) for layer, value in values if value is not None)
+            yield from ((*start, number, "", f"roughness of {name}", value) for name, value in block.roughness.items())
         for number, seen in enumerate(run.training.blocks if run.training else ()):
             for name in TRAINING_SERIES:
-                for layer, value in enumerate(getattr(seen, name)):
-                    writer.writerow([*start[:4], number, layer, f"{name} in training", _plain(value)])
-    return out.getvalue()
-
-
-def _plain(value: float) -> str:
-    return repr(value) if math.isfinite(value) else str(value)
+                values = enumerate(getattr(seen, name))
+                yield from ((*start, number, layer, f"{name} in training", value) for layer, value in values)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from dnlbench import units
-from dnlbench.escape import CsvWriter
-from dnlbench.profiles import EpochRecord, IntervalRecord, PointSummary, Profile, RunRecord
+from dnlbench.profiles import IntervalRecord, PointSummary, Profile, RunRecord
 from dnlbench.report import bounds, quantities
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.costs import cost_grids
+from dnlbench.report.export import Labelled, make_table
+from dnlbench.report.export.text import to_csv
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.nodes import device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
@@ -192,48 +191,8 @@ def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Q
 
 
 def profile_csv(profile: Profile) -> str:
-    """One row for each epoch of each run, or each run of a study without epochs; runs without results have empty figures."""
-    out = io.StringIO()
-    writer = CsvWriter(out)
-    fields, rows = _epochs(profile) if STUDIES[profile.study].has_epochs else _measurements(profile)
-    node = ["node"] if has_nodes(profile) else []
-    writer.writerow(["run_id", "network", "depth", "seed", "status", "device", *node, "parameters", *fields])
-    for run, values in rows:
-        on = [run.node.name if run.node else "" for _ in node]
-        start = [run.run_id, run.network, run.depth, run.seed, run.status, run.device, *on, run.parameters]
-        writer.writerow([*start, *map(_plain, values)])
-    return out.getvalue()
-
-
-Rows = Iterable[tuple[RunRecord, Sequence[float | None]]]
-
-
-def _epochs(profile: Profile) -> tuple[Sequence[str], Rows]:
-    fields = tuple(EpochRecord.model_fields)
-    rows = (
-        (run, [getattr(epoch, field) if epoch else None for field in fields])
-        for run in profile.runs
-        for epoch in run.epochs or (None,)
-    )
-    return fields, rows
-
-
-def _measurements(profile: Profile) -> tuple[Sequence[str], Rows]:
-    """Without the curves, which have no place in a cell."""
-    named = {name: value for run in profile.runs for name, value in run.measurements.items()}
-    fields = [name for name, value in named.items() if not isinstance(value, tuple)]
-    return fields, ((run, [_number(run.measurements.get(name)) for name in fields]) for run in profile.runs)
-
-
-def _number(value: object) -> float | None:
-    return value if isinstance(value, float) else None
-
-
-def _plain(value: float | None) -> str:
-    """A number so that reading it gives the same one back."""
-    if value is None:
-        return ""
-    return repr(value) if math.isfinite(value) else str(value)
+    """The exported table: a row for each epoch, or for each run of a study without epochs."""
+    return to_csv(make_table([Labelled(label=profile.name, profile=profile)]))
 
 
 def profile_facts(profile: Profile) -> str:

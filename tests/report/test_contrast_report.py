@@ -15,7 +15,7 @@ from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, comparison_json, overall_grid
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.export import Labelled, make_table
-from dnlbench.report.export.csv import to_csv
+from dnlbench.report.export.text import to_csv
 from dnlbench.report.html import profile_html
 from dnlbench.report.latex import profile_latex
 from dnlbench.report.profile import result_grids
@@ -68,7 +68,7 @@ def test_latex_and_exports_hold_them(make_profile: MakeProfile) -> None:
     profile = make_profile(LOSSES)
     assert r"densenet & 2 $\to$ 4 & 4 & 0.509 {[}0.499, 0.519] &" in profile_latex(profile)
     table = make_table([Labelled(label="x", profile=profile)], "contrasts")
-    rows = list(csv.DictReader(io.StringIO(to_csv(table).decode())))
+    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert [(row["network"], row["depth"], row["against_network"], row["against_depth"]) for row in rows] == [
         ("densenet", "4", "densenet", "2"),
         ("plain", "4", "plain", "2"),

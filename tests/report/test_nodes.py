@@ -8,7 +8,7 @@ import pytest
 
 from dnlbench.machine import Node
 from dnlbench.profiles import Profile, summarise
-from dnlbench.report.export.labels import Labelled
+from dnlbench.report.export import Labelled
 from dnlbench.report.export.tables import make_table
 from dnlbench.report.html.profile import profile_html
 from dnlbench.report.latex import profile_latex

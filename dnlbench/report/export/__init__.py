@@ -3,7 +3,6 @@
 One file for the tables and one for each format. What a format is written with is imported when it is asked for.
 """
 
-from dnlbench.report.export.labels import Labelled, labelled
-from dnlbench.report.export.tables import RowKind, Table, make_table
+from dnlbench.report.export.tables import Labelled, RowKind, Table, labelled, make_table
 
 __all__ = ["Labelled", "RowKind", "Table", "labelled", "make_table"]

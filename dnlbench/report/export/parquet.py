@@ -20,8 +20,7 @@ from dnlbench import __version__
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import SCHEMA
 from dnlbench.report.export.extras import from_extra
-from dnlbench.report.export.labels import Labelled
-from dnlbench.report.export.tables import Column, Table, Value
+from dnlbench.report.export.tables import Column, Labelled, Table, Value
 
 if TYPE_CHECKING:
     import pyarrow as pa

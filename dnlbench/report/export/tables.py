@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import ContrastRecord, EpochRecord, RunRecord
+from dnlbench.profiles import ContrastRecord, EpochRecord, Profile, RunRecord
 from dnlbench.profiles.model import Record
-from dnlbench.report.export.labels import Labelled
 from dnlbench.studies import STUDIES
 
 RowKind = Literal["epochs", "runs", "measurements", "contrasts"]
@@ -41,6 +42,23 @@ REPEATED = (
 )
 """Fields of a run that stand in every row: what it is, not what it found."""
 _KINDS: dict[object, ColumnKind] = {int: "int64", float: "float64", bool: "bool", str: "string"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """A profile with its name in an export."""
+
+    label: str
+    profile: Profile
+
+
+def labelled(profiles: Mapping[Path, Profile]) -> tuple[Labelled, ...]:
+    """Each profile by the name of its file without the ending, or by the path as it was given where two files share a name."""
+    stems = Counter(path.stem for path in profiles)
+    return tuple(
+        Labelled(label=path.stem if stems[path.stem] == 1 else path.as_posix(), profile=profile)
+        for path, profile in profiles.items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,12 @@ that the results are a table there, too. TensorBoard keeps values in single prec
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +34,15 @@ from dnlbench.errors import ConfigurationError
 from dnlbench.files import new_folder
 from dnlbench.profiles import EpochRecord, Profile, RunRecord
 from dnlbench.report.export.extras import from_extra
-from dnlbench.report.export.labels import FolderNames, Labelled
-from dnlbench.report.export.wall_times import wall_times
+from dnlbench.report.export.tables import Labelled
 from dnlbench.studies import STUDIES
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
+LONGEST_FOLDER = 120
+"""Characters of a folder's name: file systems take 255 bytes, and there may be a number behind it."""
 FILE_VERSION = "brain.Event:2"
 """Of the form of event files; the first event in each says it."""
 _TAGS: Mapping[str, str] = {
@@ -93,6 +97,28 @@ def write_runs(profiles: Sequence[Labelled], folder: Path) -> int:
                         _write(own / name, each.profile, run)
                     written += 1
     return written
+
+
+class FolderNames:
+    """Gives out names of folders below one folder, each once, also where upper and lower case are the same."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, wanted: str) -> str:
+        """The name that was wanted, as far as any file system has it.
+
+        Everything but letters and digits of ASCII, dots, dashes and underscores becomes an underscore, and so does a dot at
+        the beginning: no name leads to another folder, or hides. Where that makes two names equal, the second ends in ``-2``.
+        """
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", wanted)[:LONGEST_FOLDER] or "_"
+        name = re.sub(r"^\.", "_", name)
+        found, number = name, 1
+        while found.casefold() in self._taken:
+            number += 1
+            found = f"{name}-{number}"
+        self._taken.add(found.casefold())
+        return found
 
 
 @contextmanager
@@ -205,3 +231,44 @@ def _hyperparameters(profile: Profile, run: RunRecord) -> Iterable[tuple[str, An
             for key, value in settings.items():
                 if value is not None and value != {}:
                     yield f"{section}.{key}", value
+
+
+def wall_times(run: RunRecord, created: datetime) -> list[float]:
+    """The end of each epoch, in order, in seconds since 1970.
+
+    The epochs of an attempt share its time by the seconds that each took, so that the last one ends with it: warm-up,
+    evaluation and all else that lies between epochs is spread over them. An attempt whose end is not known had its epochs one
+    after the other from its start on; a run without attempts had them up to when its profile was ``created``.
+    """
+    if not run.attempts:
+        start = created.timestamp() - _whole(run.epochs)
+        return _ends(run.epochs, start, _whole(run.epochs))
+    ends: list[float] = []
+    for attempt, epochs in zip(run.attempts, _by_attempt(run), strict=True):
+        start = attempt.started.timestamp()
+        lasted = attempt.ended.timestamp() - start if attempt.ended else _whole(epochs)
+        ends += _ends(epochs, start, lasted)
+    return ends
+
+
+def _by_attempt(run: RunRecord) -> list[list[EpochRecord]]:
+    """What each attempt has contributed: an epoch is of the last one that did not keep it from an attempt before."""
+    parts: list[list[EpochRecord]] = [[] for _ in run.attempts]
+    for epoch in run.epochs:
+        own = [place for place, attempt in enumerate(run.attempts) if attempt.from_epoch < epoch.epoch]
+        parts[own[-1] if own else 0].append(epoch)
+    return parts
+
+
+def _ends(epochs: Sequence[EpochRecord], start: float, lasted: float) -> list[float]:
+    whole, passed, ends = _whole(epochs), 0.0, []
+    for number, epoch in enumerate(epochs, 1):
+        passed += epoch.seconds
+        ends.append(start + lasted * (passed / whole if whole > 0 else number / len(epochs)))
+    return ends
+
+
+def _whole(epochs: Sequence[EpochRecord]) -> float:
+    """Seconds of all of them; 0 where that makes no sense."""
+    seconds = [epoch.seconds for epoch in epochs]
+    return sum(seconds) if all(0 <= each < math.inf for each in seconds) else 0.0

@@ -16,10 +16,9 @@ import pytest
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
 from dnlbench.report.export import Labelled, Table, labelled, make_table
-from dnlbench.report.export.csv import to_csv
-from dnlbench.report.export.json_lines import to_json_lines
-from dnlbench.report.export.labels import FolderNames
 from dnlbench.report.export.tables import REPEATED
+from dnlbench.report.export.tensorboard import FolderNames
+from dnlbench.report.export.text import to_csv, to_json_lines
 
 EPOCH = (
     "epoch",
@@ -148,7 +147,7 @@ def test_rows_that_there_are_none_of_are_refused(mixed: Profile, measured: Profi
 
 
 def test_csv_is_read_back_with_every_bit(mixed: Profile) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(make_table(one(mixed))).decode())))
+    rows = list(csv.DictReader(io.StringIO(to_csv(make_table(one(mixed))))))
     for row, wanted in zip(rows, expected_epochs(mixed), strict=True):
         for name in ("train_loss", "seconds", "evaluation_loss"):
             found = float(row[name]) if row[name] else None
@@ -163,19 +162,19 @@ def test_csv_is_read_back_with_every_bit(mixed: Profile) -> None:
         "-Infinity",
         "NaN",
     ]
-    runs = list(csv.DictReader(io.StringIO(to_csv(make_table(one(mixed), "runs")).decode())))
+    runs = list(csv.DictReader(io.StringIO(to_csv(make_table(one(mixed), "runs")))))
     assert runs[2]["error_message"] == 'no "luck",\nüber, NaN'
 
 
 def test_curves_are_json_in_csv(measured: Profile) -> None:
-    first, *_, failed = csv.DictReader(io.StringIO(to_csv(make_table(one(measured))).decode()))
+    first, *_, failed = csv.DictReader(io.StringIO(to_csv(make_table(one(measured)))))
     assert json.loads(first["errors"]) == [0.0, 0.5, "Infinity"]
     assert failed["errors"] == ""
 
 
 def test_pandas_reads_csv(mixed: Profile) -> None:
     pandas = pytest.importorskip("pandas")
-    frame = pandas.read_csv(io.BytesIO(to_csv(make_table(one(mixed)))), float_precision="round_trip")
+    frame = pandas.read_csv(io.StringIO(to_csv(make_table(one(mixed)))), float_precision="round_trip")
     assert frame["train_loss"].dtype == "float64"
     assert frame["shared_device"].dtype == "bool"
     assert bits(list(frame["train_loss"][4:10])) == bits([float(epoch.train_loss) for epoch in mixed.runs[1].epochs])
@@ -184,7 +183,7 @@ def test_pandas_reads_csv(mixed: Profile) -> None:
 @pytest.mark.parametrize("rows", ["epochs", "runs"])
 def test_json_lines_hold_every_column_as_profiles_do(mixed: Profile, rows: Any) -> None:
     table = make_table(one(mixed), rows)
-    text = to_json_lines(table).decode()
+    text = to_json_lines(table)
     found = [
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) for line in text.splitlines()
     ]

@@ -19,8 +19,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.report.export import Labelled
-from dnlbench.report.export.tensorboard import write_runs
-from dnlbench.report.export.wall_times import wall_times
+from dnlbench.report.export.tensorboard import wall_times, write_runs
 
 MakeProfile = Callable[..., Profile]
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
