@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dnlbench.charts.source import letter
+from dnlbench.charts.web import chart_data
 from dnlbench.compare import Comparison, Gate
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.gate import gate_grid
-from dnlbench.report.html.curves import charts, letter
-from dnlbench.report.html.figures import chart_data, drawn
+from dnlbench.report.html.figures import charts_of, drawn
 from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded, page, section
 from dnlbench.report.html.provenance import in_a_sentence, origin, settings
@@ -32,7 +33,7 @@ def comparison_html(
         gate: what it was to fail on, if that was asked.
     """
     profiles = [reference, *candidates]
-    found = charts(profiles)
+    found = charts_of(profiles)
     verdicts = [
         part for place, each in enumerate(comparisons, start=1) for part in _verdicts(each, place, len(comparisons))
     ]

@@ -1,46 +1,58 @@
-"""Charts on a page: still ones, each with its values as a table, and the data that its script makes them live with."""
+"""Charts on a page: each with its values as a table, and the data from which the page's script draws it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from dnlbench import units
+from dnlbench.charts.depth import depth_chart, depth_quantities
+from dnlbench.charts.epochs import epoch_charts, metrics_of
+from dnlbench.charts.model import Chart
+from dnlbench.charts.source import sources_of
+from dnlbench.profiles import Profile
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.html.chart import CROSS, MARKS, Chart
-from dnlbench.report.html.markup import Markup, tag
+from dnlbench.report.html.markup import Markup, lines, tag
 from dnlbench.report.html.page import folded
-from dnlbench.report.html.still import figure
 from dnlbench.report.html.tables import table
+from dnlbench.report.metrics import CURVE_METRICS
 
 SHOWN_VALUES = 8
-"""Columns of a chart's table; of more values it has some, the first and the last among them."""
+"""Columns of a chart's table; if there are more values, some of them with the first and the last."""
+
+
+def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
+    """All charts of profiles of one study, the reference first: the loss of each network, and each main quantity over depth."""
+    sources = sources_of(profiles)
+    study = sources[0].study
+    over_epochs = [each for metric in metrics_of(sources, CURVE_METRICS[:1]) for each in epoch_charts(sources, metric)]
+    shown = [each for each in depth_quantities(sources) if not each.table or each.name in study.drawn]
+    return [chart for chart in (*over_epochs, *(depth_chart(sources, each) for each in shown)) if chart.series]
 
 
 def drawn(charts: Sequence[Chart]) -> Markup:
     """All charts, in as many columns as there is room for."""
-    return tag(
-        "div",
-        *(figure(chart, place, folded("As a table", _values(chart))) for place, chart in enumerate(charts)),
-        class_="charts",
-    )
+    return tag("div", *(_figure(chart, place) for place, chart in enumerate(charts)), class_="charts")
 
 
-def chart_data(charts: Sequence[Chart]) -> dict[str, Any]:
-    """What the script reads."""
-    return {"charts": [chart.plain() for chart in charts], "marks": MARKS, "cross": CROSS}
+def _figure(chart: Chart, place: int) -> Markup:
+    note = lines("\n".join([*chart.profiles, *chart.fits, *chart.notes]))
+    head = tag("figcaption", tag("h3", chart.title), tag("p", note, class_="note"))
+    still = tag("p", "The chart needs JavaScript; the table below does not.", class_="still")
+    return tag("figure", head, still, folded("As a table", _values(chart)), data_chart=place)
 
 
 def _values(chart: Chart) -> Markup:
-    places = sorted({x for each in chart.series for x in each.x})
+    measured = [each for each in chart.series if each.role == "mean"] or chart.series
+    places = sorted({x for each in measured for x in each.x})
     if len(places) > SHOWN_VALUES:
         step = (len(places) - 1) / (SHOWN_VALUES - 1)
         places = [places[round(k * step)] for k in range(SHOWN_VALUES)]
-    heads = [Column(head=f"{place:g}", figures=True) for place in places]
-    rows = []
-    for each in chart.series:
-        known = dict(zip(each.x, each.y, strict=True))
-        rows.append([each.name, *(units.number(known.get(place)) for place in places)])
-    return table(
-        Grid(title=f"{chart.y.label} by {chart.x.label}", columns=[Column(head="curve", whole=True), *heads], rows=rows)
-    )
+    rows = [
+        [each.label, *(units.number(known.get(place)) for place in places)]
+        for each in chart.series
+        if each.joined or each.role == "mean"
+        for known in [dict(zip(each.x, each.y, strict=True))]
+        if each.role not in ("limit", "theory")
+    ]
+    heads = [Column(head="curve", whole=True), *(Column(head=f"{place:g}", figures=True) for place in places)]
+    return table(Grid(title=f"{chart.y.text} by {chart.x.text}", columns=heads, rows=rows))

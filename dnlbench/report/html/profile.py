@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dnlbench import units
+from dnlbench.charts.web import chart_data
 from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report import quantities
 from dnlbench.report.contrasts import change_title, contrast_grids, contrast_sentence, is_depth
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids, refusals
-from dnlbench.report.html.curves import charts
-from dnlbench.report.html.figures import chart_data, drawn
+from dnlbench.report.html.figures import charts_of, drawn
 from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded, page, section
 from dnlbench.report.html.provenance import in_a_sentence, origin, settings
@@ -23,7 +23,7 @@ from dnlbench.studies import STUDIES, Quantity
 
 def profile_html(profile: Profile) -> str:
     """The page: result in words and tables, curves, fits and costs, what went wrong, and the spec."""
-    found = charts([profile])
+    found = charts_of([profile])
     further = [*fit_grids(profile), *cost_grids(profile)]
     tested = list(contrast_grids(profile))
     failed = bad_runs(profile)
