@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dnlbench.errors import EngineError, RunDirError
 from dnlbench.events import Command, CommandDone, Prepared, RunRequeued, read_journal_event
-from dnlbench.executor.steering import Verdict, ended_as, judge
+from dnlbench.executor.scheduler.control import Verdict, ended_as, judge
 from dnlbench.files import LineFollower
 from dnlbench.store import RunDir, leave_command
 

@@ -22,7 +22,7 @@ Attempts = Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
+class WorkerFailure:
     """A run that came back before its last event was written."""
 
     cause: Cause
@@ -37,7 +37,7 @@ class SlotFreed:
 
     slot: Slot
     run_ids: tuple[str, ...]
-    lost: Loss | None = None
+    failure: WorkerFailure | None = None
 
 
 class Executor(Protocol):

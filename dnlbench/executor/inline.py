@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import Prepared, RunError, RunEvent
-from dnlbench.executor.base import Attempts, Loss, SlotFreed
+from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
 from dnlbench.executor.child import environment_of
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
@@ -81,14 +81,14 @@ class InlineExecutor:
         except Exception as error:
             lost = self._loss(error)
         self._running = None
-        return [SlotFreed(slot=self._slot, run_ids=tuple(attempts), lost=lost)]
+        return [SlotFreed(slot=self._slot, run_ids=tuple(attempts), failure=lost)]
 
-    def _loss(self, error: Exception) -> Loss:
+    def _loss(self, error: Exception) -> WorkerFailure:
         assert self._worker is not None, "prepare comes first"
         cause = self._worker.blame(error)
         if cause is None:
             raise error
-        return Loss(cause=cause, error=RunError(type=type(error).__name__, message=str(error)))
+        return WorkerFailure(cause=cause, error=RunError(type=type(error).__name__, message=str(error)))
 
     def silent_s(self, slot: Slot) -> float:
         """Never: whoever asks is alive."""

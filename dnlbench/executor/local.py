@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench.errors import DnlbenchError, EngineError, rebuild
 from dnlbench.events import Prepared
-from dnlbench.executor.base import Attempts, Loss, SlotFreed
+from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
 from dnlbench.executor.process import LEAVE_S, WorkerProcess
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
@@ -148,11 +148,11 @@ class LocalExecutor:
             if "prepared" not in reply and worker.job is not None:
                 job, worker.job = worker.job, None
                 self._spares[worker.slot.name] = 0
-                yield SlotFreed(slot=worker.slot, run_ids=tuple(job), lost=worker.refusal(reply))
+                yield SlotFreed(slot=worker.slot, run_ids=tuple(job), failure=worker.refusal(reply))
         if gone or any(reply["leaving"] for reply in replies):
             how = self._dismiss(worker)
             if worker.job is not None:
-                yield SlotFreed(slot=worker.slot, run_ids=tuple(worker.job), lost=how)
+                yield SlotFreed(slot=worker.slot, run_ids=tuple(worker.job), failure=how)
 
     def _launch(self, slot: Slot) -> WorkerProcess:
         worker = WorkerProcess(self._run_dir, slot, self._checkpoint_s)
@@ -160,7 +160,7 @@ class LocalExecutor:
         self._selector.register(worker.replies, selectors.EVENT_READ, worker)
         return worker
 
-    def _dismiss(self, worker: WorkerProcess, patience_s: float = LEAVE_S) -> Loss:
+    def _dismiss(self, worker: WorkerProcess, patience_s: float = LEAVE_S) -> WorkerFailure:
         self._selector.unregister(worker.replies)
         del self._workers[worker.slot.name]
         return worker.see_off(patience_s)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dnlbench.events import RunError
-from dnlbench.executor.base import SILENCE_S, Attempts, Cause, Loss
+from dnlbench.executor.base import SILENCE_S, Attempts, Cause, WorkerFailure
 from dnlbench.executor.child import Child
 from dnlbench.machine import Slot, oom_kills
 from dnlbench.store import RunDir
@@ -74,15 +74,15 @@ class WorkerProcess(Child):
         self._begun = self._begun or any("begun" in message for message in messages)
         return [message for message in messages if not message.keys() & {"ready", "beat", "begun"}], not content
 
-    def refusal(self, reply: Mapping[str, Any]) -> Loss | None:
+    def refusal(self, reply: Mapping[str, Any]) -> WorkerFailure | None:
         """What a reply says of runs that the worker could not carry out, through no fault of theirs."""
         refused = reply.get("refused")
         if not refused:
             return None
         error = RunError(type=refused["type"], message=refused["message"])
-        return Loss(cause=reply.get("blame") or "process", error=error)
+        return WorkerFailure(cause=reply.get("blame") or "process", error=error)
 
-    def see_off(self, patience_s: float) -> Loss:
+    def see_off(self, patience_s: float) -> WorkerFailure:
         """Waits for its end, by force if it lingers, and says how it ended."""
         self.close_input()
         os.close(self.replies)
@@ -93,7 +93,7 @@ class WorkerProcess(Child):
             code = self.wait()
         return self._how_it_ended(code)
 
-    def _how_it_ended(self, code: int) -> Loss:
+    def _how_it_ended(self, code: int) -> WorkerFailure:
         who, when = f"the worker process {self.process.pid}", "in mid-run" if self._begun else "before it began its run"
         if code >= 0:
             return self._lost("process", "WorkerLost", f"{who} ended with code {code} {when}")
@@ -104,5 +104,5 @@ class WorkerProcess(Child):
         cause: Cause = "killed" if -code in FROM_OUTSIDE else "process"
         return self._lost(cause, "WorkerLost", f"{who} was ended by {name} {when}")
 
-    def _lost(self, cause: Cause, kind: str, message: str) -> Loss:
-        return Loss(cause=cause, error=RunError(type=kind, message=message), begun=self._begun)
+    def _lost(self, cause: Cause, kind: str, message: str) -> WorkerFailure:
+        return WorkerFailure(cause=cause, error=RunError(type=kind, message=message), begun=self._begun)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from dnlbench import units
 from dnlbench.errors import EngineError, rebuild
 from dnlbench.events import Prepared, RunError
-from dnlbench.executor.base import Attempts, Cause, Loss, SlotFreed
+from dnlbench.executor.base import Attempts, Cause, SlotFreed, WorkerFailure
 from dnlbench.executor.cluster.failures import cause_of, in_words, type_of
 from dnlbench.executor.cluster.head import Head
 from dnlbench.executor.cluster.inventory import ClusterNode, name_of_newcomer
@@ -327,7 +327,11 @@ class RayExecutor:
         """Ends an outpost; the slot with the runs that it had."""
         job = post.job
         self.end(post.slot)
-        return [SlotFreed(slot=post.slot, run_ids=tuple(job), lost=Loss(cause=cause, error=error))] if job else []
+        return (
+            [SlotFreed(slot=post.slot, run_ids=tuple(job), failure=WorkerFailure(cause=cause, error=error))]
+            if job
+            else []
+        )
 
     def _give_up_for_disk(self, post: Post, error: OSError) -> Sequence[SlotFreed]:
         """If it is the engine's that is full.
@@ -388,7 +392,7 @@ class RayExecutor:
             return []
         self._mirror.end(post.job)
         post.job = None
-        return [SlotFreed(slot=post.slot, run_ids=report.freed, lost=report.lost)]
+        return [SlotFreed(slot=post.slot, run_ids=report.freed, failure=report.failure)]
 
 
 class _RayOutpost(Outpost):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dnlbench.events import DataInfo, EpochDone, Prepared, RunEnded, RunError, RunEvent, RunStarted
-from dnlbench.executor.base import Attempts, Loss, SlotFreed
+from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
 from dnlbench.executor.outposts.mirror import Mirror
 from dnlbench.executor.outposts.reports import News
 from dnlbench.machine import Slot, cpu_device
@@ -22,7 +22,7 @@ from dnlbench.store import RunDir
 BEGIN = 2e9
 OVERHEAD_S = 0.5
 """Before the first epoch of a run."""
-LOST = Loss(cause="process", error=RunError(type="Simulated", message="lost on purpose"))
+LOST = WorkerFailure(cause="process", error=RunError(type="Simulated", message="lost on purpose"))
 PREPARED = Prepared(
     data=DataInfo(name="none", sha256="", samples=1, input_shape=(1, 1, 1), classes=2), torch="none", device_name="x"
 )
@@ -168,7 +168,7 @@ class SimulatedCluster:
             self._mirror.take(pickle.loads(report), ahead_s=0.0)
         for slot in freed:
             self._mirror.end({slot.run_ids[0]: self.attempts[slot.run_ids[0]]})
-            if slot.lost is not None:
+            if slot.failure is not None:
                 self._keep(slot.run_ids[0])
         delivered = time.process_time()
         self._watch()
@@ -257,7 +257,7 @@ class SimulatedCluster:
             at += epoch_s * (run.epochs / 2 - last)
         else:
             yield at, RunEnded(time=at, run_id=run_id, status="ok")
-        yield at, SlotFreed(slot=slot, run_ids=(run_id,), lost=lost)
+        yield at, SlotFreed(slot=slot, run_ids=(run_id,), failure=lost)
 
     def _keep(self, run_id: str) -> None:
         """The checkpoint of a run that is lost is brought home, if it has one."""

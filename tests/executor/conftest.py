@@ -32,7 +32,7 @@ from dnlbench.events import (
     RunRequeued,
     RunStarted,
 )
-from dnlbench.executor.base import SILENCE_S, Attempts, Cause, Loss, SlotFreed
+from dnlbench.executor.base import SILENCE_S, Attempts, Cause, SlotFreed, WorkerFailure
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import read_lines
 from dnlbench.machine import Code, Machine, Slot, cpu_device
@@ -228,9 +228,9 @@ class FakeExecutor:
         elif fatal.kind in CAUSES | UNBEGUN:
             cause = fatal.kind.removeprefix("unbegun-")
             error = RunError(type="Fake", message=f"lost by {cause}")
-            lost = Loss(cause=cause, error=error, begun=fatal.kind in CAUSES)  # type: ignore[arg-type]
+            lost = WorkerFailure(cause=cause, error=error, begun=fatal.kind in CAUSES)  # type: ignore[arg-type]
         if result.fate != "silent":
-            add((at + self._back_s, SlotFreed(slot=slot, run_ids=tuple(attempts), lost=lost)))
+            add((at + self._back_s, SlotFreed(slot=slot, run_ids=tuple(attempts), failure=lost)))
         return result
 
     def _started(self, run: Run, attempts: Attempts, behind: int, at: float) -> RunStarted:
@@ -261,7 +261,7 @@ class FakeExecutor:
             _, event = self.running[name].script.popleft()
             if isinstance(event, SlotFreed):
                 del self.running[name]
-                if event.lost is not None:
+                if event.failure is not None:
                     self.workers.discard(name)
                 freed.append(event)
             else:

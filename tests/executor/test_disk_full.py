@@ -18,11 +18,11 @@ import pytest
 import torch
 
 from dnlbench.events import DiskFree, DiskFull, JournalEvent, RunEnded, RunLeased, RunRequeued, RunReturned
-from dnlbench.executor import scheduler as scheduler_module
 from dnlbench.executor.inline import InlineExecutor
-from dnlbench.executor.journal import RESERVE_BYTES, Journal
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.scheduler import Scheduler
+from dnlbench.executor.scheduler import disk as disk_module
+from dnlbench.executor.scheduler.disk import RESERVE_BYTES, Journal
 from dnlbench.files import LineWriter, read_lines, write_atomically
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan
@@ -264,7 +264,7 @@ class Filler:
 def test_a_sweep_waits_for_room_and_goes_on_with_the_same_bits(
     tmp_path: Path, disk: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_module, "DISK_LOOK_S", 0.1)
+    monkeypatch.setattr(disk_module, "CHECK_S", 0.1)
     plan, run_dir = make_plan(*LONG), RunDir(disk / "rd")
     slots = [Slot(name=f"cpu/{number}", device=cpu_device(), threads=1) for number in range(2)]
     run_dir.begin(plan, HOW)

@@ -14,8 +14,8 @@ import pytest
 from dnlbench.events import RunEnded, RunLeased, SlotSetAside
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
-from dnlbench.executor.losses import RETRIES
 from dnlbench.executor.scheduler import Scheduler
+from dnlbench.executor.scheduler.retry import RETRIES
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir

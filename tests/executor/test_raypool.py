@@ -200,7 +200,7 @@ def test_a_machine_that_takes_many_outposts_with_it_does_not_end_the_sweep(
     assert len(SLOTS) - 1 > DEATHS
     freed = executor.wait(0.0)
     assert [each.slot.name for each in freed] == [slot.name for slot in SLOTS[1 : len(runs)]]
-    assert {each.lost.cause for each in freed if each.lost} == {"killed"}
+    assert {each.failure.cause for each in freed if each.failure} == {"killed"}
 
 
 def test_outposts_that_die_before_they_say_anything_end_it_in_the_end(
@@ -271,7 +271,7 @@ def test_what_waits_for_a_place_is_given_back_when_it_is_put_aside(
     executor.start(SLOTS[0], {run.run_id: 1})
     executor.put_aside(SLOTS[0])
     (freed,) = executor.wait(0.0)
-    assert (freed.slot, freed.run_ids, freed.lost) == (SLOTS[0], (run.run_id,), None)
+    assert (freed.slot, freed.run_ids, freed.failure) == (SLOTS[0], (run.run_id,), None)
     assert cluster.of(SLOTS[0]).is_killed
 
 
@@ -286,8 +286,8 @@ def test_a_disk_that_is_full_as_a_run_begins_is_no_fault_of_the_run(
     executor.start(SLOTS[0], {run.run_id: 1})
     (freed,) = executor.wait(0.0)
     assert freed.run_ids == (run.run_id,)
-    assert freed.lost is not None
-    assert freed.lost.cause == "disk"
+    assert freed.failure is not None
+    assert freed.failure.cause == "disk"
 
 
 @pytest.mark.parametrize(
@@ -307,8 +307,8 @@ def test_a_run_is_blamed_only_for_what_its_outpost_raises(
     executor.start(SLOTS[0], {run.run_id: 1})
     cluster.of(SLOTS[0]).die(error())
     (freed,) = executor.wait(0.0)
-    assert freed.lost is not None
-    assert freed.lost.cause == cause
+    assert freed.failure is not None
+    assert freed.failure.cause == cause
 
 
 def _raised(cause: Exception) -> Exception:

@@ -13,8 +13,8 @@ from dnlbench.errors import DeviceError
 from dnlbench.events import DiskFree, DiskFull, RunEnded, RunLeased, RunReturned, RunStatus, SlotSetAside
 from dnlbench.executor import health, losses, scheduler
 from dnlbench.executor.local import LocalExecutor
-from dnlbench.executor.losses import RETRIES
 from dnlbench.executor.scheduler import Scheduler
+from dnlbench.executor.scheduler.retry import RETRIES
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan
 from dnlbench.runners.failures import Blame, blame, classify

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from dnlbench.errors import EngineError
 from dnlbench.events import Command, Measured, RunEnded, RunStarted
-from dnlbench.executor.steering import Verdict
+from dnlbench.executor.scheduler.control import Verdict
 from dnlbench.machine import Reading
 from dnlbench.plan import Plan
 from dnlbench.spec import read_spec

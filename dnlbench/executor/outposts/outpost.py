@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from dnlbench.errors import ConfigurationError, DeviceError, DnlbenchError
 from dnlbench.events import Prepared, RunEnded, RunPaused, read_run_event
-from dnlbench.executor.base import Attempts, Loss, SlotFreed
+from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.outposts.reports import (
     Checkpoint,
@@ -160,7 +160,7 @@ class Outpost:
             log=self._log.read(),
         )
         if freed:
-            report = replace(report, freed=freed[0].run_ids, lost=self._own_matter(freed[0].lost))
+            report = replace(report, freed=freed[0].run_ids, failure=self._own_matter(freed[0].failure))
             for watched in self._watched:
                 shutil.rmtree(self._run_dir.run_path(watched.run_id), ignore_errors=True)
             self._watched = ()
@@ -174,13 +174,13 @@ class Outpost:
             if found is not None:
                 yield found
 
-    def _own_matter(self, lost: Loss | None) -> Loss | None:
+    def _own_matter(self, lost: WorkerFailure | None) -> WorkerFailure | None:
         """A disk that is full here says nothing about the engine's, which waits for its own to have room."""
         if lost is None or lost.cause != "disk":
             return lost
         name = self._slot.node.name if self._slot.node else "the machine"
         message = f"on {name}, in {self._root}: {lost.error.message}"
-        return Loss(cause="device", error=lost.error.model_copy(update={"message": message}))
+        return WorkerFailure(cause="device", error=lost.error.model_copy(update={"message": message}))
 
     def close(self) -> None:
         """Ends the worker and leaves nothing behind."""

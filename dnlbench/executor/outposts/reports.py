@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnlbench.executor.base import Loss
+from dnlbench.executor.base import WorkerFailure
 from dnlbench.machine import Slot
 
 
@@ -100,7 +100,7 @@ class Report:
     """What its worker has printed between runs since the last report."""
     freed: tuple[str, ...] | None = None
     """The runs that it has let go of; None while it has them, or has none."""
-    lost: Loss | None = None
+    failure: WorkerFailure | None = None
     """Why it let go of those of them that have not ended."""
 
 

@@ -173,7 +173,7 @@ def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
     site.start(third, attempt=3)
     gate.open()
     report = site.listen(third)
-    assert (report.freed, report.lost) == ((run.run_id,), None)
+    assert (report.freed, report.failure) == ((run.run_id,), None)
     assert curve(site.run_dir, run) == expected
     history = site.run_dir.read_history(run)
     assert [attempt.started.attempt for attempt in history.attempts] == [1, 2, 3]

@@ -26,9 +26,10 @@ from dnlbench.events import (
     RunStarted,
     fold_holds,
 )
-from dnlbench.executor import scheduler
 from dnlbench.executor.base import SlotFreed
-from dnlbench.executor.steering import RunState, judge
+from dnlbench.executor.scheduler import loop
+from dnlbench.executor.scheduler.control import RunState, judge
+from dnlbench.executor.scheduler.disk import Records
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir, leave_command
@@ -453,7 +454,7 @@ def test_nothing_begins_once_the_sweep_is_cancelled(lab: Lab) -> None:
 
 
 def test_a_cancelled_sweep_does_not_wait_for_a_worker_that_hangs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
     hung = lab.find("dense-gaussian-L4-s0")
     script = {30.0: Command(action="cancel")}
     assert not lab.carry_out(3, lambda slot, run_id, attempt: "silent@0" if run_id == hung else "", script)
@@ -600,13 +601,13 @@ def test_a_command_for_an_earlier_engine_is_not_obeyed(lab: Lab) -> None:
 def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.MonkeyPatch, beginning: str) -> None:
     """The answer that it is cancelled has to come true, or it has to be another answer."""
     run_id, full = lab.find(beginning), False
-    write = scheduler.Scheduler._write
+    append = Records.append
 
-    def write_if_there_is_room(self: Any, run: Run, event: Any) -> bool:
+    def append_if_there_is_room(self: Records, event: Any) -> bool:
         if full:
-            self._disk_is_full("no room")
+            self.disk_is_full("no room")
             return False
-        return write(self, run, event)
+        return append(self, event)
 
     def fill() -> None:
         nonlocal full
@@ -616,7 +617,7 @@ def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.
         nonlocal full
         full = False
 
-    monkeypatch.setattr(scheduler.Scheduler, "_write", write_if_there_is_room)
+    monkeypatch.setattr(Records, "append", append_if_there_is_room)
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: not full)
     lab.carry_out(3, script={5.0: fill, 6.0: Command(action="cancel", run_ids=(run_id,)), 20.0: free})
     (answer,) = lab.journal(CommandDone)

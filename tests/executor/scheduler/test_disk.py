@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dnlbench.events import DiskFree, DiskFull, EngineEnded, JournalEvent, RunLeased
-from dnlbench.executor.journal import RESERVE_BYTES, Journal
+from dnlbench.executor.scheduler.disk import RESERVE_BYTES, Journal
 from dnlbench.files import LineWriter
 from dnlbench.store import RunDir
 

@@ -24,11 +24,11 @@ from dnlbench.events import (
     RunStarted,
     SlotSetAside,
 )
-from dnlbench.executor import scheduler
 from dnlbench.executor.base import Cause
-from dnlbench.executor.health import SlotHealth
-from dnlbench.executor.losses import MOST_DEATHS_AT_START, RETRIES, deaths_at_start
-from dnlbench.executor.scheduler import DISK_LOOK_S
+from dnlbench.executor.scheduler import loop
+from dnlbench.executor.scheduler.disk import CHECK_S
+from dnlbench.executor.scheduler.health import SlotHealth
+from dnlbench.executor.scheduler.retry import MOST_DEATHS_AT_START, RETRIES, deaths_at_start
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 from dnlbench.studies import Point
@@ -272,7 +272,7 @@ def test_a_network_that_always_dies_does_not_cost_the_slots(lab: Lab) -> None:
 
 
 def test_a_slot_does_not_rest_for_hours(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "LOOK_S", 1.0)
+    monkeypatch.setattr(loop, "LOOK_S", 1.0)
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5")
     lab.carry_out(1, lambda slot, run_id, attempt: "process", limit_s=3600)
     assert lab.statuses() == {"failed": 5}
@@ -283,19 +283,19 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
     now = 0.0
     slots = SlotHealth(clock=lambda: now)
     a, again, b = (Run(run_id=n, point=Point(network=n[0], depth=1), seed=0, epochs=1) for n in ("a0", "a1", "b0"))
-    assert not slots.lost_at_once("x", a, proven=False)
+    assert not slots.failed_at_once("x", a, proven=False)
     assert not slots.ready("x")
     now = 1.0
     assert slots.ready("x")
-    assert not slots.lost_at_once("x", again, proven=False)
+    assert not slots.failed_at_once("x", again, proven=False)
     now = 2.9
     assert not slots.ready("x")
     now = 3.0
     assert slots.ready("x")
     slots.well("x")
-    assert not slots.lost_at_once("x", a, proven=True)
-    assert not slots.lost_at_once("x", a, proven=True)
-    assert slots.lost_at_once("x", b, proven=False)
+    assert not slots.failed_at_once("x", a, proven=True)
+    assert not slots.failed_at_once("x", a, proven=True)
+    assert slots.failed_at_once("x", b, proven=False)
     assert not slots.fit("x")
 
 
@@ -427,7 +427,7 @@ def test_a_worker_that_never_says_a_last_word_does_not_go_on_for_ever(lab: Lab) 
     assert sum(start.run_id == bad for start in lab.starts) in (1 + RETRIES["process"], 2 + RETRIES["process"])
     ended = lab.ended(bad)
     assert ended is not None
-    assert ended.error == scheduler.NO_WORD.error
+    assert ended.error == loop.NO_FINAL_EVENT.error
 
 
 def test_a_run_that_comes_a_little_further_each_time_is_let_go_on(make_lab: MakeLab) -> None:
@@ -467,7 +467,7 @@ def test_a_checkpoint_within_an_epoch_is_progress(lab: Lab) -> None:
 def test_the_time_between_two_engines_is_not_taken_for_work(
     make_lab: MakeLab, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
     settings = ("sweep.networks=['densenet']", "train.epochs=4")
     lab = make_lab(*settings, "sweep.depths=[2]", "sweep.seeds=4")
     lab.carry_out(4, lambda slot, run_id, attempt: "silent@1", {5.0: Command(action="cancel")})
@@ -516,9 +516,9 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     assert "run-leased" not in between
     assert freed.event == "disk-free"
     gaps = [after - before for before, after in pairwise(looks)]
-    assert all(DISK_LOOK_S <= gap < DISK_LOOK_S + 1 for gap in gaps)
+    assert all(CHECK_S <= gap < CHECK_S + 1 for gap in gaps)
     begun = [start.time - lab.begun for start in lab.starts]
-    assert not [at for at in begun if looks[0] - DISK_LOOK_S < at < 100.0]
+    assert not [at for at in begun if looks[0] - CHECK_S < at < 100.0]
 
 
 def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,7 +557,7 @@ def random_script(random: Random, lab: Lab) -> dict[float, Command | Callable[[]
 def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(scheduler, "LOOK_S", 0.5)
+    monkeypatch.setattr(loop, "LOOK_S", 0.5)
     for seed in range(25 * block, 25 * block + 25):
         random = Random(seed)
         lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=2")
@@ -591,7 +591,7 @@ def test_a_watcher_that_follows_sees_what_one_that_comes_late_sees(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever happens, and however seldom it looks."""
-    monkeypatch.setattr(scheduler, "LOOK_S", 0.5)
+    monkeypatch.setattr(loop, "LOOK_S", 0.5)
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
     for seed in range(40):
         random = Random(seed)

@@ -19,9 +19,9 @@ from dnlbench.events import (
     RunStarted,
     SlotSetAside,
 )
-from dnlbench.executor import scheduler
 from dnlbench.executor.base import Cause
-from dnlbench.executor.losses import RETRIES
+from dnlbench.executor.scheduler import loop
+from dnlbench.executor.scheduler.retry import RETRIES
 from dnlbench.plan import title
 from dnlbench.store import RunDir
 from dnlbench.watch import SweepView, Watcher
@@ -372,7 +372,7 @@ def random_fate(random: Random, share: float) -> Fate:
 def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(scheduler, "LOOK_S", 0.5)
+    monkeypatch.setattr(loop, "LOOK_S", 0.5)
     for seed in range(25 * block, 25 * block + 25):
         random = Random(seed)
         lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=4", "sweep.networks=['densenet']")

@@ -1,0 +1,90 @@
+"""Which slots have which runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dnlbench.events import RunHistory, RunLeased
+from dnlbench.forecast import Task
+from dnlbench.machine import Slot
+
+Leases = tuple[RunLeased, ...]
+"""Of a run, or of those of a pack."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assignment:
+    """What a slot is busy with."""
+
+    slot: Slot
+    task: Task
+    begun: float
+    leases: Leases
+    """Of the task's runs but for those that left the pack."""
+    suspended: bool = False
+    """Whether the executor was asked to suspend it."""
+
+
+class Assignments:
+    """The slots that were given runs and have not given them back; found by slot and by run, since clusters are large."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = slots
+        self._by_slot: dict[str, Assignment] = {}
+        self._by_run: dict[str, RunLeased] = {}
+
+    def give(self, assignment: Assignment) -> None:
+        """The slot, which is free, has it from now on."""
+        self._by_slot[assignment.slot.name] = assignment
+        self._by_run.update((lease.run_id, lease) for lease in assignment.leases)
+
+    def take(self, slot: str) -> Assignment | None:
+        """The slot is free from now on. Returns what it had."""
+        assignment = self._by_slot.pop(slot, None)
+        for lease in assignment.leases if assignment else ():
+            del self._by_run[lease.run_id]
+        return assignment
+
+    def part(self, lease: RunLeased) -> None:
+        """A run leaves its pack, the rest of which goes on."""
+        pack = self._by_slot[lease.slot]
+        left = tuple(other for other in pack.leases if other is not lease)
+        self._by_slot[lease.slot] = replace(pack, leases=left)
+        del self._by_run[lease.run_id]
+
+    def mark_suspended(self, slot: str) -> None:
+        """The executor was asked to suspend what the slot has."""
+        self._by_slot[slot] = replace(self._by_slot[slot], suspended=True)
+
+    def of_run(self, run_id: str) -> RunLeased | None:
+        """The open lease; a run of a pack may have ended under it while others go on."""
+        return self._by_run.get(run_id)
+
+    def of_slot(self, slot: str) -> Assignment | None:
+        """None for a slot that is free."""
+        return self._by_slot.get(slot)
+
+    @property
+    def free(self) -> list[Slot]:
+        """The slots that have nothing, in their order."""
+        return [slot for slot in self._slots if slot.name not in self._by_slot]
+
+    @property
+    def busy(self) -> list[Assignment]:
+        """What the others have, in the order of the slots."""
+        return [self._by_slot[slot.name] for slot in self._slots if slot.name in self._by_slot]
+
+    def __len__(self) -> int:
+        """How many slots have something."""
+        return len(self._by_slot)
+
+
+def started_under(lease: RunLeased, history: RunHistory) -> bool:
+    """Whether the run started under this lease."""
+    return history.started is not None and history.started.time >= lease.time
+
+
+def ended_under(lease: RunLeased, history: RunHistory) -> bool:
+    """Whether the run's last event was written under this lease."""
+    return history.ended is not None and history.ended.time >= lease.time

@@ -1,0 +1,188 @@
+"""Commands from outside: what they mean for a sweep, and obeying them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from dnlbench.events import Command, CommandDone, RunHistory
+from dnlbench.executor.scheduler.assignments import Assignments, ended_under
+from dnlbench.executor.scheduler.disk import Records
+from dnlbench.executor.scheduler.dispatch import Dispatcher
+from dnlbench.executor.scheduler.queue import Queue
+from dnlbench.executor.scheduler.retry import RetryPolicy
+from dnlbench.plan import Plan, Run
+from dnlbench.store import RunDir
+
+RunState = Literal["waiting", "running", "ok", "not ok"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The answer to a command."""
+
+    answer: str
+    refused: bool = False
+    runs: tuple[Run, ...] = ()
+    """The runs that it is about, where it is about runs."""
+
+
+def ended_as(history: RunHistory) -> RunState:
+    """The state of a run that nobody is at."""
+    if history.ended is None or not (history.done or history.ended.status == "failed"):
+        return "waiting"
+    return "ok" if history.ended.status == "ok" else "not ok"
+
+
+def judge(command: Command, plan: Plan, places: Sequence[str], state: Callable[[Run], RunState]) -> Verdict:
+    """Finds out whether a command can be obeyed, and what it is about.
+
+    Args:
+        command: what was asked.
+        plan: of the sweep.
+        places: names of its slots, such as ``cuda:1/0``.
+        state: of a run, at this moment.
+    """
+    unknown = [run_id for run_id in command.run_ids if run_id not in plan.by_id]
+    if unknown:
+        return _refusal(f"no run {unknown[0]!r} in this sweep{_nearest(unknown[0], plan.by_id)}")
+    runs = tuple(plan.by_id[run_id] for run_id in dict.fromkeys(command.run_ids))
+    if command.device is not None or command.action == "release":
+        return _judge_device(command, places)
+    if command.action == "retry":
+        return _judge_retry(runs or plan.runs, state, named=bool(runs))
+    ended = [run for run in runs if state(run) in ("ok", "not ok")]
+    if ended:
+        return _refusal(f"{ended[0].title} has ended already")
+    return Verdict(answer=_answer(command, runs), runs=runs)
+
+
+def _judge_device(command: Command, places: Sequence[str]) -> Verdict:
+    if command.action in ("cancel", "retry") or command.run_ids:
+        return _refusal("a device can be paused, released or resumed; name either runs or a device")
+    if command.device is None:
+        return _refusal("release needs a device; runs and sweeps can be paused")
+    concerned = [place for place in places if command.device in (place, place.rpartition("/")[0])]
+    if not concerned:
+        devices = dict.fromkeys(place.rpartition("/")[0] for place in places)
+        return _refusal(f"no device {command.device!r} in this sweep; there are {', '.join([*devices, *places])}")
+    doing = {"pause": "paused", "release": "released", "resume": "resumed"}[command.action]
+    return Verdict(answer=f"{command.device} is {doing}")
+
+
+def _judge_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named: bool) -> Verdict:
+    states = {run: state(run) for run in runs}
+    again = tuple(run for run, found in states.items() if found == "not ok")
+    if named and len(again) < len(states):
+        run = next(run for run in states if run not in again)
+        why = {"ok": "has ended well; to measure afresh, use another --run-dir", "running": "is under way"}
+        return _refusal(f"{run.title} {why.get(states[run], 'is waiting for its turn')}")
+    if not again:
+        return _refusal("no run has ended badly")
+    return Verdict(answer=f"to be tried again: {_names(again)}", runs=again)
+
+
+def _answer(command: Command, runs: Sequence[Run]) -> str:
+    doing = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}[command.action]
+    if runs:
+        return f"{doing}: {_names(runs)}"
+    return f"the sweep is {doing}"
+
+
+def _names(runs: Sequence[Run]) -> str:
+    return ", ".join(run.title for run in runs) if len(runs) <= 4 else f"{len(runs)} runs"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _refusal(reason: str) -> Verdict:
+    return Verdict(answer=reason, refused=True)
+
+
+class Control:
+    """Obeys the commands that are left in the run directory. Pausing and resuming is done by the records' holds.
+
+    ``by_turns`` all runs are paused at first: each begins when a command resumes it.
+    """
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        plan: Plan,
+        slots: Sequence[str],
+        *,
+        queue: Queue,
+        assignments: Assignments,
+        dispatcher: Dispatcher,
+        records: Records,
+        retries: RetryPolicy,
+        by_turns: bool,
+    ) -> None:
+        self._run_dir, self._plan, self._slots, self._by_turns = run_dir, plan, slots, by_turns
+        self._queue, self._assignments, self._dispatcher = queue, assignments, dispatcher
+        self._records, self._retries = records, retries
+        self._commands = run_dir.open_control()
+        self._unturned: set[str] = set()
+        """Runs that have not had their turn."""
+        self.cancelled = False
+
+    def begin(self) -> None:
+        """By turns, pause all that waits."""
+        if self._by_turns:
+            self._unturned = set(self._queue)
+        self._keep_waiting()
+
+    def obey(self) -> None:
+        """Carry out the commands that have come in, and answer them."""
+        for command in self._commands.read():
+            verdict = self._judge(command)
+            if command.action == "resume" and verdict.runs and self._records.holds.sweep:
+                verdict = replace(verdict, answer=f"{verdict.answer}; the sweep itself is still paused")
+            if not verdict.refused and not self._carry_out(command, verdict.runs):
+                verdict = _refusal("the disk is full; ask again when there is room")
+            self._records.note(CommandDone(command=command, refused=verdict.refused, answer=verdict.answer))
+            if command.action in ("resume", "cancel") and not verdict.refused:
+                self._unturned -= set(command.run_ids)
+            self._keep_waiting()
+
+    def _judge(self, command: Command) -> Verdict:
+        if self._by_turns and command.action == "retry":
+            return _refusal(
+                "its runs take turns with those of another sweep; dnlbench run with --resume tries both of a pair again"
+            )
+        return judge(command, self._plan, self._slots, self._state)
+
+    def _state(self, run: Run) -> RunState:
+        if run.run_id in self._queue:
+            return "waiting"
+        history, lease = self._run_dir.read_history(run), self._assignments.of_run(run.run_id)
+        return ended_as(history) if lease is None or ended_under(lease, history) else "running"
+
+    def _carry_out(self, command: Command, runs: Sequence[Run]) -> bool:
+        """Whether there was room for what it takes."""
+        if command.action == "cancel":
+            self.cancelled |= not runs
+            done = [run for run in runs if self._dispatcher.cancel(run)]
+        elif command.action == "retry":
+            done = [run for run in runs if self._dispatcher.retry(run)]
+            self._retries.forgive(run.run_id for run in done)
+        else:
+            return True
+        return len(done) == len(runs)
+
+    def _keep_waiting(self) -> None:
+        """Pause what has not had its turn, also when the sweep as a whole is resumed."""
+        unheld = self._unturned - self._records.holds.runs
+        free = tuple(run_id for run_id in self._queue if run_id in unheld)
+        if free:
+            command = Command(action="pause", run_ids=free)
+            self._records.note(CommandDone(command=command, refused=False, answer="they wait for their turns"))
+
+    def close(self) -> None:
+        """Take no more commands."""
+        self._commands.close()

@@ -1,0 +1,132 @@
+"""What the scheduler writes: its journal, and last events of runs whose workers are gone. Both survive a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+
+from dnlbench.events import DiskFree, DiskFull, Holds, JournalEvent, RunEnded, RunError, RunEvent
+from dnlbench.files import is_disk_full
+from dnlbench.store import RunDir
+
+RESERVE_BYTES = 64 * 1024
+"""Kept on the disk to be given up when it is full, so that there is room to say so."""
+CHECK_S = 5.0
+"""Seconds between two checks of a disk that is full."""
+
+
+class Journal:
+    """Appends events in order. Those that a full disk does not take wait until it does."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._writer = run_dir.journal_writer()
+        self._reserve = run_dir.reserve_path
+        self._waiting: deque[str] = deque()
+        self.restore_reserve()
+
+    def note(self, *events: JournalEvent) -> None:
+        """Adds events; they are on the disk when this returns, if there is room."""
+        lines = [event.model_dump_json() for event in events]
+        if len(lines) > 1 and not self._waiting and self._takes("\n".join(lines)):
+            return  # together they wait for the disk only once
+        self._waiting.extend(lines)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Writes what waits, as far as it goes."""
+        while self._waiting:
+            if self._takes(self._waiting[0]):
+                self._waiting.popleft()
+            elif self._reserve.exists():
+                self._reserve.unlink()
+            else:
+                return
+
+    def _takes(self, content: str) -> bool:
+        """Writes it if there is room, and says whether there was."""
+        try:
+            self._writer.write(content, durable=True)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            return False
+        return True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits for room."""
+        return bool(self._waiting)
+
+    def restore_reserve(self) -> None:
+        """Takes the room back that was given up, if it is there."""
+        with contextlib.suppress(OSError):
+            if not self._reserve.exists():
+                try:
+                    self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
+                except OSError:
+                    self._reserve.unlink()  # a part of it would be taken for the whole
+
+    def close(self) -> None:
+        """Ends the writing."""
+        self.catch_up()
+        self._writer.close()
+        self._reserve.unlink(missing_ok=True)
+
+
+class Records:
+    """Writes the scheduler's events, and knows what they leave paused: everything, while the disk is full."""
+
+    def __init__(self, run_dir: RunDir, clock: Callable[[], float]) -> None:
+        self._run_dir, self._clock = run_dir, clock
+        self._journal = Journal(run_dir)
+        self._next_check = 0.0
+        self.holds = Holds()
+
+    def note(self, *events: JournalEvent) -> None:
+        """Add events to the journal."""
+        self._journal.note(*events)
+        for event in events:
+            self.holds = self.holds.after(event)
+
+    def append(self, event: RunEvent) -> bool:
+        """Add an event to its run's file; whether there was room for it."""
+        try:
+            writer = self._run_dir.events_writer(event.run_id)
+            try:
+                writer.write(event.model_dump_json(), durable=True)
+            finally:
+                writer.close()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            self.disk_is_full(str(error))
+            return False
+        return True
+
+    def end_run(self, run_id: str, attempt: int, status: str, error: RunError, *, requested: bool = False) -> bool:
+        """Add the last event of a run whose worker is gone; whether there was room for it."""
+        with_log = error.model_copy(update={"log": self._run_dir.log_tail(run_id, attempt)})
+        facts = {"run_id": run_id, "status": status, "error": with_log, "requested": requested, "time": self._clock()}
+        return self.append(RunEnded.model_validate(facts))
+
+    def disk_is_full(self, message: str) -> None:
+        """Hold everything until there is room."""
+        if self.holds.disk is None:
+            self.note(DiskFull(message=f"{message}; nothing is begun until there is room in {self._run_dir.root}"))
+        self._next_check = self._clock() + CHECK_S
+
+    def check_disk(self) -> None:
+        """Find out whether the disk is full, or no longer is."""
+        self._journal.catch_up()
+        if self._journal.is_behind and self.holds.disk is None:
+            self.disk_is_full("the journal cannot be written")
+        if self.holds.disk is not None and self._clock() >= self._next_check:
+            self._next_check = self._clock() + CHECK_S
+            if self._run_dir.has_room():
+                self._journal.restore_reserve()
+                self.note(DiskFree())
+
+    def close(self) -> None:
+        """End the journal."""
+        self._journal.close()

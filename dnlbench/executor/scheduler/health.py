@@ -1,0 +1,102 @@
+"""Which slots are fit for use, and which workers are alive."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from dnlbench.executor.base import Executor
+from dnlbench.machine import Slot
+from dnlbench.plan import Run
+
+REST_S = 1.0
+"""Rest of a slot after a failure at once; doubled with each further one, so that a broken device cannot drain the queue."""
+LONGEST_REST_S = 60.0
+LISTEN_S = 1.0
+"""Seconds between two checks of heartbeats."""
+NAP_S = 5.0
+"""An engine that does not come round for longer than that was stopped."""
+
+
+class SlotHealth:
+    """Tells a broken device from a broken network.
+
+    A slot is set aside after two different runs in a row that failed at once on it, if they were of different points, or
+    of a point that has come through an epoch elsewhere. Runs of one point that nobody has seen work speak against the
+    point, and one run that fails again and again against the run.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed: dict[str, list[Run]] = {}
+        self._rested: dict[str, float] = {}
+        self._set_aside: set[str] = set()
+        self._deaths_at_start: Counter[str] = Counter()
+
+    def fit(self, slot: str) -> bool:
+        """Whether the slot is not set aside."""
+        return slot not in self._set_aside
+
+    def ready(self, slot: str) -> bool:
+        """Whether the slot may take a run now."""
+        return self.fit(slot) and self._clock() >= self._rested.get(slot, 0.0)
+
+    def began(self, slot: str) -> None:
+        """A worker has begun a run on the slot."""
+        del self._deaths_at_start[slot]
+
+    def died_at_start(self, slot: str) -> int:
+        """Count a worker that ended before it began a run; how many there were in a row."""
+        self._deaths_at_start[slot] += 1
+        return self._deaths_at_start[slot]
+
+    def set_aside(self, slot: str) -> bool:
+        """Give the slot no further run; whether that is new."""
+        is_new = self.fit(slot)
+        self._set_aside.add(slot)
+        return is_new
+
+    def well(self, slot: str) -> None:
+        """A run has come through an epoch on the slot: all is forgiven."""
+        self._failed.pop(slot, None)
+        self._rested.pop(slot, None)
+
+    def failed_at_once(self, slot: str, run: Run, *, proven: bool) -> bool:
+        """Count a run that failed before its first epoch; ``proven`` if its point has worked elsewhere.
+
+        Returns:
+            Whether the slot is set aside.
+        """
+        failed = self._failed.setdefault(slot, [])
+        failed.append(run)
+        self._rested[slot] = self._clock() + min(LONGEST_REST_S, REST_S * 2 ** (len(failed) - 1))
+        if len({run.run_id for run in failed}) >= 2 and (proven or len({run.point for run in failed}) >= 2):
+            self._set_aside.add(slot)
+        return not self.fit(slot)
+
+
+class Heartbeats:
+    """Finds workers whose heartbeat timeout has passed.
+
+    An engine that was stopped itself, with Ctrl+Z for one, has heard nobody and listens for a while first.
+    """
+
+    def __init__(self, timeout_s: float, clock: Callable[[], float]) -> None:
+        self._timeout_s, self._clock = timeout_s, clock
+        self._called = self._awake = clock()
+        self._checked = -math.inf
+
+    def expired(self, executor: Executor, slots: Iterable[Slot]) -> Iterator[Slot]:
+        """The slots whose workers have not given a sign of life in time; to be called often."""
+        now = self._clock()
+        if not 0 <= now - self._called <= NAP_S:
+            self._awake = now
+        self._called = now
+        if 0 <= now - self._checked < LISTEN_S:
+            return
+        self._checked = now
+        for slot in slots:
+            if min(executor.silent_s(slot), now - self._awake) > self._timeout_s:
+                yield slot

@@ -1,0 +1,225 @@
+"""The scheduler's loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from dnlbench.errors import EngineError
+from dnlbench.events import JournalEvent, Prepared, RunError, RunHistory, RunLeased, SlotSetAside
+from dnlbench.executor.base import SILENCE_S, Executor, SlotFreed, WorkerFailure
+from dnlbench.executor.scheduler.assignments import Assignments, ended_under, started_under
+from dnlbench.executor.scheduler.control import Control
+from dnlbench.executor.scheduler.disk import Records
+from dnlbench.executor.scheduler.dispatch import Dispatcher
+from dnlbench.executor.scheduler.health import Heartbeats, SlotHealth
+from dnlbench.executor.scheduler.queue import Placement, Queue
+from dnlbench.executor.scheduler.retry import RetryPolicy
+from dnlbench.forecast import Forecast
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan
+from dnlbench.store import RunDir
+
+LOOK_S = 0.1
+"""Seconds between two looks at a sweep that goes on by itself."""
+PATIENCE_S = 3.0
+"""How long an engine that is told to end waits for runs to be suspended."""
+
+NO_FINAL_EVENT = WorkerFailure(
+    cause="process", error=RunError(type="WorkerLost", message="the run came back without its last event")
+)
+
+
+class Scheduler:
+    """Keeps every slot busy with the longest task that is left, until none is, or until no slot is fit for use.
+
+    A task is a run, or a pack of up to ``pack_size`` of them. Each run of a pack that came to grief is tried again alone.
+    ``by_turns`` all runs are paused at first: each begins when a command resumes it.
+    """
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        plan: Plan,
+        executor: Executor,
+        slots: Sequence[Slot],
+        *,
+        pack_size: int = 1,
+        by_turns: bool = False,
+        silence_s: float = SILENCE_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        earlier = [event for event in run_dir.read_journal() if isinstance(event, RunLeased)]
+        self._plan, self._executor, self._slots, self._by_turns = plan, executor, slots, by_turns
+        self._silence_s = silence_s
+        self._forecast = _forecast(run_dir, plan, earlier)
+        self._placement = Placement(self._forecast, clock)
+        self._health, self._heartbeats = SlotHealth(clock), Heartbeats(silence_s, clock)
+        self._retries = RetryPolicy(run_dir, plan, self._health)
+        self._queue = Queue(self._forecast, self._retries, pack_size)
+        self._assignments = Assignments(slots)
+        self._records = Records(run_dir, clock)
+        self._dispatcher = Dispatcher(
+            run_dir, plan, executor, self._assignments, self._queue, self._records, clock, earlier
+        )
+        self._control = Control(
+            run_dir,
+            plan,
+            [slot.name for slot in slots],
+            queue=self._queue,
+            assignments=self._assignments,
+            dispatcher=self._dispatcher,
+            records=self._records,
+            retries=self._retries,
+            by_turns=by_turns,
+        )
+
+    def note(self, *events: JournalEvent) -> None:
+        """Add events to the journal."""
+        self._records.note(*events)
+
+    def prepare(self) -> Prepared:
+        """Make the workers ready; see `Executor.prepare`. Nothing is noted yet: the answer may have to be refused."""
+        return self._executor.prepare()
+
+    def carry_out(self, tick: Callable[[], None] = lambda: None) -> bool:
+        """Do every run that is not done yet. ``tick`` is called several times a second.
+
+        Returns:
+            False if somebody cancelled the sweep.
+        """
+        self._dispatcher.enqueue_unfinished()
+        self._control.begin()
+        while self._has_work():
+            self._control.obey()
+            self._records.check_disk()
+            self._fill_slots()
+            for freed in self._freed():
+                self._settle(freed)
+            self._suspend_held()
+            tick()
+        return not self._control.cancelled
+
+    def _has_work(self) -> bool:
+        if self._control.cancelled or not (self._assignments or self._queue):
+            return False
+        return bool(self._assignments) or any(self._health.fit(slot.name) for slot in self._slots)
+
+    def _fill_slots(self) -> None:
+        holds = self._records.holds
+        if holds.everything or self._control.cancelled:
+            return
+        free = [
+            slot for slot in self._assignments.free if self._health.ready(slot.name) and not holds.on_slot(slot.name)
+        ]
+        if not free:
+            return
+        tasks = self._queue.longest_first(holds.runs)
+        if self._by_turns and not tasks:
+            return  # it is not our turn, and a worker that imports torch would disturb whose it is
+        able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
+        if able and tasks:
+            busy = [each for each in self._assignments.busy if not holds.on_slot(each.slot.name)]
+            self._dispatcher.start(self._placement.match(able, busy, tasks))
+        for slot in free:
+            if self._assignments.of_slot(slot.name) is None:  # a run that fails elsewhere can go on here at once
+                self._executor.warm_up(slot)
+
+    def _freed(self) -> Iterator[SlotFreed]:
+        """The slots that come back, and those whose workers give no sign of life, which are ended."""
+        yield from self._executor.wait(LOOK_S)
+        busy = {each.slot.name: each for each in self._assignments.busy}
+        for slot in self._heartbeats.expired(self._executor, [each.slot for each in busy.values()]):
+            self._executor.end(slot)
+            message = f"the worker on {slot.name} gave no sign of life for {self._silence_s:.0f} s"
+            failure = WorkerFailure(cause="silent", error=RunError(type="Silent", message=message))
+            run_ids = tuple(lease.run_id for lease in busy[slot.name].leases)
+            yield SlotFreed(slot=slot, run_ids=run_ids, failure=failure)
+
+    def _settle(self, freed: SlotFreed) -> None:
+        """Take back what a slot had, and learn from it."""
+        assignment = self._assignments.take(freed.slot.name)
+        if assignment is None or not {lease.run_id for lease in assignment.leases} <= set(freed.run_ids):
+            return
+        histories = {lease: self._dispatcher.history(lease) for lease in assignment.leases}
+        for lease, history in histories.items():
+            self._forecast.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
+            if any(lap.time >= lease.time for lap in history.laps):
+                self._health.well(freed.slot.name)
+            if started_under(lease, history):
+                self._health.began(freed.slot.name)
+        left = {lease: history for lease, history in histories.items() if not ended_under(lease, history)}
+        if left and freed.failure is None and assignment.suspended:
+            self._dispatcher.take_back(list(left))
+        elif left:
+            self._fail(freed.failure or NO_FINAL_EVENT, freed.slot.name, left)
+
+    def _fail(self, failure: WorkerFailure, slot: str, histories: Mapping[RunLeased, RunHistory]) -> None:
+        """Retry the runs that a worker failure hit, within bounds."""
+        if failure.cause == "disk":
+            self._records.disk_is_full(failure.error.message)
+        decision = self._retries.decide(failure, slot, histories)
+        if decision.set_aside:
+            self.note(SlotSetAside(slot=slot, reason=failure.error.message))
+        status = "oom" if failure.cause == "host-memory" else "failed"
+        ended = {
+            lease.run_id
+            for lease in decision.give_up
+            if self._records.end_run(lease.run_id, lease.attempt, status, failure.error)
+        }
+        self._dispatcher.take_back([lease for lease in histories if lease.run_id not in ended], failure.error)
+
+    def _suspend_held(self) -> None:
+        """Suspend what is paused, packs as a whole, and let go of devices that are released."""
+        holds = self._records.holds
+        if not holds.any_work:
+            return
+        for slot in self._slots:
+            assignment = self._assignments.of_slot(slot.name)
+            if assignment is None:
+                if holds.on_slot(slot.name) == "release":
+                    self._executor.end(slot)
+            elif not assignment.suspended and any(holds.on_run(lease.run_id, slot.name) for lease in assignment.leases):
+                self._assignments.mark_suspended(slot.name)
+                self._executor.put_aside(slot)
+
+    def abandon(self) -> None:
+        """End the workers at once and write nothing about their runs: the run directory is lost, or another engine's."""
+        for assignment in self._assignments.busy:
+            self._executor.end(assignment.slot)
+            self._assignments.take(assignment.slot.name)
+
+    def stop(self) -> None:
+        """End the workers; a run that was under way becomes ``cancelled``, to be resumed by a later engine."""
+        busy = self._assignments.busy
+        for assignment in busy:
+            self._executor.put_aside(assignment.slot)
+        left = {assignment.slot.name for assignment in busy}
+        deadline = time.monotonic() + PATIENCE_S
+        try:
+            with suppress(EngineError):  # what ends the sweep may go on
+                while left and time.monotonic() < deadline:
+                    left -= {freed.slot.name for freed in self._executor.wait(LOOK_S)}
+        finally:  # a second interrupt ends the waiting; a worker that was stopped would outlive the engine
+            self._executor.close()
+        error = RunError(type="Interrupted", message="the sweep was interrupted")
+        for assignment in busy:
+            for lease in self._dispatcher.unfinished(assignment.leases):
+                self._records.end_run(lease.run_id, lease.attempt, "cancelled", error)
+            self._assignments.take(assignment.slot.name)
+
+    def close(self) -> None:
+        """End the journal, and take no more commands."""
+        self._control.close()
+        self._records.close()
+
+
+def _forecast(run_dir: RunDir, plan: Plan, earlier: Iterable[RunLeased]) -> Forecast:
+    """What earlier engines' runs took foretells what is left."""
+    forecast = Forecast(plan)
+    for run_id, lease in {lease.run_id: lease for lease in earlier}.items():  # the last one of each run
+        run = plan.by_id.get(run_id)
+        if run is not None:
+            forecast.observe(run, lease.slot, lease.time, run_dir.read_history(run, all_epochs=True))
+    return forecast

@@ -1,0 +1,139 @@
+"""The queue: the runs that wait for a slot, and which slot begins which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+from dnlbench.events import RunHistory
+from dnlbench.executor.scheduler.assignments import Assignment
+from dnlbench.executor.scheduler.retry import RetryPolicy
+from dnlbench.forecast import Forecast, Task, first_tasks, pack
+from dnlbench.machine import Slot
+from dnlbench.plan import Run
+from dnlbench.studies import Point
+
+MANY = 1000
+"""With more tasks waiting than that, which takes long to work out, any slot begins the longest: there is time to even out."""
+
+
+class Queue:
+    """The runs that wait, made up to tasks, the longest first; only when that changes are all of them gone through.
+
+    A task is a run, or a pack of up to ``pack_size`` of them. Runs that a worker failure hit go last, and alone.
+    """
+
+    def __init__(self, forecast: Forecast, retries: RetryPolicy, pack_size: int) -> None:
+        self._forecast, self._retries, self._pack_size = forecast, retries, pack_size
+        self._runs: dict[str, Task] = {}
+        self._held: frozenset[str] = frozenset()
+        self._packs: dict[str, Task] | None = None
+        """By the id of the first run, in the order in which those came; None if they have to be made up anew."""
+        self._kinds: list[Task] = []
+        """One of each kind; all of a kind take as long."""
+        self._kind_of: dict[str, int] = {}
+        """The index of each task's kind there."""
+        self._sorted: dict[str, Task] = {}
+        self._revision: int | None = None
+        """Of the forecast that they were sorted by; None if they have to be sorted anew."""
+
+    def add(self, run: Run, history: RunHistory) -> None:
+        """Add a run, whose history says how many epochs are left."""
+        self._runs[run.run_id] = Task(runs=(run,), epochs=max(1, run.epochs - len(history.laps)))
+        self._packs = None
+
+    def drop(self, run_id: str) -> None:
+        """Remove a run, if it waits."""
+        if self._runs.pop(run_id, None) is not None:
+            self._packs = None
+
+    def take(self, task: Task) -> None:
+        """Remove the runs of a task; the other tasks stay as they are."""
+        for run in task.runs:
+            del self._runs[run.run_id]
+        if self._packs is not None:
+            first = task.runs[0].run_id
+            del self._packs[first], self._sorted[first]
+            if not self._packs:
+                self._packs = None  # runs that failed have their turn
+
+    def longest_first(self, held: frozenset[str]) -> Collection[Task]:
+        """The tasks that may begin, by falling expected duration; equals in the order in which they came.
+
+        Args:
+            held: ids of runs that must not begin.
+        """
+        if self._packs is None or self._held is not held:
+            self._held, self._packs, self._revision = held, self._made_up(held), None
+            self._tell_apart(self._packs)
+        if self._revision != self._forecast.revision:
+            self._revision = self._forecast.revision
+            self._sorted = self._in_order(self._packs)
+        return self._sorted.values()
+
+    def _made_up(self, held: frozenset[str]) -> dict[str, Task]:
+        tasks = [task for run_id, task in self._runs.items() if run_id not in held]
+        tasks = [task for task in tasks if task.runs[0].run_id not in self._retries.failed] or tasks
+        return {task.runs[0].run_id: task for task in pack(tasks, self._pack_size, alone=self._retries.alone)}
+
+    def _in_order(self, packs: Mapping[str, Task]) -> dict[str, Task]:
+        seconds = [self._forecast.duration_s(task, "") for task in self._kinds]
+        order = sorted(packs, key=lambda first: -seconds[self._kind_of[first]])
+        return {first: packs[first] for first in order}
+
+    def _tell_apart(self, packs: Mapping[str, Task]) -> None:
+        """A sweep has many runs, but few kinds that differ in how long they take."""
+        numbers: dict[tuple[Point, float, int], int] = {}
+        self._kinds = []
+        for first, task in packs.items():
+            kind = (task.point, task.epochs, len(task.runs))
+            if kind not in numbers:
+                numbers[kind] = len(numbers)
+                self._kinds.append(task)
+            self._kind_of[first] = numbers[kind]
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._runs
+
+    def __iter__(self) -> Iterator[str]:
+        """Run ids."""
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+
+class Placement:
+    """Longest expected task first, by what runs have taken so far; but not on a slot where another would end it sooner."""
+
+    def __init__(self, forecast: Forecast, clock: Callable[[], float]) -> None:
+        self._forecast, self._clock = forecast, clock
+        self._expected: dict[Assignment, float] = {}
+        """Seconds that assignments take, by the forecast of that revision."""
+        self._revision: int | None = None
+
+    def match(
+        self, free: Sequence[Slot], busy: Iterable[Assignment], longest: Collection[Task]
+    ) -> list[tuple[Slot, Task]]:
+        """Which free slots begin which tasks now.
+
+        Args:
+            free: the slots that could begin something.
+            busy: the others that can be counted on.
+            longest: what waits, by falling expected duration.
+        """
+        if len(longest) > MANY:
+            return list(zip(free, longest, strict=False))
+        if self._revision != self._forecast.revision:
+            self._revision = self._forecast.revision
+            self._expected.clear()
+        free_in_s = dict.fromkeys((slot.name for slot in free), 0.0)
+        free_in_s |= {assignment.slot.name: self._free_in_s(assignment) for assignment in busy}
+        first = first_tasks(self._forecast, longest, free_in_s, {slot.name for slot in free})
+        return [(slot, first[slot.name]) for slot in free if slot.name in first]
+
+    def _free_in_s(self, busy: Assignment) -> float:
+        """An overdue task is taken to need as long again as it is overdue, so that no other waits for it."""
+        expected = self._expected.get(busy)
+        if expected is None:
+            expected = self._expected[busy] = self._forecast.duration_s(busy.task, busy.slot.name)
+        return abs(busy.begun + expected - self._clock()) if self._forecast.known else expected

@@ -1,0 +1,103 @@
+"""The retry policy: what a worker failure means for the runs that it hit, and for the slot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dnlbench.events import RunHistory, RunLeased
+from dnlbench.executor.base import Cause, WorkerFailure
+from dnlbench.executor.scheduler.assignments import Leases, started_under
+from dnlbench.executor.scheduler.health import SlotHealth
+from dnlbench.plan import Plan, Run
+from dnlbench.store import RunDir
+
+RETRIES: Mapping[Cause, int] = {"process": 2, "killed": 2, "silent": 2, "host-memory": 1, "device": 3}
+"""How often a run that gets no further is retried, by the cause of the failure; after a full disk as often as it takes. A run
+that failed by itself would fail again."""
+
+MOST_DEATHS_AT_START = 20
+"""Workers of a slot that may be killed one after the other before they began their run. After that the slot is set aside, or,
+where nobody knows whether the worker had begun it, the run is charged."""
+
+
+def deaths_at_start(cause: Cause) -> int:
+    """Workers of a slot that may end for that cause, one after the other, before they began a run."""
+    return MOST_DEATHS_AT_START if cause == "killed" else RETRIES[cause]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What follows from a worker failure. All runs that are not given up are retried."""
+
+    give_up: Leases = ()
+    set_aside: bool = False
+    """Whether the slot is given no further run."""
+
+
+class RetryPolicy:
+    """Retries runs within bounds, which count anew once a run gets further. Some failures are not charged to the runs."""
+
+    def __init__(self, run_dir: RunDir, plan: Plan, health: SlotHealth) -> None:
+        self._run_dir, self._plan, self._health = run_dir, plan, health
+        self._counts: Counter[tuple[str, Cause]] = Counter()
+        self.failed: set[str] = set()
+        """Ids of runs that were charged with a failure since they last got further."""
+        self.alone: set[str] = set()
+        """Ids of runs that train with no other any more."""
+
+    def decide(self, failure: WorkerFailure, slot: str, histories: Mapping[RunLeased, RunHistory]) -> Decision:
+        """Judge a failure of a slot's worker by the runs that had not ended, none of which is packed again."""
+        if failure.cause == "disk":  # everything waits for it
+            return Decision()
+        if failure.cause == "pack":
+            self.alone |= {lease.run_id for lease in histories}
+            return Decision()
+        suspect = self._plan.by_id[next(iter(histories)).run_id]
+        if not (failure.begun and any(started_under(lease, history) for lease, history in histories.items())):
+            within_bounds = self._health.died_at_start(slot) <= deaths_at_start(failure.cause)
+            if not failure.begun:
+                return Decision(set_aside=self._judge_unbegun(failure, slot, suspect, within_bounds=within_bounds))
+            if failure.cause == "killed" and within_bounds:
+                return Decision()
+        further = {lease.run_id for lease in histories if self._got_further(lease)}
+        set_aside = not further and self._judge_slot(slot, suspect, failure)
+        self.forgive(further)
+        return Decision(
+            give_up=tuple(lease for lease in histories if not self._may_retry(lease.run_id, failure.cause)),
+            set_aside=set_aside,
+        )
+
+    def forgive(self, run_ids: Iterable[str]) -> None:
+        """Count anew: the runs got further, or somebody wants them to be retried."""
+        for run_id in run_ids:
+            self.failed.discard(run_id)
+            for cause in RETRIES:
+                del self._counts[run_id, cause]
+
+    def _may_retry(self, run_id: str, cause: Cause) -> bool:
+        """Charge a failure to a run; whether it may be retried."""
+        self.alone.add(run_id)
+        self.failed.add(run_id)
+        self._counts[run_id, cause] += 1
+        return self._counts[run_id, cause] <= RETRIES[cause]
+
+    def _got_further(self, lease: RunLeased) -> bool:
+        """Whether the attempt left a checkpoint of its own."""
+        kept = self._run_dir.checkpoint_time(lease.run_id)
+        return kept is not None and kept >= lease.time
+
+    def _judge_unbegun(self, failure: WorkerFailure, slot: str, suspect: Run, *, within_bounds: bool) -> bool:
+        """Whether a worker that died before it began its run, which is not charged, was one too many for the slot."""
+        if within_bounds:
+            return self._judge_slot(slot, suspect, failure)
+        return self._health.set_aside(slot)
+
+    def _judge_slot(self, slot: str, suspect: Run, failure: WorkerFailure) -> bool:
+        """Whether a failure that came at once speaks against the slot."""
+        if failure.cause in ("host-memory", "killed"):
+            return False
+        siblings = (other for other in self._plan.runs if other.point == suspect.point)
+        proven = any(self._run_dir.read_history(other).laps for other in siblings)
+        return self._health.failed_at_once(slot, suspect, proven=proven)
