@@ -114,7 +114,7 @@ class EmbeddingRunner(MeasuringRunner):
 
     def measure(self, run: Run, aside: Aside) -> Measurements:
         """See `MeasuringRunner`."""
-        wiring, factor, rate = self.spec.cases[run.point.network]
+        wiring, factor, rate = self.spec.networks[run.point.network]
         samples = self._samples(run.seed, flat=wiring == "fully-connected")
         network = self._network(run)
         theta = network.draw(self._generator(run.seed, "weights"), self.spec.network.scale).to(self.device)
@@ -140,7 +140,7 @@ class EmbeddingRunner(MeasuringRunner):
     def _network(self, run: Run) -> Network:
         """The narrow one."""
         settings, depth = self.spec.network, run.point.depth
-        match self.spec.cases[run.point.network][0]:
+        match self.spec.networks[run.point.network][0]:
             case "fully-connected":
                 return fully_connected(depth, inputs=self.spec.data.side**2, width=settings.neurons)
             case "convolutional":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sized
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from dnlbench.studies.base import Section
 
 T = TypeVar("T")
 
@@ -36,17 +37,25 @@ def _seed_list(value: Any) -> Any:
     raise PydanticCustomError("seeds", f"must be a list of seeds, or a count from 1 to {MOST_SEEDS:,}")
 
 
+Axis = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(distinct)]
+"""One value at least, each once."""
 Depth = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
-Depths = Annotated[tuple[Depth, ...], Field(min_length=1), AfterValidator(distinct)]
+Depths = Axis[Depth]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 SeedCount = Annotated[int, Field(ge=1, le=MOST_SEEDS)]
 SeedList = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS), AfterValidator(distinct)]
 Seeds = Annotated[SeedList, BeforeValidator(_seed_list, json_schema_input_type=SeedCount | SeedList)]
 
 
-def check_run_count(**axes: Sized) -> None:
-    """Refuses axes whose product is more than `MOST_RUNS`."""
-    runs = math.prod(len(values) for values in axes.values())
-    if runs > MOST_RUNS:
-        counts = " × ".join(f"{name} ({len(values):,})" for name, values in axes.items())
-        raise PydanticCustomError("too_many_runs", f"{counts} = {runs:,} runs; a sweep may have at most {MOST_RUNS:,}")
+class Axes(Section):
+    """The ``[sweep]`` of a study: each key is an axis, ``depths`` and ``seeds`` among them."""
+
+    @model_validator(mode="after")
+    def _runs_are_not_too_many(self) -> Self:
+        counts = {name: len(values) for name, values in self if values}
+        if (runs := math.prod(counts.values())) > MOST_RUNS:
+            axes = " × ".join(f"{name} ({count:,})" for name, count in counts.items())
+            raise PydanticCustomError(
+                "too_many_runs", f"{axes} = {runs:,} runs; a sweep may have at most {MOST_RUNS:,}"
+            )
+        return self

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, NoReturn, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from dnlbench.stats import Range
 from dnlbench.studies.added import completed, essential
+from dnlbench.units import Kind
 
 InputShape = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -20,6 +22,11 @@ class Section(BaseModel):
     """One table of a spec: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def refuse(key: str, value: Any, reason: str) -> NoReturn:
+    """Refuse the value of a dotted key that does not fit the rest of its spec."""
+    raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,8 @@ class StudySpec(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Names the sweep's files: letters, digits, dots, dashes and underscores, 64 at most."""
     study: str
+    sweep: Any
+    """The study's `dnlbench.studies.axes.Axes`."""
 
     @classmethod
     def from_saved(cls, saved: object) -> Self:
@@ -48,14 +57,19 @@ class StudySpec(Section):
         return cls.model_validate_json(json.dumps(document), strict=True)
 
     @property
-    def points(self) -> tuple[Point, ...]:
-        """Every point, in the order of the spec."""
+    def networks(self) -> Collection[str]:
+        """The names of the networks, in the order of the spec."""
         raise NotImplementedError
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Networks × depths."""
+        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that each point is run with."""
-        raise NotImplementedError
+        return tuple(self.sweep.seeds)
 
     @property
     def epochs(self) -> int:
@@ -96,18 +110,18 @@ class Quantity:
     name: str
     """Field of the profile's runs that holds it."""
     label: str
-    unit: str
+    unit: str = ""
     """Empty for a pure number."""
-    better: Literal["lower", "higher"] | None
-    shown_as: Literal["number", "count", "bytes", "share"]
-    machine_bound: bool
+    better: Literal["lower", "higher"] | None = None
+    shown_as: Kind = "number"
+    machine_bound: bool = False
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
     range: Range = "any"
     """Where its values can lie; intervals and axes keep to it."""
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
     """How values of several seeds are averaged: geometric where an order of convergence is fitted, as the fit is through
     logarithms. Values that are not all above 0 have the arithmetic mean."""
-    tolerance: float
+    tolerance: float = 0.01
     """Relative difference below which two values count as the same for every purpose."""
     timed: bool = False
     """Whether it depends on the machine's state at the time, as a throughput does and a peak of memory does not."""

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from functools import partial
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from dnlbench.architecture import ARCHITECTURES, ConnectivityName, most_blocks, sources_of
-from dnlbench.stats import Range
-from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec
+from dnlbench.studies.axes import Axes, Axis, Depths, Seeds, distinct
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, refuse
 
 WiringName = Literal["fully-connected", "convolutional", "densenet"]
 Case = tuple[WiringName, int, float]
@@ -37,50 +36,17 @@ TRAJECTORY_BOUND = 1e-10
 KKT_BOUND = 1e-8
 
 
-class EmbeddingAxes(Section):
+class EmbeddingAxes(Axes):
     """``[sweep]``: every network with every width factor and learning rate at every depth with every seed."""
 
-    networks: Annotated[tuple[WiringName, ...], Field(min_length=1), AfterValidator(distinct)]
+    networks: Axis[WiringName]
     depths: Depths
     """Hidden layers; in densenet layers per block. A fully-connected network of depth 1 is the two-layer network."""
-    width_factors: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1), AfterValidator(distinct)
-    ]
+    width_factors: Axis[Annotated[int, Field(ge=1, le=64)]]
     """m: copies of each neuron or channel."""
-    learning_rates: Annotated[
-        tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(distinct)
-    ] = (0.1,)
+    learning_rates: Axis[Annotated[float, Field(gt=0)]] = (0.1,)
     seeds: Seeds = (0, 1)
     """A list, or a count n for 0 … n − 1. Each draws samples, weights and coefficients of its own."""
-
-    @model_validator(mode="after")
-    def _runs_are_not_too_many(self) -> Self:
-        check_run_count(
-            networks=self.networks,
-            depths=self.depths,
-            width_factors=self.width_factors,
-            learning_rates=self.learning_rates,
-            seeds=self.seeds,
-        )
-        return self
-
-
-def _no_biases(value: bool) -> bool:
-    if value:
-        raise PydanticCustomError(
-            "not_homogeneous",
-            "must be false: with biases a network is not homogeneous in its parameters and has no maximum-margin problem",
-        )
-    return value
-
-
-def _no_batch_norm(value: bool) -> bool:
-    if value:
-        raise PydanticCustomError(
-            "not_homogeneous",
-            "must be false: batch normalization cancels the coefficient of a copy, so later layers count the copy in full",
-        )
-    return value
 
 
 class WiringSettings(Section):
@@ -102,16 +68,22 @@ class WiringSettings(Section):
     """How many, for connectivity "window"."""
     scale: Annotated[float, Field(gt=0)] = 1.0
     """Factor on the initial weights, whose variance is 2 over the numbers that one sums."""
-    biases: Annotated[bool, AfterValidator(_no_biases)] = False
+    biases: bool = False
     """Must be false: networks with biases are not homogeneous."""
-    batch_norm: Annotated[bool, AfterValidator(_no_batch_norm)] = False
+    batch_norm: bool = False
     """Must be false: a splitting does not commute with batch norms."""
 
     @model_validator(mode="after")
-    def _window_belongs_to_its_connectivity(self) -> Self:
+    def _settings_fit_together(self) -> Self:
+        if self.biases:
+            reason = "with biases a network is not homogeneous in its parameters and has no maximum-margin problem"
+            refuse("network.biases", self.biases, f"must be false: {reason}")
+        if self.batch_norm:
+            reason = "batch normalization cancels the coefficient of a copy, so later layers count the copy in full"
+            refuse("network.batch_norm", self.batch_norm, f"must be false: {reason}")
         if (self.connectivity == "window") != (self.window is not None):
             reason = 'is needed with network.connectivity = "window", and has an effect only with it'
-            _refuse("network.window", self.window, reason)
+            refuse("network.window", self.window, reason)
         return self
 
 
@@ -126,7 +98,7 @@ class SplittingSettings(Section):
     @model_validator(mode="after")
     def _values_are_on_the_sphere(self) -> Self:
         if (self.coefficients == "given") != (self.values is not None):
-            _refuse(
+            refuse(
                 "splitting.values",
                 self.values and list(self.values),
                 'are needed with splitting.coefficients = "given", and have an effect only with it',
@@ -135,14 +107,14 @@ class SplittingSettings(Section):
             return self
         if any(value < 0 for value in self.values):
             reason = "relu(c z) = c relu(z) holds for c >= 0 only, so no coefficient may be negative"
-            _refuse("splitting.values", list(self.values), reason)
+            refuse("splitting.values", list(self.values), reason)
         squares = math.fsum(value * value for value in self.values)
         if abs(squares - 1) > SPHERE_TOLERANCE:
             reason = f"their squares add up to {squares:.6g} instead of 1, so the copies would not add up to the neuron"
             if squares > 0:
                 scaled = [value / math.sqrt(squares) for value in self.values]
                 reason = f"{reason}; divided by their norm they are {scaled}"
-            _refuse("splitting.values", list(self.values), reason)
+            refuse("splitting.values", list(self.values), reason)
         return self
 
 
@@ -181,12 +153,7 @@ class EmbeddingSpec(StudySpec):
     train: DescentSettings = DescentSettings()
 
     @property
-    def points(self) -> tuple[Point, ...]:
-        """Networks × width factors × learning rates × depths."""
-        return tuple(Point(network=name, depth=depth) for name in self.cases for depth in self.sweep.depths)
-
-    @property
-    def cases(self) -> dict[str, Case]:
+    def networks(self) -> dict[str, Case]:
         """What distinguishes the networks of the table, by their names, such as ``densenet-x2-lr0.1``."""
         return {
             f"{wiring}-x{factor}-lr{rate!r}": (wiring, factor, rate)
@@ -195,28 +162,19 @@ class EmbeddingSpec(StudySpec):
             for rate in self.sweep.learning_rates
         }
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """As in ``[sweep]``."""
-        return self.sweep.seeds
-
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
         if self.train.batch_size > self.data.samples:
-            _refuse("train.batch_size", self.train.batch_size, f"must be at most data.samples = {self.data.samples}")
+            refuse("train.batch_size", self.train.batch_size, f"must be at most data.samples = {self.data.samples}")
         if self.network.blocks > (most := most_blocks(self.data.side, self.data.side)):
             reason = f"images of data.side = {self.data.side} have room for at most {most} blocks, which halve them"
-            _refuse("network.blocks", self.network.blocks, reason)
+            refuse("network.blocks", self.network.blocks, reason)
         values = self.splitting.values
         for factor in self.sweep.width_factors:
             if values is not None and len(values) != factor:
                 reason = f"their number, {len(values)}, must be the width factor, {factor} (sweep.width_factors)"
-                _refuse("splitting.values", list(values), reason)
+                refuse("splitting.values", list(values), reason)
         return self
-
-
-def _refuse(key: str, value: Any, reason: str) -> None:
-    raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
 
 
 def weight_sizes(spec: EmbeddingSpec, wiring: WiringName, depth: int, factor: int) -> Iterator[tuple[int, int]]:
@@ -244,7 +202,7 @@ def weight_sizes(spec: EmbeddingSpec, wiring: WiringName, depth: int, factor: in
 
 def estimate(spec: EmbeddingSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
     """Foresees a run. Parameters are those of the wide network, which takes most of the work beside what each layer costs."""
-    wiring, factor, _ = spec.cases[point.network]
+    wiring, factor, _ = spec.networks[point.network]
     sizes = list(weight_sizes(spec, wiring, point.depth, factor))
     parameters, samples = sum(size for size, _ in sizes), spec.data.samples
     passes = spec.train.steps * (1 + spec.train.batch_size / samples) + spec.train.late_steps
@@ -258,57 +216,33 @@ def estimate(spec: EmbeddingSpec, point: Point, shape: InputShape | None, classe
     )
 
 
-def _vanishing(name: str, label: str, bound: float, *, table: str = "") -> Quantity:
-    return Quantity(
-        name=name,
-        label=label,
-        unit="",
-        better="lower",
-        shown_as="number",
-        range="positive",
-        machine_bound=False,
-        tolerance=0.01,
-        bound=bound,
-        table=table,
-    )
-
-
-def _found(name: str, label: str, *, table: str = MARGINS, range_: Range = "positive") -> Quantity:
-    return Quantity(
-        name=name,
-        label=label,
-        unit="",
-        better=None,
-        shown_as="number",
-        range=range_,
-        machine_bound=False,
-        tolerance=0.01,
-        table=table,
-    )
-
+_vanishing = partial(Quantity, better="lower", range="positive")
+_predicted = partial(_vanishing, table=PREDICTED)
+_rounding = partial(Quantity, range="positive", table=CHAOS)
+_late = partial(Quantity, range="positive", table=MARGINS)
 
 EMBEDDING = Study(
     name="embedding",
     question="Does a wide network that was split from a narrow one train and end like it?",
     spec=EmbeddingSpec,
     quantities=(
-        _vanishing("deviation", "trajectory apart", TRAJECTORY_BOUND),
-        _vanishing("deviation_sgd", "apart under SGD", TRAJECTORY_BOUND),
-        _vanishing("kkt_difference", "KKT residuals apart", KKT_BOUND),
-        _vanishing("function_start", "function at the start", TRAJECTORY_BOUND, table=PREDICTED),
-        _vanishing("gradient_start", "gradient at the start", TRAJECTORY_BOUND, table=PREDICTED),
-        _vanishing("gradient_apart", "gradient", KKT_BOUND, table=PREDICTED),
-        _vanishing("loss_apart", "loss", KKT_BOUND, table=PREDICTED),
-        _vanishing("margin_apart", "margins", KKT_BOUND, table=PREDICTED),
-        _found("margin", "normalised margin", table=PREDICTED, range_="any"),
-        _found("perturbation", "trajectory", table=CHAOS),
-        _found("perturbation_sgd", "of SGD", table=CHAOS),
-        _found("kkt_residual", "KKT residual"),
-        _found("kkt_residual_wide", "of the wide one"),
-        _found("stationarity", "stationarity"),
-        _found("slackness", "slackness"),
-        _found("late_loss", "loss"),
-        _found("deviation_late", "trajectory apart"),
+        _vanishing(name="deviation", label="trajectory apart", bound=TRAJECTORY_BOUND),
+        _vanishing(name="deviation_sgd", label="apart under SGD", bound=TRAJECTORY_BOUND),
+        _vanishing(name="kkt_difference", label="KKT residuals apart", bound=KKT_BOUND),
+        _predicted(name="function_start", label="function at the start", bound=TRAJECTORY_BOUND),
+        _predicted(name="gradient_start", label="gradient at the start", bound=TRAJECTORY_BOUND),
+        _predicted(name="gradient_apart", label="gradient", bound=KKT_BOUND),
+        _predicted(name="loss_apart", label="loss", bound=KKT_BOUND),
+        _predicted(name="margin_apart", label="margins", bound=KKT_BOUND),
+        Quantity(name="margin", label="normalised margin", table=PREDICTED),
+        _rounding(name="perturbation", label="trajectory"),
+        _rounding(name="perturbation_sgd", label="of SGD"),
+        _late(name="kkt_residual", label="KKT residual"),
+        _late(name="kkt_residual_wide", label="of the wide one"),
+        _late(name="stationarity", label="stationarity"),
+        _late(name="slackness", label="slackness"),
+        _late(name="late_loss", label="loss"),
+        _late(name="deviation_late", label="trajectory apart"),
     ),
     estimate=estimate,
     to_save_memory="smaller width factors, smaller depths or fewer data.samples",

@@ -12,14 +12,14 @@ order than 1 would test nothing.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from dnlbench.architecture import Roughness
 from dnlbench.studies.added import Added
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend, refuse
 from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
 ASSUMPTIONS = "Assumptions of the theory, and the bound of Lemma 2"
@@ -91,9 +91,7 @@ class ForwardLimitSpec(VectorSpec):
             reason = (
                 f"must be a multiple of every depth, to compare states on its grid; depth {bad[0]} does not divide it"
             )
-            raise PydanticCustomError(
-                "does_not_fit", "{reason}", {"key": "reference.steps", "value": steps, "reason": reason}
-            )
+            refuse("reference.steps", steps, reason)
         return self
 
 
@@ -109,50 +107,25 @@ def estimate(spec: ForwardLimitSpec, point: Point, shape: InputShape | None, cla
     )
 
 
-def _error(name: str, label: str) -> Quantity:
-    return Quantity(
-        name=name,
-        label=label,
-        unit="",
-        better="lower",
-        shown_as="number",
-        range="positive",
-        mean="geometric",
-        machine_bound=False,
-        tolerance=0.01,
-    )
-
-
-def _assumption(name: str, label: str) -> Quantity:
-    return Quantity(
-        name=name,
-        label=label,
-        unit="",
-        better=None,
-        shown_as="number",
-        range="positive",
-        machine_bound=False,
-        tolerance=0.01,
-        table=ASSUMPTIONS,
-    )
-
+_error = partial(Quantity, better="lower", range="positive", mean="geometric")
+_assumption = partial(Quantity, range="positive", table=ASSUMPTIONS)
 
 FORWARD_LIMIT = Study(
     name="forward-limit",
     question="At what rate do the states of a network with smooth parameters approach the integral equation?",
     spec=ForwardLimitSpec,
     quantities=(
-        _error("error_max", "largest error"),
-        _error("error_end", "error of the last state"),
-        _assumption("state_seen", "largest state"),
-        _assumption("state_bound", "bound of Lemma 2"),
-        _assumption("lipschitz_seen", "Lipschitz of N seen"),
-        _assumption("lipschitz_bound", "Lipschitz bound"),
-        _assumption("growth_seen", "growth of N seen"),
-        _assumption("growth_bound", "growth bound"),
-        _assumption("reference_error", "error of the solution"),
-        _assumption("sigma_lipschitz", "Lipschitz of sigma"),
-        _assumption("state_bound_sharp", "Lemma 2 as a recursion"),
+        _error(name="error_max", label="largest error"),
+        _error(name="error_end", label="error of the last state"),
+        _assumption(name="state_seen", label="largest state"),
+        _assumption(name="state_bound", label="bound of Lemma 2"),
+        _assumption(name="lipschitz_seen", label="Lipschitz of N seen"),
+        _assumption(name="lipschitz_bound", label="Lipschitz bound"),
+        _assumption(name="growth_seen", label="growth of N seen"),
+        _assumption(name="growth_bound", label="growth bound"),
+        _assumption(name="reference_error", label="error of the solution"),
+        _assumption(name="sigma_lipschitz", label="Lipschitz of sigma"),
+        _assumption(name="state_bound_sharp", label="Lemma 2 as a recursion"),
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer network.positions or fewer network.channels",

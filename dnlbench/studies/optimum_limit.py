@@ -9,13 +9,13 @@ scratch for contrast. Since the chain is part of what a run is, its result does 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from functools import partial
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from dnlbench.studies.axes import Depth
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend
+from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend, refuse
 from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
 DISTANCES = "Distance of the extended minimiser from that of half the depth"
@@ -72,7 +72,7 @@ class OptimumLimitSpec(VectorSpec):
         first = self.minimiser.first_depth
         for depth in self.sweep.depths:
             if depth % first or not math.log2(depth // first).is_integer():
-                self._refuse(
+                refuse(
                     "sweep.depths",
                     list(self.sweep.depths),
                     f"{depth} is not a power of two times minimiser.first_depth = {first}; depths are reached by doubling",
@@ -83,20 +83,16 @@ class OptimumLimitSpec(VectorSpec):
 
     def _check_digits(self) -> None:
         if self.data.samples > IMAGES:
-            self._refuse("data.samples", self.data.samples, f"must be at most {IMAGES}, the number of digits")
+            refuse("data.samples", self.data.samples, f"must be at most {IMAGES}, the number of digits")
         rows, columns = math.isqrt(self.network.positions), math.isqrt(self.network.channels)
         square = rows**2 == self.network.positions and columns**2 == self.network.channels
         if not square or IMAGE_SIDE % (rows * columns) or (rows * columns) ** 2 < DIGITS:
-            self._refuse(
+            refuse(
                 "network.positions",
                 self.network.positions,
                 f"cannot hold digits with network.channels = {self.network.channels}: each position holds a square patch of an "
                 "image of 4×4 or 8×8 pixels, one pixel per channel; use 4 or 16 positions with 4 channels",
             )
-
-    @staticmethod
-    def _refuse(key: str, value: Any, reason: str) -> None:
-        raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
 
 
 def estimate(spec: OptimumLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
@@ -116,34 +112,23 @@ def estimate(spec: OptimumLimitSpec, point: Point, shape: InputShape | None, cla
     )
 
 
-def _value(name: str, label: str, *, table: str = "", shown_as: Literal["number", "count"] = "number") -> Quantity:
-    return Quantity(
-        name=name,
-        label=label,
-        unit="",
-        better=None,  # another minimiser, not a better one
-        shown_as=shown_as,
-        range="positive",
-        machine_bound=False,
-        tolerance=0.01,
-        table=table,
-    )
-
+_value = partial(Quantity, range="positive")  # another minimizer, not a better one
+_distance = partial(_value, table=DISTANCES)
 
 OPTIMUM_LIMIT = Study(
     name="optimum-limit",
     question="Do the optimal values and minimisers of the learning problem converge as depth grows?",
     spec=OptimumLimitSpec,
     quantities=(
-        _value("optimal_value", "optimal value J_L*"),
-        _value("scratch_value", "J_L from scratch"),
-        _value("data_loss", "data loss at the minimiser"),
-        _value("regulariser", "R_L at the minimiser"),
-        _value("iterations", "iterations", shown_as="count"),
-        _value("scratch_iterations", "iterations from scratch", shown_as="count"),
-        _value("distance", "sum of distances", table=DISTANCES),
-        _value("distance_K", "K (L²)", table=DISTANCES),
-        *(_value(f"distance_{name}", f"{name} (sup)", table=DISTANCES) for name in ("A", "b", "V", "Q", "R")),
+        _value(name="optimal_value", label="optimal value J_L*"),
+        _value(name="scratch_value", label="J_L from scratch"),
+        _value(name="data_loss", label="data loss at the minimiser"),
+        _value(name="regulariser", label="R_L at the minimiser"),
+        _value(name="iterations", label="iterations", shown_as="count"),
+        _value(name="scratch_iterations", label="iterations from scratch", shown_as="count"),
+        _distance(name="distance", label="sum of distances"),
+        _distance(name="distance_K", label="K (L²)"),
+        *(_distance(name=f"distance_{name}", label=f"{name} (sup)") for name in ("A", "b", "V", "Q", "R")),
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer network.positions or fewer network.channels",

@@ -10,12 +10,13 @@ whatever their exponents, and the network of depth ``L`` is the beginning of all
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from dnlbench.architecture import Direction, Padding, WeightKind
-from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
+from dnlbench.studies.axes import Axes, Axis, Depths, Seeds, distinct
 from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
 
 SUMS = "What the theory asks for, and its explicit form against the recursion"
@@ -28,33 +29,21 @@ Exponent = Annotated[float, Field(gt=0, le=64)]
 """a of norms that fall like n^-a."""
 
 
-class ReluAxes(Section):
+class ReluAxes(Axes):
     """``[sweep]``: every kind of weights, with every direction and exponent, at every depth with every seed."""
 
-    weights: Annotated[tuple[WeightKind, ...], Field(min_length=1), AfterValidator(distinct)]
+    weights: Axis[WeightKind]
     """dense: a matrix on all numbers of a state. conv: a filter over its positions."""
-    exponents: Annotated[tuple[Exponent, ...], Field(min_length=1), AfterValidator(distinct)]
+    exponents: Axis[Exponent]
     """a of ‖P_n‖ ~ n^-a."""
     bias_exponents: Annotated[tuple[Exponent, ...], AfterValidator(distinct)] = ()
     """Of the biases; none: each network has that of its weights."""
-    directions: Annotated[tuple[Direction, ...], Field(min_length=1), AfterValidator(distinct)] = ("independent",)
+    directions: Axis[Direction] = ("independent",)
     """Whether P_n and b_n have random directions of their own in each layer, or one for all."""
     depths: Depths
     """L; states are held against those of twice the depth."""
     seeds: Seeds = (0, 1, 2)
     """A list, or a count n for 0 … n − 1. Each is a network and a cloud of its own."""
-
-    @model_validator(mode="after")
-    def _runs_are_not_too_many(self) -> Self:
-        check_run_count(
-            weights=self.weights,
-            exponents=self.exponents,
-            bias_exponents=self.bias_exponents or (None,),
-            directions=self.directions,
-            depths=self.depths,
-            seeds=self.seeds,
-        )
-        return self
 
 
 class ReluSettings(Section):
@@ -129,16 +118,6 @@ class ReluLimitSpec(StudySpec):
         )
         return {name.text: name for name in names}
 
-    @property
-    def points(self) -> tuple[Point, ...]:
-        """Networks × depths."""
-        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """As in ``[sweep]``."""
-        return self.sweep.seeds
-
 
 def estimate(spec: ReluLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
     """Foresees a run: matrices, states and activations of twice the depth, and the products of some of them."""
@@ -155,41 +134,20 @@ def estimate(spec: ReluLimitSpec, point: Point, shape: InputShape | None, classe
     )
 
 
-def _quantity(
-    name: str,
-    label: str,
-    *,
-    shown_as: Literal["number", "count", "share"] = "number",
-    mean: Literal["arithmetic", "geometric"] = "arithmetic",
-    tolerance: float = 0.01,
-    table: str = "",
-) -> Quantity:
-    return Quantity(
-        name=name,
-        label=label,
-        unit="",
-        better=None,  # another network, not a better one
-        shown_as=shown_as,
-        range="share" if shown_as == "share" else "positive",
-        mean=mean,
-        machine_bound=False,
-        tolerance=tolerance,
-        table=table,
-    )
-
+_quantity = partial(Quantity, range="positive")  # another network, not a better one
 
 RELU_LIMIT = Study(
     name="relu-limit",
     question="Do deep ReLU networks of fixed width converge as layers are added?",
     spec=ReluLimitSpec,
     quantities=(
-        _quantity("change", "|x_2L − x_L|", mean="geometric"),
-        _quantity("domains", "activation domains", shown_as="count"),
-        _quantity("stable_share", "units settled after L", shown_as="share"),
-        _quantity("weight_sum", "sum of ‖P_n‖", table=SUMS),
-        _quantity("bias_sum", "sum of ‖b_n‖", table=SUMS),
-        _quantity("state_size", "largest |x_L|", table=SUMS),
-        _quantity("explicit_error", "explicit form off by", tolerance=1e4, table=SUMS),  # rounding
+        _quantity(name="change", label="|x_2L − x_L|", mean="geometric"),
+        _quantity(name="domains", label="activation domains", shown_as="count"),
+        _quantity(name="stable_share", label="units settled after L", shown_as="share", range="share"),
+        _quantity(name="weight_sum", label="sum of ‖P_n‖", table=SUMS),
+        _quantity(name="bias_sum", label="sum of ‖b_n‖", table=SUMS),
+        _quantity(name="state_size", label="largest |x_L|", table=SUMS),
+        _quantity(name="explicit_error", label="explicit form off by", tolerance=1e4, table=SUMS),  # rounding
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer data.points, network.positions or network.channels",

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
 from dnlbench.architecture import ActivationName, KernelName
-from dnlbench.studies.axes import Depths, Seeds, check_run_count, distinct
-from dnlbench.studies.base import Point, Section, StudySpec
+from dnlbench.studies.axes import Axes, Axis, Depths, Seeds
+from dnlbench.studies.base import Section, StudySpec
 
 _MOST_NUMBERS = 1024
 
 
-class VectorAxes(Section):
+class VectorAxes(Axes):
     """``[sweep]``: every kernel with every activation at every depth with every seed."""
 
-    kernels: Annotated[tuple[KernelName, ...], Field(min_length=1), AfterValidator(distinct)]
-    activations: Annotated[tuple[ActivationName, ...], Field(min_length=1), AfterValidator(distinct)] = ("tanh",)
+    kernels: Axis[KernelName]
+    activations: Axis[ActivationName] = ("tanh",)
     depths: Depths
     seeds: Seeds = (0, 1, 2)
     """A list, or a count n for 0 … n − 1. Each is a problem of its own."""
-
-    @model_validator(mode="after")
-    def _runs_are_not_too_many(self) -> Self:
-        check_run_count(kernels=self.kernels, activations=self.activations, depths=self.depths, seeds=self.seeds)
-        return self
 
 
 class VectorSettings(Section):
@@ -56,19 +51,9 @@ class VectorSpec(StudySpec):
     curves: CurveSettings
 
     @property
-    def points(self) -> tuple[Point, ...]:
-        """Kernels × activations × depths."""
-        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
-
-    @property
     def networks(self) -> dict[str, tuple[KernelName, ActivationName]]:
         """Kernel and activation of each network, by its name, such as ``attention-tanh``."""
         return {f"{k}-{a}": (k, a) for k in self.sweep.kernels for a in self.sweep.activations}
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """As in ``[sweep]``."""
-        return self.sweep.seeds
 
 
 def parameter_count(settings: VectorSettings, kernel: KernelName, depth: int) -> int:

@@ -99,7 +99,7 @@ def test_parameters_are_those_of_the_wide_network(slot: Slot) -> None:
     for plan in (plan_of("sweep.depths=[1,2,5]"), plan_of(*changes), plan_of("network.connectivity=strides")):
         runner = EmbeddingRunner(plan, slot)
         for run in plan.runs:
-            wiring, factor, _ = runner.spec.cases[run.point.network]
+            wiring, factor, _ = runner.spec.networks[run.point.network]
             wide = runner._splitting(runner._network(run), factor, 0).wide
             assert plan.estimate(run.point).parameters == wide.parameters
             sizes = [size for size, _ in weight_sizes(runner.spec, wiring, run.point.depth, factor)]
@@ -225,7 +225,7 @@ def test_the_preset_asks_for_what_the_study_is_about() -> None:
     assert 1 in spec.sweep.depths
     assert spec.train.steps == 500
     assert len(spec.points) * len(spec.seeds) == 72
-    assert "densenet-x2-lr0.1" in spec.cases
+    assert "densenet-x2-lr0.1" in spec.networks
 
 
 @pytest.mark.parametrize(

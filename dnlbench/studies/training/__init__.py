@@ -1,6 +1,6 @@
 """The training study: how does the training loss fall with depth, and what does depth cost?"""
 
-from typing import Literal
+from functools import partial
 
 from dnlbench.studies.base import Cost, Quantity, Stability, Study, Trend
 from dnlbench.studies.training.size import estimate
@@ -10,40 +10,12 @@ FINAL_NETWORK = "The final network"
 GRADIENTS = "Gradients"
 
 
-def _of_final_network(
-    name: str, label: str, better: Literal["lower", "higher"], follows: str = "final_train_loss"
-) -> Quantity:
-    """Loss or accuracy of the weights after the last epoch. It gets no verdict of its own: more tests have less power."""
-    loss = better == "lower"
-    return Quantity(
-        name=name,
-        label=label,
-        unit="nats" if loss else "",
-        better=better,
-        shown_as="number",
-        range="positive" if loss else "share",
-        machine_bound=False,
-        tolerance=0.01,
-        follows=follows,
-        table=FINAL_NETWORK,
-    )
-
-
-def _of_gradients(name: str, label: str) -> Quantity:
-    """In training mode; R_L included where it is part of the objective."""
-    return Quantity(
-        name=name,
-        label=label,
-        unit="",
-        better=None,
-        shown_as="number",
-        range="positive",
-        machine_bound=False,
-        tolerance=0.05,
-        table=GRADIENTS,
-        compared=False,
-    )
-
+# Loss and accuracy of the weights after the last epoch have no verdict of their own: more tests have less power.
+_final = partial(Quantity, table=FINAL_NETWORK, follows="final_train_loss")
+_final_loss = partial(_final, unit="nats", better="lower", range="positive")
+_final_accuracy = partial(_final, better="higher", range="share")
+# In training mode; R_L included where it is part of the objective.
+_gradient = partial(Quantity, range="positive", tolerance=0.05, table=GRADIENTS, compared=False)
 
 TRAINING = Study(
     name="training",
@@ -56,10 +28,7 @@ TRAINING = Study(
             label="final training loss",
             unit="nats",
             better="lower",
-            shown_as="number",
             range="positive",
-            machine_bound=False,
-            tolerance=0.01,
             alias="loss",
         ),
         Quantity(
@@ -88,18 +57,13 @@ TRAINING = Study(
         Quantity(
             name="evaluation_accuracy",
             label="evaluation accuracy",
-            unit="",
             better="higher",
-            shown_as="number",
             range="share",
-            machine_bound=False,
-            tolerance=0.01,
             alias="accuracy",
         ),
         Quantity(
             name="utilisation",
             label="utilisation",
-            unit="",
             better="higher",
             shown_as="share",
             range="share",
@@ -108,15 +72,15 @@ TRAINING = Study(
             timed=True,
             follows="samples_per_s",
         ),
-        _of_final_network("train_loss_batch", "training loss, batch statistics", "lower"),
-        _of_final_network("train_loss_evaluation", "training loss, evaluation mode", "lower"),
-        _of_final_network("train_accuracy_batch", "training accuracy, batch statistics", "higher"),
-        _of_final_network("train_accuracy_evaluation", "training accuracy, evaluation mode", "higher"),
-        _of_final_network("evaluation_loss", "evaluation loss", "lower", "evaluation_accuracy"),
-        _of_gradients("gradient_norm_start", "gradient norm at initialization"),
-        _of_gradients("gradient_norm_first_steps", "gradient norm, maximum of first 10 steps"),
-        _of_gradients("gradient_norm_median", "gradient norm, median of last epoch"),
-        _of_gradients("gradient_ratio_start", "gradient of first block over last, at initialization"),
+        _final_loss(name="train_loss_batch", label="training loss, batch statistics"),
+        _final_loss(name="train_loss_evaluation", label="training loss, evaluation mode"),
+        _final_accuracy(name="train_accuracy_batch", label="training accuracy, batch statistics"),
+        _final_accuracy(name="train_accuracy_evaluation", label="training accuracy, evaluation mode"),
+        _final_loss(name="evaluation_loss", label="evaluation loss", follows="evaluation_accuracy"),
+        _gradient(name="gradient_norm_start", label="gradient norm at initialization"),
+        _gradient(name="gradient_norm_first_steps", label="gradient norm, maximum of first 10 steps"),
+        _gradient(name="gradient_norm_median", label="gradient norm, median of last epoch"),
+        _gradient(name="gradient_ratio_start", label="gradient of first block over last, at initialization"),
     ),
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",

@@ -18,8 +18,8 @@ from dnlbench.architecture import (
     most_blocks,
 )
 from dnlbench.studies.added import Added
-from dnlbench.studies.axes import Depth, Depths, Seeds, check_run_count, distinct
-from dnlbench.studies.base import InputShape, Point, Section, StudySpec
+from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds
+from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
 
 DatasetName = Literal["digits", "cifar10", "svhn", "image-folder", "synthetic"]
 
@@ -61,19 +61,14 @@ Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
 Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 
 
-class TrainingAxes(Section):
+class TrainingAxes(Axes):
     """``[sweep]``: every network at every depth with every seed."""
 
-    networks: Annotated[tuple[Network, ...], Field(min_length=1), AfterValidator(distinct)]
+    networks: Axis[Network]
     depths: Depths
     """Layers per block, L."""
     seeds: Seeds = (0, 1, 2)
     """A list, or a count n for 0 … n − 1."""
-
-    @model_validator(mode="after")
-    def _runs_are_not_too_many(self) -> Self:
-        check_run_count(networks=self.networks, depths=self.depths, seeds=self.seeds)
-        return self
 
 
 class NetworkSettings(Section):
@@ -181,14 +176,9 @@ class TrainingSpec(StudySpec):
     train: TrainSettings = TrainSettings()
 
     @property
-    def points(self) -> tuple[Point, ...]:
-        """Networks × depths."""
-        return tuple(Point(network=n, depth=d) for n in self.sweep.networks for d in self.sweep.depths)
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
+    def networks(self) -> tuple[str, ...]:
         """As in ``[sweep]``."""
-        return self.sweep.seeds
+        return self.sweep.networks
 
     @property
     def epochs(self) -> int:
@@ -238,5 +228,4 @@ class TrainingSpec(StudySpec):
 
     def _refuse(self, key: str, reason: str) -> None:
         section, _, name = key.partition(".")
-        value = getattr(getattr(self, section), name)
-        raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
+        refuse(key, getattr(getattr(self, section), name), reason)
