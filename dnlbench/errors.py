@@ -17,7 +17,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class DnlbenchError(Exception):
@@ -93,3 +94,9 @@ def rebuild(type_name: str, message: str) -> DnlbenchError:
     """The error that another process reported by its type's name; an ``EngineError`` for a type not listed here."""
     known = _BY_NAME.get(type_name)
     return known(message) if known else EngineError(f"{type_name}: {message}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?``, to follow a complaint about a word; empty when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -77,7 +77,6 @@ from scipy.special import lambertw
 from torch import Tensor
 from torch.nn import functional
 
-from dnlbench.architecture import full
 from dnlbench.dnl.curves import Curves
 from dnlbench.dnl.extension import grid, sample_one_index
 from dnlbench.dnl.parameters import Arrays, columns
@@ -97,8 +96,6 @@ class AssumptionReport:
     What was seen never exceeds its bound by more than rounding.
     """
 
-    radius: float
-    """``r = max_l |x^l|``, the ball that the states stay in."""
     sigma_lipschitz: float
     """``Lip``: 1, or ``max(1, |slope|)`` for prelu."""
     growth_bound: float
@@ -116,7 +113,7 @@ class AssumptionReport:
     """``max_l u_l`` with ``u_0 = |x^0|``, ``u_{l+1} = Lip (|A^l x^0 + b^l| + tau sum_{k<=l} ‖K^{l,k}‖ ‖V^k‖_2 u_k)``: Lemma 2
     before maxima are taken, and never above `state_bound`."""
     state_seen: float
-    """``max_l |x^l|``, ``0 <= l <= L``: the radius again, to stand beside its bounds."""
+    """``r = max_l |x^l|``, ``0 <= l <= L``: the radius of the ball that the states stay in."""
 
 
 @torch.no_grad()
@@ -134,7 +131,7 @@ def assess(form: VectorForm, parameters: Arrays | Curves, x: Tensor) -> Assumpti
         ValueError: if the states are not finite, or if they and the parameters do not fit each other.
     """
     one_index, weights = _at_depth(parameters, x)
-    theta = _theta(form, one_index)
+    theta = form.theta(one_index)
     growth = torch.linalg.matrix_norm(theta[0], ord=2)  # (L,)
     sizes, read = _size(x), x[:-1]
     radius = float(sizes.max())
@@ -143,7 +140,6 @@ def assess(form: VectorForm, parameters: Arrays | Curves, x: Tensor) -> Assumpti
     averages = _size(form.transform(read, *(p[:, None] for p in theta)))
     bound, sharp = _state_bounds(form, one_index["A"], one_index["b"], weights, growth.double(), x[0])
     return AssumptionReport(
-        radius=radius,
         sigma_lipschitz=sigma_lipschitz(form),
         growth_bound=float(growth.max()),
         growth_seen=float((averages / sizes[:-1]).nan_to_num(nan=0.0).max()),
@@ -207,15 +203,6 @@ def _columns(parameters: Arrays | Curves, depth: int) -> Iterable[Tensor]:
     return (K(t[k:, None], t[k : k + 1])[:, 0] for k in range(depth))
 
 
-def _theta(form: VectorForm, one_index: dict[str, Tensor]) -> list[Tensor]:
-    """``V``, and for attention ``Q`` and ``R``, each of shape (L, c, c)."""
-    names = ("V", "Q", "R") if form.kernel == "attention" else ("V",)
-    missing = [name for name in names if name not in one_index]
-    if missing:
-        raise ValueError(f"the {form.kernel} kernel needs the parameters {' and '.join(missing)}")
-    return [one_index[name] for name in names]
-
-
 def _stretch(form: VectorForm, r: Tensor, theta: Sequence[Tensor], n: int) -> Tensor:
     """``lambda(r)`` of each layer for ``n`` positions, shape (L, B) to the same."""
     if n == 1:  # the mean of one
@@ -243,26 +230,18 @@ def _state_bounds(
     L, c, Lip, size = len(b), x0.shape[-1], sigma_lipschitz(form), float(_size(x0).max())
     affine = (x0.flatten(1) @ A.mT + b[:, None]).view(L, *x0.shape)
     u = Lip * _size(affine).amax(dim=1).double()  # of the states 1 … L, once all that they read is added
-    readers, largest, now = _readers(form, L).to(u), 0.0, torch.as_tensor(size).to(u)
+    closed, largest, now = form.closed(L), 0.0, torch.as_tensor(size).to(u)
     for k, column in enumerate(weights):
-        norms = block_norms(column, c) * readers[k:, k]
+        norms = block_norms(column, c)
+        if closed is not None:
+            norms = norms.masked_fill(closed[k:, k].to(norms.device), 0.0)
         largest = max(largest, float(norms.max()))
         u[k:] += Lip / L * growth[k] * now * norms
         now = u[k]
     alpha = Lip * (block_norms(A, c).max() * size + _size(b.double().view(L, -1, c)).max())
     step = Lip * largest * growth.max() / L  # tau beta
-    closed = (alpha + step * size) * (1 + step) ** (L - 1)
-    return max(size, float(closed)), max(size, float(u.max()))
-
-
-def _readers(form: VectorForm, depth: int) -> Tensor:
-    """(L, L): 1 where layer ``l`` reads state ``k``, else 0."""
-    if form.sources is full:
-        return torch.ones(depth, depth)
-    readers = torch.zeros(depth, depth)
-    for l in range(depth):  # noqa: E741 - the paper's l
-        readers[l, list(form.sources(l))] = 1
-    return readers
+    bound = (alpha + step * size) * (1 + step) ** (L - 1)
+    return max(size, float(bound)), max(size, float(u.max()))
 
 
 def _largest_jacobian(form: VectorForm, x: Tensor, theta: Sequence[Tensor], bounds: Tensor) -> float:

@@ -62,6 +62,27 @@ class VectorForm:
             case "identity":
                 return z
 
+    def theta(self, one_index: Mapping[str, Tensor]) -> list[Tensor]:
+        """``V``, and for attention ``Q`` and ``R``, each of shape (L, c, c).
+
+        Raises:
+            ValueError: if one of them is missing.
+        """
+        names = ("V", "Q", "R") if self.kernel == "attention" else ("V",)
+        missing = [name for name in names if name not in one_index]
+        if missing:
+            raise ValueError(f"the {self.kernel} kernel needs the parameters {' and '.join(missing)}")
+        return [one_index[name] for name in names]
+
+    def closed(self, L: int, device: torch.device | None = None) -> Tensor | None:
+        """(L, L): whether layer ``l`` does not read state ``k``; None if all layers read all states."""
+        if self.sources is full:
+            return None
+        closed = torch.ones(L, L, dtype=torch.bool)
+        for l in range(L):  # noqa: E741 - the paper's l
+            closed[l, list(self.sources(l))] = False
+        return closed.to(device)
+
     def transform(self, x: Tensor, V: Tensor, *QR: Tensor) -> Tensor:
         """``N_theta(x)_i = (1 / C_i) sum_j kappa(x_i, x_j) V x_j``, shape (..., n, c) to the same; attention takes ``Q, R``."""
         match self.kernel:
@@ -100,7 +121,7 @@ def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: 
         one_index, L = dict(parameters.one_index()), parameters.depth
         if depth not in (None, L):
             raise ValueError(f"depth = {depth}: the arrays are those of depth {L}")
-        push: Push = History(parameters.K, _closed(form, L, x0.device)).push
+        push: Push = History(parameters.K, form.closed(L, x0.device)).push
     else:
         if depth is None or depth < 1:
             raise ValueError(f"depth = {depth}: curves can be sampled at any depth from 1 on; name one")
@@ -111,7 +132,7 @@ def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: 
 
 
 def _propagate(form: VectorForm, one_index: Mapping[str, Tensor], push: Push, x0: Tensor) -> Tensor:
-    A, b, inner = one_index["A"], one_index["b"], _inner(form, one_index)
+    A, b, inner = one_index["A"], one_index["b"], form.theta(one_index)
     L, d = b.shape
     B, n, c = _shape(x0, d, inner[0].shape[-1])
     z = torch.addmm(b.reshape(L * d, 1), A.reshape(L * d, d), x0.reshape(B, d).mT)  # of all layers, below each other
@@ -124,14 +145,6 @@ def _propagate(form: VectorForm, one_index: Mapping[str, Tensor], push: Push, x0
     return torch.stack(made)
 
 
-def _inner(form: VectorForm, one_index: Mapping[str, Tensor]) -> list[Tensor]:
-    names = ("V", "Q", "R") if form.kernel == "attention" else ("V",)
-    missing = [name for name in names if name not in one_index]
-    if missing:
-        raise ValueError(f"the {form.kernel} kernel needs the parameters {' and '.join(missing)}")
-    return [one_index[name] for name in names]
-
-
 def _shape(x0: Tensor, d: int, c: int) -> tuple[int, int, int]:
     if x0.dim() != 3 or x0.shape[1:] != (d // c, c):
         raise ValueError(f"x0 has shape {tuple(x0.shape)}; parameters of d = {d} and c = {c} need (B, {d // c}, {c})")
@@ -140,7 +153,7 @@ def _shape(x0: Tensor, d: int, c: int) -> tuple[int, int, int]:
 
 def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
     """The column is not kept for the backward pass but sampled once more there."""
-    L, closed = len(t), _closed(form, len(t), x0.device)
+    L, closed = len(t), form.closed(len(t), x0.device)
 
     def share(k: int, y: Tensor) -> Tensor:
         column = K(t[k:, None], t[k : k + 1])[:, 0]  # K(t_l, t_k), l >= k
@@ -156,13 +169,3 @@ def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
         return now, later
 
     return push
-
-
-def _closed(form: VectorForm, L: int, device: torch.device) -> Tensor | None:
-    """(L, L): whether layer ``l`` does not read state ``k``; None if all layers read all states."""
-    if form.sources is full:
-        return None
-    closed = torch.ones(L, L, dtype=torch.bool)
-    for l in range(L):  # noqa: E741 - the paper's l
-        closed[l, list(form.sources(l))] = False
-    return closed.to(device)

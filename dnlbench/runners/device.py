@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import threadpoolctl
 import torch
 
 from dnlbench.errors import DeviceError
+from dnlbench.events import RunStarted
 from dnlbench.machine import Slot
+from dnlbench.runners.base import Member
 
 
 def open_device(slot: Slot) -> torch.device:
@@ -51,3 +55,18 @@ def set_float32_precision(precision: str) -> None:
 def device_name(device: torch.device, slot: Slot) -> str:
     """The device's own name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else slot.device.name
+
+
+def run_started(member: Member, slot: Slot, device: torch.device, **more: Any) -> RunStarted:
+    """The event for the start of a run on a slot; ``more`` are its fields beside those of the slot."""
+    return RunStarted(
+        run_id=member.run.run_id,
+        attempt=member.attempt,
+        device=slot.device.label,
+        device_name=device_name(device, slot),
+        node=slot.node,
+        threads=slot.threads,
+        jobs=slot.jobs,
+        shared_device=slot.shared,
+        **more,
+    )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ from dnlbench.dnl.embedding.networks import Network, convolutional, densenet, fu
 from dnlbench.dnl.embedding.splitting import Splitting, on_the_sphere, split_alike
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
-from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed, tensors_sha256
+from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed, tensors_sha256
 from dnlbench.runners.problems import load_digit_images
 from dnlbench.studies.embedding import EmbeddingSpec
 
@@ -40,9 +39,6 @@ CURVE_POINTS = 64
 """At most, of a curve over training steps."""
 KKT_POINTS = 4
 """Of the curve of KKT residuals to late times."""
-
-Aside = Callable[[], bool]
-
 
 Found = dict[str, float | tuple[float, ...]]
 
@@ -94,12 +90,8 @@ class Training:
     end: Pair
 
 
-class EmbeddingRunner(MeasuringRunner):
+class EmbeddingRunner(MeasuringRunner[EmbeddingSpec]):
     """Trains narrow networks and the wide ones that they were split into."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.spec = cast(EmbeddingSpec, self.plan.spec)
 
     @cached_property
     def data(self) -> DataInfo:
@@ -112,7 +104,7 @@ class EmbeddingRunner(MeasuringRunner):
             classes=2,
         )
 
-    def measure(self, run: Run, aside: Aside) -> Measurements:
+    def measure(self, run: Run, check: Check) -> Measurements:
         """See `MeasuringRunner`."""
         wiring, factor, rate = self.spec.networks[run.point.network]
         samples = self._samples(run.seed, flat=wiring == "fully-connected")
@@ -121,8 +113,8 @@ class EmbeddingRunner(MeasuringRunner):
         splitting = self._splitting(network, factor, run.seed)
         pair = Pair(splitting=splitting, narrow=theta, wide=splitting.embed(theta))
         twin = perturbed(theta, self._generator(run.seed, "perturbation"))
-        whole = _train(pair, twin, [samples] * self.spec.train.steps, constant(rate), aside)
-        sgd = _train(pair, twin, self._batches(samples, run.seed), constant(rate), aside)
+        whole = _train(pair, twin, [samples] * self.spec.train.steps, constant(rate), check)
+        sgd = _train(pair, twin, self._batches(samples, run.seed), constant(rate), check)
         return {
             "deviation": largest(whole.gaps.weights),
             "deviation_sgd": largest(sgd.gaps.weights),
@@ -132,7 +124,7 @@ class EmbeddingRunner(MeasuringRunner):
             "gradient_apart": largest(whole.gaps.gradient),
             **_at_the_start(pair, samples),
             **_margins(whole.end, samples),
-            **_late(whole.end, samples, self.spec.train.late_steps, aside),
+            **_late(whole.end, samples, self.spec.train.late_steps, check),
             "deviations": whole.gaps.curve,
             "deviations_sgd": sgd.gaps.curve,
         }
@@ -207,12 +199,11 @@ def _at_the_start(pair: Pair, samples: Samples) -> Found:
     }
 
 
-def _train(pair: Pair, twin: Tensor, batches: Sequence[Samples], step_size: StepSize, aside: Aside) -> Training:
+def _train(pair: Pair, twin: Tensor, batches: Sequence[Samples], step_size: StepSize, check: Check) -> Training:
     """Descent of both, beside that of a narrow twin whose start is off by rounding."""
     gaps, twins_apart = Gaps(splitting=pair.splitting), []
-    for narrow, wide, other in polled(
-        descend([*pair.starts, (pair.splitting.network, twin)], batches, step_size), aside
-    ):
+    starts = [*pair.starts, (pair.splitting.network, twin)]
+    for narrow, wide, other in polled(descend(starts, batches, step_size), check):
         gaps.note(narrow, wide)
         twins_apart.append(distance(other.theta, narrow.theta))
     end = Pair(splitting=pair.splitting, narrow=narrow.theta, wide=wide.theta)
@@ -226,7 +217,7 @@ def _margins(pair: Pair, samples: Samples) -> Found:
     return {"margin": float(ours.min()), "margin_apart": apart}
 
 
-def _late(pair: Pair, samples: Samples, steps: int, aside: Aside) -> Found:
+def _late(pair: Pair, samples: Samples, steps: int, check: Check) -> Found:
     """On to late times, with KKT residuals on the way; nothing where the narrow network does not separate the samples.
 
     That the map leads from KKT points to KKT points is a matter of one point, ``theta`` and ``S theta``; where training of the
@@ -235,7 +226,7 @@ def _late(pair: Pair, samples: Samples, steps: int, aside: Aside) -> Found:
     splitting = pair.splitting
     gaps, asked = Gaps(splitting=splitting), spread(steps + 1, KKT_POINTS)
     found: list[tuple[KKT, KKT]] = []
-    for step, (narrow, wide) in enumerate(polled(descend(pair.starts, [samples] * steps, polyak(SHARE)), aside)):
+    for step, (narrow, wide) in enumerate(polled(descend(pair.starts, [samples] * steps, polyak(SHARE)), check)):
         gaps.note(narrow, wide)
         if step in asked:
             ours = kkt(splitting.network, narrow.theta, samples)
@@ -259,11 +250,10 @@ def _late(pair: Pair, samples: Samples, steps: int, aside: Aside) -> Found:
     }
 
 
-def polled(moments: Iterator[tuple[Moment, ...]], aside: Aside) -> Iterator[tuple[Moment, ...]]:
+def polled(moments: Iterator[tuple[Moment, ...]], check: Check) -> Iterator[tuple[Moment, ...]]:
     """The moments, as long as the run is not put aside."""
     for each in moments:
-        if aside():
-            raise PutAsideError
+        check()
         yield each
 
 

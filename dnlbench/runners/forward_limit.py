@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from dnlbench.dnl.vector import VectorForm, states
 from dnlbench.dnl.volterra import VolterraSolution
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
-from dnlbench.runners.measuring import Measurements, MeasuringRunner, derived_seed, normal, tensors_sha256
+from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed, normal, tensors_sha256
 from dnlbench.runners.vector import curves_of, form_of
 from dnlbench.studies.forward_limit import OUTSIDE, ForwardLimitSpec, rough_time
 
@@ -50,14 +49,13 @@ class Problem:
     solution: VolterraSolution
 
 
-class ForwardLimitRunner(MeasuringRunner):
+class ForwardLimitRunner(MeasuringRunner[ForwardLimitSpec]):
     """Holds the states of networks of growing depth against one solution of the integral equation."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.spec = cast(ForwardLimitSpec, self.plan.spec)
-        self._problems: dict[tuple[str, int], Problem] = {}
+    @cached_property
+    def _problems(self) -> dict[tuple[str, int], Problem]:
         """Those met so far, by network and seed; runs of all depths share them."""
+        return {}
 
     @cached_property
     def data(self) -> DataInfo:
@@ -72,7 +70,7 @@ class ForwardLimitRunner(MeasuringRunner):
         )
 
     @torch.no_grad()
-    def measure(self, run: Run, aside: Callable[[], bool]) -> Measurements:
+    def measure(self, run: Run, check: Check) -> Measurements:
         """See `MeasuringRunner`; a run takes about a second, too little to be put aside."""
         problem = self._problem(run.point.network, run.seed)
         found = states(problem.form, problem.curves, problem.x0, depth=run.point.depth)
@@ -94,17 +92,7 @@ class ForwardLimitRunner(MeasuringRunner):
             )
         if not problem.solution.error <= REFERENCE_SHARE * float(errors[-1]):
             del measured["error_end"]  # not known well enough
-        report = assess(problem.form, problem.curves, found)
-        return measured | {
-            "state_seen": report.state_seen,
-            "state_bound": report.state_bound,
-            "state_bound_sharp": report.state_bound_sharp,
-            "lipschitz_seen": report.lipschitz_seen,
-            "lipschitz_bound": report.lipschitz_bound,
-            "growth_seen": report.growth_seen,
-            "growth_bound": report.growth_bound,
-            "sigma_lipschitz": report.sigma_lipschitz,
-        }
+        return measured | asdict(assess(problem.form, problem.curves, found))
 
     def _problem(self, network: str, seed: int) -> Problem:
         if (network, seed) not in self._problems:

@@ -7,25 +7,30 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from dnlbench.errors import SpecError
-from dnlbench.events import DataInfo, Measured, Prepared, RunEnded, RunError, RunEvent, RunPaused, RunStarted
+from dnlbench.events import DataInfo, Measured, Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
-from dnlbench.runners.device import device_name, make_repeatable, open_device
+from dnlbench.runners.device import device_name, make_repeatable, open_device, run_started
+from dnlbench.studies import StudySpec
 
 Measurements = Mapping[str, float | tuple[float, ...]]
+Check = Callable[[], None]
+"""Raises `PutAsideError` if the run is to be put aside."""
+Spec = TypeVar("Spec", bound=StudySpec)
 
 
 class PutAsideError(Exception):
     """The run was asked to stop before it had found anything."""
 
 
-class MeasuringRunner:
+class MeasuringRunner(Generic[Spec]):
     """Base of runners whose runs are one measurement each, in float64 on a slot's device.
 
     A run that is put aside begins anew when it is taken up: there is nothing to keep, beside what a subclass remembers.
@@ -33,6 +38,7 @@ class MeasuringRunner:
 
     def __init__(self, plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> None:
         self.plan = plan
+        self.spec = cast(Spec, plan.spec)
         self.slot = slot
         self.device = open_device(slot)
         make_repeatable(self.device, slot.threads)
@@ -42,11 +48,11 @@ class MeasuringRunner:
         """What is computed with."""
         raise NotImplementedError
 
-    def measure(self, run: Run, aside: Callable[[], bool]) -> Measurements:
+    def measure(self, run: Run, check: Check) -> Measurements:
         """The quantities of a run.
 
         Raises:
-            PutAsideError: if ``aside`` says so on the way.
+            PutAsideError: as ``check`` does on the way.
         """
         raise NotImplementedError
 
@@ -72,31 +78,22 @@ class MeasuringRunner:
 
     def _carry_out_one(self, member: Member, job: Job) -> Iterator[RunEvent]:
         run_id = member.run.run_id
-        yield self._started(member, len(job.members))
+
+        def check() -> None:
+            if job.aside():
+                raise PutAsideError
+
+        parameters = self.plan.estimate(member.run.point).parameters
+        assert parameters is not None, "the sizes of vector networks are known"
+        yield run_started(member, self.slot, self.device, pack_size=len(job.members), parameters=parameters)
         begun = time.perf_counter()
         try:
-            found = self.measure(member.run, job.aside)
+            found = self.measure(member.run, check)
         except PutAsideError:
             yield RunPaused(run_id=run_id, epoch=0, step=0)
             return
         yield Measured(run_id=run_id, seconds=time.perf_counter() - begun, measurements=dict(found))
         yield _ended(run_id, self.plan.study.quantities[0].name, found)
-
-    def _started(self, member: Member, pack_size: int) -> RunStarted:
-        parameters = self.plan.estimate(member.run.point).parameters
-        assert parameters is not None, "the sizes of vector networks are known"
-        return RunStarted(
-            run_id=member.run.run_id,
-            attempt=member.attempt,
-            device=self.slot.device.label,
-            device_name=device_name(self.device, self.slot),
-            node=self.slot.node,
-            threads=self.slot.threads,
-            jobs=self.slot.jobs,
-            shared_device=self.slot.shared,
-            pack_size=pack_size,
-            parameters=parameters,
-        )
 
 
 def _ended(run_id: str, main: str, found: Measurements) -> RunEnded:

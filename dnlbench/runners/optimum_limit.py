@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, cast
 
 from dnlbench.dnl.extension import distances, prolong, sample
 from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
 from dnlbench.dnl.parameters import Arrays
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
-from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed, tensors_sha256
+from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed, tensors_sha256
 from dnlbench.runners.problems import load_digit_images, pose_problem
 from dnlbench.runners.vector import curves_of, form_of
 from dnlbench.studies.optimum_limit import PAIRS, OptimumLimitSpec
-
-Aside = Callable[[], bool]
 
 
 class NotMinimisedError(Exception):
     """What was found is no minimum, and so nothing that a limit could be taken of."""
 
 
-class OptimumLimitRunner(MeasuringRunner):
+class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
     """Minimises along a chain of doubled depths, and from scratch.
 
     What the chain found at smaller depths is remembered, so a worker that has done the deepest run of a seed has the others.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.spec = cast(OptimumLimitSpec, self.plan.spec)
-        self._chain: dict[tuple[str, int, int], Minimum] = {}
+    @cached_property
+    def _chain(self) -> dict[tuple[str, int, int], Minimum]:
         """By network, seed and depth."""
+        return {}
 
     @cached_property
     def data(self) -> DataInfo:
@@ -50,10 +46,10 @@ class OptimumLimitRunner(MeasuringRunner):
             classes=None,
         )
 
-    def measure(self, run: Run, aside: Aside) -> Measurements:
+    def measure(self, run: Run, check: Check) -> Measurements:
         """See `MeasuringRunner`."""
         network, seed, depth = run.point.network, run.seed, run.point.depth
-        best = self._minimum(network, seed, depth, aside)
+        best = self._minimum(network, seed, depth, check)
         found = {
             "optimal_value": best.value,
             "data_loss": best.data_loss,
@@ -63,31 +59,31 @@ class OptimumLimitRunner(MeasuringRunner):
             "evaluations": float(best.evaluations),
             "converged": float(best.converged),
         }
-        scratch = self._minimise(network, seed, self._start(network, seed, depth, "scratch"), aside)
+        scratch = self._minimise(network, seed, self._start(network, seed, depth, "scratch"), check)
         found |= {"scratch_value": scratch.value, "scratch_iterations": float(scratch.iterations)}
         found["scratch_converged"] = float(scratch.converged)
         if depth > self.spec.minimiser.first_depth:
-            half = self._minimum(network, seed, depth // 2, aside)
+            half = self._minimum(network, seed, depth // 2, check)
             far = distances(half.arrays, best.arrays)
             found |= {"distance": sum(far.values()), **{f"distance_{name}": value for name, value in far.items()}}
         return {**found, "values": best.values, "scratch_values": scratch.values}
 
-    def _minimum(self, network: str, seed: int, depth: int, aside: Aside) -> Minimum:
+    def _minimum(self, network: str, seed: int, depth: int, check: Check) -> Minimum:
         """The chain's minimiser at a depth."""
         key = (network, seed, depth)
         if key not in self._chain:
-            self._chain[key] = self._checked(min(self._candidates(*key, aside), key=_rank), depth)
+            self._chain[key] = self._checked(min(self._candidates(*key, check), key=_rank), depth)
         return self._chain[key]
 
-    def _candidates(self, network: str, seed: int, depth: int, aside: Aside) -> Iterator[Minimum]:
+    def _candidates(self, network: str, seed: int, depth: int, check: Check) -> Iterator[Minimum]:
         """From the chain's start or starts at a depth."""
         if depth > self.spec.minimiser.first_depth:
-            half = self._minimum(network, seed, depth // 2, aside)
-            yield self._minimise(network, seed, prolong(half.arrays), aside)
+            half = self._minimum(network, seed, depth // 2, check)
+            yield self._minimise(network, seed, prolong(half.arrays), check)
             return
         for number in range(self.spec.minimiser.starts):
             start = self._start(network, seed, depth, f"start {number}")
-            yield self._minimise(network, seed, start, aside)
+            yield self._minimise(network, seed, start, check)
 
     def _checked(self, minimum: Minimum, depth: int) -> Minimum:
         if minimum.iterations < self.spec.minimiser.max_iterations:
@@ -97,11 +93,7 @@ class OptimumLimitRunner(MeasuringRunner):
             f"where the gradient's norm is {minimum.gradient_norm:.1e}; allow more of them"
         )
 
-    def _minimise(self, network: str, seed: int, start: Arrays, aside: Aside) -> Minimum:
-        def check() -> None:
-            if aside():
-                raise PutAsideError
-
+    def _minimise(self, network: str, seed: int, start: Arrays, check: Check) -> Minimum:
         settings = self.spec.minimiser
         return minimise(
             self._problem(network, seed),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,14 +11,7 @@ from dnlbench.dnl import relu
 from dnlbench.dnl.near_identity import Decay, LayerForm, draw_directions, near_identity
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
-from dnlbench.runners.measuring import (
-    Measurements,
-    MeasuringRunner,
-    PutAsideError,
-    derived_seed,
-    normal,
-    tensors_sha256,
-)
+from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed, normal, tensors_sha256
 from dnlbench.studies.relu_limit import AT_ONCE, RELU_LIMIT, ReluLimitSpec, ReluName
 
 EXPLICIT_TOLERANCE = 1e-12
@@ -31,12 +22,8 @@ class NotTheSameError(Exception):
     """The explicit form gives other states than the recursion."""
 
 
-class ReluLimitRunner(MeasuringRunner):
+class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
     """Holds the states of a network against those of the same network continued to twice the depth."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.spec = cast(ReluLimitSpec, self.plan.spec)
 
     @cached_property
     def data(self) -> DataInfo:
@@ -51,7 +38,7 @@ class ReluLimitRunner(MeasuringRunner):
         )
 
     @torch.no_grad()
-    def measure(self, run: Run, aside: Callable[[], bool]) -> Measurements:
+    def measure(self, run: Run, check: Check) -> Measurements:
         """See `MeasuringRunner`."""
         name, L = self.spec.networks[run.point.network], run.point.depth
         weights, biases = self._decays(name)
@@ -67,8 +54,7 @@ class ReluLimitRunner(MeasuringRunner):
         }
         if not found.isfinite().all():
             return measured  # diverged: in a domain, but of no number
-        if aside():
-            raise PutAsideError  # what is left takes most of the time
+        check()  # what is left takes most of the time
         active = relu.activations(found)
         domains = relu.find_domains(active)
         explicit = relu.explicit_states(network, active, domains, found[0], at_once=AT_ONCE)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dnlbench.errors import SpecError
+from dnlbench.errors import SpecError, did_you_mean
 from dnlbench.spec.lines import Key, key_lines
 from dnlbench.spec.values import find_type, write_value
 
@@ -48,14 +48,8 @@ class Source:
         return key_lines(self.text)
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """``; did you mean 'x'?``, or a full stop when no known word is near: the end of a sentence."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)
-    return f"; did you mean {close[0]!r}?" if close else "."
-
-
 def _nearest_key(key: Key, value: Any, model: type[BaseModel]) -> str:
-    """As `nearest`, over the keys of all tables; among equally near ones that of the same table comes first.
+    """As `did_you_mean`, or a full stop, over the keys of all tables; among equally near ones that of the same table comes first.
 
     A key of another table is named in full: it has to be written elsewhere. Only a table may have the name of a table.
     """
@@ -141,7 +135,7 @@ def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
         case "literal_error" | "unknown_choice":
             choices = _choices(details)
             reason = f" ({details['msg']})" if details["type"] == "unknown_choice" else ""
-            return f" = {shown(value)}: allowed: {', '.join(choices)}{nearest(str(value), choices)}{reason}"
+            return f" = {shown(value)}: allowed: {', '.join(choices)}{did_you_mean(str(value), choices) or '.'}{reason}"
         case "too_short":
             return " is empty: at least one value is needed"
         case "too_long":

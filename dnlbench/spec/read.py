@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dnlbench.errors import SpecError
+from dnlbench.errors import SpecError, did_you_mean
 from dnlbench.files import read_text
-from dnlbench.spec.explain import LONGEST_VALUE, Problem, Source, explain, nearest, shown, spec_error
+from dnlbench.spec.explain import LONGEST_VALUE, Problem, Source, explain, shown, spec_error
 from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
 from dnlbench.spec.values import ANY, find_type, is_deep, read_toml, read_value, write_value
@@ -105,7 +105,7 @@ def _read_file(name: str) -> str:
     except (FileNotFoundError, NotADirectoryError) as error:
         presets = [preset.name for preset in list_presets()]
         raise SpecError(
-            f"{name}: no such file, and no preset of that name{nearest(name, presets)} Presets: {', '.join(presets)}"
+            f"{name}: no such file, and no preset of that name{did_you_mean(name, presets) or '.'} Presets: {', '.join(presets)}"
         ) from error
     except OSError as error:
         raise SpecError(f"{name}: cannot be read: {error.strerror}") from error
@@ -172,7 +172,7 @@ def _study_of(table: dict[str, Any], settings: Sequence[_Override], source: Sour
     if not isinstance(name, str) or name not in STUDIES:
         known = ", ".join(STUDIES)
         raise SpecError(
-            f"{source.place(('study',))}: study = {shown(name)}: allowed: {known}{nearest(str(name), list(STUDIES))}"
+            f"{source.place(('study',))}: study = {shown(name)}: allowed: {known}{did_you_mean(str(name), STUDIES) or '.'}"
         )
     return STUDIES[name].spec
 

@@ -16,19 +16,10 @@ from functools import partial
 from itertools import pairwise
 
 from dnlbench.stats.intervals import Range, bounds_within, range_of
+from dnlbench.stats.student import t_quantile
 
 JUMP = 0.02
 """A change of seeds may move the mean by this share of its range and of its value: about a dot of a usual chart."""
-# Student's t at 97.5 % with 1 to 29 degrees of freedom; a test compares it with SciPy, whose import would be felt here.
-# fmt: off
-_T = (
-    12.7062047362, 4.3026527297, 3.1824463053, 2.7764451052, 2.5705818356, 2.4469118511, 2.3646242516, 2.3060041352,
-    2.2621571628, 2.2281388520, 2.2009851601, 2.1788128297, 2.1603686565, 2.1447866879, 2.1314495456, 2.1199052992,
-    2.1098155778, 2.1009220402, 2.0930240544, 2.0859634473, 2.0796138447, 2.0738730679, 2.0686576104, 2.0638985616,
-    2.0595385528, 2.0555294386, 2.0518305165, 2.0484071418, 2.0452296421,
-)
-# fmt: on
-_Z = 1.9599639845400545
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +38,6 @@ class Band:
     """Places of the curves with a value that is not finite; the mean there is that of the others."""
     left_out: tuple[int, ...]
     """Places of the curves that have not come far enough to be in the mean."""
-
-
-def t_quantile(freedom: int) -> float:
-    """What a Student t variable stays within, either way, with probability 95 %.
-
-    From 30 degrees of freedom ν on by its expansion, which is right to 1e-6 there::
-
-        t = z + (z³ + z) / 4ν + (5z⁵ + 16z³ + 3z) / 96ν² + (3z⁷ + 19z⁵ + 17z³ - 15z) / 384ν³
-    """
-    if freedom <= len(_T):
-        return _T[freedom - 1]
-    z = _Z
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 _Curve = tuple[Sequence[float], Sequence[float]]

@@ -7,13 +7,12 @@ of ``= != >= <= > <``, or plain text that is looked for in network, status and m
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
-from dnlbench.errors import ConfigurationError
+from dnlbench.errors import ConfigurationError, did_you_mean
 from dnlbench.tui.rows import BY_NAME, Field, RunRow
 
 Test = Callable[[RunRow], bool]
@@ -76,9 +75,7 @@ def _containing(word: str) -> Test:
 def _field(name: str) -> Field:
     name = ALIASES.get(name.lower(), name.lower())
     if name not in BY_NAME:
-        near = difflib.get_close_matches(name, BY_NAME, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise FilterError(f"{name}: no such field{hint} Fields: {', '.join(BY_NAME)}")
+        raise FilterError(f"{name}: no such field{did_you_mean(name, BY_NAME) or '.'} Fields: {', '.join(BY_NAME)}")
     return BY_NAME[name]
 
 

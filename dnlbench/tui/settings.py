@@ -13,7 +13,6 @@ Names of keys are those that the command palette shows.
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 
 from platformdirs import user_config_path
 
+from dnlbench.errors import did_you_mean
 from dnlbench.files import read_text
 
 
@@ -53,7 +53,7 @@ def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], 
     table, problems = _read(path)
     theme, own = table.get("theme"), table.get("keys", {})
     if theme is not None and theme not in themes:
-        problems.append(f"{path}: theme = {theme!r}: no such theme{_nearest(str(theme), themes)}")
+        problems.append(f"{path}: theme = {theme!r}: no such theme{did_you_mean(str(theme), themes)}")
         theme = None
     if not isinstance(own, dict):
         problems.append(f"{path}: keys: write it as a table, [keys]")
@@ -61,7 +61,7 @@ def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], 
     known, keys = {}, known_keys() if own else ()
     for name, key in own.items():
         if name not in keys:
-            problems.append(f"{path}: keys.{name}: no such key{_nearest(name, keys)}")
+            problems.append(f"{path}: keys.{name}: no such key{did_you_mean(name, keys)}")
         elif not isinstance(key, str) or not key:
             problems.append(f'{path}: keys.{name} = {key!r}: write keys as text, for example "f5" or "ctrl+n,n"')
         else:
@@ -83,12 +83,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"{path}: cannot be read: {error}"]
     known = ("theme", "keys")
     return table, [
-        f"{path}: {name}: no such setting{_nearest(name, known)}; there are theme and [keys], for the terminal UI"
+        f"{path}: {name}: no such setting{did_you_mean(name, known)}; there are theme and [keys], for the terminal UI"
         for name in table
         if name not in known
     ]
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

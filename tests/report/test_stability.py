@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 
 import pytest
+from dnlbench.report.html.curves import charts
 
 from dnlbench.profiles import Profile, never_learned, summarise
-from dnlbench.report.html.curves import charts
 from dnlbench.report.profile import profile_grids
 from dnlbench.studies.training import TRAINING
 

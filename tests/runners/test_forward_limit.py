@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -27,8 +27,9 @@ from dnlbench.profiles import FitRecord, RunRecord, summarise
 from dnlbench.runners import forward_limit
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.forward_limit import ForwardLimitRunner, InaccurateError
-from dnlbench.runners.measuring import Measurements, MeasuringRunner, PutAsideError, derived_seed
+from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed
 from dnlbench.spec import parse_spec
+from dnlbench.studies import StudySpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("forward-limit")]  # shared solutions are computed once
 
@@ -72,7 +73,7 @@ def measured(events: Iterable[RunEvent]) -> Measurements:
     return found.measurements
 
 
-def results(runner: MeasuringRunner, runs: Iterable[Run]) -> dict[str, Measurements]:
+def results(runner: ForwardLimitRunner, runs: Iterable[Run]) -> dict[str, Measurements]:
     return {run.run_id: measured(runner.carry_out(job_of(run))) for run in runs}
 
 
@@ -184,15 +185,15 @@ def test_each_stream_and_each_seed_draws_from_a_seed_of_its_own() -> None:
     assert derived_seed(2**63 - 1, "curves") < 2**63  # as torch takes it
 
 
-class Faked(MeasuringRunner):
+class Faked(MeasuringRunner[StudySpec]):
     """Measures what the test says."""
 
     found: Measurements | None = None
 
-    def measure(self, run: Run, aside: Callable[[], bool]) -> Measurements:
+    def measure(self, run: Run, check: Check) -> Measurements:
         if self.found is None:
-            assert aside()
-            raise PutAsideError
+            check()
+            raise AssertionError("the run was not put aside")
         return self.found
 
 

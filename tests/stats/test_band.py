@@ -5,21 +5,15 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats as scipy_stats
 
 from dnlbench.stats import mean_interval
-from dnlbench.stats.band import Band, mean_band, t_quantile
+from dnlbench.stats.band import Band, mean_band
 
 EPOCHS = list(range(1, 151))
 
 
 def fall(offset: float, until: int) -> tuple[list[int], list[float]]:
     return EPOCHS[:until], [2.0 * math.exp(-0.05 * epoch) + 0.2 + offset for epoch in EPOCHS[:until]]
-
-
-@pytest.mark.parametrize("freedom", [*range(1, 31), 35, 60, 1000])
-def test_quantiles_are_scipys(freedom: int) -> None:
-    assert t_quantile(freedom) == pytest.approx(scipy_stats.t.ppf(0.975, freedom), rel=2e-6)
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=4), min_size=2, max_size=6))

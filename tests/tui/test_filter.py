@@ -49,7 +49,7 @@ def test_a_filter_finds(rows: list[RunRow], text: str, places: list[int]) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("detph>=8", r"detph: no such field; did you mean depth\? Fields: status, network, depth"),
+        ("detph>=8", r"detph: no such field; did you mean 'depth'\? Fields: status, network, depth"),
         ("depth>=", r"depth>=: a value is missing, as in depth>=8"),
         ("depth>many", "depth>many: many is no number"),
         ("or depth>=8", "'or' stands between two conditions"),

@@ -36,13 +36,13 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('theme = "nrod"', "theme = 'nrod': no such theme; did you mean nord?"),
-        ('[keys]\n"sweep.puase" = "f5"', "keys.sweep.puase: no such key; did you mean sweep.pause?"),
+        ('theme = "nrod"', "theme = 'nrod': no such theme; did you mean 'nord'?"),
+        ('[keys]\n"sweep.puase" = "f5"', "keys.sweep.puase: no such key; did you mean 'sweep.pause'?"),
         ('[keys]\n"sweep.pause" = 5', 'keys.sweep.pause = 5: write keys as text, for example "f5"'),
         ("keys = 3", "keys: write it as a table, [keys]"),
         ("colour = 1", "colour: no such setting; there are theme and [keys], for the terminal UI"),
         ("[data]\nroot = 'x'", "data: no such setting; there are theme and [keys], for the terminal UI"),
-        ('themes = "nord"', "themes: no such setting; did you mean theme?; there are theme and [keys]"),
+        ('themes = "nord"', "themes: no such setting; did you mean 'theme'?; there are theme and [keys]"),
         (f"theme = {'[' * 5000}", "cannot be read: "),
         ("theme = ", "cannot be read"),
     ],

@@ -211,7 +211,7 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
         await pilot.press("slash")
         screen.query_one("#filter", Input).value = "detph=1"
         await pilot.pause()
-        assert "detph: no such field; did you mean depth?" in screen_text(pilot.app)
+        assert "detph: no such field; did you mean 'depth'?" in screen_text(pilot.app)
         assert len(shown(screen)) == 2
         screen.query_one("#filter", Input).value = ""
         await pilot.press("escape")
@@ -427,7 +427,7 @@ def test_a_key_can_be_given_another_place(
     async def act(pilot: Pilot[Any]) -> None:
         await loaded(pilot)
         ((message, _),) = notices
-        assert "keys.sweep.metrik: no such key; did you mean sweep.metric?" in message
+        assert "keys.sweep.metrik: no such key; did you mean 'sweep.metric'?" in message
         await pilot.press("u")
         assert "updates paused" not in screen_text(pilot.app)
         await pilot.press("f8")

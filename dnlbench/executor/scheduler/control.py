@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from dnlbench.errors import did_you_mean
 from dnlbench.events import Command, CommandDone, RunHistory
 from dnlbench.executor.scheduler.assignments import Assignments, ended_under
 from dnlbench.executor.scheduler.disk import Records
@@ -47,7 +47,7 @@ def judge(command: Command, plan: Plan, places: Sequence[str], state: Callable[[
     """
     unknown = [run_id for run_id in command.run_ids if run_id not in plan.by_id]
     if unknown:
-        return _refusal(f"no run {unknown[0]!r} in this sweep{_nearest(unknown[0], plan.by_id)}")
+        return _refusal(f"no run {unknown[0]!r} in this sweep{did_you_mean(unknown[0], plan.by_id)}")
     runs = tuple(plan.by_id[run_id] for run_id in dict.fromkeys(command.run_ids))
     if command.device is not None or command.action == "release":
         return _judge_device(command, places)
@@ -93,11 +93,6 @@ def _answer(command: Command, runs: Sequence[Run]) -> str:
 
 def _names(runs: Sequence[Run]) -> str:
     return ", ".join(run.title for run in runs) if len(runs) <= 4 else f"{len(runs)} runs"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _refusal(reason: str) -> Verdict:

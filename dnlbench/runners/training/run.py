@@ -22,13 +22,12 @@ from dnlbench.events import (
     RunError,
     RunEvent,
     RunPaused,
-    RunStarted,
 )
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.checkpoint import Checkpoints, State
-from dnlbench.runners.device import device_name, make_repeatable, open_device, set_float32_precision
+from dnlbench.runners.device import device_name, make_repeatable, open_device, run_started, set_float32_precision
 from dnlbench.runners.training.build import check_point
 from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
@@ -130,7 +129,17 @@ class TrainingRunner:
         progress = Progress.restore(states, self.device) if states else self._start(len(group))
         parameters = self.rig.learner(runs).parameter_count
         for kept in group:
-            yield self._started(kept.member, len(group), parameters, progress)
+            yield run_started(
+                kept.member,
+                self.slot,
+                self.device,
+                pack_size=len(group),
+                parameters=parameters,
+                flops_per_sample=self.rig.flops(kept.member.run),
+                peak_flops=self._peak_flops,
+                from_epoch=progress.epoch,
+                from_step=progress.step,
+            )
         memory_bytes = self.rig.warm_up(runs)
         ratios = [] if progress.epoch else self.rig.gradient_ratios(runs)
         learner = self.rig.learner(runs)
@@ -227,24 +236,6 @@ class TrainingRunner:
     def _full_batches(self) -> int:
         """How many an epoch has. They come first."""
         return len(self.data.training) // self.spec.train.batch_size
-
-    def _started(self, member: Member, pack_size: int, parameters: int, progress: Progress) -> RunStarted:
-        return RunStarted(
-            run_id=member.run.run_id,
-            attempt=member.attempt,
-            device=self.slot.device.label,
-            device_name=device_name(self.device, self.slot),
-            node=self.slot.node,
-            threads=self.slot.threads,
-            jobs=self.slot.jobs,
-            shared_device=self.slot.shared,
-            pack_size=pack_size,
-            parameters=parameters,
-            flops_per_sample=self.rig.flops(member.run),
-            peak_flops=self._peak_flops,
-            from_epoch=progress.epoch,
-            from_step=progress.step,
-        )
 
     def _train_epoch(self, training: _Training, aside: Callable[[], bool]) -> bool:
         """Goes on with the epoch under way to its end, or until the job is to be put aside: whether it came to the end.
