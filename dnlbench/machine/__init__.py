@@ -3,16 +3,22 @@
 Devices are listed through NVML (CUDA) and the platform's name (MPS), so the parent process never opens a GPU.
 """
 
-from dnlbench.machine.code import PACKAGE, Code, read_code, source_hash
+from dnlbench.machine.code import PACKAGE, Code, Sources, read_code, source_hash
 from dnlbench.machine.device import Device, DeviceKind, UnusableDevice, why_unusable
 from dnlbench.machine.devices import Devices, cpu_device, find_devices, list_devices, usable_cores
-from dnlbench.machine.facts import Machine, read_machine, torch_version
+from dnlbench.machine.facts import (
+    Machine,
+    Node,
+    Slot,
+    node_of,
+    numeric_environment,
+    package_versions,
+    read_machine,
+    short_host,
+    short_model,
+    torch_version,
+)
 from dnlbench.machine.memory import cpu_memory, oom_kills
-from dnlbench.machine.naming import short_host, short_model
-from dnlbench.machine.node import Node, node_of
-from dnlbench.machine.slot import Slot
-from dnlbench.machine.software import numeric_environment, package_versions
-from dnlbench.machine.sources import Sources
 from dnlbench.machine.telemetry import DeviceHistory, Reading, Telemetry, TelemetryLog
 
 __all__ = [

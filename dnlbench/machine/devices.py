@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from dnlbench.machine.device import Device, UnusableDevice
 from dnlbench.machine.memory import cpu_memory
-from dnlbench.machine.nvml import ALL_GPUS, list_gpus
-from dnlbench.machine.visible import select_visible
+from dnlbench.machine.nvml import ALL_GPUS, Gpu, list_gpus
 
+HIDING = ("", "-1", "NoDevFiles")
+"""Values that are meant to hide all GPUs; the last is Slurm's for a job that did not ask for one."""
 KFD = Path("/dev/kfd")
 """Where the kernel offers AMD's GPUs for computing."""
 
@@ -66,6 +67,42 @@ def _cuda_devices() -> tuple[tuple[Device, ...], tuple[UnusableDevice, ...]]:
     unusable += [UnusableDevice(name=f"GPU {gpu.number}", reason=gpu.problem) for gpu in gpus if gpu.problem]
     devices = [device for gpu in gpus for device in gpu.devices]
     return tuple(device.model_copy(update={"index": index}) for index, device in enumerate(devices)), tuple(unusable)
+
+
+def select_visible(gpus: Sequence[Gpu], value: str) -> tuple[tuple[Gpu, ...], UnusableDevice | None]:
+    """The GPUs, or single MIG instances of them, that a value of ``CUDA_VISIBLE_DEVICES`` names, read as CUDA reads it.
+
+    Returns:
+        Those that CUDA takes, and what is wrong with the rest. The first name that is not understood ends the list; one
+        that is there twice leaves no GPU at all.
+    """
+    setting = f"CUDA_VISIBLE_DEVICES={value}"
+    if value.strip() in HIDING:
+        hidden = UnusableDevice(name=ALL_GPUS, reason=f'hidden by CUDA_VISIBLE_DEVICES="{value}"', hidden=True)
+        return (), hidden if gpus else None
+    chosen: list[Gpu] = []
+    for name in value.rstrip(", ").split(","):
+        found = list(_named(gpus, name.strip()))
+        if len(found) != 1:
+            which = f"{len(found)} GPUs match" if found else "no NVIDIA GPU matches"
+            reason = f"{which} {name.strip()!r}, and CUDA ignores the rest; nvidia-smi -L lists numbers and UUIDs"
+            return tuple(chosen), UnusableDevice(name=setting, reason=reason)
+        if found[0] in chosen:
+            reason = f"{name.strip()!r} names a GPU for the second time, and CUDA then shows none; name each once"
+            return (), UnusableDevice(name=setting, reason=reason)
+        chosen += found
+    return tuple(chosen), None
+
+
+def _named(gpus: Sequence[Gpu], name: str) -> Iterator[Gpu]:
+    """By number, or by the beginning of a UUID."""
+    for gpu in gpus:
+        if name == str(gpu.number) or (name and (gpu.uuid or "").startswith(name)):
+            yield gpu
+        elif name.startswith("MIG-"):
+            for device in gpu.devices:
+                if (device.uuid or "").startswith(name):
+                    yield replace(gpu, devices=(device,))
 
 
 def _amd_gpus() -> Iterator[UnusableDevice]:

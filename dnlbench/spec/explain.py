@@ -49,7 +49,7 @@ class Source:
 
 
 def _nearest_key(key: Key, value: Any, model: type[BaseModel]) -> str:
-    """As `did_you_mean`, or a full stop, over the keys of all tables; among equally near ones that of the same table comes first.
+    """As `did_you_mean`, over the keys of all tables; among equally near ones that of the same table comes first.
 
     A key of another table is named in full: it has to be written elsewhere. Only a table may have the name of a table.
     """

@@ -104,8 +104,9 @@ def _read_file(name: str) -> str:
         return read_text(Path(name))
     except (FileNotFoundError, NotADirectoryError) as error:
         presets = [preset.name for preset in list_presets()]
+        near = did_you_mean(name, presets) or "."
         raise SpecError(
-            f"{name}: no such file, and no preset of that name{did_you_mean(name, presets) or '.'} Presets: {', '.join(presets)}"
+            f"{name}: no such file, and no preset of that name{near} Presets: {', '.join(presets)}"
         ) from error
     except OSError as error:
         raise SpecError(f"{name}: cannot be read: {error.strerror}") from error
