@@ -44,7 +44,6 @@ class _Tested:
 
     @property
     def families(self) -> list[list[float | None]]:
-        """The p values of the cells, and those of the overall figures."""
         if self.quantity.follows:
             return [[None for _ in self.cells], [None for _ in self.figures]]
         return [[test.chance_p for test in self.cells], [figure.test.chance_p for figure in self.figures]]
@@ -128,7 +127,6 @@ def _or_certain(p_adjusted: float | None, test: RatioTest, quantity: Quantity) -
 
 
 def _refuse(reference: Profile, candidate: Profile) -> None:
-    """What says nothing about each other is not compared."""
     if reference.study != candidate.study:
         raise NotComparableError(f"studies differ: {reference.study} and {candidate.study}")
     if split := reference.data.differing_split(candidate.data):
@@ -156,7 +154,6 @@ def _common_points(reference: Profile, candidate: Profile, ours: Points, theirs:
 
 
 def _with_missing(figure: Overall, missing: Points) -> Overall:
-    """Names the depths that the candidate has not."""
     depths = [str(point.depth) for point in missing if point.network == figure.network]
     if not depths:
         return figure

@@ -37,13 +37,11 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
 
 
 def _code(profile: Profile) -> dict[str, Any]:
-    """The version of dnlbench, and the file hashes and package versions of custom networks."""
     files = {file: sha256[:12] for file, sha256 in profile.custom_code.files.items()}
     return {**profile.code.model_dump(), **files, **profile.custom_code.packages}
 
 
 def _cluster(profile: Profile) -> dict[str, list[str]]:
-    """Names of the nodes that runs were on, by their model and software; empty for a sweep on one machine."""
     models: dict[str, list[str]] = {}
     for use in nodes_of(profile.runs):
         node = use.node

@@ -152,7 +152,6 @@ def _cases(subject: Comparison | Candidate, rule: Rule, floors: Mapping[str, flo
 
 
 def _by_contrast(candidate: Candidate, rule: Rule) -> Iterator[_Case]:
-    """One case for each contrast of the rule's scope."""
     found = [
         contrast
         for contrast in candidate.contrasts
@@ -167,7 +166,6 @@ def _by_contrast(candidate: Candidate, rule: Rule) -> Iterator[_Case]:
 
 
 def _contrast(candidate: Candidate, rule: Rule, contrast: Contrast) -> _Case:
-    """A contrast; a run that diverged at this point alone is worse than any number."""
     point, against = contrast.point, contrast.against
     within_network = rule.scope == "depth"
     effect = _worse_by(contrast.test.log_ratio, contrast.quantity)
@@ -192,7 +190,6 @@ def _contrast(candidate: Candidate, rule: Rule, contrast: Contrast) -> _Case:
 
 
 def _by_network(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:
-    """One case for each network."""
     main, *_ = quantities = STUDIES[comparison.study].quantities
     if rule.quantity not in (FAILED, *(quantity.name for quantity in quantities)):
         raise ConfigurationError(f"rule {rule.text!r}: the {comparison.study} study has no such quantity")
@@ -223,7 +220,6 @@ def _ends(comparison: Comparison, rule: Rule, network: str) -> _Case:
 
 
 def _failures(comparison: Comparison, network: str) -> str:
-    """The runs of a network that are newly failed."""
     failed = [run for run in comparison.new_failures if run.network == network]
     return ", ".join(f"seed {run.seed} {run.status} at L={run.depth}" for run in failed)
 

@@ -54,7 +54,6 @@ def on_one_hardware(runs: Iterable[RunRecord], machine: Machine) -> bool:
 
 
 def _places(runs: Iterable[RunRecord], machine: Machine) -> dict[Hardware, str]:
-    """What they were on, with the name of the machine model."""
     return {place: described(run.node or machine) for run in runs for place in hardware_of(run, machine)}
 
 

@@ -101,7 +101,6 @@ def overall_test(quantity: Quantity, depths: Sequence[Sides]) -> Figure:
 
 
 def _problem(quantity: Quantity, sides: Sides) -> str:
-    """Why a depth does not contribute; empty if it does."""
     if obstacle := sides.obstacle(quantity):
         return obstacle
     ours, theirs = sides.values(quantity)

@@ -152,7 +152,6 @@ def allow_other_execution(comparison: Comparison, reference: Profile, candidate:
 
 
 def _execution(profile: Profile) -> set[tuple[object, ...]]:
-    """How runs were executed, beside their implementation."""
     return {
         (run.pack_size, run.threads, (run.device or "").partition(":")[0]) for run in profile.runs if run.status == "ok"
     }

@@ -69,7 +69,6 @@ def parse_rule(text: str, study: str) -> Rule:
 
 
 def _scope(text: str) -> tuple[Scope, str]:
-    """The scope of a rule, and the rest of it."""
     start, colon, rest = text.partition(":")
     for scope in SCOPES:
         if colon and start.strip() == scope:

@@ -50,7 +50,6 @@ class Sides:
         return {s: max(v, bound) for s, v in ours.items()}, {s: max(v, bound) for s, v in theirs.items()}
 
     def has(self, quantity: Quantity) -> bool:
-        """Whether any run on either side has a value."""
         return any(self.values(quantity))
 
     def may_be_paired(self, quantity: Quantity) -> bool:
@@ -77,7 +76,6 @@ class Sides:
         return ""
 
     def _counting(self, quantity: Quantity) -> tuple[list[RunRecord], list[RunRecord]]:
-        """The runs of each side that have a value."""
         ours, theirs = (
             [run for run in side if values_of([run], quantity)] for side in (self.reference, self.candidate)
         )

@@ -132,7 +132,6 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
 
 
 def _figures(run: Weighted, part: Mapping[str, Any], classes: int | None) -> RunFigures:
-    """What the child process measured of a run."""
     training = part.get("training")
     loss = training["loss"] if training else None
     return RunFigures(

@@ -31,5 +31,4 @@ class Diagnosis(Figures):
     left_out: tuple[LeftOut, ...]
 
     def to_json(self) -> str:
-        """Indented."""
         return self.model_dump_json(indent=1, by_alias=True)

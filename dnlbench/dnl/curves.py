@@ -55,7 +55,6 @@ class CosineCurve:
     """Shape (M, ...)."""
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Times of shape (m,) to values of shape (m, ...)."""
         M, *shape = self.coefficients.shape
         return (_cosines(t, M, self.coefficients) @ self.coefficients.reshape(M, -1)).view(len(t), *shape)
 
@@ -68,7 +67,6 @@ class CosineSurface:
     """Shape (P, Q, ...)."""
 
     def __call__(self, t: Tensor, s: Tensor) -> Tensor:
-        """Times of shapes (r, 1) and (j,) to values of shape (r, j, ...)."""
         P, Q, *shape = self.coefficients.shape
         rows = _cosines(t.flatten(), P, self.coefficients) @ self.coefficients.reshape(P, -1)  # (r, Q · size)
         values = _cosines(s, Q, self.coefficients) @ rows.view(t.numel(), Q, -1)  # (r, j, size)
@@ -119,7 +117,6 @@ class RoughCurve:
     g: RoughFunction
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Times of shape (m,) to values of shape (m, ...)."""
         return self.smooth(t) + self.g(t).to(self.C).view(-1, *[1] * self.C.dim()) * self.C
 
 
@@ -132,7 +129,6 @@ class RoughSurface:
     g: RoughFunction
 
     def __call__(self, t: Tensor, s: Tensor) -> Tensor:
-        """Times of shapes (r, 1) and (j,) to values of shape (r, j, ...)."""
         return self.smooth(t, s) + self.g(t).to(self.C).view(-1, 1, *[1] * self.C.dim()) * self.C
 
 

@@ -85,7 +85,6 @@ class ExtendedCurve:
     linear: bool
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Times of shape (m,) to values of shape (m, ...)."""
         return _between(self.values, t, dim=0, linear=self.linear)
 
 
@@ -98,7 +97,6 @@ class ExtendedSurface:
     linear: bool
 
     def __call__(self, t: Tensor, s: Tensor) -> Tensor:
-        """Times of shapes (r, 1) and (j,) to values of shape (r, j, ...)."""
         values, directions = self.square, [(0, t.flatten()), (1, s)]
         for dim, times in sorted(directions, key=lambda direction: len(direction[1])):  # fewer times first: less work
             values = _between(values, times, dim=dim, linear=self.linear)

@@ -108,7 +108,6 @@ def _places(sources: Sources, c: int, g: int, device: torch.device) -> Tensor:
 
 
 def _filters(layer: nn.Module) -> list[Tensor]:
-    """Of a layer: one, or with bottleneck the 1×1 filter and the 3×3 filter."""
     return [part.weight for part in layer.modules() if isinstance(part, nn.Conv2d)]
 
 

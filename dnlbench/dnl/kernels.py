@@ -115,7 +115,6 @@ class NonLocal(nn.Module):
     """``N`` on images, whose positions are the pixels: shape (B, c, H, W) to the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transforms a batch of images."""
         # One head. The tiled kernels want the channels side by side in memory, as they are in the channels-last format.
         positions = x.flatten(2).mT.contiguous().unsqueeze(1)  # (B, 1, H W, c)
         return self.transform(positions).squeeze(1).mT.view(x.shape)
@@ -137,7 +136,6 @@ class Attention(NonLocal):
         self.r = nn.Linear(channels, channels, bias=False)
 
     def transform(self, positions: Tensor) -> Tensor:
-        """See `attention`."""
         return attention(positions, self.q.weight, self.r.weight)
 
 
@@ -145,7 +143,6 @@ class Gaussian(NonLocal):
     """The Gaussian kernel, which has nothing to learn."""
 
     def transform(self, positions: Tensor) -> Tensor:
-        """See `gaussian`."""
         return gaussian(positions)
 
 
@@ -157,7 +154,6 @@ class Rbf(NonLocal):
         self.bandwidth = bandwidth
 
     def transform(self, positions: Tensor) -> Tensor:
-        """See `rbf`."""
         return rbf(positions, self.bandwidth)
 
 

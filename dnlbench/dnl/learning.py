@@ -38,7 +38,6 @@ class LearningProblem:
     """``lambda``."""
 
     def data_loss(self, arrays: Arrays) -> Tensor:
-        """The first term of ``J_L``."""
         return self.loss(states(self.form, arrays, self.x0)[-1])
 
 

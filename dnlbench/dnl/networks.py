@@ -59,7 +59,6 @@ class NormReluConv(nn.Module):
         self.register_buffer("scaled", None if scaled is None else scaled.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, states: States, indices: Sequence[int]) -> Tensor:
-        """What the layer makes of some states."""
         filters = self.conv.weight
         if self.scaled is not None:
             filters = torch.where(self.scaled, self.step * filters, filters)
@@ -259,7 +258,6 @@ class DNLNetwork(nn.Module):
             kaiming(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch."""
         x = images
         states, handed_on = self._new_states([]), tuple[int, ...]()
         for part in self.features:
@@ -280,5 +278,4 @@ class DNLNetwork(nn.Module):
 
     @property
     def blocks(self) -> list[Block]:
-        """From the input to the classifier."""
         return [part for part in self.features if isinstance(part, Block)]

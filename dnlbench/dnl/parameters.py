@@ -47,7 +47,6 @@ class Arrays:
 
     @property
     def depth(self) -> int:
-        """``L``."""
         return len(self.b)
 
     def one_index(self) -> Iterator[tuple[str, Tensor]]:

@@ -39,11 +39,9 @@ class SeparateStates:
         """As they were added."""
 
     def add(self, state: Tensor) -> None:
-        """See `States.add`."""
         self.kept.append(state)
 
     def read(self, states: Sequence[int], norm: nn.BatchNorm2d, filters: Tensor | None) -> Tensor:
-        """See `States.read`."""
         parts = [self.kept[k] for k in states]
         rectified = functional.relu(norm(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)))
         return rectified if filters is None else functional.conv2d(rectified, filters, padding=filters.shape[-1] // 2)

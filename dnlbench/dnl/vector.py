@@ -51,7 +51,6 @@ class VectorForm:
     """Which states a layer reads; ``K^{l,k} = 0`` for the others."""
 
     def sigma(self, z: Tensor) -> Tensor:
-        """The activation, component by component."""
         match self.activation:
             case "relu":
                 return functional.relu(z)

@@ -157,7 +157,6 @@ def solve_volterra(
 
 
 def _check_numbers(steps: int, levels: int, horizon: float, tolerance: float) -> None:
-    """Raises ValueError for a number out of its range."""
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
     if levels < 1:
@@ -273,7 +272,6 @@ class _March:
         return max(1, min(_MOST_ROWS, _BLOCK_BYTES // row_bytes))
 
     def _block(self, first: int, end: int) -> None:
-        """Solves the rows from ``first`` to ``end − 1``."""
         d, start = self.d, first * self.d
         kernel = self._kernel(first, end)
         sums = self.history[:, :start] @ kernel[:, :start].mT  # (b, rows · d): all columns before the block

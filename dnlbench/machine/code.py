@@ -73,7 +73,6 @@ class Sources(BaseModel):
 
     @classmethod
     def read(cls, files: Iterable[str], packages: Iterable[str], folder: Path) -> Sources:
-        """The state of these files and packages now; relative paths start from ``folder``."""
         return cls(
             files={file: _file_hash(folder / file) for file in sorted(files)},
             packages={package: package_version(package) for package in sorted(packages)},

@@ -95,7 +95,6 @@ def select_visible(gpus: Sequence[Gpu], value: str) -> tuple[tuple[Gpu, ...], Un
 
 
 def _named(gpus: Sequence[Gpu], name: str) -> Iterator[Gpu]:
-    """By number, or by the beginning of a UUID."""
     for gpu in gpus:
         if name == str(gpu.number) or (name and (gpu.uuid or "").startswith(name)):
             yield gpu

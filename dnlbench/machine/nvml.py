@@ -99,7 +99,6 @@ def _why_not_open(error: Exception) -> str | None:
 
 
 def _is_there() -> bool:
-    """Whether the system shows a GPU by NVIDIA, on the PCI bus or as a device node."""
     return any(_is_gpu(device) for device in PCI.glob("*")) or any(
         next(DEV.glob(pattern), None) for pattern in ("nvidia[0-9]*", "nvhost-gpu")
     )
@@ -130,7 +129,6 @@ def _gpu(number: int, driver: str | None, *, alone: bool) -> Gpu:
 
 
 def _divided(number: int, handle: Any, instances: list[Device]) -> Gpu:
-    """A GPU in MIG mode, on which CUDA runs in its instances alone."""
     usable = tuple(instance for instance in instances if instance.uuid)
     problem = None if usable else "MIG is enabled, but no MIG instance can be used; create one, or disable MIG"
     return Gpu(number=number, uuid=_uuid(handle), devices=usable, problem=problem)

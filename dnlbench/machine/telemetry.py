@@ -70,7 +70,6 @@ class Telemetry:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the driver."""
         self._nvml.close()
 
     def read(self, now: float) -> tuple[Reading, ...]:
@@ -112,7 +111,6 @@ class TelemetryLog:
         self._readings: dict[str, deque[Reading]] = {}
 
     def add(self, readings: Iterable[Reading]) -> None:
-        """Takes up one more reading of each device."""
         for reading in readings:
             self._readings.setdefault(reading.label, deque(maxlen=self._keep)).append(reading)
 
@@ -136,7 +134,6 @@ class _Nvml:
         return if_told(lambda: (pynvml.nvmlInit(), True)) is not None
 
     def handle(self, device: Device) -> Any:
-        """None while the GPU cannot be found."""
         import pynvml
 
         if device.label not in self._handles and self._is_open:
@@ -193,7 +190,6 @@ def _read_gpu(device: Device, handle: Any, now: float) -> Reading:
 
 
 def _gpu_memory(device: Device, handle: Any) -> tuple[int | None, int | None]:
-    """Bytes in all and in use, of the machine if the GPU shares its memory."""
     import pynvml
 
     if device.memory_shared:

@@ -40,7 +40,6 @@ class Contrast:
 
     @property
     def record(self) -> ContrastRecord:
-        """The contrast as profiles hold it."""
         ratio, p = self.test.ratio, self.test.p
         return ContrastRecord(
             network=self.point.network,

@@ -97,7 +97,6 @@ def read_profile_file(path: Path) -> Profile:
 
 
 def _with_contrasts(profile: Profile) -> Profile:
-    """Add the contrasts that versions before 0.8 did not save."""
     if profile.summary.contrasts:
         return profile
     found = contrast_records(profile.runs, STUDIES[profile.study])
@@ -198,7 +197,6 @@ def _check_schema(path: Path, content: object) -> None:
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    """The first problem in one line, with the number of others."""
     first, more = error.errors()[0], error.error_count() - 1
     place = ".".join(str(part) for part in first["loc"])
     value = "" if first["type"] == "missing" else f" = {str(first['input'])[:80]}"

@@ -103,7 +103,6 @@ def _fit(trend: Trend, samples: Samples, classes: int | None) -> OrderFit | Limi
 
 
 def _curves(samples: Samples) -> list[list[float]]:
-    """The values over depth of each seed that has one at every depth."""
     seeds = dict.fromkeys(seed for by_seed in samples.values() for seed in by_seed)
     whole = [seed for seed in seeds if all(seed in by_seed for by_seed in samples.values())]
     if not whole:
@@ -170,7 +169,6 @@ def _limit(found: LimitFit) -> dict[str, Any]:
 
 
 def _best(samples: Samples, quantity: Quantity) -> dict[str, Any]:
-    """What can be said without a curve: the best mean of those measured."""
     means = {depth: interval_of(list(by_seed.values()), quantity) for depth, by_seed in samples.items()}
     choose = max if quantity.better == "higher" else min
     depth = choose(means, key=lambda depth: means[depth].estimate)

@@ -21,7 +21,6 @@ class ListedProfile(ProfileFacts):
 
     @property
     def ok(self) -> int:
-        """Runs that ended well."""
         return sum(run.status == "ok" for run in self.runs)
 
     @property

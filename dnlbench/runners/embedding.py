@@ -53,7 +53,6 @@ class Pair:
 
     @property
     def starts(self) -> list[tuple[Network, Tensor]]:
-        """As `descend` takes them."""
         return [(self.splitting.network, self.narrow), (self.splitting.wide, self.wide)]
 
 
@@ -69,7 +68,6 @@ class Gaps:
     """``‖∇L(eta_k) − S ∇L(theta_k)‖ / ‖S ∇L(theta_k)‖``."""
 
     def note(self, narrow: Moment, wide: Moment) -> None:
-        """One step's."""
         self.weights.append(distance(wide.theta, self.splitting.embed(narrow.theta)))
         self.loss.append(relative(abs(wide.loss - narrow.loss), narrow.loss))
         self.gradient.append(distance(wide.gradient, self.splitting.embed(narrow.gradient)))
@@ -105,7 +103,6 @@ class EmbeddingRunner(MeasuringRunner[EmbeddingSpec]):
         )
 
     def measure(self, run: Run, check: Check) -> Measurements:
-        """See `MeasuringRunner`."""
         wiring, factor, rate = self.spec.networks[run.point.network]
         samples = self._samples(run.seed, flat=wiring == "fully-connected")
         network = self._network(run)
@@ -130,7 +127,6 @@ class EmbeddingRunner(MeasuringRunner[EmbeddingSpec]):
         }
 
     def _network(self, run: Run) -> Network:
-        """The narrow one."""
         settings, depth = self.spec.network, run.point.depth
         match self.spec.networks[run.point.network][0]:
             case "fully-connected":

@@ -45,7 +45,6 @@ class MeasuringRunner(Generic[Spec]):
 
     @cached_property
     def data(self) -> DataInfo:
-        """What is computed with."""
         raise NotImplementedError
 
     def measure(self, run: Run, check: Check) -> Measurements:
@@ -57,22 +56,18 @@ class MeasuringRunner(Generic[Spec]):
         raise NotImplementedError
 
     def prepare(self) -> Prepared:
-        """See `dnlbench.runners.base.Runner`."""
         if self.device.type == "mps":
             raise SpecError(f"study = {self.plan.spec.study!r}: computes in float64, which mps devices do not have")
         return Prepared(data=self.data, torch=str(torch.__version__), device_name=device_name(self.device, self.slot))
 
     @property
     def data_info(self) -> DataInfo:
-        """See `dnlbench.runners.base.Runner`."""
         return self.data
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:
-        """None: these studies have no custom networks."""
         return ()
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
-        """Does the members one after the other; see `dnlbench.runners.base.Runner`."""
         for member in job.members:
             yield from self._carry_out_one(member, job)
 

@@ -29,7 +29,6 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
 
     @cached_property
     def _chain(self) -> dict[tuple[str, int, int], Minimum]:
-        """By network, seed and depth."""
         return {}
 
     @cached_property
@@ -47,7 +46,6 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
         )
 
     def measure(self, run: Run, check: Check) -> Measurements:
-        """See `MeasuringRunner`."""
         network, seed, depth = run.point.network, run.seed, run.point.depth
         best = self._minimum(network, seed, depth, check)
         found = {
@@ -69,14 +67,12 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
         return {**found, "values": best.values, "scratch_values": scratch.values}
 
     def _minimum(self, network: str, seed: int, depth: int, check: Check) -> Minimum:
-        """The chain's minimiser at a depth."""
         key = (network, seed, depth)
         if key not in self._chain:
             self._chain[key] = self._checked(min(self._candidates(*key, check), key=_rank), depth)
         return self._chain[key]
 
     def _candidates(self, network: str, seed: int, depth: int, check: Check) -> Iterator[Minimum]:
-        """From the chain's start or starts at a depth."""
         if depth > self.spec.minimiser.first_depth:
             half = self._minimum(network, seed, depth // 2, check)
             yield self._minimise(network, seed, prolong(half.arrays), check)
@@ -111,7 +107,6 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
         )
 
     def _start(self, network: str, seed: int, depth: int, stream: str) -> Arrays:
-        """Samples of random smooth curves."""
         return sample(curves_of(self.spec, network, derived_seed(seed, f"{stream} {depth}"), self.device), depth)
 
 

@@ -39,7 +39,6 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
 
     @torch.no_grad()
     def measure(self, run: Run, check: Check) -> Measurements:
-        """See `MeasuringRunner`."""
         name, L = self.spec.networks[run.point.network], run.point.depth
         weights, biases = self._decays(name)
         network = self._network(name, run.seed, 2 * L)
@@ -121,7 +120,6 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
 
 
 def _largest(x: Tensor) -> float:
-    """The largest Euclidean norm over a cloud."""
     return float(torch.linalg.vector_norm(x, dim=-1).max())
 
 

@@ -74,7 +74,6 @@ def _exact(depths: Sequence[int], values: Sequence[float]) -> tuple[LimitFit, fl
 
 
 def _order_ends(best: Curve, region: Region | None) -> Interval:
-    """Its bounds are None where the curve does not rule out that end of `ORDERS`."""
     low, high = (None, None) if region is None else (region.low, region.high)
     return Interval(estimate=best.shape, low=low, high=high, n=1)
 

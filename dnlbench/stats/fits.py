@@ -325,7 +325,6 @@ class _Ceiling:
 
 
 def _ceiling(depths: Sequence[int], samples: Sequence[Sequence[float]], spread: Spread, cap: float | None) -> _Ceiling:
-    """The cap, or the upper end of the last mean's interval if the values fall."""
     last = max(zip(depths, samples, strict=True), key=lambda pair: pair[0])[1]
     unit = max(last)
     high = mean_interval([value / unit for value in last], "positive").high
@@ -338,7 +337,6 @@ def _ceiling(depths: Sequence[int], samples: Sequence[Sequence[float]], spread: 
 
 
 def _limit(means: Means, curve: Curve, kept: Sequence[_Trial], ceiling: _Ceiling, n: int) -> Interval | str:
-    """The hull over the forms, or why it says nothing."""
     bounds = [
         regions.limit_ends(means, region)
         for trial in kept

@@ -94,7 +94,6 @@ def _angles(depths: Array) -> Array:
 
 
 def _between(depths: Array) -> Array:
-    """From the second to the last depth but one."""
     inner = sorted({float(depth) for depth in depths})[1:-1]
     return _geomspace(inner[0], inner[-1], 41)
 

@@ -38,7 +38,6 @@ class Move:
 
     @property
     def text(self) -> str:
-        """``from L = 16 to 32 (p = 0.002)``."""
         return f"from L = {self.start} to {self.end} ({p_text(self.p)})"
 
 

@@ -50,7 +50,6 @@ def fit_exponent(depths: Sequence[int], values: Sequence[float]) -> float:
 
 
 def _log_line(depths: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
-    """Slope of log value on log depth, and log value at depth 1."""
     check_curve(depths, values)
     if len(set(depths)) < 2:
         raise ValueError(f"a slope needs at least 2 different depths, not {len(set(depths))}")

@@ -42,7 +42,6 @@ class RatioTest:
 
     @property
     def ratio(self) -> Interval | None:
-        """The ratio with its interval."""
         return None if self.log_ratio is None else self.log_ratio.ratio
 
     def without_spread(self) -> RatioTest:
@@ -70,7 +69,6 @@ def ratio_test(ours: Mapping[int, float], theirs: Mapping[int, float], *, may_be
 
 
 def _pairable(ours: Mapping[int, float], theirs: Mapping[int, float]) -> bool:
-    """Tell whether both sides share enough seeds, or have no others."""
     return ours.keys() == theirs.keys() or len(ours.keys() & theirs.keys()) >= _FEWEST_PAIRS
 
 

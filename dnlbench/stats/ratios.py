@@ -28,7 +28,6 @@ class LogRatio:
 
     @property
     def ratio(self) -> Interval:
-        """The ratio with its interval."""
         half = self._half_width()
         return Interval(
             estimate=exp(self.estimate),
@@ -44,7 +43,6 @@ class LogRatio:
 
     @property
     def inverse(self) -> LogRatio:
-        """Of reference over candidate."""
         return LogRatio(estimate=-self.estimate, error=self.error, freedom=self.freedom, n=self.n)
 
     def p(self) -> float | None:

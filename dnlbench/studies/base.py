@@ -63,7 +63,6 @@ class StudySpec(Section):
 
     @property
     def points(self) -> tuple[Point, ...]:
-        """Networks × depths."""
         return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
 
     @property
@@ -96,7 +95,6 @@ class StudySpec(Section):
         return essential(type(self), self.settings())
 
     def run_identity(self) -> dict[str, Any]:
-        """The run settings as they are hashed."""
         return essential(type(self), self.run_settings())
 
 

@@ -81,7 +81,6 @@ class ReluName:
 
     @property
     def text(self) -> str:
-        """The name."""
         direction = "" if self.direction == "independent" else f"-{self.direction}"
         bias = f"-b{_plain(self.bias_exponent)}" if self.own_bias_exponent else ""
         return f"{self.kind}{direction}-a{_plain(self.exponent)}{bias}"
@@ -101,7 +100,6 @@ class ReluLimitSpec(StudySpec):
 
     @property
     def networks(self) -> dict[str, ReluName]:
-        """Each network by its name."""
         axes = self.sweep
         names = (
             ReluName(

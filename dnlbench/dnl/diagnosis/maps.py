@@ -89,7 +89,6 @@ def _norms(x: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Each image over its norm; what is zero stays so."""
     norms = _norms(x).clamp_min(torch.finfo(x.dtype).tiny)
     return x / norms.view(-1, *[1] * (x.dim() - 1))
 

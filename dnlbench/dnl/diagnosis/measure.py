@@ -131,7 +131,6 @@ class _Seen:
 
 @contextmanager
 def _watching(block: Block) -> Iterator[_Seen]:
-    """Hooks that see a block's states and the sides on which its units are."""
     seen = _Seen(block)
 
     def after_block(module: nn.Module, arguments: object, states: SeparateStates) -> None:
@@ -192,7 +191,6 @@ class _Sums:
 
     @torch.no_grad()
     def figures(self, map_distance: tuple[float | None, ...]) -> BlockFigures:
-        """What they come to."""
         block, first = self.block, int(self.block.dense)
         depth, found = len(block.layers), variations(parameters_in_depth(block))
         before = (None,) * first
@@ -213,7 +211,6 @@ class _Sums:
 
     @torch.no_grad()
     def in_training_mode(self) -> TrainingBlock:
-        """The part of the figures that training mode has."""
         return TrainingBlock(
             forward=self._forward,
             state_gradient=self._state_gradient,

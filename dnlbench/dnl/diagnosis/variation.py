@@ -21,7 +21,6 @@ class Squares:
 
     @property
     def root_mean(self) -> float:
-        """Their root mean square."""
         return math.sqrt(self.total / self.count)
 
 

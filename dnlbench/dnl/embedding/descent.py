@@ -33,7 +33,6 @@ class Samples:
     """Their classes, +1 and −1, shape (M,), float64."""
 
     def of(self, chosen: Tensor) -> Samples:
-        """Some of them, by their numbers."""
         return Samples(x=self.x[chosen], y=self.y[chosen])
 
 

@@ -38,7 +38,6 @@ class KKT:
 
     @property
     def parts(self) -> tuple[float, float]:
-        """Stationarity and slackness."""
         return self.stationarity, self.slackness
 
     @property

@@ -80,7 +80,6 @@ class Network:
         return sum(self.sizes)
 
     def with_widths(self, widths: Mapping[str, int]) -> Network:
-        """The same wiring with other widths of some states."""
         return replace(self, widths={**self.widths, **widths})
 
     def draw(self, generator: torch.Generator, scale: float = 1.0) -> Tensor:

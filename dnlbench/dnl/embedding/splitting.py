@@ -53,7 +53,6 @@ class Split:
 
     @property
     def channels(self) -> int:
-        """Those that are split."""
         return int(self.parents.max()) + 1
 
     def squares(self) -> Tensor:

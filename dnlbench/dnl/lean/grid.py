@@ -16,12 +16,10 @@ class Grid:
     width: int
 
     def part(self, images: int) -> Grid:
-        """Of some of the images."""
         return Grid(images, self.height, self.width)
 
     @property
     def rows(self) -> int:
-        """How many there are."""
         return self.batch * self.height * self.width
 
     def images(self, rows: Tensor) -> Tensor:

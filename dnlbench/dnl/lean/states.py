@@ -89,7 +89,6 @@ class SharedStates:
         return self._store.add(columns, states)
 
     def _columns(self, states: Sequence[int]) -> tuple[slice, ...]:
-        """Where these states stand, neighbours as one."""
         merged: list[slice] = []
         for k in sorted(states):
             begin, end = self._ends[k] - self._widths[k], self._ends[k]
@@ -143,7 +142,6 @@ class _Store:
         return self._gradient
 
     def add(self, columns: slice, states: Tensor) -> Tensor:
-        """Takes in the next state, shape (S, B, c, H, W)."""
         self.token = _Add.apply(self, columns, states.to(self.values.dtype), self.token)
         return self.token
 
@@ -158,7 +156,6 @@ class _Store:
 
     @staticmethod
     def of(values: Tensor, columns: Columns) -> Tensor:
-        """Some columns side by side."""
         parts = [values[..., each] for each in columns]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
@@ -215,7 +212,6 @@ class _Store:
         self.values = self._gradient = self.values.new_empty(0)
 
     def publish(self, columns: slice, states: Tensor) -> None:
-        """Writes a state down, with its statistics."""
         mean, variance = passes.publish(Strip.whole(self.grid.rows_of(states)), Strip(self.values, columns))
         self.mean[:, columns], self.variance[:, columns] = mean, variance
         self.inverse[:, columns] = (variance + self._eps).rsqrt()

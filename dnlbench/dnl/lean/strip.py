@@ -17,12 +17,10 @@ class Strip:
 
     @staticmethod
     def whole(rows: Tensor) -> Strip:
-        """All columns."""
         return Strip(rows, slice(0, rows.shape[-1]))
 
     @property
     def values(self) -> Tensor:
-        """A view of them."""
         return self.rows[..., self.columns]
 
     @property

@@ -168,12 +168,10 @@ def _function(builder: Any, name: str, kind: Any) -> Any:
 
 
 def _suffix(vector: Any) -> str:
-    """As LLVM's intrinsics are called on it."""
     return f"v{LANES}" + {"float": "f32", "double": "f64", "i16": "i16"}[str(vector.element)]
 
 
 def _spread(builder: Any, number: Any) -> Any:
-    """The same number in every lane."""
     vector = ir.VectorType(number.type, LANES)
     alone = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(_BITS, 0))
     return builder.shuffle_vector(

@@ -15,12 +15,10 @@ class Stopwatch:
         self._started = 0.0
 
     def start(self) -> None:
-        """Begins to count."""
         self._synchronise()
         self._started = time.perf_counter()
 
     def stop(self) -> float:
-        """Seconds since `start`."""
         self._synchronise()
         return time.perf_counter() - self._started
 

@@ -40,7 +40,6 @@ class Learner:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is learned."""
         return list(self.network.parameters())
 
     @property

@@ -39,8 +39,6 @@ class PackLearner(Learner):
         return list(self._buffers.values())
 
     def losses(self, images: Tensor, labels: Tensor) -> Tensor:
-        """See `Learner.losses`."""
-
         def loss(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             logits: Tensor = functional_call(self.network, (dict(parameters), dict(buffers)), (x,))
             return functional.cross_entropy(logits, y)
@@ -49,22 +47,18 @@ class PackLearner(Learner):
         return found
 
     def gradients(self, index: int) -> dict[str, Tensor]:
-        """See `Learner.gradients`."""
         return {name: p.grad[index] for name, p in self._parameters.items() if p.grad is not None}
 
     def logits(self, index: int, images: Tensor) -> Tensor:
-        """See `Learner.logits`."""
         logits: Tensor = functional_call(self.network, self.values(index), (images,))
         return logits
 
     def regulariser(self, index: int) -> Tensor:
-        """See `Learner.regulariser`."""
         values = {f"network.{name}": value for name, value in self.values(index).items()}
         found: Tensor = functional_call(_Regulariser(self.network), values, ())
         return found
 
     def values(self, index: int) -> dict[str, Tensor]:
-        """See `Learner.values`."""
         return {name: value[index] for name, value in {**self._parameters, **self._buffers}.items()}
 
     def states(self) -> list[dict[str, Any]]:
@@ -94,7 +88,6 @@ class PackLearner(Learner):
 
     @torch.no_grad()
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """See `Learner.restore`."""
         for name, value in {**self._parameters, **self._buffers}.items():
             if name in states[0]["network"]:
                 value.copy_(torch.stack([state["network"][name] for state in states]))

@@ -29,7 +29,6 @@ class Progress:
         return Progress(tally=Tally.start(device, size, steps))
 
     def end_epoch(self) -> None:
-        """The next epoch begins."""
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
         self.tally.clear()
 

@@ -60,12 +60,10 @@ class TrainingRunner:
 
     @cached_property
     def rig(self) -> Rig:
-        """What makes learners and their training steps."""
         return Rig(self.spec, self.device, self.data)
 
     @cached_property
     def data(self) -> Dataset:
-        """The dataset, on the device."""
         return load_dataset(self.spec.data, evaluate=self.spec.train.evaluate).to(self.device)
 
     def prepare(self) -> Prepared:
@@ -97,14 +95,12 @@ class TrainingRunner:
         return self._tracker.sources()
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:
-        """See `dnlbench.runners.base.Runner`."""
         if not recorded.networks:
             return ()
         return recorded.differences(self.code) or self._tracker.changed_inputs(self.code)
 
     @property
     def data_info(self) -> DataInfo:
-        """See `dnlbench.runners.base.Runner`."""
         return self.data.info
 
     def carry_out(self, job: Job) -> Iterator[RunEvent]:
@@ -123,7 +119,6 @@ class TrainingRunner:
             yield from self._train(group, job.aside)
 
     def _train(self, group: Sequence[_Kept], aside: Callable[[], bool]) -> Iterator[RunEvent]:
-        """Trains members that stand at the same place."""
         runs = [kept.member.run for kept in group]
         states = [kept.state for kept in group if kept.state]
         progress = Progress.restore(states, self.device) if states else self._start(len(group))
@@ -167,7 +162,6 @@ class TrainingRunner:
             kept.checkpoints.keep_last()
 
     def _epochs_done(self, training: _Training) -> dict[int, EpochDone]:
-        """What the epoch that was just trained gave to the runs that are left."""
         learner, progress, samples = training.learner, training.progress, len(self.data.training)
         norms = median_and_max(progress.tally.gradient_norms, self._full_batches)
         losses = progress.tally.total_losses.tolist()
@@ -300,7 +294,6 @@ class _Training:
         self.left = dict(enumerate(group))
 
     def save(self) -> None:
-        """A checkpoint of each run that is left."""
         places, networks = self.progress.states(), self.learner.states()
         for index, kept in self.left.items():
             kept.checkpoints.save({**places[index], **networks[index]})

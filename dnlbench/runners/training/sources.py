@@ -43,7 +43,6 @@ class Tracker:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Takes note of every file that is opened in this thread."""
         if self._networks:
             _install_hook()
         token = _opened.set(self._opened)
@@ -163,7 +162,6 @@ def _is_own(path: Path) -> bool:
 
 
 def _packages_of(path: Path) -> Sequence[str]:
-    """The installed packages that a file may belong to."""
     place = next((n for n, part in enumerate(path.parts[:-1]) if part in INSTALLED), None)
     module = path.parts[place + 1].partition(".")[0] if place is not None else ""
     return (_named_like(module) or _by_module().get(module, ())) if module.isidentifier() else ()

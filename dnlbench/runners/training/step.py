@@ -58,7 +58,6 @@ class GraphedStep:
         self._gradients: list[Tensor | None] = []
 
     def __call__(self, indices: Tensor) -> None:
-        """See `TrainingStep`."""
         if indices.shape[1] != self._batch_size or self._before < STEPS_BEFORE:
             self._before += indices.shape[1] == self._batch_size
             self._aside(indices)

@@ -36,6 +36,5 @@ class Tally:
         self.row.add_(1).remainder_(len(self.gradient_norms))
 
     def clear(self) -> None:
-        """The next epoch begins."""
         for values in (self.total_losses, self.gradient_norms, self.row):
             values.zero_()

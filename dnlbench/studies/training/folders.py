@@ -88,7 +88,6 @@ def _class_names(folder: Path, left_out: list[LeftOut]) -> list[str]:
 
 
 def _walk(top: Path, seen: set[Path], left_out: list[LeftOut]) -> Iterator[tuple[Path, list[str]]]:
-    """The folders of a class with the names of their images, sorted."""
     for folder, folders, files in os.walk(top, followlinks=True, onerror=_raise):
         parent = Path(folder)
         folders.sort()

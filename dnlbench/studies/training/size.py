@@ -166,7 +166,6 @@ def _block(architecture: Architecture, depth: int, channels: int, pixels: int, s
 
 
 def _buffers(architecture: Architecture) -> int:
-    """How many the lean implementation has of a block's states."""
     return 1 if architecture.kernel == "local" else 2
 
 

@@ -177,12 +177,10 @@ class TrainingSpec(StudySpec):
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """As in ``[sweep]``."""
         return self.sweep.networks
 
     @property
     def epochs(self) -> int:
-        """As in ``[train]``."""
         return self.train.epochs
 
     def settings(self) -> dict[str, Any]:

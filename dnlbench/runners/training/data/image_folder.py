@@ -32,7 +32,6 @@ def read_image_folder(settings: DataSettings, training: bool) -> Loaded:
 
 
 def _list(folder: Path) -> Listing:
-    """The images that there are; an error names what is missing."""
     if not folder.is_dir():
         raise DataError(
             f"data.dataset = 'image-folder': there is no folder {folder}. Expected: {folder}/<class>/<image>, with one "
@@ -55,7 +54,6 @@ def _list(folder: Path) -> Listing:
 
 
 def _training_classes(settings: DataSettings, listing: Listing) -> Sequence[str]:
-    """The classes of the training split, whose numbers hold for the evaluation split too."""
     classes = class_names(settings.folder(training=True))
     unknown = [name for name in listing.classes if name not in classes]
     if unknown:

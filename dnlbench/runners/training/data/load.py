@@ -32,7 +32,6 @@ class Dataset:
     """What the user should know of how files were read, each a sentence."""
 
     def to(self, device: torch.device) -> Dataset:
-        """The dataset on a device."""
         evaluation = self.evaluation.to(device) if self.evaluation else None
         return replace(self, training=self.training.to(device), evaluation=evaluation)
 

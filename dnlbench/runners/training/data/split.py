@@ -42,7 +42,6 @@ class Split:
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> Split:
-        """The split on a device."""
         return Split(images=self.images.to(device), labels=self.labels.to(device))
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
