@@ -13,24 +13,27 @@ NOTHING = "–"
 """Shown where there is no value."""
 _LOPSIDED = 1.5
 """Longer over shorter side of an interval from which on both bounds are told."""
-Kind = Literal["number", "count", "bytes", "share"]
-"""How values are shown: as they are, with a decimal prefix, in binary units, or as per cent."""
+Kind = Literal["number", "count", "bytes", "share", "seconds"]
+"""How values are shown: as they are, with a decimal prefix, in binary units, in percent, or as times."""
 _SCALES: dict[Kind, tuple[tuple[float, str], ...]] = {
     "number": ((1.0, ""),),
     "count": ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
     "bytes": ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
     "share": ((0.01, "%"),),
+    "seconds": ((3600.0, "h"), (60.0, "min"), (1.0, "s")),
 }
+_FEWEST_OF_A_TIME = 3.0
+"""A unit of time is used only if the largest value has this many of it."""
 
 
 def scale_for(values: Iterable[float], kind: Kind) -> tuple[float, str]:
     """The divisor and the unit that values share: those that make the largest of them easy to read.
 
-    The unit is a decimal prefix (``k``, ``M``, ``G``, ``T``), a binary unit or ``%``, and empty for plain numbers.
+    The unit is a decimal prefix (``k``, ``M``, ``G``, ``T``), a binary unit, ``%`` or a unit of time, and empty for plain numbers.
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    scales = _SCALES[kind]
-    return next((scale for scale in scales if largest >= scale[0]), scales[-1])
+    fewest, scales = (_FEWEST_OF_A_TIME if kind == "seconds" else 1.0), _SCALES[kind]
+    return next((scale for scale in scales if largest >= fewest * scale[0]), scales[-1])
 
 
 def seconds(value: float | None) -> str:
@@ -69,22 +72,6 @@ def count(value: float | None) -> str:
     amount = value / divisor
     digits = 0 if (not prefix and amount == round(amount)) or abs(amount) >= 99.95 else 1 + (abs(amount) < 9.995)
     return f"{amount:.{digits}f} {prefix}".rstrip()
-
-
-_SCALES = {
-    "bytes": ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"), (2.0**40, "TiB")),
-    "seconds": ((1.0, "s"), (60.0, "min"), (3600.0, "h")),
-    "count": ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")),
-}
-_FEWEST = {"bytes": 1.0, "seconds": 3.0, "count": 1.0}
-"""A unit is used only if the largest value has this many of it."""
-
-
-def scale_for(values: Iterable[float], kind: Literal["bytes", "seconds", "count"]) -> tuple[float, str]:
-    """The divisor and the unit in which values stand side by side, chosen by the largest: ``(2**20, "MiB")``."""
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    scales = _SCALES[kind]
-    return next((each for each in reversed(scales) if largest >= _FEWEST[kind] * each[0]), scales[0])
 
 
 def counted(number: int, noun: str) -> str:
