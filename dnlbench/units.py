@@ -29,7 +29,7 @@ _FEWEST_OF_A_TIME = 3.0
 def scale_for(values: Iterable[float], kind: Kind) -> tuple[float, str]:
     """The divisor and the unit that values share: those that make the largest of them easy to read.
 
-    The unit is a decimal prefix (``k``, ``M``, ``G``, ``T``), a binary unit, ``%`` or a unit of time, and empty for plain numbers.
+    The unit is a decimal prefix (``k``, ``M``, ``G``, ``T``), a binary unit, ``%`` or a unit of time; empty for plain numbers.
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     fewest, scales = (_FEWEST_OF_A_TIME if kind == "seconds" else 1.0), _SCALES[kind]
