@@ -19,19 +19,14 @@ three and 2.4 with seven.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from dnlbench.errors import ConfigurationError
-from dnlbench.executor.remembered import LOCK_PATIENCE_S, cache_folder
-from dnlbench.files import write_atomically
+from dnlbench.cache import CacheFile, cache_folder
 from dnlbench.machine import Machine
 from dnlbench.profiles import Profile, RunRecord, hardware_of
 from dnlbench.stats.student import t_quantile
@@ -77,17 +72,12 @@ class Floor(BaseModel):
         return Where(fingerprint=fingerprint, device_kind=_kind(self.device), threads=self.threads)
 
 
-class _File(BaseModel):
-    schema_: int = 1
-    machines: dict[str, Floor] = {}
-    """By `Where.key`. Earlier versions had one floor a machine, by its fingerprint alone."""
-
-
 class NoiseFile:
-    """The file. One that cannot be read is as good as none."""
+    """The file."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or cache_folder() / "noise.json"
+    def __init__(self) -> None:
+        self._file = CacheFile(cache_folder() / "noise.json", "machines", Floor, most=MOST)
+        self.path = self._file.path
 
     def get(self, where: Where) -> Floor | None:
         """What is known of runs there."""
@@ -103,22 +93,11 @@ class NoiseFile:
         Raises:
             ConfigurationError: if that is not possible.
         """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_PATIENCE_S):
-                name = floor.where(fingerprint).key
-                known = {key: value for key, value in self._read().items() if key != name}
-                kept = dict(list({**known, name: floor}.items())[-MOST:])
-                write_atomically(self.path, _File(machines=kept).model_dump_json(indent=1).encode())
-        except (OSError, Timeout) as error:
-            raise ConfigurationError(f"{self.path}: the noise floor cannot be kept there: {error}") from error
+        self._file.put(floor.where(fingerprint).key, floor)
 
     def _read(self) -> dict[str, Floor]:
-        try:
-            known = _File.model_validate(json.loads(self.path.read_bytes())).machines
-        except (OSError, ValueError, ValidationError, RecursionError):
-            return {}
-        return {key if "/" in key else floor.where(key).key: floor for key, floor in known.items()}
+        """By `Where.key`. Earlier versions had one floor a machine, by its fingerprint alone."""
+        return {key if "/" in key else floor.where(key).key: floor for key, floor in self._file.read().items()}
 
 
 def known_floors(profile: Profile) -> Mapping[str, float]:

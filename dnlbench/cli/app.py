@@ -22,6 +22,7 @@ from dnlbench.cli import (
     run,
     schema,
     tui,
+    tune,
 )
 from dnlbench.cli.group import Group
 from dnlbench.cli.output import ExitCode, prepare_streams, say, write
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("tune")(tune.tune)
 app.command("attach")(attach.attach)
 app.command("tui")(tui.tui)
 app.command("control")(control.control)

@@ -121,7 +121,7 @@ def run(
         device=device,
         jobs=jobs,
         threads=threads,
-        pack=_pack(pack),
+        pack=pack_size(pack),
         executor=executor,
         ray_address=ray_address,
         ray_insecure=ray_insecure,
@@ -141,7 +141,7 @@ def run(
     rules = _rules_within(fail_on or (), request.plan.spec.study)
     if detach:
         with graceful():
-            _detach(request, json_=json_, quiet=quiet)
+            _detach(request, json_=json_)
         return
     if take_turns is not None:
         _end_with_standard_input()
@@ -226,7 +226,7 @@ def _refuse_if(given: bool, option: str, what: str) -> None:
         raise ConfigurationError(f"{option}: does not go with {what}")
 
 
-def _pack(text: str) -> int | None:
+def pack_size(text: str) -> int | None:
     """Runs that train together, at most; None for ``auto``."""
     from dnlbench.errors import ConfigurationError
     from dnlbench.sweep.request import MOST
@@ -239,19 +239,15 @@ def _pack(text: str) -> int | None:
     raise ConfigurationError(f"--pack {text}: write a whole number from 1 to {MOST}, auto or off")
 
 
-def _detach(request: Request, *, json_: bool, quiet: bool) -> None:
-    """The same command, as a process of its own; what has to be measured for it is measured here."""
-    from dnlbench.cli.progress import create_progress
+def _detach(request: Request, *, json_: bool) -> None:
+    """The same command, as a process of its own."""
     from dnlbench.launch import launch_engine
     from dnlbench.store import RunDir
-    from dnlbench.sweep import check_outcome, find_run_dir, settle, settled_options
+    from dnlbench.sweep import check_outcome, find_run_dir
 
     check_outcome(request)
-    with create_progress(sys.stderr, quiet=quiet) as progress:
-        settled = settle(request, progress)
-    run_dir = RunDir(find_run_dir(settled, tell=_tell))
+    run_dir = RunDir(find_run_dir(request, tell=_tell))
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
-    arguments += settled_options(request, settled)  # of an option that is there twice the last one counts
     if request.run_dir is None:
         arguments += ["--run-dir", str(run_dir.root)]
     pid = launch_engine(arguments, run_dir)

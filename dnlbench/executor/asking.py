@@ -38,9 +38,7 @@ def ask(module: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[s
                 yield part
         code = child.wait()
         if code:
-            said.seek(0)
-            tail = "\n".join(said.read().decode(errors="replace").splitlines()[-TAIL_LINES:])
-            raise EngineError(f"the process that measures ended with code {code}: {tail or 'it said nothing'}")
+            raise EngineError(f"the process that measures ended with code {code}: {tail(said)}")
 
 
 @contextlib.contextmanager
@@ -50,3 +48,9 @@ def _child(module: str, slot: Slot, said: IO[bytes]) -> Iterator[Child]:
         yield child
     finally:
         child.end()
+
+
+def tail(said: IO[bytes]) -> str:
+    """The last lines of what a process printed."""
+    said.seek(0)
+    return "\n".join(said.read().decode(errors="replace").splitlines()[-TAIL_LINES:]) or "it said nothing"

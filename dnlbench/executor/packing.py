@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import ceil
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 
 
-def resolve_pack_size(plan: Plan, slots: Sequence[Slot], *, asked: int | None) -> int:
-    """Runs of a pack at most, for what was asked; None leaves it to `choose_pack_size`.
+def resolve_pack_size(plan: Plan, asked: int | None) -> int:
+    """Runs of a pack at most, for what was asked; None is one.
 
     Raises:
         ConfigurationError: if runs are asked to train together that cannot.
     """
-    if not plan.study.packs:
-        if (asked or 1) > 1:
-            raise ConfigurationError(
-                f"--pack {asked}: runs of the study {plan.study.name!r} cannot be carried out together; choose --pack off"
-            )
-        return 1
-    return choose_pack_size(plan, slots) if asked is None else asked
-
-
-def choose_pack_size(plan: Plan, slots: Sequence[Slot]) -> int:
-    """Runs that should train together, at most, if it is left to dnlbench and nothing was measured; see `tuning`.
-
-    The run directory depends on it, so it has to be the same whenever it is asked for the same plan on the same slots.
-
-    Args:
-        plan: of a study whose runs can be packed.
-        slots: all that may be used, however few of them the plan has packs for.
-    """
-    return 1
+    size = asked or 1
+    if size > 1 and not plan.study.packs:
+        raise ConfigurationError(
+            f"--pack {size}: runs of the study {plan.study.name!r} cannot be carried out together; choose --pack off"
+        )
+    return size
 
 
 def count_packs(runs: Iterable[Run], pack_size: int) -> int:

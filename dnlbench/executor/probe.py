@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import select
-import subprocess
-import time
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
-from typing import cast
+from contextlib import ExitStack
+from typing import IO, cast
 
+from dnlbench.errors import EngineError
+from dnlbench.executor.asking import tail
 from dnlbench.executor.child import Child
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
@@ -49,21 +50,27 @@ def measure(
         limit_s: for everything.
 
     Returns:
-        Empty if it cannot be measured, whatever the cause; without the pack sizes that failed.
+        Without the pack sizes that failed.
+
+    Raises:
+        EngineError: if a process ends before it has measured or takes too long, with what it printed.
     """
-    deadline = time.monotonic() + limit_s
-    with contextlib.ExitStack() as stack:
-        try:
-            probes = [stack.enter_context(_Probe(slot, deadline)) for slot in slots]
-            for probe in probes:
-                probe.send(_task(plan, point, probe.slot, pack_sizes, seconds))
-            for probe in probes:
-                probe.hear()
-            for probe in probes:
-                probe.send("go")
-            rates = [json.loads(probe.hear()) for probe in probes]
-        except (OSError, ValueError):
-            return {}
+    with ExitStack() as stack:
+        said = stack.enter_context(tempfile.TemporaryFile())
+        children, replies = [], []
+        for slot in slots:
+            child = Child(MODULE, slot=slot, log=said)
+            stack.callback(child.end)
+            child.send(_task(plan, point, slot, pack_sizes, seconds))
+            children.append(child)
+            replies.append(stack.enter_context(os.fdopen(child.replies, "rb", closefd=False)))
+        limit = threading.Timer(limit_s, _kill, [children])
+        stack.callback(limit.cancel)
+        limit.start()
+        _hear(replies, said)
+        for child in children:
+            child.send("go")
+        rates = [json.loads(line) for line in _hear(replies, said)]
     measured = [size for size in pack_sizes if all(str(size) in rate for rate in rates)]
     return {size: sum(rate[str(size)] for rate in rates) for size in measured}
 
@@ -72,6 +79,19 @@ def image_of(data: DataSettings) -> tuple[InputShape, int]:
     """Shape and classes of the data; a guess as long as nobody has read them."""
     side = data.image_size or _ASSUMED_SIDE
     return data.known_input or ((3, side, side), _ASSUMED_CLASSES)
+
+
+def _kill(children: Sequence[Child]) -> None:
+    for child in children:
+        child.kill()
+
+
+def _hear(replies: Sequence[IO[bytes]], said: IO[bytes]) -> list[bytes]:
+    """The next line of each process."""
+    lines = [reply.readline() for reply in replies]
+    if not all(lines):
+        raise EngineError(f"the trial ended before it could answer, or took too long: {tail(said)}")
+    return lines
 
 
 def _task(plan: Plan, point: Point, slot: Slot, pack_sizes: Sequence[int], seconds: float) -> dict[str, object]:
@@ -88,36 +108,3 @@ def _task(plan: Plan, point: Point, slot: Slot, pack_sizes: Sequence[int], secon
         "pack_sizes": list(pack_sizes),
         "seconds": seconds,
     }
-
-
-class _Probe(Child):
-    """One process. It is gone when the context is left."""
-
-    def __init__(self, slot: Slot, deadline: float) -> None:
-        super().__init__(MODULE, slot=slot, log=subprocess.DEVNULL)
-        self.slot = slot
-        self._deadline = deadline
-        self._heard = b""
-
-    def __enter__(self) -> _Probe:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def hear(self) -> str:
-        """The next line.
-
-        Raises:
-            OSError: if it does not come in time, or the process has ended.
-        """
-        while b"\n" not in self._heard:
-            left = self._deadline - time.monotonic()
-            if left <= 0 or not select.select([self.replies], [], [], left)[0]:
-                raise TimeoutError(f"the trial on {self.slot.name} takes too long")
-            content = os.read(self.replies, 1 << 16)
-            if not content:
-                raise ChildProcessError(f"the trial on {self.slot.name} ended before it could answer")
-            self._heard += content
-        line, _, self._heard = self._heard.partition(b"\n")
-        return line.decode()

@@ -4,7 +4,7 @@ from dnlbench.sweep.conduct import Result, run_sweep
 from dnlbench.sweep.outcome import check_out, check_outcome, used_by
 from dnlbench.sweep.place import Place, choose_place, find_run_dir
 from dnlbench.sweep.request import Request
-from dnlbench.sweep.settling import settle, settled_options
+from dnlbench.sweep.tuning import tune
 
 __all__ = [
     "Place",
@@ -15,7 +15,6 @@ __all__ = [
     "choose_place",
     "find_run_dir",
     "run_sweep",
-    "settle",
-    "settled_options",
+    "tune",
     "used_by",
 ]

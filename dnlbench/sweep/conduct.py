@@ -29,7 +29,6 @@ from dnlbench.store import RunDir
 from dnlbench.sweep.outcome import check_outcome
 from dnlbench.sweep.place import Place, choose_place, execution_of, find_run_dir
 from dnlbench.sweep.request import Request
-from dnlbench.sweep.settling import settle
 from dnlbench.watch import Watcher
 
 EndReason = Literal["done", "interrupted", "error"]
@@ -60,7 +59,6 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     """
     plan = request.plan
     check_outcome(request)
-    request = settle(request, observer)
     told: list[str] = []
     run_dir = RunDir(find_run_dir(request, tell=told.append))
     _check_resumed(request, run_dir, told)

@@ -1,6 +1,7 @@
-"""Where a sweep is carried out, and where it lives: from what was asked, what was begun and what was measured earlier.
+"""Where a sweep is carried out, and where it lives.
 
-Nothing is measured here; `dnlbench.sweep.settling` does that.
+What the request leaves open is as in a run directory that was begun, else as `dnlbench.sweep.tuning` measured it, else by
+default: a run with one thread for each core, or a run for each GPU, and no packs.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from dnlbench.errors import RunDirError
 from dnlbench.events import CLUSTER
 from dnlbench.executor.cluster.inventory import ClusterNode, capacity, device_of_any, kind_of, read_nodes
 from dnlbench.executor.packing import count_packs, resolve_pack_size
-from dnlbench.executor.remembered import Choice, Measured, Remembered
 from dnlbench.executor.slots import choose_slots
-from dnlbench.executor.tuning import Question, can_be_tuned, find_question, sweep_key
+from dnlbench.executor.tuning import Trial, best, read_trials
 from dnlbench.machine import Machine, Slot, read_machine
 from dnlbench.store import ANY, Execution, RunDir
 from dnlbench.sweep.request import Request
@@ -49,7 +49,7 @@ def find_run_dir(request: Request, *, suffix: str = "", folder: Path = Path(), t
     """
     if request.run_dir is not None:
         return request.run_dir
-    usual = _usual_root(request)
+    usual = _usual_root(request, folder)
     first = root = usual.with_name(usual.name + suffix)
     number, news = 1, ""
     while changed := RunDir(folder / root).changed_code(request.plan):
@@ -61,87 +61,51 @@ def find_run_dir(request: Request, *, suffix: str = "", folder: Path = Path(), t
     return root
 
 
-def _usual_root(request: Request) -> Path:
+def _usual_root(request: Request, folder: Path) -> Path:
     if request.executor == "ray":
         return _cluster_root(request)
     machine = read_machine()
-    recalled = _recalled(request, machine)
-    return _default_root(recalled, place_of(recalled, machine))
+    return _default_root(resolve(request, machine, folder), machine)
 
 
 def choose_place(request: Request, machine: Machine | None = None) -> Place:
     """Where the runs of a request are carried out, and how many of them together.
-
-    What is left open is as in a run directory that is gone on with, as it was measured earlier, or a default; nothing is
-    measured here.
 
     Raises:
         ConfigurationError: if that cannot be done as asked.
     """
     machine = machine or read_machine()
     if request.executor == "ray":
-        return cluster_place(as_recorded(request, machine), machine)
-    return place_of(_recalled(as_recorded(request, machine), machine), machine)
+        return cluster_place(_as_recorded(request, machine), machine)
+    return place_of(resolve(request, machine), machine)
 
 
-def recall(request: Request, machine: Machine, folder: Path = Path()) -> tuple[Measured | None, Question | None]:
-    """What was measured earlier: for such a sweep, or else for another one of the same speed; and what that did not answer.
-
-    A sweep that was begun with the defaults goes on with them.
-    """
-    if not (_place_is_open(request, machine) or _pack_is_open(request)):
-        return None, None
-    memory = Remembered()
-    known = memory.get(remembered_as(request, machine))
-    if known is not None:
-        return known, None
-    by_default = folder / _default_root(request, place_of(request, machine))
-    begun = request.run_dir is None and RunDir(by_default).sweep_path.exists()
-    question = None if begun else _question(request, machine)
-    return (memory.get(question.key) if question else None), question
+def resolve(request: Request, machine: Machine, folder: Path = Path()) -> Request:
+    """What the request leaves open as it was begun or tuned."""
+    request = _as_recorded(request, machine)
+    trials = _matching_trials(request, machine) if request.executor == "local" else []
+    if not trials:
+        return request
+    tuned = [_as_tuned(request, trial) for trial in (best(trials), *trials)]
+    begun = (way for way in (request, *tuned) if RunDir(folder / _default_root(way, machine)).sweep_path.exists())
+    return tuned[0] if request.run_dir is not None else next(begun, tuned[0])
 
 
-def _recalled(request: Request, machine: Machine) -> Request:
-    known, _ = recall(request, machine)
-    return with_choice(request, known.choice) if known else request
+def _matching_trials(request: Request, machine: Machine) -> list[Trial]:
+    """Those that have what the user has fixed."""
+    asked = {"jobs": request.jobs, "threads": request.threads, "pack_size": request.pack}
+    return [
+        trial
+        for trial in read_trials(request.plan, machine, slots_of(request, machine))
+        if all(value in (None, getattr(trial, name)) for name, value in asked.items())
+    ]
 
 
-def remembered_as(request: Request, machine: Machine) -> str:
-    """The name that what was measured for such a sweep is remembered by."""
-    asked = (request.jobs, request.threads, request.pack)
-    return sweep_key(request.plan, machine, slots_of(request, machine), asked)
+def _as_tuned(request: Request, trial: Trial) -> Request:
+    return replace(request, jobs=trial.jobs, threads=trial.threads, pack=trial.pack_size)
 
 
-def _question(request: Request, machine: Machine) -> Question | None:
-    placements = [slots_of(request, machine)]
-    if _place_is_open(request, machine):
-        placements.append(slots_of(replace(request, jobs=1, threads=machine.cores), machine))
-    return find_question(request.plan, machine, placements, request.pack)
-
-
-def _place_is_open(request: Request, machine: Machine) -> bool:
-    return (
-        can_be_tuned(request.plan)
-        and request.executor == "local"
-        and request.jobs is None
-        and request.threads is None
-        and machine.cores > 1
-        and slots_of(request, machine)[0].device.kind == "cpu"
-    )
-
-
-def _pack_is_open(request: Request) -> bool:
-    return can_be_tuned(request.plan) and request.executor == "local" and request.pack is None
-
-
-def with_choice(request: Request, choice: Choice) -> Request:
-    """What the user has fixed stays."""
-    if request.jobs is None and request.threads is None:
-        request = replace(request, jobs=choice.jobs, threads=choice.threads)
-    return replace(request, pack=request.pack if request.pack is not None else choice.pack_size)
-
-
-def as_recorded(request: Request, machine: Machine) -> Request:
+def _as_recorded(request: Request, machine: Machine) -> Request:
     """What is left open is as it is in a run directory that is gone on with."""
     if request.run_dir is None:
         return request
@@ -161,7 +125,7 @@ def as_recorded(request: Request, machine: Machine) -> Request:
 
 def place_of(request: Request, machine: Machine) -> Place:
     """As the request says, with defaults for what it leaves open."""
-    pack_size = resolve_pack_size(request.plan, slots_of(request, machine), asked=request.pack)
+    pack_size = resolve_pack_size(request.plan, request.pack)
     slots = slots_of(request, machine, packs=count_packs(request.plan.runs, pack_size))
     return Place(machine=machine, slots=slots, pack_size=pack_size)
 
@@ -176,7 +140,7 @@ def cluster_place(request: Request, machine: Machine) -> Place:
     kind = kind_of(nodes, request.device)
     threads = request.threads or 1
     room = capacity(nodes, kind, threads)
-    pack_size = resolve_pack_size(request.plan, (), asked=request.pack)
+    pack_size = resolve_pack_size(request.plan, request.pack)
     jobs = min(request.jobs or room, count_packs(request.plan.runs, pack_size))
     slot = Slot(name=CLUSTER, device=device_of_any(nodes, kind), threads=threads)
     slots = tuple(slot.model_copy(update={"name": f"{CLUSTER}/{number}"}) for number in range(jobs))
@@ -187,15 +151,15 @@ def _cluster_root(request: Request) -> Path:
     execution = Execution.here(
         device_kind=request.device,
         threads=request.threads or 1,
-        pack_size=resolve_pack_size(request.plan, (), asked=request.pack),
+        pack_size=resolve_pack_size(request.plan, request.pack),
         machine=ANY,
     )
     return RunDir.default_root(request.plan, execution, jobs=request.jobs or 0)
 
 
-def _default_root(request: Request, place: Place) -> Path:
-    jobs = len(slots_of(request, place.machine))  # not fewer if the sweep happens to have few runs
-    return RunDir.default_root(request.plan, execution_of(place), jobs=jobs)
+def _default_root(request: Request, machine: Machine) -> Path:
+    jobs = len(slots_of(request, machine))  # not fewer if the sweep happens to have few runs
+    return RunDir.default_root(request.plan, execution_of(place_of(request, machine)), jobs=jobs)
 
 
 def slots_of(request: Request, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:

@@ -24,14 +24,11 @@ def start_sweep(spec: str, folder: Path) -> RunDir:
     """
     from dnlbench.plan import Plan
     from dnlbench.spec import read_spec
-    from dnlbench.sweep import Request, find_run_dir, settle, settled_options
+    from dnlbench.sweep import Request, find_run_dir
 
-    request = Request(plan=Plan(read_spec(spec)))
-    settled = settle(request, folder=folder)
-    run_dir = RunDir(folder / find_run_dir(settled, folder=folder))
+    run_dir = RunDir(folder / find_run_dir(Request(plan=Plan(read_spec(spec))), folder=folder))
     if run_dir.engine() is None:  # else it is under way already, and to be followed
-        options = settled_options(request, settled)
-        launch_engine(["run", spec, "--run-dir", str(run_dir.root), *options, "--quiet"], run_dir)
+        launch_engine(["run", spec, "--run-dir", str(run_dir.root), "--quiet"], run_dir)
     return run_dir
 
 

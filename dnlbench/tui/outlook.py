@@ -99,12 +99,11 @@ def _memory_problems(plan: Plan, slots: tuple[Slot, ...], pack_size: int) -> tup
 def _assumed_data(plan: Plan) -> DataInfo:
     """The data as far as they are known before a file is read."""
     from dnlbench.events import DataInfo
-    from dnlbench.executor.tuning import count_samples
 
     data = getattr(plan.spec, "data", None)
     known = getattr(data, "known_input", None)
     shape, classes = known or ((3, 32, 32), 10)
-    samples = count_samples(data) if data is not None and known else 0  # a folder is not read while somebody types
+    samples = getattr(data, "known_samples", None) or 0  # a folder is not read while somebody types
     return DataInfo(name=plan.spec.name, sha256="", samples=samples, input_shape=shape, classes=classes)
 
 

@@ -365,7 +365,8 @@ def test_a_spent_processor_limit_is_told_once() -> None:
     ("measures", "arguments"),
     [
         ("dnlbench.sweep.run_sweep", ["run", "tiny.toml"]),
-        ("dnlbench.sweep.settle", ["run", "tiny.toml", "--detach"]),
+        ("dnlbench.launch.launch_engine", ["run", "tiny.toml", "--detach"]),
+        ("dnlbench.sweep.tune", ["tune", "tiny.toml"]),
         ("dnlbench.interleave.run_session", ["run", "tiny.toml", "--against-set", "train.lr=0.5"]),
         ("dnlbench.interleave.calibration.calibrate", ["calibrate"]),
         ("dnlbench.diagnosis.diagnose", ["diagnose", "profiles/a.json"]),

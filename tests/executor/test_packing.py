@@ -5,9 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.executor import packing
 from dnlbench.executor.packing import at_a_time, count_packs, resolve_pack_size
-from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.spec import read_spec
 from dnlbench.studies import STUDIES
@@ -15,22 +13,18 @@ from dnlbench.studies import STUDIES
 MakePlan = Callable[..., Plan]
 
 
-def test_what_is_asked_for_is_done_and_what_is_not_is_chosen(
-    make_plan: MakePlan, slot: Slot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packing, "choose_pack_size", lambda plan, slots: 7)
-    assert [resolve_pack_size(make_plan(), [slot], asked=asked) for asked in (None, 1, 3)] == [7, 1, 3]
+def test_what_is_asked_for_is_done_and_without_it_runs_go_alone(make_plan: MakePlan) -> None:
+    assert [resolve_pack_size(make_plan(), asked) for asked in (None, 1, 3)] == [1, 1, 3]
 
 
 @pytest.mark.parametrize("preset", ["forward-limit", "optimum-limit"])
-def test_runs_that_go_alone_are_not_packed(slot: Slot, monkeypatch: pytest.MonkeyPatch, preset: str) -> None:
-    monkeypatch.setattr(packing, "choose_pack_size", lambda plan, slots: 7)
+def test_runs_that_go_alone_are_not_packed(preset: str) -> None:
     plan = Plan(read_spec(preset))
-    assert [resolve_pack_size(plan, [slot], asked=asked) for asked in (None, 1)] == [1, 1]
+    assert [resolve_pack_size(plan, asked) for asked in (None, 1)] == [1, 1]
     with pytest.raises(
         ConfigurationError, match=f"--pack 2: runs of the study '{preset}' cannot be carried out together"
     ):
-        resolve_pack_size(plan, [slot], asked=2)
+        resolve_pack_size(plan, 2)
 
 
 def test_only_training_packs() -> None:

@@ -1,12 +1,12 @@
 """A trial of training speed, in a process of its own; `dnlbench.executor.probe` is the other side.
 
-It is told what to try by one JSON object on standard input, the way runs are carried out being that of a worker::
+It is told what to try by one JSON object on standard input, and trains as a worker does::
 
     {"spec": {…}, "network": "densenet", "depth": 8, "slot": {…}, "pack_sizes": [1, 2], "seconds": 1.5}
 
-and says ``ready`` on its pipe once it could begin. At ``go`` it measures, and answers with samples per second by pack
-size: ``{"1": 512.0, "2": 700.5}``. What follows a pack size that fails, for want of memory as a rule, is left out, since it
-needs more still. When its standard input closes nobody is interested any more, and it leaves at once.
+It says ``ready`` on its pipe once it could begin. At ``go`` it measures, and answers with samples per second by pack size:
+``{"1": 512.0, "2": 700.5}``. Pack sizes after one that fails, for want of memory as a rule, are left out. When its standard
+input closes nobody is interested any more, and it leaves at once.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ def main() -> None:
     spec = TrainingSpec.model_validate_json(json.dumps(task["spec"]), strict=True)
     point = Point(network=task["network"], depth=task["depth"])
     runner = TrainingRunner(Plan(spec), Slot.model_validate(task["slot"]))
+    runs = [run for run in runner.plan.runs if run.point == point]
     samples = min(spec.train.batch_size, len(runner.data.training))
     print("ready", file=output, flush=True)
     lines.get()
 
     def step_seconds(pack_size: int, steps: int) -> float:
-        return runner.step_seconds(point, pack_size, steps)
+        return runner.rig.step_seconds(runs[:pack_size], steps)
 
     rates = measure(step_seconds, task["pack_sizes"], samples, task["seconds"])
     print(json.dumps(rates), file=output, flush=True)

@@ -39,7 +39,6 @@ from dnlbench.runners.training.rig import Rig
 from dnlbench.runners.training.sources import Tracker
 from dnlbench.runners.training.step import Step
 from dnlbench.runners.training.utilisation import matrix_peak
-from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 
 
@@ -259,17 +258,6 @@ class TrainingRunner:
             progress.step += 1
         progress.seconds += watch.stop()
         return True
-
-    def step_seconds(self, point: Point, pack_size: int, steps: int) -> float:
-        """Median seconds of a training step of a pack, after a warm-up.
-
-        Raises:
-            ValueError: if the point has fewer runs.
-        """
-        runs = [run for run in self.plan.runs if run.point == point][:pack_size]
-        if len(runs) < pack_size:
-            raise ValueError(f"{len(runs)} runs make no pack of {pack_size}")
-        return self.rig.step_seconds(runs, steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -56,17 +55,6 @@ def class_names(folder: Path) -> list[str]:
         OSError: if the folder is not there or cannot be read.
     """
     return _class_names(folder, [])
-
-
-def count_images(folder: Path, most: int) -> int:
-    """Number of images, counted up to ``most``; 0 if the folder is not there or cannot be read."""
-    try:
-        classes = class_names(folder)
-        seen = _resolved(folder, classes)
-        walks = (_walk(folder / name, seen, []) for name in classes)
-        return sum(1 for _ in islice((file for walk in walks for _, files in walk for file in files), most))
-    except OSError:
-        return 0
 
 
 def describe_left_out(folder: Path, left_out: Sequence[LeftOut]) -> str:

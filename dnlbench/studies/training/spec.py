@@ -33,6 +33,7 @@ _FIXED_INPUTS: dict[str, tuple[InputShape, int]] = {
     "cifar10": ((3, 32, 32), 10),
     "svhn": ((3, 32, 32), 10),
 }
+_FIXED_SAMPLES = {"digits": 1500, "cifar10": 50_000, "svhn": 73_257}
 _ONLY_FOR = {
     "image_size": ("image-folder", "synthetic"),
     "channels": ("synthetic",),
@@ -130,6 +131,12 @@ class DataSettings(Section):
             side = self.image_size or 32
             return (self.channels or 3, side, side), self.classes or 10
         return _FIXED_INPUTS.get(self.dataset)
+
+    @property
+    def known_samples(self) -> int | None:
+        """Number of training samples where it is known without reading a file."""
+        samples = self.samples or 1024 if self.dataset == "synthetic" else _FIXED_SAMPLES.get(self.dataset)
+        return samples and min(samples, self.limit or samples)
 
     def folder(self, *, training: bool) -> Path:
         """Where image-folder has the class folders of a split."""

@@ -1,0 +1,106 @@
+"""``dnlbench tune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dnlbench.cli.output import guarded, say, show, write_json
+
+if TYPE_CHECKING:
+    from dnlbench.executor.tuning import Trials
+    from dnlbench.report.grid import Grid
+    from dnlbench.sweep import Request
+
+
+@guarded
+def tune(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A preset's name or a TOML file.")],
+    device: Annotated[str, typer.Option(help="As of dnlbench run.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Try this number of runs at a time only.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Try this number of threads only.")] = None,
+    pack: Annotated[str, typer.Option(metavar="N|auto|off", help="Try this pack size only. Default: auto.")] = "auto",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a spec value; repeatable.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Measure how many runs at a time, threads and seeds of a pack train a sweep fastest.
+
+    The point of median work is trained for a few seconds in each way. The answer is stored for this machine: dnlbench run uses
+    it for this sweep, and for others of the same network settings, batch size, optimizer, precision and image size.
+    """
+    from dnlbench.cli.run import graceful, pack_size
+    from dnlbench.executor.tuning import median_point
+    from dnlbench.plan import Plan
+    from dnlbench.spec import read_spec
+    from dnlbench.sweep import Request
+    from dnlbench.sweep import tune as measure
+
+    plan = Plan(read_spec(spec, set_ or ()))
+    request = Request(plan=plan, device=device, jobs=jobs, threads=threads, pack=pack_size(pack))
+    point = median_point(plan)
+    title = f"{plan.spec.name}: {point.network} L={point.depth}"
+    if not quiet:
+        say(f"{title}: measuring placement and pack size …")
+    with graceful():
+        trials = measure(request)
+    if json_:
+        _write_json(request, trials)
+    else:
+        show(_grid(title, trials))
+    _tell_of_a_begun_sweep(request, trials)
+
+
+def _write_json(request: Request, trials: Trials) -> None:
+    from dnlbench.executor.tuning import best, median_point, tuning_file
+
+    point = median_point(request.plan)
+    content = {
+        "file": str(tuning_file().path),
+        "network": point.network,
+        "depth": point.depth,
+        "best": best(trials).model_dump(),
+        "trials": [trial.model_dump() for trial in trials],
+    }
+    write_json(content)
+
+
+def _grid(title: str, trials: Trials) -> Grid:
+    from dnlbench import units
+    from dnlbench.executor.tuning import AS_GOOD, best
+    from dnlbench.report.grid import Column, Grid
+
+    heads = ("runs at a time", "threads of each", "pack size", "samples/s")
+    chosen = best(trials)
+    return Grid(
+        title=title,
+        columns=[*(Column(head=head, figures=True) for head in heads), Column(head="", whole=True)],
+        rows=[
+            [
+                str(trial.jobs),
+                str(trial.threads),
+                str(trial.pack_size),
+                units.count(trial.samples_per_s),
+                "chosen" if trial is chosen else "",
+            ]
+            for trial in trials
+        ],
+        note=f"the first one within {units.percent(1 - AS_GOOD)} of the fastest is chosen; dnlbench run uses it from now on",
+    )
+
+
+def _tell_of_a_begun_sweep(request: Request, trials: Trials) -> None:
+    from dnlbench.executor.tuning import best
+    from dnlbench.store import RunDir
+    from dnlbench.sweep import choose_place, find_run_dir
+
+    place, chosen = choose_place(request), best(trials)
+    run_dir = RunDir(find_run_dir(request))
+    differs = (place.slots[0].threads, place.pack_size) != (chosen.threads, chosen.pack_size)
+    if differs and run_dir.sweep_path.exists():
+        say(
+            f"dnlbench: the sweep in {run_dir.root} continues as it was begun; name another --run-dir to use the answer"
+        )

@@ -1,0 +1,59 @@
+"""Measures how a sweep is best placed on this machine, and keeps the answer for `dnlbench.sweep.place`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from dnlbench.errors import ConfigurationError, EngineError
+from dnlbench.executor import probe
+from dnlbench.executor.tuning import Slots, Trial, Trials, can_be_tuned, candidates, keep_trials, median_point
+from dnlbench.machine import Machine, Slot, read_machine
+from dnlbench.plan import Plan
+from dnlbench.studies import Point
+from dnlbench.sweep.place import slots_of
+from dnlbench.sweep.request import Request
+
+Measure = Callable[[Plan, Point, Sequence[Slot], Sequence[int]], Mapping[int, float]]
+"""As `dnlbench.executor.probe.measure`."""
+
+
+def tune(request: Request, measure: Measure = probe.measure) -> Trials:
+    """Measures every placement and pack size that the request leaves open, and keeps the result.
+
+    On the CPU runs go side by side with one thread each, or one at a time on all cores.
+
+    Raises:
+        ConfigurationError: if there is nothing to choose from, or the answer cannot be kept.
+        EngineError: if nothing can be measured. A placement that fails alone is left out.
+    """
+    plan, machine = request.plan, read_machine()
+    if not can_be_tuned(plan):
+        raise ConfigurationError(
+            f"{plan.spec.name}: only training sweeps of built-in networks are tuned; set --jobs, --threads and --pack of "
+            "dnlbench run by hand"
+        )
+    placements = _placements(request, machine)
+    point = median_point(plan)
+    trials, problem = list[Trial](), ""
+    for slots, sizes in candidates(plan, placements, request.pack).items():
+        try:
+            rates = measure(plan, point, slots, sizes)
+        except EngineError as error:
+            rates, problem = {}, f": {error}"
+        for size, rate in rates.items():
+            trials.append(Trial(jobs=len(slots), threads=slots[0].threads, pack_size=size, samples_per_s=rate))
+    if not trials:
+        raise EngineError(
+            f"{plan.spec.name}: the speed of {point.network} L={point.depth} could not be measured{problem}"
+        )
+    keep_trials(plan, machine, placements[0], tuple(trials))
+    return tuple(trials)
+
+
+def _placements(request: Request, machine: Machine) -> list[Slots]:
+    by_default = slots_of(request, machine)
+    is_open = request.jobs is None and request.threads is None and machine.cores > 1
+    if not is_open or by_default[0].device.kind != "cpu":
+        return [by_default]
+    return [by_default, slots_of(replace(request, jobs=1, threads=machine.cores), machine)]
