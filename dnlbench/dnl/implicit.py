@@ -17,10 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian
+
+from dnlbench.errors import DnlbenchError
 
 MOST_UNKNOWNS = 1024
 """Numbers of a state whose Jacobian is formed, with one backward pass each."""
@@ -36,6 +39,42 @@ RESOLVED = 0.5
 
 _MOST_STEPS = 50
 _MOST_HALVINGS = 30
+
+
+class ImplicitStepError(DnlbenchError):
+    """The equation of one time point has no solution that the iteration finds, or the solution has left the finite numbers."""
+
+    @classmethod
+    def not_finite(cls, t: float, h: float) -> Self:
+        """The step of size ``h`` to ``t`` leads to infinity."""
+        return cls(
+            f"the solution is not finite at t = {t:.6g} (step h = {h:.3g}, residual inf): it or the kernel grows beyond "
+            "all bounds there, or the step is too large; take more steps or a shorter horizon"
+        )
+
+    @classmethod
+    def not_solved(cls, t: float, h: float) -> Self:
+        """Newton's method finds no solution."""
+        return cls(
+            f"the implicit step at t = {t:.6g} with h = {h:.3g} has no solution that could be trusted: the solution grows "
+            "too fast for such a step; take more steps or a shorter horizon"
+        )
+
+    @classmethod
+    def too_stiff(cls, t: float, h: float, steps: int, factor: float) -> Self:
+        """A step smaller by the factor would do."""
+        return cls(
+            f"the equation is stiff at t = {t:.6g} and its solution moves too fast for h = {h:.3g} "
+            f"({steps} steps); take more steps: {math.ceil(steps * factor)} with h = {h / factor:.3g} will do there"
+        )
+
+    @classmethod
+    def not_converged(cls, t: float, h: float, residual: float, iterations: int) -> Self:
+        """The iterations are used up."""
+        return cls(
+            f"the implicit step at t = {t:.6g} with h = {h:.3g} does not converge: residual {residual:.3g} after "
+            f"{iterations} iterations; take more steps"
+        )
 
 
 class Unresolved(Exception):  # noqa: N818 - what is raised names the step, not an error of the user's

@@ -85,9 +85,6 @@ def minimise(
         max_iterations: it ends then at the latest.
         pairs: of steps and gradient changes, which L-BFGS keeps.
         check: called before each evaluation; what it raises ends the minimisation.
-
-    Raises:
-        Exception: what ``check`` raises, and nothing of its own: see `Minimum.converged`.
     """
     coordinates = SobolevCoordinates(start)
     z0 = coordinates.flatten(start)
@@ -100,16 +97,13 @@ def minimise(
         (gradient,) = torch.autograd.grad(value, point)
         return value.item(), gradient.cpu().numpy()
 
-    def note(intermediate_result: optimize.OptimizeResult) -> None:
-        values.append(float(intermediate_result.fun))
-
     first, _ = evaluate(z0.cpu().numpy())
     found = optimize.minimize(
         evaluate,
         z0.cpu().numpy(),
         jac=True,
         method="L-BFGS-B",
-        callback=note,
+        callback=lambda intermediate_result: values.append(float(intermediate_result.fun)),
         options={"maxcor": pairs, "ftol": tolerance, "gtol": 0.0, "maxiter": max_iterations, "maxfun": 10**6},
     )
     z = torch.from_numpy(found.x).to(z0)

@@ -17,6 +17,21 @@ again with half the step (Richardson's extrapolation, in Romberg's table).
 have several solutions, and nothing here tells: of ``x = ∫ 2 √x``, solved by 0 and by t², this returns 0 with an error of 0.
 Blow-up is different: ``x = 1 + ∫ x²`` has no solution from t = 1 on, the discrete step has none either, and that is an error.
 
+*The error* is of order ``2 · levels`` in the step where ``f``, ``K``, ``N`` and ``sigma`` are smooth. Where the solution has a
+kink inside the interval, as with ``sigma = relu``, the order is 2 however many levels there are: the error of the step with the
+kink in it depends on where in the step it lies, and that is no series in ``h²``. A forcing or kernel that is not smooth at
+points of the coarsest grid has a series of the error too, in other powers of the step.
+
+`VolterraSolution.error` is the largest difference from the solution with one level less, plus the tolerance. It is the error of
+that one, so for a smooth solution it has order ``2 · levels − 2`` and is cautious for the values given. With a kink it is of
+the size of the true error, mostly above it and seldom below a tenth. (The last two entries of the table's last row do not do:
+they come from the same grids, and with a kink differ by as little as 1/250 of the error.) Without any series the trapezoidal
+rule on the finest grid is the solution, and its error is the difference from the rule with twice the step over ``2^½ − 1``: the
+error of a rule of order ½, and 2.4 times the difference.
+
+*Stiff* equations, such as ``x = f − k ∫ x³`` with ``h k`` above 1, are solved where the solution goes on smoothly. A transient
+that the step does not resolve is refused with the number of steps that would do.
+
 Sources: equation (7) of arXiv 2510.02049; P. Linz, Analytical and Numerical Methods for Volterra Equations, SIAM 1985,
 chapter 7; H. Brunner, Collocation Methods for Volterra Integral and Related Functional Equations, Cambridge 2004.
 """
@@ -30,27 +45,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnlbench.dnl.implicit import Unresolved, solve_stiff
-from dnlbench.errors import DnlbenchError
+from dnlbench.dnl.implicit import ImplicitStepError, Unresolved, solve_stiff
 
 _BLOCK_BYTES = 8 << 20
 """Kernel values that are held at one time, once as the kernel gives them and once in the order of the product."""
-
 _MOST_ROWS = 64
 """Rows of a block at most: within a block the sums are formed row by row, so it should be short against the history."""
-
 _MOST_ITERATIONS = 100
 """Of one implicit step; a step that halves its residual each time needs half of them."""
-
 SLOWEST = 0.5
 """Order of the error, at least, where it has no series: that of the roughest functions that are asked for, Hölder ½."""
-
 _EXTRAPOLATION = ((1,), (-1, 2), (1, -3, 3), (-1, 4, -6, 4))
 """Weights of the last 1 to 4 equidistant points in the polynomial through them, one step ahead."""
-
-
-class ImplicitStepError(DnlbenchError):
-    """The equation of one time point has no solution that the iteration finds, or the solution has left the finite numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,23 +96,6 @@ def solve_volterra(
 ) -> VolterraSolution:
     """``x(t) = sigma(f(t) + ∫_0^t K(t, s) N(s, x(s)) ds)`` on 0 <= t <= T.
 
-    The error is of order ``2 · levels`` in the step where ``f``, ``K``, ``N`` and ``sigma`` are smooth. Where the solution has
-    a kink inside the interval, as with ``sigma = relu``, the order is 2 however many levels there are: the error of the step
-    with the kink in it depends on where in the step it lies, and that is no series in ``h²``.
-
-    `VolterraSolution.error` is the largest difference from the solution with one level less, plus the tolerance. It is the
-    error of that one, so for a smooth solution it has order ``2 · levels − 2`` and is cautious for the values given. With a
-    kink it is of the size of the true error, mostly above it and seldom below a tenth. (The last two entries of the table's
-    last row do not do: they come from the same grids, and with a kink differ by as little as 1/250 of the error.)
-
-    A forcing or kernel that is not smooth at points of the coarsest grid has a series of the error too, in other powers of
-    the step: ``powers`` names them. A function without any series takes none: then the trapezoidal rule on the finest grid is
-    the solution, and `VolterraSolution.error` is its difference from the rule with twice the step over ``2^½ − 1``: the error
-    of a rule of order ½, and 2.4 times the difference.
-
-    *Stiff* equations, such as ``x = f − k ∫ x³`` with ``h k`` above 1, are solved where the solution goes on smoothly. A
-    transient that the step does not resolve is refused with the number of steps that would do.
-
     The work is ``(steps · 2^levels)² / 6`` evaluations of the kernel, formed in blocks of rows and multiplied by the history
     as matrices. Computed in the dtype and on the device of ``forcing``, without gradient.
 
@@ -131,7 +120,8 @@ def solve_volterra(
         levels: grids, each with half the step of the one before; 1 is the trapezoidal rule.
         tolerance: of the implicit step, relative to the largest ``|x|`` so far. Changes within 8 units of rounding of ``x`` or
             of the sums that it is made of are let pass.
-        powers: of the step in the series of the error, increasing, the first to be removed first; None: 2, 4, 6 and so on.
+        powers: of the step in the series of the error, increasing, the first to be removed first; None: 2, 4, 6 and so on;
+            empty for a function without any series.
 
     Raises:
         ValueError: an argument out of its range, a forcing that is not finite, or shapes that do not fit.
@@ -140,20 +130,15 @@ def solve_volterra(
     _check_numbers(steps, levels, horizon, tolerance)
     times = torch.linspace(0.0, horizon, (steps << (levels - 1)) + 1, dtype=torch.float64)
     forces = _forces(forcing, times)
+    tolerance = max(tolerance, _rounding(forces))
     equation = _Equation(kernel=kernel, nonlinearity=nonlinearity, sigma=sigma, tolerance=tolerance)
     exponents = [2 * m for m in range(1, levels)] if powers is None else list(powers)
-    above: list[Tensor] = []
-    row: list[Tensor] = []
-    for level in range(levels):
-        stride = 1 << (levels - 1 - level)
-        march = _March(equation, times[::stride].to(forces.device), forces[::stride])
-        above, row = row, _next_row(row, march.run()[:: 1 << level], exponents)
+    above, row = _last_rows(equation, times, forces, levels, exponents)
     difference = _size(row[-1] - above[-1]) if above else math.nan
     if not exponents:
         difference /= 2**SLOWEST - 1
-    return VolterraSolution(
-        times=march.times[:: 1 << (levels - 1)], values=row[-1], error=difference + march.tolerance * _size(row[-1])
-    )
+    own_times = times[:: 1 << (levels - 1)].to(forces.device)
+    return VolterraSolution(times=own_times, values=row[-1], error=difference + tolerance * _size(row[-1]))
 
 
 def _check_numbers(steps: int, levels: int, horizon: float, tolerance: float) -> None:
@@ -180,6 +165,23 @@ def _forces(forcing: Callable[[Tensor], Tensor], times: Tensor) -> Tensor:
     return forces
 
 
+def _rounding(x: Tensor) -> float:
+    return 8 * torch.finfo(x.dtype).eps
+
+
+def _last_rows(
+    equation: _Equation, times: Tensor, forces: Tensor, levels: int, powers: Sequence[float]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The last two rows of Romberg's table, each on the points of the coarsest grid; no first one with one level."""
+    above: list[Tensor] = []
+    row: list[Tensor] = []
+    for level in range(levels):
+        stride = 1 << (levels - 1 - level)
+        march = _March(equation, times[::stride].to(forces.device), forces[::stride])
+        above, row = row, _next_row(row, march.run()[:: 1 << level], powers)
+    return above, row
+
+
 def _next_row(above: list[Tensor], first: Tensor, powers: Sequence[float]) -> list[Tensor]:
     """The row of Romberg's table that begins with ``first``: ``R_m = R_(m−1) + (R_(m−1) − above_(m−1)) / (2^p_m − 1)``."""
     row = [first]
@@ -198,13 +200,10 @@ class _Equation:
     """What all grids have in common."""
 
     kernel: Callable[[Tensor, Tensor], Tensor]
-    """``K``."""
     nonlinearity: Callable[[Tensor, Tensor], Tensor]
-    """``N``."""
     sigma: Callable[[Tensor], Tensor]
-    """``σ``."""
     tolerance: float
-    """Of the implicit step, as the caller gave it."""
+    """Of the implicit step."""
 
 
 class _March:
@@ -220,8 +219,7 @@ class _March:
         self.times = times
         self.state = forces.shape[1:]
         self.h = float(times[1])
-        self.rounding = 8 * torch.finfo(forces.dtype).eps
-        self.tolerance = max(equation.tolerance, self.rounding)
+        self.rounding = _rounding(forces)
         self.matrix = self._matrix_shape()
         self.d = self.matrix[0] if self.matrix else 1
         self.forces = forces.reshape(len(times), -1, self.d).contiguous()
@@ -292,13 +290,13 @@ class _March:
 
     def _solve(self, i: int, known: Tensor, diagonal: Tensor) -> Tensor:
         """``x = sigma(known + N(t_i, x) diagonal)``; shapes (b, d) and (d, d) to (b, d)."""
+        error = None
         if not self.stiff:
             try:
                 return self._iterate(i, known, diagonal)
-            except ImplicitStepError as error:
-                self.stiff = True
-                return self._newton(i, known, diagonal, error)
-        return self._newton(i, known, diagonal, None)
+            except ImplicitStepError as found:
+                self.stiff, error = True, found
+        return self._newton(i, known, diagonal, error)
 
     def _iterate(self, i: int, known: Tensor, diagonal: Tensor) -> Tensor:
         """By iteration from an extrapolation of the points before."""
@@ -309,28 +307,28 @@ class _March:
             last, x = x, self.equation.sigma(argument.reshape(self.state)).reshape_as(known)
             change = _size(x - last)
             if not math.isfinite(change + _size(argument)):  # a bounded sigma hides what is infinite inside
-                raise ImplicitStepError(self._not_finite(float(t)))
-            if change <= self.tolerance * max(self.scale, _size(x)) + rounding:
+                raise ImplicitStepError.not_finite(float(t), self.h)
+            if change <= self.equation.tolerance * max(self.scale, _size(x)) + rounding:
                 return x
-        raise ImplicitStepError(self._not_converged(float(t), change))
+        raise ImplicitStepError.not_converged(float(t), self.h, change, _MOST_ITERATIONS)
 
     def _newton(self, i: int, known: Tensor, diagonal: Tensor, error: ImplicitStepError | None) -> Tensor:
         """By Newton's method. Where it does not do either, ``error`` is what the iteration said, if it was tried."""
         t, last = self.times[i], self.values[i - 1]
         if not math.isfinite(_size(known) + _size(diagonal)):
-            raise error or ImplicitStepError(self._not_finite(float(t)))
+            raise error or ImplicitStepError.not_finite(float(t), self.h)
 
         def step(x: Tensor) -> Tensor:
             argument = torch.addmm(known, self._nonlinear(t, x), diagonal)
             return self.equation.sigma(argument.reshape(self.state)).reshape_as(known)
 
-        tolerance = self.tolerance * max(self.scale, _size(last)) + self.rounding * _size(known)
+        tolerance = self.equation.tolerance * max(self.scale, _size(last)) + self.rounding * _size(known)
         try:
             return solve_stiff(step, last, self._predict(i), tolerance=tolerance, scale=self.scale)
         except Unresolved as found:
             if found.factor is not None:
-                raise ImplicitStepError(self._too_stiff(float(t), found.factor)) from None
-            raise error or ImplicitStepError(self._not_solved(float(t))) from None
+                raise ImplicitStepError.too_stiff(float(t), self.h, len(self.times) - 1, found.factor) from None
+            raise error or ImplicitStepError.not_solved(float(t), self.h) from None
 
     def _predict(self, i: int) -> Tensor:
         """The cubic through the last four points, or what there are, at ``t_i``; shape (b, d)."""
@@ -347,28 +345,3 @@ class _March:
         self.values[i] = x
         self.history[:, i * self.d : (i + 1) * self.d] = self._nonlinear(self.times[i], x) * weight
         self.scale = max(self.scale, _size(x))
-
-    def _not_finite(self, t: float) -> str:
-        return (
-            f"the solution is not finite at t = {t:.6g} (step h = {self.h:.3g}, residual inf): it or the kernel grows beyond "
-            "all bounds there, or the step is too large; take more steps or a shorter horizon"
-        )
-
-    def _not_solved(self, t: float) -> str:
-        return (
-            f"the implicit step at t = {t:.6g} with h = {self.h:.3g} has no solution that could be trusted: the solution grows "
-            "too fast for such a step; take more steps or a shorter horizon"
-        )
-
-    def _too_stiff(self, t: float, factor: float) -> str:
-        needed = math.ceil((len(self.times) - 1) * factor)
-        return (
-            f"the equation is stiff at t = {t:.6g} and its solution moves too fast for h = {self.h:.3g} "
-            f"({len(self.times) - 1} steps); take more steps: {needed} with h = {self.h / factor:.3g} will do there"
-        )
-
-    def _not_converged(self, t: float, change: float) -> str:
-        return (
-            f"the implicit step at t = {t:.6g} with h = {self.h:.3g} does not converge: residual {change:.3g} after "
-            f"{_MOST_ITERATIONS} iterations; take more steps"
-        )

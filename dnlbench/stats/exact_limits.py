@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from dnlbench import units
 from dnlbench.stats import region as regions
-from dnlbench.stats.fits import LimitFit, Refusal, amplitude_of, means_of, not_negative, relative_misfit
+from dnlbench.stats.fits import LimitFit, Refusal, not_negative
 from dnlbench.stats.forms import POWER
 from dnlbench.stats.intervals import Interval, mean_interval
+from dnlbench.stats.means import means_of
 from dnlbench.stats.orders import check_curve
-from dnlbench.stats.region import Curve, Region
+from dnlbench.stats.region import Curve, Region, amplitude_of, relative_misfit
 
 CROOKED = 0.1
 """Root mean square misfit of a curve without noise, as a share of its range, from which on the fit is refused."""

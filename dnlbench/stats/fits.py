@@ -111,14 +111,12 @@ from dnlbench import units
 from dnlbench.stats import region as regions
 from dnlbench.stats.forms import FORMS, POWER
 from dnlbench.stats.intervals import Interval, mean_interval
+from dnlbench.stats.means import Means, means_of
 from dnlbench.stats.monotone import Spread, flattening, p_text, significant_moves, spread_of
 from dnlbench.stats.noise import Noise, noise_of
-from dnlbench.stats.orders import check_depths
-from dnlbench.stats.region import Curve, Means, Quantity, Region
+from dnlbench.stats.region import Curve, Quantity, Region, amplitude_of, relative_misfit
 from dnlbench.stats.student import f_tail, t_quantile
 
-FEWEST_DEPTHS = 4
-"""Three numbers are fitted, and one depth more is needed to see whether they fit."""
 REJECTED = 0.01
 """A form that fits no better than this has no say in the limit, which is far from all that was measured."""
 FLAT = 0.001
@@ -127,13 +125,6 @@ FASTER = 0.01
 """The change per doubling grows if this rejects that it does not: then no form says where it ends."""
 MISFIT = 0.04
 """A curve that fits no better than this does not fit. It refuses the true form in 1 to 6 %, as above."""
-
-
-class TooFewDepthsError(ValueError):
-    """Too few distinct depths for a limit."""
-
-    def __init__(self, found: int) -> None:
-        super().__init__(f"too few depths: {found}, a limit needs at least {FEWEST_DEPTHS}")
 
 
 class NoSpreadError(ValueError):
@@ -208,7 +199,7 @@ def fit_limit(
     if noise is None:
         raise NoSpreadError
     weights = [len(sample) / v for sample, v in zip(samples, noise.variances, strict=True)]
-    means = _weighted(means, weights)
+    means = means.weighted(weights)
     variances = [float(value) ** 2 / weight for value, weight in zip(means.values, weights, strict=True)]
     spread = spread_of(depths, means.values.tolist(), variances, noise.freedom)
     trials = [_trial(means, regions.best_curve(means, form), noise) for form in FORMS]
@@ -227,35 +218,6 @@ def fit_limit(
         reason = f"no form of curve fits: {best.curve.form.text} misses the means by {off} ({p_text(best.p)})"
         return Refusal(reason=reason, misfit_p=best.p)
     return _judged(means, spread, trials, _ceiling(depths, samples, spread, cap), min(map(len, samples)))
-
-
-def means_of(depths: Sequence[int], samples: Sequence[Sequence[float]]) -> Means:
-    """Means and sizes of the samples, with an error for what no limit can be fitted to; see `fit_limit`."""
-    import numpy as np  # here, not above: it takes a tenth of a second that --help should not wait for
-
-    check_depths(depths, len(samples))
-    if len(set(depths)) < FEWEST_DEPTHS:
-        raise TooFewDepthsError(len(set(depths)))
-    values = [_mean(sample) for sample in samples]
-    return Means(
-        depths=np.array(depths) / min(depths),
-        values=np.array(values) / max(values),
-        weights=np.array([float(len(sample)) for sample in samples]),
-        depth_unit=float(min(depths)),
-        value_unit=max(values),
-    )
-
-
-def _weighted(means: Means, weights: Sequence[float]) -> Means:
-    import numpy as np
-
-    return replace(means, weights=np.array(weights))
-
-
-def _mean(sample: Sequence[float]) -> float:
-    if not all(math.isfinite(value) and value >= 0 for value in sample) or not any(sample):
-        raise ValueError(f"a limit needs finite values, none negative and not all 0, not {list(sample)}")
-    return mean_interval(sample).estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,21 +333,6 @@ def _next_gain(means: Means, curve: Curve, near: Sequence[Region], n: int) -> In
     if not any(region.form is POWER and region.high is None for region in near):
         return found
     return replace(found, low=min(found.low or 0.0, 0.0), high=max(found.high or 0.0, 0.0))
-
-
-def amplitude_of(means: Means, curve: Curve) -> float:
-    """The amplitude in the unit of the values; of a power for depths that count from 1."""
-    unit = means.depth_unit**curve.shape if curve.form is POWER else 1.0
-    return curve.amplitude * means.value_unit * unit
-
-
-def relative_misfit(curve: Curve, means: Means) -> float:
-    """Root mean square of the relative misfits of the means."""
-    import numpy as np
-
-    shape = np.array(curve.shape)
-    left = 1 - (curve.limit + curve.amplitude * curve.form.basis(means.depths, shape)) / means.values
-    return float(np.sqrt(np.mean(left**2)))
 
 
 def not_negative(interval: Interval) -> Interval:

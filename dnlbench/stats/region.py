@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from dnlbench.stats.forms import Form
+from dnlbench.stats.forms import POWER, Form
+from dnlbench.stats.means import Means
 
 if TYPE_CHECKING:
     from dnlbench.stats.forms import Array
@@ -21,18 +22,6 @@ ROUNDS = 3
 """A place between two shapes is found by that many steps from one to the other, then as many between two of those, …"""
 ROUNDING = 1e-24
 """Misfit per weight that is rounding: curves that differ by less fit equally well."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Means:
-    """Mean values at some depths, in units in which the smallest depth and the largest value are 1."""
-
-    depths: Array
-    values: Array
-    weights: Array
-    """One over the relative variance of each mean, or how many values it is the mean of."""
-    depth_unit: float
-    value_unit: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,3 +267,18 @@ def _lines(means: Means, form: Form, shapes: Array) -> _Lines:
         pinned_misfit=(misfits[1] ** 2).sum(1),
         pinned_weight=pinned_weight,
     )
+
+
+def amplitude_of(means: Means, curve: Curve) -> float:
+    """The amplitude in the unit of the values; of a power for depths that count from 1."""
+    unit = means.depth_unit**curve.shape if curve.form is POWER else 1.0
+    return curve.amplitude * means.value_unit * unit
+
+
+def relative_misfit(curve: Curve, means: Means) -> float:
+    """Root mean square of the relative misfits of the means."""
+    import numpy as np
+
+    shape = np.array(curve.shape)
+    left = 1 - (curve.limit + curve.amplitude * curve.form.basis(means.depths, shape)) / means.values
+    return float(np.sqrt(np.mean(left**2)))
