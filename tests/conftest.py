@@ -23,11 +23,12 @@ import hypothesis
 import pytest
 from typer.testing import CliRunner
 
+from dnlbench.engine.request import RunRequest
 from dnlbench.events import DataInfo
 from dnlbench.machine import Code, Device, Machine, Slot, cpu_device
 from dnlbench.plan import Plan
 from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
-from dnlbench.spec import parse_spec
+from dnlbench.spec import SpecText, parse_spec
 from dnlbench.studies.training import TrainingSpec
 
 # One thread a process: several test processes share the cores, and small tensors gain nothing from more.
@@ -93,6 +94,11 @@ batch_size = 32
 
 MakeSpec = Callable[..., TrainingSpec]
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def request_for(plan: Plan, **options: Any) -> RunRequest:
+    """A request for the runs of a plan."""
+    return RunRequest(spec=SpecText.of(plan.spec), **options)
 
 
 @pytest.fixture(scope="session", autouse=True)

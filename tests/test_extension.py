@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from dnlbench.cli.progress import create_progress
+from dnlbench.engine.place import find_run_dir
+from dnlbench.engine.run import run_sweep
 from dnlbench.errors import RunDirError, SpecError
 from dnlbench.events import (
     EpochDone,
@@ -29,7 +31,7 @@ from dnlbench.events import (
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile
 from dnlbench.store import RunDir
-from dnlbench.sweep import Request, find_run_dir, run_sweep
+from tests.conftest import request_for
 
 MakePlan = Callable[..., Plan]
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -206,7 +208,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sweep(plan: Plan, run_dir: str) -> tuple[Profile, str]:
     """The profile, and what was said while it was made."""
     said = io.StringIO()
-    request = Request(plan=plan, run_dir=Path(run_dir), device="cpu", threads=1, executor="inline")
+    request = request_for(plan, run_dir=Path(run_dir), device="cpu", threads=1, executor="inline")
     with create_progress(said, quiet=False) as progress:
         result = run_sweep(request, progress)
     assert result.profile is not None
@@ -339,7 +341,7 @@ def test_with_a_cosine_more_epochs_are_another_sweep(make_plan: MakePlan, here: 
 
 def test_sweeps_that_share_runs_live_in_one_folder_unless_told_otherwise(make_plan: MakePlan, here: Path) -> None:
     def folder(*changes: str) -> Path:
-        return find_run_dir(Request(plan=make_plan(*SMALL, *changes), device="cpu", threads=1, executor="inline"))
+        return find_run_dir(request_for(make_plan(*SMALL, *changes), device="cpu", threads=1, executor="inline"))
 
     assert folder() == folder("sweep.seeds=5") == folder("sweep.depths=[4]") == folder("train.epochs=9")
     assert folder(*STEPPED) == folder(*STEPPED, "train.epochs=9") != folder()

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import dnlbench.sweep
+from dnlbench.engine.place import find_run_dir
+from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import check_profile, read_profile
-from dnlbench.sweep import Request, find_run_dir
 from tests.conftest import TINY, call
 
 SPEC = TINY.replace("depths = [1, 2]", "depths = [1]").replace(', "dense-gaussian"', "").replace("150", "64")
@@ -206,13 +206,13 @@ class AcceptedError(ConfigurationError):
 def no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps end where they would begin, after all that is made of a spec."""
 
-    def look(request: Request, observer: object) -> NoReturn:
+    def look(request: RunRequest, observer: object) -> NoReturn:
         assert len(request.plan.runs) <= 100_000
         assert request.plan.longest_first[0].run_id in request.plan.work
         find_run_dir(request)
         raise AcceptedError("accepted")
 
-    monkeypatch.setattr(dnlbench.sweep, "run_sweep", look)
+    monkeypatch.setattr("dnlbench.engine.run.run_sweep", look)
 
 
 def check_spec(content: bytes) -> None:

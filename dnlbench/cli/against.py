@@ -4,44 +4,45 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnlbench.cli import gating
 from dnlbench.cli.output import ExitCode, say, show, write, write_json
+from dnlbench.cli.signals import graceful
+from dnlbench.cli.sweep import warn_of_lost_weights
 
 if TYPE_CHECKING:
     from dnlbench.cli.comparison_formats import Compared
     from dnlbench.compare import Gate, Rule
+    from dnlbench.engine.request import RunRequest
     from dnlbench.interleave import Session, SessionEnd
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """How the two sides are held against each other, and how that is told."""
+def run_against(
+    request: RunRequest, answer: gating.Answer, against: str | None, base_settings: Sequence[str], base_out: Path | None
+) -> ExitCode:
+    """Run both sides of a paired benchmark, compare them, and say how the command ends."""
+    from dnlbench.interleave import plan_session, run_session
 
-    rules: Sequence[Rule]
-    inconclusive: gating.OnInconclusive
-    json: bool
-    quiet: bool
+    session = plan_session(request, against, base_settings, base_out, tell=say)
+    with graceful():
+        end = run_session(session, (lambda news: None) if answer.quiet else say)
+        return _report(session, end, answer)
 
 
-def run_against(session: Session, answer: Answer) -> ExitCode:
-    """Carries a session out, compares its sides, and says how the command ends."""
+def _report(session: Session, end: SessionEnd, answer: gating.Answer) -> ExitCode:
     from dnlbench.cli.comparison_formats import comparison_tables
-    from dnlbench.cli.run import warn_of_lost_weights
     from dnlbench.cli.step_summary import add_to_step_summary
-    from dnlbench.interleave import run_session
     from dnlbench.report.markdown import comparison_parts
 
-    end = run_session(session, (lambda news: None) if answer.quiet else tell)
     if end.interrupted:
-        tell(
+        say(
             f"dnlbench: interrupted; to continue, run the same command with --resume (run directory: {session.run_dir})"
         )
     if not end.saved:
         return ExitCode.INTERRUPTED
-    compared = None if end.interrupted else _hold_against(session, answer.rules)
+    compared = None if end.interrupted else _compare(session, answer.rules)
     if answer.json:
         write_json(_content(session, end, compared))
     else:
@@ -60,12 +61,7 @@ def run_against(session: Session, answer: Answer) -> ExitCode:
     return _exit_code(end, gate, answer.inconclusive)
 
 
-def tell(news: str) -> None:
-    """Narration."""
-    say(news)
-
-
-def _hold_against(session: Session, rules: Sequence[Rule]) -> Compared:
+def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
     from dnlbench.cli.comparison_formats import Compared
     from dnlbench.compare import candidate_of, compare, gate
     from dnlbench.noise import known_floors

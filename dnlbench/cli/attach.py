@@ -40,7 +40,7 @@ def attach(
     otherwise.
     """
     from dnlbench.cli.progress import create_progress
-    from dnlbench.launch import find_sweep
+    from dnlbench.engine.control import find_sweep
     from dnlbench.store import RunDir
 
     found = RunDir(run_dir) if run_dir is not None else find_sweep()

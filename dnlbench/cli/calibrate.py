@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dnlbench.cli import options
 from dnlbench.cli.output import guarded, say, show, write, write_json
+from dnlbench.cli.signals import graceful
 
 if TYPE_CHECKING:
     from dnlbench.interleave import Session
@@ -23,25 +25,21 @@ def calibrate(
         typer.Argument(metavar="SPEC", help="A preset's name or a TOML file. Default: a small sweep of digits."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Sessions; more of them know the floor better.")] = 3,
-    device: Annotated[str, typer.Option(help="As of dnlbench run.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(min=1, help="As of dnlbench run --against.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="As of dnlbench run.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a spec value; repeatable.")
-    ] = None,
+    device: options.Device = "auto",
+    jobs: options.Jobs = None,
+    threads: options.Threads = None,
+    set_: options.Settings = None,
     show_: Annotated[
         bool, typer.Option("--show", help="Measure nothing; print what is known of this machine.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure this machine's noise floor: how far identical code differs from itself.
 
     A sweep takes turns with itself as with dnlbench run --against, in a few rounds. From then on gates take no tolerance of
     throughput and memory to be smaller than that, of runs on this machine, on such a device and with as many threads.
     """
-    from dnlbench.cli.against import tell
-    from dnlbench.cli.run import graceful
     from dnlbench.interleave.calibration import calibrate as measure
     from dnlbench.machine import read_machine
     from dnlbench.noise import NoiseFile
@@ -52,7 +50,7 @@ def calibrate(
         return
     session = _session(spec, set_ or (), device=device, jobs=jobs, threads=threads)
     with graceful():
-        floor = measure(session, rounds, (lambda news: None) if quiet else tell)
+        floor = measure(session, rounds, (lambda news: None) if quiet else say)
     memory.put(fingerprint, floor)
     if json_:
         write_json({"file": str(memory.path), "floor": floor.model_dump(mode="json")})
@@ -63,16 +61,15 @@ def calibrate(
 def _session(
     spec: str | None, settings: Sequence[str], *, device: str, jobs: int | None, threads: int | None
 ) -> Session:
+    from dnlbench.engine.request import RunRequest
     from dnlbench.interleave import plan_session
     from dnlbench.interleave.calibration import DEFAULT, DEFAULT_SETTINGS
-    from dnlbench.plan import Plan
-    from dnlbench.spec import read_spec
-    from dnlbench.sweep import Request
+    from dnlbench.spec import SpecText
 
     name, own = (DEFAULT, DEFAULT_SETTINGS) if spec is None else (spec, ())
-    settings = [*own, *settings]
-    request = Request(plan=Plan(read_spec(name, settings)), device=device, jobs=jobs, threads=threads)
-    return plan_session(request, name, settings, against=None, base_settings=(), base_out=None)
+    text = SpecText.read(name, [*own, *settings])
+    request = RunRequest(spec=text, device=device, jobs=jobs, threads=threads)
+    return plan_session(request, against=None, base_settings=(), base_out=None)
 
 
 def _show(floors: Sequence[Floor], path: Path, *, json_: bool) -> None:

@@ -37,8 +37,8 @@ def control(
     retry    do runs again that ended badly, at once or, if no engine is at work, with the next run --resume
     release  pause a device and end its workers, so that its memory is free for others
     """  # noqa: D301 -- the backspace keeps the lines apart in --help
+    from dnlbench.engine.control import give_command
     from dnlbench.events import Command
-    from dnlbench.launch import give_command
     from dnlbench.store import RunDir
 
     command = Command(action=action, run_ids=tuple(run_ids or ()), device=device)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dnlbench.cli import options
 from dnlbench.cli.output import ExitCode, drawn, guarded, say, show, write
+from dnlbench.cli.signals import graceful
 
 if TYPE_CHECKING:
     from dnlbench.diagnosis import Diagnosis
@@ -26,8 +28,8 @@ def diagnose(
     format_: Annotated[
         Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="csv: one row a layer and figure.")
     ] = "table",
-    output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say how near trained networks are to the regimes that theory speaks of.
 
@@ -36,7 +38,6 @@ def diagnose(
     dnlbench run --keep-weights. Networks of your own are left out, and their code is not executed. Exit code 1 if weights that
     should be there are absent or damaged.
     """
-    from dnlbench.cli.run import graceful
     from dnlbench.diagnosis import diagnose as measure
     from dnlbench.diagnosis import find_source
     from dnlbench.executor.weights import weights_folder

@@ -1,21 +1,27 @@
-"""How commands tell what a gate says, and end by it."""
+"""How commands judge and print results, and end by what a gate says."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from dnlbench.cli.output import ExitCode, say
 
 if TYPE_CHECKING:
-    from dnlbench.compare import Gate
+    from dnlbench.compare import Gate, Rule
 
-OnInconclusive = Annotated[
-    Literal["fail", "warn"],
-    typer.Option(help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
-]
-"""The option of every command that takes rules."""
+OnInconclusive = Literal["fail", "warn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How the result of a sweep is judged and printed."""
+
+    rules: Sequence[Rule] = ()
+    inconclusive: OnInconclusive = "warn"
+    json: bool = False
+    quiet: bool = False
 
 
 def tell(gate: Gate) -> None:

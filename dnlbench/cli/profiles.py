@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from dnlbench import units
+from dnlbench.cli import options
 from dnlbench.cli.chart import show_chart
 from dnlbench.cli.group import Group
 from dnlbench.cli.output import ExitCode, guarded, say, show, write
@@ -69,7 +70,7 @@ def show_(
         Literal["table", "markdown", "json", "csv", "html", "latex"],
         typer.Option("--format", help="csv: one row an epoch. html: one page with charts."),
     ] = "table",
-    output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
+    output: options.Output = None,
 ) -> None:
     """Show a profile: what was run on what, and the result by network and depth; in a terminal with a small chart."""
     from dnlbench.cli.profile_formats import profile_text
@@ -101,9 +102,9 @@ def save(
     ] = None,
 ) -> None:
     """Save the profile of a run directory without training, wherever its sweep ran. Print the profile's path."""
+    from dnlbench.engine.outcome import check_out
     from dnlbench.profiles import read_run_dir, save_profile
     from dnlbench.store import RunDir
-    from dnlbench.sweep import check_out
 
     profile = read_run_dir(run_dir)
     if output is not None:

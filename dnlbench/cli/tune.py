@@ -6,43 +6,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dnlbench.cli import options
 from dnlbench.cli.output import guarded, say, show, write_json
+from dnlbench.cli.signals import graceful
 
 if TYPE_CHECKING:
+    from dnlbench.engine.request import RunRequest
     from dnlbench.executor.tuning import Trials
     from dnlbench.report.grid import Grid
-    from dnlbench.sweep import Request
 
 
 @guarded
 def tune(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A preset's name or a TOML file.")],
-    device: Annotated[str, typer.Option(help="As of dnlbench run.")] = "auto",
+    spec: options.Spec,
+    device: options.Device = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Try this number of runs at a time only.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Try this number of threads only.")] = None,
     pack: Annotated[str, typer.Option(metavar="N|auto|off", help="Try this pack size only. Default: auto.")] = "auto",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a spec value; repeatable.")
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    set_: options.Settings = None,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure how many runs at a time, threads and seeds of a pack train a sweep fastest.
 
     The point of median work is trained for a few seconds in each way. The answer is stored for this machine: dnlbench run uses
     it for this sweep, and for others of the same network settings, batch size, optimizer, precision and image size.
     """
-    from dnlbench.cli.run import graceful, pack_size
+    from dnlbench.engine.request import RunRequest
+    from dnlbench.engine.tuning import tune as measure
     from dnlbench.executor.tuning import median_point
-    from dnlbench.plan import Plan
-    from dnlbench.spec import read_spec
-    from dnlbench.sweep import Request
-    from dnlbench.sweep import tune as measure
+    from dnlbench.spec import SpecText
 
-    plan = Plan(read_spec(spec, set_ or ()))
-    request = Request(plan=plan, device=device, jobs=jobs, threads=threads, pack=pack_size(pack))
-    point = median_point(plan)
-    title = f"{plan.spec.name}: {point.network} L={point.depth}"
+    text = SpecText.read(spec, set_ or ())
+    request = RunRequest(spec=text, device=device, jobs=jobs, threads=threads, pack=options.pack_size(pack))
+    point = median_point(request.plan)
+    title = f"{request.plan.spec.name}: {point.network} L={point.depth}"
     if not quiet:
         say(f"{title}: measuring placement and pack size …")
     with graceful():
@@ -54,7 +52,7 @@ def tune(
     _tell_of_a_begun_sweep(request, trials)
 
 
-def _write_json(request: Request, trials: Trials) -> None:
+def _write_json(request: RunRequest, trials: Trials) -> None:
     from dnlbench.executor.tuning import best, median_point, tuning_file
 
     point = median_point(request.plan)
@@ -92,10 +90,10 @@ def _grid(title: str, trials: Trials) -> Grid:
     )
 
 
-def _tell_of_a_begun_sweep(request: Request, trials: Trials) -> None:
+def _tell_of_a_begun_sweep(request: RunRequest, trials: Trials) -> None:
+    from dnlbench.engine.place import choose_place, find_run_dir
     from dnlbench.executor.tuning import best
     from dnlbench.store import RunDir
-    from dnlbench.sweep import choose_place, find_run_dir
 
     place, chosen = choose_place(request), best(trials)
     run_dir = RunDir(find_run_dir(request))

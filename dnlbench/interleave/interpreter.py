@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnlbench.engine.launch import PROGRAM
 from dnlbench.errors import ConfigurationError
 
 ANSWER_S = 120.0
@@ -35,11 +36,6 @@ class Interpreter:
         return path == here or (path.exists() and path.parent.samefile(here.parent) and path.samefile(here))
 
     @property
-    def command(self) -> list[str]:
-        """``dnlbench``, in that environment and not from the current folder."""
-        return [self.path, "-P", "-m", "dnlbench"]
-
-    @property
     def environment(self) -> Mapping[str, str]:
         """Variables for its processes."""
         left_out = (_OUR_PAGE, *(() if self.is_this_one else _OURS))
@@ -53,7 +49,7 @@ class Interpreter:
         """
         if self.is_this_one:
             return
-        asked = [*self.command, "run", "--take-turns", "probe", "--help"]
+        asked = [self.path, *PROGRAM, "--help"]
         try:
             done = subprocess.run(
                 asked, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S
@@ -93,8 +89,8 @@ def _here() -> str:
 
 def _problem(said: str, code: int) -> str:
     lines = said.strip().splitlines()
-    if "No such option" in said:
-        return "its dnlbench is too old to take turns: it has no dnlbench run --take-turns. Install a newer one there"
-    if lines and lines[-1].endswith("No module named dnlbench"):
+    if lines and lines[-1].endswith("No module named dnlbench.engine"):
+        return "its dnlbench is too old to take turns: it has no dnlbench.engine. Install a newer one there"
+    if lines and "No module named 'dnlbench'" in lines[-1]:
         return "has no dnlbench: install it in that environment"
     return f"its dnlbench does not start: {lines[-1] if lines else f'exit code {code}'}"

@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 from dnlbench import units
+from dnlbench.engine.outcome import check_out, check_outcome, used_by
+from dnlbench.engine.place import choose_place, find_run_dir
+from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError, NotComparableError, SpecError
 from dnlbench.executor.slots import choose_slots
-from dnlbench.files import write_atomically
 from dnlbench.interleave.interpreter import Interpreter, find_interpreter
 from dnlbench.interleave.record import begin_record, drop_split_pairs, read_runs
 from dnlbench.interleave.side import RunEnd, Side
@@ -21,9 +23,8 @@ from dnlbench.machine import Slot, read_machine
 from dnlbench.outputs import is_same_file
 from dnlbench.plan import Plan
 from dnlbench.profiles.files import FOLDER
-from dnlbench.spec import content_hash, read_preset, read_spec
+from dnlbench.spec import SpecText, content_hash
 from dnlbench.store import RunDir
-from dnlbench.sweep import Request, check_out, check_outcome, choose_place, find_run_dir, used_by
 
 Tell = Callable[[str], None]
 COMPARED_WITH_ITSELF = (
@@ -37,12 +38,8 @@ NOTHING_IN_COMMON = "the two sides have no network, depth and seed in common; no
 class Session:
     """Two sweeps that are to take turns, with nothing of the way to carry them out left open."""
 
-    request: Request
+    request: RunRequest
     """The head's."""
-    spec: str
-    """As on the command line: a preset's name or a file."""
-    settings: tuple[str, ...]
-    """``--set`` of both sides."""
     base: Interpreter
     base_settings: tuple[str, ...]
     """``--against-set``: of the base alone."""
@@ -65,9 +62,7 @@ class SessionEnd:
 
 
 def plan_session(
-    request: Request,
-    spec: str,
-    settings: Sequence[str],
+    request: RunRequest,
     against: str | None,
     base_settings: Sequence[str],
     base_out: Path | None,
@@ -87,7 +82,7 @@ def plan_session(
     """
     base = find_interpreter(against)
     if base.is_this_one:
-        base_plan = _base_plan(request.plan, spec, settings, base_settings)
+        base_plan = _base_plan(request, base_settings)
         if (against is not None or base_settings) and _runs_as(base_plan) == _runs_as(request.plan):
             raise ConfigurationError(COMPARED_WITH_ITSELF)
     base.check()
@@ -106,8 +101,6 @@ def plan_session(
     out = request.out or _new_path(request.plan.spec.name)
     return Session(
         request=request,
-        spec=spec,
-        settings=tuple(settings),
         base=base,
         base_settings=tuple(base_settings),
         slots=place.slots,
@@ -168,8 +161,7 @@ def _start(session: Session, name: str, side: SideName, sides: dict[SideName, Si
     """One after the other, so that data are not downloaded twice."""
     interpreter = session.base if side == "base" else find_interpreter(None)
     tell(f"{side}: starting {' '.join([interpreter.path, *(session.base_settings if side == 'base' else ())])} …")
-    run_dir = RunDir(session.run_dir if side == "head" else session.base_run_dir)
-    sides[side] = started = Side(side, run_dir, interpreter, _arguments(session, name, side))
+    sides[side] = started = Side(side, _request(session, name, side), interpreter)
     started.prepare()
     for warning in started.warnings:
         tell(f"{side}: {warning}")
@@ -215,48 +207,35 @@ def _was_interrupted(sides: dict[SideName, Side]) -> bool:
     return any(side.exit_code == 130 for side in sides.values())
 
 
-def _arguments(session: Session, name: str, side: SideName) -> list[str]:
+def _request(session: Session, name: str, side: SideName) -> RunRequest:
+    """What a side is asked for: the text of the spec, in which another version's preset may ask something else."""
     request, is_base = session.request, side == "base"
-    return [
-        "run",
-        _spec_of(session),
-        *(f"--set={setting}" for setting in (*session.settings, *(session.base_settings if is_base else ()))),
-        *("--take-turns", name),
-        *("--run-dir", str(session.base_run_dir if is_base else session.run_dir)),
-        *("--out", str(session.base_out if is_base else session.out)),
-        *("--device", request.device if request.device != "auto" else session.slots[0].device.kind),
-        *("--jobs", str(request.jobs)),
-        *("--threads", str(request.threads)),
-        *("--pack", str(request.pack)),
-        *("--executor", request.executor),
-        *("--checkpoint-every", str(request.checkpoint_s)),
-        *(["--keep-weights"] if request.keep_weights and not is_base else []),
-        "--quiet",
-    ]
+    return replace(
+        request,
+        spec=_base_spec(request, session.base_settings) if is_base else request.spec,
+        run_dir=session.base_run_dir if is_base else session.run_dir,
+        out=session.base_out if is_base else session.out,
+        device=request.device if request.device != "auto" else session.slots[0].device.kind,
+        keep_weights=request.keep_weights and not is_base,  # which another version may not know
+        resume=False,
+        session=name,
+    )
 
 
-def _spec_of(session: Session) -> str:
-    """The same text for both sides: another version's preset of that name may ask something else."""
-    try:
-        text = read_preset(session.spec).text
-    except KeyError:
-        return session.spec
-    path = session.run_dir / "spec.toml"
-    if not path.exists():
-        write_atomically(path, text.encode())
-    return str(path)
+def _base_spec(request: RunRequest, base_settings: Sequence[str]) -> SpecText:
+    return replace(request.spec, settings=(*request.spec.settings, *base_settings))
 
 
-def _base_plan(head: Plan, spec: str, settings: Sequence[str], base_settings: Sequence[str]) -> Plan:
+def _base_plan(request: RunRequest, base_settings: Sequence[str]) -> Plan:
     """Checked early, and in the user's words. A spec for another version is for that version to judge."""
     try:
-        base = Plan(read_spec(spec, [*settings, *base_settings]))
+        base = Plan(_base_spec(request, base_settings).parse())
     except SpecError as error:
         text = str(error)
         for key in {setting.partition("=")[0] for setting in base_settings}:
             text = re.sub(rf"--set (?='?{re.escape(key)})", "--against-set ", text)
         raise SpecError(text) from error
-    if not {(run.point, run.seed) for run in head.runs} & {(run.point, run.seed) for run in base.runs}:
+    if not {(run.point, run.seed) for run in request.plan.runs} & {(run.point, run.seed) for run in base.runs}:
         raise NotComparableError(NOTHING_IN_COMMON)
     return base
 
@@ -266,7 +245,7 @@ def _runs_as(plan: Plan) -> tuple[str, int]:
     return plan.settings_hash, plan.spec.epochs
 
 
-def _default_run_dir(request: Request, base: Interpreter, base_settings: Sequence[str], tell: Tell | None) -> Path:
+def _default_run_dir(request: RunRequest, base: Interpreter, base_settings: Sequence[str], tell: Tell | None) -> Path:
     """Beside those of ordinary sweeps, whose runs did not take turns."""
     other = content_hash({"python": base.path, "set": list(base_settings)}, digits=6)
     return find_run_dir(request, suffix=f"-against-{other}", tell=tell)

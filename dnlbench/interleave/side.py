@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dnlbench.engine.launch import EngineProcess
+from dnlbench.engine.request import RunRequest, write_request
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.events import Command, DataInfo
 from dnlbench.files import LineFollower
@@ -41,25 +43,18 @@ class RunEnd:
 class Side:
     """An engine whose runs wait for their turns."""
 
-    def __init__(self, name: SideName, run_dir: RunDir, interpreter: Interpreter, arguments: Sequence[str]) -> None:
-        """Starts ``dnlbench run`` with ``arguments``; what it prints goes to ``engine.log`` in its run directory."""
+    def __init__(self, name: SideName, request: RunRequest, interpreter: Interpreter) -> None:
+        """Starts an engine, which ends with this process; what it prints goes to ``engine.log`` in its run directory."""
+        assert request.run_dir is not None, "each side has one of its own"
         self.name = name
-        self.run_dir = run_dir
-        self._patience_s = KEEP_S if "--keep-weights" in arguments else LEAVE_S
+        self.run_dir = RunDir(request.run_dir)
+        self._patience_s = KEEP_S if request.keep_weights else LEAVE_S
         self._interpreter = interpreter
-        run_dir.root.mkdir(parents=True, exist_ok=True)
-        self._journal = LineFollower(run_dir.journal_path)
-        self._journal.read()
-        with run_dir.engine_log_path.open("ab") as log:
-            self._said_before = log.tell()
-            self._process = subprocess.Popen(
-                [*interpreter.command, *arguments],
-                env=interpreter.environment,
-                stdin=subprocess.PIPE,  # whose end ends it, should this process be killed
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl+C in the terminal is for the session, which ends its sides itself
-            )
+        write_request(request, self.run_dir)
+        self._engine = EngineProcess(
+            self.run_dir, python=interpreter.path, environment=interpreter.environment, parent_pipe=True
+        )
+        self._process = self._engine.process
         self.slots = 1
         self.pack_size = 1
         self.data: DataInfo | None = None
@@ -101,7 +96,7 @@ class Side:
             if ended and self.data and self.exit_code in (0, 1):
                 return
             if ended:
-                raise ConfigurationError(f"the {self.name} side, {self._interpreter.path}: {self._last_words()}")
+                raise ConfigurationError(f"the {self.name} side, {self._interpreter.path}: {self._engine.problem()}")
             time.sleep(LOOK_S)
 
     def take_turn(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
@@ -129,7 +124,7 @@ class Side:
                     seconds = float(end["time"]) - began
                     yield RunEnd(key=key, status=str(end["status"]), seconds=seconds, samples_per_s=_mean(rates[key]))
             if runs and gone:
-                raise EngineError(f"the {self.name} side ended in the middle of its turn: {self._last_words()}")
+                raise EngineError(f"the {self.name} side ended in the middle of its turn: {self._engine.problem()}")
             time.sleep(LOOK_S)
 
     def _release(self, run_ids: Sequence[str]) -> None:
@@ -166,16 +161,7 @@ class Side:
         self._had_a_turn = any(event.get("event") == "run-leased" for event in self._read_journal())
 
     def _read_journal(self) -> list[dict[str, Any]]:
-        return _parse(self._journal.read())
-
-    def _last_words(self) -> str:
-        said = self.run_dir.engine_log_path.read_bytes()[self._said_before :].decode(errors="replace").strip()
-        _, mark, message = said.rpartition("dnlbench: error: ")
-        if mark:
-            return message
-        code = self.exit_code
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return said.splitlines()[-1] if said else f"it ended with {how} and said nothing"
+        return _parse(self._engine.new_lines())
 
 
 def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:

@@ -34,21 +34,57 @@ _LONG_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
 """Python reads no integer of more than 4,300 digits."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpecText:
+    """A spec as its user wrote it, which another version of dnlbench may read in another way."""
+
+    text: str
+    """TOML."""
+    origin: str
+    """The text's name in errors: a file, or ``preset NAME``."""
+    settings: tuple[str, ...] = ()
+    """``KEY=VALUE`` overrides."""
+
+    @classmethod
+    def read(cls, name: str, settings: Sequence[str] = ()) -> SpecText:
+        """Read a preset or a TOML file.
+
+        Raises:
+            SpecError: if there is neither.
+        """
+        try:
+            preset = read_preset(name)
+        except KeyError:
+            return cls(text=_read_file(name), origin=name, settings=tuple(settings))
+        return cls(text=preset.text, origin=f"preset {preset.name}", settings=tuple(settings))
+
+    @classmethod
+    def of(cls, spec: StudySpec) -> SpecText:
+        """Write a spec as TOML."""
+        import tomli_w
+
+        return cls(text=tomli_w.dumps(json.loads(spec.model_dump_json(exclude_none=True))), origin=spec.name)
+
+    def parse(self) -> StudySpec:
+        """Check the text and apply the overrides.
+
+        Raises:
+            SpecError: for every error in the spec, with file, line, key and remedy.
+        """
+        return parse_spec(self.text, self.origin, self.settings)
+
+
 def read_spec(name: str, overrides: Sequence[str] = ()) -> StudySpec:
     """The spec of a preset's name or of a TOML file, with ``KEY=VALUE`` overrides applied.
 
     Raises:
         SpecError: for a name that is neither, and for every error in the spec, with file, line, key and remedy.
     """
-    try:
-        preset = read_preset(name)
-    except KeyError:
-        return parse_spec(_read_file(name), name, overrides)
-    return parse_spec(preset.text, f"preset {preset.name}", overrides)
+    return SpecText.read(name, overrides).parse()
 
 
 def parse_spec(text: str, origin: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """As `read_spec`, for a text that is at hand; ``origin`` names it in errors."""
+    """The same for a text that is at hand; ``origin`` names it in errors."""
     table = load_toml(text, origin)
     settings = [_Override.read(override) for override in overrides]
     source = Source(origin=origin, text=text, overrides={setting.key: setting.label for setting in settings})

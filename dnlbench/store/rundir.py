@@ -3,6 +3,7 @@
 ::
 
     sweep.json                       the plan: spec, how it is carried out, run ids, and network, depth and seed of each
+    request.json                     what the last engine was asked for; see `dnlbench.engine.request`
     session.json                     of a sweep that takes turns with another one: which; see `dnlbench.interleave`
     journal.jsonl                    the scheduler's events
     control.jsonl                    commands to the engine
@@ -56,7 +57,17 @@ from dnlbench.store.sweep_file import (
 )
 
 OWN_FILES = (
-    *("sweep.json", "session.json", "spec.toml", "journal.jsonl", "control.jsonl", "cluster.secret", "slots", "runs"),
+    *(
+        "sweep.json",
+        "request.json",
+        "session.json",
+        "spec.toml",
+        "journal.jsonl",
+        "control.jsonl",
+        "cluster.secret",
+        "slots",
+        "runs",
+    ),
     *("engine.lock", "engine.pid", "engine.reserve", "engine.log"),
 )
 LOG_TAIL_LINES = 40
@@ -87,6 +98,11 @@ class RunDir:
     def sweep_path(self) -> Path:
         """The plan."""
         return self.root / "sweep.json"
+
+    @property
+    def request_path(self) -> Path:
+        """What the last engine was asked for."""
+        return self.root / "request.json"
 
     @property
     def journal_path(self) -> Path:

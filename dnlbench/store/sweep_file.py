@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dnlbench.errors import RunDirError
-from dnlbench.files import read_regular, write_atomically
+from dnlbench.files import write_atomically
 from dnlbench.machine import numeric_environment, package_versions, source_hash, torch_version
 from dnlbench.plan import Plan
+from dnlbench.store.documents import damaged, first_problem, read_document
 from dnlbench.studies import STUDIES
 
 SCHEMA = "dnlbench.sweep/2"
@@ -95,12 +96,12 @@ def read_sweep(path: Path) -> Plan:
     """
     content = _read(path)
     if str(content.get("study")) not in STUDIES:
-        raise _damaged(path, f'"study" must be one of {", ".join(STUDIES)}')
+        raise damaged(path, f'"study" must be one of {", ".join(STUDIES)}')
     try:
         return Plan(STUDIES[content["study"]].spec.from_saved(content.get("spec")))
     except ValidationError as error:
         raise RunDirError(
-            f"{path} is damaged or from another version of dnlbench: {_first(error, 'spec')}. Choose another --run-dir."
+            f"{path} is damaged or from another version of dnlbench: {first_problem(error, 'spec')}. Choose another --run-dir."
         ) from error
 
 
@@ -113,7 +114,7 @@ def read_execution(path: Path) -> Execution:
     try:
         return Execution.model_validate(_read(path)["execution"])
     except ValidationError as error:
-        raise _damaged(path, _first(error, "execution")) from error
+        raise damaged(path, first_problem(error, "execution")) from error
 
 
 def settings_differences(there: Plan, here: Plan) -> list[str]:
@@ -148,33 +149,10 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_regular(path))
+        content = read_document(path, SCHEMA)
     except FileNotFoundError as error:
         problem = f"not a run directory: it has no {path.name}" if path.parent.is_dir() else "no such run directory"
         raise RunDirError(f"{path.parent}: {problem}") from error
-    except RecursionError as error:
-        raise _damaged(path, "values are nested too deeply") from error
-    except ValueError as error:
-        raise _damaged(path, f"not valid JSON: {error}") from error
-    except OSError as error:
-        raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
-    if not isinstance(content, dict):
-        raise _damaged(path, "must be a JSON object")
-    found = content.get("schema")
-    if found != SCHEMA:
-        raise RunDirError(
-            f"{path}: written by another version of dnlbench: its schema is {found!r}, this version reads {SCHEMA!r}. "
-            "Choose another --run-dir."
-        )
     if not isinstance(content.get("execution"), dict):
-        raise _damaged(path, '"execution" must be a table')
+        raise damaged(path, '"execution" must be a table')
     return content
-
-
-def _damaged(path: Path, why: str) -> RunDirError:
-    return RunDirError(f"{path} is damaged: {why}. Choose another --run-dir.")
-
-
-def _first(error: ValidationError, table: str) -> str:
-    details = error.errors()[0]
-    return f'"{".".join(map(str, (table, *details["loc"])))}": {details["msg"]}'

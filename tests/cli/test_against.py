@@ -36,10 +36,6 @@ MakeEnvironment = Callable[..., Path]
 WaitUntil = Callable[[Callable[[], object]], None]
 
 VERSION: Edit = ("__init__.py", f'__version__ = "{dnlbench.__version__}"', '__version__ = "0.0.7"')
-NO_TURNS: tuple[Edit, Edit] = (
-    ("cli/run.py", "    take_turns: Annotated[", "    waiting: Annotated["),
-    ("cli/run.py", "session=take_turns", "session=waiting"),
-)
 NO_KEY: Edit = ("studies/training/spec.py", "    evaluate: bool = False\n", "    evaluated: bool = False\n")
 OTHER_SETTINGS = ("--against", sys.executable, "--against-set", "train.lr=0.5")
 ITSELF = "the sweep would be compared with itself"
@@ -357,7 +353,9 @@ def test_a_base_without_dnlbench_is_refused(refused: Refused, tmp_path: Path) ->
 def test_a_base_that_cannot_take_turns_is_refused(
     refused: Refused, make_environment: MakeEnvironment, tmp_path: Path
 ) -> None:
-    assert "is too old to take turns" in refused("--against", make_environment(*NO_TURNS))
+    python = make_environment()
+    shutil.rmtree(python.parents[2] / "lib-of-its-own" / "dnlbench" / "engine")
+    assert "is too old to take turns: it has no dnlbench.engine" in refused("--against", python)
     assert not (tmp_path / "rd").exists()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench import sweep
+from dnlbench.engine.request import RunRequest
 from dnlbench.noise import Floor, NoiseFile
 from dnlbench.profiles import Profile, save_profile
 from tests.conftest import MACHINE
@@ -35,7 +35,7 @@ def test_calibration_measures_a_floor_and_shows_it(
     unknown = run_cli("calibrate", "--show")
     assert (unknown.returncode, unknown.stdout) == (0, "")
     assert "no noise floor is known" in unknown.stderr
-    monkeypatch.setattr(sweep, "Request", partial(sweep.Request, executor="inline"))
+    monkeypatch.setattr("dnlbench.engine.request.RunRequest", partial(RunRequest, executor="inline"))
     small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
     done = run_cli("calibrate", spec_file, "--rounds", "1", *small, "--json")
     assert done.returncode == 0, done.stderr

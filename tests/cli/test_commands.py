@@ -24,7 +24,7 @@ from dnlbench import cli
 from dnlbench.cli.comparison_formats import FORMATS as COMPARISON_FORMATS
 from dnlbench.cli.output import console, guarded
 from dnlbench.cli.profile_formats import FORMATS as PROFILE_FORMATS
-from dnlbench.cli.run import REQUESTS_TO_END, graceful
+from dnlbench.cli.signals import REQUESTS_TO_END, graceful
 from dnlbench.escape import terminal
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
@@ -364,9 +364,9 @@ def test_a_spent_processor_limit_is_told_once() -> None:
 @pytest.mark.parametrize(
     ("measures", "arguments"),
     [
-        ("dnlbench.sweep.run_sweep", ["run", "tiny.toml"]),
-        ("dnlbench.launch.launch_engine", ["run", "tiny.toml", "--detach"]),
-        ("dnlbench.sweep.tune", ["tune", "tiny.toml"]),
+        ("dnlbench.engine.run.run_sweep", ["run", "tiny.toml"]),
+        ("dnlbench.engine.launch.launch", ["run", "tiny.toml", "--detach"]),
+        ("dnlbench.engine.tuning.tune", ["tune", "tiny.toml"]),
         ("dnlbench.interleave.run_session", ["run", "tiny.toml", "--against-set", "train.lr=0.5"]),
         ("dnlbench.interleave.calibration.calibrate", ["calibrate"]),
         ("dnlbench.diagnosis.diagnose", ["diagnose", "profiles/a.json"]),

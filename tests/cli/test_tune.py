@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench import sweep
+from dnlbench.engine import tuning
+from dnlbench.engine.place import choose_place
+from dnlbench.engine.request import RunRequest
 from dnlbench.executor.tuning import tuning_file
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
-from dnlbench.spec import read_spec
+from dnlbench.spec import SpecText
 from dnlbench.studies import Point
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -27,7 +29,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(plan: Plan, point: Point, slots: Sequence[Slot], pack_sizes: Sequence[int]) -> Mapping[int, float]:
         return {size: 100.0 * size for size in pack_sizes}
 
-    monkeypatch.setattr(sweep, "tune", partial(sweep.tune, measure=measure))
+    monkeypatch.setattr(tuning, "tune", partial(tuning.tune, measure=measure))
 
 
 def test_the_answer_is_shown_stored_and_used(run_cli: RunCli, spec_file: Path) -> None:
@@ -41,8 +43,8 @@ def test_the_answer_is_shown_stored_and_used(run_cli: RunCli, spec_file: Path) -
     table = run_cli("tune", spec_file, *options, "--quiet")
     assert "chosen" in table.stdout
     assert table.stderr == ""
-    request = sweep.Request(plan=Plan(read_spec(str(spec_file))), device="cpu")
-    assert sweep.choose_place(request).pack_size == 2
+    request = RunRequest(spec=SpecText.read(str(spec_file)), device="cpu")
+    assert choose_place(request).pack_size == 2
 
 
 def test_a_sweep_that_was_begun_is_named(run_cli: RunCli, spec_file: Path) -> None:

@@ -383,7 +383,7 @@ class Lab:
         luck: int = 0,
         stretch: Callable[[str, int], float] = lambda run_id, attempt: 1.0,
     ) -> bool:
-        """One engine's work from its beginning to its end, as `dnlbench.sweep` does it.
+        """One engine's work from its beginning to its end, as `dnlbench.engine` does it.
 
         Args:
             speeds: of the slots, by their names; or how many slots of speed 1 there are.

@@ -11,14 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from dnlbench.engine.place import Place
+from dnlbench.engine.run import _unusable_devices
 from dnlbench.executor.cluster.inventory import ClusterNode
 from dnlbench.machine import Device, Slot, UnusableDevice
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile
-from dnlbench.sweep import Request
-from dnlbench.sweep.conduct import _unusable_devices
-from dnlbench.sweep.place import Place
-from tests.conftest import MACHINE
+from tests.conftest import MACHINE, request_for
 
 LOST = UnusableDevice(name="GPU 1", reason="GPU is lost; restart the machine")
 HIDDEN = UnusableDevice(name="NVIDIA GPUs", reason="hidden", hidden=True)
@@ -42,7 +41,7 @@ ON_OTHERS = "GPU 1: GPU is lost; restart the machine; runs use the other GPUs"
 def test_gpus_that_cannot_be_used_are_told_at_the_outset(
     make_plan: Callable[..., Plan], device: str, kind: str, expected: list[str]
 ) -> None:
-    request = Request(plan=make_plan(), device=device)
+    request = request_for(make_plan(), device=device)
     machine = MACHINE.model_copy(update={"unusable": (LOST, HIDDEN)})
     place = Place(machine=machine, slots=SLOTS[kind], pack_size=1)
     assert list(_unusable_devices(request, place, SLOTS[kind])) == expected

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from dnlbench.engine.request import RunRequest
 from dnlbench.events import DataInfo
 from dnlbench.interleave import Interpreter, Session, find_interpreter, session
 from dnlbench.interleave.record import read_runs
@@ -17,9 +17,8 @@ from dnlbench.interleave.turns import Key, SideName
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
-from dnlbench.spec import read_spec
 from dnlbench.store import Execution, RunDir
-from dnlbench.sweep import Request
+from tests.conftest import request_for
 
 EXECUTION = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
 
@@ -28,9 +27,7 @@ EXECUTION = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", mach
 def make_session(tmp_path: Path, slot: Slot) -> Callable[[Plan], Session]:
     def make(plan: Plan) -> Session:
         return Session(
-            request=Request(plan=plan, device="cpu", jobs=1, threads=1, pack=1),
-            spec="tiny.toml",
-            settings=("train.epochs=1",),
+            request=request_for(plan, device="cpu", jobs=1, threads=1, pack=1),
             base=find_interpreter(None),
             base_settings=("train.lr=0.5",),
             slots=(slot,),
@@ -58,18 +55,15 @@ class MadeUp:
 class FakeSide:
     """Stands in for a `Side` whose runs all end at once."""
 
-    def __init__(
-        self, made_up: MadeUp, name: SideName, run_dir: RunDir, interpreter: Interpreter, arguments: Sequence[str]
-    ) -> None:
+    def __init__(self, made_up: MadeUp, name: SideName, request: RunRequest) -> None:
+        assert request.run_dir is not None
         self.name = name
-        self.run_dir = run_dir
+        self.run_dir = RunDir(request.run_dir)
         self.exit_code: int | None = None
         self._made_up = made_up
-        self._options = dict(pairwise(arguments))
-        settings = [argument.removeprefix("--set=") for argument in arguments if argument.startswith("--set=")]
-        self._plan = Plan(read_spec(self._options["run"], settings))
+        self._request = request
         self._status = "failed" if made_up.failing == name else "ok"
-        self.slots, self.pack_size = int(self._options["--jobs"]), 1
+        self.slots, self.pack_size = request.jobs or 0, 1
         sha256 = made_up.data.get(name, "the same")
         self.data = DataInfo(name="digits", sha256=sha256, samples=150, input_shape=(1, 8, 8), classes=10)
         self.warnings: tuple[str, ...] = ("a/Thumbs.db is left out",)
@@ -80,7 +74,7 @@ class FakeSide:
         return self.exit_code in (0, 1)
 
     def prepare(self) -> None:
-        self.run_dir.begin(self._plan, EXECUTION)
+        self.run_dir.begin(self._request.plan, EXECUTION)
         self.waiting = read_runs(self.run_dir)
 
     def take_turn(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
@@ -97,10 +91,10 @@ class FakeSide:
             losses,
             rate=self._made_up.rates.get(self.name, 1000.0),
             status=self._status,
-            interleaved=self._options["--take-turns"],
-            spec=self._plan.spec.model_dump(mode="json"),
+            interleaved=self._request.session,
+            spec=self._request.plan.spec.model_dump(mode="json"),
         )
-        save_profile(profile, Path(self._options["--out"]))
+        save_profile(profile, self._request.out)
         self.exit_code = int(self._status == "failed")
 
     def interrupt(self) -> None:
@@ -116,8 +110,8 @@ def made_up(make_profile: Callable[..., Profile], monkeypatch: pytest.MonkeyPatc
     """Sessions of this test have fake sides."""
     found = MadeUp(make_profile)
 
-    def create(name: SideName, run_dir: RunDir, interpreter: Interpreter, arguments: Sequence[str]) -> FakeSide:
-        return FakeSide(found, name, run_dir, interpreter, arguments)
+    def create(name: SideName, request: RunRequest, interpreter: Interpreter) -> FakeSide:
+        return FakeSide(found, name, request)
 
     monkeypatch.setattr(session, "Side", create)
     return found

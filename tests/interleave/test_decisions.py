@@ -75,10 +75,10 @@ def test_sides_of_different_data_are_not_trained(made_up: MadeUp, run: Run, tmp_
 
 
 def test_sides_that_turn_out_to_have_no_runs_in_common_are_not_trained(
-    made_up: MadeUp, make_session: Callable[[Plan], Session], make_plan: Callable[..., Plan], spec_file: Path
+    made_up: MadeUp, make_session: Callable[[Plan], Session], make_plan: Callable[..., Plan]
 ) -> None:
     """Of an interpreter of its own only the base itself can tell which runs it has."""
-    asked = replace(make_session(make_plan()), spec=str(spec_file), base_settings=("sweep.depths=[7]",))
+    asked = replace(make_session(make_plan()), base_settings=("sweep.depths=[7]",))
     with pytest.raises(NotComparableError, match="no network, depth and seed in common"):
         run_session(asked, lambda news: None)
     assert made_up.turns == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dnlbench.engine import run
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import DataInfo, EngineStarted, JournalEvent, Prepared, RunLeased
 from dnlbench.interleave import Session, find_interpreter, run_session, session
@@ -18,8 +19,7 @@ from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile
 from dnlbench.spec import read_spec
 from dnlbench.store import Execution, RunDir
-from dnlbench.sweep import Request, conduct
-from tests.conftest import MACHINE
+from tests.conftest import MACHINE, request_for
 
 MakePlan = Callable[..., Plan]
 MakeSession = Callable[[Plan], Session]
@@ -59,9 +59,9 @@ def test_places_of_profiles_are_looked_at_before_anything_is_begun(
 def test_weights_are_those_of_the_head(make_session: MakeSession, make_plan: MakePlan) -> None:
     asked = make_session(make_plan())
     keeping = replace(asked, request=replace(asked.request, keep_weights=True))
-    assert "--keep-weights" in session._arguments(keeping, "one", "head")
-    assert "--keep-weights" not in session._arguments(keeping, "one", "base")  # another version may not know it
-    assert "--keep-weights" not in session._arguments(asked, "one", "head")
+    assert session._request(keeping, "one", "head").keep_weights
+    assert not session._request(keeping, "one", "base").keep_weights  # another version may not know it
+    assert not session._request(asked, "one", "head").keep_weights
 
 
 def test_where_there_are_no_weights_none_can_be_kept(make_session: MakeSession) -> None:
@@ -96,7 +96,7 @@ def test_a_side_that_was_given_no_turn_leaves_the_profile_that_is_there(
     journal = [*begun, *([lease, *begun] if earlier else []), *([lease] if turned else [])]
     run_dir.journal_path.write_text("".join(event.model_dump_json() + "\n" for event in journal))
     out.write_text("a good profile")
-    result = conduct._save(Request(plan=plan, out=out, session="one"), run_dir, interrupted=True)
+    result = run._save(request_for(plan, out=out, session="one"), run_dir, interrupted=True)
     assert result.interrupted
     if turned:
         assert result.path == out

@@ -17,12 +17,13 @@ from dnlbench.interleave.side import Side
 from dnlbench.interleave.turns import Key, SideName
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
+from tests.conftest import request_for
 
 MakeSide = Callable[..., Side]
 
 
 @pytest.fixture
-def make_side(tmp_path: Path) -> MakeSide:
+def make_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeSide:
     """A side that writes events of that name, of which an earlier engine wrote others, and ends with that code."""
 
     def make(name: SideName, events: Sequence[str], code: int, earlier: Sequence[str] = ()) -> Side:
@@ -33,7 +34,7 @@ def make_side(tmp_path: Path) -> MakeSide:
         program = tmp_path / f"{name}-python"
         program.write_text(f"#!/bin/sh\ncat >> {run_dir.journal_path} <<'END'\n{now}END\nexit {code}\n")
         program.chmod(0o755)
-        return Side(name, run_dir, Interpreter(path=str(program)), [])
+        return Side(name, request_for(make_plan(), run_dir=run_dir.root), Interpreter(path=str(program)))
 
     return make
 
@@ -84,7 +85,7 @@ def waiting_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> Iterator[Sid
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nexec cat\n")
     program.chmod(0o755)
-    side = Side("base", run_dir, Interpreter(path=str(program)), [])
+    side = Side("base", request_for(make_plan(), run_dir=run_dir.root), Interpreter(path=str(program)))
     yield side
     side.interrupt()
     side.end()

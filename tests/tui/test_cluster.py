@@ -13,7 +13,6 @@ from dnlbench.cli.progress import MOST_LINES, _ended_line, draw
 from dnlbench.events import EngineStarted
 from dnlbench.machine import Node, Slot, short_host, short_model
 from dnlbench.store import RunDir
-from dnlbench.tui import engines
 from dnlbench.tui.depth import live_summary
 from dnlbench.tui.device_lines import DeviceLine, _texts, choose_layout, device_lines, typical
 from dnlbench.tui.durations import learn_durations
@@ -187,14 +186,6 @@ def test_durations_on_a_cluster_are_not_this_machine_s(cluster: RunDir, record: 
     assert learn_durations(folder, plan, engine.machine, slots) is None
     record("sweep.seeds=[0,1,2,3,4]", states=STATES, engine=None, name=".dnlbench/runs/here")
     assert learn_durations(folder, plan, engine.machine, slots) is not None
-
-
-def test_going_on_goes_on_with_the_cluster(cluster: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    launched: list[list[str]] = []
-    monkeypatch.setattr(engines, "launch_engine", lambda arguments, run_dir: launched.append(list(arguments)))
-    engines.go_on(cluster)
-    ((*_, executor, ray, device, kind, jobs, count, _, _, _, _, _),) = launched
-    assert (executor, ray, device, kind, jobs, count) == ("--executor", "ray", "--device", "cpu", "--jobs", "4")
 
 
 def test_live_means_are_of_one_model(view: SweepView) -> None:

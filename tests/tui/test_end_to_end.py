@@ -14,7 +14,7 @@ import psutil
 import pytest
 from textual.pilot import Pilot
 
-from dnlbench.launch import find_sweep
+from dnlbench.engine.control import find_sweep
 from dnlbench.profiles import check_profile, read_profile
 from dnlbench.store import RunDir
 from dnlbench.tui.app import DnlbenchApp, start_screen, sweep_screen

@@ -1,80 +1,59 @@
-"""Which commands the screens start engines with; none is started here."""
+"""Which requests the screens start engines with; none is started here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dnlbench.events import EngineStarted
+from dnlbench.engine.request import RunRequest, write_request
+from dnlbench.errors import RunDirError
 from dnlbench.plan import Plan
-from dnlbench.spec import list_presets, parse_spec, read_spec
-from dnlbench.spec.presets import Preset
-from dnlbench.store import Execution, RunDir
+from dnlbench.spec import SpecText
+from dnlbench.store import RunDir
 from dnlbench.tui import engines
-
-Record = Callable[..., RunDir]
+from tests.conftest import request_for
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    commands: list[list[str]] = []
-
-    def launch(arguments: Sequence[str], run_dir: RunDir) -> int:
-        commands.append(list(arguments))
-        return 1
-
-    monkeypatch.setattr(engines, "launch_engine", launch)
-    return commands
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunRequest, Path]]:
+    found: list[tuple[RunRequest, Path]] = []
+    monkeypatch.setattr(engines, "launch", lambda request, run_dir: found.append((request, run_dir.root)))
+    return found
 
 
 def test_a_sweep_is_started_once_and_followed_while_it_is_under_way(
-    launched: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    launched: list[tuple[RunRequest, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = engines.start_sweep("digits-quick", Path())
-    assert launched == [["run", "digits-quick", "--run-dir", str(run_dir.root), "--quiet"]]
+    assert launched == [(RunRequest(spec=SpecText.read("digits-quick")), run_dir.root)]
     monkeypatch.setattr(RunDir, "engine", lambda self: "4242")
     assert engines.start_sweep("digits-quick", Path()).root == run_dir.root
     assert len(launched) == 1
 
 
-def test_going_on_takes_the_spec_and_the_way_of_the_fullest_engine(record: Record, launched: list[list[str]]) -> None:
-    run_dir = record(states=["done"])
-    first = next(event for event in run_dir.read_journal() if isinstance(event, EngineStarted))
-    writer = run_dir.journal_writer()
-    writer.write(first.model_copy(update={"slots": ("cpu/1",)}).model_dump_json())
-    writer.close()
-    engines.go_on(run_dir)
-    ((command, path, *options),) = launched
-    assert (command, path) == ("run", str(run_dir.root / "spec.toml"))
-    assert options == [
-        *("--resume", "--run-dir", str(run_dir.root)),
-        *("--device", "cpu", "--jobs", "2", "--threads", "1", "--pack", "1", "--quiet"),
-    ]
-    assert Plan(read_spec(path)).runs == run_dir.read_plan().runs
-
-
-def test_several_gpus_are_named_by_their_numbers(record: Record, launched: list[list[str]]) -> None:
-    run_dir = record()
-    started = next(event for event in run_dir.read_journal() if isinstance(event, EngineStarted))
-    content = run_dir.sweep_path.read_text().replace('"device_kind": "cpu"', '"device_kind": "cuda"')
-    run_dir.sweep_path.write_text(content)
-    writer = run_dir.journal_writer()
-    slots = ("cuda:0/0", "cuda:2/0", "cuda:2/1")
-    writer.write(started.model_copy(update={"slots": slots}).model_dump_json())
-    writer.close()
-    engines.go_on(run_dir)
-    assert launched[0][launched[0].index("--device") + 1] == "cuda:0,2"
-    assert launched[0][launched[0].index("--jobs") + 1] == "3"
-
-
-@pytest.mark.parametrize("preset", list_presets(), ids=lambda preset: preset.name)
-def test_every_spec_survives_being_written_to_the_run_directory(
-    preset: Preset, tmp_path: Path, launched: list[list[str]]
+def test_a_sweep_is_resumed_as_it_was_asked_for(
+    launched: list[tuple[RunRequest, Path]], make_plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
-    plan = Plan(parse_spec(preset.text, preset.name))
-    run_dir = RunDir(tmp_path / "rd")
-    run_dir.begin(plan, Execution(device_kind="cpu", threads=1, pack_size=1, torch="0", machine="0", source="0"))
-    engines.go_on(run_dir)
-    assert read_spec(str(run_dir.root / "spec.toml")) == plan.spec
+    asked = request_for(make_plan(), run_dir=tmp_path, executor="ray", device="cuda:0,2", jobs=3, out=Path("out.json"))
+    write_request(asked, RunDir(tmp_path))
+    engines.resume(RunDir(tmp_path))
+    assert launched == [(replace(asked, resume=True), tmp_path)]
+
+
+def test_a_side_of_a_paired_benchmark_is_resumed_as_a_sweep_of_its_own(
+    launched: list[tuple[RunRequest, Path]], make_plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """It would wait for its turns for ever, and replace a profile that is half of a comparison."""
+    asked = request_for(make_plan(), run_dir=tmp_path, session="one", out=Path("out.json"))
+    write_request(asked, RunDir(tmp_path))
+    engines.resume(RunDir(tmp_path))
+    assert launched == [(replace(asked, resume=True, session=None, out=None), tmp_path)]
+
+
+def test_without_a_request_it_is_said_how_to_resume(launched: list[object], tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match=r"no request.json to resume. Resume with the same dnlbench run command"):
+        engines.resume(RunDir(tmp_path))
+    assert launched == []

@@ -236,16 +236,18 @@ class NewSweepScreen(Screen[None]):
 
     def _foresee(self, spec: StudySpec, number: int) -> None:
         """In a thread of its own: devices are asked, and earlier sweeps are read."""
+        from dnlbench.engine.place import choose_place
+        from dnlbench.engine.request import RunRequest
         from dnlbench.errors import DnlbenchError
         from dnlbench.machine import read_machine
         from dnlbench.plan import Plan
-        from dnlbench.sweep import Request, choose_place
+        from dnlbench.spec import SpecText
         from dnlbench.tui.outlook import foresee
 
         try:
             machine = self._machine = self._machine or read_machine()
             plan = Plan(spec)
-            place = choose_place(Request(plan=plan), machine)
+            place = choose_place(RunRequest(spec=SpecText.of(spec)), machine)
             if number == self._number:  # another key may have been pressed meanwhile
                 forecast = learn_durations(self._folder, plan, machine, place.slots, pack_size=place.pack_size)
                 outlook = foresee(plan, machine, place.slots, forecast, pack_size=place.pack_size)

@@ -8,14 +8,14 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from dnlbench.engine.control import give_command
 from dnlbench.errors import DnlbenchError
 from dnlbench.events import Action, device_of
-from dnlbench.launch import give_command
 from dnlbench.store import RunDir
 from dnlbench.tui import steering
 from dnlbench.tui.device_lines import NODE
 from dnlbench.tui.digest import Digest
-from dnlbench.tui.engines import go_on
+from dnlbench.tui.engines import resume
 from dnlbench.tui.screens.confirm import Confirm
 from dnlbench.tui.steering import Wish
 from dnlbench.tui.widgets.devices import DevicePanel
@@ -120,7 +120,7 @@ class Steered(Screen[None]):
         """Starts an engine for what is left."""
         self._say("starting an engine for what is left …", "information")
         try:
-            go_on(self._run_dir)
+            resume(self._run_dir)
         except DnlbenchError as error:
             self._say(str(error), "error")
 

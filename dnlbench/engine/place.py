@@ -1,6 +1,6 @@
 """Where a sweep is carried out, and where it lives.
 
-What the request leaves open is as in a run directory that was begun, else as `dnlbench.sweep.tuning` measured it, else by
+What the request leaves open is as in a run directory that was begun, else as `dnlbench.engine.tuning` measured it, else by
 default: a run with one thread for each core, or a run for each GPU, and no packs.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dnlbench.engine.request import RunRequest
 from dnlbench.errors import RunDirError
 from dnlbench.events import CLUSTER
 from dnlbench.executor.cluster.inventory import ClusterNode, capacity, device_of_any, kind_of, read_nodes
@@ -18,7 +19,6 @@ from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.tuning import Trial, best, read_trials
 from dnlbench.machine import Machine, Slot, read_machine
 from dnlbench.store import ANY, Execution, RunDir
-from dnlbench.sweep.request import Request
 
 Tell = Callable[[str], None]
 
@@ -35,7 +35,7 @@ class Place:
     """The machines of the cluster that it is carried out on; none for this machine alone."""
 
 
-def find_run_dir(request: Request, *, suffix: str = "", folder: Path = Path(), tell: Tell | None = None) -> Path:
+def find_run_dir(request: RunRequest, *, suffix: str = "", folder: Path = Path(), tell: Tell | None = None) -> Path:
     """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs.
 
     On a cluster it is the same folder whatever machines that has at the time. Where the code of custom networks has changed
@@ -61,14 +61,14 @@ def find_run_dir(request: Request, *, suffix: str = "", folder: Path = Path(), t
     return root
 
 
-def _usual_root(request: Request, folder: Path) -> Path:
+def _usual_root(request: RunRequest, folder: Path) -> Path:
     if request.executor == "ray":
         return _cluster_root(request)
     machine = read_machine()
     return _default_root(resolve(request, machine, folder), machine)
 
 
-def choose_place(request: Request, machine: Machine | None = None) -> Place:
+def choose_place(request: RunRequest, machine: Machine | None = None) -> Place:
     """Where the runs of a request are carried out, and how many of them together.
 
     Raises:
@@ -80,7 +80,7 @@ def choose_place(request: Request, machine: Machine | None = None) -> Place:
     return place_of(resolve(request, machine), machine)
 
 
-def resolve(request: Request, machine: Machine, folder: Path = Path()) -> Request:
+def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> RunRequest:
     """What the request leaves open as it was begun or tuned."""
     request = _as_recorded(request, machine)
     trials = _matching_trials(request, machine) if request.executor == "local" else []
@@ -91,7 +91,7 @@ def resolve(request: Request, machine: Machine, folder: Path = Path()) -> Reques
     return tuned[0] if request.run_dir is not None else next(begun, tuned[0])
 
 
-def _matching_trials(request: Request, machine: Machine) -> list[Trial]:
+def _matching_trials(request: RunRequest, machine: Machine) -> list[Trial]:
     """Those that have what the user has fixed."""
     asked = {"jobs": request.jobs, "threads": request.threads, "pack_size": request.pack}
     return [
@@ -101,11 +101,11 @@ def _matching_trials(request: Request, machine: Machine) -> list[Trial]:
     ]
 
 
-def _as_tuned(request: Request, trial: Trial) -> Request:
+def _as_tuned(request: RunRequest, trial: Trial) -> RunRequest:
     return replace(request, jobs=trial.jobs, threads=trial.threads, pack=trial.pack_size)
 
 
-def _as_recorded(request: Request, machine: Machine) -> Request:
+def _as_recorded(request: RunRequest, machine: Machine) -> RunRequest:
     """What is left open is as it is in a run directory that is gone on with."""
     if request.run_dir is None:
         return request
@@ -123,14 +123,14 @@ def _as_recorded(request: Request, machine: Machine) -> Request:
     return request
 
 
-def place_of(request: Request, machine: Machine) -> Place:
+def place_of(request: RunRequest, machine: Machine) -> Place:
     """As the request says, with defaults for what it leaves open."""
     pack_size = resolve_pack_size(request.plan, request.pack)
     slots = slots_of(request, machine, packs=count_packs(request.plan.runs, pack_size))
     return Place(machine=machine, slots=slots, pack_size=pack_size)
 
 
-def cluster_place(request: Request, machine: Machine) -> Place:
+def cluster_place(request: RunRequest, machine: Machine) -> Place:
     """Where the runs are carried out of the cluster that is connected to.
 
     Raises:
@@ -147,7 +147,7 @@ def cluster_place(request: Request, machine: Machine) -> Place:
     return Place(machine=machine, slots=slots, pack_size=pack_size, nodes=nodes)
 
 
-def _cluster_root(request: Request) -> Path:
+def _cluster_root(request: RunRequest) -> Path:
     execution = Execution.here(
         device_kind=request.device,
         threads=request.threads or 1,
@@ -157,12 +157,12 @@ def _cluster_root(request: Request) -> Path:
     return RunDir.default_root(request.plan, execution, jobs=request.jobs or 0)
 
 
-def _default_root(request: Request, machine: Machine) -> Path:
+def _default_root(request: RunRequest, machine: Machine) -> Path:
     jobs = len(slots_of(request, machine))  # not fewer if the sweep happens to have few runs
     return RunDir.default_root(request.plan, execution_of(place_of(request, machine)), jobs=jobs)
 
 
-def slots_of(request: Request, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:
+def slots_of(request: RunRequest, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:
     """Those that a request asks for; not more than ``packs``, if that is given."""
     jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
     return choose_slots(

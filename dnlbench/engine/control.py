@@ -1,78 +1,19 @@
-"""Starting an engine that outlives whoever started it, and steering engines from outside."""
+"""Finding sweeps, and steering their engines from outside."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from dnlbench.errors import EngineError, RunDirError
-from dnlbench.events import Command, CommandDone, Prepared, RunRequeued, read_journal_event
+from dnlbench.events import Command, CommandDone, RunRequeued, read_journal_event
 from dnlbench.executor.scheduler.control import Verdict, ended_as, judge
 from dnlbench.files import LineFollower
 from dnlbench.store import RunDir, leave_command
 
 ANSWER_S = 10.0
 """How long an engine may take to answer; it looks for commands ten times a second."""
-LOOK_S = 0.05
-
-
-def launch_engine(arguments: Sequence[str], run_dir: RunDir) -> int:
-    """Starts ``dnlbench`` with ``arguments`` in a session of its own, which no closed terminal ends.
-
-    Args:
-        arguments: of a headless command that carries out a sweep in ``run_dir``.
-        run_dir: its run directory; what it prints goes to ``engine.log`` there.
-
-    Returns:
-        Its process id, once its workers are ready. An interrupt before that ends it.
-
-    Raises:
-        EngineError: if it ended before that, with what it said; ``exit_code`` is its own.
-    """
-    holder = run_dir.engine()
-    if holder is not None:
-        raise RunDirError(
-            f"{run_dir.root}: in use by another engine, process {holder}; follow it with dnlbench attach {run_dir.root}"
-        )
-    run_dir.root.mkdir(parents=True, exist_ok=True)
-    journal = LineFollower(run_dir.journal_path)
-    journal.read()
-    with run_dir.engine_log_path.open("ab") as log:
-        said_before = log.tell()
-        process = subprocess.Popen(
-            # -P, as for workers: a file in the current folder must not hide an installed package
-            [sys.executable, "-P", "-m", "dnlbench", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def prepared() -> bool:
-        return any(isinstance(read_journal_event(line), Prepared) for line in journal.read())
-
-    try:
-        while process.poll() is None:
-            if prepared():
-                # Who started it may live on: an engine that ends is not to remain as a zombie of theirs.
-                threading.Thread(target=process.wait, name="engine", daemon=True).start()
-                return process.pid
-            time.sleep(LOOK_S)
-    except KeyboardInterrupt:
-        process.terminate()
-        raise
-    if process.returncode == 0 or prepared():  # a sweep that was done already, or had next to nothing left
-        return process.pid
-    if process.returncode < 0:
-        raise EngineError(
-            f"the engine, process {process.pid}, was ended by signal {-process.returncode} before it was ready"
-        )
-    said = run_dir.engine_log_path.read_bytes()[said_before:].decode(errors="replace").strip()
-    raise EngineError(said.rpartition("dnlbench: error: ")[2], exit_code=process.returncode)
+POLL_S = 0.05
 
 
 def give_command(run_dir: RunDir, command: Command) -> Verdict:
@@ -100,7 +41,7 @@ def give_command(run_dir: RunDir, command: Command) -> Verdict:
             event = read_journal_event(line)
             if isinstance(event, CommandDone) and event.command.id == command.id:
                 return Verdict(answer=event.answer, refused=event.refused)
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     if not at_work:
         raise RunDirError(f"{run_dir.root}: its engine ended before it could obey")
     raise EngineError(

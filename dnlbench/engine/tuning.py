@@ -1,24 +1,24 @@
-"""Measures how a sweep is best placed on this machine, and keeps the answer for `dnlbench.sweep.place`."""
+"""Measures how a sweep is best placed on this machine, and keeps the answer for `dnlbench.engine.place`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from dnlbench.engine.place import slots_of
+from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.executor import probe
 from dnlbench.executor.tuning import Slots, Trial, Trials, can_be_tuned, candidates, keep_trials, median_point
 from dnlbench.machine import Machine, Slot, read_machine
 from dnlbench.plan import Plan
 from dnlbench.studies import Point
-from dnlbench.sweep.place import slots_of
-from dnlbench.sweep.request import Request
 
 Measure = Callable[[Plan, Point, Sequence[Slot], Sequence[int]], Mapping[int, float]]
 """As `dnlbench.executor.probe.measure`."""
 
 
-def tune(request: Request, measure: Measure = probe.measure) -> Trials:
+def tune(request: RunRequest, measure: Measure = probe.measure) -> Trials:
     """Measures every placement and pack size that the request leaves open, and keeps the result.
 
     On the CPU runs go side by side with one thread each, or one at a time on all cores.
@@ -51,7 +51,7 @@ def tune(request: Request, measure: Measure = probe.measure) -> Trials:
     return tuple(trials)
 
 
-def _placements(request: Request, machine: Machine) -> list[Slots]:
+def _placements(request: RunRequest, machine: Machine) -> list[Slots]:
     by_default = slots_of(request, machine)
     is_open = request.jobs is None and request.threads is None and machine.cores > 1
     if not is_open or by_default[0].device.kind != "cpu":

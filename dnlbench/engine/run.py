@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dnlbench.engine.outcome import check_outcome
+from dnlbench.engine.place import Place, choose_place, execution_of, find_run_dir
+from dnlbench.engine.request import RunRequest, recorded
 from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunLeased
 from dnlbench.executor.base import Executor
@@ -26,9 +29,6 @@ from dnlbench.narrate import Narrator, Observer, Outset
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import RunDir
-from dnlbench.sweep.outcome import check_outcome
-from dnlbench.sweep.place import Place, choose_place, execution_of, find_run_dir
-from dnlbench.sweep.request import Request
 from dnlbench.watch import Watcher
 
 EndReason = Literal["done", "interrupted", "error"]
@@ -49,7 +49,7 @@ class Result:
     """By run id why weights that were to be kept were not."""
 
 
-def run_sweep(request: Request, observer: Observer) -> Result:
+def run_sweep(request: RunRequest, observer: Observer) -> Result:
     """Carries out what a run directory still lacks and saves the profile.
 
     Raises:
@@ -63,7 +63,7 @@ def run_sweep(request: Request, observer: Observer) -> Result:
     run_dir = RunDir(find_run_dir(request, tell=told.append))
     _check_resumed(request, run_dir, told)
     _tell(observer, told)
-    with _reached(request), run_dir.locked() as lock:
+    with _reached(request), run_dir.locked() as lock, recorded(request, run_dir):
         place = choose_place(request)
         earlier = run_dir.begin(plan, execution_of(place))
         try:
@@ -77,14 +77,14 @@ def run_sweep(request: Request, observer: Observer) -> Result:
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 
-def _reached(request: Request) -> AbstractContextManager[None]:
+def _reached(request: RunRequest) -> AbstractContextManager[None]:
     """What has to be there before it is known where a sweep is carried out."""
     if request.executor == "ray":
         return connected(request.ray_address, insecure=request.ray_insecure)
     return nullcontext()
 
 
-def _check_resumed(request: Request, run_dir: RunDir, told: Sequence[str]) -> None:
+def _check_resumed(request: RunRequest, run_dir: RunDir, told: Sequence[str]) -> None:
     if request.resume and not run_dir.sweep_path.exists():
         why = f" ({'; '.join(told)})" if told else ""
         raise RunDirError(
@@ -100,7 +100,7 @@ def _tell(observer: Observer, told: Sequence[str]) -> None:
 
 
 def _carry_out(
-    request: Request, run_dir: RunDir, place: Place, observer: Observer, require_run_dir: Callable[[], None]
+    request: RunRequest, run_dir: RunDir, place: Place, observer: Observer, require_run_dir: Callable[[], None]
 ) -> EndReason:
     """One engine's work: prepare, run everything, and leave no worker behind, however it ends.
 
@@ -170,7 +170,7 @@ def _carry_out(
     return reason
 
 
-def _unusable_devices(request: Request, place: Place, slots: Sequence[Slot]) -> Iterator[str]:
+def _unusable_devices(request: RunRequest, place: Place, slots: Sequence[Slot]) -> Iterator[str]:
     """GPUs that the user may expect to be used, but that are not."""
     on_cpu = slots[0].device.kind == "cpu"
     if request.device not in ("auto", *(() if on_cpu else ("cuda",))):
@@ -183,7 +183,7 @@ def _unusable_devices(request: Request, place: Place, slots: Sequence[Slot]) -> 
                 yield f"{name}{device.text}; {effect}"
 
 
-def _prepare(scheduler: Scheduler, request: Request, log: Path) -> Prepared:
+def _prepare(scheduler: Scheduler, request: RunRequest, log: Path) -> Prepared:
     try:
         return scheduler.prepare()
     except NetworkError as error:
@@ -208,7 +208,7 @@ def _largest(place: Place, slots: Sequence[Slot]) -> Sequence[Slot]:
 
 
 def _create_executor(
-    request: Request, run_dir: RunDir, place: Place, slots: Sequence[Slot], tell: Callable[[str], None]
+    request: RunRequest, run_dir: RunDir, place: Place, slots: Sequence[Slot], tell: Callable[[str], None]
 ) -> Executor:
     if request.executor == "ray":
         return RayExecutor(
@@ -244,7 +244,7 @@ def _check_code(run_dir: RunDir, changed: Sequence[str]) -> None:
         )
 
 
-def _save(request: Request, run_dir: RunDir, *, interrupted: bool) -> Result:
+def _save(request: RunRequest, run_dir: RunDir, *, interrupted: bool) -> Result:
     if interrupted and request.session is not None and not _had_a_turn(run_dir):
         return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
     try:

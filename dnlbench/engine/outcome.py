@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError
 from dnlbench.executor.weights import weights_folder
 from dnlbench.outputs import check_folder, check_output
 from dnlbench.profiles import is_profile
 from dnlbench.profiles.files import FOLDER
 from dnlbench.store import RunDir
-from dnlbench.sweep.request import Request
 
 
-def check_outcome(request: Request) -> None:
+def check_outcome(request: RunRequest) -> None:
     """Make sure that a sweep can save its profile, and the weights if they are to be kept.
 
     Raises:
@@ -32,10 +32,10 @@ def check_outcome(request: Request) -> None:
         check_folder(weights_folder(request.out), "--keep-weights: the weights")
 
 
-def used_by(request: Request) -> list[Path]:
+def used_by(request: RunRequest) -> list[Path]:
     """The files and folders that no output of the sweep may replace."""
     own = RunDir(request.run_dir).own_paths if request.run_dir is not None else []
-    return [*request.inputs, *own]
+    return [Path(request.spec.origin), *own]
 
 
 def check_out(out: Path, inputs: Sequence[Path], option: str = "--out") -> None:

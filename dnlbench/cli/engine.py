@@ -1,0 +1,35 @@
+"""``python -m dnlbench.engine``: an engine in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dnlbench.cli.gating import Answer
+from dnlbench.cli.output import guarded, prepare_streams
+from dnlbench.cli.signals import end_with_parent
+from dnlbench.cli.sweep import run_here
+
+
+@guarded
+def engine(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory with a request.json.")],
+    parent_pipe: Annotated[
+        bool, typer.Option("--parent-pipe", help="End as by Ctrl+C when standard input ends.")
+    ] = False,
+) -> None:
+    """Run the sweep that a run directory's request.json asks for, and save its profile."""
+    from dnlbench.engine.request import read_request
+    from dnlbench.store import RunDir
+
+    if parent_pipe:
+        end_with_parent()
+    raise typer.Exit(run_here(read_request(RunDir(run_dir)), Answer()))
+
+
+def main() -> None:
+    """The program."""
+    prepare_streams()
+    typer.run(engine)

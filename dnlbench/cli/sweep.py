@@ -1,0 +1,111 @@
+"""Running a sweep for a command: here with its progress, or by an engine of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dnlbench import units
+from dnlbench.cli.gating import Answer, exit_code, tell
+from dnlbench.cli.output import ExitCode, say, show, write, write_json
+from dnlbench.cli.signals import graceful
+
+if TYPE_CHECKING:
+    from dnlbench.compare import Gate, Rule
+    from dnlbench.engine.request import RunRequest
+    from dnlbench.engine.run import Result
+
+
+def run_here(request: RunRequest, answer: Answer) -> ExitCode:
+    """Run a sweep in this process, save its profile, print it and judge it."""
+    from dnlbench.cli.progress import create_progress
+    from dnlbench.engine.run import run_sweep
+
+    with graceful(), create_progress(sys.stderr, quiet=answer.quiet) as progress:
+        result = run_sweep(request, progress)
+    gate = _gate(result, answer.rules)
+    _report(result, gate, answer)
+    if result.replaced and not answer.quiet:
+        say(f"dnlbench: replaced the profile that was in {result.path}")
+    warn_of_lost_weights(result.lost_weights)
+    if result.interrupted:
+        say(f"dnlbench: interrupted; to continue, run the same command with --resume (run directory: {result.run_dir})")
+        return ExitCode.INTERRUPTED
+    assert result.profile is not None, "a sweep that was not interrupted has a profile"
+    if gate is not None:
+        tell(gate)
+        if (code := exit_code(gate, answer.inconclusive)) != ExitCode.OK:
+            return code
+    return ExitCode.OK if all(run.status == "ok" for run in result.profile.runs) else ExitCode.FAILED
+
+
+def detach(request: RunRequest, answer: Answer) -> ExitCode:
+    """Start an engine for a sweep, which outlives this terminal."""
+    from dataclasses import replace
+
+    from dnlbench.engine.launch import launch
+    from dnlbench.engine.outcome import check_outcome
+    from dnlbench.engine.place import find_run_dir
+    from dnlbench.store import RunDir
+
+    with graceful():
+        check_outcome(request)
+        run_dir = RunDir(find_run_dir(request, tell=say))
+        pid = launch(replace(request, run_dir=run_dir.root), run_dir)
+    if answer.json:
+        write_json({"run_dir": str(run_dir.root), "pid": pid})
+        return ExitCode.OK
+    say(
+        f"{request.plan.spec.name}: running as process {pid}, whatever becomes of this terminal.\n"
+        f"follow it:  dnlbench attach {run_dir.root}\nstop it:    dnlbench control {run_dir.root} cancel"
+    )
+    write(str(run_dir.root))
+    return ExitCode.OK
+
+
+def _gate(result: Result, rules: Sequence[Rule]) -> Gate | None:
+    """Apply the rules to the saved profile. None if there are no rules, or if the sweep was interrupted."""
+    from dnlbench.compare import candidate_of, gate
+
+    profile = result.profile
+    if not rules or profile is None or result.interrupted:
+        return None
+    title = f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC"
+    return gate([candidate_of(profile, title)], rules)
+
+
+def _report(result: Result, gate: Gate | None, answer: Answer) -> None:
+    from dnlbench.cli.step_summary import add_to_step_summary
+    from dnlbench.report.comparison import gate_content
+    from dnlbench.report.markdown import profile_parts
+    from dnlbench.report.profile import profile_grids
+
+    if result.profile is None:
+        return
+    add_to_step_summary(profile_parts(result.profile, gate))
+    if answer.json:
+        content = {
+            "profile": str(result.path),
+            "run_dir": str(result.run_dir),
+            "state": result.profile.state,
+            "interrupted": result.interrupted,
+            "summary": result.profile.summary.model_dump(mode="json"),
+            **({} if gate is None else {"gate": gate_content(gate)}),
+        }
+        write_json(content)
+        return
+    if not answer.quiet:
+        for grid in profile_grids(result.profile):
+            show(grid)
+            write("")
+    write(str(result.path))
+
+
+def warn_of_lost_weights(lost: Mapping[str, str]) -> None:
+    """Name runs that ended well, by id, and why their weights were not kept."""
+    if lost:
+        reasons = "; ".join(f"{run_id}: {reason}" for run_id, reason in list(lost.items())[:3])
+        more = "; …" if len(lost) > 3 else ""
+        runs = units.counted(len(lost), "run")
+        say(f"dnlbench: the weights of {runs} could not be kept: {reasons}{more}")

@@ -1,0 +1,112 @@
+"""Starting engines as processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from dnlbench.engine.request import RunRequest, recorded
+from dnlbench.errors import EngineError, RunDirError
+from dnlbench.events import Prepared, read_journal_event
+from dnlbench.files import LineFollower
+from dnlbench.store import RunDir
+
+PROGRAM = ("-P", "-m", "dnlbench.engine")
+"""For Python; with -P a file in the current folder does not hide an installed package."""
+POLL_S = 0.05
+
+
+class EngineProcess:
+    """An engine in a session of its own, which no closed terminal ends. What it prints goes to ``engine.log``."""
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        *,
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+        parent_pipe: bool = False,
+    ) -> None:
+        """Start ``python -m dnlbench.engine`` for the request in a run directory.
+
+        Args:
+            run_dir: the run directory.
+            python: the interpreter.
+            environment: its variables. Default: those of this process.
+            parent_pipe: end the engine as by Ctrl+C when this process ends, or closes `stdin`.
+        """
+        self._log_path = run_dir.engine_log_path
+        self._journal = LineFollower(run_dir.journal_path)
+        self._journal.read()
+        with self._log_path.open("ab") as log:
+            self._log_start = log.tell()
+            self.process = subprocess.Popen(
+                [python, *PROGRAM, str(run_dir.root), *(["--parent-pipe"] if parent_pipe else [])],
+                env=environment,
+                stdin=subprocess.PIPE if parent_pipe else subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def new_lines(self) -> Sequence[bytes]:
+        """The journal's lines since the start, or since the last call."""
+        return self._journal.read()
+
+    def problem(self) -> str:
+        """The engine's error message, or how the process ended without one."""
+        said = self._log_path.read_bytes()[self._log_start :].decode(errors="replace").strip()
+        _, mark, message = said.rpartition("dnlbench: error: ")
+        if mark:
+            return message
+        code = self.process.poll() or 0
+        if code < 0:
+            return f"it ended with signal {-code}"
+        return said.splitlines()[-1] if said else f"it ended with exit code {code} and printed nothing"
+
+
+def launch(request: RunRequest, run_dir: RunDir) -> int:
+    """Start an engine that outlives this process.
+
+    Args:
+        request: what the engine is to run.
+        run_dir: its run directory.
+
+    Returns:
+        Its process id, once its workers are ready. An interrupt before that ends it.
+
+    Raises:
+        RunDirError: if another engine is at work there.
+        EngineError: if the engine ended before its workers were ready, with its message and its ``exit_code``.
+    """
+    holder = run_dir.engine()
+    if holder is not None:
+        raise RunDirError(
+            f"{run_dir.root}: in use by another engine, process {holder}; follow it with dnlbench attach {run_dir.root}"
+        )
+    with recorded(request, run_dir):
+        return _wait_until_prepared(EngineProcess(run_dir))
+
+
+def _wait_until_prepared(engine: EngineProcess) -> int:
+    process = engine.process
+
+    def prepared() -> bool:
+        return any(isinstance(read_journal_event(line), Prepared) for line in engine.new_lines())
+
+    try:
+        while process.poll() is None:
+            if prepared():
+                # Who started it may live on: an engine that ends is not to remain as a zombie of theirs.
+                threading.Thread(target=process.wait, name="engine", daemon=True).start()
+                return process.pid
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+    if process.returncode == 0 or prepared():  # a sweep that was done already, or had next to nothing left
+        return process.pid
+    raise EngineError(engine.problem(), exit_code=max(1, process.returncode))

@@ -1,0 +1,51 @@
+"""JSON documents of a run directory, each with the schema that it was written in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dnlbench.errors import RunDirError
+from dnlbench.files import read_regular
+
+
+def read_document(path: Path, schema: str) -> dict[str, Any]:
+    """Read a document.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        RunDirError: if it is damaged, or has another schema.
+    """
+    try:
+        content = json.loads(read_regular(path))
+    except FileNotFoundError:
+        raise
+    except RecursionError as error:
+        raise damaged(path, "values are nested too deeply") from error
+    except ValueError as error:
+        raise damaged(path, f"not valid JSON: {error}") from error
+    except OSError as error:
+        raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
+    if not isinstance(content, dict):
+        raise damaged(path, "must be a JSON object")
+    found = content.get("schema")
+    if found != schema:
+        raise RunDirError(
+            f"{path}: written by another version of dnlbench: its schema is {found!r}, this version reads {schema!r}. "
+            "Choose another --run-dir."
+        )
+    return content
+
+
+def damaged(path: Path, why: str) -> RunDirError:
+    """The error for a document that this version would not have written."""
+    return RunDirError(f"{path} is damaged: {why}. Choose another --run-dir.")
+
+
+def first_problem(error: ValidationError, *table: str) -> str:
+    """The first thing that is wrong with a document, or with a table of it."""
+    details = error.errors()[0]
+    return f'"{".".join(map(str, (*table, *details["loc"])))}": {details["msg"]}'

@@ -1,0 +1,144 @@
+"""``request.json``: what is asked for reaches an engine whole, or is refused in words."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dnlbench.cli.engine import engine
+from dnlbench.engine.request import MOST, RunRequest, read_request, recorded, write_request
+from dnlbench.errors import ConfigurationError, EngineError, RunDirError
+from dnlbench.plan import Plan
+from dnlbench.profiles import read_profile
+from dnlbench.spec import SpecText, list_presets, parse_spec
+from dnlbench.spec.presets import Preset
+from dnlbench.store import RunDir
+from tests.conftest import request_for
+
+MakePlan = Callable[..., Plan]
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+paths = st.binary(min_size=1, max_size=20).map(lambda name: Path(os.fsdecode(name)))
+numbers = st.none() | st.integers(1, MOST)
+FIELDS: dict[str, st.SearchStrategy[object]] = {
+    "spec": st.builds(SpecText, text=texts, origin=texts, settings=st.lists(texts).map(tuple)),
+    "out": st.none() | paths,
+    "run_dir": st.none(),  # it is where the file lies
+    "device": texts,
+    "jobs": numbers,
+    "threads": numbers,
+    "pack": numbers,
+    "executor": st.sampled_from(["local", "inline", "ray"]),
+    "ray_address": st.none() | texts,
+    "ray_insecure": st.booleans(),
+    "checkpoint_s": st.floats(min_value=0.0),
+    "resume": st.booleans(),
+    "keep_weights": st.booleans(),
+    "session": st.none() | texts,
+}
+
+
+def test_every_field_is_tried() -> None:
+    assert [field.name for field in fields(RunRequest)] == list(FIELDS)
+
+
+@given(request_=st.builds(RunRequest, **FIELDS))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_field_survives(tmp_path: Path, request_: RunRequest) -> None:
+    write_request(request_, RunDir(tmp_path))
+    assert read_request(RunDir(tmp_path)) == replace(request_, run_dir=tmp_path)
+
+
+@pytest.mark.parametrize("preset", list_presets(), ids=lambda preset: preset.name)
+def test_every_spec_survives_being_written_as_text(preset: Preset) -> None:
+    spec = parse_spec(preset.text, preset.name)
+    assert SpecText.of(spec).parse() == SpecText.read(preset.name).parse() == spec
+
+
+def test_an_older_version_is_told_no_more_than_it_has_to_know(make_plan: MakePlan, tmp_path: Path) -> None:
+    write_request(request_for(make_plan(), jobs=2), RunDir(tmp_path))
+    assert json.loads((tmp_path / "request.json").read_text()).keys() == {"schema", "spec", "jobs"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("torn", "request.json is damaged: not valid JSON"),
+        ("[]", "request.json is damaged: must be a JSON object"),
+        (
+            {"schema": "dnlbench.request/2"},
+            "written by another version of dnlbench: its schema is 'dnlbench.request/2'",
+        ),
+        ({"color": "red"}, '"color" is not a key that this version of dnlbench knows'),
+        ({"spec": {"text": "", "origin": "", "color": "red"}}, '"spec.color" is not a key that this version'),
+        ({"device": 3}, 'request.json is damaged: "device"'),
+        ({"executor": "slurm"}, 'request.json is damaged: "executor"'),
+        ({"jobs": 10**6}, "--jobs 1000000: choose a number from 1 to 4096"),
+        ({"spec": {"text": "study = 'x'", "origin": "a.toml"}}, "a.toml:1: study = 'x': allowed: training"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused(
+    make_plan: MakePlan,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: str | dict[str, object],
+    message: str,
+) -> None:
+    path = tmp_path / "request.json"
+    write_request(request_for(make_plan()), RunDir(tmp_path))
+    whole = path.read_text()
+    path.write_text(
+        json.dumps({**json.loads(whole), **change})
+        if isinstance(change, dict)
+        else change.replace("torn", whole[: len(whole) // 2])
+    )
+    with pytest.raises(typer.Exit) as ended:
+        engine(tmp_path)
+    assert ended.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("dnlbench: error: ")
+    assert message in said
+
+
+def test_a_run_directory_without_a_request_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match=r"holds no request\.json to resume"):
+        read_request(RunDir(tmp_path))
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("no"), EngineError("no")])
+def test_a_request_that_is_refused_leaves_an_earlier_one(make_plan: MakePlan, tmp_path: Path, error: Exception) -> None:
+    run_dir, asked = RunDir(tmp_path / "rd"), request_for(make_plan())
+    with pytest.raises(type(error)), recorded(asked, run_dir):
+        raise error
+    assert not run_dir.request_path.exists()
+    with recorded(asked, run_dir):
+        pass
+    with pytest.raises(type(error)), recorded(replace(asked, jobs=3), run_dir):
+        raise error
+    assert read_request(run_dir) == replace(asked, run_dir=run_dir.root)
+    with pytest.raises(KeyboardInterrupt), recorded(replace(asked, jobs=3), run_dir):
+        raise KeyboardInterrupt
+    assert read_request(run_dir).jobs == 3
+
+
+def test_an_engine_runs_what_its_run_directory_asks_for(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
+    asked = request_for(plan, executor="inline", device="cpu", threads=1, out=Path("out.json"))
+    write_request(asked, RunDir(Path("rd")))
+    with pytest.raises(typer.Exit) as ended:
+        engine(Path("rd"))
+    assert ended.value.exit_code == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "out.json"
+    assert [run.run_id for run in read_profile(Path("out.json")).runs] == [run.run_id for run in plan.runs]
+    assert read_request(RunDir(Path("rd"))) == replace(asked, run_dir=Path("rd"))
