@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from dnlbench.errors import RunDirError
 from dnlbench.events import Prepared
@@ -48,24 +47,20 @@ class Outset:
         return len(self.plan.runs) - self.done
 
 
-class Observer(Protocol):
-    """Somebody who is told how a sweep goes on."""
+class Observer:
+    """Somebody who is told how a sweep goes on. This one does not care."""
 
     def deciding(self, news: str) -> None:
         """Of what takes its time before the work starts, such as a measurement, and of what goes wrong meanwhile."""
-        ...
 
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         """Before the workers are started, which takes seconds."""
-        ...
 
     def planned(self, outset: Outset) -> None:
         """Before work starts."""
-        ...
 
     def looked(self, view: SweepView) -> None:
         """Several times a second."""
-        ...
 
 
 class Narrator:

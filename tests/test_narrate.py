@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dnlbench.narrate import Narrator
+from dnlbench.narrate import Narrator, Observer
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
 from dnlbench.watch import Watcher
 
 
-class Heard:
+class Heard(Observer):
     """An observer that keeps the news."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ def test_a_journal_that_is_damaged_in_mid_sweep_is_news_and_no_crash(
 ) -> None:
     run_dir, heard = RunDir(tmp_path / "rd"), Heard()
     run_dir.begin(make_plan(), Execution.here(device_kind="cpu", threads=1, pack_size=1, machine=""))
-    narrator = Narrator(heard)  # type: ignore[arg-type]
+    narrator = Narrator(heard)
     narrator.follow(Watcher(run_dir, make_plan()))
     assert heard.has_looked.wait(60)
     run_dir.journal_path.write_text("no event\n")

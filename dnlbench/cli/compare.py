@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from dnlbench.cli.gating import OnInconclusive, exit_code, tell
+from dnlbench.cli import options
+from dnlbench.cli.gating import exit_code, tell
 from dnlbench.cli.output import ExitCode, guarded, say, show, write
 
 if TYPE_CHECKING:
     from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.compare import Comparison, Rule
+    from dnlbench.compare.rounding import Roundings
+    from dnlbench.profiles import Profile
 
 Format: TypeAlias = Literal["table", "markdown", "json", "csv", "html", "junit", "latex"]
 
@@ -25,34 +31,12 @@ def compare(
     format_: Annotated[
         Format, typer.Option("--format", help="How to print the result; html: one page with charts.")
     ] = "table",
-    output: Annotated[Path | None, typer.Option("-o", help="Write to a file instead of stdout.")] = None,
-    fail_on: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RULE",
-            help="Exit with code 3 if RULE is violated: loss:worse, throughput:5%, failed, …; within the candidate "
-            "depth:loss:worse or network:loss:worse. Repeatable.",
-        ),
-    ] = None,
-    twin: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PROFILE",
-            help="The reference run with train.nudge_ulps=1: measures rounding, which is no difference.",
-        ),
-    ] = None,
-    inconclusive: OnInconclusive = "warn",
-    match: Annotated[
-        Literal["network", "depth"],
-        typer.Option(help="Compare points of equal network and depth, or two networks at equal depth."),
-    ] = "network",
-    networks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REFERENCE,CANDIDATE",
-            help="With --match depth: the network of each side. Not needed if every profile has one network.",
-        ),
-    ] = None,
+    output: options.Output = None,
+    fail_on: options.CompareRules = None,
+    twin: options.Twin = None,
+    inconclusive: options.Inconclusive = "warn",
+    match: options.Match = "network",
+    networks: options.Networks = None,
 ) -> None:
     """Compare saved profiles.
 
@@ -62,23 +46,10 @@ def compare(
     the others are compared all the same. With --fail-on: 3 if a rule is broken, 4 if one could not be decided and
     --inconclusive is fail, 5 if one could not be judged at all.
     """
-    from dnlbench.cli.comparison_formats import Compared
-    from dnlbench.compare import (
-        allow_rounding,
-        candidate_of,
-        largest_of,
-        measure_rounding,
-        parse_rule,
-        rounding_floors,
-        rounding_lines,
-    )
     from dnlbench.compare import compare as compare_profiles
-    from dnlbench.compare import gate as apply_rules
-    from dnlbench.errors import NotComparableError
-    from dnlbench.noise import known_floors
+    from dnlbench.compare import measure_rounding, parse_rule, rounding_lines
     from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
-    from dnlbench.report.titles import told_apart
 
     if output is not None:
         check_output(output, [reference, *candidates])
@@ -88,32 +59,49 @@ def compare(
     for line in rounding_lines(roundings, base.study):
         say(f"dnlbench: {line}")
     rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
-    comparisons, compared, files = [], [], []
-    for path, candidate in [(path, read_profile(path)) for path in candidates]:
-        try:
-            found = compare_profiles(base, candidate, match=match, networks=pair)
-            comparisons.append(allow_rounding(found, roundings))
-            compared.append(candidate)
-            files.append(path)
-        except NotComparableError as error:
-            say(f"dnlbench: error: {path}: not comparable with {reference}: {error}")
-    comparisons = told_apart(comparisons, reference, files)
-    subjects = [
-        subject
-        for profile, each in zip(compared, comparisons, strict=True)
-        for subject in (each, candidate_of(profile, each.candidate))
-    ]
-    floors = [known_floors(base), *(rounding_floors(comparison, roundings) for comparison in comparisons)]
-    gate = apply_rules(subjects, rules, largest_of(floors)) if rules else None
-    if comparisons:
-        _put(Compared(reference=base, candidates=compared, comparisons=comparisons, gate=gate), format_, output)
-    if gate:
-        tell(gate)
-    code = exit_code(gate, inconclusive) if gate else ExitCode.OK
-    if len(comparisons) < len(candidates) and code != ExitCode.REGRESSION:
+    with_base = partial(compare_profiles, base, match=match, networks=pair)
+    compared = _compared((reference, base), candidates, with_base, roundings, rules)
+    if compared.comparisons:
+        _put(compared, format_, output)
+    if compared.gate:
+        tell(compared.gate)
+    code = exit_code(compared.gate, inconclusive) if compared.gate else ExitCode.OK
+    if len(compared.comparisons) < len(candidates) and code != ExitCode.REGRESSION:
         code = ExitCode.NOT_COMPARABLE
     if code != ExitCode.OK:
         raise typer.Exit(code)
+
+
+def _compared(
+    reference: tuple[Path, Profile],
+    paths: Sequence[Path],
+    compare: Callable[[Profile], Comparison],
+    roundings: Roundings,
+    rules: Sequence[Rule],
+) -> Compared:
+    """Compare each profile that has something in common with the reference, name the others, and apply the rules."""
+    from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.compare import allow_rounding, candidate_of, gate, largest_of, rounding_floors
+    from dnlbench.errors import NotComparableError
+    from dnlbench.noise import known_floors
+    from dnlbench.profiles import read_profile
+    from dnlbench.report.titles import told_apart
+
+    origin, base = reference
+    candidates, found = list[tuple[Path, Profile]](), list[Comparison]()
+    for path, profile in [(path, read_profile(path)) for path in paths]:
+        try:
+            found.append(allow_rounding(compare(profile), roundings))
+            candidates.append((path, profile))
+        except NotComparableError as error:
+            say(f"dnlbench: error: {path}: not comparable with {origin}: {error}")
+    comparisons = told_apart(found, origin, [path for path, _ in candidates])
+    profiles = [profile for _, profile in candidates]
+    pairs = zip(profiles, comparisons, strict=True)
+    subjects = [subject for profile, each in pairs for subject in (each, candidate_of(profile, each.candidate))]
+    floors = [known_floors(base), *(rounding_floors(comparison, roundings) for comparison in comparisons)]
+    verdict = gate(subjects, rules, largest_of(floors)) if rules else None
+    return Compared(reference=base, candidates=profiles, comparisons=comparisons, gate=verdict)
 
 
 def _pair(networks: str | None, match: str) -> tuple[str, str] | None:

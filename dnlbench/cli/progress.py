@@ -41,7 +41,7 @@ def create_progress(stream: IO[str], *, quiet: bool, whole: bool = False) -> Ite
         whole: tell of the runs too that had ended before the engine began.
     """
     if quiet:
-        yield Silent()
+        yield Observer()
         return
     out = console(stream)
     if not out.is_terminal or out.is_dumb_terminal:
@@ -51,23 +51,7 @@ def create_progress(stream: IO[str], *, quiet: bool, whole: bool = False) -> Ite
         yield LiveView(live)
 
 
-class Silent:
-    """Says nothing."""
-
-    def deciding(self, news: str) -> None:
-        """Nothing."""
-
-    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
-        """Nothing."""
-
-    def planned(self, outset: Outset) -> None:
-        """Nothing."""
-
-    def looked(self, view: SweepView) -> None:
-        """Nothing."""
-
-
-class Lines:
+class Lines(Observer):
     """A line for each run that ends, and for what else happens."""
 
     def __init__(self, out: Console, *, whole: bool) -> None:
@@ -99,7 +83,7 @@ class Lines:
             self._out.print(_ended_line(view, run, number), soft_wrap=True)
 
 
-class LiveView:
+class LiveView(Observer):
     """One line for the sweep, one for each run under way; a line above them for each run that ends badly."""
 
     def __init__(self, live: Live) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -70,10 +71,7 @@ def run(
         keep_weights=keep_weights,
     )
     paired = against is not None or bool(against_set)
-    _refuse_if(paired and detach, "--detach", "two sides that take turns")
-    _refuse_if(paired and executor == "ray", "--executor ray", "two sides that take turns, which need one machine")
-    _refuse_if(out_base is not None and not paired, "--out-base", "a sweep without --against or --against-set")
-    _refuse_if(detach and bool(fail_on), "--fail-on", "--detach, which ends before the sweep does")
+    _check_options(paired=paired, detach=detach, on_ray=executor == "ray", out_base=out_base, rules=fail_on)
     rules = _read_rules(fail_on or (), request.plan.spec.study, paired=paired)
     answer = Answer(rules=rules, inconclusive=inconclusive, json=json_, quiet=quiet)
     if paired:
@@ -99,11 +97,20 @@ def _read_rules(texts: Sequence[str], study: str, *, paired: bool) -> list[Rule]
     return rules
 
 
-def _refuse_if(given: bool, option: str, what: str) -> None:
+def _check_options(
+    *, paired: bool, detach: bool, on_ray: bool, out_base: Path | None, rules: Sequence[str] | None
+) -> None:
     from dnlbench.errors import ConfigurationError
 
-    if given:
-        raise ConfigurationError(f"{option}: does not go with {what}")
+    problems = {
+        "--detach: does not go with two sides that take turns": paired and detach,
+        "--executor ray: does not go with two sides that take turns, which need one machine": paired and on_ray,
+        "--out-base: does not go with a sweep without --against or --against-set": out_base is not None and not paired,
+        "--fail-on: does not go with --detach, which ends before the sweep does": detach and bool(rules),
+    }
+    for problem, is_there in problems.items():
+        if is_there:
+            raise ConfigurationError(problem)
 
 
 def _warn_of_settings() -> None:

@@ -15,45 +15,26 @@ REQUESTS_TO_END = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCP
 
 @contextmanager
 def graceful() -> Iterator[None]:
-    """Make a command end as by Ctrl+C when asked to, and outlive its terminal."""
-    with _requests_as_interrupts(), _surviving_the_terminal():
-        yield
+    """Make a command end as by Ctrl+C when asked to, and outlive its terminal: what it prints then goes nowhere."""
+    terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]  # none is, once it is closed
 
-
-@contextmanager
-def _requests_as_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> NoReturn:
         if number == signal.SIGXCPU:  # the system repeats it every second, and a second interrupt ends a sweep at once
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in REQUESTS_TO_END}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _surviving_the_terminal() -> Iterator[None]:
-    """Keep a sweep running when its terminal is closed; what it prints then goes nowhere."""
-    if not hasattr(signal, "SIGHUP"):
-        yield
-        return
-
-    terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]  # none is, once it is closed
 
     def fall_silent(number: int, frame: object) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in terminals:
             os.dup2(nowhere, stream)
 
-    before = signal.signal(signal.SIGHUP, fall_silent)
+    handlers = {**dict.fromkeys(REQUESTS_TO_END, interrupt), signal.SIGHUP: fall_silent}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent() -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from dnlbench.engine.request import RunRequest, recorded
+from dnlbench.engine.request import RunRequest, kept_if_refused, write_request
 from dnlbench.errors import EngineError, RunDirError
 from dnlbench.events import Prepared, read_journal_event
 from dnlbench.files import LineFollower
@@ -87,7 +87,8 @@ def launch(request: RunRequest, run_dir: RunDir) -> int:
         raise RunDirError(
             f"{run_dir.root}: in use by another engine, process {holder}; follow it with dnlbench attach {run_dir.root}"
         )
-    with recorded(request, run_dir):
+    with kept_if_refused(run_dir):
+        write_request(request, run_dir)
         return _wait_until_prepared(EngineProcess(run_dir))
 
 

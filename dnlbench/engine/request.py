@@ -109,16 +109,13 @@ def read_request(run_dir: RunDir) -> RunRequest:
 
 
 @contextmanager
-def recorded(request: RunRequest, run_dir: RunDir) -> Iterator[None]:
-    """Keep a request in its run directory; one that is refused leaves an earlier one in its place."""
-    path = run_dir.request_path
-    earlier = read_regular(path) if path.exists() else None
-    write_request(request, run_dir)
+def kept_if_refused(run_dir: RunDir) -> Iterator[None]:
+    """Put an earlier request and plan back if one that is to take their place is refused."""
+    paths = [path for path in (run_dir.request_path, run_dir.sweep_path) if path.exists()]
+    earlier = {path: read_regular(path) for path in paths}
     try:
         yield
     except (ConfigurationError, EngineError):
-        if earlier is not None:
-            write_atomically(path, earlier)
-        else:
-            path.unlink(missing_ok=True)
+        for path, content in earlier.items():
+            write_atomically(path, content)
         raise

@@ -1,4 +1,4 @@
-"""Carries a sweep out, from its request to its saved profile."""
+"""Runs a sweep, from its request to its saved profile."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Literal
 
 from dnlbench.engine.outcome import check_outcome
 from dnlbench.engine.place import Place, choose_place, execution_of, find_run_dir
-from dnlbench.engine.request import RunRequest, recorded
-from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
-from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunLeased
+from dnlbench.engine.request import RunRequest, kept_if_refused, write_request
+from dnlbench.errors import DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
+from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory, RunLeased
 from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
 from dnlbench.executor.cluster.connecting import connected, head_address
@@ -26,7 +26,7 @@ from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.weights import keep_weights, weights_folder
 from dnlbench.machine import Slot, read_code
 from dnlbench.narrate import Narrator, Observer, Outset
-from dnlbench.plan import Plan
+from dnlbench.plan import Plan, Run
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import RunDir
 from dnlbench.watch import Watcher
@@ -50,7 +50,7 @@ class Result:
 
 
 def run_sweep(request: RunRequest, observer: Observer) -> Result:
-    """Carries out what a run directory still lacks and saves the profile.
+    """Run what a run directory still lacks and save the profile.
 
     Raises:
         ConfigurationError: if the plan cannot be carried out as asked; nothing was started then.
@@ -63,16 +63,13 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
     run_dir = RunDir(find_run_dir(request, tell=told.append))
     _check_resumed(request, run_dir, told)
     _tell(observer, told)
-    with _reached(request), run_dir.locked() as lock, recorded(request, run_dir):
-        place = choose_place(request)
-        earlier = run_dir.begin(plan, execution_of(place))
-        try:
+    with _reached(request), run_dir.locked() as lock:
+        with kept_if_refused(run_dir):
+            place = choose_place(request)
+            run_dir.begin(plan, execution_of(place))
+            write_request(request, run_dir)
             _check_code(run_dir, run_dir.changed_code(plan))
-            reason = _carry_out(request, run_dir, place, observer, lock.check)
-        except (ConfigurationError, EngineError):
-            if earlier is not None:  # the extension that was refused is not to stand in its place
-                run_dir.restore(earlier)
-            raise
+            reason = _run(_Work.read(request, run_dir, place), observer, lock.check)
         lock.check()
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
@@ -99,61 +96,45 @@ def _tell(observer: Observer, told: Sequence[str]) -> None:
     narrator.end()
 
 
-def _carry_out(
-    request: RunRequest, run_dir: RunDir, place: Place, observer: Observer, require_run_dir: Callable[[], None]
-) -> EndReason:
-    """One engine's work: prepare, run everything, and leave no worker behind, however it ends.
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What an engine has to do, and where."""
 
-    Even where nothing is left to run the first worker is made ready, which finds out whether the data and the user's own
-    networks are still those that the results are of.
-    """
-    plan = request.plan
-    before = [event for event in run_dir.read_journal() if isinstance(event, Prepared)]
-    histories = {run: run_dir.read_history(run) for run in plan.runs}
-    left = [run for run, history in histories.items() if not history.done]
-    slots = place.slots[: max(1, count_packs(left, place.pack_size))]
+    request: RunRequest
+    run_dir: RunDir
+    place: Place
+    histories: Mapping[Run, RunHistory]
+    slots: tuple[Slot, ...]
+    """Not more than have something to do."""
+
+    @classmethod
+    def read(cls, request: RunRequest, run_dir: RunDir, place: Place) -> _Work:
+        """What a run directory still lacks. Even if nothing is left there is a slot: its worker checks data and code."""
+        histories = {run: run_dir.read_history(run) for run in request.plan.runs}
+        left = [run for run, history in histories.items() if not history.done]
+        slots = place.slots[: max(1, count_packs(left, place.pack_size))]
+        return cls(request=request, run_dir=run_dir, place=place, histories=histories, slots=slots)
+
+
+def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -> EndReason:
+    """Prepare, run everything, and leave no worker behind, however it ends."""
+    request, run_dir = work.request, work.run_dir
     narrator = Narrator(observer)
-    executor = _create_executor(
-        request, run_dir, place, slots, lambda news: narrator.tell(lambda observer: observer.deciding(news))
-    )
-    by_turns = request.session is not None
-    scheduler = Scheduler(run_dir, plan, executor, slots, pack_size=place.pack_size, by_turns=by_turns)
+    executor = _create_executor(work, lambda news: narrator.tell(lambda observer: observer.deciding(news)))
+    pack_size, by_turns = work.place.pack_size, request.session is not None
+    scheduler = Scheduler(run_dir, request.plan, executor, work.slots, pack_size=pack_size, by_turns=by_turns)
     reason: EndReason = "error"
     is_lost = False
     try:
-        scheduler.note(
-            EngineStarted(
-                pid=os.getpid(),
-                machine=place.machine,
-                code=read_code(),
-                slots=tuple(slot.name for slot in slots),
-                pack_size=place.pack_size,
-                session=request.session,
-            )
-        )
-        narrator.tell(lambda observer: observer.starting(plan, slots, run_dir.root))
-        prepared = _prepare(scheduler, request, run_dir.slot_log_path(slots[0].name))
-        _check_unchanged(run_dir, plan, before, prepared)
-        warnings = (
-            *_unusable_devices(request, place, slots),
-            *prepared.warnings,
-            *_busy_devices(slots),
-            *check_memory(plan, prepared.data, _largest(place, slots), pack_size=place.pack_size),
-        )
+        before = [event for event in run_dir.read_journal() if isinstance(event, Prepared)]
+        scheduler.note(_started(work))
+        narrator.tell(lambda observer: observer.starting(request.plan, work.slots, run_dir.root))
+        prepared = _prepare(scheduler, request, run_dir.slot_log_path(work.slots[0].name))
+        _check_unchanged(run_dir, request.plan, before, prepared)
+        outset = _outset(work, prepared)
         scheduler.note(prepared)
-        outset = Outset(
-            plan=plan,
-            prepared=prepared,
-            slots=slots,
-            pack_size=place.pack_size,
-            nodes=len(place.nodes),
-            run_dir=run_dir.root,
-            done=len(plan.runs) - len(left),
-            begun=tuple((run, len(histories[run].epochs)) for run in left if histories[run].epochs),
-            warnings=warnings,
-        )
         narrator.tell(lambda observer: observer.planned(outset))
-        narrator.follow(Watcher(run_dir, plan))
+        narrator.follow(Watcher(run_dir, request.plan))
         reason = "done" if scheduler.carry_out(require_run_dir) else "interrupted"
     except KeyboardInterrupt:
         reason = "interrupted"
@@ -168,6 +149,39 @@ def _carry_out(
             if not is_lost:  # else the journal may be another engine's
                 scheduler.note(EngineEnded(reason=reason))
     return reason
+
+
+def _started(work: _Work) -> EngineStarted:
+    return EngineStarted(
+        pid=os.getpid(),
+        machine=work.place.machine,
+        code=read_code(),
+        slots=tuple(slot.name for slot in work.slots),
+        pack_size=work.place.pack_size,
+        session=work.request.session,
+    )
+
+
+def _outset(work: _Work, prepared: Prepared) -> Outset:
+    plan, place, slots = work.request.plan, work.place, work.slots
+    left = {run: len(history.epochs) for run, history in work.histories.items() if not history.done}
+    warnings = (
+        *_unusable_devices(work.request, place, slots),
+        *prepared.warnings,
+        *_busy_devices(slots),
+        *check_memory(plan, prepared.data, _largest(place, slots), pack_size=place.pack_size),
+    )
+    return Outset(
+        plan=plan,
+        prepared=prepared,
+        slots=slots,
+        pack_size=place.pack_size,
+        nodes=len(place.nodes),
+        run_dir=work.run_dir.root,
+        done=len(plan.runs) - len(left),
+        begun=tuple((run, epochs) for run, epochs in left.items() if epochs),
+        warnings=warnings,
+    )
 
 
 def _unusable_devices(request: RunRequest, place: Place, slots: Sequence[Slot]) -> Iterator[str]:
@@ -207,22 +221,21 @@ def _largest(place: Place, slots: Sequence[Slot]) -> Sequence[Slot]:
     return slots[:1] if place.nodes else slots
 
 
-def _create_executor(
-    request: RunRequest, run_dir: RunDir, place: Place, slots: Sequence[Slot], tell: Callable[[str], None]
-) -> Executor:
+def _create_executor(work: _Work, tell: Callable[[str], None]) -> Executor:
+    request, checkpoint_s = work.request, work.request.checkpoint_s
     if request.executor == "ray":
         return RayExecutor(
-            run_dir,
-            slots,
-            checkpoint_s=request.checkpoint_s,
+            work.run_dir,
+            work.slots,
+            checkpoint_s=checkpoint_s,
             plan=request.plan,
-            pack_size=place.pack_size,
-            nodes=place.nodes,
+            pack_size=work.place.pack_size,
+            nodes=work.place.nodes,
             head=Head(head_address()),
             tell=tell,
         )
     kind = InlineExecutor if request.executor == "inline" else LocalExecutor
-    return kind(run_dir, slots, checkpoint_s=request.checkpoint_s)
+    return kind(work.run_dir, work.slots, checkpoint_s=checkpoint_s)
 
 
 def _check_unchanged(run_dir: RunDir, plan: Plan, before: Sequence[Prepared], now: Prepared) -> None:

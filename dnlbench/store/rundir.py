@@ -41,7 +41,7 @@ from dnlbench.events import (
     read_journal_event,
     read_run_event,
 )
-from dnlbench.files import LineWriter, is_disk_full, read_lines, read_regular, write_atomically
+from dnlbench.files import LineWriter, is_disk_full, read_lines, read_regular
 from dnlbench.machine import Machine, Sources, read_machine
 from dnlbench.plan import Plan, Run
 from dnlbench.spec import content_hash
@@ -57,18 +57,8 @@ from dnlbench.store.sweep_file import (
 )
 
 OWN_FILES = (
-    *(
-        "sweep.json",
-        "request.json",
-        "session.json",
-        "spec.toml",
-        "journal.jsonl",
-        "control.jsonl",
-        "cluster.secret",
-        "slots",
-        "runs",
-    ),
-    *("engine.lock", "engine.pid", "engine.reserve", "engine.log"),
+    *("sweep.json", "request.json", "session.json", "spec.toml", "cluster.secret", "journal.jsonl", "control.jsonl"),
+    *("engine.lock", "engine.pid", "engine.reserve", "engine.log", "slots", "runs"),
 )
 LOG_TAIL_LINES = 40
 DISK_SLACK_BYTES = 256 * 1024
@@ -198,21 +188,15 @@ class RunDir:
         """Process id of the engine at work here, ``unknown`` if it has not written it yet; None if there is none."""
         return EngineLock(self.root).holder()
 
-    def begin(self, plan: Plan, execution: Execution) -> bytes | None:
+    def begin(self, plan: Plan, execution: Execution) -> None:
         """Writes the plan, if it can share its runs with the one that is already here.
-
-        Returns:
-            What was there before, to be put back by `restore`.
 
         Raises:
             RunDirError: if the directory belongs to another sweep, or to this one run in another way.
         """
-        earlier = None
         if self.sweep_path.exists():
             self._check_shares_runs(plan, execution)
-            earlier = read_regular(self.sweep_path)
         write_sweep(self.sweep_path, plan, execution)
-        return earlier
 
     def _check_shares_runs(self, plan: Plan, execution: Execution) -> None:
         there = self.read_execution()
@@ -232,10 +216,6 @@ class RunDir:
     def _machine_of(self, execution: Execution) -> str:
         engines = [event for event in self.read_journal() if isinstance(event, EngineStarted)]
         return _title(execution.machine, engines[-1].machine if engines else None)
-
-    def restore(self, earlier: bytes) -> None:
-        """Puts the plan back that `begin` replaced."""
-        write_atomically(self.sweep_path, earlier)
 
     def read_plan(self) -> Plan:
         """The sweep that lives here; see `read_sweep`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dnlbench.cli.engine import engine
-from dnlbench.engine.request import MOST, RunRequest, read_request, recorded, write_request
+from dnlbench.engine.request import MOST, RunRequest, kept_if_refused, read_request, write_request
 from dnlbench.errors import ConfigurationError, EngineError, RunDirError
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile
 from dnlbench.spec import SpecText, list_presets, parse_spec
 from dnlbench.spec.presets import Preset
-from dnlbench.store import RunDir
+from dnlbench.store import Execution, RunDir
 from tests.conftest import request_for
 
 MakePlan = Callable[..., Plan]
@@ -114,19 +115,29 @@ def test_a_run_directory_without_a_request_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("no"), EngineError("no")])
-def test_a_request_that_is_refused_leaves_an_earlier_one(make_plan: MakePlan, tmp_path: Path, error: Exception) -> None:
-    run_dir, asked = RunDir(tmp_path / "rd"), request_for(make_plan())
-    with pytest.raises(type(error)), recorded(asked, run_dir):
-        raise error
-    assert not run_dir.request_path.exists()
-    with recorded(asked, run_dir):
-        pass
-    with pytest.raises(type(error)), recorded(replace(asked, jobs=3), run_dir):
-        raise error
+def test_a_request_that_is_refused_leaves_an_earlier_one_and_its_plan(
+    make_plan: MakePlan, tmp_path: Path, error: Exception
+) -> None:
+    run_dir, asked, execution = (
+        RunDir(tmp_path),
+        request_for(make_plan()),
+        Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="m"),
+    )
+    run_dir.begin(asked.plan, execution)
+    write_request(asked, run_dir)
+
+    def replace_by(stop: BaseException) -> None:
+        more = request_for(make_plan("sweep.seeds=9"))
+        with suppress(type(stop)), kept_if_refused(run_dir):
+            run_dir.begin(more.plan, execution)
+            write_request(more, run_dir)
+            raise stop
+
+    replace_by(error)
     assert read_request(run_dir) == replace(asked, run_dir=run_dir.root)
-    with pytest.raises(KeyboardInterrupt), recorded(replace(asked, jobs=3), run_dir):
-        raise KeyboardInterrupt
-    assert read_request(run_dir).jobs == 3
+    assert run_dir.read_plan() == asked.plan
+    replace_by(KeyboardInterrupt())
+    assert read_request(run_dir).plan == run_dir.read_plan() != asked.plan
 
 
 def test_an_engine_runs_what_its_run_directory_asks_for(
