@@ -32,4 +32,6 @@ def engine(
 def main() -> None:
     """The program."""
     prepare_streams()
-    typer.run(engine)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(engine)
+    app()

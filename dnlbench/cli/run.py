@@ -44,18 +44,17 @@ def run(
 ) -> None:
     """Run a sweep and save its profile.
 
-    Runs that the run directory holds already are not done again. The last line of stdout is the profile's path; with
-    --detach it is the run directory, for dnlbench attach and dnlbench control.
+    Runs in the run directory are not repeated. The last line of stdout is the profile's path; with --detach, the run directory.
 
     With --against or --against-set each run takes turns with the same run of a base: another environment, other settings,
     or both. The two are compared, and --fail-on makes the exit code say what came of it. Without a base, --fail-on tests each
     depth against the one before, and each network against the first one at equal depth.
     """
-    from dnlbench.engine.request import RunRequest
+    from dnlbench.engine.request import RunRequest, resumed
     from dnlbench.spec import SpecText
 
     _warn_of_settings()
-    request = RunRequest(
+    asked = RunRequest(
         spec=SpecText.read(spec, set_ or ()),
         out=out,
         run_dir=run_dir,
@@ -70,8 +69,9 @@ def run(
         resume=resume,
         keep_weights=keep_weights,
     )
+    request = resumed(asked)
     paired = against is not None or bool(against_set)
-    _check_options(paired=paired, detach=detach, on_ray=executor == "ray", out_base=out_base, rules=fail_on)
+    _check_options(paired=paired, detach=detach, on_ray=request.executor == "ray", out_base=out_base, rules=fail_on)
     rules = _read_rules(fail_on or (), request.plan.spec.study, paired=paired)
     answer = Answer(rules=rules, inconclusive=inconclusive, json=json_, quiet=quiet)
     if paired:

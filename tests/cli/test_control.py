@@ -235,6 +235,24 @@ def test_a_detached_sweep_goes_on_by_itself_and_can_be_followed(
     assert sweep.call("attach").returncode == 0  # nobody is at work: the one that was last
 
 
+def test_a_killed_engine_is_followed_by_one_that_does_what_it_was_asked_for(
+    make_sweep: MakeSweep, check_undisturbed: CheckUndisturbed
+) -> None:
+    sweep = make_sweep(seeds=3)
+    sweep.run("--detach", "--out", "out.json", "--checkpoint-every", "0")
+    sweep.wait_until_busy()
+    os.kill(int(sweep.run_dir.engine() or 0), signal.SIGKILL)
+    sweep.wait_until(lambda view: sweep.run_dir.engine() is None)
+    sweep.gate.open()
+    engine = sweep.spawn([sys.executable, "-m", "dnlbench.engine", sweep.name], env=sweep.environment())
+    out, err = engine.communicate(timeout=PATIENCE_S)
+    assert engine.returncode == 0, err
+    assert out.splitlines()[-1] == "out.json"
+    profile = read_profile(sweep.folder / "out.json")
+    assert [len(run.attempts) for run in profile.runs].count(2) == 2
+    check_undisturbed(profile)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

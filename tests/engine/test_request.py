@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dnlbench.cli.engine import engine
-from dnlbench.engine.request import MOST, RunRequest, kept_if_refused, read_request, write_request
+from dnlbench.engine.request import MOST, RunRequest, kept_if_refused, read_request, resumed, write_request
 from dnlbench.errors import ConfigurationError, EngineError, RunDirError
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile
@@ -138,6 +138,16 @@ def test_a_request_that_is_refused_leaves_an_earlier_one_and_its_plan(
     assert run_dir.read_plan() == asked.plan
     replace_by(KeyboardInterrupt())
     assert read_request(run_dir).plan == run_dir.read_plan() != asked.plan
+
+
+def test_what_is_left_open_is_resumed_as_it_was_asked_for(make_plan: MakePlan, tmp_path: Path) -> None:
+    begun = request_for(make_plan(), device="cpu", jobs=3, threads=2, pack=1, executor="inline", out=Path("out.json"))
+    again = request_for(make_plan("sweep.seeds=9"), run_dir=tmp_path, jobs=1)
+    assert resumed(replace(again, resume=True)) == replace(again, resume=True), "there is nothing to resume"
+    write_request(begun, RunDir(tmp_path))
+    assert resumed(again) == again, "unless it is to be resumed"
+    whole = replace(again, resume=True, device="cpu", threads=2, pack=1, executor="inline")
+    assert resumed(replace(again, resume=True)) == whole
 
 
 def test_an_engine_runs_what_its_run_directory_asks_for(
