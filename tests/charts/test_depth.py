@@ -105,7 +105,7 @@ def test_without_a_fit_lines_join_the_points_and_the_reason_is_told(sweep: Draw)
 
 def test_one_seed_has_no_interval_and_says_so(sweep: Draw) -> None:
     drawn = read(figure_svg([sweep(seeds=1)], "depth"))
-    assert drawn.named("interval") == {}
+    assert drawn.named("bars") == {}
     assert "Points: one seed each." in drawn.texts
 
 
@@ -227,4 +227,4 @@ def test_intervals_that_reach_where_no_value_can_lie_are_cut_and_told(sweep: Dra
         )
         drawn = read(figure_svg([old], "depth", log=log))
         assert "nan" not in " ".join(drawn.texts)
-        assert drawn.named("interval", key="densenet")
+        assert drawn.named("bars", key="densenet")

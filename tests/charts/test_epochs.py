@@ -143,7 +143,7 @@ def test_other_data_have_panels_of_their_own(sweep: Draw) -> None:
 def test_one_epoch_is_a_point_with_its_interval(sweep: Draw) -> None:
     drawn = read(figure_svg([sweep(networks=("densenet",), depths=(2,), epochs=1)], "epochs"))
     assert list(drawn.ticks(0, "x")) == ["1"]
-    assert len(drawn.named("interval")) == 1
+    assert len(drawn.named("bars")) == 1
 
 
 def test_losses_that_are_not_positive_are_drawn_on_a_linear_axis(sweep: Draw) -> None:

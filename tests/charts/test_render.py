@@ -8,16 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dnlbench.charts.depth import depth_chart
-from dnlbench.charts.mpl import chart_svg
+from dnlbench.charts.depth import depth_chart, depth_quantities
+from dnlbench.charts.epochs import epoch_chart
+from dnlbench.charts.model import Axis, Chart
+from dnlbench.charts.mpl import chart_bytes, chart_svg
 from dnlbench.charts.sheet import FORMATS
 from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile, save_profile
-from tests.charts.drawn import figure_bytes, figure_svg
+from tests.charts.drawn import LOSS, figure_bytes, figure_svg, read
 
 Draw = Callable[..., Profile]
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
@@ -31,13 +32,15 @@ for format_ in sys.argv[1:]:
 """
 
 
+_drawn: dict[str, bytes] = {}
+
+
 @pytest.fixture
-def drawn(sweep: Draw, kept: dict[str, Any]) -> dict[str, bytes]:
+def drawn(sweep: Draw) -> dict[str, bytes]:
     """The same sweep in each format, drawn once."""
-    if "drawn" not in kept:
-        kept["drawn"] = {format_: figure_bytes([sweep()], format_) for format_ in FORMATS}
-    found: dict[str, bytes] = kept["drawn"]
-    return found
+    if not _drawn:
+        _drawn.update({format_: figure_bytes([sweep()], format_) for format_ in FORMATS})
+    return _drawn
 
 
 def test_equal_profiles_give_equal_bytes(sweep: Draw, drawn: dict[str, bytes], tmp_path: Path) -> None:
@@ -67,7 +70,7 @@ def test_text_is_text_with_fonts_to_fall_back_on(sweep: Draw) -> None:
 
 def test_two_figures_in_one_page_do_not_touch(sweep: Draw) -> None:
     sources = sources_of([sweep()])
-    first, second = (chart_svg([depth_chart(sources, quantity)]) for quantity in sources[0].study.quantities[:2])
+    first, second = (chart_svg([depth_chart(sources, quantity)]) for quantity in depth_quantities(sources)[:2])
     for svg in (first, second):
         assert svg.startswith("<svg ")
         assert svg.rstrip().endswith("</svg>")
@@ -89,10 +92,24 @@ def test_settings_of_others_are_left_as_they_were(sweep: Draw) -> None:
 
 
 def test_matplotlib_waits_until_something_is_drawn() -> None:
-    code = "import sys, dnlbench.report.figures; assert not {'matplotlib', 'numpy'} & sys.modules.keys()"
+    code = "import sys, dnlbench.charts.mpl; assert not {'matplotlib', 'numpy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_dots_per_inch_of_png(sweep: Draw) -> None:
     content = figure_bytes([sweep()], "png", width="column", dpi=200)
     assert int.from_bytes(content[16:20], "big") == 660
+
+
+def test_a_chart_without_values_says_so() -> None:
+    chart = Chart(
+        key="loss", title="Loss", x=Axis(label="epoch"), y=Axis(label="loss"), series=(), empty="no epoch yet"
+    )
+    assert "no epoch yet" in read(chart_bytes([chart], "svg").decode()).texts
+
+
+def test_a_single_chart_names_its_series(sweep: Draw) -> None:
+    chart = epoch_chart(sources_of([sweep(depths=(2, 4))]), LOSS, "time")
+    drawn = read(chart_bytes([chart], "svg").decode())
+    assert {"densenet L=2", "dense-attention L=4", "training time (s)"} <= set(drawn.texts)
+    assert len(drawn.named("series")) == 6

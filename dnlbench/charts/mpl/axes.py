@@ -58,6 +58,9 @@ class Frame:
 def frame_of(charts: Sequence[Chart]) -> Frame:
     """Axes that hold all of the charts, which have equal kinds of axes."""
     series = [each for chart in charts for each in chart.series]
+    xs = sorted({x for each in series for x in each.x})
+    if not xs:
+        return Frame(x=(0.0, 1.0), y=(0.0, 1.0))
     log = charts[0].y.scale == "log"
 
     def on_axis(values: Iterator[float]) -> list[float]:
@@ -67,9 +70,8 @@ def frame_of(charts: Sequence[Chart]) -> Frame:
     values = on_axis(y for each in series for y in each.y)
     ends = on_axis(end for each in series for end in (*(each.low or ()), *(each.high or ())))
     y = _y_bounds(values, ends, charts[0].y)
-    xs = sorted({x for each in series for x in each.x})
     if charts[0].x.ticks != "depth":
-        low, high = (xs[0], xs[-1]) if xs else (1.0, 1.0)
+        low, high = xs[0], xs[-1]
         room = max(0.03 * (high - low), min(0.1, 0.1 * (high - low))) if high > low else 0.5
         return Frame(x=(low - room, high + room), y=y)
     depths = tuple(sorted({x for each in series if each.role in ("mean", "run") for x in each.x}))

@@ -22,7 +22,6 @@ OPEN = 1.5
 """Size of an open marker, in filled ones."""
 MARKED_POINTS = 5
 """Markers of a long curve."""
-_CAPLESS: dict[str, Any] = {"linewidth": 0.9, "zorder": 2.5, "solid_capstyle": "butt"}
 
 
 def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, height_in: float) -> None:
@@ -35,6 +34,10 @@ def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, heigh
         width_in: approximate size of the axes, for the number of ticks.
         height_in: likewise.
     """
+    if not chart.series:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, chart.empty, ha="center", va="center", fontsize=style.TEXT_PT)
+        return
     set_axes(axes, chart, frame, width_in=width_in, height_in=height_in)
     lines = [each for each in chart.series if each.role in ("mean", "run")]
     for series in chart.series:
@@ -123,9 +126,11 @@ def _band(axes: Axes, series: Series) -> None:
 def _bars(axes: Axes, series: Series) -> None:
     """From end to end; without caps, which hide the markers of small ones."""
     on_axis = _clamp(axes)
-    for x, low, high in zip(series.x, series.low or (), series.high or (), strict=True):
-        if math.isfinite(low) and math.isfinite(high):
-            _plot(axes, [x, x], [on_axis(low), on_axis(high)], series, "interval", linestyle="solid", **_CAPLESS)
+    ends = zip(series.x, series.low or (), series.high or (), strict=True)
+    known = [(x, on_axis(low), on_axis(high)) for x, low, high in ends if math.isfinite(low) and math.isfinite(high)]
+    if known:
+        x, low, high = zip(*known, strict=True)
+        axes.vlines(x, low, high, color=look_of(series).color, linewidth=0.9, zorder=2.5, gid=_id(axes, "bars", series))
 
 
 def _limits(axes: Axes, chart: Chart, frame: Frame, infinity: float, width_in: float) -> None:
@@ -148,7 +153,8 @@ def _limit_interval(axes: Axes, limit: Series, x: float) -> None:
     if math.isnan(low) or math.isnan(high):
         return
     on_axis, (bottom, top) = _clamp(axes), axes.get_ylim()
-    _plot(axes, [x, x], [on_axis(low), on_axis(high)], limit, "interval", linestyle="solid", **_CAPLESS)
+    ends = [on_axis(low), on_axis(high)]
+    _plot(axes, [x, x], ends, limit, "interval", linestyle="solid", linewidth=0.9, zorder=2.5, solid_capstyle="butt")
     for beyond, end, marker, what in ((high > top, top, "^", "above"), (low < bottom, bottom, "v", "below")):
         if beyond:
             _plot(axes, [x], [end], limit, what, marker=marker, markersize=3, linestyle="none", clip_on=False)
