@@ -8,31 +8,3 @@ from dnlbench.compare.rounding import allow_rounding, largest_of, measure_roundi
 from dnlbench.compare.rules import FAILED, Rule, parse_rule
 from dnlbench.compare.sides import MEASURED_APART
 from dnlbench.profiles import Verdict, judge
-
-__all__ = [
-    "FAILED",
-    "MEASURED_APART",
-    "OF_THE_MOMENT",
-    "Candidate",
-    "Cell",
-    "Comparison",
-    "Difference",
-    "Finding",
-    "Gate",
-    "Match",
-    "NewFailure",
-    "Outcome",
-    "Overall",
-    "Rule",
-    "Verdict",
-    "allow_rounding",
-    "candidate_of",
-    "compare",
-    "gate",
-    "judge",
-    "largest_of",
-    "measure_rounding",
-    "parse_rule",
-    "rounding_floors",
-    "rounding_lines",
-]

@@ -12,22 +12,3 @@ from dnlbench.diagnosis.figures import (
 )
 from dnlbench.diagnosis.model import Diagnosis
 from dnlbench.diagnosis.summary import QUANTITIES, DiagnosedPoint, TrendRecord, mean_series, summarise_runs
-
-__all__ = [
-    "QUANTITIES",
-    "SERIES",
-    "TRAINING_SERIES",
-    "BlockRecord",
-    "DiagnosedPoint",
-    "Diagnosis",
-    "LeftOut",
-    "RunFigures",
-    "Source",
-    "TrainingBlockRecord",
-    "TrainingRecord",
-    "TrendRecord",
-    "diagnose",
-    "find_source",
-    "mean_series",
-    "summarise_runs",
-]

@@ -20,36 +20,3 @@ from dnlbench.machine.facts import (
 )
 from dnlbench.machine.memory import cpu_memory, oom_kills
 from dnlbench.machine.telemetry import DeviceHistory, Reading, Telemetry, TelemetryLog
-
-__all__ = [
-    "PACKAGE",
-    "Code",
-    "Device",
-    "DeviceHistory",
-    "DeviceKind",
-    "Devices",
-    "Machine",
-    "Node",
-    "Reading",
-    "Slot",
-    "Sources",
-    "Telemetry",
-    "TelemetryLog",
-    "UnusableDevice",
-    "cpu_device",
-    "cpu_memory",
-    "find_devices",
-    "list_devices",
-    "node_of",
-    "numeric_environment",
-    "oom_kills",
-    "package_versions",
-    "read_code",
-    "read_machine",
-    "short_host",
-    "short_model",
-    "source_hash",
-    "torch_version",
-    "usable_cores",
-    "why_unusable",
-]

@@ -45,6 +45,3 @@ def _runner_of(study: str) -> Callable[..., Runner]:
             from dnlbench.runners.training import TrainingRunner
 
             return TrainingRunner
-
-
-__all__ = ["Runner", "create_runner"]

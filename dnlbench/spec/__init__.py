@@ -3,15 +3,3 @@
 from dnlbench.spec.identity import content_hash, spec_hash
 from dnlbench.spec.presets import Preset, list_presets, read_preset
 from dnlbench.spec.read import SpecText, load_toml, parse_spec, read_spec
-
-__all__ = [
-    "Preset",
-    "SpecText",
-    "content_hash",
-    "list_presets",
-    "load_toml",
-    "parse_spec",
-    "read_preset",
-    "read_spec",
-    "spec_hash",
-]

@@ -4,5 +4,3 @@ from dnlbench.store.checkpoint_files import CheckpointFiles
 from dnlbench.store.control import ControlFile, leave_command
 from dnlbench.store.rundir import RunDir
 from dnlbench.store.sweep_file import ANY, Execution
-
-__all__ = ["ANY", "CheckpointFiles", "ControlFile", "Execution", "RunDir", "leave_command"]

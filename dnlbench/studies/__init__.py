@@ -25,18 +25,3 @@ STUDIES: Mapping[str, Study] = {
     study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT, EMBEDDING)
 }
 """Every study by its name in a spec."""
-
-__all__ = [
-    "STUDIES",
-    "Cost",
-    "Estimate",
-    "FitModel",
-    "Point",
-    "Quantity",
-    "Section",
-    "Stability",
-    "Study",
-    "StudySpec",
-    "Trend",
-    "Verdict",
-]

@@ -69,8 +69,8 @@ def _joined(plan: Plan, others: list[Plan]) -> Plan:
     """The plan with the points of the others too, for what they tell of its own. One seed does: points take equally long."""
     from dnlbench.plan import Plan as SomePlan
 
-    sweep: Any = plan.spec.sweep  # type: ignore[attr-defined]  # every study has axes, each its own
-    axes = [other.spec.sweep for other in [plan, *others]]  # type: ignore[attr-defined]
+    sweep = plan.spec.sweep
+    axes = [other.spec.sweep for other in [plan, *others]]
     joined = {
         name: tuple(dict.fromkeys(value for one in axes for value in getattr(one, name)))
         for name in type(sweep).model_fields

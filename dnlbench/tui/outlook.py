@@ -124,7 +124,7 @@ def _notes(plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Fore
 
 def _sum(plan: Plan) -> str:
     """The factors of the number of runs; an axis that may be left empty, and is, is none."""
-    axes = plan.spec.sweep  # type: ignore[attr-defined]  # every study has axes, each its own
+    axes = plan.spec.sweep
     counts = {name.replace("_", " "): len(getattr(axes, name)) for name in type(axes).model_fields}
     factors = [(name, count) for name, count in counts.items() if count]
     return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)

@@ -160,13 +160,13 @@ def test_a_chain_begins_with_the_best_start_and_goes_on_from_the_prolonged_minim
     runner = OptimumLimitRunner(plan, slot)
     found = {run.point.depth: measured(runner, run) for run in plan.runs}
     starts = [runner._start("local-tanh", 0, 4, f"start {i}") for i in range(3)]
-    ends = [runner._minimise("local-tanh", 0, start, lambda: False) for start in starts]
+    ends = [runner._minimise("local-tanh", 0, start, lambda: None) for start in starts]
     assert len({end.value for end in ends}) == 3
     best = min(ends, key=lambda end: end.value)
     assert found[4]["values"] == best.values
     arrays = best.arrays
     for depth in (8, 16):
-        minimum = runner._minimise("local-tanh", 0, prolong(arrays), lambda: False)
+        minimum = runner._minimise("local-tanh", 0, prolong(arrays), lambda: None)
         assert found[depth]["values"] == minimum.values
         assert minimum.values[0] >= minimum.value
         far = distances(arrays, minimum.arrays)

@@ -62,7 +62,7 @@ def job_of(run: Run, *, aside: bool = False) -> Job:
 
 
 def results(runner: ReluLimitRunner, runs: Iterable[Run]) -> dict[str, Measurements]:
-    return {run.run_id: runner.measure(run, lambda: False) for run in runs}
+    return {run.run_id: runner.measure(run, lambda: None) for run in runs}
 
 
 def number(found: Measurements, name: str) -> float:
@@ -200,7 +200,7 @@ def test_an_explicit_form_of_another_network_is_noticed(part: str, slot: Slot, m
     monkeypatch.setattr(relu, "explicit_states", wrong)
     plan = plan_of(TINY)
     with pytest.raises(NotTheSameError, match=r"off the recursion by .*e-\d\d of the largest state"):
-        ReluLimitRunner(plan, slot).measure(plan.runs[-1], lambda: False)
+        ReluLimitRunner(plan, slot).measure(plan.runs[-1], lambda: None)
 
 
 @pytest.mark.parametrize(("a", "expected"), [(0.5, 4e-1), (1, 2e-2), (1.5, 5e-4), (2, 1e-5)])
@@ -252,7 +252,7 @@ def only_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 def fits_of(slot: Slot, *overrides: str) -> dict[str, FitRecord]:
     plan = plan_of(ORDERS, *overrides)
     runner = ReluLimitRunner(plan, slot)
-    runs = [record_of(run, runner.measure(run, lambda: False)) for run in plan.runs]
+    runs = [record_of(run, runner.measure(run, lambda: None)) for run in plan.runs]
     fits = summarise(runs, plan.study).fits
     assert {(fit.quantity, fit.model, fit.problem) for fit in fits} == {("change", "power", "")}
     return {fit.network: fit for fit in fits}

@@ -14,5 +14,3 @@ Which figure belongs to which condition is said with each, in `dnlbench.dnl.diag
 
 from dnlbench.dnl.diagnosis.figures import BlockFigures, TrainingBlock, TrainingFigures
 from dnlbench.dnl.diagnosis.measure import diagnose, diagnose_in_training_mode
-
-__all__ = ["BlockFigures", "TrainingBlock", "TrainingFigures", "diagnose", "diagnose_in_training_mode"]

@@ -11,5 +11,3 @@ there is nothing to concatenate, and the statistics are not made again.
 """
 
 from dnlbench.dnl.lean.states import SharedStates
-
-__all__ = ["SharedStates"]

@@ -94,5 +94,3 @@ TRAINING = Study(
     contrasts=("final_train_loss",),
     workload_version=1,
 )
-
-__all__ = ["TRAINING", "TrainingSpec"]

@@ -6,5 +6,3 @@ instead, in an order that depends on the seed and the epoch alone.
 
 from dnlbench.runners.training.data.load import Dataset, load_dataset
 from dnlbench.runners.training.data.split import Split, epoch_order
-
-__all__ = ["Dataset", "Split", "epoch_order", "load_dataset"]
