@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dnlbench.errors import DnlbenchError
 from dnlbench.tui.catalogue import runs_folder
