@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 
 from dnlbench.compare.cells import cell_test, make_cell
 from dnlbench.compare.differences import differences, other_problem
-from dnlbench.compare.matching import matched_points
 from dnlbench.compare.model import Cell, Comparison, Match, Overall
 from dnlbench.compare.overall import Figure, make_overall, overall_test
 from dnlbench.compare.rounding import allow_other_execution
-from dnlbench.compare.sides import Points, Sides, well
+from dnlbench.compare.sides import Points, Sides, matched_points, well
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats import RatioTest, count_families, holm_over_families

@@ -179,7 +179,7 @@ class FitRecord(Record):
     local_orders: tuple[float, ...] = ()
     """Between successive depths, means over the seeds; where theory has a bound."""
     order_limit: float | None = None
-    """What they tend to; see `dnlbench.stats.local_orders`."""
+    """What they tend to; see `dnlbench.stats.orders`."""
     order_limit_low: float | None = None
     order_limit_high: float | None = None
     theory: str = ""

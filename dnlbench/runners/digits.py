@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,3 +27,9 @@ def read_digits() -> tuple[Array, Array]:
         return digits.images, digits.target
     table = np.loadtxt(file, delimiter=",")
     return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
+
+
+def load_digit_images() -> tuple[Tensor, Tensor]:
+    """All 1,797 digits, shape (1797, 8, 8), in [0, 1], float64, and their labels."""
+    images, labels = read_digits()
+    return torch.from_numpy(images) / 16, torch.from_numpy(labels).long()

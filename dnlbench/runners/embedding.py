@@ -29,8 +29,8 @@ from dnlbench.dnl.embedding.networks import Network, convolutional, densenet, fu
 from dnlbench.dnl.embedding.splitting import Splitting, on_the_sphere, split_alike
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
+from dnlbench.runners.digits import load_digit_images
 from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed, tensors_sha256
-from dnlbench.runners.problems import load_digit_images
 from dnlbench.studies.embedding import EmbeddingSpec
 
 SHARE = 0.1

@@ -11,9 +11,9 @@ from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
 from dnlbench.dnl.parameters import Arrays
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
+from dnlbench.runners.digits import load_digit_images
 from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed, tensors_sha256
-from dnlbench.runners.problems import load_digit_images, pose_problem
-from dnlbench.runners.vector import curves_of, form_of
+from dnlbench.runners.vector import curves_of, form_of, pose_problem
 from dnlbench.studies.optimum_limit import PAIRS, OptimumLimitSpec
 
 

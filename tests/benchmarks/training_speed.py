@@ -46,7 +46,7 @@ from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order
 from dnlbench.runners.training.memory import step_memory_bytes
-from dnlbench.runners.training.tally import Tally
+from dnlbench.runners.training.progress import Tally
 from dnlbench.runners.training.utilisation import matrix_peak
 from dnlbench.spec import parse_spec
 from dnlbench.stats import fit_exponent

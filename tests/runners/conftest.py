@@ -13,10 +13,10 @@ from dnlbench.runners import digits
 @pytest.fixture(scope="session", autouse=True)
 def digits_read_once() -> Iterator[None]:
     """Each of many runners would read their file, which takes longer than most of these runs."""
-    from dnlbench.runners import problems
     from dnlbench.runners.training.data import load
 
+    once = cache(digits.read_digits)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (problems, load):
-            patch.setattr(module, "read_digits", cache(digits.read_digits))
+        for module in (digits, load):
+            patch.setattr(module, "read_digits", once)
         yield

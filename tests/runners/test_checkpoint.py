@@ -16,7 +16,7 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.checkpoint import Checkpoints, State
-from dnlbench.runners.training import TrainingRunner, clock
+from dnlbench.runners.training import TrainingRunner, progress
 
 MakePlan = Callable[..., Plan]
 AXES = ("sweep.networks=['dense-attention']", "sweep.depths=[2]", "sweep.seeds=[3]", "train.epochs=4")
@@ -273,7 +273,7 @@ def test_a_checkpoint_that_has_lost_its_events_is_not_gone_on_with(
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that each look at it moves on by one second."""
     seconds = count()
-    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
 
 
 def test_the_seconds_of_an_epoch_taken_up_in_its_middle_are_those_of_its_parts(

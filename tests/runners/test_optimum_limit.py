@@ -21,8 +21,9 @@ from dnlbench.plan import Plan, Run
 from dnlbench.profiles import RunRecord, summarise
 from dnlbench.profiles.fits import fit_trend
 from dnlbench.runners.base import Job, Member
+from dnlbench.runners.digits import load_digit_images
 from dnlbench.runners.optimum_limit import NotMinimisedError, OptimumLimitRunner
-from dnlbench.runners.problems import load_digit_images, pose_problem
+from dnlbench.runners.vector import pose_problem
 from dnlbench.spec import parse_spec
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT, OptimumLimitSpec
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dnlbench.dnl.lean import taps
-from dnlbench.dnl.lean.grid import Grid
+from dnlbench.dnl.lean.rows import Grid
 from dnlbench.dnl.lean.taps import back
 
 

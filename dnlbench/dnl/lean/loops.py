@@ -14,7 +14,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from dnlbench.dnl.lean.strip import Strip
+from dnlbench.dnl.lean.rows import Strip
 from dnlbench.dnl.lean.vectors import LANES, first, load, store, where_positive, zeros
 
 PARTS = 64

@@ -25,7 +25,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from dnlbench.dnl.lean.strip import Strip
+from dnlbench.dnl.lean.rows import Strip
 
 Sums = tuple[Tensor, Tensor]
 

@@ -26,8 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from dnlbench.dnl.lean import passes
 from dnlbench.dnl.lean.convolution import convolve, convolve_back, empty_rows, goes_together
-from dnlbench.dnl.lean.grid import Grid, side_by_side
-from dnlbench.dnl.lean.strip import Strip
+from dnlbench.dnl.lean.rows import Grid, Strip, side_by_side
 from dnlbench.dnl.seeds import for_all_seeds
 
 

@@ -1,14 +1,68 @@
-"""How far a training job has come, to the training step."""
+"""How far a training run has come: its epoch, what the steps of the epoch gave, and the seconds they took."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from dnlbench.runners.training.tally import Tally
+
+class Stopwatch:
+    """Seconds of training: it runs only between `start` and `stop`, each of which waits for the device's queue."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._synchronise()
+        self._started = time.perf_counter()
+
+    def stop(self) -> float:
+        self._synchronise()
+        return time.perf_counter() - self._started
+
+    def _synchronise(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        elif self._device.type == "mps":
+            torch.mps.synchronize()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Losses and gradient norms of the epoch under way, of S networks that train side by side."""
+
+    total_losses: Tensor
+    """Sums over the samples seen, shape (S,)."""
+    gradient_norms: Tensor
+    """Euclidean norm of each training step's gradient, shape (steps, S)."""
+    row: Tensor
+    """Row of the next step, shape (1,). A tensor, since a CUDA graph repeats every Python number."""
+
+    @staticmethod
+    def start(device: torch.device, size: int, steps: int = 1) -> Tally:
+        """Of an epoch that has not begun; in double precision where the device has it."""
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        return Tally(
+            total_losses=torch.zeros(size, dtype=dtype, device=device),
+            gradient_norms=torch.zeros(steps, size, dtype=dtype, device=device),
+            row=torch.zeros(1, dtype=torch.int64, device=device),
+        )
+
+    def add(self, losses: Tensor, norms: Tensor) -> None:
+        """One more step: sums of losses over its batch and norms of its gradient, both of shape (S,)."""
+        self.total_losses.add_(losses)
+        self.gradient_norms.index_copy_(0, self.row, norms.to(self.gradient_norms.dtype).unsqueeze(0))
+        self.row.add_(1).remainder_(len(self.gradient_norms))
+
+    def clear(self) -> None:
+        for values in (self.total_losses, self.gradient_norms, self.row):
+            values.zero_()
 
 
 @dataclass(kw_only=True)

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from dnlbench.dnl.initialization import CALIBRATION_IMAGES, unit_scores
 from dnlbench.plan import Run
 from dnlbench.runners.training.build import build_network
-from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, epoch_order
 from dnlbench.runners.training.gradients import first_over_last
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.pack import PackLearner
+from dnlbench.runners.training.progress import Stopwatch, Tally
 from dnlbench.runners.training.step import STEPS_BEFORE, GraphedStep, Step, TrainingStep, graph_gives_the_same
-from dnlbench.runners.training.tally import Tally
 from dnlbench.runners.training.utilisation import training_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec

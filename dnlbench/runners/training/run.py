@@ -29,12 +29,11 @@ from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.device import device_name, make_repeatable, open_device, run_started, set_float32_precision
 from dnlbench.runners.training.build import check_point
-from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
 from dnlbench.runners.training.evaluate import Score, has_running_statistics, recalibrate, score, undisturbed
 from dnlbench.runners.training.gradients import first_steps, median_and_max
 from dnlbench.runners.training.learner import Learner
-from dnlbench.runners.training.progress import Progress, place_of
+from dnlbench.runners.training.progress import Progress, Stopwatch, place_of
 from dnlbench.runners.training.rig import Rig
 from dnlbench.runners.training.sources import Tracker
 from dnlbench.runners.training.step import Step

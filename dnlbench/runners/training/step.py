@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dnlbench.runners.training.data import Split
 from dnlbench.runners.training.learner import Learner
-from dnlbench.runners.training.tally import Tally
+from dnlbench.runners.training.progress import Tally
 
 STEPS_BEFORE = 3
 """Training steps that are done one by one before one is recorded: the first ones allocate moments and choose algorithms."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.events import DataInfo
-from dnlbench.runners.training.clock import Stopwatch
 from dnlbench.runners.training.flops import forward_flops
+from dnlbench.runners.training.progress import Stopwatch
 from dnlbench.studies import Point
 from dnlbench.studies.training.size import network_size
 from dnlbench.studies.training.spec import TrainingSpec, is_factory

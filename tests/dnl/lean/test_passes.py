@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dnlbench.dnl.lean import passes
-from dnlbench.dnl.lean.strip import Strip
+from dnlbench.dnl.lean.rows import Strip
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("loops")]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dnlbench.dnl.lean import convolution, passes, taps
-from dnlbench.dnl.lean.grid import Grid
+from dnlbench.dnl.lean.rows import Grid
 from tests.covering import covering
 
 pytest.importorskip("numba")

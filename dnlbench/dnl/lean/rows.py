@@ -1,4 +1,4 @@
-"""How rows lie in images."""
+"""Arrays of rows, one for each position of a batch: how they lie in images, and some of their columns."""
 
 from __future__ import annotations
 
@@ -35,3 +35,25 @@ class Grid:
 def side_by_side(rows: Tensor) -> Tensor:
     """The same numbers with the last dimension's next to each other, as loops over vectors of them ask for."""
     return rows if rows.shape[-1] <= 1 or rows.stride(-1) == 1 else rows.contiguous()
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Neighbouring channels of rows that have more."""
+
+    rows: Tensor
+    """Shape (S, R, width): ``S`` seeds side by side, ``R`` positions of a batch."""
+    columns: slice
+
+    @staticmethod
+    def whole(rows: Tensor) -> Strip:
+        return Strip(rows, slice(0, rows.shape[-1]))
+
+    @property
+    def values(self) -> Tensor:
+        return self.rows[..., self.columns]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, R, c)."""
+        return *self.rows.shape[:2], self.columns.stop - self.columns.start
