@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dnlbench.compare.cells import cell_test, make_cell
 from dnlbench.compare.differences import differences, other_problem
+from dnlbench.compare.judging import Figure, cell_test, make_cell, make_overall, overall_test
 from dnlbench.compare.model import Cell, Comparison, Match, Overall
-from dnlbench.compare.overall import Figure, make_overall, overall_test
 from dnlbench.compare.rounding import allow_other_execution
 from dnlbench.compare.sides import Points, Sides, matched_points, well
 from dnlbench.errors import NotComparableError

@@ -1,4 +1,4 @@
-"""One quantity of each network: a single figure for all its depths.
+"""One quantity tested and judged: at one point, and of each network as a single figure for all its depths.
 
 Depths of one seed are not independent of each other, and pooled with the seeds they would give intervals that cover the truth
 in 83 to 88 of 100 cases. So the mean over depths is taken within each seed, and the test is one over seeds.
@@ -9,14 +9,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dnlbench.compare.model import Overall
+from dnlbench.compare.model import Cell, Overall
 from dnlbench.compare.sides import Sides
-from dnlbench.profiles import Verdict, judge
-from dnlbench.stats import RatioTest, geometric_mean, ratio_test, seeds_text
+from dnlbench.profiles import Verdict, interval_of, judge
+from dnlbench.stats import RatioTest, geometric_mean, ratio_test, seeds_left_out, seeds_text
 from dnlbench.studies import Quantity
 
 ByDepth = Mapping[int, Mapping[int, float]]
 """Values by depth and seed."""
+
+
+def cell_test(quantity: Quantity, sides: Sides) -> RatioTest:
+    """Test the ratio at one point."""
+    if obstacle := sides.obstacle(quantity):
+        return RatioTest(problem=obstacle)
+    found = ratio_test(*sides.weighed(quantity), may_be_paired=sides.may_be_paired(quantity))
+    return found.without_spread() if sides.advisory(quantity) else found
+
+
+def make_cell(quantity: Quantity, sides: Sides, test: RatioTest, p_adjusted: float | None, *, main: bool) -> Cell:
+    """Judge one point; a failed run counts against the study's ``main`` quantity alone, once."""
+    means = [interval_of(list(values.values()), quantity) if values else None for values in sides.shown(quantity)]
+    failed = [f"seed {run.seed} {run.status}" for run in sides.new_failures] if main else []
+    rounding, advisory = sides.rounding(quantity), sides.advisory(quantity)
+    verdict, reason = _verdict(quantity, test, p_adjusted, failed=failed, advisory=advisory, rounding=rounding)
+    left_out = seeds_left_out(*sides.values(quantity)) if test.paired else ""
+    return Cell(
+        network=sides.point.network,
+        depth=sides.point.depth,
+        quantity=quantity,
+        reference=means[0],
+        candidate=means[1],
+        ratio=test.ratio,
+        ratios=test.ratios,
+        paired=test.paired,
+        p=None if quantity.follows else test.p,
+        p_adjusted=p_adjusted,
+        verdict=verdict,
+        reason="; ".join(filter(None, (reason, left_out))),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +68,10 @@ def make_overall(
     quantity: Quantity, depths: Sequence[Sides], figure: Figure, p_adjusted: float | None, *, main: bool
 ) -> Overall:
     """Judge the figure of one network; a failed run counts against the study's ``main`` quantity alone."""
-    failed = [f"seed {run.seed} {run.status} at L={run.depth}" for sides in depths for run in sides.new_failures]
-    verdict, reason = _verdict(quantity, figure, p_adjusted, failed if main else [])
+    failed = [
+        f"seed {run.seed} {run.status} at L={run.depth}" for sides in depths for run in sides.new_failures if main
+    ]
+    verdict, reason = _verdict(quantity, figure.test, p_adjusted, failed=failed, advisory=figure.advisory)
     return Overall(
         network=depths[0].point.network,
         quantity=quantity,
@@ -56,20 +89,6 @@ def make_overall(
         unjudged=figure.unjudged,
         advisory=figure.advisory,
     )
-
-
-def _verdict(
-    quantity: Quantity, figure: Figure, p_adjusted: float | None, failed: Sequence[str]
-) -> tuple[Verdict | None, str]:
-    if failed:
-        return "worse", ", ".join(failed)
-    if figure.test.ratio is None:
-        return "not comparable", figure.test.problem
-    if figure.advisory:
-        return "not comparable", figure.advisory
-    if quantity.follows:
-        return None, ""
-    return judge(figure.test.ratio, quantity, p_adjusted)
 
 
 def overall_test(quantity: Quantity, depths: Sequence[Sides]) -> Figure:
@@ -132,3 +151,23 @@ def _seeds_left_out(
     for side, seeds, mean in zip(("reference", "candidate"), seen, means, strict=True):
         if missing := seeds - mean.keys():
             yield f"leaves out {seeds_text(missing)} of the {side} (not at every depth)"
+
+
+def _verdict(
+    quantity: Quantity,
+    test: RatioTest,
+    p_adjusted: float | None,
+    *,
+    failed: Sequence[str],
+    advisory: str,
+    rounding: str = "",
+) -> tuple[Verdict | None, str]:
+    if failed:
+        return "worse", ", ".join(failed)
+    if rounding:
+        return "no difference", rounding
+    if test.ratio is None:
+        return "not comparable", test.problem
+    if advisory:
+        return "not comparable", advisory
+    return (None, "") if quantity.follows else judge(test.ratio, quantity, p_adjusted)
