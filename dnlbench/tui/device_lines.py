@@ -30,7 +30,6 @@ MOST_TEXTS = 12
 """Points and reasons that are told one by one."""
 HEADROOM = 8 / 7
 """Highest value of a curve by the largest possible one: curves one above the other do not touch."""
-BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,8 +297,8 @@ def _amounts(reading: Reading | None) -> tuple[str, str] | None:
     """Used memory in the unit of the whole, both as wide whatever is used: ``(" 31", "139 GiB")``."""
     if reading is None or reading.memory_used_bytes is None or reading.memory_bytes is None:
         return None
-    unit = units.size(reading.memory_bytes).rpartition(" ")[2]
-    used, whole = reading.memory_used_bytes / BYTES[unit], reading.memory_bytes / BYTES[unit]
+    divisor, unit = units.scale_for([reading.memory_bytes], "bytes")
+    used, whole = reading.memory_used_bytes / divisor, reading.memory_bytes / divisor
     text = f"{whole:.{0 if whole >= 10 else 1}f}"
     return f"{used:{len(text)}.{0 if whole >= 10 else 1}f}", f"{text} {unit}"
 
