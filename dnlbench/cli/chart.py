@@ -13,9 +13,9 @@ from rich.text import Text
 from dnlbench.cli.output import console
 
 if TYPE_CHECKING:
+    from dnlbench.charts.model import Chart
+    from dnlbench.charts.terminal.text import Look, Run
     from dnlbench.profiles import Profile
-    from dnlbench.tui.plot.figure import Figure
-    from dnlbench.tui.plot.ink import Look, Run
 
 ROWS = 12
 """Of the chart without its legend."""
@@ -29,47 +29,50 @@ def show_chart(profile: Profile, file: TextIO) -> None:
     out = console(file)
     if not file.isatty() or out.is_dumb_terminal or out.width < NARROWEST or "utf" not in (file.encoding or "").lower():
         return
-    figure = _figure(profile)
-    if figure is None:
+    chart = _chart(profile)
+    if chart is None:
         return
-    from dnlbench.tui.plot.ink import Look
+    from dnlbench.charts.terminal.text import Look
 
-    look = Look(colours=not os.environ.get("NO_COLOR"))
+    look = Look(colors=not os.environ.get("NO_COLOR"))
     out.print()
-    for row in _rows(figure, out.width, look):
+    for row in _rows(chart, out.width, look):
         out.print(_text(row), no_wrap=True, crop=True)
 
 
-def _figure(profile: Profile) -> Figure | None:
+def _chart(profile: Profile) -> Chart | None:
     """None where there is nothing that a curve could be drawn through."""
-    from dnlbench.tui.figures import curve_metrics, depth_figure, depth_quantities, epoch_figure
+    from dnlbench.charts.depth import depth_chart, depth_quantities
+    from dnlbench.charts.epochs import epoch_chart, metrics_of
+    from dnlbench.charts.source import sources_of
+    from dnlbench.report.metrics import CURVE_METRICS
 
-    quantities, metrics = depth_quantities([profile]), curve_metrics([profile])
+    sources = sources_of([profile])
+    quantities, metrics = depth_quantities(sources), metrics_of(sources, CURVE_METRICS)
     if quantities and len({run.depth for run in profile.runs}) > 1:
-        return depth_figure([profile.summary], quantities[0])
+        return depth_chart(sources, quantities[0])
     if metrics and max(len(run.epochs) for run in profile.runs) > 1:
-        return epoch_figure([profile], metrics[0])
+        return epoch_chart(sources, metrics[0])
     return None
 
 
-def _rows(figure: Figure, width: int, look: Look) -> Iterator[Sequence[Run]]:
-    from dnlbench.tui.plot.draw import draw
-    from dnlbench.tui.plot.view import View
+def _rows(chart: Chart, width: int, look: Look) -> Iterator[Sequence[Run]]:
+    from dnlbench.charts.terminal.draw import draw
+    from dnlbench.charts.terminal.view import View
 
-    figure = replace(figure, note="")  # the tables below say it in full
-    yield from draw(figure, View(), width, ROWS, look).rows
-    yield from _legend(figure, width, look)
+    chart = replace(chart, fits=(), notes=())  # the tables below say it in full
+    yield from draw(chart, View(), width, ROWS, look).rows
+    yield from _legend(chart, width, look)
 
 
-def _legend(figure: Figure, width: int, look: Look) -> Iterator[Sequence[Run]]:
+def _legend(chart: Chart, width: int, look: Look) -> Iterator[Sequence[Run]]:
     """As many entries in a line as there is room for."""
-    from dnlbench.tui.plot.ink import PLAIN, Run
-    from dnlbench.tui.plot.legend import entries
-    from dnlbench.tui.plot.text import width_of
-    from dnlbench.tui.plot.view import View
+    from dnlbench.charts.terminal.legend import entries
+    from dnlbench.charts.terminal.text import PLAIN, Run, width_of
+    from dnlbench.charts.terminal.view import View
 
     line: list[Run] = []
-    for entry in entries(figure, View()):
+    for entry in entries(chart, View(), look):
         runs = entry.runs(look)
         if line and width_of(line) + len(GAP) + width_of(runs) > width:
             yield line
@@ -83,7 +86,7 @@ def _text(row: Sequence[Run]) -> Text:
     parts = (
         (
             run.text,
-            Style(color=run.ink.colour or None, bgcolor=run.ink.background or None, bold=run.ink.bold, dim=run.ink.dim),
+            Style(color=run.ink.color or None, bgcolor=run.ink.background or None, bold=run.ink.bold, dim=run.ink.dim),
         )
         for run in row
     )

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from dnlbench.charts.source import Source
 from dnlbench.events import RunHistory
 from dnlbench.plan import Run
-from dnlbench.profiles import RunRecord, Summary, attempt_record, summarise
-from dnlbench.tui.plot.figure import Figure
+from dnlbench.profiles import RunRecord, attempt_record, summarise
 from dnlbench.watch import SweepView
 
 
-def live_summary(view: SweepView) -> Summary:
+def live_source(view: SweepView) -> Source:
     """Means and fits as in a profile, of the runs that are done, and of those under way by what they have reached so far."""
     runs = [_record(run, view.histories[run.run_id]) for run in view.plan.runs]
-    return summarise(runs, view.plan.study, classes=view.prepared.data.classes if view.prepared else None)
-
-
-def is_final(view: SweepView) -> bool:
-    """Whether all that the summary holds will stay as it is."""
-    return all(view.is_over(run) for run in view.plan.runs)
-
-
-def so_far(figure: Figure) -> Figure:
-    """A depth figure of a sweep under way. What cannot be fitted yet is nothing to tell."""
-    told = [line for line in figure.note.splitlines() if not line.startswith("no ")]
-    return replace(figure, title=f"{figure.title}, so far", note="\n".join(told))
+    study, classes = view.plan.study, view.prepared.data.classes if view.prepared else None
+    final = all(view.is_over(run) for run in view.plan.runs)
+    return Source(study=study, runs=runs, summary=summarise(runs, study, classes=classes), final=final)
 
 
 def _record(run: Run, history: RunHistory) -> RunRecord:

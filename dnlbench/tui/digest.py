@@ -6,20 +6,29 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from dnlbench.charts.epochs import Metric, Over
+from dnlbench.charts.live import LiveCharts, live_metrics
+from dnlbench.charts.model import Chart
+from dnlbench.charts.source import Source
 from dnlbench.machine import DeviceHistory, Telemetry, TelemetryLog, read_machine
-from dnlbench.profiles import Summary
-from dnlbench.tui.curves import Choice, Curves, metrics_of
-from dnlbench.tui.depth import live_summary
+from dnlbench.report.metrics import CURVE_METRICS
+from dnlbench.tui.depth import live_source
 from dnlbench.tui.feed import Snapshot
-from dnlbench.tui.figures import CurveMetric
-from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.rows import RunRow, rows_of
 from dnlbench.watch import SweepView
 
 SHARE = 0.1
-"""Of the time that may go into figures; a figure that takes long is made anew less often."""
+"""Of the time that may go into charts; a chart that takes long is made anew less often."""
 READ_S = 1.0
 """Seconds between two readings of the devices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What the chart over training is asked to show."""
+
+    metric: Metric = CURVE_METRICS[0]
+    over: Over = "epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +38,12 @@ class Digest:
     snapshot: Snapshot = field(default_factory=Snapshot)
     rows: Mapping[str, RunRow] = field(default_factory=dict)
     choice: Choice = field(default_factory=Choice)
-    """That the figure answers to."""
-    metrics: tuple[CurveMetric, ...] = ()
-    figure: Figure | None = None
-    summary: Summary | None = None
+    """What the chart shows."""
+    metrics: tuple[Metric, ...] = ()
+    chart: Chart | None = None
+    """Over training."""
+    depth: Source | None = None
+    """What charts over depth show."""
     devices: DeviceHistory = field(default_factory=dict)
     """Of this machine."""
     remote: bool = False
@@ -53,9 +64,9 @@ class Digester:
         self._read_here, self._here = here, ""
         self._log = TelemetryLog()
         self._read_at = 0.0
-        self._curves = Curves()
+        self._charts = LiveCharts()
         self._last = Digest()
-        self._figure_due = self._summary_due = 0.0
+        self._chart_due = self._depth_due = 0.0
 
     def __call__(self, snapshot: Snapshot) -> Digest:
         """The digest of a look."""
@@ -67,31 +78,30 @@ class Digester:
             last,
             snapshot=snapshot,
             rows=_reusing(last.rows, rows_of(view)),
-            metrics=metrics_of(view),
+            metrics=live_metrics(view, CURVE_METRICS),
             devices=self._devices(snapshot.looked),
             remote=view.machine not in (None, self._here),
         )
         now = time.monotonic()
         # One after the other with the first looks: the table should not wait for curves, nor curves for fits.
-        if last.rows and (self.choice != digest.choice or now >= self._figure_due):
-            digest = self._with_figure(digest, view)
-        if last.figure is not None and now >= self._summary_due:
-            digest = self._with_summary(digest, view)
+        if last.rows and (self.choice != digest.choice or now >= self._chart_due):
+            digest = self._with_chart(digest, view)
+        if last.chart is not None and now >= self._depth_due:
+            digest = self._with_depth(digest, view)
         self._last = digest
         return digest
 
-    def _with_figure(self, digest: Digest, view: SweepView) -> Digest:
+    def _with_chart(self, digest: Digest, view: SweepView) -> Digest:
         begun, choice = time.monotonic(), self.choice
-        figure = self._curves.figure(view, choice)
-        self._figure_due = begun + (time.monotonic() - begun) / SHARE
-        unchanged = digest.figure == figure
-        return replace(digest, choice=choice, figure=digest.figure if unchanged else figure)
+        chart = self._charts.chart(view, choice.metric, choice.over)
+        self._chart_due = begun + (time.monotonic() - begun) / SHARE
+        return replace(digest, choice=choice, chart=digest.chart if digest.chart == chart else chart)
 
-    def _with_summary(self, digest: Digest, view: SweepView) -> Digest:
+    def _with_depth(self, digest: Digest, view: SweepView) -> Digest:
         begun = time.monotonic()
-        summary = live_summary(view)
-        self._summary_due = begun + max(1.0, (time.monotonic() - begun) / SHARE)
-        return digest if summary == digest.summary else replace(digest, summary=summary)
+        depth = live_source(view)
+        self._depth_due = begun + max(1.0, (time.monotonic() - begun) / SHARE)
+        return digest if depth == digest.depth else replace(digest, depth=depth)
 
     def _devices(self, now: float) -> DeviceHistory:
         if self._telemetry is None:

@@ -9,10 +9,6 @@ from dnlbench import units
 from dnlbench.events import Attempt, RunHistory
 from dnlbench.machine import short_model
 from dnlbench.studies import Study
-from dnlbench.tui.curves import Choice
-from dnlbench.tui.figures import CURVE_METRICS
-from dnlbench.tui.figures.naming import titled
-from dnlbench.tui.plot.figure import Axis, Figure, Series
 from dnlbench.tui.rows import RunRow
 
 Fact = tuple[str, str]
@@ -69,38 +65,7 @@ def _attempt(attempt: Attempt) -> str:
     return f"{started.attempt}. {begun} UTC on {started.device}{where}{kept}: {how}"
 
 
-def own_figure(row: RunRow, siblings: Figure | None, choice: Choice, own: Series | None) -> Figure:
-    """This run's curve over the band of all seeds of its point."""
-    behind = [s for s in (siblings.series if siblings else ()) if s.key == point_key(row)]
-    metric = choice.metric
-    return Figure(
-        title=f"{titled(metric.label, metric.unit)} of {row.run.title}",
-        x=siblings.x if siblings else Axis(label="epoch"),
-        y=siblings.y if siblings else Axis(label=CURVE_METRICS[0].label, unit=CURVE_METRICS[0].unit, log=True),
-        series=(*behind, *([own] if own is not None and own.x else [])),
-        empty="no epoch is done yet",
-    )
-
-
-def point_key(row: RunRow) -> str:
-    """Of the series of all seeds of its point."""
-    return f"{row.run.point.network}-L{row.run.point.depth}"
-
-
 def curves_of(history: RunHistory) -> dict[str, tuple[float, ...]]:
     """What a run without epochs has measured that is a curve, by name."""
     found = history.measured.measurements if history.measured else {}
     return {name: value for name, value in found.items() if isinstance(value, tuple) and len(value) > 1}
-
-
-def curve_figure(row: RunRow, name: str, values: tuple[float, ...]) -> Figure:
-    """One of them against its index."""
-    label = name.replace("_", " ")
-    series = Series(key=name, label=label, x=[float(i) for i in range(len(values))], y=values)
-    positive = all(value > 0 for value in values)
-    return Figure(
-        title=f"{label[0].upper()}{label[1:]} of {row.run.title}",
-        x=Axis(label="index"),
-        y=Axis(label=label, log=positive),
-        series=(series,),
-    )

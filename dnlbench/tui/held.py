@@ -9,20 +9,18 @@ from pathlib import Path
 
 from rich.text import Text
 
+from dnlbench.charts.depth import depth_quantities
+from dnlbench.charts.epochs import Metric, metrics_of
+from dnlbench.charts.source import letter, sources_of
 from dnlbench.compare import Comparison, compare
 from dnlbench.errors import NotComparableError, ProfileError
 from dnlbench.profiles import Profile, nodes_of, read_profile
 from dnlbench.report.comparison import comparison_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.grid import STYLES, Grid
+from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.report.profile import profile_facts, profile_grids
 from dnlbench.studies import Quantity
-from dnlbench.tui.figures import (
-    CurveMetric,
-    curve_metrics,
-    depth_quantities,
-    letter,
-)
 from dnlbench.tui.widgets.grid_view import WORD_MARKS
 
 WIDE_HEADING = 100
@@ -38,7 +36,7 @@ class Entry:
     letter: str
     path: Path
     profile: Profile | None
-    metrics: tuple[CurveMetric, ...] = ()
+    metrics: tuple[Metric, ...] = ()
     """What its epochs hold."""
     quantities: tuple[Quantity, ...] = ()
     """What its points hold."""
@@ -68,7 +66,8 @@ def _read(path: Path, name: str) -> Entry:
         profile = read_profile(path)
     except ProfileError as error:
         return Entry(letter=name, path=path, profile=None, problem=str(error))
-    metrics, quantities = curve_metrics([profile]), depth_quantities([profile])
+    sources = sources_of([profile])
+    metrics, quantities = metrics_of(sources, CURVE_METRICS), depth_quantities(sources)
     return Entry(letter=name, path=path, profile=profile, metrics=metrics, quantities=quantities)
 
 

@@ -18,23 +18,20 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from dnlbench import units
+from dnlbench.charts.depth import depth_chart
+from dnlbench.charts.epochs import OVERS, Metric, epoch_chart
+from dnlbench.charts.model import Chart
+from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import comparison_csv
 from dnlbench.report.markdown import comparison_markdown
+from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.report.profile import profile_csv
 from dnlbench.report.titles import told_apart
 from dnlbench.studies import Quantity
 from dnlbench.tui.export import export
-from dnlbench.tui.figures import (
-    CURVE_METRICS,
-    OVERS,
-    CurveMetric,
-    depth_figure,
-    epoch_figure,
-)
 from dnlbench.tui.held import Entry, Shown, file_stem, heading, hold_against, read_entries, show_one
-from dnlbench.tui.plot.figure import Figure
-from dnlbench.tui.widgets.chart import NOTHING, Chart
+from dnlbench.tui.widgets.chart import NOTHING, ChartView
 from dnlbench.tui.widgets.grid_view import GridView
 from dnlbench.tui.widgets.key_line import KeyLine
 
@@ -99,7 +96,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
         yield Static("reading …", id="heading")
         with Container(id="panes"):
             with Container(id="chart-pane"):
-                yield Chart(id="chart")
+                yield ChartView(id="chart")
             with VerticalScroll(id="tables-pane"):
                 yield Static(id="said")
                 yield GridView(id="tables")
@@ -142,7 +139,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return [entry.profile for entry in self._drawn if entry.profile is not None]
 
     @property
-    def _curve_metrics(self) -> tuple[CurveMetric, ...]:
+    def _curve_metrics(self) -> tuple[Metric, ...]:
         return tuple(metric for metric in CURVE_METRICS if any(metric in entry.metrics for entry in self._drawn))
 
     @property
@@ -175,26 +172,27 @@ back, `m` and `v` choose what is drawn, `t` over what.
             content = Text(f"profile ▸ {profile.name if profile else self._entries[0].path.name}", "bold")
         self.query_one("#heading", Static).update(content)
 
-    @work(exclusive=True, group="compare.figure")
+    @work(exclusive=True, group="compare.chart")
     async def _put_chart(self) -> None:
         """In a thread: bands over many seeds and epochs take a while."""
         self.refresh_bindings()
-        figure = await asyncio.to_thread(self._figure())
-        chart = self.query_one("#chart", Chart)
-        chart.figure = figure
-        chart.view = replace(chart.view, log_x=None, log_y=None, x=None, y=None, cursor=None)  # they were of other axes
+        chart = await asyncio.to_thread(self._chart())
+        shown = self.query_one("#chart", ChartView)
+        shown.chart = chart
+        shown.view = replace(shown.view, log_x=None, log_y=None, x=None, y=None, cursor=None)  # they were of other axes
 
-    def _figure(self) -> Callable[[], Figure]:
-        """What makes the figure that was asked for."""
-        letters = [entry.letter for entry in self._drawn] if len(self._drawn) > 1 else []
-        ansi = self.app.native_ansi_color
+    def _chart(self) -> Callable[[], Chart]:
+        """What makes the chart that was asked for."""
+        profiles = self._profiles
+        letters = [entry.letter for entry in self._drawn] if len(profiles) > 1 else []
+        sources = sources_of(profiles, letters) if profiles else ()
         if not self._draws_depth:
             metric = self._curve_metrics[self._metric % len(self._curve_metrics)]
-            return partial(epoch_figure, self._profiles, metric, OVERS[self._over], letters=letters, ansi=ansi)
+            return partial(epoch_chart, sources, metric, OVERS[self._over])
         if not self._quantities:
             return partial(replace, NOTHING, empty="nothing to draw")
         quantity = self._quantities[self._quantity % len(self._quantities)]
-        return partial(depth_figure, [p.summary for p in self._profiles], quantity, letters=letters, ansi=ansi)
+        return partial(depth_chart, sources, quantity)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only the keys that do something here and now."""
@@ -256,7 +254,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
 
     def action_export(self) -> None:
         """The chart as SVG and the table as CSV, to new files in the current folder."""
-        contents = {".svg": self.query_one("#chart", Chart).svg(), ".csv": self._csv()}
+        contents = {".svg": self.query_one("#chart", ChartView).svg(), ".csv": self._csv()}
         text, severity = export(file_stem(self._drawn), contents)
         self.notify(text, severity=severity, markup=False)
 

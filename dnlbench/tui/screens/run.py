@@ -13,16 +13,16 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from dnlbench.charts.live import LiveCharts, measured_chart
+from dnlbench.charts.model import Chart
 from dnlbench.plan import Run
 from dnlbench.store import RunDir
-from dnlbench.tui.curves import run_series, steps_per_epoch
 from dnlbench.tui.digest import Digest, Digester
 from dnlbench.tui.export import export
-from dnlbench.tui.facts import attempt_lines, curve_figure, curves_of, facts_of, own_figure
+from dnlbench.tui.facts import attempt_lines, curves_of, facts_of
 from dnlbench.tui.feed import Feed
-from dnlbench.tui.plot.figure import Figure, Series
 from dnlbench.tui.rows import STATES, RunRow
-from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.key_line import KeyLine
 from dnlbench.tui.widgets.log_view import LogView
 
@@ -60,6 +60,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         self._row: RunRow | None = None
         self._seen: Digest | None = None
         self._curve = 0
+        self._charts = LiveCharts()
 
     def compose(self) -> ComposeResult:
         """Curve and facts over the log."""
@@ -68,7 +69,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         with Horizontal(id="run-body"):
             with VerticalScroll(id="run-left"):
                 yield Static(id="run-facts")
-            yield Chart(id="run-chart")
+            yield ChartView(id="run-chart")
         yield LogView(id="run-log")
         yield KeyLine()
 
@@ -92,7 +93,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
             Text.assemble((f"{row.run.title}  ", "bold"), (f"{mark} {row.state}", style), f"  {row.message}")
         )
         self.query_one("#run-facts", Static).update(self._facts(digest, row))
-        self.query_one("#run-chart", Chart).figure = self._figure(digest, row)
+        self.query_one("#run-chart", ChartView).chart = self._chart(digest, row)
         self.query_one(LogView).path = self._log_path(row)
 
     def _log_path(self, row: RunRow) -> Path | None:
@@ -112,17 +113,14 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         table.add_row(Text("attempts", style="dim"), Text("\n".join(attempt_lines(row.history)) or "none"))
         return table
 
-    def _figure(self, digest: Digest, row: RunRow) -> Figure:
+    def _chart(self, digest: Digest, row: RunRow) -> Chart:
         view = digest.snapshot.view
         assert view is not None, "only what was looked at is painted"
         curves = curves_of(row.history)
         if curves:
             name = list(curves)[self._curve % len(curves)]
-            return curve_figure(row, name, curves[name])
-        like = Series(key=row.run.run_id, label=f"seed {row.run.seed}", x=(), y=(), mark="●")
-        steps = steps_per_epoch(view.plan, view)
-        own = run_series(row.history, digest.choice, steps, like) if row.history.epochs else None
-        return own_figure(row, digest.figure, digest.choice, own)
+            return measured_chart(name, curves[name], row.run.title)
+        return self._charts.run_chart(view, row.run, digest.choice.metric, digest.choice.over)
 
     def action_panel(self, name: str) -> None:
         """Goes to a panel; shows it where only one is shown at a time."""
@@ -154,7 +152,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
 
     def action_export(self) -> None:
         """The chart as SVG."""
-        text, severity = export(self._run.run_id, {".svg": self.query_one("#run-chart", Chart).svg()})
+        text, severity = export(self._run.run_id, {".svg": self.query_one("#run-chart", ChartView).svg()})
         self.app.notify(text, severity=severity, markup=False)
 
 

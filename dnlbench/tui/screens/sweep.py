@@ -15,19 +15,19 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from dnlbench import units
+from dnlbench.charts.depth import depth_chart
+from dnlbench.charts.epochs import OVERS
+from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.store import RunDir
 from dnlbench.studies import Quantity
-from dnlbench.tui.curves import Choice
-from dnlbench.tui.depth import is_final, so_far
-from dnlbench.tui.digest import Digest, Digester
+from dnlbench.tui.digest import Choice, Digest, Digester
 from dnlbench.tui.export import export
 from dnlbench.tui.feed import Feed
-from dnlbench.tui.figures import CURVE_METRICS, OVERS, depth_figure
 from dnlbench.tui.filter import FilterError, parse_filter
 from dnlbench.tui.rows import FIELDS, default_columns
 from dnlbench.tui.screens.columns import Columns
 from dnlbench.tui.screens.steered import Steered
-from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.headline import headline, state_of
 from dnlbench.tui.widgets.key_line import KeyLine
@@ -94,8 +94,8 @@ What you see is read from the run directory; the engine is a process of its own.
         yield Static(id="problem", markup=False)
         yield Static("[b]1[/] curves  [b]2[/] depth  [b]3[/] devices  [b]4[/] runs", id="tabs")
         with Horizontal(id="charts"):
-            yield Chart(id="loss")
-            yield Chart(id="depth")
+            yield ChartView(id="loss")
+            yield ChartView(id="depth")
         yield DevicePanel(id="devices")
         with Horizontal(id="runs-bar"):
             yield Input(placeholder="network=dense* depth>=8 or status=failed", id="filter", compact=True)
@@ -121,7 +121,6 @@ What you see is read from the run directory; the engine is a process of its own.
         if digest is None:
             return
         self._choose_columns()
-        self._choose(replace(self._digester.choice, ansi=self.app.current_theme.ansi))
         self._tell_age(digest)
         self._paint_problem(self._feed.failure or digest.snapshot.problem)
         if self._held:
@@ -129,7 +128,7 @@ What you see is read from the run directory; the engine is a process of its own.
         self._paint_curves(digest)
         if digest is self._shown:
             return
-        if digest.figure is None or digest.summary is None:  # the feed gives them with its next looks
+        if digest.chart is None or digest.depth is None:  # the feed gives them with its next looks
             self._feed.wake()
         self._shown = digest
         self._paint_head(digest)
@@ -155,34 +154,30 @@ What you see is read from the run directory; the engine is a process of its own.
 
     def _paint_curves(self, digest: Digest) -> None:
         """Not so often that drawing would hold up the keyboard, unless somebody asked for other curves."""
-        chart, now = self.query_one("#loss", Chart), time.monotonic()
+        chart, now = self.query_one("#loss", ChartView), time.monotonic()
         asked = digest.choice != self._curves_of
-        if digest.figure is None or digest.figure is chart.figure or not (asked or now >= self._curves_due):
+        if digest.chart is None or digest.chart is chart.chart or not (asked or now >= self._curves_due):
             return
-        chart.figure, self._curves_of = digest.figure, digest.choice
+        chart.chart, self._curves_of = digest.chart, digest.choice
         self._curves_due = now + max(PAINT_S, chart.took_s / DRAWING_SHARE)
 
     @property
     def _quantities(self) -> list[Quantity]:
         """What can be shown over depth: what some run has a value of, the main one always."""
-        view, summary = self._shown.snapshot.view, self._shown.summary
-        if view is None or summary is None:
+        depth = self._shown.depth
+        if depth is None:
             return []
-        first, *others = view.plan.study.quantities
-        return [first, *(q for q in others if any(q.name in point.quantities for point in summary.points))]
+        first, *others = depth.study.quantities
+        return [first, *(q for q in others if any(q.name in point.quantities for point in depth.summary.points))]
 
     def _paint_depth(self, digest: Digest) -> None:
         quantities = self._quantities
-        if digest.summary is None or digest.snapshot.view is None or not quantities:
+        if digest.depth is None or not quantities:
             return
         quantity = quantities[self._quantity % len(quantities)]
-        ansi = self._digester.choice.ansi
-        painted = (digest.summary, quantity.name, ansi, is_final(digest.snapshot.view))
-        if painted == self._painted:
-            return
-        self._painted = painted
-        figure = depth_figure([digest.summary], quantity, ansi=ansi)
-        self.query_one("#depth", Chart).figure = figure if is_final(digest.snapshot.view) else so_far(figure)
+        if (digest.depth, quantity.name) != self._painted:
+            self._painted = (digest.depth, quantity.name)
+            self.query_one("#depth", ChartView).chart = depth_chart([digest.depth], quantity)
 
     def _paint_runs_line(self) -> None:
         table, total = self.query_one(RunsTable), len(self._shown.rows)
@@ -268,8 +263,7 @@ What you see is read from the run directory; the engine is a process of its own.
     def action_next_x(self) -> None:
         """Over epochs, training steps or time."""
         choice = self._digester.choice
-        x = OVERS[(OVERS.index(choice.x) + 1) % len(OVERS)]
-        self._choose(replace(choice, x=x))
+        self._choose(replace(choice, over=OVERS[(OVERS.index(choice.over) + 1) % len(OVERS)]))
 
     def _choose(self, choice: Choice) -> None:
         if choice != self._digester.choice:
@@ -344,7 +338,7 @@ What you see is read from the run directory; the engine is a process of its own.
         focused = self.focused
         view = self._shown.snapshot.view
         name = view.plan.spec.name if view else "sweep"
-        if isinstance(focused, Chart):
+        if isinstance(focused, ChartView):
             text, severity = export(f"{name}-{focused.id}", {".svg": focused.svg()})
         else:
             text, severity = export(f"{name}-runs", {".csv": self.query_one(RunsTable).csv()})

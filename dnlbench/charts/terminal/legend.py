@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dnlbench.tui.plot.curves import in_legend
-from dnlbench.tui.plot.figure import Figure
-from dnlbench.tui.plot.ink import PLAIN, Ink, Look, Run
-from dnlbench.tui.plot.text import fitted, two_sides, width_of
-from dnlbench.tui.plot.view import View
+from dnlbench.charts.model import Chart
+from dnlbench.charts.terminal.curves import in_legend, is_dashed, mark_of
+from dnlbench.charts.terminal.text import PLAIN, Ink, Look, Run, fitted, two_sides, width_of
+from dnlbench.charts.terminal.view import View
 
 OFF = "○"
 """In place of the mark of a series that is switched off."""
@@ -23,9 +22,10 @@ class Entry:
     key: str
     label: str
     mark: str
-    colour: str
+    ink: Ink
+    """Of the mark."""
     n: int | None = None
-    diverged: bool = False
+    failed: bool = False
     hidden: bool = False
     chosen: bool = False
     value: str = ""
@@ -35,9 +35,9 @@ class Entry:
         """As text, without its value: ``● densenet L=2 n=5``."""
         quiet = look.quiet()
         text = quiet if self.hidden else Ink(bold=True) if self.chosen else PLAIN
-        mark = quiet if self.hidden else Ink(colour=self.colour, bold=self.chosen)
+        mark = quiet if self.hidden else self.ink._replace(bold=self.chosen)
         seeds = (Run(f" n={self.n}", quiet),) if self.n is not None else ()
-        failed = (Run(" ✗", mark),) if self.diverged else ()
+        failed = (Run(" ✗", mark),) if self.failed else ()
         chosen = "▸" if self.chosen else ""
         return (
             Run(chosen, text),
@@ -56,26 +56,32 @@ class Line:
     keys: tuple[tuple[int, int, str], ...] = ()
     """First column, the one after the last, and key."""
 
+    def after(self, runs: Sequence[Run]) -> Line:
+        """The line with something before it."""
+        used = width_of(runs)
+        keys = tuple((start + used, end + used, key) for start, end, key in self.keys)
+        return Line(runs=(*runs, *self.runs), keys=keys)
+
     def key_at(self, column: int) -> str | None:
         """The series whose entry is in a column."""
         return next((key for start, end, key in self.keys if start <= column < end), None)
 
 
-def entries(figure: Figure, view: View, values: dict[str, str] | None = None) -> tuple[Entry, ...]:
+def entries(chart: Chart, view: View, look: Look, values: Mapping[str, str] | None = None) -> tuple[Entry, ...]:
     """The series that can be switched, with values by key."""
     return tuple(
         Entry(
             key=series.key,
             label=series.label,
-            mark=series.mark or ("╌" if series.dashed else "─"),
-            colour=series.colour,
+            mark=mark_of(series) or ("╌" if is_dashed(series) else "─"),
+            ink=Ink(color=look.color(series)),
             n=series.n,
-            diverged=series.diverged,
+            failed=series.failed,
             hidden=series.key in view.hidden,
             chosen=series.key == view.focus_series,
             value=(values or {}).get(series.key, ""),
         )
-        for series in in_legend(figure)
+        for series in in_legend(chart)
     )
 
 

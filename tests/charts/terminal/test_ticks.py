@@ -6,29 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnlbench.tui.plot.scale import Scale, scale_over
-from dnlbench.tui.plot.ticks import column_ticks, linear_labels, row_ticks
+from dnlbench.charts.model import Ticks
+from dnlbench.charts.terminal.scale import Scale, scale_over
+from dnlbench.charts.terminal.ticks import column_ticks, linear_labels, row_ticks
 
 BOUNDS = st.floats(-1e12, 1e12)
 POSITIVE = st.floats(1e-12, 1e12)
 
 
-def said(scale: Scale, columns: int, *, base: int = 10, integers: bool = False) -> list[str]:
-    return [tick.label for tick in row_ticks(scale, columns, base=base, integers=integers)]
+def said(scale: Scale, columns: int, *, kind: Ticks = "number") -> list[str]:
+    return [tick.label for tick in row_ticks(scale, columns, kind=kind)]
 
 
 def test_round_values_at_equal_steps() -> None:
     assert said(Scale(low=0.0, high=1.0), 40) == ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-    assert said(Scale(low=1.0, high=150.0), 70, integers=True) == ["20", "40", "60", "80", "100", "120", "140"]
+    assert said(Scale(low=1.0, high=150.0), 70, kind="whole") == ["20", "40", "60", "80", "100", "120", "140"]
 
 
 def test_epochs_are_whole() -> None:
-    assert said(Scale(low=1.0, high=3.0), 60, integers=True) == ["1", "2", "3"]
+    assert said(Scale(low=1.0, high=3.0), 60, kind="whole") == ["1", "2", "3"]
 
 
 def test_depths_are_powers_of_two() -> None:
-    assert said(Scale(low=1.9, high=33.0, log=True), 60, base=2) == ["2", "4", "8", "16", "32"]
-    assert said(Scale(low=1.0, high=1024.0, log=True), 24, base=2) == ["1", "8", "64", "512"]
+    assert said(Scale(low=1.9, high=33.0, log=True), 60, kind="depth") == ["2", "4", "8", "16", "32"]
+    assert said(Scale(low=1.0, high=1024.0, log=True), 24, kind="depth") == ["1", "8", "64", "512"]
+
+
+def test_shares_are_percentages() -> None:
+    assert said(Scale(low=0.0, high=1.0), 40, kind="percent") == ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]
+    assert said(Scale(low=0.1, high=1.0, log=True), 40, kind="percent") == ["10 %", "20 %", "50 %", "100 %"]
 
 
 def test_decades_are_divided_where_they_are_few() -> None:
@@ -53,18 +59,18 @@ def test_labels(values: list[float], step: float, expected: list[str]) -> None:
     assert linear_labels(values, step) == expected
 
 
-@given(BOUNDS, BOUNDS, st.integers(1, 300), st.booleans())
-def test_linear_labels_neither_overlap_nor_repeat(a: float, b: float, columns: int, integers: bool) -> None:
-    check(scale_over(a, b), columns, 10, integers)
+@given(BOUNDS, BOUNDS, st.integers(1, 300), st.sampled_from(["number", "whole", "percent"]))
+def test_linear_labels_neither_overlap_nor_repeat(a: float, b: float, columns: int, kind: Ticks) -> None:
+    check(scale_over(a, b), columns, kind)
 
 
-@given(POSITIVE, POSITIVE, st.integers(1, 300), st.sampled_from([2, 10]))
-def test_logarithmic_labels_neither_overlap_nor_repeat(a: float, b: float, columns: int, base: int) -> None:
-    check(scale_over(a, b, log=True), columns, base, False)
+@given(POSITIVE, POSITIVE, st.integers(1, 300), st.sampled_from(["number", "depth", "percent"]))
+def test_logarithmic_labels_neither_overlap_nor_repeat(a: float, b: float, columns: int, kind: Ticks) -> None:
+    check(scale_over(a, b, log=True), columns, kind)
 
 
-def check(scale: Scale, columns: int, base: int, integers: bool) -> None:
-    placed = row_ticks(scale, columns, base=base, integers=integers)
+def check(scale: Scale, columns: int, kind: Ticks) -> None:
+    placed = row_ticks(scale, columns, kind=kind)
     labels = [tick.label for tick in placed if tick.label]
     assert len(set(labels)) == len(labels)
     for tick in placed:
@@ -72,6 +78,6 @@ def check(scale: Scale, columns: int, base: int, integers: bool) -> None:
         assert tick.start + len(tick.label) <= columns
     for left, right in pairwise(tick for tick in placed if tick.label):
         assert right.start - left.start - len(left.label) >= 2
-    rows = column_ticks(scale, max(1, columns // 4), base=base)
+    rows = column_ticks(scale, max(1, columns // 4), kind=kind)
     assert len(set(rows.values())) == len(rows)
     assert all(0 <= row < max(1, columns // 4) for row in rows)

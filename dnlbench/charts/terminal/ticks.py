@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dnlbench.tui.plot.scale import Scale
+from dnlbench.charts.model import Ticks
+from dnlbench.charts.terminal.scale import Scale, scale_over
 
 PREFIXES = {3: " k", 6: " M", 9: " G", 12: " T"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -36,17 +37,15 @@ class Placed:
 Fits = Callable[[Sequence[Tick]], bool]
 
 
-def ticks(scale: Scale, most: int, fits: Fits, *, base: int = 10, integers: bool = False) -> tuple[Tick, ...]:
+def ticks(scale: Scale, most: int, fits: Fits, *, kind: Ticks = "number") -> tuple[Tick, ...]:
     """The most ticks, at most ``most``, that fit. None if not even one does."""
-    for found in _candidates(scale, most, base, integers):
+    for found in _candidates(scale, most, kind):
         if len(found) <= most and fits(found):
             return found
     return ()
 
 
-def row_ticks(
-    scale: Scale, columns: int, *, room: int | None = None, base: int = 10, integers: bool = False
-) -> tuple[Placed, ...]:
+def row_ticks(scale: Scale, columns: int, *, room: int | None = None, kind: Ticks = "number") -> tuple[Placed, ...]:
     """Ticks of an axis that lies, their labels well apart. Those that do not end within ``room`` are empty."""
     apart = 2 if columns < 50 else 4
 
@@ -58,17 +57,17 @@ def row_ticks(
         clear = all(b.start - a.start - len(a.label) >= apart for a, b in pairwise(said))
         return clear and all(each.start >= 0 for each in said)
 
-    return tuple(placed(ticks(scale, max(1, columns // 3), fits, base=base, integers=integers)))
+    return tuple(placed(ticks(scale, max(1, columns // 3), fits, kind=kind)))
 
 
-def column_ticks(scale: Scale, rows: int, *, base: int = 10) -> dict[int, str]:
+def column_ticks(scale: Scale, rows: int, *, kind: Ticks = "number") -> dict[int, str]:
     """Labels of an axis that stands, by row from the top."""
     apart = 4 if rows >= 24 else 3 if rows >= 9 else 2
 
     def fits(found: Sequence[Tick]) -> bool:
         return all(a - b >= apart for a, b in pairwise(_row(tick, scale, rows) for tick in found))
 
-    found = ticks(scale, max(1, rows // apart + 1), fits, base=base)
+    found = ticks(scale, max(1, rows // apart + 1), fits, kind=kind)
     return {_row(tick, scale, rows): tick.label for tick in found}
 
 
@@ -78,7 +77,7 @@ def _row(tick: Tick, scale: Scale, rows: int) -> int:
 
 
 def _placed(found: Sequence[Tick], scale: Scale, columns: int, room: int) -> list[Placed]:
-    """Labels centred below their ticks, and within the axis."""
+    """Labels centered below their ticks, and within the axis."""
     result = []
     for tick in found:
         column = round(scale.fraction(tick.value) * (2 * columns - 1)) // 2
@@ -88,13 +87,19 @@ def _placed(found: Sequence[Tick], scale: Scale, columns: int, room: int) -> lis
     return result
 
 
-def _candidates(scale: Scale, most: int, base: int, integers: bool) -> Iterator[tuple[Tick, ...]]:
+def _candidates(scale: Scale, most: int, kind: Ticks) -> Iterator[tuple[Tick, ...]]:
     """From many ticks to few."""
+    if kind == "percent":
+        percent = scale_over(100 * scale.low, 100 * scale.high, log=scale.log)
+        for found in _candidates(percent, most, "number"):
+            yield tuple(Tick(value=tick.value / 100, label=f"{tick.label} %") for tick in found)
+        return
+    base = 2 if kind == "depth" else 10
     if scale.log and scale.high / scale.low >= _SHORT_LOG:
         for values in _log_values(scale.low, scale.high, most, base):
             if len(values) >= 2:
                 yield tuple(Tick(value=v, label=t) for v, t in zip(values, _log_labels(values, base), strict=True))
-    for multiples, step in _linear_values(scale.low, scale.high, most, integers):
+    for multiples, step in _linear_values(scale.low, scale.high, most, kind in ("whole", "depth")):
         values = [value for value in multiples if -1e-6 <= scale.fraction(value) <= 1 + 1e-6]
         yield tuple(Tick(value=v, label=t) for v, t in zip(values, linear_labels(values, step), strict=True))
 

@@ -5,8 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnlbench.tui.plot.path import at, crosses, stretches
-from dnlbench.tui.plot.raster import Raster, clip
+from dnlbench.charts.terminal.raster import Raster, at, clip, crosses, stretches
 
 PLACE = st.floats(-1e4, 1e4)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnlbench.tui.plot.smooth import smoothed
+from dnlbench.charts.terminal.curves import smoothed
 
 WEIGHTS = st.floats(0.0, 0.99)
 FINITE = st.floats(-1e6, 1e6)

@@ -1,4 +1,4 @@
-"""The axes that a figure has in a view."""
+"""The axes of a chart in a view: from where to where they go."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dnlbench.charts.model import Chart
+from dnlbench.charts.terminal.curves import Curve, curves
+from dnlbench.charts.terminal.scale import LARGEST, Extent, Frame, Scale, extent, joined, scale_over
+from dnlbench.charts.terminal.view import Bounds, View
 from dnlbench.stats import Range, axis_within
-from dnlbench.tui.plot.curves import Curve, curves
-from dnlbench.tui.plot.figure import Figure
-from dnlbench.tui.plot.scale import LARGEST, Extent, Frame, Scale, extent, joined, scale_over
-from dnlbench.tui.plot.view import Bounds, View
 
 PADDING = 0.04
 """On either side of an axis, as a fraction of it."""
@@ -20,8 +20,8 @@ BAND_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Framed:
-    """A figure's axes, and what has no place on them."""
+class Limits:
+    """A chart's axes, and what has no place on them."""
 
     frame: Frame
     left_out: int
@@ -30,45 +30,44 @@ class Framed:
     """Whether there is no point at all to show."""
     nothing_placed: bool
     """Whether there are points, but none whose value has a place on the y axis."""
-    integers: bool
-    """Whether everything on the x axis is whole: epochs, depths."""
 
 
-def is_log(figure: Figure, view: View) -> tuple[bool, bool]:
+def is_log(chart: Chart, view: View) -> tuple[bool, bool]:
     """Whether x and y are logarithmic."""
     return (
-        figure.x.log if view.log_x is None else view.log_x,
-        figure.y.log if view.log_y is None else view.log_y,
+        chart.x.scale == "log" if view.log_x is None else view.log_x,
+        chart.y.scale == "log" if view.log_y is None else view.log_y,
     )
 
 
-def framed(figure: Figure, view: View) -> Framed:
+def limits_of(chart: Chart, view: View) -> Limits:
     """The axes over what is visible, or what was zoomed to."""
-    return framed_curves(figure, view, curves(figure, view))
+    return limits_of_curves(chart, view, curves(chart, view))
 
 
-def framed_curves(figure: Figure, view: View, drawn: Sequence[Curve]) -> Framed:
+def limits_of_curves(chart: Chart, view: View, drawn: Sequence[Curve]) -> Limits:
     """The same where the curves are known."""
-    log_x, log_y = is_log(figure, view)
+    log_x, log_y = is_log(chart, view)
     of_x = joined([extent(curve.x, log=log_x) for curve in drawn])
     x = _zoomed(view.x, log_x) or _x_scale(of_x, log_x, drawn)
     ranges = [_range(curve.x, x) for curve in drawn]
     of_y = joined([extent(c.y[a:b], log=log_y) for c, (a, b) in zip(drawn, ranges, strict=True)])
     low, high = _with_bands(of_y, drawn, ranges, log_y)
-    y = _zoomed(view.y, log_y) or _within(figure.y.range, of_y, scale_over(low, high, log=log_y, padding=PADDING))
+    y = _zoomed(view.y, log_y) or _within(chart.y.range, of_y, scale_over(low, high, log=log_y, padding=PADDING))
     has_points = any(len(curve.y) for curve in drawn)
-    return Framed(
+    return Limits(
         frame=Frame(x=x, y=y),
         left_out=of_x.left_out + of_y.left_out,
         empty=not has_points,
         nothing_placed=of_x.empty or (joined([extent(c.y, log=log_y) for c in drawn]).empty and of_y.left_out > 0),
-        integers=all(float(value).is_integer() for curve in drawn for value in curve.x),
     )
 
 
-def whole(figure: Figure, view: View) -> Frame:
+def whole(chart: Chart, view: View) -> Frame:
     """The axes without zooming."""
-    return framed(figure, View(log_x=view.log_x, log_y=view.log_y, hidden=view.hidden, smoothing=view.smoothing)).frame
+    return limits_of(
+        chart, View(log_x=view.log_x, log_y=view.log_y, hidden=view.hidden, smoothing=view.smoothing)
+    ).frame
 
 
 def _x_scale(found: Extent, log: bool, drawn: Sequence[Curve]) -> Scale:

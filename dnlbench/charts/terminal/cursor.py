@@ -6,11 +6,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dnlbench.tui.plot.curves import in_legend, smoothing_of, visible
-from dnlbench.tui.plot.figure import Figure, Series
-from dnlbench.tui.plot.scale import Scale
-from dnlbench.tui.plot.smooth import smoothed
-from dnlbench.tui.plot.view import View
+from dnlbench.charts.model import Chart, Series
+from dnlbench.charts.terminal.curves import in_legend, smoothed, smoothing_of, visible
+from dnlbench.charts.terminal.scale import Scale
+from dnlbench.charts.terminal.view import View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,57 +17,38 @@ class Reading:
     """One series at the cursor: its nearest point."""
 
     key: str
-    label: str
-    colour: str
-    mark: str
-    x: float | None
-    """Where the point is; None, as ``y``, if the series has none so far to the left or right."""
-    y: float | None
+    x: float | None = None
+    """None, as ``y``, if the series has no point so far to the left or right."""
+    y: float | None = None
     smoothed: float | None = None
     """None without smoothing."""
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readout:
-    """All visible series with a place in the legend at one x."""
+class CursorValues:
+    """All visible series of the legend at one x."""
 
     x: float
     readings: tuple[Reading, ...]
 
 
-def readout(figure: Figure, view: View, at: float) -> Readout:
+def values_at(chart: Chart, view: View, at: float) -> CursorValues:
     """The values at ``at``, and the x nearest to it that a series has."""
-    series = [each for each in visible(figure, view) if not each.faint]
-    readings = tuple(_reading(each, view, at) for each in series)
+    readings = tuple(_reading(each, view, at) for each in visible(chart, view) if not each.parent)
     there = [reading.x for reading in readings if reading.x is not None]
-    return Readout(x=min(there, key=lambda x: abs(x - at), default=at), readings=readings)
+    return CursorValues(x=min(there, key=lambda x: abs(x - at), default=at), readings=readings)
 
 
 def _reading(series: Series, view: View, at: float) -> Reading:
     index = nearest(series.x, at)
-    named = Reading(
-        key=series.key, label=series.label, colour=series.colour, mark=series.mark, x=None, y=None, n=series.n
-    )
-    if index is None or index >= len(series.y) or _is_beyond(series.x, at):
-        return named
+    if index is None or _is_beyond(series.x, at):
+        return Reading(key=series.key)
     weight = smoothing_of(series, view)
-    band = (
-        (series.low[index], series.high[index]) if series.low is not None and series.high is not None else (None, None)
-    )
     return Reading(
-        key=named.key,
-        label=named.label,
-        colour=named.colour,
-        mark=named.mark,
+        key=series.key,
         x=series.x[index],
         y=series.y[index],
         smoothed=smoothed(series.y[: index + 1], weight)[-1] if weight else None,
-        low=band[0],
-        high=band[1],
-        n=named.n,
     )
 
 
@@ -89,14 +69,12 @@ def _is_beyond(x: Sequence[float], at: float) -> bool:
     return at < x[0] - (x[1] - x[0]) / 2 or at > x[-1] + (x[-1] - x[-2]) / 2
 
 
-def next_x(figure: Figure, view: View, at: float | None, step: int, scale: Scale, columns: int) -> float | None:
+def next_x(chart: Chart, view: View, at: float | None, step: int, scale: Scale, columns: int) -> float | None:
     """The x that some visible series has nearest to the cursor, at least a column to the right (or left) of it.
 
     Without a cursor it is the one in the middle of the axis; at the ends it stays. None without any point.
     """
-    values = sorted(
-        {x for each in visible(figure, view) for x in each.x} or {x for s in in_legend(figure) for x in s.x}
-    )
+    values = sorted({x for each in visible(chart, view) for x in each.x} or {x for s in in_legend(chart) for x in s.x})
     if not values:
         return None
     if at is None:

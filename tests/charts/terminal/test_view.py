@@ -4,26 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnlbench.tui.plot.figure import Axis, Figure, Series
-from dnlbench.tui.plot.framing import framed, whole
-from dnlbench.tui.plot.readout import nearest, next_x, readout
-from dnlbench.tui.plot.scale import Frame, Scale
-from dnlbench.tui.plot.view import View
+from dnlbench.charts.model import Axis, Chart, Series
+from dnlbench.charts.terminal.cursor import nearest, next_x, values_at
+from dnlbench.charts.terminal.limits import limits_of, whole
+from dnlbench.charts.terminal.scale import Frame, Scale
+from dnlbench.charts.terminal.view import View
 
 WHOLE = Frame(x=Scale(low=0.0, high=100.0), y=Scale(low=0.1, high=10.0, log=True))
 
 
-def curve(key: str, ys: list[float], *, behind: str = "", faint: bool = False) -> Series:
+def curve(key: str, ys: list[float], *, parent: str = "") -> Series:
     x = [float(k) for k in range(1, len(ys) + 1)]
-    return Series(key=key, label=key.upper(), x=x, y=ys, behind=behind, faint=faint)
+    return Series(key=key, label=key.upper(), role="run" if parent else "mean", x=x, y=ys, parent=parent)
 
 
-FIGURE = Figure(
+CHART = Chart(
+    key="c",
     title="t",
     x=Axis(label="epoch"),
     y=Axis(label="loss"),
     series=(
-        curve("a0", [9.0] * 6, behind="a", faint=True),
+        curve("a0", [9.0] * 6, parent="a"),
         curve("a", [4.0, 3.0, 2.0, 1.0]),
         curve("b", [2.0, 1.0, 0.0]),
     ),
@@ -83,32 +84,31 @@ def test_reset_keeps_what_is_chosen() -> None:
 
 
 def test_axes_are_those_of_what_is_visible() -> None:
-    assert framed(FIGURE, View()).frame.y.high > 9
-    assert framed(FIGURE, View(hidden=frozenset("a"))).frame.y.high < 3
-    assert framed(FIGURE, View(log_y=True)).left_out == 1
-    assert framed(FIGURE, View(hidden=frozenset("ab"))).empty
-    assert framed(FIGURE, View()).integers
+    assert limits_of(CHART, View()).frame.y.high > 9
+    assert limits_of(CHART, View(hidden=frozenset("a"))).frame.y.high < 3
+    assert limits_of(CHART, View(log_y=True)).left_out == 1
+    assert limits_of(CHART, View(hidden=frozenset("ab"))).empty
 
 
 def test_y_follows_the_part_of_x() -> None:
-    found = framed(FIGURE, View(x=(3.0, 4.0), hidden=frozenset("b"))).frame
+    found = limits_of(CHART, View(x=(3.0, 4.0), hidden=frozenset("b"))).frame
     assert (found.x.low, found.x.high) == (3.0, 4.0)
-    assert whole(FIGURE, View(x=(3.0, 4.0))).x.high == 6.0
+    assert whole(CHART, View(x=(3.0, 4.0))).x.high == 6.0
 
 
 def test_readout_is_of_the_nearest_points() -> None:
-    found = readout(FIGURE, View(), 2.2)
+    found = values_at(CHART, View(), 2.2)
     assert found.x == 2.0
     assert [(r.key, r.x, r.y) for r in found.readings] == [("a", 2.0, 3.0), ("b", 2.0, 1.0)]
-    assert [r.key for r in readout(FIGURE, View(hidden=frozenset("a")), 2.2).readings] == ["b"]
+    assert [r.key for r in values_at(CHART, View(hidden=frozenset("a")), 2.2).readings] == ["b"]
 
 
 def test_no_value_where_a_series_has_not_come() -> None:
-    assert [r.y for r in readout(FIGURE, View(), 4.2).readings] == [1.0, None]
+    assert [r.y for r in values_at(CHART, View(), 4.2).readings] == [1.0, None]
 
 
 def test_readout_smooths_up_to_the_point() -> None:
-    reading = readout(FIGURE, View(smoothing=0.6), 2.0).readings[0]
+    reading = values_at(CHART, View(smoothing=0.6), 2.0).readings[0]
     assert reading.y == 3.0
     assert reading.smoothed == pytest.approx((0.6 * 4 + 3) / 1.6)
 
@@ -120,9 +120,9 @@ def test_nearest() -> None:
 
 def test_the_cursor_goes_from_point_to_point() -> None:
     scale = Scale(low=1.0, high=6.0)
-    assert next_x(FIGURE, View(), None, 1, scale, 60) == 3.0
-    assert next_x(FIGURE, View(), 3.0, 1, scale, 60) == 4.0
-    assert next_x(FIGURE, View(), 3.0, -1, scale, 60) == 2.0
-    assert next_x(FIGURE, View(), 6.0, 1, scale, 60) == 6.0
-    assert next_x(FIGURE, View(), 1.0, 1, scale, 2) == 4.0
-    assert next_x(FIGURE, View(), 1.0, 1, scale, 5) == 2.0
+    assert next_x(CHART, View(), None, 1, scale, 60) == 3.0
+    assert next_x(CHART, View(), 3.0, 1, scale, 60) == 4.0
+    assert next_x(CHART, View(), 3.0, -1, scale, 60) == 2.0
+    assert next_x(CHART, View(), 6.0, 1, scale, 60) == 6.0
+    assert next_x(CHART, View(), 1.0, 1, scale, 2) == 4.0
+    assert next_x(CHART, View(), 1.0, 1, scale, 5) == 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dnlbench.tui.plot.scale import Frame, Scale
+from dnlbench.charts.terminal.scale import Frame, Scale
 
 Bounds = tuple[float, float]
 WEIGHTS = (0.0, 0.6, 0.9)
@@ -16,10 +16,10 @@ CLOSEST = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What of a figure is shown, and how."""
+    """What of a chart is shown, and how."""
 
     log_x: bool | None = None
-    """None: as the figure says."""
+    """None: as the chart says."""
     log_y: bool | None = None
     smoothing: float = 0.0
     """Weight of the moving average, from 0 to 0.99."""
@@ -71,7 +71,7 @@ class View:
         )
 
     def reset(self) -> View:
-        """Everything as the figure says, with nothing hidden."""
+        """Everything as the chart says, with nothing hidden."""
         return View(focus_series=self.focus_series)
 
     def with_cursor(self, x: float | None) -> View:

@@ -7,12 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dnlbench.tui.plot.curves import Curve
-from dnlbench.tui.plot.decimate import decimated
-from dnlbench.tui.plot.ink import Ink, Look
-from dnlbench.tui.plot.path import CROSS, FAR, Point, crosses, heights, on_the_way, stretches
-from dnlbench.tui.plot.raster import WIDE, Raster
-from dnlbench.tui.plot.scale import LARGEST, Frame
+from dnlbench.charts.terminal.curves import Curve, decimated, is_dashed, mark_of
+from dnlbench.charts.terminal.raster import CROSS, FAR, WIDE, Point, Raster, crosses, heights, on_the_way, stretches
+from dnlbench.charts.terminal.scale import LARGEST, Frame
+from dnlbench.charts.terminal.text import Ink, Look
 
 MARK_EVERY = 30
 """Columns between the marks of a curve."""
@@ -36,13 +34,13 @@ class Painting:
 def paint(drawn: Sequence[Curve], frame: Frame, columns: int, rows: int, look: Look) -> Painting:
     """Curves from the back to the front."""
     raster = Raster(columns, rows)
-    shades = tuple(look.shade(curve.series.colour) for curve in drawn)
+    shades = tuple(look.shade(curve.series) for curve in drawn)
     shown = [_Shown.of(curve, frame, raster) for curve in drawn]
     for pen, each in enumerate(shown):
         _band(each, frame, raster, pen, shaded=bool(shades[pen]))
     for pen, each in enumerate(shown):
-        dashed = each.curve.series.dashed
-        for points in each.stretches:
+        dashed = is_dashed(each.curve.series)
+        for points in each.stretches if each.curve.series.joined else ():
             raster.line(points, pen, dashed=dashed)
     for pen, each in enumerate(shown):
         _marks(each, raster, pen)
@@ -50,7 +48,7 @@ def paint(drawn: Sequence[Curve], frame: Frame, columns: int, rows: int, look: L
 
 
 def _ink(curve: Curve, look: Look) -> Ink:
-    return look.faint(curve.series.colour) if curve.faint else Ink(colour=curve.series.colour, bold=curve.bold)
+    return look.faint(curve.series) if curve.faint else Ink(color=look.color(curve.series), bold=curve.bold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,25 +123,22 @@ def _edge(values: Sequence[float], frame: Frame, raster: Raster) -> list[float]:
 
 
 def _marks(shown: _Shown, raster: Raster, pen: int) -> None:
-    curve = shown.curve
-    series = curve.series
-    if curve.marked and series.mark:
-        if series.points:
-            for points in shown.stretches:
-                for point in points:
-                    raster.mark(point, series.mark, pen)
-        elif not series.dashed:
-            count = raster.columns // MARK_EVERY
-            for point in on_the_way(shown.stretches, raster.right, raster.bottom, count, curve.place):
-                raster.mark(point, series.mark, pen)
-    if curve.marked or series.faint:
+    curve, series, mark = shown.curve, shown.curve.series, mark_of(shown.curve.series)
+    if curve.marked and mark:
+        points = [point for points in shown.stretches for point in points]
+        if not series.points:
+            place, count = series.identity.place + series.identity.profile / 2, raster.columns // MARK_EVERY
+            points = on_the_way(shown.stretches, raster.right, raster.bottom, count, place)
+        for point in points:
+            raster.mark(point, mark, pen)
+    if curve.marked or series.parent:
         for point in _crosses(shown, raster):
             raster.mark(point, CROSS, pen)
 
 
 def _crosses(shown: _Shown, raster: Raster) -> list[Point]:
-    """With the last point of a series that diverged, unless that is marked for not being finite."""
-    curve, end = shown.curve, shown.start + len(shown.xs)
+    """With the last point of a run that failed, unless that is marked for not being finite."""
+    curve, series, end = shown.curve, shown.curve.series, shown.start + len(shown.xs)
     found = crosses(curve.y[shown.start : end], shown.xs, shown.ys, raster.bottom)
-    at_end = curve.series.diverged and end >= len(curve.y) and shown.stretches and math.isfinite(curve.y[-1])
+    at_end = series.failed and end >= len(curve.y) and shown.stretches and math.isfinite(curve.y[-1])
     return [*found, shown.stretches[-1][-1]] if at_end else found

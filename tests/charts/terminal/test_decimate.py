@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnlbench.tui.plot.decimate import decimated
+from dnlbench.charts.terminal.curves import decimated
 
 VALUES = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=300)
 

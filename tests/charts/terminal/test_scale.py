@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnlbench.tui.plot.scale import LARGEST, Scale, extent, joined, scale_over
+from dnlbench.charts.terminal.scale import LARGEST, Scale, extent, joined, scale_over
 
 ANYTHING = st.floats(allow_nan=True, allow_infinity=True)
 

@@ -1,0 +1,92 @@
+"""A chart with its legend, beside it or below it, and the values at the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnlbench import units
+from dnlbench.charts.model import Chart
+from dnlbench.charts.terminal.cursor import CursorValues, values_at
+from dnlbench.charts.terminal.draw import Drawing, draw
+from dnlbench.charts.terminal.legend import Line, column_width, entries, in_column, in_line
+from dnlbench.charts.terminal.text import PLAIN, Ink, Look, Run, fitted, width_of
+from dnlbench.charts.terminal.view import View
+
+WIDE = 100
+"""Columns from which the legend is beside the curves, and not below them."""
+LEGEND_ROWS = 7
+"""Rows from which there is a legend."""
+VALUE_WIDTH = 10
+"""Columns for the values at the cursor in a legend at the side; they are kept free, so that nothing moves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A chart in a size, without its cursor: drawing it is what takes time."""
+
+    chart: Chart
+    view: View
+    look: Look
+    size: tuple[int, int]
+    """Columns and rows."""
+    drawing: Drawing
+    side: int
+    """Columns of the legend beside the curves; 0 if it is below them."""
+    below: bool
+    """Whether the legend is below the curves."""
+
+    @classmethod
+    def of(cls, chart: Chart, view: View, look: Look, size: tuple[int, int]) -> Picture:
+        """Draws the chart."""
+        width, height = size
+        found = entries(chart, view, look)
+        has_legend = bool(found) and height >= LEGEND_ROWS
+        is_wide = has_legend and width >= WIDE
+        side = column_width(found, look, width // 3, value_width=VALUE_WIDTH) if is_wide else 0
+        below = has_legend and not is_wide
+        drawing = draw(chart, view, width - (side + 2 if side else 0), height - below, look)
+        return cls(chart=chart, view=view, look=look, size=size, drawing=drawing, side=side, below=below)
+
+    def shows(self, chart: Chart, view: View, look: Look, size: tuple[int, int]) -> bool:
+        """Whether it is what `of` would draw."""
+        return self.chart is chart and (self.view, self.look, self.size) == (view, look, size)
+
+    def lines(self, at: float | None) -> list[Line]:
+        """Curves and legend, with the values at a place on the x axis."""
+        read = None if at is None else values_at(self.chart, self.view, at)
+        drawing = self.drawing.with_cursor(read.x if read else None, self.look)
+        found = entries(self.chart, self.view, self.look, _texts(self.chart, read) if read else {})
+        width = self.size[0]
+        heading = f"{self.chart.x.label} {units.number(read.x)}" if read else ""
+        if self.below:
+            lead = fitted([Run(f"{heading}  ", Ink(bold=True))], min(len(heading) + 2, width)) if heading else ()
+            legend = in_line(found, self.look, width - width_of(lead))
+            return [*map(_line, drawing.rows), legend.after(lead)]
+        if not self.side:
+            return [_line(row) for row in drawing.rows]
+        column = [Line(runs=fitted([Run(f" {heading}", Ink(bold=True))], self.side))]
+        column += in_column(found, self.look, self.side, len(drawing.rows) - 1)
+        return _beside(drawing.rows, column, self.side)
+
+
+def _texts(chart: Chart, read: CursorValues) -> dict[str, str]:
+    """Values by key, the smoothed ones where there are."""
+    written = units.percent if chart.y.ticks == "percent" else units.number
+    return {
+        each.key: f"≈{written(each.smoothed)}" if each.smoothed is not None else written(each.y)
+        for each in read.readings
+    }
+
+
+def _line(row: Sequence[Run]) -> Line:
+    return Line(runs=tuple(row))
+
+
+def _beside(rows: Sequence[tuple[Run, ...]], column: Sequence[Line], width: int) -> list[Line]:
+    """Rows with lines of the legend at their right."""
+    result = []
+    for place, row in enumerate(rows):
+        line = column[place] if place < len(column) else Line(runs=fitted([], width))
+        result.append(line.after((*row, Run("  ", PLAIN))))
+    return result
