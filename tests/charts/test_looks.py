@@ -9,7 +9,7 @@ import pytest
 
 from dnlbench.charts.model import Identity
 from dnlbench.charts.mpl.looks import DASHES, MARKERS, Look, identity_look, lightness, network_color
-from dnlbench.tui.palette import identity
+from dnlbench.charts.palette import OKABE_ITO
 
 # Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
 SEEN = {
@@ -61,7 +61,7 @@ def test_beyond_the_palette_markers_differ() -> None:
 
 
 def test_networks_have_the_colours_of_the_screen_but_for_yellow() -> None:
-    assert [network_color(place) for place in range(6)] == [identity(place)[0] for place in range(6)]
+    assert [network_color(place) for place in range(6)] == [*OKABE_ITO[:6]]
     assert all(lightness(network_color(place)) < 80 for place in range(8))  # to be seen on white
 
 

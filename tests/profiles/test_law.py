@@ -1,13 +1,17 @@
-"""Curves of fits, where they leave the range of floats."""
+"""Curves of fits, also where they leave the range of floats, and what is said of fits."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from dnlbench.profiles import FitRecord
-from dnlbench.profiles.law import Law, law_of
+from dnlbench.profiles.law import Law, fit_words, law_of
+from dnlbench.studies import STUDIES
+
+LOSS = next(each for each in STUDIES["training"].quantities if each.name == "final_train_loss")
 
 
 def test_a_product_that_is_a_float_is_found_where_its_power_is_none() -> None:
@@ -28,3 +32,38 @@ def test_a_fit_whose_constant_is_no_float_has_no_curve() -> None:
     facts = {"network": "plain", "quantity": "final_train_loss", "model": "limit", "limit": 0.0}
     steep = FitRecord.model_validate({**facts, "depths": (4, 8, 16), "next_value": 1e-100, "next_gain": 1e200})
     assert law_of(steep) is None
+
+
+LIMIT: dict[str, Any] = {
+    "network": "plain",
+    "quantity": "final_train_loss",
+    "model": "limit",
+    "depths": (2, 4, 8, 16),
+    "limit": 0.2,
+    "next_value": 0.2 + 0.8 / 32,
+    "next_gain": 0.8 / 16 - 0.8 / 32,
+}
+
+
+def test_a_law_without_an_order_is_found_from_the_values_it_foresees() -> None:
+    law = law_of(FitRecord(**LIMIT))
+    assert isinstance(law, Law)
+    assert (law.limit, law.constant, law.order) == pytest.approx((0.2, 0.8, 1.0))
+    assert law.at(2) == pytest.approx(0.6)
+    assert law_of(FitRecord(**{**LIMIT, "next_gain": 0.0, "next_value": 0.2})) is None
+    assert law_of(FitRecord(**{**LIMIT, "limit": None})) is None
+    assert law_of(FitRecord(**{**LIMIT, "model": "power"})) is None
+    stated = law_of(FitRecord(**LIMIT, constant=0.7, order=1.5))
+    assert isinstance(stated, Law)
+    assert (stated.constant, stated.order) == (0.7, 1.5)
+
+
+def test_an_undetermined_order_is_said_to_be_so() -> None:
+    assert "order undetermined; next doubling (L=32) gains 0.025 nats" in fit_words(FitRecord(**LIMIT), LOSS)
+
+
+def test_a_verdict_is_told_with_its_order() -> None:
+    fit = FitRecord(network="n", quantity="change", model="power", depths=(2, 4), order=1.5, expected_order=1.5)
+    assert fit_words(fit, LOSS) == "order 1.5, theory 1.5"
+    judged = fit.model_copy(update={"theory": "possible", "seen": "converging"})
+    assert fit_words(judged, LOSS) == "order 1.5, theory 1.5; possible by theory, converging"

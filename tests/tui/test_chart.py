@@ -10,11 +10,10 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from dnlbench.tui.palette import identity
-from dnlbench.tui.plot.draw import draw
-from dnlbench.tui.plot.figure import Axis, Figure, Series
-from dnlbench.tui.plot.view import View
-from dnlbench.tui.widgets.chart import Chart
+from dnlbench.charts.model import Axis, Chart, Identity, Series
+from dnlbench.charts.terminal.draw import draw
+from dnlbench.charts.terminal.view import View
+from dnlbench.tui.widgets.chart import ChartView
 
 Drive = Callable[..., None]
 ScreenText = Callable[[App[Any]], str]
@@ -26,20 +25,21 @@ FREE = {"m", "t", "slash", "enter", "q", "p", "k", "r", "space", *"123456789"}
 
 def curve(place: int, *, epochs: int = 50) -> Series:
     depth = 2 ** (place + 1)
-    colour, mark = identity(place)
     return Series(
         key=f"densenet-{depth}",
         label=f"densenet L={depth}",
         x=[float(k) for k in range(1, epochs + 1)],
         y=[2.0 * math.exp(-0.1 * k) + 1 / depth for k in range(epochs)],
         n=5,
-        colour=colour,
-        mark=mark,
+        role="mean",
+        identity=Identity(label=f"densenet L={depth}", place=place),
     )
 
 
-def figure(count: int = 3) -> Figure:
-    return Figure(
+def charted(count: int = 3) -> Chart:
+    return Chart(
+        key="c",
+        empty="nothing yet",
         title="Training loss",
         x=Axis(label="epoch"),
         y=Axis(label="loss"),
@@ -48,19 +48,19 @@ def figure(count: int = 3) -> Figure:
 
 
 class Charts(App[None]):
-    def __init__(self, shown: Figure) -> None:
+    def __init__(self, shown: Chart) -> None:
         super().__init__()
         self.shown = shown
 
     def compose(self) -> ComposeResult:
-        yield Chart(self.shown)
+        yield ChartView(self.shown)
 
     def on_mount(self) -> None:
         self.chart.focus()
 
     @property
-    def chart(self) -> Chart:
-        return self.query_one(Chart)
+    def chart(self) -> ChartView:
+        return self.query_one(ChartView)
 
 
 async def begin_anew(pilot: Pilot[None], app: Charts, size: tuple[int, int]) -> None:
@@ -91,7 +91,7 @@ VIEWS = [
 
 
 def test_keys_change_the_view(drive: Drive) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         for keys, expected in VIEWS:
@@ -103,7 +103,7 @@ def test_keys_change_the_view(drive: Drive) -> None:
 
 
 def test_zooming_and_panning(drive: Drive) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         await pilot.press("plus", "equals_sign")
@@ -123,7 +123,7 @@ def test_zooming_and_panning(drive: Drive) -> None:
 
 
 def test_the_view_follows_the_cursor(drive: Drive) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         await pilot.press("c", "plus", "plus", "plus", *["right"] * 12)
@@ -137,7 +137,7 @@ def test_the_view_follows_the_cursor(drive: Drive) -> None:
 
 
 def test_hidden_series_are_not_drawn_and_dim_in_the_legend(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         assert "● densenet L=2 n=5   ▲ densenet L=4 n=5" in screen_text(app)
@@ -151,7 +151,7 @@ def test_hidden_series_are_not_drawn_and_dim_in_the_legend(drive: Drive, screen_
 
 
 def test_the_cursor_reads_all_visible_series(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         for size in SIZES:
@@ -168,7 +168,7 @@ def test_the_cursor_reads_all_visible_series(drive: Drive, screen_text: ScreenTe
 
 
 def test_the_legend_is_beside_a_wide_chart(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         lines = screen_text(app).splitlines()
@@ -181,7 +181,7 @@ def test_the_legend_is_beside_a_wide_chart(drive: Drive, screen_text: ScreenText
 
 def test_many_series_are_counted(drive: Drive, screen_text: ScreenText) -> None:
     series = tuple(replace(curve(k % 8), key=str(k), label=f"densenet L={k:02}") for k in range(100))
-    app = Charts(replace(figure(), series=series))
+    app = Charts(replace(charted(), series=series))
 
     async def act(pilot: Pilot[None]) -> None:
         for size, more in zip(SIZES, ("+97 more", "+72 more"), strict=True):
@@ -194,7 +194,7 @@ def test_many_series_are_counted(drive: Drive, screen_text: ScreenText) -> None:
 
 
 def test_the_wheel_zooms_about_the_pointer(drive: Drive) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         await wheel(pilot, app, events.MouseScrollUp)
@@ -223,17 +223,17 @@ async def wheel(
 
 
 def test_the_mouse_reads_and_drags(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
-        await pilot.hover(Chart, offset=(40, 6))
+        await pilot.hover(ChartView, offset=(40, 6))
         assert "epoch 24" in screen_text(app)
         assert app.chart.view.cursor is None
         await pilot.press("plus", "plus")
         before = app.chart.view.x
-        await pilot.mouse_down(Chart, offset=(40, 6))
-        await pilot.hover(Chart, offset=(30, 6))
-        await pilot.mouse_up(Chart, offset=(30, 6))
+        await pilot.mouse_down(ChartView, offset=(40, 6))
+        await pilot.hover(ChartView, offset=(30, 6))
+        await pilot.mouse_up(ChartView, offset=(30, 6))
         after = app.chart.view.x
         assert before is not None
         assert after is not None
@@ -244,21 +244,21 @@ def test_the_mouse_reads_and_drags(drive: Drive, screen_text: ScreenText) -> Non
 
 
 def test_a_click_in_the_legend_switches(drive: Drive) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         for size, offset in zip(SIZES, ((25, 23), (105, 2)), strict=True):
             await begin_anew(pilot, app, size)
-            await pilot.click(Chart, offset=offset)
+            await pilot.click(ChartView, offset=offset)
             assert app.chart.view.hidden == {"densenet-4"}
-            await pilot.click(Chart, offset=offset)
+            await pilot.click(ChartView, offset=offset)
             assert app.chart.view.hidden == frozenset()
 
     drive(app, act)
 
 
 def test_it_takes_any_size(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         for size in ((20, 5), (400, 100), (5, 2)):
@@ -272,7 +272,7 @@ def test_it_takes_any_size(drive: Drive, screen_text: ScreenText) -> None:
 
 
 def test_a_resized_chart_is_drawn_anew(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure())
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         for size in ((20, 5), (400, 100), (80, 24)):
@@ -288,12 +288,12 @@ def test_a_resized_chart_is_drawn_anew(drive: Drive, screen_text: ScreenText) ->
 def test_it_is_drawn_again_only_if_something_changed(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[View] = []
 
-    def counted(figure: Figure, view: View, *rest: Any) -> Any:
+    def counted(chart: Chart, view: View, *rest: Any) -> Any:
         drawn.append(view)
-        return draw(figure, view, *rest)
+        return draw(chart, view, *rest)
 
-    monkeypatch.setattr("dnlbench.tui.widgets.chart.draw", counted)
-    app = Charts(figure())
+    monkeypatch.setattr("dnlbench.charts.terminal.picture.draw", counted)
+    app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
         drawn.clear()
@@ -301,7 +301,7 @@ def test_it_is_drawn_again_only_if_something_changed(drive: Drive, monkeypatch: 
         await pilot.pause()
         await pilot.press("c", "right")
         assert drawn == []
-        app.chart.figure = figure(2)
+        app.chart.chart = charted(2)
         await pilot.pause()
         assert len(drawn) == 1
 
@@ -309,7 +309,7 @@ def test_it_is_drawn_again_only_if_something_changed(drive: Drive, monkeypatch: 
 
 
 def test_nothing_yet(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure(0))
+    app = Charts(charted(0))
 
     async def act(pilot: Pilot[None]) -> None:
         await pilot.press(*"lxsc+-hH0[]<>", "left", "up")
@@ -322,7 +322,7 @@ def test_without_colours_bands_have_edges(drive: Drive, monkeypatch: pytest.Monk
     monkeypatch.setenv("NO_COLOR", "1")
     one = curve(0)
     one = replace(one, low=[y - 0.5 for y in one.y], high=[y + 0.5 for y in one.y])
-    app = Charts(replace(figure(), series=(one,)))
+    app = Charts(replace(charted(), series=(one,)))
 
     async def act(pilot: Pilot[None]) -> None:
         assert app.no_color
@@ -334,31 +334,34 @@ def test_without_colours_bands_have_edges(drive: Drive, monkeypatch: pytest.Monk
     drive(app, act)
 
 
-def test_any_colour(drive: Drive, screen_text: ScreenText) -> None:
-    app = Charts(figure(0))
+def test_any_color(drive: Drive, screen_text: ScreenText, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Charts(charted(0))
 
     async def act(pilot: Pilot[None]) -> None:
-        for colour in ("ansi_blue", "red", "#56B4E9", "no such colour", ""):
-            app.chart.figure = replace(figure(), series=(replace(curve(0), colour=colour),))
+        for color in ("ansi_blue", "red", "#56B4E9", "no such color", ""):
+            monkeypatch.setattr("dnlbench.charts.terminal.curves.OKABE_ITO", (color,))
+            app.chart.chart = replace(charted(), series=(curve(0),))
             await pilot.pause()
             assert "densenet" in screen_text(app)
-            app.chart.figure = figure(0)
+            app.chart.chart = charted(0)
 
     drive(app, act)
 
 
-def test_exports(drive: Drive) -> None:
-    app = Charts(figure(1))
+def test_a_drawing_shows_what_the_view_shows(drive: Drive) -> None:
+    app = Charts(charted(2))
 
     async def act(pilot: Pilot[None]) -> None:
-        assert app.chart.csv().splitlines()[1] == "densenet-2,densenet L=2,5,1.0,2.5,,"
-        assert app.chart.svg().startswith("<svg ")
+        assert "<svg " in app.chart.svg()
+        assert "densenet L=2" in app.chart.svg()
+        await pilot.press("right_square_bracket", "h")
+        assert "densenet L=2" not in app.chart.svg()
 
     drive(app, act)
 
 
 def test_keys_of_the_screens_are_free() -> None:
-    for binding in Chart.BINDINGS:
+    for binding in ChartView.BINDINGS:
         assert not isinstance(binding, tuple)
         assert (binding.id or "").startswith("chart.")
         assert not set(binding.key.split(",")) & FREE

@@ -13,7 +13,7 @@ from dnlbench.cli.progress import MOST_LINES, _ended_line, draw
 from dnlbench.events import EngineStarted
 from dnlbench.machine import Node, Slot, short_host, short_model
 from dnlbench.store import RunDir
-from dnlbench.tui.depth import live_summary
+from dnlbench.tui.depth import live_source
 from dnlbench.tui.device_lines import DeviceLine, _texts, choose_layout, device_lines, typical
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.facts import attempt_lines, facts_of
@@ -190,7 +190,7 @@ def test_durations_on_a_cluster_are_not_this_machine_s(cluster: RunDir, record: 
 
 def test_live_means_are_of_one_model(view: SweepView) -> None:
     """Those of seeds 0, 1, 3 on one, of seed 2 on another."""
-    point = live_summary(view).points[0]
+    point = live_source(view).summary.points[0]
     assert (point.quantities["samples_per_s"].n, point.quantities["final_train_loss"].n, point.left_out) == (3, 4, 1)
 
 

@@ -23,7 +23,7 @@ from dnlbench.tui.screens.confirm import Confirm
 from dnlbench.tui.screens.run import RunScreen
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.screens.sweep import SweepScreen
-from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.runs_table import RunsTable
 from dnlbench.watch import SweepView, Watcher
 from tests.cli.conftest import OWN, Gate
@@ -95,7 +95,7 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
         await turn_until(pilot, gate, lambda view: any(each.epochs.done for each in view.histories.values()))
-        await until(pilot, lambda: pilot.app.screen.query_one("#loss", Chart).figure.series)
+        await until(pilot, lambda: pilot.app.screen.query_one("#loss", ChartView).chart.series)
         await pilot.press("slash", *"status=running", "enter")
         await until(pilot, lambda: table(pilot).shown == 2 and pilot.app.focused is table(pilot))
         await pilot.press("enter")

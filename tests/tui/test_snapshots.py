@@ -23,13 +23,12 @@ from dnlbench.spec.presets import read_preset
 from dnlbench.store import RunDir
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.digest import Digester
-from dnlbench.tui.plot.figure import Figure
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.screens.new_sweep import NewSweepScreen
 from dnlbench.tui.screens.run import RunScreen
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.screens.sweep import SweepScreen
-from dnlbench.tui.widgets.chart import Chart
+from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.entry_list import EntryList
 from dnlbench.tui.widgets.log_view import LogView
 from tests.tui.conftest import NOW, Drive, Record, ScreenText, looked_again, until
@@ -140,8 +139,7 @@ def sweep_screen(run_dir: RunDir) -> SweepScreen:
 
 
 def is_loaded(screen: Screen[Any]) -> bool:
-    figures: list[Figure] = [chart.figure for chart in screen.query(Chart)]
-    return all(figure.series for figure in figures)
+    return all(view.chart.series for view in screen.query(ChartView))
 
 
 @pytest.fixture

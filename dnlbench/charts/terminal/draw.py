@@ -165,9 +165,8 @@ def _centered(text: str, width: int, height: int) -> list[tuple[Run, ...]]:
 
 
 def _title(chart: Chart, view: View, found: Limits, width: int, look: Look) -> tuple[Run, ...]:
-    y = chart.y
-    text = axis_text(y, log=False)
-    named = "" if text.casefold() in chart.title.casefold() else text
+    title, text = _title_with_unit(chart), chart.y.text
+    named = "" if text.casefold() in title.casefold() else text
     log = "log y" if found.frame.y.log else ""
     smoothing = f"smoothed {view.smoothing:g}" if view.smoothing else ""
     missing = f"{found.left_out} ≤ 0 left out" if found.left_out else ""
@@ -175,7 +174,15 @@ def _title(chart: Chart, view: View, found: Limits, width: int, look: Look) -> t
     texts = (" · ".join(part for part in choice if part) for choice in choices)
     right = next((text for text in texts if text and len(text) + 2 <= width // 2), "")
     said = [Run(f"  {right}", look.quiet())] if right else []
-    return two_sides([Run(shortened(chart.title, width - len(right) - 2 * bool(right)), Ink(bold=True))], said, width)
+    return two_sides([Run(shortened(title, width - len(right) - 2 * bool(right)), Ink(bold=True))], said, width)
+
+
+def _title_with_unit(chart: Chart) -> str:
+    """A title that begins with the label of the y axis has the unit behind it, where it is not cut."""
+    label, text, title = chart.y.label, chart.y.text, chart.title
+    if not label or not title.casefold().startswith(label.casefold()):
+        return title
+    return f"{text[0].upper()}{text[1:]}{title[len(label) :]}"
 
 
 def axis_text(axis: Axis, *, log: bool) -> str:
