@@ -16,7 +16,7 @@ from dnlbench.diagnosis.model import Diagnosis
 from dnlbench.diagnosis.summary import summarise_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
 from dnlbench.events import DataInfo, Prepared
-from dnlbench.executor.asking import ask
+from dnlbench.executor.processes import ask
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.weights import weights_folder
 from dnlbench.machine import Slot, read_machine
@@ -26,7 +26,7 @@ from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import is_factory
 
-MODULE = "dnlbench.runners.training.diagnose"
+FUNCTION = "dnlbench.runners.training.diagnose:diagnose_all"
 NAMED_REASONS = 3
 OF_YOUR_OWN = "is a network of your own, whose blocks and states are not known"
 ONLY_OURS = f"Diagnose works on dnlbench's own networks only: {', '.join(ARCHITECTURES)}"
@@ -106,7 +106,7 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
         "data_sha256": source.data.sha256,
         "runs": [{"run_id": r.run_id, "network": r.network, "depth": r.depth, **r.weights} for r in runs],
     }
-    for number, part in enumerate(ask(MODULE, question, slot) if runs else ()):
+    for number, part in enumerate(ask(FUNCTION, question, slot) if runs else ()):
         run = by_id[part["run"]]
         if "left_out" in part:
             left_out.append(LeftOut(run_id=run.run_id, reason=part["left_out"], ended_well=True))

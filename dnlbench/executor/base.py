@@ -58,17 +58,17 @@ class Executor(Protocol):
 
     def warm_up(self, slot: Slot) -> None:
         """Sees to it that a free slot has a worker that a run need not wait for."""
-        ...
+        return
 
     def is_open(self, slot: Slot) -> bool:
         """Whether the slot can take a run now. On a cluster it waits for room on some machine, again if it is lost."""
-        ...
+        return True
 
     def is_warm(self, slot: Slot) -> bool:
         """Whether a run on the slot would begin at once."""
-        ...
+        return True
 
-    def put_aside(self, slot: Slot) -> None:
+    def suspend(self, slot: Slot) -> None:
         """Asks what the slot has to stop at its next training step, with a checkpoint. It comes back through `wait`."""
         ...
 
@@ -82,7 +82,7 @@ class Executor(Protocol):
 
     def silent_s(self, slot: Slot) -> float:
         """Seconds since the slot's worker last gave a sign of life."""
-        ...
+        return 0.0
 
     def close(self) -> None:
         """Ends all workers, in the middle of a run too."""

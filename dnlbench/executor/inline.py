@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import Prepared, RunError, RunEvent
-from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
-from dnlbench.executor.child import environment_of
+from dnlbench.executor.base import Attempts, Executor, SlotFreed, WorkerFailure
+from dnlbench.executor.processes import environment_of
 from dnlbench.machine import Slot
 from dnlbench.store import RunDir
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dnlbench.executor.worker import Worker
 
 
-class InlineExecutor:
+class InlineExecutor(Executor):
     """An executor of one slot. `wait` goes on with what it has by one event each time."""
 
     def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
@@ -47,21 +47,10 @@ class InlineExecutor:
         assert self._worker is not None, "prepare comes first"
         self._running = attempts, self._worker.carry_out(attempts)
 
-    def warm_up(self, slot: Slot) -> None:
-        """Nothing to do."""
-
-    def is_open(self, slot: Slot) -> bool:
-        """Always."""
-        return True
-
-    def is_warm(self, slot: Slot) -> bool:
-        """Always."""
-        return True
-
-    def put_aside(self, slot: Slot) -> None:
+    def suspend(self, slot: Slot) -> None:
         """It stops at the first training step after its next event."""
         if self._running is not None and self._worker is not None:
-            self._worker.put_aside(self._running[0])
+            self._worker.suspend(self._running[0])
 
     def end(self, slot: Slot) -> None:
         """Drops what is running where it stands."""
@@ -89,10 +78,6 @@ class InlineExecutor:
         if cause is None:
             raise error
         return WorkerFailure(cause=cause, error=RunError(type=type(error).__name__, message=str(error)))
-
-    def silent_s(self, slot: Slot) -> float:
-        """Never: whoever asks is alive."""
-        return 0.0
 
     def close(self) -> None:
         """Drops what is running."""

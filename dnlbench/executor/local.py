@@ -4,23 +4,93 @@ from __future__ import annotations
 
 import select
 import selectors
+import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from dnlbench.errors import DnlbenchError, EngineError, rebuild
-from dnlbench.events import Prepared
-from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
-from dnlbench.executor.process import LEAVE_S, WorkerProcess
-from dnlbench.machine import Slot
+from dnlbench.errors import DnlbenchError, EngineError
+from dnlbench.events import Prepared, RunError
+from dnlbench.executor.base import SILENCE_S, Attempts, Cause, Executor, SlotFreed, WorkerFailure
+from dnlbench.executor.processes import JsonLinesProcess, refused
+from dnlbench.machine import Slot, oom_kills
 from dnlbench.store import RunDir
 from dnlbench.studies.training.spec import is_factory
 
+START_S = 300.0
+"""How long a worker may take to import torch, which is long from a cold or distant disk."""
+LEAVE_S = 3.0
+"""How long a worker may take to leave once its pipe is closed."""
 SPARES = 20
 """Workers of a slot that may end one after the other with nothing to do before no more are started for that."""
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that no device and hardly a network sends: somebody wanted the process to end."""
 
 
-class LocalExecutor:
+class WorkerProcess(JsonLinesProcess):
+    """A child that executes runs; `dnlbench.executor.worker` is the other side."""
+
+    def __init__(self, run_dir: RunDir, slot: Slot, checkpoint_s: float) -> None:
+        self.slot = slot
+        self.job: Attempts | None = None
+        """What it is at."""
+        log = run_dir.slot_log_path(slot.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            arguments = str(run_dir.root), slot.model_dump_json(), str(checkpoint_s)
+            super().__init__("dnlbench.executor.worker", *arguments, slot=slot, log=output)
+        self._ready = self._begun = False
+        self._launched = self._heard = time.monotonic()
+        self._oom_kills = oom_kills()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has imported torch, and lives."""
+        return self._ready and self.poll() is None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last heartbeat; 0 while it imports torch, as long as that takes no unreasonable time."""
+        now = time.monotonic()
+        return now - self._heard if self._ready else max(0.0, now - self._launched - START_S)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it should have been ready long ago, or has fallen silent."""
+        return self.silent_s > (SILENCE_S if self._ready else 0.0)
+
+    def begin(self, job: Attempts, prepared: Prepared) -> None:
+        """Give it runs."""
+        self.job, self._begun, self._oom_kills = job, False, oom_kills()
+        facts = {"data": prepared.data.model_dump(mode="json"), "code": prepared.code.model_dump()}
+        self.send({"runs": dict(job), **facts})
+
+    def read(self) -> tuple[list[dict[str, Any]], bool]:
+        """The replies to commands that have come in, and whether the worker has closed its side."""
+        messages, closed = self.receive()
+        self._heard = time.monotonic()
+        self._ready = self._ready or any("ready" in message for message in messages)
+        self._begun = self._begun or any("begun" in message for message in messages)
+        return [message for message in messages if not message.keys() & {"ready", "beat", "begun"}], closed
+
+    def dismiss(self, patience_s: float) -> WorkerFailure:
+        """Wait for its end, by force if it lingers; how it ended."""
+        code = self.leave(patience_s)
+        who, when = f"the worker process {self.process.pid}", "in mid-run" if self._begun else "before it began its run"
+        cause: Cause = "killed" if -code in FROM_OUTSIDE else "process"
+        if code >= 0:
+            error = RunError(type="WorkerLost", message=f"{who} ended with code {code} {when}")
+        elif code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            cause, remedy = "host-memory", "fewer --jobs leave more for each run"
+            error = RunError(type="HostOutOfMemory", message=f"{who} was ended by the system {when}: {remedy}")
+        else:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            error = RunError(type="WorkerLost", message=f"{who} was ended by {name} {when}")
+        return WorkerFailure(cause=cause, error=error, begun=self._begun)
+
+
+class LocalExecutor(Executor):
     """Worker processes, one for each slot. A worker that ended is replaced when its slot is asked for one."""
 
     def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
@@ -55,8 +125,8 @@ class LocalExecutor:
                 continue
             replies, gone = worker.read()
             for reply in replies:
-                if "refused" in reply:
-                    raise rebuild(reply["refused"]["type"], reply["refused"]["message"])
+                if error := refused(reply):
+                    raise error
                 return Prepared.model_validate(reply["prepared"])
             if gone:
                 break
@@ -84,9 +154,7 @@ class LocalExecutor:
             worker = None
         worker = worker or self._launch(slot)
         assert self._prepared is not None, "prepare comes first"
-        worker.begin(attempts)
-        what = {"data": self._prepared.data.model_dump(mode="json"), "code": self._prepared.code.model_dump()}
-        worker.send({"runs": _listed(attempts), **what})
+        worker.begin(attempts, self._prepared)
 
     def warm_up(self, slot: Slot) -> None:
         """Replaces a worker that ended, a few times; one that cannot live with nothing to do is left for a run to find out."""
@@ -99,20 +167,16 @@ class LocalExecutor:
             self._spares[slot.name] += 1
             self._launch(slot).send({"prepare": True})
 
-    def is_open(self, slot: Slot) -> bool:
-        """Always."""
-        return True
-
     def is_warm(self, slot: Slot) -> bool:
         """Whether its worker has imported torch."""
         worker = self._workers.get(slot.name)
         return worker is not None and worker.is_ready
 
-    def put_aside(self, slot: Slot) -> None:
+    def suspend(self, slot: Slot) -> None:
         """A message to the worker, which keeps a checkpoint and stays."""
         worker = self._workers.get(slot.name)
         if worker is not None and worker.job is not None:
-            worker.send({"aside": _listed(worker.job)})
+            worker.send({"suspend": dict(worker.job)})
 
     def end(self, slot: Slot) -> None:
         """SIGKILL to the worker and all its children, which ends stopped ones too."""
@@ -135,7 +199,7 @@ class LocalExecutor:
                 return freed
 
     def silent_s(self, slot: Slot) -> float:
-        """Since the last beat; nothing while the worker imports torch, as long as that takes no unreasonable time."""
+        """See `WorkerProcess.silent_s`."""
         worker = self._workers.get(slot.name)
         return worker.silent_s if worker is not None else 0.0
 
@@ -143,13 +207,13 @@ class LocalExecutor:
         replies, gone = worker.read()
         for reply in replies:
             self.has_checked |= "prepared" in reply
-            if worker.job is None and "refused" in reply:
-                self.refusal = rebuild(reply["refused"]["type"], reply["refused"]["message"])
+            if worker.job is None:
+                self.refusal = refused(reply) or self.refusal
             if "prepared" not in reply and worker.job is not None:
                 job, worker.job = worker.job, None
                 self._spares[worker.slot.name] = 0
-                yield SlotFreed(slot=worker.slot, run_ids=tuple(job), failure=worker.refusal(reply))
-        if gone or any(reply["leaving"] for reply in replies):
+                yield SlotFreed(slot=worker.slot, run_ids=tuple(job), failure=_failure(reply))
+        if gone or any(reply.get("leaving") for reply in replies):
             how = self._dismiss(worker)
             if worker.job is not None:
                 yield SlotFreed(slot=worker.slot, run_ids=tuple(worker.job), failure=how)
@@ -163,7 +227,7 @@ class LocalExecutor:
     def _dismiss(self, worker: WorkerProcess, patience_s: float = LEAVE_S) -> WorkerFailure:
         self._selector.unregister(worker.replies)
         del self._workers[worker.slot.name]
-        return worker.see_off(patience_s)
+        return worker.dismiss(patience_s)
 
     def close(self) -> None:
         """Closes every worker's pipe first, so that all leave at the same time."""
@@ -175,6 +239,7 @@ class LocalExecutor:
         self._selector.close()
 
 
-def _listed(attempts: Attempts) -> list[dict[str, str | int]]:
-    """As they are told to a worker."""
-    return [{"run": run_id, "attempt": attempt} for run_id, attempt in attempts.items()]
+def _failure(reply: Mapping[str, Any]) -> WorkerFailure | None:
+    """What a reply says of runs that the worker could not execute, through no fault of theirs."""
+    error = reply.get("refused")
+    return WorkerFailure(cause=reply["blame"] or "process", error=RunError.model_validate(error)) if error else None

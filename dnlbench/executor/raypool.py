@@ -188,7 +188,7 @@ class RayExecutor:
         post = self._posts.get(slot.name)
         return post is not None and post.is_warm
 
-    def put_aside(self, slot: Slot) -> None:
+    def suspend(self, slot: Slot) -> None:
         """A message to the outpost, which it hears at once; what has no place yet comes back as it is."""
         post = self._posts.get(slot.name)
         if post is None or post.job is None:
@@ -197,7 +197,7 @@ class RayExecutor:
             self._given_back.append(SlotFreed(slot=slot, run_ids=tuple(post.job)))
             self.end(slot)
         else:
-            post.actor.put_aside.options(concurrency_group="aside").remote(dict(post.job))
+            post.actor.suspend.options(concurrency_group="suspend").remote(dict(post.job))
 
     def end(self, slot: Slot) -> None:
         """Ends the outpost, and its worker with it; the slot has to find another place."""
@@ -270,7 +270,7 @@ class RayExecutor:
         import ray
 
         # no second try by Ray, and a way for what cannot wait until a report is due
-        return ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"aside": 1})(self._outpost)
+        return ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"suspend": 1})(self._outpost)
 
     @cached_property
     def _order(self) -> Any:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dnlbench.executor.asking import ask
+from dnlbench.executor.processes import ask
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.store import RunDir
 
-MODULE = "dnlbench.runners.training.weights"
+FUNCTION = "dnlbench.runners.training.weights:keep_all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def keep_weights(run_dir: RunDir, epochs: Mapping[str, int], into: Path) -> Kept
         ],
         "into": str(into),
     }
-    answers = list(ask(MODULE, question, Slot(name="weights", device=cpu_device(), threads=1)))
+    answers = list(ask(FUNCTION, question, Slot(name="weights", device=cpu_device(), threads=1)))
     return KeptWeights(
         sha256={part["run"]: part["sha256"] for part in answers if "sha256" in part},
         left_out={part["run"]: part["left_out"] for part in answers if "left_out" in part},

@@ -1,33 +1,27 @@
 """The worker: the only door to torch. In a process of its own for `local`, in this one for `inline`.
 
-As a process it is started with the run directory and its slot, reads commands from standard input and answers on a pipe of its
-own, each one JSON object a line::
+As a process it is started with the run directory and its slot, and obeys commands, see `dnlbench.executor.processes`::
 
-    {"prepare": true}                       {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
-    {"runs": [{"run": "<run id>",           {"begun": true}, then {"ended": ["<run id>", …]}
-               "attempt": 1}, …],             or  {"refused": …, "blame": "disk", "device", "pack" or null}
-     "data": {…}, "code": {…}}
-    {"aside": [{"run": "<run id>",          none of its own: the runs under way end
-                "attempt": 1}, …]}
+    {"prepare": true}                            {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
+    {"runs": {"<run id>": 1, …},                 {"begun": true}, then {"ended": true}
+     "data": {…}, "code": {…}}                     or  {"refused": …, "blame": "disk", "device", "pack" or null}
+    {"suspend": {"<run id>": 1, …}}              none of its own: the runs under way end
 
-Several runs at once are a pack. Each line of the right column says with ``"leaving": true`` if the worker takes no further
-command. Without being asked the worker says ``ready`` once it has imported torch, and ``beat`` every second.
-What happens in a run does not go through this pipe: it is in the run directory. When the pipe closes, the engine is gone, and
-the worker leaves at once.
+Runs come with the number of the attempt; several at once are a pack. A line of the right column says ``"leaving": true`` if
+the worker takes no further command. Without being asked the worker says ``ready`` once it has imported torch, and ``beat``
+every second. What happens in a run does not go through this pipe: it is in the run directory.
 """
 
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
-import queue
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,10 +29,10 @@ from typing import Any
 from dnlbench.errors import DataError, RunDirError, SpecError
 from dnlbench.events import DataInfo, Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.executor.base import Attempts
+from dnlbench.executor.processes import Parent, refusal
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import title
 from dnlbench.runners import create_runner
-from dnlbench.runners.answering import open_replies
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.failures import Blame, PackError, blame, classify
 from dnlbench.runners.users_code import FAILURES
@@ -82,7 +76,7 @@ class Worker:
         if changed:
             raise SpecError(f"the code of custom networks has changed since the sweep started: {', '.join(changed)}")
 
-    def put_aside(self, attempts: Attempts) -> None:
+    def suspend(self, attempts: Attempts) -> None:
         """Has these attempts stop at their next training step; may be called from another thread, and too late."""
         self._aside = attempts
 
@@ -149,102 +143,57 @@ def main() -> None:
     run_dir, slot = RunDir(Path(sys.argv[1]).absolute()), Slot.model_validate_json(sys.argv[2])
     checkpoint_s = float(sys.argv[3])
     faulthandler.enable()
-    replies, commands = Replies(), Commands()
-    worker = _create(run_dir, slot, checkpoint_s)
-    if isinstance(worker, Worker):
-        commands.put_aside = worker.put_aside
-    replies.send({"ready": True, "leaving": False})
+    worker: Worker | Exception | None = None
+
+    def suspend(message: dict[str, Any]) -> bool:
+        if "suspend" in message and isinstance(worker, Worker):
+            worker.suspend(message["suspend"])
+        return "suspend" in message
+
+    parent = Parent(urgent=suspend)
+    threading.Thread(target=_beat, args=(parent,), daemon=True).start()
+    try:
+        worker = Worker(run_dir, slot, checkpoint_s)  # imports torch
+    except Exception as error:
+        worker = error  # told when the worker is asked for something
+    parent.send({"ready": True})
     while True:
-        command = commands.next()
-        try:
-            reply, healthy = _obey(worker, run_dir, command, lambda: replies.send({"begun": True, "leaving": False}))
-        except Exception as error:
-            with suppress(OSError):  # the log may be on the disk that is full
-                traceback.print_exception(error)
-            refused = {"type": type(error).__name__, "message": str(error)}
-            reply, healthy = {"refused": refused, "blame": blame(error)}, False
-        replies.send({**reply, "leaving": not healthy})
-        if not healthy:
+        reply = _obey(worker, run_dir, parent.receive(), parent)
+        parent.send(reply)
+        if reply.get("leaving"):
             return  # a failed run may leave memory or a device in a bad state; the next run gets a new process
 
 
-class Replies:
-    """The way to the engine: replies, and a sign of life every second from a thread of its own."""
-
-    def __init__(self) -> None:
-        self._stream = open_replies()
-        self._lock = threading.Lock()
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def send(self, reply: dict[str, Any]) -> None:
-        """One line, whole."""
-        with self._lock:
-            print(json.dumps(reply), file=self._stream, flush=True)
-
-    def _beat(self) -> None:
-        while True:
-            self.send({"beat": True, "leaving": False})
-            time.sleep(BEAT_S)
+def _beat(parent: Parent) -> None:
+    while True:
+        parent.send({"beat": True})
+        time.sleep(BEAT_S)
 
 
-def _create(run_dir: RunDir, slot: Slot, checkpoint_s: float) -> Worker | Exception:
-    """The worker, for which torch is imported; or why there is none, to be told when it is asked for something."""
+def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], parent: Parent) -> dict[str, Any]:
+    """Execute a command; the reply."""
     try:
-        return Worker(run_dir, slot, checkpoint_s)
+        if isinstance(worker, Exception):
+            raise worker
+        if "runs" not in command:
+            return {"prepared": worker.prepare().model_dump(mode="json")}
+        attempts = command["runs"]
+        last: dict[str, RunEvent | None] = dict.fromkeys(attempts)
+        with _output_in(run_dir.open_log(attempts)):
+            worker.check_unchanged(DataInfo.model_validate(command["data"]), Sources.model_validate(command["code"]))
+            parent.send({"begun": True})
+            for event in worker.carry_out(attempts):
+                last[event.run_id] = event
+        return {"ended": True, "leaving": not all(map(_is_well, last.values()))}
     except Exception as error:
-        return error
-
-
-def _obey(
-    worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], say_begun: Callable[[], None]
-) -> tuple[dict[str, Any], bool]:
-    """Executes a command. Returns the reply, and whether the process is fit for another command."""
-    if isinstance(worker, Exception):
-        raise worker
-    if "runs" not in command:
-        return {"prepared": worker.prepare().model_dump(mode="json")}, True
-    attempts = _attempts(command["runs"])
-    last: dict[str, RunEvent | None] = dict.fromkeys(attempts)
-    with _output_in(run_dir.open_log(attempts)):
-        worker.check_unchanged(DataInfo.model_validate(command["data"]), Sources.model_validate(command["code"]))
-        say_begun()
-        for event in worker.carry_out(attempts):
-            last[event.run_id] = event
-    return {"ended": list(attempts)}, all(map(_is_well, last.values()))
+        with suppress(OSError):  # the log may be on the disk that is full
+            traceback.print_exception(error)
+        return {**refusal(error), "blame": blame(error), "leaving": True}
 
 
 def _is_well(last: RunEvent | None) -> bool:
     """Whether a run's last event says that the process is fit for another one."""
     return isinstance(last, RunPaused) or (isinstance(last, RunEnded) and last.status in ("ok", "diverged"))
-
-
-def _attempts(told: Sequence[Mapping[str, Any]]) -> Attempts:
-    return {entry["run"]: entry["attempt"] for entry in told}
-
-
-class Commands:
-    """What the engine says, heard by a thread of its own.
-
-    So a run can be put aside while it goes on, and in the middle of one it is noticed that the engine is gone.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self.put_aside: Callable[[Attempts], None] = lambda attempts: None
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def next(self) -> dict[str, Any]:
-        """The next command, once there is one."""
-        return self._waiting.get()
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            command = json.loads(line)
-            if "aside" in command:
-                self.put_aside(_attempts(command["aside"]))
-            else:
-                self._waiting.put(command)
-        os._exit(0)
 
 
 @contextmanager

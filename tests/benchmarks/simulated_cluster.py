@@ -143,7 +143,7 @@ class SimulatedCluster:
     def is_warm(self, slot: Slot) -> bool:
         return True
 
-    def put_aside(self, slot: Slot) -> None:
+    def suspend(self, slot: Slot) -> None:
         """Nothing is, here: the run ends, or everything is closed."""
 
     def end(self, slot: Slot) -> None:

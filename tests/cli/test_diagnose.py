@@ -23,9 +23,9 @@ RUN = ("--device", "cpu", "--executor", "inline", "--threads", "1", "--quiet", "
 SMALL = ("--samples", "40", "--quiet")
 
 
-def ask_here(module: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
-    """`dnlbench.executor.asking.ask` without its process."""
-    work = {weights.MODULE: keep_all, carry_out.MODULE: diagnose_all}[module]
+def ask_here(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
+    """`dnlbench.executor.processes.ask` without its process."""
+    work = {weights.FUNCTION: keep_all, carry_out.FUNCTION: diagnose_all}[function]
     for part in work(json.loads(json.dumps(question))):
         yield json.loads(json.dumps(part))
 

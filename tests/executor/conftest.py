@@ -291,7 +291,7 @@ class FakeExecutor:
     def is_warm(self, slot: Slot) -> bool:
         return slot.name in self.workers
 
-    def put_aside(self, slot: Slot) -> None:
+    def suspend(self, slot: Slot) -> None:
         attempt = self.running.get(slot.name)
         if attempt is None:
             return

@@ -110,7 +110,7 @@ def test_a_run_whose_workers_the_system_ends_for_memory_is_oom(
 ) -> None:
     """The killing is real, the system's count of processes that it ended for memory is not."""
     ended_so_far = count()
-    monkeypatch.setattr("dnlbench.executor.process.oom_kills", lambda: next(ended_so_far))
+    monkeypatch.setattr("dnlbench.executor.local.oom_kills", lambda: next(ended_so_far))
     plan, run_dir = make_plan(*LONG, "sweep.seeds=[0]", "train.epochs=1000"), RunDir(tmp_path / "rd")
     run_dir.begin(plan, HOW)
     executor = LocalExecutor(run_dir, slots(1), checkpoint_s=1000.0)

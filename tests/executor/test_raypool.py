@@ -269,7 +269,7 @@ def test_what_waits_for_a_place_is_given_back_when_it_is_put_aside(
     run = run_dir.read_plan().runs[0]
     monkeypatch.setattr(raypool, "suits", lambda claimed, needed: False)
     executor.start(SLOTS[0], {run.run_id: 1})
-    executor.put_aside(SLOTS[0])
+    executor.suspend(SLOTS[0])
     (freed,) = executor.wait(0.0)
     assert (freed.slot, freed.run_ids, freed.failure) == (SLOTS[0], (run.run_id,), None)
     assert cluster.of(SLOTS[0]).is_killed

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dnlbench.errors import DeviceError
-from dnlbench.executor.child import environment_of
+from dnlbench.executor.processes import environment_of
 from dnlbench.executor.slots import choose_slots
 from dnlbench.machine import Device, Slot, UnusableDevice
 

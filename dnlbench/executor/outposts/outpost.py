@@ -124,14 +124,14 @@ class Outpost:
         if content is not None:
             CheckpointFiles(folder).save(content)
 
-    def put_aside(self, attempts: Attempts) -> None:
+    def suspend(self, attempts: Attempts) -> None:
         """Asks these, under way or to begin, to stop at the next training step. May come from another thread."""
         self._aside = dict(attempts)
         self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
         if self._watched and {watched.run_id: watched.attempt for watched in self._watched} == self._aside:
-            self._local.put_aside(self._slot)
+            self._local.suspend(self._slot)
 
     def poll(self, timeout_s: float) -> Report:
         """Waits until there is something to report, for so many seconds at most.

@@ -182,7 +182,7 @@ class Scheduler:
                     self._executor.end(slot)
             elif not assignment.suspended and any(holds.on_run(lease.run_id, slot.name) for lease in assignment.leases):
                 self._assignments.mark_suspended(slot.name)
-                self._executor.put_aside(slot)
+                self._executor.suspend(slot)
 
     def abandon(self) -> None:
         """End the workers at once and write nothing about their runs: the run directory is lost, or another engine's."""
@@ -194,7 +194,7 @@ class Scheduler:
         """End the workers; a run that was under way becomes ``cancelled``, to be resumed by a later engine."""
         busy = self._assignments.busy
         for assignment in busy:
-            self._executor.put_aside(assignment.slot)
+            self._executor.suspend(assignment.slot)
         left = {assignment.slot.name for assignment in busy}
         deadline = time.monotonic() + PATIENCE_S
         try:

@@ -25,7 +25,6 @@ from dnlbench.dnl.diagnosis import diagnose, diagnose_in_training_mode
 from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.errors import DataError
 from dnlbench.machine import Slot
-from dnlbench.runners.answering import answer
 from dnlbench.runners.device import make_repeatable, open_device, set_float32_precision
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
@@ -95,7 +94,3 @@ def _network(spec: TrainingSpec, run: Mapping[str, Any], data: Dataset) -> DNLNe
     except RuntimeError as error:
         raise WeightsError(f"its weights do not fit the network: {str(error).splitlines()[-1].strip()}") from error
     return network
-
-
-if __name__ == "__main__":
-    answer(diagnose_all)

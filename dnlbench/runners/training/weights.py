@@ -3,7 +3,8 @@
 A file of weights holds a network's state by the names of ``state_dict``, as `torch.save` writes it, and is read with
 ``weights_only``, which runs no code, after its SHA-256 was found to be the one on record. This is what checkpoints do too.
 
-As a process of its own, asked by `dnlbench.executor.weights`, it takes the weights of finished runs out of their checkpoints::
+In a process of its own, asked by `dnlbench.executor.weights`, `keep_all` takes the weights of finished runs out of their
+checkpoints::
 
     {"runs": [{"run_id": …, "folder": …, "epochs": 8}, …], "into": "<folder>"}
     {"run": …, "sha256": …}  or  {"run": …, "left_out": "<reason>"}
@@ -21,7 +22,6 @@ import torch
 from torch import Tensor
 
 from dnlbench.files import write_atomically
-from dnlbench.runners.answering import answer
 from dnlbench.runners.checkpoint import Checkpoints, unpack
 
 Weights = Mapping[str, Any]
@@ -87,7 +87,3 @@ def keep_all(question: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             yield {"run": run["run_id"], "left_out": str(error)}
             continue
         yield {"run": run["run_id"], "sha256": keep(weights, Path(question["into"]) / f"{run['run_id']}.pt")}
-
-
-if __name__ == "__main__":
-    answer(keep_all)

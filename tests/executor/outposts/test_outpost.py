@@ -15,13 +15,13 @@ import pytest
 
 from dnlbench.errors import ConfigurationError, DataError, DeviceError
 from dnlbench.events import DataInfo, Prepared, RunEnded, RunEvent, RunPaused, RunStarted
-from dnlbench.executor.child import environment_of
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.outposts import outpost as outpost_module
 from dnlbench.executor.outposts.mirror import Mirror
 from dnlbench.executor.outposts.outpost import NEW_S, PREFIX, Outpost, _Watched
 from dnlbench.executor.outposts.reports import Order, Refusal, Report, Shared, SharedCheckpoint
+from dnlbench.executor.processes import environment_of
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import LineFollower, LineWriter, read_lines
 from dnlbench.machine import Device, Devices, Slot, UnusableDevice, cpu_device, usable_cores
@@ -159,10 +159,10 @@ def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
     second.take_over(prepared)
     site.start(second, attempt=2)
     site.listen(second, lambda: len(curve(site.run_dir, run)) >= 5, gate)
-    second.put_aside({run.run_id: 1})  # an attempt that is no more: nothing happens
+    second.suspend({run.run_id: 1})  # an attempt that is no more: nothing happens
     known = len(curve(site.run_dir, run))
     site.listen(second, lambda: len(curve(site.run_dir, run)) > known, gate)
-    second.put_aside({run.run_id: 2})
+    second.suspend({run.run_id: 2})
     assert site.listen(second, gate=gate).freed == (run.run_id,)
     assert isinstance(site.last_event(run), RunPaused)
     second.close()
@@ -190,7 +190,7 @@ def test_a_request_to_stop_may_come_before_the_run(site: Site, outposts: Callabl
     assert (slot.name, slot.jobs, slot.shared) == ("ray/0", 4, usable_cores() < 4)
     outpost.prepare()
     run = site.plan.runs[0]
-    outpost.put_aside({run.run_id: 1})
+    outpost.suspend({run.run_id: 1})
     site.start(outpost)
     assert site.listen(outpost, gate=gate).freed == (run.run_id,)
     assert isinstance(site.last_event(run), RunPaused)

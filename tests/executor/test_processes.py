@@ -1,4 +1,4 @@
-"""Child processes without torch: what they print, and what they leave behind."""
+"""JsonLinesProcess processes without torch: what they print, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.executor.child import Child
+from dnlbench.executor.processes import JsonLinesProcess
 from dnlbench.machine import Slot
 
 TALKER = """
-import subprocess, sys
-from dnlbench.runners.answering import open_replies
+import subprocess
+from dnlbench.executor.processes import Parent
 
 print("from a library", flush=True)
-replies = open_replies()
-for line in sys.stdin:
-    command = line.strip().strip('"')
+parent = Parent()
+while True:
+    command = parent.receive()
     if command == "leave a process behind":
-        subprocess.Popen(["sleep", "600"], pass_fds=[replies.fileno()])
+        subprocess.Popen(["sleep", "600"], pass_fds=[parent._replies.fileno()])
     if command == "start a process":
         subprocess.Popen(["sleep", "600"], close_fds=False)
-    print(line, end="", file=replies, flush=True)
+    parent.send(command)
 """
 
 
 @pytest.fixture
-def talker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slot: Slot) -> Iterator[Child]:
+def talker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slot: Slot) -> Iterator[JsonLinesProcess]:
     """A child of an environment that prints whenever Python starts."""
     (tmp_path / "talker.py").write_text(TALKER)
     (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'welcome'); os.write(2, b'deprecated')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with (tmp_path / "log").open("wb") as log:
-        child = Child("talker", slot=slot, log=log)
-    yield child
-    child.end()
+        child = JsonLinesProcess("talker", slot=slot, log=log)
+    with child:
+        yield child
 
 
-def reply(child: Child) -> bytes:
+def reply(child: JsonLinesProcess) -> bytes:
     """What has come in; nothing once all who could write have closed the pipe."""
     return os.read(child.replies, 1000)
 
 
-def test_what_a_process_prints_does_not_get_between_its_replies(talker: Child, tmp_path: Path) -> None:
+def test_what_a_process_prints_does_not_get_between_its_replies(talker: JsonLinesProcess, tmp_path: Path) -> None:
     talker.send({"a": 1})
     assert reply(talker) == b'{"a": 1}\n'
     assert (tmp_path / "log").read_bytes() == b"welcomedeprecatedfrom a library\n"
 
 
-def test_what_a_process_leaves_behind_ends_when_its_own_end_is_noticed(talker: Child) -> None:
+def test_what_a_process_leaves_behind_ends_when_its_own_end_is_noticed(talker: JsonLinesProcess) -> None:
     talker.send("leave a process behind")
     reply(talker)
     talker.close_input()
@@ -59,7 +59,7 @@ def test_what_a_process_leaves_behind_ends_when_its_own_end_is_noticed(talker: C
     assert reply(talker) == b"", "the process that was left behind has the pipe open as long as it lives"
 
 
-def test_what_a_process_starts_does_not_have_its_pipe(talker: Child) -> None:
+def test_what_a_process_starts_does_not_have_its_pipe(talker: JsonLinesProcess) -> None:
     talker.send("start a process")
     reply(talker)
     talker.close_input()
@@ -68,7 +68,7 @@ def test_what_a_process_starts_does_not_have_its_pipe(talker: Child) -> None:
 
 
 def test_the_group_of_a_process_that_was_waited_for_is_left_alone(
-    talker: Child, monkeypatch: pytest.MonkeyPatch
+    talker: JsonLinesProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talker.close_input()
     assert talker.wait() == 0
