@@ -49,6 +49,7 @@ _LATEX = {
     "≈": "$\\approx$",
     "…": "\\dots{}",
     "τ": "$\\tau$",
+    **{"³": "$^3$", "⁶": "$^6$", "⁹": "$^9$"},
 }
 
 
@@ -161,3 +162,10 @@ def latex(text: str) -> str:
     """
     line = " ".join(printable(text).split())
     return "".join(_LATEX.get(char, char if char < "\u0180" else "?") for char in line)
+
+
+def latex_number(text: str) -> str:
+    """The same for numbers among text: with minus signs, and powers of ten in place of exponents."""
+    powers = re.sub(r"e([+-])0*(\d+)", lambda found: f"E{'-' if found[1] == '-' else ''}{found[2]}", text)
+    signed = latex(re.sub(r"(?<![\dE])-(?=\d)", "−", powers))
+    return re.sub(r"E(-?\d+)", r"$\\cdot10^{\1}$", signed)

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dnlbench.escape import markdown, markdown_line
+from dnlbench.escape import latex, latex_number, markdown, markdown_line
 
 HEAD_WIDTH = 3
 """The narrowest that a column is made."""
@@ -102,6 +102,34 @@ class Grid:
             *(_markdown_row([markdown(cell) for cell in row]) for row in self.rows),
         ]
         return "\n".join([*lines, *(f"\n{markdown_line(line)}" for line in self.note.splitlines())])
+
+    def to_latex(self) -> str:
+        """For a paper, with booktabs: title and note are the caption, and rows with different first cells lie apart."""
+        heads = [latex(column.head).replace(" \\%", "\\,\\%") for column in self.columns]
+        caption = latex(": ".join(filter(None, (self.title, "; ".join(self.note.splitlines())))))
+        body = []
+        for place, row in enumerate(self.rows):
+            if place and row[0] != self.rows[place - 1][0]:
+                body.append("    \\addlinespace")
+            cells = (
+                latex_number(cell) if c.figures else latex(cell) for c, cell in zip(self.columns, row, strict=True)
+            )
+            body.append(f"    {' & '.join(cells)} \\\\")
+        return "\n".join(
+            [
+                "\\begin{table}",
+                "  \\centering",
+                f"  \\caption{{{caption}.}}",
+                f"  \\begin{{tabular}}{{@{{}}{''.join('r' if c.figures else 'l' for c in self.columns)}@{{}}}}",
+                "    \\toprule",
+                f"    {' & '.join('$L$' if head == 'L' else head for head in heads)} \\\\",
+                "    \\midrule",
+                *body,
+                "    \\bottomrule",
+                "  \\end{tabular}",
+                "\\end{table}",
+            ]
+        )
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from dnlbench.compare import compare
-from dnlbench.escape import latex
-from dnlbench.profiles import Profile
-from dnlbench.report.latex import comparison_latex, profile_latex, scale_of, value
-from dnlbench.stats import Interval
+from dnlbench.escape import latex, latex_number
+from dnlbench.profiles import Profile, summarise
+from dnlbench.report.latex import comparison_latex, profile_latex
 from dnlbench.studies.training import TRAINING
 
 MakeSweep = Callable[..., Profile]
@@ -81,7 +80,7 @@ def test_a_profile_has_a_row_for_each_network_and_depth(make_sweep: MakeSweep) -
         "network",
         "$L$",
         "final training loss (nats)",
-        "throughput ($10^3$ samples/s)",
+        "throughput (10$^3$ samples/s)",
         "peak memory (MiB)",
     ]
     assert [row[:2] for row in rows] == [[n, str(d)] for n in ("densenet", "dense-gaussian") for d in (2, 4, 8, 16)]
@@ -134,15 +133,29 @@ def test_a_hostile_name_does_not_break_it(make_sweep: MakeSweep, nasty: str) -> 
     assert len(tables(comparison_latex([compare(profile, profile)]))) == 3
 
 
-def test_values_of_a_column_share_a_unit() -> None:
-    loss, rate, memory = TRAINING.quantities[:3]
-    assert (scale_of(rate, [2e6, 3.0]).factor, scale_of(rate, [2e6]).unit) == (1e6, "$10^6$ samples/s")
-    assert (scale_of(memory, [3.0, 5e9]).factor, scale_of(memory, [5e9]).unit) == (2**30, "GiB")
-    assert scale_of(rate, []).unit == "samples/s"
-    small = Interval(estimate=-8.5e-6, low=-9.7e-6, high=-7.3e-6, n=3)
-    assert value(small, scale_of(loss, [8.5e-6])) == "$-$8.500$\\cdot10^{-6}$ $\\pm$ 1.200$\\cdot10^{-6}$"
-    share = next(quantity for quantity in TRAINING.quantities if quantity.shown_as == "share")
-    assert value(Interval(estimate=0.25, low=0.24, high=0.26, n=3), scale_of(share, [0.25])) == "25.0 $\\pm$ 1.0"
+@pytest.mark.parametrize(
+    ("rates", "unit", "factor"), [((2e6, 3e5), "10$^6$ samples/s", 1e6), ((2e3, 30.0), "10$^3$ samples/s", 1e3)]
+)
+def test_values_of_a_column_share_a_unit(
+    make_profile: Callable[..., Profile], rates: tuple[float, float], unit: str, factor: float
+) -> None:
+    base = make_profile({("plain", 2): [1.0], ("plain", 4): [1.0]})
+    runs = [
+        run.model_copy(
+            update={"samples_per_s": rate, "peak_memory_bytes": 5 * 2**30, "measurements": {"utilisation": 0.25}}
+        )
+        for run, rate in zip(base.runs, rates, strict=True)
+    ]
+    profile = base.model_copy(update={"runs": tuple(runs), "summary": summarise(runs, TRAINING)})
+    (_, (head, *rows)), *_ = tables(profile_latex(profile))
+    assert f"throughput ({unit})" in head
+    assert [float(row[head.index(f"throughput ({unit})")]) for row in rows] == [rate / factor for rate in rates]
+    assert [row[head.index("peak memory (GiB)")] for row in rows] == ["5"] * 2
+    assert [row[head.index("utilisation (\\%)")] for row in rows] == ["25"] * 2
+
+
+def test_small_numbers_are_powers_of_ten() -> None:
+    assert latex_number("-8.500e-06 ± 1.200e-06") == "$-$8.500$\\cdot10^{-6}$ $\\pm$ 1.200$\\cdot10^{-6}$"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on the PATH")
