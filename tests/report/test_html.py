@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from scipy.stats import t as student
 
+from dnlbench.charts.web import chart_data
 from dnlbench.compare import compare, gate, parse_rule
 from dnlbench.profiles import Profile, read_profile, summarise
 from dnlbench.report.html import comparison_html, profile_html
+from dnlbench.report.html.figures import charts_of
 from dnlbench.report.html.markup import Markup, tag
 from dnlbench.report.html.page import embedded_json
 from dnlbench.studies import STUDIES
@@ -81,7 +83,9 @@ def test_it_is_one_document_that_can_be_gone_through_by_its_headings(pages: dict
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert all(head.get("scope") in ("col", "row") for head in document.all("th"))
     assert len(document.all("caption")) == len(document.all("table"))
-    assert all(each.get("aria-label") for each in document.all("svg") if each.get("role") == "img")
+    pictures = [each for _, each in document.elements if each.get("role") == "img"]
+    assert len(pictures) == len(document.all("figure"))
+    assert all(each["aria-label"] for each in pictures)
     scrolling = [each for each in document.all("div") if each.get("class") == "scroll"]
     assert all(each["tabindex"] == "0" and each["aria-label"] for each in scrolling)
 
@@ -92,9 +96,10 @@ def test_nothing_leads_out_of_it(pages: dict[str, str], kind: str) -> None:
     assert "//" not in re.sub(r"\s// .*$", "", text, flags=re.MULTILINE)  # but for comments of the script
     assert "http" not in text.replace("http-equiv", "")
     for _, attributes in document.elements:
-        assert not attributes.keys() & {"src", "href", "srcset", "action", "data", "poster", "style", "xlink:href"}
+        assert not attributes.keys() & {"src", "srcset", "action", "data", "poster", "style", "xlink:href"}
+        assert (attributes.get("href") or "#").startswith("#")
         assert not any(name.startswith("on") for name in attributes)
-    assert "url(" not in text
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
     assert "@import" not in text
 
 
@@ -143,7 +148,7 @@ def test_markup_escapes_all_but_itself() -> None:
 
 def test_curves_are_means_with_t_intervals(make_sweep: MakeSweep) -> None:
     profile = make_sweep(seeds=4)
-    chart = data_of(profile_html(profile))["charts"][0]
+    chart = charts_in(profile)[0]
     assert chart["title"] == "Training loss of densenet"
     for series, depth in zip(chart["series"], (2, 4, 8, 16), strict=True):
         runs = [run for run in profile.runs if (run.network, run.depth) == ("densenet", depth)]
@@ -261,8 +266,7 @@ def test_data_holds_no_number_that_json_has_not(make_sweep: MakeSweep) -> None:
         )
         for run in profile.runs
     ]
-    data = data_of(profile_html(profile.model_copy(update={"runs": tuple(runs)})))
-    series = data["charts"][0]["series"]
+    series = charts_in(profile.model_copy(update={"runs": tuple(runs)}))[0]["series"]
     assert [each["role"] for each in series] == ["run"] * 3
     assert all(each["x"] == [1, 2, 3, 4, 5, 6] and each["y"][2] is None for each in series)
 
@@ -272,12 +276,18 @@ def data_of(page: str) -> dict[str, Any]:
     return found
 
 
+def charts_in(*profiles: Profile) -> list[dict[str, Any]]:
+    """The charts of a page of these profiles, as its script reads them."""
+    found: dict[str, Any] = json.loads(embedded_json(chart_data(charts_of(profiles))))
+    return list(found["charts"])
+
+
 @pytest.mark.parametrize("factor", [1e160, 1e200, 8e307, 1e-315])
 def test_values_at_the_ends_of_the_range_of_floats_are_drawn_or_left_out(make_sweep: MakeSweep, factor: float) -> None:
     """From about 1e154 on intervals are infinite, as squares are; from 1e250 on there is no room for an axis."""
     usual, far = make_sweep(), make_sweep(factor=factor)
-    alone = data_of(profile_html(far))["charts"]
-    together = data_of(comparison_html(usual, [far], [compare(usual, far)]))["charts"]
+    alone, together = charts_in(far), charts_in(usual, far)
+    Document(comparison_html(usual, [far], [compare(usual, far)]))
     assert [chart["title"] for chart in together][:2] == [
         "Training loss of densenet",
         "Training loss of dense-gaussian",
@@ -295,7 +305,7 @@ def test_fits_that_leave_the_range_of_floats_are_drawn_as_far_as_they_are_in_it(
     profile = make_sweep(("densenet",))
     fit = profile.summary.fits[0].model_copy(update={"model": "power", "constant": 1.0, "order": -300.0, "problem": ""})
     steep = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": (fit,)})})
-    drawn_series = [each for chart in data_of(profile_html(steep))["charts"] for each in chart["series"]]
+    drawn_series = [each for chart in charts_in(steep) for each in chart["series"]]
     (drawn,) = [each for each in drawn_series if each["label"] == "densenet fit"]
     assert (drawn["x"][0], drawn["y"][0]) == (2, pytest.approx(2.0**300, rel=1e-4))
     assert all((y is None) == (x > 10 ** (250 / 300)) for x, y in zip(drawn["x"], drawn["y"], strict=True))

@@ -222,6 +222,13 @@ def test_without_scripts_there_are_still_charts_and_tables(browser: Any, page: P
     browser.open(page, width=1000, scripts=False)
     assert browser.evaluate("document.querySelectorAll('figure input, figure button').length") == 0
     assert browser.evaluate("document.querySelectorAll('figure details table').length") == live
+    pictures = "[...document.querySelectorAll('figure .still svg')]"
+    assert browser.evaluate(f"{pictures}.filter((each) => each.getBoundingClientRect().width > 400).length") == live
+    colors = (
+        f"new Set({pictures}.flatMap((p) => [...p.querySelectorAll('use')].map((u) => getComputedStyle(u).stroke)))"
+    )
+    assert browser.evaluate(f"{colors}.size") > 3  # as the page's policy leaves them
+    assert browser.complaints() == []
 
 
 def open_chart(browser: Any, folder: Path, points: list[tuple[float, float]], *, log: bool, ticks: Ticks) -> None:

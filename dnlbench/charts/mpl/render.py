@@ -33,13 +33,20 @@ def render(sheet: Sheet, *, format_: str, width_in: float, dpi: int) -> bytes:
 
 
 def embeddable(svg: str) -> str:
-    """The ``<svg>`` element alone, for HTML: its ids are like those of no other figure, and its style is its own."""
+    """The ``<svg>`` element alone, for HTML: with ids like those of no other figure, and as wide as there is room.
+
+    Styles are attributes, which need no permission from the page's policy.
+    """
     element = svg[svg.index("<svg") :]
-    name = hashlib.sha256(element.encode()).hexdigest()[:8]
-    element = re.sub(r'(\bid="|href="#|url\(#)', rf"\1f{name}-", element)
-    return re.sub(r"\s*<style.*?</style>", "", element, count=1, flags=re.DOTALL).replace(
-        "<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" role="img" ', 1
-    )
+    name = f"f{hashlib.sha256(element.encode()).hexdigest()[:8]}-"
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', element))
+    element = re.sub(r"<(style|metadata)\b.*?</\1>", "", element, flags=re.DOTALL)
+    element = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}{found[1]}"' if found[1] in used else "", element)
+    element = re.sub(r'(href="#|url\(#)', rf"\1{name}", element.replace("xlink:href", "href"))
+    element = re.sub(r'style="([^"]*)"', lambda found: re.sub(r"([\w-]+): ([^;]*);? ?", r'\1="\2" ', found[1]), element)
+    element = re.sub(r' (?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", element, count=5)
+    element = re.sub(r"\s*\n\s*", " ", element)
+    return element.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)
 
 
 def _with_fonts(svg: bytes) -> bytes:

@@ -1,14 +1,17 @@
-"""Charts on a page: each with its values as a table, and the data from which the page's script draws it."""
+"""Charts on a page: each as a picture, which the page's script replaces, and with its values as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dnlbench import units
 from dnlbench.charts.depth import depth_chart, depth_quantities
 from dnlbench.charts.epochs import epoch_charts, metrics_of
 from dnlbench.charts.model import Chart
+from dnlbench.charts.mpl import chart_svg
 from dnlbench.charts.source import sources_of
+from dnlbench.charts.web import described
 from dnlbench.profiles import Profile
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.html.markup import Markup, lines, tag
@@ -16,6 +19,8 @@ from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table
 from dnlbench.report.metrics import CURVE_METRICS
 
+STILL_INCHES = 5.0
+"""Width of the picture where scripts are off, which is scaled to the page: text is as large as around it."""
 SHOWN_VALUES = 8
 """Columns of a chart's table; if there are more values, some of them with the first and the last."""
 
@@ -37,7 +42,9 @@ def drawn(charts: Sequence[Chart]) -> Markup:
 def _figure(chart: Chart, place: int) -> Markup:
     note = lines("\n".join([*chart.profiles, *chart.fits, *chart.notes]))
     head = tag("figcaption", tag("h3", chart.title), tag("p", note, class_="note"))
-    still = tag("p", "The chart needs JavaScript; the table below does not.", class_="still")
+    bare = replace(chart, subject="", profiles=(), fits=(), notes=())  # which stand above
+    svg = Markup(chart_svg([bare], width=STILL_INCHES))
+    still = tag("div", svg, class_="still", role="img", aria_label=described(chart))
     return tag("figure", head, still, folded("As a table", _values(chart)), data_chart=place)
 
 
