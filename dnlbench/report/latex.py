@@ -17,7 +17,7 @@ from dnlbench.studies import STUDIES, Quantity
 
 PREAMBLE = "% In the preamble: \\usepackage{booktabs}"
 _INTERVAL = "mean over seeds ± half of its 95 % t interval"
-_POWERS = {1e3: "10³ ", 1e6: "10⁶ ", 1e9: "10⁹ "}
+_POWERS = {1e3: "10³ ", 1e6: "10⁶ ", 1e9: "10⁹ ", 1e12: "10¹² "}
 
 
 def profile_latex(profile: Profile) -> str:
