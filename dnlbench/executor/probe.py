@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from dnlbench.errors import EngineError
-from dnlbench.executor.asking import tail
-from dnlbench.executor.child import Child
+from dnlbench.executor.processes import JsonLinesProcess, serving, tail
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.studies import Point
@@ -24,7 +21,7 @@ SECONDS = 1.5
 """Of measuring, for each pack size."""
 LIMIT_S = 120.0
 """How long a trial may take, start included."""
-MODULE = "dnlbench.runners.training.probe"
+FUNCTION = "dnlbench.runners.training.probe:probe"
 _ASSUMED_SIDE, _ASSUMED_CLASSES = 32, 10
 
 
@@ -57,20 +54,17 @@ def measure(
     """
     with ExitStack() as stack:
         said = stack.enter_context(tempfile.TemporaryFile())
-        children, replies = [], []
-        for slot in slots:
-            child = Child(MODULE, slot=slot, log=said)
-            stack.callback(child.end)
+        children = [stack.enter_context(serving(FUNCTION, slot, said)) for slot in slots]
+        replies = [child.messages() for child in children]
+        for child, slot in zip(children, slots, strict=True):
             child.send(_task(plan, point, slot, pack_sizes, seconds))
-            children.append(child)
-            replies.append(stack.enter_context(os.fdopen(child.replies, "rb", closefd=False)))
         limit = threading.Timer(limit_s, _kill, [children])
         stack.callback(limit.cancel)
         limit.start()
         _hear(replies, said)
         for child in children:
             child.send("go")
-        rates = [json.loads(line) for line in _hear(replies, said)]
+        rates = _hear(replies, said)
     measured = [size for size in pack_sizes if all(str(size) in rate for rate in rates)]
     return {size: sum(rate[str(size)] for rate in rates) for size in measured}
 
@@ -81,17 +75,17 @@ def image_of(data: DataSettings) -> tuple[InputShape, int]:
     return data.known_input or ((3, side, side), _ASSUMED_CLASSES)
 
 
-def _kill(children: Sequence[Child]) -> None:
+def _kill(children: Sequence[JsonLinesProcess]) -> None:
     for child in children:
         child.kill()
 
 
-def _hear(replies: Sequence[IO[bytes]], said: IO[bytes]) -> list[bytes]:
-    """The next line of each process."""
-    lines = [reply.readline() for reply in replies]
-    if not all(lines):
+def _hear(replies: Sequence[Iterator[dict[str, Any]]], said: IO[bytes]) -> list[dict[str, Any]]:
+    """The next message of each process."""
+    messages = [next(reply, {"refused": "without a word"}) for reply in replies]
+    if any("refused" in message for message in messages):
         raise EngineError(f"the trial ended before it could answer, or took too long: {tail(said)}")
-    return lines
+    return messages
 
 
 def _task(plan: Plan, point: Point, slot: Slot, pack_sizes: Sequence[int], seconds: float) -> dict[str, object]:

@@ -183,13 +183,18 @@ def refused(message: Mapping[str, Any]) -> DnlbenchError | None:
     return rebuild(error["type"], error["message"]) if error else None
 
 
+def serving(function: str, slot: Slot, log: IO[bytes]) -> JsonLinesProcess:
+    """A process that answers one question by ``package.module:function``, which yields the parts of the answer."""
+    return JsonLinesProcess(__name__, function, slot=slot, log=log)
+
+
 def ask(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
     """Have a child process answer something that only torch knows, and yield the parts of the answer as they come.
 
     The process is gone when the last part has come, or the iterator is closed.
 
     Args:
-        function: ``package.module:function`` that yields the answer.
+        function: see `serving`.
         question: plain data.
         slot: where it may compute.
 
@@ -197,7 +202,7 @@ def ask(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict
         DnlbenchError: what the function raises.
         EngineError: if the process ends without having answered.
     """
-    with tempfile.TemporaryFile() as log, JsonLinesProcess(__name__, function, slot=slot, log=log) as process:
+    with tempfile.TemporaryFile() as log, serving(function, slot, log) as process:
         process.send(question)
         for part in process.messages():
             if error := refused(part):
@@ -216,13 +221,15 @@ def tail(log: IO[bytes]) -> str:
 
 
 def _serve() -> None:
-    """Answer the one question of `ask`."""
+    """Answer one question. After a part that says ``ready`` the work goes on when it is told to."""
     parent = Parent()
     module, _, name = sys.argv.pop().partition(":")
     function = getattr(importlib.import_module(module), name)
     try:
         for part in function(parent.receive()):
             parent.send(part)
+            if "ready" in part:
+                parent.receive()
     except DnlbenchError as error:
         parent.send(refusal(error))
     except Exception as error:

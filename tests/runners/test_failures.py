@@ -11,9 +11,8 @@ import torch
 
 from dnlbench.errors import DeviceError
 from dnlbench.events import DiskFree, DiskFull, RunEnded, RunLeased, RunReturned, RunStatus, SlotSetAside
-from dnlbench.executor import health, losses, scheduler
 from dnlbench.executor.local import LocalExecutor
-from dnlbench.executor.scheduler import Scheduler
+from dnlbench.executor.scheduler import Scheduler, disk, health, retry
 from dnlbench.executor.scheduler.retry import RETRIES
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan
@@ -112,8 +111,8 @@ def carry_out(
     (tmp_path / "troubled.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(health, "REST_S", 0.0)
-    monkeypatch.setattr(scheduler, "DISK_LOOK_S", 0.1)
-    monkeypatch.setattr(losses, "RETRIES", dict.fromkeys(RETRIES, 1))  # a new worker takes seconds
+    monkeypatch.setattr(disk, "CHECK_S", 0.1)
+    monkeypatch.setattr(retry, "RETRIES", dict.fromkeys(RETRIES, 1))  # a new worker takes seconds
 
     def run(network: str) -> tuple[Plan, RunDir]:
         plan = make_plan(f"sweep.networks=['troubled:{network}']", "sweep.depths=[1]", "sweep.seeds=1")

@@ -1,23 +1,22 @@
 """A trial of training speed, in a process of its own; `dnlbench.executor.probe` is the other side.
 
-It is told what to try by one JSON object on standard input, and trains as a worker does::
+It is asked as `dnlbench.executor.processes` asks, and trains as a worker does::
 
     {"spec": {…}, "network": "densenet", "depth": 8, "slot": {…}, "pack_sizes": [1, 2], "seconds": 1.5}
 
-It says ``ready`` on its pipe once it could begin. At ``go`` it measures, and answers with samples per second by pack size:
-``{"1": 512.0, "2": 700.5}``. Pack sizes after one that fails, for want of memory as a rule, are left out. When its standard
-input closes nobody is interested any more, and it leaves at once.
+It says ``ready`` once it could begin. At the next message it measures, and answers with samples per second by pack size:
+``{"1": 512.0, "2": 700.5}``. Pack sizes after one that fails, for want of memory as a rule, are left out.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
-from dnlbench.runners.answering import listen, open_replies
 from dnlbench.runners.training.run import TrainingRunner
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
@@ -30,23 +29,19 @@ StepSeconds = Callable[[int, int], float]
 """Median seconds of a step of a pack of that size, over so many steps."""
 
 
-def main() -> None:
-    """The process."""
-    output, lines = open_replies(), listen()
-    task = json.loads(lines.get())
+def probe(task: Mapping[str, Any]) -> Iterator[Mapping[Any, Any]]:
+    """See the head of this file."""
     spec = TrainingSpec.model_validate_json(json.dumps(task["spec"]), strict=True)
     point = Point(network=task["network"], depth=task["depth"])
     runner = TrainingRunner(Plan(spec), Slot.model_validate(task["slot"]))
     runs = [run for run in runner.plan.runs if run.point == point]
     samples = min(spec.train.batch_size, len(runner.data.training))
-    print("ready", file=output, flush=True)
-    lines.get()
+    yield {"ready": True}
 
     def step_seconds(pack_size: int, steps: int) -> float:
         return runner.rig.step_seconds(runs[:pack_size], steps)
 
-    rates = measure(step_seconds, task["pack_sizes"], samples, task["seconds"])
-    print(json.dumps(rates), file=output, flush=True)
+    yield measure(step_seconds, task["pack_sizes"], samples, task["seconds"])
 
 
 def measure(step_seconds: StepSeconds, pack_sizes: Sequence[int], samples: int, seconds: float) -> dict[int, float]:
@@ -70,7 +65,3 @@ def measure(step_seconds: StepSeconds, pack_sizes: Sequence[int], samples: int, 
             break
         rates[size] = size * samples / step
     return rates
-
-
-if __name__ == "__main__":
-    main()
