@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 
 from dnlbench.cache import CacheFile
+from dnlbench.engine import place as placing
+from dnlbench.engine import tuning as measuring
+from dnlbench.engine.place import choose_place, execution_of, find_run_dir
+from dnlbench.engine.request import RunRequest
+from dnlbench.engine.tuning import tune
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.executor import probe, tuning
 from dnlbench.executor.slots import choose_slots
@@ -23,10 +28,7 @@ from dnlbench.spec import read_spec
 from dnlbench.store import RunDir
 from dnlbench.studies import Point
 from dnlbench.studies.training.spec import DataSettings
-from dnlbench.sweep import Request, choose_place, find_run_dir, tune
-from dnlbench.sweep import place as placing
-from dnlbench.sweep import tuning as measuring
-from dnlbench.sweep.place import execution_of
+from tests.conftest import request_for
 
 MakePlan = Callable[..., Plan]
 CORES = 4
@@ -86,13 +88,13 @@ WIDE_IS_FASTER = Speeds(evenly(400), evenly(500))
 NARROW_IS_FASTER = Speeds(evenly(500), evenly(400))
 
 
-def way_of(request: Request) -> tuple[int, int, int]:
+def way_of(request: RunRequest) -> tuple[int, int, int]:
     """Runs or packs at a time, threads of each and pack size that a sweep gets."""
     place = choose_place(request)
     return len(place.slots), place.slots[0].threads, place.pack_size
 
 
-def begin(request: Request) -> Path:
+def begin(request: RunRequest) -> Path:
     folder = find_run_dir(request)
     RunDir(folder).begin(request.plan, execution_of(choose_place(request)))
     return folder
@@ -115,7 +117,7 @@ def test_the_fastest_way_is_taken_and_of_equal_ones_the_simplest(
     make_plan: MakePlan, narrow: dict[int, float], wide: dict[int, float], expected: tuple[int, int, int]
 ) -> None:
     speeds = Speeds(narrow, wide)
-    request = Request(plan=make_plan("sweep.seeds=8"))
+    request = request_for(make_plan("sweep.seeds=8"))
     trials = tune(request, speeds)
     assert way_of(request) == expected
     assert speeds.asked == [(4, 1, (1, 2, 4, 8)), (1, 4, (1, 2, 4, 8))]
@@ -125,7 +127,7 @@ def test_the_fastest_way_is_taken_and_of_equal_ones_the_simplest(
 
 def test_packs_leave_no_slot_idle(make_plan: MakePlan) -> None:
     speeds = Speeds(evenly(1), evenly(1))
-    tune(Request(plan=make_plan("sweep.seeds=5", "sweep.depths=[1]")), speeds)  # two points
+    tune(request_for(make_plan("sweep.seeds=5", "sweep.depths=[1]")), speeds)  # two points
     assert speeds.asked == [(4, 1, (1, 2, 4)), (1, 4, (1, 2, 4, 5))], "5 at once would be two packs"
 
 
@@ -148,25 +150,25 @@ def test_the_point_of_median_work_is_tried(make_plan: MakePlan) -> None:
 def test_without_tuning_there_is_a_run_for_each_core_or_gpu(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = Request(plan=make_plan("train.epochs=100000"))
+    request = request_for(make_plan("train.epochs=100000"))
     assert way_of(request) == BY_DEFAULT
     be_on(machine_with(*GPUS, CPU), monkeypatch)
     assert way_of(request) == (2, 2, 1)
 
 
 def test_a_sweep_that_grows_goes_on_as_it_was_begun_and_is_found(make_plan: MakePlan) -> None:
-    request = Request(plan=make_plan())
+    request = request_for(make_plan())
     tune(request, WIDE_IS_FASTER)
     folder = begin(request)
     for more in ("sweep.depths=[1,2,64]", "sweep.seeds=5", "train.epochs=1", "sweep.seeds=1"):
-        grown = Request(plan=make_plan(more))
+        grown = request_for(make_plan(more))
         assert find_run_dir(grown) == folder
         assert way_of(grown) == (1, 4, 1)
 
 
 @pytest.mark.parametrize("before", [None, WIDE_IS_FASTER, NARROW_IS_FASTER])
 def test_a_sweep_that_was_begun_goes_on_so_when_it_is_tuned(make_plan: MakePlan, before: Speeds | None) -> None:
-    request = Request(plan=make_plan())
+    request = request_for(make_plan())
     if before is not None:
         tune(request, before)
     way, folder = way_of(request), begin(request)
@@ -176,13 +178,13 @@ def test_a_sweep_that_was_begun_goes_on_so_when_it_is_tuned(make_plan: MakePlan,
 
 
 def test_what_was_measured_holds_for_other_sweeps_of_the_same_speed(make_plan: MakePlan) -> None:
-    tune(Request(plan=make_plan()), WIDE_IS_FASTER)
+    tune(request_for(make_plan()), WIDE_IS_FASTER)
     for change, known in (("train.lr=0.5", True), ("train.batch_size=16", False), ("network.growth_rate=4", False)):
-        assert way_of(Request(plan=make_plan(change))) == ((1, 4, 1) if known else BY_DEFAULT), change
+        assert way_of(request_for(make_plan(change))) == ((1, 4, 1) if known else BY_DEFAULT), change
 
 
 def test_an_existing_run_directory_tells(make_plan: MakePlan) -> None:
-    request = Request(plan=make_plan(), run_dir=Path("rd"))
+    request = request_for(make_plan(), run_dir=Path("rd"))
     tune(request, WIDE_IS_FASTER)
     begin(replace(request, jobs=1, threads=2, pack=2))
     place = choose_place(request)
@@ -203,7 +205,7 @@ def test_an_existing_run_directory_tells(make_plan: MakePlan) -> None:
 def test_what_the_user_fixes_stays(
     make_plan: MakePlan, fixed: dict[str, object], expected: tuple[int, int, int]
 ) -> None:
-    request = Request(plan=make_plan())
+    request = request_for(make_plan())
     tune(request, Speeds({1: 100, 2: 200}, {1: 50, 2: 300}))
     assert way_of(request) == (1, 4, 2)
     assert way_of(replace(request, **fixed)) == expected  # type: ignore[arg-type]
@@ -215,14 +217,14 @@ def test_what_the_user_fixes_stays(
 )
 def test_only_what_is_left_open_is_measured(make_plan: MakePlan, fixed: dict[str, object], asked: object) -> None:
     speeds = Speeds(evenly(400), evenly(500))
-    tune(replace(Request(plan=make_plan()), **fixed), speeds)  # type: ignore[arg-type]
+    tune(replace(request_for(make_plan()), **fixed), speeds)  # type: ignore[arg-type]
     assert speeds.asked == asked
 
 
 def test_gpus_are_packed_and_not_placed(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     be_on(machine_with(*GPUS, CPU), monkeypatch)
     speeds = Speeds({1: 100, 2: 190, 4: 350, 8: 360}, {})
-    request = Request(plan=make_plan("sweep.seeds=8"))
+    request = request_for(make_plan("sweep.seeds=8"))
     tune(request, speeds)
     assert speeds.asked == [(2, 2, (1, 2, 4, 8))]
     assert way_of(request) == (2, 2, 4)
@@ -238,7 +240,7 @@ def test_gpus_are_packed_and_not_placed(make_plan: MakePlan, monkeypatch: pytest
 )
 def test_sweeps_that_cannot_be_tuned_are_refused(make_plan: MakePlan, plan: list[str] | None, problem: str) -> None:
     speeds = Speeds(evenly(400), evenly(500))
-    request = Request(plan=Plan(read_spec("forward-limit")) if plan is None else make_plan(*plan))
+    request = request_for(Plan(read_spec("forward-limit")) if plan is None else make_plan(*plan))
     way = way_of(request)
     with pytest.raises(ConfigurationError, match=problem):
         tune(request, speeds)
@@ -247,7 +249,7 @@ def test_sweeps_that_cannot_be_tuned_are_refused(make_plan: MakePlan, plan: list
 
 
 def test_where_nothing_can_be_measured_nothing_is_stored(make_plan: MakePlan) -> None:
-    request = Request(plan=make_plan())
+    request = request_for(make_plan())
     with pytest.raises(EngineError, match="could not be measured: no speed"):
         tune(request, Speeds({}, {}))
     assert not tuning_file().path.exists()
@@ -260,13 +262,13 @@ def test_what_cannot_be_stored_is_an_error(
     (tmp_path / "file").touch()
     monkeypatch.setenv("DNLBENCH_CACHE_DIR", str(tmp_path / "file" / "below"))
     with pytest.raises(ConfigurationError, match="cannot be kept"):
-        tune(Request(plan=make_plan()), WIDE_IS_FASTER)
+        tune(request_for(make_plan()), WIDE_IS_FASTER)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"tuned": {"a": 1}}', b"[" * 100_000])
 def test_an_unreadable_file_is_as_good_as_none(make_plan: MakePlan, content: bytes) -> None:
     tuning_file().path.write_bytes(content)
-    request = Request(plan=make_plan())
+    request = request_for(make_plan())
     assert way_of(request) == BY_DEFAULT
     tune(request, WIDE_IS_FASTER)
     assert way_of(request) == (1, 4, 1)
@@ -317,7 +319,7 @@ SMALL = ("sweep.networks=['densenet']", "network.blocks=1", "train.batch_size=8"
 def test_a_real_measurement(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     be_on(machine_with(CPU, cores=2), monkeypatch)
     plan = make_plan(*SMALL, "sweep.seeds=1", "data.dataset='image-folder'", "data.root='nowhere'", "data.image_size=8")
-    trials = tune(Request(plan=plan), partial(probe.measure, seconds=0.05))
+    trials = tune(request_for(plan), partial(probe.measure, seconds=0.05))
     assert [(trial.jobs, trial.threads) for trial in trials] == [(2, 1), (1, 2)]
     assert all(trial.samples_per_s > 0 for trial in trials)
     assert list(tuning_file().read().values()) == [trials]
