@@ -218,7 +218,9 @@ def sweep(plan: Plan, run_dir: str) -> tuple[Profile, str]:
 
 
 def curves(profile: Profile) -> dict[str, list[tuple[int, float, float | None]]]:
-    return {run.run_id: [(e.epoch, e.train_loss, e.gradient_norm_max) for e in run.epochs] for run in profile.runs}
+    return {
+        run.run_id: [(e.epoch, e.train_loss, e.value("gradient_norm_max")) for e in run.epochs] for run in profile.runs
+    }
 
 
 def statuses(profile: Profile) -> list[RunStatus]:

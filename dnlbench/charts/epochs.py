@@ -6,50 +6,21 @@ import itertools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 from dnlbench import units
 from dnlbench.charts.model import Axis, Chart, Identity, Series
 from dnlbench.charts.scales import with_scale
 from dnlbench.charts.source import FAILED, Places, Source, failed_note, profiles_of
 from dnlbench.profiles import RunRecord, clock_of
-from dnlbench.stats import Range
 from dnlbench.stats.band import mean_band
-from dnlbench.studies import Point
+from dnlbench.studies import EpochMetric, Point
 
 Over = Literal["epoch", "step", "time"]
 OVERS: tuple[Over, ...] = get_args(Over)
 """What a curve can be drawn over."""
 MOST_POINTS = 500
 """Longer curves are averaged over spans of epochs."""
-
-
-class Metric(Protocol):
-    """Something that is measured once per epoch."""
-
-    @property
-    def name(self) -> str:
-        """Field of an epoch's record."""
-
-    @property
-    def label(self) -> str:
-        """With a small first letter."""
-
-    @property
-    def unit(self) -> str:
-        """Empty for a pure number."""
-
-    @property
-    def log(self) -> bool:
-        """Whether a logarithmic axis is preferred."""
-
-    @property
-    def range(self) -> Range:
-        """Where values can lie."""
-
-    @property
-    def machine_bound(self) -> bool:
-        """Whether it is measured once for all runs of a pack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +48,16 @@ class RunCurve:
         return self.status in FAILED or not all(map(math.isfinite, self.values))
 
 
-def metrics_of(sources: Sequence[Source], declared: Sequence[Metric]) -> tuple[Metric, ...]:
-    """The metrics that some epoch has."""
+def metrics_of(sources: Sequence[Source]) -> tuple[EpochMetric, ...]:
+    """The metrics of the study that some epoch has."""
     epochs = [epoch for source in sources for run in source.runs for epoch in run.epochs]
-    return tuple(each for each in declared if any(getattr(epoch, each.name) is not None for epoch in epochs))
+    declared = dict.fromkeys(metric for source in sources for metric in source.study.epoch_metrics)
+    return tuple(each for each in declared if any(epoch.value(each.name) is not None for epoch in epochs))
 
 
-def epoch_chart(sources: Sequence[Source], metric: Metric, over: Over = "epoch", *, log: bool | None = None) -> Chart:
+def epoch_chart(
+    sources: Sequence[Source], metric: EpochMetric, over: Over = "epoch", *, log: bool | None = None
+) -> Chart:
     """One chart of all networks and depths.
 
     Means are arithmetic, over the runs that ended well, with 95 % t intervals. A run that failed, or was canceled, is in no
@@ -106,7 +80,7 @@ def epoch_chart(sources: Sequence[Source], metric: Metric, over: Over = "epoch",
 
 
 def epoch_charts(
-    sources: Sequence[Source], metric: Metric, over: Over = "epoch", *, log: bool | None = None
+    sources: Sequence[Source], metric: EpochMetric, over: Over = "epoch", *, log: bool | None = None
 ) -> tuple[Chart, ...]:
     """A chart for each network, and for each data set where sources differ in it; see `epoch_chart`. All have one scale."""
     places = Places.of_sources(sources)
@@ -130,7 +104,7 @@ def epoch_charts(
 
 def chart_of(
     series: Sequence[Series],
-    metric: Metric,
+    metric: EpochMetric,
     over: Over,
     *,
     sources: Sequence[Source] = (),
@@ -165,7 +139,7 @@ def chart_of(
 
 def point_series(
     runs: Sequence[RunCurve],
-    metric: Metric,
+    metric: EpochMetric,
     over: Over,
     *,
     identity: Identity,
@@ -202,15 +176,15 @@ def run_series(run: RunCurve, over: Over, steps: int | None) -> Series:
 
 
 def _source_series(
-    source: Source, runs: Sequence[RunRecord], metric: Metric, over: Over, identity: Identity
+    source: Source, runs: Sequence[RunRecord], metric: EpochMetric, over: Over, identity: Identity
 ) -> tuple[Series, ...]:
     curves = [_curve(run, metric) for run in runs]
     return point_series(curves, metric, over, identity=identity, letter=source.letter, steps=source.steps)
 
 
-def _curve(run: RunRecord, metric: Metric) -> RunCurve:
+def _curve(run: RunRecord, metric: EpochMetric) -> RunCurve:
     elapsed = itertools.accumulate(epoch.seconds for epoch in run.epochs)
-    rows = [(e.epoch, getattr(e, metric.name), s) for e, s in zip(run.epochs, elapsed, strict=True)]
+    rows = [(e.epoch, e.value(metric.name), s) for e, s in zip(run.epochs, elapsed, strict=True)]
     return curve_of(rows, run.seed, run.status, clock_of(run.pack_size, run.samples_per_s, run.seed))
 
 
@@ -231,7 +205,7 @@ def _by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
     return points
 
 
-def _mean(runs: Sequence[RunCurve], metric: Metric, over: Over, steps: int | None) -> Series | None:
+def _mean(runs: Sequence[RunCurve], metric: EpochMetric, over: Over, steps: int | None) -> Series | None:
     if metric.machine_bound:
         runs = list({run.clock: run for run in runs}.values())
     if any(len(run.epochs) > MOST_POINTS for run in runs):

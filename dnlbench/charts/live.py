@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dnlbench.charts.epochs import Metric, Over, RunCurve, chart_of, curve_of, point_series, run_series
+from dnlbench.charts.epochs import Over, RunCurve, chart_of, curve_of, point_series, run_series
 from dnlbench.charts.model import Axis, Chart, Identity, Series
 from dnlbench.charts.scales import with_scale
 from dnlbench.charts.source import Places, steps_per_epoch
 from dnlbench.events import RunHistory
 from dnlbench.plan import Run
 from dnlbench.profiles import clock_of
-from dnlbench.studies import Point
+from dnlbench.studies import EpochMetric, Point
 from dnlbench.watch import SweepView
 
 
-def live_metrics(view: SweepView, declared: Sequence[Metric]) -> tuple[Metric, ...]:
-    """The metrics that some run has; the first one always."""
+def live_metrics(view: SweepView) -> tuple[EpochMetric, ...]:
+    """The metrics of the study that some run has; the first one always."""
     last = [history.epochs[-1] for history in view.histories.values() if history.epochs]
     return tuple(
-        each for each in declared if each is declared[0] or any(getattr(epoch, each.name) is not None for epoch in last)
+        each
+        for place, each in enumerate(view.plan.study.epoch_metrics)
+        if not place or any(epoch.value(each.name) is not None for epoch in last)
     )
 
 
@@ -28,9 +30,9 @@ class LiveCharts:
     """Makes the chart of a view, with all networks and depths; see `dnlbench.charts.epochs.epoch_chart`."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Point, Metric, Over], tuple[list[RunHistory], int | None, tuple[Series, ...]]] = {}
+        self._known: dict[tuple[Point, EpochMetric, Over], tuple[list[RunHistory], int | None, tuple[Series, ...]]] = {}
 
-    def chart(self, view: SweepView, metric: Metric, over: Over = "epoch") -> Chart:
+    def chart(self, view: SweepView, metric: EpochMetric, over: Over = "epoch") -> Chart:
         """The means so far, in the order of the plan. Series that have not changed are the same objects."""
         by_point: dict[Point, list[Run]] = {}
         for run in view.plan.runs:
@@ -42,7 +44,7 @@ class LiveCharts:
         empty = "the first epoch is in progress" if view.leased else "no epoch is done yet"
         return chart_of(series, metric, over, empty=empty)
 
-    def run_chart(self, view: SweepView, run: Run, metric: Metric, over: Over = "epoch") -> Chart:
+    def run_chart(self, view: SweepView, run: Run, metric: EpochMetric, over: Over = "epoch") -> Chart:
         """One run in front of the mean of its network and depth."""
         seeds = [each for each in view.plan.runs if each.point == run.point]
         places = Places.of(each.point for each in view.plan.runs)
@@ -55,7 +57,7 @@ class LiveCharts:
         return chart_of([*behind, *front], metric, over, subject=run.title, empty="no epoch is done yet")
 
     def _series(
-        self, view: SweepView, places: Places, point: Point, runs: Sequence[Run], metric: Metric, over: Over
+        self, view: SweepView, places: Places, point: Point, runs: Sequence[Run], metric: EpochMetric, over: Over
     ) -> tuple[Series, ...]:
         histories, steps = [view.histories[run.run_id] for run in runs], _steps(view)
         known = self._known.get((point, metric, over))
@@ -88,7 +90,7 @@ def _steps(view: SweepView) -> int | None:
     return steps_per_epoch(batch, view.prepared.data.samples) if view.prepared is not None else None
 
 
-def _curve(run: Run, history: RunHistory, metric: Metric) -> RunCurve:
+def _curve(run: Run, history: RunHistory, metric: EpochMetric) -> RunCurve:
     epochs = history.epochs
     rows = zip(epochs.column("epoch"), epochs.column(metric.name), epochs.elapsed_s(), strict=True)
     packed = history.started.pack_size if history.started else None

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dnlbench.charts.depth import depth_chart
-from dnlbench.charts.epochs import Metric, epoch_charts
+from dnlbench.charts.epochs import epoch_charts
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import Source, failed_note, sources_of
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
-from dnlbench.studies import Quantity
+from dnlbench.studies import EpochMetric, Quantity
 
 Kind = Literal["epochs", "depth", "cost"]
 """``epochs``: curves over epochs, a chart for each network. ``depth``: quantities with their fits over depth.
@@ -73,7 +73,7 @@ def sheet_of(
     profiles: Sequence[Profile],
     kinds: Sequence[Kind] = (),
     *,
-    metric: Metric,
+    metric: EpochMetric,
     log: bool | None = None,
     quantities: Sequence[str] = (),
 ) -> Sheet:
@@ -136,7 +136,7 @@ def _costs(source: Source) -> tuple[Quantity, ...]:
 
 
 def _block(
-    sources: Sequence[Source], kind: Kind, metric: Metric, quantities: Sequence[Quantity], log: bool | None
+    sources: Sequence[Source], kind: Kind, metric: EpochMetric, quantities: Sequence[Quantity], log: bool | None
 ) -> Block:
     if kind == "epochs":
         one_scale = len({source.data for source in sources}) == 1

@@ -45,10 +45,9 @@ def _chart(profile: Profile) -> Chart | None:
     from dnlbench.charts.depth import depth_chart, depth_quantities
     from dnlbench.charts.epochs import epoch_chart, metrics_of
     from dnlbench.charts.source import sources_of
-    from dnlbench.report.metrics import CURVE_METRICS
 
     sources = sources_of([profile])
-    quantities, metrics = depth_quantities(sources), metrics_of(sources, CURVE_METRICS)
+    quantities, metrics = depth_quantities(sources), metrics_of(sources)
     if quantities and len({run.depth for run in profile.runs}) > 1:
         return depth_chart(sources, quantities[0])
     if metrics and max(len(run.epochs) for run in profile.runs) > 1:

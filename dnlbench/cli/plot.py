@@ -45,14 +45,14 @@ def plot(
     from dnlbench.charts.sheet import check_format, check_kind, sheet_of
     from dnlbench.outputs import check_output, write_output
     from dnlbench.profiles import read_profile
-    from dnlbench.report.metrics import CURVE_METRICS
+    from dnlbench.studies import TRAIN_LOSS
 
     format_, width_in = check_format(output), inches(_width(width))
     check_output(output, profiles)
     sheet = sheet_of(
         [read_profile(path) for path in profiles],
         [check_kind(kind) for kind in kinds or ()],
-        metric=CURVE_METRICS[0],
+        metric=TRAIN_LOSS,
         log=log,
         quantities=quantities or (),
     )

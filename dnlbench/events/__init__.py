@@ -16,6 +16,7 @@ from dnlbench.events.records import (
     EngineEnded,
     EngineStarted,
     EpochDone,
+    EpochRecord,
     Event,
     JournalEvent,
     Measured,

@@ -6,23 +6,15 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, chain, groupby, pairwise
 from typing import Any, Final, overload
 
-from dnlbench.events.records import EpochDone
+from dnlbench.events.records import EpochDone, EpochRecord
 
-WHOLE: Final = ("epoch",)
-REAL: Final = ("time", "train_loss", "seconds", "samples_per_s")
-OPTIONAL: Final = (
-    "gradient_norm",
-    "gradient_norm_median",
-    "gradient_norm_max",
-    "evaluation_loss",
-    "evaluation_accuracy",
-    "regulariser",
-)
-"""Columns that may hold None."""
-NAMES: Final = (*WHOLE, *REAL, *OPTIONAL)
+FIELDS: Final = ("epoch", "train_loss", "seconds", "samples_per_s")
+"""Columns of `EpochRecord`; any others hold declared metrics."""
+_REAL: Final = ("time", *FIELDS[1:])
+_KNOWN: Final = frozenset({"event", "run_id", "epoch", *_REAL})
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 Column = Sequence[Any]
@@ -33,18 +25,16 @@ class _Store:
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        self.columns: dict[str, Any] = {
-            **{name: array("q") for name in WHOLE},
-            **{name: array("d") for name in REAL},
-            **{name: [] for name in OPTIONAL},
-        }
+        self.columns: dict[str, Any] = {"epoch": array("q"), **{name: array("d") for name in _REAL}}
 
     def __len__(self) -> int:
         return len(self.columns["epoch"])
 
     def extend(self, columns: Mapping[str, Column]) -> None:
-        for name, values in columns.items():
-            self.columns[name].extend(values)
+        before, more = len(self), len(columns["epoch"])
+        for name in dict.fromkeys([*columns, *self.columns]):
+            column = self.columns.setdefault(name, [None] * before)
+            column.extend(columns[name] if name in columns else [None] * more)
 
 
 class Epochs(Sequence[EpochDone]):
@@ -74,8 +64,16 @@ class Epochs(Sequence[EpochDone]):
         return int(self._store.columns["epoch"][self._rows - 1]) if self._rows else 0
 
     def column(self, name: str) -> list[Any]:
-        """One field of all rows, None where it was not measured."""
-        return list(self._store.columns[name][: self._rows])
+        """One field or metric of all rows, None where it was not measured."""
+        found = self._store.columns.get(name)
+        return [None] * self._rows if found is None else list(found[: self._rows])
+
+    def records(self, metrics: Iterable[str] = ()) -> tuple[EpochRecord, ...]:
+        """The rows without their run and time; metrics named here are None where they were not measured."""
+        names = dict.fromkeys([*FIELDS, *metrics, *self._store.columns])
+        columns = {name: self.column(name) for name in names if name != "time"}
+        rows = zip(*columns.values(), strict=True)
+        return tuple(EpochRecord.model_construct(**dict(zip(columns, row, strict=True))) for row in rows)
 
     def elapsed_s(self) -> list[float]:
         """Training seconds until the end of each row's epoch; a row stands for those before it that are missing, too."""
@@ -93,7 +91,8 @@ class Epochs(Sequence[EpochDone]):
         return self._with(epoch)
 
     def _with(self, epoch: EpochDone) -> Epochs:
-        return self._extended(epoch.run_id, {name: (getattr(epoch, name),) for name in NAMES})
+        values = epoch.model_dump(exclude={"event", "run_id"})
+        return self._extended(epoch.run_id, {name: (value,) for name, value in values.items()})
 
     def _check_next(self, numbers: Sequence[int]) -> None:
         expected = range(self.done + 1, self.done + 1 + len(numbers))
@@ -108,9 +107,10 @@ class Epochs(Sequence[EpochDone]):
             ValueError: if one is none, or not the next one.
         """
         try:
-            columns: dict[str, Column] = {name: array("q", [row[name] for row in rows]) for name in WHOLE}
-            columns |= {name: _numbers([row[name] for row in rows]) for name in REAL}
-            columns |= {name: _numbers_or_none([row.get(name) for row in rows]) for name in OPTIONAL}
+            columns: dict[str, Column] = {"epoch": array("q", [row["epoch"] for row in rows])}
+            columns |= {name: _numbers([row[name] for row in rows]) for name in _REAL}
+            metrics = [name for name in dict.fromkeys(chain.from_iterable(rows)) if name not in _KNOWN]
+            columns |= {name: _numbers_or_none([row.get(name) for row in rows]) for name in metrics}
             self._check_next(columns["epoch"])
             return self._extended(rows[0]["run_id"], columns)
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -171,12 +171,13 @@ class Epochs(Sequence[EpochDone]):
         if not -self._rows <= place < self._rows:
             raise IndexError(place)
         row = place % self._rows
-        values = {name: column[row] for name, column in self._store.columns.items()}
+        values = {name: column[row] for name, column in list(self._store.columns.items()) if column[row] is not None}
         return EpochDone.model_construct(event="epoch-done", run_id=self._store.run_id, **values)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Epochs):
-            return self._rows == other._rows and all(map(_same, self._columns(), other._columns()))
+            names = {*self._store.columns, *other._store.columns}
+            return self._rows == other._rows and all(_same(self.column(name), other.column(name)) for name in names)
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -184,14 +185,9 @@ class Epochs(Sequence[EpochDone]):
     def __repr__(self) -> str:
         return f"Epochs({self._rows} rows, {self.done} epochs)"
 
-    def _columns(self) -> list[Column]:
-        return [column[: self._rows] for column in self._store.columns.values()]
-
 
 def _same(ours: Column, theirs: Column) -> bool:
-    """Bit by bit where columns hold numbers only: NaN is equal to itself then."""
-    if isinstance(ours, array) and isinstance(theirs, array):
-        return ours.tobytes() == theirs.tobytes()
+    """Bit by bit: NaN is equal to itself."""
     return list(map(repr, ours)) == list(map(repr, theirs))
 
 

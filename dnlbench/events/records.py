@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -12,6 +12,8 @@ from dnlbench.events.commands import Command
 from dnlbench.machine import Code, Machine, Node, Sources
 
 RunStatus = Literal["ok", "failed", "oom", "diverged", "cancelled", "skipped"]
+Measure: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A time, a rate or another figure that is a finite number whatever happens."""
 
 
 class Event(BaseModel):
@@ -82,29 +84,33 @@ class RunStarted(Event):
     """The machine of a cluster that it is on; None for the engine's own."""
 
 
-class EpochDone(Event):
-    """One pass over the training split."""
+class EpochRecord(BaseModel):
+    """One pass over the training split.
 
-    event: Literal["epoch-done"] = "epoch-done"
-    run_id: str
-    epoch: int
+    Beside the fields below it holds the metrics that the study declares (`dnlbench.studies.EpochMetric`), each under its name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
+    __pydantic_extra__: dict[str, float | None]
+
+    epoch: Annotated[int, Field(ge=1, le=10**9)]
     """Counted from 1."""
     train_loss: float
     """Mean over the samples seen in this epoch, each at the parameters of its own training step, without R_L."""
-    seconds: float
+    seconds: Measure
     """Training alone: warm-up and evaluation are outside."""
-    samples_per_s: float
-    gradient_norm: float | None = None
-    """Euclidean norm of the gradient at the epoch's last training step, whose batch may be small. Versions before 0.8 only."""
-    gradient_norm_median: float | None = None
-    """Median over the epoch's full batches of the Euclidean norm of the gradient in training mode, R_L included where it is
-    part of the objective. None in records of versions before 0.8, and so for the next one."""
-    gradient_norm_max: float | None = None
-    """Maximum over the same batches."""
-    evaluation_loss: float | None = None
-    evaluation_accuracy: float | None = None
-    regulariser: float | None = None
-    """R_L of the parameters after the epoch's last training step; None where it is not part of the objective."""
+    samples_per_s: Measure
+
+    def value(self, name: str) -> float | None:
+        """The metric of that name; None where it was not measured."""
+        return self.__dict__.get(name, (self.__pydantic_extra__ or {}).get(name))
+
+
+class EpochDone(Event, EpochRecord):
+    """A run completed an epoch."""
+
+    event: Literal["epoch-done"] = "epoch-done"
+    run_id: str
 
 
 class NetworkMeasured(Event):

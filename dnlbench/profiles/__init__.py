@@ -1,5 +1,6 @@
 """Profiles: the saved results of sweeps."""
 
+from dnlbench.events import EpochRecord
 from dnlbench.profiles.contrasts import Contrast, contrasts_of
 from dnlbench.profiles.files import check_profile, is_profile, read_profile, save_profile
 from dnlbench.profiles.hardware import Hardware, NodeUse, alike, count_hardware, hardware_of, nodes_of
@@ -9,7 +10,6 @@ from dnlbench.profiles.model import (
     SCHEMA,
     ContrastRecord,
     CostRecord,
-    EpochRecord,
     FitRecord,
     IntervalRecord,
     PointSummary,
@@ -17,7 +17,7 @@ from dnlbench.profiles.model import (
     RunRecord,
     Summary,
 )
-from dnlbench.profiles.reduce import attempt_record, read_run_dir, reduce_run_dir
+from dnlbench.profiles.reduce import read_run_dir, reduce_run_dir, run_record
 from dnlbench.profiles.settings import differing_settings, flat_settings, settings_text
 from dnlbench.profiles.summary import summarise
 from dnlbench.profiles.values import clock_of, interval_of, one_per_pack, values_of

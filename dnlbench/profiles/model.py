@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from dnlbench.events import DataInfo, RunError, RunStatus
+from dnlbench.events import DataInfo, EpochRecord, RunError, RunStatus
+from dnlbench.events.records import Measure
 from dnlbench.machine import Code, Machine, Node, Sources
 from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
@@ -17,36 +18,12 @@ from dnlbench.studies.added import completed
 SCHEMA = "dnlbench.profile/1"
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 Positive: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
-Measure: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""A time, a rate or another figure that is a finite number whatever happens."""
 
 
 class Record(BaseModel):
     """Part of a profile. Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity"."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", populate_by_name=True)
-
-
-class EpochRecord(Record):
-    """One epoch of one run."""
-
-    epoch: Positive
-    """Counted from 1."""
-    train_loss: float
-    """Mean over the samples seen, in nats."""
-    seconds: Measure
-    """Training alone."""
-    samples_per_s: Measure
-    gradient_norm: float | None = None
-    """At the epoch's last training step; in profiles of versions before 0.8."""
-    gradient_norm_median: float | None = None
-    """Median over the epoch's full batches, in training mode."""
-    gradient_norm_max: float | None = None
-    """Maximum over the same batches."""
-    evaluation_loss: float | None = None
-    evaluation_accuracy: float | None = None
-    regulariser: float | None = None
-    """R_L of the parameters after the epoch; None where train.regulariser_weight is 0, and in profiles that do not tell."""
 
 
 class AttemptRecord(Record):

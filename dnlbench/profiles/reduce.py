@@ -22,11 +22,17 @@ from dnlbench.events import (
     RunStatus,
 )
 from dnlbench.plan import Plan, Run
-from dnlbench.profiles.model import AttemptRecord, EpochRecord, Profile, RunRecord
-from dnlbench.profiles.summary import summarise
+from dnlbench.profiles.model import AttemptRecord, Profile, RunRecord
+from dnlbench.profiles.summary import derived, summarise
 from dnlbench.store import RunDir
-from dnlbench.studies import Point
+from dnlbench.studies import Point, Study
 
+NEEDS_START = ("device", "pack_size", "parameters")
+FROM_START = (
+    *NEEDS_START,
+    *("device_name", "node", "threads", "jobs", "shared_device", "flops_per_sample", "peak_flops"),
+)
+"""Fields that a run has from its start."""
 NOT_ENDED = RunError(type="Interrupted", message="begun, and waiting to be gone on with")
 
 
@@ -52,7 +58,10 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     if engine is None or prepared is None:
         raise RunDirError(f"{run_dir.root}: no results yet: its sweep has not loaded its data")
     foreseen = _foreseen_memory(plan, prepared.data)
-    runs = tuple(_record(run, run_dir.read_history(run), foreseen[run.point]) for run in plan.runs)
+    runs = tuple(
+        run_record(run, run_dir.read_history(run), plan.study, foreseen_memory_bytes=foreseen[run.point])
+        for run in plan.runs
+    )
     return Profile(
         study=plan.spec.study,
         name=plan.spec.name,
@@ -98,41 +107,42 @@ def _foreseen_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:
     return {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
 
 
-def _record(run: Run, history: RunHistory, foreseen_memory_bytes: int | None) -> RunRecord:
-    started, last = history.started, history.epochs[-1] if history.epochs else None
+def run_record(
+    run: Run, history: RunHistory, study: Study, *, foreseen_memory_bytes: int | None = None, live: bool = False
+) -> RunRecord:
+    """A run as profiles hold it.
+
+    Args:
+        run: the run.
+        history: its events.
+        study: declares the metrics of its epochs.
+        foreseen_memory_bytes: what it was expected to take.
+        live: for a summary of a sweep under way: with the last epoch alone, as if what it has reached so far were its result.
+    """
+    started, ended = history.started, history.ended
+    epochs = (history.epochs[-1:] if live else history.epochs).records(study.epoch_columns)
+    open_end = None if live or not history.attempts else NOT_ENDED
     return RunRecord(
         run_id=run.run_id,
         network=run.point.network,
         depth=run.point.depth,
         seed=run.seed,
-        status=_status(history),
-        device=started.device if started else None,
-        device_name=started.device_name if started else None,
-        node=started.node if started else None,
-        threads=started.threads if started else None,
-        jobs=started.jobs if started else None,
-        shared_device=started.shared_device if started else False,
-        pack_size=started.pack_size if started else None,
-        parameters=started.parameters if started else None,
-        flops_per_sample=started.flops_per_sample if started else None,
-        peak_flops=started.peak_flops if started else None,
+        status=ended.status if ended else _status_so_far(history, live=live),
+        **{name: getattr(started, name) for name in FROM_START} if started else dict.fromkeys(NEEDS_START),
         utilisation=history.utilisation,
-        epochs=tuple(EpochRecord.model_validate(epoch.model_dump()) for epoch in history.epochs),
-        final_train_loss=last.train_loss if last else None,
-        samples_per_s=history.samples_per_s,
-        evaluation_accuracy=last.evaluation_accuracy if last else None,
-        gradient_norm_median=last.gradient_norm_median if last else None,
-        peak_memory_bytes=history.ended.peak_memory_bytes if history.ended else None,
+        epochs=epochs,
+        **(derived(epochs) | {"samples_per_s": history.samples_per_s}),
+        peak_memory_bytes=ended.peak_memory_bytes if ended else None,
         foreseen_memory_bytes=foreseen_memory_bytes,
         measurements=history.measurements,
-        attempts=tuple(attempt_record(attempt) for attempt in history.attempts),
-        error=history.ended.error if history.ended else NOT_ENDED if history.attempts else None,
+        attempts=tuple(map(attempt_record, history.attempts)),
+        error=ended.error if ended else open_end,
     )
 
 
-def _status(history: RunHistory) -> RunStatus:
-    if history.ended is not None:
-        return history.ended.status
+def _status_so_far(history: RunHistory, *, live: bool) -> RunStatus:
+    if live:
+        return "ok" if history.laps else "skipped"
     return "cancelled" if history.attempts else "skipped"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from dnlbench.events import EpochRecord
 from dnlbench.profiles.contrasts import contrasts_of
 from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_trend
 from dnlbench.profiles.hardware import Hardware, alike, count_hardware
-from dnlbench.profiles.model import ContrastRecord, EpochRecord, IntervalRecord, PointSummary, RunRecord, Summary
+from dnlbench.profiles.model import ContrastRecord, IntervalRecord, PointSummary, RunRecord, Summary
 from dnlbench.profiles.values import CURRENT, Method, interval_of, values_of
 from dnlbench.studies import Quantity, Study
 
@@ -22,8 +23,7 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
     return {
         "final_train_loss": last.train_loss if last else None,
         "samples_per_s": samples / seconds if seconds > 0 else None,
-        "evaluation_accuracy": last.evaluation_accuracy if last else None,
-        "gradient_norm_median": last.gradient_norm_median if last else None,
+        **{name: last.value(name) if last else None for name in ("evaluation_accuracy", "gradient_norm_median")},
     }
 
 

@@ -74,9 +74,9 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
     """Means over seeds alone, which leaves room for more of them."""
     rows = []
     for point in profile.summary.points:
-        means = {name: units.number(record.mean) for name, record in point.quantities.items()}
-        means |= bounds.cells(profile, point, shown)
-        rows.append([point.network, str(point.depth), *(means.get(q.name, units.NOTHING) for q in shown)])
+        largest = bounds.cells(profile, point, shown)
+        means = (largest.get(q.name) or quantities.mean(q, point.quantities.get(q.name)) for q in shown)
+        rows.append([point.network, str(point.depth), *means])
     columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
     columns += [
         Column(head=quantities.head(quantity), figures=True, dispensable=len(shown) - place)

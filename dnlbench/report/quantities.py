@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dnlbench import units
+from dnlbench.profiles import IntervalRecord
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
 
@@ -26,6 +27,11 @@ def value(quantity: Quantity, interval: Interval | None) -> str:
     if quantity.shown_as == "bytes":
         return units.size(interval.estimate)
     return units.estimated(interval.estimate, interval.low, interval.high, quantity.shown_as)
+
+
+def mean(quantity: Quantity, record: IntervalRecord | None) -> str:
+    """A mean alone."""
+    return value(quantity, Interval(estimate=record.mean, low=None, high=None, n=record.n) if record else None)
 
 
 def verdict_text(verdict: str | None) -> str:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 
 from dnlbench.studies.base import (
+    THROUGHPUT,
+    TRAIN_LOSS,
     Cost,
+    EpochMetric,
     Estimate,
     FitModel,
     Point,

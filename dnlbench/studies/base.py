@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from dnlbench.events.epochs import FIELDS
 from dnlbench.stats import Range
 from dnlbench.studies.added import completed, essential
 from dnlbench.units import Kind
@@ -99,6 +100,7 @@ class StudySpec(Section):
 
 
 FitModel = Literal["power", "limit", "curve-limit"]
+Direction = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class Quantity:
     label: str
     unit: str = ""
     """Empty for a pure number."""
-    better: Literal["lower", "higher"] | None = None
+    better: Direction | None = None
     shown_as: Kind = "number"
     machine_bound: bool = False
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
@@ -134,6 +136,57 @@ class Quantity:
     """Title of the table that shows it; empty: the main one."""
     compared: bool = True
     """Whether `dnlbench.compare` compares it between profiles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMetric:
+    """Something a study measures once per epoch. Profiles, tables, charts and exports follow from this declaration."""
+
+    name: str
+    """Key of events and of the epochs in profiles."""
+    label: str
+    unit: str = ""
+    """Empty for a pure number."""
+    better: Direction | None = None
+    shown_as: Kind = "number"
+    log: bool = False
+    """Whether its axis is logarithmic at first."""
+    range: Range = "positive"
+    """Where its values can lie."""
+    machine_bound: bool = False
+    """Whether it depends on the hardware; it is measured once for all runs of a pack then."""
+    tag: str = ""
+    """Name in TensorBoard; empty: the metric's own, below ``epoch``."""
+
+    def last(self, *, table: str, tolerance: float, follows: str = "") -> Quantity:
+        """The value after the last epoch as a quantity of the run."""
+        return Quantity(
+            name=self.name,
+            label=self.label,
+            unit=self.unit,
+            better=self.better,
+            shown_as=self.shown_as,
+            machine_bound=self.machine_bound,
+            range=self.range,
+            tolerance=tolerance,
+            follows=follows,
+            table=table,
+        )
+
+
+TRAIN_LOSS = EpochMetric(
+    name="train_loss", label="training loss", unit="nats", better="lower", log=True, tag="loss/train"
+)
+THROUGHPUT = EpochMetric(
+    name="samples_per_s",
+    label="throughput",
+    unit="samples/s",
+    better="higher",
+    shown_as="count",
+    machine_bound=True,
+    tag="throughput/samples_per_s",
+)
+"""With the training loss what every study with epochs measures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +274,8 @@ class Study:
     spec: type[StudySpec]
     quantities: tuple[Quantity, ...]
     """The first one is the study's main result."""
+    epoch_metrics: tuple[EpochMetric, ...] = ()
+    """In the order in which charts offer them, the training loss first; empty if runs have no epochs."""
     estimate: Estimator
     to_save_memory: str
     """What in a spec makes its runs smaller."""
@@ -232,9 +287,17 @@ class Study:
     drawn: tuple[str, ...] = ()
     """Names of quantities without a trend that a figure over depth shows beside those that have one."""
     stability: Stability | None = None
-    has_epochs: bool = True
-    """Whether runs go by epochs, or find everything in one go."""
     packs: bool = False
     """Whether runs that differ only in the seed can be carried out together."""
     workload_version: int
     """Raised whenever equal specs stop meaning equal computations."""
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether runs go by epochs, or find everything in one go."""
+        return bool(self.epoch_metrics)
+
+    @property
+    def epoch_columns(self) -> tuple[str, ...]:
+        """Keys of an epoch in profiles, tables and exports."""
+        return tuple(dict.fromkeys([*FIELDS, *(metric.name for metric in self.epoch_metrics)]))

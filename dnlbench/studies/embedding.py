@@ -246,6 +246,5 @@ EMBEDDING = Study(
     ),
     estimate=estimate,
     to_save_memory="smaller width factors, smaller depths or fewer data.samples",
-    has_epochs=False,
     workload_version=1,
 )

@@ -133,6 +133,5 @@ FORWARD_LIMIT = Study(
         Trend(quantity="error_max", model="power", expected_order=1.0, at_least=True, unless=OUTSIDE),
         Trend(quantity="error_end", model="power", expected_order=1.0, at_least=True, unless=OUTSIDE),
     ),
-    has_epochs=False,
     workload_version=1,
 )

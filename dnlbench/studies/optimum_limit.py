@@ -134,6 +134,5 @@ OPTIMUM_LIMIT = Study(
     to_save_memory="smaller depths, fewer network.positions or fewer network.channels",
     trends=(Trend(quantity="optimal_value", model="curve-limit"),),
     drawn=("distance",),
-    has_epochs=False,
     workload_version=1,
 )

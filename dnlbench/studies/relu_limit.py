@@ -161,6 +161,5 @@ RELU_LIMIT = Study(
             ),
         ),
     ),
-    has_epochs=False,
     workload_version=1,
 )

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from dnlbench.charts.epochs import Metric, Over
+from dnlbench.charts.epochs import Over
 from dnlbench.charts.live import LiveCharts, live_metrics
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import Source
 from dnlbench.machine import DeviceHistory, Telemetry, TelemetryLog, read_machine
-from dnlbench.report.metrics import CURVE_METRICS
+from dnlbench.studies import TRAIN_LOSS, EpochMetric
 from dnlbench.tui.depth import live_source
 from dnlbench.tui.feed import Snapshot
 from dnlbench.tui.rows import RunRow, rows_of
@@ -27,7 +27,7 @@ READ_S = 1.0
 class Choice:
     """What the chart over training is asked to show."""
 
-    metric: Metric = CURVE_METRICS[0]
+    metric: EpochMetric = TRAIN_LOSS
     over: Over = "epoch"
 
 
@@ -39,7 +39,7 @@ class Digest:
     rows: Mapping[str, RunRow] = field(default_factory=dict)
     choice: Choice = field(default_factory=Choice)
     """What the chart shows."""
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[EpochMetric, ...] = ()
     chart: Chart | None = None
     """Over training."""
     depth: Source | None = None
@@ -78,7 +78,7 @@ class Digester:
             last,
             snapshot=snapshot,
             rows=_reusing(last.rows, rows_of(view)),
-            metrics=live_metrics(view, CURVE_METRICS),
+            metrics=live_metrics(view),
             devices=self._devices(snapshot.looked),
             remote=view.machine not in (None, self._here),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dnlbench.charts.depth import depth_quantities
-from dnlbench.charts.epochs import Metric, metrics_of
+from dnlbench.charts.epochs import metrics_of
 from dnlbench.charts.source import letter, sources_of
 from dnlbench.compare import Comparison, compare
 from dnlbench.errors import NotComparableError, ProfileError
@@ -18,9 +18,8 @@ from dnlbench.profiles import Profile, nodes_of, read_profile
 from dnlbench.report.comparison import comparison_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.grid import STYLES, Grid
-from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.report.profile import profile_facts, profile_grids
-from dnlbench.studies import Quantity
+from dnlbench.studies import EpochMetric, Quantity
 from dnlbench.tui.widgets.grid_view import WORD_MARKS
 
 WIDE_HEADING = 100
@@ -36,7 +35,7 @@ class Entry:
     letter: str
     path: Path
     profile: Profile | None
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[EpochMetric, ...] = ()
     """What its epochs hold."""
     quantities: tuple[Quantity, ...] = ()
     """What its points hold."""
@@ -67,7 +66,7 @@ def _read(path: Path, name: str) -> Entry:
     except ProfileError as error:
         return Entry(letter=name, path=path, profile=None, problem=str(error))
     sources = sources_of([profile])
-    metrics, quantities = metrics_of(sources, CURVE_METRICS), depth_quantities(sources)
+    metrics, quantities = metrics_of(sources), depth_quantities(sources)
     return Entry(letter=name, path=path, profile=profile, metrics=metrics, quantities=quantities)
 
 

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 from dnlbench.charts.mpl import DPI, Width, sheet_bytes
 from dnlbench.charts.sheet import Kind, sheet_of
 from dnlbench.profiles import Profile
-from dnlbench.report.metrics import CURVE_METRICS
+from dnlbench.studies import TRAIN_LOSS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-LOSS = CURVE_METRICS[0]
+LOSS = TRAIN_LOSS
 
 
 def figure_bytes(

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from dnlbench.charts.depth import depth_chart, depth_quantities
-from dnlbench.charts.epochs import Metric, Over, epoch_chart, metrics_of
+from dnlbench.charts.epochs import Over, epoch_chart, metrics_of
 from dnlbench.charts.model import Chart, Series
 from dnlbench.charts.source import letter, sources_of
 from dnlbench.charts.terminal.curves import color_of, is_dashed, mark_of
 from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
-from dnlbench.report.metrics import CURVE_METRICS
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import STUDIES, TRAIN_LOSS, EpochMetric, Quantity
+from dnlbench.studies.training import EPOCH_METRICS
 
 MakeProfile = Callable[..., Profile]
-LOSS = CURVE_METRICS[0]
+LOSS = TRAIN_LOSS
 T2 = 4.302652729911275
 """Student's t at 97.5 % with two degrees of freedom."""
 
@@ -28,7 +28,7 @@ def quantity(name: str = "final_train_loss", study: str = "training") -> Quantit
 
 
 def over_training(
-    *profiles: Profile, metric: Metric = LOSS, over: Over = "epoch", letters: Sequence[str] = ()
+    *profiles: Profile, metric: EpochMetric = LOSS, over: Over = "epoch", letters: Sequence[str] = ()
 ) -> Chart:
     return epoch_chart(sources_of(profiles, letters), metric, over)
 
@@ -38,7 +38,7 @@ def over_depth(*profiles: Profile, of: Quantity | None = None) -> Chart:
 
 
 def offered(profile: Profile) -> list[str]:
-    return [metric.name for metric in metrics_of(sources_of([profile]), CURVE_METRICS)]
+    return [metric.name for metric in metrics_of(sources_of([profile]))]
 
 
 def with_curves(profile: Profile, curves: dict[int, Sequence[float]], **changes: Any) -> Profile:
@@ -141,7 +141,7 @@ def test_where_no_run_ended_well_each_is_shown(make_profile: MakeProfile) -> Non
 def test_only_metrics_with_values_are_offered(make_profile: MakeProfile) -> None:
     profile = make_profile({("densenet", 2): [0.3]})
     assert offered(profile) == ["train_loss", "gradient_norm", "samples_per_s"]
-    assert all(m.unit or m.name not in ("train_loss", "samples_per_s") for m in CURVE_METRICS)
+    assert all(m.unit or m.name not in ("train_loss", "samples_per_s") for m in EPOCH_METRICS)
     assert {m.name for m in CURVE_METRICS} <= set(EpochRecord.model_fields)
 
 

@@ -293,7 +293,7 @@ def facts(run: RunRecord) -> dict[str, object]:
     kept = {"run_id", "network", "depth", "seed", "status", "parameters", "peak_memory_bytes", "final_train_loss"}
     return {
         **run.model_dump(include=kept),
-        "epochs": [(e.epoch, e.train_loss, e.gradient_norm_max) for e in run.epochs],
+        "epochs": [(e.epoch, e.train_loss, e.value("gradient_norm_max")) for e in run.epochs],
     }
 
 

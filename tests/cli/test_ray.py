@@ -100,7 +100,7 @@ def found(run: RunRecord) -> dict[str, object]:
     }
     return {
         **run.model_dump(include=kept),
-        "epochs": [(e.epoch, e.train_loss, e.gradient_norm_max) for e in run.epochs],
+        "epochs": [(e.epoch, e.train_loss, e.value("gradient_norm_max")) for e in run.epochs],
     }
 
 

@@ -314,6 +314,6 @@ def _undisturbed(run_dir: RunDir, plan: Plan, slots: list[Slot]) -> None:
 
 def curves(run_dir: RunDir, plan: Plan) -> dict[str, list[tuple[int, float, float | None]]]:
     return {
-        run.run_id: [(e.epoch, e.train_loss, e.gradient_norm_max) for e in run_dir.read_history(run).epochs]
+        run.run_id: [(e.epoch, e.train_loss, e.value("gradient_norm_max")) for e in run_dir.read_history(run).epochs]
         for run in plan.runs
     }

@@ -15,13 +15,13 @@ from dnlbench.profiles import (
     PointSummary,
     Profile,
     RunRecord,
-    attempt_record,
     check_profile,
     hardware_of,
     nodes_of,
     summarise,
 )
 from dnlbench.profiles.files import METHOD_0_6
+from dnlbench.profiles.reduce import attempt_record
 from dnlbench.studies import STUDIES
 from tests.conftest import MACHINE
 

@@ -102,7 +102,7 @@ def attempt(
 
 
 def curve(history: RunHistory) -> list[tuple[int, float, float | None]]:
-    return [(e.epoch, e.train_loss, e.gradient_norm_max) for e in history.epochs]
+    return [(e.epoch, e.train_loss, e.value("gradient_norm_max")) for e in history.epochs]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -83,7 +83,7 @@ def history_of(events: Sequence[RunEvent], run_id: str) -> RunHistory:
 
 def curve(events: Sequence[RunEvent], run_id: str) -> list[tuple[float, ...]]:
     epochs = [event for event in events if isinstance(event, EpochDone) and event.run_id == run_id]
-    optional = ((e.gradient_norm_max, e.evaluation_loss, e.regulariser) for e in epochs)
+    optional = ((e.value("gradient_norm_max"), e.value("evaluation_loss"), e.value("regulariser")) for e in epochs)
     return [
         (e.train_loss, *(value for value in more if value is not None))
         for e, more in zip(epochs, optional, strict=True)

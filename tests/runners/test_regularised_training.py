@@ -90,7 +90,7 @@ def test_the_weight_lowers_the_regulariser(make_plan: MakePlan, slot: Slot, tmp_
         plan, folder = make_plan(*ONE, f"train.regulariser_weight={weight}"), tmp_path / str(weight)
         epochs = epochs_of(attempt(plan, slot, folder))
         ends.append(float(trained(plan, folder).regulariser().detach()))
-        assert epochs[-1].regulariser == (pytest.approx(ends[-1], rel=1e-6) if weight else None)
+        assert epochs[-1].value("regulariser") == (pytest.approx(ends[-1], rel=1e-6) if weight else None)
     assert ends == sorted(ends, reverse=True)
     assert ends[-1] < ends[0] / 2
 
@@ -105,7 +105,7 @@ def test_without_a_weight_nothing_is_computed_and_no_bit_changes(
     assert [e.model_dump(include=kept) for e in epochs_of(plain)] == [
         e.model_dump(include=kept) for e in epochs_of(zero)
     ]
-    assert {epoch.regulariser for epoch in epochs_of(plain)} == {None}
+    assert {epoch.value("regulariser") for epoch in epochs_of(plain)} == {None}
     assert len(epochs_of(plain)) == 2
 
 
@@ -127,8 +127,8 @@ def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot,
             total += loss.item() * len(batch)
             norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
         assert ours.train_loss == pytest.approx(total / 150, rel=5e-4)  # the cross-entropy alone
-        assert ours.regulariser == pytest.approx(float(network.regulariser().detach()), rel=1e-4)
-        assert ours.gradient_norm_max == pytest.approx(
+        assert ours.value("regulariser") == pytest.approx(float(network.regulariser().detach()), rel=1e-4)
+        assert ours.value("gradient_norm_max") == pytest.approx(
             max(norms[:4]), rel=1e-2
         )  # of R_L too, over the four full batches
 
@@ -147,7 +147,9 @@ def test_bf16_leaves_the_regulariser_in_float32(
     plan = make_plan(*ONE, WEIGHTED, "train.precision=bf16")
     epochs = epochs_of(attempt(plan, slot, tmp_path))
     assert set(found) == {(torch.float32, False)}
-    assert epochs[-1].regulariser == float(ours(trained(plan, tmp_path).to(memory_format=torch.channels_last)).detach())
+    assert epochs[-1].value("regulariser") == float(
+        ours(trained(plan, tmp_path).to(memory_format=torch.channels_last)).detach()
+    )
 
 
 @pytest.mark.faults
@@ -175,7 +177,7 @@ def test_too_large_a_weight_ends_the_run(make_plan: MakePlan, slot: Slot, tmp_pa
     assert isinstance(ended, RunEnded)
     assert ended.status == "diverged"
     assert ended.error is not None
-    assert f"epoch {last.epoch} is {last.train_loss} and R_L {last.regulariser}; " in ended.error.message
+    assert f"epoch {last.epoch} is {last.train_loss} and R_L {last.value('regulariser')}; " in ended.error.message
     assert "a smaller train.lr or train.regulariser_weight may help" in ended.error.message
     assert last.epoch < 9
 
@@ -190,7 +192,7 @@ def test_a_network_of_ones_own_tells_its_regulariser(
         plan = make_plan("sweep.networks=['own_regularisers:linear']", *AXES, f"train.regulariser_weight={weight}")
         TrainingRunner(plan, slot).prepare()
         folder = tmp_path / str(weight)
-        found = epochs_of(attempt(plan, slot, folder))[-1].regulariser
+        found = epochs_of(attempt(plan, slot, folder))[-1].value("regulariser")
         assert found is not None
         ends.append(found)
         state = Checkpoints(folder).load()

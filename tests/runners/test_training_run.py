@@ -102,10 +102,10 @@ def test_events_tell_the_whole_story(make_plan: MakePlan, slot: Slot) -> None:
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     for epoch in epochs:
         assert epoch.samples_per_s == pytest.approx(150 / epoch.seconds)
-        assert (epoch.gradient_norm_median or 0) > 0
-        assert epoch.evaluation_loss is not None
-        assert epoch.evaluation_accuracy is not None
-        assert 0 <= epoch.evaluation_accuracy <= 1
+        assert (epoch.value("gradient_norm_median") or 0) > 0
+        assert epoch.value("evaluation_loss") is not None
+        assert epoch.value("evaluation_accuracy") is not None
+        assert 0 <= epoch.value("evaluation_accuracy") <= 1
 
 
 def test_evaluating_does_not_change_the_training(make_plan: MakePlan, slot: Slot) -> None:

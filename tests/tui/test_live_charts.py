@@ -10,15 +10,15 @@ import pytest
 
 from dnlbench.charts.live import LiveCharts, live_metrics
 from dnlbench.events import EpochDone, RunHistory, fold
-from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.store import RunDir
+from dnlbench.studies.training import EPOCH_METRICS
 from dnlbench.tui.depth import live_source
 from dnlbench.watch import SweepView, Watcher
 
 Record = Callable[..., RunDir]
-LOSS = CURVE_METRICS[0]
+LOSS = EPOCH_METRICS[0]
 NOW = 1_800_000_000.0
-RATE = next(metric for metric in CURVE_METRICS if metric.name == "samples_per_s")
+RATE = next(metric for metric in EPOCH_METRICS if metric.name == "samples_per_s")
 
 
 def view_of(run_dir: RunDir) -> SweepView:
@@ -59,14 +59,14 @@ def test_x_is_epochs_training_steps_or_training_seconds(record: Record) -> None:
 
 def test_other_metrics_are_offered_where_there_are_values(record: Record) -> None:
     view = view_of(record(states=["done"]))
-    assert [metric.name for metric in live_metrics(view, CURVE_METRICS)] == [
+    assert [metric.name for metric in live_metrics(view)] == [
         "train_loss",
         "gradient_norm",
         "samples_per_s",
     ]
     chart = LiveCharts().chart(view, RATE)
     assert (chart.y.unit, chart.y.scale) == ("samples/s", "linear")
-    assert [metric.name for metric in live_metrics(view_of(record(name="empty")), CURVE_METRICS)] == ["train_loss"]
+    assert [metric.name for metric in live_metrics(view_of(record(name="empty")))] == ["train_loss"]
 
 
 def test_what_has_not_changed_is_not_worked_out_again(record: Record) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import ContrastRecord, EpochRecord, Profile, RunRecord
+from dnlbench.profiles import ContrastRecord, Profile, RunRecord
 from dnlbench.profiles.model import Record
 from dnlbench.studies import STUDIES
 
@@ -106,7 +106,7 @@ def make_table(profiles: Sequence[Labelled], kind: RowKind | None = None) -> Tab
     if chosen == "contrasts":
         return _contrasts(profiles)
     facts = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
-    own, further = (_EPOCH, _epochs) if chosen == "epochs" else (_MEASUREMENT, _measurements)
+    own, further = _epoch_rows(profiles) if chosen == "epochs" else (_MEASUREMENT, _measurements)
     rows = (
         (*start, *end)
         for each, run in _all_runs(profiles)
@@ -200,11 +200,17 @@ def _measurement(name: str, taken: set[str], *, is_list: bool) -> _Fact:
     return _Fact(column=column, read=read)
 
 
-def _epochs(run: RunRecord) -> Iterable[Sequence[Value]]:
-    names = [column.name for column in _EPOCH]
-    if not run.epochs:
-        return [(None,) * len(names)]
-    return ([getattr(epoch, name) for name in names] for epoch in run.epochs)
+def _epoch_rows(
+    profiles: Sequence[Labelled],
+) -> tuple[tuple[Column, ...], Callable[[RunRecord], Iterable[Sequence[Value]]]]:
+    """Columns of what the studies declare, and a run's rows in them."""
+    names = dict.fromkeys(name for each in profiles for name in STUDIES[each.profile.study].epoch_columns)
+
+    def rows(run: RunRecord) -> Iterator[Sequence[Value]]:
+        for epoch in run.epochs or (None,):
+            yield [epoch.value(name) if epoch else None for name in names]
+
+    return tuple(Column(name=name, kind="int64" if name == "epoch" else "float64") for name in names), rows
 
 
 def _measurements(run: RunRecord) -> Iterable[Sequence[Value]]:
@@ -253,7 +259,6 @@ def _moment(when: datetime | None) -> str | None:
 
 _RUN_FIELDS = _columns_of(RunRecord)
 _CONTRAST = _columns_of(ContrastRecord)
-_EPOCH = tuple(_columns_of(EpochRecord).values())
 _MEASUREMENT = (
     Column(name="measurement", kind="string"),
     Column(name="index", kind="int64"),

@@ -3,12 +3,8 @@
 ================================  ======================================================================================
 tag                               value, at step
 ================================  ======================================================================================
-``loss/train``                    training loss in nats, at the epoch; so for the next rows
-``loss/evaluation``
-``accuracy/evaluation``
-``objective/regulariser``         R_L
-``gradient/norm``
-``throughput/samples_per_s``
+``loss/train``                    training loss in nats, at the epoch; so for each metric that the study declares,
+                                  under its ``tag``
 ``throughput/seconds_per_epoch``
 ``curve/<name>``                  a curve that the run has measured, at the place in the list
 ``by_depth/<name>``               a result of the run, at its depth: over all runs it is a chart over depth
@@ -31,8 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnlbench.errors import ConfigurationError
+from dnlbench.events import EpochRecord
 from dnlbench.files import new_folder
-from dnlbench.profiles import EpochRecord, Profile, RunRecord
+from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.export.extras import from_extra
 from dnlbench.report.export.tables import Labelled
 from dnlbench.studies import STUDIES
@@ -45,17 +42,7 @@ LONGEST_FOLDER = 120
 """Characters of a folder's name: file systems take 255 bytes, and there may be a number behind it."""
 FILE_VERSION = "brain.Event:2"
 """Of the form of event files; the first event in each says it."""
-_TAGS: Mapping[str, str] = {
-    "train_loss": "loss/train",
-    "evaluation_loss": "loss/evaluation",
-    "evaluation_accuracy": "accuracy/evaluation",
-    "regulariser": "objective/regulariser",
-    "gradient_norm": "gradient/norm",
-    "gradient_norm_median": "gradient/norm_median",
-    "gradient_norm_max": "gradient/norm_max",
-    "samples_per_s": "throughput/samples_per_s",
-    "seconds": "throughput/seconds_per_epoch",
-}
+_SECONDS = "throughput/seconds_per_epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,13 +133,11 @@ def _write(folder: Path, profile: Profile, run: RunRecord) -> None:
 
 
 def _epochs(run: RunRecord, profile: Profile) -> Iterator[_Scalars]:
+    metrics = STUDIES[profile.study].epoch_metrics
     for epoch, time in zip(run.epochs, wall_times(run, profile.created), strict=True):
-        yield _Scalars(step=epoch.epoch, time=time, values=_values(epoch))
-
-
-def _values(epoch: EpochRecord) -> dict[str, float]:
-    named = {tag: getattr(epoch, field) for field, tag in _TAGS.items()}
-    return {tag: value for tag, value in named.items() if value is not None}
+        found = {metric.tag or f"epoch/{metric.name}": epoch.value(metric.name) for metric in metrics}
+        known = {tag: value for tag, value in found.items() if value is not None}
+        yield _Scalars(step=epoch.epoch, time=time, values={**known, _SECONDS: epoch.seconds})
 
 
 def _results(profile: Profile, run: RunRecord) -> Iterator[_Scalars]:

@@ -17,7 +17,6 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.report.html.markup import Markup, lines, tag
 from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table
-from dnlbench.report.metrics import CURVE_METRICS
 
 STILL_INCHES = 5.0
 """Width of the picture where scripts are off, which is scaled to the page: text is as large as around it."""
@@ -29,7 +28,7 @@ def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
     """All charts of profiles of one study, the reference first: the loss of each network, and each main quantity over depth."""
     sources = sources_of(profiles)
     study = sources[0].study
-    over_epochs = [each for metric in metrics_of(sources, CURVE_METRICS[:1]) for each in epoch_charts(sources, metric)]
+    over_epochs = [each for metric in metrics_of(sources)[:1] for each in epoch_charts(sources, metric)]
     shown = [each for each in depth_quantities(sources) if not each.table or each.name in study.drawn]
     return [chart for chart in (*over_epochs, *(depth_chart(sources, each) for each in shown)) if chart.series]
 

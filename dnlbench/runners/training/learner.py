@@ -68,9 +68,9 @@ class Learner:
                 torch.autograd.backward(self._weight * self.regulariser(index))
 
     @torch.no_grad()
-    def regularisers(self) -> list[float | None]:
-        """``R_L`` of the parameters as they are; None where it is not part of the objective."""
-        return [float(self.regulariser(index)) if self._weight else None for index in range(self.size)]
+    def regularisation(self, index: int) -> float | None:
+        """``R_L`` of one of the networks as it is; None where it is not part of the objective."""
+        return float(self.regulariser(index)) if self._weight else None
 
     def gradients(self, index: int) -> dict[str, Tensor]:
         """Gradients of one of the networks by parameter, without those that its loss does not depend on."""

@@ -30,8 +30,9 @@ from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.device import device_name, make_repeatable, open_device, run_started, set_float32_precision
 from dnlbench.runners.training.build import check_point
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
+from dnlbench.runners.training.epoch_metrics import EpochEnd, measure
 from dnlbench.runners.training.evaluate import Score, has_running_statistics, recalibrate, score, undisturbed
-from dnlbench.runners.training.gradients import first_steps, median_and_max
+from dnlbench.runners.training.gradients import first_steps
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.progress import Progress, Stopwatch, place_of
 from dnlbench.runners.training.rig import Rig
@@ -161,31 +162,31 @@ class TrainingRunner:
 
     def _epochs_done(self, training: _Training) -> dict[int, EpochDone]:
         learner, progress, samples = training.learner, training.progress, len(self.data.training)
-        norms = median_and_max(progress.tally.gradient_norms, self._full_batches)
         losses = progress.tally.total_losses.tolist()
         learner.schedule.step()
-        regularisers, events = learner.regularisers(), {}
-        for index in training.left:
-            loss, accuracy = self._evaluate(learner, index)
-            median, largest = norms[index]
-            events[index] = EpochDone(
+        end = EpochEnd(
+            learner=learner,
+            data=self.data,
+            gradient_norms=progress.tally.gradient_norms,
+            full_batches=self._full_batches,
+            evaluate=lambda index: self._evaluate(learner, index),
+        )
+        return {
+            index: EpochDone(
                 run_id=training.runs[index].run_id,
                 epoch=progress.epoch + 1,
                 train_loss=losses[index] / samples,
                 seconds=progress.seconds,
                 samples_per_s=samples / progress.seconds,
-                gradient_norm_median=median,
-                gradient_norm_max=largest,
-                evaluation_loss=loss,
-                evaluation_accuracy=accuracy,
-                regulariser=regularisers[index],
+                **measure(end, index),
             )
-        return events
+            for index in training.left
+        }
 
-    def _evaluate(self, learner: Learner, index: int) -> tuple[float | None, float | None]:
-        """Mean loss and accuracy on the evaluation split; None without one."""
+    def _evaluate(self, learner: Learner, index: int) -> Score | None:
+        """On the evaluation split; None without one."""
         if self.data.evaluation is None:
-            return None, None
+            return None
         with undisturbed(learner):
             if self.spec.train.batch_norm == "recalibrated" and has_running_statistics(learner.network):
                 self._recalibrate(learner, index)
@@ -215,9 +216,8 @@ class TrainingRunner:
             "train_loss_evaluation": evaluated.loss,
             "train_accuracy_evaluation": evaluated.accuracy,
         }
-        loss, _ = self._evaluate(learner, index)
-        if loss is not None:
-            found["evaluation_loss"] = loss
+        if (evaluation := self._evaluate(learner, index)) is not None:
+            found["evaluation_loss"] = evaluation.loss
         run = training.runs[index]
         return NetworkMeasured(run_id=run.run_id, stage="final", epoch=training.progress.epoch, measurements=found)
 
@@ -287,13 +287,13 @@ class _Training:
 
 
 def _finite(epoch: EpochDone) -> bool:
-    return math.isfinite(epoch.train_loss) and math.isfinite(epoch.regulariser or 0.0)
+    return math.isfinite(epoch.train_loss) and math.isfinite(epoch.value("regulariser") or 0.0)
 
 
 def _diverged(run: Run, epoch: EpochDone, peak_memory_bytes: int) -> RunEnded:
     found, remedy = f"the training loss of epoch {epoch.epoch} is {epoch.train_loss}", "a smaller train.lr"
-    if epoch.regulariser is not None:
-        found, remedy = f"{found} and R_L {epoch.regulariser}", f"{remedy} or train.regulariser_weight"
+    if (regulariser := epoch.value("regulariser")) is not None:
+        found, remedy = f"{found} and R_L {regulariser}", f"{remedy} or train.regulariser_weight"
     return RunEnded(
         run_id=run.run_id,
         status="diverged",

@@ -1,19 +1,53 @@
 """The training study: how does the training loss fall with depth, and what does depth cost?"""
 
+from dataclasses import replace
 from functools import partial
 
-from dnlbench.studies.base import Cost, Quantity, Stability, Study, Trend
+from dnlbench.studies.base import (
+    THROUGHPUT,
+    TRAIN_LOSS,
+    Cost,
+    Direction,
+    EpochMetric,
+    Quantity,
+    Stability,
+    Study,
+    Trend,
+)
 from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import TrainingSpec
 
 FINAL_NETWORK = "The final network"
 GRADIENTS = "Gradients"
 
+EVALUATION_LOSS = EpochMetric(
+    name="evaluation_loss", label="evaluation loss", unit="nats", better="lower", log=True, tag="loss/evaluation"
+)
+ACCURACY = EpochMetric(
+    name="evaluation_accuracy",
+    label="evaluation accuracy",
+    better="higher",
+    shown_as="share",
+    range="share",
+    tag="accuracy/evaluation",
+)
+EPOCH_METRICS = (
+    TRAIN_LOSS,
+    EVALUATION_LOSS,
+    ACCURACY,
+    EpochMetric(
+        name="gradient_norm_median", label="gradient norm, median", log=True, tag="gradient/norm_median"
+    ),  # over the epoch's full batches, in training mode, R_L included where it is part of the objective
+    EpochMetric(name="gradient_norm_max", label="gradient norm, maximum", log=True, tag="gradient/norm_max"),
+    EpochMetric(name="gradient_norm", label="gradient norm, last batch", log=True, tag="gradient/norm"),  # until 0.7
+    EpochMetric(name="regulariser", label="regulariser R_L", log=True, tag="objective/regulariser"),  # after the epoch
+    THROUGHPUT,
+)
 
 # Loss and accuracy of the weights after the last epoch have no verdict of their own: more tests have less power.
 _final = partial(Quantity, table=FINAL_NETWORK, follows="final_train_loss")
 _final_loss = partial(_final, unit="nats", better="lower", range="positive")
-_final_accuracy = partial(_final, better="higher", range="share")
+_final_accuracy = partial(_final, better="higher", shown_as="share", range="share")
 # In training mode; R_L included where it is part of the objective.
 _gradient = partial(Quantity, range="positive", tolerance=0.05, table=GRADIENTS, compared=False)
 
@@ -54,13 +88,7 @@ TRAINING = Study(
             tolerance=0.05,
             alias="memory",
         ),
-        Quantity(
-            name="evaluation_accuracy",
-            label="evaluation accuracy",
-            better="higher",
-            range="share",
-            alias="accuracy",
-        ),
+        replace(ACCURACY.last(table="", tolerance=0.01), alias="accuracy"),
         Quantity(
             name="utilisation",
             label="utilisation",
@@ -76,12 +104,13 @@ TRAINING = Study(
         _final_loss(name="train_loss_evaluation", label="training loss, evaluation mode"),
         _final_accuracy(name="train_accuracy_batch", label="training accuracy, batch statistics"),
         _final_accuracy(name="train_accuracy_evaluation", label="training accuracy, evaluation mode"),
-        _final_loss(name="evaluation_loss", label="evaluation loss", follows="evaluation_accuracy"),
+        EVALUATION_LOSS.last(table=FINAL_NETWORK, tolerance=0.01, follows="evaluation_accuracy"),
         _gradient(name="gradient_norm_start", label="gradient norm at initialization"),
         _gradient(name="gradient_norm_first_steps", label="gradient norm, maximum of first 10 steps"),
         _gradient(name="gradient_norm_median", label="gradient norm, median of last epoch"),
         _gradient(name="gradient_ratio_start", label="gradient of first block over last, at initialization"),
     ),
+    epoch_metrics=EPOCH_METRICS,
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
     trends=(Trend(quantity="final_train_loss", model="limit", at_most_chance=True, rate="samples_per_s"),),

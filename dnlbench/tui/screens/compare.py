@@ -19,16 +19,15 @@ from textual.widgets import Static
 
 from dnlbench import units
 from dnlbench.charts.depth import depth_chart
-from dnlbench.charts.epochs import OVERS, Metric, epoch_chart
+from dnlbench.charts.epochs import OVERS, epoch_chart
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import comparison_csv
 from dnlbench.report.markdown import comparison_markdown
-from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.report.profile import profile_csv
 from dnlbench.report.titles import told_apart
-from dnlbench.studies import Quantity
+from dnlbench.studies import EpochMetric, Quantity
 from dnlbench.tui.export import export
 from dnlbench.tui.held import Entry, Shown, file_stem, heading, hold_against, read_entries, show_one
 from dnlbench.tui.widgets.chart import NOTHING, ChartView
@@ -139,8 +138,8 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return [entry.profile for entry in self._drawn if entry.profile is not None]
 
     @property
-    def _curve_metrics(self) -> tuple[Metric, ...]:
-        return tuple(metric for metric in CURVE_METRICS if any(metric in entry.metrics for entry in self._drawn))
+    def _curve_metrics(self) -> tuple[EpochMetric, ...]:
+        return tuple(dict.fromkeys(metric for entry in self._drawn for metric in entry.metrics))
 
     @property
     def _quantities(self) -> tuple[Quantity, ...]:

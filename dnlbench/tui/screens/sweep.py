@@ -17,9 +17,8 @@ from textual.widgets import Input, Static
 from dnlbench import units
 from dnlbench.charts.depth import depth_chart
 from dnlbench.charts.epochs import OVERS
-from dnlbench.report.metrics import CURVE_METRICS
 from dnlbench.store import RunDir
-from dnlbench.studies import Quantity
+from dnlbench.studies import TRAIN_LOSS, Quantity
 from dnlbench.tui.digest import Choice, Digest, Digester
 from dnlbench.tui.export import export
 from dnlbench.tui.feed import Feed
@@ -255,7 +254,7 @@ What you see is read from the run directory; the engine is a process of its own.
         if self.has_class("-no-epochs"):
             self.action_next_quantity()
             return
-        metrics = self._shown.metrics or CURVE_METRICS[:1]
+        metrics = self._shown.metrics or (TRAIN_LOSS,)
         choice = self._digester.choice
         place = metrics.index(choice.metric) if choice.metric in metrics else -1
         self._choose(replace(choice, metric=metrics[(place + 1) % len(metrics)]))
