@@ -13,7 +13,6 @@ from pydantic_core import PydanticCustomError
 from dnlbench.events.epochs import FIELDS
 from dnlbench.stats import Range
 from dnlbench.studies.added import completed, essential
-from dnlbench.units import Kind
 
 InputShape = tuple[int, int, int]
 """Channels, height and width of one image."""
@@ -113,7 +112,7 @@ class Quantity:
     unit: str = ""
     """Empty for a pure number."""
     better: Direction | None = None
-    shown_as: Kind = "number"
+    shown_as: Literal["number", "count", "bytes", "share"] = "number"
     machine_bound: bool = False
     """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
     range: Range = "any"
@@ -148,7 +147,7 @@ class EpochMetric:
     unit: str = ""
     """Empty for a pure number."""
     better: Direction | None = None
-    shown_as: Kind = "number"
+    shown_as: Literal["number", "count", "bytes", "share"] = "number"
     log: bool = False
     """Whether its axis is logarithmic at first."""
     range: Range = "positive"

@@ -199,7 +199,7 @@ def test_every_chart_shows_the_mean_that_the_fit_goes_through(problems: Draw) ->
     assert list(mean.y) == pytest.approx([2.0, 1.0, 0.5])
     assert (mean.low, mean.high, mean.n) == (None, None, 2)
     assert [dict(zip(fit.x, fit.y, strict=True))[depth] for depth in mean.x] == pytest.approx([2.0, 1.0, 0.5])
-    assert (fit.x[0], fit.x[-1], theory.x) == (8.0, pytest.approx(64.0), (8.0, 64.0))
+    assert (fit.x[0], fit.x[-1], *theory.x) == pytest.approx((8.0, 64.0, 8.0, 64.0))
     assert (chart.y.scale, chart.x.scale, chart.x.ticks) == ("log", "log", "depth")
     assert chart.notes == (
         "Points: geometric mean over n = 2 seeds, each a problem of its own; faint lines: single seeds.",

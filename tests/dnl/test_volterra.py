@@ -10,7 +10,8 @@ from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
 from dnlbench.dnl import volterra
-from dnlbench.dnl.volterra import ImplicitStepError, VolterraSolution, solve_volterra
+from dnlbench.dnl.implicit import ImplicitStepError
+from dnlbench.dnl.volterra import VolterraSolution, solve_volterra
 
 pytestmark = pytest.mark.xdist_group("volterra")
 

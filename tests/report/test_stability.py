@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 
 import pytest
-from dnlbench.report.html.curves import charts
 
 from dnlbench.profiles import Profile, never_learned, summarise
+from dnlbench.report.html.figures import charts_of
 from dnlbench.report.profile import profile_grids
 from dnlbench.studies.training import TRAINING
 
@@ -93,6 +93,6 @@ def test_learning_is_judged_by_chance(loss: float | None, classes: int | None, n
 
 def test_the_page_has_a_chart_of_gradients_over_depth(measured: Callable[..., Profile]) -> None:
     profile = measured({"plain": (0.25, 2.0, 150.0)})
-    (chart,) = [chart for chart in charts([profile]) if chart.title.startswith("Gradient norm at initialization")]
+    (chart,) = [chart for chart in charts_of([profile]) if chart.title.startswith("Gradient norm at initialization")]
     assert chart.y.log
     assert chart.series[0].y == pytest.approx([0.25 * depth**2 for depth in DEPTHS])

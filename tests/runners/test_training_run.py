@@ -105,7 +105,7 @@ def test_events_tell_the_whole_story(make_plan: MakePlan, slot: Slot) -> None:
         assert (epoch.value("gradient_norm_median") or 0) > 0
         assert epoch.value("evaluation_loss") is not None
         assert epoch.value("evaluation_accuracy") is not None
-        assert 0 <= epoch.value("evaluation_accuracy") <= 1
+        assert 0 <= (epoch.value("evaluation_accuracy") or 0) <= 1
 
 
 def test_evaluating_does_not_change_the_training(make_plan: MakePlan, slot: Slot) -> None:

@@ -21,8 +21,8 @@ A, B = Identity(label="a"), Identity(label="b", place=1)
 
 
 def chart(*series: Series, notes: tuple[str, ...] = (), unit: str = "") -> Chart:
-    axes = {"x": Axis(label="epoch"), "y": Axis(label="loss", unit=unit)}
-    return Chart(key="c", title="Some chart", series=series, notes=notes, empty="nothing yet", **axes)
+    x, y = Axis(label="epoch"), Axis(label="loss", unit=unit)
+    return Chart(key="c", title="Some chart", x=x, y=y, series=series, notes=notes, empty="nothing yet")
 
 
 def curve(**more: object) -> Series:
