@@ -49,9 +49,6 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
     builder = _Builder(tuple(sources), quantity, Places.of_sources(sources))
     series = builder.series()
     unit = builder.scale[1]
-    notes = (*builder.reading(series), *builder.notes())
-    if any(each.failed for each in series):
-        notes = (*notes, *failed_note(sources))
     chart = Chart(
         key=quantity.name,
         title=f"{quantity.label[0].upper()}{quantity.label[1:]} against depth{'' if sources[0].final else ', so far'}",
@@ -60,7 +57,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         series=tuple(series),
         profiles=profiles_of(sources),
         fits=tuple(builder.fit_lines()),
-        notes=notes,
+        notes=(*builder.reading(), *builder.notes(), *failed_note(sources)),
         empty=f"no value of the {quantity.label}",
     )
     powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in sources[0].study.trends)
@@ -236,7 +233,7 @@ class _Builder:
                     y=(height, height * (last / first) ** -order),
                 )
 
-    def reading(self, series: Sequence[Series]) -> tuple[str, ...]:
+    def reading(self) -> tuple[str, ...]:
         """What points, bars and faint lines are."""
         counts = [each.n for source in self.sources for each in self._points(source).values()]
         if not counts:

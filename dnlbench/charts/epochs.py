@@ -82,7 +82,10 @@ def epoch_chart(
 def epoch_charts(
     sources: Sequence[Source], metric: EpochMetric, over: Over = "epoch", *, log: bool | None = None
 ) -> tuple[Chart, ...]:
-    """A chart for each network, and for each data set where sources differ in it; see `epoch_chart`. All have one scale."""
+    """A chart for each network, and for each data set where sources differ in it; see `epoch_chart`.
+
+    All have the scale and the notes of one chart of everything.
+    """
     places = Places.of_sources(sources)
     several = len({source.data for source in sources}) > 1
     found: dict[tuple[str, str], list[Series]] = {}
@@ -92,14 +95,13 @@ def epoch_charts(
             own = _source_series(source, runs, metric, over, identity)
             found.setdefault((point.network, source.data if several else ""), []).extend(own)
     everything = [each for series in found.values() for each in series]
-    scale = chart_of(everything, metric, over, sources=sources, log=log).y.scale
-    return tuple(
-        chart_of(
-            series, metric, over, sources=sources, log=scale == "log", subject=", ".join(filter(None, (network, data)))
-        )
+    whole = chart_of(everything, metric, over, sources=sources, log=log)
+    charts = (
+        chart_of(series, metric, over, log=whole.y.scale == "log", subject=", ".join(filter(None, (network, data))))
         for (network, data), series in found.items()
         if series
     )
+    return tuple(replace(chart, notes=whole.notes, profiles=whole.profiles) for chart in charts)
 
 
 def chart_of(
@@ -114,9 +116,6 @@ def chart_of(
 ) -> Chart:
     """The chart of finished series, whose times are in seconds."""
     x, series = _x_axis(series, over)
-    notes = _reading(series)
-    if any(each.failed for each in series):
-        notes = (*notes, *failed_note(sources))
     title = f"{metric.label[0].upper()}{metric.label[1:]}"
     chart = Chart(
         key="-".join(filter(None, (metric.name, over, subject))),
@@ -131,7 +130,7 @@ def chart_of(
         ),
         series=tuple(series),
         profiles=profiles_of(sources),
-        notes=notes,
+        notes=(*_reading(series), *failed_note(sources)),
         empty=empty or f"no {metric.label} over {x.label}",
     )
     return with_scale(chart, prefer_log=metric.log, log=log)

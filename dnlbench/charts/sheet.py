@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from dnlbench.charts.depth import depth_chart
 from dnlbench.charts.epochs import epoch_charts
 from dnlbench.charts.model import Chart
-from dnlbench.charts.source import Source, failed_note, sources_of
+from dnlbench.charts.source import Source, sources_of
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
 from dnlbench.studies import EpochMetric, Quantity
@@ -105,19 +105,8 @@ def sheet_of(
         drawn["depth"] = Block(charts=tuple(dict.fromkeys(drawn["depth"].charts + drawn.pop("cost").charts)))
     return Sheet(
         title=f"{', '.join(source.title for source in sources)}: {sources[0].study.question}",
-        blocks=_said_once(tuple(drawn.values()), failed_note(sources)),
+        blocks=tuple(drawn.values()),
     )
-
-
-def _said_once(blocks: tuple[Block, ...], failed: Sequence[str]) -> tuple[Block, ...]:
-    """Failed runs are told below the last block alone, also where no chart has a cross for them."""
-
-    def without(chart: Chart) -> Chart:
-        return replace(chart, notes=tuple(note for note in chart.notes if note not in failed))
-
-    *others, last = (replace(block, charts=tuple(map(without, block.charts))) for block in blocks)
-    final = replace(last.charts[-1], notes=(*last.charts[-1].notes, *failed))
-    return (*others, replace(last, charts=(*last.charts[:-1], final)))
 
 
 def _quantities(sources: Sequence[Source], names: Sequence[str]) -> tuple[Quantity, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,7 +68,11 @@ def draw_sheet(blocks: Sequence[Block], width_in: float) -> Figure:
     """A figure of that width, as high as it has to be."""
     figure = Figure(figsize=(width_in, 10.0))
     FigureCanvasAgg(figure)  # which texts are measured on
-    parts = [_Part(figure, block, width_in) for block in blocks]
+    notes = {note: place for place, block in reversed(list(enumerate(blocks))) for note in reversed(_notes(block))}
+    parts = [
+        _Part(figure, block, [note for note in dict.fromkeys(_notes(block)) if notes[note] == place], width_in)
+        for place, block in enumerate(blocks)
+    ]
     height = sum(part.height_in for part in parts) + GAP_IN * (len(parts) - 1) + 2 * EDGE_IN
     figure.set_size_inches(width_in, height)
     top = height - EDGE_IN
@@ -81,7 +85,7 @@ def draw_sheet(blocks: Sequence[Block], width_in: float) -> Figure:
 class _Part:
     """A block, drawn and measured, that is still to be put somewhere."""
 
-    def __init__(self, figure: Figure, block: Block, width_in: float) -> None:
+    def __init__(self, figure: Figure, block: Block, notes: Sequence[str], width_in: float) -> None:
         self._figure, self._width_in, charts = figure, width_in, block.charts
         self._columns = _columns(len(charts), width_in)
         outer = (width_in - 2 * EDGE_IN - GAP_IN * (self._columns - 1)) / self._columns
@@ -103,7 +107,7 @@ class _Part:
         self._rooms = [[self._room(axes) for axes in row] for row in self._rows]
         free = width_in - 2 * EDGE_IN
         self._legends = [self._legend(entries, free) for entries in _legend_groups(charts) if entries]
-        self._notes = wrapped(_notes(block), self._fits(free), MOST_NOTE_LINES, MORE)
+        self._notes = wrapped(notes, self._fits(free), MOST_NOTE_LINES, MORE)
         self._line_in = style.SMALL_PT * LEADING * _POINT
 
     @property
@@ -226,11 +230,10 @@ def _legend_groups(charts: Sequence[Chart]) -> tuple[list[_Entry], list[_Entry]]
 
 
 def _notes(block: Block) -> list[str]:
-    """Each once: how to read the charts, then the fits of each chart, then what else there is to know."""
-    reading = dict.fromkeys(note for chart in block.charts for note in chart.notes[:1])
-    fits = [_fits_note(chart) for chart in block.charts if chart.fits]
-    others: Iterable[str] = (note for chart in block.charts for note in chart.notes[1:])
-    return list(dict.fromkeys([*reading, *fits, *others]))
+    """How to read the charts, then the fits of each chart, then what else there is to know."""
+    reading = [note for chart in block.charts for note in chart.notes[:1]]
+    others = [note for chart in block.charts for note in chart.notes[1:]]
+    return [*reading, *(_fits_note(chart) for chart in block.charts if chart.fits), *others]
 
 
 def _fits_note(chart: Chart) -> str:
