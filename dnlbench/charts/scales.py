@@ -45,8 +45,7 @@ def cannot_show(chart: Chart, scale: Scale) -> Iterator[str]:
     ends = [end for each in measured for end in (*(each.low or ()), *(each.high or ()))]
     beyond = sum(end < least or end > most for end in ends)
     if beyond:
-        intervals = units.counted(beyond, "interval")
-        yield f"{intervals} of old profiles reach {_SPANS[range_]}, where no value can lie; they are cut at the axis."
+        yield f"Cut at the axis: {units.counted(beyond, 'end')} of intervals {_SPANS[range_]}, where no value can be."
 
 
 def _range(declared: Range, measured: Sequence[Series]) -> Range:

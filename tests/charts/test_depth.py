@@ -222,9 +222,7 @@ def test_intervals_that_reach_where_no_value_can_lie_are_cut_and_told(sweep: Dra
     old = profile.model_copy(update={"summary": summary})
     for log in (True, False):
         chart = chart_of(old, log=log)
-        assert (
-            "1 interval of old profiles reach below 0, where no value can lie; they are cut at the axis." in chart.notes
-        )
+        assert "Cut at the axis: 1 end of intervals below 0, where no value can be." in chart.notes
         drawn = read(figure_svg([old], "depth", log=log))
         assert "nan" not in " ".join(drawn.texts)
         assert drawn.named("bars", key="densenet")
