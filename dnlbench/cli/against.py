@@ -13,7 +13,7 @@ from dnlbench.cli.signals import graceful
 from dnlbench.cli.sweep import warn_of_lost_weights
 
 if TYPE_CHECKING:
-    from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.cli.formats import Compared
     from dnlbench.compare import Gate, Rule
     from dnlbench.engine.request import RunRequest
     from dnlbench.interleave import Session, SessionEnd
@@ -32,7 +32,6 @@ def run_against(
 
 
 def _report(session: Session, end: SessionEnd, answer: gating.Answer) -> ExitCode:
-    from dnlbench.cli.comparison_formats import comparison_tables
     from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.report.markdown import comparison_parts
 
@@ -47,7 +46,7 @@ def _report(session: Session, end: SessionEnd, answer: gating.Answer) -> ExitCod
         write_json(_content(session, end, compared))
     else:
         if compared is not None and not answer.quiet:
-            show(*comparison_tables(compared))
+            show(*compared.tables())
         write(str(session.out))
     if compared is not None:
         add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
@@ -62,7 +61,7 @@ def _report(session: Session, end: SessionEnd, answer: gating.Answer) -> ExitCod
 
 
 def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
-    from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.cli.formats import Compared
     from dnlbench.compare import candidate_of, compare, gate
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile

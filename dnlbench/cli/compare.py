@@ -11,10 +11,10 @@ import typer
 
 from dnlbench.cli import options
 from dnlbench.cli.gating import exit_code, tell
-from dnlbench.cli.output import ExitCode, guarded, say, show, write
+from dnlbench.cli.output import ExitCode, guarded, say
 
 if TYPE_CHECKING:
-    from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.cli.formats import Compared
     from dnlbench.compare import Comparison, Rule
     from dnlbench.compare.rounding import Roundings
     from dnlbench.profiles import Profile
@@ -46,10 +46,13 @@ def compare(
     the others are compared all the same. With --fail-on: 3 if a rule is broken, 4 if one could not be decided and
     --inconclusive is fail, 5 if one could not be judged at all.
     """
+    from dnlbench.cli.formats import COMPARISON, put
+    from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.compare import compare as compare_profiles
     from dnlbench.compare import measure_rounding, parse_rule, rounding_lines
     from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
+    from dnlbench.report.markdown import comparison_parts
 
     if output is not None:
         check_output(output, [reference, *candidates])
@@ -62,7 +65,8 @@ def compare(
     with_base = partial(compare_profiles, base, match=match, networks=pair)
     compared = _compared((reference, base), candidates, with_base, roundings, rules)
     if compared.comparisons:
-        _put(compared, format_, output)
+        put(COMPARISON[format_](compared), output)
+        add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
     if compared.gate:
         tell(compared.gate)
     code = exit_code(compared.gate, inconclusive) if compared.gate else ExitCode.OK
@@ -80,7 +84,7 @@ def _compared(
     rules: Sequence[Rule],
 ) -> Compared:
     """Compare each profile that has something in common with the reference, name the others, and apply the rules."""
-    from dnlbench.cli.comparison_formats import Compared
+    from dnlbench.cli.formats import Compared
     from dnlbench.compare import allow_rounding, candidate_of, gate, largest_of, rounding_floors
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
@@ -118,18 +122,3 @@ def _pair(networks: str | None, match: str) -> tuple[str, str] | None:
             f"--networks {networks}: write two names, such as densenet,resnet (reference, candidate)"
         )
     return names[0], names[1]
-
-
-def _put(compared: Compared, format_: Format, output: Path | None) -> None:
-    from dnlbench.cli.comparison_formats import FORMATS, comparison_tables
-    from dnlbench.cli.step_summary import add_to_step_summary
-    from dnlbench.outputs import write_output
-    from dnlbench.report.markdown import comparison_parts
-
-    if output is not None:
-        write_output(output, FORMATS[format_](compared).encode())
-    elif format_ == "table":
-        show(*comparison_tables(compared))
-    else:
-        write(FORMATS[format_](compared))
-    add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))

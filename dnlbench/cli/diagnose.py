@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from dnlbench.cli import options
-from dnlbench.cli.output import ExitCode, drawn, guarded, say, show, write
+from dnlbench.cli.output import ExitCode, guarded, say
 from dnlbench.cli.signals import graceful
-
-if TYPE_CHECKING:
-    from dnlbench.diagnosis import Diagnosis
-    from dnlbench.report.grid import Grid
 
 
 @guarded
@@ -38,10 +34,11 @@ def diagnose(
     dnlbench run --keep-weights. Networks of your own are left out, and their code is not executed. Exit code 1 if weights that
     should be there are absent or damaged.
     """
+    from dnlbench.cli.formats import DIAGNOSIS, put
     from dnlbench.diagnosis import diagnose as measure
     from dnlbench.diagnosis import find_source
     from dnlbench.executor.weights import weights_folder
-    from dnlbench.outputs import check_output, write_output
+    from dnlbench.outputs import check_output
     from dnlbench.store import RunDir
 
     if output is not None:
@@ -51,12 +48,7 @@ def diagnose(
         found = found.with_data_at(data_root)
     with graceful():
         diagnosis = measure(found, device=device, samples=samples, tell=None if quiet else _tell)
-    if output is not None:
-        write_output(output, _formatted(diagnosis, format_).encode())
-    elif format_ == "table":
-        show(*_tables(diagnosis))
-    else:
-        write(_formatted(diagnosis, format_))
+    put(DIAGNOSIS[format_](diagnosis), output)
     lost = [left for left in diagnosis.left_out if left.ended_well]
     for left in lost:
         say(f"dnlbench: {left.run_id}: {left.reason}")
@@ -66,22 +58,3 @@ def diagnose(
 
 def _tell(run: str, number: int, of: int) -> None:
     say(f"[{number:>{len(str(of))}}/{of}] {run}")
-
-
-def _formatted(diagnosis: Diagnosis, format_: Literal["table", "markdown", "json", "csv"]) -> str:
-    from dnlbench.escape import json_text
-    from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_markdown
-
-    if format_ == "json":
-        return json_text(diagnosis.to_json())
-    if format_ == "csv":
-        return diagnosis_csv(diagnosis)
-    if format_ == "markdown":
-        return diagnosis_markdown(diagnosis)
-    return drawn(_tables(diagnosis))
-
-
-def _tables(diagnosis: Diagnosis) -> list[Grid | str]:
-    from dnlbench.report.diagnosis import diagnosis_facts, diagnosis_grids
-
-    return [diagnosis_facts(diagnosis), *diagnosis_grids(diagnosis)]

@@ -73,18 +73,16 @@ def show_(
     output: options.Output = None,
 ) -> None:
     """Show a profile: what was run on what, and the result by network and depth; in a terminal with a small chart."""
-    from dnlbench.cli.profile_formats import profile_text
-    from dnlbench.outputs import check_output, write_output
+    from dnlbench.cli.formats import PROFILE, put
+    from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
     from dnlbench.report.profile import profile_facts, profile_grids
 
     if output is not None:
         check_output(output, [profile])
     content = read_profile(profile)
-    if output is not None:
-        write_output(output, profile_text(content, format_).encode())
-    elif format_ != "table":
-        write(profile_text(content, format_))
+    if output is not None or format_ != "table":
+        put(PROFILE[format_](content), output)
     else:
         write(profile_facts(content))
         show_chart(content, sys.stdout)
