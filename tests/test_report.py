@@ -15,7 +15,7 @@ from dnlbench.report.comparison import comparison_csv, comparison_grids, compari
 from dnlbench.report.gate import gate_grid, gate_lines
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.profile import profile_grids
-from dnlbench.report.ratios import p_text
+from dnlbench.report.values import p_text
 from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]

@@ -65,7 +65,7 @@ def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
     from dnlbench.compare import candidate_of, compare, gate
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
-    from dnlbench.report.titles import told_apart
+    from dnlbench.report.comparison import told_apart
 
     base, head = read_profile(session.base_out), read_profile(session.out)
     comparisons = told_apart([compare(base, head)], session.base_out, [session.out])

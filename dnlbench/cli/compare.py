@@ -89,7 +89,7 @@ def _compared(
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
-    from dnlbench.report.titles import told_apart
+    from dnlbench.report.comparison import told_apart
 
     origin, base = reference
     candidates, found = list[tuple[Path, Profile]](), list[Comparison]()

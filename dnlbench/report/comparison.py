@@ -5,20 +5,56 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
 from dnlbench.escape import csv_text, finite_or_word, json_text
-from dnlbench.report import quantities
 from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.ratios import p_text, ratio_text
+from dnlbench.report.values import p_text, quantity_head, ratio_text, value_text, verdict_text
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, Quantity
 
 NAMED_POINTS = 3
 """More points than this are counted, not named."""
+
+
+def told_apart(comparisons: Sequence[Comparison], reference: Path, candidates: Sequence[Path]) -> list[Comparison]:
+    """Comparisons with one reference, in which profiles of different files have different titles.
+
+    A title is a sweep's name and the minute in which it began, which both sides of one session share, and sweeps of a script.
+    Those that are equal are followed by the stems of their files or, where these are equal as well, by the paths.
+
+    Args:
+        comparisons: each with the same reference; of one candidate each.
+        reference: its file, as it was named.
+        candidates: their files, one for each comparison.
+    """
+    if not comparisons:
+        return []
+    titles = [comparisons[0].reference, *(comparison.candidate for comparison in comparisons)]
+    first, *others = _distinct(titles, [reference, *candidates])
+    return [
+        dataclasses.replace(each, reference=first, candidate=other)
+        for each, other in zip(comparisons, others, strict=True)
+    ]
+
+
+def _distinct(titles: Sequence[str], files: Sequence[Path]) -> list[str]:
+    sharing: dict[str, set[Path]] = {}
+    for title, file in zip(titles, files, strict=True):
+        sharing.setdefault(title, set()).add(file)
+    return [_with_file(title, file, sharing[title]) for title, file in zip(titles, files, strict=True)]
+
+
+def _with_file(title: str, file: Path, sharing: set[Path]) -> str:
+    """The file belongs to those that share the title."""
+    if len(sharing) == 1:
+        return title
+    stems = {other.stem for other in sharing}
+    return f"{title} ({file.stem if len(stems) == len(sharing) else file})"
 
 
 def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
@@ -55,13 +91,36 @@ def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
             Column(head="p", figures=True, dispensable=1),
             Column(head="verdict", whole=True),
         ]
-        title = f"{quantities.head(quantity)[0].upper()}{quantities.head(quantity)[1:]}"
+        title = f"{quantity_head(quantity)[0].upper()}{quantity_head(quantity)[1:]}"
         rows = [_row(cell) for cell in cells]
         yield quantity, Grid(title=title, columns=columns, rows=rows, note=_note(comparison, quantity, cells))
 
 
 def _has_interval(cell: Cell) -> bool:
     return cell.ratio is not None and cell.ratio.low is not None
+
+
+def sentences(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """Each network with what holds of it, in one sentence."""
+    for network in dict.fromkeys(figure.network for figure in comparison.overall):
+        own = [figure for figure in comparison.overall if figure.network == network and figure.verdict is not None]
+        yield network, f"{'; '.join(_phrase(figure) for figure in own)}."
+
+
+def counted(cells: Sequence[Cell]) -> str:
+    """How many cells have each verdict."""
+    verdicts = [cell.verdict for cell in cells if cell.verdict is not None]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+
+
+def _phrase(figure: Overall) -> str:
+    """Of one quantity: the verdict, with how large the difference is."""
+    start = f"{figure.quantity.label} {figure.verdict}"
+    ratio = f", × {ratio_text(figure.ratio)}" if figure.ratio else ""
+    if figure.verdict == "not comparable" or figure.ratio is None:
+        return f"{start}{ratio} ({figure.reason})"
+    failed = f", {figure.reason}" if figure.verdict == "worse" and figure.reason else ""
+    return f"{start}{ratio}{failed}"
 
 
 def summary_line(comparison: Comparison) -> str:
@@ -73,11 +132,11 @@ def _row(cell: Cell) -> list[str]:
     return [
         cell.network,
         str(cell.depth),
-        quantities.value(cell.quantity, cell.reference),
-        quantities.value(cell.quantity, cell.candidate),
+        value_text(cell.quantity, cell.reference),
+        value_text(cell.quantity, cell.candidate),
         ratio_text(cell.ratio),
         p_text(cell.p_adjusted),
-        quantities.verdict_text(cell.verdict),
+        verdict_text(cell.verdict),
     ]
 
 
@@ -114,7 +173,7 @@ def _overall_row(figure: Overall) -> list[str]:
         str(len(figure.seeds)) if figure.seeds else units.NOTHING,
         ratio_text(figure.ratio),
         p_text(figure.p_adjusted),
-        quantities.verdict_text(figure.verdict),
+        verdict_text(figure.verdict),
     ]
 
 

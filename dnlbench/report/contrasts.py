@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import ContrastRecord, Profile
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.ratios import p_text, ratio_text
+from dnlbench.report.values import p_text, ratio_text
 from dnlbench.studies import STUDIES, Quantity
 
 SETTINGS = "at this sweep's settings; another learning rate or number of epochs may give other ratios"

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.diagnosis import QUANTITIES, SERIES, TRAINING_SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
 from dnlbench.escape import csv_text, printable
-from dnlbench.report import quantities
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.values import both_ends
 
 ALL_LAYERS = 12
 """Networks with more layers than this are shown at some of them."""
@@ -72,7 +72,7 @@ def _by_depth(network: str, points: Sequence[DiagnosedPoint], findings: Sequence
     ]
     seeds = {record.n for point in points for record in point.quantities.values()}
     rows = [[str(point.depth), *(_value(point, name) for name in shown)] for point in points]
-    interval = f"± half of a 95 % t interval over seeds{quantities.both_ends(rows)}"
+    interval = f"± half of a 95 % t interval over seeds{both_ends(rows)}"
     reading = f"means over layers and blocks, then over {_seeds(seeds)}; {interval}"
     return Grid(
         title=f"{network} by depth",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dnlbench import units
 from dnlbench.compare import FAILED, Finding, Gate
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.ratios import p_text, ratio_text
+from dnlbench.report.values import p_text, ratio_text
 
 NEWLY_FAILED = "newly failed"
 """The rule in a table, where ``failed`` alone is an outcome, and coloured as one."""

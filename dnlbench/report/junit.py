@@ -9,8 +9,8 @@ from dnlbench.compare import Comparison, Finding, Gate, Rule
 from dnlbench.escape import printable
 from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.gate import depths_text
-from dnlbench.report.log_end import log_end
-from dnlbench.report.ratios import ratio_text
+from dnlbench.report.runs import log_end
+from dnlbench.report.values import ratio_text
 
 PROBLEMS = {"failed": "error", "oom": "error", "diverged": "failure", "cancelled": "skipped", "skipped": "skipped"}
 """What a run's status is to JUnit: a run that broke is an error; one that came to its end with a useless result has failed."""

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dnlbench import units
 from dnlbench.compare import Cell, Comparison, Overall
 from dnlbench.profiles import Profile
-from dnlbench.report import quantities
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.nodes import left_out_notes
-from dnlbench.report.ratios import ratio_text
+from dnlbench.report.runs import left_out_notes
+from dnlbench.report.values import both_ends, ratio_text, verdict_text
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, Quantity
 
@@ -54,7 +53,7 @@ def _profile_grid(profile: Profile, shown: Sequence[Quantity], title: str) -> Gr
         title=f"{title or STUDIES[profile.study].question} {profile.name}",
         columns=[Column(head="network"), Column(head="L", figures=True), *columns],
         rows=rows,
-        note="\n".join([_INTERVAL + quantities.both_ends(rows), *left_out_notes(profile)]),
+        note="\n".join([_INTERVAL + both_ends(rows), *left_out_notes(profile)]),
     )
 
 
@@ -74,7 +73,7 @@ def _comparison_grid(comparison: Comparison, quantity: Quantity) -> Grid:
             each.network,
             *((str(each.depth), reference, candidate) if isinstance(each, Cell) else ("all", "", "")),
             ratio_text(each.ratio),
-            quantities.verdict_text(each.verdict),
+            verdict_text(each.verdict),
         ]
         for each, reference, candidate in zip(found, texts[: len(found)], texts[len(found) :], strict=True)
     ]
@@ -84,7 +83,7 @@ def _comparison_grid(comparison: Comparison, quantity: Quantity) -> Grid:
         f"{comparison.reference} (reference)",
         columns=[Column(head="network"), *(Column(head=head, figures=True) for head in heads), Column(head="verdict")],
         rows=rows,
-        note=_INTERVAL + quantities.both_ends(row[2:4] for row in rows),
+        note=_INTERVAL + both_ends(row[2:4] for row in rows),
     )
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dnlbench.compare import Comparison, Gate
 from dnlbench.escape import markdown
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
+from dnlbench.report.comparison import cell_grids, counted, difference_grid, overall_grid, sentences
 from dnlbench.report.gate import gate_grid
 from dnlbench.report.grid import Grid
 from dnlbench.report.profile import profile_grids
-from dnlbench.report.sentences import counted, sentences
 
 LARGEST_BYTES = 2**20
 """What GitHub takes as the summary of a step."""

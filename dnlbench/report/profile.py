@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dnlbench import units
-from dnlbench.profiles import IntervalRecord, PointSummary, Profile, RunRecord
-from dnlbench.report import bounds, quantities
+from dnlbench.profiles import IntervalRecord, PointSummary, Profile
+from dnlbench.report import bounds
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.export import Labelled, make_table
 from dnlbench.report.export.text import to_csv
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.nodes import device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
+from dnlbench.report.runs import cause, device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
 from dnlbench.report.stability import never_learned_sentences, stability_sentences
+from dnlbench.report.values import both_ends, quantity_head, value_text
 from dnlbench.studies import STUDIES, Quantity, Study
 
 LAST_TO_GO = 99
@@ -47,7 +48,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
         *([Column(head="device", dispensable=LAST_TO_GO - 1)] if has_nodes(profile) else []),
     ]
     columns += [
-        Column(head=quantities.head(quantity), figures=True, dispensable=_dispensable(quantity, shown))
+        Column(head=quantity_head(quantity), figures=True, dispensable=_dispensable(quantity, shown))
         for quantity in shown
     ]
     last = _last_columns(study)
@@ -79,7 +80,7 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
         rows.append([point.network, str(point.depth), *means])
     columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
     columns += [
-        Column(head=quantities.head(quantity), figures=True, dispensable=len(shown) - place)
+        Column(head=quantity_head(quantity), figures=True, dispensable=len(shown) - place)
         for place, quantity in enumerate(shown)
     ]
     note = "means over seeds"
@@ -97,12 +98,8 @@ def _bad_runs(profile: Profile) -> Iterator[Grid]:
         yield Grid(
             title=f"Of {len(profile.runs)} runs {len(bad)} did not end well and {skipped} were not started",
             columns=[Column(head="run", whole=True), Column(head="status", whole=True), *node, Column(head="cause")],
-            rows=[[run.run_id, run.status, *([node_of_run(run)] if on_nodes else []), _cause(run)] for run in bad],
+            rows=[[run.run_id, run.status, *([node_of_run(run)] if on_nodes else []), cause(run)] for run in bad],
         )
-
-
-def _cause(run: RunRecord) -> str:
-    return run.error.message.partition("\n")[0] if run.error else ""
 
 
 def _last_columns(study: Study) -> list[Column]:
@@ -120,7 +117,7 @@ def _is_tested(study: Study) -> bool:
 def _reading(study: Study, shown: list[Quantity], rows: list[list[str]]) -> Iterator[str]:
     main = study.quantities[0]
     if any(quantity.bound is None for quantity in shown) or not shown:
-        half = f"± is half of a 95 % t interval of the mean over seeds{quantities.both_ends(rows)}"
+        half = f"± is half of a 95 % t interval of the mean over seeds{both_ends(rows)}"
         untested = main.bound is None and not _is_tested(study)
         yield f"{half}; change: that of the {main.label}, not tested" if untested else half
     if geometric := [quantity.label for quantity in shown if quantity.mean == "geometric"]:
@@ -177,7 +174,7 @@ def _last_cells(profile: Profile, point: PointSummary, study: Study) -> list[str
 
 
 def _value(quantity: Quantity, record: IntervalRecord | None) -> str:
-    return quantities.value(quantity, record.interval if record else None)
+    return value_text(quantity, record.interval if record else None)
 
 
 def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Quantity) -> str:

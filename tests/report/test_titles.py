@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dnlbench.compare import compare, gate, parse_rule
 from dnlbench.profiles import Profile
+from dnlbench.report.comparison import told_apart
 from dnlbench.report.gate import gate_grid
-from dnlbench.report.titles import told_apart
 
 MakeSweep = Callable[..., Profile]
 TITLE = "made-up, 2026-11-20 12:00 UTC"

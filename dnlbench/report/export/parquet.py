@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from dnlbench import __version__
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import SCHEMA
-from dnlbench.report.export.extras import from_extra
+from dnlbench.report.export import from_extra
 from dnlbench.report.export.tables import Column, Labelled, Table, Value
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from dnlbench.errors import ConfigurationError
 from dnlbench.events import EpochRecord
 from dnlbench.files import new_folder
 from dnlbench.profiles import Profile, RunRecord
-from dnlbench.report.export.extras import from_extra
+from dnlbench.report.export import from_extra
 from dnlbench.report.export.tables import Labelled
 from dnlbench.studies import STUDIES
 

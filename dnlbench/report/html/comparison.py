@@ -8,7 +8,7 @@ from dnlbench.charts.source import letter
 from dnlbench.charts.web import chart_data
 from dnlbench.compare import Comparison, Gate
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
+from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid, sentences
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.gate import gate_grid
@@ -18,7 +18,6 @@ from dnlbench.report.html.page import folded, page, section
 from dnlbench.report.html.provenance import in_a_sentence, origin, settings
 from dnlbench.report.html.runs import bad_runs
 from dnlbench.report.html.tables import side_by_side, table, verdict_class
-from dnlbench.report.sentences import sentences
 
 
 def comparison_html(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dnlbench import units
 from dnlbench.charts.web import chart_data
 from dnlbench.profiles import PointSummary, Profile
-from dnlbench.report import quantities
 from dnlbench.report.contrasts import change_title, contrast_grids, contrast_sentence, is_depth
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids, refusals
@@ -18,6 +17,7 @@ from dnlbench.report.html.provenance import in_a_sentence, origin, settings
 from dnlbench.report.html.runs import bad_runs
 from dnlbench.report.html.tables import side_by_side, table
 from dnlbench.report.profile import result_grids
+from dnlbench.report.values import value_text
 from dnlbench.studies import STUDIES, Quantity
 
 
@@ -63,7 +63,7 @@ def _course(profile: Profile, points: list[PointSummary], quantity: Quantity) ->
         return ""
     unit = f" {quantity.unit}" if quantity.unit and quantity.shown_as != "bytes" else ""
     first, last = (
-        f"{quantities.value(quantity, p.quantities[name].interval)}{unit} at L={p.depth}" for p in (known[0], known[-1])
+        f"{value_text(quantity, p.quantities[name].interval)}{unit} at L={p.depth}" for p in (known[0], known[-1])
     )
     if len(known) == 1:
         return f"{quantity.label} {first}"

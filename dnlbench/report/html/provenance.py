@@ -9,7 +9,7 @@ from dnlbench import units
 from dnlbench.profiles import Profile
 from dnlbench.report.html.markup import Markup
 from dnlbench.report.html.tables import facts
-from dnlbench.report.nodes import machine_label, node_facts
+from dnlbench.report.runs import machine_label, node_facts
 from dnlbench.studies import STUDIES
 
 

@@ -10,8 +10,7 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table, verdict_class
-from dnlbench.report.log_end import log_end
-from dnlbench.report.nodes import has_nodes, node_of_run
+from dnlbench.report.runs import cause, has_nodes, log_end, node_of_run
 
 NAMED_LOGS = 25
 """Runs whose errors are shown at length; a sweep that fails altogether fails of few causes."""
@@ -35,9 +34,14 @@ def bad_runs(profile: Profile) -> list[Markup]:
 
 
 def _row(run: RunRecord, *, on_nodes: bool) -> list[str]:
-    cause = run.error.message.partition("\n")[0] if run.error else units.NOTHING
     counts = (run.depth, run.seed, len(run.epochs), len(run.attempts))
-    return [run.run_id, *map(str, counts), run.status, *([node_of_run(run)] if on_nodes else []), cause]
+    return [
+        run.run_id,
+        *map(str, counts),
+        run.status,
+        *([node_of_run(run)] if on_nodes else []),
+        cause(run) or units.NOTHING,
+    ]
 
 
 def _details(bad: list[RunRecord]) -> Iterator[Markup]:

@@ -23,10 +23,9 @@ from dnlbench.charts.epochs import OVERS, epoch_chart
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import comparison_csv
+from dnlbench.report.comparison import comparison_csv, told_apart
 from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
-from dnlbench.report.titles import told_apart
 from dnlbench.studies import EpochMetric, Quantity
 from dnlbench.tui.export import export
 from dnlbench.tui.held import Entry, Shown, file_stem, heading, hold_against, read_entries, show_one

@@ -1,4 +1,4 @@
-"""Which machines of a cluster a profile's runs were on."""
+"""What reports say of runs: on which machines of a cluster they were, why they failed, and how their logs end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ MOST_LINES = 8
 """Nodes that have a line each; of more only their models have."""
 NAMED = 4
 """Of more nodes than that of one model, only the first are named."""
+LOG_LINES = 40
+LOG_CHARACTERS = 8_000
 
 
 def has_nodes(profile: Profile) -> bool:
@@ -95,3 +97,14 @@ def _counted(runs: int) -> str:
 def _names(uses: Sequence[NodeUse]) -> str:
     first = ", ".join(use.node.name for use in uses[:NAMED])
     return first if len(uses) <= NAMED else f"{first} and {len(uses) - NAMED} more"
+
+
+def cause(run: RunRecord) -> str:
+    """The first line of a run's error; nothing without one."""
+    return run.error.message.partition("\n")[0] if run.error else ""
+
+
+def log_end(log: str) -> str:
+    """The last lines, none longer all together than a page shows."""
+    found = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
+    return found if len(found) <= LOG_CHARACTERS else f"…{found[-LOG_CHARACTERS:]}"

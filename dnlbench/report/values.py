@@ -1,4 +1,4 @@
-"""How a quantity's values are written; the study says what they are."""
+"""How values of quantities, verdicts, ratios and p values are written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
 
 
-def head(quantity: Quantity) -> str:
+def quantity_head(quantity: Quantity) -> str:
     """Label with unit, for the head of a column."""
     return f"{quantity.label} ({quantity.unit})" if quantity.shown_as != "bytes" and quantity.unit else quantity.label
 
@@ -20,7 +20,7 @@ def both_ends(rows: Iterable[Sequence[str]]) -> str:
     return ", [ ] its ends where one is much nearer" if any(" [" in cell for row in rows for cell in row) else ""
 
 
-def value(quantity: Quantity, interval: Interval | None) -> str:
+def value_text(quantity: Quantity, interval: Interval | None) -> str:
     """A mean with its interval; of bytes the mean alone."""
     if interval is None:
         return units.NOTHING
@@ -37,3 +37,24 @@ def mean(quantity: Quantity, record: IntervalRecord | None) -> str:
 def verdict_text(verdict: str | None) -> str:
     """A verdict in a table; a dash where a quantity has none of its own."""
     return verdict or units.NOTHING
+
+
+def p_text(value: float | None) -> str:
+    """A p value to the thousandth."""
+    if value is None:
+        return units.NOTHING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def ratio_text(ratio: Interval | None) -> str:
+    """``1.02 [0.97, 1.06]``, always to the thousandth."""
+    if ratio is None:
+        return units.NOTHING
+    if ratio.low is None or ratio.high is None:
+        return _factor(ratio.estimate)
+    return f"{_factor(ratio.estimate)} [{_factor(ratio.low)}, {_factor(ratio.high)}]"
+
+
+def _factor(value: float) -> str:
+    """To the thousandth, as far as that says something and fits a column."""
+    return f"{value:.3f}" if 1e-3 <= value < 1e5 else units.number(value)
