@@ -10,9 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from dnlbench.architecture import ARCHITECTURES
-from dnlbench.diagnosis.figures import LeftOut, RunFigures
 from dnlbench.diagnosis.findings import findings_of, never_learned_findings
-from dnlbench.diagnosis.model import Diagnosis
+from dnlbench.diagnosis.model import Diagnosis, LeftOut, RunFigures
 from dnlbench.diagnosis.summary import summarise_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
 from dnlbench.events import DataInfo, Prepared

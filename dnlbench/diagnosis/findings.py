@@ -18,8 +18,7 @@ from typing import Literal
 
 from dnlbench import units
 from dnlbench.architecture import ARCHITECTURES
-from dnlbench.diagnosis.figures import RunFigures
-from dnlbench.diagnosis.summary import DiagnosedPoint, TrendRecord
+from dnlbench.diagnosis.model import DiagnosedPoint, RunFigures, TrendRecord
 from dnlbench.profiles import never_learned_text
 
 UNRELATED = math.sqrt(2)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnlbench.diagnosis.figures import BlockRecord, Figures, RunFigures, TrainingBlockRecord
+from dnlbench.diagnosis.model import BlockRecord, DiagnosedPoint, RunFigures, TrainingBlockRecord, TrendRecord
 from dnlbench.profiles import IntervalRecord
 from dnlbench.stats import Range, fit_order, mean_interval
 
@@ -79,32 +79,6 @@ WITH_DEPTH = ("state_step", "map_distance", "filter_distance", "roughness")
 """Quantities that a continuous limit makes fall like 1/L."""
 THROUGH_DEPTH = ("state_step", "map_distance", "filter_distance", "parameter_step")
 """Series that fall with ``l`` in networks that converge as layers are added."""
-
-
-class DiagnosedPoint(Figures):
-    """All seeds of one network at one depth."""
-
-    network: str
-    depth: int
-    quantities: dict[str, IntervalRecord]
-    """By name in `QUANTITIES`, mean over the seeds with its 95 % t interval. What is not defined is left out."""
-
-
-class TrendRecord(Figures):
-    """``value ≈ C · L^-order`` or, along the layers of the deepest networks, ``C · (l + 1)^-order``."""
-
-    network: str
-    quantity: str
-    along: Literal["L", "l"]
-    depth: int
-    """The largest."""
-    order: float | None = None
-    low: float | None = None
-    """Of the 95 % t interval over seeds; None for a single one."""
-    high: float | None = None
-    n: int = 0
-    problem: str = ""
-    """Why there is no order."""
 
 
 def summarise_runs(runs: Sequence[RunFigures]) -> tuple[tuple[DiagnosedPoint, ...], tuple[TrendRecord, ...]]:

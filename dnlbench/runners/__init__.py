@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from dnlbench.runners.base import CHECKPOINT_S, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dnlbench.machine import Slot
     from dnlbench.plan import Plan
+
+RUNNERS: Mapping[str, str] = {
+    "training": "dnlbench.runners.training:TrainingRunner",
+    "forward-limit": "dnlbench.runners.forward_limit:ForwardLimitRunner",
+    "optimum-limit": "dnlbench.runners.optimum_limit:OptimumLimitRunner",
+    "relu-limit": "dnlbench.runners.relu_limit:ReluLimitRunner",
+    "embedding": "dnlbench.runners.embedding:EmbeddingRunner",
+}
+"""Module and class of each study's runner; no other one is imported."""
 
 
 def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> Runner:
@@ -19,29 +28,5 @@ def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S)
     Raises:
         DeviceError: if torch cannot use the device.
     """
-    return _runner_of(plan.spec.study)(plan, slot, checkpoint_s=checkpoint_s)
-
-
-def _runner_of(study: str) -> Callable[..., Runner]:
-    """Imports what this study needs and nothing else."""
-    match study:
-        case "embedding":
-            from dnlbench.runners.embedding import EmbeddingRunner
-
-            return EmbeddingRunner
-        case "forward-limit":
-            from dnlbench.runners.forward_limit import ForwardLimitRunner
-
-            return ForwardLimitRunner
-        case "optimum-limit":
-            from dnlbench.runners.optimum_limit import OptimumLimitRunner
-
-            return OptimumLimitRunner
-        case "relu-limit":
-            from dnlbench.runners.relu_limit import ReluLimitRunner
-
-            return ReluLimitRunner
-        case _:
-            from dnlbench.runners.training import TrainingRunner
-
-            return TrainingRunner
+    module, _, name = RUNNERS[plan.spec.study].partition(":")
+    return cast(Runner, getattr(import_module(module), name)(plan, slot, checkpoint_s=checkpoint_s))

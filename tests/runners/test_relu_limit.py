@@ -19,11 +19,12 @@ from dnlbench.events.records import read_run_event
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import FitRecord, RunRecord, summarise
-from dnlbench.runners import create_runner, relu_limit
+from dnlbench.runners import RUNNERS, create_runner, relu_limit
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.measuring import Measurements, derived_seed, normal
 from dnlbench.runners.relu_limit import NotTheSameError, ReluLimitRunner
 from dnlbench.spec import parse_spec
+from dnlbench.studies import STUDIES
 
 pytestmark = pytest.mark.xdist_group("relu-limit")  # directions are drawn once
 
@@ -168,6 +169,10 @@ def test_names_tell_the_axes() -> None:
         "conv-fixed-a2-b1",
         "conv-fixed-a2-b2.5",
     ]
+
+
+def test_every_study_has_a_runner() -> None:
+    assert RUNNERS.keys() == STUDIES.keys()
 
 
 def test_a_run_that_is_put_aside_has_kept_nothing(slot: Slot) -> None:
