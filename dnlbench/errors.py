@@ -24,9 +24,13 @@ from collections.abc import Iterable, Sequence
 class DnlbenchError(Exception):
     """Base of every error whose message is written for the user."""
 
+    exit_code = 1
+
 
 class ConfigurationError(DnlbenchError):
     """What was asked for cannot be done as asked; nothing was started."""
+
+    exit_code = 2
 
 
 class SpecError(ConfigurationError):
@@ -60,6 +64,8 @@ class RunDirError(ConfigurationError):
 
 class NotComparableError(DnlbenchError):
     """Two profiles that have nothing in common that could be compared."""
+
+    exit_code = 5
 
 
 class RunDirLostError(DnlbenchError):

@@ -14,16 +14,16 @@ from dnlbench.cli.sweep import warn_of_lost_weights
 
 if TYPE_CHECKING:
     from dnlbench.cli.formats import Compared
-    from dnlbench.compare import Gate, Rule
+    from dnlbench.compare import Rule
     from dnlbench.engine.request import RunRequest
-    from dnlbench.interleave import Session, SessionEnd
+    from dnlbench.interleave.session import Session, SessionEnd
 
 
 def run_against(
     request: RunRequest, answer: gating.Answer, against: str | None, base_settings: Sequence[str], base_out: Path | None
 ) -> ExitCode:
     """Run both sides of a paired benchmark, compare them, and say how the command ends."""
-    from dnlbench.interleave import plan_session, run_session
+    from dnlbench.interleave.session import plan_session, run_session
 
     session = plan_session(request, against, base_settings, base_out, tell=say)
     with graceful():
@@ -48,16 +48,14 @@ def _report(session: Session, end: SessionEnd, answer: gating.Answer) -> ExitCod
         if compared is not None and not answer.quiet:
             show(*compared.tables())
         write(str(session.out))
-    if compared is not None:
-        add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
-        if session.request.keep_weights:
-            log = session.run_dir / "engine.log"
-            lost = [run for run in compared.candidates[0].runs if run.status == "ok" and run.weights_sha256 is None]
-            warn_of_lost_weights({run.run_id: f"{log} says why" for run in lost})
-    gate = compared.gate if compared else None
-    if gate is not None:
-        gating.tell(gate)
-    return _exit_code(end, gate, answer.inconclusive)
+    if compared is None:
+        return ExitCode.INTERRUPTED
+    add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
+    if session.request.keep_weights:
+        log = session.run_dir / "engine.log"
+        lost = [run for run in compared.candidates[0].runs if run.status == "ok" and run.weights_sha256 is None]
+        warn_of_lost_weights({run.run_id: f"{log} says why" for run in lost})
+    return gating.conclude(compared.gate, answer, failed=end.failed)
 
 
 def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
@@ -72,14 +70,6 @@ def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
     alone = candidate_of(head, comparisons[0].candidate)
     found = gate([*comparisons, alone], rules, known_floors(head)) if rules else None
     return Compared(reference=base, candidates=[head], comparisons=comparisons, gate=found)
-
-
-def _exit_code(end: SessionEnd, gate: Gate | None, inconclusive: gating.OnInconclusive) -> ExitCode:
-    """Runs that failed are the least of what may be wrong: a gate can tell whether they are the head's fault."""
-    if end.interrupted:
-        return ExitCode.INTERRUPTED
-    code = gating.exit_code(gate, inconclusive) if gate else ExitCode.OK
-    return ExitCode.FAILED if code == ExitCode.OK and end.failed else code
 
 
 def _content(session: Session, end: SessionEnd, compared: Compared | None) -> dict[str, Any]:

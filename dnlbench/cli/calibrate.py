@@ -13,7 +13,7 @@ from dnlbench.cli.output import guarded, say, show, write, write_json
 from dnlbench.cli.signals import graceful
 
 if TYPE_CHECKING:
-    from dnlbench.interleave import Session
+    from dnlbench.interleave.session import Session
     from dnlbench.noise import Floor
     from dnlbench.report.grid import Grid
 
@@ -62,8 +62,8 @@ def _session(
     spec: str | None, settings: Sequence[str], *, device: str, jobs: int | None, threads: int | None
 ) -> Session:
     from dnlbench.engine.request import RunRequest
-    from dnlbench.interleave import plan_session
     from dnlbench.interleave.calibration import DEFAULT, DEFAULT_SETTINGS
+    from dnlbench.interleave.session import plan_session
     from dnlbench.spec import SpecText
 
     name, own = (DEFAULT, DEFAULT_SETTINGS) if spec is None else (spec, ())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from dnlbench.cli import options
-from dnlbench.cli.gating import exit_code, tell
+from dnlbench.cli.gating import Answer, conclude
 from dnlbench.cli.output import ExitCode, guarded, say
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def compare(
     if compared.comparisons:
         put(COMPARISON[format_](compared), output)
         add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
-    if compared.gate:
-        tell(compared.gate)
-    code = exit_code(compared.gate, inconclusive) if compared.gate else ExitCode.OK
+    code = conclude(compared.gate, Answer(inconclusive=inconclusive), failed=False)
     if len(compared.comparisons) < len(candidates) and code != ExitCode.REGRESSION:
         code = ExitCode.NOT_COMPARABLE
     if code != ExitCode.OK:

@@ -24,17 +24,19 @@ class Answer:
     quiet: bool = False
 
 
-def tell(gate: Gate) -> None:
-    """A line for each finding, and one for all, on stderr."""
+def conclude(gate: Gate | None, answer: Answer, *, failed: bool) -> ExitCode:
+    """Print a gate on stderr. It decides first how the command ends, since it can tell whose fault a failed run is."""
     from dnlbench.report.gate import gate_lines
 
-    for line in gate_lines(gate):
-        say(f"dnlbench: {line}")
-    say(f"dnlbench: gate: {gate.outcome}")
+    if gate is not None:
+        for line in (*gate_lines(gate), f"gate: {gate.outcome}"):
+            say(f"dnlbench: {line}")
+        if (code := _exit_code(gate, answer.inconclusive)) != ExitCode.OK:
+            return code
+    return ExitCode.FAILED if failed else ExitCode.OK
 
 
-def exit_code(gate: Gate, inconclusive: OnInconclusive) -> ExitCode:
-    """What a command ends with, if nothing else is wrong."""
+def _exit_code(gate: Gate, inconclusive: OnInconclusive) -> ExitCode:
     if gate.outcome == "inconclusive":
         return ExitCode.INCONCLUSIVE if inconclusive == "fail" else ExitCode.OK
     codes = {"pass": ExitCode.OK, "fail": ExitCode.REGRESSION, "not comparable": ExitCode.NOT_COMPARABLE}

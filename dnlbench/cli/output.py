@@ -16,7 +16,7 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError, NotComparableError
+from dnlbench.errors import DnlbenchError
 from dnlbench.escape import json_text, terminal
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except DnlbenchError as error:
             say(f"dnlbench: error: {str(error).removeprefix('dnlbench: error: ')}")
-            raise typer.Exit(_code_of(error)) from error
+            raise typer.Exit(error.exit_code) from error
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             say(f"dnlbench: error: {place}{error.strerror or error}")
@@ -142,11 +142,3 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def _code_of(error: DnlbenchError) -> int:
-    if isinstance(error, EngineError):
-        return error.exit_code
-    if isinstance(error, ConfigurationError):
-        return ExitCode.USAGE
-    return ExitCode.NOT_COMPARABLE if isinstance(error, NotComparableError) else ExitCode.FAILED

@@ -61,19 +61,15 @@ class Lines(Observer):
         self._news = News()
 
     def deciding(self, news: str) -> None:
-        """What is measured, and what was found."""
         self._out.print(news, soft_wrap=True)
 
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
-        """That something is going on."""
         self._out.print(_starting_line(plan, slots))
 
     def planned(self, outset: Outset) -> None:
-        """The plan, where it is carried out, and what is done already."""
         announce(self._out, outset)
 
     def looked(self, view: SweepView) -> None:
-        """The runs that ended since the last look."""
         for text in self._news.since(view):
             self._out.print(text, soft_wrap=True)
         ended = view.ended
@@ -93,15 +89,12 @@ class LiveView(Observer):
         self._drawn = 0.0
 
     def deciding(self, news: str) -> None:
-        """What is measured, and what was found."""
         self._live.console.print(news, soft_wrap=True)
 
     def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
-        """That something is going on."""
         self._live.update(_starting_line(plan, slots), refresh=True)
 
     def planned(self, outset: Outset) -> None:
-        """The plan, where it is carried out, and what is done already."""
         announce(self._live.console, outset)
 
     def looked(self, view: SweepView) -> None:
@@ -126,7 +119,6 @@ class News:
         self._holds = Holds()
 
     def since(self, view: SweepView) -> Iterator[Text]:
-        """A line for each thing that is new in a view."""
         for slot, reason in view.set_aside.items():
             if slot not in self._told:
                 self._told.add(slot)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dnlbench import units
-from dnlbench.cli.gating import Answer, exit_code, tell
+from dnlbench.cli.gating import Answer, conclude
 from dnlbench.cli.output import ExitCode, say, show, write, write_json
 from dnlbench.cli.signals import graceful
 
@@ -33,11 +33,7 @@ def run_here(request: RunRequest, answer: Answer) -> ExitCode:
         say(f"dnlbench: interrupted; to continue, run the same command with --resume (run directory: {result.run_dir})")
         return ExitCode.INTERRUPTED
     assert result.profile is not None, "a sweep that was not interrupted has a profile"
-    if gate is not None:
-        tell(gate)
-        if (code := exit_code(gate, answer.inconclusive)) != ExitCode.OK:
-            return code
-    return ExitCode.OK if all(run.status == "ok" for run in result.profile.runs) else ExitCode.FAILED
+    return conclude(gate, answer, failed=any(run.status != "ok" for run in result.profile.runs))
 
 
 def detach(request: RunRequest, answer: Answer) -> ExitCode:

@@ -9,18 +9,3 @@ write more into them.
 A run directory that takes part holds ``session.json``; what it shares with its other side is in
 `dnlbench.interleave.record`.
 """
-
-from dnlbench.interleave.interpreter import Interpreter, find_interpreter
-from dnlbench.interleave.session import Session, SessionEnd, plan_session, run_session
-from dnlbench.interleave.turns import Turn, order_turns
-
-__all__ = [
-    "Interpreter",
-    "Session",
-    "SessionEnd",
-    "Turn",
-    "find_interpreter",
-    "order_turns",
-    "plan_session",
-    "run_session",
-]

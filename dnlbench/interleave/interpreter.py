@@ -37,7 +37,6 @@ class Interpreter:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Variables for its processes."""
         left_out = (_OUR_PAGE, *(() if self.is_this_one else _OURS))
         return {name: value for name, value in os.environ.items() if name not in left_out}
 

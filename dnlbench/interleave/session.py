@@ -11,10 +11,9 @@ from pathlib import Path
 
 from dnlbench import units
 from dnlbench.engine.outcome import check_out, check_outcome, used_by
-from dnlbench.engine.place import choose_place, find_run_dir
+from dnlbench.engine.place import choose_place, find_run_dir, slots_of
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError, NotComparableError, SpecError
-from dnlbench.executor.slots import choose_slots
 from dnlbench.interleave.interpreter import Interpreter, find_interpreter
 from dnlbench.interleave.record import begin_record, drop_split_pairs, read_runs
 from dnlbench.interleave.side import RunEnd, Side
@@ -87,15 +86,8 @@ def plan_session(
             raise ConfigurationError(COMPARED_WITH_ITSELF)
     base.check()
     machine = read_machine()
-    ordinary = choose_slots(
-        machine.devices,
-        machine.cores,
-        device=request.device,
-        jobs=request.jobs,
-        threads=request.threads,
-        unusable=machine.unusable,
-    )
-    request = replace(request, jobs=request.jobs or 1, threads=ordinary[0].threads, pack=request.pack or 1)
+    threads = slots_of(request, machine)[0].threads
+    request = replace(request, jobs=request.jobs or 1, threads=threads, pack=request.pack or 1)
     place = choose_place(request, machine)
     run_dir = request.run_dir or _default_run_dir(request, base, base_settings, tell)
     out = request.out or _new_path(request.plan.spec.name)
@@ -144,7 +136,8 @@ def run_session(session: Session, tell: Tell) -> SessionEnd:
             started.end()
     failed = any(started.exit_code != 0 for started in sides.values())
     saved = begun and all(started.has_saved for started in sides.values())
-    return SessionEnd(saved=saved, interrupted=interrupted or _was_interrupted(sides), failed=failed)
+    interrupted |= any(started.exit_code == 130 for started in sides.values())  # with dnlbench control for one
+    return SessionEnd(saved=saved, interrupted=interrupted, failed=failed)
 
 
 def _check_outs(session: Session) -> None:
@@ -200,11 +193,6 @@ def _take_turns(sides: dict[SideName, Side], turns: Sequence[Turn], tell: Tell) 
             tell(f"[{number}/{total}] {turn.side}  {_describe(end)}")
         if not side.waiting:  # it saves its profile before the other one's clock starts again
             side.finish()
-
-
-def _was_interrupted(sides: dict[SideName, Side]) -> bool:
-    """Whether somebody ended a side, with ``dnlbench control`` for one."""
-    return any(side.exit_code == 130 for side in sides.values())
 
 
 def _request(session: Session, name: str, side: SideName) -> RunRequest:

@@ -15,7 +15,7 @@ from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.runs import cause, device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
 from dnlbench.report.stability import never_learned_sentences, stability_sentences
-from dnlbench.report.values import both_ends, quantity_head, value_text
+from dnlbench.report.values import both_ends, mean_text, quantity_head, value_text
 from dnlbench.studies import STUDIES, Quantity, Study
 
 LAST_TO_GO = 99
@@ -76,7 +76,7 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
     rows = []
     for point in profile.summary.points:
         largest = bounds.cells(profile, point, shown)
-        means = (largest.get(q.name) or quantities.mean(q, point.quantities.get(q.name)) for q in shown)
+        means = (largest.get(q.name) or mean_text(q, point.quantities.get(q.name)) for q in shown)
         rows.append([point.network, str(point.depth), *means])
     columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
     columns += [

@@ -29,9 +29,9 @@ def value_text(quantity: Quantity, interval: Interval | None) -> str:
     return units.estimated(interval.estimate, interval.low, interval.high, quantity.shown_as)
 
 
-def mean(quantity: Quantity, record: IntervalRecord | None) -> str:
+def mean_text(quantity: Quantity, record: IntervalRecord | None) -> str:
     """A mean alone."""
-    return value(quantity, Interval(estimate=record.mean, low=None, high=None, n=record.n) if record else None)
+    return value_text(quantity, Interval(estimate=record.mean, low=None, high=None, n=record.n) if record else None)
 
 
 def verdict_text(verdict: str | None) -> str:

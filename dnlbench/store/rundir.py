@@ -72,6 +72,13 @@ class RunDir:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.sweep_path = root / "sweep.json"
+        self.request_path = root / "request.json"
+        self.journal_path = root / "journal.jsonl"
+        self.control_path = root / "control.jsonl"
+        self.engine_log_path = root / "engine.log"
+        self.reserve_path = root / "engine.reserve"
+        self.secret_path = root / "cluster.secret"
 
     @staticmethod
     def default_root(plan: Plan, execution: Execution, jobs: int) -> Path:
@@ -83,41 +90,6 @@ class RunDir:
             {"settings": plan.settings_hash, "execution": execution.model_dump(), "jobs": jobs}, digits=10
         )
         return Path(".dnlbench") / "runs" / f"{plan.spec.name}-{identity}"
-
-    @property
-    def sweep_path(self) -> Path:
-        """The plan."""
-        return self.root / "sweep.json"
-
-    @property
-    def request_path(self) -> Path:
-        """What the last engine was asked for."""
-        return self.root / "request.json"
-
-    @property
-    def journal_path(self) -> Path:
-        """The scheduler's events."""
-        return self.root / "journal.jsonl"
-
-    @property
-    def control_path(self) -> Path:
-        """Commands to the engine."""
-        return self.root / "control.jsonl"
-
-    @property
-    def engine_log_path(self) -> Path:
-        """What an engine without a terminal says."""
-        return self.root / "engine.log"
-
-    @property
-    def reserve_path(self) -> Path:
-        """Room for the journal on a disk that becomes full."""
-        return self.root / "engine.reserve"
-
-    @property
-    def secret_path(self) -> Path:
-        """By which another machine tells whether it sees this very directory."""
-        return self.root / "cluster.secret"
 
     @property
     def own_paths(self) -> list[Path]:

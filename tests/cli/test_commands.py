@@ -367,7 +367,7 @@ def test_a_spent_processor_limit_is_told_once() -> None:
         ("dnlbench.engine.run.run_sweep", ["run", "tiny.toml"]),
         ("dnlbench.engine.launch.launch", ["run", "tiny.toml", "--detach"]),
         ("dnlbench.engine.tuning.tune", ["tune", "tiny.toml"]),
-        ("dnlbench.interleave.run_session", ["run", "tiny.toml", "--against-set", "train.lr=0.5"]),
+        ("dnlbench.interleave.session.run_session", ["run", "tiny.toml", "--against-set", "train.lr=0.5"]),
         ("dnlbench.interleave.calibration.calibrate", ["calibrate"]),
         ("dnlbench.diagnosis.diagnose", ["diagnose", "profiles/a.json"]),
     ],

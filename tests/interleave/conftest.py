@@ -10,8 +10,10 @@ import pytest
 
 from dnlbench.engine.request import RunRequest
 from dnlbench.events import DataInfo
-from dnlbench.interleave import Interpreter, Session, find_interpreter, session
+from dnlbench.interleave import session
+from dnlbench.interleave.interpreter import Interpreter, find_interpreter
 from dnlbench.interleave.record import read_runs
+from dnlbench.interleave.session import Session
 from dnlbench.interleave.side import RunEnd
 from dnlbench.interleave.turns import Key, SideName
 from dnlbench.machine import Slot

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dnlbench.errors import ConfigurationError, EngineError
-from dnlbench.interleave import Session, SessionEnd, calibration
+from dnlbench.interleave import calibration
+from dnlbench.interleave.session import Session, SessionEnd
 from dnlbench.noise import Floor, noise_floor
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dnlbench.errors import NotComparableError
-from dnlbench.interleave import Session, run_session
+from dnlbench.interleave.session import Session, run_session
 from dnlbench.noise import NoiseFile
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile

@@ -12,8 +12,9 @@ import pytest
 from dnlbench.engine import run
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import DataInfo, EngineStarted, JournalEvent, Prepared, RunLeased
-from dnlbench.interleave import Session, find_interpreter, run_session, session
-from dnlbench.interleave.interpreter import Interpreter
+from dnlbench.interleave import session
+from dnlbench.interleave.interpreter import Interpreter, find_interpreter
+from dnlbench.interleave.session import Session, run_session
 from dnlbench.machine import Code
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile

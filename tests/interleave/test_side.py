@@ -11,8 +11,9 @@ import pytest
 
 from dnlbench.errors import EngineError
 from dnlbench.events import DataInfo, read_command
-from dnlbench.interleave import Session, SessionEnd, run_session, session
+from dnlbench.interleave import session
 from dnlbench.interleave.interpreter import Interpreter
+from dnlbench.interleave.session import Session, SessionEnd, run_session
 from dnlbench.interleave.side import Side
 from dnlbench.interleave.turns import Key, SideName
 from dnlbench.plan import Plan
