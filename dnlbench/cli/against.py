@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnlbench.cli import gating
+from dnlbench.cli.gating import Answer, conclude
 from dnlbench.cli.output import ExitCode, say, show, write, write_json
 from dnlbench.cli.signals import graceful
 from dnlbench.cli.sweep import warn_of_lost_weights
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from dnlbench.cli.formats import Compared
     from dnlbench.compare import Rule
     from dnlbench.engine.request import RunRequest
-    from dnlbench.interleave.session import Session, SessionEnd
+    from dnlbench.paired.session import Session, SessionEnd
 
 
 def run_against(
-    request: RunRequest, answer: gating.Answer, against: str | None, base_settings: Sequence[str], base_out: Path | None
+    request: RunRequest, answer: Answer, against: str | None, base_settings: Sequence[str], base_out: Path | None
 ) -> ExitCode:
     """Run both sides of a paired benchmark, compare them, and say how the command ends."""
-    from dnlbench.interleave.session import plan_session, run_session
+    from dnlbench.paired.session import plan_session, run_session
 
     session = plan_session(request, against, base_settings, base_out, tell=say)
     with graceful():
@@ -31,7 +31,7 @@ def run_against(
         return _report(session, end, answer)
 
 
-def _report(session: Session, end: SessionEnd, answer: gating.Answer) -> ExitCode:
+def _report(session: Session, end: SessionEnd, answer: Answer) -> ExitCode:
     from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.report.markdown import comparison_parts
 
@@ -55,7 +55,7 @@ def _report(session: Session, end: SessionEnd, answer: gating.Answer) -> ExitCod
         log = session.run_dir / "engine.log"
         lost = [run for run in compared.candidates[0].runs if run.status == "ok" and run.weights_sha256 is None]
         warn_of_lost_weights({run.run_id: f"{log} says why" for run in lost})
-    return gating.conclude(compared.gate, answer, failed=end.failed)
+    return conclude(compared.gate, answer, failed=end.failed)
 
 
 def _compare(session: Session, rules: Sequence[Rule]) -> Compared:

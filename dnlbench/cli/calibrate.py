@@ -13,8 +13,8 @@ from dnlbench.cli.output import guarded, say, show, write, write_json
 from dnlbench.cli.signals import graceful
 
 if TYPE_CHECKING:
-    from dnlbench.interleave.session import Session
     from dnlbench.noise import Floor
+    from dnlbench.paired.session import Session
     from dnlbench.report.grid import Grid
 
 
@@ -40,9 +40,9 @@ def calibrate(
     A sweep takes turns with itself as with dnlbench run --against, in a few rounds. From then on gates take no tolerance of
     throughput and memory to be smaller than that, of runs on this machine, on such a device and with as many threads.
     """
-    from dnlbench.interleave.calibration import calibrate as measure
     from dnlbench.machine import read_machine
     from dnlbench.noise import NoiseFile
+    from dnlbench.paired.calibration import calibrate as measure
 
     memory, fingerprint = NoiseFile(), read_machine().fingerprint
     if show_:
@@ -62,8 +62,8 @@ def _session(
     spec: str | None, settings: Sequence[str], *, device: str, jobs: int | None, threads: int | None
 ) -> Session:
     from dnlbench.engine.request import RunRequest
-    from dnlbench.interleave.calibration import DEFAULT, DEFAULT_SETTINGS
-    from dnlbench.interleave.session import plan_session
+    from dnlbench.paired.calibration import DEFAULT, DEFAULT_SETTINGS
+    from dnlbench.paired.session import plan_session
     from dnlbench.spec import SpecText
 
     name, own = (DEFAULT, DEFAULT_SETTINGS) if spec is None else (spec, ())

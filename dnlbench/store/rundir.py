@@ -4,7 +4,7 @@
 
     sweep.json                       the plan: spec, how it is carried out, run ids, and network, depth and seed of each
     request.json                     what the last engine was asked for; see `dnlbench.engine.request`
-    session.json                     of a sweep that takes turns with another one: which; see `dnlbench.interleave`
+    session.json                     of a sweep that takes turns with another one: which; see `dnlbench.paired`
     journal.jsonl                    the scheduler's events
     control.jsonl                    commands to the engine
     engine.lock, engine.pid          held by the one engine that may write

@@ -20,7 +20,7 @@ import pytest
 
 import dnlbench
 from dnlbench.events import RunLeased
-from dnlbench.interleave.interpreter import find_interpreter
+from dnlbench.paired.interpreter import find_interpreter
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile, read_profile
 from dnlbench.spec import read_spec

@@ -14,12 +14,12 @@ from dnlbench.engine.outcome import check_out, check_outcome, used_by
 from dnlbench.engine.place import choose_place, find_run_dir, slots_of
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError, NotComparableError, SpecError
-from dnlbench.interleave.interpreter import Interpreter, find_interpreter
-from dnlbench.interleave.record import begin_record, drop_split_pairs, read_runs
-from dnlbench.interleave.side import RunEnd, Side
-from dnlbench.interleave.turns import Key, SideName, Turn, order_turns
 from dnlbench.machine import Slot, read_machine
 from dnlbench.outputs import is_same_file
+from dnlbench.paired.interpreter import Interpreter, find_interpreter
+from dnlbench.paired.record import begin_record, drop_split_pairs, read_runs
+from dnlbench.paired.side import RunEnd, Side
+from dnlbench.paired.turns import Key, SideName, Turn, order_turns
 from dnlbench.plan import Plan
 from dnlbench.profiles.files import FOLDER
 from dnlbench.spec import SpecText, content_hash

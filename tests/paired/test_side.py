@@ -11,11 +11,11 @@ import pytest
 
 from dnlbench.errors import EngineError
 from dnlbench.events import DataInfo, read_command
-from dnlbench.interleave import session
-from dnlbench.interleave.interpreter import Interpreter
-from dnlbench.interleave.session import Session, SessionEnd, run_session
-from dnlbench.interleave.side import Side
-from dnlbench.interleave.turns import Key, SideName
+from dnlbench.paired import session
+from dnlbench.paired.interpreter import Interpreter
+from dnlbench.paired.session import Session, SessionEnd, run_session
+from dnlbench.paired.side import Side
+from dnlbench.paired.turns import Key, SideName
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
 from tests.conftest import request_for
@@ -126,7 +126,7 @@ def test_runs_of_a_turn_are_begun_at_once_and_it_lasts_until_the_last_of_them_ha
     epoch: dict[str, object] = {"event": "epoch-done", "seconds": 2.0, "samples_per_s": 75.0}
     news = [(paths[0], [{**ended, "status": "failed"}]), (paths[0], []), (paths[1], [epoch, ended])]
     with monkeypatch.context() as patch:
-        patch.setattr("dnlbench.interleave.side.time.sleep", lambda seconds: write(*news.pop()) if news else None)
+        patch.setattr("dnlbench.paired.side.time.sleep", lambda seconds: write(*news.pop()) if news else None)
         ends = [(end.key, end.status, end.samples_per_s) for end in waiting_side.take_turn(keys)]
     assert ends == [(keys[1], "ok", 75.0), (keys[0], "failed", None)]
     commands = [read_command(line) for line in waiting_side.run_dir.control_path.read_bytes().splitlines()]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dnlbench.errors import NotComparableError
-from dnlbench.interleave.session import Session, run_session
 from dnlbench.noise import NoiseFile
+from dnlbench.paired.session import Session, run_session
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile
 from dnlbench.store import RunDir
 
 if TYPE_CHECKING:
-    from tests.interleave.conftest import MadeUp
+    from tests.paired.conftest import MadeUp
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SLOWER = ("--against-set", "train.lr=0.001")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dnlbench.errors import ConfigurationError, EngineError
-from dnlbench.interleave import calibration
-from dnlbench.interleave.session import Session, SessionEnd
 from dnlbench.noise import Floor, noise_floor
+from dnlbench.paired import calibration
+from dnlbench.paired.session import Session, SessionEnd
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.spec import read_spec

@@ -15,9 +15,9 @@ from dnlbench.engine.request import RunRequest, write_request
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.events import Command, DataInfo
 from dnlbench.files import LineFollower
-from dnlbench.interleave.interpreter import Interpreter
-from dnlbench.interleave.record import read_runs
-from dnlbench.interleave.turns import Key, SideName
+from dnlbench.paired.interpreter import Interpreter
+from dnlbench.paired.record import read_runs
+from dnlbench.paired.turns import Key, SideName
 from dnlbench.store import RunDir, leave_command
 
 LOOK_S = 0.05

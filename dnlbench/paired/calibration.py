@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dnlbench.compare import Comparison, compare
 from dnlbench.errors import ConfigurationError, EngineError
-from dnlbench.interleave.session import Session, Tell, run_session
 from dnlbench.noise import Floor, noise_floor
+from dnlbench.paired.session import Session, Tell, run_session
 from dnlbench.profiles import Profile, read_profile
 
 DEFAULT = "digits-quick"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dnlbench.errors import RunDirError
-from dnlbench.interleave.record import begin_record, drop_split_pairs, read_runs
+from dnlbench.paired.record import begin_record, drop_split_pairs, read_runs
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
 

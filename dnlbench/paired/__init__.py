@@ -7,5 +7,5 @@ file of the run directory, and the profile. Events are read as plain JSON here, 
 write more into them.
 
 A run directory that takes part holds ``session.json``; what it shares with its other side is in
-`dnlbench.interleave.record`.
+`dnlbench.paired.record`.
 """

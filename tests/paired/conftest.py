@@ -10,13 +10,13 @@ import pytest
 
 from dnlbench.engine.request import RunRequest
 from dnlbench.events import DataInfo
-from dnlbench.interleave import session
-from dnlbench.interleave.interpreter import Interpreter, find_interpreter
-from dnlbench.interleave.record import read_runs
-from dnlbench.interleave.session import Session
-from dnlbench.interleave.side import RunEnd
-from dnlbench.interleave.turns import Key, SideName
 from dnlbench.machine import Slot
+from dnlbench.paired import session
+from dnlbench.paired.interpreter import Interpreter, find_interpreter
+from dnlbench.paired.record import read_runs
+from dnlbench.paired.session import Session
+from dnlbench.paired.side import RunEnd
+from dnlbench.paired.turns import Key, SideName
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.store import Execution, RunDir

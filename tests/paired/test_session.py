@@ -12,10 +12,10 @@ import pytest
 from dnlbench.engine import run
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import DataInfo, EngineStarted, JournalEvent, Prepared, RunLeased
-from dnlbench.interleave import session
-from dnlbench.interleave.interpreter import Interpreter, find_interpreter
-from dnlbench.interleave.session import Session, run_session
 from dnlbench.machine import Code
+from dnlbench.paired import session
+from dnlbench.paired.interpreter import Interpreter, find_interpreter
+from dnlbench.paired.session import Session, run_session
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile
 from dnlbench.spec import read_spec

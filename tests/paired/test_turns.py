@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from dnlbench.interleave.turns import Key, Turn, order_turns
+from dnlbench.paired.turns import Key, Turn, order_turns
 
 
 def keys(networks: str, depths: list[int], seeds: int) -> list[Key]:
