@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -148,6 +150,34 @@ def test_what_is_left_open_is_resumed_as_it_was_asked_for(make_plan: MakePlan, t
     assert resumed(again) == again, "unless it is to be resumed"
     whole = replace(again, resume=True, device="cpu", threads=2, pack=1, executor="inline")
     assert resumed(replace(again, resume=True)) == whole
+
+
+def test_every_option_of_run_reaches_a_detached_engine(
+    run_cli: Callable[..., subprocess.CompletedProcess[str]], spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[RunRequest] = []
+
+    def launch(request: RunRequest, run_dir: RunDir) -> int:
+        launched.append(request)
+        return 4242
+
+    monkeypatch.setattr("dnlbench.engine.launch.launch", launch)
+    options: dict[str, Any] = {
+        **{"--set": "train.epochs=3", "--out": "out.json", "--run-dir": "rd", "--device": "cpu", "--jobs": 2},
+        **{"--threads": 3, "--pack": 4, "--executor": "inline", "--ray-address": "host:1", "--checkpoint-every": 5},
+    }
+    flags = ("--ray-insecure", "--keep-weights", "--resume", "--detach", "--json")
+    done = run_cli("run", spec_file, *(part for option in options.items() for part in option), *flags)
+    assert json.loads(done.stdout) == {"run_dir": "rd", "pid": 4242}
+    (asked,) = launched
+    expected: dict[str, Any] = {
+        **{"out": Path("out.json"), "run_dir": Path("rd"), "device": "cpu", "jobs": 2, "threads": 3, "pack": 4},
+        **{"executor": "inline", "ray_address": "host:1", "ray_insecure": True, "checkpoint_s": 5.0},
+        **{"resume": True, "keep_weights": True},
+    }
+    assert expected.keys() == FIELDS.keys() - {"spec", "session"}
+    spec = SpecText(text=spec_file.read_text(), origin=str(spec_file), settings=("train.epochs=3",))
+    assert asked == RunRequest(spec=spec, **expected)
 
 
 def test_an_engine_runs_what_its_run_directory_asks_for(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,18 @@ def test_weights_are_those_of_the_head(make_session: MakeSession, make_plan: Mak
     assert session._request(keeping, "one", "head").keep_weights
     assert not session._request(keeping, "one", "base").keep_weights  # another version may not know it
     assert not session._request(asked, "one", "head").keep_weights
+
+
+def test_both_sides_are_asked_for_the_same_but_for_what_makes_them_two(
+    make_session: MakeSession, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    asked = make_session(make_plan())
+    request = replace(asked.request, resume=True, executor="inline", checkpoint_s=3.0, ray_insecure=True)
+    head, base = (session._request(replace(asked, request=request), "one", side) for side in ("head", "base"))
+    own: dict[str, Any] = {"run_dir": tmp_path / "rd", "out": tmp_path / "out.json", "session": "one", "resume": False}
+    assert head == replace(request, **own)
+    spec = replace(request.spec, settings=("train.lr=0.5",))
+    assert base == replace(head, spec=spec, run_dir=tmp_path / "rd-base", out=tmp_path / "out-base.json")
 
 
 def test_where_there_are_no_weights_none_can_be_kept(make_session: MakeSession) -> None:
