@@ -38,8 +38,6 @@ def run_here(request: RunRequest, answer: Answer) -> ExitCode:
 
 def detach(request: RunRequest, answer: Answer) -> ExitCode:
     """Start an engine for a sweep, which outlives this terminal."""
-    from dataclasses import replace
-
     from dnlbench.engine.launch import launch
     from dnlbench.engine.outcome import check_outcome
     from dnlbench.engine.place import find_run_dir
@@ -48,7 +46,7 @@ def detach(request: RunRequest, answer: Answer) -> ExitCode:
     with graceful():
         check_outcome(request)
         run_dir = RunDir(find_run_dir(request, tell=say))
-        pid = launch(replace(request, run_dir=run_dir.root), run_dir)
+        pid = launch(request, run_dir)
     if answer.json:
         write_json({"run_dir": str(run_dir.root), "pid": pid})
         return ExitCode.OK
