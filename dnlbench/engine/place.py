@@ -13,8 +13,8 @@ from pathlib import Path
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import RunDirError
 from dnlbench.events import CLUSTER
-from dnlbench.executor.cluster.inventory import ClusterNode, capacity, device_of_any, kind_of, read_nodes
 from dnlbench.executor.packing import count_packs, resolve_pack_size
+from dnlbench.executor.ray.inventory import ClusterNode, capacity, device_of_any, kind_of, read_nodes
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.tuning import Trial, best, read_trials
 from dnlbench.machine import Machine, Slot, read_machine

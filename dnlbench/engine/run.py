@@ -16,12 +16,12 @@ from dnlbench.errors import DnlbenchError, EngineError, NetworkError, RunDirErro
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory, RunLeased
 from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
-from dnlbench.executor.cluster.connecting import connected, head_address
-from dnlbench.executor.cluster.head import Head
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.packing import count_packs
-from dnlbench.executor.raypool import RayExecutor
+from dnlbench.executor.ray.connecting import connected, head_address
+from dnlbench.executor.ray.executor import RayExecutor
+from dnlbench.executor.ray.head import Head
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.weights import keep_weights, weights_folder
 from dnlbench.machine import Slot, read_code

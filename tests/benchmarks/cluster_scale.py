@@ -42,8 +42,8 @@ from rich.console import Console
 
 from dnlbench.cli.progress import Lines
 from dnlbench.events import EngineStarted
-from dnlbench.executor.outposts.outpost import LOOK_S
-from dnlbench.executor.raypool import POLL_S, POLLS_PER_S
+from dnlbench.executor.ray.actors import POLL_S, POLLS_PER_S
+from dnlbench.executor.ray.remote_worker import LOOK_S
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.machine import Code, read_machine
 from dnlbench.narrate import pause_s
@@ -259,7 +259,7 @@ def tell(figures: Iterable[Figures], ray_s: float) -> None:
 
 
 def reports_per_s(figures: Figures) -> float:
-    """Of all slots: one for each event, no more than an outpost looks for news, and no fewer than it is asked."""
+    """Of all slots: one for each event, no more than a remote worker looks for news, and no fewer than it is asked."""
     slots = figures.case.slots
     asked = 1 / max(POLL_S, slots / POLLS_PER_S)
     return slots * max(asked, min(1 / LOOK_S, figures.lines / figures.virtual_s / slots))

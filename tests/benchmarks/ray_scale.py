@@ -2,12 +2,12 @@
 
 ::
 
-    python -m tests.benchmarks.ray_scale                                   # 10, 30 and 60 outposts, a report a second each
-    python -m tests.benchmarks.ray_scale --outposts 8 --reports 0 --epochs 1 10 50    # as many as they are asked for
-    python -m tests.benchmarks.ray_scale --outposts 60 --reports 16 --as-many-as 1000    # the rhythm of 1,000 outposts
+    python -m tests.benchmarks.ray_scale                                   # 10, 30 and 60 workers, a report a second each
+    python -m tests.benchmarks.ray_scale --workers 8 --reports 0 --epochs 1 10 50    # as many as they are asked for
+    python -m tests.benchmarks.ray_scale --workers 60 --reports 16 --as-many-as 1000    # the rhythm of 1,000 remote workers
     python -m tests.benchmarks.ray_scale --waiting 100 1000 3000           # what it takes to ask Ray which of so many are done
 
-Each outpost is a process of this machine, which it shares with the engine: so what counts is the engine's CPU time, that of
+Each remote worker is a process of this machine, which it shares with the engine: what counts is the engine's CPU time, that of
 Ray's threads in it included. What the raylet and Ray's head take is told apart.
 """
 
@@ -26,20 +26,20 @@ from typing import Any
 
 import psutil
 
-from dnlbench.executor import raypool
-from dnlbench.executor.cluster.connecting import connected
-from dnlbench.executor.cluster.inventory import ClusterNode
-from dnlbench.executor.outposts.mirror import Mirror
-from dnlbench.executor.outposts.post import Post
-from dnlbench.executor.outposts.reports import News, Report
-from dnlbench.executor.raypool import RayExecutor
+from dnlbench.executor.ray import actors as ray_actors
+from dnlbench.executor.ray.actors import Handle
+from dnlbench.executor.ray.connecting import connected
+from dnlbench.executor.ray.executor import RayExecutor
+from dnlbench.executor.ray.inventory import ClusterNode
+from dnlbench.executor.ray.messages import Report, RunUpdate
+from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.machine import Slot, cpu_device, read_machine
 from dnlbench.store import RunDir
 from tests.benchmarks.cluster_scale import HOW, Case, make_plan
-from tests.benchmarks.made_up_outpost import MadeUpOutpost
+from tests.benchmarks.made_up_worker import MadeUpWorker
 
 TINY_BYTES = 2**20
-"""What an outpost claims, so that many fit."""
+"""What a remote worker claims, so that many fit."""
 LOOK_S = 0.5
 """As the scheduler waits for news."""
 
@@ -55,21 +55,21 @@ class Heard:
 @contextmanager
 def counted() -> Iterator[Heard]:
     """Counts the reports and the events that come to the executor."""
-    heard, hears, take = Heard(), Post.hears, Mirror.take
+    heard, hears, take = Heard(), Handle.hears, EventReplica.take
 
-    def noted_report(self: Post, report: Report) -> None:
+    def noted_report(self: Handle, report: Report) -> None:
         heard.reports += 1
         hears(self, report)
 
-    def noted_news(self: Mirror, news: News, *, ahead_s: float) -> None:
-        heard.lines += len(news.lines)
-        take(self, news, ahead_s=ahead_s)
+    def noted_news(self: EventReplica, update: RunUpdate, *, ahead_s: float) -> None:
+        heard.lines += len(update.lines)
+        take(self, update, ahead_s=ahead_s)
 
-    Post.hears, Mirror.take = noted_report, noted_news  # type: ignore[method-assign]
+    Handle.hears, EventReplica.take = noted_report, noted_news  # type: ignore[method-assign]
     try:
         yield heard
     finally:
-        Post.hears, Mirror.take = hears, take  # type: ignore[method-assign]
+        Handle.hears, EventReplica.take = hears, take  # type: ignore[method-assign]
 
 
 @dataclass
@@ -96,17 +96,17 @@ def _ray_cpu_s() -> float:
     return total
 
 
-def measure(outposts: int, reports_per_s: float, epochs: int, windows: int, window_s: float) -> None:
+def measure(workers: int, reports_per_s: float, epochs: int, windows: int, window_s: float) -> None:
     """A line of figures: medians over the windows."""
-    made_up = type("MadeUp", (MadeUpOutpost,), {"reports_per_s": reports_per_s, "epochs": epochs})
-    made_up.__module__ = "__main__"  # so that it goes to the outposts with its figures
-    slots = [Slot(name=f"ray/{place}", device=cpu_device(), threads=0) for place in range(outposts)]
-    plan = make_plan(Case(slots=outposts, runs=1000, epochs=60))
+    made_up = type("MadeUp", (MadeUpWorker,), {"reports_per_s": reports_per_s, "epochs": epochs})
+    made_up.__module__ = "__main__"  # so that it goes to the remote workers with its figures
+    slots = [Slot(name=f"ray/{place}", device=cpu_device(), threads=0) for place in range(workers)]
+    plan = make_plan(Case(slots=workers, runs=1000, epochs=60))
     with tempfile.TemporaryDirectory() as folder, counted() as heard:
         run_dir = RunDir(Path(folder) / "rd")
         run_dir.begin(plan, HOW)
         executor = RayExecutor(
-            run_dir, slots, checkpoint_s=60.0, plan=plan, pack_size=1, nodes=[_tiny_node()], outpost=made_up
+            run_dir, slots, checkpoint_s=60.0, plan=plan, pack_size=1, nodes=[_tiny_node()], actor=made_up
         )
         try:
             _occupy(executor, slots, [run.run_id for run in plan.runs])
@@ -118,7 +118,7 @@ def measure(outposts: int, reports_per_s: float, epochs: int, windows: int, wind
                 taken.append((before, Reading(heard)))
         finally:
             executor.close()
-    print(line_of(outposts, reports_per_s, epochs, taken), flush=True)
+    print(line_of(workers, reports_per_s, epochs, taken), flush=True)
 
 
 def _tiny_node() -> ClusterNode:
@@ -142,11 +142,11 @@ def _occupy(executor: RayExecutor, slots: Sequence[Slot], run_ids: Sequence[str]
 
 HEAD = (
     "                          |        a second         |      the engine's CPU time       | raylet and\n"
-    "outposts reports/s epochs | reports   events  load  | us a report (of it own)   us an event | head, load"
+    "remote workers reports/s epochs | reports   events  load  | us a report (of it own)   us an event | head, load"
 )
 
 
-def line_of(outposts: int, reports_per_s: float, epochs: int, taken: Sequence[tuple[Reading, Reading]]) -> str:
+def line_of(workers: int, reports_per_s: float, epochs: int, taken: Sequence[tuple[Reading, Reading]]) -> str:
     """Medians over the windows."""
 
     def median(part: Any) -> float:
@@ -159,7 +159,7 @@ def line_of(outposts: int, reports_per_s: float, epochs: int, taken: Sequence[tu
     own_us = median(lambda a, b: 1e6 * (b.own - a.own) / max(1, b.reports - a.reports))
     event_us = median(lambda a, b: 1e6 * (b.cpu - a.cpu) / max(1, b.lines - a.lines))
     load, head = median(lambda a, b: b.cpu - a.cpu) / wall, median(lambda a, b: b.ray - a.ray) / wall
-    asked = f"{outposts:8} {reports_per_s:9g} {epochs:6}"
+    asked = f"{workers:8} {reports_per_s:9g} {epochs:6}"
     costs = f"{report_us:10.0f} ({own_us:6.0f}) {event_us:12.1f}"
     return f"{asked} | {reports:7.1f} {events:8.1f} {load:6.3f} | {costs} | {head:6.3f}"
 
@@ -198,30 +198,32 @@ def measure_waiting(counts: Sequence[int], repeats: int = 20) -> None:
 def main() -> None:
     """A cluster of this machine alone."""
     parser = argparse.ArgumentParser(description="What it takes an engine to hear of many slots through Ray.")
-    parser.add_argument("--outposts", type=int, nargs="+", default=(10, 30, 60))
+    parser.add_argument("--workers", type=int, nargs="+", default=(10, 30, 60))
     parser.add_argument(
-        "--reports", type=float, nargs="+", default=(1.0,), help="of each outpost a second; 0: no limit"
+        "--reports", type=float, nargs="+", default=(1.0,), help="of each remote worker a second; 0: no limit"
     )
     parser.add_argument("--epochs", type=int, nargs="+", default=(1,), help="in each report")
-    parser.add_argument("--as-many-as", type=int, help="outposts: what comes in is gathered as long as with so many")
+    parser.add_argument(
+        "--as-many-as", type=int, help="remote workers: what comes in is gathered as long as with so many"
+    )
     parser.add_argument("--windows", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each window")
     parser.add_argument(
         "--waiting", type=int, nargs="+", default=(), help="calls that are waited for, and nothing else"
     )
     chosen = parser.parse_args()
-    gather_s = raypool.GATHER_S
+    gather_s = ray_actors.GATHER_S
     os.environ["OMP_NUM_THREADS"] = "1"
     with connected(None):
         if chosen.waiting:
             measure_waiting(chosen.waiting)
             return
         print(HEAD, flush=True)
-        for outposts in chosen.outposts:
-            raypool.GATHER_S = gather_s * (chosen.as_many_as or outposts) / outposts
+        for workers in chosen.workers:
+            ray_actors.GATHER_S = gather_s * (chosen.as_many_as or workers) / workers
             for reports in chosen.reports:
                 for epochs in chosen.epochs:
-                    measure(outposts, reports, epochs, chosen.windows, chosen.seconds)
+                    measure(workers, reports, epochs, chosen.windows, chosen.seconds)
 
 
 if __name__ == "__main__":

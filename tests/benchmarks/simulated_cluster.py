@@ -13,8 +13,8 @@ from random import Random
 
 from dnlbench.events import DataInfo, EpochDone, Prepared, RunEnded, RunError, RunEvent, RunStarted
 from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
-from dnlbench.executor.outposts.mirror import Mirror
-from dnlbench.executor.outposts.reports import News
+from dnlbench.executor.ray.messages import RunUpdate
+from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
@@ -87,7 +87,7 @@ class SimulatedCluster:
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         self._run_dir, self._plan, self._clock, self._law = run_dir, plan, clock, law
-        self._mirror, self._watch = Mirror(run_dir), watch
+        self._replica, self._watch = EventReplica(run_dir), watch
         self._told: dict[str, int] = {}
         """Events of the attempt under way at each run that were reported."""
         count = len(slots)
@@ -125,8 +125,8 @@ class SimulatedCluster:
             self.meter.lags_s.append(time.perf_counter() - self._freed_at.pop(slot.name))
         self.attempts[run_id] = attempt
         self._told[run_id] = 0
-        self._mirror.begin(attempts, self._clock())
-        self._mirror.seeds(attempts, shared=False)
+        self._replica.begin(attempts, self._clock())
+        self._replica.seeds(attempts, shared=False)
         self._starts += 1
         self._busy[slot.name] = self._starts
         self._scripts[self._starts] = self._script(slot, self._plan.by_id[run_id], attempt, self._clock())
@@ -165,9 +165,9 @@ class SimulatedCluster:
         reports = self._reports(events)
         begun = time.process_time()
         for report in reports:
-            self._mirror.take(pickle.loads(report), ahead_s=0.0)
+            self._replica.take(pickle.loads(report), ahead_s=0.0)
         for slot in freed:
-            self._mirror.end({slot.run_ids[0]: self.attempts[slot.run_ids[0]]})
+            self._replica.end({slot.run_ids[0]: self.attempts[slot.run_ids[0]]})
             if slot.failure is not None:
                 self._keep(slot.run_ids[0])
         delivered = time.process_time()
@@ -186,11 +186,11 @@ class SimulatedCluster:
         lines: defaultdict[str, list[bytes]] = defaultdict(list)
         for event in events:
             lines[event.run_id].append(event.model_dump_json(exclude_none=True).encode())
-        return [pickle.dumps(self._news(run_id, tuple(new)), protocol=5) for run_id, new in lines.items()]
+        return [pickle.dumps(self._update(run_id, tuple(new)), protocol=5) for run_id, new in lines.items()]
 
-    def _news(self, run_id: str, lines: tuple[bytes, ...]) -> News:
+    def _update(self, run_id: str, lines: tuple[bytes, ...]) -> RunUpdate:
         first, self._told[run_id] = self._told[run_id], self._told[run_id] + len(lines)
-        return News(run_id=run_id, attempt=self.attempts[run_id], first=first, lines=lines, log_from=0, log=b"")
+        return RunUpdate(run_id=run_id, attempt=self.attempts[run_id], first=first, lines=lines, log_from=0, log=b"")
 
     # What happens
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dnlbench.events import JournalEvent, RunEnded, RunLeased, RunPaused, RunReturned, SlotSetAside
-from dnlbench.executor.cluster.connecting import connected
+from dnlbench.executor.ray.connecting import connected
 from dnlbench.files import read_lines
 from dnlbench.profiles import Profile, RunRecord, read_profile
 from tests.cli.conftest import PATIENCE_S
@@ -55,9 +55,9 @@ def on(cluster: RayCluster, sweep: Sweep, *options: str, jobs: int = 3) -> list[
     return [*sweep.arguments, *where, *options]
 
 
-def outposts(cluster: RayCluster) -> list[psutil.Process]:
+def remote_workers(cluster: RayCluster) -> list[psutil.Process]:
     """The longest at work first."""
-    return sorted(_named(cluster, "ray::_RayOutpost"), key=psutil.Process.create_time)
+    return sorted(_named(cluster, "ray::RayRemoteWorker"), key=psutil.Process.create_time)
 
 
 def workers(cluster: RayCluster) -> list[psutil.Process]:
@@ -77,7 +77,7 @@ def _named(cluster: RayCluster, name: str) -> list[psutil.Process]:
 
 def wait_until_left(cluster: RayCluster, sweep: Sweep) -> None:
     """By all that an engine had at work there."""
-    sweep.wait_until(lambda view: not outposts(cluster) and not workers(cluster))
+    sweep.wait_until(lambda view: not remote_workers(cluster) and not workers(cluster))
 
 
 def unclaimed_cpus(cluster: RayCluster) -> float:
@@ -219,8 +219,8 @@ def test_every_result_comes_once_whatever_is_killed(
     cluster, sweep = brittle_cluster, make_sweep(seeds=6)
     engine = sweep.start(*on(cluster, sweep, "--checkpoint-every", "0.2"))
     kills: tuple[Callable[[], None], ...] = (
+        lambda: remote_workers(cluster)[0].kill(),
         lambda: workers(cluster)[0].kill(),
-        lambda: outposts(cluster)[0].kill(),
         lambda: os.kill(cluster.raylet_pids[1], signal.SIGKILL),
     )
     for number, kill in enumerate(kills):

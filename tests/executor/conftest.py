@@ -92,7 +92,7 @@ class Law:
     noise: float = 0.0
     """Standard deviation of the logarithm of an attempt's seconds."""
     luck: int = 0
-    """Seed of the noise."""
+    """ResumeState of the noise."""
     stretch: Callable[[str, int], float] = lambda run_id, attempt: 1.0
 
     def base_s(self, run: Run) -> float:
@@ -519,11 +519,11 @@ class Lab:
 
     def _check_ends(self, run_id: str, leased: Sequence[float]) -> None:
         """A run ends once for each lease, but for one that is cancelled while it waits."""
-        news = [event for event in self.events(run_id) if isinstance(event, RunEnded | RunRequeued)]
-        for before, after in pairwise(news):
+        updates = [event for event in self.events(run_id) if isinstance(event, RunEnded | RunRequeued)]
+        for before, after in pairwise(updates):
             if isinstance(before, RunEnded) and isinstance(after, RunEnded):
                 assert bisect_right(leased, before.time) < bisect_right(leased, after.time), "ended twice"
-        assert all(isinstance(event, RunRequeued) or event.requested or leased for event in news)
+        assert all(isinstance(event, RunRequeued) or event.requested or leased for event in updates)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from typing import Any
 import psutil
 import pytest
 
-from dnlbench.executor.cluster.connecting import connected
-from dnlbench.executor.cluster.reaper import MARK, left_of, reap
+from dnlbench.executor.ray.connecting import connected
+from dnlbench.executor.ray.reaper import MARK, left_of, reap
 from tests.cli.conftest import _wait_until as wait_until
 
 HOST = Path(__file__).with_name("ray_host.py")

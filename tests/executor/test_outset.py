@@ -13,7 +13,7 @@ import pytest
 
 from dnlbench.engine.place import Place
 from dnlbench.engine.run import _unusable_devices
-from dnlbench.executor.cluster.inventory import ClusterNode
+from dnlbench.executor.ray.inventory import ClusterNode
 from dnlbench.machine import Device, Slot, UnusableDevice
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile

@@ -1,6 +1,6 @@
 """A slot on another machine: a local executor in a folder of its own there, which reports to the engine what happens.
 
-Nothing in here knows what carries the reports; `dnlbench.executor.raypool` has Ray do it.
+Nothing in here knows what carries the reports; `dnlbench.executor.ray.executor` has Ray do it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from dnlbench.errors import ConfigurationError, DeviceError, DnlbenchError
 from dnlbench.events import Prepared, RunEnded, RunPaused, read_run_event
 from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
 from dnlbench.executor.local import LocalExecutor
-from dnlbench.executor.outposts.reports import (
+from dnlbench.executor.ray.messages import (
     Checkpoint,
-    News,
-    Order,
     Placed,
     Refusal,
     Report,
-    Seed,
-    Seeds,
+    ResumeState,
+    ResumeStates,
+    RunUpdate,
     SharedCheckpoint,
+    WorkerConfig,
 )
 from dnlbench.files import LineFollower, write_atomically
 from dnlbench.machine import (
@@ -53,17 +53,17 @@ LOG_BYTES, LAST_LOG_BYTES = 2**18, 2**24
 """Of a log in a report at most; the rest comes with the next ones. And in the last report of an attempt."""
 NEW_S = 60.0
 """A folder that is younger may not have its lock yet."""
-PREFIX = "dnlbench-outpost-"
+PREFIX = "dnlbench-remote-worker-"
 
 
-class Outpost:
+class RemoteWorker:
     """Carries out runs on the machine that it is created on, one or one pack at a time."""
 
-    def __init__(self, order: Order, slot: Slot, *, name: str, cpus: float) -> None:
+    def __init__(self, config: WorkerConfig, slot: Slot, *, name: str, cpus: float) -> None:
         """Takes a slot.
 
         Args:
-            order: what it is to be.
+            config: of all remote workers.
             slot: as the engine knows it: name, kind of device and threads.
             name: of the machine.
             cpus: that the machine offers to sweeps in all.
@@ -72,15 +72,15 @@ class Outpost:
             ConfigurationError: if the machine has other software than the engine.
             DeviceError: if it has no device of the kind.
         """
-        _require_same(order, name)
+        _require_same(config, name)
         with suppress(OSError):  # the engine's folder need not be there
-            os.chdir(order.folder)
-        self._slot = _slot_here(order, slot, name, cpus)
+            os.chdir(config.folder)
+        self._slot = _slot_here(config, slot, name, cpus)
         self._root, self._lock = _new_folder()
         self._run_dir = RunDir(self._root)
-        write_atomically(self._run_dir.sweep_path, order.sweep)
-        self._shared = RunDir(order.shared.root) if _is_shared(order) else None
-        self._local = LocalExecutor(self._run_dir, [self._slot], checkpoint_s=order.checkpoint_s)
+        write_atomically(self._run_dir.sweep_path, config.sweep)
+        self._shared = RunDir(config.shared.root) if _is_shared(config) else None
+        self._local = LocalExecutor(self._run_dir, [self._slot], checkpoint_s=config.checkpoint_s)
         self._watched: tuple[_Watched, ...] = ()
         self._aside: Attempts = {}
         """What was last asked to stop."""
@@ -98,14 +98,14 @@ class Outpost:
             return Refusal(type=type(error).__name__, message=str(error))
 
     def take_over(self, prepared: Prepared) -> None:
-        """What another outpost has found out need not be asked again; starts a worker."""
+        """What another remote worker has found out need not be asked again; starts a worker."""
         self._local.take_over(prepared)
         self._local.warm_up(self._slot)
 
-    def start(self, attempts: Attempts, seeds: Seeds) -> None:
+    def start(self, attempts: Attempts, resume_states: ResumeStates) -> None:
         """Begins a run or a pack where it stands."""
-        for run_id, seed in seeds.items():
-            self._plant(run_id, seed)
+        for run_id, state in resume_states.items():
+            self._restore(run_id, state)
         self._watched = tuple(
             _Watched(self._run_dir, self._shared, run_id, attempt, log=place == 0)
             for place, (run_id, attempt) in enumerate(attempts.items())
@@ -113,12 +113,12 @@ class Outpost:
         self._local.start(self._slot, attempts)
         self._stop_if_asked()  # the request may have come first, since it is carried out beside all else
 
-    def _plant(self, run_id: str, seed: Seed) -> None:
+    def _restore(self, run_id: str, state: ResumeState) -> None:
         folder = self._run_dir.run_path(run_id)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        self._run_dir.events_path(run_id).write_bytes(b"".join(line + b"\n" for line in seed.lines))
-        content = seed.checkpoint
+        self._run_dir.events_path(run_id).write_bytes(b"".join(line + b"\n" for line in state.lines))
+        content = state.checkpoint
         if content is None and self._shared is not None:
             content = CheckpointFiles(self._shared.run_path(run_id)).last()
         if content is not None:
@@ -146,17 +146,17 @@ class Outpost:
             if self._local.refusal is not None:
                 raise self._local.refusal
             report = self._look(freed)
-            if report.news or report.freed is not None or left <= LOOK_S:
+            if report.updates or report.freed is not None or left <= LOOK_S:
                 return report
 
     def _look(self, freed: Sequence[SlotFreed]) -> Report:
-        news = tuple(self._news(last=bool(freed)))
+        updates = tuple(self._updates(last=bool(freed)))
         report = Report(
             time=time.time(),
             is_warm=self._local.is_warm(self._slot),
             is_ready=self._local.has_checked,
             silent_s=self._local.silent_s(self._slot),
-            news=news,
+            updates=updates,
             log=self._log.read(),
         )
         if freed:
@@ -168,7 +168,7 @@ class Outpost:
             self._local.warm_up(self._slot)  # in place of a worker that ended
         return report
 
-    def _news(self, *, last: bool) -> Iterator[News]:
+    def _updates(self, *, last: bool) -> Iterator[RunUpdate]:
         for watched in self._watched:
             found = watched.look(last=last)
             if found is not None:
@@ -207,7 +207,7 @@ class _Watched:
         self._shared = shared.run_path(run_id) if shared is not None else None
         self._log = _LogFollower(run_dir.log_path(run_id, attempt)) if log else None
 
-    def look(self, *, last: bool) -> News | None:
+    def look(self, *, last: bool) -> RunUpdate | None:
         """What is new; None if nothing is."""
         checkpoint = self._checkpoint()  # before the events: those that it counts on are there when it is
         lines = self._events.read()
@@ -218,7 +218,7 @@ class _Watched:
         if not lines and checkpoint is None and not log:
             return None
         first, self._told = self._told, self._told + len(lines)
-        return News(
+        return RunUpdate(
             run_id=self.run_id,
             attempt=self.attempt,
             first=first,
@@ -265,17 +265,17 @@ class _LogFollower:
         return content
 
 
-def _require_same(order: Order, name: str) -> None:
-    wrong = Execution.model_validate(json.loads(order.sweep)["execution"]).software_differences()
+def _require_same(config: WorkerConfig, name: str) -> None:
+    wrong = Execution.model_validate(json.loads(config.sweep)["execution"]).software_differences()
     if wrong:
         raise ConfigurationError(f"{name} cannot take part in the sweep: {'; '.join(wrong)}. Install the same on both.")
 
 
-def _slot_here(order: Order, slot: Slot, name: str, cpus: float) -> Slot:
+def _slot_here(config: WorkerConfig, slot: Slot, name: str, cpus: float) -> Slot:
     device = _device_here(slot.device.kind, name)
     threads = slot.threads
     on_cpu = device.kind == "cpu"  # a GPU is for one slot alone
-    side_by_side = min(order.slots, max(1, int(cpus // threads))) if on_cpu else 1
+    side_by_side = min(config.slots, max(1, int(cpus // threads))) if on_cpu else 1
     shared = on_cpu and side_by_side * threads > usable_cores()
     found = {"device": device, "jobs": side_by_side, "shared": shared, "node": node_of(read_machine(), name)}
     return slot.model_copy(update=found)
@@ -291,10 +291,10 @@ def _device_here(kind: str, name: str) -> Device:
     return found.usable[0]
 
 
-def _is_shared(order: Order) -> bool:
+def _is_shared(config: WorkerConfig) -> bool:
     """Whether this machine sees the engine's run directory."""
     try:
-        return RunDir(order.shared.root).secret_path.read_text() == order.shared.secret
+        return RunDir(config.shared.root).secret_path.read_text() == config.shared.secret
     except OSError:
         return False
 

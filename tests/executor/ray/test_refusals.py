@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError
-from dnlbench.executor.cluster import safety
-from dnlbench.executor.cluster.connecting import connected
-from dnlbench.executor.cluster.question import _find
-from dnlbench.executor.cluster.safety import examine
+from dnlbench.executor.ray import safety
+from dnlbench.executor.ray.connecting import connected
+from dnlbench.executor.ray.question import _find
+from dnlbench.executor.ray.safety import examine
 
 pytest.importorskip("ray")
 

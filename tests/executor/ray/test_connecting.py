@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.executor.cluster import safety
-from dnlbench.executor.cluster.connecting import connected
-from dnlbench.executor.cluster.safety import examine
+from dnlbench.executor.ray import safety
+from dnlbench.executor.ray.connecting import connected
+from dnlbench.executor.ray.safety import examine
 from tests.cli.conftest import PATIENCE_S
 from tests.cli.conftest import _wait_until as wait_until
 
@@ -34,9 +34,9 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
 DRIVER = """
 import json, os, signal, subprocess, sys
 import psutil
-from dnlbench.executor.cluster.connecting import connected
-from dnlbench.executor.cluster.reaper import MARK, left_of
-from dnlbench.executor.cluster.safety import _ask
+from dnlbench.executor.ray.connecting import connected
+from dnlbench.executor.ray.reaper import MARK, left_of
+from dnlbench.executor.ray.safety import _ask
 
 def stop(number, frame): ...
 signal.signal(signal.SIGTERM, stop)
@@ -224,7 +224,7 @@ def test_a_cluster_that_others_can_reach_has_to_ask_for_a_token(
 
 WORDY = """
 import sys, threading
-from dnlbench.executor.cluster.connecting import connected
+from dnlbench.executor.ray.connecting import connected
 
 with connected(sys.argv[1]):
     import ray

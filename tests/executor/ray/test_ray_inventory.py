@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dnlbench.errors import ConfigurationError, DeviceError
-from dnlbench.executor.cluster import inventory
-from dnlbench.executor.cluster.inventory import capacity, kind_of, read_nodes
+from dnlbench.executor.ray import inventory
+from dnlbench.executor.ray.inventory import capacity, kind_of, read_nodes
 from dnlbench.machine import read_machine, source_hash
 
 if TYPE_CHECKING:

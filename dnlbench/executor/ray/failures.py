@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 
-from dnlbench.executor.base import Cause
+from dnlbench.events import RunError
+from dnlbench.executor.base import Cause, WorkerFailure
 from dnlbench.files import is_disk_full
 
 
-def type_of(error: Exception) -> str:
-    """The name of the error for a run's record."""
+def failure_of(error: Exception, where: str) -> WorkerFailure:
+    """What an error of Ray's means for the runs of a remote worker that was there."""
     import ray
 
-    return "OutpostLost" if isinstance(error, ray.exceptions.RayActorError) else type(error).__name__
+    kind = "RemoteWorkerLost" if isinstance(error, ray.exceptions.RayActorError) else type(error).__name__
+    return WorkerFailure(cause=_cause(error), error=RunError(type=kind, message=f"{where}: {_in_words(error)}"))
 
 
-def cause_of(error: Exception) -> Cause:
+def _cause(error: Exception) -> Cause:
     """Why the runs were lost. A machine or an actor that is gone is not their fault."""
     import ray
 
@@ -23,12 +25,12 @@ def cause_of(error: Exception) -> Cause:
         return "host-memory"
     if isinstance(error, ray.exceptions.RayActorError):
         return "device" if error.actor_init_failed else "killed"
-    if isinstance(error, ray.exceptions.RayTaskError):  # the outpost's own
+    if isinstance(error, ray.exceptions.RayTaskError):  # the remote worker's own
         return "device" if is_disk_full(error.cause) else "process"
     return "killed"  # what it had to say was lost with its machine
 
 
-def in_words(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     """What an error of Ray's says, without names and numbers that mean something to Ray alone."""
     import ray
 

@@ -1,4 +1,4 @@
-"""What becomes of outposts that come to nothing, and of claims that cannot be met."""
+"""What becomes of remote workers that come to nothing, and of claims that cannot be met."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dnlbench.errors import DataError, EngineError
-from dnlbench.executor import raypool
-from dnlbench.executor.cluster.inventory import read_nodes
-from dnlbench.executor.raypool import RayExecutor
+from dnlbench.executor.ray import executor as ray_executor
+from dnlbench.executor.ray import fairness
+from dnlbench.executor.ray.executor import RayExecutor
+from dnlbench.executor.ray.inventory import read_nodes
 from dnlbench.machine import Device, Slot, cpu_device
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
@@ -31,7 +32,7 @@ ALL = {"CPU": 4.0, "GPU": 64.0}
 """What the cluster has."""
 
 
-def executor(folder: Path, plan: Plan, *slots: Slot, tell: Callable[[str], None] = lambda news: None) -> RayExecutor:
+def executor(folder: Path, plan: Plan, *slots: Slot, tell: Callable[[str], None] = lambda updates: None) -> RayExecutor:
     run_dir = RunDir(folder / "run-dir")
     run_dir.begin(plan, HOW)
     return RayExecutor(run_dir, slots, checkpoint_s=30.0, plan=plan, pack_size=1, nodes=read_nodes(), tell=tell)
@@ -40,8 +41,8 @@ def executor(folder: Path, plan: Plan, *slots: Slot, tell: Callable[[str], None]
 def test_a_gpu_that_is_not_there_is_told_of_and_not_waited_for_for_ever(
     driver: RayCluster, tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raypool, "REST_S", 0.01)
-    monkeypatch.setattr(raypool, "DEATHS", 1)  # each is a process
+    monkeypatch.setattr(fairness, "REST_S", 0.01)
+    monkeypatch.setattr(ray_executor, "DEATHS", 1)  # each is a process
     slot = Slot(name="ray/0", device=Device(kind="cuda", name="made up"), threads=1)
     found = executor(tmp_path, make_plan(), slot)
     with pytest.raises(EngineError, match="was given a GPU to use, and shows none"):
@@ -68,22 +69,22 @@ def test_a_full_cluster_is_waited_for_and_somebody_told(
 ) -> None:
     import ray
 
-    monkeypatch.setattr(raypool, "ROOM_S", 0.5)
-    news: list[str] = []
+    monkeypatch.setattr(ray_executor, "ROOM_S", 0.5)
+    updates: list[str] = []
     groups = []
     for cpus in (3, 1):  # somebody else's
         groups.append(ray.util.placement_group([{"CPU": cpus}]))
         ray.get(groups[-1].ready())
 
     def tell(words: str) -> None:
-        news.append(words)
+        updates.append(words)
         ray.util.remove_placement_group(groups.pop())
 
     first, second = CPU, CPU.model_copy(update={"name": "ray/1"})
     found = executor(tmp_path, make_plan(), first, second, tell=tell)
     try:
         found.prepare()
-        assert news == ["waiting for room on the cluster for a worker: 1 CPU and 1.0 GiB"]
+        assert updates == ["waiting for room on the cluster for a worker: 1 CPU and 1.0 GiB"]
         found.warm_up(second)
         found.wait(2.0)
         assert (found.is_open(first), found.is_open(second)) == (True, False)

@@ -1,4 +1,4 @@
-"""An outpost in this process, with a real worker: what it does is what a worker does here, and all of it is reported."""
+"""A remote worker in this process, with a real worker: what it does is what a worker does here, and all of it is reported."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dnlbench.errors import ConfigurationError, DataError, DeviceError
 from dnlbench.events import DataInfo, Prepared, RunEnded, RunEvent, RunPaused, RunStarted
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
-from dnlbench.executor.outposts import outpost as outpost_module
-from dnlbench.executor.outposts.mirror import Mirror
-from dnlbench.executor.outposts.outpost import NEW_S, PREFIX, Outpost, _Watched
-from dnlbench.executor.outposts.reports import Order, Refusal, Report, Shared, SharedCheckpoint
 from dnlbench.executor.processes import environment_of
+from dnlbench.executor.ray import remote_worker as remote_worker_module
+from dnlbench.executor.ray.messages import Refusal, Report, Shared, SharedCheckpoint, WorkerConfig
+from dnlbench.executor.ray.remote_worker import NEW_S, PREFIX, RemoteWorker, _Watched
+from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import LineFollower, LineWriter, read_lines
 from dnlbench.machine import Device, Devices, Slot, UnusableDevice, cpu_device, usable_cores
@@ -47,18 +47,18 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Site:
-    """A run directory with one outpost at a time."""
+    """A run directory with one remote worker at a time."""
 
     def __init__(self, root: Path, plan: Plan, *, shared: bool = False) -> None:
         self.run_dir, self.plan = RunDir(root), plan
         self.run_dir.begin(plan, HOW)
         if shared:
             (root / "cluster.secret").write_text(SECRET)
-        self.mirror = Mirror(self.run_dir)
+        self.replica = EventReplica(self.run_dir)
         self.reports: list[Report] = []
 
-    def outpost(self, slot: Slot = CPU, **others: Any) -> Outpost:
-        order = Order(
+    def worker(self, slot: Slot = CPU, **others: Any) -> RemoteWorker:
+        config = WorkerConfig(
             sweep=self.run_dir.sweep_path.read_bytes(),
             slots=8,
             checkpoint_s=0.05,
@@ -66,24 +66,26 @@ class Site:
             shared=Shared(root=self.run_dir.root, secret=SECRET),
             names={},
         )
-        return Outpost(replace(order, **others), slot, name="somewhere", cpus=4.0)
+        return RemoteWorker(replace(config, **others), slot, name="somewhere", cpus=4.0)
 
-    def start(self, outpost: Outpost, attempt: int = 1) -> Run:
+    def start(self, worker: RemoteWorker, attempt: int = 1) -> Run:
         run = self.plan.runs[0]
-        self.mirror.begin({run.run_id: attempt}, time.time())
-        shared = outpost.describe().sees_run_dir
-        outpost.start({run.run_id: attempt}, self.mirror.seeds({run.run_id: attempt}, shared=shared))
+        self.replica.begin({run.run_id: attempt}, time.time())
+        shared = worker.describe().sees_run_dir
+        worker.start({run.run_id: attempt}, self.replica.resume_states({run.run_id: attempt}, shared=shared))
         return run
 
-    def listen(self, outpost: Outpost, until: Callable[[], bool] = lambda: False, gate: Gate | None = None) -> Report:
+    def listen(
+        self, worker: RemoteWorker, until: Callable[[], bool] = lambda: False, gate: Gate | None = None
+    ) -> Report:
         """Until the run is let go of, or something else holds; the gate is turned by one step at each look."""
 
         def has_come() -> bool:
             if gate is not None:
                 gate.turn()
-            self.reports.append(outpost.poll(0.05))
-            for news in self.reports[-1].news:
-                self.mirror.take(news, ahead_s=0.0)
+            self.reports.append(worker.poll(0.05))
+            for updates in self.reports[-1].updates:
+                self.replica.take(updates, ahead_s=0.0)
             return self.reports[-1].freed is not None or until()
 
         wait_until(has_come)
@@ -130,24 +132,24 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, long_plan: Plan) -> Sit
 
 
 @pytest.fixture
-def outposts(site: Site) -> Iterator[Callable[[], Outpost]]:
-    made: list[Outpost] = []
+def workers(site: Site) -> Iterator[Callable[[], RemoteWorker]]:
+    made: list[RemoteWorker] = []
 
-    def make() -> Outpost:
-        made.append(site.outpost())
+    def make() -> RemoteWorker:
+        made.append(site.worker())
         return made[-1]
 
     yield make
-    for outpost in made:
-        outpost.close()
+    for worker in made:
+        worker.close()
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("site", [False, True], ids=["apart", "shared"], indirect=True)
-def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
-    site: Site, outposts: Callable[[], Outpost], expected: list[float], scratch: Path, gate: Gate
+def test_a_run_that_changes_remote_workers_twice_ends_with_the_same_bits(
+    site: Site, workers: Callable[[], RemoteWorker], expected: list[float], scratch: Path, gate: Gate
 ) -> None:
-    first = outposts()
+    first = workers()
     prepared = first.prepare()
     assert isinstance(prepared, Prepared)
     run = site.start(first)
@@ -155,7 +157,7 @@ def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
     site.listen(first, lambda: len(curve(site.run_dir, run)) >= 2 and files.last() is not None, gate)
     first.close()  # with its worker, in the middle of an epoch
 
-    second = outposts()
+    second = workers()
     second.take_over(prepared)
     site.start(second, attempt=2)
     site.listen(second, lambda: len(curve(site.run_dir, run)) >= 5, gate)
@@ -168,7 +170,7 @@ def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
     second.close()
     assert list(scratch.glob(f"{PREFIX}*")) == []
 
-    third = outposts()
+    third = workers()
     third.take_over(prepared)
     site.start(third, attempt=3)
     gate.open()
@@ -183,16 +185,16 @@ def test_a_run_that_changes_outposts_twice_ends_with_the_same_bits(
     assert third.poll(0.0).is_warm, "the worker has nothing to do and waits for the next run"
 
 
-def test_a_request_to_stop_may_come_before_the_run(site: Site, outposts: Callable[[], Outpost], gate: Gate) -> None:
+def test_a_request_to_stop_may_come_before_the_run(site: Site, workers: Callable[[], RemoteWorker], gate: Gate) -> None:
     """It takes another way than the run itself, on which nothing is before it. With the run its machine is told."""
-    outpost = outposts()
-    slot = outpost.describe().slot
+    worker = workers()
+    slot = worker.describe().slot
     assert (slot.name, slot.jobs, slot.shared) == ("ray/0", 4, usable_cores() < 4)
-    outpost.prepare()
+    worker.prepare()
     run = site.plan.runs[0]
-    outpost.suspend({run.run_id: 1})
-    site.start(outpost)
-    assert site.listen(outpost, gate=gate).freed == (run.run_id,)
+    worker.suspend({run.run_id: 1})
+    site.start(worker)
+    assert site.listen(worker, gate=gate).freed == (run.run_id,)
     assert isinstance(site.last_event(run), RunPaused)
     started = site.run_dir.read_history(run).started
     assert isinstance(started, RunStarted)
@@ -222,14 +224,14 @@ def test_the_end_of_a_run_is_not_told_without_its_last_checkpoint(
         return read(self)
 
     monkeypatch.setattr(LineFollower, "read", too_late)
-    news = watched.look(last=False)
-    assert news is not None
-    assert len(news.lines) == 1
+    updates = watched.look(last=False)
+    assert updates is not None
+    assert len(updates.lines) == 1
     if shared:
-        assert isinstance(news.checkpoint, SharedCheckpoint)
-        assert news.checkpoint.path.read_bytes() == b"last"
+        assert isinstance(updates.checkpoint, SharedCheckpoint)
+        assert updates.checkpoint.path.read_bytes() == b"last"
     else:
-        assert news.checkpoint == b"last"
+        assert updates.checkpoint == b"last"
 
 
 def test_a_checkpoint_that_the_shared_directory_does_not_take_goes_to_the_engine(
@@ -244,10 +246,10 @@ def test_a_checkpoint_that_the_shared_directory_does_not_take_goes_to_the_engine
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("dnlbench.executor.outposts.outpost.write_atomically", full)
-    news = watched.look(last=False)
-    assert news is not None
-    assert news.checkpoint == b"state"
+    monkeypatch.setattr("dnlbench.executor.ray.remote_worker.write_atomically", full)
+    updates = watched.look(last=False)
+    assert updates is not None
+    assert updates.checkpoint == b"state"
 
 
 def test_what_is_wrong_with_the_plan_is_told(
@@ -257,11 +259,11 @@ def test_what_is_wrong_with_the_plan_is_told(
         raise DataError("nowhere")
 
     monkeypatch.setattr(LocalExecutor, "prepare", refuse)
-    outpost = Site(tmp_path / "run-dir", make_plan()).outpost()
+    worker = Site(tmp_path / "run-dir", make_plan()).worker()
     try:
-        found = outpost.prepare()
+        found = worker.prepare()
     finally:
-        outpost.close()
+        worker.close()
     assert found == Refusal(type="DataError", message="nowhere")
 
 
@@ -269,9 +271,11 @@ def test_a_gpu_is_the_one_that_was_given_to_it(
     tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = Device(kind="cuda", index=0, name="A GPU", uuid="GPU-3")
-    monkeypatch.setattr(outpost_module, "find_devices", lambda: Devices(usable=(given, cpu_device()), unusable=()))
+    monkeypatch.setattr(
+        remote_worker_module, "find_devices", lambda: Devices(usable=(given, cpu_device()), unusable=())
+    )
     made_up = Slot(name="ray/5", device=Device(kind="cuda", name="A GPU, another GPU"), threads=1)
-    found = Site(tmp_path / "run-dir", make_plan()).outpost(slot=made_up)
+    found = Site(tmp_path / "run-dir", make_plan()).worker(slot=made_up)
     try:
         slot = found.describe().slot
     finally:
@@ -282,25 +286,25 @@ def test_a_gpu_is_the_one_that_was_given_to_it(
 
 def test_a_gpu_that_was_given_but_cannot_be_used_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = UnusableDevice(name="GPU 3", reason="GPU is lost; restart the machine")
-    monkeypatch.setattr(outpost_module, "find_devices", lambda: Devices(usable=(cpu_device(),), unusable=(lost,)))
+    monkeypatch.setattr(remote_worker_module, "find_devices", lambda: Devices(usable=(cpu_device(),), unusable=(lost,)))
     with pytest.raises(
         DeviceError, match=r"^box: was given a GPU to use, and shows none\. Not usable: GPU 3: GPU is lost"
     ):
-        outpost_module._device_here("cuda", "box")
+        remote_worker_module._device_here("cuda", "box")
 
 
 def test_a_machine_without_the_data_is_found_out_before_it_has_a_run(tmp_path: Path, make_plan: MakePlan) -> None:
     """Other machines of the sweep may have them."""
     site = Site(tmp_path / "run-dir", make_plan("data.dataset=svhn", "data.root=nowhere", "data.limit=150"))
     data = DataInfo(name="svhn", sha256="0", samples=150, input_shape=(3, 32, 32), classes=10)
-    outpost = site.outpost()
+    worker = site.worker()
     try:
-        outpost.take_over(Prepared(data=data, torch="2", device_name="x"))
+        worker.take_over(Prepared(data=data, torch="2", device_name="x"))
         reports: list[Report] = []
         with pytest.raises(DataError, match="nowhere"):
-            wait_until(lambda: reports.append(outpost.poll(0.5)))
+            wait_until(lambda: reports.append(worker.poll(0.5)))
     finally:
-        outpost.close()
+        worker.close()
     assert not any(report.is_ready for report in reports)
 
 
@@ -317,13 +321,13 @@ def test_what_an_attempt_prints_is_told_to_its_end(tmp_path: Path, make_plan: Ma
         "    return Wordy(nn.Flatten(), nn.Linear(64, classes))\n"
     )
     site = Site(tmp_path / "run-dir", make_plan("sweep.networks=['wordy:network']", "sweep.seeds=[0]"))
-    outpost = site.outpost()
+    worker = site.worker()
     try:
-        assert isinstance(outpost.prepare(), Prepared)
-        run = site.start(outpost)
-        site.listen(outpost)
+        assert isinstance(worker.prepare(), Prepared)
+        run = site.start(worker)
+        site.listen(worker)
     finally:
-        outpost.close()
+        worker.close()
     ended = site.run_dir.read_history(run).ended
     assert isinstance(ended, RunEnded)
     assert ended.status == "failed"
@@ -348,11 +352,11 @@ def test_a_machine_with_other_software_takes_no_part(
     site = Site(tmp_path / "run-dir", make_plan())
     write_sweep(site.run_dir.sweep_path, site.plan, HOW.model_copy(update=there))
     with pytest.raises(ConfigurationError, match=message):
-        site.outpost()
+        site.worker()
     assert list(scratch.iterdir()) == []
 
 
-def test_what_looks_like_a_folder_of_an_outpost_may_be_a_trap(
+def test_what_looks_like_a_folder_of_a_remote_worker_may_be_a_trap(
     tmp_path: Path, make_plan: MakePlan, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a folder that all users write to: nobody else's folder is touched, and no link followed."""
@@ -361,7 +365,7 @@ def test_what_looks_like_a_folder_of_an_outpost_may_be_a_trap(
     (scratch / f"{PREFIX}link").symlink_to(dear)
     os.utime(scratch / f"{PREFIX}link", (0, 0), follow_symlinks=False)
     os.utime(dear, (0, 0))
-    Site(tmp_path / "run-dir", make_plan()).outpost().close()
+    Site(tmp_path / "run-dir", make_plan()).worker().close()
     assert list(dear.iterdir()) == []
     (dear / "file").write_text("content")
     (scratch / f"{PREFIX}trap").mkdir()
@@ -369,21 +373,23 @@ def test_what_looks_like_a_folder_of_an_outpost_may_be_a_trap(
     os.utime(scratch / f"{PREFIX}trap", (0, 0))
     own = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: own + 1)
-    Site(tmp_path / "run-dir", make_plan()).outpost().close()
+    Site(tmp_path / "run-dir", make_plan()).worker().close()
     assert (dear / "file").read_text() == "content"
     assert (scratch / f"{PREFIX}trap").exists()
 
 
-def test_folders_of_outposts_that_were_killed_are_removed(tmp_path: Path, make_plan: MakePlan, scratch: Path) -> None:
+def test_folders_of_remote_workers_that_were_killed_are_removed(
+    tmp_path: Path, make_plan: MakePlan, scratch: Path
+) -> None:
     left, new = scratch / f"{PREFIX}left", scratch / f"{PREFIX}new"
     for folder in (left, new):
         (folder / "runs").mkdir(parents=True)
     os.utime(left, (time.time() - NEW_S - 1,) * 2)
     site = Site(tmp_path / "run-dir", make_plan())
-    first = site.outpost()
+    first = site.worker()
     (in_use,) = set(scratch.iterdir()) - {left, new}
     os.utime(in_use, (time.time() - NEW_S - 1,) * 2)
-    second = site.outpost()
+    second = site.worker()
     try:
         assert not left.exists()
         assert new.exists()

@@ -8,7 +8,7 @@ import pytest
 
 from dnlbench.events import DataInfo
 from dnlbench.executor import capacity
-from dnlbench.executor.outposts.claims import AT_FIRST_BYTES, Claims, suits
+from dnlbench.executor.ray.claims import AT_FIRST_BYTES, Claims, suits
 from dnlbench.machine import Device, Slot
 from dnlbench.plan import Plan, Run
 

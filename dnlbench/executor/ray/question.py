@@ -1,4 +1,4 @@
-"""Asks a Ray cluster who it is; a process of its own, `dnlbench.executor.cluster.safety` is the other side.
+"""Asks a Ray cluster who it is; a process of its own, `dnlbench.executor.ray.safety` is the other side.
 
 Ray's library reads the environment once, ends the process where a token is wanted that cannot be read, and keeps trying for
 most of a minute where nobody answers: nothing that a sweep's engine should find out for itself.

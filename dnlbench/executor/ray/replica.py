@@ -1,7 +1,7 @@
-"""The engine's copy of what happens at outposts: reports become files of the run directory, each event once.
+"""The engine's copy of what happens at remote workers: reports become files of the run directory, each event once.
 
 Events are numbered within an attempt, and only those of the attempt that is under way count. So whatever comes twice, late or
-from an outpost that was given up is left out, and every epoch is there once for each attempt that came through it.
+from a remote worker that was given up is left out, and every epoch is there once for each attempt that came through it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dnlbench.events import RunEnded, RunEvent, RunPaused, read_run_event
 from dnlbench.executor.base import Attempts
-from dnlbench.executor.outposts.reports import Checkpoint, News, Seed, Seeds
+from dnlbench.executor.ray.messages import Checkpoint, ResumeState, ResumeStates, RunUpdate
 from dnlbench.files import read_lines
 from dnlbench.store import CheckpointFiles, RunDir
 
@@ -29,26 +29,26 @@ class _Attempt:
     """Bytes of what it printed."""
 
 
-class Mirror:
+class EventReplica:
     """Writes what is reported of runs into a run directory."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         self._attempts: dict[str, _Attempt] = {}
 
-    def seeds(self, attempts: Attempts, *, shared: bool) -> Seeds:
+    def resume_states(self, attempts: Attempts, *, shared: bool) -> ResumeStates:
         """Where runs stand.
 
         Args:
             attempts: at them.
             shared: whether whoever goes on with them sees the checkpoints here.
         """
-        return {run_id: self._seed(run_id, shared=shared) for run_id in attempts}
+        return {run_id: self._resume_state(run_id, shared=shared) for run_id in attempts}
 
-    def _seed(self, run_id: str, *, shared: bool) -> Seed:
+    def _resume_state(self, run_id: str, *, shared: bool) -> ResumeState:
         lines = tuple(read_lines(self._run_dir.events_path(run_id)))
         content = None if shared or not lines else CheckpointFiles(self._run_dir.run_path(run_id)).last()
-        return Seed(lines=lines, checkpoint=content)
+        return ResumeState(lines=lines, checkpoint=content)
 
     def begin(self, attempts: Attempts, now: float) -> None:
         """From now on these attempts count, and no earlier ones."""
@@ -61,41 +61,41 @@ class Mirror:
             if run_id in self._attempts and self._attempts[run_id].number == number:
                 del self._attempts[run_id]
 
-    def take(self, news: News, *, ahead_s: float) -> None:
+    def take(self, update: RunUpdate, *, ahead_s: float) -> None:
         """Takes in what happened.
 
         Events are on the disk before the checkpoint that counts on them, and a run's last event comes after its last
         checkpoint: so a run that has ended has all that it needs to be gone on with.
 
         Args:
-            news: of one attempt.
-            ahead_s: how much the engine's clock is ahead of the outpost's.
+            update: of one attempt.
+            ahead_s: how much the engine's clock is ahead of the remote worker's.
 
         Raises:
             OSError: if it cannot be written, on a full disk for one.
         """
-        attempt = self._attempts.get(news.run_id)
-        if attempt is None or attempt.number != news.attempt:
+        attempt = self._attempts.get(update.run_id)
+        if attempt is None or attempt.number != update.attempt:
             return
-        if news.first > attempt.told:  # what came between was lost, and its checkpoint may count on that
-            self._log(news, attempt)
+        if update.first > attempt.told:  # what came between was lost, and its checkpoint may count on that
+            self._log(update, attempt)
             return
-        new = news.lines[max(0, attempt.told - news.first) :]
+        new = update.lines[max(0, attempt.told - update.first) :]
         events = [_moved(read_run_event(line), attempt.begun, ahead_s) for line in new]
         before = [event for event in events if not isinstance(event, RunEnded | RunPaused)]
         last = [event for event in events if isinstance(event, RunEnded | RunPaused)]
-        self._write(news.run_id, before, durable=news.checkpoint is not None)
-        if news.checkpoint is not None:
-            self._keep(news.run_id, news.checkpoint)
+        self._write(update.run_id, before, durable=update.checkpoint is not None)
+        if update.checkpoint is not None:
+            self._keep(update.run_id, update.checkpoint)
         if last:
-            self._write(news.run_id, last, durable=True)
+            self._write(update.run_id, last, durable=True)
         attempt.told += len(new)
-        self._log(news, attempt)
+        self._log(update, attempt)
         if last:
-            self._clear_up(news.run_id, last[-1])
+            self._clear_up(update.run_id, last[-1])
 
     def _write(self, run_id: str, events: Sequence[RunEvent], *, durable: bool) -> None:
-        if not events and not durable:  # events of earlier news may not be on the disk yet
+        if not events and not durable:  # events of earlier updates may not be on the disk yet
             return
         writer = self._run_dir.events_writer(run_id)
         try:
@@ -110,10 +110,10 @@ class Mirror:
         else:
             files.adopt(self._run_dir.run_path(run_id) / checkpoint.path.name, checkpoint.sha256)
 
-    def _log(self, news: News, attempt: _Attempt) -> None:
-        new = news.log[max(0, attempt.logged - news.log_from) :] if news.log_from <= attempt.logged else b""
+    def _log(self, update: RunUpdate, attempt: _Attempt) -> None:
+        new = update.log[max(0, attempt.logged - update.log_from) :] if update.log_from <= attempt.logged else b""
         if new:
-            with self._run_dir.log_path(news.run_id, news.attempt).open("ab") as file:
+            with self._run_dir.log_path(update.run_id, update.attempt).open("ab") as file:
                 file.write(new)
             attempt.logged += len(new)
 

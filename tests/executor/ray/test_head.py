@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from dnlbench.errors import EngineError
-from dnlbench.executor.cluster.head import GONE_S, KNOCK_S, Head
+from dnlbench.executor.ray.head import GONE_S, KNOCK_S, Head
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What goes between the engine and an outpost, which has one of its slots on another machine."""
+"""What goes between the engine and a remote worker, which has one of its slots on another machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dnlbench.machine import Slot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What all outposts of a sweep are to be."""
+class WorkerConfig:
+    """What all remote workers of a sweep are to be."""
 
     sweep: bytes
     """``sweep.json``: the plan, and the software that it needs, which a machine that joins later may not have."""
@@ -28,7 +28,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """The engine's run directory, which an outpost may see too: then checkpoints go through it."""
+    """The engine's run directory, which a remote worker may see too: then checkpoints go through it."""
 
     root: Path
     secret: str
@@ -37,7 +37,7 @@ class Shared:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """What an outpost has become."""
+    """What a remote worker has become."""
 
     slot: Slot
     """With its machine and the device that it has there."""
@@ -58,8 +58,8 @@ Checkpoint = bytes | SharedCheckpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seed:
-    """Where a run stands, for an outpost that is to go on with it."""
+class ResumeState:
+    """Where a run stands, for a remote worker that is to resume it."""
 
     lines: tuple[bytes, ...]
     """Its events so far."""
@@ -68,7 +68,7 @@ class Seed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
+class RunUpdate:
     """What has happened in an attempt at a run since the last report."""
 
     run_id: str
@@ -85,7 +85,7 @@ class News:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """How things stand at an outpost."""
+    """How things stand at a remote worker."""
 
     time: float
     """By its own clock, when it was sent."""
@@ -95,7 +95,7 @@ class Report:
     """Whether a worker there has loaded the data and found nothing wrong."""
     silent_s: float
     """Of its worker."""
-    news: tuple[News, ...] = ()
+    updates: tuple[RunUpdate, ...] = ()
     log: bytes = b""
     """What its worker has printed between runs since the last report."""
     freed: tuple[str, ...] | None = None
@@ -112,5 +112,5 @@ class Refusal:
     message: str
 
 
-Seeds = Mapping[str, Seed]
+ResumeStates = Mapping[str, ResumeState]
 """By run id."""

@@ -1,4 +1,4 @@
-"""The executor on a cluster that is played: what it asks of Ray, whatever becomes of outposts."""
+"""The executor on a cluster that is played: what it asks of Ray, whatever becomes of remote workers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from dnlbench.errors import EngineError
 from dnlbench.events import DataInfo, Prepared
-from dnlbench.executor import raypool
-from dnlbench.executor.cluster.inventory import ClusterNode
-from dnlbench.executor.outposts.mirror import Mirror
-from dnlbench.executor.outposts.post import Post
-from dnlbench.executor.outposts.reports import Order, Placed, Report
-from dnlbench.executor.raypool import DEATHS, LONGEST_REST_S, STARVED_S, RayExecutor
+from dnlbench.executor.ray import executor as ray_executor
+from dnlbench.executor.ray.executor import RayExecutor
+from dnlbench.executor.ray.fairness import DEATHS, LONGEST_REST_S, STARVED_S
+from dnlbench.executor.ray.inventory import ClusterNode
+from dnlbench.executor.ray.messages import Placed, Report, WorkerConfig
+from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.machine import Machine, Slot, cpu_device
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
@@ -50,7 +50,7 @@ class Answer:
 class Actor:
     """In place of Ray's handle."""
 
-    order: Order
+    config: WorkerConfig
     slot: Slot
     claim: dict[str, Any]
     asked: list[Answer] = field(default_factory=list)
@@ -92,8 +92,8 @@ class Cluster:
 
         class _Maker:
             @staticmethod
-            def remote(order: Order, slot: Slot) -> Actor:
-                cluster.actors.append(Actor(order, slot, dict(claim)))
+            def remote(config: WorkerConfig, slot: Slot) -> Actor:
+                cluster.actors.append(Actor(config, slot, dict(claim)))
                 return cluster.actors[-1]
 
         return _Maker
@@ -124,7 +124,7 @@ def kill(actor: Actor, *, no_restart: bool) -> None:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    for name, played in (("wait", wait), ("get", get), ("kill", kill), ("put", lambda order: order)):
+    for name, played in (("wait", wait), ("get", get), ("kill", kill), ("put", lambda config: config)):
         monkeypatch.setattr(ray, name, played)
     return Cluster()
 
@@ -134,9 +134,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How much later it is than at the beginning: time stands still but where a test moves it on."""
     later, begun = [0.0], float(int(time.monotonic()))
     monkeypatch.setattr(time, "monotonic", lambda: begun + later[0])
-    monkeypatch.setattr(
-        raypool, "Post", lambda **facts: Post(**facts, _heard=begun + later[0])
-    )  # else by the real clock
     return later
 
 
@@ -148,17 +145,17 @@ def run_dir(tmp_path: Any, make_plan: Callable[..., Plan]) -> RunDir:
 
 
 @pytest.fixture
-def executor(run_dir: RunDir, cluster: Cluster) -> RayExecutor:
+def executor(run_dir: RunDir, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> RayExecutor:
+    monkeypatch.setattr(ray_executor, "LOOK_S", 0.0)
     node = ClusterNode(
         node_id="0", name="n", address="", cpus=30, gpus=0, memory_bytes=2**36, machine=MACHINE, source=""
     )
     made = RayExecutor(run_dir, SLOTS, checkpoint_s=30.0, plan=run_dir.read_plan(), pack_size=1, nodes=[node])
-    made.__dict__["_actor_class"] = cluster
+    made._actors.__dict__["_class"] = cluster
     made.warm_up(SLOTS[0])
     cluster.place(SLOTS[0])
     made.wait(0.0)
-    answers = iter([PREPARED])
-    made._have_prepared = lambda post: next(answers)  # type: ignore[method-assign]
+    cluster.of(SLOTS[0]).answer("prepare", PREPARED)
     made.prepare()
     made.wait(0.0)
     return made
@@ -187,7 +184,7 @@ def open_all(executor: RayExecutor, cluster: Cluster, *, heard: bool = True) -> 
         executor.wait(0.0)
 
 
-def test_a_machine_that_takes_many_outposts_with_it_does_not_end_the_sweep(
+def test_a_machine_that_takes_many_remote_workers_with_it_does_not_end_the_sweep(
     executor: RayExecutor, cluster: Cluster, run_dir: RunDir
 ) -> None:
     open_all(executor, cluster)
@@ -203,7 +200,7 @@ def test_a_machine_that_takes_many_outposts_with_it_does_not_end_the_sweep(
     assert {each.failure.cause for each in freed if each.failure} == {"killed"}
 
 
-def test_outposts_that_die_before_they_say_anything_end_it_in_the_end(
+def test_remote_workers_that_die_before_they_say_anything_end_it_in_the_end(
     executor: RayExecutor, cluster: Cluster, clock: list[float]
 ) -> None:
     executor.end(SLOTS[0])  # while another slot has one, all goes on with that
@@ -214,11 +211,11 @@ def test_outposts_that_die_before_they_say_anything_end_it_in_the_end(
         clock[0] += LONGEST_REST_S + 1
     executor.warm_up(SLOTS[1])
     cluster.of(SLOTS[1]).die(lost(in_init=True))
-    with pytest.raises(EngineError, match="without a word"):
+    with pytest.raises(EngineError, match="before they reported anything"):
         executor.wait(0.0)
 
 
-def test_a_slot_whose_outposts_die_rests_longer_each_time_whatever_others_report(
+def test_a_slot_whose_remote_workers_die_rests_longer_each_time_whatever_others_report(
     executor: RayExecutor, cluster: Cluster, clock: list[float]
 ) -> None:
     for seconds in (0.5, 1.0, 2.0, 4.0):
@@ -234,15 +231,15 @@ def test_a_slot_whose_outposts_die_rests_longer_each_time_whatever_others_report
         clock[0] += 0.25
 
 
-def test_outposts_with_nothing_to_do_make_room_for_runs_that_wait(
+def test_remote_workers_with_nothing_to_do_make_room_for_runs_that_wait(
     executor: RayExecutor, cluster: Cluster, clock: list[float], run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that needs more than its outpost has gives that up, and what it needs may be with those."""
+    """A run that needs more than its remote worker has gives that up, and what it needs may be with those."""
     open_all(executor, cluster)
     executor.wait(0.0)
     first, second = run_dir.read_plan().runs[:2]
     executor.start(SLOTS[1], {first.run_id: 1})
-    monkeypatch.setattr(raypool, "suits", lambda claimed, needed: False)
+    monkeypatch.setattr(ray_executor, "suits", lambda claimed, needed: False)
     executor.start(SLOTS[0], {second.run_id: 1})
     waiting = cluster.of(SLOTS[0])
     assert not executor.is_open(SLOTS[0])
@@ -267,7 +264,7 @@ def test_what_waits_for_a_place_is_given_back_when_it_is_put_aside(
     executor: RayExecutor, cluster: Cluster, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_dir.read_plan().runs[0]
-    monkeypatch.setattr(raypool, "suits", lambda claimed, needed: False)
+    monkeypatch.setattr(ray_executor, "suits", lambda claimed, needed: False)
     executor.start(SLOTS[0], {run.run_id: 1})
     executor.suspend(SLOTS[0])
     (freed,) = executor.wait(0.0)
@@ -278,10 +275,10 @@ def test_what_waits_for_a_place_is_given_back_when_it_is_put_aside(
 def test_a_disk_that_is_full_as_a_run_begins_is_no_fault_of_the_run(
     executor: RayExecutor, cluster: Cluster, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Mirror, attempts: object, now: float) -> None:
+    def full(self: EventReplica, attempts: object, now: float) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Mirror, "begin", full)
+    monkeypatch.setattr(EventReplica, "begin", full)
     run = run_dir.read_plan().runs[0]
     executor.start(SLOTS[0], {run.run_id: 1})
     (freed,) = executor.wait(0.0)
@@ -300,7 +297,7 @@ def test_a_disk_that_is_full_as_a_run_begins_is_no_fault_of_the_run(
         (lambda: _raised(OSError(errno.ENOSPC, "No space left on device")), "device"),
     ],
 )
-def test_a_run_is_blamed_only_for_what_its_outpost_raises(
+def test_a_run_is_blamed_only_for_what_its_worker_raises(
     executor: RayExecutor, cluster: Cluster, run_dir: RunDir, error: Callable[[], Exception], cause: str
 ) -> None:
     run = run_dir.read_plan().runs[0]
@@ -348,7 +345,7 @@ def test_a_machine_that_never_works_is_asked_less_and_less_often(
         executor.wait(0.0)
         cluster.of(SLOTS[1]).die(lost())
         executor.wait(0.0)
-        rests.append(executor._rested["ray/1"] - time.monotonic())
+        rests.append(executor._rests.left_s("ray/1"))
     assert rests == [0.5, 1.0, 2.0, 4.0]
     log = executor._run_dir.slot_log_path("ray/1").read_text()
     assert log.count("ray/1") == 4

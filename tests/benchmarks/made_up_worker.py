@@ -1,4 +1,4 @@
-"""An outpost that has no worker: what it reports is made up, as fast as it is told to."""
+"""A remote worker that has no worker: what it reports is made up, as fast as it is told to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 from dnlbench.events import DataInfo, EpochDone, Prepared, RunStarted
 from dnlbench.executor.base import Attempts
-from dnlbench.executor.outposts.reports import News, Order, Placed, Report, Seeds
+from dnlbench.executor.ray.messages import Placed, Report, ResumeStates, RunUpdate, WorkerConfig
 from dnlbench.machine import Slot
 
 PREPARED = Prepared(
@@ -14,7 +14,7 @@ PREPARED = Prepared(
 )
 
 
-class MadeUpOutpost:
+class MadeUpWorker:
     """Its run never ends."""
 
     reports_per_s: float
@@ -22,7 +22,7 @@ class MadeUpOutpost:
     epochs: int
     """In each report."""
 
-    def __init__(self, order: Order, slot: Slot) -> None:
+    def __init__(self, config: WorkerConfig, slot: Slot) -> None:
         self._slot = slot
         self._told = 0
         self._due = time.monotonic()
@@ -38,7 +38,7 @@ class MadeUpOutpost:
     def take_over(self, prepared: Prepared) -> None:
         """There is no worker to tell."""
 
-    def start(self, attempts: Attempts, seeds: Seeds) -> None:
+    def start(self, attempts: Attempts, states: ResumeStates) -> None:
         """A run that goes on for ever."""
         ((self._run_id, self._attempt),) = attempts.items()
         started = RunStarted(
@@ -53,13 +53,15 @@ class MadeUpOutpost:
         if self.reports_per_s:
             self._due += 1 / self.reports_per_s
             time.sleep(max(0.0, self._due - time.monotonic()))
-        news = (self._news(),) if hasattr(self, "_lines") else ()
-        return Report(time=time.time(), is_warm=True, is_ready=True, silent_s=0.1, news=news)
+        updates = (self._update(),) if hasattr(self, "_lines") else ()
+        return Report(time=time.time(), is_warm=True, is_ready=True, silent_s=0.1, updates=updates)
 
-    def _news(self) -> News:
+    def _update(self) -> RunUpdate:
         lines, self._lines = [*self._lines, *(self._line(place) for place in range(self.epochs))], []
         first, self._told = self._told, self._told + len(lines)
-        return News(run_id=self._run_id, attempt=self._attempt, first=first, lines=tuple(lines), log_from=0, log=b"")
+        return RunUpdate(
+            run_id=self._run_id, attempt=self._attempt, first=first, lines=tuple(lines), log_from=0, log=b""
+        )
 
     def _line(self, place: int) -> bytes:
         done = EpochDone(

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench.errors import ConfigurationError, EngineError
-from dnlbench.executor.cluster.reaper import MARK
-from dnlbench.executor.cluster.safety import LOOPBACK_ONLY, examine
+from dnlbench.executor.ray.reaper import MARK
+from dnlbench.executor.ray.safety import LOOPBACK_ONLY, examine
 from dnlbench.machine import usable_cores
 
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -42,7 +42,7 @@ def connected(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         insecure: whether to use a cluster that others can reach and that asks nobody for a token.
 
     Raises:
-        ConfigurationError: if Ray is not installed; for a cluster as `dnlbench.executor.cluster.safety.examine` refuses it.
+        ConfigurationError: if Ray is not installed; for a cluster as `dnlbench.executor.ray.safety.examine` refuses it.
         EngineError: if Ray does not start or does not answer.
     """
     _require_ray()
@@ -108,7 +108,7 @@ def _short_folder() -> Path:
 def _reaped(mark: str, folder: Path) -> Iterator[None]:
     """Whatever happens in the meantime, to this process too."""
     reaper = subprocess.Popen(
-        [sys.executable, "-P", "-m", "dnlbench.executor.cluster.reaper", mark, str(folder)],
+        [sys.executable, "-P", "-m", "dnlbench.executor.ray.reaper", mark, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dnlbench.errors import ConfigurationError, DeviceError
-from dnlbench.executor.cluster import inventory
-from dnlbench.executor.cluster.inventory import ClusterNode, capacity, kind_of
+from dnlbench.executor.ray import inventory
+from dnlbench.executor.ray.inventory import ClusterNode, capacity, kind_of
 from dnlbench.machine import Device, read_machine, source_hash
 from tests.conftest import MACHINE
 

@@ -1,4 +1,4 @@
-"""What outposts report becomes files, whatever comes twice, late, in parts or never."""
+"""What remote workers report becomes files, whatever comes twice, late, in parts or never."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from random import Random
 import pytest
 
 from dnlbench.events import EpochDone, RunEnded, RunEvent, RunStarted
-from dnlbench.executor.outposts.mirror import Mirror
-from dnlbench.executor.outposts.reports import Checkpoint, News, SharedCheckpoint
+from dnlbench.executor.ray.messages import Checkpoint, RunUpdate, SharedCheckpoint
+from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.files import LineWriter, read_lines
 from dnlbench.plan import Plan
 from dnlbench.store import CheckpointFiles, Execution, RunDir
@@ -22,7 +22,7 @@ HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 BEGUN = 1000.0
 """By the engine's clock."""
 SLOW_S = 500.0
-"""By how much the outposts' clocks are behind."""
+"""By how much the remote workers' clocks are behind."""
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def run_id(run_dir: RunDir) -> str:
 
 
 @pytest.fixture
-def mirror(run_dir: RunDir, run_id: str) -> Mirror:
-    found = Mirror(run_dir)
+def replica(run_dir: RunDir, run_id: str) -> EventReplica:
+    found = EventReplica(run_dir)
     found.begin({run_id: 1}, BEGUN)
     return found
 
 
 def events_of(run_id: str, epochs: Sequence[int], *, attempt: int = 1, ended: bool = True) -> list[RunEvent]:
-    """By an outpost's clock, a second each."""
+    """By a remote worker's clock, a second each."""
     begun = BEGUN - SLOW_S
     started = RunStarted(
         time=begun,
@@ -73,7 +73,7 @@ def events_of(run_id: str, epochs: Sequence[int], *, attempt: int = 1, ended: bo
     return [started, *done, *last]
 
 
-def news(
+def update(
     run_id: str,
     events: Sequence[RunEvent],
     first: int = 0,
@@ -82,9 +82,9 @@ def news(
     checkpoint: Checkpoint | None = None,
     log: bytes = b"",
     log_from: int = 0,
-) -> News:
+) -> RunUpdate:
     lines = tuple(event.model_dump_json(exclude_none=True).encode() for event in events)
-    return News(
+    return RunUpdate(
         run_id=run_id, attempt=attempt, first=first, lines=lines, checkpoint=checkpoint, log=log, log_from=log_from
     )
 
@@ -94,15 +94,15 @@ def kept(run_dir: RunDir, run_id: str) -> list[RunEvent]:
 
 
 @pytest.mark.parametrize("order", range(20))
-def test_each_event_is_kept_once_in_its_order(mirror: Mirror, run_dir: RunDir, run_id: str, order: int) -> None:
+def test_each_event_is_kept_once_in_its_order(replica: EventReplica, run_dir: RunDir, run_id: str, order: int) -> None:
     events = events_of(run_id, range(1, 31))
     log = bytes(Random(order).randbytes(200))
     random, told, logged = Random(order), 0, 0
     while told < len(events) or logged < len(log):
         first, log_from = random.randint(0, told), random.randint(0, logged)  # of what was told, some again
         last, log_to = min(len(events), first + random.randint(0, 8)), min(len(log), log_from + random.randint(0, 40))
-        mirror.take(
-            news(run_id, events[first:last], first, log=log[log_from:log_to], log_from=log_from), ahead_s=SLOW_S
+        replica.take(
+            update(run_id, events[first:last], first, log=log[log_from:log_to], log_from=log_from), ahead_s=SLOW_S
         )
         told, logged = max(told, last), max(logged, log_to)
     found = kept(run_dir, run_id)
@@ -111,53 +111,57 @@ def test_each_event_is_kept_once_in_its_order(mirror: Mirror, run_dir: RunDir, r
     assert run_dir.log_path(run_id, 1).read_bytes() == log
 
 
-def test_what_a_gap_hides_is_not_made_up(mirror: Mirror, run_dir: RunDir, run_id: str) -> None:
+def test_what_a_gap_hides_is_not_made_up(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     events = events_of(run_id, range(1, 5))
-    mirror.take(news(run_id, events[:2]), ahead_s=SLOW_S)
-    late = news(run_id, events[3:], first=3, checkpoint=b"after the third")
-    mirror.take(late, ahead_s=SLOW_S)  # the third never came
+    replica.take(update(run_id, events[:2]), ahead_s=SLOW_S)
+    late = update(run_id, events[3:], first=3, checkpoint=b"after the third")
+    replica.take(late, ahead_s=SLOW_S)  # the third never came
     assert CheckpointFiles(run_dir.run_path(run_id)).last() is None, "a run cannot go on where its events do not reach"
     assert len(kept(run_dir, run_id)) == 2
-    mirror.take(news(run_id, events[2:], first=2), ahead_s=SLOW_S)
+    replica.take(update(run_id, events[2:], first=2), ahead_s=SLOW_S)
     assert len(kept(run_dir, run_id)) == len(events)
 
 
-def test_an_attempt_that_was_given_up_has_no_more_to_say(mirror: Mirror, run_dir: RunDir, run_id: str) -> None:
+def test_an_attempt_that_was_given_up_has_no_more_to_say(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     late = events_of(run_id, range(1, 5))
-    mirror.take(news(run_id, late[:3]), ahead_s=SLOW_S)
-    mirror.end({run_id: 1})
-    mirror.take(news(run_id, late[3:], first=3), ahead_s=SLOW_S)
-    mirror.begin({run_id: 2}, BEGUN + 10)
-    mirror.take(news(run_id, late[3:], first=3), ahead_s=SLOW_S)
+    replica.take(update(run_id, late[:3]), ahead_s=SLOW_S)
+    replica.end({run_id: 1})
+    replica.take(update(run_id, late[3:], first=3), ahead_s=SLOW_S)
+    replica.begin({run_id: 2}, BEGUN + 10)
+    replica.take(update(run_id, late[3:], first=3), ahead_s=SLOW_S)
     again = events_of(run_id, range(3, 5), attempt=2)
-    mirror.take(news(run_id, again, attempt=2), ahead_s=SLOW_S)
-    mirror.take(news(run_id, late, attempt=1, checkpoint=b"late"), ahead_s=SLOW_S)
+    replica.take(update(run_id, again, attempt=2), ahead_s=SLOW_S)
+    replica.take(update(run_id, late, attempt=1, checkpoint=b"late"), ahead_s=SLOW_S)
     history = run_dir.read_history(run_dir.read_plan().by_id[run_id], all_epochs=True)
     assert [attempt.started.attempt for attempt in history.attempts] == [1, 2]
     assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3, 4]
     assert CheckpointFiles(run_dir.run_path(run_id)).last() is None
 
 
-def test_the_end_of_an_earlier_attempt_does_not_end_the_next(mirror: Mirror, run_dir: RunDir, run_id: str) -> None:
-    mirror.begin({run_id: 2}, BEGUN)
-    mirror.end({run_id: 1})
-    mirror.take(news(run_id, events_of(run_id, [1], attempt=2), attempt=2), ahead_s=SLOW_S)
+def test_the_end_of_an_earlier_attempt_does_not_end_the_next(
+    replica: EventReplica, run_dir: RunDir, run_id: str
+) -> None:
+    replica.begin({run_id: 2}, BEGUN)
+    replica.end({run_id: 1})
+    replica.take(update(run_id, events_of(run_id, [1], attempt=2), attempt=2), ahead_s=SLOW_S)
     assert len(kept(run_dir, run_id)) == 3
 
 
-def test_times_are_by_the_engines_clock(mirror: Mirror, run_dir: RunDir, run_id: str) -> None:
-    mirror.take(news(run_id, events_of(run_id, range(1, 4))), ahead_s=SLOW_S)
+def test_times_are_by_the_engines_clock(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
+    replica.take(update(run_id, events_of(run_id, range(1, 4))), ahead_s=SLOW_S)
     assert [event.time for event in kept(run_dir, run_id)] == [BEGUN, BEGUN + 1, BEGUN + 2, BEGUN + 3, BEGUN + 3]
 
 
-def test_nothing_is_earlier_than_the_attempt_whatever_clocks_say(mirror: Mirror, run_dir: RunDir, run_id: str) -> None:
-    mirror.take(news(run_id, events_of(run_id, range(1, 4))), ahead_s=SLOW_S - 2.5)
+def test_nothing_is_earlier_than_the_attempt_whatever_clocks_say(
+    replica: EventReplica, run_dir: RunDir, run_id: str
+) -> None:
+    replica.take(update(run_id, events_of(run_id, range(1, 4))), ahead_s=SLOW_S - 2.5)
     assert [event.time for event in kept(run_dir, run_id)] == [BEGUN, BEGUN, BEGUN, BEGUN + 0.5, BEGUN + 0.5]
 
 
-def test_figures_come_through_to_the_last_bit(mirror: Mirror, run_dir: RunDir, run_id: str) -> None:
+def test_figures_come_through_to_the_last_bit(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     events = events_of(run_id, range(1, 8))
-    mirror.take(news(run_id, events), ahead_s=SLOW_S)
+    replica.take(update(run_id, events), ahead_s=SLOW_S)
     before = [event.model_dump_json(exclude={"time"}) for event in events]
     assert [event.model_dump_json(exclude={"time"}) for event in kept(run_dir, run_id)] == before
     assert '"gradient_norm":"NaN"' in before[1]
@@ -165,7 +169,7 @@ def test_figures_come_through_to_the_last_bit(mirror: Mirror, run_dir: RunDir, r
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_checkpoint_follows_the_events_that_it_counts_on(
-    mirror: Mirror, run_dir: RunDir, run_id: str, monkeypatch: pytest.MonkeyPatch, shared: bool
+    replica: EventReplica, run_dir: RunDir, run_id: str, monkeypatch: pytest.MonkeyPatch, shared: bool
 ) -> None:
     order: list[str] = []
     write, put = LineWriter.write_all, CheckpointFiles._put
@@ -185,7 +189,7 @@ def test_a_checkpoint_follows_the_events_that_it_counts_on(
         path = run_dir.run_path(run_id) / "checkpoint.incoming-1.pt"
         path.write_bytes(b"state")
         content = SharedCheckpoint(path=Path("as-seen-there") / path.name, sha256=hashlib.sha256(b"state").hexdigest())
-    mirror.take(news(run_id, events_of(run_id, range(1, 4)), checkpoint=content), ahead_s=SLOW_S)
+    replica.take(update(run_id, events_of(run_id, range(1, 4)), checkpoint=content), ahead_s=SLOW_S)
     assert order == ["4 events, durable", "checkpoint", "1 events, durable"]
     files = CheckpointFiles(run_dir.run_path(run_id))
     assert files.last() == b"state"
@@ -196,9 +200,9 @@ def test_a_checkpoint_follows_the_events_that_it_counts_on(
 
 
 def test_events_that_came_earlier_are_on_the_disk_before_it_too(
-    mirror: Mirror, run_dir: RunDir, run_id: str, monkeypatch: pytest.MonkeyPatch
+    replica: EventReplica, run_dir: RunDir, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirror.take(news(run_id, events_of(run_id, [1], ended=False)), ahead_s=SLOW_S)
+    replica.take(update(run_id, events_of(run_id, [1], ended=False)), ahead_s=SLOW_S)
     order: list[str] = []
     fsync, put = os.fsync, CheckpointFiles._put
 
@@ -213,25 +217,27 @@ def test_events_that_came_earlier_are_on_the_disk_before_it_too(
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(CheckpointFiles, "_put", noted_put)
-    mirror.take(news(run_id, [], first=2, checkpoint=b"state"), ahead_s=SLOW_S)
+    replica.take(update(run_id, [], first=2, checkpoint=b"state"), ahead_s=SLOW_S)
     assert order == ["events", "checkpoint"]
 
 
 def test_a_checkpoint_in_the_shared_directory_is_of_the_time_by_the_engines_clock(
-    mirror: Mirror, run_dir: RunDir, run_id: str, monkeypatch: pytest.MonkeyPatch
+    replica: EventReplica, run_dir: RunDir, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scheduler holds it against that of the attempt; the server's clock, which dates files, may be another."""
     path = run_dir.run_path(run_id) / "checkpoint.incoming-1.pt"
     path.write_bytes(b"state")
     monkeypatch.setattr(time, "time", lambda: BEGUN + 7)
     there = SharedCheckpoint(path=path, sha256=hashlib.sha256(b"state").hexdigest())
-    mirror.take(news(run_id, [], checkpoint=there), ahead_s=SLOW_S)
+    replica.take(update(run_id, [], checkpoint=there), ahead_s=SLOW_S)
     assert run_dir.checkpoint_time(run_id) == BEGUN + 7
 
 
-def test_who_goes_on_is_told_all_of_it_but_what_it_sees_itself(mirror: Mirror, run_dir: RunDir, run_id: str) -> None:
-    assert mirror.seeds({run_id: 1}, shared=False)[run_id].lines == ()
-    mirror.take(news(run_id, events_of(run_id, [1, 2], ended=False), checkpoint=b"state"), ahead_s=SLOW_S)
-    whole, rest = (mirror.seeds({run_id: 2}, shared=shared)[run_id] for shared in (False, True))
+def test_who_goes_on_is_told_all_of_it_but_what_it_sees_itself(
+    replica: EventReplica, run_dir: RunDir, run_id: str
+) -> None:
+    assert replica.resume_states({run_id: 1}, shared=False)[run_id].lines == ()
+    replica.take(update(run_id, events_of(run_id, [1, 2], ended=False), checkpoint=b"state"), ahead_s=SLOW_S)
+    whole, rest = (replica.resume_states({run_id: 2}, shared=shared)[run_id] for shared in (False, True))
     assert whole.lines == rest.lines == tuple(read_lines(run_dir.events_path(run_id)))
     assert (whole.checkpoint, rest.checkpoint) == (b"state", None)

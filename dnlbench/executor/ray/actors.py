@@ -1,0 +1,203 @@
+"""The actors on a Ray cluster: one remote worker for each slot, and the answers that are awaited from it."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from dnlbench.executor.base import Attempts
+from dnlbench.executor.ray.inventory import name_of_newcomer
+from dnlbench.executor.ray.messages import Placed, Report, WorkerConfig
+from dnlbench.executor.ray.remote_worker import RemoteWorker
+from dnlbench.machine import Slot
+
+POLL_S = 0.5
+"""How long a remote worker may wait for something to report."""
+POLLS_PER_S = 400
+"""Of all remote workers that have nothing to report; where there are many each is asked less often."""
+GATHER_S, LONGEST_GATHER_S = 5e-5, 0.1
+"""How long answers are gathered before they are read, for each that is awaited, and at the most: to ask Ray which have come
+takes time for all of them."""
+LEAVE_S = 5.0
+"""How long remote workers may take to clear up behind them."""
+
+Kind = Literal["placed", "prepared", "report", "done"]
+
+
+@dataclass(eq=False)
+class Handle:
+    """A slot's remote worker, as far as the engine knows it."""
+
+    slot: Slot
+    actor: Any
+    """Ray's handle."""
+    memory_bytes: int
+    """What it claims."""
+    placed: Placed | None = None
+    """None while Ray has no room for it."""
+    job: Attempts | None = None
+    is_warm: bool = False
+    is_ready: bool = False
+    """Whether it was found fit for the sweep."""
+    ahead_s: float = math.inf
+    """How much the engine's clock is ahead of its own: the least that was seen, since reports take their time."""
+    _heard: float = field(default_factory=lambda: time.monotonic())
+    _worker_silent_s: float = 0.0
+
+    @property
+    def where(self) -> str:
+        """``ray/3 on such-a-machine``."""
+        node = self.placed.slot.node if self.placed else None
+        return f"{self.slot.name} on {node.name}" if node else self.slot.name
+
+    def heard(self) -> None:
+        """It gave a sign of life."""
+        self._heard = time.monotonic()
+
+    def hears(self, report: Report) -> None:
+        """Take in how it is."""
+        self.ahead_s = min(self.ahead_s, time.time() - report.time)
+        self.is_warm, self.is_ready = report.is_warm, self.is_ready or report.is_ready
+        self._worker_silent_s = report.silent_s
+
+    @property
+    def starved_s(self) -> float:
+        """Seconds that its runs have waited for a place; 0 for those that have one, and without any."""
+        return time.monotonic() - self._heard if self.job is not None and self.placed is None else 0.0
+
+    def silent_s(self, patience_s: float) -> float:
+        """Seconds without a sign of life of it or its worker, beyond what it may take to answer; 0 without a place."""
+        if self.placed is None:
+            return 0.0
+        return max(self._worker_silent_s, time.monotonic() - self._heard - patience_s)
+
+
+class Actors:
+    """Spawns, asks and kills the actors. Ray itself retries nothing: the scheduler does, which knows what was kept."""
+
+    def __init__(self, config: WorkerConfig, actor: type | None) -> None:
+        """Ask Ray for nothing yet.
+
+        Args:
+            config: of all remote workers.
+            actor: what the actors are in place of real remote workers, for measurements.
+        """
+        self._config, self._actor = config, actor or RayRemoteWorker
+        self._handles: dict[str, Handle] = {}
+        self._awaited: dict[Any, tuple[Handle, Kind]] = {}
+        self._idle: list[Handle] = []
+        """Those that nobody awaits a report of, which comes after what they are told next."""
+
+    @cached_property
+    def _class(self) -> Any:
+        import ray
+
+        # no second try by Ray, and a way for what cannot wait until a report is due
+        return ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"suspend": 1})(self._actor)
+
+    @cached_property
+    def _config_reference(self) -> Any:
+        """Spares a copy for each actor, since the plan of a large sweep is large."""
+        import ray
+
+        return ray.put(self._config)
+
+    def spawn(self, slot: Slot, memory_bytes: int) -> Handle:
+        """Ask Ray for room for a slot's remote worker, which is awaited as ``placed``."""
+        gpus = 1 if slot.device.kind == "cuda" else 0
+        claim = {"num_cpus": slot.threads, "num_gpus": gpus, "memory": memory_bytes}
+        actor = self._class.options(**claim).remote(self._config_reference, slot)
+        handle = self._handles[slot.name] = Handle(slot=slot, actor=actor, memory_bytes=memory_bytes)
+        self.expect(handle, "placed", actor.describe.remote())
+        return handle
+
+    def of(self, slot: Slot) -> Handle | None:
+        """The slot's remote worker, if it has one."""
+        return self._handles.get(slot.name)
+
+    def kill(self, handle: Handle) -> None:
+        """End a remote worker, of which nothing is awaited any more."""
+        import ray
+
+        del self._handles[handle.slot.name]
+        self._awaited = {answer: entry for answer, entry in self._awaited.items() if entry[0] is not handle}
+        self._idle = [other for other in self._idle if other is not handle]
+        ray.kill(handle.actor, no_restart=True)
+
+    def expect(self, handle: Handle, kind: Kind, answer: object) -> None:
+        """Await an answer."""
+        self._awaited[answer] = handle, kind
+
+    def rest(self, handle: Handle) -> None:
+        """Have it report when it is polled next: it has answered all it was asked."""
+        self._idle.append(handle)
+
+    def poll(self) -> None:
+        """Have remote workers report that nothing more is to be told to before."""
+        for handle in self._idle:
+            self.expect(handle, "report", handle.actor.poll.remote(self.poll_s))
+        self._idle = []
+
+    @property
+    def poll_s(self) -> float:
+        """How long each may take to report."""
+        return max(POLL_S, len(self._handles) / POLLS_PER_S)
+
+    def answers(self, deadline: float) -> Iterator[tuple[Handle, Kind, Any]]:
+        """What comes in next, until the deadline at most; an error of Ray's stands for an answer that cannot come."""
+        import ray
+
+        left, awaited = max(0.0, deadline - time.monotonic()), list(self._awaited)
+        if not awaited:
+            time.sleep(left)
+        elif ray.wait(awaited, num_returns=1, timeout=left)[0]:
+            gather_s = min(LONGEST_GATHER_S, GATHER_S * len(awaited))
+            time.sleep(max(0.0, min(gather_s, deadline - time.monotonic())))
+            for answer in ray.wait(awaited, num_returns=len(awaited), timeout=0)[0]:
+                if answer not in self._awaited:
+                    continue  # of one that was killed for another answer of this moment
+                handle, kind = self._awaited.pop(answer)
+                try:
+                    found = ray.get(answer)
+                except ray.exceptions.RayError as error:
+                    found = error
+                yield handle, kind, found
+
+    def close(self) -> None:
+        """Have the remote workers clear up, and kill them all."""
+        import ray
+
+        answers = [handle.actor.close.remote() for handle in self if handle.placed is not None]
+        if answers:
+            ray.wait(answers, num_returns=len(answers), timeout=LEAVE_S)
+        for handle in self:
+            self.kill(handle)
+
+    def __iter__(self) -> Iterator[Handle]:
+        return iter(list(self._handles.values()))
+
+
+class RayRemoteWorker(RemoteWorker):
+    """A remote worker in an actor."""
+
+    def __init__(self, config: WorkerConfig, slot: Slot) -> None:
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        offer = next((node for node in ray.nodes() if node["NodeID"] == here), {"NodeID": here, "Resources": {}})
+        name = config.names.get(here) or name_of_newcomer(offer, config.names.values())
+        super().__init__(config, slot, name=name, cpus=float(offer["Resources"].get("CPU", 0.0)))
+        threading.Thread(target=self._leave_with_raylet, args=(os.getppid(),), daemon=True).start()
+
+    def _leave_with_raylet(self, raylet: int) -> None:
+        """End this process when its machine's part of Ray is gone; by itself it would wait for calls that cannot come."""
+        while os.getppid() == raylet:
+            time.sleep(1.0)
+        self.clear_up()
+        os._exit(1)

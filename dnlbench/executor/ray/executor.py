@@ -1,0 +1,282 @@
+"""Slots on the machines of a Ray cluster.
+
+Each slot is a claim for a share of some machine. Ray finds the machine, shows it the GPU, and tells when it is lost. An actor
+there is the slot's remote worker, which does the work as it is done on one machine; the event replica writes what it reports.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dnlbench import units
+from dnlbench.errors import EngineError, rebuild
+from dnlbench.events import Prepared, RunError
+from dnlbench.executor.base import Attempts, Executor, SlotFreed, WorkerFailure
+from dnlbench.executor.ray.actors import Actors, Handle, Kind
+from dnlbench.executor.ray.claims import AT_FIRST_BYTES, Claims, suits
+from dnlbench.executor.ray.failures import failure_of
+from dnlbench.executor.ray.fairness import DEATHS, Rests, is_crowded
+from dnlbench.executor.ray.head import Head
+from dnlbench.executor.ray.inventory import ClusterNode
+from dnlbench.executor.ray.messages import Refusal, Report, Shared, WorkerConfig
+from dnlbench.executor.ray.replica import EventReplica
+from dnlbench.files import is_disk_full, write_atomically
+from dnlbench.machine import Slot
+from dnlbench.plan import Plan
+from dnlbench.store import RunDir
+
+ROOM_S = 10.0
+"""After that long without room on any machine it is said what is waited for."""
+LOOK_S = 0.5
+"""Seconds between two looks for that."""
+
+
+class RayExecutor(Executor):
+    """An executor whose slots are wherever Ray has room for them. Ray is connected to before it is made, and left after it."""
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        slots: Sequence[Slot],
+        *,
+        checkpoint_s: float,
+        plan: Plan,
+        pack_size: int,
+        nodes: Sequence[ClusterNode],
+        head: Head | None = None,
+        tell: Callable[[str], None] = lambda message: None,
+        actor: type | None = None,
+    ) -> None:
+        """Ask Ray for nothing yet.
+
+        Args:
+            run_dir: of the sweep, on this machine.
+            slots: what there is to be room for.
+            checkpoint_s: see `dnlbench.runners.base.CHECKPOINT_S`.
+            plan: of the sweep.
+            pack_size: runs that train together on a slot, at most.
+            nodes: what the cluster has now; more may join it, and some may be lost.
+            head: of the cluster, to be watched.
+            tell: somebody what the sweep waits for, before it starts.
+            actor: see `Actors`.
+        """
+        self._run_dir, self._slots, self._plan, self._pack_size = run_dir, slots, plan, pack_size
+        self._head, self._tell = head, tell
+        able = [node for node in nodes if node.cpus >= slots[0].threads] or nodes
+        self._largest_bytes = max(node.memory_bytes for node in able)
+        self._shared = Shared(root=run_dir.root.resolve(), secret=secrets.token_hex(16))
+        config = WorkerConfig(
+            sweep=run_dir.sweep_path.read_bytes(),
+            slots=len(slots),
+            checkpoint_s=checkpoint_s,
+            folder=Path.cwd(),
+            shared=self._shared,
+            names={node.node_id: node.name for node in nodes},
+        )
+        self._actors = Actors(config, actor)
+        self._rests = Rests()
+        self._replica = EventReplica(run_dir)
+        self._prepared: Prepared | None = None
+        self._claims: Claims | None = None
+        self._returned: list[SlotFreed] = []
+        """Slots whose runs did not come to a remote worker at all."""
+        self._is_crowded = False
+
+    def prepare(self) -> Prepared:
+        """Waits for room for one remote worker, which loads the data and checks the plan."""
+        write_atomically(self._run_dir.secret_path, self._shared.secret.encode())
+        slot, begun, told = self._slots[0], time.monotonic(), False
+        while self._prepared is None:
+            self.warm_up(slot)
+            self.wait(LOOK_S)
+            handle = self._actors.of(slot)
+            is_placed = handle is not None and handle.placed is not None
+            if not (told or is_placed) and time.monotonic() - begun > ROOM_S:
+                told = True
+                self._tell(f"waiting for room on the cluster for a worker: {_claimed(slot, AT_FIRST_BYTES)}")
+        self._claims = Claims(
+            self._plan,
+            self._prepared.data,
+            self._slots,
+            left=[run for run in self._plan.runs if not self._run_dir.read_history(run).done],
+            pack_size=self._pack_size,
+            largest_bytes=self._largest_bytes,
+        )
+        return self._prepared
+
+    def start(self, slot: Slot, attempts: Attempts) -> None:
+        """Gives the runs to the slot's remote worker; to a new one if they need more memory than that has, or much less."""
+        assert self._claims is not None, "prepare comes first"
+        needed = self._claims.of(attempts)
+        handle = self._actors.of(slot)
+        if handle is not None and not suits(handle.memory_bytes, needed):
+            self.end(slot)
+            handle = None
+        handle = handle or self._spawn(slot, needed)
+        handle.job, handle.is_warm = attempts, False
+        try:
+            self._replica.begin(attempts, time.time())
+            shared = handle.placed is not None and handle.placed.sees_run_dir
+            states = self._replica.resume_states(attempts, shared=shared)
+        except OSError as error:
+            self._returned += self._give_up_for_disk(handle, error)
+            return
+        self._actors.expect(handle, "done", handle.actor.start.remote(dict(attempts), states))
+
+    def warm_up(self, slot: Slot) -> None:
+        """Asks Ray for room for it, if it has none; the remote worker sees to its worker itself."""
+        if self._actors.of(slot) or self._is_crowded or self._rests.left_s(slot.name):
+            return
+        self._spawn(slot, self._claims.of_slot(self._slots.index(slot)) if self._claims else AT_FIRST_BYTES)
+
+    def is_open(self, slot: Slot) -> bool:
+        """Whether it has a machine, and that has what the sweep needs."""
+        handle = self._actors.of(slot)
+        return handle is not None and handle.is_ready
+
+    def is_warm(self, slot: Slot) -> bool:
+        """As its remote worker last said."""
+        handle = self._actors.of(slot)
+        return handle is not None and handle.is_warm
+
+    def suspend(self, slot: Slot) -> None:
+        """A message to the remote worker, which it hears at once; what has no place yet comes back as it is."""
+        handle = self._actors.of(slot)
+        if handle is None or handle.job is None:
+            return
+        if handle.placed is None:
+            self._returned.append(SlotFreed(slot=slot, run_ids=tuple(handle.job)))
+            self.end(slot)
+        else:
+            handle.actor.suspend.options(concurrency_group="suspend").remote(dict(handle.job))
+
+    def end(self, slot: Slot) -> None:
+        """Ends the remote worker, and its worker with it; the slot has to find another place."""
+        handle = self._actors.of(slot)
+        if handle is not None:
+            if handle.job is not None:
+                self._replica.end(handle.job)
+            self._actors.kill(handle)
+
+    def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
+        """Listens to all remote workers.
+
+        Raises:
+            EngineError: if the cluster is no more, or comes to nothing.
+        """
+        if self._head is not None:
+            self._head.require()
+        deadline = time.monotonic() + timeout_s
+        freed, self._returned = self._returned, []
+        self._make_room()
+        while not freed:
+            if self._prepared is not None:
+                self._actors.poll()
+            freed = [slot for answer in self._actors.answers(deadline) for slot in self._take(*answer)]
+            if time.monotonic() >= deadline:
+                break
+        return freed
+
+    def silent_s(self, slot: Slot) -> float:
+        """Since the remote worker was last heard of, or its worker by that; nothing while it waits for a place."""
+        handle = self._actors.of(slot)
+        return handle.silent_s(self._actors.poll_s) if handle is not None else 0.0
+
+    def close(self) -> None:
+        """Has the remote workers clear up, and ends those that do not."""
+        self._actors.close()
+        with suppress(OSError):
+            self._run_dir.secret_path.unlink(missing_ok=True)
+
+    def _make_room(self) -> None:
+        """Ends idle remote workers, which may hold, or be about to take, the very room that runs wait for."""
+        self._is_crowded = is_crowded(handle.starved_s for handle in self._actors)
+        if self._is_crowded:
+            for handle in self._actors:
+                if handle.job is None:
+                    self.end(handle.slot)
+
+    def _spawn(self, slot: Slot, wanted_bytes: int) -> Handle:
+        handle = self._actors.spawn(slot, min(wanted_bytes, self._largest_bytes))
+        if self._prepared is not None:
+            self._actors.expect(handle, "done", handle.actor.take_over.remote(self._prepared))
+        return handle
+
+    def _take(self, handle: Handle, kind: Kind, answer: Any) -> Iterator[SlotFreed]:
+        """Take in an answer."""
+        if isinstance(answer, Exception):
+            yield from self._give_up(handle, self._count_death(handle, answer))
+            return
+        handle.heard()
+        if kind == "placed":
+            handle.placed = answer
+        elif kind == "prepared":
+            if isinstance(answer, Refusal):
+                raise rebuild(answer.type, answer.message)
+            self._prepared, handle.is_ready = answer, True
+        if self._prepared is None:
+            self._actors.expect(handle, "prepared", handle.actor.prepare.remote())
+        elif kind != "done":
+            self._actors.rest(handle)
+        if kind == "report":
+            yield from self._take_report(handle, answer)
+            if handle.is_ready:
+                self._rests.forgive(handle.slot.name)
+
+    def _take_report(self, handle: Handle, report: Report) -> Sequence[SlotFreed]:
+        handle.hears(report)
+        try:
+            for update in report.updates:
+                self._replica.take(update, ahead_s=handle.ahead_s)
+            self._replica.log(handle.slot.name, report.log)
+        except OSError as error:
+            return self._give_up_for_disk(handle, error)
+        if report.freed is None or handle.job is None:
+            return []
+        self._replica.end(handle.job)
+        handle.job = None
+        return [SlotFreed(slot=handle.slot, run_ids=report.freed, failure=report.failure)]
+
+    def _count_death(self, handle: Handle, error: Exception) -> WorkerFailure:
+        """Take note of a remote worker that is no more.
+
+        Raises:
+            EngineError: if many of the slot's have come to nothing, and there is no other.
+        """
+        failure = failure_of(error, handle.where)
+        self._replica.log(handle.slot.name, f"{failure.error.message}\n".encode())
+        deaths = self._rests.add(handle.slot.name)
+        if deaths > DEATHS and not any(other.is_ready for other in self._actors if other is not handle):
+            raise EngineError(
+                f"{deaths} remote workers died on the cluster before they reported anything; the last one: "
+                f"{failure.error.message}"
+            )
+        return failure
+
+    def _give_up(self, handle: Handle, failure: WorkerFailure) -> Sequence[SlotFreed]:
+        """End a remote worker; the slot with the runs that it had."""
+        job = handle.job
+        self.end(handle.slot)
+        return [SlotFreed(slot=handle.slot, run_ids=tuple(job), failure=failure)] if job else []
+
+    def _give_up_for_disk(self, handle: Handle, error: OSError) -> Sequence[SlotFreed]:
+        """If it is the engine's that is full.
+
+        Raises:
+            OSError: if it is not.
+        """
+        if not is_disk_full(error):
+            raise error
+        run_error = RunError(type=type(error).__name__, message=str(error))
+        return self._give_up(handle, WorkerFailure(cause="disk", error=run_error))
+
+
+def _claimed(slot: Slot, memory_bytes: int) -> str:
+    """``1 CPU, a GPU and 1.0 GiB``."""
+    gpu = ", a GPU" if slot.device.kind == "cuda" else ""
+    return f"{slot.threads} CPU{'s' if slot.threads > 1 else ''}{gpu} and {units.size(memory_bytes)}"
