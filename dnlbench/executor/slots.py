@@ -29,9 +29,9 @@ def choose_slots(
         devices: what the machine has.
         cores: physical cores to divide among the slots.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` for all CUDA devices, or some of them as in ``cuda:0,2``.
-        jobs: number of slots; None for the default.
-        threads: of one run's CPU work; None for the default, ``cores / jobs``.
-        tasks: runs or packs to be done; there is no use for more slots than this. None for no limit.
+        jobs: number of slots.
+        threads: of one run's CPU work; ``cores / jobs`` by default.
+        tasks: runs or packs to be done, which need no more slots than that.
         unusable: what the machine has and cannot use, for the error.
 
     Raises:

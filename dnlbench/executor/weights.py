@@ -32,13 +32,7 @@ def weights_folder(profile: Path) -> Path:
 
 
 def keep_weights(run_dir: RunDir, epochs: Mapping[str, int], into: Path) -> KeptWeights:
-    """Takes the weights of finished runs out of their checkpoints.
-
-    Args:
-        run_dir: where the runs are.
-        epochs: by run id, that the run has been trained for.
-        into: the folder.
-    """
+    """Take the weights of finished runs, with the epochs of each, out of their checkpoints and into a folder."""
     if not epochs:
         return KeptWeights()
     question = {

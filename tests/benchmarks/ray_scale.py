@@ -122,9 +122,7 @@ def measure(workers: int, reports_per_s: float, epochs: int, windows: int, windo
 
 
 def _tiny_node() -> ClusterNode:
-    return ClusterNode(
-        node_id="", name="here", address="", cpus=1, gpus=0, memory_bytes=TINY_BYTES, machine=read_machine(), source=""
-    )
+    return ClusterNode(node_id="", name="here", cpus=1, gpus=0, memory_bytes=TINY_BYTES, machine=read_machine())
 
 
 def _occupy(executor: RayExecutor, slots: Sequence[Slot], run_ids: Sequence[str]) -> None:

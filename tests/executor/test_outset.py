@@ -45,9 +45,7 @@ def test_gpus_that_cannot_be_used_are_told_at_the_outset(
     machine = MACHINE.model_copy(update={"unusable": (LOST, HIDDEN)})
     place = Place(machine=machine, slots=SLOTS[kind], pack_size=1)
     assert list(_unusable_devices(request, place, SLOTS[kind])) == expected
-    node = ClusterNode(
-        node_id="1", name="box", address="", cpus=2.0, gpus=0.0, memory_bytes=0, machine=machine, source=""
-    )
+    node = ClusterNode(node_id="1", name="box", cpus=2.0, gpus=0.0, memory_bytes=0, machine=machine)
     elsewhere = replace(place, machine=MACHINE, nodes=(node,))
     assert list(_unusable_devices(request, elsewhere, SLOTS[kind])) == [f"box: {text}" for text in expected]
 

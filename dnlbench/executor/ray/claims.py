@@ -26,16 +26,7 @@ class Claims:
         pack_size: int,
         largest_bytes: int,
     ) -> None:
-        """Foresees the claims of a sweep.
-
-        Args:
-            plan: of the sweep.
-            data: what it trains on.
-            slots: all of one kind of device.
-            left: runs that are still to be done.
-            pack_size: runs that train together on a slot, at most.
-            largest_bytes: the most that any machine of the cluster has to give; nothing claims more.
-        """
+        """Estimate the claims of the runs that are left. No machine has more than ``largest_bytes`` to give."""
         self._plan = plan
         self._largest_bytes = largest_bytes
         self._worker_bytes = WORKER_BYTES + data.loaded_bytes

@@ -134,13 +134,10 @@ def _shut_down_after() -> Iterator[None]:
 def _init(doing: str, environment: Mapping[str, str], **options: Any) -> None:
     """``ray.init`` without its words and without its handler of SIGTERM, which is the engine's.
 
-    Args:
-        doing: what this is for.
-        environment: for Ray, which hands it on to what it starts; this process's other children do not get it.
-        options: Ray's.
+    Ray hands the environment on to what it starts; this process's other children do not get it.
 
     Raises:
-        EngineError: which says what could not be done and what Ray says.
+        EngineError: what could not be done, which is ``doing``, and what Ray says.
     """
     import ray
 
@@ -204,17 +201,11 @@ def _kept_handler(number: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _changed_environment(changes: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    _set(changes)
+    before = {name: os.environ[name] for name in changes if name in os.environ}
+    os.environ.update(changes)
     try:
         yield
     finally:
-        _set(before)
-
-
-def _set(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
+        for name in changes:
             os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        os.environ.update(before)

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench import units
-from dnlbench.errors import EngineError, rebuild
+from dnlbench.errors import EngineError
 from dnlbench.events import Prepared, RunError
 from dnlbench.executor.base import Attempts, Executor, SlotFreed, WorkerFailure
+from dnlbench.executor.processes import refused
 from dnlbench.executor.ray.actors import Actors, Handle, Kind
 from dnlbench.executor.ray.claims import AT_FIRST_BYTES, Claims, suits
 from dnlbench.executor.ray.failures import failure_of
 from dnlbench.executor.ray.fairness import DEATHS, Rests, is_crowded
 from dnlbench.executor.ray.head import Head
 from dnlbench.executor.ray.inventory import ClusterNode
-from dnlbench.executor.ray.messages import Refusal, Report, Shared, WorkerConfig
+from dnlbench.executor.ray.messages import Report, WorkerConfig
 from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.files import is_disk_full, write_atomically
 from dnlbench.machine import Slot
@@ -52,33 +53,21 @@ class RayExecutor(Executor):
         tell: Callable[[str], None] = lambda message: None,
         actor: type | None = None,
     ) -> None:
-        """Ask Ray for nothing yet.
-
-        Args:
-            run_dir: of the sweep, on this machine.
-            slots: what there is to be room for.
-            checkpoint_s: see `dnlbench.runners.base.CHECKPOINT_S`.
-            plan: of the sweep.
-            pack_size: runs that train together on a slot, at most.
-            nodes: what the cluster has now; more may join it, and some may be lost.
-            head: of the cluster, to be watched.
-            tell: somebody what the sweep waits for, before it starts.
-            actor: see `Actors`.
-        """
+        """Ask Ray for nothing yet. ``tell`` is called with what the sweep waits for; for ``actor`` see `Actors`."""
         self._run_dir, self._slots, self._plan, self._pack_size = run_dir, slots, plan, pack_size
         self._head, self._tell = head, tell
         able = [node for node in nodes if node.cpus >= slots[0].threads] or nodes
         self._largest_bytes = max(node.memory_bytes for node in able)
-        self._shared = Shared(root=run_dir.root.resolve(), secret=secrets.token_hex(16))
-        config = WorkerConfig(
+        self._config = WorkerConfig(
             sweep=run_dir.sweep_path.read_bytes(),
             slots=len(slots),
             checkpoint_s=checkpoint_s,
             folder=Path.cwd(),
-            shared=self._shared,
+            run_dir=run_dir.root.resolve(),
+            secret=secrets.token_hex(16),
             names={node.node_id: node.name for node in nodes},
         )
-        self._actors = Actors(config, actor)
+        self._actors = Actors(self._config, actor)
         self._rests = Rests()
         self._replica = EventReplica(run_dir)
         self._prepared: Prepared | None = None
@@ -89,7 +78,7 @@ class RayExecutor(Executor):
 
     def prepare(self) -> Prepared:
         """Waits for room for one remote worker, which loads the data and checks the plan."""
-        write_atomically(self._run_dir.secret_path, self._shared.secret.encode())
+        write_atomically(self._run_dir.secret_path, self._config.secret.encode())
         slot, begun, told = self._slots[0], time.monotonic(), False
         while self._prepared is None:
             self.warm_up(slot)
@@ -216,8 +205,8 @@ class RayExecutor(Executor):
         if kind == "placed":
             handle.placed = answer
         elif kind == "prepared":
-            if isinstance(answer, Refusal):
-                raise rebuild(answer.type, answer.message)
+            if not isinstance(answer, Prepared):
+                raise refused(answer) or EngineError(str(answer))
             self._prepared, handle.is_ready = answer, True
         if self._prepared is None:
             self._actors.expect(handle, "prepared", handle.actor.prepare.remote())

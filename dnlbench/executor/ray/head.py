@@ -19,11 +19,7 @@ class Head:
     """Whether it still answers, looked at now and then."""
 
     def __init__(self, address: str) -> None:
-        """Takes it to be there.
-
-        Args:
-            address: ``host:port``.
-        """
+        """Take the head at ``host:port`` to be there."""
         self.address = address
         self._looked = self._answered = time.monotonic()
 

@@ -25,15 +25,12 @@ class ClusterNode:
     """Ray's."""
     name: str
     """What it was started with (``ray start --node-name``), else its host's name; with part of its id where that is shared."""
-    address: str
     cpus: float
     """Offered to Ray, as is what follows."""
     gpus: float
     memory_bytes: int
     machine: Machine
     """Read there, with all of its GPUs."""
-    source: str
-    """Hash of the dnlbench that it has."""
 
     @property
     def node(self) -> Node:
@@ -59,21 +56,12 @@ def read_nodes() -> tuple[ClusterNode, ...]:
             "the Ray cluster offers no CPU: let a machine join it that may work, `ray start --address=…` without --num-cpus=0"
         )
     _require_equal(offers, facts)
-    names = _names(offers, facts)
-    return tuple(
-        sorted(
-            (_read(offer, fact, name) for offer, fact, name in zip(offers, facts, names, strict=True)),
-            key=lambda node: node.name,
-        )
-    )
+    nodes = map(_read, offers, facts, _names(offers, facts))
+    return tuple(sorted(nodes, key=lambda node: node.name))
 
 
 def kind_of(nodes: Sequence[ClusterNode], asked: str) -> Literal["cpu", "cuda"]:
-    """On which kind of device the cluster carries out runs.
-
-    Args:
-        nodes: of the cluster.
-        asked: what ``--device`` says: ``auto`` takes the GPUs if there are any.
+    """On which kind of device the cluster executes runs: ``auto`` takes the GPUs if there are any.
 
     Raises:
         DeviceError: for another device, and for GPUs that are not there.
@@ -164,14 +152,13 @@ def _answer(reference: Any, node_id: str) -> dict[str, Any] | None:
 
     try:
         answer: dict[str, Any] = ray.get(reference, timeout=0.1)
-    except ray.exceptions.GetTimeoutError:
+    except exceptions.GetTimeoutError:
         raise EngineError(f"Ray node {node_id} did not tell within {PROBE_S:.0f} s what machine it is") from None
     except (exceptions.TaskUnschedulableError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError):
         return None  # Ray lists a machine that was lost for a while
-    except ray.exceptions.RayError as error:
-        raise EngineError(
-            f"Ray node {node_id} could not tell what machine it is: {str(error).splitlines()[-1]}"
-        ) from error
+    except exceptions.RayError as error:
+        reason = str(error).splitlines()[-1]
+        raise EngineError(f"Ray node {node_id} could not tell what machine it is: {reason}") from error
     return answer
 
 
@@ -226,10 +213,8 @@ def _read(offer: dict[str, Any], fact: dict[str, Any], name: str) -> ClusterNode
     return ClusterNode(
         node_id=str(offer["NodeID"]),
         name=name,
-        address=str(offer["NodeManagerAddress"]),
         cpus=float(resources["CPU"]),
         gpus=float(resources.get("GPU", 0)),
         memory_bytes=int(resources.get("memory", 0)),
         machine=Machine.model_validate(fact["machine"]),
-        source=str(fact["source"]),
     )

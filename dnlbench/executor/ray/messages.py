@@ -21,18 +21,12 @@ class WorkerConfig:
     checkpoint_s: float
     folder: Path
     """Where the engine works, which finds modules and data there."""
-    shared: Shared
-    names: Mapping[str, str]
-    """Of the cluster's machines, by Ray's id, as far as they were there at the beginning."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shared:
-    """The engine's run directory, which a remote worker may see too: then checkpoints go through it."""
-
-    root: Path
+    run_dir: Path
+    """The engine's, which a remote worker may see too: then checkpoints go through it."""
     secret: str
     """What stands in its ``cluster.secret``. Where there is another one, or none, it is not the same directory."""
+    names: Mapping[str, str]
+    """Of the cluster's machines, by Ray's id, as far as they were there at the beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +96,6 @@ class Report:
     """The runs that it has let go of; None while it has them, or has none."""
     failure: WorkerFailure | None = None
     """Why it let go of those of them that have not ended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """An error that the user is to be told of."""
-
-    type: str
-    message: str
 
 
 ResumeStates = Mapping[str, ResumeState]

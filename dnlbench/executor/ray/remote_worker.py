@@ -23,10 +23,10 @@ from dnlbench.errors import ConfigurationError, DeviceError, DnlbenchError
 from dnlbench.events import Prepared, RunEnded, RunPaused, read_run_event
 from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
 from dnlbench.executor.local import LocalExecutor
+from dnlbench.executor.processes import refusal
 from dnlbench.executor.ray.messages import (
     Checkpoint,
     Placed,
-    Refusal,
     Report,
     ResumeState,
     ResumeStates,
@@ -60,13 +60,7 @@ class RemoteWorker:
     """Carries out runs on the machine that it is created on, one or one pack at a time."""
 
     def __init__(self, config: WorkerConfig, slot: Slot, *, name: str, cpus: float) -> None:
-        """Takes a slot.
-
-        Args:
-            config: of all remote workers.
-            slot: as the engine knows it: name, kind of device and threads.
-            name: of the machine.
-            cpus: that the machine offers to sweeps in all.
+        """Take a slot of the machine with this name, which offers so many CPUs to sweeps in all.
 
         Raises:
             ConfigurationError: if the machine has other software than the engine.
@@ -79,7 +73,7 @@ class RemoteWorker:
         self._root, self._lock = _new_folder()
         self._run_dir = RunDir(self._root)
         write_atomically(self._run_dir.sweep_path, config.sweep)
-        self._shared = RunDir(config.shared.root) if _is_shared(config) else None
+        self._shared = RunDir(config.run_dir) if _is_shared(config) else None
         self._local = LocalExecutor(self._run_dir, [self._slot], checkpoint_s=config.checkpoint_s)
         self._watched: tuple[_Watched, ...] = ()
         self._aside: Attempts = {}
@@ -90,12 +84,12 @@ class RemoteWorker:
         """What it has become."""
         return Placed(slot=self._slot, sees_run_dir=self._shared is not None)
 
-    def prepare(self) -> Prepared | Refusal:
-        """Loads the data and checks the plan, which takes a while; see `Executor.prepare`."""
+    def prepare(self) -> Prepared | dict[str, dict[str, str]]:
+        """Load the data and check the plan, which takes a while; see `Executor.prepare` and `refusal`."""
         try:
             return self._local.prepare()
         except DnlbenchError as error:
-            return Refusal(type=type(error).__name__, message=str(error))
+            return refusal(error)
 
     def take_over(self, prepared: Prepared) -> None:
         """What another remote worker has found out need not be asked again; starts a worker."""
@@ -294,7 +288,7 @@ def _device_here(kind: str, name: str) -> Device:
 def _is_shared(config: WorkerConfig) -> bool:
     """Whether this machine sees the engine's run directory."""
     try:
-        return RunDir(config.shared.root).secret_path.read_text() == config.shared.secret
+        return RunDir(config.run_dir).secret_path.read_text() == config.secret
     except OSError:
         return False
 

@@ -37,12 +37,7 @@ class EventReplica:
         self._attempts: dict[str, _Attempt] = {}
 
     def resume_states(self, attempts: Attempts, *, shared: bool) -> ResumeStates:
-        """Where runs stand.
-
-        Args:
-            attempts: at them.
-            shared: whether whoever goes on with them sees the checkpoints here.
-        """
+        """Where runs stand, for a remote worker; ``shared`` if it sees the checkpoints here."""
         return {run_id: self._resume_state(run_id, shared=shared) for run_id in attempts}
 
     def _resume_state(self, run_id: str, *, shared: bool) -> ResumeState:
@@ -62,14 +57,10 @@ class EventReplica:
                 del self._attempts[run_id]
 
     def take(self, update: RunUpdate, *, ahead_s: float) -> None:
-        """Takes in what happened.
+        """Take in what happened in an attempt, where the clock is ``ahead_s`` behind the engine's.
 
         Events are on the disk before the checkpoint that counts on them, and a run's last event comes after its last
-        checkpoint: so a run that has ended has all that it needs to be gone on with.
-
-        Args:
-            update: of one attempt.
-            ahead_s: how much the engine's clock is ahead of the remote worker's.
+        checkpoint: so a run that has ended has all that it needs to be resumed.
 
         Raises:
             OSError: if it cannot be written, on a full disk for one.

@@ -36,18 +36,12 @@ class Trusted:
 
     address: str
     """``host:port``, whatever was asked for."""
-    nodes: tuple[str, ...]
-    """Addresses of its machines."""
     enforces: bool
     """Whether it turned away a question without a token."""
 
 
 def examine(address: str, *, insecure: bool = False) -> Trusted:
-    """Asks the cluster without a token, then, if it wants one, with that of the environment.
-
-    Args:
-        address: ``host:port``, or ``auto`` for the one that runs on this machine.
-        insecure: whether a cluster may be used that others can reach and that asks nobody for a token.
+    """Ask the cluster without a token, then, if it wants one, with that of the environment; for options see `connected`.
 
     Raises:
         ConfigurationError: for a cluster that is not there, that does not take our token, that is not safe, of another
@@ -66,15 +60,14 @@ def examine(address: str, *, insecure: bool = False) -> Trusted:
     if enforces:
         answer = _ask(address, anonymous=False)
     _check(address, answer)
-    nodes = tuple(answer["nodes"])
-    outside = [node for node in (_host(answer["address"]), *nodes) if not _is_loopback(node)]
+    outside = [node for node in (_host(answer["address"]), *answer["nodes"]) if not _is_loopback(node)]
     if outside and not enforces and not insecure:
         raise ConfigurationError(
             f"the Ray cluster at {answer['address']} can be reached from other machines (at {outside[0]}) and asks nobody "
             f"for a token: whoever reaches it can run any code as its user. {_TOKENS}; or use --ray-insecure where "
             "nobody else can reach these machines"
         )
-    return Trusted(address=answer["address"], nodes=nodes, enforces=enforces)
+    return Trusted(address=answer["address"], enforces=enforces)
 
 
 def _knock(address: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dnlbench.errors import did_you_mean
-from dnlbench.events import Command, CommandDone, RunHistory
+from dnlbench.events import Command, CommandDone, RunHistory, device_of
 from dnlbench.executor.scheduler.assignments import Assignments, ended_under
 from dnlbench.executor.scheduler.disk import Records
 from dnlbench.executor.scheduler.dispatch import Dispatcher
@@ -16,6 +16,7 @@ from dnlbench.executor.scheduler.retry import RetryPolicy
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 
+_DONE = {"pause": "paused", "release": "released", "resume": "resumed", "cancel": "cancelled"}
 RunState = Literal["waiting", "running", "ok", "not ok"]
 
 
@@ -36,40 +37,32 @@ def ended_as(history: RunHistory) -> RunState:
     return "ok" if history.ended.status == "ok" else "not ok"
 
 
-def judge(command: Command, plan: Plan, places: Sequence[str], state: Callable[[Run], RunState]) -> Verdict:
-    """Finds out whether a command can be obeyed, and what it is about.
-
-    Args:
-        command: what was asked.
-        plan: of the sweep.
-        places: names of its slots, such as ``cuda:1/0``.
-        state: of a run, at this moment.
-    """
+def judge(command: Command, plan: Plan, slots: Sequence[str], state: Callable[[Run], RunState]) -> Verdict:
+    """Whether a command can be obeyed in a sweep on these slots, and what it is about."""
     unknown = [run_id for run_id in command.run_ids if run_id not in plan.by_id]
     if unknown:
         return _refusal(f"no run {unknown[0]!r} in this sweep{did_you_mean(unknown[0], plan.by_id)}")
     runs = tuple(plan.by_id[run_id] for run_id in dict.fromkeys(command.run_ids))
     if command.device is not None or command.action == "release":
-        return _judge_device(command, places)
+        return _judge_device(command, slots)
     if command.action == "retry":
         return _judge_retry(runs or plan.runs, state, named=bool(runs))
     ended = [run for run in runs if state(run) in ("ok", "not ok")]
     if ended:
         return _refusal(f"{ended[0].title} has ended already")
-    return Verdict(answer=_answer(command, runs), runs=runs)
+    done = _DONE[command.action]
+    return Verdict(answer=f"{done}: {_names(runs)}" if runs else f"the sweep is {done}", runs=runs)
 
 
-def _judge_device(command: Command, places: Sequence[str]) -> Verdict:
+def _judge_device(command: Command, slots: Sequence[str]) -> Verdict:
     if command.action in ("cancel", "retry") or command.run_ids:
         return _refusal("a device can be paused, released or resumed; name either runs or a device")
     if command.device is None:
         return _refusal("release needs a device; runs and sweeps can be paused")
-    concerned = [place for place in places if command.device in (place, place.rpartition("/")[0])]
-    if not concerned:
-        devices = dict.fromkeys(place.rpartition("/")[0] for place in places)
-        return _refusal(f"no device {command.device!r} in this sweep; there are {', '.join([*devices, *places])}")
-    doing = {"pause": "paused", "release": "released", "resume": "resumed"}[command.action]
-    return Verdict(answer=f"{command.device} is {doing}")
+    devices = dict.fromkeys(map(device_of, slots))
+    if command.device not in (*devices, *slots):
+        return _refusal(f"no device {command.device!r} in this sweep; there are {', '.join([*devices, *slots])}")
+    return Verdict(answer=f"{command.device} is {_DONE[command.action]}")
 
 
 def _judge_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named: bool) -> Verdict:
@@ -82,13 +75,6 @@ def _judge_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named
     if not again:
         return _refusal("no run has ended badly")
     return Verdict(answer=f"to be tried again: {_names(again)}", runs=again)
-
-
-def _answer(command: Command, runs: Sequence[Run]) -> str:
-    doing = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}[command.action]
-    if runs:
-        return f"{doing}: {_names(runs)}"
-    return f"the sweep is {doing}"
 
 
 def _names(runs: Sequence[Run]) -> str:

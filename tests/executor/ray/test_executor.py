@@ -147,9 +147,7 @@ def run_dir(tmp_path: Any, make_plan: Callable[..., Plan]) -> RunDir:
 @pytest.fixture
 def executor(run_dir: RunDir, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> RayExecutor:
     monkeypatch.setattr(ray_executor, "LOOK_S", 0.0)
-    node = ClusterNode(
-        node_id="0", name="n", address="", cpus=30, gpus=0, memory_bytes=2**36, machine=MACHINE, source=""
-    )
+    node = ClusterNode(node_id="0", name="n", cpus=30, gpus=0, memory_bytes=2**36, machine=MACHINE)
     made = RayExecutor(run_dir, SLOTS, checkpoint_s=30.0, plan=run_dir.read_plan(), pack_size=1, nodes=[node])
     made._actors.__dict__["_class"] = cluster
     made.warm_up(SLOTS[0])

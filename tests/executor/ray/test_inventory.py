@@ -51,12 +51,10 @@ def node(cpus: float, gpus: float = 0, devices: int = 0) -> ClusterNode:
     return ClusterNode(
         node_id="ab" * 28,
         name=f"node-{cpus:g}",
-        address="10.0.0.1",
         cpus=cpus,
         gpus=gpus,
         memory_bytes=2**30,
         machine=MACHINE.model_copy(update={"devices": (*GPUS[:devices], *MACHINE.devices)}),
-        source="ab" * 8,
     )
 
 

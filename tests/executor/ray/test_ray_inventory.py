@@ -27,8 +27,6 @@ def test_the_machines_that_take_work(driver: RayCluster) -> None:
     assert (second.cpus, second.gpus) == (1, 64)
     here = read_machine()
     for node in (first, second):
-        assert node.address == "127.0.0.1"
-        assert node.source == source_hash()
         assert node.memory_bytes > 2**20
         assert node.machine.fingerprint == here.fingerprint
         assert node.machine.torch == here.torch

@@ -19,7 +19,7 @@ from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.processes import environment_of
 from dnlbench.executor.ray import remote_worker as remote_worker_module
-from dnlbench.executor.ray.messages import Refusal, Report, Shared, SharedCheckpoint, WorkerConfig
+from dnlbench.executor.ray.messages import Report, SharedCheckpoint, WorkerConfig
 from dnlbench.executor.ray.remote_worker import NEW_S, PREFIX, RemoteWorker, _Watched
 from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.executor.scheduler import Scheduler
@@ -63,7 +63,8 @@ class Site:
             slots=8,
             checkpoint_s=0.05,
             folder=Path.cwd(),
-            shared=Shared(root=self.run_dir.root, secret=SECRET),
+            run_dir=self.run_dir.root,
+            secret=SECRET,
             names={},
         )
         return RemoteWorker(replace(config, **others), slot, name="somewhere", cpus=4.0)
@@ -264,7 +265,7 @@ def test_what_is_wrong_with_the_plan_is_told(
         found = worker.prepare()
     finally:
         worker.close()
-    assert found == Refusal(type="DataError", message="nowhere")
+    assert found == {"refused": {"type": "DataError", "message": "nowhere"}}
 
 
 def test_a_gpu_is_the_one_that_was_given_to_it(
