@@ -126,7 +126,7 @@ class SimulatedCluster:
         self.attempts[run_id] = attempt
         self._told[run_id] = 0
         self._replica.begin(attempts, self._clock())
-        self._replica.seeds(attempts, shared=False)
+        self._replica.resume_states(attempts, shared=False)
         self._starts += 1
         self._busy[slot.name] = self._starts
         self._scripts[self._starts] = self._script(slot, self._plan.by_id[run_id], attempt, self._clock())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench.errors import ConfigurationError, EngineError
+from dnlbench.executor.ray.private import read_environment_again, unprinted
 from dnlbench.executor.ray.reaper import MARK
 from dnlbench.executor.ray.safety import LOOPBACK_ONLY, examine
 from dnlbench.machine import usable_cores
@@ -46,7 +47,7 @@ def connected(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         EngineError: if Ray does not start or does not answer.
     """
     _require_ray()
-    with _unprinted(), _own_cluster() if address is None else _attached(address, insecure=insecure):
+    with unprinted(), _own_cluster() if address is None else _attached(address, insecure=insecure):
         yield
 
 
@@ -147,21 +148,11 @@ def _init(doing: str, environment: Mapping[str, str], **options: Any) -> None:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        _read_environment_again()
+        read_environment_again()
         try:
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except Exception as error:  # Ray raises a dozen kinds
             raise EngineError(f"could not {doing}: {type(error).__name__}: {error}") from error
-
-
-def _read_environment_again() -> None:
-    """Ray's library keeps what it read of the environment before, in a process that had to do with another cluster."""
-    from ray import _raylet
-    from ray._private import ray_constants
-
-    ray_constants.ENABLE_RAY_CLUSTER = False  # see LOOPBACK_ONLY
-    _raylet.Config.initialize("")
-    _raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _require_loopback() -> None:
@@ -172,19 +163,6 @@ def _require_loopback() -> None:
         raise EngineError(
             f"this version of Ray does not keep to loopback: it listens on {', '.join(sorted(addresses))}"
         )
-
-
-@contextlib.contextmanager
-def _unprinted() -> Iterator[None]:
-    """Keeps what the cluster reports, such as a node's death, off stdout, which is data. Ray has no switch for that."""
-    from ray._private import worker
-
-    printed = getattr(worker, "print_to_stdstream", None)
-    worker.print_to_stdstream = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        worker.print_to_stdstream = printed
 
 
 @contextlib.contextmanager

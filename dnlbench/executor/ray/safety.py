@@ -23,7 +23,7 @@ LIMIT_S = 25.0
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Keeps Ray, which reads it when it is imported, from putting this machine's outward address in the place of loopback."""
 _CREDENTIALS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-_QUESTION = "dnlbench.executor.ray.question"
+_QUESTION = "dnlbench.executor.ray.private"
 _TOKENS = (
     "Set RAY_AUTH_MODE=token on every machine of the cluster before `ray start`, with one token for all: "
     "`ray get-auth-token --generate` writes it to ~/.ray/auth_token; `chmod 600` that and copy it to the others"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +13,6 @@ from dnlbench.plan import Run
 REST_S = 1.0
 """Rest of a slot after a failure at once; doubled with each further one, so that a broken device cannot drain the queue."""
 LONGEST_REST_S = 60.0
-LISTEN_S = 1.0
-"""Seconds between two checks of heartbeats."""
 NAP_S = 5.0
 """An engine that does not come round for longer than that was stopped."""
 
@@ -86,7 +83,6 @@ class Heartbeats:
     def __init__(self, timeout_s: float, clock: Callable[[], float]) -> None:
         self._timeout_s, self._clock = timeout_s, clock
         self._called = self._awake = clock()
-        self._checked = -math.inf
 
     def expired(self, executor: Executor, slots: Iterable[Slot]) -> Iterator[Slot]:
         """The slots whose workers have not given a sign of life in time; to be called often."""
@@ -94,9 +90,6 @@ class Heartbeats:
         if not 0 <= now - self._called <= NAP_S:
             self._awake = now
         self._called = now
-        if 0 <= now - self._checked < LISTEN_S:
-            return
-        self._checked = now
         for slot in slots:
             if min(executor.silent_s(slot), now - self._awake) > self._timeout_s:
                 yield slot

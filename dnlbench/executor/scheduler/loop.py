@@ -14,7 +14,7 @@ from dnlbench.executor.scheduler.control import Control
 from dnlbench.executor.scheduler.disk import Records
 from dnlbench.executor.scheduler.dispatch import Dispatcher
 from dnlbench.executor.scheduler.health import Heartbeats, SlotHealth
-from dnlbench.executor.scheduler.queue import Placement, Queue
+from dnlbench.executor.scheduler.queue import Queue, place
 from dnlbench.executor.scheduler.retry import RetryPolicy
 from dnlbench.forecast import Forecast
 from dnlbench.machine import Slot
@@ -52,9 +52,8 @@ class Scheduler:
     ) -> None:
         earlier = [event for event in run_dir.read_journal() if isinstance(event, RunLeased)]
         self._plan, self._executor, self._slots, self._by_turns = plan, executor, slots, by_turns
-        self._silence_s = silence_s
+        self._silence_s, self._clock = silence_s, clock
         self._forecast = _forecast(run_dir, plan, earlier)
-        self._placement = Placement(self._forecast, clock)
         self._health, self._heartbeats = SlotHealth(clock), Heartbeats(silence_s, clock)
         self._retries = RetryPolicy(run_dir, plan, self._health)
         self._queue = Queue(self._forecast, self._retries, pack_size)
@@ -121,7 +120,7 @@ class Scheduler:
         able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
         if able and tasks:
             busy = [each for each in self._assignments.busy if not holds.on_slot(each.slot.name)]
-            self._dispatcher.start(self._placement.match(able, busy, tasks))
+            self._dispatcher.start(place(self._forecast, self._clock(), able, busy, tasks))
         for slot in free:
             if self._assignments.of_slot(slot.name) is None:  # a run that fails elsewhere can go on here at once
                 self._executor.warm_up(slot)

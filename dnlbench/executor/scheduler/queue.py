@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from dnlbench.events import RunHistory
 from dnlbench.executor.scheduler.assignments import Assignment
@@ -10,7 +10,6 @@ from dnlbench.executor.scheduler.retry import RetryPolicy
 from dnlbench.forecast import Forecast, Task, first_tasks, pack
 from dnlbench.machine import Slot
 from dnlbench.plan import Run
-from dnlbench.studies import Point
 
 MANY = 1000
 """With more tasks waiting than that, which takes long to work out, any slot begins the longest: there is time to even out."""
@@ -28,10 +27,6 @@ class Queue:
         self._held: frozenset[str] = frozenset()
         self._packs: dict[str, Task] | None = None
         """By the id of the first run, in the order in which those came; None if they have to be made up anew."""
-        self._kinds: list[Task] = []
-        """One of each kind; all of a kind take as long."""
-        self._kind_of: dict[str, int] = {}
-        """The index of each task's kind there."""
         self._sorted: dict[str, Task] = {}
         self._revision: int | None = None
         """Of the forecast that they were sorted by; None if they have to be sorted anew."""
@@ -64,7 +59,6 @@ class Queue:
         """
         if self._packs is None or self._held is not held:
             self._held, self._packs, self._revision = held, self._made_up(held), None
-            self._tell_apart(self._packs)
         if self._revision != self._forecast.revision:
             self._revision = self._forecast.revision
             self._sorted = self._in_order(self._packs)
@@ -76,20 +70,7 @@ class Queue:
         return {task.runs[0].run_id: task for task in pack(tasks, self._pack_size, alone=self._retries.alone)}
 
     def _in_order(self, packs: Mapping[str, Task]) -> dict[str, Task]:
-        seconds = [self._forecast.duration_s(task, "") for task in self._kinds]
-        order = sorted(packs, key=lambda first: -seconds[self._kind_of[first]])
-        return {first: packs[first] for first in order}
-
-    def _tell_apart(self, packs: Mapping[str, Task]) -> None:
-        """A sweep has many runs, but few kinds that differ in how long they take."""
-        numbers: dict[tuple[Point, float, int], int] = {}
-        self._kinds = []
-        for first, task in packs.items():
-            kind = (task.point, task.epochs, len(task.runs))
-            if kind not in numbers:
-                numbers[kind] = len(numbers)
-                self._kinds.append(task)
-            self._kind_of[first] = numbers[kind]
+        return dict(sorted(packs.items(), key=lambda item: -self._forecast.duration_s(item[1], "")))
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
@@ -102,38 +83,24 @@ class Queue:
         return len(self._runs)
 
 
-class Placement:
-    """Longest expected task first, by what runs have taken so far; but not on a slot where another would end it sooner."""
+def place(
+    forecast: Forecast, now: float, free: Sequence[Slot], busy: Iterable[Assignment], longest: Collection[Task]
+) -> list[tuple[Slot, Task]]:
+    """Which free slots begin which tasks: the longest first, but not on a slot where another would end it sooner.
 
-    def __init__(self, forecast: Forecast, clock: Callable[[], float]) -> None:
-        self._forecast, self._clock = forecast, clock
-        self._expected: dict[Assignment, float] = {}
-        """Seconds that assignments take, by the forecast of that revision."""
-        self._revision: int | None = None
-
-    def match(
-        self, free: Sequence[Slot], busy: Iterable[Assignment], longest: Collection[Task]
-    ) -> list[tuple[Slot, Task]]:
-        """Which free slots begin which tasks now.
-
-        Args:
-            free: the slots that could begin something.
-            busy: the others that can be counted on.
-            longest: what waits, by falling expected duration.
-        """
-        if len(longest) > MANY:
-            return list(zip(free, longest, strict=False))
-        if self._revision != self._forecast.revision:
-            self._revision = self._forecast.revision
-            self._expected.clear()
-        free_in_s = dict.fromkeys((slot.name for slot in free), 0.0)
-        free_in_s |= {assignment.slot.name: self._free_in_s(assignment) for assignment in busy}
-        first = first_tasks(self._forecast, longest, free_in_s, {slot.name for slot in free})
-        return [(slot, first[slot.name]) for slot in free if slot.name in first]
-
-    def _free_in_s(self, busy: Assignment) -> float:
-        """An overdue task is taken to need as long again as it is overdue, so that no other waits for it."""
-        expected = self._expected.get(busy)
-        if expected is None:
-            expected = self._expected[busy] = self._forecast.duration_s(busy.task, busy.slot.name)
-        return abs(busy.begun + expected - self._clock()) if self._forecast.known else expected
+    Args:
+        forecast: learned from what runs have taken so far.
+        now: for how long the busy slots have been at their tasks.
+        free: the slots that could begin something.
+        busy: the others that can be counted on.
+        longest: what waits, by falling expected duration.
+    """
+    if len(longest) > MANY:
+        return list(zip(free, longest, strict=False))
+    free_in_s = dict.fromkeys((slot.name for slot in free), 0.0)
+    for each in busy:
+        expected = forecast.duration_s(each.task, each.slot.name)
+        # A task that is overdue is taken to need as long again as it is overdue, so that no other waits for it.
+        free_in_s[each.slot.name] = abs(each.begun + expected - now) if forecast.known else expected
+    first = first_tasks(forecast, longest, free_in_s, {slot.name for slot in free})
+    return [(slot, first[slot.name]) for slot in free if slot.name in first]

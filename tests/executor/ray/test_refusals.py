@@ -11,7 +11,7 @@ import pytest
 from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError
 from dnlbench.executor.ray import safety
 from dnlbench.executor.ray.connecting import connected
-from dnlbench.executor.ray.question import _find
+from dnlbench.executor.ray.private import _find
 from dnlbench.executor.ray.safety import examine
 
 pytest.importorskip("ray")

@@ -1,21 +1,46 @@
-"""Asks a Ray cluster who it is; a process of its own, `dnlbench.executor.ray.safety` is the other side.
+"""All that uses interfaces which Ray does not promise to keep.
 
-Ray's library reads the environment once, ends the process where a token is wanted that cannot be read, and keeps trying for
-most of a minute where nobody answers: nothing that a sweep's engine should find out for itself.
-
-Prints one JSON object with ``status``: ``answered``, with ``address``, ``nodes`` (addresses), ``here`` (whether one of them
-runs on this machine), ``ray`` and ``python`` (versions); ``refused`` for want of the right token; ``absent`` where
-``auto`` finds no cluster; ``failed``, with ``message``. Nothing of ours is sent but the token, if the environment has it.
+As a process of its own it asks a Ray cluster who it is, for `dnlbench.executor.ray.safety`: Ray's library reads the environment
+once, ends the process where a token is wanted that cannot be read, and keeps trying for most of a minute where nobody answers,
+nothing that a sweep's engine should find out for itself. Prints one JSON object with ``status``: ``answered``, with
+``address``, ``nodes`` (addresses), ``here`` (whether one of them runs on this machine), ``ray`` and ``python`` (versions);
+``refused`` for want of the right token; ``absent`` where ``auto`` finds no cluster; ``failed``, with ``message``. Nothing of
+ours is sent but the token, if the environment has it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 ANSWER_S = 10.0
 """For each of the two questions."""
+
+
+def read_environment_again() -> None:
+    """Ray's library keeps what it read of the environment before, in a process that had to do with another cluster."""
+    from ray import _raylet
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False  # see `dnlbench.executor.ray.safety.LOOPBACK_ONLY`
+    _raylet.Config.initialize("")
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def unprinted() -> Iterator[None]:
+    """Keeps what the cluster reports, such as a node's death, off stdout, which is data. Ray has no switch for that."""
+    from ray._private import worker
+
+    printed = getattr(worker, "print_to_stdstream", None)
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printed
 
 
 def main(address: str) -> None:
