@@ -14,7 +14,7 @@ from dnlbench.diagnosis.findings import findings_of, never_learned_findings
 from dnlbench.diagnosis.model import Diagnosis, LeftOut, RunFigures
 from dnlbench.diagnosis.summary import summarise_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
-from dnlbench.events import DataInfo, Prepared
+from dnlbench.events import DataInfo
 from dnlbench.executor.processes import ask
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.weights import weights_folder
@@ -172,8 +172,8 @@ def _of_run_dir(path: Path) -> Source:
     plan = run_dir.read_plan()
     if not isinstance(plan.spec, TrainingSpec):
         raise RunDirError(_no_networks(path, plan.spec.study))
-    prepared = next((event for event in run_dir.read_journal() if isinstance(event, Prepared)), None)
-    if prepared is None:
+    preparations = run_dir.read_state().preparations
+    if not preparations:
         raise RunDirError(f"{path}: no sweep was begun here: its journal names no data")
     runs, left_out = [], []
     for run in plan.runs:
@@ -191,7 +191,7 @@ def _of_run_dir(path: Path) -> Source:
         name=plan.spec.name,
         path=path,
         spec=plan.spec,
-        data=prepared.data,
+        data=preparations[0].data,
         runs=tuple(runs),
         left_out=tuple(left_out),
         remedy="Let the sweep end (dnlbench run with --resume), or train it again in another --run-dir",

@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 
 from dnlbench.errors import EngineError, RunDirError
-from dnlbench.events import Command, CommandDone, RunRequeued, read_journal_event
+from dnlbench.events import Command, CommandDone, RunRequeued
 from dnlbench.executor.scheduler.control import Verdict, ended_as, judge
-from dnlbench.files import LineFollower
-from dnlbench.store import RunDir, leave_command
+from dnlbench.store import Journal, RunDir, leave_command
 
 ANSWER_S = 10.0
 """How long an engine may take to answer; it looks for commands ten times a second."""
@@ -30,15 +29,13 @@ def give_command(run_dir: RunDir, command: Command) -> Verdict:
         if command.action == "retry":
             return _mark_for_retry(run_dir, command)
         raise RunDirError(f"{run_dir.root}: no engine is at work here; dnlbench run with --resume starts one")
-    journal = LineFollower(run_dir.journal_path)
-    journal.read()
+    journal = Journal(run_dir, from_now=True)
     _leave(run_dir, command)
     deadline = time.monotonic() + ANSWER_S
     at_work = True
     while at_work and time.monotonic() < deadline:
         at_work = run_dir.engine() is not None  # asked first: its last answers are heard after that
-        for line in journal.read():
-            event = read_journal_event(line)
+        for event in journal.poll():
             if isinstance(event, CommandDone) and event.command.id == command.id:
                 return Verdict(answer=event.answer, refused=event.refused)
         time.sleep(POLL_S)

@@ -6,13 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from dnlbench.engine.request import RunRequest, kept_if_refused, write_request
 from dnlbench.errors import EngineError, RunDirError
-from dnlbench.events import Prepared, read_journal_event
-from dnlbench.files import LineFollower
-from dnlbench.store import RunDir
+from dnlbench.store import Journal, RunDir
 
 PROGRAM = ("-P", "-m", "dnlbench.engine")
 """For Python; with -P a file in the current folder does not hide an installed package."""
@@ -39,8 +37,7 @@ class EngineProcess:
             parent_pipe: end the engine as by Ctrl+C when this process ends, or closes `stdin`.
         """
         self._log_path = run_dir.engine_log_path
-        self._journal = LineFollower(run_dir.journal_path)
-        self._journal.read()
+        self.journal = Journal(run_dir, from_now=True)
         with self._log_path.open("ab") as log:
             self._log_start = log.tell()
             self.process = subprocess.Popen(
@@ -51,10 +48,6 @@ class EngineProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-    def new_lines(self) -> Sequence[bytes]:
-        """The journal's lines since the start, or since the last call."""
-        return self._journal.read()
 
     def problem(self) -> str:
         """The engine's error message, or how the process ended without one."""
@@ -96,7 +89,8 @@ def _wait_until_prepared(engine: EngineProcess) -> int:
     process = engine.process
 
     def prepared() -> bool:
-        return any(isinstance(read_journal_event(line), Prepared) for line in engine.new_lines())
+        engine.journal.poll()
+        return engine.journal.state.prepared is not None
 
     try:
         while process.poll() is None:

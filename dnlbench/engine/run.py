@@ -13,7 +13,7 @@ from dnlbench.engine.outcome import check_outcome
 from dnlbench.engine.place import Place, choose_place, execution_of, find_run_dir
 from dnlbench.engine.request import RunRequest, kept_if_refused, write_request
 from dnlbench.errors import DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
-from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory, RunLeased
+from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory
 from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
 from dnlbench.executor.inline import InlineExecutor
@@ -126,7 +126,7 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
     reason: EndReason = "error"
     is_lost = False
     try:
-        before = [event for event in run_dir.read_journal() if isinstance(event, Prepared)]
+        before = run_dir.read_state().preparations
         scheduler.note(_started(work))
         narrator.tell(lambda observer: observer.starting(request.plan, work.slots, run_dir.root))
         prepared = _prepare(scheduler, request, run_dir.slot_log_path(work.slots[0].name))
@@ -258,7 +258,8 @@ def _check_code(run_dir: RunDir, changed: Sequence[str]) -> None:
 
 
 def _save(request: RunRequest, run_dir: RunDir, *, interrupted: bool) -> Result:
-    if interrupted and request.session is not None and not _had_a_turn(run_dir):
+    if interrupted and request.session is not None and not run_dir.read_state().has_worked:
+        # its session was refused or given up: a profile that is there stays as it is
         return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
     try:
         profile = reduce_run_dir(run_dir, request.plan)
@@ -285,13 +286,6 @@ def _save(request: RunRequest, run_dir: RunDir, *, interrupted: bool) -> Result:
         replaced=replaced,
         lost_weights=lost,
     )
-
-
-def _had_a_turn(run_dir: RunDir) -> bool:
-    """Whether the last engine was given a run. If not, its session was refused or given up, and a profile stays as it is."""
-    journal = run_dir.read_journal()
-    begun = max((place for place, event in enumerate(journal) if isinstance(event, EngineStarted)), default=0)
-    return any(isinstance(event, RunLeased) for event in journal[begun:])
 
 
 def _keep_weights(profile: Profile, path: Path, plan: Plan, run_dir: RunDir) -> tuple[Profile, Mapping[str, str]]:

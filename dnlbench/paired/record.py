@@ -16,13 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dnlbench.errors import RunDirError
-from dnlbench.files import read_lines, read_regular, write_atomically
+from dnlbench.files import read_regular, write_atomically
 from dnlbench.paired.turns import Key
-from dnlbench.store import RunDir
+from dnlbench.store import RunDir, RunFollower
 
 SCHEMA = "dnlbench.session/1"
-_MARKS = ("run-started", "run-paused", "run-ended", "run-requeued")
-_FINAL = ("ok", "diverged", "oom")
 
 
 def begin_record(head: RunDir, base: RunDir, python: str, settings: Sequence[str], *, resume: bool) -> str:
@@ -67,38 +65,26 @@ def _go_on(path: Path, theirs: Mapping[str, object]) -> str:
     return name
 
 
-def read_runs(run_dir: RunDir) -> dict[Key, str]:
-    """Run ids of a run directory's sweep, in its order; none if there is none."""
-    try:
-        content = json.loads(read_regular(run_dir.sweep_path))
-        points = [(str(network), int(depth), int(seed)) for network, depth, seed in content["points"]]
-        return dict(zip(points, map(str, content["runs"]), strict=True))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunDirError(f"{run_dir.sweep_path}: does not tell which run is of which point: {error}") from error
-
-
 def drop_split_pairs(head: RunDir, base: RunDir) -> list[Key]:
     """Removes what there is of pairs of which one run, or both, are not done, and says of which.
 
     A session was interrupted in the middle of them. Their runs would be gone on with at another time than their partners
     were carried out, and would be pairs in name only.
     """
-    ours, theirs = read_runs(head), read_runs(base)
+    ours, theirs = head.read_run_ids(), base.read_run_ids()
     dropped = []
     for key in [key for key in ours if key in theirs]:
         folders = head.run_path(ours[key]), base.run_path(theirs[key])
-        if any(folder.exists() for folder in folders) and not all(map(_is_done, folders)):
+        done = _is_done(head, ours[key]) and _is_done(base, theirs[key])
+        if any(folder.exists() for folder in folders) and not done:
             dropped.append(key)
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
     return dropped
 
 
-def _is_done(folder: Path) -> bool:
+def _is_done(run_dir: RunDir, run_id: str) -> bool:
     """Whether no later engine would take the run up again."""
-    events = [json.loads(line) for line in read_lines(folder / "events.jsonl")]
-    marks = [event for event in events if event.get("event") in _MARKS]
-    last = marks[-1] if marks else {}
-    return last.get("event") == "run-ended" and bool(last.get("status") in _FINAL or last.get("requested"))
+    follower = RunFollower(run_dir, run_id)
+    follower.poll()
+    return follower.history.done

@@ -17,7 +17,7 @@ from dnlbench.errors import ConfigurationError, NotComparableError, SpecError
 from dnlbench.machine import Slot, read_machine
 from dnlbench.outputs import is_same_file
 from dnlbench.paired.interpreter import Interpreter, find_interpreter
-from dnlbench.paired.record import begin_record, drop_split_pairs, read_runs
+from dnlbench.paired.record import begin_record, drop_split_pairs
 from dnlbench.paired.side import RunEnd, Side
 from dnlbench.paired.turns import Key, SideName, Turn, order_turns
 from dnlbench.plan import Plan
@@ -156,18 +156,16 @@ def _start(session: Session, name: str, side: SideName, sides: dict[SideName, Si
     tell(f"{side}: starting {' '.join([interpreter.path, *(session.base_settings if side == 'base' else ())])} …")
     sides[side] = started = Side(side, _request(session, name, side), interpreter)
     started.prepare()
-    for warning in started.warnings:
+    for warning in started.prepared.warnings:
         tell(f"{side}: {warning}")
 
 
 def _order(sides: dict[SideName, Side], tell: Tell) -> list[Turn]:
     base, head = sides["base"], sides["head"]
-    there, here = read_runs(base.run_dir), read_runs(head.run_dir)
+    there, here = base.run_dir.read_run_ids(), head.run_dir.read_run_ids()
     if not set(there) & set(here):
         raise NotComparableError(NOTHING_IN_COMMON)
-    assert head.data is not None, "both are prepared"
-    assert base.data is not None
-    if split := head.data.differing_split(base.data):
+    if split := head.prepared.data.differing_split(base.prepared.data):
         raise NotComparableError(f"the two sides have different data: their {split} splits differ; nothing was trained")
     size = min(base.slots * base.pack_size, head.slots * head.pack_size)
     turns = order_turns(list(base.waiting), list(head.waiting), size)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dnlbench.engine.launch import EngineProcess
 from dnlbench.engine.request import RunRequest, write_request
 from dnlbench.errors import ConfigurationError, EngineError
-from dnlbench.events import Command, DataInfo
-from dnlbench.files import LineFollower
+from dnlbench.events import Command, Prepared
 from dnlbench.paired.interpreter import Interpreter
-from dnlbench.paired.record import read_runs
 from dnlbench.paired.turns import Key, SideName
-from dnlbench.store import RunDir, leave_command
+from dnlbench.store import RunDir, RunFollower, SweepState, leave_command
 
 LOOK_S = 0.05
 """Seconds between two looks: they cost next to nothing, and a turn that has ended is to be noticed."""
@@ -55,15 +51,29 @@ class Side:
             self.run_dir, python=interpreter.path, environment=interpreter.environment, parent_pipe=True
         )
         self._process = self._engine.process
-        self.slots = 1
-        self.pack_size = 1
-        self.data: DataInfo | None = None
-        """What it trains on, once that is loaded."""
-        self.warnings: tuple[str, ...] = ()
-        """What the user should know of how that was read."""
         self.waiting: dict[Key, str] = {}
         """Ids of the runs that have not had their turn."""
-        self._had_a_turn = False
+
+    @property
+    def state(self) -> SweepState:
+        """What its engine has noted."""
+        return self._engine.journal.state
+
+    @property
+    def slots(self) -> int:
+        """How many it has."""
+        return len(self.state.slots)
+
+    @property
+    def pack_size(self) -> int:
+        """Runs that train together at most."""
+        return self.state.engine.pack_size if self.state.engine else 1
+
+    @property
+    def prepared(self) -> Prepared:
+        """What it trains on, and what the user should know of how that was read; once it is prepared."""
+        assert self.state.prepared is not None, "see `prepare`"
+        return self.state.prepared
 
     @property
     def exit_code(self) -> int | None:
@@ -73,7 +83,7 @@ class Side:
     @property
     def has_saved(self) -> bool:
         """Whether it has saved a profile, once it has ended: one that was interrupted before its first turn has not."""
-        return self.exit_code in (0, 1) or self._had_a_turn
+        return self.exit_code in (0, 1) or self.state.has_worked
 
     def prepare(self) -> None:
         """Waits until its data are loaded and its runs wait for their turns, or until it has found that none is left.
@@ -83,17 +93,12 @@ class Side:
         """
         while True:
             ended = self.exit_code is not None  # asked first: its last events are read after that
-            for event in self._read_journal():
-                if event.get("event") == "prepared":
-                    self.data = DataInfo.model_validate(event["data"])
-                    self.warnings = tuple(event.get("warnings", ()))
-                if event.get("event") == "engine-started":
-                    self.slots, self.pack_size = len(event["slots"]), int(event.get("pack_size", 1))
-                if event.get("event") == "command-done":  # its own: nobody else was told of it
-                    waiting = set(event["command"]["run_ids"])
-                    self.waiting = {key: run for key, run in read_runs(self.run_dir).items() if run in waiting}
-                    return
-            if ended and self.data and self.exit_code in (0, 1):
+            self._engine.journal.poll()
+            if self.state.answered is not None:  # its own: nobody else was told of it
+                waiting = set(self.state.answered.command.run_ids)
+                self.waiting = {key: run for key, run in self.run_dir.read_run_ids().items() if run in waiting}
+                return
+            if ended and self.state.prepared and self.exit_code in (0, 1):
                 return
             if ended:
                 raise ConfigurationError(f"the {self.name} side, {self._interpreter.path}: {self._engine.problem()}")
@@ -106,23 +111,23 @@ class Side:
             EngineError: if the engine ends before they do, with what it said.
         """
         runs = {key: self.waiting.pop(key) for key in keys}
-        followers = {key: LineFollower(self.run_dir.events_path(run)) for key, run in runs.items()}
+        followers = {key: RunFollower(self.run_dir, run) for key, run in runs.items()}
         for key, follower in followers.items():
-            before = _last_end(_parse(follower.read()))
-            if before is not None and before.get("requested"):  # somebody cancelled it while it waited
+            follower.poll()
+            if follower.history.ended and follower.history.ended.requested:  # somebody cancelled it while it waited
                 del runs[key]
-        began, rates = time.time(), dict[Key, list[Mapping[str, Any]]]()
+        began = time.time()
         self._release(list(runs.values()))
         while runs:
             gone = self.exit_code is not None
             for key in list(runs):
-                events = _parse(followers[key].read())
-                rates.setdefault(key, []).extend(event for event in events if event.get("event") == "epoch-done")
-                end = _last_end(events)
-                if end is not None:
+                before = followers[key].history.ended
+                followers[key].poll()
+                history = followers[key].history
+                if history.ended is not None and history.ended != before:
                     del runs[key]
-                    seconds = float(end["time"]) - began
-                    yield RunEnd(key=key, status=str(end["status"]), seconds=seconds, samples_per_s=_mean(rates[key]))
+                    status, seconds = history.ended.status, history.ended.time - began
+                    yield RunEnd(key=key, status=status, seconds=seconds, samples_per_s=history.samples_per_s)
             if runs and gone:
                 raise EngineError(f"the {self.name} side ended in the middle of its turn: {self._engine.problem()}")
             time.sleep(LOOK_S)
@@ -158,22 +163,4 @@ class Side:
                 self._process.wait()
             assert self._process.stdin is not None
             self._process.stdin.close()
-        self._had_a_turn = any(event.get("event") == "run-leased" for event in self._read_journal())
-
-    def _read_journal(self) -> list[dict[str, Any]]:
-        return _parse(self._engine.new_lines())
-
-
-def _parse(lines: Sequence[bytes]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in lines]
-
-
-def _last_end(events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    marks = [event for event in events if event.get("event") in ("run-started", "run-ended", "run-requeued")]
-    return marks[-1] if marks and marks[-1]["event"] == "run-ended" else None
-
-
-def _mean(epochs: Sequence[Mapping[str, Any]]) -> float | None:
-    seconds = sum(float(epoch["seconds"]) for epoch in epochs)
-    samples = sum(float(epoch["samples_per_s"]) * float(epoch["seconds"]) for epoch in epochs)
-    return samples / seconds if seconds > 0 else None
+        self._engine.journal.poll()

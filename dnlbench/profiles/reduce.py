@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,16 +10,13 @@ from dnlbench.errors import RunDirError
 from dnlbench.events import (
     Attempt,
     DataInfo,
-    EngineStarted,
     Event,
-    JournalEvent,
-    Prepared,
     RunError,
     RunHistory,
-    RunLeased,
     RunPaused,
     RunStatus,
 )
+from dnlbench.machine import Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles.model import AttemptRecord, Profile, RunRecord
 from dnlbench.profiles.summary import derived, summarise
@@ -52,11 +48,11 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     Raises:
         RunDirError: if no engine ever got as far as loading the data.
     """
-    journal = run_dir.read_journal()
-    engine = _last_engine_at_work(journal)
-    prepared = next((event for event in journal if isinstance(event, Prepared)), None)
-    if engine is None or prepared is None:
+    state = run_dir.read_state()
+    engine = state.worked[-1] if state.worked else state.engine
+    if engine is None or not state.preparations:
         raise RunDirError(f"{run_dir.root}: no results yet: its sweep has not loaded its data")
+    prepared = state.preparations[0]
     foreseen = _foreseen_memory(plan, prepared.data)
     runs = tuple(
         run_record(run, run_dir.read_history(run), plan.study, foreseen_memory_bytes=foreseen[run.point])
@@ -74,32 +70,13 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         spec_hash=plan.spec_hash,
         workload_version=plan.study.workload_version,
         code=engine.code,
-        custom_code=run_dir.recorded_code(plan),
+        custom_code=state.code if plan.custom_networks else Sources(),
         machine=engine.machine,
         data=prepared.data,
-        interleaved=_session(journal),
+        interleaved=state.session,
         runs=runs,
         summary=summarise(runs, plan.study, classes=prepared.data.classes),
     )
-
-
-def _last_engine_at_work(journal: Sequence[JournalEvent]) -> EngineStarted | None:
-    """The engine that last gave a run to a worker; the last of all if none ever did."""
-    leases = [place for place, event in enumerate(journal) if isinstance(event, RunLeased)]
-    until = leases[-1] if leases else len(journal)
-    return next((event for event in reversed(journal[:until]) if isinstance(event, EngineStarted)), None)
-
-
-def _session(journal: Sequence[JournalEvent]) -> str | None:
-    """That of all engines which ever gave a run to a worker, if they have one in common."""
-    engine: EngineStarted | None = None
-    sessions: set[str | None] = set()
-    for event in journal:
-        if isinstance(event, EngineStarted):
-            engine = event
-        elif isinstance(event, RunLeased) and engine is not None:
-            sessions.add(engine.session)
-    return sessions.pop() if len(sessions) == 1 else None
 
 
 def _foreseen_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:

@@ -19,7 +19,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,11 +30,10 @@ from pydantic import ValidationError
 
 from dnlbench.errors import RunDirError
 from dnlbench.events import (
-    EngineStarted,
     JournalEvent,
-    Prepared,
     RunEvent,
     RunHistory,
+    RunLeased,
     fold,
     fold_lines,
     read_journal_event,
@@ -47,10 +45,12 @@ from dnlbench.plan import Plan, Run
 from dnlbench.spec import content_hash
 from dnlbench.store.control import ControlFile
 from dnlbench.store.engine_lock import EngineLock
+from dnlbench.store.state import SweepState, fold_journal
 from dnlbench.store.sweep_file import (
     ANY,
     Execution,
     read_execution,
+    read_run_ids,
     read_sweep,
     settings_differences,
     write_sweep,
@@ -186,12 +186,16 @@ class RunDir:
             )
 
     def _machine_of(self, execution: Execution) -> str:
-        engines = [event for event in self.read_journal() if isinstance(event, EngineStarted)]
-        return _title(execution.machine, engines[-1].machine if engines else None)
+        engine = self.read_state().engine
+        return _title(execution.machine, engine.machine if engine else None)
 
     def read_plan(self) -> Plan:
         """The sweep that lives here; see `read_sweep`."""
         return read_sweep(self.sweep_path)
+
+    def read_run_ids(self) -> dict[tuple[str, int, int], str]:
+        """Ids by network, depth and seed, in the plan's order, of a sweep of any version; none if there is none."""
+        return read_run_ids(self.sweep_path)
 
     def read_execution(self) -> Execution:
         """How its runs are carried out; see `read_execution`."""
@@ -199,8 +203,7 @@ class RunDir:
 
     def recorded_code(self, plan: Plan) -> Sources:
         """What the custom networks of its runs were made of, from all engines together; nothing for a plan without any."""
-        found = (event.code for event in self.read_journal() if isinstance(event, Prepared) and plan.custom_networks)
-        return functools.reduce(Sources.joined, found, Sources())
+        return self.read_state().code if plan.custom_networks else Sources()
 
     def changed_code(self, plan: Plan) -> tuple[str, ...]:
         """What has changed of that code since, where it is found from the current folder."""
@@ -218,9 +221,17 @@ class RunDir:
         """For the worker that has the run, or for the engine once that worker is gone."""
         return LineWriter(self.events_path(run_id))
 
+    def read_state(self) -> SweepState:
+        """What the journal adds up to."""
+        return fold_journal(self.read_journal())
+
     def read_journal(self) -> list[JournalEvent]:
         """All events of the scheduler."""
         return self.parse_journal(read_lines(self.journal_path))
+
+    def read_leases(self) -> list[RunLeased]:
+        """All leases of all engines, in order."""
+        return [event for event in self.read_journal() if isinstance(event, RunLeased)]
 
     def parse_journal(self, lines: Iterable[bytes], first: int = 1) -> list[JournalEvent]:
         """Events from lines of the journal, of which the first has the number ``first``."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dnlbench.errors import RunDirError
-from dnlbench.files import write_atomically
+from dnlbench.files import read_regular, write_atomically
 from dnlbench.machine import numeric_environment, package_versions, source_hash, torch_version
 from dnlbench.plan import Plan
 from dnlbench.store.documents import damaged, first_problem, read_document
@@ -103,6 +103,22 @@ def read_sweep(path: Path) -> Plan:
         raise RunDirError(
             f"{path} is damaged or from another version of dnlbench: {first_problem(error, 'spec')}. Choose another --run-dir."
         ) from error
+
+
+def read_run_ids(path: Path) -> dict[tuple[str, int, int], str]:
+    """Ids by network, depth and seed, also of specs that this version does not read; none if there is no file.
+
+    Raises:
+        RunDirError: if the file is damaged.
+    """
+    try:
+        content = json.loads(read_regular(path))
+        points = [(str(network), int(depth), int(seed)) for network, depth, seed in content["points"]]
+        return dict(zip(points, map(str, content["runs"]), strict=True))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunDirError(f"{path}: does not tell which run is of which point: {error}") from error
 
 
 def read_execution(path: Path) -> Execution:

@@ -39,19 +39,18 @@ def _settings(path: Path) -> tuple[object, ...] | None:
 
 
 def _learn(roots: list[Path], plan: Plan) -> Forecast | None:
-    from dnlbench.events import RunLeased
     from dnlbench.forecast import Forecast
     from dnlbench.store import RunDir
 
     earlier = []
     for run_dir in map(RunDir, roots):
         try:
-            earlier.append((run_dir, run_dir.read_plan(), run_dir.read_journal()))
+            earlier.append((run_dir, run_dir.read_plan(), run_dir.read_leases()))
         except DnlbenchError:
             continue
     forecast = Forecast(_joined(plan, [theirs for _, theirs, _ in earlier]))
-    for run_dir, theirs, journal in earlier:
-        leases = {event.run_id: event for event in journal if isinstance(event, RunLeased)}
+    for run_dir, theirs, found in earlier:
+        leases = {lease.run_id: lease for lease in found}
         for run in theirs.runs:
             lease = leases.get(run.run_id)
             if lease is not None:

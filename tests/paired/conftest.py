@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from dnlbench.engine.request import RunRequest
-from dnlbench.events import DataInfo
+from dnlbench.events import DataInfo, Prepared
 from dnlbench.machine import Slot
 from dnlbench.paired import session
 from dnlbench.paired.interpreter import Interpreter, find_interpreter
-from dnlbench.paired.record import read_runs
 from dnlbench.paired.session import Session
 from dnlbench.paired.side import RunEnd
 from dnlbench.paired.turns import Key, SideName
@@ -67,8 +66,8 @@ class FakeSide:
         self._status = "failed" if made_up.failing == name else "ok"
         self.slots, self.pack_size = request.jobs or 0, 1
         sha256 = made_up.data.get(name, "the same")
-        self.data = DataInfo(name="digits", sha256=sha256, samples=150, input_shape=(1, 8, 8), classes=10)
-        self.warnings: tuple[str, ...] = ("a/Thumbs.db is left out",)
+        data = DataInfo(name="digits", sha256=sha256, samples=150, input_shape=(1, 8, 8), classes=10)
+        self.prepared = Prepared(data=data, torch="2", device_name="A", warnings=("a/Thumbs.db is left out",))
         self.waiting: dict[Key, str] = {}
 
     @property
@@ -77,7 +76,7 @@ class FakeSide:
 
     def prepare(self) -> None:
         self.run_dir.begin(self._request.plan, EXECUTION)
-        self.waiting = read_runs(self.run_dir)
+        self.waiting = self.run_dir.read_run_ids()
 
     def take_turn(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
         self._made_up.turns.append((self.name, [seed for *_, seed in keys]))
@@ -87,7 +86,7 @@ class FakeSide:
 
     def finish(self) -> None:
         losses: dict[tuple[str, int], list[float]] = {}
-        for network, depth, seed in read_runs(self.run_dir):
+        for network, depth, seed in self.run_dir.read_run_ids():
             losses.setdefault((network, depth), []).append(0.3 + 0.1 * seed)
         profile = self._made_up.make_profile(
             losses,

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dnlbench.errors import RunDirError
-from dnlbench.paired.record import begin_record, drop_split_pairs, read_runs
+from dnlbench.events import RunEnded, RunEvent, RunPaused, RunStarted
+from dnlbench.paired.record import begin_record, drop_split_pairs
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
 
 MakePlan = Callable[..., Plan]
 EXECUTION = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
-Event = dict[str, object]
-STARTED: Event
-ENDED: Event
-STARTED, ENDED = {"event": "run-started"}, {"event": "run-ended", "status": "ok"}
+STARTED = RunStarted(run_id="", attempt=1, device="cpu", device_name="A", threads=1, parameters=1)
+ENDED = RunEnded(run_id="", status="ok")
 
 
 @pytest.fixture
@@ -34,10 +32,14 @@ def begin(head: RunDir, base: RunDir, *, resume: bool = False, settings: list[st
     return begin_record(head, base, "/there/python", settings or [], resume=resume)
 
 
-def write(run_dir: RunDir, run_id: str, *events: Event) -> None:
-    path = run_dir.events_path(run_id)
-    path.parent.mkdir(parents=True)
-    path.write_text("".join(json.dumps({"run_id": run_id, **event}) + "\n" for event in events))
+def write(run_dir: RunDir, run_id: str, *events: RunEvent) -> None:
+    writer = run_dir.events_writer(run_id)
+    writer.write_all(event.model_copy(update={"run_id": run_id}).model_dump_json() for event in events)
+    writer.close()
+
+
+def ended(**facts: object) -> RunEnded:
+    return RunEnded.model_validate({"run_id": "", **facts})
 
 
 def test_a_session_keeps_its_name(tmp_path: Path, make_plan: MakePlan) -> None:
@@ -76,20 +78,17 @@ def test_a_side_that_is_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_runs_are_known_by_network_depth_and_seed(sides: tuple[RunDir, RunDir], make_plan: MakePlan) -> None:
     expected = {(run.point.network, run.point.depth, run.seed): run.run_id for run in make_plan().runs}
-    assert read_runs(sides[0]) == expected
-    assert list(read_runs(sides[1])) == list(expected)
-    assert not set(read_runs(sides[1]).values()) & set(expected.values())
+    assert sides[0].read_run_ids() == expected
+    assert list(sides[1].read_run_ids()) == list(expected)
+    assert not set(sides[1].read_run_ids().values()) & set(expected.values())
 
 
 def test_a_pair_stays_if_both_of_it_are_done(sides: tuple[RunDir, RunDir]) -> None:
     head, base = sides
-    ours, theirs = read_runs(head), read_runs(base)
-    diverged: Event = {**ENDED, "status": "diverged"}
-    interrupted: Event
-    failed: Event
-    interrupted, failed = {**ENDED, "status": "cancelled"}, {**ENDED, "status": "failed"}
-    cancelled: Event = {**interrupted, "requested": True}
-    cases: list[tuple[list[Event], list[Event], str]] = [
+    ours, theirs = head.read_run_ids(), base.read_run_ids()
+    diverged, interrupted, failed = (ended(status=status) for status in ("diverged", "cancelled", "failed"))
+    cancelled = ended(status="cancelled", requested=True)
+    cases: list[tuple[list[RunEvent], list[RunEvent], str]] = [
         ([STARTED, ENDED], [STARTED, ENDED], "stays"),
         ([STARTED, diverged], [cancelled], "stays"),
         ([STARTED, ENDED], [], "goes"),
@@ -97,7 +96,7 @@ def test_a_pair_stays_if_both_of_it_are_done(sides: tuple[RunDir, RunDir]) -> No
         ([STARTED, failed], [STARTED, ENDED], "goes"),
         ([STARTED], [STARTED, ENDED], "goes"),
         ([STARTED, ENDED, STARTED], [STARTED, ENDED], "goes"),
-        ([STARTED, ENDED], [STARTED, {"event": "run-paused"}], "goes"),
+        ([STARTED, ENDED], [STARTED, RunPaused(run_id="", epoch=1, step=0)], "goes"),
     ]
     for key, (mine, other, _) in zip(ours, cases, strict=True):
         if mine:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from dnlbench.errors import EngineError
-from dnlbench.events import DataInfo, read_command
+from dnlbench.events import (
+    Command,
+    CommandDone,
+    DataInfo,
+    EngineStarted,
+    EpochDone,
+    Event,
+    Prepared,
+    RunEnded,
+    RunLeased,
+    read_command,
+)
+from dnlbench.machine import Code
 from dnlbench.paired import session
 from dnlbench.paired.interpreter import Interpreter
 from dnlbench.paired.session import Session, SessionEnd, run_session
@@ -18,19 +28,24 @@ from dnlbench.paired.side import Side
 from dnlbench.paired.turns import Key, SideName
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
-from tests.conftest import request_for
+from tests.conftest import MACHINE, request_for
+
+DATA = DataInfo(name="digits", sha256="ab", samples=150, input_shape=(1, 8, 8), classes=10)
+STARTED = EngineStarted(pid=1, machine=MACHINE, code=Code(version="0.7.0"), slots=("cpu/0", "cpu/1"), pack_size=3)
+PREPARED = Prepared(data=DATA, torch="2", device_name="A", warnings=("left out",))
+LEASED = RunLeased(run_id="a", attempt=1, slot="cpu/0")
 
 MakeSide = Callable[..., Side]
 
 
 @pytest.fixture
 def make_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeSide:
-    """A side that writes events of that name, of which an earlier engine wrote others, and ends with that code."""
+    """A side that writes these events, after those of an earlier engine, and ends with that code."""
 
-    def make(name: SideName, events: Sequence[str], code: int, earlier: Sequence[str] = ()) -> Side:
+    def make(name: SideName, events: Sequence[Event], code: int, earlier: Sequence[Event] = ()) -> Side:
         run_dir = RunDir(tmp_path / name)
         run_dir.root.mkdir()
-        before, now = ("".join(json.dumps({"event": each}) + "\n" for each in them) for them in (earlier, events))
+        before, now = ("".join(each.model_dump_json() + "\n" for each in them) for them in (earlier, events))
         run_dir.journal_path.write_text(before)
         program = tmp_path / f"{name}-python"
         program.write_text(f"#!/bin/sh\ncat >> {run_dir.journal_path} <<'END'\n{now}END\nexit {code}\n")
@@ -43,9 +58,9 @@ def make_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeSide:
 @pytest.mark.parametrize(
     ("events", "code", "saved"),
     [
-        (["engine-started", "prepared"], 130, False),
-        (["engine-started", "prepared", "run-leased"], 130, True),
-        (["engine-started", "prepared"], 0, True),  # there was nothing left to do
+        ([STARTED, PREPARED], 130, False),
+        ([STARTED, PREPARED, LEASED], 130, True),
+        ([STARTED, PREPARED], 0, True),  # there was nothing left to do
     ],
 )
 def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
@@ -53,14 +68,14 @@ def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
     make_plan: Callable[..., Plan],
     make_side: MakeSide,
     monkeypatch: pytest.MonkeyPatch,
-    events: list[str],
+    events: list[Event],
     code: int,
     saved: bool,
 ) -> None:
     """The head is the side in question; the base has had its turn."""
 
     def start(_: Session, name: str, side: SideName, sides: dict[SideName, Side], tell: Callable[[str], None]) -> None:
-        had = ["engine-started", "run-leased"]
+        had = [STARTED, LEASED]
         sides[side] = make_side(side, had if side == "base" else events, 130 if side == "base" else code, earlier=had)
 
     def interrupted(*_: object) -> None:
@@ -92,26 +107,22 @@ def waiting_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> Iterator[Sid
     side.end()
 
 
-def write(path: Path, events: Sequence[dict[str, object]]) -> None:
+def write(path: Path, events: Sequence[Event]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.writelines(json.dumps(event) + "\n" for event in events)
+        file.writelines(event.model_dump_json() + "\n" for event in events)
 
 
 def test_a_side_is_ready_once_it_has_told_what_it_trains_on_and_what_waits(
     waiting_side: Side, make_plan: Callable[..., Plan]
 ) -> None:
     done, *left = make_plan().runs
-    data = DataInfo(name="digits", sha256="ab", samples=150, input_shape=(1, 8, 8), classes=10)
-    said: list[dict[str, object]] = [
-        {"event": "engine-started", "slots": ["cpu/0", "cpu/1"], "pack_size": 3},
-        {"event": "prepared", "data": data.model_dump(mode="json"), "warnings": ["left out"]},
-        {"event": "command-done", "command": {"run_ids": [run.run_id for run in left]}},
-    ]
+    command = Command(action="pause", run_ids=tuple(run.run_id for run in left))
+    said = [STARTED, PREPARED, CommandDone(command=command, refused=False, answer="paused")]
     write(waiting_side.run_dir.journal_path, said)
     waiting_side.prepare()
-    assert (waiting_side.data, waiting_side.slots, waiting_side.pack_size) == (data, 2, 3)
-    assert waiting_side.warnings == ("left out",)
+    assert (waiting_side.slots, waiting_side.pack_size) == (2, 3)
+    assert waiting_side.prepared == PREPARED
     assert list(waiting_side.waiting.values()) == [run.run_id for run in left]
     assert done.run_id not in waiting_side.waiting.values()
 
@@ -122,9 +133,9 @@ def test_runs_of_a_turn_are_begun_at_once_and_it_lasts_until_the_last_of_them_ha
     keys: list[Key] = [("densenet", 1, 0), ("densenet", 1, 1)]
     waiting_side.waiting = dict(zip(keys, "ab", strict=True))
     paths = [waiting_side.run_dir.events_path(run) for run in "ab"]
-    ended: dict[str, object] = {"event": "run-ended", "status": "ok", "time": time.time()}
-    epoch: dict[str, object] = {"event": "epoch-done", "seconds": 2.0, "samples_per_s": 75.0}
-    news = [(paths[0], [{**ended, "status": "failed"}]), (paths[0], []), (paths[1], [epoch, ended])]
+    failed, ended = RunEnded(run_id="a", status="failed"), RunEnded(run_id="b", status="ok")
+    epoch = EpochDone(run_id="b", epoch=1, train_loss=1.0, seconds=2.0, samples_per_s=75.0)
+    news: list[tuple[Path, list[Event]]] = [(paths[0], [failed]), (paths[0], []), (paths[1], [epoch, ended])]
     with monkeypatch.context() as patch:
         patch.setattr("dnlbench.paired.side.time.sleep", lambda seconds: write(*news.pop()) if news else None)
         ends = [(end.key, end.status, end.samples_per_s) for end in waiting_side.take_turn(keys)]

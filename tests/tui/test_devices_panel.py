@@ -69,10 +69,11 @@ def view_of(record_once: Record) -> MakeView:
     run_dir = record_once("sweep.seeds=[0,1,2,3,4]", engine=None)
     seen = Watcher(run_dir, run_dir.read_plan()).look(NOW)
     facts = {name: getattr(seen, name) for name in SweepView.__dataclass_fields__}
+    engine = seen.engines[-1].model_copy(update={"slots": ("cuda:0/0", "cuda:0/1", "cuda:1/0")})
 
     def make(running: Sequence[str] = (), **changes: Any) -> SweepView:
         leased = {run.run_id: slot for run, slot in zip(seen.plan.runs, running, strict=False)}
-        return SweepView(**{**facts, "leased": leased, "slots": ("cuda:0/0", "cuda:0/1", "cuda:1/0"), **changes})
+        return SweepView(**{**facts, "leased": leased, "engines": (engine,), **changes})
 
     return make
 

@@ -50,7 +50,7 @@ class Scheduler:
         silence_s: float = SILENCE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        earlier = [event for event in run_dir.read_journal() if isinstance(event, RunLeased)]
+        earlier = run_dir.read_leases()
         self._plan, self._executor, self._slots, self._by_turns = plan, executor, slots, by_turns
         self._silence_s, self._clock = silence_s, clock
         self._forecast = _forecast(run_dir, plan, earlier)

@@ -1,0 +1,154 @@
+"""Following a run directory: each poll reads only what was added since the last one, and never writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from dnlbench.errors import RunDirError
+from dnlbench.events import CommandDone, EngineStarted, JournalEvent, RunHistory, RunLeased, RunStarted
+from dnlbench.files import LineFollower
+from dnlbench.plan import Plan, Run
+from dnlbench.store.rundir import RunDir
+from dnlbench.store.state import SweepState, SweepView
+
+T = TypeVar("T")
+MOST_EPOCHS = 4096
+"""Of a run of more, only a choice is kept, so that memory stays bounded; see `dnlbench.events.Epochs.thinned`."""
+
+
+class Journal:
+    """Follows a journal. A line that this version cannot read is skipped, and kept as the `problem`."""
+
+    def __init__(self, run_dir: RunDir, *, from_now: bool = False) -> None:
+        self.state = SweepState()
+        self.problem: RunDirError | None = None
+        """With the first line of the last poll that could not be read."""
+        self._run_dir = run_dir
+        self._lines = LineFollower(run_dir.journal_path)
+        if from_now:
+            self._lines.read()
+
+    def poll(self) -> list[JournalEvent]:
+        """The new events."""
+        self.problem = None
+        events = []
+        for number, line in enumerate(self._lines.read(), start=self._lines.passed + 1):
+            try:
+                events += self._run_dir.parse_journal([line], number)
+            except RunDirError as error:
+                self.problem = self.problem or error
+        for event in events:
+            self.state = self.state.after(event)
+        return events
+
+
+class RunFollower:
+    """Follows a run's events. A line that cannot follow those before it is skipped, and kept as the `problem`."""
+
+    def __init__(self, run_dir: RunDir, run_id: str) -> None:
+        self.history = RunHistory()
+        self.problem: RunDirError | None = None
+        """With the first line of the last poll that could not be read."""
+        self._run_dir = run_dir
+        self._run_id = run_id
+        self._lines = LineFollower(run_dir.events_path(run_id))
+
+    def poll(self) -> bool:
+        """Whether there was anything new."""
+        self.problem = None
+        lines = self._lines.read()
+        if not lines:
+            return False
+        try:
+            history = self._run_dir.fold_events(self._run_id, lines, self.history)
+        except RunDirError:
+            history = self._skipping(lines)
+        if len(history.epochs) > MOST_EPOCHS:
+            history = replace(history, epochs=history.epochs.thinned(MOST_EPOCHS))
+        self.history = history
+        return True
+
+    def _skipping(self, lines: Sequence[bytes]) -> RunHistory:
+        history = self.history
+        for number, line in enumerate(lines, start=self._lines.passed + 1):
+            try:
+                history = self._run_dir.fold_events(self._run_id, [line], history, number)
+            except RunDirError as error:
+                self.problem = self.problem or error
+        return history
+
+
+class SweepFollower:
+    """Follows a sweep: its journal, and the runs that the journal tells of."""
+
+    def __init__(self, run_dir: RunDir, plan: Plan) -> None:
+        self.problem: RunDirError | None = None
+        """With the first line of the last poll that could not be read; it was skipped."""
+        self.fresh: list[RunLeased] = []
+        """Leases whose runs the last poll looked at."""
+        self._plan = plan
+        self._journal = Journal(run_dir)
+        self._runs = {run.run_id: RunFollower(run_dir, run.run_id) for run in plan.runs}
+        self._asked = {run.run_id: RunHistory() for run in plan.runs}
+        """Histories for the epochs that are asked for. One that has not changed is the very same object."""
+        self._seats: dict[str, RunStarted] = {}
+        for run in plan.runs:
+            self._follow(run)
+
+    @property
+    def state(self) -> SweepState:
+        """The journal so far."""
+        return self._journal.state
+
+    def history(self, run_id: str) -> RunHistory:
+        """A run's whole history, more epochs than are asked for included."""
+        return self._runs[run_id].history
+
+    def poll(self) -> SweepView:
+        """The sweep as it is now."""
+        self.problem = None
+        under_way = list(self.state.leases.values())
+        events = self._journal.poll()
+        self.problem = self._journal.problem
+        leases = [*under_way, *(event for event in events if isinstance(event, RunLeased))]
+        self.fresh = [
+            lease for lease in leases if lease.run_id in self._runs
+        ]  # an earlier sweep may have had other runs
+        for run_id in dict.fromkeys([*(lease.run_id for lease in self.fresh), *self._commanded(events)]):
+            self._follow(self._plan.by_id[run_id])
+        self._take_seats(events)
+        leased = {run_id: lease.slot for run_id, lease in self.state.leases.items() if self.is_under_way(lease)}
+        return SweepView(
+            **vars(self.state), plan=self._plan, histories=dict(self._asked), leased=leased, seats=dict(self._seats)
+        )
+
+    def is_under_way(self, lease: RunLeased) -> bool:
+        """Whether the run of a lease has not ended since."""
+        if lease.run_id not in self._runs:
+            return False
+        ended = self.history(lease.run_id).ended
+        return ended is None or ended.time < lease.time
+
+    def _follow(self, run: Run) -> None:
+        follower = self._runs[run.run_id]
+        if follower.poll():
+            self._asked[run.run_id] = follower.history.asked_for(run.epochs)
+        self.problem = self.problem or follower.problem
+
+    def _commanded(self, events: Sequence[JournalEvent]) -> Iterator[str]:
+        """Runs that a command may have given events without a lease."""
+        for event in events:
+            if isinstance(event, CommandDone) and event.command.action in ("cancel", "retry"):
+                named = set(event.command.run_ids)
+                yield from (run for run, follower in self._runs.items() if run in named or follower.history.ended)
+
+    def _take_seats(self, events: Sequence[JournalEvent]) -> None:
+        if any(isinstance(event, EngineStarted) for event in events):
+            self._seats = {}
+        for lease in self.fresh:
+            started = self.history(lease.run_id).started
+            begun = started is not None and started.attempt == lease.attempt and lease.time >= self.state.engine_time
+            if begun and started is not None and started.node is not None:
+                self._seats[lease.slot] = started

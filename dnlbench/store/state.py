@@ -1,0 +1,211 @@
+"""What the events of a run directory add up to: the one reducer for engines, screens, commands and profiles.
+
+`SweepState` is the journal so far; `SweepView` adds the runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from dnlbench.events import (
+    CommandDone,
+    EngineEnded,
+    EngineStarted,
+    Holds,
+    JournalEvent,
+    Prepared,
+    RunHistory,
+    RunLeased,
+    RunReturned,
+    RunStarted,
+    SlotSetAside,
+)
+from dnlbench.machine import Sources
+from dnlbench.plan import Plan, Run
+
+Jobs = Mapping[str, tuple[RunLeased, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepState:
+    """What the scheduler has noted so far."""
+
+    engines: tuple[EngineStarted, ...] = ()
+    worked: tuple[EngineStarted, ...] = ()
+    """The engines that gave a run to a worker."""
+    preparations: tuple[Prepared, ...] = ()
+    given: Jobs = field(default_factory=dict)
+    """By slot of the last engine what it was given last and did not return: a run, or those of a pack."""
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    """Slot to reason, of the last engine's slots that get no more runs."""
+    lost: tuple[RunReturned, ...] = ()
+    """Runs that the last engine lost and tries again."""
+    holds: Holds = field(default_factory=Holds)
+    """What is paused."""
+    answered: CommandDone | None = None
+    """The command that the last engine answered last."""
+    engine_ended: EngineEnded | None = None
+    """The last engine's last event; None while it is running, and if it was killed."""
+
+    @property
+    def engine(self) -> EngineStarted | None:
+        """The last engine."""
+        return self.engines[-1] if self.engines else None
+
+    @property
+    def engine_time(self) -> float:
+        """When the last engine started: what ended badly before is to be done again."""
+        return self.engine.time if self.engine else math.inf
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Of the last engine."""
+        return self.engine.slots if self.engine else ()
+
+    @property
+    def machine(self) -> str | None:
+        """Fingerprint of the last engine's machine."""
+        return self.engine.machine.fingerprint if self.engine else None
+
+    @property
+    def prepared(self) -> Prepared | None:
+        """The last preparation."""
+        return self.preparations[-1] if self.preparations else None
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether the last engine gave a run to a worker."""
+        return bool(self.worked) and self.worked[-1] is self.engine
+
+    @property
+    def session(self) -> str | None:
+        """The paired benchmark of all engines that gave a run to a worker, if they have one in common."""
+        sessions = {engine.session for engine in self.worked}
+        return sessions.pop() if len(sessions) == 1 else None
+
+    @property
+    def code(self) -> Sources:
+        """The code of custom networks, from all engines together."""
+        return functools.reduce(Sources.joined, (prepared.code for prepared in self.preparations), Sources())
+
+    @property
+    def leases(self) -> dict[str, RunLeased]:
+        """By run what slots were given last."""
+        return {lease.run_id: lease for job in self.given.values() for lease in job}
+
+    def after(self, event: JournalEvent) -> SweepState:
+        """The state one event later."""
+        state = self if (holds := self.holds.after(event)) is self.holds else replace(self, holds=holds)
+        match event:
+            case EngineStarted():
+                return replace(
+                    state,
+                    engines=(*state.engines, event),
+                    given={},
+                    set_aside={},
+                    lost=(),
+                    answered=None,
+                    engine_ended=None,
+                )
+            case Prepared():
+                return replace(state, preparations=(*state.preparations, event))
+            case RunLeased():
+                return state._with_lease(event)
+            case RunReturned(run_id=run_id, slot=slot, error=error):
+                left = tuple(lease for lease in state.given.get(slot, ()) if lease.run_id != run_id)
+                lost = state.lost if error is None else (*state.lost, event)
+                return replace(state, given={**state.given, slot: left}, lost=lost)
+            case SlotSetAside(slot=slot, reason=reason):
+                return replace(state, set_aside={**state.set_aside, slot: reason})
+            case CommandDone():
+                return replace(state, answered=event)
+            case EngineEnded():
+                return replace(state, given={}, engine_ended=event)
+        return state
+
+    def _with_lease(self, lease: RunLeased) -> SweepState:
+        """Runs that a slot is given at the same time are a pack."""
+        together = self.given.get(lease.slot, ())
+        job = (*together, lease) if together and together[0].time == lease.time else (lease,)
+        new = self.engine is not None and not self.has_worked
+        worked = (*self.worked, *self.engines[-1:]) if new else self.worked
+        return replace(self, given={**self.given, lease.slot: job}, worked=worked)
+
+
+def fold_journal(events: Iterable[JournalEvent]) -> SweepState:
+    """The state after all events of a journal."""
+    return functools.reduce(SweepState.after, events, SweepState())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeLeft:
+    """What is expected."""
+
+    sweep_s: float | None = None
+    """None as long as nothing was done, and while everything is paused."""
+    runs_s: Mapping[str, float] = field(default_factory=dict)
+    """By run id, of the runs that are under way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepView(SweepState):
+    """A sweep at one moment."""
+
+    plan: Plan
+    histories: Mapping[str, RunHistory]
+    """By run id, for the number of epochs that are asked for."""
+    leased: Mapping[str, str]
+    """Run id to slot, of the runs that are under way."""
+    time_left: TimeLeft = field(default_factory=TimeLeft)
+    seats: Mapping[str, RunStarted] = field(default_factory=dict)
+    """Slot to the run that the last engine had begun there last, of slots on a cluster: it names the node. A slot may be moved
+    to another node between two runs."""
+
+    @property
+    def jobs(self) -> Mapping[str, tuple[Run, ...]]:
+        """Slot to what is under way there: a run, or those of a pack, in the order of the plan."""
+        found: dict[str, tuple[Run, ...]] = {}
+        for run in self.plan.runs:
+            if run.run_id in self.leased:
+                slot = self.leased[run.run_id]
+                found[slot] = (*found.get(slot, ()), run)
+        return found
+
+    @property
+    def ended(self) -> list[Run]:
+        """Runs that have ended, in whatever way, and are not to be done again."""
+        return [run for run in self.plan.runs if self.is_over(run)]
+
+    @property
+    def not_ok(self) -> list[Run]:
+        """Runs that have ended, but not well."""
+        ends = {run.run_id: self.histories[run.run_id].ended for run in self.ended}
+        return [run for run in self.ended if (end := ends[run.run_id]) and end.status != "ok"]
+
+    def node_of(self, run: Run) -> str | None:
+        """Name of the node that a run is on, or was last; None on one machine, and for one that has not begun there yet."""
+        started = self.histories[run.run_id].started
+        if run.run_id in self.leased:
+            seat = self.seats.get(self.leased[run.run_id])
+            started = seat if seat is not None and seat.run_id == run.run_id else None
+        return started.node.name if started is not None and started.node is not None else None
+
+    def is_over(self, run: Run) -> bool:
+        """Whether a run has ended, in whatever way, and is not to be done again."""
+        history = self.histories[run.run_id]
+        return history.done or (history.ended is not None and history.ended.time >= self.engine_time)
+
+    @property
+    def fraction_done(self) -> float:
+        """Share of the whole work."""
+        work = self.plan.work
+        return sum(work[run.run_id] * self._run_fraction(run) for run in self.plan.runs) / sum(work.values())
+
+    def _run_fraction(self, run: Run) -> float:
+        history = self.histories[run.run_id]
+        if history.ended is not None:
+            return float(self.is_over(run))
+        return min(1.0, history.laps_done / self.plan.spec.epochs)
