@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -162,6 +163,19 @@ def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
         if most_bytes is not None and status.st_size > most_bytes:
             raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
         return file.read(most_bytes)
+
+
+Stamp: TypeAlias = tuple[int, int]
+"""Time of a file's last change, and its size."""
+
+
+def file_stamp(path: Path) -> Stamp | None:
+    """Differs where a file was written to since; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def read_lines(path: Path) -> list[bytes]:

@@ -40,8 +40,8 @@ def attach(
     otherwise.
     """
     from dnlbench.cli.progress import create_progress
-    from dnlbench.engine.control import find_sweep
     from dnlbench.store import RunDir
+    from dnlbench.store.workspace import find_sweep
 
     found = RunDir(run_dir) if run_dir is not None else find_sweep()
     if has_terminal() and not plain:

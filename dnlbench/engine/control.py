@@ -1,9 +1,8 @@
-"""Finding sweeps, and steering their engines from outside."""
+"""Steering engines from outside."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from dnlbench.errors import EngineError, RunDirError
 from dnlbench.events import Command, CommandDone, RunRequeued
@@ -68,21 +67,3 @@ def _mark_for_retry(run_dir: RunDir, command: Command) -> Verdict:
     if verdict.refused:
         return verdict
     return Verdict(answer=f"{verdict.answer}; dnlbench run with --resume does it", runs=verdict.runs)
-
-
-def find_sweep(folder: Path = Path(".dnlbench") / "runs") -> RunDir:
-    """The sweep in a folder of run directories whose engine is at work; without one, the sweep that was at work last.
-
-    Raises:
-        RunDirError: if there is none.
-    """
-    found = [RunDir(path.parent) for path in folder.glob("*/sweep.json")]
-    if not found:
-        raise RunDirError(f"no sweep below {folder}; name a run directory, or start one with dnlbench run")
-    by_time = sorted(found, key=_last_change, reverse=True)
-    return next((run_dir for run_dir in by_time if run_dir.engine() is not None), by_time[0])
-
-
-def _last_change(run_dir: RunDir) -> float:
-    path = run_dir.journal_path
-    return path.stat().st_mtime if path.exists() else 0.0

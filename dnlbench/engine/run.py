@@ -29,6 +29,7 @@ from dnlbench.narrate import Narrator, Observer, Outset
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
 from dnlbench.store import RunDir
+from dnlbench.store.workspace import save_entry
 from dnlbench.watch import Watcher
 
 EndReason = Literal["done", "interrupted", "error"]
@@ -71,6 +72,7 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
             _check_code(run_dir, run_dir.changed_code(plan))
             reason = _run(_Work.read(request, run_dir, place), observer, lock.check)
         lock.check()
+        save_entry(run_dir)
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 

@@ -93,7 +93,7 @@ class EpochRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
     __pydantic_extra__: dict[str, float | None]
 
-    epoch: Annotated[int, Field(ge=1, le=10**9)]
+    epoch: int
     """Counted from 1."""
     train_loss: float
     """Mean over the samples seen in this epoch, each at the parameters of its own training step, without R_L."""

@@ -4,6 +4,7 @@
 
     sweep.json                       the plan: spec, how it is carried out, run ids, and network, depth and seed of each
     request.json                     what the last engine was asked for; see `dnlbench.engine.request`
+    state.json                       what lists tell of the sweep, derived from all else; see `dnlbench.store.workspace`
     session.json                     of a sweep that takes turns with another one: which; see `dnlbench.paired`
     journal.jsonl                    the scheduler's events
     control.jsonl                    commands to the engine
@@ -56,9 +57,11 @@ from dnlbench.store.sweep_file import (
     write_sweep,
 )
 
+RUNS = Path(".dnlbench") / "runs"
+"""Where run directories are unless told otherwise, below the current folder."""
 OWN_FILES = (
-    *("sweep.json", "request.json", "session.json", "spec.toml", "cluster.secret", "journal.jsonl", "control.jsonl"),
-    *("engine.lock", "engine.pid", "engine.reserve", "engine.log", "slots", "runs"),
+    *("sweep.json", "request.json", "state.json", "session.json", "spec.toml", "cluster.secret", "journal.jsonl"),
+    *("control.jsonl", "engine.lock", "engine.pid", "engine.reserve", "engine.log", "slots", "runs"),
 )
 LOG_TAIL_LINES = 40
 DISK_SLACK_BYTES = 256 * 1024
@@ -75,6 +78,7 @@ class RunDir:
         self.sweep_path = root / "sweep.json"
         self.request_path = root / "request.json"
         self.journal_path = root / "journal.jsonl"
+        self.state_path = root / "state.json"
         self.control_path = root / "control.jsonl"
         self.engine_log_path = root / "engine.log"
         self.reserve_path = root / "engine.reserve"
@@ -89,7 +93,7 @@ class RunDir:
         identity = content_hash(
             {"settings": plan.settings_hash, "execution": execution.model_dump(), "jobs": jobs}, digits=10
         )
-        return Path(".dnlbench") / "runs" / f"{plan.spec.name}-{identity}"
+        return RUNS / f"{plan.spec.name}-{identity}"
 
     @property
     def own_paths(self) -> list[Path]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnlbench.errors import DnlbenchError
-from dnlbench.tui.catalogue import runs_folder
 
 if TYPE_CHECKING:  # at run time where they are needed: they take longer than a first paint may
     from dnlbench.forecast import Forecast
@@ -22,8 +21,10 @@ def learn_durations(
     folder: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...], *, pack_size: int = 1
 ) -> Forecast | None:
     """What earlier sweeps of the same settings, on this machine, tell of how long the plan's runs take; None if nothing."""
+    from dnlbench.store.workspace import RUNS
+
     mine = (plan.settings_hash, machine.fingerprint, slots[0].device.kind, slots[0].threads, pack_size)
-    alike = [path for path in runs_folder(folder).glob("*/sweep.json") if _settings(path) == mine]
+    alike = [path for path in (folder / RUNS).glob("*/sweep.json") if _settings(path) == mine]
     alike.sort(key=lambda path: -path.stat().st_mtime)
     return _learn([path.parent for path in alike[:SWEEPS_LEARNED_FROM]], plan) if alike else None
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from textual.pilot import Pilot
 
-from dnlbench.engine.control import find_sweep
 from dnlbench.profiles import check_profile, read_profile
 from dnlbench.store import RunDir
+from dnlbench.store.workspace import find_sweep
 from dnlbench.tui.app import DnlbenchApp, start_screen, sweep_screen
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.screens.confirm import Confirm

@@ -13,8 +13,8 @@ from textual.pilot import Pilot
 
 from dnlbench.profiles import Profile
 from dnlbench.spec import list_presets
+from dnlbench.store.workspace import SweepEntry
 from dnlbench.tui.app import DnlbenchApp
-from dnlbench.tui.catalogue import SweepEntry
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.widgets.entry_list import age, sweep_row

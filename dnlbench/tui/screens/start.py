@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -17,10 +17,13 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label, OptionList, Static
 
-from dnlbench.tui.catalogue import Catalogue, Found, ProfileEntry, SpecEntry, SweepEntry
+from dnlbench.tui.catalogue import Catalogue, Found, ProfileEntry, SpecEntry
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.widgets.entry_list import EntryList, Row, profile_row, spec_row, sweep_row
 from dnlbench.tui.widgets.key_line import KeyLine
+
+if TYPE_CHECKING:
+    from dnlbench.store.workspace import SweepEntry
 
 LOOK_S = 2.0
 """Seconds between two looks at what there is."""
@@ -236,10 +239,10 @@ class StartScreen(Screen[None]):
             self._open_broken(entry.problem)
         elif isinstance(entry, SpecEntry):
             self._edit(entry)
-        elif isinstance(entry, SweepEntry):
-            self.post_message(OpenSweep(entry.run_dir))
-        else:
+        elif isinstance(entry, ProfileEntry):
             self.post_message(OpenProfiles((entry.path,)))
+        else:
+            self.post_message(OpenSweep(entry.run_dir))
 
     def _open_broken(self, problem: str) -> None:
         if (spec := self._spec) is not None and spec.text:

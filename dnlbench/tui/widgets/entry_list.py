@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
@@ -15,7 +15,10 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from dnlbench.tui.catalogue import ProfileEntry, SpecEntry, SweepEntry
+from dnlbench.tui.catalogue import ProfileEntry, SpecEntry
+
+if TYPE_CHECKING:
+    from dnlbench.store.workspace import SweepEntry
 
 BAR_CELLS = 10
 MARKS = {
