@@ -11,7 +11,6 @@ import io
 import math
 import re
 from collections.abc import Iterable
-from typing import IO
 from xml.sax.saxutils import escape
 
 CONTROLS = re.compile(
@@ -68,33 +67,26 @@ def json_text(text: str) -> str:
     return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-class CsvWriter:
-    """Writes rows as `csv.writer` does, so that spreadsheets run no cell as a formula. Numbers stay numbers."""
-
-    def __init__(self, out: IO[str]) -> None:
-        self._writer = csv.writer(out, lineterminator="\n")
-
-    def writerow(self, row: Iterable[object]) -> None:
-        """Write one row."""
-        self._writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in row])
-
-    def writerows(self, rows: Iterable[Iterable[object]]) -> None:
-        """Write rows."""
-        for row in rows:
-            self.writerow(row)
-
-
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Rows as CSV; True and False as in JSON, other values so that reading gives the same bits, and empty for None."""
+    """Rows as CSV in which spreadsheets run no cell as a formula.
+
+    Numbers are written so that reading gives the same bits, True and False as in JSON, and None as an empty cell.
+    """
     out = io.StringIO()
-    CsvWriter(out).writerows([_csv_value(value) for value in row] for row in rows)
+    csv.writer(out, lineterminator="\n").writerows([_csv_value(value) for value in row] for row in rows)
     return out.getvalue()
 
 
 def _csv_value(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return finite_or_word(value) if isinstance(value, float) else value
+    match value:
+        case bool():
+            return str(value).lower()
+        case float():
+            return finite_or_word(value)
+        case str():
+            return csv_cell(value)
+        case _:
+            return value
 
 
 def finite_or_word(value: float) -> float | str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from dnlbench import units
 from dnlbench.charts.model import Axis, Chart, Series
+from dnlbench.charts.scales import drawable
 from dnlbench.escape import printable
-from dnlbench.stats import ends_of
+from dnlbench.stats import ends_of, range_of
 
 MARKS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
@@ -28,8 +30,6 @@ COLORS = 8
 DASHES = 4
 DIGITS = 5
 """Significant digits of the numbers in a page: finer than any screen."""
-LARGEST = 1e250
-"""Largest size of a value that is drawn, and the inverse of the smallest: axes have margins and ticks beyond it."""
 
 
 def chart_data(charts: Sequence[Chart]) -> dict[str, Any]:
@@ -48,15 +48,15 @@ def _chart(chart: Chart) -> dict[str, Any]:
     return {
         "title": printable(chart.title),
         "text": printable(described(chart)),
-        "x": _axis(chart.x),
-        "y": _axis(chart.y),
+        "x": _axis(chart.x, []),
+        "y": _axis(chart.y, [y for each in chart.series for y in each.y if math.isfinite(y)]),
         "series": [_series(each) for each in chart.series],
     }
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
-    least, most = map(_value, ends_of(axis.range))
-    return {"text": axis.text, "log": axis.scale == "log", "ticks": axis.ticks, "least": least, "most": most}
+def _axis(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
+    least, most = map(_value, ends_of(range_of(values, axis.range) if values else axis.range))
+    return {"text": printable(axis.text), "log": axis.scale == "log", "ticks": axis.ticks, "least": least, "most": most}
 
 
 def _series(series: Series) -> dict[str, Any]:
@@ -80,7 +80,8 @@ def _series(series: Series) -> dict[str, Any]:
 
 def _value(value: float) -> float | int | None:
     """None for what JSON or an axis cannot hold."""
-    if not abs(value) <= LARGEST:  # nor NaN
+    shown = drawable(value)
+    if shown is None:
         return None
-    short = float(f"{value:.{DIGITS}g}") if abs(value) >= 1 / LARGEST else 0.0
+    short = float(f"{shown:.{DIGITS}g}")
     return int(short) if short == int(short) and abs(short) < 1e15 else short

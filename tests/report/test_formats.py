@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 import dnlbench
 from dnlbench.compare import compare, gate, parse_rule
-from dnlbench.escape import CsvWriter
+from dnlbench.escape import csv_text
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.report.html import comparison_html, profile_html
 from dnlbench.report.junit import comparison_junit
@@ -105,15 +105,15 @@ def test_a_report_that_cannot_be_written_is_an_error(run_cli: RunCli, tmp_path: 
         ("+1e-3", "+1e-3"),
         ("-Infinity", "-Infinity"),
         (-1.5, "-1.5"),
+        (True, "true"),
+        (math.inf, "Infinity"),
         (None, ""),
         ("a=b", "a=b"),
         ("a\x1b[0m", "a\\x1b[0m"),
     ],
 )
 def test_spreadsheets_run_no_cell(value: object, cell: str) -> None:
-    out = io.StringIO()
-    CsvWriter(out).writerow(["x", value])
-    assert out.getvalue() == f"x,{cell}\n"
+    assert csv_text([["x", value]]) == f"x,{cell}\n"
 
 
 def test_every_table_of_cells_is_written_so_that_spreadsheets_run_none() -> None:

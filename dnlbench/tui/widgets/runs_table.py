@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -12,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import DataTable
 
-from dnlbench.escape import CsvWriter
+from dnlbench.escape import csv_text
 from dnlbench.tui.filter import Test
 from dnlbench.tui.rows import BY_NAME, FIELDS, STATES, Field, RunRow, State, default_columns
 
@@ -135,13 +134,9 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     def csv(self) -> str:
         """The runs that are shown, in their order, with their plain values."""
-        out = io.StringIO()
-        writer = CsvWriter(out)
-        writer.writerow(["run_id", *(field.name for field in FIELDS if field.name != "curve")])
-        for run_id in self._drawn:
-            values = [field.value(self._rows[run_id]) for field in FIELDS if field.name != "curve"]
-            writer.writerow([run_id, *("" if value is None else value for value in values)])
-        return out.getvalue()
+        fields = [field for field in FIELDS if field.name != "curve"]
+        rows = ([run_id, *(field.value(self._rows[run_id]) for field in fields)] for run_id in self._drawn)
+        return csv_text([["run_id", *(field.name for field in fields)], *rows])
 
     def rearrange(self, selection: Selection, test: Test) -> None:
         """Another filter, order or choice of columns."""
