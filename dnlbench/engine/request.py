@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -21,8 +21,6 @@ from dnlbench.store import RunDir
 from dnlbench.store.documents import damaged, first_problem, read_document
 
 SCHEMA = "dnlbench.request/1"
-EXECUTION = ("device", "jobs", "threads", "pack", "executor", "ray_address")
-"""Options of how and where runs are executed."""
 ExecutorName = Literal["local", "inline", "ray"]
 MOST = 4096
 """Jobs, threads or runs of a pack: more than machines have cores. A larger number is a slip, and each job is a process."""
@@ -116,8 +114,8 @@ def resumed(request: RunRequest) -> RunRequest:
     if not request.resume or request.run_dir is None or not RunDir(request.run_dir).request_path.exists():
         return request
     earlier = read_request(RunDir(request.run_dir))
-    by_default = {field.name: field.default for field in fields(request) if field.name in EXECUTION}
-    is_open = [name for name, default in by_default.items() if getattr(request, name) == default]
+    by_default = {"device": "auto", "jobs": None, "threads": None, "pack": None}
+    is_open = [name for name, value in by_default.items() if getattr(request, name) == value]
     return replace(request, **{name: getattr(earlier, name) for name in is_open})
 
 

@@ -35,7 +35,7 @@ def begin_record(head: RunDir, base: RunDir, python: str, settings: Sequence[str
     path = head.root / "session.json"
     theirs = {"python": python, "set": list(settings), "run_dir": str(base.root)}
     if path.exists():
-        return _go_on(path, theirs)
+        return _resume(path, theirs)
     if resume:
         raise RunDirError(
             f"--resume: {head.root} holds no session to go on with. Run without --resume, or name its --run-dir"
@@ -49,7 +49,7 @@ def begin_record(head: RunDir, base: RunDir, python: str, settings: Sequence[str
     return name
 
 
-def _go_on(path: Path, theirs: Mapping[str, object]) -> str:
+def _resume(path: Path, theirs: Mapping[str, object]) -> str:
     try:
         content = json.loads(read_regular(path))
         name, known = str(content["name"]), dict(content["base"])

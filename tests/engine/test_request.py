@@ -148,7 +148,7 @@ def test_what_is_left_open_is_resumed_as_it_was_asked_for(make_plan: MakePlan, t
     assert resumed(replace(again, resume=True)) == replace(again, resume=True), "there is nothing to resume"
     write_request(begun, RunDir(tmp_path))
     assert resumed(again) == again, "unless it is to be resumed"
-    whole = replace(again, resume=True, device="cpu", threads=2, pack=1, executor="inline")
+    whole = replace(again, resume=True, device="cpu", threads=2, pack=1)
     assert resumed(replace(again, resume=True)) == whole
 
 
