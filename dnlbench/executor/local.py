@@ -112,11 +112,10 @@ class LocalExecutor(Executor):
         for slot in self._slots:
             self._launch(slot)
         first, *others = self._workers.values()
-        prepared = self._prepare(first)
-        self._prepared, self.has_checked = prepared, True
+        self._prepared, self.has_checked = self._prepare(first), True
         for worker in others:
             worker.send({"prepare": True})  # they load the data while the first one is at work; nobody waits for them
-        return prepared
+        return self._prepared
 
     def _prepare(self, worker: WorkerProcess) -> Prepared:
         worker.send({"prepare": True})

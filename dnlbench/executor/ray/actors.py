@@ -82,12 +82,7 @@ class Actors:
     """Spawns, asks and kills the actors. Ray itself retries nothing: the scheduler does, which knows what was kept."""
 
     def __init__(self, config: WorkerConfig, actor: type | None) -> None:
-        """Ask Ray for nothing yet.
-
-        Args:
-            config: of all remote workers.
-            actor: what the actors are in place of real remote workers, for measurements.
-        """
+        """Ask Ray for nothing yet. ``actor`` takes the place of real remote workers, for measurements."""
         self._config, self._actor = config, actor or RayRemoteWorker
         self._handles: dict[str, Handle] = {}
         self._awaited: dict[Any, tuple[Handle, Kind]] = {}

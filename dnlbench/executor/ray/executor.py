@@ -20,8 +20,7 @@ from dnlbench.executor.base import Attempts, Executor, SlotFreed, WorkerFailure
 from dnlbench.executor.processes import refused
 from dnlbench.executor.ray.actors import Actors, Handle, Kind
 from dnlbench.executor.ray.claims import AT_FIRST_BYTES, Claims, suits
-from dnlbench.executor.ray.failures import failure_of
-from dnlbench.executor.ray.fairness import DEATHS, Rests, is_crowded
+from dnlbench.executor.ray.failures import DEATHS, Rests, failure_of, is_crowded
 from dnlbench.executor.ray.head import Head
 from dnlbench.executor.ray.inventory import ClusterNode
 from dnlbench.executor.ray.messages import Report, WorkerConfig

@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -38,7 +39,8 @@ def reap(mark: str, folder: Path, *, spare: int) -> None:
         if not left:
             break
         for process in left:
-            _kill(process)
+            with suppress(psutil.Error):
+                process.kill()
         time.sleep(PAUSE_S)
 
 
@@ -53,13 +55,6 @@ def left_of(mark: str, folder: Path) -> Iterator[psutil.Process]:
                 yield process
         except (psutil.Error, OSError):  # it is gone, or somebody else's
             continue
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.Error:
-        return
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -144,7 +144,7 @@ class RemoteWorker:
                 return report
 
     def _look(self, freed: Sequence[SlotFreed]) -> Report:
-        updates = tuple(self._updates(last=bool(freed)))
+        updates = tuple(filter(None, [watched.look(last=bool(freed)) for watched in self._watched]))
         report = Report(
             time=time.time(),
             is_warm=self._local.is_warm(self._slot),
@@ -161,12 +161,6 @@ class RemoteWorker:
         if not self._watched and self._local.is_prepared:
             self._local.warm_up(self._slot)  # in place of a worker that ended
         return report
-
-    def _updates(self, *, last: bool) -> Iterator[RunUpdate]:
-        for watched in self._watched:
-            found = watched.look(last=last)
-            if found is not None:
-                yield found
 
     def _own_matter(self, lost: WorkerFailure | None) -> WorkerFailure | None:
         """A disk that is full here says nothing about the engine's, which waits for its own to have room."""

@@ -14,7 +14,7 @@ from dnlbench.errors import EngineError
 from dnlbench.events import DataInfo, Prepared
 from dnlbench.executor.ray import executor as ray_executor
 from dnlbench.executor.ray.executor import RayExecutor
-from dnlbench.executor.ray.fairness import DEATHS, LONGEST_REST_S, STARVED_S
+from dnlbench.executor.ray.failures import DEATHS, LONGEST_REST_S, STARVED_S
 from dnlbench.executor.ray.inventory import ClusterNode
 from dnlbench.executor.ray.messages import Placed, Report, WorkerConfig
 from dnlbench.executor.ray.replica import EventReplica

@@ -10,7 +10,7 @@ import pytest
 
 from dnlbench.errors import DataError, EngineError
 from dnlbench.executor.ray import executor as ray_executor
-from dnlbench.executor.ray import fairness
+from dnlbench.executor.ray import failures
 from dnlbench.executor.ray.executor import RayExecutor
 from dnlbench.executor.ray.inventory import read_nodes
 from dnlbench.machine import Device, Slot, cpu_device
@@ -41,7 +41,7 @@ def executor(folder: Path, plan: Plan, *slots: Slot, tell: Callable[[str], None]
 def test_a_gpu_that_is_not_there_is_told_of_and_not_waited_for_for_ever(
     driver: RayCluster, tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fairness, "REST_S", 0.01)
+    monkeypatch.setattr(failures, "REST_S", 0.01)
     monkeypatch.setattr(ray_executor, "DEATHS", 1)  # each is a process
     slot = Slot(name="ray/0", device=Device(kind="cuda", name="made up"), threads=1)
     found = executor(tmp_path, make_plan(), slot)
