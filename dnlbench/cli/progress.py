@@ -22,7 +22,7 @@ from dnlbench.executor.packing import at_a_time
 from dnlbench.machine import Slot, short_host
 from dnlbench.narrate import Observer, Outset
 from dnlbench.plan import Plan, Run, title
-from dnlbench.report.plan import plan_grid
+from dnlbench.report.plan import data_title, plan_preview
 from dnlbench.watch import SweepView
 
 MOST_LINES = 16
@@ -165,7 +165,7 @@ def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
 def announce(out: Console, outset: Outset) -> None:
     """What is about to happen."""
     plan, prepared, slots = outset.plan, outset.prepared, outset.slots
-    out.print(plan_grid(plan, prepared.data).to_rich(out.width))
+    out.print(plan_preview(plan, data_title(plan, prepared.data), prepared.data).to_rich(out.width))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
     places = f"{at_a_time(len(slots), outset.pack_size)} on {_where(outset)}"
     out.print(f"\n{places}, {threads}; torch {prepared.torch}")

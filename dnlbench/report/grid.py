@@ -29,6 +29,7 @@ STYLES = {
     "failed": "red",
     "oom": "red",
     "diverged": "red",
+    "too large": "red",
 }
 """Colour of a word, beside which the word itself always stands."""
 

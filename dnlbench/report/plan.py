@@ -1,42 +1,68 @@
-"""What is about to be run."""
+"""The runs of a plan as a table, before they are started."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping
 
 from dnlbench import units
 from dnlbench.events import DataInfo
 from dnlbench.plan import Plan
 from dnlbench.report.grid import Column, Grid
+from dnlbench.studies import Point
 
 
-def plan_grid(plan: Plan, data: DataInfo) -> Grid:
-    """Points with their number of runs, parameters and expected memory."""
-    rows = []
-    for point in plan.spec.points:
-        foreseen = plan.estimate(point, data.input_shape, data.classes)
-        rows.append(
-            [
-                point.network,
-                str(point.depth),
-                str(len(plan.spec.seeds)),
-                units.count(foreseen.parameters),
-                units.size(foreseen.memory_bytes),
-            ]
-        )
-    return Grid(
-        title=f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')} on {_described(data)}",
-        columns=[
-            Column(head="network"),
-            Column(head="L", figures=True),
-            Column(head="seeds", figures=True),
-            Column(head="parameters", figures=True),
-            Column(head="memory per run, about", figures=True),
-        ],
-        rows=rows,
-    )
+def plan_preview(
+    plan: Plan,
+    title: str,
+    data: DataInfo | None = None,
+    *,
+    run_s: Mapping[Point, float] | None = None,
+    too_large: Collection[Point] = (),
+) -> Grid:
+    """A row for each point: seeds, parameters, estimated memory, and time or relative cost.
+
+    Args:
+        plan: what is to be run.
+        title: of the table.
+        data: makes estimates more exact once they are known.
+        run_s: estimated seconds of a run; None: cost is shown, in multiples of the cheapest run's.
+        too_large: points that do not fit into the memory of a device.
+    """
+    shape, classes = (data.input_shape, data.classes) if data else (None, None)
+    estimates = {point: plan.estimate(point, shape, classes) for point in plan.spec.points}
+    cheapest = min(estimate.work for estimate in estimates.values())
+    columns = [
+        Column(head="network"),
+        Column(head="L", figures=True),
+        Column(head="seeds", figures=True, dispensable=1),
+        Column(head="parameters", figures=True),
+        Column(head="memory per run, about", figures=True),
+        Column(head="time per run" if run_s else "cost per run", figures=True, dispensable=2),
+        *([Column(head="", whole=True)] if too_large else []),
+    ]
+    rows = [
+        [
+            point.network,
+            str(point.depth),
+            str(len(plan.spec.seeds)),
+            units.count(estimate.parameters),
+            units.size(estimate.memory_bytes),
+            units.seconds(run_s.get(point)) if run_s else f"× {_times(estimate.work / cheapest)}",
+            *(["too large" if point in too_large else ""] if too_large else []),
+        ]
+        for point, estimate in estimates.items()
+    ]
+    return Grid(title=title, columns=columns, rows=rows)
 
 
-def _described(data: DataInfo) -> str:
+def data_title(plan: Plan, data: DataInfo) -> str:
+    """``digits-quick: 27 runs on digits, 1500 images of 1×8×8 in 10 classes``."""
     channels, height, width = data.input_shape
+    what = f"images of {channels}×{height}×{width} in {data.classes} classes"
     if data.classes is None:
-        return f"{data.name}, {data.samples} samples of {height} positions with {width} channels"
-    return f"{data.name}, {data.samples} images of {channels}×{height}×{width} in {data.classes} classes"
+        what = f"samples of {height} positions with {width} channels"
+    return f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')} on {data.name}, {data.samples} {what}"
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.1f}" if factor < 1000 else units.count(factor)

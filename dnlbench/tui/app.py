@@ -192,9 +192,10 @@ def profiles_screen(paths: Iterable[Path]) -> Screen[None]:
 def binding_names() -> frozenset[str]:
     """Every key that can be given another place."""
     from dnlbench.tui.screens import columns, compare, confirm, new_sweep, run, start, steered, sweep
-    from dnlbench.tui.widgets import chart, devices, log_view, runs_table
+    from dnlbench.tui.widgets import chart, devices, form_field, log_view, runs_table
 
-    modules = (columns, compare, confirm, new_sweep, run, start, steered, sweep, chart, devices, log_view, runs_table)
+    screens = (columns, compare, confirm, new_sweep, run, start, steered, sweep)
+    modules = (*screens, chart, devices, form_field, log_view, runs_table)
     classes = [DnlbenchApp, *(each for module in modules for each in vars(module).values() if isinstance(each, type))]
     bindings = [binding for each in classes for binding in vars(each).get("BINDINGS", ())]
     return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dnlbench import units
+from dnlbench.charts.terminal.text import shortened
 from dnlbench.events import CLUSTER
 from dnlbench.events.holds import device_of
 from dnlbench.machine import DeviceHistory, Reading, short_host, short_model
@@ -62,7 +63,7 @@ class DeviceLine:
         """What it begins with; nodes stand below the cluster that they are of."""
         if not self.is_node:
             return self.label
-        return f"  {_shortened(short_host(self.label.removeprefix(NODE)), HOST_WIDTH)}"
+        return f"  {shortened(short_host(self.label.removeprefix(NODE)), HOST_WIDTH)}"
 
     @property
     def is_elsewhere(self) -> bool:
@@ -243,7 +244,7 @@ def _texts(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
     """What stands before that which runs there, of one length for all of this machine, and of one for all of a cluster."""
     columns = [_column(lines, lambda line: line.head, str.ljust)]
     if layout.name:
-        columns.append(_column(lines, lambda line: _shortened(line.name, layout.name), str.ljust))
+        columns.append(_column(lines, lambda line: shortened(line.name, layout.name), str.ljust))
     if layout.utilisation:
         columns.append(_utilisation(lines, layout))
     if layout.memory:
@@ -259,10 +260,6 @@ def _texts(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
         first[place] + "".join(gap + column[place] for column in (others[:named] if line.is_elsewhere else others))
         for place, line in enumerate(lines)
     ]
-
-
-def _shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
 
 
 def _column(

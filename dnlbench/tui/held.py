@@ -12,6 +12,7 @@ from rich.text import Text
 from dnlbench.charts.depth import depth_quantities
 from dnlbench.charts.epochs import metrics_of
 from dnlbench.charts.source import letter, sources_of
+from dnlbench.charts.terminal.text import shortened
 from dnlbench.compare import Comparison, compare
 from dnlbench.errors import NotComparableError, ProfileError
 from dnlbench.profiles import Profile, nodes_of, read_profile
@@ -132,7 +133,7 @@ def heading(entries: Sequence[Entry], chosen: int, width: int, most: int) -> Tex
         if len(rows) < len(entries):
             role = role.ljust(13) if row == 0 else f"{role} {row}/{len(entries) - 1}".ljust(13)
         start_of_line = f"{'▸' if row == chosen else ' '} {entries[row].letter} {role}"
-        parts = [_cut(part, size) for part, size in zip((name, date, ended), widths, strict=True)]
+        parts = [shortened(part, size).ljust(size) for part, size in zip((name, date, ended), widths, strict=True)]
         line = Text("  ".join([start_of_line, *parts, machine]), "bold" if row == chosen else "")
         line.truncate(width, overflow="ellipsis")
         text.append_text(line)
@@ -161,10 +162,6 @@ def _where(profile: Profile) -> str:
         return f"{devices}, {len(uses)} node{'' if len(uses) == 1 else 's'}"
     devices = ", ".join(dict.fromkeys(device.name for device in profile.machine.devices))
     return f"{devices}, {profile.machine.cores} cores"
-
-
-def _cut(text: str, width: int) -> str:
-    return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def file_stem(entries: Sequence[Entry]) -> str:

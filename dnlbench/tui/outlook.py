@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dnlbench import units
 from dnlbench.errors import DnlbenchError
+from dnlbench.report.grid import Grid
+from dnlbench.report.plan import plan_preview
 
 if TYPE_CHECKING:  # at run time where they are needed: a form is painted before what it means is worked out
     from dnlbench.events import DataInfo
@@ -17,29 +20,14 @@ if TYPE_CHECKING:  # at run time where they are needed: a form is painted before
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointOutlook:
-    """What one point of a sweep takes."""
-
-    network: str
-    depth: int
-    parameters: int | None
-    memory_bytes: int | None
-    cost: float
-    """Relative to the cheapest point of the sweep."""
-    run_s: float | None
-    """Seconds of one run, where earlier sweeps tell."""
-    too_large: bool
-    """Whether it cannot fit into the memory of a device that it may come to."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outlook:
     """What a spec means on this machine."""
 
     runs: int
-    sum: str
-    """``3 networks × 3 depths × 3 seeds``."""
-    points: tuple[PointOutlook, ...]
+    grid: Grid
+    """The points, below ``27 runs = 3 networks × 3 depths × 3 seeds``."""
+    memory_bytes: int | None
+    """Of the largest run."""
     places: str
     """``2 at a time on cpu (A CPU), 1 thread each``."""
     sweep_s: float | None
@@ -48,31 +36,27 @@ class Outlook:
     """What does not fit, each a sentence with the reason and the remedy."""
     notes: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        """What it means in one line."""
+        memory = f" · up to {units.size(self.memory_bytes)} a run" if self.memory_bytes is not None else ""
+        seconds = f" · about {units.seconds(self.sweep_s)}" if self.sweep_s is not None else ""
+        trouble = " · ✗ does not fit" if self.problems else ""
+        return f"{units.counted(self.runs, 'run')}{memory}{seconds}{trouble}"
+
 
 def foresee(
     plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None, *, pack_size: int = 1
 ) -> Outlook:
     """What a plan means on these slots, its runs in packs of up to ``pack_size``, by what is known before it has begun."""
     runs = len(plan.spec.points) * len(plan.spec.seeds)
-    seconds = _run_seconds(plan, slots, forecast)
-    estimates = {point: plan.estimate(point) for point in plan.spec.points}
-    cheapest = min(estimate.work for estimate in estimates.values())
-    points = tuple(
-        PointOutlook(
-            network=point.network,
-            depth=point.depth,
-            parameters=estimate.parameters,
-            memory_bytes=estimate.memory_bytes,
-            cost=estimate.work / cheapest,
-            run_s=seconds.get(point),
-            too_large=_is_too_large(estimate.memory_bytes, slots),
-        )
-        for point, estimate in estimates.items()
-    )
+    needs = {point: plan.estimate(point).memory_bytes for point in plan.spec.points}
+    too_large = {point for point, need in needs.items() if _is_too_large(need, slots)}
+    title = f"{units.counted(runs, 'run')} = {_sum(plan)}"
     return Outlook(
         runs=runs,
-        sum=_sum(plan),
-        points=points,
+        grid=plan_preview(plan, title, run_s=_run_seconds(plan, slots, forecast), too_large=too_large),
+        memory_bytes=max((need for need in needs.values() if need is not None), default=None),
         places=_places(slots, pack_size),
         sweep_s=_sweep_seconds(plan, slots, forecast, pack_size),
         problems=_memory_problems(plan, slots, pack_size),

@@ -236,10 +236,10 @@ def slots(memory: int) -> tuple[Slot, ...]:
 def test_outlook(make_plan: Callable[..., Plan]) -> None:
     outlook = foresee(make_plan(), MACHINE, slots(2**30), None)
     assert outlook.runs == 8
-    assert outlook.sum == "2 networks × 2 depths × 2 seeds"
+    assert outlook.grid.title == "8 runs = 2 networks × 2 depths × 2 seeds"
     assert outlook.places == "1 at a time on cuda:0 (A GPU), 2 CPU threads each"
-    assert [point.depth for point in outlook.points] == [1, 2, 1, 2]
-    assert min(point.cost for point in outlook.points) == 1
+    assert [row[1] for row in outlook.grid.rows] == ["1", "2", "1", "2"]
+    assert min(row[5] for row in outlook.grid.rows) == "× 1.0"
     assert outlook.problems == ()
     assert outlook.sweep_s is None
     assert any("time is known after the first epochs" in note for note in outlook.notes)
@@ -247,15 +247,16 @@ def test_outlook(make_plan: Callable[..., Plan]) -> None:
 
 def test_an_axis_that_is_left_empty_is_no_factor() -> None:
     outlook = foresee(Plan(read_spec("relu-limit")), MACHINE, slots(2**30), None)
-    assert outlook.sum == "2 weights × 4 exponents × 1 direction × 5 depths × 5 seeds"
+    assert outlook.grid.title == "200 runs = 2 weights × 4 exponents × 1 direction × 5 depths × 5 seeds"
     assert outlook.runs == 200
     both = foresee(Plan(read_spec("relu-limit", ["sweep.bias_exponents=[1]"])), MACHINE, slots(2**30), None)
-    assert both.sum == "2 weights × 4 exponents × 1 bias exponent × 1 direction × 5 depths × 5 seeds"
+    assert both.grid.title == "200 runs = 2 weights × 4 exponents × 1 bias exponent × 1 direction × 5 depths × 5 seeds"
 
 
 def test_outlook_of_what_does_not_fit(make_plan: Callable[..., Plan]) -> None:
     outlook = foresee(make_plan("sweep.depths=[1,200]"), MACHINE, slots(2**26), None)
-    assert [point.too_large for point in outlook.points] == [False, True, False, True]
+    assert [row[-1] for row in outlook.grid.rows] == ["", "too large", "", "too large"]
+    assert "does not fit" in outlook.summary
     assert "cuda:0 (A GPU) has 64.0 MiB" in outlook.problems[0]
 
 

@@ -56,14 +56,6 @@ class Drawing:
         """As plain text."""
         return ["".join(run.text for run in row) for row in self.rows]
 
-    def cell(self, column: int, row: int) -> tuple[str, Ink]:
-        """The character in a cell, if all before it are one column wide."""
-        for text, ink in self.rows[row]:
-            if column < len(text):
-                return text[column], ink
-            column -= len(text)
-        return " ", PLAIN
-
     def with_cursor(self, x: float | None, look: Look) -> Drawing:
         """With a line down at x, behind the curves."""
         if x is None or self.region is None or self.frame is None:
@@ -144,7 +136,7 @@ def _note(chart: Chart, width: int) -> list[str]:
     """Its lines, the last one shortened where there is more."""
     others = [profile.partition(":")[0] for profile in chart.profiles]
     said = [f"Solid: {others[0]}; dashed: {', '.join(others[1:])}."] if others else []
-    said += [*chart.fits, *chart.notes]
+    said += [*(f"{line}." for line in chart.fits), *chart.notes]
     lines = [part for line in said for part in textwrap.wrap(line, max(10, width))]
     return [*lines[: NOTE_LINES - 1], shortened(" ".join(lines[NOTE_LINES - 1 :]), width)] if lines[1:] else lines
 

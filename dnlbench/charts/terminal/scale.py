@@ -46,10 +46,6 @@ class Scale:
             return math.exp(max(-708.0, min(708.0, start + fraction * (end - start))))
         return max(-1e307, min(1e307, self.low + fraction * (self.high - self.low)))
 
-    def part(self, start: float, end: float) -> Scale:
-        """The axis between two fractions, kept long enough to tell values on it apart."""
-        return scale_over(self.value(start), self.value(end), log=self.log)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,113 +19,30 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Button, Input, Label, Select, Static, Switch
+from textual.widgets import Button, Input, Label, Static
 
 from dnlbench import units
 from dnlbench.files import read_text
 from dnlbench.outputs import write_output
+from dnlbench.report.grid import Grid
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.messages import StartSpec
 from dnlbench.tui.screens.confirm import Confirm
+from dnlbench.tui.widgets.form_field import FieldRow, Fields
+from dnlbench.tui.widgets.grid_view import GridView
 from dnlbench.tui.widgets.key_line import KeyLine
 
 if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for this screen's keys need not wait for it
     from dnlbench.machine import Machine
     from dnlbench.spec.lines import Key
     from dnlbench.studies import StudySpec
-    from dnlbench.tui.form import Checked, Form, FormField, FormSection
-    from dnlbench.tui.outlook import Outlook, PointOutlook
+    from dnlbench.tui.form import Checked, Form, FormSection
+    from dnlbench.tui.outlook import Outlook
 
 DEBOUNCE_S = 0.15
 """Seconds without a change after which what was typed is checked."""
 MOST_POINTS = 200
 """Rows that are shown of a sweep's points; more of them nobody reads here."""
-
-
-class Choice(Select[str], inherit_bindings=False):
-    """A select whose arrow keys lead to the fields above and below, as everywhere in the form."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_overlay", "choose", show=False)]
-
-
-class FieldRow(Vertical):
-    """One key of the spec: name, control, what it means and what is wrong with it."""
-
-    class Edited(Message):
-        """Another value."""
-
-        def __init__(self, key: Key, text: str) -> None:
-            super().__init__()
-            self.key = key
-            self.text = text
-
-    def __init__(self, field: FormField, text: str) -> None:
-        super().__init__(classes="field")
-        self.field = field
-        self._typed = text
-
-    def compose(self) -> ComposeResult:
-        """Name and control in one line, the rest below."""
-        with Horizontal():
-            yield Label(self._title(changed=False), classes="name", markup=False)
-            yield from self._control()
-        yield Static(" · ".join(filter(None, (self.field.about, self.field.hint))), classes="about", markup=False)
-        yield Static(classes="error", markup=False)
-
-    def _control(self) -> ComposeResult:
-        if self.field.key == ("study",):
-            yield Label(self._typed, markup=False)
-        elif self.field.kind == "switch":
-            yield Switch(self._typed == "true", animate=False)
-            yield Label(self._switch_word, classes="word")
-        elif self.field.kind == "choice":
-            yield Choice(
-                [(word, word) for word in self.field.type.choices], value=self._typed, allow_blank=False, compact=True
-            )
-        else:
-            yield Input(self._typed, placeholder=self.field.placeholder, select_on_focus=False, compact=True)
-
-    @property
-    def _switch_word(self) -> str:
-        return "on" if self._typed == "true" else "off"
-
-    def _title(self, *, changed: bool) -> str:
-        return f"{'•' if changed else ' '} {self.field.name}"
-
-    @property
-    def help(self) -> str:
-        """What the field is about, in two lines."""
-        return f"{'.'.join(self.field.key)}: {self.field.hint}\n{self.field.about}"
-
-    def show_state(self, *, changed: bool, error: str) -> None:
-        """Marks the field as changed, as wrong, or neither."""
-        self.set_class(changed, "-changed")
-        self.set_class(bool(error), "-wrong")
-        self.query_one(".name", Label).update(self._title(changed=changed))
-        self.query_one(".error", Static).update(f"✗ {error}")
-
-    @on(Input.Changed)
-    @on(Select.Changed)
-    @on(Switch.Changed)
-    def _take(self, event: Input.Changed | Select.Changed | Switch.Changed) -> None:
-        event.stop()
-        if isinstance(event, Switch.Changed):
-            self._typed = "true" if event.value else "false"
-            self.query_one(".word", Label).update(self._switch_word)
-        else:
-            self._typed = str(event.value)
-        self.post_message(self.Edited(self.field.key, self._typed))
-
-
-class Fields(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """All fields; the arrow keys go from one to the next."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "app.focus_previous", "field above", show=False, id="new.above"),
-        Binding("down,enter", "app.focus_next", "field below", show=False, id="new.below"),
-        Binding("pageup", "page_up", "page up", show=False, id="new.page-up"),
-        Binding("pagedown", "page_down", "page down", show=False, id="new.page-down"),
-    ]
 
 
 class NewSweepScreen(Screen[None]):
@@ -178,7 +95,9 @@ class NewSweepScreen(Screen[None]):
                 for section in self._form.sections:
                     yield from self._section(section)
             with VerticalScroll(id="meaning"):
-                yield Static(id="outlook", markup=False)
+                yield Static(id="state", markup=False)
+                yield GridView(id="points")
+                yield Static(id="notes", markup=False)
         yield Static(id="summary", markup=False)
         yield Static(id="help", markup=False)
         yield KeyLine()
@@ -269,17 +188,25 @@ class NewSweepScreen(Screen[None]):
 
     def _show_outlook(self, problem: str = "") -> None:
         assert self._checked is not None
-        wrong = _wrong(self._checked)
+        wrong, outlook = _wrong(self._checked), self._outlook
+        lines = [Content("working it out …")] if not outlook and not wrong else []
         if wrong:
-            stale = "\nbelow: the last values that were right\n\n" if self._outlook else ""
-            head = Content.assemble((f"✗ {wrong}: not ready to start", "$text-error"), stale)
-        else:
-            head = Content.styled(f"! {problem}", "$text-error") if problem else Content("")
-        body = outlook_content(self._outlook) if self._outlook else Content("" if wrong else "working it out …")
-        self.query_one("#outlook", Static).update(Content("").join([head, body]))
-        short = f"✗ {wrong}" if wrong else _summary(self._outlook) if self._outlook else "working it out …"
-        self.query_one("#summary", Static).update(short)
-        self.query_one("#summary").set_class(bool(wrong or (self._outlook and self._outlook.problems)), "-wrong")
+            lines = [Content.styled(f"✗ {wrong}: not ready to start", "$text-error")]
+            lines += [Content("below: the last values that were right")] if outlook else []
+        elif problem:
+            lines = [Content.styled(f"! {problem}", "$text-error")]
+        self._update("#state", Content("\n").join([*lines, *(_head(outlook) if outlook else [])]))
+        self.query_one("#points", GridView).show([_shortened(outlook.grid)] if outlook else [])
+        self._update("#notes", Content.styled("\n".join(outlook.notes if outlook else ()), "dim"))
+        summary = f"✗ {wrong}" if wrong else outlook.summary if outlook else "working it out …"
+        self._update("#summary", Content(summary))
+        self.query_one("#summary").set_class(bool(wrong or (outlook and outlook.problems)), "-wrong")
+
+    def _update(self, place: str, content: Content) -> None:
+        """Without a line of its own where it is empty."""
+        text = self.query_one(place, Static)
+        text.update(content)
+        text.set_class(not content.plain, "-empty")
 
     @property
     def _dirty(self) -> bool:
@@ -375,65 +302,14 @@ def _wrong(checked: Checked) -> str:
     return "the spec is wrong as a whole" if checked.errors else ""
 
 
-def _summary(outlook: Outlook) -> str:
-    """What it means in one line."""
-    needs = [point.memory_bytes for point in outlook.points if point.memory_bytes is not None]
-    memory = f" · up to {units.size(max(needs))} a run" if needs else ""
-    seconds = f" · about {units.seconds(outlook.sweep_s)}" if outlook.sweep_s is not None else ""
-    trouble = " · ✗ does not fit" if outlook.problems else ""
-    return f"{outlook.runs:,} run{'s' if outlook.runs != 1 else ''}{memory}{seconds}{trouble}"
+def _shortened(grid: Grid) -> Grid:
+    more = len(grid.rows) - MOST_POINTS
+    return replace(grid, rows=grid.rows[:MOST_POINTS], note=f"… and {more:,} more") if more > 0 else grid
 
 
-def outlook_content(outlook: Outlook) -> Content:
-    """What a spec means: size, place, time, what does not fit, and a line for each point."""
-    timed = outlook.sweep_s is not None
-    parts = [
-        Content.styled(f"{outlook.runs:,} run{'s' if outlook.runs != 1 else ''}", "bold"),
-        Content(f" = {outlook.sum}\n{outlook.places}\n"),
-    ]
-    if timed:
-        parts.append(Content(f"about {units.seconds(outlook.sweep_s)} in all, as earlier sweeps went\n"))
-    parts += [Content.styled(f"\n✗ {problem}\n", "$text-error") for problem in outlook.problems]
-    parts += [Content("\n"), *_table(outlook, timed=timed)]
-    parts += [Content.styled(f"\n{note}", "dim") for note in outlook.notes]
-    return Content("").join(parts)
-
-
-def _table(outlook: Outlook, *, timed: bool) -> list[Content]:
-    """Aligned by hand, since a widget for a dozen lines would be one more thing that takes the focus."""
-    head = ("network", "L", "parameters", "memory/run", "time/run" if timed else "cost/run", "")
-    rows = [head, *(_cells(point, timed=timed) for point in outlook.points[:MOST_POINTS])]
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(head))]
-    lines = []
-    for number, row in enumerate(rows):
-        texts = [
-            _padded(text, width, left=column in (0, 5))
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        wrong = number > 0 and outlook.points[number - 1].too_large
-        lines.append(
-            Content.styled("  ".join(texts).rstrip() + "\n", "dim" if not number else "$text-error" if wrong else "")
-        )
-    more = len(outlook.points) - MOST_POINTS
-    return [*lines, Content(f"… and {more:,} more\n")] if more > 0 else lines
-
-
-def _padded(text: str, width: int, *, left: bool) -> str:
-    blanks = " " * (width - cell_len(text))
-    return text + blanks if left else blanks + text
-
-
-def _cells(point: PointOutlook, *, timed: bool) -> tuple[str, ...]:
-    last = (
-        units.seconds(point.run_s)
-        if timed
-        else f"× {f'{point.cost:.1f}' if point.cost < 1000 else units.count(point.cost)}"
-    )
-    return (
-        point.network,
-        str(point.depth),
-        units.count(point.parameters),
-        units.size(point.memory_bytes),
-        last,
-        "✗ too large" if point.too_large else "",
-    )
+def _head(outlook: Outlook) -> list[Content]:
+    """Where and how long it runs, and what does not fit."""
+    lines = [Content(outlook.places)]
+    if outlook.sweep_s is not None:
+        lines.append(Content(f"about {units.seconds(outlook.sweep_s)} in all, as earlier sweeps went"))
+    return [*lines, *(Content.styled(f"✗ {problem}", "$text-error") for problem in outlook.problems)]

@@ -22,6 +22,7 @@ WORD_MARKS = {
     "failed": "✗",
     "oom": "✗",
     "diverged": "✗",
+    "too large": "✗",
     "cancelled": "–",
 }
 """Beside words that are verdicts, so that they are found without being read and without colour."""

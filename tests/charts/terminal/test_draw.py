@@ -139,7 +139,7 @@ def test_the_cursor_is_a_line_behind_the_curves() -> None:
     assert drawing.frame is not None
     column = region.column(drawing.frame.x.fraction(50.0))
     assert column is not None
-    chars = [drawing.cell(column, row)[0] for row in range(region.top, region.top + region.rows)]
+    chars = [drawing.lines[row][column] for row in range(region.top, region.top + region.rows)]
     assert chars.count("│") >= region.rows - 2
     assert any(char != "│" for char in chars)
 
