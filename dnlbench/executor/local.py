@@ -12,7 +12,7 @@ from typing import Any
 
 from dnlbench.errors import DnlbenchError, EngineError
 from dnlbench.events import Prepared, RunError
-from dnlbench.executor.base import SILENCE_S, Attempts, Cause, Executor, SlotFreed, WorkerFailure
+from dnlbench.executor.base import HEARTBEAT_TIMEOUT_S, Attempts, Cause, Executor, SlotFreed, WorkerFailure
 from dnlbench.executor.processes import JsonLinesProcess, refused
 from dnlbench.machine import Slot, oom_kills
 from dnlbench.store import RunDir
@@ -50,7 +50,7 @@ class WorkerProcess(JsonLinesProcess):
         return self._ready and self.poll() is None
 
     @property
-    def silent_s(self) -> float:
+    def heartbeat_age_s(self) -> float:
         """Seconds since the last heartbeat; 0 while it imports torch, as long as that takes no unreasonable time."""
         now = time.monotonic()
         return now - self._heard if self._ready else max(0.0, now - self._launched - START_S)
@@ -58,7 +58,7 @@ class WorkerProcess(JsonLinesProcess):
     @property
     def is_late(self) -> bool:
         """Whether it should have been ready long ago, or has fallen silent."""
-        return self.silent_s > (SILENCE_S if self._ready else 0.0)
+        return self.heartbeat_age_s > (HEARTBEAT_TIMEOUT_S if self._ready else 0.0)
 
     def begin(self, job: Attempts, prepared: Prepared) -> None:
         """Give it runs."""
@@ -197,10 +197,10 @@ class LocalExecutor(Executor):
             if freed or left <= 0:
                 return freed
 
-    def silent_s(self, slot: Slot) -> float:
-        """See `WorkerProcess.silent_s`."""
+    def heartbeat_age_s(self, slot: Slot) -> float:
+        """See `WorkerProcess.heartbeat_age_s`."""
         worker = self._workers.get(slot.name)
-        return worker.silent_s if worker is not None else 0.0
+        return worker.heartbeat_age_s if worker is not None else 0.0
 
     def _listen_to(self, worker: WorkerProcess) -> Iterator[SlotFreed]:
         replies, gone = worker.read()

@@ -54,7 +54,7 @@ class MadeUpWorker:
             self._due += 1 / self.reports_per_s
             time.sleep(max(0.0, self._due - time.monotonic()))
         updates = (self._update(),) if hasattr(self, "_lines") else ()
-        return Report(time=time.time(), is_warm=True, is_ready=True, silent_s=0.1, updates=updates)
+        return Report(time=time.time(), is_warm=True, is_ready=True, heartbeat_age_s=0.1, updates=updates)
 
     def _update(self) -> RunUpdate:
         lines, self._lines = [*self._lines, *(self._line(place) for place in range(self.epochs))], []

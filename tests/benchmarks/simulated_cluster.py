@@ -151,7 +151,7 @@ class SimulatedCluster:
         if start is not None:
             del self._scripts[start], self._next[start]
 
-    def silent_s(self, slot: Slot) -> float:
+    def heartbeat_age_s(self, slot: Slot) -> float:
         return 0.5
 
     def close(self) -> None:

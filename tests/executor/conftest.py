@@ -32,7 +32,7 @@ from dnlbench.events import (
     RunRequeued,
     RunStarted,
 )
-from dnlbench.executor.base import SILENCE_S, Attempts, Cause, SlotFreed, WorkerFailure
+from dnlbench.executor.base import HEARTBEAT_TIMEOUT_S, Attempts, Cause, SlotFreed, WorkerFailure
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import read_lines
 from dnlbench.machine import Code, Machine, Slot, cpu_device
@@ -321,7 +321,7 @@ class FakeExecutor:
             self.ends.append((slot.name, attempt.run.run_id if attempt else None))
             self.workers.discard(slot.name)
 
-    def silent_s(self, slot: Slot) -> float:
+    def heartbeat_age_s(self, slot: Slot) -> float:
         attempt = self.running.get(slot.name)
         if attempt is None or attempt.fate != "silent" or attempt.script:
             return 0.0
@@ -375,7 +375,7 @@ class Lab:
         pack_size: int = 1,
         by_turns: bool = False,
         whole_script: bool = True,
-        silence_s: float = SILENCE_S,
+        heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S,
         limit_s: float = 3600.0,
         back_s: float = 0.0,
         overhead_s: float = 0.5,
@@ -393,7 +393,7 @@ class Lab:
             pack_size: see `Scheduler`.
             by_turns: see `Scheduler`.
             whole_script: whether the sweep has to last as long as the script.
-            silence_s: see `Scheduler`.
+            heartbeat_timeout_s: see `Scheduler`.
             limit_s: virtual seconds that it may take.
             back_s: seconds between a run's last event and its slot's being free.
             overhead_s: of each attempt.
@@ -417,7 +417,7 @@ class Lab:
             slots,
             pack_size=pack_size,
             by_turns=by_turns,
-            silence_s=silence_s,
+            heartbeat_timeout_s=heartbeat_timeout_s,
             clock=self.clock,
         )
         self.clock.now += 1.0  # since the engine before

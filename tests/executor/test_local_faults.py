@@ -63,11 +63,11 @@ class Saboteur:
                 self._next = time.monotonic() + 0.3
 
 
-def disturbed(folder: Path, plan: Plan, number: signal.Signals, times: int, silence_s: float) -> RunDir:
+def disturbed(folder: Path, plan: Plan, number: signal.Signals, times: int, heartbeat_timeout_s: float) -> RunDir:
     run_dir = RunDir(folder)
     run_dir.begin(plan, HOW)
     executor = LocalExecutor(run_dir, slots(2), checkpoint_s=30.0)
-    scheduler = Scheduler(run_dir, plan, executor, slots(2), silence_s=silence_s)
+    scheduler = Scheduler(run_dir, plan, executor, slots(2), heartbeat_timeout_s=heartbeat_timeout_s)
     saboteur = Saboteur(run_dir, plan, executor, number, times)
     try:
         scheduler.prepare()
@@ -93,14 +93,14 @@ def check(run_dir: RunDir, plan: Plan, expected: dict[str, list[float]]) -> None
 @pytest.mark.faults
 def test_killed_workers_runs_go_on_with_the_same_bits(tmp_path: Path, make_plan: MakePlan) -> None:
     plan = make_plan(*LONG)
-    run_dir = disturbed(tmp_path / "killed", plan, signal.SIGKILL, times=2, silence_s=60)
+    run_dir = disturbed(tmp_path / "killed", plan, signal.SIGKILL, times=2, heartbeat_timeout_s=60)
     check(run_dir, plan, undisturbed(tmp_path / "undisturbed", plan))
 
 
 @pytest.mark.faults
 def test_stopped_workers_are_ended_and_their_runs_go_on(tmp_path: Path, make_plan: MakePlan) -> None:
     plan = make_plan(*LONG)
-    run_dir = disturbed(tmp_path / "stopped", plan, signal.SIGSTOP, times=1, silence_s=4)
+    run_dir = disturbed(tmp_path / "stopped", plan, signal.SIGSTOP, times=1, heartbeat_timeout_s=4)
     check(run_dir, plan, undisturbed(tmp_path / "undisturbed", plan))
 
 

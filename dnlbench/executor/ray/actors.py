@@ -48,7 +48,7 @@ class Handle:
     ahead_s: float = math.inf
     """How much the engine's clock is ahead of its own: the least that was seen, since reports take their time."""
     _heard: float = field(default_factory=lambda: time.monotonic())
-    _worker_silent_s: float = 0.0
+    _worker_heartbeat_age_s: float = 0.0
 
     @property
     def where(self) -> str:
@@ -57,25 +57,25 @@ class Handle:
         return f"{self.slot.name} on {node.name}" if node else self.slot.name
 
     def heard(self) -> None:
-        """It gave a sign of life."""
+        """It has answered."""
         self._heard = time.monotonic()
 
     def hears(self, report: Report) -> None:
         """Take in how it is."""
         self.ahead_s = min(self.ahead_s, time.time() - report.time)
         self.is_warm, self.is_ready = report.is_warm, self.is_ready or report.is_ready
-        self._worker_silent_s = report.silent_s
+        self._worker_heartbeat_age_s = report.heartbeat_age_s
 
     @property
     def starved_s(self) -> float:
         """Seconds that its runs have waited for a place; 0 for those that have one, and without any."""
         return time.monotonic() - self._heard if self.job is not None and self.placed is None else 0.0
 
-    def silent_s(self, patience_s: float) -> float:
-        """Seconds without a sign of life of it or its worker, beyond what it may take to answer; 0 without a place."""
+    def heartbeat_age_s(self, patience_s: float) -> float:
+        """Seconds without a heartbeat of it or its worker, beyond what it may take to answer; 0 without a place."""
         if self.placed is None:
             return 0.0
-        return max(self._worker_silent_s, time.monotonic() - self._heard - patience_s)
+        return max(self._worker_heartbeat_age_s, time.monotonic() - self._heard - patience_s)
 
 
 class Actors:

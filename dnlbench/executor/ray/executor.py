@@ -170,10 +170,10 @@ class RayExecutor(Executor):
                 break
         return freed
 
-    def silent_s(self, slot: Slot) -> float:
+    def heartbeat_age_s(self, slot: Slot) -> float:
         """Since the remote worker was last heard of, or its worker by that; nothing while it waits for a place."""
         handle = self._actors.of(slot)
-        return handle.silent_s(self._actors.poll_s) if handle is not None else 0.0
+        return handle.heartbeat_age_s(self._actors.poll_s) if handle is not None else 0.0
 
     def close(self) -> None:
         """Has the remote workers clear up, and ends those that do not."""

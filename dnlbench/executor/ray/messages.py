@@ -87,7 +87,7 @@ class Report:
     """Whether a run would begin at once."""
     is_ready: bool
     """Whether a worker there has loaded the data and found nothing wrong."""
-    silent_s: float
+    heartbeat_age_s: float
     """Of its worker."""
     updates: tuple[RunUpdate, ...] = ()
     log: bytes = b""

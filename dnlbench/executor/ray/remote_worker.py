@@ -149,7 +149,7 @@ class RemoteWorker:
             time=time.time(),
             is_warm=self._local.is_warm(self._slot),
             is_ready=self._local.has_checked,
-            silent_s=self._local.silent_s(self._slot),
+            heartbeat_age_s=self._local.heartbeat_age_s(self._slot),
             updates=updates,
             log=self._log.read(),
         )

@@ -85,11 +85,11 @@ class Heartbeats:
         self._called = self._awake = clock()
 
     def expired(self, executor: Executor, slots: Iterable[Slot]) -> Iterator[Slot]:
-        """The slots whose workers have not given a sign of life in time; to be called often."""
+        """The slots whose workers have sent no heartbeat in time; to be called often."""
         now = self._clock()
         if not 0 <= now - self._called <= NAP_S:
             self._awake = now
         self._called = now
         for slot in slots:
-            if min(executor.silent_s(slot), now - self._awake) > self._timeout_s:
+            if min(executor.heartbeat_age_s(slot), now - self._awake) > self._timeout_s:
                 yield slot

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from dnlbench.errors import EngineError
 from dnlbench.events import JournalEvent, Prepared, RunError, RunHistory, RunLeased, SlotSetAside
-from dnlbench.executor.base import SILENCE_S, Executor, SlotFreed, WorkerFailure
+from dnlbench.executor.base import HEARTBEAT_TIMEOUT_S, Executor, SlotFreed, WorkerFailure
 from dnlbench.executor.scheduler.assignments import Assignments, ended_under, started_under
 from dnlbench.executor.scheduler.control import Control
 from dnlbench.executor.scheduler.disk import Records
@@ -47,14 +47,14 @@ class Scheduler:
         *,
         pack_size: int = 1,
         by_turns: bool = False,
-        silence_s: float = SILENCE_S,
+        heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         earlier = run_dir.read_leases()
         self._plan, self._executor, self._slots, self._by_turns = plan, executor, slots, by_turns
-        self._silence_s, self._clock = silence_s, clock
+        self._heartbeat_timeout_s, self._clock = heartbeat_timeout_s, clock
         self._forecast = _forecast(run_dir, plan, earlier)
-        self._health, self._heartbeats = SlotHealth(clock), Heartbeats(silence_s, clock)
+        self._health, self._heartbeats = SlotHealth(clock), Heartbeats(heartbeat_timeout_s, clock)
         self._retries = RetryPolicy(run_dir, plan, self._health)
         self._queue = Queue(self._forecast, self._retries, pack_size)
         self._assignments = Assignments(slots)
@@ -126,12 +126,12 @@ class Scheduler:
                 self._executor.warm_up(slot)
 
     def _freed(self) -> Iterator[SlotFreed]:
-        """The slots that come back, and those whose workers give no sign of life, which are ended."""
+        """The slots that come back, and those whose heartbeat timeout has passed, whose workers are killed."""
         yield from self._executor.wait(LOOK_S)
         busy = {each.slot.name: each for each in self._assignments.busy}
         for slot in self._heartbeats.expired(self._executor, [each.slot for each in busy.values()]):
             self._executor.end(slot)
-            message = f"the worker on {slot.name} gave no sign of life for {self._silence_s:.0f} s"
+            message = f"the worker on {slot.name} sent no heartbeat for {self._heartbeat_timeout_s:.0f} s"
             failure = WorkerFailure(cause="silent", error=RunError(type="Silent", message=message))
             run_ids = tuple(lease.run_id for lease in busy[slot.name].leases)
             yield SlotFreed(slot=slot, run_ids=run_ids, failure=failure)

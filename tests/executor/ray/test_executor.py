@@ -160,7 +160,7 @@ def executor(run_dir: RunDir, cluster: Cluster, monkeypatch: pytest.MonkeyPatch)
 
 
 def report() -> Report:
-    return Report(time=time.time(), is_warm=True, is_ready=True, silent_s=0.0)
+    return Report(time=time.time(), is_warm=True, is_ready=True, heartbeat_age_s=0.0)
 
 
 def lost(*, in_init: bool = False) -> Exception:
@@ -317,7 +317,7 @@ def test_no_run_goes_where_the_sweep_was_not_found_to_work_yet(executor: RayExec
     executor.wait(0.0)
     executor.wait(0.0)
     assert not executor.is_open(SLOTS[1])
-    cluster.of(SLOTS[1]).answer("poll", Report(time=time.time(), is_warm=True, is_ready=False, silent_s=0.0))
+    cluster.of(SLOTS[1]).answer("poll", Report(time=time.time(), is_warm=True, is_ready=False, heartbeat_age_s=0.0))
     executor.wait(0.0)
     assert not executor.is_open(SLOTS[1])
     executor.wait(0.0)
@@ -337,7 +337,7 @@ def test_a_machine_that_never_works_is_asked_less_and_less_often(
         cluster.place(SLOTS[1])
         executor.wait(0.0)
         executor.wait(0.0)
-        unwell = Report(time=time.time(), is_warm=True, is_ready=False, silent_s=0.0)
+        unwell = Report(time=time.time(), is_warm=True, is_ready=False, heartbeat_age_s=0.0)
         cluster.of(SLOTS[1]).answer("poll", unwell)  # it lives, and that is all
         executor.wait(0.0)
         executor.wait(0.0)

@@ -125,7 +125,7 @@ def test_runs_of_a_pack_that_is_lost_are_tried_again_one_by_one(lab: Lab, cause:
         1,
         lambda slot, run_id, attempt: f"{cause}@1" if (run_id, attempt) == (bad, 1) else "",
         pack_size=4,
-        silence_s=5,
+        heartbeat_timeout_s=5,
     )
     assert seeds_of(lab) == ["0123", "0", "1", "2", "3"]
     assert lab.statuses() == {"ok": 4}
@@ -399,7 +399,14 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
         back_s = random.choice([0.0, 0.3])
         look_if_exact = look if not back_s else lambda: None
         lab.carry_out(
-            slots, fate, script, look_if_exact, whole_script=False, silence_s=5.0, back_s=back_s, pack_size=size
+            slots,
+            fate,
+            script,
+            look_if_exact,
+            whole_script=False,
+            heartbeat_timeout_s=5.0,
+            back_s=back_s,
+            pack_size=size,
         )
         assert max(map(len, lab.packs)) <= size, seed
         assert all(len({lab.plan.by_id[run_id].point for run_id in pack}) == 1 for pack in lab.packs), seed

@@ -74,16 +74,16 @@ def test_workers_that_are_killed_before_they_begin_set_their_slot_aside_once(ret
 
 
 def test_an_engine_that_was_stopped_listens_for_a_while_first() -> None:
-    now, silent_s = [0.0], [0.0]
+    now, heartbeat_age_s = [0.0], [0.0]
 
     class Executor:
-        def silent_s(self, slot: object) -> float:
-            return silent_s[0]
+        def heartbeat_age_s(self, slot: object) -> float:
+            return heartbeat_age_s[0]
 
     executor: Any = Executor()
     heartbeats, slots = Heartbeats(60.0, lambda: now[0]), make_slots(2)
     assert list(heartbeats.expired(executor, slots)) == []
-    now[0], silent_s[0] = now[0] + 600.0, 600.0
+    now[0], heartbeat_age_s[0] = now[0] + 600.0, 600.0
     assert list(heartbeats.expired(executor, slots)) == []
     while now[0] < 660.0:
         now[0] += NAP_S

@@ -359,7 +359,7 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
     def fate(slot: str, run_id: str, attempt: int) -> str:
         return cause + ((epochs or later) if attempt == 1 else later) if run_id == bad else ""
 
-    lab.carry_out(3, fate, silence_s=5)
+    lab.carry_out(3, fate, heartbeat_timeout_s=5)
     status = "oom" if cause == "host-memory" else "failed"
     assert lab.statuses() == {"ok": 15, status: 1}
     assert sum(start.run_id == bad for start in lab.starts) == 1 + RETRIES[cause]
@@ -368,7 +368,7 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
     ended = lab.ended(bad)
     assert ended is not None
     assert ended.error is not None
-    message = "the worker on fake:0/0 gave no sign of life for 5 s" if cause == "silent" else f"lost by {cause}"
+    message = "the worker on fake:0/0 sent no heartbeat for 5 s" if cause == "silent" else f"lost by {cause}"
     assert all(event.error and event.error.message[-25:] == message[-25:] for event in returned)
     assert ended.error.message[-25:] == message[-25:]
     assert not ended.requested
@@ -378,7 +378,7 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
 def test_each_cause_has_its_own_bound(lab: Lab) -> None:
     bad = lab.find("densenet-L2-s1")
     causes = ["device@0", "process@0", "host-memory@0", "device@0", "process@0", "silent@0", "device@0", ""]
-    lab.carry_out(3, lambda slot, run_id, attempt: causes[attempt - 1] if run_id == bad else "", silence_s=5)
+    lab.carry_out(3, lambda slot, run_id, attempt: causes[attempt - 1] if run_id == bad else "", heartbeat_timeout_s=5)
     assert lab.statuses() == {"ok": 16}
     assert sum(start.run_id == bad for start in lab.starts) == len(causes)
 
@@ -408,13 +408,15 @@ def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
 
 def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
-    lab.carry_out(3, lambda slot, run_id, attempt: "silent@1" if run_id == bad and attempt == 1 else "", silence_s=20)
+    lab.carry_out(
+        3, lambda slot, run_id, attempt: "silent@1" if run_id == bad and attempt == 1 else "", heartbeat_timeout_s=20
+    )
     assert lab.statuses() == {"ok": 16}
     first, second = (start for start in lab.starts if start.run_id == bad)
     assert lab.executor.ends == [(first.slot, bad)]
     (returned,) = lab.journal(RunReturned)
     assert returned.error is not None
-    assert returned.error.message == f"the worker on {first.slot} gave no sign of life for 20 s"
+    assert returned.error.message == f"the worker on {first.slot} sent no heartbeat for 20 s"
     silent_since = next(event.time for event in lab.events(bad) if isinstance(event, EpochDone))
     assert second.time > silent_since + 20
     assert [event.from_epoch for event in lab.events(bad) if isinstance(event, RunStarted)] == [0, 1]
@@ -568,7 +570,7 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
             random_fate(random, random.choice([0.1, 0.3, 0.6])),
             random_script(random, lab),
             whole_script=False,
-            silence_s=5.0,
+            heartbeat_timeout_s=5.0,
             back_s=random.choice([0.0, 0.3]),
             noise=0.3,
         )
@@ -606,7 +608,12 @@ def test_a_watcher_that_follows_sees_what_one_that_comes_late_sees(
 
         slots = {"fake:0/0": 1.0, "fake:1/0": 3.0, "fake:1/1": 2.0}
         lab.carry_out(
-            slots, random_fate(random, 0.3), random_script(random, lab), look, whole_script=False, silence_s=5.0
+            slots,
+            random_fate(random, 0.3),
+            random_script(random, lab),
+            look,
+            whole_script=False,
+            heartbeat_timeout_s=5.0,
         )
 
 
@@ -641,7 +648,7 @@ def test_an_engine_that_was_stopped_itself_listens_before_it_takes_workers_for_l
         """Nobody was heard in the meantime; a second later everybody is."""
         lab.clock.now += 300.0
         back = lab.clock()
-        monkeypatch.setattr(lab.engines[-1], "silent_s", lambda slot: 300.0 if lab.clock() < back + 1.0 else 0.0)
+        monkeypatch.setattr(lab.engines[-1], "heartbeat_age_s", lambda slot: 300.0 if lab.clock() < back + 1.0 else 0.0)
 
     lab.carry_out(2, script={3.0: stop_and_go_on})
     assert lab.statuses() == {"ok": len(lab.plan.runs)}
