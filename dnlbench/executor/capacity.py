@@ -89,13 +89,9 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
     packed = [warning for place in places for warning in _packed(place, needs, of_packs, together)]
     kind = "runs" if together == 1 else "packs"
     crowded = _side_by_side(places, of_packs, kind, each=ceil(seeds / together), devices=len(devices))
-    return (*one_by_one, *packed, *crowded, *_unknown(plan))
-
-
-def _unknown(plan: Plan) -> Iterator[str]:
-    own = [network for network in dict.fromkeys(point.network for point in plan.spec.points) if is_factory(network)]
-    if own:
-        yield f"the memory of {', '.join(own)} cannot be estimated, so nobody has checked that its runs fit"
+    own = ", ".join(filter(is_factory, dict.fromkeys(point.network for point in plan.spec.points)))
+    unknown = [f"the memory of {own} cannot be estimated, so nobody has checked that its runs fit"] if own else []
+    return (*one_by_one, *packed, *crowded, *unknown)
 
 
 def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:
@@ -106,15 +102,9 @@ def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:
 def _one_by_one(place: _Place, needs: Needs, smaller: str) -> Iterator[str]:
     """Of runs that are too large even for themselves: for the device, or for what others leave of it."""
     too_large = {point: need for point, need in needs.items() if place.never_holds(need)}
-    if too_large and place.device.in_host_memory:
-        raise ConfigurationError(
-            f"{_need(too_large)}, and the whole machine has {units.size(place.memory)}: the system would end processes, "
-            f"not only those of the sweep. Choose {smaller}"
-        )
     if too_large:
-        yield (
-            f"{_need(too_large)}, and {place.label} has {units.size(place.memory)}: they will be tried all "
-            f"the same and end as oom, which is a result; for runs that fit choose {smaller}"
+        yield _too_large(
+            place, _need(too_large), " and end as oom, which is a result; for runs that fit choose", smaller
         )
     tight = {point: need for point, need in needs.items() if need > place.free and point not in too_large}
     if tight:
@@ -137,15 +127,22 @@ def _packed(place: _Place, needs: Needs, of_packs: Needs, together: int) -> Iter
     another = (of_packs[largest] - needs[largest]) // (together - 1)  # a run without the data, which a pack has once
     fit = max(size for size in range(1, together) if not place.never_holds(needs[largest] + (size - 1) * another))
     packs = f"packs of {together} {_need(too_large)}"
+    yield _too_large(place, packs, ", and their runs one by one after that; choose", f"--pack {fit}")
+
+
+def _too_large(place: _Place, what: str, otherwise: str, remedy: str) -> str:
+    """A warning, where a device alone runs out of memory.
+
+    Raises:
+        ConfigurationError: where the whole machine would.
+    """
+    size = units.size(place.memory)
     if place.device.in_host_memory:
         raise ConfigurationError(
-            f"{packs}, and the whole machine has {units.size(place.memory)}: the system would end processes, "
-            f"not only those of the sweep. Choose --pack {fit}"
+            f"{what}, and the whole machine has {size}: the system would end processes, not only those of the sweep. "
+            f"Choose {remedy}"
         )
-    yield (
-        f"{packs}, and {place.label} has {units.size(place.memory)}: they will be tried all the same, and their runs one by "
-        f"one after that; choose --pack {fit}"
-    )
+    return f"{what}, and {place.label} has {size}: they will be tried all the same{otherwise} {remedy}"
 
 
 def _side_by_side(places: Sequence[_Place], needs: Needs, kind: str, *, each: int, devices: int) -> Iterator[str]:
