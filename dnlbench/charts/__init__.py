@@ -1,1 +1,1 @@
-"""Charts: what they show is decided in `build`, and drawn by the terminal, Matplotlib and the page."""
+"""Charts: `epochs`, `depth` and `live` decide what they show, and `terminal`, `mpl` and the page draw it."""

@@ -57,7 +57,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         series=tuple(series),
         profiles=profiles_of(sources),
         fits=tuple(builder.fit_lines()),
-        notes=(*builder.reading(), *builder.notes(), *failed_note(sources)),
+        notes=(*builder.reading(series), *builder.notes(), *failed_note(sources)),
         empty=f"no value of the {quantity.label}",
     )
     powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in sources[0].study.trends)
@@ -233,7 +233,7 @@ class _Builder:
                     y=(height, height * (last / first) ** -order),
                 )
 
-    def reading(self) -> tuple[str, ...]:
+    def reading(self, series: Sequence[Series]) -> tuple[str, ...]:
         """What points, bars and faint lines are."""
         counts = [each.n for source in self.sources for each in self._points(source).values()]
         if not counts:
@@ -242,6 +242,8 @@ class _Builder:
             packed = any((run.pack_size or 1) > 1 for source in self.sources for run in source.runs)
             return (f"Points: one {'pack of seeds' if packed and self.quantity.machine_bound else 'seed'} each.",)
         mean = "geometric mean" if self.quantity.mean == "geometric" else "mean"
+        if mean != "mean" and any(y <= 0 for each in series if each.role == "run" for y in each.y):
+            mean += " (arithmetic where a value is not above 0)"
         problems = self.sources[0].is_problems
         how = ", each a problem of its own; faint lines: single seeds" if problems else "; bars: 95 % t interval"
         return (f"Points: {seeds_text(counts, mean)}{how}.",)

@@ -226,3 +226,13 @@ def test_intervals_that_reach_where_no_value_can_lie_are_cut_and_told(sweep: Dra
         drawn = read(figure_svg([old], "depth", log=log))
         assert "nan" not in " ".join(drawn.texts)
         assert drawn.named("bars", key="densenet")
+
+
+def test_a_mean_that_cannot_be_geometric_is_said_to_be_arithmetic(problems: Draw) -> None:
+    profile = problems("forward-limit", {"error_max": lambda d, s: s / d}, depths=(8, 16, 32), seeds=2)
+    chart = chart_of(profile, "error_max")
+    assert list(next(each for each in chart.series if each.role == "mean").y) == [1 / 16, 1 / 32, 1 / 64]
+    assert chart.notes[0].startswith(
+        "Points: geometric mean (arithmetic where a value is not above 0) over n = 2 seeds"
+    )
+    assert chart.y.scale == "log"  # of the means
