@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from dnlbench import units
 from dnlbench.events import RunHistory
 from dnlbench.machine import short_host
 from dnlbench.plan import Run
+from dnlbench.studies import STUDIES, THROUGHPUT, TRAIN_LOSS, EpochMetric
 from dnlbench.tui.sparkline import braille_sparkline
 from dnlbench.watch import SweepView
 
@@ -154,6 +155,21 @@ def _state(row: RunRow) -> str:
     return f"{STATES[row.state][0]} {row.state}"
 
 
+def _metric(metric: EpochMetric) -> Field:
+    """The last epoch's value."""
+
+    def value(row: RunRow) -> float | None:
+        return row.history.epochs[-1].value(metric.name) if row.history.epochs else None
+
+    def text(row: RunRow) -> str:
+        return _TEXTS[metric.shown_as](value(row))
+
+    width = max(9, len(metric.label))
+    return Field(name=metric.name, head=metric.label, width=width, value=value, text=text, needs_epochs=True)
+
+
+_TEXTS = {"number": units.number, "count": units.count, "bytes": units.size, "share": units.percent}
+_METRICS = dict.fromkeys(metric for study in STUDIES.values() for metric in study.epoch_metrics)
 FIELDS = (
     Field(name="status", head="status", width=11, figures=False, value=lambda row: row.state, text=_state),
     Field(
@@ -191,6 +207,7 @@ FIELDS = (
         text=lambda row: units.number(row.result),
         needs_epochs=False,
     ),
+    *(_metric(metric) for metric in _METRICS if metric not in (TRAIN_LOSS, THROUGHPUT)),
     Field(name="change", head="Δ/epoch", width=8, value=lambda row: row.change, text=_change, needs_epochs=True),
     Field(
         name="rate",
@@ -247,7 +264,7 @@ _NARROW = ("status", "network", "depth", "seed", "epoch", "loss", "rate", "resul
 _WIDE = (*_NARROW, "change", "device", "curve", "memory", "message")
 
 
-def default_columns(*, wide: bool, has_epochs: bool) -> tuple[str, ...]:
-    """Names of the columns to begin with."""
-    names = (*_WIDE, *(() if has_epochs else ("time",))) if wide else _NARROW
+def default_columns(*, wide: bool, has_epochs: bool, metrics: Iterable[EpochMetric] = ()) -> tuple[str, ...]:
+    """Names of the columns to begin with; where there is room, metrics that can be better or worse are among them."""
+    names = (*_WIDE, *(m.name for m in metrics if m.better), *(() if has_epochs else ("time",))) if wide else _NARROW
     return tuple(field.name for field in FIELDS if field.name in names and field.needs_epochs in (None, has_epochs))

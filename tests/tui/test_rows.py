@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from dnlbench.events import Holds
-from dnlbench.tui.rows import BY_NAME, FIELDS, RunRow, rows_of, state_of
+from dnlbench.events import EpochDone, Epochs, Holds, RunHistory
+from dnlbench.studies import STUDIES
+from dnlbench.tui.rows import BY_NAME, FIELDS, RunRow, default_columns, rows_of, state_of
 from dnlbench.tui.widgets.runs_table import Selection
 from dnlbench.watch import SweepView, Watcher
 from tests.tui.conftest import NOW, Record
@@ -80,3 +81,18 @@ def test_what_is_under_way_or_went_wrong_comes_first(rows: list[RunRow]) -> None
     found = {row.run.run_id: row for row in rows}
     states = [row.state for row in Selection().arrange(found, lambda row: True)]
     assert states == ["running", "failed", "diverged", "waiting", "waiting", "waiting", "ok", "ok"]
+
+
+def test_evaluation_has_columns_where_it_is_measured_and_there_is_room(rows: list[RunRow]) -> None:
+    measured = {"evaluation_loss": 0.125, "evaluation_accuracy": 0.96}
+    epoch = EpochDone(run_id="r", epoch=1, train_loss=1.0, seconds=1.0, samples_per_s=1.0, **measured)
+    row = replace(rows[0], history=RunHistory(epochs=Epochs([epoch])))
+    assert {name: BY_NAME[name].text(row) for name in measured} == {
+        "evaluation_loss": "0.125",
+        "evaluation_accuracy": "96 %",
+    }
+    assert BY_NAME["evaluation_loss"].text(rows[0]) == "–"
+    metrics = STUDIES["training"].epoch_metrics
+    assert set(measured) <= set(default_columns(wide=True, has_epochs=True, metrics=metrics))
+    for wide, known in ((True, ()), (False, metrics)):
+        assert not set(measured) & set(default_columns(wide=wide, has_epochs=True, metrics=known))

@@ -233,7 +233,7 @@ What you see is read from the run directory; the engine is a process of its own.
         view, table = self._shown.snapshot.view, self.query_one(RunsTable)
         has_epochs = view is None or view.plan.study.has_epochs
         self.set_class(not has_epochs, "-no-epochs")
-        columns = default_columns(wide=self.size.width >= WIDE, has_epochs=has_epochs)
+        columns = default_columns(wide=self.size.width >= WIDE, has_epochs=has_epochs, metrics=self._shown.metrics)
         if columns != self._columns and table.selection.columns == self._columns:
             self._columns = columns
             self._rearrange(columns=columns)
