@@ -90,7 +90,8 @@ def _compared(
     from dnlbench.report.comparison import told_apart
 
     origin, base = reference
-    candidates, found = list[tuple[Path, Profile]](), list[Comparison]()
+    candidates: list[tuple[Path, Profile]] = []
+    found: list[Comparison] = []
     for path, profile in [(path, read_profile(path)) for path in paths]:
         try:
             found.append(allow_rounding(compare(profile), roundings))
