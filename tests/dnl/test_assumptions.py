@@ -294,7 +294,7 @@ def test_bounds_follow_the_scale_of_the_parameters(kernel: KernelName) -> None:
     after = assess(form, dataclasses.replace(arrays, V=-3 * arrays.V, K=arrays.K / 3), x)
     for name in ("growth_bound", "growth_seen", "lipschitz_bound", "lipschitz_seen"):
         assert getattr(after, name) == pytest.approx(3 * getattr(before, name))
-    for name in ("state_bound", "state_bound_sharp", "radius"):
+    for name in ("state_bound", "state_bound_sharp", "state_seen"):
         assert getattr(after, name) == pytest.approx(getattr(before, name))
 
 
