@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 
 from dnlbench import units
 from dnlbench.tui.log_tail import KEPT_LINES, LONGEST_LINE, TAIL_BYTES, LogTail, News, clean
-from dnlbench.tui.widgets.log_view import LogLines, LogView
+from dnlbench.tui.widgets.log_lines import LogLines
+from dnlbench.tui.widgets.log_view import LogView
 
 ScreenText = Callable[[App[Any]], str]
 Drive = Callable[..., None]

@@ -39,14 +39,6 @@ class View:
         """Whether less than everything is shown."""
         return self.x is not None or self.y is not None
 
-    def with_log_x(self, log: bool) -> View:
-        """With a logarithmic x axis or without. Zooming stays."""
-        return replace(self, log_x=log)
-
-    def with_log_y(self, log: bool) -> View:
-        """With a logarithmic y axis or without. Zooming stays."""
-        return replace(self, log_y=log)
-
     def smoother(self) -> View:
         """With the next of `WEIGHTS`."""
         return replace(self, smoothing=next((w for w in WEIGHTS if w > self.smoothing), WEIGHTS[0]))

@@ -334,8 +334,7 @@ What you see is read from the run directory; the engine is a process of its own.
 
     def action_export(self) -> None:
         """What has the focus: a chart as SVG, otherwise the table as CSV."""
-        focused = self.focused
-        view = self._shown.snapshot.view
+        view, focused = self._shown.snapshot.view, self.focused
         name = view.plan.spec.name if view else "sweep"
         if isinstance(focused, ChartView):
             text, severity = export(f"{name}-{focused.id}", {".svg": focused.svg()})

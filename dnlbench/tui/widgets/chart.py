@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -151,11 +152,11 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
 
     def action_log_y(self) -> None:
         """Switches the y axis between linear and logarithmic."""
-        self.view = self.view.with_log_y(not is_log(self.chart, self.view)[1])
+        self.view = replace(self.view, log_y=not is_log(self.chart, self.view)[1])
 
     def action_log_x(self) -> None:
         """Switches the x axis between linear and logarithmic."""
-        self.view = self.view.with_log_x(not is_log(self.chart, self.view)[0])
+        self.view = replace(self.view, log_x=not is_log(self.chart, self.view)[0])
 
     def action_smooth(self) -> None:
         """Smooths more, and after the most not at all."""

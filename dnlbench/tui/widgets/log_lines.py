@@ -1,0 +1,157 @@
+"""The lines of a log, some of which match what is searched for."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual import events
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from dnlbench.tui.log_tail import KEPT_LINES, News
+
+GOES_ON = "›"
+"""At the right edge of lines that are longer than the window is wide."""
+
+
+class LogLines(ScrollView, can_focus=True):
+    """Lines of text, some of which match what is searched for."""
+
+    ALLOW_SELECT = False  # the keys of LogView copy
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log-lines--match"}
+    DEFAULT_CSS = """
+    LogLines {
+        height: 1fr;
+        background: transparent;
+        scrollbar-size: 0 1;  /* long lines are marked instead of a bar that takes one of few */
+        & .log-lines--match { text-style: reverse; }
+    }
+    """
+    follow: reactive[bool] = reactive(True)
+    """Whether the end stays in sight as the log grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pattern: re.Pattern[str] | None = None
+        self.current: int | None = None
+        """The line of the match that was gone to."""
+        self.placeholder = ""
+        """Why there are no lines."""
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._rest = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """All that are kept, and what stands after the last line break."""
+        return [*self._lines, *([self._rest] if self._rest else [])]
+
+    @property
+    def visible_lines(self) -> list[str]:
+        """Those in sight."""
+        top = round(self.scroll_y)
+        return self.lines[top : top + self.scrollable_content_region.height]
+
+    @property
+    def matches(self) -> list[int]:
+        """Places of the lines that match."""
+        if self.pattern is None:
+            return []
+        return [place for place, line in enumerate(self.lines) if self.pattern.search(line)]
+
+    def take(self, news: News) -> None:
+        """Adds what a look found; what is in sight stays where it is, unless the end is followed."""
+        if news.anew:
+            self.clear()
+        if not news.lines and news.rest == self._rest:
+            return
+        dropped = max(0, len(self._lines) + len(news.lines) - KEPT_LINES)
+        self._lines.extend(news.lines)
+        self._rest = news.rest
+        if self.current is not None:
+            self.current = self.current - dropped if self.current >= dropped else None
+        top = self.scroll_y - dropped
+        self._measure()
+        if self.follow:
+            self._to_end()
+        elif dropped:
+            self.scroll_to(y=max(0, top), animate=False, immediate=True)
+
+    def clear(self) -> None:
+        """Forgets all lines."""
+        self._lines.clear()
+        self._rest, self.current = "", None
+        self._measure()
+
+    def _measure(self) -> None:
+        lines = self.lines
+        self.virtual_size = Size(max(map(_cells, lines), default=0) + 2, len(lines))
+        self.refresh()
+
+    def _to_end(self) -> None:
+        if self.scroll_y < self.max_scroll_y:  # an animation that has just arrived there cannot be stopped
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+
+    def show_line(self, place: int) -> None:
+        """Puts a line into the middle and stops to follow the end."""
+        self.follow, self.current = False, place
+        middle = place - self.scrollable_content_region.height // 2
+        self.scroll_to(x=self._column(place), y=max(0, middle), animate=False, immediate=True)
+        self.follow = False  # the match may be at the end
+        self.refresh()
+
+    def _column(self, place: int) -> int:
+        """How far to the right for the first match in the line to be in sight."""
+        match = self.pattern.search(self.lines[place]) if self.pattern else None
+        width = self.scrollable_content_region.width
+        return max(0, 3 + _cells(self.lines[place][: match.end()]) - width) if match else 0
+
+    def watch_follow(self, follow: bool) -> None:
+        """Goes to the end."""
+        if follow:
+            self._to_end()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Who scrolls up wants to read there; who comes back to the end wants to see it grow."""
+        super().watch_scroll_y(old_value, new_value)
+        at_end = new_value >= self.max_scroll_y
+        if at_end != self.follow and (new_value > old_value) == at_end:
+            self.follow = at_end
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The end stays in sight."""
+        if self.follow:
+            self._to_end()
+
+    def render_line(self, y: int) -> Strip:
+        """One line on the screen; nothing in it is markup."""
+        place, left, width = round(self.scroll_y) + y, round(self.scroll_x), self.scrollable_content_region.width
+        strip = Strip(self._segments(place))
+        goes_on = strip.cell_length > left + width
+        strip = strip.crop_extend(left, left + width - goes_on, self.rich_style)
+        if goes_on:
+            strip = Strip([*strip, Segment(GOES_ON)])
+        return strip.apply_style(self.rich_style)
+
+    def _segments(self, place: int) -> Iterator[Segment]:
+        count = len(self._lines)
+        line = self._lines[place] if place < count else self._rest if place == count else ""
+        if place == 0 and not line:
+            line = self.placeholder
+        yield Segment("▸ " if place == self.current else "  ")
+        end, style = 0, self.get_component_rich_style("log-lines--match", partial=True)
+        for match in self.pattern.finditer(line) if self.pattern else ():
+            yield Segment(line[end : match.start()])
+            yield Segment(match.group(), style)
+            end = match.end()
+        yield Segment(line[end:])
+
+
+def _cells(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
