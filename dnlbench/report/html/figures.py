@@ -53,12 +53,10 @@ def _values(chart: Chart) -> Markup:
     if len(places) > SHOWN_VALUES:
         step = (len(places) - 1) / (SHOWN_VALUES - 1)
         places = [places[round(k * step)] for k in range(SHOWN_VALUES)]
-    rows = [
-        [each.label, *(units.number(known.get(place)) for place in places)]
-        for each in chart.series
-        if each.joined or each.role == "mean"
-        for known in [dict(zip(each.x, each.y, strict=True))]
-        if each.role not in ("limit", "theory")
-    ]
+    rows = []
+    for each in chart.series:
+        if each.role == "mean" or (each.joined and each.role in ("run", "fit")):
+            known = dict(zip(each.x, each.y, strict=True))
+            rows.append([each.label, *(units.number(known.get(place)) for place in places)])
     heads = [Column(head="curve", whole=True), *(Column(head=f"{place:g}", figures=True) for place in places)]
     return table(Grid(title=f"{chart.y.text} by {chart.x.text}", columns=heads, rows=rows))
