@@ -200,7 +200,7 @@ def _by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
     points: dict[Point, list[RunRecord]] = {}
     for run in runs:
         if run.epochs:
-            points.setdefault(Point(network=run.network, depth=run.depth), []).append(run)
+            points.setdefault(run.point, []).append(run)
     return points
 
 

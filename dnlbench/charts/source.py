@@ -142,7 +142,7 @@ class Places:
     @classmethod
     def of_sources(cls, sources: Iterable[Source]) -> Places:
         """Of all runs that were planned."""
-        return cls.of(Point(network=run.network, depth=run.depth) for source in sources for run in source.runs)
+        return cls.of(run.point for source in sources for run in source.runs)
 
     def network(self, network: str, profile: int = 0) -> Identity:
         """A network over depth."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dnlbench import units
+from dnlbench import profiles, units
 from dnlbench.compare.hardware import SIDES, on_one_hardware, other_hardware
 from dnlbench.compare.model import Match, NewFailure
 from dnlbench.errors import NotComparableError
@@ -132,11 +132,7 @@ Points = Mapping[Point, tuple[RunRecord, ...]]
 
 def by_point(profile: Profile) -> Points:
     """A profile's runs by network and depth."""
-    points: dict[Point, tuple[RunRecord, ...]] = {}
-    for run in profile.runs:
-        point = Point(network=run.network, depth=run.depth)
-        points[point] = (*points.get(point, ()), run)
-    return points
+    return {point: tuple(runs) for point, runs in profiles.by_point(profile.runs).items()}
 
 
 def matched_points(

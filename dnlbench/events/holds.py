@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -82,11 +82,3 @@ class Holds:
 def device_of(slot: str) -> str:
     """The device of a slot: ``cuda:1`` of ``cuda:1/0``."""
     return slot.rpartition("/")[0]
-
-
-def fold_holds(events: Iterable[JournalEvent]) -> Holds:
-    """What all events of a journal leave paused."""
-    holds = Holds()
-    for event in events:
-        holds = holds.after(event)
-    return holds

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dnlbench.profiles.model import ContrastRecord, PointRecord, RunRecord
-from dnlbench.profiles.values import values_of
+from dnlbench.profiles.values import by_point, values_of
 from dnlbench.profiles.verdicts import Verdict, judge
 from dnlbench.stats import RatioTest, holm, ratio_test, seeds_left_out, seeds_text
 from dnlbench.studies import Point, Quantity
@@ -60,9 +60,7 @@ class Contrast:
 
 def contrasts_of(runs: Sequence[RunRecord], quantity: Quantity) -> tuple[Contrast, ...]:
     """Every contrast of a quantity: by network the changes with depth, then each network against the first one."""
-    points: dict[Point, list[RunRecord]] = {}
-    for run in runs:
-        points.setdefault(Point(network=run.network, depth=run.depth), []).append(run)
+    points = by_point(runs)
     pairs = [*_depths(points), *_networks(points)]
     tests = [_test(points, quantity, *pair) for pair in pairs]
     adjusted = holm([test.chance_p for test in tests])

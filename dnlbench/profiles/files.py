@@ -22,7 +22,7 @@ from dnlbench.profiles.model import SCHEMA, FitRecord, Profile, Record, RunRecor
 from dnlbench.profiles.reduce import read_run_dir
 from dnlbench.profiles.summary import contrast_records, derived, summarise
 from dnlbench.profiles.values import CURRENT, Method
-from dnlbench.studies import STUDIES, Point, Study
+from dnlbench.studies import STUDIES, Study
 
 MOST_BYTES = 2**30
 """Of a profile; a sweep of 100,000 runs with 20 epochs takes about 700 MB."""
@@ -270,7 +270,7 @@ def _same_value(stated: Any, found: Any, tolerance: float, zero: float) -> bool:
 
 def _contradictions(run: RunRecord) -> Iterator[str]:
     """Where a run's id or figures differ from what its other fields or its epochs say."""
-    label = run_label(Point(network=run.network, depth=run.depth), run.seed)
+    label = run_label(run.point, run.seed)
     if run.run_id.rpartition("-")[0] != label:
         yield f"{run.run_id}: network, depth and seed say {label}"
     numbers = [epoch.epoch for epoch in run.epochs]

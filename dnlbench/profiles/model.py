@@ -12,7 +12,7 @@ from dnlbench.events.records import Measure
 from dnlbench.machine import Code, Machine, Node, Sources
 from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
-from dnlbench.studies import STUDIES, FitModel
+from dnlbench.studies import STUDIES, FitModel, Point
 from dnlbench.studies.added import completed
 
 SCHEMA = "dnlbench.profile/1"
@@ -60,6 +60,11 @@ class RunFacts(Record):
     device_name: str | None = None
     node: Node | None = None
     """The machine of a cluster that it was on; None for the profile's own ``machine``."""
+
+    @property
+    def point(self) -> Point:
+        """Its network and depth."""
+        return Point(network=self.network, depth=self.depth)
 
 
 class RunRecord(RunFacts):

@@ -11,7 +11,7 @@ from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_trend
 from dnlbench.profiles.hardware import Hardware, alike, count_hardware
 from dnlbench.profiles.model import ContrastRecord, IntervalRecord, PointSummary, RunRecord, Summary
-from dnlbench.profiles.values import CURRENT, Method, interval_of, values_of
+from dnlbench.profiles.values import CURRENT, Method, by_point, interval_of, values_of
 from dnlbench.studies import Quantity, Study
 
 
@@ -38,13 +38,11 @@ def summarise(
         method: how they are summarized; another one than today's only to check what an older profile states.
         classes: of the data; None where nothing is classified or the data are not known yet.
     """
-    points: dict[tuple[str, int], list[RunRecord]] = {}
-    for run in runs:
-        points.setdefault((run.network, run.depth), []).append(run)
-    networks = {network: [run for run in runs if run.network == network] for network, _ in points}
+    points = by_point(runs)
+    networks = {point.network: [run for run in runs if run.network == point.network] for point in points}
     ranks = {network: count_hardware(_ok(own)) for network, own in networks.items()}
     return Summary(
-        points=tuple(_point(group, study.quantities, ranks[network], method) for (network, _), group in points.items()),
+        points=tuple(_point(group, study.quantities, ranks[point.network], method) for point, group in points.items()),
         fits=tuple(
             fit_trend(
                 network,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dnlbench.profiles.model import RunRecord
 from dnlbench.stats import Interval, log_mean_interval, mean_interval
-from dnlbench.studies import Quantity
+from dnlbench.studies import Point, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,14 @@ class Method:
 
 
 CURRENT = Method()
+
+
+def by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
+    """Runs by network and depth, in the order in which they name these."""
+    points: dict[Point, list[RunRecord]] = {}
+    for run in runs:
+        points.setdefault(run.point, []).append(run)
+    return points
 
 
 def values_of(runs: Iterable[RunRecord], quantity: Quantity, method: Method = CURRENT) -> dict[int, float]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from dnlbench.profiles import PointSummary, Profile, never_learned_text, runs_that_never_learned
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import STUDIES, Point, Quantity
 
 GROWTH = 2.0
 """Factor for each doubling of depth above which a gradient explodes."""
@@ -60,12 +60,12 @@ def _ratio(deepest: PointSummary, name: str) -> str:
 def never_learned_sentences(profile: Profile) -> Iterator[str]:
     """One for each network and depth."""
     classes = profile.data.classes
-    found: dict[tuple[str, int], list[float]] = {}
+    found: dict[Point, list[float]] = {}
     for run, loss in runs_that_never_learned(profile.runs, classes):
-        found.setdefault((run.network, run.depth), []).append(loss)
-    for (network, depth), losses in found.items():
-        ok = sum((r.network, r.depth, r.status) == (network, depth, "ok") for r in profile.runs)
-        yield f"{network} at L = {depth}: {never_learned_text(losses, ok, classes)}"
+        found.setdefault(run.point, []).append(loss)
+    for point, losses in found.items():
+        ok = sum(run.point == point and run.status == "ok" for run in profile.runs)
+        yield f"{point.network} at L = {point.depth}: {never_learned_text(losses, ok, classes)}"
 
 
 def _short(value: float) -> str:

@@ -14,7 +14,7 @@ from dnlbench.plan import Plan
 from dnlbench.profiles import Profile
 from dnlbench.spec import list_presets
 from dnlbench.store import Execution, RunDir, SweepFollower
-from dnlbench.store.workspace import RUNS
+from dnlbench.store.workspace import RUNS, save_entry
 from dnlbench.tui.catalogue import Catalogue
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.widgets.entry_list import profile_row, sweep_row
@@ -273,3 +273,29 @@ def test_sweeps_of_other_machines_tell_nothing(
     recorded(name="a", states=["done"] * 8)
     other = MACHINE.model_copy(update={"fingerprint": "another"})
     assert learn_durations(tmp_path, make_plan(), other, SLOTS) is None
+
+
+def test_what_the_engine_left_for_lists_is_read_in_place_of_events(
+    recorded: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = recorded(name="a", states=["done"] * 6 + ["diverged", "failed"])
+    (folded,) = Catalogue(tmp_path).sweeps()
+    save_entry(run_dir)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "read_plan", lambda _: pytest.fail("read again"))
+        assert Catalogue(tmp_path).sweeps() == (folded,)
+    run = run_dir.read_plan().runs[-1]
+    writer = run_dir.events_writer(run.run_id)
+    writer.write(RunRequeued(run_id=run.run_id).model_dump_json())
+    writer.close()
+    assert Catalogue(tmp_path).sweeps()[0].ended == 7, "older than the events"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"schema_": "dnl', b"[]", b'{"schema_": "dnlbench.state/2"}', b"\xff"])
+def test_what_the_engine_left_may_be_torn_or_of_another_version(
+    recorded: Record, tmp_path: Path, content: bytes
+) -> None:
+    run_dir = recorded(name="a", states=["done"] * 8)
+    (folded,) = Catalogue(tmp_path).sweeps()
+    run_dir.state_path.write_bytes(content)
+    assert Catalogue(tmp_path).sweeps() == (folded,)

@@ -24,7 +24,6 @@ from dnlbench.events import (
     RunRequeued,
     RunReturned,
     RunStarted,
-    fold_holds,
 )
 from dnlbench.executor.base import SlotFreed
 from dnlbench.executor.scheduler import loop
@@ -34,6 +33,7 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir, leave_command
 from dnlbench.store.control import ControlFile
+from dnlbench.store.state import fold_journal
 from dnlbench.watch import SweepView, Watcher
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def release(device: str) -> Command:
 
 
 def test_holds_add_up_and_are_lifted() -> None:
-    holds = fold_holds([done(pause("a", "b")), done(pause(device="cuda:1")), done(release("cpu/0"))])
+    holds = fold_journal([done(pause("a", "b")), done(pause(device="cuda:1")), done(release("cpu/0"))]).holds
     assert holds == Holds(runs=frozenset("ab"), devices={"cuda:1": "pause", "cpu/0": "release"})
     assert [holds.on_slot(slot) for slot in PLACES] == [None, "pause", "pause", "release"]
     assert holds.on_run("a", "cuda:0/0")
@@ -160,31 +160,33 @@ def test_holds_add_up_and_are_lifted() -> None:
 
 
 def test_the_sweeps_resume_lifts_everything_but_a_full_disk() -> None:
-    holds = fold_holds([done(pause()), done(pause("a")), done(release("cpu")), DiskFull(message="full")])
+    holds = fold_journal([done(pause()), done(pause("a")), done(release("cpu")), DiskFull(message="full")]).holds
     assert holds.sweep
     assert holds.everything
     assert holds.after(done(resume())) == Holds(disk="full")
     assert holds.after(done(resume())).everything
-    assert fold_holds([done(pause()), DiskFull(message="x"), DiskFree()]) == Holds(sweep=True)
+    assert fold_journal([done(pause()), DiskFull(message="x"), DiskFree()]).holds == Holds(sweep=True)
 
 
 def test_what_was_refused_or_said_to_an_earlier_engine_holds_nothing(lab: Lab) -> None:
     assert (
-        fold_holds([done(pause(), refused=True), done(Command(action="cancel")), done(Command(action="retry"))])
+        fold_journal([done(pause(), refused=True), done(Command(action="cancel")), done(Command(action="retry"))]).holds
         == Holds()
     )
     lab.carry_out(16)
     (started,) = lab.journal(EngineStarted)
-    assert fold_holds([done(pause()), DiskFull(message="x"), done(release("cpu")), started]) == Holds()
+    assert fold_journal([done(pause()), DiskFull(message="x"), done(release("cpu")), started]).holds == Holds()
 
 
 def test_a_release_of_the_device_counts_for_a_slot_that_was_paused() -> None:
-    assert fold_holds([done(pause(device="cuda:1/0")), done(release("cuda:1"))]).on_slot("cuda:1/0") == "release"
+    assert (
+        fold_journal([done(pause(device="cuda:1/0")), done(release("cuda:1"))]).holds.on_slot("cuda:1/0") == "release"
+    )
 
 
 def test_a_slot_can_be_resumed_by_itself() -> None:
     """Or it would have to be refused: the answer is that it is resumed."""
-    holds = fold_holds([done(pause(device="cuda:1")), done(resume(device="cuda:1/0"))])
+    holds = fold_journal([done(pause(device="cuda:1")), done(resume(device="cuda:1/0"))]).holds
     assert (holds.on_slot("cuda:1/0"), holds.on_slot("cuda:1/1")) == (None, "pause")
 
 
@@ -584,7 +586,7 @@ def test_refusals_are_answered_and_change_nothing(lab: Lab) -> None:
         "no: no device 'fake:9' in this sweep",
         "no: a device can be paused, released or resumed",
     ]
-    assert fold_holds(lab.run_dir.read_journal()) == Holds()
+    assert lab.run_dir.read_state().holds == Holds()
 
 
 def test_a_command_for_an_earlier_engine_is_not_obeyed(lab: Lab) -> None:
