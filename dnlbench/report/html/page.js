@@ -239,7 +239,8 @@
       this.at = place;
       const step = place === null ? null : this.steps[place], said = [];
       for (const [series, value] of this.values) {
-        const k = step === null || !this.isShown(series) ? -1 : series.x.indexOf(step);
+        const isRead = step !== null && this.isShown(series) && series.role !== "theory"; // of which only the slope counts
+        const k = isRead ? series.x.indexOf(step) : -1;
         value.textContent = k < 0 || series.y[k] === null ? "" : this.valueAt(series, k);
         if (value.textContent) said.push(`${series.label} ${label(series.y[k], this.chart.y)}`);
       }
