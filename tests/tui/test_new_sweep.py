@@ -18,6 +18,7 @@ from dnlbench.tui.messages import StartSpec
 from dnlbench.tui.outlook import foresee
 from dnlbench.tui.screens.new_sweep import NewSweepScreen
 from dnlbench.tui.widgets.form_field import FieldRow
+from dnlbench.tui.widgets.grid_view import GridView
 from tests.tui.conftest import NARROW, PATIENCE_S, WIDE, Drive, Notices, Record, ScreenText, settled, until
 
 MACHINE = Machine(
@@ -353,7 +354,8 @@ def test_time_of_an_earlier_sweep_is_told(
 
     async def act(pilot: Pilot[Any]) -> None:
         await checked(pilot)
-        assert "as earlier sweeps went" in (shown := screen_text(pilot.app))
-        assert "time/run" in shown
+        assert "as earlier sweeps went" in screen_text(pilot.app)
+        (grid,) = pilot.app.screen.query_one("#points", GridView).grids
+        assert "time per run" in [column.head for column in grid.columns]
 
     drive(Collector(found.text, "x.toml", tmp_path), act, size=WIDE)
