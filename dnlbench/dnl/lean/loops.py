@@ -1,7 +1,8 @@
 """The passes of `dnlbench.dnl.lean.passes` on CPUs, as loops that Numba compiles, once a machine.
 
 Rows are dealt to the threads in ``PARTS`` parts, each with sums of its own that are added up in their order at the end, so that
-results do not depend on the number of threads. Rows of bfloat16 come as their bits; sums are made in float32.
+results do not depend on the number of threads. Rows of bfloat16, which Numba does not know, come as their bits, uint16; sums
+are made in float32.
 """
 
 from __future__ import annotations
@@ -11,18 +12,17 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit, prange, types
+from numba.extending import overload
 from torch import Tensor
 
 from dnlbench.dnl.lean.rows import Strip
-from dnlbench.dnl.lean.vectors import LANES, first, load, store, where_positive, zeros
 
 PARTS = 64
-BLOCK = 64
-"""Rows that are gone through at a time, one vector of channels after the other, so that a cache holds all of them."""
 
-_compiled = njit(parallel=True, cache=True, nogil=True)
-_inlined = njit(nogil=True)
+_FLAGS = {"nsz", "contract"}
+_compiled = njit(parallel=True, cache=True, nogil=True, fastmath=_FLAGS)
+_inlined = njit(nogil=True, fastmath=_FLAGS)
 
 
 def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
@@ -66,12 +66,12 @@ def settle(gradient: Strip, x: Strip, constant: Tensor, slope: Tensor, out: Stri
 
 
 def gather(products: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.lean.taps`; ``products`` (R, 9 made), ``out`` (R, made), ``made`` at most `LANES`."""
+    """See `dnlbench.dnl.lean.taps`; ``products`` (R, 9 made), ``out`` (R, made)."""
     _gather(_array(products), height, width, _array(out))
 
 
 def spread(d_made: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.lean.taps`; ``d_made`` (R, made), ``out`` (R, 9 made), ``made`` at most `LANES`."""
+    """See `dnlbench.dnl.lean.taps`; ``d_made`` (R, made), ``out`` (R, 9 made)."""
     _spread(_array(d_made), height, width, _array(out))
 
 
@@ -113,6 +113,36 @@ def _exact(x: Strip) -> type[np.floating[Any]]:
     return np.float64 if x.rows.dtype == torch.float64 else np.float32
 
 
+def _wide(number: Any) -> Any:
+    """The float32 of which a uint16 is the upper half; other numbers as they are."""
+
+
+@overload(_wide, strict=False, jit_options={"fastmath": _FLAGS})
+def _wide_of(number: Any) -> Any:
+    if number == types.uint16:
+        return lambda number: np.uint32(np.uint32(number) << np.uint32(16)).view(np.float32)
+    return lambda number: number
+
+
+def _narrow(number: Any, like: Any) -> Any:
+    """What stands for a number in an array: of uint16 the upper half, rounded to nearest, ties to even; a NaN stays one."""
+
+
+@overload(_narrow, strict=False, jit_options={"fastmath": _FLAGS})
+def _narrow_of(number: Any, like: Any) -> Any:
+    if like.dtype != types.uint16:
+        return lambda number, like: number
+
+    def rounded(number: Any, like: Any) -> Any:
+        bits = np.float32(number).view(np.uint32)
+        upper = bits >> np.uint32(16)
+        nearest = (bits + (upper & np.uint32(1)) + np.uint32(0x7FFF)) >> np.uint32(16)
+        quiet = upper | np.uint32(0x40)  # rounding up could turn a NaN into an infinity
+        return np.uint16(quiet if (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000) else nearest)
+
+    return rounded
+
+
 @_inlined
 def _rows_of(part: int, rows: int) -> tuple[int, int]:
     return part * rows // PARTS, (part + 1) * rows // PARTS
@@ -124,100 +154,45 @@ def _count(part: int, rows: int) -> int:
     return end - begin
 
 
-@_inlined
-def _rest_and_whole(channels: int) -> tuple[int, int]:
-    """Channels that fill no vector, and those before them that do."""
-    return channels % LANES, channels - channels % LANES
-
-
-@_inlined
-def _publish_part(
-    x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: Any, part: int, rows: Any, at: int, mask: Any
-) -> None:
-    total = zeros(x)
-    for row in range(rows[0], rows[1]):
-        value = load(x, row, x_at + at, mask)
-        store(value, place, row, place_at + at, mask)
-        total = total + value
-    store(total, means, part, at, mask)
-    for j in range(at, min(at + LANES, means.shape[1])):
-        means[part, j] /= max(rows[1] - rows[0], 1)
-    mean, total = load(means, part, at, mask), zeros(x)
-    for row in range(rows[0], rows[1]):
-        rest = load(x, row, x_at + at, mask) - mean
-        total = total + rest * rest
-    store(total, squares, part, at, mask)
+@njit(nogil=True)
+def _put_together(means: Any, squares: Any, rows: int, mean: Any, variance: Any) -> None:
+    for j in range(means.shape[1]):
+        total, apart = 0.0, 0.0
+        for part in range(PARTS):
+            total += _count(part, rows) * np.float64(means[part, j])
+        for part in range(PARTS):
+            apart += squares[part, j] + _count(part, rows) * (means[part, j] - total / rows) ** 2
+        mean[j], variance[j] = total / rows, apart / rows
 
 
 @_compiled
 def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: Any, mean: Any, variance: Any) -> None:
-    rest, whole = _rest_and_whole(means.shape[1])
+    channels = means.shape[1]
     for part in prange(PARTS):
-        rows = _rows_of(part, len(x))
-        for at in range(0, whole, LANES):
-            _publish_part(x, x_at, place, place_at, means, squares, part, rows, at, None)
-        if rest > 0:
-            _publish_part(x, x_at, place, place_at, means, squares, part, rows, whole, first(rest))
-    for j in range(means.shape[1]):
-        total, apart = 0.0, 0.0
-        for part in range(PARTS):
-            total += _count(part, len(x)) * np.float64(means[part, j])
-        for part in range(PARTS):
-            apart += squares[part, j] + _count(part, len(x)) * (means[part, j] - total / len(x)) ** 2
-        mean[j], variance[j] = total / len(x), apart / len(x)
-
-
-@_inlined
-def _rectify_block(x: Any, x_at: int, line: Any, out: Any, out_at: int, rows: Any, at: int, mask: Any) -> None:
-    scale, shift = load(line, 0, at, mask), load(line, 1, at, mask)
-    for row in range(rows[0], rows[1]):
-        z = load(x, row, x_at + at, mask) * scale + shift
-        store(where_positive(z, z), out, row, out_at + at, mask)
+        begin, end = _rows_of(part, len(x))
+        means[part] = 0
+        squares[part] = 0
+        for row in range(begin, end):
+            for j in range(channels):
+                place[row, place_at + j] = x[row, x_at + j]
+                means[part, j] += _wide(x[row, x_at + j])
+        for j in range(channels):
+            means[part, j] /= max(end - begin, 1)
+        for row in range(begin, end):
+            for j in range(channels):
+                rest = _wide(x[row, x_at + j]) - means[part, j]
+                squares[part, j] += rest * rest
+    _put_together(means, squares, len(x), mean, variance)
 
 
 @_compiled
 def _rectify(x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
-    rest, whole = _rest_and_whole(line.shape[1])
     for part in prange(PARTS):
         begin, end = _rows_of(part, len(x))
-        for row in range(begin, end, BLOCK):
-            rows = (row, min(row + BLOCK, end))
-            for at in range(0, whole, LANES):
-                _rectify_block(x, x_at, line, out, out_at, rows, at, None)
-            if rest > 0:
-                _rectify_block(x, x_at, line, out, out_at, rows, whole, first(rest))
-
-
-@_inlined
-def _collect_block(
-    dy: Any,
-    dy_at: int,
-    x: Any,
-    x_at: int,
-    line: Any,
-    gradient: Any,
-    gradient_at: int,
-    begin: bool,
-    sums: Any,
-    products: Any,
-    part: int,
-    rows: Any,
-    at: int,
-    mask: Any,
-) -> None:
-    scale, shift, mean = load(line, 0, at, mask), load(line, 1, at, mask), load(line, 2, at, mask)
-    total, moment = load(sums, part, at, mask), load(products, part, at, mask)
-    for row in range(rows[0], rows[1]):
-        value = load(x, row, x_at + at, mask)
-        dz = where_positive(value * scale + shift, load(dy, row, dy_at + at, mask))
-        total = total + dz
-        moment = moment + dz * (value - mean)
-        share = scale * dz
-        if not begin:
-            share = load(gradient, row, gradient_at + at, mask) + share
-        store(share, gradient, row, gradient_at + at, mask)
-    store(total, sums, part, at, mask)
-    store(moment, products, part, at, mask)
+        for row in range(begin, end):
+            for j in range(line.shape[1]):
+                z = _wide(x[row, x_at + j]) * line[0, j] + line[1, j]
+                out[row, out_at + j] = _narrow(line.dtype.type(0) if z <= 0 else z, out)
 
 
 @_compiled
@@ -235,18 +210,20 @@ def _collect(
     sums: Any,
     products: Any,
 ) -> None:
-    rest, whole = _rest_and_whole(line.shape[1])
     for part in prange(PARTS):
-        start, end = _rows_of(part, len(x))
+        first, end = _rows_of(part, len(x))
         parts[part] = 0
         moments[part] = 0
-        for row in range(start, end, BLOCK):
-            rows = (row, min(row + BLOCK, end))
-            places = (dy, dy_at, x, x_at, line, gradient, gradient_at, begin, parts, moments, part, rows)
-            for at in range(0, whole, LANES):
-                _collect_block(*places, at, None)
-            if rest > 0:
-                _collect_block(*places, whole, first(rest))
+        for row in range(first, end):
+            for j in range(line.shape[1]):
+                scale, value, dz = line[0, j], _wide(x[row, x_at + j]), _wide(dy[row, dy_at + j])
+                dz = line.dtype.type(0) if value * scale + line[1, j] <= 0 else dz
+                parts[part, j] += dz
+                moments[part, j] += dz * (value - line[2, j])
+                share = scale * dz
+                if not begin:
+                    share = gradient[row, gradient_at + j] + share
+                gradient[row, gradient_at + j] = share
     for j in range(line.shape[1]):
         total, moment = 0.0, 0.0
         for part in range(PARTS):
@@ -255,54 +232,41 @@ def _collect(
         sums[j], products[j] = total, moment
 
 
-@_inlined
-def _settle_block(
-    gradient: Any, gradient_at: int, x: Any, x_at: int, line: Any, out: Any, out_at: int, rows: Any, at: int, mask: Any
-) -> None:
-    constant, slope = load(line, 0, at, mask), load(line, 1, at, mask)
-    for row in range(rows[0], rows[1]):
-        given = load(gradient, row, gradient_at + at, mask) - constant
-        store(given - slope * load(x, row, x_at + at, mask), out, row, out_at + at, mask)
-
-
 @_compiled
 def _settle(gradient: Any, gradient_at: int, x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
-    rest, whole = _rest_and_whole(line.shape[1])
     for part in prange(PARTS):
         begin, end = _rows_of(part, len(x))
-        for row in range(begin, end, BLOCK):
-            rows = (row, min(row + BLOCK, end))
-            for at in range(0, whole, LANES):
-                _settle_block(gradient, gradient_at, x, x_at, line, out, out_at, rows, at, None)
-            if rest > 0:
-                _settle_block(gradient, gradient_at, x, x_at, line, out, out_at, rows, whole, first(rest))
+        for row in range(begin, end):
+            for j in range(line.shape[1]):
+                given = gradient[row, gradient_at + j] - line[0, j]
+                out[row, out_at + j] = _narrow(given - line[1, j] * _wide(x[row, x_at + j]), out)
 
 
 @_compiled
 def _gather(products: Any, height: int, width: int, out: Any) -> None:
     made = out.shape[1]
     for line in prange(len(out) // width):  # of an image's pixels
-        mask, top, bottom = first(made), line % height == 0, line % height == height - 1
+        top, bottom = line % height == 0, line % height == height - 1
         for column in range(width):
-            total = zeros(products)
-            for vertical in range(1 if top else 0, 2 if bottom else 3):
-                source = (line + vertical - 1) * width + column + 1
-                for across in range(1 if column == width - 1 else 0, 2 if column == 0 else 3):
-                    total = total + load(products, source - across, (3 * vertical + across) * made, mask)
-            store(total, out, line * width + column, 0, mask)
+            for j in range(made):
+                total = _wide(products.dtype.type(0))
+                for vertical in range(1 if top else 0, 2 if bottom else 3):
+                    source = (line + vertical - 1) * width + column + 1
+                    for across in range(1 if column == width - 1 else 0, 2 if column == 0 else 3):
+                        total += _wide(products[source - across, (3 * vertical + across) * made + j])
+                out[line * width + column, j] = _narrow(total, out)
 
 
 @_compiled
 def _spread(d_made: Any, height: int, width: int, out: Any) -> None:
     made = d_made.shape[1]
     for line in prange(len(out) // width):
-        mask = first(made)
         for column in range(width):
             row = line * width + column
             for vertical in range(3):
                 inside = 0 <= line % height + 1 - vertical < height
                 for across in range(3):
-                    found = zeros(d_made)
-                    if inside and 0 <= column + across - 1 < width:
-                        found = load(d_made, row + (1 - vertical) * width + across - 1, 0, mask)
-                    store(found, out, row, (3 * vertical + across) * made, mask)
+                    source, at = row + (1 - vertical) * width + across - 1, (3 * vertical + across) * made
+                    within = inside and 0 <= column + across - 1 < width
+                    for j in range(made):
+                        out[row, at + j] = d_made[source, j] if within else 0
