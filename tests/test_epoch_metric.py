@@ -69,7 +69,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
         epoch_metrics=(*training.epoch_metrics, DEAD),
         quantities=(*training.quantities, DEAD.last(table="Activations", tolerance=0.05)),
     )
-    monkeypatch.setitem(STUDIES, "training", study)  # type: ignore[arg-type]
+    monkeypatch.setitem(STUDIES, "training", study)
     monkeypatch.setattr(epoch_metrics, "MEASURES", (*epoch_metrics.MEASURES, dead_relus))
 
 
@@ -105,7 +105,7 @@ def test_a_new_metric_is_in_profile_table_chart_and_exports(trained: tuple[Profi
     assert DEAD in metrics_of(sources)
     chart = epoch_chart(sources, DEAD)
     mean = next(series for series in chart.series if series.role == "mean")
-    assert list(mean.y) == pytest.approx([(a + b) / 2 for a, b in zip(*values[:2], strict=True)])  # type: ignore[operator]
+    assert list(mean.y) == pytest.approx([(a + b) / 2 for a, b in zip(*values[:2], strict=True)])
     assert "dead ReLUs" in chart.y.text
     assert DEAD in live_metrics(Watcher(run_dir, run_dir.read_plan()).look(0.0))
 

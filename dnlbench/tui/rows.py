@@ -168,7 +168,13 @@ def _metric(metric: EpochMetric) -> Field:
     return Field(name=metric.name, head=metric.label, width=width, value=value, text=text, needs_epochs=True)
 
 
-_TEXTS = {"number": units.number, "count": units.count, "bytes": units.size, "share": units.percent}
+_TEXTS: Mapping[units.Kind, Callable[[float | None], str]] = {
+    "number": units.number,
+    "count": units.count,
+    "bytes": units.size,
+    "share": units.percent,
+    "seconds": units.seconds,
+}
 _METRICS = dict.fromkeys(metric for study in STUDIES.values() for metric in study.epoch_metrics)
 FIELDS = (
     Field(name="status", head="status", width=11, figures=False, value=lambda row: row.state, text=_state),
