@@ -61,9 +61,9 @@ class SpecText:
     @classmethod
     def of(cls, spec: StudySpec) -> SpecText:
         """Write a spec as TOML."""
-        import tomli_w
+        import tomlkit
 
-        return cls(text=tomli_w.dumps(json.loads(spec.model_dump_json(exclude_none=True))), origin=spec.name)
+        return cls(text=tomlkit.dumps(json.loads(spec.model_dump_json(exclude_none=True))), origin=spec.name)
 
     def parse(self) -> StudySpec:
         """Check the text and apply the overrides.
