@@ -11,6 +11,10 @@ import pytest
 from dnlbench.charts.depth import CLEARANCE, depth_chart
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import sources_of
+from dnlbench.charts.terminal.cursor import values_at
+from dnlbench.charts.terminal.draw import draw
+from dnlbench.charts.terminal.text import Look
+from dnlbench.charts.terminal.view import View
 from dnlbench.profiles import Profile
 from dnlbench.studies import STUDIES
 from tests.charts.drawn import figure_svg, marks, points, read, style_of
@@ -209,6 +213,25 @@ def test_every_chart_shows_the_mean_that_the_fit_goes_through(problems: Draw) ->
     drawn = read(figure_svg([profile], "depth"))
     (group,) = [drawn.named("series")[key] for key in drawn.named("series") if "seed" not in key]
     assert [drawn.value(0, y, log=True) for _, y in marks(group)] == pytest.approx([2.0, 1.0, 0.5], rel=1e-3)
+    assert [reading(chart, depth) for depth in (8, 16, 32)] == pytest.approx([2.0, 1.0, 0.5])  # in the terminal
+    rows, columns = marks_in_the_terminal(chart)
+    assert rows[1] - rows[0] == pytest.approx(rows[2] - rows[1], abs=1)
+    assert columns[1] - columns[0] == pytest.approx(columns[2] - columns[1], abs=1)
+
+
+def reading(chart: Chart, depth: float) -> float | None:
+    (found,) = [each for each in values_at(chart, View(), depth).readings if each.key == "local-tanh"]
+    return found.y
+
+
+def marks_in_the_terminal(chart: Chart) -> tuple[list[int], list[int]]:
+    """Lines and columns of the mean's marks."""
+    lines = draw(chart, View(), 100, 40, Look(foreground="#ffffff", background="#000000")).lines
+    found = [
+        (line, place) for line, text in enumerate(map(str, lines)) for place, sign in enumerate(text) if sign == "●"
+    ]
+    found.sort(key=lambda mark: mark[1])
+    return [line for line, _ in found], [place for _, place in found]
 
 
 def test_intervals_that_reach_where_no_value_can_lie_are_cut_and_told(sweep: Draw) -> None:
