@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from dnlbench.charts.depth import depth_chart
+from dnlbench.charts.depth import depth_chart, depth_quantities
 from dnlbench.charts.epochs import epoch_charts
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import Source, sources_of
@@ -95,6 +95,8 @@ def sheet_of(
         )
     sources = sources_of(profiles)
     chosen = _quantities(sources, quantities)
+    if absent := [each for each in chosen if each.name in quantities and each not in depth_quantities(sources)]:
+        raise ConfigurationError(f"nothing to draw: {_no_value_of(absent)}")
     blocks = {kind: _block(sources, kind, metric, chosen, log) for kind in dict.fromkeys(kinds or KINDS)}
     lacking = [kind for kind, block in blocks.items() if not block.charts]
     if lacking and (kinds or len(lacking) == len(KINDS)):
@@ -143,4 +145,8 @@ def _lacking(sources: Sequence[Source], kind: Kind, quantities: Sequence[Quantit
     if kind == "cost" and not study.costs:
         return f"study {study.name} declares no costs"
     wanted = quantities if kind == "depth" else _costs(sources[0])
-    return f"no run that ended well has a value of {' or '.join(quantity.label for quantity in wanted)}"
+    return _no_value_of(wanted)
+
+
+def _no_value_of(quantities: Iterable[Quantity]) -> str:
+    return f"no run that ended well has a value of {' or '.join(quantity.label for quantity in quantities)}"
