@@ -50,12 +50,10 @@ class Task:
 
     @property
     def point(self) -> Point:
-        """Where its runs are on the sweep's axes."""
         return self.runs[0].point
 
     @property
     def run_epochs(self) -> float:
-        """Those of all runs together."""
         return len(self.runs) * self.epochs
 
 

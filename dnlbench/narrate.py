@@ -43,7 +43,6 @@ class Outset:
 
     @property
     def left(self) -> int:
-        """Runs that are still to be done."""
         return len(self.plan.runs) - self.done
 
 
@@ -79,12 +78,9 @@ class Narrator:
         self._thread.start()
 
     def tell(self, news: Callable[[Observer], None]) -> None:
-        """Has the observer told, soon."""
         self._news.put(news)
 
     def follow(self, watcher: Watcher) -> None:
-        """From now on the observer is told what the watcher sees."""
-
         def begin(observer: Observer) -> None:
             self._watcher = watcher
 

@@ -46,7 +46,6 @@ class Where:
 
     @property
     def key(self) -> str:
-        """Its name in the file."""
         return f"{self.fingerprint}/{self.device_kind}/{self.threads}"
 
 
@@ -57,7 +56,6 @@ class Floor(BaseModel):
 
     measured: datetime
     sweep: str
-    """Name of the sweep that was measured."""
     rounds: int
     networks: tuple[str, ...]
     device: str
@@ -80,7 +78,6 @@ class NoiseFile:
         self.path = self._file.path
 
     def get(self, where: Where) -> Floor | None:
-        """What is known of runs there."""
         return self._read().get(where.key)
 
     def of_machine(self, fingerprint: str) -> list[Floor]:

@@ -52,7 +52,6 @@ class Plan:
 
     @property
     def study(self) -> Study:
-        """The study that the spec belongs to."""
         return STUDIES[self.spec.study]
 
     @cached_property
@@ -74,12 +73,10 @@ class Plan:
 
     @cached_property
     def by_id(self) -> dict[str, Run]:
-        """The runs by their ids."""
         return {run.run_id: run for run in self.runs}
 
     @property
     def custom_networks(self) -> tuple[str, ...]:
-        """The names ``package.module:factory`` in it."""
         return tuple(dict.fromkeys(point.network for point in self.spec.points if is_factory(point.network)))
 
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:

@@ -66,8 +66,6 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
 
 @dataclass(frozen=True)
 class _Builder:
-    """The parts of a chart over depth."""
-
     sources: tuple[Source, ...]
     quantity: Quantity
     places: Places
@@ -85,12 +83,10 @@ class _Builder:
         return tuple(cost for cost in self.sources[0].study.costs if cost.quantity == self.quantity.name)
 
     def fits(self) -> Iterator[tuple[int, Source, FitRecord]]:
-        """Each fit with its source."""
         for place, source in enumerate(self.sources):
             yield from ((place, source, fit) for fit in source.summary.fits if fit.quantity == self.quantity.name)
 
     def exponents(self) -> Iterator[tuple[int, Source, CostRecord, Cost]]:
-        """Each fitted cost with its source."""
         for place, source in enumerate(self.sources):
             for cost in self.costs:
                 records = (each for each in source.summary.costs if each.quantity == cost.quantity)
@@ -118,7 +114,6 @@ class _Builder:
         return {key: each for key, each in found.items() if each is not None and math.isfinite(each.mean)}
 
     def _measured(self, source: Source, network: str, identity: Identity) -> Iterator[Series]:
-        """Single seeds, then the mean, then the failed runs of a network."""
         found = {depth: each for (name, depth), each in self._points(source).items() if name == network}
         mean = self._mean(source, identity, found)
         if found and source.is_problems:
@@ -161,7 +156,6 @@ class _Builder:
         return unknown if bound is None else bound / self.scale[0]
 
     def _seeds(self, source: Source, mean: Series) -> Iterator[Series]:
-        """Each seed's values; none where there is only one seed."""
         own = [run for run in source.runs if run.network == mean.identity.label]
         by_depth = {depth: values_of([r for r in own if r.depth == depth], self.quantity) for depth in mean.x}
         seeds = sorted({seed for values in by_depth.values() for seed in values})
@@ -178,7 +172,6 @@ class _Builder:
             )
 
     def _fit(self, source: Source, fit: FitRecord, measured: Sequence[Series]) -> Iterator[Series]:
-        """The curve of a fit, and its limit."""
         of = _named(measured, source.name(fit.network))
         if of is None or not fit.is_fitted or not fit.depths:
             return
@@ -218,7 +211,6 @@ class _Builder:
         )
 
     def _theory(self, measured: Sequence[Series]) -> Iterator[Series]:
-        """A line of each expected order."""
         points = [(x, y) for each in measured for x, y in zip(each.x, each.y, strict=True) if y > 0]
         orders = {fit.expected_order for _, _, fit in self.fits() if fit.is_fitted}
         for order in sorted(order for order in orders if order is not None):
@@ -234,7 +226,6 @@ class _Builder:
                 )
 
     def reading(self, series: Sequence[Series]) -> tuple[str, ...]:
-        """What points, bars and faint lines are."""
         counts = [each.n for source in self.sources for each in self._points(source).values()]
         if not counts:
             return ()
@@ -249,7 +240,6 @@ class _Builder:
         return (f"Points: {seeds_text(counts, mean)}{how}.",)
 
     def notes(self) -> Iterator[str]:
-        """What else is to be known about fits and costs."""
         if any(fit.model == "curve-limit" and fit.is_fitted for _, _, fit in self.fits()):
             yield "Its curve has the mean limit, and the mean fitted values at the largest depth and at twice that."
         for _, source, record, _ in self.exponents():

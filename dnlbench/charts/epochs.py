@@ -44,7 +44,6 @@ class RunCurve:
 
     @property
     def failed(self) -> bool:
-        """Whether the end of the curve is marked."""
         return self.status in FAILED or not all(map(math.isfinite, self.values))
 
 
@@ -236,7 +235,6 @@ def _in_spans_of(run: RunCurve, span: int) -> RunCurve:
 
 
 def _mean_elapsed(runs: Sequence[RunCurve]) -> Mapping[int, float]:
-    """Mean training seconds over the runs until each epoch."""
     by_epoch: dict[int, list[float]] = {}
     for run in runs:
         for epoch, seconds in zip(run.epochs, run.elapsed_s, strict=True):
@@ -265,7 +263,6 @@ def _x_axis(series: Sequence[Series], over: Over) -> tuple[Axis, Sequence[Series
 
 
 def _reading(series: Sequence[Series]) -> tuple[str, ...]:
-    """What a curve and its band are."""
     counts = [each.n for each in series if each.n is not None]
     if not counts:
         return ()

@@ -35,7 +35,6 @@ class Axis:
 
     @property
     def text(self) -> str:
-        """Label and unit."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
 

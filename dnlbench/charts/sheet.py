@@ -138,7 +138,6 @@ def _block(
 
 
 def _lacking(sources: Sequence[Source], kind: Kind, quantities: Sequence[Quantity]) -> str:
-    """Why a kind of figure has nothing to show."""
     study = sources[0].study
     if kind == "epochs":
         return "no run has an epoch" if study.has_epochs else f"runs of study {study.name} have no epochs"

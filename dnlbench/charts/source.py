@@ -44,7 +44,6 @@ class Source:
     title: str = ""
     """Name and time, and the settings in which profiles of one name differ."""
     data: str = ""
-    """Name of the data set."""
     steps: int | None = None
     """Training steps per epoch; None if unknown."""
     final: bool = True
@@ -145,7 +144,6 @@ class Places:
         return cls.of(run.point for source in sources for run in source.runs)
 
     def network(self, network: str, profile: int = 0) -> Identity:
-        """A network over depth."""
         place = self.networks.index(network)
         return Identity(label=network, place=place, network=place, profile=profile)
 

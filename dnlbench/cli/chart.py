@@ -65,7 +65,6 @@ def _rows(chart: Chart, width: int, look: Look) -> Iterator[Sequence[Run]]:
 
 
 def _legend(chart: Chart, width: int, look: Look) -> Iterator[Sequence[Run]]:
-    """As many entries in a line as there is room for."""
     from dnlbench.charts.terminal.legend import entries
     from dnlbench.charts.terminal.text import PLAIN, Run, width_of
     from dnlbench.charts.terminal.view import View

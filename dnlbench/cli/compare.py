@@ -81,7 +81,6 @@ def _compared(
     roundings: Roundings,
     rules: Sequence[Rule],
 ) -> Compared:
-    """Compare each profile that has something in common with the reference, name the others, and apply the rules."""
     from dnlbench.cli.formats import Compared
     from dnlbench.compare import allow_rounding, candidate_of, gate, largest_of, rounding_floors
     from dnlbench.errors import NotComparableError
@@ -108,7 +107,6 @@ def _compared(
 
 
 def _pair(networks: str | None, match: str) -> tuple[str, str] | None:
-    """The network of the reference and that of the candidate."""
     from dnlbench.errors import ConfigurationError
 
     if networks is None:

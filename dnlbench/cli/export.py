@@ -66,7 +66,6 @@ def export(
 def _write_table(
     profiles: Sequence[Labelled], format_: Literal["csv", "jsonl", "parquet"], rows: RowKind | None, output: Path
 ) -> str:
-    """Says what was written."""
     from dnlbench.outputs import write_output
     from dnlbench.report.export import make_table
     from dnlbench.report.export.parquet import to_parquet

@@ -37,7 +37,6 @@ class Compared:
     """None if nothing was asked to fail on."""
 
     def tables(self) -> list[Grid | str]:
-        """Tables and text for a terminal."""
         parts: list[Grid | str] = []
         for each in self.comparisons:
             parts += [f"{each.candidate} against {each.reference}", *comparison_grids(each), summary_line(each)]

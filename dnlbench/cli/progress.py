@@ -190,7 +190,6 @@ def _where(outset: Outset) -> str:
 
 
 def _begun_line(begun: Sequence[tuple[Run, int]]) -> str:
-    """Which runs are gone on with, and from where."""
     epochs = [done for _, done in begun]
     where = f"{min(epochs)}" if min(epochs) == max(epochs) else f"{min(epochs)} to {max(epochs)}"
     runs = "1 run is" if len(begun) == 1 else f"{len(begun)} runs are"

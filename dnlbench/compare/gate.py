@@ -128,8 +128,6 @@ def _applies(rule: Rule, subject: Comparison | Candidate) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Case:
-    """What a finding is made from."""
-
     rule: Rule
     candidate: str
     network: str
@@ -254,7 +252,6 @@ def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping
 
 
 def _worse_by(found: LogRatio | None, quantity: Quantity) -> LogRatio | None:
-    """How much worse, as a logarithm."""
     if found is None or quantity.better == "lower":
         return found
     return found.inverse if quantity.better == "higher" or found.estimate < 0 else found

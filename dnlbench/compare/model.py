@@ -130,7 +130,6 @@ class Comparison:
     """Families of tests that share the error of 5 %: the cells and the overall figures of each quantity, where chance plays a
     part in them."""
     match: Match
-    """What the points of both sides have in common."""
 
     def counts(self) -> dict[str, int]:
         """How many cells have each verdict."""

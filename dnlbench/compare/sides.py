@@ -162,7 +162,6 @@ def matched_points(
 
 
 def _chosen(points: Points, side: int, networks: tuple[str, str] | None) -> str:
-    """The network of one side."""
     known = list(dict.fromkeys(point.network for point in points))
     if networks is not None and networks[side] not in known:
         raise NotComparableError(f"the {SIDES[side]} has no network {networks[side]!r}: it has {', '.join(known)}")
@@ -175,7 +174,6 @@ def _chosen(points: Points, side: int, networks: tuple[str, str] | None) -> str:
 
 
 def _renamed(points: Points, network: str, name: str) -> Points:
-    """The points of one network under another name."""
     return {Point(network=name, depth=point.depth): runs for point, runs in points.items() if point.network == network}
 
 

@@ -49,7 +49,6 @@ class FormLaw:
     """The smallest depth."""
 
     def at(self, depth: float) -> float:
-        """The value there."""
         import numpy as np
 
         return self.base + self.constant * float(self.form.basis(np.array(depth / self.unit), np.array(self.shape)))

@@ -63,7 +63,6 @@ class RunFacts(Record):
 
     @property
     def point(self) -> Point:
-        """Its network and depth."""
         return Point(network=self.network, depth=self.depth)
 
 
@@ -118,7 +117,6 @@ class IntervalRecord(Record):
 
     @property
     def interval(self) -> Interval:
-        """As statistics know it."""
         return Interval(estimate=self.mean, low=self.low, high=self.high, n=self.n)
 
 
@@ -272,7 +270,6 @@ class ContrastRecord(PointRecord):
 
     @property
     def interval(self) -> Interval | None:
-        """The ratio as statistics know it."""
         if self.ratio is None:
             return None
         return Interval(estimate=self.ratio, low=self.low, high=self.high, n=self.n)

@@ -80,7 +80,6 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
 
 
 def _foreseen_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:
-    """Bytes that a run of each point was expected to take."""
     return {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
 
 

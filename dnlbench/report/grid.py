@@ -57,11 +57,9 @@ class Grid:
     note: str = ""
 
     def titled(self, title: str) -> Grid:
-        """The same table below another title."""
         return replace(self, title=title)
 
     def to_rich(self, width: int) -> Group:
-        """For a terminal of that many columns."""
         shown = self._columns_within(width)
         table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
         for index in shown:
@@ -94,7 +92,6 @@ class Grid:
         return shown
 
     def to_markdown(self) -> str:
-        """For a pull request."""
         lines = [
             f"**{markdown(self.title)}**",
             "",

@@ -17,7 +17,6 @@ class Preset:
 
     @property
     def summary(self) -> str:
-        """The first comment line."""
         return self.text.partition("\n")[0].lstrip("# ").strip()
 
 

@@ -74,11 +74,9 @@ class DnlbenchApp(App[None]):
         return TerminalDriver
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own, after what shows control characters."""
         return [SHOWN, *super().get_line_filters()]
 
     def on_mount(self) -> None:
-        """The user's settings, then the first screen."""
         be_prompt()
         for theme in THEMES:
             self.register_theme(theme)
@@ -108,39 +106,32 @@ class DnlbenchApp(App[None]):
         return do
 
     def action_toggle_help(self) -> None:
-        """Keys and words on what has the focus."""
         if self.screen.query("HelpPanel"):
             self.action_hide_help_panel()
         else:
             self.action_show_help_panel()
 
     def action_leave(self) -> None:
-        """Back to the screen before; out of the last one."""
         if len(self.screen_stack) > 2:
             self.pop_screen()
         else:
             self.exit()
 
     def action_new_sweep(self) -> None:
-        """A form to fill in."""
         from dnlbench.spec.presets import read_preset
 
         self.post_message(EditSpec(read_preset("digits-quick").text, "preset digits-quick"))
 
     def on_open_sweep(self, event: OpenSweep) -> None:
-        """Attaches to a sweep."""
         self.attach(event.run_dir)
 
     def attach(self, run_dir: Path) -> None:
-        """Shows a sweep."""
         self.push_screen(sweep_screen(run_dir))
 
     def on_open_profiles(self, event: OpenProfiles) -> None:
-        """Shows or compares profiles."""
         self.push_screen(profiles_screen(event.paths))
 
     def on_edit_spec(self, event: EditSpec) -> None:
-        """A form over a spec."""
         from dnlbench.tui.screens.new_sweep import NewSweepScreen
 
         self.push_screen(NewSweepScreen(event.text, event.origin, self._folder))

@@ -50,7 +50,6 @@ class DeviceLine:
 
     @property
     def now(self) -> Reading | None:
-        """The newest reading."""
         return self.readings[-1] if self.readings else None
 
     @property
@@ -72,7 +71,6 @@ class DeviceLine:
 
     @property
     def is_node(self) -> bool:
-        """Whether it is a machine of a cluster."""
         return self.label.startswith(NODE)
 
 
@@ -212,7 +210,6 @@ def _jobs(jobs: Sequence[Sequence[Run]]) -> str:
 
 
 def _some_of(texts: Sequence[str], between: str) -> str:
-    """All of a few, the first of many."""
     more = len(texts) - MOST_TEXTS
     return between.join([*texts[:MOST_TEXTS], *([f"and {more} more"] if more > 0 else [])])
 

@@ -38,7 +38,6 @@ class Digest:
     snapshot: Snapshot = field(default_factory=Snapshot)
     rows: Mapping[str, RunRow] = field(default_factory=dict)
     choice: Choice = field(default_factory=Choice)
-    """What the chart shows."""
     metrics: tuple[EpochMetric, ...] = ()
     chart: Chart | None = None
     """Over training."""
@@ -47,7 +46,6 @@ class Digest:
     devices: DeviceHistory = field(default_factory=dict)
     """Of this machine."""
     remote: bool = False
-    """Whether the engine is on another machine."""
 
 
 class Digester:
@@ -69,7 +67,6 @@ class Digester:
         self._chart_due = self._depth_due = 0.0
 
     def __call__(self, snapshot: Snapshot) -> Digest:
-        """The digest of a look."""
         view, last = snapshot.view, self._last
         if view is None:
             self._last = Digest(snapshot=snapshot, choice=self.choice, devices=self._devices(snapshot.looked))
@@ -112,7 +109,6 @@ class Digester:
         return self._log.snapshot()
 
     def close(self) -> None:
-        """Lets go of the devices."""
         if self._telemetry is not None:
             self._telemetry.close()
 

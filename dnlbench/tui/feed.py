@@ -60,16 +60,13 @@ class Feed(Generic[D]):
         self._thread = threading.Thread(target=self._follow, name="feed", daemon=True)
 
     def start(self) -> None:
-        """Begins to look."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Looks no more."""
         self._ended.set()
         self._due.set()
 
     def wake(self) -> None:
-        """Has the next look come at once."""
         self._due.set()
 
     def look(self) -> D:

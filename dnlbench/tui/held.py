@@ -37,9 +37,7 @@ class Entry:
     path: Path
     profile: Profile | None
     metrics: tuple[EpochMetric, ...] = ()
-    """What its epochs hold."""
     quantities: tuple[Quantity, ...] = ()
-    """What its points hold."""
     problem: str = ""
     """Why it could not be read; empty if it could."""
 

@@ -48,7 +48,6 @@ class LogTail:
         self._rest = b""
 
     def read(self) -> News:
-        """What is new."""
         try:
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())

@@ -38,7 +38,6 @@ class Outlook:
 
     @property
     def summary(self) -> str:
-        """What it means in one line."""
         memory = f" · up to {units.size(self.memory_bytes)} a run" if self.memory_bytes is not None else ""
         seconds = f" · about {units.seconds(self.sweep_s)}" if self.sweep_s is not None else ""
         trouble = " · ✗ does not fit" if self.problems else ""

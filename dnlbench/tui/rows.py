@@ -51,7 +51,6 @@ class RunRow:
 
     @property
     def loss(self) -> float | None:
-        """The last training loss."""
         return self.history.last_loss
 
     @property

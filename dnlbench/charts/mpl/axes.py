@@ -153,8 +153,6 @@ class _Numbers(Formatter):
 
 
 class _Percent(_Numbers):
-    """Shares as percent."""
-
     def format_ticks(self, values: Sequence[float]) -> list[str]:
         return [f"{text} %" for text in super().format_ticks([100 * value for value in values])]
 

@@ -25,15 +25,7 @@ MARKED_POINTS = 5
 
 
 def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, height_in: float) -> None:
-    """Everything but the title, the legend and the notes.
-
-    Args:
-        axes: empty ones.
-        chart: what is drawn.
-        frame: the ends of the axes.
-        width_in: approximate size of the axes, for the number of ticks.
-        height_in: likewise.
-    """
+    """Everything but the title, the legend and the notes."""
     if not chart.series:
         axes.set_axis_off()
         axes.text(0.5, 0.5, chart.empty, ha="center", va="center", fontsize=style.TEXT_PT)
@@ -68,7 +60,6 @@ def marker_style(look: Look, size: float = style.MARKER_PT) -> dict[str, Any]:
 
 
 def _plot(axes: Axes, x: Any, y: Any, series: Series, what: str, **how: Any) -> None:
-    """A line in the series' color and dashes, with an id."""
     look = look_of(series)
     axes.plot(x, y, **{"color": look.color, "linestyle": line_style(look), **how}, gid=_id(axes, what, series))
 

@@ -55,8 +55,6 @@ class _Room:
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """A line of the legend."""
-
     label: str
     looks: tuple[Look, ...]
     """Several where one thing has a look in each chart."""
@@ -112,7 +110,6 @@ class _Part:
 
     @property
     def height_in(self) -> float:
-        """Of everything."""
         rows = sum(self._row_height(rooms) for rooms in self._rooms) + GAP_IN / 2 * (len(self._rooms) - 1)
         legend = sum(self._extent_in(each)[1] + GAP_IN / 2 for each in self._legends)
         notes = self._line_in * len(self._notes) + GAP_IN / 2 if self._notes else 0.0
@@ -169,7 +166,6 @@ class _Part:
         return fits
 
     def _legend(self, entries: Sequence[_Entry], width_in: float) -> Legend:
-        """In as many columns as there is room for."""
         handle_ems = HANDLE_EMS * min(max(len(entry.looks) for entry in entries), LONGEST_HANDLE)
         fits = self._fits(width_in - (handle_ems + 1) * style.SMALL_PT * _POINT)
         labels = [shortened(entry.label, fits) for entry in entries]
@@ -208,7 +204,6 @@ def _frames(block: Block) -> list[Frame]:
 
 
 def _is_at_edge(chart: Chart) -> bool:
-    """Whether a cross stands at the upper edge."""
     return any(each.failed and not any(map(math.isfinite, each.y)) for each in chart.series)
 
 

@@ -35,7 +35,6 @@ class Look:
     """As Matplotlib names it; empty: none."""
     dashes: Dashes = ()
     filled: bool = True
-    """Whether the marker is."""
 
 
 THEORY = Look(color=QUIET, dashes=(2.5, 1.5))

@@ -28,7 +28,6 @@ class Region:
     rows: int
 
     def has(self, column: int, row: int) -> bool:
-        """Whether a cell of the drawing is in it."""
         return 0 <= column - self.left < self.columns and 0 <= row - self.top < self.rows
 
     def fractions(self, column: int, row: int) -> tuple[float, float]:
@@ -53,11 +52,9 @@ class Drawing:
 
     @property
     def lines(self) -> list[str]:
-        """As plain text."""
         return ["".join(run.text for run in row) for row in self.rows]
 
     def with_cursor(self, x: float | None, look: Look) -> Drawing:
-        """With a line down at x, behind the curves."""
         if x is None or self.region is None or self.frame is None:
             return self
         column = self.region.column(self.frame.x.fraction(x))
@@ -69,7 +66,6 @@ class Drawing:
 
 
 def _crossed(row: tuple[Run, ...], column: int, look: Look) -> tuple[Run, ...]:
-    """With a line where nothing was."""
     result: list[Run] = []
     start = 0
     for text, ink in row:
@@ -112,8 +108,6 @@ def draw(chart: Chart, view: View, width: int, height: int, look: Look | None = 
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """Rows for each part."""
-
     title: bool
     axis: bool
     labels: bool
@@ -186,7 +180,6 @@ def axis_text(axis: Axis, *, log: bool) -> str:
 def _body(
     chart: Chart, drawn: Sequence[Curve], found: Limits, plan: _Plan, width: int, look: Look
 ) -> tuple[list[tuple[Run, ...]], Region]:
-    """Curves and axes."""
     labels = column_ticks(found.frame.y, plan.rows, kind=chart.y.ticks)
     margin = max(map(len, labels.values()), default=0)
     left = margin + 2 if width - margin - 2 >= 8 else 0
@@ -219,7 +212,6 @@ def _x_axis(ticks: Sequence[Placed], left: int, columns: int, look: Look) -> tup
 
 
 def _x_labels(ticks: Sequence[Placed], name: str, left: int, columns: int, look: Look) -> tuple[Run, ...]:
-    """Ticks, and at the right what the axis is."""
     line = ""
     for tick in ticks:
         if tick.label:

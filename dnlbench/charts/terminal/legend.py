@@ -57,13 +57,11 @@ class Line:
     """First column, the one after the last, and key."""
 
     def after(self, runs: Sequence[Run]) -> Line:
-        """The line with something before it."""
         used = width_of(runs)
         keys = tuple((start + used, end + used, key) for start, end, key in self.keys)
         return Line(runs=(*runs, *self.runs), keys=keys)
 
     def key_at(self, column: int) -> str | None:
-        """The series whose entry is in a column."""
         return next((key for start, end, key in self.keys if start <= column < end), None)
 
 

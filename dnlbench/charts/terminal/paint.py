@@ -25,7 +25,6 @@ class Painting:
     shades: tuple[str, ...]
 
     def ink(self, cell: int) -> Ink:
-        """How the character in a cell looks."""
         pen, shade = self.raster.pens[cell], self.raster.shades[cell]
         ink = self.inks[pen] if pen >= 0 else Ink()
         return ink._replace(background=self.shades[shade]) if shade >= 0 else ink

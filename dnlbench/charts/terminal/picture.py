@@ -38,7 +38,6 @@ class Picture:
 
     @classmethod
     def of(cls, chart: Chart, view: View, look: Look, size: tuple[int, int]) -> Picture:
-        """Draws the chart."""
         width, height = size
         found = entries(chart, view, look)
         has_legend = bool(found) and height >= LEGEND_ROWS
@@ -49,7 +48,6 @@ class Picture:
         return cls(chart=chart, view=view, look=look, size=size, drawing=drawing, side=side, below=below)
 
     def shows(self, chart: Chart, view: View, look: Look, size: tuple[int, int]) -> bool:
-        """Whether it is what `of` would draw."""
         return self.chart is chart and (self.view, self.look, self.size) == (view, look, size)
 
     def lines(self, at: float | None) -> list[Line]:
@@ -71,7 +69,6 @@ class Picture:
 
 
 def _texts(chart: Chart, read: CursorValues) -> dict[str, str]:
-    """Values by key, the smoothed ones where there are."""
     written = units.percent if chart.y.ticks == "percent" else units.number
     return {
         each.key: f"≈{written(each.smoothed)}" if each.smoothed is not None else written(each.y)
@@ -84,7 +81,6 @@ def _line(row: Sequence[Run]) -> Line:
 
 
 def _beside(rows: Sequence[tuple[Run, ...]], column: Sequence[Line], width: int) -> list[Line]:
-    """Rows with lines of the legend at their right."""
     result = []
     for place, row in enumerate(rows):
         line = column[place] if place < len(column) else Line(runs=fitted([], width))

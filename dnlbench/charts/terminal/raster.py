@@ -115,7 +115,6 @@ class Raster:
                 phase = self._segment(*clipped, pen, pattern, phase)
 
     def mark(self, point: Point, char: str, pen: int) -> None:
-        """A character where the point is, if it is in the frame."""
         cell = self._cell(point)
         if cell is not None:
             self.marks[cell] = char
@@ -129,7 +128,6 @@ class Raster:
             self.shades[row * self.columns + column] = shade
 
     def text(self, cell: int) -> str:
-        """The character in a cell."""
         if cell in self.marks:
             return self.marks[cell]
         return chr(0x2800 + self.dots[cell]) if self.dots[cell] else " "

@@ -36,7 +36,6 @@ class Scale:
         return [(value - low) / span for value in values]
 
     def fraction(self, value: float) -> float:
-        """The place of one value."""
         return self.fractions((value,))[0]
 
     def value(self, fraction: float) -> float:
@@ -67,7 +66,6 @@ class Extent:
 
     @property
     def empty(self) -> bool:
-        """Whether no value has a place."""
         return math.isnan(self.low)
 
 

@@ -54,7 +54,6 @@ class Look:
         return color_of(series, ansi=self.ansi)
 
     def axis(self) -> Ink:
-        """Of the axes."""
         return PLAIN if self.focused else self.quiet()
 
     def quiet(self) -> Ink:

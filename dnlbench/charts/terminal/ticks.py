@@ -77,7 +77,6 @@ def _row(tick: Tick, scale: Scale, rows: int) -> int:
 
 
 def _placed(found: Sequence[Tick], scale: Scale, columns: int, room: int) -> list[Placed]:
-    """Labels centered below their ticks, and within the axis."""
     result = []
     for tick in found:
         column = round(scale.fraction(tick.value) * (2 * columns - 1)) // 2

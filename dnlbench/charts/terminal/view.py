@@ -36,7 +36,6 @@ class View:
 
     @property
     def is_zoomed(self) -> bool:
-        """Whether less than everything is shown."""
         return self.x is not None or self.y is not None
 
     def smoother(self) -> View:
@@ -51,7 +50,6 @@ class View:
         return replace(self, x=_zoomed(shown.x, factor, about, whole.x))
 
     def zoomed_y(self, factor: float, *, about: float, shown: Frame, whole: Frame) -> View:
-        """The same along y."""
         return replace(self, y=_zoomed(shown.y, factor, about, whole.y))
 
     def panned(self, dx: float, dy: float, *, shown: Frame, whole: Frame) -> View:
@@ -63,15 +61,12 @@ class View:
         )
 
     def reset(self) -> View:
-        """Everything as the chart says, with nothing hidden."""
         return View(focus_series=self.focus_series)
 
     def with_cursor(self, x: float | None) -> View:
-        """With the cursor somewhere, or off."""
         return replace(self, cursor=x)
 
     def with_focus(self, key: str | None) -> View:
-        """With a series chosen, or none."""
         return replace(self, focus_series=key)
 
     def next_focus(self, keys: Iterable[str], step: int) -> View:
@@ -84,7 +79,6 @@ class View:
         return self.with_focus(order[(order.index(self.focus_series) + step) % len(order)])
 
     def toggled(self, key: str) -> View:
-        """With a series switched on or off."""
         return replace(self, hidden=self.hidden ^ {key})
 
     def alone(self, key: str, keys: Iterable[str]) -> View:
@@ -108,6 +102,5 @@ def _panned(scale: Scale, step: float, whole: Scale) -> Bounds:
 
 
 def _within(whole: Scale, start: float, length: float) -> Bounds:
-    """Moved to where there is something."""
     start = max(0.0, min(1.0 - length, start)) if length <= 1 else start
     return whole.value(start), whole.value(start + length)

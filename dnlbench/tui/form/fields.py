@@ -39,7 +39,6 @@ class FormField:
 
     @property
     def name(self) -> str:
-        """The key within its table."""
         return self.key[-1]
 
     @property

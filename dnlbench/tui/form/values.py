@@ -52,11 +52,9 @@ class Form:
 
     @property
     def fields(self) -> tuple[FormField, ...]:
-        """Of all sections."""
         return tuple(field for section in self.sections for field in section.fields)
 
     def changed(self, texts: Texts) -> list[Key]:
-        """Fields that hold something else than at first."""
         return [field.key for field in self.fields if texts[field.key].strip() != self.initial[field.key].strip()]
 
     def check(self, texts: Texts) -> Checked:
@@ -99,7 +97,6 @@ class Form:
         return f"# As preset {preset}, but with its own {named}.\n"
 
     def _by_field(self, error: SpecError) -> dict[Key, str]:
-        """The problems by the fields that they are about."""
         errors: dict[Key, str] = {}
         for path, message in error.problems or [(TOP, str(error))]:
             key = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.initial), TOP)

@@ -35,7 +35,6 @@ class Columns(ModalScreen[tuple[str, ...]]):
         self._fields, self._shown = fields, set(shown)
 
     def compose(self) -> ComposeResult:
-        """The list under one line that says how."""
         with Vertical():
             yield Static("Columns: space ticks, esc is done")
             yield OptionList(*map(self._line, self._fields))
@@ -44,11 +43,9 @@ class Columns(ModalScreen[tuple[str, ...]]):
         return Text(f"{'✓' if field.name in self._shown else ' '} {field.head}")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter, or a click."""
         self._tick(event.option_index)
 
     def action_tick(self) -> None:
-        """The one under the cursor."""
         place = self.query_one(OptionList).highlighted
         if place is not None:
             self._tick(place)

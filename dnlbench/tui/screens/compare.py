@@ -90,7 +90,6 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self._asks_for_depth = self._draws_all = False
 
     def compose(self) -> ComposeResult:
-        """Heading, chart and tables."""
         yield Static("reading …", id="heading")
         with Container(id="panes"):
             with Container(id="chart-pane"):
@@ -101,7 +100,6 @@ back, `m` and `v` choose what is drawn, `t` over what.
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """Starts to read."""
         self._start_reading()
 
     def on_resize(self) -> None:
@@ -126,7 +124,6 @@ back, `m` and `v` choose what is drawn, `t` over what.
 
     @property
     def _drawn(self) -> tuple[Entry, ...]:
-        """The entries in the chart."""
         if not (self._draws_all and self._shown.comparison):
             return self._shown.entries
         others = (shown.entries[1:] for shown in self._all_shown if shown.comparison)
@@ -149,7 +146,6 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return self._asks_for_depth or not self._curve_metrics
 
     def _put(self) -> None:
-        """Everything, after the candidate was chosen."""
         self._put_heading()
         said = self._shown.said
         # as shades of grey, which a terminal without colours gets, some colours are nearly black
@@ -193,7 +189,6 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return partial(depth_chart, sources, quantity)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only the keys that do something here and now."""
         several = sum(len(shown.entries) > 1 for shown in self._all_shown) > 1
         applies = {
             "candidate": len(self._all_shown) > 1,
@@ -209,7 +204,6 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return applies.get(action, True)
 
     def action_candidate(self, step: int) -> None:
-        """The next candidate, around the end."""
         self._candidate = (self._candidate + step) % len(self._all_shown)
         self._put()
 
@@ -220,27 +214,22 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self.refresh_bindings()
 
     def action_kind(self) -> None:
-        """From curves over epochs to quantities against depth, and back."""
         self._asks_for_depth = not self._asks_for_depth
         self._look()
 
     def action_metric(self) -> None:
-        """The next metric of the epochs."""
         self._metric = (self._metric + 1) % len(self._curve_metrics)
         self._look()
 
     def action_over(self) -> None:
-        """Over epochs, training steps or training time."""
         self._over = (self._over + 1) % len(OVERS)
         self._look()
 
     def action_quantity(self) -> None:
-        """The next quantity against depth."""
         self._quantity = (self._quantity + 1) % len(self._quantities)
         self._look()
 
     def action_all(self) -> None:
-        """All candidates in the chart, or the chosen one."""
         self._draws_all = not self._draws_all
         self._look()
 
@@ -264,7 +253,6 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return comparison_csv(told_apart(comparisons, self._shown.entries[0].path, files))
 
     def action_copy(self) -> None:
-        """The tables that are shown, as Markdown."""
         if self._shown.comparison:
             text = comparison_markdown([self._shown.comparison])
         else:

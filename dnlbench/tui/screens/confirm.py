@@ -41,9 +41,7 @@ class Confirm(ModalScreen[bool]):
                 yield Button(f"{self._verb} (y)", id="yes", variant="error")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """One of the two."""
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
-        """By key."""
         self.dismiss(yes)

@@ -84,7 +84,6 @@ class NewSweepScreen(Screen[None]):
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """Title with the buttons, errors, form and meaning, and what the focused field is about."""
         with Horizontal(id="title"):
             yield Static(id="heading", markup=False)
             yield Button("Save ^s", id="save", compact=True)
@@ -122,7 +121,6 @@ class NewSweepScreen(Screen[None]):
         self.refresh_bindings()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Says what the field is about."""
         row = next((node for node in event.widget.ancestors if isinstance(node, FieldRow)), None)
         self.query_one("#help", Static).update(row.help if row else "")
 
@@ -213,11 +211,9 @@ class NewSweepScreen(Screen[None]):
         return self._texts != self._saved
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Both halves are there on wide terminals."""
         return self.has_class("-narrow") if action == "meaning" else True
 
     def action_meaning(self) -> None:
-        """The other half, where only one has room."""
         self.toggle_class("-meaning")
         try:
             target: Widget = self.query_one("#meaning") if self.has_class("-meaning") else self.query(Input).first()
@@ -226,7 +222,6 @@ class NewSweepScreen(Screen[None]):
         target.focus()
 
     def action_save(self) -> None:
-        """To ``sweeps/<name>.toml``."""
         self._save(lambda path: self.notify(f"saved as {path}", markup=False))
 
     @on(Button.Pressed, "#save")
@@ -234,7 +229,6 @@ class NewSweepScreen(Screen[None]):
         self.action_save()
 
     def action_start(self) -> None:
-        """Saves and begins."""
         self._save(lambda path: self.post_message(StartSpec(str(path))))
 
     @on(Button.Pressed, "#start")
@@ -308,7 +302,6 @@ def _shortened(grid: Grid) -> Grid:
 
 
 def _head(outlook: Outlook) -> list[Content]:
-    """Where and how long it runs, and what does not fit."""
     lines = [Content(outlook.places)]
     if outlook.sweep_s is not None:
         lines.append(Content(f"about {units.seconds(outlook.sweep_s)} in all, as earlier sweeps went"))

@@ -63,7 +63,6 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         self._charts = LiveCharts()
 
     def compose(self) -> ComposeResult:
-        """Curve and facts over the log."""
         yield Static(id="run-head", markup=False)
         yield Static("[b]1[/] curve  [b]2[/] facts and attempts  [b]3[/] log", id="run-tabs")
         with Horizontal(id="run-body"):
@@ -74,13 +73,11 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """Shows what is known already."""
         self.query_one("#run-chart").focus()
         self.paint()
         self.set_interval(PAINT_S, self.paint)
 
     def paint(self) -> None:
-        """What is new since the last time."""
         digest = self._feed.latest
         if digest is None or digest is self._seen or digest.snapshot.view is None:
             return
@@ -129,13 +126,11 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         self.query_one(PANELS[name]).focus()
 
     def action_next_curve(self) -> None:
-        """Of what a run without epochs has measured."""
         self._curve += 1
         self._seen = None
         self.paint()
 
     def action_traceback(self) -> None:
-        """Why it failed, in full."""
         error = self._row.history.ended.error if self._row and self._row.history.ended else None
         if error is None:
             self.app.notify("this run has not failed", severity="warning")
@@ -143,7 +138,6 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         self.app.push_screen(Traceback(f"{error.type}: {error.message}\n\n{error.log or 'It printed nothing.'}"))
 
     def action_copy(self) -> None:
-        """The facts, to the clipboard."""
         if self._row is None or self._seen is None or self._seen.snapshot.view is None:
             return
         facts = facts_of(self._row, self._seen.snapshot.view.plan.study, None)
@@ -151,7 +145,6 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         self.app.notify("the facts are copied")
 
     def action_export(self) -> None:
-        """The chart as SVG."""
         text, severity = export(self._run.run_id, {".svg": self.query_one("#run-chart", ChartView).svg()})
         self.app.notify(text, severity=severity, markup=False)
 
@@ -173,12 +166,10 @@ class Traceback(ModalScreen[None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """The text, under a line that says what can be done with it."""
         with VerticalScroll():
             yield Static("y copies, esc closes", classes="hint")
             yield Static(Text(self._text), id="traceback")
 
     def action_copy(self) -> None:
-        """To the clipboard."""
         self.app.copy_to_clipboard(self._text)
         self.app.notify("the traceback is copied")

@@ -74,7 +74,6 @@ class StartScreen(Screen[None]):
         self._dimmed: list[bool | None] = []
 
     def compose(self) -> ComposeResult:
-        """Title, tabs, lists, what is filtered by, and what is highlighted."""
         yield Static(id="title", markup=False)
         yield Static(id="tabs")
         with Horizontal(id="lists"):
@@ -99,7 +98,6 @@ class StartScreen(Screen[None]):
         self.call_after_refresh(self._look)
 
     def on_screen_suspend(self) -> None:
-        """Nobody looks."""
         self._timer.pause()
 
     def on_key(self, event: events.Key) -> None:
@@ -107,7 +105,6 @@ class StartScreen(Screen[None]):
         self._touched = True
 
     def on_mouse_down(self) -> None:
-        """As a key."""
         self._touched = True
 
     def _look(self) -> None:
@@ -264,7 +261,6 @@ class StartScreen(Screen[None]):
         self._show_detail()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that mean nothing in this list are dimmed."""
         try:
             if action == "start":
                 return True if self._spec and not self._spec.problem else None
@@ -277,7 +273,6 @@ class StartScreen(Screen[None]):
         return True
 
     def action_go(self, number: int) -> None:
-        """To the list of that number."""
         self._go(number)
 
     def action_next_list(self, step: int) -> None:
@@ -288,18 +283,15 @@ class StartScreen(Screen[None]):
             self._go((self._current + step) % len(self._lists))
 
     def action_new(self) -> None:
-        """A sweep of one's own, beginning with a small one."""
         preset = next((entry for entry in self._found.specs if entry.preset and entry.name == BLANK), None)
         if preset is not None:
             self._edit(preset)
 
     def action_start(self) -> None:
-        """The highlighted preset as it is, at once."""
         if self._spec is not None:
             self.post_message(StartSpec(self._spec.spec))
 
     def action_mark(self) -> None:
-        """Marks a profile to be compared, or takes the mark off again."""
         if self._profile is None:
             return
         path = self._profile.path
@@ -313,12 +305,10 @@ class StartScreen(Screen[None]):
         self.post_message(OpenProfiles(tuple(self._marked)))
 
     def action_filter(self) -> None:
-        """Shows only what holds some words."""
         self.query_one("#filter").display = True
         self.query_one(Input).focus()
 
     def action_show_all(self) -> None:
-        """No filter any more."""
         self.query_one(Input).value = ""
         self.query_one("#filter").display = False
         self._lists[self._current].focus()

@@ -44,41 +44,33 @@ class Steered(Screen[None]):
         """What is on the screen."""
 
     def action_toggle_runs(self) -> None:
-        """Pauses or resumes the runs that are chosen."""
         self._wish(
             steering.toggle_runs(self.query_one(RunsTable).chosen), "nothing there that can be paused or resumed"
         )
 
     def action_cancel_runs(self) -> None:
-        """Ends the runs that are chosen."""
         self._wish(steering.cancel_runs(self.query_one(RunsTable).chosen), "nothing there that can be cancelled")
 
     def action_retry_runs(self) -> None:
-        """Does the runs again that are chosen and ended badly."""
         self._wish(steering.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
 
     def action_toggle_sweep(self) -> None:
-        """Pauses or resumes everything."""
         view = self._shown.snapshot.view
         self._wish(steering.sweep("resume" if view is not None and view.holds.sweep else "pause"))
 
     def action_end_sweep(self) -> None:
-        """Ends the engine."""
         view = self._shown.snapshot.view
         self._wish(steering.end_sweep(len(view.leased) if view else 0))
 
     def action_retry_sweep(self) -> None:
-        """Does everything again that ended badly."""
         view = self._shown.snapshot.view
         bad = len(view.not_ok) if view else 0
         self._wish(steering.retry_sweep(bad) if bad else None, "no run has ended badly")
 
     def action_toggle_device(self) -> None:
-        """Pauses or resumes the selected device."""
         self._device("pause")
 
     def action_release_device(self) -> None:
-        """Releases the selected device."""
         self._device("release")
 
     def _device(self, action: Action) -> None:

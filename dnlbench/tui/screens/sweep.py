@@ -88,7 +88,6 @@ What you see is read from the run directory; the engine is a process of its own.
         self._columns = default_columns(wide=False, has_epochs=True)
 
     def compose(self) -> ComposeResult:
-        """From the most to the least asked for."""
         yield Static(id="head")
         yield Static(id="problem", markup=False)
         yield Static("[b]1[/] curves  [b]2[/] depth  [b]3[/] devices  [b]4[/] runs", id="tabs")
@@ -104,18 +103,15 @@ What you see is read from the run directory; the engine is a process of its own.
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """Begins to follow."""
         self.query_one(RunsTable).focus()
         self._feed.start()
         self.set_interval(PAINT_S, self.paint)
 
     def on_unmount(self) -> None:
-        """Follows no more."""
         self._feed.stop()
         self._digester.close()
 
     def paint(self) -> None:
-        """Shows what the feed has found since the last time."""
         digest = self._feed.latest
         if digest is None:
             return
@@ -260,7 +256,6 @@ What you see is read from the run directory; the engine is a process of its own.
         self._choose(replace(choice, metric=metrics[(place + 1) % len(metrics)]))
 
     def action_next_x(self) -> None:
-        """Over epochs, training steps or time."""
         choice = self._digester.choice
         self._choose(replace(choice, over=OVERS[(OVERS.index(choice.over) + 1) % len(OVERS)]))
 
@@ -270,17 +265,14 @@ What you see is read from the run directory; the engine is a process of its own.
             self._feed.wake()
 
     def action_next_quantity(self) -> None:
-        """The depth chart's next quantity."""
         self._quantity += 1
         self._paint_depth(self._shown)
 
     def action_hold(self) -> None:
-        """Holds the picture still, or lets it go on."""
         self._held = not self._held
         self.paint()
 
     def action_filter(self) -> None:
-        """Opens the line for the filter."""
         line = self.query_one("#filter", Input)
         line.add_class("-shown")
         line.value = self.query_one(RunsTable).selection.filter
@@ -292,12 +284,10 @@ What you see is read from the run directory; the engine is a process of its own.
         self.query_one(RunsTable).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filters while somebody types."""
         if event.input.id == "filter" and event.input.has_class("-shown"):
             self._rearrange(filter=event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """The filter is done."""
         self.action_close_filter()
 
     def _rearrange(self, **changes: Any) -> None:
@@ -312,12 +302,10 @@ What you see is read from the run directory; the engine is a process of its own.
         self._paint_runs_line()
 
     def on_runs_table_rearranged(self) -> None:
-        """Another order."""
         self._paint_runs_line()
 
     @work
     async def action_columns(self) -> None:
-        """Asks which columns there should be."""
         table = self.query_one(RunsTable)
         has_epochs = not self.has_class("-no-epochs")
         fields = [field for field in FIELDS if field.needs_epochs in (None, has_epochs)]
@@ -325,7 +313,6 @@ What you see is read from the run directory; the engine is a process of its own.
         self._rearrange(columns=chosen)
 
     def on_runs_table_opened(self, event: RunsTable.Opened) -> None:
-        """One run in full."""
         from dnlbench.tui.screens.run import RunScreen
 
         view = self._shown.snapshot.view

@@ -88,9 +88,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
     ]
 
     chart: reactive[Chart] = reactive(NOTHING)
-    """What is shown."""
     view: reactive[View] = reactive(View())
-    """How it is looked at."""
 
     def __init__(self, chart: Chart = NOTHING, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -103,13 +101,11 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         self.set_reactive(ChartView.chart, chart)
 
     def svg(self) -> str:
-        """The chart as it is viewed, as a drawing."""
         from dnlbench.charts.mpl import chart_bytes
 
         return chart_bytes([as_viewed(self.chart, self.view)], "svg").decode()
 
     def render_line(self, y: int) -> Strip:
-        """One line, from what was drawn last if nothing has changed."""
         lines = self._all_lines()
         base = self.rich_style
         if y >= len(lines):
@@ -151,23 +147,18 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
     # What keys do
 
     def action_log_y(self) -> None:
-        """Switches the y axis between linear and logarithmic."""
         self.view = replace(self.view, log_y=not is_log(self.chart, self.view)[1])
 
     def action_log_x(self) -> None:
-        """Switches the x axis between linear and logarithmic."""
         self.view = replace(self.view, log_x=not is_log(self.chart, self.view)[0])
 
     def action_smooth(self) -> None:
-        """Smooths more, and after the most not at all."""
         self.view = self.view.smoother()
 
     def action_zoom(self, direction: int) -> None:
-        """Zooms along x about the cursor, or about the middle."""
         self.view = zoomed(self.chart, self.view, self._drawn().drawing, direction)
 
     def action_zoom_y(self, direction: int) -> None:
-        """Zooms along y about the middle."""
         self.view = zoomed(self.chart, self.view, self._drawn().drawing, direction, along_y=True)
 
     def action_move(self, dx: int, dy: int) -> None:
@@ -178,36 +169,30 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
             self.action_pan(dx, dy)
 
     def action_pan(self, dx: int, dy: int) -> None:
-        """Moves what is zoomed."""
         self.view = panned(self.chart, self.view, self._drawn().drawing, STEP * dx, STEP * dy)
 
     def action_cursor(self) -> None:
-        """Switches the cursor on, in the middle, or off."""
         if self.view.cursor is not None:
             self.view = self.view.with_cursor(None)
         else:
             self.view = with_cursor_moved(self.chart, self.view, self._drawn().drawing, 1)
 
     def action_choose(self, step: int) -> None:
-        """Chooses the next series in the legend."""
         self.view = self.view.next_focus(self._keys(), step)
 
     def action_switch(self) -> None:
-        """Switches the chosen series off or on."""
         if self.view.focus_series in self._keys():
             self.view = self.view.toggled(self.view.focus_series)
         else:
             self.action_choose(1)
 
     def action_alone(self) -> None:
-        """Shows the chosen series alone, or all."""
         if self.view.focus_series in self._keys():
             self.view = self.view.alone(self.view.focus_series, self._keys())
         else:
             self.action_choose(1)
 
     def action_reset(self) -> None:
-        """Shows everything as the chart says."""
         self.view = self.view.reset()
 
     def _keys(self) -> list[str]:
@@ -216,28 +201,23 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
     # What a mouse does
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Zooms in where the mouse is."""
         self._wheel(event, 1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Zooms out where the mouse is."""
         self._wheel(event, -1)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begins to drag."""
         place, drawing = event.get_content_offset(self), self._drawn().drawing
         if place is not None and drawing.region is not None and drawing.region.has(*place):
             self._drag = (place, self.view, drawing)
             self.capture_mouse()
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """Ends dragging."""
         if self._drag is not None:
             self._drag = None
             self.release_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drags, or reads the values where the mouse is."""
         if self._drag is not None:
             start, view, drawing = self._drag
             moved = event.get_content_offset_capture(self) - start
@@ -250,11 +230,9 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
             self._read_at(drawing.frame.x.value(drawing.region.fractions(*place)[0]))
 
     def on_leave(self, event: events.Leave) -> None:
-        """Reads no more."""
         self._read_at(None)
 
     def on_click(self, event: events.Click) -> None:
-        """Switches the series whose entry in the legend it is."""
         place, lines = event.get_content_offset(self), self._all_lines()
         if place is None or place.y >= len(lines):
             return

@@ -76,7 +76,6 @@ What a device does not tell is left out, and so is what there is no room for.
 
         @property
         def control(self) -> DevicePanel:
-            """The panel."""
             return self.panel
 
     def __init__(
@@ -93,13 +92,7 @@ What a device does not tell is left out, and so is what there is no room for.
         self._remote = False
 
     def update(self, history: DeviceHistory, view: SweepView | None, *, remote: bool = False) -> None:
-        """Shows the devices as they are now.
-
-        Args:
-            history: readings of this machine's devices, as from `TelemetryLog.snapshot`.
-            view: the sweep; None without one.
-            remote: whether the sweep's engine is on another machine, of whose devices there are no readings here.
-        """
+        """Shows the devices as they are now."""
         before, self._lines, self._remote = self._lines, device_lines(history, view, remote=remote), remote
         labels = [line.label for line in self._lines]
         if self.selected not in labels:
@@ -113,20 +106,16 @@ What a device does not tell is left out, and so is what there is no room for.
         return lines[0].work if lines else ""
 
     def watch_selected(self) -> None:
-        """Tells the screen."""
         self.post_message(self.Selected(self, self.selected))
 
     def action_move(self, by: int) -> None:
-        """Moves the cursor."""
         self._select(self._place + by)
 
     def action_details(self) -> None:
-        """Tells in full what the line may have had no room for."""
         if self.details:
             self.notify(self.details, title=self.selected, markup=False)
 
     def on_click(self, event: events.Click) -> None:
-        """Selects the line."""
         offset = event.get_content_offset(self)
         if offset is not None and self._top + offset.y < len(self._lines):
             self._select(self._top + offset.y)
@@ -140,11 +129,9 @@ What a device does not tell is left out, and so is what there is no room for.
             self.selected = self._lines[max(0, min(place, len(self._lines) - 1))].label
 
     def get_content_height(self, *_: object) -> int:
-        """A line for each device, or for the word that there is none."""
         return max(1, len(self._lines))
 
     def render(self) -> Content:
-        """The lines that there is room for, around the cursor."""
         width, height = self.content_size
         count = len(self._lines)
         self._top = max(0, min(self._top, self._place, count - height), self._place - height + 1)

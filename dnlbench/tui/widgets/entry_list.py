@@ -65,12 +65,10 @@ class Row:
     """That ``below`` may take."""
 
     def has(self, words: Sequence[str]) -> bool:
-        """Whether all of the words occur in it."""
         text = f"{self.name} {self.side} {self.below} {self.mark}".lower()
         return all(word in text for word in words)
 
     def content(self, width: int) -> Content:
-        """As it stands in a list of that many columns."""
         indent = cell_len(self.mark) + 1
         tight = self.short_side and indent + cell_len(self.name) + 1 + cell_len(self.side) > width
         side = self.short_side if tight else self.side
@@ -176,7 +174,6 @@ class EntryList(OptionList):
         self._empty = "looking …"
 
     def on_mount(self) -> None:
-        """Says that it does not know yet."""
         self._fill()
 
     def on_resize(self) -> None:
@@ -185,12 +182,10 @@ class EntryList(OptionList):
 
     @property
     def chosen(self) -> str | None:
-        """Key of the highlighted row."""
         option = self.highlighted_option
         return option.id if option is not None and not option.disabled else None
 
     def show_rows(self, rows: Sequence[Row], empty: str) -> None:
-        """Puts these rows in place of those before."""
         before, self._rows, same_empty = self._rows, tuple(rows), empty == self._empty
         self._empty = empty
         if [row.key for row in before] == [row.key for row in rows] and (rows or same_empty):

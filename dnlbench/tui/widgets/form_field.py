@@ -39,7 +39,6 @@ class FieldRow(Vertical):
         self._typed = text
 
     def compose(self) -> ComposeResult:
-        """Name and control in one line, the rest below."""
         with Horizontal():
             yield Label(self._title(changed=False), classes="name", markup=False)
             yield from self._control()
@@ -68,11 +67,9 @@ class FieldRow(Vertical):
 
     @property
     def help(self) -> str:
-        """What the field is about, in two lines."""
         return f"{'.'.join(self.field.key)}: {self.field.hint}\n{self.field.about}"
 
     def show_state(self, *, changed: bool, error: str) -> None:
-        """Marks the field as changed, as wrong, or neither."""
         self.set_class(changed, "-changed")
         self.set_class(bool(error), "-wrong")
         self.query_one(".name", Label).update(self._title(changed=changed))

@@ -37,11 +37,9 @@ class GridView(Static):
 
     @property
     def grids(self) -> tuple[Grid, ...]:
-        """What it shows."""
         return self._grids
 
     def show(self, grids: Iterable[Grid]) -> None:
-        """Other tables in place of those that were there."""
         self._grids = tuple(grids)
         self.update(_Tables(self, self._grids))
 

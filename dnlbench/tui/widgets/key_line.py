@@ -45,19 +45,16 @@ class KeyLine(Widget):
     """
 
     def on_mount(self) -> None:
-        """Hears of every change of focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def _changed(self, _: Screen[object]) -> None:
         self.refresh()
 
     def render(self) -> Content:
-        """One line."""
         key = "bold $footer-key-foreground"
         return Content.assemble(*(part for _, name, does in self._shown() for part in ((name, key), f" {does}  ")))
 
     def on_click(self, event: Click) -> None:
-        """Presses the key that is clicked on."""
         end = self.gutter.left
         for shown in self._shown():
             end += _width(shown)

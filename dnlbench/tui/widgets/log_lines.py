@@ -54,13 +54,11 @@ class LogLines(ScrollView, can_focus=True):
 
     @property
     def visible_lines(self) -> list[str]:
-        """Those in sight."""
         top = round(self.scroll_y)
         return self.lines[top : top + self.scrollable_content_region.height]
 
     @property
     def matches(self) -> list[int]:
-        """Places of the lines that match."""
         if self.pattern is None:
             return []
         return [place for place, line in enumerate(self.lines) if self.pattern.search(line)]
@@ -84,7 +82,6 @@ class LogLines(ScrollView, can_focus=True):
             self.scroll_to(y=max(0, top), animate=False, immediate=True)
 
     def clear(self) -> None:
-        """Forgets all lines."""
         self._lines.clear()
         self._rest, self.current = "", None
         self._measure()
@@ -113,7 +110,6 @@ class LogLines(ScrollView, can_focus=True):
         return max(0, 3 + _cells(self.lines[place][: match.end()]) - width) if match else 0
 
     def watch_follow(self, follow: bool) -> None:
-        """Goes to the end."""
         if follow:
             self._to_end()
 
@@ -125,7 +121,6 @@ class LogLines(ScrollView, can_focus=True):
             self.follow = at_end
 
     def on_resize(self, event: events.Resize) -> None:
-        """The end stays in sight."""
         if self.follow:
             self._to_end()
 

@@ -84,7 +84,6 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
 
     @property
     def follow(self) -> bool:
-        """Whether the end stays in sight."""
         return self._log.follow
 
     @property
@@ -94,7 +93,6 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
 
     @property
     def status(self) -> str:
-        """What the line below the log says."""
         count = len(self.lines)
         parts = [
             self._found(),
@@ -106,17 +104,14 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         return "  ".join(part for part in parts if part)
 
     def compose(self) -> ComposeResult:
-        """The lines, what is known of them, and the search, which appears when it is asked for."""
         yield from (self._log, self._status, self._box)
 
     def on_mount(self) -> None:
-        """The first look, and one after the other."""
         self.watch(self._log, "follow", self._tell, init=False)
         self.look()
         self.set_interval(LOOK_S, self.look)
 
     def look(self) -> None:
-        """Shows what was added."""
         news = self._tail.read() if self._tail else News(trouble="no log yet")
         self._trouble = news.trouble
         self._log.placeholder = news.trouble or "the log is empty"
@@ -143,16 +138,13 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         return f"{place}{len(matches)} line{'s' if len(matches) > 1 else ''} {what}"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Matches can be gone to, and a search ended, if there is one."""
         return action not in ("go", "end_search") or self._log.pattern is not None or self._box.has_class("-open")
 
     def action_search(self) -> None:
-        """Asks what to search for."""
         self._box.add_class("-open")
         self._box.focus()
 
     def action_end_search(self) -> None:
-        """Forgets what was searched for."""
         self._box.value = ""
         self._search("")
         self._close_search()
@@ -196,24 +188,19 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         self._tell()
 
     def action_follow(self) -> None:
-        """Keeps the end in sight, or no longer."""
         self._log.follow = not self._log.follow
 
     def action_top(self) -> None:
-        """Goes to the first line that is kept."""
         self._log.follow = False
         self._log.scroll_to(x=0, y=0, animate=False)
 
     def action_end(self) -> None:
-        """Goes to the end and stays there."""
         self._log.follow = True
 
     def action_copy(self) -> None:
-        """Copies what is in sight."""
         self._copy(self._log.visible_lines)
 
     def action_copy_all(self) -> None:
-        """Copies all that is kept."""
         self._copy(self.lines)
 
     def _copy(self, lines: list[str]) -> None:

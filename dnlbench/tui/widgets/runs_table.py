@@ -102,18 +102,15 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     @property
     def fields(self) -> list[Field]:
-        """The columns, from left to right."""
         return [BY_NAME[name] for name in self.selection.columns]
 
     @property
     def current(self) -> RunRow | None:
-        """The run under the cursor."""
         shown = list(self._drawn)
         return self._rows[shown[self.cursor_row]] if 0 <= self.cursor_row < len(shown) else None
 
     @property
     def shown(self) -> int:
-        """How many runs pass the filter."""
         return len(self._drawn)
 
     @property
@@ -123,7 +120,6 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         return marked or ([self.current] if self.current else [])
 
     def show(self, rows: Mapping[str, RunRow]) -> None:
-        """The runs as they are now."""
         first, self._rows = not self._rows, rows
         wanted = self.selection.arrange(rows, self._test)
         if [row.run.run_id for row in wanted] != list(self._drawn) or not self.columns:
@@ -139,7 +135,6 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         return csv_text([["run_id", *(field.name for field in fields)], *rows])
 
     def rearrange(self, selection: Selection, test: Test) -> None:
-        """Another filter, order or choice of columns."""
         heads = (selection.columns, selection.order, selection.falling)
         self.selection, self._test, before = selection, test, self.selection
         changed = heads != (before.columns, before.order, before.falling)
@@ -213,30 +208,25 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         return cells
 
     def action_select_cursor(self) -> None:
-        """Opens the run under the cursor."""
         if self.current is not None:
             self.post_message(self.Opened(self.current.run.run_id))
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
-        """A click on a head sorts by it, a second one turns the order."""
         event.stop()
         name = str(event.column_key.value)
         self._order_by(name, falling=self.selection.order == name and not self.selection.falling)
 
     def action_next_order(self) -> None:
-        """Sorts by the next field."""
         place = ORDER.index(self.selection.order) if self.selection.order in ORDER else 0
         self._order_by(ORDER[(place + 1) % len(ORDER)], falling=False)
 
     def action_turn_order(self) -> None:
-        """The other way around."""
         self._order_by(self.selection.order, falling=not self.selection.falling)
 
     def _order_by(self, name: str, *, falling: bool) -> None:
         self.rearrange(replace(self.selection, order=name, falling=falling), self._test)
 
     def action_mark(self) -> None:
-        """Marks the run under the cursor, or takes its mark away, and goes to the next one."""
         if self.current is None:
             return
         self.marked ^= {self.current.run.run_id}
