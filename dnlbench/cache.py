@@ -30,17 +30,9 @@ def cache_folder() -> Path:
 
 
 class CacheFile(Generic[T]):
-    """Values by key. A file that cannot be read counts as empty."""
+    """Values by key in a field of a JSON file: the latest ``most``. A file that cannot be read counts as empty."""
 
     def __init__(self, path: Path, field: str, of: type[T], *, most: int) -> None:
-        """Opens nothing yet.
-
-        Args:
-            path: of the file.
-            field: of its JSON object that holds the values.
-            of: their type.
-            most: number of values that are kept; the oldest go first.
-        """
         self.path = path
         self._field = field
         self._values = TypeAdapter[dict[str, T]](dict[str, of])  # type: ignore[valid-type]

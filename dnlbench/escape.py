@@ -11,7 +11,6 @@ import io
 import math
 import re
 from collections.abc import Iterable
-from xml.sax.saxutils import escape
 
 CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
@@ -124,11 +123,6 @@ def label(name: str) -> str:
     if len(line) <= LABEL_LETTERS:
         return line
     return f"{line[: LABEL_LETTERS // 2]}…{line[1 - LABEL_LETTERS // 2 :]}"
-
-
-def xml(text: str) -> str:
-    """Text of an XML element."""
-    return escape(printable(text))
 
 
 def markdown(text: str) -> str:

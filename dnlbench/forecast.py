@@ -58,15 +58,10 @@ class Task:
 
 
 def pack(tasks: Iterable[Task], size: int, *, alone: Container[str] = ()) -> list[Task]:
-    """The tasks with those put together that can train together: as many epochs of one point are left to them.
-
-    Args:
-        tasks: of single runs.
-        size: runs of a pack at most.
-        alone: ids of runs that go with no other.
+    """The tasks, up to ``size`` put together where they can train together: as many epochs of one point are left to them.
 
     Returns:
-        Packs in the order of their first runs.
+        Packs in the order of their first runs. Runs whose ids are in ``alone`` go with no other.
     """
     if size == 1:
         return list(tasks)

@@ -35,10 +35,7 @@ WIDE = 100
 def create_progress(stream: IO[str], *, quiet: bool, whole: bool = False) -> Iterator[Observer]:
     """A live view on a terminal, plain lines elsewhere, nothing if ``quiet``.
 
-    Args:
-        stream: where to.
-        quiet: say nothing.
-        whole: tell of the runs too that had ended before the engine began.
+    If ``whole``, runs that had ended before the engine began are shown too.
     """
     if quiet:
         yield Observer()

@@ -52,11 +52,8 @@ def compare(
 ) -> Comparison:
     """Compare a candidate with a reference.
 
-    Args:
-        reference: what the candidate is compared with.
-        candidate: the other profile.
-        match: ``network``: compare points of equal network and depth. ``depth``: compare two networks at equal depth.
-        networks: for ``match="depth"``, the network of the reference and that of the candidate; not needed where each has one.
+    By default the points of equal network and depth; with ``match="depth"``, one network of each at equal depth: those in
+    ``networks``, the reference's first, which are not needed where each profile has one.
 
     Raises:
         NotComparableError: if the studies or the data differ, or no points match.

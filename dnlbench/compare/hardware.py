@@ -20,12 +20,7 @@ def other_hardware(
 
     It takes one machine model and one device model, the same for each run of both sides. Two sides that were both on the models
     A and B are no better than two that were on one each: which seed was on which is chance. A side without runs is on no other
-    hardware than its profile's machine, as far as anybody knows.
-
-    Args:
-        reference: its runs that have a value.
-        candidate: likewise.
-        machines: of both profiles: where the runs were that name no node.
+    hardware than its profile's machine, as far as anybody knows. A run that names no node was on that machine.
     """
     sides = (reference, candidate)
     for side, runs, machine in zip(SIDES, sides, machines, strict=True):

@@ -140,13 +140,8 @@ def matched_points(
 ) -> tuple[Points, Points]:
     """The points of both sides, so that equal ones are compared.
 
-    With ``match="depth"`` these are the points of one network each, under the common name ``candidate / reference``.
-
-    Args:
-        reference: one side.
-        candidate: the other side.
-        match: what compared points have in common.
-        networks: of the reference and of the candidate, for ``match="depth"``; None where each profile has one network.
+    With ``match="depth"`` these are the points of one network each, under the common name ``candidate / reference``:
+    the two in ``networks``, which may be None where each profile has one.
 
     Raises:
         NotComparableError: if it is not clear which networks are meant, or no point is common.

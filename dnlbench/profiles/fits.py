@@ -42,14 +42,7 @@ def fit_trend(
 ) -> FitRecord:
     """The fit of one trend to the runs of one network; without figures where they allow none, and then with the reason.
 
-    Args:
-        network: its name.
-        runs: all of its runs.
-        trend: what is fitted.
-        study: that it is of.
-        timed: those of the runs whose throughputs may be held against each other; all if None.
-        method: how throughputs are summarized.
-        classes: of the data; None where nothing is classified.
+    Only the runs in ``timed``, all if None, have throughputs that can be compared. Without ``classes`` nothing is classified.
     """
     quantity = _named(study, trend.quantity)
     samples = _samples(runs, quantity)

@@ -25,9 +25,7 @@ class Hardware:
 def hardware_of(run: RunRecord, own: Machine | None = None) -> frozenset[Hardware]:
     """That of every attempt which has a part in the run's result: several for a run that moved; none if it never started.
 
-    Args:
-        run: the run.
-        own: the machine of its profile, where runs without a node were.
+    Runs without a node were on ``own``, the machine of their profile.
     """
     if run.device is None:
         return frozenset()
@@ -47,9 +45,7 @@ def _kept(attempt: AttemptRecord) -> tuple[int, int]:
 def alike(runs: Sequence[RunRecord], ranks: Mapping[Hardware, int] = NO_RANKS) -> list[RunRecord]:
     """The runs on the hardware that most of them were on; one that moved from one to another is never among them.
 
-    Args:
-        runs: any.
-        ranks: which of equally common ones is taken: that with the larger number here, then the first.
+    Of equally common hardware it is that with the larger rank, then the first.
     """
     places = [single(run) for run in runs]
     counts = Counter(place for place in places if place is not None)

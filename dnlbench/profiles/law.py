@@ -126,11 +126,3 @@ def best_words(fit: FitRecord, quantity: Quantity) -> str:
     unit = f" {quantity.unit}" if quantity.unit else ""
     value = units.bounded(fit.best_value, fit.best_low, fit.best_high)
     return f"best of those measured: L = {fit.best_depth} with {value}{unit}"
-
-
-def order_word(fit: FitRecord) -> str:
-    """``p = 1.1``; ``p undetermined``; or ``as a + C exp(-L/s)``, where another form fits and the power does not."""
-    if fit.order is not None:
-        return f"p = {fit.order:.2g}"
-    form = form_named(fit.form)
-    return "p undetermined" if form is None or fit.form == "power" else f"as {form.text}"

@@ -20,13 +20,7 @@ def never_learned(loss: float | None, classes: int | None) -> bool:
 
 
 def never_learned_text(losses: Sequence[float], runs: int, classes: int | None) -> str:
-    """Say how many runs never learned, their mean loss and the bound.
-
-    Args:
-        losses: of the runs that never learned.
-        runs: how many there are at this network and depth.
-        classes: of the data.
-    """
+    """Say how many runs never learned, their mean loss and the bound."""
     which = f"{len(losses)} of {runs} runs" if runs > 1 else "the run"
     chance = f"{CHANCE_SHARE:g} times ln({classes}) = {math.log(classes or 1):.2f}"
     loss = f"{sum(losses) / len(losses):.3g}"

@@ -88,12 +88,7 @@ def run_record(
 ) -> RunRecord:
     """A run as profiles hold it.
 
-    Args:
-        run: the run.
-        history: its events.
-        study: declares the metrics of its epochs.
-        foreseen_memory_bytes: what it was expected to take.
-        live: for a summary of a sweep under way: with the last epoch alone, as if what it has reached so far were its result.
+    If ``live``, for a summary of a sweep under way, it has the last epoch alone, as if what it has reached were its result.
     """
     started, ended = history.started, history.ended
     epochs = (history.epochs[-1:] if live else history.epochs).records(study.epoch_columns)

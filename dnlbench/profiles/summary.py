@@ -32,11 +32,8 @@ def summarise(
 ) -> Summary:
     """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs.
 
-    Args:
-        runs: of all points.
-        study: whose quantities are asked for.
-        method: how they are summarized; another one than today's only to check what an older profile states.
-        classes: of the data; None where nothing is classified or the data are not known yet.
+    Another ``method`` than today's only checks what an older profile states. ``classes`` is None where nothing is classified or
+    the data are not known yet.
     """
     points = by_point(runs)
     networks = {point.network: [run for run in runs if run.network == point.network] for point in points}

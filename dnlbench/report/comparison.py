@@ -26,11 +26,6 @@ def told_apart(comparisons: Sequence[Comparison], reference: Path, candidates: S
 
     A title is a sweep's name and the minute in which it began, which both sides of one session share, and sweeps of a script.
     Those that are equal are followed by the stems of their files or, where these are equal as well, by the paths.
-
-    Args:
-        comparisons: each with the same reference; of one candidate each.
-        reference: its file, as it was named.
-        candidates: their files, one for each comparison.
     """
     if not comparisons:
         return []

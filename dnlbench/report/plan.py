@@ -21,12 +21,8 @@ def plan_preview(
 ) -> Grid:
     """A row for each point: seeds, parameters, estimated memory, and time or relative cost.
 
-    Args:
-        plan: what is to be run.
-        title: of the table.
-        data: makes estimates more exact once they are known.
-        run_s: estimated seconds of a run; None: cost is shown, in multiples of the cheapest run's.
-        too_large: points that do not fit into the memory of a device.
+    Without ``run_s``, the estimated seconds of a run, cost is shown in multiples of the cheapest run's. The points in
+    ``too_large`` do not fit into the memory of a device.
     """
     shape, classes = (data.input_shape, data.classes) if data else (None, None)
     estimates = {point: plan.estimate(point, shape, classes) for point in plan.spec.points}

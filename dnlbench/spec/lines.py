@@ -27,8 +27,7 @@ _TOKEN = re.compile(
 def key_lines(text: str) -> dict[Key, int]:
     """Line, from 1, of the statement that first names each key or table, in time linear in the text's length.
 
-    Args:
-        text: valid TOML. Keys of arrays of tables are left out.
+    Keys of arrays of tables are left out.
     """
     lines: dict[Key, int] = {}
     table: Key | None = ()

@@ -25,12 +25,9 @@ def settings_text(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def differing_settings(found: Sequence[Mapping[str, str]]) -> list[str]:
-    """For each spec, its settings that differ among those of the same study and name, as in ``train.lr=0.03``.
+    """For each `settings_text`, the settings that differ among specs of the same study and name, as in ``train.lr=0.03``.
 
     A setting that a spec lacks, because an earlier version wrote it, is no difference.
-
-    Args:
-        found: the `settings_text` of each spec.
     """
     groups: dict[str, list[Mapping[str, str]]] = {}
     names = [f"{settings.get('study')} {settings.get('name')}" for settings in found]

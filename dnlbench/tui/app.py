@@ -44,12 +44,7 @@ SHOWN = Shown()  # lines that went through it are cached by it
 
 
 class DnlbenchApp(App[None]):
-    """Opens with one screen; the others are reached from there.
-
-    Args:
-        first: makes the screen that it opens with.
-        folder: below which sweeps and profiles are.
-    """
+    """Opens with the screen that ``first`` makes; the others are reached from there."""
 
     TITLE = "dnlbench"
     CSS_PATH = "app.tcss"

@@ -107,13 +107,7 @@ PRIORITY: tuple[Callable[[Layout], Layout], ...] = (
 
 
 def device_lines(history: DeviceHistory, view: SweepView | None, *, remote: bool = False) -> tuple[DeviceLine, ...]:
-    """The devices of this machine and those that the sweep runs on; if that is another machine, the latter alone.
-
-    Args:
-        history: readings of this machine's devices.
-        view: the sweep, if there is one.
-        remote: whether the sweep runs on another machine.
-    """
+    """The devices of this machine and those that the sweep runs on; if that is another machine, the latter alone."""
     known: DeviceHistory = {} if remote else history
     if view is None:
         return tuple(DeviceLine(label=label, readings=readings) for label, readings in known.items())

@@ -38,10 +38,7 @@ class Snapshot:
 class Feed(Generic[D]):
     """Looks at a run directory ten times a second at most. `latest` may be asked for at any time, from any thread.
 
-    Args:
-        run_dir: what is followed.
-        digest: what is made of each look, in the feed's thread.
-        clock: tells the time, in seconds since the epoch.
+    Its thread makes a ``digest`` of each look. The ``clock`` tells seconds since the epoch.
     """
 
     def __init__(

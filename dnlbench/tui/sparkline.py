@@ -40,11 +40,8 @@ def _bar(value: float, low: float, high: float) -> str:
 def braille_sparkline(values: Sequence[float | None], width: int) -> str:
     """A whole curve as dots, two columns of four a cell, from the smallest value to the largest; not finite ones are gaps.
 
-    It grows from the left until it is as wide as the text, then each column of dots is a mean of neighbours.
-
-    Args:
-        values: the oldest first.
-        width: number of cells that the text has in any case.
+    The values, the oldest first, grow from the left until they take the whole width, then each column of dots is a mean of
+    neighbours. The text has ``width`` cells in any case.
     """
     columns = _columns([math.nan if value is None else value for value in values], 2 * width)
     finite = [value for value in columns if math.isfinite(value)]

@@ -33,13 +33,7 @@ def inches(width: Width) -> float:
 
 
 def sheet_bytes(sheet: Sheet, format_: str, *, width: Width = "page", dpi: int = DPI) -> bytes:
-    """A figure as the content of a file, the same bytes for equal sheets.
-
-    Args:
-        sheet: what is drawn.
-        format_: one of `dnlbench.charts.sheet.FORMATS`.
-        width: the figure is as high as it has to be.
-        dpi: dots per inch of PNG.
+    """A figure as the content of a file, as high as it has to be; the same bytes for equal sheets.
 
     Raises:
         ConfigurationError: for a width that no figure can have.

@@ -183,12 +183,7 @@ def _set_depth_ticks(axis: Any, frame: Frame, width_in: float) -> None:
 
 
 def labeled_depths(depths: Sequence[float], apart: Callable[[float, float], bool]) -> list[float]:
-    """The depths whose labels are clear of each other: the largest, then powers of two, then what there is room for.
-
-    Args:
-        depths: increasing.
-        apart: whether there is room for the labels of two depths.
-    """
+    """The depths, increasing, whose labels are clear of each other: the largest, then powers of two, then others."""
     kept: list[float] = []
     for depth in sorted(depths, key=lambda d: (d == depths[-1], math.log2(d).is_integer(), d), reverse=True):
         if all(apart(min(depth, other), max(depth, other)) for other in kept):

@@ -23,14 +23,7 @@ from dnlbench.report.html.tables import side_by_side, table, verdict_class
 def comparison_html(
     reference: Profile, candidates: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None = None
 ) -> str:
-    """The page: verdicts in words and tables, curves of all profiles, differences, what went wrong, fits and costs.
-
-    Args:
-        reference: what the others were held against; A on the page.
-        candidates: B, C and so on.
-        comparisons: one for each candidate.
-        gate: what it was to fail on, if that was asked.
-    """
+    """The page: verdicts in words and tables, curves of all profiles, differences, what went wrong, fits and costs."""
     profiles = [reference, *candidates]
     found = charts_of(profiles)
     verdicts = [

@@ -18,12 +18,6 @@ from dnlbench.watch import SweepView
 
 TITLE = "Devices"
 REMOTE = "telemetry of another machine is not available"
-NAME_WIDTH, SHORT_NAME_WIDTH = 16, 10
-"""Cells of a device's name at most: what comes after them tells few people anything."""
-WORK_SHARE, WORK_WIDTH = 0.35, 48
-"""Of the width, and cells at most, kept free for what runs there."""
-SPARK_WIDTH, POWER_SPARK_WIDTH = 8, 5
-"""Cells of the curves, if there is room for them at all."""
 CURVE, WORDS = re.compile("[▁-█]+"), re.compile(r"\b(util|memory|power|of)\b")
 MUTED = "$foreground-muted"
 STYLES = {"": "", "running": "", "idle": MUTED, "held": "$text-warning", "bad": "$text-error"}
