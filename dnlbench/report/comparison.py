@@ -13,12 +13,9 @@ from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
 from dnlbench.escape import csv_text, finite_or_word, json_text
 from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.values import p_text, quantity_head, ratio_text, value_text, verdict_text
+from dnlbench.report.values import named, p_text, pairing, quantity_head, ratio_text, reasons, value_text, verdict_text
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, Quantity
-
-NAMED_POINTS = 3
-"""More points than this are counted, not named."""
 
 
 def told_apart(comparisons: Sequence[Comparison], reference: Path, candidates: Sequence[Path]) -> list[Comparison]:
@@ -179,19 +176,23 @@ def _remarks(figures: Sequence[Overall]) -> Iterator[str]:
         for remark in filter(None, (figure.reason and f"{figure.verdict}: {figure.reason}", figure.left_out)):
             remarks.setdefault(remark, []).append(f"{figure.quantity.label} of {figure.network}")
     for remark, places in remarks.items():
-        yield f"{', '.join(places) if len(places) <= NAMED_POINTS else f'{len(places)} rows'}: {remark}"
+        yield f"{named(places, 'rows')}: {remark}"
 
 
 def _note(comparison: Comparison, quantity: Quantity, cells: Sequence[Cell]) -> str:
-    definition = ", ".join(["ratio = candidate / reference", *_methods(cells)])
+    rated = [cell for cell in cells if cell.ratio is not None and cell.verdict != "not comparable"]
+    definition = ", ".join(["ratio = candidate / reference", *pairing(rated, _where)])
     direction = f"{quantity.better} is better; " if quantity.better else ""
     if quantity.follows:
         return "\n".join(
-            [f"{definition}; {direction}no verdict of its own: see {_label(comparison, quantity)}", *_reasons(cells)]
+            [
+                f"{definition}; {direction}no verdict of its own: see {_label(comparison, quantity)}",
+                *reasons(cells, _where),
+            ]
         )
     tolerance = units.percent(quantity.tolerance)
     tests = _holm(comparison, cells, "this table")
-    return "\n".join([f"{definition}; {direction}within {tolerance} is no difference{tests}", *_reasons(cells)])
+    return "\n".join([f"{definition}; {direction}within {tolerance} is no difference{tests}", *reasons(cells, _where)])
 
 
 def _label(comparison: Comparison, quantity: Quantity) -> str:
@@ -212,26 +213,8 @@ def _matching(comparison: Comparison) -> Iterator[str]:
         yield "networks differ (candidate / reference): runs of equal seed share the order of data, not initial weights"
 
 
-def _methods(cells: Sequence[Cell]) -> Iterator[str]:
-    """How the intervals of ratios were worked out; nothing where there is none."""
-    rated = [cell for cell in cells if cell.ratio is not None and cell.verdict != "not comparable"]
-    unpaired = [cell for cell in rated if not cell.paired]
-    if len(unpaired) < len(rated):
-        yield "paired by seed"
-    if unpaired:
-        yield "Welch" if len(unpaired) == len(rated) else f"but Welch at {_where(unpaired)}"
-
-
-def _reasons(cells: Sequence[Cell]) -> Iterator[str]:
-    """Each reason once, with the points that it holds for."""
-    for verdict, reason in dict.fromkeys((cell.verdict, cell.reason) for cell in cells if cell.reason):
-        alike = [cell for cell in cells if (cell.verdict, cell.reason) == (verdict, reason)]
-        yield f"{verdict} at {_where(alike)}: {reason}"
-
-
 def _where(cells: Sequence[Cell]) -> str:
-    points = [f"{cell.network} L={cell.depth}" for cell in cells]
-    return ", ".join(points) if len(points) <= NAMED_POINTS else f"{len(points)} points"
+    return named([f"{cell.network} L={cell.depth}" for cell in cells], "points")
 
 
 def _short(text: str) -> str:

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import ContrastRecord, Profile
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.values import p_text, ratio_text
+from dnlbench.report.values import named, p_text, pairing, ratio_text, reasons
 from dnlbench.studies import STUDIES, Quantity
 
 SETTINGS = "at this sweep's settings; another learning rate or number of epochs may give other ratios"
-NAMED_ROWS = 3
-"""More rows than this are counted, not named."""
 
 
 def contrast_grids(profile: Profile) -> Iterator[Grid]:
@@ -69,8 +67,10 @@ def _grid(title: str, contrasts: Sequence[ContrastRecord], ratio: str, quantity:
     rows = [_row(contrast) for contrast in contrasts]
     direction = f"{quantity.better} is better; " if quantity.better else ""
     tolerance = f"within {units.percent(quantity.tolerance)} is no difference"
-    definition = f"{', '.join([ratio, *_methods(contrasts)])}; {direction}{tolerance}"
-    return Grid(title=title, columns=columns, rows=rows, note="\n".join([definition, family, *_reasons(contrasts)]))
+    tested = [contrast for contrast in contrasts if contrast.ratio is not None]
+    definition = f"{', '.join([ratio, *pairing(tested, _where)])}; {direction}{tolerance}"
+    note = "\n".join([definition, family, *reasons(contrasts, _where)])
+    return Grid(title=title, columns=columns, rows=rows, note=note)
 
 
 def _row(contrast: ContrastRecord) -> list[str]:
@@ -89,22 +89,5 @@ def _counted_tests(contrasts: Sequence[ContrastRecord]) -> str:
     return "the only comparison" if tests == 1 else f"all {tests} comparisons"
 
 
-def _methods(contrasts: Sequence[ContrastRecord]) -> Iterator[str]:
-    """How the tests pair seeds; nothing where there is no test."""
-    tested = [contrast for contrast in contrasts if contrast.ratio is not None]
-    unpaired = [contrast for contrast in tested if not contrast.paired]
-    if len(unpaired) < len(tested):
-        yield "paired by seed"
-    if unpaired:
-        yield "Welch" if len(unpaired) == len(tested) else f"but Welch at {_where(unpaired)}"
-
-
-def _reasons(contrasts: Sequence[ContrastRecord]) -> Iterator[str]:
-    """Each reason once, with its rows."""
-    for verdict, reason in dict.fromkeys((c.verdict, c.reason) for c in contrasts if c.reason):
-        yield f"{verdict} at {_where([c for c in contrasts if (c.verdict, c.reason) == (verdict, reason)])}: {reason}"
-
-
 def _where(contrasts: Sequence[ContrastRecord]) -> str:
-    rows = [f"{contrast.network} L={steps_text(contrast)}" for contrast in contrasts]
-    return ", ".join(rows) if len(rows) <= NAMED_ROWS else f"{len(rows)} rows"
+    return named([f"{contrast.network} L={steps_text(contrast)}" for contrast in contrasts], "rows")

@@ -1,13 +1,20 @@
-"""How values of quantities, verdicts, ratios and p values are written."""
+"""How values of quantities, verdicts, ratios and p values are written, and what is remarked on tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from dnlbench import units
-from dnlbench.profiles import IntervalRecord
+from dnlbench.compare import Cell
+from dnlbench.profiles import ContrastRecord, IntervalRecord
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
+
+NAMED = 3
+"""More rows than this are counted, not named."""
+
+T = TypeVar("T", Cell, ContrastRecord)
 
 
 def quantity_head(quantity: Quantity) -> str:
@@ -58,3 +65,24 @@ def ratio_text(ratio: Interval | None) -> str:
 def _factor(value: float) -> str:
     """To the thousandth, as far as that says something and fits a column."""
     return f"{value:.3f}" if 1e-3 <= value < 1e5 else units.number(value)
+
+
+def named(labels: Sequence[str], noun: str) -> str:
+    """The labels of a few rows; of many rows their number."""
+    return ", ".join(labels) if len(labels) <= NAMED else f"{len(labels)} {noun}"
+
+
+def pairing(tests: Sequence[T], where: Callable[[Sequence[T]], str]) -> Iterator[str]:
+    """The kinds of test; nothing where there is no test."""
+    unpaired = [test for test in tests if not test.paired]
+    if len(unpaired) < len(tests):
+        yield "paired by seed"
+    if unpaired:
+        yield "Welch" if len(unpaired) == len(tests) else f"but Welch at {where(unpaired)}"
+
+
+def reasons(tests: Sequence[T], where: Callable[[Sequence[T]], str]) -> Iterator[str]:
+    """Each reason once, with the rows that it holds for."""
+    for verdict, reason in dict.fromkeys((test.verdict, test.reason) for test in tests if test.reason):
+        alike = [test for test in tests if (test.verdict, test.reason) == (verdict, reason)]
+        yield f"{verdict} at {where(alike)}: {reason}"
