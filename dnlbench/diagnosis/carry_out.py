@@ -30,7 +30,6 @@ NAMED_REASONS = 3
 OF_YOUR_OWN = "is a network of your own, whose blocks and states are not known"
 ONLY_OURS = f"Diagnose works on dnlbench's own networks only: {', '.join(ARCHITECTURES)}"
 SMALL_PIXELS = 256
-"""Of an image."""
 
 Tell = Callable[[str, int, int], None]
 """A run's id, how many there are before it, and how many there are in all."""
@@ -67,7 +66,6 @@ class Source:
         return all(map(is_factory, self.spec.sweep.networks))
 
     def with_data_at(self, root: Path) -> Source:
-        """With the data in another folder than the spec names."""
         data = self.spec.data.model_copy(update={"root": str(root)})
         return replace(self, spec=self.spec.model_copy(update={"data": data}))
 

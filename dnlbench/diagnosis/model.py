@@ -111,7 +111,6 @@ class TrendRecord(Figures):
     high: float | None = None
     n: int = 0
     problem: str = ""
-    """Why there is no order."""
 
 
 class Diagnosis(Figures):
@@ -121,7 +120,6 @@ class Diagnosis(Figures):
 
     schema_: Annotated[Literal["dnlbench.diagnosis/1"], Field(alias="schema")] = "dnlbench.diagnosis/1"
     name: str
-    """Of the sweep."""
     source: str
     """The run directory or profile."""
     samples: int

@@ -21,7 +21,6 @@ class DepthQuantity:
 
     name: str
     label: str
-    """For the head of a column."""
     of_block: Callable[[BlockRecord], float | None] | None = None
     """In evaluation mode."""
     in_training: Callable[[BlockRecord, TrainingBlockRecord], float | None] | None = None

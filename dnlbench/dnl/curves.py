@@ -170,21 +170,8 @@ def random_curves(
 ) -> Curves:
     """``p(t) = sum_m c_m cos(m pi t) [+ C g(t)]`` with normal ``c_m`` falling like ``(1 + m)^-2``, and ``K`` likewise.
 
-    Equal for equal arguments. Rough curves are the smooth ones of their seed and a rough part.
-
+    Equal for equal arguments, on every device. Rough curves are the smooth ones of their seed and a rough part at ``t0``.
     Matrices are scaled by one over the root of their size, so that states of order 1 stay so.
-
-    Args:
-        kernel: whether there are ``Q`` and ``R`` to make.
-        positions: ``n``.
-        channels: ``c``.
-        seed: of the coefficients.
-        modes: ``M``, terms of each series.
-        scale: factor on all coefficients.
-        roughness: kind of ``g``; smooth: there is none.
-        t0: where ``g`` is rough.
-        dtype: of the coefficients and so of all that follows from them.
-        device: likewise. The values are the same on each.
     """
     generator = torch.Generator().manual_seed(seed)
     decay = (1.0 + torch.arange(modes, dtype=torch.float64)) ** -2

@@ -51,10 +51,6 @@ def sample(curves: Curves, depth: int) -> Arrays:
 
     The inverse of `extend` on what that gives: sampling an extension at its own depth gives the arrays back to the last bit.
     `dnlbench.dnl.vector.states` samples curves by itself, without ever holding all of ``K``.
-
-    Args:
-        curves: any.
-        depth: ``L >= 1``.
     """
     t = grid(depth)
     return Arrays(**dict(sample_one_index(curves, depth)), K=pack(curves.K(t[:, None], t)))
@@ -108,10 +104,6 @@ def extend(arrays: Arrays, *, linear: bool = True) -> Curves:
 
     Beyond ``t_{L-1}`` both stay constant. Of samples of a smooth curve the constant extension is off by ``O(1/L)`` in the sup
     norm, the linear one by ``O(1/L²)`` before ``t_{L-1}`` and by ``O(1/L)`` beyond if the curve is not flat there.
-
-    Args:
-        arrays: of any depth.
-        linear: piecewise linear and bilinear, or piecewise constant.
     """
     one_index = {name: ExtendedCurve(values=values, linear=linear) for name, values in arrays.one_index()}
     return Curves(**one_index, K=ExtendedSurface(square=unpack(arrays.K), linear=linear))

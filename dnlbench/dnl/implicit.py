@@ -46,7 +46,6 @@ class ImplicitStepError(DnlbenchError):
 
     @classmethod
     def not_finite(cls, t: float, h: float) -> Self:
-        """The step of size ``h`` to ``t`` leads to infinity."""
         return cls(
             f"the solution is not finite at t = {t:.6g} (step h = {h:.3g}, residual inf): it or the kernel grows beyond "
             "all bounds there, or the step is too large; take more steps or a shorter horizon"
@@ -54,7 +53,6 @@ class ImplicitStepError(DnlbenchError):
 
     @classmethod
     def not_solved(cls, t: float, h: float) -> Self:
-        """Newton's method finds no solution."""
         return cls(
             f"the implicit step at t = {t:.6g} with h = {h:.3g} has no solution that could be trusted: the solution grows "
             "too fast for such a step; take more steps or a shorter horizon"
@@ -70,7 +68,6 @@ class ImplicitStepError(DnlbenchError):
 
     @classmethod
     def not_converged(cls, t: float, h: float, residual: float, iterations: int) -> Self:
-        """The iterations are used up."""
         return cls(
             f"the implicit step at t = {t:.6g} with h = {h:.3g} does not converge: residual {residual:.3g} after "
             f"{iterations} iterations; take more steps"

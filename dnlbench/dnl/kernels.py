@@ -99,10 +99,6 @@ def rbf(x: Tensor, bandwidth: float) -> Tensor:
     The kernel does not change when all of x is shifted, so the mean is taken off first, which keeps the squares small. The
     term ``‖x_i‖²`` is common to numerator and normaliser. What is left is ``(x_i·x_j − ‖x_j‖²/2) / h²``: attention on
     ``[x_i, 1]`` and ``[x_j, −‖x_j‖²/2]`` with scale ``1 / h²``.
-
-    Args:
-        x: states, shape (..., n, c).
-        bandwidth: ``h > 0``, in units of ``x``.
     """
     y = x - x.mean(dim=-2, keepdim=True).detach()  # no gradient is lost: the shift has none
     half_square = y.square().sum(dim=-1, keepdim=True) / 2  # (..., n, 1)

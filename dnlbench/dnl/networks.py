@@ -116,10 +116,6 @@ class Block(nn.Module):
     def forward(self, x: Tensor, new_states: NewStates) -> States:
         """Makes the block's states from its input, shape (B, channels, H, W).
 
-        Args:
-            x: the first state.
-            new_states: makes room for states of given widths.
-
         Returns:
             The states as they are, those of `hands_on` to be read.
         """
@@ -134,14 +130,7 @@ class Block(nn.Module):
         return states
 
     def advance(self, layer: int, x: Tensor, transformed: States, new_states: NewStates) -> Tensor:
-        """State ``layer + 1``.
-
-        Args:
-            layer: its index ``l``.
-            x: the last state ``x^l``.
-            transformed: ``N(x^0) .. N(x^l)``.
-            new_states: makes room for states of given widths.
-        """
+        """State ``layer + 1``, from the last state ``x^l`` and the transformed ones ``N(x^0) .. N(x^l)``."""
         new = _make(self.layers[layer], transformed, self.sources[layer], new_states)
         return x + self.step * new if self.residual else new
 

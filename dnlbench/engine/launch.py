@@ -30,11 +30,7 @@ class EngineProcess:
     ) -> None:
         """Start ``python -m dnlbench.engine`` for the request in a run directory.
 
-        Args:
-            run_dir: the run directory.
-            python: the interpreter.
-            environment: its variables. Default: those of this process.
-            parent_pipe: end the engine as by Ctrl+C when this process ends, or closes `stdin`.
+        With ``parent_pipe`` it ends as by Ctrl+C when this process ends, or closes `stdin`.
         """
         self._log_path = run_dir.engine_log_path
         self.journal = Journal(run_dir, from_now=True)
@@ -63,10 +59,6 @@ class EngineProcess:
 
 def launch(request: RunRequest, run_dir: RunDir) -> int:
     """Start an engine that outlives this process.
-
-    Args:
-        request: what the engine is to run.
-        run_dir: its run directory.
 
     Returns:
         Its process id, once its workers are ready. An interrupt before that ends it.

@@ -41,11 +41,6 @@ def used_by(request: RunRequest) -> list[Path]:
 def check_out(out: Path, inputs: Sequence[Path], option: str = "--out") -> None:
     """Make sure that a profile can be saved there, and replaces nothing but another profile.
 
-    Args:
-        out: the file.
-        inputs: files and folders that are not to be replaced.
-        option: the option that named the file.
-
     Raises:
         ConfigurationError: if not.
     """

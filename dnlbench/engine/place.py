@@ -40,12 +40,6 @@ def find_run_dir(request: RunRequest, *, suffix: str = "", folder: Path = Path()
 
     On a cluster it is the same folder whatever machines that has at the time. Where the code of custom networks has changed
     since, it is the first of ``<folder>-2``, ``-3``, … that holds no results of other code.
-
-    Args:
-        request: one that is to be carried out.
-        suffix: of the folder's name, for sweeps that are to be kept apart.
-        folder: below which ``.dnlbench`` is.
-        tell: is told what has changed.
     """
     if request.run_dir is not None:
         return request.run_dir

@@ -129,7 +129,6 @@ class Epochs(Sequence[EpochDone]):
         return store
 
     def upto(self, epoch: int) -> Epochs:
-        """The epochs until that one."""
         return Epochs._of(self._store, bisect_right(self._store.columns["epoch"], epoch, 0, self._rows))
 
     def first_since(self, epoch: int, time: float) -> EpochDone | None:

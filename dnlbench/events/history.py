@@ -69,7 +69,6 @@ class RunHistory:
 
     @property
     def last_loss(self) -> float | None:
-        """Training loss of the last epoch."""
         return self.epochs[-1].train_loss if self.epochs else None
 
     @property

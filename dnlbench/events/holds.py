@@ -49,7 +49,6 @@ class Holds:
         return self.sweep or run_id in self.runs or self.on_slot(slot) is not None
 
     def after(self, event: JournalEvent) -> Holds:
-        """What is paused one event later."""
         match event:
             case EngineStarted():
                 return Holds()

@@ -256,7 +256,6 @@ class CommandDone(Event):
     command: Command
     refused: bool
     answer: str
-    """For whoever gave the command."""
 
 
 class EngineEnded(Event):

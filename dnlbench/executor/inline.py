@@ -80,7 +80,6 @@ class InlineExecutor(Executor):
         return WorkerFailure(cause=cause, error=RunError(type=type(error).__name__, message=str(error)))
 
     def close(self) -> None:
-        """Drops what is running."""
         self._running = None
 
 

@@ -34,7 +34,6 @@ class WorkerProcess(JsonLinesProcess):
     def __init__(self, run_dir: RunDir, slot: Slot, checkpoint_s: float) -> None:
         self.slot = slot
         self.job: Attempts | None = None
-        """What it is at."""
         log = run_dir.slot_log_path(slot.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -61,7 +60,6 @@ class WorkerProcess(JsonLinesProcess):
         return self.heartbeat_age_s > (HEARTBEAT_TIMEOUT_S if self._ready else 0.0)
 
     def begin(self, job: Attempts, prepared: Prepared) -> None:
-        """Give it runs."""
         self.job, self._begun, self._oom_kills = job, False, oom_kills()
         facts = {"data": prepared.data.model_dump(mode="json"), "code": prepared.code.model_dump()}
         self.send({"runs": dict(job), **facts})
@@ -146,7 +144,6 @@ class LocalExecutor(Executor):
         self._prepared = prepared
 
     def start(self, slot: Slot, attempts: Attempts) -> None:
-        """Gives the runs to the slot's worker."""
         worker = self._workers.get(slot.name)
         if worker is not None and worker.poll() is not None:  # it ended while it had nothing to do
             self._dismiss(worker)
@@ -167,7 +164,6 @@ class LocalExecutor(Executor):
             self._launch(slot).send({"prepare": True})
 
     def is_warm(self, slot: Slot) -> bool:
-        """Whether its worker has imported torch."""
         worker = self._workers.get(slot.name)
         return worker is not None and worker.is_ready
 
@@ -185,7 +181,6 @@ class LocalExecutor(Executor):
             self._dismiss(worker)
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
-        """Listens to all workers."""
         freed: list[SlotFreed] = []
         deadline = time.monotonic() + timeout_s
         for worker in self._workers.values():
@@ -198,7 +193,6 @@ class LocalExecutor(Executor):
                 return freed
 
     def heartbeat_age_s(self, slot: Slot) -> float:
-        """See `WorkerProcess.heartbeat_age_s`."""
         worker = self._workers.get(slot.name)
         return worker.heartbeat_age_s if worker is not None else 0.0
 

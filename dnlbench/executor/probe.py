@@ -36,15 +36,8 @@ def measure(
 ) -> Mapping[int, float]:
     """Samples per second by pack size, of all slots together when each of them trains.
 
-    The data are synthetic, so that none need be read.
-
-    Args:
-        plan: of a training sweep.
-        point: what is trained.
-        slots: one process is started for each.
-        pack_sizes: growing.
-        seconds: for each pack size, about.
-        limit_s: for everything.
+    The data are synthetic, so that none need be read. Each slot has a process. Each pack size, from the smallest to the
+    largest, takes about ``seconds``, and everything ``limit_s`` at most.
 
     Returns:
         Without the pack sizes that failed.

@@ -88,7 +88,6 @@ class JsonLinesProcess:
             yield from received
 
     def close_input(self) -> None:
-        """Tell it to leave."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -156,7 +155,6 @@ class Parent:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def receive(self) -> Any:
-        """The next message, once there is one."""
         return self._messages.get()
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -192,11 +190,6 @@ def ask(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict
     """Have a child process answer something that only torch knows, and yield the parts of the answer as they come.
 
     The process is gone when the last part has come, or the iterator is closed.
-
-    Args:
-        function: see `serving`.
-        question: plain data.
-        slot: where it may compute.
 
     Raises:
         DnlbenchError: what the function raises.

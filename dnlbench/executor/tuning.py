@@ -67,12 +67,7 @@ def median_point(plan: Plan) -> Point:
 
 
 def candidates(plan: Plan, placements: Iterable[Slots], pack: int | None) -> Mapping[Slots, tuple[int, ...]]:
-    """Growing pack sizes by placement.
-
-    Args:
-        plan: one that can be tuned.
-        placements: the simplest first.
-        pack: runs that train together; None for any number.
+    """Growing pack sizes by placement, of which the simplest comes first; ``pack`` is None for any number of runs.
 
     Raises:
         ConfigurationError: if there is nothing to choose from.

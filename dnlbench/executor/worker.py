@@ -60,7 +60,6 @@ class Worker:
         self._aside: Attempts | None = None
 
     def prepare(self) -> Prepared:
-        """See `dnlbench.runners.base.Runner.prepare`."""
         return self._runner.prepare()
 
     def check_unchanged(self, data: DataInfo, code: Sources) -> None:
@@ -82,7 +81,6 @@ class Worker:
 
     @staticmethod
     def blame(error: BaseException) -> Blame | None:
-        """See `dnlbench.runners.failures.blame`."""
         return blame(error)
 
     def carry_out(self, attempts: Attempts) -> Iterator[RunEvent]:

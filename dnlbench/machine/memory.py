@@ -15,10 +15,6 @@ def oom_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
     What it says by itself means little: that it has grown tells why a worker may have died of SIGKILL. The count is of
     this process's control group where that is told, of the whole machine otherwise, where others may have a part in it.
-
-    Args:
-        proc: where the process file system is.
-        cgroups: where the control groups (version 2) are.
     """
     own = _own_cgroup(proc)
     of_group = _count_in(cgroups / own / "memory.events") if own is not None else None

@@ -41,7 +41,6 @@ class Gpu:
     devices: tuple[Device, ...] = ()
     """Where runs can be placed: the GPU itself, or its MIG instances. None if it cannot be used."""
     problem: str | None = None
-    """Why it cannot be used."""
 
 
 def list_gpus() -> tuple[tuple[Gpu, ...], str | None]:

@@ -40,7 +40,6 @@ class Reading:
     memory_used_bytes: int | None = None
     """In use by anybody."""
     memory_bytes: int | None = None
-    """There is altogether."""
     temperature_c: float | None = None
     """In degrees Celsius, of the hottest of several packages."""
     power_w: float | None = None

@@ -56,12 +56,10 @@ class Side:
 
     @property
     def state(self) -> SweepState:
-        """What its engine has noted."""
         return self._engine.journal.state
 
     @property
     def slots(self) -> int:
-        """How many it has."""
         return len(self.state.slots)
 
     @property

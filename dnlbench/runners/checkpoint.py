@@ -57,11 +57,9 @@ class Checkpoints:
         return next((state for state in whole if state is not None), None)
 
     def keep_last(self) -> None:
-        """Removes all but the last checkpoint of a run that has ended, from which it can go on for more epochs."""
         self._files.keep_last()
 
     def clear(self) -> None:
-        """Removes all checkpoints of a run that needs none any more."""
         self._files.clear()
 
 

@@ -49,7 +49,6 @@ class Interval:
 
     @property
     def half_width(self) -> float | None:
-        """Half the interval's length; None without one."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 

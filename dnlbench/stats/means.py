@@ -36,7 +36,6 @@ class Means:
     value_unit: float
 
     def weighted(self, weights: Sequence[float]) -> Means:
-        """The same means with other weights."""
         import numpy as np
 
         return replace(self, weights=np.array(weights))

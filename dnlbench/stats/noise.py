@@ -44,9 +44,7 @@ class Noise:
 def noise_of(depths: Sequence[int], samples: Sequence[Sequence[float]]) -> Noise | None:
     """The shrunk variances; None where fewer than two degrees of freedom are left to tell them.
 
-    Args:
-        depths: the depths.
-        samples: for each depth the values of its seeds, whose mean is above 0.
+    Samples are the values of the seeds at each depth; their mean is above 0.
     """
     freedoms = [len(sample) - 1 for sample in samples]
     freedom = sum(freedoms) - 1

@@ -31,7 +31,6 @@ class ControlFile:
         return [command for command in commands if command is not None]
 
     def close(self) -> None:
-        """No more commands."""
         self._file.close()
 
 

@@ -31,7 +31,6 @@ class Journal:
             self._lines.read()
 
     def poll(self) -> list[JournalEvent]:
-        """The new events."""
         self.problem = None
         events = []
         for number, line in enumerate(self._lines.read(), start=self._lines.passed + 1):
@@ -99,7 +98,6 @@ class SweepFollower:
 
     @property
     def state(self) -> SweepState:
-        """The journal so far."""
         return self._journal.state
 
     def history(self, run_id: str) -> RunHistory:
@@ -107,7 +105,6 @@ class SweepFollower:
         return self._runs[run_id].history
 
     def poll(self) -> SweepView:
-        """The sweep as it is now."""
         self.problem = None
         under_way = list(self.state.leases.values())
         events = self._journal.poll()

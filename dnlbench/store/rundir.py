@@ -101,7 +101,6 @@ class RunDir:
         return [self.root / name for name in OWN_FILES]
 
     def run_path(self, run_id: str) -> Path:
-        """A run's folder."""
         return self.root / "runs" / run_id
 
     def checkpoint_time(self, run_id: str) -> float | None:
@@ -112,7 +111,6 @@ class RunDir:
             return None
 
     def events_path(self, run_id: str) -> Path:
-        """A run's events."""
         return self.run_path(run_id) / "events.jsonl"
 
     def log_path(self, run_id: str, attempt: int) -> Path:
@@ -194,7 +192,6 @@ class RunDir:
         return _title(execution.machine, engine.machine if engine else None)
 
     def read_plan(self) -> Plan:
-        """The sweep that lives here; see `read_sweep`."""
         return read_sweep(self.sweep_path)
 
     def read_run_ids(self) -> dict[tuple[str, int, int], str]:
@@ -202,7 +199,6 @@ class RunDir:
         return read_run_ids(self.sweep_path)
 
     def read_execution(self) -> Execution:
-        """How its runs are carried out; see `read_execution`."""
         return read_execution(self.sweep_path)
 
     def recorded_code(self, plan: Plan) -> Sources:
@@ -226,11 +222,9 @@ class RunDir:
         return LineWriter(self.events_path(run_id))
 
     def read_state(self) -> SweepState:
-        """What the journal adds up to."""
         return fold_journal(self.read_journal())
 
     def read_journal(self) -> list[JournalEvent]:
-        """All events of the scheduler."""
         return self.parse_journal(read_lines(self.journal_path))
 
     def read_leases(self) -> list[RunLeased]:

@@ -44,7 +44,6 @@ class SweepState:
     lost: tuple[RunReturned, ...] = ()
     """Runs that the last engine lost and tries again."""
     holds: Holds = field(default_factory=Holds)
-    """What is paused."""
     answered: CommandDone | None = None
     """The command that the last engine answered last."""
     engine_ended: EngineEnded | None = None
@@ -52,7 +51,6 @@ class SweepState:
 
     @property
     def engine(self) -> EngineStarted | None:
-        """The last engine."""
         return self.engines[-1] if self.engines else None
 
     @property
@@ -72,7 +70,6 @@ class SweepState:
 
     @property
     def prepared(self) -> Prepared | None:
-        """The last preparation."""
         return self.preparations[-1] if self.preparations else None
 
     @property
@@ -97,7 +94,6 @@ class SweepState:
         return {lease.run_id: lease for job in self.given.values() for lease in job}
 
     def after(self, event: JournalEvent) -> SweepState:
-        """The state one event later."""
         state = self if (holds := self.holds.after(event)) is self.holds else replace(self, holds=holds)
         match event:
             case EngineStarted():

@@ -27,9 +27,7 @@ class Added:
 def completed(form: type[BaseModel], saved: Mapping[str, Any]) -> dict[str, Any]:
     """Add the keys that a saved spec lacks, with their values from before they existed.
 
-    Args:
-        form: the spec's model.
-        saved: the spec as it was saved, which may be damaged: the model is what judges it.
+    The saved spec may be damaged: the model is what judges it.
     """
     found = dict(saved)
     for name, field in form.model_fields.items():

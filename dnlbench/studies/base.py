@@ -67,7 +67,6 @@ class StudySpec(Section):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that each point is run with."""
         return tuple(self.sweep.seeds)
 
     @property

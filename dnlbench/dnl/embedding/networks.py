@@ -71,7 +71,6 @@ class Network:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Numbers in each weight."""
         return [math.prod(shape) for shape in self.shapes.values()]
 
     @property

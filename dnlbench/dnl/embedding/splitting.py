@@ -94,7 +94,6 @@ class Splitting:
 
     @property
     def wide(self) -> Network:
-        """The network that ``S`` leads to."""
         return self.network.with_widths({state: len(split.parents) for state, split in self.splits.items()})
 
     def of_side_by_side(self, states: tuple[str, ...]) -> Split:

@@ -51,18 +51,7 @@ class SharedStates:
         for_all_seeds(lambda states: self._add(index, states), state)
 
     def read(self, states: Sequence[int], norm: nn.BatchNorm2d, filters: Tensor | None) -> Tensor:
-        """Batch norm, ReLU and convolution of some states side by side, in the order of their indices.
-
-        The running statistics of ``norm`` are kept up to date.
-
-        Args:
-            states: indices of those that are read.
-            norm: with as many channels as they have together.
-            filters: shape (made, c, k, k), of a convolution that keeps the size; None for no convolution.
-
-        Returns:
-            Shape (B, made, H, W); without filters (B, c, H, W).
-        """
+        """See `dnlbench.dnl.states.States.read`. The running statistics of ``norm`` are kept up to date."""
         columns = self._columns(states)
         running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
         given = (norm.weight, norm.bias, *running) if filters is None else (norm.weight, norm.bias, *running, filters)

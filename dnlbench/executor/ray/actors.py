@@ -36,9 +36,7 @@ class Handle:
 
     slot: Slot
     actor: Any
-    """Ray's handle."""
     memory_bytes: int
-    """What it claims."""
     placed: Placed | None = None
     """None while Ray has no room for it."""
     job: Attempts | None = None
@@ -57,11 +55,9 @@ class Handle:
         return f"{self.slot.name} on {node.name}" if node else self.slot.name
 
     def heard(self) -> None:
-        """It has answered."""
         self._heard = time.monotonic()
 
     def hears(self, report: Report) -> None:
-        """Take in how it is."""
         self.ahead_s = min(self.ahead_s, time.time() - report.time)
         self.is_warm, self.is_ready = report.is_warm, self.is_ready or report.is_ready
         self._worker_heartbeat_age_s = report.heartbeat_age_s
@@ -113,7 +109,6 @@ class Actors:
         return handle
 
     def of(self, slot: Slot) -> Handle | None:
-        """The slot's remote worker, if it has one."""
         return self._handles.get(slot.name)
 
     def kill(self, handle: Handle) -> None:
@@ -126,7 +121,6 @@ class Actors:
         ray.kill(handle.actor, no_restart=True)
 
     def expect(self, handle: Handle, kind: Kind, answer: object) -> None:
-        """Await an answer."""
         self._awaited[answer] = handle, kind
 
     def rest(self, handle: Handle) -> None:

@@ -128,7 +128,6 @@ class RayExecutor(Executor):
         return handle is not None and handle.is_ready
 
     def is_warm(self, slot: Slot) -> bool:
-        """As its remote worker last said."""
         handle = self._actors.of(slot)
         return handle is not None and handle.is_warm
 
@@ -176,7 +175,6 @@ class RayExecutor(Executor):
         return handle.heartbeat_age_s(self._actors.poll_s) if handle is not None else 0.0
 
     def close(self) -> None:
-        """Has the remote workers clear up, and ends those that do not."""
         self._actors.close()
         with suppress(OSError):
             self._run_dir.secret_path.unlink(missing_ok=True)
@@ -196,7 +194,6 @@ class RayExecutor(Executor):
         return handle
 
     def _take(self, handle: Handle, kind: Kind, answer: Any) -> Iterator[SlotFreed]:
-        """Take in an answer."""
         if isinstance(answer, Exception):
             yield from self._give_up(handle, self._count_death(handle, answer))
             return

@@ -39,7 +39,6 @@ class Rests:
         self._deaths.pop(slot, None)
 
     def left_s(self, slot: str) -> float:
-        """Seconds that a slot still rests."""
         return max(0.0, self._until.get(slot, 0.0) - time.monotonic())
 
 

@@ -19,7 +19,6 @@ class Head:
     """Whether it still answers, looked at now and then."""
 
     def __init__(self, address: str) -> None:
-        """Take the head at ``host:port`` to be there."""
         self.address = address
         self._looked = self._answered = time.monotonic()
 

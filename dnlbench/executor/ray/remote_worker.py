@@ -81,7 +81,6 @@ class RemoteWorker:
         self._log = _LogFollower(self._run_dir.slot_log_path(self._slot.name))
 
     def describe(self) -> Placed:
-        """What it has become."""
         return Placed(slot=self._slot, sees_run_dir=self._shared is not None)
 
     def prepare(self) -> Prepared | dict[str, dict[str, str]]:
@@ -97,7 +96,6 @@ class RemoteWorker:
         self._local.warm_up(self._slot)
 
     def start(self, attempts: Attempts, resume_states: ResumeStates) -> None:
-        """Begins a run or a pack where it stands."""
         for run_id, state in resume_states.items():
             self._restore(run_id, state)
         self._watched = tuple(
@@ -171,13 +169,11 @@ class RemoteWorker:
         return WorkerFailure(cause="device", error=lost.error.model_copy(update={"message": message}))
 
     def close(self) -> None:
-        """Ends the worker and leaves nothing behind."""
         self._local.close()
         self._lock.release()
         self.clear_up()
 
     def clear_up(self) -> None:
-        """Removes what is on the disk."""
         shutil.rmtree(self._root, ignore_errors=True)
 
 
@@ -242,7 +238,6 @@ class _LogFollower:
         self.offset = 0
 
     def read(self, limit: int = LOG_BYTES) -> bytes:
-        """What is new, as far as the limit goes."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self.offset)

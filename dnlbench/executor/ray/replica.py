@@ -51,7 +51,6 @@ class EventReplica:
         self._run_dir.open_log(attempts)
 
     def end(self, attempts: Attempts) -> None:
-        """Nothing more of these attempts counts."""
         for run_id, number in attempts.items():
             if run_id in self._attempts and self._attempts[run_id].number == number:
                 del self._attempts[run_id]
@@ -117,7 +116,6 @@ class EventReplica:
             files.clear()
 
     def log(self, slot: str, content: bytes) -> None:
-        """Takes in what a slot's worker printed between runs."""
         if content:
             path = self._run_dir.slot_log_path(slot)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,6 @@ class Assignments:
         del self._by_run[lease.run_id]
 
     def mark_suspended(self, slot: str) -> None:
-        """The executor was asked to suspend what the slot has."""
         self._by_slot[slot] = replace(self._by_slot[slot], suspended=True)
 
     def of_run(self, run_id: str) -> RunLeased | None:
@@ -62,7 +61,6 @@ class Assignments:
         return self._by_run.get(run_id)
 
     def of_slot(self, slot: str) -> Assignment | None:
-        """None for a slot that is free."""
         return self._by_slot.get(slot)
 
     @property
@@ -76,7 +74,6 @@ class Assignments:
         return [self._by_slot[slot.name] for slot in self._slots if slot.name in self._by_slot]
 
     def __len__(self) -> int:
-        """How many slots have something."""
         return len(self._by_slot)
 
 

@@ -27,7 +27,6 @@ class Verdict:
     answer: str
     refused: bool = False
     runs: tuple[Run, ...] = ()
-    """The runs that it is about, where it is about runs."""
 
 
 def ended_as(history: RunHistory) -> RunState:
@@ -119,7 +118,6 @@ class Control:
         self._keep_waiting()
 
     def obey(self) -> None:
-        """Carry out the commands that have come in, and answer them."""
         for command in self._commands.read():
             verdict = self._judge(command)
             if command.action == "resume" and verdict.runs and self._records.holds.sweep:
@@ -165,5 +163,4 @@ class Control:
             self._records.note(CommandDone(command=command, refused=False, answer="they wait for their turns"))
 
     def close(self) -> None:
-        """Take no more commands."""
         self._commands.close()

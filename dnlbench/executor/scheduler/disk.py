@@ -68,7 +68,6 @@ class Journal:
                     self._reserve.unlink()  # a part of it would be taken for the whole
 
     def close(self) -> None:
-        """Ends the writing."""
         self.catch_up()
         self._writer.close()
         self._reserve.unlink(missing_ok=True)
@@ -84,7 +83,6 @@ class Records:
         self.holds = Holds()
 
     def note(self, *events: JournalEvent) -> None:
-        """Add events to the journal."""
         self._journal.note(*events)
         for event in events:
             self.holds = self.holds.after(event)
@@ -117,7 +115,6 @@ class Records:
         self._next_check = self._clock() + CHECK_S
 
     def check_disk(self) -> None:
-        """Find out whether the disk is full, or no longer is."""
         self._journal.catch_up()
         if self._journal.is_behind and self.holds.disk is None:
             self.disk_is_full("the journal cannot be written")
@@ -128,5 +125,4 @@ class Records:
                 self.note(DiskFree())
 
     def close(self) -> None:
-        """End the journal."""
         self._journal.close()

@@ -36,14 +36,12 @@ class Dispatcher:
         self._attempts = Counter(lease.run_id for lease in earlier)
 
     def enqueue_unfinished(self) -> None:
-        """Fill the queue with the runs that are not done."""
         for run in self._plan.runs:
             history = self._run_dir.read_history(run)
             if not history.done:
                 self._queue.add(run, history)
 
     def history(self, lease: RunLeased) -> RunHistory:
-        """What has happened in the run."""
         return self._run_dir.read_history(self._plan.by_id[lease.run_id])
 
     def unfinished(self, leases: Iterable[RunLeased]) -> Leases:

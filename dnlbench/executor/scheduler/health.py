@@ -41,7 +41,6 @@ class SlotHealth:
         return self.fit(slot) and self._clock() >= self._rested.get(slot, 0.0)
 
     def began(self, slot: str) -> None:
-        """A worker has begun a run on the slot."""
         del self._deaths_at_start[slot]
 
     def died_at_start(self, slot: str) -> int:

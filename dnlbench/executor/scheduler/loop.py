@@ -75,7 +75,6 @@ class Scheduler:
         )
 
     def note(self, *events: JournalEvent) -> None:
-        """Add events to the journal."""
         self._records.note(*events)
 
     def prepare(self) -> Prepared:
@@ -209,7 +208,6 @@ class Scheduler:
             self._assignments.take(assignment.slot.name)
 
     def close(self) -> None:
-        """End the journal, and take no more commands."""
         self._control.close()
         self._records.close()
 

@@ -37,7 +37,6 @@ class Queue:
         self._packs = None
 
     def drop(self, run_id: str) -> None:
-        """Remove a run, if it waits."""
         if self._runs.pop(run_id, None) is not None:
             self._packs = None
 
@@ -52,11 +51,7 @@ class Queue:
                 self._packs = None  # runs that failed have their turn
 
     def longest_first(self, held: frozenset[str]) -> Collection[Task]:
-        """The tasks that may begin, by falling expected duration; equals in the order in which they came.
-
-        Args:
-            held: ids of runs that must not begin.
-        """
+        """The tasks that may begin, by falling expected duration; equals in the order in which they came."""
         if self._packs is None or self._held is not held:
             self._held, self._packs, self._revision = held, self._made_up(held), None
         if self._revision != self._forecast.revision:
@@ -76,7 +71,6 @@ class Queue:
         return run_id in self._runs
 
     def __iter__(self) -> Iterator[str]:
-        """Run ids."""
         return iter(self._runs)
 
     def __len__(self) -> int:
@@ -88,12 +82,7 @@ def place(
 ) -> list[tuple[Slot, Task]]:
     """Which free slots begin which tasks: the longest first, but not on a slot where another would end it sooner.
 
-    Args:
-        forecast: learned from what runs have taken so far.
-        now: for how long the busy slots have been at their tasks.
-        free: the slots that could begin something.
-        busy: the others that can be counted on.
-        longest: what waits, by falling expected duration.
+    Busy slots are those that can be counted on. What waits is sorted by falling expected duration.
     """
     if len(longest) > MANY:
         return list(zip(free, longest, strict=False))

@@ -13,16 +13,11 @@ from torch.utils._pytree import tree_leaves
 
 
 def step_memory_bytes(device: torch.device, held: Iterable[Tensor], step: Callable[[], object]) -> int:
-    """The most bytes that tensors take at any moment of a training step.
+    """The most bytes that tensors take at any moment of a training step; ``held`` are those that outlive it.
 
     On CUDA that is the peak of torch's allocator, less what it held before that is none of ours. The CPU's allocator keeps no
     count, and a process's resident memory depends on what was freed before; there, every tensor that an operation gives is
     counted from its making to its end. Scratch memory inside of an operation is not seen.
-
-    Args:
-        device: where the step is done.
-        held: weights and optimizer state, which are there before the step and after it.
-        step: does the step.
     """
     held = {tensor.untyped_storage()._cdata: tensor for tensor in held}.values()  # each storage once
     held_bytes: int = sum(tensor.untyped_storage().nbytes() for tensor in held)

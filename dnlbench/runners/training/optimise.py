@@ -37,11 +37,7 @@ def parameter_groups(
     ``weights``                   parameters of two dimensions or more, which decay; then all others, which do not
     ============================  ==================================================================================
 
-    Args:
-        train: the protocol.
-        network: the network, or one of a pack.
-        parameters: what is learned, in the order of the network's parameters; in a pack with a leading axis of seeds, which
-            is why the dimensions are those of the network's own parameters.
+    Those of a pack have a leading axis of seeds, which is why the dimensions are those of the network's own parameters.
     """
     if train.weight_decay_on == "all":
         return [{"params": list(parameters)}]

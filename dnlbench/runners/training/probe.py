@@ -45,14 +45,7 @@ def probe(task: Mapping[str, Any]) -> Iterator[Mapping[Any, Any]]:
 
 
 def measure(step_seconds: StepSeconds, pack_sizes: Sequence[int], samples: int, seconds: float) -> dict[int, float]:
-    """Samples per second by pack size.
-
-    Args:
-        step_seconds: does the training.
-        pack_sizes: growing; the first that fails ends it.
-        samples: of a batch.
-        seconds: for each pack size, about.
-    """
+    """Samples per second by growing pack size, each in about ``seconds``; the first that fails ends it."""
     rates = {}
     for size in pack_sizes:
         try:
