@@ -58,7 +58,6 @@ class Source:
     runs: tuple[Weighted, ...]
     left_out: tuple[LeftOut, ...]
     remedy: str
-    """What to do where weights are absent."""
 
     @property
     def is_of_own_networks(self) -> bool:

@@ -121,11 +121,7 @@ def assess(form: VectorForm, parameters: Arrays | Curves, x: Tensor) -> Assumpti
     """The constants above, for a network and the states it made.
 
     ``K`` is read column by column, and given as curves sampled so: memory grows like ``L``, time like ``L²``.
-
-    Args:
-        form: kernel, activation and connectivity.
-        parameters: arrays of depth ``L``, or curves, which are sampled at ``t_l = l / L``.
-        x: the states ``x^0 … x^L`` as `dnlbench.dnl.vector.states` gives them, shape (L + 1, B, n, c).
+    Curves are sampled at ``t_l = l / L``; ``x`` is what `dnlbench.dnl.vector.states` gives, shape (L + 1, B, n, c).
 
     Raises:
         ValueError: if the states are not finite, or if they and the parameters do not fit each other.
@@ -160,13 +156,7 @@ def block_norms(matrices: Tensor, channels: int) -> Tensor:
     """``max_i sum_j ‖K_ij^T K_ij‖_F^(1/2)``: bounds of ``max |K x| / |x|`` in the norm ``|x| = max_i ‖x_i‖_2``.
 
     In float64, whose range the fourth powers of small entries do not leave.
-
-    Args:
-        matrices: shape (m, d, d).
-        channels: ``c``, the side of a block; divides ``d``.
-
-    Returns:
-        Shape (m,), float64.
+    Shape (m, d, d) to (m,); ``channels``, the side of a block, divides ``d``.
     """
     n = matrices.shape[-1] // channels
     blocks = matrices.double().reshape(-1, n, channels, n, channels).transpose(2, 3)

@@ -105,7 +105,7 @@ class RoughFunction:
 
 
 SNAP = 1e-9
-"""A time that is so near to ``t_0`` is ``t_0``, however it was rounded."""
+"""A time that is so near to ``t_0``, or to a point of a grid, is that one, however it was rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnlbench.dnl.curves import Curve, Curves, Surface
+from dnlbench.dnl.curves import SNAP, Curve, Curves, Surface
 from dnlbench.dnl.parameters import Arrays, pack, unpack
 from dnlbench.dnl.regulariser import flip
 
@@ -31,8 +31,6 @@ CELL_POINTS = 3
 """Of the quadrature in each cell and direction."""
 ROWS = 32
 """Of the square that are in memory at a time."""
-SNAP = 1e-9
-"""A place on the grid that is so near to a point of it is that point."""
 
 
 def grid(depth: int) -> Tensor:

@@ -43,13 +43,8 @@ class History:
     def push(self, z: Tensor, k: int, y: Tensor) -> tuple[Tensor, Tensor]:
         """``z^l + tau K^{l,k} y^k`` for ``l >= k``: the sum of layer ``k``, complete with it, and those of the later ones.
 
-        Args:
-            z: sums of the layers from ``k`` on, shape ((L − k) d, B).
-            k: which state.
-            y: ``N(x^k)``, shape (B, d).
-
-        Returns:
-            Shapes (d, B) and ((L − k − 1) d, B), views of one tensor.
+        ``z`` are the sums of the layers from ``k`` on, shape ((L − k) d, B), and ``y`` is ``N(x^k)``, shape (B, d). The results
+        have shapes (d, B) and ((L − k − 1) d, B), and are views of one tensor.
         """
         closed = None if self._closed is None else self._closed[k:, k]
         now, later = _Push.apply(z, y, self._columns[k], closed, k, self._adjoint)

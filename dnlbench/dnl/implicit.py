@@ -87,12 +87,8 @@ def solve_stiff(
 ) -> Tensor:
     """``x = g(x)`` by Newton's method from ``last``, the solution one step before.
 
-    Args:
-        g: from the state to the same shape, differentiable by autograd.
-        last: the state before.
-        predicted: the state that the ones before predict.
-        tolerance: of a Newton step, as an absolute size.
-        scale: the largest ``|x|`` so far.
+    Autograd differentiates ``g``. The states before predict ``predicted``; ``tolerance`` is the absolute size of a Newton step,
+    and ``scale`` the largest ``|x|`` so far.
 
     Raises:
         Unresolved: if the step is too large, or no solution is found.

@@ -76,13 +76,7 @@ def kaiming(network: nn.Module) -> None:
 def score_variance(x: Tensor, q: Tensor, r: Tensor) -> Tensor:
     """The variance ``v`` of attention scores over the positions that they weight, without the (n, n) matrix.
 
-    Args:
-        x: states, shape (B, n, c).
-        q: the matrix ``Q``, shape (c, c).
-        r: the matrix ``R``, shape (c, c).
-
-    Returns:
-        A scalar: the mean over images and positions ``i``. It is 0 for a single position.
+    For states (B, n, c) and matrices (c, c) the mean over images and positions ``i``, a scalar; 0 for a single position.
     """
     query, key = x @ q.mT, x @ r.mT
     key = key - key.mean(dim=1, keepdim=True)
@@ -99,9 +93,7 @@ def unit_scores(network: nn.Module, images: Tensor) -> None:
     transforms its state, so that later states are those of the scaled network. Kernels with constant states stay as they are.
     Nothing else in the network changes, its running statistics included.
 
-    Args:
-        network: on the CPU, for weights that are the same on every device.
-        images: shape (B, C, H, W).
+    The network is on the CPU, for weights that are the same on every device; images have shape (B, C, H, W).
     """
     kernels = [module for module in network.modules() if isinstance(module, Attention)]
     if not kernels:

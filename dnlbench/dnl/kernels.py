@@ -40,20 +40,11 @@ _ALIGNMENT = 8
 
 
 def softmax_average(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """``sum_j softmax_j(scale · query_i · key_j) value_j``.
+    """``sum_j softmax_j(scale · query_i · key_j) value_j``, shapes (..., n, d), (..., n, d) and (..., n, c) to (..., n, c).
 
     The tiled kernels, which never hold the (n, n) matrix, ask for one number of channels in all three, on CUDA a multiple of
     8. Zero channels added to ``query`` and ``key`` leave the products as they are, and those added to ``value`` are cut off
     again, so padding changes no result.
-
-    Args:
-        query: shape (..., n, d).
-        key: shape (..., n, d).
-        value: shape (..., n, c).
-        scale: factor before the product.
-
-    Returns:
-        Shape (..., n, c).
     """
     channels, widest = value.shape[-1], max(2, query.shape[-1], value.shape[-1])  # one channel alone is not tiled
     if value.is_cuda:
@@ -75,16 +66,7 @@ def _padded(x: Tensor, channels: int) -> Tensor:
 
 
 def attention(x: Tensor, q: Tensor, r: Tensor) -> Tensor:
-    """``N`` with ``kappa = exp((Q x_i)·(R x_j) / sqrt(c))``.
-
-    Args:
-        x: states, shape (..., n, c).
-        q: the matrix ``Q``, shape (c, c).
-        r: the matrix ``R``, shape (c, c).
-
-    Returns:
-        Shape (..., n, c).
-    """
+    """``N`` with ``kappa = exp((Q x_i)·(R x_j) / sqrt(c))``, shapes (..., n, c) to the same, with matrices (c, c)."""
     return softmax_average(x @ q.mT, x @ r.mT, x, scale=1 / math.sqrt(x.shape[-1]))
 
 

@@ -70,13 +70,10 @@ def forward_errors(states: Tensor, solution: VolterraSolution) -> Tensor:
     """``max_b ‖x^l − x(t_l)‖`` for ``1 <= l <= L``, Euclidean norms over positions and channels, shape (L,).
 
     The input ``x^0`` is left out: ``x(0) = sigma(A(0) x_0 + b(0))`` is another thing.
-
-    Args:
-        states: shape (L + 1, B, n, c).
-        solution: on a grid whose number of steps ``L`` divides.
+    States have shape (L + 1, B, n, c).
 
     Raises:
-        ValueError: if ``L`` does not.
+        ValueError: if ``L`` does not divide the number of steps of the solution's grid.
     """
     L, steps = len(states) - 1, len(solution.times) - 1
     if steps % L:

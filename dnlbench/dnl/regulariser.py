@@ -26,15 +26,9 @@ from dnlbench.dnl.parameters import Arrays, unpack
 
 
 def flip(K: Tensor) -> Tensor:
-    """``K~``: entry ``(l, k)`` with ``k > l`` copies ``(k, l)``, the others stay (Definition 2).
+    """``K~``: entry ``(l, k)`` with ``k > l`` copies ``(k, l)``, the others stay (Definition 2); (L, L, ...) to the same.
 
     What stands above the diagonal is never read: it may be anything, NaN too, and its gradient is 0.
-
-    Args:
-        K: shape (L, L, *shape).
-
-    Returns:
-        Shape (L, L, *shape).
 
     Raises:
         ValueError: if the first two sides are not equal.
@@ -47,14 +41,9 @@ def flip(K: Tensor) -> Tensor:
 
 
 def sequence_energy(p: Tensor, step: float | None = None) -> Tensor:
-    """``r1(p) = tau sum_l |p^l|² + (1/tau) sum_l |p^{l+1} − p^l|²``.
+    """``r1(p) = tau sum_l |p^l|² + (1/tau) sum_l |p^{l+1} − p^l|²``, a scalar, for ``p`` of shape (L, ...).
 
-    Args:
-        p: shape (L, *shape).
-        step: ``tau``; None: ``1/L``.
-
-    Returns:
-        A scalar.
+    The ``step`` is ``tau``, which is ``1/L`` if none is given.
 
     Raises:
         ValueError: if ``p`` has no first side, or if it is empty and no step is given.
@@ -66,12 +55,7 @@ def sequence_energy(p: Tensor, step: float | None = None) -> Tensor:
 def square_energy(K: Tensor, step: float | None = None) -> Tensor:
     """``r2(K) = tau² sum |K~^{l,k}|² + sum |K~^{l+1,k} − K~^{l,k}|² + sum |K~^{l,k+1} − K~^{l,k}|²``, ``K~`` as in `flip`.
 
-    Args:
-        K: shape (L, L, *shape); what stands above the diagonal is not read.
-        step: ``tau``; None: ``1/L``.
-
-    Returns:
-        A scalar.
+    A scalar, for ``K`` of shape (L, L, ...), of which nothing above the diagonal is read; ``tau`` as in `sequence_energy`.
 
     Raises:
         ValueError: if the first two sides are not equal, or if ``K`` is empty and no step is given.

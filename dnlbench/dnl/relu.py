@@ -117,8 +117,7 @@ def find_domains(active: Tensor) -> Domains:
     In lexicographic order the patterns that agree in the first ``k`` layers stand together, so each pair of neighbours that
     differs there for the first time is one domain more.
 
-    Args:
-        active: shape (n, B, d), booleans.
+    ``active`` has shape (n, B, d), booleans.
     """
     n, B, d = active.shape
     patterns, of_point = torch.unique(

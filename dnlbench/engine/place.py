@@ -30,7 +30,6 @@ class Place:
     machine: Machine
     slots: tuple[Slot, ...]
     pack_size: int
-    """Runs that train together on a slot, at most."""
     nodes: tuple[ClusterNode, ...] = ()
     """The machines of the cluster that it is carried out on; none for this machine alone."""
 
@@ -80,7 +79,10 @@ def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> Run
     trials = _matching_trials(request, machine) if request.executor == "local" else []
     if not trials:
         return request
-    tuned = [_as_tuned(request, trial) for trial in (best(trials), *trials)]
+    tuned = [
+        replace(request, jobs=trial.jobs, threads=trial.threads, pack=trial.pack_size)
+        for trial in (best(trials), *trials)
+    ]
     begun = (way for way in (request, *tuned) if RunDir(folder / _default_root(way, machine)).sweep_path.exists())
     return tuned[0] if request.run_dir is not None else next(begun, tuned[0])
 
@@ -93,10 +95,6 @@ def _matching_trials(request: RunRequest, machine: Machine) -> list[Trial]:
         for trial in read_trials(request.plan, machine, slots_of(request, machine))
         if all(value in (None, getattr(trial, name)) for name, value in asked.items())
     ]
-
-
-def _as_tuned(request: RunRequest, trial: Trial) -> RunRequest:
-    return replace(request, jobs=trial.jobs, threads=trial.threads, pack=trial.pack_size)
 
 
 def _as_recorded(request: RunRequest, machine: Machine) -> RunRequest:

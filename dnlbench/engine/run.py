@@ -45,7 +45,6 @@ class Result:
     run_dir: Path
     interrupted: bool
     replaced: bool = False
-    """Whether the path held an earlier profile."""
     lost_weights: Mapping[str, str] = field(default_factory=dict)
     """By run id why weights that were to be kept were not."""
 

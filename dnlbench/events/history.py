@@ -39,7 +39,6 @@ class RunHistory:
     epochs: Epochs = field(default_factory=Epochs)
     """In order, each epoch once: those before the point where the last attempt took up, then that attempt's own."""
     measured: Measured | None = None
-    """What a run without epochs has found."""
     network_measured: tuple[NetworkMeasured, ...] = ()
     """Measurements of the network, each stage once for each number of epochs that it was measured after."""
     ended: RunEnded | None = None

@@ -27,7 +27,6 @@ class Holds:
 
     @property
     def everything(self) -> bool:
-        """Whether no run at all may begin."""
         return self.sweep or self.disk is not None
 
     @property
@@ -45,7 +44,6 @@ class Holds:
         return None
 
     def on_run(self, run_id: str, slot: str) -> bool:
-        """Whether a run may not go on, on that slot."""
         return self.sweep or run_id in self.runs or self.on_slot(slot) is not None
 
     def after(self, event: JournalEvent) -> Holds:

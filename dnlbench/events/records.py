@@ -123,7 +123,6 @@ class NetworkMeasured(Event):
     epoch: int
     """Epochs done: 1 at the start, since the first training steps belong to epoch 1."""
     measurements: dict[str, float]
-    """By the names of the study's quantities."""
 
 
 class Measured(Event):
@@ -133,7 +132,6 @@ class Measured(Event):
     run_id: str
     epoch: Literal[1] = 1
     seconds: float
-    """Of the work itself."""
     measurements: dict[str, float | tuple[float, ...]]
     """By the names of the study's quantities; lists are curves, for charts."""
 
@@ -190,7 +188,6 @@ class EngineStarted(Event):
     code: Code
     slots: tuple[str, ...]
     pack_size: int = 1
-    """Runs that may train together, at most."""
     session: str | None = None
     """Where runs wait for their turns: the name of the session whose other side takes the turns between."""
 

@@ -36,7 +36,6 @@ class _Place:
     device: Device
     memory: int
     slots: int
-    """How many of the sweep's slots are on it."""
 
     @property
     def label(self) -> str:

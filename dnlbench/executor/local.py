@@ -136,7 +136,6 @@ class LocalExecutor(Executor):
 
     @property
     def is_prepared(self) -> bool:
-        """Whether it is known what the runs are trained on."""
         return self._prepared is not None
 
     def take_over(self, prepared: Prepared) -> None:

@@ -81,7 +81,6 @@ class JsonLinesProcess:
         return [json.loads(line) for line in lines], not content
 
     def messages(self) -> Iterator[Any]:
-        """What comes in until the process closes the pipe."""
         closed = False
         while not closed:
             received, closed = self.receive()
@@ -143,8 +142,7 @@ class Parent:
     def __init__(self, urgent: Callable[[Any], bool] = lambda message: False) -> None:
         """Take the pipe, whose descriptor is this process's last argument, and listen in a thread.
 
-        Args:
-            urgent: handles a message in that thread, at once; False leaves it to `receive`.
+        There ``urgent`` handles a message at once; False leaves it to `receive`.
         """
         descriptor = int(sys.argv.pop())
         os.set_inheritable(descriptor, False)  # what this process starts does not get it

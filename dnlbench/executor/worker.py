@@ -169,7 +169,6 @@ def _beat(parent: Parent) -> None:
 
 
 def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], parent: Parent) -> dict[str, Any]:
-    """Execute a command; the reply."""
     try:
         if isinstance(worker, Exception):
             raise worker

@@ -79,9 +79,7 @@ class UnusableDevice(BaseModel):
     name: str
     """``GPU 1``, ``NVIDIA GPUs``, or a value of CUDA_VISIBLE_DEVICES that names no GPU."""
     reason: str
-    """What is wrong, and what to do about it."""
     hidden: bool = False
-    """Whether the user hid it on purpose."""
 
     @property
     def text(self) -> str:

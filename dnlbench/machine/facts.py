@@ -126,7 +126,6 @@ class Slot(BaseModel):
     """Such as ``cpu/0`` or ``cuda:1/0``: the device and the place on it."""
     device: Device
     threads: int
-    """Threads of one run's CPU work."""
     jobs: int = 1
     """Slots that use the device side by side, this one included."""
     shared: bool = False

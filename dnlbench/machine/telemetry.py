@@ -34,7 +34,6 @@ class Reading:
     label: str
     """What ``--device`` calls it: ``cpu``, ``mps``, ``cuda:1``."""
     name: str
-    """The model, as its maker calls it."""
     utilisation: float | None = None
     """Share of the time since the last reading, of NVML's last sample for a GPU, that it was computing, 0 to 1."""
     memory_used_bytes: int | None = None

@@ -28,11 +28,8 @@ DEFAULT_SETTINGS = (
 def calibrate(session: Session, rounds: int, tell: Tell) -> Floor:
     """Carries out a session of identical sides several times and works the floor out of what they differ in.
 
-    Args:
-        session: with this environment as its base, and no settings for the base alone. Its run directories and profiles are
-            not used: each round has new ones, which are gone after it.
-        rounds: at least one.
-        tell: is told.
+    The session has this environment as its base, and no settings for the base alone. Its run directories and profiles are not
+    used: each round, of which there is at least one, has new ones, which are gone after it.
 
     Raises:
         ConfigurationError: if nothing that its study measures depends on the machine.

@@ -57,7 +57,6 @@ class SessionEnd:
     """Whether there are two profiles: not if it was interrupted before each side had had a turn."""
     interrupted: bool
     failed: bool
-    """Whether a side has runs that did not end well."""
 
 
 def plan_session(

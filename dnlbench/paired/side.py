@@ -64,7 +64,6 @@ class Side:
 
     @property
     def pack_size(self) -> int:
-        """Runs that train together at most."""
         return self.state.engine.pack_size if self.state.engine else 1
 
     @property

@@ -26,10 +26,7 @@ def order_turns(base: Sequence[Key], head: Sequence[Key], size: int) -> list[Tur
     Which side comes first alternates along the seeds and, for the same seeds, along the points. So a machine that becomes
     slower while it works, or is faster after a pause, treats both sides alike, within each seed and on the whole.
 
-    Args:
-        base: runs of the base that are left, seeds of a point one after the other.
-        head: the same of the head, whose order counts.
-        size: runs of a turn at most.
+    Both list the runs that are left, seeds of a point one after the other; the order of the head counts.
     """
     there = set(base)
     common = [key for key in head if key in there]

@@ -22,7 +22,6 @@ class Member:
     run: Run
     attempt: int
     folder: Path
-    """The run's own, for checkpoints."""
     epochs_known: int
     """Epochs whose results are in the run's events. A checkpoint that is further on has lost some and is of no use."""
 

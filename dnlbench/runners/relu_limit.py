@@ -59,7 +59,7 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
         explicit = relu.explicit_states(network, active, domains, found[0], at_once=AT_ONCE)
         return measured | {
             "domains": float(domains.count[L - 1]),
-            "domains_of_layers": tuple(float(domains.count[k - 1]) for k in _doublings(L)),
+            "domains_of_layers": tuple(float(domains.count[k - 1]) for k in (2**j for j in range(L.bit_length()))),
             "stable_share": relu.stable_share(active[L:]),
             "explicit_error": self._deviation(explicit, found),
         }
@@ -121,8 +121,3 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
 
 def _largest(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(x, dim=-1).max())
-
-
-def _doublings(depth: int) -> list[int]:
-    """1, 2, 4, … up to the depth."""
-    return [2**j for j in range(depth.bit_length())]

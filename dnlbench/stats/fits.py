@@ -108,10 +108,8 @@ def fit_limit(
 ) -> LimitFit | Refusal:
     """The limit of values over depth, and what the next doubling gains, as far as the spread of the seeds allows.
 
-    Args:
-        depths: the depths, in any order.
-        samples: for each depth the values of its seeds, independent between depths; their numbers may differ.
-        cap: what no limit is above, such as the loss of a network that guesses.
+    Depths may be in any order. Samples are the values of the seeds at each, independent between depths; their numbers may
+    differ. No limit is above the ``cap``, such as the loss of a network that guesses.
 
     Raises:
         TooFewDepthsError: for fewer than `FEWEST_DEPTHS` distinct depths.

@@ -29,11 +29,7 @@ def fit_order(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> Order
     """``log value = log constant - order · log L`` by least squares for each replicate; the mean over replicates.
 
     The interval is the t interval over replicates. One replicate gives none: how one curve bends about its line says
-    nothing about the next curve.
-
-    Args:
-        depths: the depths, in any order.
-        curves: for each replicate its value at each depth.
+    nothing about the next curve. Depths may be in any order.
 
     Raises:
         ValueError: for no curves, fewer than two distinct depths, unequal lengths or values that are not positive.
@@ -95,12 +91,7 @@ class LocalOrders:
 
 
 def local_orders(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> LocalOrders:
-    """The orders of curves over depth, each a replicate.
-
-    Args:
-        depths: at least two, distinct and increasing.
-        curves: for each replicate its value at each depth, all above 0.
-    """
+    """The orders of positive curves over two or more increasing depths, each a replicate."""
     found = [_orders(depths, curve) for curve in curves]
     return LocalOrders(
         orders=tuple(mean_interval(list(column)).estimate for column in zip(*found, strict=True)),

@@ -159,8 +159,8 @@ def ratio_test(ours: Mapping[int, float], theirs: Mapping[int, float], *, may_be
     """Test the ratio of two sets of values by seed: ``theirs`` over ``ours``."""
     if not ours or not theirs:
         return RatioTest(problem="no finished run in the " + ("candidate" if ours else "reference"))
-    paired = may_be_paired and _pairable(ours, theirs)
     common = [seed for seed in ours if seed in theirs]
+    paired = may_be_paired and (ours.keys() == theirs.keys() or len(common) >= _FEWEST_PAIRS)
     try:
         if paired:
             log_ratio = paired_log_ratio([ours[seed] for seed in common], [theirs[seed] for seed in common])
@@ -170,10 +170,6 @@ def ratio_test(ours: Mapping[int, float], theirs: Mapping[int, float], *, may_be
         return RatioTest(paired=paired, problem=str(error))
     ratios = tuple((seed, theirs[seed] / ours[seed]) for seed in common)
     return RatioTest(log_ratio=log_ratio, ratios=ratios, paired=paired)
-
-
-def _pairable(ours: Mapping[int, float], theirs: Mapping[int, float]) -> bool:
-    return ours.keys() == theirs.keys() or len(ours.keys() & theirs.keys()) >= _FEWEST_PAIRS
 
 
 def seeds_left_out(

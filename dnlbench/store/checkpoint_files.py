@@ -97,7 +97,6 @@ class CheckpointFiles:
                 path.unlink()
 
     def clear(self) -> None:
-        """Removes all checkpoints of a run that needs none any more."""
         for path in self._all():
             path.unlink()
 

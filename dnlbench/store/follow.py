@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from dnlbench.errors import RunDirError
 from dnlbench.events import CommandDone, EngineStarted, JournalEvent, RunHistory, RunLeased, RunStarted
@@ -13,7 +12,6 @@ from dnlbench.plan import Plan, Run
 from dnlbench.store.rundir import RunDir
 from dnlbench.store.state import SweepState, SweepView
 
-T = TypeVar("T")
 MOST_EPOCHS = 4096
 """Of a run of more, only a choice is kept, so that memory stays bounded; see `dnlbench.events.Epochs.thinned`."""
 
@@ -122,7 +120,6 @@ class SweepFollower:
         )
 
     def is_under_way(self, lease: RunLeased) -> bool:
-        """Whether the run of a lease has not ended since."""
         if lease.run_id not in self._runs:
             return False
         ended = self.history(lease.run_id).ended

@@ -228,7 +228,6 @@ class RunDir:
         return self.parse_journal(read_lines(self.journal_path))
 
     def read_leases(self) -> list[RunLeased]:
-        """All leases of all engines, in order."""
         return [event for event in self.read_journal() if isinstance(event, RunLeased)]
 
     def parse_journal(self, lines: Iterable[bytes], first: int = 1) -> list[JournalEvent]:

@@ -45,7 +45,6 @@ class SweepState:
     """Runs that the last engine lost and tries again."""
     holds: Holds = field(default_factory=Holds)
     answered: CommandDone | None = None
-    """The command that the last engine answered last."""
     engine_ended: EngineEnded | None = None
     """The last engine's last event; None while it is running, and if it was killed."""
 
@@ -74,7 +73,6 @@ class SweepState:
 
     @property
     def has_worked(self) -> bool:
-        """Whether the last engine gave a run to a worker."""
         return bool(self.worked) and self.worked[-1] is self.engine
 
     @property
@@ -172,12 +170,10 @@ class SweepView(SweepState):
 
     @property
     def ended(self) -> list[Run]:
-        """Runs that have ended, in whatever way, and are not to be done again."""
         return [run for run in self.plan.runs if self.is_over(run)]
 
     @property
     def not_ok(self) -> list[Run]:
-        """Runs that have ended, but not well."""
         ends = {run.run_id: self.histories[run.run_id].ended for run in self.ended}
         return [run for run in self.ended if (end := ends[run.run_id]) and end.status != "ok"]
 
@@ -196,7 +192,6 @@ class SweepView(SweepState):
 
     @property
     def fraction_done(self) -> float:
-        """Share of the whole work."""
         work = self.plan.work
         return sum(work[run.run_id] * self._run_fraction(run) for run in self.plan.runs) / sum(work.values())
 

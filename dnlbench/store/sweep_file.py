@@ -39,7 +39,6 @@ class Execution(BaseModel):
     machine: str
     """Fingerprint of the hardware."""
     source: str
-    """Hash of dnlbench's own code."""
     packages: dict[str, str] = {}
     """Versions of the other packages that results are computed with."""
     environment: dict[str, str] = {}
@@ -47,7 +46,6 @@ class Execution(BaseModel):
 
     @classmethod
     def here(cls, *, device_kind: str, threads: int, pack_size: int, machine: str) -> Execution:
-        """With the software of this process."""
         return cls(
             device_kind=device_kind,
             threads=threads,

@@ -25,10 +25,7 @@ Map = Callable[[Tensor], Tensor]
 def map_distances(block: Block, states: Sequence[Tensor], first: int) -> tuple[float | None, ...]:
     """For each layer the mean over the images of the operator norm that `BlockFigures.map_distance` defines.
 
-    Args:
-        block: in evaluation mode.
-        states: ``x^0 .. x^L``, shape (B, c, H, W).
-        first: layers before this one have none.
+    The block is in evaluation mode; states are ``x^0 .. x^L``, shape (B, c, H, W). Layers before the ``first`` have none.
     """
     # The tiled kernels of attention have no second derivative, which `jacobian_norms` asks for; the plain one has.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -57,12 +54,7 @@ def _map(block: Block, layer: int, transformed: Sequence[Tensor]) -> Map:
 def jacobian_norms(function: Map, x: Tensor) -> Tensor:
     """Operator norm of the derivative of a function that acts on each image by itself, by power iteration on ``JᵀJ``.
 
-    Args:
-        function: shape (B, …) to (B, …), each image for itself.
-        x: where.
-
-    Returns:
-        For each image, shape (B,). The true norm is never smaller, but for rounding.
+    Shape (B,) for ``x`` of shape (B, …). The true norm is never smaller, but for rounding.
     """
     generator = torch.Generator().manual_seed(_SEED)
     direction = _unit(torch.randn(x.shape, generator=generator).to(x))

@@ -28,10 +28,8 @@ MAP_IMAGES = 16
 def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> list[BlockFigures]:
     """The figures of each block. Nothing of the network is changed, running statistics neither.
 
-    Args:
-        network: in any mode.
-        batches: images (B, C, H, W) and classes (B,). Results do not depend on how images are cut into batches, but for
-            the map distances, which are taken at the first `MAP_IMAGES` of the first batch.
+    Batches are images (B, C, H, W) and classes (B,). Results do not depend on how images are cut into batches, but for the map
+    distances, which are taken at the first `MAP_IMAGES` of the first batch.
 
     Raises:
         ValueError: if there are no images.
@@ -53,9 +51,7 @@ def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> l
 def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> TrainingFigures:
     """The same states and gradients with batch statistics. Nothing of the network is changed, running statistics neither.
 
-    Args:
-        network: in any mode.
-        batches: images (B, C, H, W) and classes (B,), each of at least two images. Results depend on the batches.
+    Each batch has at least two images. Results depend on the batches.
 
     Raises:
         ValueError: if there are no images.
@@ -204,9 +200,7 @@ class _Sums:
             parameter_step=parameter_steps(found, depth),
             roughness=roughness(found),
             pattern_change=(*before, *shares, None)[:depth],
-            forward=self._forward,
-            state_gradient=self._state_gradient,
-            parameter_gradient=tuple(self._layer_gradients()),
+            **vars(self.in_training_mode()),
         )
 
     @torch.no_grad()

@@ -68,13 +68,8 @@ def descend(
 ) -> Iterator[tuple[Moment, ...]]:
     """Descents of several networks side by side, each by its own gradients and step sizes.
 
-    Args:
-        starts: networks with their ``theta_0``.
-        batches: of each step.
-        step_size: of a moment. Where it depends on loss and gradient's norm alone it is the same for a split network.
-
-    Returns:
-        Of each network the moment before each step, and a last one after all of them, on the last batch again.
+    Starts are networks with their ``theta_0``. Where a step size depends on loss and gradient's norm alone it is the same for
+    a split network. Yields the moments before each step, and after all of them those on the last batch again.
     """
     networks, thetas = [network for network, _ in starts], [theta for _, theta in starts]
     for batch in batches:

@@ -98,7 +98,10 @@ class Splitting:
 
     def of_side_by_side(self, states: tuple[str, ...]) -> Split:
         """How the concatenation of some states is split."""
-        parts = [self.splits.get(state) or _unsplit(self.network.widths[state]) for state in states]
+        parts = [
+            self.splits.get(state) or split_alike(self.network.widths[state], torch.ones(1, dtype=torch.float64))
+            for state in states
+        ]
         starts = [sum(part.channels for part in parts[:place]) for place in range(len(parts))]
         return Split(
             parents=torch.cat([start + part.parents for start, part in zip(starts, parts, strict=True)]),
@@ -127,7 +130,3 @@ class Splitting:
         places, factors = self._entries
         scaled = eta * factors.to(eta.device)
         return eta.new_zeros(self.network.parameters).index_add(0, places.to(eta.device), scaled)
-
-
-def _unsplit(channels: int) -> Split:
-    return split_alike(channels, torch.ones(1, dtype=torch.float64))

@@ -31,16 +31,7 @@ def empty_rows(like: Tensor, channels: int) -> Tensor:
 
 
 def convolve(rows: Tensor, filters: Tensor, grid: Grid) -> Tensor:
-    """Convolution that keeps the images' size.
-
-    Args:
-        rows: shape (S, R, c).
-        filters: shape (S, made, c, k, k), ``k`` odd.
-        grid: how the rows lie.
-
-    Returns:
-        Rows (S, R, made).
-    """
+    """Convolution that keeps the images' size: rows (S, R, c) and filters (S, made, c, k, k), ``k`` odd, to (S, R, made)."""
     padding, seeds = filters.shape[-1] // 2, len(rows)
     if goes_together(rows.device):
         images = _side_by_side(rows, grid)

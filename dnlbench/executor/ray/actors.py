@@ -42,7 +42,6 @@ class Handle:
     job: Attempts | None = None
     is_warm: bool = False
     is_ready: bool = False
-    """Whether it was found fit for the sweep."""
     ahead_s: float = math.inf
     """How much the engine's clock is ahead of its own: the least that was seen, since reports take their time."""
     _heard: float = field(default_factory=lambda: time.monotonic())
@@ -135,7 +134,6 @@ class Actors:
 
     @property
     def poll_s(self) -> float:
-        """How long each may take to report."""
         return max(POLL_S, len(self._handles) / POLLS_PER_S)
 
     def answers(self, deadline: float) -> Iterator[tuple[Handle, Kind, Any]]:

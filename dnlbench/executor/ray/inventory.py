@@ -34,7 +34,6 @@ class ClusterNode:
 
     @property
     def node(self) -> Node:
-        """As runs record it."""
         return node_of(self.machine, self.name)
 
 

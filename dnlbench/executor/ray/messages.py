@@ -84,7 +84,6 @@ class Report:
     time: float
     """By its own clock, when it was sent."""
     is_warm: bool
-    """Whether a run would begin at once."""
     is_ready: bool
     """Whether a worker there has loaded the data and found nothing wrong."""
     heartbeat_age_s: float

@@ -7,6 +7,7 @@ from a remote worker that was given up is left out, and every epoch is there onc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from dnlbench.events import RunEnded, RunEvent, RunPaused, read_run_event
@@ -87,11 +88,8 @@ class EventReplica:
     def _write(self, run_id: str, events: Sequence[RunEvent], *, durable: bool) -> None:
         if not events and not durable:  # events of earlier updates may not be on the disk yet
             return
-        writer = self._run_dir.events_writer(run_id)
-        try:
+        with closing(self._run_dir.events_writer(run_id)) as writer:
             writer.write_all([event.model_dump_json(exclude_none=True) for event in events], durable=durable)
-        finally:
-            writer.close()
 
     def _keep(self, run_id: str, checkpoint: Checkpoint) -> None:
         files = CheckpointFiles(self._run_dir.run_path(run_id))

@@ -23,7 +23,6 @@ class Assignment:
     leases: Leases
     """Of the task's runs but for those that left the pack."""
     suspended: bool = False
-    """Whether the executor was asked to suspend it."""
 
 
 class Assignments:
@@ -35,7 +34,6 @@ class Assignments:
         self._by_run: dict[str, RunLeased] = {}
 
     def give(self, assignment: Assignment) -> None:
-        """The slot, which is free, has it from now on."""
         self._by_slot[assignment.slot.name] = assignment
         self._by_run.update((lease.run_id, lease) for lease in assignment.leases)
 
@@ -65,7 +63,6 @@ class Assignments:
 
     @property
     def free(self) -> list[Slot]:
-        """The slots that have nothing, in their order."""
         return [slot for slot in self._slots if slot.name not in self._by_slot]
 
     @property

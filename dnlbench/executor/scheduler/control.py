@@ -108,7 +108,6 @@ class Control:
         self._records, self._retries = records, retries
         self._commands = run_dir.open_control()
         self._unturned: set[str] = set()
-        """Runs that have not had their turn."""
         self.cancelled = False
 
     def begin(self) -> None:

@@ -55,7 +55,6 @@ class Journal:
 
     @property
     def is_behind(self) -> bool:
-        """Whether something waits for room."""
         return bool(self._waiting)
 
     def restore_reserve(self) -> None:
@@ -90,11 +89,8 @@ class Records:
     def append(self, event: RunEvent) -> bool:
         """Add an event to its run's file; whether there was room for it."""
         try:
-            writer = self._run_dir.events_writer(event.run_id)
-            try:
+            with contextlib.closing(self._run_dir.events_writer(event.run_id)) as writer:
                 writer.write(event.model_dump_json(), durable=True)
-            finally:
-                writer.close()
         except OSError as error:
             if not is_disk_full(error):
                 raise

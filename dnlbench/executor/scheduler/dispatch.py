@@ -45,7 +45,6 @@ class Dispatcher:
         return self._run_dir.read_history(self._plan.by_id[lease.run_id])
 
     def unfinished(self, leases: Iterable[RunLeased]) -> Leases:
-        """Those whose runs have not ended under them."""
         return tuple(lease for lease in leases if not ended_under(lease, self.history(lease)))
 
     def start(self, matches: Iterable[tuple[Slot, Task]]) -> None:

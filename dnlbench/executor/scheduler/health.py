@@ -33,11 +33,9 @@ class SlotHealth:
         self._deaths_at_start: Counter[str] = Counter()
 
     def fit(self, slot: str) -> bool:
-        """Whether the slot is not set aside."""
         return slot not in self._set_aside
 
     def ready(self, slot: str) -> bool:
-        """Whether the slot may take a run now."""
         return self.fit(slot) and self._clock() >= self._rested.get(slot, 0.0)
 
     def began(self, slot: str) -> None:

@@ -154,7 +154,6 @@ class Scheduler:
             self._fail(freed.failure or NO_FINAL_EVENT, freed.slot.name, left)
 
     def _fail(self, failure: WorkerFailure, slot: str, histories: Mapping[RunLeased, RunHistory]) -> None:
-        """Retry the runs that a worker failure hit, within bounds."""
         if failure.cause == "disk":
             self._records.disk_is_full(failure.error.message)
         decision = self._retries.decide(failure, slot, histories)

@@ -33,7 +33,6 @@ class Decision:
 
     give_up: Leases = ()
     set_aside: bool = False
-    """Whether the slot is given no further run."""
 
 
 class RetryPolicy:

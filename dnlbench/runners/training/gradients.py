@@ -15,9 +15,7 @@ FIRST_STEPS = 10
 def median_and_max(norms: Tensor, full: int) -> list[tuple[float, float]]:
     """For each network the median and the maximum over the epoch's full batches; over all batches if none is full.
 
-    Args:
-        norms: by training step, shape (steps, S).
-        full: how many of the first steps had full batches.
+    Norms have shape (steps, S); the first ``full`` steps had full batches.
     """
     counted = norms[: full or len(norms)]
     medians, largest = counted.quantile(0.5, dim=0).tolist(), counted.amax(dim=0).tolist()

@@ -29,7 +29,6 @@ class Learner:
     """
 
     size = 1
-    """How many networks."""
 
     def __init__(self, network: nn.Module, train: TrainSettings) -> None:
         self.network = network
@@ -44,16 +43,10 @@ class Learner:
 
     @property
     def parameter_count(self) -> int:
-        """Number of values that each network learns."""
         return sum(p.numel() for p in self.parameters if p.requires_grad) // self.size
 
     def losses(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of each network on its own batch, shape (S,).
-
-        Args:
-            images: shape (S, B, C, H, W).
-            labels: shape (S, B).
-        """
+        """Mean cross-entropy of each network on its own batch, images (S, B, C, H, W) and labels (S, B) to shape (S,)."""
         return functional.cross_entropy(self.network(images[0]), labels[0]).unsqueeze(0)
 
     def backward(self, losses: Tensor) -> None:
@@ -100,7 +93,6 @@ class Learner:
 
     @property
     def buffers(self) -> list[Tensor]:
-        """Values that are not learned."""
         return list(self.network.buffers())
 
     def states(self) -> list[dict[str, Any]]:
@@ -115,7 +107,6 @@ class Learner:
         ]
 
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Goes back to what `states` gave."""
         (state,) = states
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -70,10 +70,8 @@ class Progress:
     """Epochs that are complete, and how much of the epoch after; the same for all networks that train side by side."""
 
     tally: Tally
-    """Of the epoch under way."""
     epoch: int = 0
     step: int = 0
-    """Training steps of the epoch under way."""
     seconds: float = 0.0
     """Of these steps."""
 
@@ -87,7 +85,6 @@ class Progress:
         self.tally.clear()
 
     def states(self) -> list[dict[str, Any]]:
-        """As plain values for a checkpoint of each run."""
         common = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
         losses, norms = self.tally.total_losses.cpu(), self.tally.gradient_norms.T.cpu()
         return [

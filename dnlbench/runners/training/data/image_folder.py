@@ -80,8 +80,7 @@ def _read(paths: Sequence[Path], settings: DataSettings) -> tuple[NDArray[np.uin
         images[index] = image
         for note in notes:
             noted.setdefault(note, []).append(path)
-    return images, [f"{note}: {found[0]}{_and_more(found)}" for note, found in noted.items()]
-
-
-def _and_more(paths: Sequence[Path]) -> str:
-    return f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return images, [
+        f"{note}: {found[0]}" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+        for note, found in noted.items()
+    ]
