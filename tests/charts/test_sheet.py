@@ -89,5 +89,5 @@ def test_values_that_no_axis_reaches_are_beyond_it(sweep: Draw, size: float, log
 
 
 def test_a_quantity_without_values_is_refused_by_its_name(sweep: Draw) -> None:
-    with pytest.raises(ConfigurationError, match="no run that ended well has a value of evaluation accuracy$"):
+    with pytest.raises(ConfigurationError, match=r"no run that ended well has a value of evaluation accuracy$"):
         sheet_of([sweep()], metric=LOSS, quantities=["final_train_loss", "evaluation_accuracy"])
