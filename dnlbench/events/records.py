@@ -14,6 +14,7 @@ from dnlbench.machine import Code, Machine, Node, Sources
 RunStatus = Literal["ok", "failed", "oom", "diverged", "cancelled", "skipped"]
 Measure: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A time, a rate or another figure that is a finite number whatever happens."""
+Positive: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Event(BaseModel):
@@ -93,7 +94,7 @@ class EpochRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
     __pydantic_extra__: dict[str, float | None]
 
-    epoch: int
+    epoch: Positive
     """Counted from 1."""
     train_loss: float
     """Mean over the samples seen in this epoch, each at the parameters of its own training step, without R_L."""
@@ -111,6 +112,10 @@ class EpochDone(Event, EpochRecord):
 
     event: Literal["epoch-done"] = "epoch-done"
     run_id: str
+    epoch: int
+    seconds: float
+    """Whatever a clock said; a profile holds sound values only."""
+    samples_per_s: float
 
 
 class NetworkMeasured(Event):

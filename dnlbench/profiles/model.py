@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from dnlbench.events import DataInfo, EpochRecord, RunError, RunStatus
-from dnlbench.events.records import Measure
+from dnlbench.events.records import Measure, Positive
 from dnlbench.machine import Code, Machine, Node, Sources
 from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
@@ -17,7 +17,6 @@ from dnlbench.studies.added import completed
 
 SCHEMA = "dnlbench.profile/1"
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
-Positive: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Record(BaseModel):

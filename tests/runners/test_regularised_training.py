@@ -16,15 +16,16 @@ from torch.nn import functional
 
 from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.errors import SpecError
-from dnlbench.events import EpochDone, RunEnded, RunEvent, RunPaused, fold
+from dnlbench.events import EpochDone, Epochs, RunEnded, RunEvent, RunPaused, fold
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
-from dnlbench.profiles import EpochRecord, Profile
+from dnlbench.profiles import Profile
 from dnlbench.report.profile import profile_csv
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order, load_dataset
+from dnlbench.studies.training import TRAINING
 from dnlbench.studies.training.spec import DataSettings
 from tests.covering import covering
 
@@ -268,9 +269,8 @@ def test_the_profile_and_its_table_have_the_regulariser(make_profile: Callable[.
     )
     profile = make_profile({("densenet", 2): [0.5, 0.6]})
     first, second = profile.runs
-    epochs = (EpochRecord.model_validate(done.model_dump()),)
+    epochs = Epochs([done]).records(TRAINING.epoch_columns)
     runs = (first.model_copy(update={"epochs": epochs}), second)
     table = profile_csv(Profile.model_validate_json(profile.model_copy(update={"runs": runs}).to_json()))
     rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(table)))
     assert [row["regulariser"] for row in rows] == ["0.30000000000000004", ""]
-    assert list(rows[0])[-1] == "regulariser"
