@@ -91,7 +91,8 @@ def _candidates(scale: Scale, most: int, kind: Ticks) -> Iterator[tuple[Tick, ..
     if kind == "percent":
         percent = scale_over(100 * scale.low, 100 * scale.high, log=scale.log)
         for found in _candidates(percent, most, "number"):
-            yield tuple(Tick(value=tick.value / 100, label=f"{tick.label} %") for tick in found)
+            shares = (Tick(value=tick.value / 100, label=f"{tick.label} %") for tick in found)
+            yield tuple(share for share in shares if _is_inside(share.value, scale))  # the smallest floats are coarse
         return
     base = 2 if kind == "depth" else 10
     if scale.log and scale.high / scale.low >= _SHORT_LOG:
@@ -99,8 +100,12 @@ def _candidates(scale: Scale, most: int, kind: Ticks) -> Iterator[tuple[Tick, ..
             if len(values) >= 2:
                 yield tuple(Tick(value=v, label=t) for v, t in zip(values, _log_labels(values, base), strict=True))
     for multiples, step in _linear_values(scale.low, scale.high, most, kind in ("whole", "depth")):
-        values = [value for value in multiples if -1e-6 <= scale.fraction(value) <= 1 + 1e-6]
+        values = [value for value in multiples if _is_inside(value, scale)]
         yield tuple(Tick(value=v, label=t) for v, t in zip(values, linear_labels(values, step), strict=True))
+
+
+def _is_inside(value: float, scale: Scale) -> bool:
+    return -1e-6 <= scale.fraction(value) <= 1 + 1e-6
 
 
 def _linear_values(low: float, high: float, most: int, integers: bool) -> Iterator[tuple[list[float], float]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dnlbench.charts.model import Ticks
@@ -60,6 +60,8 @@ def test_labels(values: list[float], step: float, expected: list[str]) -> None:
 
 
 @given(BOUNDS, BOUNDS, st.integers(1, 300), st.sampled_from(["number", "whole", "percent"]))
+@example(0.0, 2.225073858507e-311, 125, "percent")
+@example(0.0, 2.225073858507e-311, 64, "percent")
 def test_linear_labels_neither_overlap_nor_repeat(a: float, b: float, columns: int, kind: Ticks) -> None:
     check(scale_over(a, b), columns, kind)
 
