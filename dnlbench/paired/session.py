@@ -85,7 +85,7 @@ def plan_session(
             raise ConfigurationError(COMPARED_WITH_ITSELF)
     base.check()
     machine = read_machine()
-    threads = slots_of(request, machine)[0].threads
+    threads = slots_of(replace(request, executor="local"), machine)[0].threads
     request = replace(request, jobs=request.jobs or 1, threads=threads, pack=request.pack or 1)
     place = choose_place(request, machine)
     run_dir = request.run_dir or _default_run_dir(request, base, base_settings, tell)

@@ -46,7 +46,7 @@ SESSION_S = 2 * PATIENCE_S
 
 def epochs_take(seconds: float) -> Edit:
     """A clock that says so, however fast the machine is and whatever else it does."""
-    return ("runners/training/clock.py", "return time.perf_counter() - self._started", f"return {seconds}")
+    return ("runners/training/progress.py", "return time.perf_counter() - self._started", f"return {seconds}")
 
 
 class Bench:
