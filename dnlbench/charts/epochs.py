@@ -18,7 +18,7 @@ from dnlbench.studies import EpochMetric, Point
 
 Over = Literal["epoch", "step", "time"]
 OVERS: tuple[Over, ...] = get_args(Over)
-"""What a curve can be drawn over."""
+"""The choices for the x axis of a curve."""
 MOST_POINTS = 500
 """Longer curves are averaged over spans of epochs."""
 
@@ -39,7 +39,7 @@ class RunCurve:
 
     @property
     def in_mean(self) -> bool:
-        """Whether the run is in progress or ended well, and all its values are numbers."""
+        """The run is in progress or ended well, and all its values are numbers."""
         return self.status in (None, "ok") and all(map(math.isfinite, self.values))
 
     @property

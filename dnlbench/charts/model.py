@@ -1,4 +1,4 @@
-"""What a chart shows: plain frozen data, in the unit of its axes, before it is known where and how large it is drawn.
+"""The content of a chart: plain frozen data in the unit of its axes. It does not depend on where and how large it is drawn.
 
 Which mean, which interval, which scale and how far a fit goes is decided by the builders. Renderers only draw.
 """
@@ -40,13 +40,13 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What a series stands for. Renderers derive color, marker and dashes from it.
+    """The meaning of a series. Renderers derive color, marker and dashes from it.
 
     Equal network and depth look alike in all profiles; the first profile is solid and filled, the others are dashed.
     """
 
     label: str = ""
-    """What it is without the profile: ``densenet``, ``L=4`` or ``densenet L=4``."""
+    """The name without the profile: ``densenet``, ``L=4`` or ``densenet L=4``."""
     place: int = 0
     """Index among the networks and depths of the chart."""
     network: int = 0
@@ -76,11 +76,11 @@ class Series:
     parent: str = ""
     """Key of the series that this one belongs to and is hidden with. Legends list the series without one."""
     points: bool = False
-    """Whether each point is marked, with intervals as bars: few points, such as depths."""
+    """Mark each point, with intervals as bars: for few points, such as depths."""
     joined: bool = True
-    """Whether lines join the points."""
+    """Join the points by lines."""
     failed: bool = False
-    """Whether the last point is where a run diverged or failed. Where its ``y`` is not finite, no value is known."""
+    """Mark the last point: the run diverged or failed there. If its ``y`` is not finite, no value is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +93,11 @@ class Chart:
     y: Axis
     series: tuple[Series, ...]
     subject: str = ""
-    """What tells it from charts of the same kind: the network, if it shows only one."""
+    """The network, if the chart shows only one."""
     profiles: tuple[str, ...] = ()
     """``A: name and time`` of each profile; empty for a single one."""
     fits: tuple[str, ...] = ()
-    """What its fits say, and why there are none; a line each."""
+    """The results of the fits, and the reasons for missing ones; one line each."""
     notes: tuple[str, ...] = ()
     """How to read the chart, and what it cannot show; a sentence each."""
     empty: str = "no values yet"

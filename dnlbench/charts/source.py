@@ -55,7 +55,7 @@ class Source:
 
     @property
     def is_problems(self) -> bool:
-        """Whether each seed is a problem of its own."""
+        """Each seed is a problem of its own."""
         return any(trend.model != "limit" for trend in self.study.trends)
 
 
@@ -140,7 +140,7 @@ class Places:
 
     @classmethod
     def of_sources(cls, sources: Iterable[Source]) -> Places:
-        """Of all runs that were planned."""
+        """The networks and depths of all planned runs."""
         return cls.of(run.point for source in sources for run in source.runs)
 
     def network(self, network: str, profile: int = 0) -> Identity:
@@ -164,14 +164,14 @@ def profiles_of(sources: Sequence[Source]) -> tuple[str, ...]:
 
 
 def ended_well(run: RunRecord) -> bool:
-    """Whether a run is done and all its values are numbers."""
+    """The run is done, and all its values are numbers."""
     values = [epoch.train_loss for epoch in run.epochs]
     values += [value for value in run.measurements.values() if isinstance(value, float)]
     return run.status == "ok" and all(map(math.isfinite, values))
 
 
 def is_failed(run: RunRecord) -> bool:
-    """Whether a run is marked with a cross."""
+    """The run is marked with a cross."""
     return run.status in FAILED or (run.status == "ok" and not ended_well(run))
 
 
