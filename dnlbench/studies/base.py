@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, NoReturn, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -102,20 +102,26 @@ Direction = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """Something a study measures once per run."""
+class Described:
+    """The fields that quantities and per-epoch metrics share."""
 
     name: str
-    """Field of the profile's runs that holds it."""
+    """Field of the profile's runs, or key of its epochs, that holds the values."""
     label: str
     unit: str = ""
     """Empty for a pure number."""
     better: Direction | None = None
     shown_as: Literal["number", "count", "bytes", "share"] = "number"
     machine_bound: bool = False
-    """Whether it says something about the machine too, so that only runs on equal machines can be compared."""
+    """The values depend on the hardware: only runs on equal machines are compared, and a pack counts once."""
     range: Range = "any"
-    """Where its values can lie; intervals and axes keep to it."""
+    """The range of possible values; intervals and axes keep to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity(Described):
+    """Something a study measures once per run."""
+
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
     """How values of several seeds are averaged: geometric where an order of convergence is fitted, as the fit is through
     logarithms. Values that are not all above 0 have the arithmetic mean."""
@@ -137,39 +143,19 @@ class Quantity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochMetric:
+class EpochMetric(Described):
     """Something a study measures once per epoch. Profiles, tables, charts and exports follow from this declaration."""
 
-    name: str
-    """Key of events and of the epochs in profiles."""
-    label: str
-    unit: str = ""
-    """Empty for a pure number."""
-    better: Direction | None = None
-    shown_as: Literal["number", "count", "bytes", "share"] = "number"
-    log: bool = False
-    """Whether its axis is logarithmic at first."""
     range: Range = "positive"
-    """Where its values can lie."""
-    machine_bound: bool = False
-    """Whether it depends on the hardware; it is measured once for all runs of a pack then."""
+    log: bool = False
+    """Draw it on a logarithmic axis at first."""
     tag: str = ""
     """Name in TensorBoard; empty: the metric's own, below ``epoch``."""
 
-    def last(self, *, table: str, tolerance: float, follows: str = "") -> Quantity:
-        """The value after the last epoch as a quantity of the run."""
-        return Quantity(
-            name=self.name,
-            label=self.label,
-            unit=self.unit,
-            better=self.better,
-            shown_as=self.shown_as,
-            machine_bound=self.machine_bound,
-            range=self.range,
-            tolerance=tolerance,
-            follows=follows,
-            table=table,
-        )
+    def last(self, **changes: Any) -> Quantity:
+        """The value after the last epoch as a quantity of the run, with the given fields of `Quantity`."""
+        shared = {field.name: getattr(self, field.name) for field in fields(Described)}
+        return Quantity(**shared, **changes)
 
 
 TRAIN_LOSS = EpochMetric(

@@ -1,6 +1,5 @@
 """The training study: how does the training loss fall with depth, and what does depth cost?"""
 
-from dataclasses import replace
 from functools import partial
 
 from dnlbench.studies.base import (
@@ -88,7 +87,7 @@ TRAINING = Study(
             tolerance=0.05,
             alias="memory",
         ),
-        replace(ACCURACY.last(table="", tolerance=0.01), alias="accuracy"),
+        ACCURACY.last(alias="accuracy"),
         Quantity(
             name="utilisation",
             label="utilisation",
@@ -104,7 +103,7 @@ TRAINING = Study(
         _final_loss(name="train_loss_evaluation", label="training loss, evaluation mode"),
         _final_accuracy(name="train_accuracy_batch", label="training accuracy, batch statistics"),
         _final_accuracy(name="train_accuracy_evaluation", label="training accuracy, evaluation mode"),
-        EVALUATION_LOSS.last(table=FINAL_NETWORK, tolerance=0.01, follows="evaluation_accuracy"),
+        EVALUATION_LOSS.last(table=FINAL_NETWORK, follows="evaluation_accuracy"),
         _gradient(name="gradient_norm_start", label="gradient norm at initialization"),
         _gradient(name="gradient_norm_first_steps", label="gradient norm, maximum of first 10 steps"),
         _gradient(name="gradient_norm_median", label="gradient norm, median of last epoch"),
