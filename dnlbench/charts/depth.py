@@ -236,7 +236,7 @@ class _Builder:
         if mean != "mean" and any(y <= 0 for each in series if each.role == "run" for y in each.y):
             mean += " (arithmetic where a value is not above 0)"
         problems = self.sources[0].is_problems
-        how = ", each a problem of its own; faint lines: single seeds" if problems else "; bars: 95 % t interval"
+        how = ", each a problem of its own; faint lines: single seeds" if problems else " with 95 % t intervals"
         return (f"Points: {seeds_text(counts, mean)}{how}.",)
 
     def notes(self) -> Iterator[str]:
