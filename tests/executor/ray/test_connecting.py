@@ -73,6 +73,7 @@ with connected(None):
     facts["told"] = [line for line in arguments if given["RAY_AUTH_TOKEN"] in line]
     facts["looked_at"] = sum("raylet" in line for line in arguments)
     facts["names"] = [process.name() for process in running]
+    facts["niceness"] = ray.get(ray.remote(lambda: os.nice(0)).remote())
     del os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
     print(json.dumps(facts), flush=True)
     sys.stdin.read()
@@ -108,6 +109,7 @@ def test_a_cluster_of_this_machine_alone_answers_to_nobody_else_and_leaves_nothi
     out, err = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 0, err
     assert {"raylet", "gcs_server"} <= set(facts["names"])
+    assert facts["niceness"] == 0, "a run there competes with other processes as a run here does"
     assert len(facts["listening"]) >= 6, "the processes were not found"
     assert {ip.removeprefix("::ffff:") for ip in facts["listening"]} == {"127.0.0.1"}
     assert facts["anonymous"]["status"] == "refused"
