@@ -67,7 +67,7 @@ CALIBRATION_IMAGES = 64
 def kaiming(network: nn.Module) -> None:
     """Draw all convolutions anew as torchvision's DenseNet does, and set the biases of linear layers to 0."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # torch would load its compiler, for seconds
             nn.init.kaiming_normal_(module.weight)
         elif isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
