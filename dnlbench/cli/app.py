@@ -15,6 +15,7 @@ from dnlbench.cli import (
     control,
     devices,
     diagnose,
+    docs,
     export,
     plot,
     presets,
@@ -49,6 +50,7 @@ app.add_typer(profiles.app, name="profiles")
 app.add_typer(presets.app, name="presets")
 app.command("devices")(devices.devices)
 app.command("schema")(schema.schema)
+app.command("docs")(docs.docs)
 
 
 def _version(wanted: bool) -> None:
