@@ -41,8 +41,9 @@ class StudySpec(Section):
     """The part that the specs of all studies share."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    """Names the sweep's files: letters, digits, dots, dashes and underscores, 64 at most."""
+    """Name of the sweep; its files are named after it. Letters, digits, dots, dashes and underscores, 64 at most."""
     study: str
+    """What the sweep measures; decides which other keys exist."""
     sweep: Any
     """The study's `dnlbench.studies.axes.Axes`."""
 

@@ -40,38 +40,40 @@ class EmbeddingAxes(Axes):
     """``[sweep]``: every network with every width factor and learning rate at every depth with every seed."""
 
     networks: Axis[WiringName]
+    """Narrow networks to split."""
     depths: Depths
-    """Hidden layers; in densenet layers per block. A fully-connected network of depth 1 is the two-layer network."""
+    """Hidden layers, or layers per block of densenet. A fully-connected network of depth 1 is the two-layer network."""
     width_factors: Axis[Annotated[int, Field(ge=1, le=64)]]
-    """m: copies of each neuron or channel."""
+    """m, the copies of each neuron or channel."""
     learning_rates: Axis[Annotated[float, Field(gt=0)]] = (0.1,)
+    """Learning rates of gradient descent and SGD."""
     seeds: Seeds = (0, 1)
-    """A list, or a count n for 0 … n − 1. Each draws samples, weights and coefficients of its own."""
+    """A list, or a count n for the seeds 0 … n − 1. Each seed draws its own samples, weights and coefficients."""
 
 
 class WiringSettings(Section):
     """``[network]``: the narrow networks, of ReLU and linear maps."""
 
     neurons: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Of a hidden layer of fully-connected."""
+    """Neurons of a hidden layer of fully-connected."""
     channels: Annotated[int, Field(ge=1, le=1024)] = 6
-    """Of a hidden layer of convolutional."""
+    """Channels of a hidden layer of convolutional."""
     growth_rate: Annotated[int, Field(ge=1, le=256)] = 2
-    """Channels of a state of densenet; its stem has twice as many."""
+    """Channels of a state of densenet. Its stem has twice as many."""
     blocks: Annotated[int, Field(ge=1, le=4)] = 2
-    """Of densenet; each but the last halves the image's side."""
+    """Blocks of densenet. Each block but the last halves the sides of the image."""
     compression: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the channels that a transition of densenet keeps."""
+    """Fraction of the channels that a transition of densenet keeps."""
     connectivity: ConnectivityName = "full"
-    """Which earlier states a layer of densenet reads."""
+    """States that a layer of densenet reads: all, the last `window`, or those at distances 1, 2, 4, 8, …"""
     window: Annotated[int, Field(ge=1)] | None = None
-    """How many, for connectivity "window"."""
+    """Number of states that a layer reads. Required with connectivity window, refused otherwise."""
     scale: Annotated[float, Field(gt=0)] = 1.0
-    """Factor on the initial weights, whose variance is 2 over the numbers that one sums."""
+    """Factor on the initial weights, whose variance is 2 / fan-in."""
     biases: bool = False
     """Must be false: networks with biases are not homogeneous."""
     batch_norm: bool = False
-    """Must be false: a splitting does not commute with batch norms."""
+    """Must be false: splitting does not commute with batch norm."""
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
@@ -91,9 +93,10 @@ class SplittingSettings(Section):
     """``[splitting]``: the coefficients c_i of the copies of a neuron or channel, with sum c_i² = 1."""
 
     coefficients: Literal["random", "equal", "given"] = "random"
-    """random: of each neuron its own, uniform on the sphere's part without negative ones. equal: 1 / √m. given: as below."""
+    """c_i of the copies: random and nonnegative on the unit sphere for each neuron, 1/√m, or the given values."""
     values: tuple[float, ...] | None = None
-    """Of all neurons alike, for "given"; as many as each width factor says."""
+    """The coefficients for coefficients given: one for each copy, the same for all neurons, with squares that add up to
+    1."""
 
     @model_validator(mode="after")
     def _values_are_on_the_sphere(self) -> Self:
@@ -125,21 +128,22 @@ class DigitSettings(Section):
     """``[data]``: handwritten digits of two classes; over all digits the pixels have mean 0 and variance 1."""
 
     classes: Annotated[tuple[Digit, Digit], AfterValidator(distinct)] = (0, 1)
+    """The two digits to separate."""
     side: Annotated[int, Field(ge=4, le=8, multiple_of=4)] = 8
-    """Pixels of an image's side, 4 or 8; 4: means of 2×2 pixels."""
+    """Side of the images in pixels; 4 averages 2×2 pixels."""
     samples: Annotated[int, Field(ge=2, le=2 * FEWEST_OF_A_DIGIT)] = 12
-    """In all, half of them of each class."""
+    """Number of images in total, half of them of each class."""
 
 
 class DescentSettings(Section):
     """``[train]``: gradient descent on the logistic loss mean log(1 + exp(−y f))."""
 
     steps: Annotated[int, Field(ge=1, le=10**6)] = 500
-    """Of the trajectories: one with all samples in each step, one of SGD."""
+    """Steps of each trajectory: one of gradient descent on all samples, one of SGD."""
     batch_size: Annotated[int, Field(ge=1)] = 4
-    """Of SGD; each step has samples of its own, equal ones for both networks."""
+    """Batch size of SGD. Both networks see the same batches."""
     late_steps: Annotated[int, Field(ge=1, le=10**6)] = 300
-    """Further ones with all samples, of sizes 0.1 L / ‖∇L‖², which lead to late times; none where nothing is separated yet."""
+    """Further full-batch steps of size 0.1 L / ‖∇L‖², to reach late times. Skipped until the classes are separated."""
 
 
 class EmbeddingSpec(StudySpec):

@@ -45,7 +45,8 @@ class ForwardCurveSettings(CurveSettings):
     """``[curves]``, with a rough part where asked for."""
 
     roughness: Annotated[Roughness, Added(before="smooth")] = "smooth"
-    """kink |t − t0|, sqrt √|t − t0|, hoelder (Weierstrass, exponent ½) and jump add such a function to all parameters."""
+    """A rough function of t to add to all parameters: |t − t0|, √|t − t0|, a Weierstrass function of exponent ½, or a
+    jump."""
 
 
 class ReferenceSettings(Section):
@@ -56,16 +57,16 @@ class ReferenceSettings(Section):
     """
 
     steps: Annotated[int, Field(ge=1, le=2**16)] = 256
-    """Of the coarsest grid; each depth divides it, so that the states can be compared at all their times."""
+    """Steps of the coarsest grid. Must be a multiple of every depth."""
     levels: Annotated[int, Field(ge=2, le=6)] = 3
-    """Grids, each with half the step; the order is twice as many for smooth solutions. Two at least, to tell the error."""
+    """Number of grids, each with half the step. The order is 2 × levels for smooth solutions."""
 
 
 class InputSettings(Section):
     """``[data]``: the inputs x^0, normal random numbers."""
 
     inputs: Annotated[int, Field(ge=1, le=4096)] = 4
-    """How many; errors are the largest over them."""
+    """Number of inputs. Errors are the maximum over them."""
 
 
 class ForwardLimitSpec(VectorSpec):

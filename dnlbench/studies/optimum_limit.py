@@ -33,28 +33,29 @@ class ProblemSettings(Section):
     """``[data]``: what is learned."""
 
     problem: Literal["regression", "digits"] = "regression"
-    """regression: mean squared distance of x^L from a smooth random function of normal inputs. digits: cross-entropy of the
-    logits 4 W x^L, W fixed with orthonormal rows, on digits shrunk to the size of a state."""
+    """Fit a smooth random function by mean squared error, or classify handwritten digits by cross-entropy."""
     samples: Annotated[int, Field(ge=1, le=10**5)] = 64
+    """Number of samples; at most 1,797 digits."""
 
 
 class ObjectiveSettings(Section):
     """``[objective]``: Eq. (4)."""
 
     weight: Annotated[float, Field(gt=0)] = 1e-3
-    """lambda, before the regulariser."""
+    """λ, the weight of the regularizer R_L."""
 
 
 class MinimiserSettings(Section):
     """``[minimiser]``: L-BFGS in coordinates in which the regulariser is a square norm."""
 
     first_depth: Depth = 4
-    """Where the chain begins; each depth is this times a power of two."""
+    """First depth of the chain. Every depth must be this times a power of two."""
     starts: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Random starting points at the first depth, of which the best minimiser is gone on with."""
+    """Random starting points at the first depth. The chain continues from the best minimizer."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-9
-    """It ends when an iteration lowers the value by less than this, or by less than this share of it where it is above 1."""
+    """Stop when an iteration lowers J_L by less than tolerance × max(1, J_L)."""
     max_iterations: Annotated[int, Field(ge=1, le=10**6)] = 2000
+    """Maximum number of L-BFGS iterations at each depth."""
 
 
 class OptimumLimitSpec(VectorSpec):

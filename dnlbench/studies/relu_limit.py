@@ -33,40 +33,43 @@ class ReluAxes(Axes):
     """``[sweep]``: every kind of weights, with every direction and exponent, at every depth with every seed."""
 
     weights: Axis[WeightKind]
-    """dense: a matrix on all numbers of a state. conv: a filter over its positions."""
+    """dense: a matrix on all numbers of a state; conv: a filter over its positions."""
     exponents: Axis[Exponent]
-    """a of ‖P_n‖ ~ n^-a."""
+    """a of ‖P_n‖ ~ n^-a. A network is called, for example, dense-a0.5."""
     bias_exponents: Annotated[tuple[Exponent, ...], AfterValidator(distinct)] = ()
-    """Of the biases; none: each network has that of its weights."""
+    """a of ‖b_n‖ ~ n^-a. Empty: the same exponent as the weights."""
     directions: Axis[Direction] = ("independent",)
-    """Whether P_n and b_n have random directions of their own in each layer, or one for all."""
+    """Draw the directions of P_n and b_n independently in each layer, or use one fixed direction for all layers."""
     depths: Depths
-    """L; states are held against those of twice the depth."""
+    """Number of layers, L. States are compared with those at depth 2 L."""
     seeds: Seeds = (0, 1, 2)
-    """A list, or a count n for 0 … n − 1. Each is a network and a cloud of its own."""
+    """A list, or a count n for the seeds 0 … n − 1. Each seed draws its own network and points."""
 
 
 class ReluSettings(Section):
     """``[network]``: what all networks of the sweep share. Their width is ``positions`` × ``channels``."""
 
     positions: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 3
+    """Positions of a state. The width is positions × channels."""
     channels: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 2
+    """Numbers at each position of a state."""
     filter: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 3
     """Positions that a convolution reads."""
     padding: Padding = "zeros"
-    """What it reads beyond the ends; circular: the other end."""
+    """Values beyond the ends of a state: zeros, or the other end (circular)."""
     weight_scale: Annotated[float, Field(ge=0)] = 0.3
     """‖P_1‖, a spectral norm."""
     bias_scale: Annotated[float, Field(ge=0)] = 0.3
-    """‖b_1‖, over all numbers of a state; 0: no biases."""
+    """‖b_1‖, the norm over all numbers of a state. 0: no biases."""
     gain: Annotated[float, Field(gt=0)] = 1.0
-    """g of W_n = g I + P_n. With another than 1 the necessary condition is not met."""
+    """g of W_n = g I + P_n. The necessary condition of the theory fails unless g = 1."""
 
 
 class CloudSettings(Section):
     """``[data]``: the points x_0, normal random numbers."""
 
     points: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Number of points x_0, drawn from a normal distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)

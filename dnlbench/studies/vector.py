@@ -17,30 +17,35 @@ class VectorAxes(Axes):
     """``[sweep]``: every kernel with every activation at every depth with every seed."""
 
     kernels: Axis[KernelName]
+    """Kernels of the non-local transformation N."""
     activations: Axis[ActivationName] = ("tanh",)
+    """Activations σ. A network is called, for example, local-tanh."""
     depths: Depths
+    """Number of layers, L."""
     seeds: Seeds = (0, 1, 2)
-    """A list, or a count n for 0 … n − 1. Each is a problem of its own."""
+    """A list, or a count n for the seeds 0 … n − 1. Each seed is a problem of its own."""
 
 
 class VectorSettings(Section):
     """``[network]``: what all networks of the sweep share. A state has ``positions`` × ``channels`` numbers."""
 
     positions: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 5
+    """Positions of a state."""
     channels: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 3
+    """Numbers at each position of a state."""
     bandwidth: Annotated[float, Field(gt=0)] = 1.0
     """h of the rbf kernel exp(−‖x_i − x_j‖² / (2 h²))."""
     slope: Annotated[float, Field(ge=0)] = 0.25
-    """Of prelu at negative arguments."""
+    """Slope of prelu for negative arguments."""
 
 
 class CurveSettings(Section):
     """``[curves]``: random smooth parameters, cosine series with normal coefficients that fall like (1 + m)^-2."""
 
     modes: Annotated[int, Field(ge=1, le=64)] = 3
-    """Terms of a series."""
+    """Terms of the cosine series of each parameter; coefficients are normal and fall like (1 + m)^-2."""
     scale: Annotated[float, Field(gt=0)] = 1.0
-    """Factor on all coefficients; matrices are scaled by one over the root of their size beside."""
+    """Factor on all coefficients. Matrices are also divided by the square root of their size."""
 
 
 class VectorSpec(StudySpec):

@@ -66,63 +66,66 @@ class TrainingAxes(Axes):
     """``[sweep]``: every network at every depth with every seed."""
 
     networks: Axis[Network]
+    """Built-in networks, or custom ones as ``package.module:factory``."""
     depths: Depths
     """Layers per block, L."""
     seeds: Seeds = (0, 1, 2)
-    """A list, or a count n for 0 … n − 1."""
+    """A list, or a count n for the seeds 0 … n − 1."""
 
 
 class NetworkSettings(Section):
     """``[network]``: what all networks of the sweep share."""
 
     blocks: Annotated[int, Field(ge=1, le=32)] = 4
+    """Number of blocks. Each transition between two blocks halves the sides of the image."""
     growth_rate: Channels = 6
-    """Channels of each state in a dense block. The stem has twice as many."""
+    """Channels of a state in a dense block. The stem has twice as many."""
     compression: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the channels that a transition between dense blocks keeps."""
+    """Fraction of the channels that a transition between dense blocks keeps."""
     bottleneck: bool = False
-    """A 1×1 convolution to 4 growth rates before each 3×3 convolution (DenseNet-B)."""
+    """Put a 1×1 convolution with 4 × growth_rate channels before each 3×3 one (DenseNet-B)."""
     step_scaling: Literal["none", "1/L"] = "none"
-    """Whether the step tau = 1/L stands before the sum over states or is absorbed in the weights."""
+    """1/L multiplies the sum over states by the step 1/L; none absorbs the step in the weights."""
     connectivity: ConnectivityName = "full"
-    """Which earlier states a layer of a dense network reads."""
+    """States that a layer of a dense network reads: all, the last `window`, or those at distances 1, 2, 4, 8, …"""
     window: Depth | None = None
-    """How many of the last states; needed by, and only for, connectivity "window"."""
+    """Number of states that a layer reads. Required with connectivity window, refused otherwise."""
     bandwidth: Annotated[float, Field(gt=0)] = 1.0
-    """h of the rbf kernel exp(−‖x_i − x_j‖² / (2 h²))."""
+    """h of the kernel of dense-rbf, exp(−‖x_i − x_j‖² / (2 h²))."""
     width: Channels | None = None
-    """Channels of each state of resnet and plain; None: that of the stem, 2 growth rates."""
+    """Channels of each state of resnet and plain. None: 2 × growth_rate, as the stem."""
     implementation: AskedImplementation = "auto"
-    """How training computes: lean keeps states and their batch statistics once, plain concatenates what each layer reads; auto
-    is lean for dense networks on images of 256 pixels and more. The function is the same up to rounding."""
+    """memory-efficient stores each state once, standard concatenates the inputs of each layer, auto chooses by image size.
+    Equal up to rounding."""
     initialization: Annotated[InitializationName, Added(before="torch")] = "kaiming"
-    """How convolutions start: kaiming draws normal weights of variance 2 / fan-in and sets the classifier's bias to 0, as
-    torchvision's DenseNet does; torch keeps torch's default, uniform weights of variance 1 / (3 fan-in)."""
+    """Initial weights of convolutions: kaiming has variance 2 / fan-in, torch is torch's default, uniform with variance 1 /
+    (3 fan-in)."""
     attention_initialization: Annotated[AttentionInitializationName, Added(before="torch")] = "unit-scores"
-    """How Q and R of dense-attention start: torch keeps torch's default of a linear layer; unit-scores scales it so that the
-    scores have variance 1 over the pixels that they weight, on the first 64 training images of the run."""
+    """Initial Q and R of dense-attention: unit-scores scales them so that attention scores have variance 1, torch keeps
+    torch's default."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Free keys, handed to networks named package.module:factory."""
+    """Free keys for custom networks."""
 
 
 class DataSettings(Section):
     """``[data]``: what is trained on. Pixels are scaled to [0, 1]; nothing else is done to them."""
 
     dataset: DatasetName = "digits"
+    """The data set to train on."""
     root: str = "data"
-    """Folder of the dataset's files."""
+    """Folder that contains the files of the data set."""
     download: bool = False
-    """Whether absent files of cifar10 and svhn may be downloaded."""
+    """Download cifar10 or svhn if the files are missing."""
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = None
-    """Train on that many samples, a fixed random choice; None: on all."""
+    """Train on this many samples, a fixed random subset. None: on all."""
     image_size: Annotated[int, Field(ge=1, le=2**14)] | None = None
-    """Side in pixels: image-folder resizes to it (None: images are of one size already), synthetic makes it (None: 32)."""
+    """Side in pixels: image-folder resizes to it (none: keep), synthetic generates it (none: 32)."""
     channels: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """synthetic only; None: 3."""
+    """Channels of synthetic images. None: 3."""
     classes: Annotated[int, Field(ge=2, le=10**6)] | None = None
-    """synthetic only; None: 10."""
+    """Classes of synthetic images. None: 10."""
     samples: Annotated[int, Field(ge=2, le=10**7)] | None = None
-    """synthetic only; None: 1024."""
+    """Number of synthetic training images. None: 1024."""
 
     @property
     def known_input(self) -> tuple[InputShape, int] | None:
@@ -147,30 +150,35 @@ class TrainSettings(Section):
     """``[train]``: the protocol. The defaults are the paper's where it states one."""
 
     epochs: Epochs = 10
+    """Passes over the training split."""
     batch_size: Annotated[int, Field(ge=2, le=2**20)] = 64
+    """Samples per training step."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum, or AdamW."""
     lr: Annotated[float, Field(gt=0)] = 0.01
+    """Learning rate of the first epoch."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of SGD; beta_1 of AdamW."""
+    """Momentum of SGD, or beta_1 of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of the optimizer."""
     weight_decay_on: Annotated[Literal["all", "weights"], Added(before="all")] = "all"
-    """What weight decay applies to: all learned parameters, or weights alone, without biases and the scales and shifts of
-    norms (parameters of at most one dimension)."""
+    """Parameters that decay: all, or weights only, without biases and the scales and shifts of norms."""
     schedule: Literal["constant", "cosine", "step"] = "constant"
-    """How the learning rate moves, epoch by epoch: to 0 along half a cosine, or by step_factor every step_epochs."""
+    """Learning rate by epoch: constant, half a cosine to 0, or times step_factor every step_epochs."""
     step_epochs: Epochs | None = None
+    """Epochs between two steps of the learning rate. Required with schedule step, refused otherwise."""
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor on the learning rate at each step of schedule step."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Arithmetic of training: single precision, TF32 matrix products, or autocast to bfloat16."""
     regulariser_weight: Annotated[float, Field(ge=0)] = 0.0
-    """lambda of the objective cross-entropy + lambda R_L(parameters), Eq. (4) of the paper; with 0 R_L is not computed."""
+    """λ of the objective cross-entropy + λ R_L, Eq. (4) of the paper. R_L is not computed if 0."""
     evaluate: bool = False
-    """Whether loss and accuracy on the evaluation split are measured after each epoch, outside the clock."""
+    """Measure loss and accuracy on the evaluation split after each epoch, outside the timed part."""
     batch_norm: Annotated[Literal["recalibrated", "running"], Added(before="running")] = "recalibrated"
-    """Statistics of batch norms in evaluation mode: averages over a pass of the training split at the weights that are
-    evaluated, or the running averages of training, which lag behind. Training itself is the same."""
+    """Batch norm statistics in evaluation mode: recalibrated in a pass over the training split, or running averages."""
     nudge_ulps: Annotated[int, Field(ge=0, le=1024), Added(before=0)] = 0
-    """Move the first weights of each run by this many units in the last place: the sweep is then a rounding twin, which shows
-    how far rounding alone moves its results; see compare --twin."""
+    """Move the first weights of each run by this many units in the last place, to make a rounding twin."""
 
 
 class TrainingSpec(StudySpec):
