@@ -30,7 +30,7 @@ class Watcher:
         """By run and attempt what was looked at since the last forecast."""
         self._time_left, self._foretold = TimeLeft(), -math.inf
 
-    def look(self, now: float) -> SweepView:
+    def poll(self, now: float) -> SweepView:
         """The sweep at the time ``now``, in seconds since the epoch.
 
         Raises:

@@ -19,7 +19,7 @@ from dnlbench.charts.epochs import epoch_chart, metrics_of
 from dnlbench.charts.live import live_metrics
 from dnlbench.charts.source import sources_of
 from dnlbench.engine.run import run_sweep
-from dnlbench.narrate import Observer
+from dnlbench.progress import Observer
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile, read_profile, summarise
 from dnlbench.report.export.tables import Labelled, make_table
@@ -107,7 +107,7 @@ def test_a_new_metric_is_in_profile_table_chart_and_exports(trained: tuple[Profi
     mean = next(series for series in chart.series if series.role == "mean")
     assert list(mean.y) == pytest.approx([(a + b) / 2 for a, b in zip(*values[:2], strict=True)])
     assert "dead ReLUs" in chart.y.text
-    assert DEAD in live_metrics(Watcher(run_dir, run_dir.read_plan()).look(0.0))
+    assert DEAD in live_metrics(Watcher(run_dir, run_dir.read_plan()).poll(0.0))
 
     rows = list(csv.DictReader(io.StringIO(profile_csv(profile))))
     assert [float(row[DEAD.name]) for row in rows] == [value for of_run in values for value in of_run]

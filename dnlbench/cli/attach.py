@@ -13,7 +13,7 @@ from dnlbench.cli.output import ExitCode, guarded, say
 from dnlbench.cli.tui import follow, has_terminal
 
 if TYPE_CHECKING:
-    from dnlbench.narrate import Observer
+    from dnlbench.progress import Observer
     from dnlbench.store import RunDir
     from dnlbench.watch import SweepView
 
@@ -65,14 +65,14 @@ def _follow(run_dir: RunDir, progress: Observer) -> SweepView:
     from dnlbench.watch import Watcher
 
     watcher = Watcher(run_dir, run_dir.read_plan())
-    progress.looked(watcher.look(time.time()))
+    progress.on_update(watcher.poll(time.time()))
     while run_dir.engine() is not None:
-        progress.looked(watcher.look(time.time()))
+        progress.on_update(watcher.poll(time.time()))
         time.sleep(LOOK_S)
     if not run_dir.sweep_path.exists():
         raise RunDirLostError(f"The run directory {run_dir.root} was removed or renamed while the sweep was running.")
-    view = watcher.look(time.time())
-    progress.looked(view)
+    view = watcher.poll(time.time())
+    progress.on_update(view)
     return view
 
 

@@ -20,8 +20,8 @@ from dnlbench.cli.output import console
 from dnlbench.events import Holds, RunHistory
 from dnlbench.executor.packing import at_a_time
 from dnlbench.machine import Slot, short_host
-from dnlbench.narrate import Observer, Outset
 from dnlbench.plan import Plan, Run, title
+from dnlbench.progress import Observer, SweepStarted
 from dnlbench.report.plan import data_title, plan_preview
 from dnlbench.watch import SweepView
 
@@ -57,16 +57,16 @@ class Lines(Observer):
         self._told: set[str] = set()
         self._news = News()
 
-    def deciding(self, news: str) -> None:
+    def on_message(self, news: str) -> None:
         self._out.print(news, soft_wrap=True)
 
-    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
+    def on_starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         self._out.print(_starting_line(plan, slots))
 
-    def planned(self, outset: Outset) -> None:
-        announce(self._out, outset)
+    def on_started(self, started: SweepStarted) -> None:
+        announce(self._out, started)
 
-    def looked(self, view: SweepView) -> None:
+    def on_update(self, view: SweepView) -> None:
         for text in self._news.since(view):
             self._out.print(text, soft_wrap=True)
         ended = view.ended
@@ -85,16 +85,16 @@ class LiveView(Observer):
         self._news = News()
         self._drawn = 0.0
 
-    def deciding(self, news: str) -> None:
+    def on_message(self, news: str) -> None:
         self._live.console.print(news, soft_wrap=True)
 
-    def starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
+    def on_starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         self._live.update(_starting_line(plan, slots), refresh=True)
 
-    def planned(self, outset: Outset) -> None:
-        announce(self._live.console, outset)
+    def on_started(self, started: SweepStarted) -> None:
+        announce(self._live.console, started)
 
-    def looked(self, view: SweepView) -> None:
+    def on_update(self, view: SweepView) -> None:
         """Redraws, four times a second at most."""
         for text in self._news.since(view):
             self._live.console.print(text)
@@ -159,31 +159,31 @@ def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
     return f"{plan.spec.name}: {runs}; starting {workers} and loading the data …\n"
 
 
-def announce(out: Console, outset: Outset) -> None:
+def announce(out: Console, started: SweepStarted) -> None:
     """What is about to happen."""
-    plan, prepared, slots = outset.plan, outset.prepared, outset.slots
+    plan, prepared, slots = started.plan, started.prepared, started.slots
     out.print(plan_preview(plan, data_title(plan, prepared.data), prepared.data).to_rich(out.width))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
-    places = f"{at_a_time(len(slots), outset.pack_size)} on {_where(outset)}"
+    places = f"{at_a_time(len(slots), started.pack_size)} on {_where(started)}"
     out.print(f"\n{places}, {threads}; torch {prepared.torch}")
-    if outset.done:
-        out.print(f"{outset.done} of {len(plan.runs)} runs are in the run directory already and are not done again")
-    if outset.begun:
-        out.print(_begun_line(outset.begun), soft_wrap=True)
-    out.print(f"run directory: {outset.run_dir}\n", soft_wrap=True)
-    for warning in outset.warnings:
+    if started.done:
+        out.print(f"{started.done} of {len(plan.runs)} runs are in the run directory already and are not done again")
+    if started.resumed:
+        out.print(_begun_line(started.resumed), soft_wrap=True)
+    out.print(f"run directory: {started.run_dir}\n", soft_wrap=True)
+    for warning in started.warnings:
         out.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
-    if not outset.left:
+    if not started.left:
         out.print("Nothing is left to train. To measure afresh, name another --run-dir.\n")
 
 
-def _where(outset: Outset) -> str:
+def _where(started: SweepStarted) -> str:
     """The devices and their models; ``3 nodes of a cluster (cpu: such a CPU, another one)``."""
-    labels = ", ".join(dict.fromkeys(slot.device.label for slot in outset.slots))
-    if not outset.nodes:
-        return f"{labels} ({outset.prepared.device_name})"
-    device = outset.slots[0].device
-    return f"{outset.nodes} node{'s' if outset.nodes > 1 else ''} of a cluster ({device.kind}: {device.name})"
+    labels = ", ".join(dict.fromkeys(slot.device.label for slot in started.slots))
+    if not started.nodes:
+        return f"{labels} ({started.prepared.device_name})"
+    device = started.slots[0].device
+    return f"{started.nodes} node{'s' if started.nodes > 1 else ''} of a cluster ({device.kind}: {device.name})"
 
 
 def _begun_line(begun: Sequence[tuple[Run, int]]) -> str:

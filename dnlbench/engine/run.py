@@ -25,9 +25,9 @@ from dnlbench.executor.ray.head import Head
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.weights import keep_weights, weights_folder
 from dnlbench.machine import Slot, read_code
-from dnlbench.narrate import Narrator, Observer, Outset
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import Profile, reduce_run_dir, save_profile
+from dnlbench.progress import Observer, ProgressReporter, SweepStarted
 from dnlbench.store import RunDir
 from dnlbench.store.workspace import save_entry
 from dnlbench.watch import Watcher
@@ -91,10 +91,10 @@ def _check_resumed(request: RunRequest, run_dir: RunDir, told: Sequence[str]) ->
 
 
 def _tell(observer: Observer, told: Sequence[str]) -> None:
-    narrator = Narrator(observer)
+    reporter = ProgressReporter(observer)
     for news in told:
-        narrator.tell(lambda observer, news=news: observer.deciding(news))  # type: ignore[misc]
-    narrator.end()
+        reporter.call(lambda observer, news=news: observer.on_message(news))  # type: ignore[misc]
+    reporter.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +120,8 @@ class _Work:
 def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -> EndReason:
     """Prepare, run everything, and leave no worker behind, however it ends."""
     request, run_dir = work.request, work.run_dir
-    narrator = Narrator(observer)
-    executor = _create_executor(work, lambda news: narrator.tell(lambda observer: observer.deciding(news)))
+    reporter = ProgressReporter(observer)
+    executor = _create_executor(work, lambda news: reporter.call(lambda observer: observer.on_message(news)))
     pack_size, by_turns = work.place.pack_size, request.session is not None
     scheduler = Scheduler(run_dir, request.plan, executor, work.slots, pack_size=pack_size, by_turns=by_turns)
     reason: EndReason = "error"
@@ -129,13 +129,13 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
     try:
         before = run_dir.read_state().preparations
         scheduler.note(_started(work))
-        narrator.tell(lambda observer: observer.starting(request.plan, work.slots, run_dir.root))
+        reporter.call(lambda observer: observer.on_starting(request.plan, work.slots, run_dir.root))
         prepared = _prepare(scheduler, request, run_dir.slot_log_path(work.slots[0].name))
         _check_unchanged(run_dir, request.plan, before, prepared)
-        outset = _outset(work, prepared)
+        started = _sweep_started(work, prepared)
         scheduler.note(prepared)
-        narrator.tell(lambda observer: observer.planned(outset))
-        narrator.follow(Watcher(run_dir, request.plan))
+        reporter.call(lambda observer: observer.on_started(started))
+        reporter.follow(Watcher(run_dir, request.plan))
         reason = "done" if scheduler.carry_out(require_run_dir) else "interrupted"
     except KeyboardInterrupt:
         reason = "interrupted"
@@ -146,7 +146,7 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
     finally:
         with closing(scheduler):
             scheduler.stop()
-            narrator.end()
+            reporter.close()
             if not is_lost:  # else the journal may be another engine's
                 scheduler.note(EngineEnded(reason=reason))
     return reason
@@ -163,7 +163,7 @@ def _started(work: _Work) -> EngineStarted:
     )
 
 
-def _outset(work: _Work, prepared: Prepared) -> Outset:
+def _sweep_started(work: _Work, prepared: Prepared) -> SweepStarted:
     plan, place, slots = work.request.plan, work.place, work.slots
     left = {run: len(history.epochs) for run, history in work.histories.items() if not history.done}
     warnings = (
@@ -172,7 +172,7 @@ def _outset(work: _Work, prepared: Prepared) -> Outset:
         *_busy_devices(slots),
         *check_memory(plan, prepared.data, _largest(place, slots), pack_size=place.pack_size),
     )
-    return Outset(
+    return SweepStarted(
         plan=plan,
         prepared=prepared,
         slots=slots,
@@ -180,7 +180,7 @@ def _outset(work: _Work, prepared: Prepared) -> Outset:
         nodes=len(place.nodes),
         run_dir=work.run_dir.root,
         done=len(plan.runs) - len(left),
-        begun=tuple((run, epochs) for run, epochs in left.items() if epochs),
+        resumed=tuple((run, epochs) for run, epochs in left.items() if epochs),
         warnings=warnings,
     )
 

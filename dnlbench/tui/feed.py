@@ -82,7 +82,7 @@ class Feed(Generic[D]):
             self._watcher = Watcher(self.run_dir, self.run_dir.read_plan())
             self._plan_time = plan_time
         engine = self.run_dir.engine()  # asked first: what it did last is seen then
-        view = self._watcher.look(now)
+        view = self._watcher.poll(now)
         before = self._snapshot
         changed = before.view is None or _marks(before.view) != _marks(view)
         return Snapshot(view=view, engine=engine, looked=now, news=now if changed else before.news)

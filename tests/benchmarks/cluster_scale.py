@@ -10,7 +10,7 @@
 The slots, the runs on them and the time are simulated; the run directory with its files and the waiting for the disk are
 real. *Load* is what the engine needs of a core per second of the sweep while all slots are busy, as CPU time (so that other
 work on the machine matters little) and the time that it waits for the disk; where it reaches 1 the engine is the limit. A
-part of it is the watcher, with the narration in lines that a sweep without a terminal has. What Ray itself takes to bring the
+part of it is the watcher, with the progress lines that a sweep without a terminal has. What Ray itself takes to bring the
 reports is not in it, and added to the last line as `tests.benchmarks.ray_scale` finds it. Neither are checkpoints and what runs
 print.
 
@@ -46,7 +46,7 @@ from dnlbench.executor.ray.actors import POLL_S, POLLS_PER_S
 from dnlbench.executor.ray.remote_worker import LOOK_S
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.machine import Code, read_machine
-from dnlbench.narrate import pause_s
+from dnlbench.progress import pause_s
 from dnlbench.plan import Plan
 from dnlbench.spec import parse_spec
 from dnlbench.store import Execution, RunDir
@@ -122,7 +122,7 @@ class Figures:
     watching_s: float
     disk_s: float
     run_s: float
-    """CPU time per run that was begun."""
+    """CPU time per run that was started_s."""
     idle_look_s: float
     line_s: float
     lag_s: tuple[float, float]
@@ -233,9 +233,9 @@ def make_watch(run_dir: RunDir, plan: Plan, clock: Clock) -> Callable[[], None]:
     def watch() -> None:
         nonlocal due
         if clock() >= due:
-            begun = time.process_time()
-            observer.looked(watcher.look(clock()))
-            due = clock() + pause_s(time.process_time() - begun)
+            started_s = time.process_time()
+            observer.on_update(watcher.poll(clock()))
+            due = clock() + pause_s(time.process_time() - started_s)
 
     return watch
 
@@ -293,7 +293,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=120.0, help="of virtual time that are measured")
     parser.add_argument("--epochs", type=int, nargs="+", default=(60, 1), help="of a run of a minute")
-    parser.add_argument("--unwatched", action="store_true", help="without the narration")
+    parser.add_argument("--unwatched", action="store_true", help="without progress lines")
     parser.add_argument("--whole", action="store_true", help="from the beginning of the sweep to its end")
     parser.add_argument("--cpu-profile", action="store_true", help="where the CPU time goes; it takes more of it, then")
     parser.add_argument(

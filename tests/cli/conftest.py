@@ -202,7 +202,7 @@ class Sweep:
         return done.stderr
 
     def view(self) -> SweepView:
-        return Watcher(self.run_dir, self.run_dir.read_plan()).look(time.time())
+        return Watcher(self.run_dir, self.run_dir.read_plan()).poll(time.time())
 
     def under_way(self) -> dict[str, RunHistory]:
         """Slot to history, of the runs that are being trained: given to a slot, and begun there."""

@@ -65,7 +65,7 @@ def cluster(record: Record) -> RunDir:
 @pytest.fixture(scope="module")
 def view(record_once: Record) -> SweepView:
     cluster = moved_to(record_once("sweep.seeds=[0,1,2,3,4]", states=STATES, engine=None), THREE, slots=4)
-    return Watcher(cluster, cluster.read_plan()).look(NOW)
+    return Watcher(cluster, cluster.read_plan()).poll(NOW)
 
 
 def lines(view: SweepView, **options: Any) -> list[tuple[str, str, str, str]]:
@@ -89,7 +89,7 @@ def test_a_run_that_has_not_begun_is_on_no_node(cluster: RunDir) -> None:
     again = {"event": "run-leased", "time": NOW - 5, "run_id": plan.runs[4].run_id, "attempt": 2, "slot": "ray/2"}
     writer.write(json.dumps(again))
     writer.close()
-    view = Watcher(cluster, plan).look(NOW)
+    view = Watcher(cluster, plan).poll(NOW)
     assert view.node_of(plan.runs[4]) is None
     assert rows_of(view)[plan.runs[4].run_id].slot == "ray/2"
     assert [view.node_of(run) for run in plan.runs[:4]] == [THREE[k].name for k in (0, 1, 2, 0)]
@@ -101,7 +101,7 @@ def test_a_new_engine_knows_no_node(cluster: RunDir) -> None:
     writer = cluster.journal_writer()
     writer.write(first.model_copy(update={"time": NOW - 2}).model_dump_json())
     writer.close()
-    view = Watcher(cluster, cluster.read_plan()).look(NOW)
+    view = Watcher(cluster, cluster.read_plan()).poll(NOW)
     assert lines(view) == [("ray", "", "idle", "idle")]
 
 
@@ -139,7 +139,7 @@ def test_narrations_tell_the_node(view: SweepView) -> None:
 
 def test_a_thousand_slots_are_a_page(record: Record) -> None:
     run_dir = record("sweep.seeds=40", states=["half"] * 60, engine=None)
-    view = Watcher(run_dir, run_dir.read_plan()).look(NOW)
+    view = Watcher(run_dir, run_dir.read_plan()).poll(NOW)
     runs = view.plan.runs[:60]
     busy = {run.run_id: f"ray/{k}" for k, run in enumerate(runs)}
     seats = {

@@ -67,7 +67,7 @@ def history(*readings: Reading) -> DeviceHistory:
 def view_of(record_once: Record) -> MakeView:
     """A sweep of which the first runs are under way on the given slots."""
     run_dir = record_once("sweep.seeds=[0,1,2,3,4]", engine=None)
-    seen = Watcher(run_dir, run_dir.read_plan()).look(NOW)
+    seen = Watcher(run_dir, run_dir.read_plan()).poll(NOW)
     facts = {name: getattr(seen, name) for name in SweepView.__dataclass_fields__}
     engine = seen.engines[-1].model_copy(update={"slots": ("cuda:0/0", "cuda:0/1", "cuda:1/0")})
 

@@ -62,7 +62,7 @@ async def turn_until(pilot: Pilot[Any], gate: Gate, condition: Callable[[SweepVi
 
     def has_come() -> bool:
         gate.turn()
-        return bool(condition(Watcher(run_dir, run_dir.read_plan()).look(time.time())))
+        return bool(condition(Watcher(run_dir, run_dir.read_plan()).poll(time.time())))
 
     await until(pilot, has_come)
 

@@ -12,7 +12,7 @@ from tests.tui.conftest import NOW, Record
 def rows(record_once: Record) -> list[RunRow]:
     """Densenet then dense-gaussian, L=1 and 2, seeds 0 and 1."""
     run_dir = record_once(states=["done", "failed", "done", "half", "diverged"])
-    return list(rows_of(Watcher(run_dir, run_dir.read_plan()).look(NOW)).values())
+    return list(rows_of(Watcher(run_dir, run_dir.read_plan()).poll(NOW)).values())
 
 
 @pytest.mark.parametrize(

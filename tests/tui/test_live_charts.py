@@ -22,7 +22,7 @@ RATE = next(metric for metric in EPOCH_METRICS if metric.name == "samples_per_s"
 
 
 def view_of(run_dir: RunDir) -> SweepView:
-    return Watcher(run_dir, run_dir.read_plan()).look(NOW)
+    return Watcher(run_dir, run_dir.read_plan()).poll(NOW)
 
 
 def test_a_curve_is_the_mean_over_its_seeds(record: Record) -> None:

@@ -16,7 +16,7 @@ from tests.tui.conftest import NOW, Record
 @pytest.fixture(scope="module")
 def view(record_once: Record) -> SweepView:
     run_dir = record_once(states=["done", "failed", "done", "half", "diverged"], engine=None)
-    return Watcher(run_dir, run_dir.read_plan()).look(NOW)
+    return Watcher(run_dir, run_dir.read_plan()).poll(NOW)
 
 
 @pytest.fixture

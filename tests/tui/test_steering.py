@@ -11,7 +11,7 @@ from tests.tui.conftest import NOW, Record
 @pytest.fixture(scope="module")
 def found(record_once: Record) -> list[RunRow]:
     run_dir = record_once(states=["done", "failed", "half", "half"], engine=None)
-    return list(rows_of(Watcher(run_dir, run_dir.read_plan()).look(NOW)).values())
+    return list(rows_of(Watcher(run_dir, run_dir.read_plan()).poll(NOW)).values())
 
 
 def ids(rows: list[RunRow]) -> tuple[str, ...]:

@@ -280,7 +280,7 @@ def test_a_run_that_is_lost_when_it_is_put_aside_is_lost(lab: Lab) -> None:
 def test_slots_that_are_paused_are_not_counted_on(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[float] = []
-    look = lambda: seen.append(watcher.look(lab.clock()).time_left.sweep_s or 0.0)  # noqa: E731
+    look = lambda: seen.append(watcher.poll(lab.clock()).time_left.sweep_s or 0.0)  # noqa: E731
     lab.carry_out(
         TWO_DEVICES, script={30.0: look, 30.5: pause(device="fake:1"), 35.0: look, 36.0: resume(device="fake:1")}
     )
@@ -290,7 +290,7 @@ def test_slots_that_are_paused_are_not_counted_on(lab: Lab) -> None:
 def test_a_paused_sweep_expects_no_end(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[SweepView] = []
-    look = {at: (lambda: seen.append(watcher.look(lab.clock()))) for at in (19.0, 30.0, 70.0)}
+    look = {at: (lambda: seen.append(watcher.poll(lab.clock()))) for at in (19.0, 30.0, 70.0)}
     lab.carry_out(3, script={20.0: pause(), 60.0: resume(), **look})
     assert [view.time_left.sweep_s is None for view in seen] == [False, True, False]
     assert [view.holds.sweep for view in seen] == [False, True, False]
@@ -348,7 +348,7 @@ def test_a_waiting_run_can_be_cancelled(lab: Lab) -> None:
     run_id = lab.find("densenet-L1-s0")
     watcher = Watcher(lab.run_dir, lab.plan)
     views: list[SweepView] = []
-    see: Callable[[], None] = lambda: views.append(watcher.look(lab.clock()))  # noqa: E731
+    see: Callable[[], None] = lambda: views.append(watcher.poll(lab.clock()))  # noqa: E731
     lab.carry_out(3, script={5.0: Command(action="cancel", run_ids=(run_id,)), 6.0: see})
     assert lab.statuses() == {"ok": 15, "cancelled": 1}
     (ended,) = lab.events(run_id)
@@ -501,10 +501,10 @@ def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
             seen.append(lab.clock())
             leased = {attempt.run.run_id: slot for slot, attempt in lab.executor.running.items()}
             assert len(leased) == 3
-            assert Watcher(lab.run_dir, lab.plan).look(lab.clock()).leased == leased
-            assert away.look(lab.clock()).leased == leased
+            assert Watcher(lab.run_dir, lab.plan).poll(lab.clock()).leased == leased
+            assert away.poll(lab.clock()).leased == leased
 
-    away.look(lab.clock())
+    away.poll(lab.clock())
     # it is put back behind others, which have begun in the meantime
     lab.carry_out(3, lambda slot, run_id, attempt: "failed@1" if run_id == bad and attempt == 1 else "", tick=look)
     assert seen

@@ -183,8 +183,8 @@ def test_a_run_that_diverges_ends_early_and_the_others_go_on(lab: Lab) -> None:
 
     def look() -> None:
         if lab.ended(bad) is not None and not seen:
-            seen.append(watcher.look(lab.clock()))
-            assert Watcher(lab.run_dir, lab.plan).look(lab.clock()).leased == seen[0].leased
+            seen.append(watcher.poll(lab.clock()))
+            assert Watcher(lab.run_dir, lab.plan).poll(lab.clock()).leased == seen[0].leased
 
     lab.carry_out(1, lambda slot, run_id, attempt: "diverged@1" if run_id == bad else "", tick=look, pack_size=4)
     assert lab.statuses() == {"ok": 3, "diverged": 1}
@@ -202,15 +202,15 @@ def test_a_run_that_diverged_is_tried_again_while_its_pack_goes_on(lab: Lab, slo
     bad = ids(lab, 2)[0]
     others = set(lab.plan.by_id) - {bad}
     away, asked, seen = Watcher(lab.run_dir, lab.plan), list[float](), list[SweepView]()
-    away.look(lab.clock())
+    away.poll(lab.clock())
 
     def ask() -> None:
         if lab.ended(bad) is not None and not asked:
             asked.append(lab.clock())
             lab.leave(commands("retry", *([bad] if named else [])))
         elif asked and not seen and lab.answers():
-            seen.append(Watcher(lab.run_dir, lab.plan).look(lab.clock()))
-            assert away.look(lab.clock()).leased == seen[0].leased
+            seen.append(Watcher(lab.run_dir, lab.plan).poll(lab.clock()))
+            assert away.poll(lab.clock()).leased == seen[0].leased
 
     lab.carry_out(
         slots,
@@ -266,7 +266,7 @@ def test_a_run_that_ended_early_does_not_come_back_with_the_pack(lab: Lab) -> No
 def test_a_run_of_a_pack_is_cancelled_and_the_others_go_on(lab: Lab) -> None:
     bad = ids(lab, 1)[0]
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[SweepView]()
-    see: Callable[[], None] = lambda: seen.append(watcher.look(lab.clock()))  # noqa: E731
+    see: Callable[[], None] = lambda: seen.append(watcher.poll(lab.clock()))  # noqa: E731
     lab.carry_out(1, script={20.0: commands("cancel", bad), 20.5: see}, pack_size=4)
     assert lab.statuses() == {"ok": 3, "cancelled": 1}
     assert seeds_of(lab) == ["0123", "023"]
@@ -329,7 +329,7 @@ def test_the_end_is_foreseen(make_lab: MakeLab, size: int) -> None:
     """Of the sweep and of what is under way, as soon as the first epochs have been seen."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1,2]", "sweep.seeds=10", "train.epochs=6")
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[tuple[float, SweepView]]()
-    lab.carry_out(2, tick=lambda: seen.append((lab.clock(), watcher.look(lab.clock()))), pack_size=size)
+    lab.carry_out(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=size)
     assert lab.statuses() == {"ok": 20}
     end, ends = lab.clock(), {run_id: e.time for run_id in lab.plan.by_id if (e := lab.ended(run_id))}
     for share in (1 / 3, 2 / 3):
@@ -344,7 +344,7 @@ def test_runs_that_wait_are_foreseen_in_packs(make_lab: MakeLab) -> None:
     """Three packs on two slots are two rounds, though twelve runs would go evenly."""
     lab = make_lab(*POINT, "sweep.seeds=12")
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[tuple[float, SweepView]]()
-    lab.carry_out(2, tick=lambda: seen.append((lab.clock(), watcher.look(lab.clock()))), pack_size=4)
+    lab.carry_out(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=4)
     now, view = next(look for look in seen if look[1].fraction_done >= 1 / 3)
     assert len(view.leased) == 8
     assert view.time_left.sweep_s == pytest.approx(lab.clock() - now, rel=0.1)
@@ -382,8 +382,8 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
         def look(lab: Lab = lab, watcher: Watcher = watcher, random: Random = random) -> None:
             if random.random() < 0.05:
                 leased = {run_id: slot for slot, job in lab.executor.running.items() for run_id in job.left}
-                assert watcher.look(lab.clock()).leased == leased
-                assert Watcher(lab.run_dir, lab.plan).look(lab.clock()).leased == leased
+                assert watcher.poll(lab.clock()).leased == leased
+                assert Watcher(lab.run_dir, lab.plan).poll(lab.clock()).leased == leased
 
         script: dict[float, Command | Callable[[], None]] = {}
         for _ in range(random.randrange(16)):

@@ -148,7 +148,7 @@ def test_the_end_is_foreseen_after_a_third_of_the_work(make_lab: MakeLab, order:
     watcher, seen = Watcher(lab.run_dir, lab.plan), []
 
     def look() -> None:
-        view = watcher.look(lab.clock())
+        view = watcher.poll(lab.clock())
         if view.time_left.sweep_s is not None:
             seen.append((view.fraction_done, lab.clock(), view.time_left.sweep_s))
 
@@ -170,7 +170,7 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
     seen: list[tuple[float, float]] = []
 
     def look() -> None:
-        view = watcher.look(lab.clock())
+        view = watcher.poll(lab.clock())
         if view.leased.keys() == {late} and view.time_left.sweep_s is not None:
             seen.append((lab.clock(), view.time_left.sweep_s))
 
@@ -199,7 +199,7 @@ def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause
     assert len(mine) == len(set(mine)) == 2
     assert not lab.executor.left
     watcher = Watcher(lab.run_dir, lab.plan)
-    view = watcher.look(lab.clock())
+    view = watcher.poll(lab.clock())
     assert (view.leased, dict(view.set_aside)) == ({}, {"fake:1/0": set_aside.reason})
 
 
@@ -480,7 +480,7 @@ def test_the_time_between_two_engines_is_not_taken_for_work(
     def look() -> None:
         """Somebody who comes when the runs of the first engine have ended."""
         if not foreseen and lab.statuses()["ok"] >= 4:
-            left_s = Watcher(lab.run_dir, lab.plan).look(lab.clock()).time_left.sweep_s
+            left_s = Watcher(lab.run_dir, lab.plan).poll(lab.clock()).time_left.sweep_s
             foreseen.append(lab.clock() + (left_s or 0.0))
 
     lab.carry_out(4, tick=look)
@@ -603,8 +603,8 @@ def test_a_watcher_that_follows_sees_what_one_that_comes_late_sees(
         def look(lab: Lab = lab, watcher: Watcher = watcher, random: Random = random) -> None:
             if random.random() < 0.05:
                 leased = {attempt.run.run_id: slot for slot, attempt in lab.executor.running.items()}
-                assert watcher.look(lab.clock()).leased == leased
-                assert facts(watcher.look(lab.clock())) == facts(Watcher(lab.run_dir, lab.plan).look(lab.clock()))
+                assert watcher.poll(lab.clock()).leased == leased
+                assert facts(watcher.poll(lab.clock())) == facts(Watcher(lab.run_dir, lab.plan).poll(lab.clock()))
 
         slots = {"fake:0/0": 1.0, "fake:1/0": 3.0, "fake:1/1": 2.0}
         lab.carry_out(
