@@ -177,10 +177,10 @@ def profiles_screen(paths: Iterable[Path]) -> Screen[None]:
 
 def binding_names() -> frozenset[str]:
     """Every key that can be given another place."""
-    from dnlbench.tui.screens import columns, compare, confirm, new_sweep, run, start, steered, sweep
+    from dnlbench.tui.screens import columns, compare, confirm, control, new_sweep, run, start, sweep
     from dnlbench.tui.widgets import chart, devices, form_field, log_view, runs_table
 
-    screens = (columns, compare, confirm, new_sweep, run, start, steered, sweep)
+    screens = (columns, compare, confirm, new_sweep, run, start, control, sweep)
     modules = (*screens, chart, devices, form_field, log_view, runs_table)
     classes = [DnlbenchApp, *(each for module in modules for each in vars(module).values() if isinstance(each, type))]
     bindings = [binding for each in classes for binding in vars(each).get("BINDINGS", ())]

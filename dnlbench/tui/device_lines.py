@@ -172,7 +172,7 @@ def _idle(view: SweepView, slots: Sequence[str]) -> str:
     if view.engine_ended is not None:
         return ""
     if not slots and any(device_of(slot) == CLUSTER for slot in view.slots[:1]):
-        return "this machine, from which the sweep is steered"
+        return "this machine, from which the sweep is control"
     return "idle" if slots else "not used by this sweep"
 
 

@@ -25,16 +25,16 @@ def clean(line: bytes) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
+class LogUpdate:
     """What a look at a file found."""
 
     lines: tuple[str, ...] = ()
     """New whole lines."""
-    rest: str = ""
+    partial_line: str = ""
     """What stands after the last line break: all that is left of somebody who was killed in the middle of a line."""
-    anew: bool = False
+    restarted: bool = False
     """Whether it is another file than at the last look, or was emptied: what was read before is of the past."""
-    trouble: str | None = None
+    problem: str | None = None
     """Why there is nothing to read: ``no log yet``, ``the log is gone``, or what the system says."""
 
 
@@ -47,34 +47,34 @@ class LogTail:
         self._offset = 0
         self._rest = b""
 
-    def read(self) -> News:
+    def read(self) -> LogUpdate:
         try:
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())
-                anew = self._begin((status.st_dev, status.st_ino), status.st_size)
+                restarted = self._begin((status.st_dev, status.st_ino), status.st_size)
                 left_out = max(0, status.st_size - self._offset - TAIL_BYTES)
                 file.seek(self._offset + left_out)
                 content = file.read(TAIL_BYTES)
                 self._offset += left_out + len(content)
         except FileNotFoundError:
-            return News(trouble="the log is gone" if self._identity else "no log yet")
+            return LogUpdate(problem="the log is gone" if self._identity else "no log yet")
         except OSError as error:
-            return News(trouble=f"the log cannot be read: {error.strerror}")
-        return self._news(content, left_out, anew=anew)
+            return LogUpdate(problem=f"the log cannot be read: {error.strerror}")
+        return self._update(content, left_out, restarted=restarted)
 
     def _begin(self, identity: tuple[int, int], size: int) -> bool:
         """Goes to the beginning of another file, and of one that was emptied."""
         before, self._identity = self._identity, identity
-        anew = before is not None and (before != identity or size < self._offset)
-        if anew:
+        restarted = before is not None and (before != identity or size < self._offset)
+        if restarted:
             self._offset, self._rest = 0, b""
-        return anew
+        return restarted
 
-    def _news(self, content: bytes, left_out: int, *, anew: bool) -> News:
+    def _update(self, content: bytes, left_out: int, *, restarted: bool) -> LogUpdate:
         lines: list[str] = []
         if left_out:
             lines.append(f"… {units.size(left_out)} left out …")
             self._rest, content = b"", content.partition(b"\n")[2] or content
-        *whole, rest = (self._rest + content).split(b"\n")
+        *complete, rest = (self._rest + content).split(b"\n")
         self._rest = rest[-TAIL_BYTES:]
-        return News(lines=(*lines, *map(clean, whole)), rest=clean(rest), anew=anew)
+        return LogUpdate(lines=(*lines, *map(clean, complete)), partial_line=clean(rest), restarted=restarted)

@@ -63,15 +63,15 @@ async def settled(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
-async def looked_again(pilot: Pilot[Any], screen: SweepScreen) -> None:
-    """Until the feed has looked anew, and what it found is painted."""
+async def polled_again(pilot: Pilot[Any], screen: SweepScreen) -> None:
+    """Until the poller has looked anew, and what it found is painted."""
 
     def is_newer(than: object) -> bool:
-        return screen._feed.latest is not than
+        return screen._poller.latest is not than
 
     for _ in range(2):  # one look may have been under way
-        before = screen._feed.latest
-        screen._feed.wake()
+        before = screen._poller.latest
+        screen._poller.wake()
         await until(pilot, partial(is_newer, before))
     screen.paint()
     await pilot.pause()

@@ -16,9 +16,9 @@ from dnlbench.store import RunDir
 from dnlbench.tui.depth import live_source
 from dnlbench.tui.device_lines import DeviceLine, _texts, choose_layout, device_lines, typical
 from dnlbench.tui.durations import learn_durations
-from dnlbench.tui.facts import attempt_lines, facts_of
 from dnlbench.tui.filter import parse_filter
 from dnlbench.tui.rows import BY_NAME, rows_of
+from dnlbench.tui.run_details import attempt_lines, run_details
 from dnlbench.watch import SweepView, Watcher
 from tests.tui.conftest import NOW, Record
 
@@ -110,7 +110,7 @@ def test_this_machine_is_not_told_to_be_unused(view: SweepView) -> None:
 
     here = {"cpu": (Reading(time=NOW, label="cpu", name="A CPU"),)}
     first, *_ = device_lines(here, view)
-    assert (first.label, first.work) == ("cpu", "this machine, from which the sweep is steered")
+    assert (first.label, first.work) == ("cpu", "this machine, from which the sweep is control")
     assert [line.label for line in device_lines(here, view, remote=True)][:2] == ["ray", "node node-1.far.away"]
 
 
@@ -123,7 +123,7 @@ def test_the_table_tells_the_node_and_finds_runs_by_it(view: SweepView) -> None:
 
 def test_a_run_tells_its_node_and_each_attempt(view: SweepView) -> None:
     row = next(iter(rows_of(view).values()))
-    facts = dict(facts_of(row, view.plan.study, None))
+    facts = dict(run_details(row, view.plan.study, None))
     assert facts["node"] == "node-10.far.away: EPYC 9654, 64 cores, 256 GiB"
     (line,) = attempt_lines(row.history)
     assert "UTC on cpu of node-10.far.away: ok after" in line

@@ -16,7 +16,7 @@ from dnlbench.profiles import Profile, RunRecord, save_profile, summarise
 from dnlbench.studies import STUDIES
 from dnlbench.tui.app import SHOWN, DnlbenchApp
 from dnlbench.tui.export import write_new
-from dnlbench.tui.held import Entry, file_stem, heading
+from dnlbench.tui.profile_view import Entry, file_stem, heading
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.widgets.chart import ChartView
 from tests.conftest import MACHINE

@@ -19,7 +19,7 @@ from dnlbench.store import RunDir
 from dnlbench.store.workspace import find_sweep
 from dnlbench.tui.app import DnlbenchApp, start_screen, sweep_screen
 from dnlbench.tui.screens.compare import CompareScreen
-from dnlbench.tui.screens.confirm import Confirm
+from dnlbench.tui.screens.confirm import ConfirmDialog
 from dnlbench.tui.screens.run import RunScreen
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.screens.sweep import SweepScreen
@@ -103,7 +103,7 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
         await pilot.press("q")
         await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen) and table(pilot).current)
         await pilot.press("k")
-        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: "cancelled" in states(pilot))
         await pilot.press("P")

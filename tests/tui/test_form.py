@@ -13,7 +13,7 @@ from dnlbench.plan import Plan
 from dnlbench.spec import list_presets, parse_spec, read_preset, read_spec
 from dnlbench.spec.lines import Key
 from dnlbench.tui.form import TOP, Form, open_form
-from dnlbench.tui.outlook import foresee
+from dnlbench.tui.plan_preview import preview_plan
 
 PRESETS = [preset.name for preset in list_presets()]
 
@@ -234,32 +234,32 @@ def slots(memory: int) -> tuple[Slot, ...]:
 
 
 def test_outlook(make_plan: Callable[..., Plan]) -> None:
-    outlook = foresee(make_plan(), MACHINE, slots(2**30), None)
-    assert outlook.runs == 8
-    assert outlook.grid.title == "8 runs = 2 networks × 2 depths × 2 seeds"
-    assert outlook.places == "1 at a time on cuda:0 (A GPU), 2 CPU threads each"
-    assert [row[1] for row in outlook.grid.rows] == ["1", "2", "1", "2"]
-    assert min(row[5] for row in outlook.grid.rows) == "× 1.0"
-    assert outlook.problems == ()
-    assert outlook.sweep_s is None
-    assert any("time is known after the first epochs" in note for note in outlook.notes)
+    preview = preview_plan(make_plan(), MACHINE, slots(2**30), None)
+    assert preview.runs == 8
+    assert preview.grid.title == "8 runs = 2 networks × 2 depths × 2 seeds"
+    assert preview.concurrency == "1 at a time on cuda:0 (A GPU), 2 CPU threads each"
+    assert [row[1] for row in preview.grid.rows] == ["1", "2", "1", "2"]
+    assert min(row[5] for row in preview.grid.rows) == "× 1.0"
+    assert preview.problems == ()
+    assert preview.sweep_s is None
+    assert any("time is known after the first epochs" in note for note in preview.notes)
 
 
 def test_an_axis_that_is_left_empty_is_no_factor() -> None:
-    outlook = foresee(Plan(read_spec("relu-limit")), MACHINE, slots(2**30), None)
-    assert outlook.grid.title == "200 runs = 2 weights × 4 exponents × 1 direction × 5 depths × 5 seeds"
-    assert outlook.runs == 200
-    both = foresee(Plan(read_spec("relu-limit", ["sweep.bias_exponents=[1]"])), MACHINE, slots(2**30), None)
+    preview = preview_plan(Plan(read_spec("relu-limit")), MACHINE, slots(2**30), None)
+    assert preview.grid.title == "200 runs = 2 weights × 4 exponents × 1 direction × 5 depths × 5 seeds"
+    assert preview.runs == 200
+    both = preview_plan(Plan(read_spec("relu-limit", ["sweep.bias_exponents=[1]"])), MACHINE, slots(2**30), None)
     assert both.grid.title == "200 runs = 2 weights × 4 exponents × 1 bias exponent × 1 direction × 5 depths × 5 seeds"
 
 
 def test_outlook_of_what_does_not_fit(make_plan: Callable[..., Plan]) -> None:
-    outlook = foresee(make_plan("sweep.depths=[1,200]"), MACHINE, slots(2**26), None)
-    assert [row[-1] for row in outlook.grid.rows] == ["", "too large", "", "too large"]
-    assert "does not fit" in outlook.summary
-    assert "cuda:0 (A GPU) has 64.0 MiB" in outlook.problems[0]
+    preview = preview_plan(make_plan("sweep.depths=[1,200]"), MACHINE, slots(2**26), None)
+    assert [row[-1] for row in preview.grid.rows] == ["", "too large", "", "too large"]
+    assert "does not fit" in preview.summary
+    assert "cuda:0 (A GPU) has 64.0 MiB" in preview.problems[0]
 
 
 def test_outlook_of_unknown_images_says_what_is_assumed(make_plan: Callable[..., Plan]) -> None:
-    outlook = foresee(make_plan("data.dataset=image-folder"), MACHINE, slots(2**34), None)
-    assert any("assumed" in note for note in outlook.notes)
+    preview = preview_plan(make_plan("data.dataset=image-folder"), MACHINE, slots(2**34), None)
+    assert any("assumed" in note for note in preview.notes)

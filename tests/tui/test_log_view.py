@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from dnlbench import units
-from dnlbench.tui.log_tail import KEPT_LINES, LONGEST_LINE, TAIL_BYTES, LogTail, News, clean
+from dnlbench.tui.log_tail import KEPT_LINES, LONGEST_LINE, TAIL_BYTES, LogTail, LogUpdate, clean
 from dnlbench.tui.widgets.log_lines import LogLines
 from dnlbench.tui.widgets.log_view import LogView
 
@@ -71,17 +71,17 @@ def test_lines_are_cleaned(line: bytes, expected: str) -> None:
 def test_the_tail_reads_what_was_added(tmp_path: Path) -> None:
     path = tmp_path / "log"
     tail = LogTail(path)
-    assert tail.read() == News(trouble="no log yet")
+    assert tail.read() == LogUpdate(problem="no log yet")
     add(path, "one\ntw")
-    assert tail.read() == News(lines=("one",), rest="tw")
-    assert tail.read() == News(rest="tw")
+    assert tail.read() == LogUpdate(lines=("one",), rest="tw")
+    assert tail.read() == LogUpdate(rest="tw")
     add(path, "o\nthree\n")
-    assert tail.read() == News(lines=("two", "three"))
+    assert tail.read() == LogUpdate(lines=("two", "three"))
     path.write_text("anew\n")
-    assert tail.read() == News(lines=("anew",), anew=True)
+    assert tail.read() == LogUpdate(lines=("anew",), anew=True)
     path.unlink()
-    assert tail.read() == News(trouble="the log is gone")
-    assert LogTail(tmp_path).read().trouble == "the log cannot be read: Is a directory"
+    assert tail.read() == LogUpdate(problem="the log is gone")
+    assert LogTail(tmp_path).read().problem == "the log cannot be read: Is a directory"
 
 
 def test_another_file_of_that_name_begins_anew_even_if_it_is_longer(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_another_file_of_that_name_begins_anew_even_if_it_is_longer(tmp_path: Pa
     tail = LogTail(path)
     tail.read()
     other.replace(path)
-    assert tail.read() == News(lines=("a longer one",), anew=True)
+    assert tail.read() == LogUpdate(lines=("a longer one",), anew=True)
 
 
 def test_characters_may_arrive_in_parts(tmp_path: Path) -> None:
@@ -122,11 +122,11 @@ def test_it_follows_the_end(drive: Drive, screen_text: ScreenText, log: Path, si
     async def act(pilot: Pilot[None]) -> None:
         assert "  epoch 100\n" in screen_text(app)
         add(log, numbered(101, 150) + "half a li")
-        app.view.look()
+        app.view.poll()
         await pilot.pause()
         assert "  half a li\n" in screen_text(app)
         add(log, "ne\n")
-        app.view.look()
+        app.view.poll()
         await pilot.pause()
         assert "  half a line\n" in screen_text(app)
         assert app.view.status == "151 lines  following  log-1.txt"
@@ -142,7 +142,7 @@ def test_what_is_read_stays_in_sight_until_the_end_is_asked_for(
     async def act(pilot: Pilot[None]) -> None:
         await pilot.press("f")
         add(log, numbered(101, 110))
-        app.view.look()
+        app.view.poll()
         await pilot.pause()
         assert "epoch 100\n" in screen_text(app)
         assert "epoch 101\n" not in screen_text(app)
@@ -190,7 +190,7 @@ def test_only_the_last_lines_are_kept_and_what_is_in_sight_stays(
         await pilot.pause()
         assert screen_text(app).startswith("  epoch 2001\n")
         add(log, numbered(KEPT_LINES + 1, KEPT_LINES + 1500))
-        app.view.look()
+        app.view.poll()
         await pilot.pause()
         assert screen_text(app).startswith("  epoch 2001\n")
         assert (len(app.view.lines), app.view.lines[0]) == (KEPT_LINES, "epoch 1501")
@@ -221,7 +221,7 @@ def test_search(drive: Drive, screen_text: ScreenText, log: Path) -> None:
             assert app.lines.current == place
             assert f"▸ {app.view.lines[place]}" in screen_text(app)
         add(log, "epoch 20 again\n")
-        app.view.look()
+        app.view.poll()
         await pilot.pause()
         assert app.view.status.startswith("2 of 3 lines")
         await pilot.press("escape")
@@ -254,7 +254,7 @@ def test_lines_that_go_on_to_the_right_are_marked(drive: Drive, screen_text: Scr
         await pilot.pause()
         assert screen_text(app).splitlines()[:3] == [" " + "x" * 17, " " + "y" * 18, " " + "z" * 19]
         add(log, "漢" * 12 + "\n")
-        app.view.look()
+        app.view.poll()
         await pilot.pause()
         assert screen_text(app).splitlines()[3].endswith("漢›")
 
@@ -278,29 +278,29 @@ def test_logs_that_come_late_go_and_come_again(drive: Drive, screen_text: Screen
     app = LogApp(None)
 
     async def act(pilot: Pilot[None]) -> None:
-        async def look() -> str:
-            app.view.look()
+        async def poll() -> str:
+            app.view.poll()
             await pilot.pause()
             return screen_text(app)
 
-        assert "no log yet" in await look()
+        assert "no log yet" in await poll()
         app.view.path = path
-        assert "no log yet" in await look()
+        assert "no log yet" in await poll()
         path.touch()
-        assert "the log is empty" in await look()
+        assert "the log is empty" in await poll()
         path.write_text("one\ntwo\n")
-        assert "one" in await look()
+        assert "one" in await poll()
         path.unlink()
-        text = await look()
+        text = await poll()
         assert "one" in text
         assert "the log is gone" in text
         path.write_text("three\n")
-        text = await look()
+        text = await poll()
         assert "three" in text
         assert "one" not in text
         assert "gone" not in text
         app.view.path = tmp_path / "log-2.txt"
-        text = await look()
+        text = await poll()
         assert "three" not in text
         assert "no log yet" in text
 
@@ -310,7 +310,7 @@ def test_logs_that_come_late_go_and_come_again(drive: Drive, screen_text: Screen
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden here")
 def test_a_log_of_somebody_else(log: Path) -> None:
     log.chmod(0)
-    assert LogTail(log).read().trouble == "the log cannot be read: Permission denied"
+    assert LogTail(log).read().problem == "the log cannot be read: Permission denied"
 
 
 def test_copies(drive: Drive, log: Path) -> None:

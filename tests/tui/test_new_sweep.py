@@ -15,7 +15,7 @@ from dnlbench.plan import Plan
 from dnlbench.spec import read_preset, read_spec
 from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.messages import StartSpec
-from dnlbench.tui.outlook import foresee
+from dnlbench.tui.plan_preview import preview_plan
 from dnlbench.tui.screens.new_sweep import NewSweepScreen
 from dnlbench.tui.widgets.form_field import FieldRow
 from dnlbench.tui.widgets.grid_view import GridView
@@ -79,7 +79,7 @@ def test_gpus_that_cannot_be_used_are_noted() -> None:
     hidden = UnusableDevice(name="NVIDIA GPUs", reason="hidden", hidden=True)
     machine = MACHINE.model_copy(update={"unusable": (lost, hidden)})
     slots = (Slot(name="cpu/0", device=MACHINE.devices[0], threads=1),)
-    notes = foresee(Plan(read_spec("forward-limit")), machine, slots, None).notes
+    notes = preview_plan(Plan(read_spec("forward-limit")), machine, slots, None).notes
     assert [note for note in notes if "GPU" in note] == ["GPU 1: GPU is lost; restart the machine."]
 
 

@@ -1,6 +1,6 @@
 """Every screen as text, from recorded files and with a clock that stands still, at two sizes, with colours and without.
 
-``UPDATE_GOLDEN=1`` writes what the screens show now; look at the difference before it is committed.
+``UPDATE_GOLDEN=1`` writes what the screens show now; check_screen at the difference before it is committed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from dnlbench.profiles import Profile, save_profile
 from dnlbench.spec.presets import read_preset
 from dnlbench.store import RunDir
 from dnlbench.tui.app import DnlbenchApp
-from dnlbench.tui.digest import Digester
 from dnlbench.tui.screens.compare import CompareScreen
 from dnlbench.tui.screens.new_sweep import NewSweepScreen
 from dnlbench.tui.screens.run import RunScreen
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.screens.sweep import SweepScreen
+from dnlbench.tui.view_model import ViewModelBuilder
 from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.entry_list import EntryList
 from dnlbench.tui.widgets.log_view import LogView
-from tests.tui.conftest import NOW, Drive, Record, ScreenText, looked_again, until
+from tests.tui.conftest import NOW, Drive, Record, ScreenText, polled_again, until
 
 HERE = "0123456789abcdef"
 """The machine of the recorded sweeps."""
@@ -83,7 +83,7 @@ def check(
         async def begin(pilot: Pilot[Any]) -> None:
             await until(pilot, lambda: ready(pilot.app.screen))
 
-        async def look(pilot: Pilot[Any], name: str, keys: tuple[str, ...]) -> None:
+        async def check_screen(pilot: Pilot[Any], name: str, keys: tuple[str, ...]) -> None:
             for key in keys:
                 await pilot.press(key)
                 await settled(pilot)
@@ -94,21 +94,21 @@ def check(
                     assert set(colours_on(pilot.app)) <= {"grey"}
                 matches_golden(screen_text(pilot.app), f"{name}-{size}{'' if colours else '-no-colour'}")
 
-        looks = (partial(look, name=name, keys=keys) for name, keys in steps)
-        drive(DnlbenchApp(first), begin, *looks, size=SIZES[sizes[0]])
+        checks = (partial(check_screen, name=name, keys=keys) for name, keys in steps)
+        drive(DnlbenchApp(first), begin, *checks, size=SIZES[sizes[0]])
 
     return run
 
 
 async def settled(pilot: Pilot[Any]) -> None:
-    """Until everything that looks from time to time has looked, and what was begun in threads is shown."""
+    """Until everything that checks from time to time has looked, and what was begun in threads is shown."""
     for screen in pilot.app.screen_stack:
         if isinstance(screen, SweepScreen):
-            await looked_again(pilot, screen)
+            await polled_again(pilot, screen)
         if isinstance(screen, RunScreen):
             screen.paint()
     for log in pilot.app.screen.query(LogView):
-        log.look()
+        log.poll()
     await pilot.app.workers.wait_for_complete(
         worker
         for worker in pilot.app.workers
@@ -135,7 +135,7 @@ def colours_on(app: App[Any]) -> list[str]:
 
 def sweep_screen(run_dir: RunDir) -> SweepScreen:
     telemetry: Any = SteadyTelemetry
-    return SweepScreen(run_dir, lambda: NOW, Digester(telemetry, lambda: HERE))
+    return SweepScreen(run_dir, lambda: NOW, ViewModelBuilder(telemetry, lambda: HERE))
 
 
 def is_loaded(screen: Screen[Any]) -> bool:

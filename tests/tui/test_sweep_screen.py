@@ -23,10 +23,10 @@ from dnlbench.spec import read_spec
 from dnlbench.store import Execution, RunDir
 from dnlbench.studies import STUDIES
 from dnlbench.tui.app import DnlbenchApp
-from dnlbench.tui.digest import Digester
-from dnlbench.tui.screens import steered as module
+from dnlbench.tui.screens import control as module
 from dnlbench.tui.screens.run import RunScreen, Traceback
 from dnlbench.tui.screens.sweep import SweepScreen
+from dnlbench.tui.view_model import ViewModelBuilder
 from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.runs_table import RunsTable
@@ -39,7 +39,7 @@ from tests.tui.conftest import (
     Notices,
     Record,
     ScreenText,
-    looked_again,
+    polled_again,
     settled,
     until,
 )
@@ -70,7 +70,7 @@ class SteadyTelemetry:
 def app_of(run_dir: RunDir, here: str = HERE) -> DnlbenchApp:
     def first() -> SweepScreen:
         telemetry: Any = SteadyTelemetry
-        return SweepScreen(run_dir, lambda: NOW, Digester(telemetry, lambda: here))
+        return SweepScreen(run_dir, lambda: NOW, ViewModelBuilder(telemetry, lambda: here))
 
     return DnlbenchApp(first)
 
@@ -86,7 +86,7 @@ def screen_of(pilot: Pilot[Any]) -> SweepScreen:
 
 
 async def loaded(pilot: Pilot[Any]) -> SweepScreen:
-    """The screen, once the feed has given it everything."""
+    """The screen, once the poller has given it everything."""
     screen = screen_of(pilot)
     await until(pilot, lambda: screen.query_one("#depth", ChartView).chart.series or screen._shown.snapshot.problem)
     await pilot.pause()
@@ -108,7 +108,7 @@ def test_a_narrow_terminal(
 ) -> None:
     async def what_is_looked_for_is_there(pilot: Pilot[Any]) -> None:
         screen = await loaded(pilot)
-        feeds.append(screen._feed._thread)
+        feeds.append(screen._poller._thread)
         assert feeds[0].is_alive()
         for word in ("tiny", "✓ done", "2 ✗", "Training loss (nats)", "densenet", "✗ failed"):
             assert word in screen_text(pilot.app)
@@ -255,7 +255,7 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
         await pilot.press("u")
         assert "updates paused" in screen_text(pilot.app)
         held = screen._shown
-        await looked_again(pilot, screen_of(pilot))
+        await polled_again(pilot, screen_of(pilot))
         assert screen._shown is held
         await pilot.press("u")
         assert screen._shown is not held
@@ -342,7 +342,7 @@ def test_a_sweep_that_ends_while_it_is_watched_is_told_once(
         await loaded(pilot)
         engines.clear()
         for _ in range(2):
-            await looked_again(pilot, screen_of(pilot))
+            await polled_again(pilot, screen_of(pilot))
             assert notices == [("tiny: done, 1 run not ok", "warning")]
 
     drive(app_of(run_dir), act)
@@ -351,7 +351,7 @@ def test_a_sweep_that_ends_while_it_is_watched_is_told_once(
 def test_what_cannot_be_read_is_a_message_and_never_a_crash(
     record: Record, drive: Drive, screen_text: ScreenText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dnlbench.tui.feed.IDLE_S", PATIENCE_S)  # it looks when it is woken
+    monkeypatch.setattr("dnlbench.tui.poller.IDLE_S", PATIENCE_S)  # it looks when it is woken
     sweep = record("sweep.depths=[1,2,4,8]", "train.epochs=12", states=STATES)
 
     def add(line: bytes) -> None:
@@ -361,7 +361,7 @@ def test_what_cannot_be_read_is_a_message_and_never_a_crash(
     async def tear(pilot: Pilot[Any]) -> None:
         screen = await loaded(pilot)
         add(b'{"event":"epo')
-        await looked_again(pilot, screen_of(pilot))
+        await polled_again(pilot, screen_of(pilot))
         assert not screen.query_one("#problem").has_class("-shown")
         await is_all_there(pilot)
 
@@ -378,7 +378,7 @@ def test_what_cannot_be_read_is_a_message_and_never_a_crash(
         await is_told(pilot, "no longer there")
 
     async def is_told(pilot: Pilot[Any], words: str) -> None:
-        screen_of(pilot)._feed.wake()
+        screen_of(pilot)._poller.wake()
         problem = screen_of(pilot).query_one("#problem", Static)
         await until(pilot, lambda: words in str(problem.content))
         await is_all_there(pilot)

@@ -28,7 +28,7 @@ from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
 from dnlbench.studies import EpochMetric, Quantity
 from dnlbench.tui.export import export
-from dnlbench.tui.held import Entry, Shown, file_stem, heading, hold_against, read_entries, show_one
+from dnlbench.tui.profile_view import Entry, ProfileView, compare_entries, file_stem, heading, read_entries, single_view
 from dnlbench.tui.widgets.chart import NOTHING, ChartView
 from dnlbench.tui.widgets.grid_view import GridView
 from dnlbench.tui.widgets.key_line import KeyLine
@@ -84,7 +84,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
         super().__init__()
         self._paths = tuple(paths)
         self._entries: tuple[Entry, ...] = ()
-        self._all_shown: tuple[Shown, ...] = ()
+        self._all_shown: tuple[ProfileView, ...] = ()
         self._candidate = 0
         self._metric = self._over = self._quantity = 0
         self._asks_for_depth = self._draws_all = False
@@ -95,7 +95,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
             with Container(id="chart-pane"):
                 yield ChartView(id="chart")
             with VerticalScroll(id="tables-pane"):
-                yield Static(id="said")
+                yield Static(id="summary")
                 yield GridView(id="tables")
         yield KeyLine()
 
@@ -119,8 +119,8 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return any(self.has_class(size) for size in ("-wide", "-very-wide", "-tall", "-very-tall"))
 
     @property
-    def _shown(self) -> Shown:
-        return self._all_shown[self._candidate] if self._all_shown else Shown(said=Text())
+    def _shown(self) -> ProfileView:
+        return self._all_shown[self._candidate] if self._all_shown else ProfileView(summary=Text())
 
     @property
     def _drawn(self) -> tuple[Entry, ...]:
@@ -147,9 +147,9 @@ back, `m` and `v` choose what is drawn, `t` over what.
 
     def _put(self) -> None:
         self._put_heading()
-        said = self._shown.said
+        summary = self._shown.summary
         # as shades of grey, which a terminal without colours gets, some colours are nearly black
-        self.query_one("#said", Static).update(Text(said.plain) if self.app.no_color else said)
+        self.query_one("#summary", Static).update(Text(summary.plain) if self.app.no_color else summary)
         self.query_one("#tables", GridView).show(self._shown.grids)
         self.query_one("#tables-pane", VerticalScroll).scroll_home(animate=False)
         self._put_chart()
@@ -261,9 +261,9 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self.notify(f"{units.count(len(self._shown.grids))} tables as Markdown", title="copied")
 
 
-def _load(paths: Sequence[Path]) -> tuple[tuple[Entry, ...], tuple[Shown, ...]]:
+def _load(paths: Sequence[Path]) -> tuple[tuple[Entry, ...], tuple[ProfileView, ...]]:
     """The profiles, and what is shown of each candidate; of a single profile, that."""
     entries = read_entries(paths)
     if len(entries) < 2:
-        return entries, tuple(show_one(entry) for entry in entries)
-    return entries, tuple(hold_against(entries[0], candidate) for candidate in entries[1:])
+        return entries, tuple(single_view(entry) for entry in entries)
+    return entries, tuple(compare_entries(entries[0], candidate) for candidate in entries[1:])

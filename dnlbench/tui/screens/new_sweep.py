@@ -27,7 +27,7 @@ from dnlbench.outputs import write_output
 from dnlbench.report.grid import Grid
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.messages import StartSpec
-from dnlbench.tui.screens.confirm import Confirm
+from dnlbench.tui.screens.confirm import ConfirmDialog
 from dnlbench.tui.widgets.form_field import FieldRow, Fields
 from dnlbench.tui.widgets.grid_view import GridView
 from dnlbench.tui.widgets.key_line import KeyLine
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for t
     from dnlbench.spec.lines import Key
     from dnlbench.studies import StudySpec
     from dnlbench.tui.form import Checked, Form, FormSection
-    from dnlbench.tui.outlook import Outlook
+    from dnlbench.tui.plan_preview import PlanPreview
 
 DEBOUNCE_S = 0.15
 """Seconds without a change after which what was typed is checked."""
@@ -57,13 +57,13 @@ class NewSweepScreen(Screen[None]):
         Binding("q", "back", "back", show=False, id="new.leave"),
     ]
 
-    class Foreseen(Message):
+    class PreviewReady(Message):
         """What the values of that check mean."""
 
-        def __init__(self, number: int, outlook: Outlook | None, problem: str = "") -> None:
+        def __init__(self, number: int, preview: PlanPreview | None, problem: str = "") -> None:
             super().__init__()
             self.number = number
-            self.outlook = outlook
+            self.preview = preview
             self.problem = problem
 
     def __init__(self, text: str, origin: str, folder: Path) -> None:
@@ -79,7 +79,7 @@ class NewSweepScreen(Screen[None]):
         self._checked: Checked | None = None
         self._numbers = itertools.count(1)
         self._number = 0
-        self._outlook: Outlook | None = None
+        self._preview: PlanPreview | None = None
         self._machine: Machine | None = None
         self._timer: Timer | None = None
 
@@ -146,12 +146,12 @@ class NewSweepScreen(Screen[None]):
         problems.update("\n".join(f"✗ {problem}" for problem in top))
         self._number = next(self._numbers)
         if checked.spec is not None:
-            self.run_worker(partial(self._foresee, checked.spec, self._number), thread=True, group="outlook")
+            self.run_worker(partial(self._load_preview, checked.spec, self._number), thread=True, group="preview")
         self._show_heading(len(changed))
-        self._show_outlook()
+        self._show_preview()
         return checked
 
-    def _foresee(self, spec: StudySpec, number: int) -> None:
+    def _load_preview(self, spec: StudySpec, number: int) -> None:
         """In a thread of its own: devices are asked, and earlier sweeps are read."""
         from dnlbench.engine.place import choose_place
         from dnlbench.engine.request import RunRequest
@@ -159,7 +159,7 @@ class NewSweepScreen(Screen[None]):
         from dnlbench.machine import read_machine
         from dnlbench.plan import Plan
         from dnlbench.spec import SpecText
-        from dnlbench.tui.outlook import foresee
+        from dnlbench.tui.plan_preview import preview_plan
 
         try:
             machine = self._machine = self._machine or read_machine()
@@ -167,16 +167,16 @@ class NewSweepScreen(Screen[None]):
             place = choose_place(RunRequest(spec=SpecText.of(spec)), machine)
             if number == self._number:  # another key may have been pressed meanwhile
                 forecast = learn_durations(self._folder, plan, machine, place.slots, pack_size=place.pack_size)
-                outlook = foresee(plan, machine, place.slots, forecast, pack_size=place.pack_size)
-                self.post_message(self.Foreseen(number, outlook))
+                preview = preview_plan(plan, machine, place.slots, forecast, pack_size=place.pack_size)
+                self.post_message(self.PreviewReady(number, preview))
         except (DnlbenchError, OSError) as error:
-            self.post_message(self.Foreseen(number, None, str(error)))
+            self.post_message(self.PreviewReady(number, None, str(error)))
 
-    @on(Foreseen)
-    def _take(self, foreseen: Foreseen) -> None:
+    @on(PreviewReady)
+    def _take(self, foreseen: PreviewReady) -> None:
         if foreseen.number == self._number:
-            self._outlook = foreseen.outlook
-            self._show_outlook(foreseen.problem)
+            self._preview = foreseen.preview
+            self._show_preview(foreseen.problem)
 
     def _show_heading(self, changed: int) -> None:
         state = [f"• {changed} changed"] if changed else []
@@ -184,21 +184,21 @@ class NewSweepScreen(Screen[None]):
         origin = self._form.origin.removeprefix("preset ")
         self.query_one("#heading", Static).update(" · ".join([f"new sweep ▸ {origin}", *state]))
 
-    def _show_outlook(self, problem: str = "") -> None:
+    def _show_preview(self, problem: str = "") -> None:
         assert self._checked is not None
-        wrong, outlook = _wrong(self._checked), self._outlook
-        lines = [Content("working it out …")] if not outlook and not wrong else []
+        wrong, preview = _wrong(self._checked), self._preview
+        lines = [Content("working it out …")] if not preview and not wrong else []
         if wrong:
             lines = [Content.styled(f"✗ {wrong}: not ready to start", "$text-error")]
-            lines += [Content("below: the last values that were right")] if outlook else []
+            lines += [Content("below: the last values that were right")] if preview else []
         elif problem:
             lines = [Content.styled(f"! {problem}", "$text-error")]
-        self._update("#state", Content("\n").join([*lines, *(_head(outlook) if outlook else [])]))
-        self.query_one("#points", GridView).show([_shortened(outlook.grid)] if outlook else [])
-        self._update("#notes", Content.styled("\n".join(outlook.notes if outlook else ()), "dim"))
-        summary = f"✗ {wrong}" if wrong else outlook.summary if outlook else "working it out …"
+        self._update("#state", Content("\n").join([*lines, *(_head(preview) if preview else [])]))
+        self.query_one("#points", GridView).show([_shortened(preview.grid)] if preview else [])
+        self._update("#notes", Content.styled("\n".join(preview.notes if preview else ()), "dim"))
+        summary = f"✗ {wrong}" if wrong else preview.summary if preview else "working it out …"
         self._update("#summary", Content(summary))
-        self.query_one("#summary").set_class(bool(wrong or (outlook and outlook.problems)), "-wrong")
+        self.query_one("#summary").set_class(bool(wrong or (preview and preview.problems)), "-wrong")
 
     def _update(self, place: str, content: Content) -> None:
         """Without a line of its own where it is empty."""
@@ -244,7 +244,7 @@ class NewSweepScreen(Screen[None]):
         if self._holds_another(path, checked.text):
             instead = "To keep it, give this sweep another name."
             self.app.push_screen(
-                Confirm(f"{path} holds another spec. Overwrite it?", instead, "Overwrite it"),
+                ConfirmDialog(f"{path} holds another spec. Overwrite it?", instead, "Overwrite it"),
                 lambda yes: self._write(path, checked.text, then) if yes else None,
             )
         else:
@@ -279,7 +279,7 @@ class NewSweepScreen(Screen[None]):
     def action_back(self) -> None:
         """To the screen before; asks if something would be lost."""
         if self._dirty:
-            question = Confirm("Leave the form?", "The changes of this spec are not saved.", "Leave")
+            question = ConfirmDialog("Leave the form?", "The changes of this spec are not saved.", "Leave")
             self.app.push_screen(question, lambda yes: self._leave() if yes else None)
         else:
             self._leave()
@@ -301,8 +301,8 @@ def _shortened(grid: Grid) -> Grid:
     return replace(grid, rows=grid.rows[:MOST_POINTS], note=f"… and {more:,} more") if more > 0 else grid
 
 
-def _head(outlook: Outlook) -> list[Content]:
-    lines = [Content(outlook.places)]
-    if outlook.sweep_s is not None:
-        lines.append(Content(f"about {units.seconds(outlook.sweep_s)} in all, as earlier sweeps went"))
-    return [*lines, *(Content.styled(f"✗ {problem}", "$text-error") for problem in outlook.problems)]
+def _head(preview: PlanPreview) -> list[Content]:
+    lines = [Content(preview.concurrency)]
+    if preview.sweep_s is not None:
+        lines.append(Content(f"about {units.seconds(preview.sweep_s)} in all, as earlier sweeps went"))
+    return [*lines, *(Content.styled(f"✗ {problem}", "$text-error") for problem in preview.problems)]

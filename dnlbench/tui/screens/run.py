@@ -17,11 +17,11 @@ from dnlbench.charts.live import LiveCharts, measured_chart
 from dnlbench.charts.model import Chart
 from dnlbench.plan import Run
 from dnlbench.store import RunDir
-from dnlbench.tui.digest import Digest, Digester
 from dnlbench.tui.export import export
-from dnlbench.tui.facts import attempt_lines, curves_of, facts_of
-from dnlbench.tui.feed import Feed
+from dnlbench.tui.poller import Poller
 from dnlbench.tui.rows import STATES, RunRow
+from dnlbench.tui.run_details import attempt_lines, curves_of, run_details
+from dnlbench.tui.view_model import SweepViewModel, ViewModelBuilder
 from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.key_line import KeyLine
 from dnlbench.tui.widgets.log_view import LogView
@@ -31,7 +31,7 @@ PANELS = {"chart": "#run-chart", "facts": "#run-left", "log": "LogLines"}
 
 
 class RunScreen(Screen[None]):
-    """Looks through the sweep screen's feed."""
+    """Looks through the sweep screen's poller."""
 
     CSS_PATH = "run.tcss"
     HELP = """
@@ -54,11 +54,11 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         Binding("escape,q", "app.pop_screen", "back", id="run.back"),
     ]
 
-    def __init__(self, run_dir: RunDir, run: Run, feed: Feed[Digest], digester: Digester) -> None:
+    def __init__(self, run_dir: RunDir, run: Run, poller: Poller[SweepViewModel], builder: ViewModelBuilder) -> None:
         super().__init__()
-        self._run_dir, self._run, self._feed, self._digester = run_dir, run, feed, digester
+        self._run_dir, self._run, self._poller, self._builder = run_dir, run, poller, builder
         self._row: RunRow | None = None
-        self._seen: Digest | None = None
+        self._seen: SweepViewModel | None = None
         self._curve = 0
         self._charts = LiveCharts()
 
@@ -78,46 +78,46 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         self.set_interval(PAINT_S, self.paint)
 
     def paint(self) -> None:
-        digest = self._feed.latest
-        if digest is None or digest is self._seen or digest.snapshot.view is None:
+        view_model = self._poller.latest
+        if view_model is None or view_model is self._seen or view_model.snapshot.view is None:
             return
-        row = digest.rows.get(self._run.run_id)
+        row = view_model.rows.get(self._run.run_id)
         if row is None:
             return
-        self._seen, self._row = digest, row
+        self._seen, self._row = view_model, row
         mark, style = STATES[row.state]
         self.query_one("#run-head", Static).update(
             Text.assemble((f"{row.run.title}  ", "bold"), (f"{mark} {row.state}", style), f"  {row.message}")
         )
-        self.query_one("#run-facts", Static).update(self._facts(digest, row))
-        self.query_one("#run-chart", ChartView).chart = self._chart(digest, row)
+        self.query_one("#run-facts", Static).update(self._facts(view_model, row))
+        self.query_one("#run-chart", ChartView).chart = self._chart(view_model, row)
         self.query_one(LogView).path = self._log_path(row)
 
     def _log_path(self, row: RunRow) -> Path | None:
         started = row.history.started
         return self._run_dir.log_path(self._run.run_id, started.attempt) if started else None
 
-    def _facts(self, digest: Digest, row: RunRow) -> Table:
-        view = digest.snapshot.view
+    def _facts(self, view_model: SweepViewModel, row: RunRow) -> Table:
+        view = view_model.snapshot.view
         assert view is not None, "only what was looked at is painted"
         data = view.prepared.data if view.prepared else None
         foreseen = view.plan.estimate(
             self._run.point, data.input_shape if data else None, data.classes if data else None
         ).memory_bytes
         table = Table.grid(padding=(0, 1))
-        for name, value in facts_of(row, view.plan.study, foreseen):
+        for name, value in run_details(row, view.plan.study, foreseen):
             table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
         table.add_row(Text("attempts", style="dim"), Text("\n".join(attempt_lines(row.history)) or "none"))
         return table
 
-    def _chart(self, digest: Digest, row: RunRow) -> Chart:
-        view = digest.snapshot.view
+    def _chart(self, view_model: SweepViewModel, row: RunRow) -> Chart:
+        view = view_model.snapshot.view
         assert view is not None, "only what was looked at is painted"
         curves = curves_of(row.history)
         if curves:
             name = list(curves)[self._curve % len(curves)]
             return measured_chart(name, curves[name], row.run.title)
-        return self._charts.run_chart(view, row.run, digest.choice.metric, digest.choice.over)
+        return self._charts.run_chart(view, row.run, view_model.choice.metric, view_model.choice.over)
 
     def action_panel(self, name: str) -> None:
         """Goes to a panel; shows it where only one is shown at a time."""
@@ -140,7 +140,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
     def action_copy(self) -> None:
         if self._row is None or self._seen is None or self._seen.snapshot.view is None:
             return
-        facts = facts_of(self._row, self._seen.snapshot.view.plan.study, None)
+        facts = run_details(self._row, self._seen.snapshot.view.plan.study, None)
         self.app.copy_to_clipboard("\n".join(f"{name}: {value}" for name, value in facts))
         self.app.notify("the facts are copied")
 

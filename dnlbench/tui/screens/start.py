@@ -17,15 +17,15 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label, OptionList, Static
 
-from dnlbench.tui.catalogue import Catalogue, Found, ProfileEntry, SpecEntry
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.widgets.entry_list import EntryList, Row, profile_row, spec_row, sweep_row
 from dnlbench.tui.widgets.key_line import KeyLine
+from dnlbench.tui.workspace_index import ProfileEntry, SpecEntry, WorkspaceEntries, WorkspaceIndex
 
 if TYPE_CHECKING:
     from dnlbench.store.workspace import SweepEntry
 
-LOOK_S = 2.0
+POLL_S = 2.0
 """Seconds between two looks at what there is."""
 BLANK = "digits-quick"
 """The preset that a new sweep begins with."""
@@ -52,10 +52,10 @@ class StartScreen(Screen[None]):
         *(Binding(str(n + 1), f"go({n})", f"list {n + 1}", show=False, id=f"start.list-{n + 1}") for n in range(3)),
     ]
 
-    class Looked(Message):
+    class EntriesRead(Message):
         """What there is was looked at."""
 
-        def __init__(self, found: Found | None, problem: str = "") -> None:
+        def __init__(self, found: WorkspaceEntries | None, problem: str = "") -> None:
             super().__init__()
             self.found = found
             self.problem = problem
@@ -64,8 +64,8 @@ class StartScreen(Screen[None]):
         super().__init__()
         self._folder = folder
         self._clock = clock
-        self._catalogue = Catalogue(folder)
-        self._found = Found(specs=(), sweeps=(), profiles=())
+        self._index = WorkspaceIndex(folder)
+        self._entries = WorkspaceEntries(specs=(), sweeps=(), profiles=())
         self._looking = False
         self._known = False
         self._touched = False
@@ -90,7 +90,7 @@ class StartScreen(Screen[None]):
     def on_mount(self) -> None:
         """Lists first, what is in them after the first paint."""
         self._go(0)
-        self._timer = self.set_interval(LOOK_S, self._look)
+        self._timer = self.set_interval(POLL_S, self._look)
 
     def on_screen_resume(self) -> None:
         """Much may have happened behind another screen."""
@@ -114,23 +114,25 @@ class StartScreen(Screen[None]):
 
     def _read(self) -> None:
         try:
-            found = self._catalogue.look()
+            found = self._index.poll()
         except OSError as error:
-            self.post_message(self.Looked(None, f"{error.filename or self._folder}: cannot be read: {error.strerror}"))
+            self.post_message(
+                self.EntriesRead(None, f"{error.filename or self._folder}: cannot be read: {error.strerror}")
+            )
         else:
-            self.post_message(self.Looked(found))
+            self.post_message(self.EntriesRead(found))
 
-    @on(Looked)
-    def _take(self, looked: Looked) -> None:
+    @on(EntriesRead)
+    def _take(self, looked: EntriesRead) -> None:
         self._looking = False
         if looked.found is None:
             self.query_one("#detail", Static).update(Content.styled(f"! {looked.problem}", "$text-error"))
             return
-        first, self._known, self._found = not self._known, True, looked.found
-        there = {entry.path for entry in self._found.profiles}
+        first, self._known, self._entries = not self._known, True, looked.found
+        there = {entry.path for entry in self._entries.profiles}
         self._marked = [path for path in self._marked if path in there]
         self._show()
-        if first and not self._touched and any(entry.at_work for entry in self._found.sweeps):
+        if first and not self._touched and any(entry.at_work for entry in self._entries.sweeps):
             self._go(1)
 
     @property
@@ -140,9 +142,9 @@ class StartScreen(Screen[None]):
     def _rows(self) -> list[list[Row]]:
         now = self._clock()
         return [
-            [spec_row(entry) for entry in self._found.specs],
-            [sweep_row(entry, now) for entry in self._found.sweeps],
-            [profile_row(entry, self._marked) for entry in self._found.profiles],
+            [spec_row(entry) for entry in self._entries.specs],
+            [sweep_row(entry, now) for entry in self._entries.sweeps],
+            [profile_row(entry, self._marked) for entry in self._entries.profiles],
         ]
 
     def _show(self) -> None:
@@ -157,7 +159,7 @@ class StartScreen(Screen[None]):
         self._show_detail()
 
     def _show_titles(self) -> None:
-        at_work = sum(entry.at_work for entry in self._found.sweeps)
+        at_work = sum(entry.at_work for entry in self._entries.sweeps)
         works = f"▶ {at_work} sweep{'s' if at_work != 1 else ''} at work" if at_work else "no sweep at work"
         place = "" if self._folder == Path() else f" · in {self._folder}"
         self.query_one("#title", Static).update(f"dnlbench   {works}{place}", layout=False)
@@ -202,17 +204,17 @@ class StartScreen(Screen[None]):
 
     @property
     def _spec(self) -> SpecEntry | None:
-        specs = self._found.specs if self._current == 0 else ()
+        specs = self._entries.specs if self._current == 0 else ()
         return next((entry for entry in specs if entry.spec == self._chosen), None)
 
     @property
     def _sweep(self) -> SweepEntry | None:
-        sweeps = self._found.sweeps if self._current == 1 else ()
+        sweeps = self._entries.sweeps if self._current == 1 else ()
         return next((entry for entry in sweeps if str(entry.run_dir) == self._chosen), None)
 
     @property
     def _profile(self) -> ProfileEntry | None:
-        profiles = self._found.profiles if self._current == 2 else ()
+        profiles = self._entries.profiles if self._current == 2 else ()
         return next((entry for entry in profiles if str(entry.path) == self._chosen), None)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -283,7 +285,7 @@ class StartScreen(Screen[None]):
             self._go((self._current + step) % len(self._lists))
 
     def action_new(self) -> None:
-        preset = next((entry for entry in self._found.specs if entry.preset and entry.name == BLANK), None)
+        preset = next((entry for entry in self._entries.specs if entry.preset and entry.name == BLANK), None)
         if preset is not None:
             self._edit(preset)
 

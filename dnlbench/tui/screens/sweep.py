@@ -19,13 +19,13 @@ from dnlbench.charts.depth import depth_chart
 from dnlbench.charts.epochs import OVERS
 from dnlbench.store import RunDir
 from dnlbench.studies import TRAIN_LOSS, Quantity
-from dnlbench.tui.digest import Choice, Digest, Digester
 from dnlbench.tui.export import export
-from dnlbench.tui.feed import Feed
 from dnlbench.tui.filter import FilterError, parse_filter
+from dnlbench.tui.poller import Poller
 from dnlbench.tui.rows import FIELDS, default_columns
 from dnlbench.tui.screens.columns import Columns
-from dnlbench.tui.screens.steered import Steered
+from dnlbench.tui.screens.control import ControlScreen
+from dnlbench.tui.view_model import Choice, SweepViewModel, ViewModelBuilder
 from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.headline import headline, state_of
@@ -41,7 +41,7 @@ WIDE = 120
 PANELS = ("loss", "depth", "devices")
 
 
-class SweepScreen(Steered):
+class SweepScreen(ControlScreen):
     """Follows one run directory. Leaving it, or its death, does nothing to the sweep."""
 
     CSS_PATH = "sweep.tcss"
@@ -73,12 +73,12 @@ What you see is read from the run directory; the engine is a process of its own.
     ]
 
     def __init__(
-        self, run_dir: RunDir, clock: Callable[[], float] = time.time, digester: Digester | None = None
+        self, run_dir: RunDir, clock: Callable[[], float] = time.time, builder: ViewModelBuilder | None = None
     ) -> None:
         super().__init__(run_dir)
         self._clock = clock
-        self._digester = digester or Digester()
-        self._feed: Feed[Digest] = Feed(run_dir, self._digester, clock)
+        self._builder = builder or ViewModelBuilder()
+        self._poller: Poller[SweepViewModel] = Poller(run_dir, self._builder, clock)
         self._painted: tuple[Any, ...] = ()
         self._quantity = 0
         self._curves_due, self._curves_of = 0.0, Choice()
@@ -104,41 +104,41 @@ What you see is read from the run directory; the engine is a process of its own.
 
     def on_mount(self) -> None:
         self.query_one(RunsTable).focus()
-        self._feed.start()
+        self._poller.start()
         self.set_interval(PAINT_S, self.paint)
 
     def on_unmount(self) -> None:
-        self._feed.stop()
-        self._digester.close()
+        self._poller.stop()
+        self._builder.close()
 
     def paint(self) -> None:
-        digest = self._feed.latest
-        if digest is None:
+        view_model = self._poller.latest
+        if view_model is None:
             return
         self._choose_columns()
-        self._tell_age(digest)
-        self._paint_problem(self._feed.failure or digest.snapshot.problem)
+        self._tell_age(view_model)
+        self._paint_problem(self._poller.failure or view_model.snapshot.problem)
         if self._held:
             return
-        self._paint_curves(digest)
-        if digest is self._shown:
+        self._paint_curves(view_model)
+        if view_model is self._shown:
             return
-        if digest.chart is None or digest.depth is None:  # the feed gives them with its next looks
-            self._feed.wake()
-        self._shown = digest
-        self._paint_head(digest)
-        self._paint_depth(digest)
-        view = digest.snapshot.view
-        self.query_one(DevicePanel).update(digest.devices, view, remote=digest.remote)
-        self.query_one(RunsTable).show(digest.rows)
+        if view_model.chart is None or view_model.depth is None:  # the poller gives them with its next looks
+            self._poller.wake()
+        self._shown = view_model
+        self._paint_head(view_model)
+        self._paint_depth(view_model)
+        view = view_model.snapshot.view
+        self.query_one(DevicePanel).update(view_model.devices, view, remote=view_model.remote)
+        self.query_one(RunsTable).show(view_model.rows)
         self._paint_runs_line()
-        self._notice_end(digest)
+        self._notice_end(view_model)
 
-    def _paint_head(self, digest: Digest) -> None:
-        view = digest.snapshot.view
+    def _paint_head(self, view_model: SweepViewModel) -> None:
+        view = view_model.snapshot.view
         name = view.plan.spec.name if view else self._run_dir.root.name
         self.query_one("#head", Static).update(
-            headline(digest.snapshot, name, self.size.width, colours=not self.app.no_color)
+            headline(view_model.snapshot, name, self.size.width, colours=not self.app.no_color)
         )
 
     def _paint_problem(self, text: str) -> None:
@@ -147,13 +147,13 @@ What you see is read from the run directory; the engine is a process of its own.
             problem.update(text)
             problem.set_class(bool(text), "-shown")
 
-    def _paint_curves(self, digest: Digest) -> None:
+    def _paint_curves(self, view_model: SweepViewModel) -> None:
         """Not so often that drawing would hold up the keyboard, unless somebody asked for other curves."""
         chart, now = self.query_one("#loss", ChartView), time.monotonic()
-        asked = digest.choice != self._curves_of
-        if digest.chart is None or digest.chart is chart.chart or not (asked or now >= self._curves_due):
+        asked = view_model.choice != self._curves_of
+        if view_model.chart is None or view_model.chart is chart.chart or not (asked or now >= self._curves_due):
             return
-        chart.chart, self._curves_of = digest.chart, digest.choice
+        chart.chart, self._curves_of = view_model.chart, view_model.choice
         self._curves_due = now + max(PAINT_S, chart.took_s / DRAWING_SHARE)
 
     @property
@@ -165,14 +165,14 @@ What you see is read from the run directory; the engine is a process of its own.
         first, *others = depth.study.quantities
         return [first, *(q for q in others if any(q.name in point.quantities for point in depth.summary.points))]
 
-    def _paint_depth(self, digest: Digest) -> None:
+    def _paint_depth(self, view_model: SweepViewModel) -> None:
         quantities = self._quantities
-        if digest.depth is None or not quantities:
+        if view_model.depth is None or not quantities:
             return
         quantity = quantities[self._quantity % len(quantities)]
-        if (digest.depth, quantity.name) != self._painted:
-            self._painted = (digest.depth, quantity.name)
-            self.query_one("#depth", ChartView).chart = depth_chart([digest.depth], quantity)
+        if (view_model.depth, quantity.name) != self._painted:
+            self._painted = (view_model.depth, quantity.name)
+            self.query_one("#depth", ChartView).chart = depth_chart([view_model.depth], quantity)
 
     def _paint_runs_line(self) -> None:
         table, total = self.query_one(RunsTable), len(self._shown.rows)
@@ -188,13 +188,13 @@ What you see is read from the run directory; the engine is a process of its own.
             line.append(f"   {self._age}", style="yellow" if self._held else "dim")
         self.query_one("#runs-line", Static).update(line)
 
-    def _tell_age(self, digest: Digest) -> None:
-        now, shown, news = self._clock(), self._shown.snapshot, digest.snapshot.news
+    def _tell_age(self, view_model: SweepViewModel) -> None:
+        now, shown, news = self._clock(), self._shown.snapshot, view_model.snapshot.updated_at
         if self._held:
-            text = age = f"updates paused: {_age(now - shown.looked)} old; u goes on"
+            text = age = f"updates paused: {_age(now - shown.polled_at)} old; u goes on"
         else:
             age = f"data {_age(now - news)} old" if news else "no data yet"
-            at_work = f"engine {digest.snapshot.engine}" if digest.snapshot.engine else "no engine is at work"
+            at_work = f"engine {view_model.snapshot.engine}" if view_model.snapshot.engine else "no engine is at work"
             text = f"{at_work}; {age}   {self._run_dir.root}"
         if (text, age) == self._told:
             return
@@ -205,14 +205,14 @@ What you see is read from the run directory; the engine is a process of its own.
         if self.has_class("-short"):
             self._paint_runs_line()
 
-    def _notice_end(self, digest: Digest) -> None:
+    def _notice_end(self, view_model: SweepViewModel) -> None:
         """Rings once when a sweep ends that was seen at work."""
-        at_work = digest.snapshot.engine is not None
-        if self._engine_seen and not at_work and digest.snapshot.view is not None:
-            view = digest.snapshot.view
+        at_work = view_model.snapshot.engine is not None
+        if self._engine_seen and not at_work and view_model.snapshot.view is not None:
+            view = view_model.snapshot.view
             bad = len(view.not_ok)
             how = f"{bad} run{'s' if bad > 1 else ''} not ok" if bad else "all runs ok"
-            text = f"{view.plan.spec.name}: {state_of(digest.snapshot)}, {how}"
+            text = f"{view.plan.spec.name}: {state_of(view_model.snapshot)}, {how}"
             self.app.notify(text, severity="warning" if view.not_ok else "information", timeout=20)
             self.app.bell()
             self._tell_desktop(text)
@@ -251,18 +251,18 @@ What you see is read from the run directory; the engine is a process of its own.
             self.action_next_quantity()
             return
         metrics = self._shown.metrics or (TRAIN_LOSS,)
-        choice = self._digester.choice
+        choice = self._builder.choice
         place = metrics.index(choice.metric) if choice.metric in metrics else -1
         self._choose(replace(choice, metric=metrics[(place + 1) % len(metrics)]))
 
     def action_next_x(self) -> None:
-        choice = self._digester.choice
+        choice = self._builder.choice
         self._choose(replace(choice, over=OVERS[(OVERS.index(choice.over) + 1) % len(OVERS)]))
 
     def _choose(self, choice: Choice) -> None:
-        if choice != self._digester.choice:
-            self._digester.choice = choice
-            self._feed.wake()
+        if choice != self._builder.choice:
+            self._builder.choice = choice
+            self._poller.wake()
 
     def action_next_quantity(self) -> None:
         self._quantity += 1
@@ -317,7 +317,7 @@ What you see is read from the run directory; the engine is a process of its own.
 
         view = self._shown.snapshot.view
         if view is not None:
-            self.app.push_screen(RunScreen(self._run_dir, view.plan.by_id[event.run_id], self._feed, self._digester))
+            self.app.push_screen(RunScreen(self._run_dir, view.plan.by_id[event.run_id], self._poller, self._builder))
 
     def action_export(self) -> None:
         """What has the focus: a chart as SVG, otherwise the table as CSV."""

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from dnlbench.tui.catalogue import ProfileEntry, SpecEntry
+from dnlbench.tui.workspace_index import ProfileEntry, SpecEntry
 
 if TYPE_CHECKING:
     from dnlbench.store.workspace import SweepEntry

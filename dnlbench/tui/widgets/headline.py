@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from dnlbench import units
-from dnlbench.tui.feed import Snapshot
+from dnlbench.tui.poller import Snapshot
 from dnlbench.watch import SweepView
 
 WIDE = 110

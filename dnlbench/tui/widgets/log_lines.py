@@ -15,7 +15,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dnlbench.tui.log_tail import KEPT_LINES, News
+from dnlbench.tui.log_tail import KEPT_LINES, LogUpdate
 
 GOES_ON = "›"
 """At the right edge of lines that are longer than the window is wide."""
@@ -63,15 +63,15 @@ class LogLines(ScrollView, can_focus=True):
             return []
         return [place for place, line in enumerate(self.lines) if self.pattern.search(line)]
 
-    def take(self, news: News) -> None:
-        """Adds what a look found; what is in sight stays where it is, unless the end is followed."""
-        if news.anew:
+    def take(self, update: LogUpdate) -> None:
+        """Adds what a poll found; what is in sight stays where it is, unless the end is followed."""
+        if update.restarted:
             self.clear()
-        if not news.lines and news.rest == self._rest:
+        if not update.lines and update.partial_line == self._rest:
             return
-        dropped = max(0, len(self._lines) + len(news.lines) - KEPT_LINES)
-        self._lines.extend(news.lines)
-        self._rest = news.rest
+        dropped = max(0, len(self._lines) + len(update.lines) - KEPT_LINES)
+        self._lines.extend(update.lines)
+        self._rest = update.partial_line
         if self.current is not None:
             self.current = self.current - dropped if self.current >= dropped else None
         top = self.scroll_y - dropped

@@ -12,10 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from dnlbench.tui.log_tail import KEPT_LINES, LogTail, News
+from dnlbench.tui.log_tail import KEPT_LINES, LogTail, LogUpdate
 from dnlbench.tui.widgets.log_lines import LogLines
 
-LOOK_S = 0.5
+POLL_S = 0.5
 """Seconds between two looks at the file."""
 
 
@@ -63,7 +63,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         super().__init__(name=name, id=id, classes=classes)
         self._path = path
         self._tail = LogTail(path) if path else None
-        self._trouble: str | None = None
+        self._problem: str | None = None
         self._log, self._status = LogLines(), Static(markup=False)
         self._box = Input(placeholder="search", compact=True)
 
@@ -80,7 +80,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         if self.is_mounted:
             self._log.clear()
             self._log.follow = True
-            self.look()
+            self.poll()
 
     @property
     def follow(self) -> bool:
@@ -96,7 +96,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         count = len(self.lines)
         parts = [
             self._found(),
-            self._trouble if count else None,
+            self._problem if count else None,
             f"{count} line{'s' if count > 1 else ''}{' at most' if count >= KEPT_LINES else ''}" if count else None,
             ("following" if self.follow else "not following") if count else None,
             self._path.name if self._path else None,
@@ -108,15 +108,15 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
 
     def on_mount(self) -> None:
         self.watch(self._log, "follow", self._tell, init=False)
-        self.look()
-        self.set_interval(LOOK_S, self.look)
+        self.poll()
+        self.set_interval(POLL_S, self.poll)
 
-    def look(self) -> None:
-        news = self._tail.read() if self._tail else News(trouble="no log yet")
-        self._trouble = news.trouble
-        self._log.placeholder = news.trouble or "the log is empty"
-        if news.trouble is None:
-            self._log.take(news)
+    def poll(self) -> None:
+        update = self._tail.read() if self._tail else LogUpdate(problem="no log yet")
+        self._problem = update.problem
+        self._log.placeholder = update.problem or "the log is empty"
+        if update.problem is None:
+            self._log.take(update)
         self._tell()
 
     def _tell(self) -> None:

@@ -43,10 +43,10 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ProfileView:
     """What the screen shows of one candidate, or of a single profile."""
 
-    said: Text
+    summary: Text
     """Above the tables: the verdicts in short, or why there are none."""
     grids: tuple[Grid, ...] = ()
     entries: tuple[Entry, ...] = ()
@@ -69,43 +69,45 @@ def _read(path: Path, name: str) -> Entry:
     return Entry(letter=name, path=path, profile=profile, metrics=metrics, quantities=quantities)
 
 
-def show_one(entry: Entry) -> Shown:
+def single_view(entry: Entry) -> ProfileView:
     """A profile by itself."""
     if entry.profile is None:
-        return Shown(said=Text(f"✗ {entry.problem}", STYLES["failed"]))
-    return Shown(said=Text(profile_facts(entry.profile)), grids=tuple(profile_grids(entry.profile)), entries=(entry,))
+        return ProfileView(summary=Text(f"✗ {entry.problem}", STYLES["failed"]))
+    return ProfileView(
+        summary=Text(profile_facts(entry.profile)), grids=tuple(profile_grids(entry.profile)), entries=(entry,)
+    )
 
 
-def hold_against(reference: Entry, candidate: Entry) -> Shown:
+def compare_entries(reference: Entry, candidate: Entry) -> ProfileView:
     """A candidate against the reference; by itself, with the reason, where that cannot be."""
-    alone = show_one(candidate)
+    alone = single_view(candidate)
     if reference.profile is None:
         return _instead(alone, f"✗ the reference cannot be read: {reference.problem}")
     if candidate.profile is None:
-        return _instead(show_one(reference), f"✗ {candidate.letter}: {candidate.problem}")
+        return _instead(single_view(reference), f"✗ {candidate.letter}: {candidate.problem}")
     try:
         comparison = compare(reference.profile, candidate.profile)
     except NotComparableError as error:
         return _instead(alone, f"– {candidate.letter} is not comparable with {reference.letter}: {error}")
-    return Shown(
-        said=_verdicts(comparison, reference, candidate),
+    return ProfileView(
+        summary=_verdicts(comparison, reference, candidate),
         grids=(*comparison_grids(comparison), *_fits((reference, candidate))),
         entries=(reference, candidate),
         comparison=comparison,
     )
 
 
-def _instead(alone: Shown, reason: str) -> Shown:
-    return replace(alone, said=Text.assemble((reason, STYLES["inconclusive"]), "\n\n", alone.said))
+def _instead(alone: ProfileView, reason: str) -> ProfileView:
+    return replace(alone, summary=Text.assemble((reason, STYLES["inconclusive"]), "\n\n", alone.summary))
 
 
 def _verdicts(comparison: Comparison, reference: Entry, candidate: Entry) -> Text:
     """``B against A: ✓ 3 better   ✗ 1 worse``."""
-    said = Text(f"{candidate.letter} against {reference.letter}:", "bold")
+    summary = Text(f"{candidate.letter} against {reference.letter}:", "bold")
     for verdict, count in comparison.counts().items():
-        said.append("  ")
-        said.append(f"{WORD_MARKS[verdict]} {count} {verdict}", f"not bold {STYLES[verdict]}")
-    return said
+        summary.append("  ")
+        summary.append(f"{WORD_MARKS[verdict]} {count} {verdict}", f"not bold {STYLES[verdict]}")
+    return summary
 
 
 def _fits(entries: Sequence[Entry]) -> Iterator[Grid]:

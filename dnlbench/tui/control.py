@@ -10,7 +10,7 @@ from dnlbench.tui.rows import RunRow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class ControlRequest:
     """A command, with what it would mean."""
 
     command: Command
@@ -20,7 +20,7 @@ class Wish:
     verb: str = "Do it"
 
 
-def toggle_runs(rows: Sequence[RunRow]) -> Wish | None:
+def toggle_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
     """Resumes runs if all of them are paused, and pauses those that can be otherwise; None if nothing can be done."""
     paused = [row for row in rows if row.state == "paused"]
     if paused and len(paused) == len(rows):
@@ -29,7 +29,7 @@ def toggle_runs(rows: Sequence[RunRow]) -> Wish | None:
     return _runs("pause", open_ones) if open_ones else None
 
 
-def cancel_runs(rows: Sequence[RunRow]) -> Wish | None:
+def cancel_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
     """Ends runs that have not ended."""
     left = [row for row in rows if row.state in ("running", "waiting", "paused")]
     if not left:
@@ -37,24 +37,24 @@ def cancel_runs(rows: Sequence[RunRow]) -> Wish | None:
     begun = sum(row.history.laps_done > 0 or row.state == "running" for row in left)
     what = left[0].run.title if len(left) == 1 else f"{len(left)} runs"
     lost = f"{begun} of them have begun: what they have computed counts as cancelled." if begun else "None has begun."
-    wish = _runs("cancel", left)
-    return Wish(
-        command=wish.command,
+    request = _runs("cancel", left)
+    return ControlRequest(
+        command=request.command,
         question=f"Cancel {what}?",
         consequence=f"{lost} They can be retried.",
         verb="Cancel them" if len(left) > 1 else "Cancel it",
     )
 
 
-def retry_runs(rows: Sequence[RunRow]) -> Wish | None:
+def retry_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
     """Does runs again that ended badly."""
     bad = [row for row in rows if row.state in ("failed", "oom", "diverged", "cancelled")]
     return _runs("retry", bad) if bad else None
 
 
-def end_sweep(running: int) -> Wish:
+def end_sweep(running: int) -> ControlRequest:
     """Ends the engine."""
-    return Wish(
+    return ControlRequest(
         command=Command(action="cancel"),
         question="End the whole sweep?",
         consequence=f"{running} runs under way are put aside with a checkpoint and a partial profile is saved. "
@@ -63,9 +63,9 @@ def end_sweep(running: int) -> Wish:
     )
 
 
-def retry_sweep(bad: int) -> Wish:
+def retry_sweep(bad: int) -> ControlRequest:
     """Does everything again that ended badly."""
-    return Wish(
+    return ControlRequest(
         command=Command(action="retry"),
         question=f"Retry all {bad} runs that failed, ran out of memory, diverged or were cancelled?",
         consequence="Their curves so far are replaced.",
@@ -73,16 +73,16 @@ def retry_sweep(bad: int) -> Wish:
     )
 
 
-def sweep(action: Action) -> Wish:
+def sweep(action: Action) -> ControlRequest:
     """Pauses or resumes everything."""
-    return Wish(command=Command(action=action))
+    return ControlRequest(command=Command(action=action))
 
 
-def device(name: str, action: Action) -> Wish:
+def device(name: str, action: Action) -> ControlRequest:
     """Pauses, releases or resumes a device."""
     if action != "release":
-        return Wish(command=Command(action=action, device=name))
-    return Wish(
+        return ControlRequest(command=Command(action=action, device=name))
+    return ControlRequest(
         command=Command(action=action, device=name),
         question=f"Release {name}?",
         consequence="Its runs are put aside with a checkpoint, and its worker processes end, so that its memory is free.",
@@ -90,5 +90,5 @@ def device(name: str, action: Action) -> Wish:
     )
 
 
-def _runs(action: Action, rows: Sequence[RunRow]) -> Wish:
-    return Wish(command=Command(action=action, run_ids=tuple(row.run.run_id for row in rows)))
+def _runs(action: Action, rows: Sequence[RunRow]) -> ControlRequest:
+    return ControlRequest(command=Command(action=action, run_ids=tuple(row.run.run_id for row in rows)))

@@ -15,9 +15,9 @@ from dnlbench.profiles import Profile
 from dnlbench.spec import list_presets
 from dnlbench.store import Execution, RunDir, SweepFollower
 from dnlbench.store.workspace import RUNS, save_entry
-from dnlbench.tui.catalogue import Catalogue
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.widgets.entry_list import profile_row, sweep_row
+from dnlbench.tui.workspace_index import WorkspaceIndex
 
 Record = Callable[..., RunDir]
 MakeProfile = Callable[..., Profile]
@@ -25,7 +25,7 @@ MakeProfile = Callable[..., Profile]
 
 @pytest.fixture
 def recorded(record: Record, tmp_path: Path) -> Record:
-    """As ``record``, where the catalogue looks."""
+    """As ``record``, where the index looks."""
     return lambda *overrides, name, **facts: record(*overrides, name=f".dnlbench/runs/{name}", **facts)
 
 
@@ -42,7 +42,7 @@ def test_presets_and_own_specs(tmp_path: Path) -> None:
         '# Mine.\nname = "m"\n[sweep]\nnetworks = ["plain"]\ndepths = [1, 2]\n'
     )
     (tmp_path / "sweeps" / "wrong.toml").write_text('name = "m"\n[sweep]\nnetworks = ["plan"]\ndepths = [1]\n')
-    specs = Catalogue(tmp_path).specs()
+    specs = WorkspaceIndex(tmp_path).specs()
     assert [entry.name for entry in specs if entry.preset] == [preset.name for preset in list_presets()]
     assert all(entry.summary and entry.runs for entry in specs if entry.preset)
     mine, wrong = specs[-2:]
@@ -66,7 +66,7 @@ def test_what_became_of_a_sweep(
     recorded: Record, tmp_path: Path, engine: str | None, states: list[str], expected: tuple[str, int, int]
 ) -> None:
     recorded(name="one", engine=engine, states=states)
-    (entry,) = Catalogue(tmp_path).sweeps()
+    (entry,) = WorkspaceIndex(tmp_path).sweeps()
     assert (entry.state, entry.ended, entry.failed) == expected
     assert (entry.name, entry.runs, entry.problem) == ("tiny", 8, "")
 
@@ -75,16 +75,16 @@ def test_a_sweep_at_work_comes_first(recorded: Record, tmp_path: Path) -> None:
     at_work = recorded(name="a", engine=None, states=["done", "half"])
     later = recorded(name="b", states=["done"] * 8)
     os.utime(later.journal_path, (time.time() + 100,) * 2)
-    catalogue = Catalogue(tmp_path)
+    index = WorkspaceIndex(tmp_path)
     with at_work.locked():
-        first, second = catalogue.sweeps()
+        first, second = index.sweeps()
         assert (first.run_dir, first.state, second.state) == (at_work.root, "running", "done")
         assert first.fraction is not None
         assert 1 / 8 * 0.5 < first.fraction < 3 / 8
         command = CommandDone(command=Command(action="pause"), refused=False, answer="paused")
         append(at_work, command.model_dump_json())
-        assert catalogue.sweeps()[0].state == "paused"
-    assert {entry.state for entry in catalogue.sweeps()} == {"done", "killed"}
+        assert index.sweeps()[0].state == "paused"
+    assert {entry.state for entry in index.sweeps()} == {"done", "killed"}
 
 
 def append(run_dir: RunDir, line: str) -> None:
@@ -95,30 +95,30 @@ def append(run_dir: RunDir, line: str) -> None:
 
 def test_progress_is_seen_from_look_to_look(recorded: Record, tmp_path: Path) -> None:
     run_dir = recorded(name="a", engine=None, states=["done", "half"])
-    catalogue = Catalogue(tmp_path)
+    index = WorkspaceIndex(tmp_path)
     with run_dir.locked():
-        assert catalogue.sweeps()[0].ended == 1
+        assert index.sweeps()[0].ended == 1
         other = recorded(name="b", engine=None, states=["done"] * 3)
         for path in (other.root / "runs").glob("*/events.jsonl"):
             target = run_dir.events_path(path.parent.name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
         run_dir.journal_path.write_bytes(other.journal_path.read_bytes())
-        first = catalogue.sweeps()[0]
+        first = index.sweeps()[0]
         assert (first.run_dir, first.ended) == (run_dir.root, 3)
 
 
 def test_a_run_that_is_tried_again_has_not_ended(recorded: Record, tmp_path: Path) -> None:
     run_dir = recorded(name="a", states=["done"] * 7 + ["failed"])
-    catalogue = Catalogue(tmp_path)
-    assert catalogue.sweeps()[0].ended == 8
+    index = WorkspaceIndex(tmp_path)
+    assert index.sweeps()[0].ended == 8
     run = run_dir.read_plan().runs[-1]
     writer = run_dir.events_writer(run.run_id)
     writer.write(RunRequeued(run_id=run.run_id).model_dump_json())
     writer.close()
     command = Command(action="retry", run_ids=(run.run_id,))
     append(run_dir, CommandDone(command=command, refused=False, answer="again").model_dump_json())
-    (entry,) = catalogue.sweeps()
+    (entry,) = index.sweeps()
     assert (entry.ended, entry.failed, entry.state) == (7, 0, "interrupted")
 
 
@@ -127,7 +127,7 @@ def test_more_epochs_than_there_are_is_not_done(recorded: Record, tmp_path: Path
     content = json.loads(run_dir.sweep_path.read_text())
     content["spec"]["train"]["epochs"] = 5
     run_dir.sweep_path.write_text(json.dumps(content))
-    (entry,) = Catalogue(tmp_path).sweeps()
+    (entry,) = WorkspaceIndex(tmp_path).sweeps()
     assert (entry.ended, entry.state) == (0, "interrupted")
 
 
@@ -149,7 +149,7 @@ def test_broken_run_directories_are_listed(recorded: Record, tmp_path: Path, con
     broken.mkdir()
     if content is not None:
         (broken / "sweep.json").write_bytes(content)
-    entries = {entry.name: entry for entry in Catalogue(tmp_path).sweeps()}
+    entries = {entry.name: entry for entry in WorkspaceIndex(tmp_path).sweeps()}
     assert entries["broken"].state == "unreadable"
     assert part in entries["broken"].problem
     assert str(tmp_path) not in entries["broken"].problem
@@ -160,12 +160,12 @@ def test_a_broken_directory_may_be_mended(recorded: Record, tmp_path: Path) -> N
     run_dir = recorded(name="a", states=["done"] * 8)
     content = run_dir.sweep_path.read_bytes()
     run_dir.sweep_path.write_bytes(b"{")
-    catalogue = Catalogue(tmp_path)
-    assert catalogue.sweeps()[0].state == "unreadable"
+    index = WorkspaceIndex(tmp_path)
+    assert index.sweeps()[0].state == "unreadable"
     run_dir.sweep_path.write_bytes(content)
-    assert catalogue.sweeps()[0].state == "done"
+    assert index.sweeps()[0].state == "done"
     run_dir.journal_path.write_bytes(b"\xff not JSON\n{}\n")
-    assert Catalogue(tmp_path).sweeps()[0].state == "done", "as its runs tell"
+    assert WorkspaceIndex(tmp_path).sweeps()[0].state == "done", "as its runs tell"
 
 
 def test_nothing_changed_is_not_read_again(
@@ -173,16 +173,16 @@ def test_nothing_changed_is_not_read_again(
 ) -> None:
     recorded(name="a", states=["done"] * 8)
     write_profile(tmp_path, "p", make_profile({("plain", 1): [1.0]}))
-    catalogue = Catalogue(tmp_path)
-    found = catalogue.look()
+    index = WorkspaceIndex(tmp_path)
+    entries = index.poll()
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("read again")
 
     monkeypatch.setattr(SweepFollower, "poll", refuse)
-    monkeypatch.setattr("dnlbench.tui.catalogue.read_profile_facts", refuse)
+    monkeypatch.setattr("dnlbench.tui.workspace_index.read_profile_entry", refuse)
     monkeypatch.setattr(RunDir, "read_plan", refuse)
-    assert catalogue.look() == found
+    assert index.poll() == entries
 
 
 def test_profiles(tmp_path: Path, make_profile: MakeProfile) -> None:
@@ -193,7 +193,7 @@ def test_profiles(tmp_path: Path, make_profile: MakeProfile) -> None:
     write_profile(tmp_path, "torn", profile).write_bytes(profile.to_json()[:-300])
     (tmp_path / "profiles" / "newer.json").write_text('{"schema": "dnlbench.profile/7"}')
     (tmp_path / "profiles" / "binary.json").write_bytes(b"\xff")
-    new, old, *broken = Catalogue(tmp_path).profiles()
+    new, old, *broken = WorkspaceIndex(tmp_path).profiles()
     assert (new.name, new.study, new.state, new.machine) == ("new", "training", "complete", "A CPU")
     assert (old.name, old.state, old.created) == ("old", "partial", older.created)
     assert (new.differing, old.differing) == ("", "")
@@ -213,26 +213,26 @@ def test_what_differs_between_profiles_and_sweeps_of_one_name(
         profile = make_profile({("plain", 1): [1.0]}, spec=plan.spec.model_dump(mode="json"))
         write_profile(tmp_path, str(rate), profile)
     RunDir((tmp_path / RUNS) / "other").begin(make_plan("name=other", "train.epochs=9"), execution)
-    found = Catalogue(tmp_path).look()
+    entries = WorkspaceIndex(tmp_path).poll()
     differing = ["", "sweep.depths=[1], train.lr=0.01", "sweep.depths=[3], train.lr=0.03"]
-    assert sorted(entry.differing for entry in found.sweeps) == differing
-    assert sorted(entry.differing for entry in found.profiles) == differing[1:]
-    assert profile_row(found.profiles[0], ()).below.startswith(found.profiles[0].differing)
-    assert all(sweep_row(entry, 0).below.startswith(entry.differing) for entry in found.sweeps)
+    assert sorted(entry.differing for entry in entries.sweeps) == differing
+    assert sorted(entry.differing for entry in entries.profiles) == differing[1:]
+    assert profile_row(entries.profiles[0], ()).below.startswith(entries.profiles[0].differing)
+    assert all(sweep_row(entry, 0).below.startswith(entry.differing) for entry in entries.sweeps)
 
 
 def test_a_profile_that_is_written_otherwise_is_read_all_the_same(tmp_path: Path, make_profile: MakeProfile) -> None:
     profile = make_profile({("plain", 1): [1.0]})
     path = write_profile(tmp_path, "flat", profile)
     path.write_text(json.dumps(json.loads(path.read_bytes())))
-    (entry,) = Catalogue(tmp_path).profiles()
+    (entry,) = WorkspaceIndex(tmp_path).profiles()
     assert (entry.problem, entry.machine, entry.created) == ("", "A CPU", profile.created)
 
 
 def test_an_empty_folder_has_presets_only(tmp_path: Path) -> None:
-    found = Catalogue(tmp_path / "not there").look()
-    assert (found.sweeps, found.profiles) == ((), ())
-    assert found.specs
+    entries = WorkspaceIndex(tmp_path / "not there").poll()
+    assert (entries.sweeps, entries.profiles) == ((), ())
+    assert entries.specs
 
 
 MACHINE = Machine(
@@ -279,16 +279,16 @@ def test_what_the_engine_left_for_lists_is_read_in_place_of_events(
     recorded: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = recorded(name="a", states=["done"] * 6 + ["diverged", "failed"])
-    (folded,) = Catalogue(tmp_path).sweeps()
+    (folded,) = WorkspaceIndex(tmp_path).sweeps()
     save_entry(run_dir)
     with monkeypatch.context() as patch:
         patch.setattr(RunDir, "read_plan", lambda _: pytest.fail("read again"))
-        assert Catalogue(tmp_path).sweeps() == (folded,)
+        assert WorkspaceIndex(tmp_path).sweeps() == (folded,)
     run = run_dir.read_plan().runs[-1]
     writer = run_dir.events_writer(run.run_id)
     writer.write(RunRequeued(run_id=run.run_id).model_dump_json())
     writer.close()
-    assert Catalogue(tmp_path).sweeps()[0].ended == 7, "older than the events"
+    assert WorkspaceIndex(tmp_path).sweeps()[0].ended == 7, "older than the events"
 
 
 @pytest.mark.parametrize("content", [b"", b'{"schema_": "dnl', b"[]", b'{"schema_": "dnlbench.state/2"}', b"\xff"])
@@ -296,6 +296,6 @@ def test_what_the_engine_left_may_be_torn_or_of_another_version(
     recorded: Record, tmp_path: Path, content: bytes
 ) -> None:
     run_dir = recorded(name="a", states=["done"] * 8)
-    (folded,) = Catalogue(tmp_path).sweeps()
+    (folded,) = WorkspaceIndex(tmp_path).sweeps()
     run_dir.state_path.write_bytes(content)
-    assert Catalogue(tmp_path).sweeps() == (folded,)
+    assert WorkspaceIndex(tmp_path).sweeps() == (folded,)

@@ -12,18 +12,18 @@ from dnlbench.engine.control import give_command
 from dnlbench.errors import DnlbenchError
 from dnlbench.events import Action, device_of
 from dnlbench.store import RunDir
-from dnlbench.tui import steering
+from dnlbench.tui import control
+from dnlbench.tui.control import ControlRequest
 from dnlbench.tui.device_lines import NODE
-from dnlbench.tui.digest import Digest
 from dnlbench.tui.engines import resume
-from dnlbench.tui.screens.confirm import Confirm
-from dnlbench.tui.steering import Wish
+from dnlbench.tui.screens.confirm import ConfirmDialog
+from dnlbench.tui.view_model import SweepViewModel
 from dnlbench.tui.widgets.devices import DevicePanel
 from dnlbench.tui.widgets.runs_table import RunsTable
 
 
-class Steered(Screen[None]):
-    """A screen with a `RunsTable` and a `DevicePanel`, from which a sweep is steered."""
+class ControlScreen(Screen[None]):
+    """A screen with a `RunsTable` and a `DevicePanel`, from which a sweep is control."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "toggle_runs", "pause", id="sweep.pause_runs"),
@@ -40,32 +40,32 @@ class Steered(Screen[None]):
     def __init__(self, run_dir: RunDir) -> None:
         super().__init__()
         self._run_dir = run_dir
-        self._shown = Digest()
+        self._shown = SweepViewModel()
         """What is on the screen."""
 
     def action_toggle_runs(self) -> None:
-        self._wish(
-            steering.toggle_runs(self.query_one(RunsTable).chosen), "nothing there that can be paused or resumed"
+        self._request(
+            control.toggle_runs(self.query_one(RunsTable).chosen), "nothing there that can be paused or resumed"
         )
 
     def action_cancel_runs(self) -> None:
-        self._wish(steering.cancel_runs(self.query_one(RunsTable).chosen), "nothing there that can be cancelled")
+        self._request(control.cancel_runs(self.query_one(RunsTable).chosen), "nothing there that can be cancelled")
 
     def action_retry_runs(self) -> None:
-        self._wish(steering.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
+        self._request(control.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
 
     def action_toggle_sweep(self) -> None:
         view = self._shown.snapshot.view
-        self._wish(steering.sweep("resume" if view is not None and view.holds.sweep else "pause"))
+        self._request(control.sweep("resume" if view is not None and view.holds.sweep else "pause"))
 
     def action_end_sweep(self) -> None:
         view = self._shown.snapshot.view
-        self._wish(steering.end_sweep(len(view.leased) if view else 0))
+        self._request(control.end_sweep(len(view.leased) if view else 0))
 
     def action_retry_sweep(self) -> None:
         view = self._shown.snapshot.view
         bad = len(view.not_ok) if view else 0
-        self._wish(steering.retry_sweep(bad) if bad else None, "no run has ended badly")
+        self._request(control.retry_sweep(bad) if bad else None, "no run has ended badly")
 
     def action_toggle_device(self) -> None:
         self._device("pause")
@@ -82,26 +82,28 @@ class Steered(Screen[None]):
             self.app.notify("a node is not paused by itself: select ray for the whole cluster", severity="warning")
             return
         held = any(view.holds.on_slot(slot) for slot in view.slots if device_of(slot) == name)
-        self._wish(steering.device(name, "resume" if held else action))
+        self._request(control.device(name, "resume" if held else action))
 
     @work
-    async def _wish(self, wish: Wish | None, otherwise: str = "") -> None:
+    async def _request(self, request: ControlRequest | None, otherwise: str = "") -> None:
         """Asks first where something would be lost."""
-        if wish is None:
+        if request is None:
             self.app.notify(otherwise, severity="warning")
             return
-        if self._shown.snapshot.engine is None and wish.command.action != "retry":
+        if self._shown.snapshot.engine is None and request.command.action != "retry":
             self.app.notify("no engine is at work here; g starts one for what is left", severity="warning")
             return
-        if wish.question and not await self.app.push_screen_wait(Confirm(wish.question, wish.consequence, wish.verb)):
+        if request.question and not await self.app.push_screen_wait(
+            ConfirmDialog(request.question, request.consequence, request.verb)
+        ):
             return
-        self._give(wish)
+        self._give(request)
 
     @work(thread=True, group="commands")
-    def _give(self, wish: Wish) -> None:
+    def _give(self, request: ControlRequest) -> None:
         """The engine answers within a tenth of a second, or is busy."""
         try:
-            verdict = give_command(self._run_dir, wish.command)
+            verdict = give_command(self._run_dir, request.command)
         except DnlbenchError as error:
             self._say(str(error), "error")
             return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # at run time where they are needed: a form is painted before
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
+class PlanPreview:
     """What a spec means on this machine."""
 
     runs: int
@@ -28,7 +28,7 @@ class Outlook:
     """The points, below ``27 runs = 3 networks × 3 depths × 3 seeds``."""
     memory_bytes: int | None
     """Of the largest run."""
-    places: str
+    concurrency: str
     """``2 at a time on cpu (A CPU), 1 thread each``."""
     sweep_s: float | None
     """Seconds of the whole sweep from its beginning, where earlier sweeps tell."""
@@ -44,19 +44,19 @@ class Outlook:
         return f"{units.counted(self.runs, 'run')}{memory}{seconds}{trouble}"
 
 
-def foresee(
+def preview_plan(
     plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None, *, pack_size: int = 1
-) -> Outlook:
+) -> PlanPreview:
     """What a plan means on these slots, its runs in packs of up to ``pack_size``, by what is known before it has begun."""
     runs = len(plan.spec.points) * len(plan.spec.seeds)
     needs = {point: plan.estimate(point).memory_bytes for point in plan.spec.points}
     too_large = {point for point, need in needs.items() if _is_too_large(need, slots)}
     title = f"{units.counted(runs, 'run')} = {_sum(plan)}"
-    return Outlook(
+    return PlanPreview(
         runs=runs,
         grid=plan_preview(plan, title, run_s=_run_seconds(plan, slots, forecast), too_large=too_large),
         memory_bytes=max((need for need in needs.values() if need is not None), default=None),
-        places=_places(slots, pack_size),
+        concurrency=_concurrency(slots, pack_size),
         sweep_s=_sweep_seconds(plan, slots, forecast, pack_size),
         problems=_memory_problems(plan, slots, pack_size),
         notes=tuple(_notes(plan, machine, slots, forecast)),
@@ -113,7 +113,7 @@ def _sum(plan: Plan) -> str:
     return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)
 
 
-def _places(slots: tuple[Slot, ...], pack_size: int) -> str:
+def _concurrency(slots: tuple[Slot, ...], pack_size: int) -> str:
     from dnlbench.executor.packing import at_a_time
 
     devices = {slot.device.label: slot.device for slot in slots}

@@ -1,4 +1,4 @@
-"""What the sweep screen shows, worked out from each look in the feed's own thread, so that the screen has only to paint."""
+"""What the sweep screen shows, worked out from each look in the poller's own thread, so that the screen has only to paint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dnlbench.charts.source import Source
 from dnlbench.machine import DeviceHistory, Telemetry, TelemetryLog, read_machine
 from dnlbench.studies import TRAIN_LOSS, EpochMetric
 from dnlbench.tui.depth import live_source
-from dnlbench.tui.feed import Snapshot
+from dnlbench.tui.poller import Snapshot
 from dnlbench.tui.rows import RunRow, rows_of
 from dnlbench.watch import SweepView
 
@@ -32,7 +32,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digest:
+class SweepViewModel:
     """One look, ready to be painted. What has not changed since the one before is the very same object."""
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -48,8 +48,8 @@ class Digest:
     remote: bool = False
 
 
-class Digester:
-    """Makes digests. It belongs to the feed's thread, but for `choice`, which the screen sets."""
+class ViewModelBuilder:
+    """Makes digests. It belongs to the poller's thread, but for `choice`, which the screen sets."""
 
     def __init__(
         self,
@@ -63,42 +63,44 @@ class Digester:
         self._log = TelemetryLog()
         self._read_at = 0.0
         self._charts = LiveCharts()
-        self._last = Digest()
+        self._last = SweepViewModel()
         self._chart_due = self._depth_due = 0.0
 
-    def __call__(self, snapshot: Snapshot) -> Digest:
+    def __call__(self, snapshot: Snapshot) -> SweepViewModel:
         view, last = snapshot.view, self._last
         if view is None:
-            self._last = Digest(snapshot=snapshot, choice=self.choice, devices=self._devices(snapshot.looked))
+            self._last = SweepViewModel(
+                snapshot=snapshot, choice=self.choice, devices=self._devices(snapshot.polled_at)
+            )
             return self._last
-        digest = replace(
+        view_model = replace(
             last,
             snapshot=snapshot,
             rows=_reusing(last.rows, rows_of(view)),
             metrics=live_metrics(view),
-            devices=self._devices(snapshot.looked),
+            devices=self._devices(snapshot.polled_at),
             remote=view.machine not in (None, self._here),
         )
         now = time.monotonic()
         # One after the other with the first looks: the table should not wait for curves, nor curves for fits.
-        if last.rows and (self.choice != digest.choice or now >= self._chart_due):
-            digest = self._with_chart(digest, view)
+        if last.rows and (self.choice != view_model.choice or now >= self._chart_due):
+            view_model = self._with_chart(view_model, view)
         if last.chart is not None and now >= self._depth_due:
-            digest = self._with_depth(digest, view)
-        self._last = digest
-        return digest
+            view_model = self._with_depth(view_model, view)
+        self._last = view_model
+        return view_model
 
-    def _with_chart(self, digest: Digest, view: SweepView) -> Digest:
+    def _with_chart(self, view_model: SweepViewModel, view: SweepView) -> SweepViewModel:
         begun, choice = time.monotonic(), self.choice
         chart = self._charts.chart(view, choice.metric, choice.over)
         self._chart_due = begun + (time.monotonic() - begun) / SHARE
-        return replace(digest, choice=choice, chart=digest.chart if digest.chart == chart else chart)
+        return replace(view_model, choice=choice, chart=view_model.chart if view_model.chart == chart else chart)
 
-    def _with_depth(self, digest: Digest, view: SweepView) -> Digest:
+    def _with_depth(self, view_model: SweepViewModel, view: SweepView) -> SweepViewModel:
         begun = time.monotonic()
         depth = live_source(view)
         self._depth_due = begun + max(1.0, (time.monotonic() - begun) / SHARE)
-        return digest if depth == digest.depth else replace(digest, depth=depth)
+        return view_model if depth == view_model.depth else replace(view_model, depth=depth)
 
     def _devices(self, now: float) -> DeviceHistory:
         if self._telemetry is None:

@@ -11,15 +11,15 @@ from dnlbench.machine import short_model
 from dnlbench.studies import Study
 from dnlbench.tui.rows import RunRow
 
-Fact = tuple[str, str]
+Detail = tuple[str, str]
 
 
-def facts_of(row: RunRow, study: Study, foreseen_bytes: int | None) -> list[Fact]:
+def run_details(row: RunRow, study: Study, foreseen_bytes: int | None) -> list[Detail]:
     """The run as it stands; what is not known is left out."""
     return [(name, value) for name, value in _facts(row, study, foreseen_bytes) if value != units.NOTHING]
 
 
-def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[Fact]:
+def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[Detail]:
     history, started, ended = row.history, row.history.started, row.history.ended
     yield "status", row.state
     if row.message:

@@ -56,7 +56,7 @@ class ProfileEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class WorkspaceEntries:
     """Everything, at one look."""
 
     specs: tuple[SpecEntry, ...]
@@ -64,7 +64,7 @@ class Found:
     profiles: tuple[ProfileEntry, ...]
 
 
-class Catalogue:
+class WorkspaceIndex:
     """Looks below a folder, again and again."""
 
     def __init__(self, folder: Path) -> None:
@@ -74,15 +74,15 @@ class Catalogue:
         self._profiles: dict[Path, tuple[Stamp, ProfileEntry]] = {}
         self._workspace: Workspace | None = None
 
-    def look(self) -> Found:
+    def poll(self) -> WorkspaceEntries:
         """What there is now. Not for two threads at once."""
-        return Found(specs=self.specs(), sweeps=self.sweeps(), profiles=self.profiles())
+        return WorkspaceEntries(specs=self.specs(), sweeps=self.sweeps(), profiles=self.profiles())
 
     def specs(self) -> tuple[SpecEntry, ...]:
         """Presets, then the folder's own specs in ``sweeps``, each by name."""
         if self._presets is None:
             self._presets = _read_presets()
-        self._specs = _changed((self._folder / "sweeps").glob("*.toml"), self._specs, _read_own_spec)
+        self._specs = _changed((self._folder / "sweeps").glob("*.toml"), self._specs, _read_spec)
         return (*self._presets, *(entry for _, entry in self._specs.values()))
 
     def sweeps(self) -> tuple[SweepEntry, ...]:
@@ -97,7 +97,7 @@ class Catalogue:
 
     def profiles(self) -> tuple[ProfileEntry, ...]:
         """The newest first; what is none last."""
-        self._profiles = _changed((self._folder / "profiles").glob("*.json"), self._profiles, read_profile_facts)
+        self._profiles = _changed((self._folder / "profiles").glob("*.json"), self._profiles, read_profile_entry)
         entries = _with_differing(entry for _, entry in self._profiles.values())
         return tuple(sorted(entries, key=lambda entry: -entry.created.timestamp() if entry.created else 0.0))
 
@@ -137,7 +137,7 @@ def _read_presets() -> tuple[SpecEntry, ...]:
     )
 
 
-def _read_own_spec(path: Path) -> SpecEntry:
+def _read_spec(path: Path) -> SpecEntry:
     try:
         text = read_text(path)
     except (OSError, UnicodeError) as error:
@@ -159,7 +159,7 @@ def _spec_entry(*, name: str, spec: str, text: str, preset: bool) -> SpecEntry:
     return SpecEntry(name=name, spec=spec, text=text, preset=preset, summary=summary, runs=runs)
 
 
-def read_profile_facts(path: Path) -> ProfileEntry:
+def read_profile_entry(path: Path) -> ProfileEntry:
     """What a profile is, without the figures of its runs; or why it is none."""
     from dnlbench.profiles import read_listed, settings_text
 
