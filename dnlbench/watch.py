@@ -57,7 +57,9 @@ class Watcher:
             return TimeLeft()
         leases = view.leases
         runs_s = {run_id: self._run_left_s(view, leases[run_id], now) for run_id in view.leased}
-        free_in_s = {slot: 0.0 for slot in view.slots if slot not in view.set_aside and not view.holds.on_slot(slot)}
+        free_in_s = {
+            slot: 0.0 for slot in view.slots if slot not in view.set_aside and not view.pause_state.of_slot(slot)
+        }
         busy: dict[str, float] = {}
         for run_id, slot in view.leased.items():
             busy[slot] = max(busy.get(slot, 0.0), runs_s[run_id])
@@ -68,7 +70,7 @@ class Watcher:
         packs = pack(waiting, size, alone={lost.run_id for lost in view.lost})
         seconds = schedule(self._forecast, packs, {**free_in_s, **busy}).seconds
         return TimeLeft(
-            sweep_s=seconds if math.isfinite(seconds) and not view.holds.everything else None, runs_s=runs_s
+            sweep_s=seconds if math.isfinite(seconds) and not view.pause_state.all_paused else None, runs_s=runs_s
         )
 
     def _learn(self) -> None:
@@ -91,4 +93,4 @@ def _epochs_left(view: SweepView, run: Run) -> int:
 
 
 def _is_waiting(view: SweepView, run: Run) -> bool:
-    return not (view.is_over(run) or run.run_id in view.leased or run.run_id in view.holds.runs)
+    return not (view.is_over(run) or run.run_id in view.leased or run.run_id in view.pause_state.runs)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from dnlbench import units
 from dnlbench.cli.output import console
-from dnlbench.events import Holds, RunHistory
+from dnlbench.events import PauseState, RunHistory
 from dnlbench.executor.packing import at_a_time
 from dnlbench.machine import Slot, short_host
 from dnlbench.plan import Plan, Run, title
@@ -113,7 +113,7 @@ class News:
     def __init__(self) -> None:
         self._told: set[str] = set()
         self._lost = 0
-        self._holds = Holds()
+        self._pause_state = PauseState()
 
     def since(self, view: SweepView) -> Iterator[Text]:
         for slot, reason in view.set_aside.items():
@@ -125,9 +125,9 @@ class News:
         ):
             yield _lost_line(view.plan, [event.run_id for event in lost], error.message if error else "")
         self._lost = len(view.lost)
-        if view.holds != self._holds:
-            self._holds = view.holds
-            yield Text(describe_holds(view.holds), style="yellow")
+        if view.pause_state != self._pause_state:
+            self._pause_state = view.pause_state
+            yield Text(describe_pause_state(view.pause_state), style="yellow")
 
 
 def _lost_line(plan: Plan, run_ids: Sequence[str], cause: str) -> Text:
@@ -137,14 +137,14 @@ def _lost_line(plan: Plan, run_ids: Sequence[str], cause: str) -> Text:
     return Text(f"{who} {'wait' if len(runs) > 1 else 'waits'} to be tried again: {cause}", style="yellow")
 
 
-def describe_holds(holds: Holds) -> str:
+def describe_pause_state(pause_state: PauseState) -> str:
     """What is paused, in one line."""
-    if holds.disk is not None:
-        return f"the disk is full: {holds.disk}"
-    parts = [f"{name} {kind}d" for name, kind in holds.devices.items() if kind != "open"]
-    if holds.runs:
-        parts.append(f"{len(holds.runs)} run{'s' if len(holds.runs) > 1 else ''} paused")
-    if holds.sweep:
+    if pause_state.disk is not None:
+        return f"the disk is full: {pause_state.disk}"
+    parts = [f"{name} {kind}d" for name, kind in pause_state.devices.items() if kind != "open"]
+    if pause_state.runs:
+        parts.append(f"{len(pause_state.runs)} run{'s' if len(pause_state.runs) > 1 else ''} paused")
+    if pause_state.sweep:
         parts.insert(0, "the sweep is paused")
     return "; ".join(parts) or "nothing is paused any more"
 
@@ -231,7 +231,7 @@ def draw(view: SweepView, width: int) -> RenderableType:
         failures,
         ProgressBar(total=1.0, completed=done, width=20),
         f"{done * 100:.0f} %",
-        "paused" if view.holds.everything else f"ETA {units.seconds(view.time_left.sweep_s)}",
+        "paused" if view.pause_state.all_paused else f"ETA {units.seconds(view.time_left.sweep_s)}",
     )
     runs = Table.grid(padding=(0, 2))
     for _ in range(2):

@@ -7,7 +7,7 @@ reduced from them.
 from dnlbench.events.commands import Action, Command, read_command
 from dnlbench.events.epochs import Epochs
 from dnlbench.events.history import Attempt, RunHistory, fold, fold_lines, utilisation_of
-from dnlbench.events.holds import CLUSTER, Holds, device_of
+from dnlbench.events.pause_state import CLUSTER, PauseState, device_of
 from dnlbench.events.records import (
     CommandDone,
     DataInfo,

@@ -14,8 +14,8 @@ from dnlbench.events import (
     CommandDone,
     EngineEnded,
     EngineStarted,
-    Holds,
     JournalEvent,
+    PauseState,
     Prepared,
     RunHistory,
     RunLeased,
@@ -43,7 +43,7 @@ class SweepState:
     """Slot to reason, of the last engine's slots that get no more runs."""
     lost: tuple[RunReturned, ...] = ()
     """Runs that the last engine lost and tries again."""
-    holds: Holds = field(default_factory=Holds)
+    pause_state: PauseState = field(default_factory=PauseState)
     answered: CommandDone | None = None
     engine_ended: EngineEnded | None = None
     """The last engine's last event; None while it is running, and if it was killed."""
@@ -92,7 +92,11 @@ class SweepState:
         return {lease.run_id: lease for job in self.given.values() for lease in job}
 
     def after(self, event: JournalEvent) -> SweepState:
-        state = self if (holds := self.holds.after(event)) is self.holds else replace(self, holds=holds)
+        state = (
+            self
+            if (pause_state := self.pause_state.after(event)) is self.pause_state
+            else replace(self, pause_state=pause_state)
+        )
         match event:
             case EngineStarted():
                 return replace(

@@ -131,7 +131,7 @@ def _entry(run_dir: RunDir, view: SweepView, *, at_work: bool) -> SweepEntry:
 
 def _status(view: SweepView, *, at_work: bool) -> SweepStatus:
     if at_work:
-        return "disk full" if view.holds.disk is not None else "paused" if view.holds.sweep else "running"
+        return "disk full" if view.pause_state.disk is not None else "paused" if view.pause_state.sweep else "running"
     if len(view.ended) == len(view.plan.runs):
         return "done"
     if view.engine is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dnlbench import units
 from dnlbench.charts.terminal.text import shortened
 from dnlbench.events import CLUSTER
-from dnlbench.events.holds import device_of
+from dnlbench.events.pause_state import device_of
 from dnlbench.machine import DeviceHistory, Reading, short_host, short_model
 from dnlbench.plan import Run, title
 from dnlbench.tui.sparkline import sparkline
@@ -182,9 +182,9 @@ def _set_aside(view: SweepView, slots: Sequence[str]) -> str:
 
 
 def _held(view: SweepView, slots: Sequence[str]) -> str:
-    if slots and view.holds.everything:
-        return "sweep paused" if view.holds.sweep else "waits for room on the disk"
-    kinds = Counter(kind for slot in slots if slot not in view.set_aside and (kind := view.holds.on_slot(slot)))
+    if slots and view.pause_state.all_paused:
+        return "sweep paused" if view.pause_state.sweep else "waits for room on the disk"
+    kinds = Counter(kind for slot in slots if slot not in view.set_aside and (kind := view.pause_state.of_slot(slot)))
     names = {"pause": "paused", "release": "released"}
     return ", ".join(f"{_some(count, slots)}{names[kind]}" for kind, count in kinds.items())
 

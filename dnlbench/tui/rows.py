@@ -104,8 +104,8 @@ def state_of(view: SweepView, run: Run) -> State:
     if view.is_over(run) and history.ended is not None:
         return history.ended.status
     if run.run_id in view.leased:
-        return "paused" if view.holds.on_run(run.run_id, view.leased[run.run_id]) else "running"
-    return "paused" if view.holds.everything or run.run_id in view.holds.runs else "waiting"
+        return "paused" if view.pause_state.is_paused(run.run_id, view.leased[run.run_id]) else "running"
+    return "paused" if view.pause_state.all_paused or run.run_id in view.pause_state.runs else "waiting"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def test_a_sweep_that_is_paused_stands_still_and_goes_on_with_the_same_bits(
     before = workers(engine.pid)
     assert sweep.control("pause") == "the sweep is paused"
     view = sweep.turn_until(lambda view: not view.leased)
-    assert view.holds.everything
+    assert view.pause_state.all_paused
     sizes = sweep.sizes()
     sweep.gate.open()
     for _ in range(2):  # between two answers the engine has looked at all slots

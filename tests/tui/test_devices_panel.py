@@ -8,7 +8,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from dnlbench.events import EngineEnded, Holds
+from dnlbench.events import EngineEnded, PauseState
 from dnlbench.machine import DeviceHistory, Reading, TelemetryLog
 from dnlbench.tui.device_lines import DeviceLine, choose_layout, device_lines
 from dnlbench.tui.widgets.devices import DevicePanel
@@ -107,17 +107,21 @@ def test_seeds_of_one_point_are_told_together(view_of: MakeView, seeds: list[int
 @pytest.mark.parametrize(
     ("changes", "first", "second"),
     [
-        ({"holds": Holds(devices={"cuda:0": "pause"})}, "paused · densenet L=1 seed 0", "idle"),
-        ({"holds": Holds(devices={"cuda:1": "release"})}, "densenet L=1 seed 0", "released"),
-        ({"holds": Holds(devices={"cuda:0/1": "pause"})}, "1 of 2 slots paused · densenet L=1 seed 0", "idle"),
+        ({"pause_state": PauseState(devices={"cuda:0": "pause"})}, "paused · densenet L=1 seed 0", "idle"),
+        ({"pause_state": PauseState(devices={"cuda:1": "release"})}, "densenet L=1 seed 0", "released"),
         (
-            {"holds": Holds(devices={"cuda:0": "pause", "cuda:0/1": "release"})},
+            {"pause_state": PauseState(devices={"cuda:0/1": "pause"})},
+            "1 of 2 slots paused · densenet L=1 seed 0",
+            "idle",
+        ),
+        (
+            {"pause_state": PauseState(devices={"cuda:0": "pause", "cuda:0/1": "release"})},
             "1 of 2 slots paused, 1 of 2 slots released · densenet L=1 seed 0",
             "idle",
         ),
-        ({"holds": Holds(sweep=True)}, "sweep paused · densenet L=1 seed 0", "sweep paused"),
+        ({"pause_state": PauseState(sweep=True)}, "sweep paused · densenet L=1 seed 0", "sweep paused"),
         (
-            {"holds": Holds(disk="no room")},
+            {"pause_state": PauseState(disk="no room")},
             "waits for room on the disk · densenet L=1 seed 0",
             "waits for room on the disk",
         ),
@@ -137,7 +141,7 @@ def test_why_a_device_does_nothing(view_of: MakeView, changes: dict[str, Any], f
 
 def test_after_the_end_nothing_is_idle_or_paused(view_of: MakeView) -> None:
     ended = EngineEnded(time=NOW, reason="done")
-    view = view_of(engine_ended=ended, holds=Holds(sweep=True), set_aside={"cuda:1/0": "lost"})
+    view = view_of(engine_ended=ended, pause_state=PauseState(sweep=True), set_aside={"cuda:1/0": "lost"})
     assert {text for text, _ in work(view).values()} == {"", "set aside: lost"}
 
 

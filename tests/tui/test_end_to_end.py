@@ -107,7 +107,7 @@ def test_a_sweep_is_started_steered_left_found_again_and_compared(
         await pilot.press("y")
         await until(pilot, lambda: "cancelled" in states(pilot))
         await pilot.press("P")
-        await turn_until(pilot, gate, lambda view: view.holds.sweep and not view.leased)
+        await turn_until(pilot, gate, lambda view: view.pause_state.sweep and not view.leased)
         await until(pilot, lambda: "‖ paused" in screen_text(pilot.app) and "running" not in states(pilot))
         await pilot.press("P")
         await until(pilot, lambda: "running" in states(pilot))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dnlbench.events import EpochDone, Epochs, Holds, RunHistory
+from dnlbench.events import EpochDone, Epochs, PauseState, RunHistory
 from dnlbench.studies import STUDIES
 from dnlbench.tui.rows import BY_NAME, FIELDS, RunRow, default_columns, rows_of, state_of
 from dnlbench.tui.widgets.runs_table import Selection
@@ -55,11 +55,11 @@ def test_every_field_has_a_text_for_every_run(rows: list[RunRow]) -> None:
 
 def test_paused_runs_are_told_from_waiting_ones(view: SweepView) -> None:
     runs = view.plan.runs
-    some = replace(view, holds=Holds(runs=frozenset({runs[3].run_id, runs[6].run_id})))
+    some = replace(view, pause_state=PauseState(runs=frozenset({runs[3].run_id, runs[6].run_id})))
     assert [state_of(some, run) for run in runs[3:8]] == ["paused", "diverged", "waiting", "paused", "waiting"]
-    everything = replace(view, holds=Holds(sweep=True))
+    everything = replace(view, pause_state=PauseState(sweep=True))
     assert [state_of(everything, run) for run in runs[2:6]] == ["ok", "paused", "diverged", "paused"]
-    device = replace(view, holds=Holds(devices={"cpu": "pause"}))
+    device = replace(view, pause_state=PauseState(devices={"cpu": "pause"}))
     assert state_of(device, runs[3]) == "paused"
 
 

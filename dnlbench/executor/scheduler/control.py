@@ -119,7 +119,7 @@ class Control:
     def obey(self) -> None:
         for command in self._commands.read():
             verdict = self._judge(command)
-            if command.action == "resume" and verdict.runs and self._records.holds.sweep:
+            if command.action == "resume" and verdict.runs and self._records.pause_state.sweep:
                 verdict = replace(verdict, answer=f"{verdict.answer}; the sweep itself is still paused")
             if not verdict.refused and not self._carry_out(command, verdict.runs):
                 verdict = _refusal("the disk is full; ask again when there is room")
@@ -155,7 +155,7 @@ class Control:
 
     def _keep_waiting(self) -> None:
         """Pause what has not had its turn, also when the sweep as a whole is resumed."""
-        unheld = self._unturned - self._records.holds.runs
+        unheld = self._unturned - self._records.pause_state.runs
         free = tuple(run_id for run_id in self._queue if run_id in unheld)
         if free:
             command = Command(action="pause", run_ids=free)

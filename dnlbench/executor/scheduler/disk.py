@@ -6,7 +6,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
-from dnlbench.events import DiskFree, DiskFull, Holds, JournalEvent, RunEnded, RunError, RunEvent
+from dnlbench.events import DiskFree, DiskFull, JournalEvent, PauseState, RunEnded, RunError, RunEvent
 from dnlbench.files import is_disk_full
 from dnlbench.store import RunDir
 
@@ -79,12 +79,12 @@ class Records:
         self._run_dir, self._clock = run_dir, clock
         self._journal = Journal(run_dir)
         self._next_check = 0.0
-        self.holds = Holds()
+        self.pause_state = PauseState()
 
     def note(self, *events: JournalEvent) -> None:
         self._journal.note(*events)
         for event in events:
-            self.holds = self.holds.after(event)
+            self.pause_state = self.pause_state.after(event)
 
     def append(self, event: RunEvent) -> bool:
         """Add an event to its run's file; whether there was room for it."""
@@ -106,15 +106,15 @@ class Records:
 
     def disk_is_full(self, message: str) -> None:
         """Hold everything until there is room."""
-        if self.holds.disk is None:
+        if self.pause_state.disk is None:
             self.note(DiskFull(message=f"{message}; nothing is begun until there is room in {self._run_dir.root}"))
         self._next_check = self._clock() + CHECK_S
 
     def check_disk(self) -> None:
         self._journal.catch_up()
-        if self._journal.is_behind and self.holds.disk is None:
+        if self._journal.is_behind and self.pause_state.disk is None:
             self.disk_is_full("the journal cannot be written")
-        if self.holds.disk is not None and self._clock() >= self._next_check:
+        if self.pause_state.disk is not None and self._clock() >= self._next_check:
             self._next_check = self._clock() + CHECK_S
             if self._run_dir.has_room():
                 self._journal.restore_reserve()

@@ -105,20 +105,22 @@ class Scheduler:
         return bool(self._assignments) or any(self._health.fit(slot.name) for slot in self._slots)
 
     def _fill_slots(self) -> None:
-        holds = self._records.holds
-        if holds.everything or self._control.cancelled:
+        pause_state = self._records.pause_state
+        if pause_state.all_paused or self._control.cancelled:
             return
         free = [
-            slot for slot in self._assignments.free if self._health.ready(slot.name) and not holds.on_slot(slot.name)
+            slot
+            for slot in self._assignments.free
+            if self._health.ready(slot.name) and not pause_state.of_slot(slot.name)
         ]
         if not free:
             return
-        tasks = self._queue.longest_first(holds.runs)
+        tasks = self._queue.longest_first(pause_state.runs)
         if self._by_turns and not tasks:
             return  # it is not our turn, and a worker that imports torch would disturb whose it is
         able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
         if able and tasks:
-            busy = [each for each in self._assignments.busy if not holds.on_slot(each.slot.name)]
+            busy = [each for each in self._assignments.busy if not pause_state.of_slot(each.slot.name)]
             self._dispatcher.start(place(self._forecast, self._clock(), able, busy, tasks))
         for slot in free:
             if self._assignments.of_slot(slot.name) is None:  # a run that fails elsewhere can go on here at once
@@ -169,15 +171,17 @@ class Scheduler:
 
     def _suspend_held(self) -> None:
         """Suspend what is paused, packs as a whole, and let go of devices that are released."""
-        holds = self._records.holds
-        if not holds.any_work:
+        pause_state = self._records.pause_state
+        if not pause_state.any_paused:
             return
         for slot in self._slots:
             assignment = self._assignments.of_slot(slot.name)
             if assignment is None:
-                if holds.on_slot(slot.name) == "release":
+                if pause_state.of_slot(slot.name) == "release":
                     self._executor.end(slot)
-            elif not assignment.suspended and any(holds.on_run(lease.run_id, slot.name) for lease in assignment.leases):
+            elif not assignment.suspended and any(
+                pause_state.is_paused(lease.run_id, slot.name) for lease in assignment.leases
+            ):
                 self._assignments.mark_suspended(slot.name)
                 self._executor.suspend(slot)
 

@@ -56,7 +56,7 @@ class ControlScreen(Screen[None]):
 
     def action_toggle_sweep(self) -> None:
         view = self._shown.snapshot.view
-        self._request(control.sweep("resume" if view is not None and view.holds.sweep else "pause"))
+        self._request(control.sweep("resume" if view is not None and view.pause_state.sweep else "pause"))
 
     def action_end_sweep(self) -> None:
         view = self._shown.snapshot.view
@@ -81,7 +81,7 @@ class ControlScreen(Screen[None]):
         if name.startswith(NODE):
             self.app.notify("a node is not paused by itself: select ray for the whole cluster", severity="warning")
             return
-        held = any(view.holds.on_slot(slot) for slot in view.slots if device_of(slot) == name)
+        held = any(view.pause_state.of_slot(slot) for slot in view.slots if device_of(slot) == name)
         self._request(control.device(name, "resume" if held else action))
 
     @work

@@ -30,9 +30,9 @@ def state_of(snapshot: Snapshot) -> str:
     if view is None:
         return "starting" if snapshot.engine else "idle"
     if snapshot.engine is not None:
-        if view.holds.disk is not None:
+        if view.pause_state.disk is not None:
             return "disk full"
-        if view.holds.sweep:
+        if view.pause_state.sweep:
             return "paused"
         return "running" if view.prepared is not None and view.engine_ended is None else "starting"
     if view.engine_ended is not None:

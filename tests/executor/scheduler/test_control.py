@@ -18,7 +18,7 @@ from dnlbench.events import (
     DiskFull,
     EngineStarted,
     EpochDone,
-    Holds,
+    PauseState,
     RunEnded,
     RunPaused,
     RunRequeued,
@@ -146,48 +146,57 @@ def release(device: str) -> Command:
 
 
 def test_holds_add_up_and_are_lifted() -> None:
-    holds = fold_journal([done(pause("a", "b")), done(pause(device="cuda:1")), done(release("cpu/0"))]).holds
-    assert holds == Holds(runs=frozenset("ab"), devices={"cuda:1": "pause", "cpu/0": "release"})
-    assert [holds.on_slot(slot) for slot in PLACES] == [None, "pause", "pause", "release"]
-    assert holds.on_run("a", "cuda:0/0")
-    assert holds.on_run("c", "cuda:1/1")
-    assert not holds.on_run("c", "cuda:0/0")
-    assert not holds.everything
-    assert holds.after(done(resume("a", "x"))).runs == frozenset("b")
-    assert holds.after(done(resume(device="cuda:1"))).devices == {"cpu/0": "release"}
-    assert holds.after(done(resume(device="cpu"))).devices == {"cuda:1": "pause"}, "a device is all of its slots"
-    assert holds.after(done(pause(device="cpu/0"))).on_slot("cpu/0") == "pause"
+    pause_state = fold_journal(
+        [done(pause("a", "b")), done(pause(device="cuda:1")), done(release("cpu/0"))]
+    ).pause_state
+    assert pause_state == PauseState(runs=frozenset("ab"), devices={"cuda:1": "pause", "cpu/0": "release"})
+    assert [pause_state.of_slot(slot) for slot in PLACES] == [None, "pause", "pause", "release"]
+    assert pause_state.is_paused("a", "cuda:0/0")
+    assert pause_state.is_paused("c", "cuda:1/1")
+    assert not pause_state.is_paused("c", "cuda:0/0")
+    assert not pause_state.all_paused
+    assert pause_state.after(done(resume("a", "x"))).runs == frozenset("b")
+    assert pause_state.after(done(resume(device="cuda:1"))).devices == {"cpu/0": "release"}
+    assert pause_state.after(done(resume(device="cpu"))).devices == {"cuda:1": "pause"}, "a device is all of its slots"
+    assert pause_state.after(done(pause(device="cpu/0"))).of_slot("cpu/0") == "pause"
 
 
 def test_the_sweeps_resume_lifts_everything_but_a_full_disk() -> None:
-    holds = fold_journal([done(pause()), done(pause("a")), done(release("cpu")), DiskFull(message="full")]).holds
-    assert holds.sweep
-    assert holds.everything
-    assert holds.after(done(resume())) == Holds(disk="full")
-    assert holds.after(done(resume())).everything
-    assert fold_journal([done(pause()), DiskFull(message="x"), DiskFree()]).holds == Holds(sweep=True)
+    pause_state = fold_journal(
+        [done(pause()), done(pause("a")), done(release("cpu")), DiskFull(message="full")]
+    ).pause_state
+    assert pause_state.sweep
+    assert pause_state.all_paused
+    assert pause_state.after(done(resume())) == PauseState(disk="full")
+    assert pause_state.after(done(resume())).all_paused
+    assert fold_journal([done(pause()), DiskFull(message="x"), DiskFree()]).pause_state == PauseState(sweep=True)
 
 
 def test_what_was_refused_or_said_to_an_earlier_engine_holds_nothing(lab: Lab) -> None:
     assert (
-        fold_journal([done(pause(), refused=True), done(Command(action="cancel")), done(Command(action="retry"))]).holds
-        == Holds()
+        fold_journal(
+            [done(pause(), refused=True), done(Command(action="cancel")), done(Command(action="retry"))]
+        ).pause_state
+        == PauseState()
     )
     lab.carry_out(16)
     (started,) = lab.journal(EngineStarted)
-    assert fold_journal([done(pause()), DiskFull(message="x"), done(release("cpu")), started]).holds == Holds()
+    assert (
+        fold_journal([done(pause()), DiskFull(message="x"), done(release("cpu")), started]).pause_state == PauseState()
+    )
 
 
 def test_a_release_of_the_device_counts_for_a_slot_that_was_paused() -> None:
     assert (
-        fold_journal([done(pause(device="cuda:1/0")), done(release("cuda:1"))]).holds.on_slot("cuda:1/0") == "release"
+        fold_journal([done(pause(device="cuda:1/0")), done(release("cuda:1"))]).pause_state.of_slot("cuda:1/0")
+        == "release"
     )
 
 
 def test_a_slot_can_be_resumed_by_itself() -> None:
     """Or it would have to be refused: the answer is that it is resumed."""
-    holds = fold_journal([done(pause(device="cuda:1")), done(resume(device="cuda:1/0"))]).holds
-    assert (holds.on_slot("cuda:1/0"), holds.on_slot("cuda:1/1")) == (None, "pause")
+    pause_state = fold_journal([done(pause(device="cuda:1")), done(resume(device="cuda:1/0"))]).pause_state
+    assert (pause_state.of_slot("cuda:1/0"), pause_state.of_slot("cuda:1/1")) == (None, "pause")
 
 
 # The control file
@@ -293,7 +302,7 @@ def test_a_paused_sweep_expects_no_end(lab: Lab) -> None:
     look = {at: (lambda: seen.append(watcher.poll(lab.clock()))) for at in (19.0, 30.0, 70.0)}
     lab.carry_out(3, script={20.0: pause(), 60.0: resume(), **look})
     assert [view.time_left.sweep_s is None for view in seen] == [False, True, False]
-    assert [view.holds.sweep for view in seen] == [False, True, False]
+    assert [view.pause_state.sweep for view in seen] == [False, True, False]
     assert [len(view.leased) for view in seen] == [3, 0, 3]
     assert not seen[1].lost, "put aside is not lost"
 
@@ -586,7 +595,7 @@ def test_refusals_are_answered_and_change_nothing(lab: Lab) -> None:
         "no: no device 'fake:9' in this sweep",
         "no: a device can be paused, released or resumed",
     ]
-    assert lab.run_dir.read_state().holds == Holds()
+    assert lab.run_dir.read_state().pause_state == PauseState()
 
 
 def test_a_command_for_an_earlier_engine_is_not_obeyed(lab: Lab) -> None:

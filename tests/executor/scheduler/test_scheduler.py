@@ -624,7 +624,7 @@ def facts(view: SweepView) -> tuple[object, ...]:
         view.slots,
         view.set_aside,
         view.lost,
-        view.holds,
+        view.pause_state,
         view.fraction_done,
         [run.run_id for run in view.ended],
         [run.run_id for run in view.not_ok],

@@ -15,7 +15,7 @@ CLUSTER = "ray"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holds:
+class PauseState:
     """What is paused. A new engine begins with nothing paused."""
 
     sweep: bool = False
@@ -26,15 +26,15 @@ class Holds:
     """By the names under which it was said: devices, or single slots, of which the last word counts."""
 
     @property
-    def everything(self) -> bool:
+    def all_paused(self) -> bool:
         return self.sweep or self.disk is not None
 
     @property
-    def any_work(self) -> bool:
+    def any_paused(self) -> bool:
         """Whether something that is under way may have to stop."""
         return self.sweep or bool(self.runs) or bool(self.devices)
 
-    def on_slot(self, slot: str) -> Literal["pause", "release"] | None:
+    def of_slot(self, slot: str) -> Literal["pause", "release"] | None:
         """How a slot is held back, by what was said last of it or of its device."""
         if not self.devices:
             return None
@@ -43,13 +43,13 @@ class Holds:
                 return None if kind == "open" else kind
         return None
 
-    def on_run(self, run_id: str, slot: str) -> bool:
-        return self.sweep or run_id in self.runs or self.on_slot(slot) is not None
+    def is_paused(self, run_id: str, slot: str) -> bool:
+        return self.sweep or run_id in self.runs or self.of_slot(slot) is not None
 
-    def after(self, event: JournalEvent) -> Holds:
+    def after(self, event: JournalEvent) -> PauseState:
         match event:
             case EngineStarted():
-                return Holds()
+                return PauseState()
             case DiskFull(message=message):
                 return replace(self, disk=message)
             case DiskFree():
@@ -58,7 +58,7 @@ class Holds:
                 return self._after_command(command)
         return self
 
-    def _after_command(self, command: Command) -> Holds:
+    def _after_command(self, command: Command) -> PauseState:
         if command.action == "retry" or (command.action == "cancel" and command.run_ids):
             return replace(self, runs=self.runs - set(command.run_ids))
         if command.action == "cancel":
@@ -66,7 +66,9 @@ class Holds:
         if command.device:
             return replace(self, devices=self._devices_after(command.device, command.action))
         if command.action == "resume":
-            return replace(self, runs=self.runs - set(command.run_ids)) if command.run_ids else Holds(disk=self.disk)
+            return (
+                replace(self, runs=self.runs - set(command.run_ids)) if command.run_ids else PauseState(disk=self.disk)
+            )
         return replace(self, runs=self.runs | set(command.run_ids)) if command.run_ids else replace(self, sweep=True)
 
     def _devices_after(self, name: str, action: Action) -> Mapping[str, Kind]:
