@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dnlbench.cli.progress import create_progress
-from dnlbench.engine.place import find_run_dir
+from dnlbench.engine.placement import find_run_dir
 from dnlbench.engine.run import run_sweep
 from dnlbench.errors import RunDirError, SpecError
 from dnlbench.events import (

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnlbench.engine.place import find_run_dir
+from dnlbench.engine.placement import find_run_dir
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import check_profile, read_profile

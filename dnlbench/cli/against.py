@@ -25,7 +25,7 @@ def run_against(
     """Run both sides of a paired benchmark, compare them, and say how the command ends."""
     from dnlbench.paired.session import plan_session, run_session
 
-    session = plan_session(request, against, base_settings, base_out, tell=say)
+    session = plan_session(request, against, base_settings, base_out, on_message=say)
     with graceful():
         end = run_session(session, (lambda news: None) if answer.quiet else say)
         return _report(session, end, answer)

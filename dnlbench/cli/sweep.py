@@ -40,12 +40,12 @@ def detach(request: RunRequest, answer: Answer) -> ExitCode:
     """Start an engine for a sweep, which outlives this terminal."""
     from dnlbench.engine.launch import launch
     from dnlbench.engine.outcome import check_outcome
-    from dnlbench.engine.place import find_run_dir
+    from dnlbench.engine.placement import find_run_dir
     from dnlbench.store import RunDir
 
     with graceful():
         check_outcome(request)
-        run_dir = RunDir(find_run_dir(request, tell=say))
+        run_dir = RunDir(find_run_dir(request, on_message=say))
         pid = launch(request, run_dir)
     if answer.json:
         write_json({"run_dir": str(run_dir.root), "pid": pid})

@@ -91,13 +91,13 @@ def _grid(title: str, trials: Trials) -> Grid:
 
 
 def _tell_of_a_begun_sweep(request: RunRequest, trials: Trials) -> None:
-    from dnlbench.engine.place import choose_place, find_run_dir
+    from dnlbench.engine.placement import choose_placement, find_run_dir
     from dnlbench.executor.tuning import best
     from dnlbench.store import RunDir
 
-    place, chosen = choose_place(request), best(trials)
+    placement, chosen = choose_placement(request), best(trials)
     run_dir = RunDir(find_run_dir(request))
-    differs = (place.slots[0].threads, place.pack_size) != (chosen.threads, chosen.pack_size)
+    differs = (placement.slots[0].threads, placement.pack_size) != (chosen.threads, chosen.pack_size)
     if differs and run_dir.sweep_path.exists():
         say(
             f"dnlbench: the sweep in {run_dir.root} continues as it was begun; name another --run-dir to use the answer"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dnlbench.engine.outcome import check_outcome
-from dnlbench.engine.place import Place, choose_place, execution_of, find_run_dir
+from dnlbench.engine.placement import Placement, choose_placement, execution_of, find_run_dir
 from dnlbench.engine.request import RunRequest, kept_if_refused, write_request
 from dnlbench.errors import DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory
@@ -59,17 +59,17 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
     """
     plan = request.plan
     check_outcome(request)
-    told: list[str] = []
-    run_dir = RunDir(find_run_dir(request, tell=told.append))
-    _check_resumed(request, run_dir, told)
-    _tell(observer, told)
+    messages: list[str] = []
+    run_dir = RunDir(find_run_dir(request, on_message=messages.append))
+    _check_resumed(request, run_dir, messages)
+    _send(observer, messages)
     with _reached(request), run_dir.locked() as lock:
         with kept_if_refused(run_dir):
-            place = choose_place(request)
-            run_dir.begin(plan, execution_of(place))
+            placement = choose_placement(request)
+            run_dir.begin(plan, execution_of(placement))
             write_request(request, run_dir)
             _check_code(run_dir, run_dir.changed_code(plan))
-            reason = _run(_Work.read(request, run_dir, place), observer, lock.check)
+            reason = _run(_Work.read(request, run_dir, placement), observer, lock.check)
         lock.check()
         save_entry(run_dir)
         return _save(request, run_dir, interrupted=reason == "interrupted")
@@ -82,18 +82,18 @@ def _reached(request: RunRequest) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _check_resumed(request: RunRequest, run_dir: RunDir, told: Sequence[str]) -> None:
+def _check_resumed(request: RunRequest, run_dir: RunDir, messages: Sequence[str]) -> None:
     if request.resume and not run_dir.sweep_path.exists():
-        why = f" ({'; '.join(told)})" if told else ""
+        why = f" ({'; '.join(messages)})" if messages else ""
         raise RunDirError(
             f"--resume: {run_dir.root} holds no sweep to resume{why}. Run without --resume, or name its --run-dir."
         )
 
 
-def _tell(observer: Observer, told: Sequence[str]) -> None:
+def _send(observer: Observer, messages: Sequence[str]) -> None:
     reporter = ProgressReporter(observer)
-    for news in told:
-        reporter.call(lambda observer, news=news: observer.on_message(news))  # type: ignore[misc]
+    for message in messages:
+        reporter.call(lambda observer, message=message: observer.on_message(message))  # type: ignore[misc]
     reporter.close()
 
 
@@ -103,26 +103,26 @@ class _Work:
 
     request: RunRequest
     run_dir: RunDir
-    place: Place
+    placement: Placement
     histories: Mapping[Run, RunHistory]
     slots: tuple[Slot, ...]
     """Not more than have something to do."""
 
     @classmethod
-    def read(cls, request: RunRequest, run_dir: RunDir, place: Place) -> _Work:
+    def read(cls, request: RunRequest, run_dir: RunDir, placement: Placement) -> _Work:
         """What a run directory still lacks. Even if nothing is left there is a slot: its worker checks data and code."""
         histories = {run: run_dir.read_history(run) for run in request.plan.runs}
         left = [run for run, history in histories.items() if not history.done]
-        slots = place.slots[: max(1, count_packs(left, place.pack_size))]
-        return cls(request=request, run_dir=run_dir, place=place, histories=histories, slots=slots)
+        slots = placement.slots[: max(1, count_packs(left, placement.pack_size))]
+        return cls(request=request, run_dir=run_dir, placement=placement, histories=histories, slots=slots)
 
 
 def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -> EndReason:
     """Prepare, run everything, and leave no worker behind, however it ends."""
     request, run_dir = work.request, work.run_dir
     reporter = ProgressReporter(observer)
-    executor = _create_executor(work, lambda news: reporter.call(lambda observer: observer.on_message(news)))
-    pack_size, by_turns = work.place.pack_size, request.session is not None
+    executor = _create_executor(work, lambda message: reporter.call(lambda observer: observer.on_message(message)))
+    pack_size, by_turns = work.placement.pack_size, request.session is not None
     scheduler = Scheduler(run_dir, request.plan, executor, work.slots, pack_size=pack_size, by_turns=by_turns)
     reason: EndReason = "error"
     is_lost = False
@@ -155,29 +155,29 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
 def _started(work: _Work) -> EngineStarted:
     return EngineStarted(
         pid=os.getpid(),
-        machine=work.place.machine,
+        machine=work.placement.machine,
         code=read_code(),
         slots=tuple(slot.name for slot in work.slots),
-        pack_size=work.place.pack_size,
+        pack_size=work.placement.pack_size,
         session=work.request.session,
     )
 
 
 def _sweep_started(work: _Work, prepared: Prepared) -> SweepStarted:
-    plan, place, slots = work.request.plan, work.place, work.slots
+    plan, placement, slots = work.request.plan, work.placement, work.slots
     left = {run: len(history.epochs) for run, history in work.histories.items() if not history.done}
     warnings = (
-        *_unusable_devices(work.request, place, slots),
+        *_unusable_devices(work.request, placement, slots),
         *prepared.warnings,
         *_busy_devices(slots),
-        *check_memory(plan, prepared.data, _largest(place, slots), pack_size=place.pack_size),
+        *check_memory(plan, prepared.data, _largest(placement, slots), pack_size=placement.pack_size),
     )
     return SweepStarted(
         plan=plan,
         prepared=prepared,
         slots=slots,
-        pack_size=place.pack_size,
-        nodes=len(place.nodes),
+        pack_size=placement.pack_size,
+        nodes=len(placement.nodes),
         run_dir=work.run_dir.root,
         done=len(plan.runs) - len(left),
         resumed=tuple((run, epochs) for run, epochs in left.items() if epochs),
@@ -185,13 +185,13 @@ def _sweep_started(work: _Work, prepared: Prepared) -> SweepStarted:
     )
 
 
-def _unusable_devices(request: RunRequest, place: Place, slots: Sequence[Slot]) -> Iterator[str]:
+def _unusable_devices(request: RunRequest, placement: Placement, slots: Sequence[Slot]) -> Iterator[str]:
     """GPUs that the user may expect to be used, but that are not."""
     on_cpu = slots[0].device.kind == "cpu"
     if request.device not in ("auto", *(() if on_cpu else ("cuda",))):
         return
     effect = "runs use the CPU (--device cpu does so without this warning)" if on_cpu else "runs use the other GPUs"
-    machines = {f"{node.name}: ": node.machine for node in place.nodes} or {"": place.machine}
+    machines = {f"{node.name}: ": node.machine for node in placement.nodes} or {"": placement.machine}
     for name, machine in machines.items():
         for device in machine.unusable:
             if not device.hidden:
@@ -217,9 +217,9 @@ def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:
     )
 
 
-def _largest(place: Place, slots: Sequence[Slot]) -> Sequence[Slot]:
+def _largest(placement: Placement, slots: Sequence[Slot]) -> Sequence[Slot]:
     """Whose memory decides whether runs fit: of a cluster one slot, on the largest machine, since Ray sees to the rest."""
-    return slots[:1] if place.nodes else slots
+    return slots[:1] if placement.nodes else slots
 
 
 def _create_executor(work: _Work, tell: Callable[[str], None]) -> Executor:
@@ -230,8 +230,8 @@ def _create_executor(work: _Work, tell: Callable[[str], None]) -> Executor:
             work.slots,
             checkpoint_s=checkpoint_s,
             plan=request.plan,
-            pack_size=work.place.pack_size,
-            nodes=work.place.nodes,
+            pack_size=work.placement.pack_size,
+            nodes=work.placement.nodes,
             head=Head(head_address()),
             tell=tell,
         )

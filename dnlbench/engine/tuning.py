@@ -1,11 +1,11 @@
-"""Measures how a sweep is best placed on this machine, and keeps the answer for `dnlbench.engine.place`."""
+"""Measures how a sweep is best placed on this machine, and keeps the answer for `dnlbench.engine.placement`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from dnlbench.engine.place import slots_of
+from dnlbench.engine.placement import slots_of
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.executor import probe

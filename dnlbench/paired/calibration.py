@@ -12,7 +12,7 @@ from pathlib import Path
 from dnlbench.compare import Comparison, compare
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.noise import Floor, noise_floor
-from dnlbench.paired.session import Session, Tell, run_session
+from dnlbench.paired.session import OnMessage, Session, run_session
 from dnlbench.profiles import Profile, read_profile
 
 DEFAULT = "digits-quick"
@@ -25,7 +25,7 @@ DEFAULT_SETTINGS = (
 """With three rounds two to three minutes on two cores of a server."""
 
 
-def calibrate(session: Session, rounds: int, tell: Tell) -> Floor:
+def calibrate(session: Session, rounds: int, on_message: OnMessage) -> Floor:
     """Carries out a session of identical sides several times and works the floor out of what they differ in.
 
     The session has this environment as its base, and no settings for the base alone. Its run directories and profiles are not
@@ -44,9 +44,9 @@ def calibrate(session: Session, rounds: int, tell: Tell) -> Floor:
         )
     comparisons, head = [], None
     for number in range(1, rounds + 1):
-        tell(f"round {number} of {rounds}")
+        on_message(f"round {number} of {rounds}")
         with tempfile.TemporaryDirectory(prefix="dnlbench-calibrate-") as folder:
-            head, comparison = _round(_within(session, Path(folder)), tell)
+            head, comparison = _round(_within(session, Path(folder)), on_message)
         comparisons.append(comparison)
     assert head is not None, "there is at least one round"
     return Floor(
@@ -78,8 +78,8 @@ def furthest(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
     return found
 
 
-def _round(session: Session, tell: Tell) -> tuple[Profile, Comparison]:
-    end = run_session(session, tell)
+def _round(session: Session, on_message: OnMessage) -> tuple[Profile, Comparison]:
+    end = run_session(session, on_message)
     if end.interrupted:
         raise KeyboardInterrupt
     base, head = read_profile(session.base_out), read_profile(session.out)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dnlbench.errors import RunDirError
 from dnlbench.files import read_regular, write_atomically
-from dnlbench.paired.turns import Key
+from dnlbench.paired.schedule import Key
 from dnlbench.store import RunDir, RunFollower
 
 SCHEMA = "dnlbench.session/1"

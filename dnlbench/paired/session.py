@@ -11,21 +11,21 @@ from pathlib import Path
 
 from dnlbench import units
 from dnlbench.engine.outcome import check_out, check_outcome, used_by
-from dnlbench.engine.place import choose_place, find_run_dir, slots_of
+from dnlbench.engine.placement import choose_placement, find_run_dir, slots_of
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError, NotComparableError, SpecError
 from dnlbench.machine import Slot, read_machine
 from dnlbench.outputs import is_same_file
+from dnlbench.paired.engine import PairedEngine, RunEnd
 from dnlbench.paired.interpreter import Interpreter, find_interpreter
 from dnlbench.paired.record import begin_record, drop_split_pairs
-from dnlbench.paired.side import RunEnd, Side
-from dnlbench.paired.turns import Key, SideName, Turn, order_turns
+from dnlbench.paired.schedule import Key, Role, RunGroup, alternate_runs
 from dnlbench.plan import Plan
 from dnlbench.profiles.files import FOLDER
 from dnlbench.spec import SpecText, content_hash
 from dnlbench.store import RunDir
 
-Tell = Callable[[str], None]
+OnMessage = Callable[[str], None]
 COMPARED_WITH_ITSELF = (
     "--against: the base is this environment with the same settings, so the sweep would be compared with itself. Name another "
     "environment, change a setting of the base with --against-set, or measure this machine's noise with dnlbench calibrate"
@@ -64,7 +64,7 @@ def plan_session(
     against: str | None,
     base_settings: Sequence[str],
     base_out: Path | None,
-    tell: Tell | None = None,
+    on_message: OnMessage | None = None,
 ) -> Session:
     """Settles what is open: one run at a time, unless ``--jobs`` or ``--pack`` ask for more, with the threads of a sweep's run.
 
@@ -87,14 +87,14 @@ def plan_session(
     machine = read_machine()
     threads = slots_of(replace(request, executor="local"), machine)[0].threads
     request = replace(request, jobs=request.jobs or 1, threads=threads, pack=request.pack or 1)
-    place = choose_place(request, machine)
-    run_dir = request.run_dir or _default_run_dir(request, base, base_settings, tell)
+    placement = choose_placement(request, machine)
+    run_dir = request.run_dir or _default_run_dir(request, base, base_settings, on_message)
     out = request.out or _new_path(request.plan.spec.name)
     return Session(
         request=request,
         base=base,
         base_settings=tuple(base_settings),
-        slots=place.slots,
+        slots=placement.slots,
         run_dir=run_dir,
         base_run_dir=run_dir.with_name(f"{run_dir.name}-base"),
         out=out,
@@ -102,7 +102,7 @@ def plan_session(
     )
 
 
-def run_session(session: Session, tell: Tell) -> SessionEnd:
+def run_session(session: Session, on_message: OnMessage) -> SessionEnd:
     """Carries out what both sides lack, in turns; each side saves its profile.
 
     An interrupt ends both as it ends a sweep. A side that has not had a turn by then leaves a profile that is there alone.
@@ -117,25 +117,25 @@ def run_session(session: Session, tell: Tell) -> SessionEnd:
     base, settings = session.base.path, session.base_settings
     name = begin_record(head_dir, base_dir, base, settings, resume=session.request.resume)
     for key in drop_split_pairs(head_dir, base_dir):
-        tell(f"{_title(key)}: a pair that was interrupted, and is begun anew")
-    sides: dict[SideName, Side] = {}
-    begun = interrupted = False
+        on_message(f"{_title(key)}: a pair that was interrupted, and is begun anew")
+    engines: dict[Role, PairedEngine] = {}
+    have_started = interrupted = False
     try:
-        for side in ("base", "head"):
-            _start(session, name, side, sides, tell)
-        turns = _order(sides, tell)
-        begun = True
-        _take_turns(sides, turns, tell)
+        for role in ("base", "head"):
+            _start(session, name, role, engines, on_message)
+        groups = _group_runs(engines, on_message)
+        have_started = True
+        _run_groups(engines, groups, on_message)
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        for started in sides.values():
-            started.interrupt()
-        for started in sides.values():
-            started.end()
-    failed = any(started.exit_code != 0 for started in sides.values())
-    saved = begun and all(started.has_saved for started in sides.values())
-    interrupted |= any(started.exit_code == 130 for started in sides.values())  # with dnlbench control for one
+        for engine in engines.values():
+            engine.interrupt()
+        for engine in engines.values():
+            engine.end()
+    failed = any(engine.exit_code != 0 for engine in engines.values())
+    saved = have_started and all(engine.has_saved for engine in engines.values())
+    interrupted |= any(engine.exit_code == 130 for engine in engines.values())  # by dnlbench control, for example
     return SessionEnd(saved=saved, interrupted=interrupted, failed=failed)
 
 
@@ -149,52 +149,52 @@ def _check_outs(session: Session) -> None:
     check_out(session.base_out, used_by(replace(session.request, run_dir=session.base_run_dir)), "--out-base")
 
 
-def _start(session: Session, name: str, side: SideName, sides: dict[SideName, Side], tell: Tell) -> None:
+def _start(session: Session, name: str, role: Role, engines: dict[Role, PairedEngine], on_message: OnMessage) -> None:
     """One after the other, so that data are not downloaded twice."""
-    interpreter = session.base if side == "base" else find_interpreter(None)
-    tell(f"{side}: starting {' '.join([interpreter.path, *(session.base_settings if side == 'base' else ())])} …")
-    sides[side] = started = Side(side, _request(session, name, side), interpreter)
-    started.prepare()
-    for warning in started.prepared.warnings:
-        tell(f"{side}: {warning}")
+    interpreter = session.base if role == "base" else find_interpreter(None)
+    on_message(f"{role}: starting {' '.join([interpreter.path, *(session.base_settings if role == 'base' else ())])} …")
+    engines[role] = engine = PairedEngine(role, _request(session, name, role), interpreter)
+    engine.prepare()
+    for warning in engine.prepared.warnings:
+        on_message(f"{role}: {warning}")
 
 
-def _order(sides: dict[SideName, Side], tell: Tell) -> list[Turn]:
-    base, head = sides["base"], sides["head"]
+def _group_runs(engines: dict[Role, PairedEngine], on_message: OnMessage) -> list[RunGroup]:
+    base, head = engines["base"], engines["head"]
     there, here = base.run_dir.read_run_ids(), head.run_dir.read_run_ids()
     if not set(there) & set(here):
         raise NotComparableError(NOTHING_IN_COMMON)
     if split := head.prepared.data.differing_split(base.prepared.data):
         raise NotComparableError(f"the two sides have different data: their {split} splits differ; nothing was trained")
     size = min(base.slots * base.pack_size, head.slots * head.pack_size)
-    turns = order_turns(list(base.waiting), list(head.waiting), size)
+    groups = alternate_runs(list(base.waiting), list(head.waiting), size)
     left = len(base.waiting) + len(head.waiting)
     done = len(there) + len(here) - left
     at_a_time = "one run at a time" if size == 1 else f"up to {size} runs of one side at a time"
-    tell(
-        f"{units.counted(left, 'run')} in {units.counted(len(turns), 'turn')}, {at_a_time}"
+    on_message(
+        f"{units.counted(left, 'run')} in {units.counted(len(groups), 'group')}, {at_a_time}"
         + (f"; {done} are done already" if done else "")
     )
-    return turns
+    return groups
 
 
-def _take_turns(sides: dict[SideName, Side], turns: Sequence[Turn], tell: Tell) -> None:
-    total, number = sum(len(turn.keys) for turn in turns), 0
-    for side in sides.values():
-        if not side.waiting:
-            side.finish()
-    for turn in turns:
-        side = sides[turn.side]
-        for end in side.take_turn(turn.keys):
+def _run_groups(engines: dict[Role, PairedEngine], groups: Sequence[RunGroup], on_message: OnMessage) -> None:
+    total, number = sum(len(group.keys) for group in groups), 0
+    for engine in engines.values():
+        if not engine.waiting:
+            engine.finish()
+    for group in groups:
+        engine = engines[group.role]
+        for end in engine.run_group(group.keys):
             number += 1
-            tell(f"[{number}/{total}] {turn.side}  {_describe(end)}")
-        if not side.waiting:  # it saves its profile before the other one's clock starts again
-            side.finish()
+            on_message(f"[{number}/{total}] {group.role}  {_describe(end)}")
+        if not engine.waiting:  # save its profile while no run of the other engine is timed
+            engine.finish()
 
 
-def _request(session: Session, name: str, side: SideName) -> RunRequest:
+def _request(session: Session, name: str, role: Role) -> RunRequest:
     """What a side is asked for: the text of the spec, in which another version's preset may ask something else."""
-    request, is_base = session.request, side == "base"
+    request, is_base = session.request, role == "base"
     return replace(
         request,
         spec=_base_spec(request, session.base_settings) if is_base else request.spec,
@@ -230,10 +230,12 @@ def _runs_as(plan: Plan) -> tuple[str, int]:
     return plan.settings_hash, plan.spec.epochs
 
 
-def _default_run_dir(request: RunRequest, base: Interpreter, base_settings: Sequence[str], tell: Tell | None) -> Path:
+def _default_run_dir(
+    request: RunRequest, base: Interpreter, base_settings: Sequence[str], on_message: OnMessage | None
+) -> Path:
     """Beside those of ordinary sweeps, whose runs did not take turns."""
     other = content_hash({"python": base.path, "set": list(base_settings)}, digits=6)
-    return find_run_dir(request, suffix=f"-against-{other}", tell=tell)
+    return find_run_dir(request, suffix=f"-against-{other}", on_message=on_message)
 
 
 def _new_path(name: str) -> Path:

@@ -23,7 +23,7 @@ def start_sweep(spec: str, folder: Path) -> RunDir:
     Raises:
         DnlbenchError: if it cannot be run, with the engine's message.
     """
-    from dnlbench.engine.place import find_run_dir
+    from dnlbench.engine.placement import find_run_dir
     from dnlbench.spec import SpecText
 
     request = RunRequest(spec=SpecText.read(spec))

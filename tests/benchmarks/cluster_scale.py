@@ -46,8 +46,8 @@ from dnlbench.executor.ray.actors import POLL_S, POLLS_PER_S
 from dnlbench.executor.ray.remote_worker import LOOK_S
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.machine import Code, read_machine
-from dnlbench.progress import pause_s
 from dnlbench.plan import Plan
+from dnlbench.progress import pause_s
 from dnlbench.spec import parse_spec
 from dnlbench.store import Execution, RunDir
 from dnlbench.watch import Watcher
@@ -122,7 +122,7 @@ class Figures:
     watching_s: float
     disk_s: float
     run_s: float
-    """CPU time per run that was started_s."""
+    """CPU time per run that was started."""
     idle_look_s: float
     line_s: float
     lag_s: tuple[float, float]

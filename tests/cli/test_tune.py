@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dnlbench.engine import tuning
-from dnlbench.engine.place import choose_place
+from dnlbench.engine.placement import choose_placement
 from dnlbench.engine.request import RunRequest
 from dnlbench.executor.tuning import tuning_file
 from dnlbench.machine import Slot
@@ -44,7 +44,7 @@ def test_the_answer_is_shown_stored_and_used(run_cli: RunCli, spec_file: Path) -
     assert "chosen" in table.stdout
     assert table.stderr == ""
     request = RunRequest(spec=SpecText.read(str(spec_file)), device="cpu")
-    assert choose_place(request).pack_size == 2
+    assert choose_placement(request).pack_size == 2
 
 
 def test_a_sweep_that_was_begun_is_named(run_cli: RunCli, spec_file: Path) -> None:

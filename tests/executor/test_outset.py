@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dnlbench.engine.place import Place
+from dnlbench.engine.placement import Placement
 from dnlbench.engine.run import _unusable_devices
 from dnlbench.executor.ray.inventory import ClusterNode
 from dnlbench.machine import Device, Slot, UnusableDevice
@@ -43,10 +43,10 @@ def test_gpus_that_cannot_be_used_are_told_at_the_outset(
 ) -> None:
     request = request_for(make_plan(), device=device)
     machine = MACHINE.model_copy(update={"unusable": (LOST, HIDDEN)})
-    place = Place(machine=machine, slots=SLOTS[kind], pack_size=1)
-    assert list(_unusable_devices(request, place, SLOTS[kind])) == expected
+    placement = Placement(machine=machine, slots=SLOTS[kind], pack_size=1)
+    assert list(_unusable_devices(request, placement, SLOTS[kind])) == expected
     node = ClusterNode(node_id="1", name="box", cpus=2.0, gpus=0.0, memory_bytes=0, machine=machine)
-    elsewhere = replace(place, machine=MACHINE, nodes=(node,))
+    elsewhere = replace(placement, machine=MACHINE, nodes=(node,))
     assert list(_unusable_devices(request, elsewhere, SLOTS[kind])) == [f"box: {text}" for text in expected]
 
 

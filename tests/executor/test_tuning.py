@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dnlbench.cache import CacheFile
-from dnlbench.engine import place as placing
+from dnlbench.engine import placement as placement_module
 from dnlbench.engine import tuning as measuring
-from dnlbench.engine.place import choose_place, execution_of, find_run_dir
+from dnlbench.engine.placement import choose_placement, execution_of, find_run_dir
 from dnlbench.engine.request import RunRequest
 from dnlbench.engine.tuning import tune
 from dnlbench.errors import ConfigurationError, EngineError
@@ -52,7 +52,7 @@ def machine_with(*devices: Device, cores: int = CORES) -> Machine:
 
 
 def be_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (placing, measuring):
+    for module in (placement_module, measuring):
         monkeypatch.setattr(module, "read_machine", lambda: machine)
 
 
@@ -90,13 +90,13 @@ NARROW_IS_FASTER = Speeds(evenly(500), evenly(400))
 
 def way_of(request: RunRequest) -> tuple[int, int, int]:
     """Runs or packs at a time, threads of each and pack size that a sweep gets."""
-    place = choose_place(request)
-    return len(place.slots), place.slots[0].threads, place.pack_size
+    placement = choose_placement(request)
+    return len(placement.slots), placement.slots[0].threads, placement.pack_size
 
 
 def begin(request: RunRequest) -> Path:
     folder = find_run_dir(request)
-    RunDir(folder).begin(request.plan, execution_of(choose_place(request)))
+    RunDir(folder).begin(request.plan, execution_of(choose_placement(request)))
     return folder
 
 
@@ -187,8 +187,8 @@ def test_an_existing_run_directory_tells(make_plan: MakePlan) -> None:
     request = request_for(make_plan(), run_dir=Path("rd"))
     tune(request, WIDE_IS_FASTER)
     begin(replace(request, jobs=1, threads=2, pack=2))
-    place = choose_place(request)
-    assert (place.slots[0].threads, place.pack_size) == (2, 2)
+    placement = choose_placement(request)
+    assert (placement.slots[0].threads, placement.pack_size) == (2, 2)
 
 
 @pytest.mark.parametrize(

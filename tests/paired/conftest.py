@@ -12,10 +12,10 @@ from dnlbench.engine.request import RunRequest
 from dnlbench.events import DataInfo, Prepared
 from dnlbench.machine import Slot
 from dnlbench.paired import session
+from dnlbench.paired.engine import RunEnd
 from dnlbench.paired.interpreter import Interpreter, find_interpreter
+from dnlbench.paired.schedule import Key, Role
 from dnlbench.paired.session import Session
-from dnlbench.paired.side import RunEnd
-from dnlbench.paired.turns import Key, SideName
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.store import Execution, RunDir
@@ -46,17 +46,17 @@ class MadeUp:
     """What fake sides are like, and the turns that they were given."""
 
     make_profile: Callable[..., Profile]
-    data: dict[SideName, str] = field(default_factory=dict)
-    rates: dict[SideName, float] = field(default_factory=dict)
-    failing: SideName | None = None
-    turns: list[tuple[SideName, list[int]]] = field(default_factory=list)
+    data: dict[Role, str] = field(default_factory=dict)
+    rates: dict[Role, float] = field(default_factory=dict)
+    failing: Role | None = None
+    groups: list[tuple[Role, list[int]]] = field(default_factory=list)
     """Side and seeds."""
 
 
-class FakeSide:
-    """Stands in for a `Side` whose runs all end at once."""
+class FakeEngine:
+    """Stands in for a `PairedEngine` whose runs all end at once."""
 
-    def __init__(self, made_up: MadeUp, name: SideName, request: RunRequest) -> None:
+    def __init__(self, made_up: MadeUp, name: Role, request: RunRequest) -> None:
         assert request.run_dir is not None
         self.name = name
         self.run_dir = RunDir(request.run_dir)
@@ -78,8 +78,8 @@ class FakeSide:
         self.run_dir.begin(self._request.plan, EXECUTION)
         self.waiting = self.run_dir.read_run_ids()
 
-    def take_turn(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
-        self._made_up.turns.append((self.name, [seed for *_, seed in keys]))
+    def run_group(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
+        self._made_up.groups.append((self.name, [seed for *_, seed in keys]))
         for key in keys:
             del self.waiting[key]
             yield RunEnd(key=key, status=self._status, seconds=1.0, samples_per_s=None)
@@ -111,8 +111,8 @@ def made_up(make_profile: Callable[..., Profile], monkeypatch: pytest.MonkeyPatc
     """Sessions of this test have fake sides."""
     found = MadeUp(make_profile)
 
-    def create(name: SideName, request: RunRequest, interpreter: Interpreter) -> FakeSide:
-        return FakeSide(found, name, request)
+    def create(name: Role, request: RunRequest, interpreter: Interpreter) -> FakeEngine:
+        return FakeEngine(found, name, request)
 
-    monkeypatch.setattr(session, "Side", create)
+    monkeypatch.setattr(session, "PairedEngine", create)
     return found

@@ -27,7 +27,7 @@ def calibrate(make_session: MakeSession, make_plan: MakePlan, monkeypatch: pytes
     def run(rounds: Sequence[Round]) -> Floor:
         left = list(rounds)
 
-        def run_session(session: Session, tell: Callable[[str], None]) -> SessionEnd:
+        def run_session(session: Session, on_message: Callable[[str], None]) -> SessionEnd:
             base, head = left.pop(0)
             save_profile(base, session.base_out)
             save_profile(head, session.out)
@@ -40,7 +40,7 @@ def calibrate(make_session: MakeSession, make_plan: MakePlan, monkeypatch: pytes
 
 
 @pytest.fixture
-def make_side(make_profile: MakeProfile) -> Callable[..., Profile]:
+def make_one(make_profile: MakeProfile) -> Callable[..., Profile]:
     """A side whose two networks have the given rates."""
 
     def make(*rates: float, status: str = "ok") -> Profile:
@@ -55,22 +55,22 @@ def make_side(make_profile: MakeProfile) -> Callable[..., Profile]:
 
 
 def test_of_each_round_the_network_that_differs_most_counts(
-    calibrate: Callable[..., Floor], make_side: Callable[..., Profile]
+    calibrate: Callable[..., Floor], make_one: Callable[..., Profile]
 ) -> None:
-    base = make_side(1000.0, 1000.0)
-    floor = calibrate([(base, make_side(1010.0, 970.0)), (base, make_side(1020.0, 1001.0))])
+    base = make_one(1000.0, 1000.0)
+    floor = calibrate([(base, make_one(1010.0, 970.0)), (base, make_one(1020.0, 1001.0))])
     assert floor.floors["samples_per_s"] == pytest.approx(noise_floor([math.log(0.97), math.log(1.02)]), rel=1e-9)
     assert floor.floors["peak_memory_bytes"] == 0.0
     assert (floor.rounds, floor.networks) == (2, ("densenet", "dense-gaussian"))
 
 
-@pytest.mark.parametrize("side", ["base", "head"])
+@pytest.mark.parametrize("role", ["base", "head"])
 def test_runs_of_either_side_that_fail_leave_no_floor(
-    calibrate: Callable[..., Floor], make_side: Callable[..., Profile], side: str
+    calibrate: Callable[..., Floor], make_one: Callable[..., Profile], role: str
 ) -> None:
-    well, ill = make_side(1000.0, 1000.0), make_side(1000.0, 1000.0, status="failed")
-    with pytest.raises(EngineError, match=f"densenet-L2-s0-00000000 of the {side} ended as failed: Made: made up"):
-        calibrate([(ill, well) if side == "base" else (well, ill)])
+    well, ill = make_one(1000.0, 1000.0), make_one(1000.0, 1000.0, status="failed")
+    with pytest.raises(EngineError, match=f"densenet-L2-s0-00000000 of the {role} ended as failed: Made: made up"):
+        calibrate([(ill, well) if role == "base" else (well, ill)])
 
 
 def test_a_study_of_which_nothing_depends_on_the_machine_has_no_floor(make_session: MakeSession) -> None:

@@ -37,7 +37,7 @@ def test_other_settings_alone_make_a_base(made_up: MadeUp, run: Run, tmp_path: P
     done = run(*SLOWER, "--out-base", "slow.json", "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    head, base = (read_profile(tmp_path / said[side]) for side in ("profile", "base_profile"))
+    head, base = (read_profile(tmp_path / said[role]) for role in ("profile", "base_profile"))
     assert head.interleaved == base.interleaved is not None
     assert said["base_profile"] == "slow.json"
     differences = {difference["what"]: difference for difference in said["comparisons"][0]["differences"]}
@@ -46,17 +46,17 @@ def test_other_settings_alone_make_a_base(made_up: MadeUp, run: Run, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("jobs", "turns"),
+    ("jobs", "groups"),
     [
         (1, [("base", [0]), ("head", [0]), ("head", [1]), ("base", [1])]),
         (2, [("base", [0, 1]), ("head", [0, 1]), ("head", [2, 3]), ("base", [2, 3])]),
     ],
 )
 def test_runs_of_one_side_go_side_by_side_where_that_is_asked_for(
-    made_up: MadeUp, run: Run, jobs: int, turns: list[tuple[str, list[int]]]
+    made_up: MadeUp, run: Run, jobs: int, groups: list[tuple[str, list[int]]]
 ) -> None:
     assert run(*SLOWER, "--set", f"sweep.seeds={2 * jobs}", "--jobs", jobs).returncode == 0
-    assert made_up.turns == turns
+    assert made_up.groups == groups
 
 
 def test_sides_of_different_data_are_not_trained(made_up: MadeUp, run: Run, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_sides_of_different_data_are_not_trained(made_up: MadeUp, run: Run, tmp_
     assert "head: a/Thumbs.db is left out" in done.stderr
     assert [profile.read_text() for profile in profiles] == [good, good]
     assert all(RunDir(tmp_path / name).sweep_path.exists() for name in ("rd", "rd-base"))
-    assert made_up.turns == []
+    assert made_up.groups == []
 
 
 def test_sides_that_turn_out_to_have_no_runs_in_common_are_not_trained(
@@ -81,7 +81,7 @@ def test_sides_that_turn_out_to_have_no_runs_in_common_are_not_trained(
     asked = replace(make_session(make_plan()), base_settings=("sweep.depths=[7]",))
     with pytest.raises(NotComparableError, match="no network, depth and seed in common"):
         run_session(asked, lambda news: None)
-    assert made_up.turns == []
+    assert made_up.groups == []
 
 
 def test_one_seed_cannot_decide(made_up: MadeUp, run: Run) -> None:
@@ -114,7 +114,7 @@ def test_calibration_has_as_many_rounds_as_asked_for(
     floor = json.loads(done.stdout)["floor"]
     assert (floor["rounds"], floor["networks"], floor["threads"]) == (2, ["densenet"], 1)
     assert floor["floors"]["samples_per_s"] > floor["floors"]["peak_memory_bytes"] == 0.0
-    assert len(made_up.turns) == 2 * 2 * 2  # rounds, sides and seeds
+    assert len(made_up.groups) == 2 * 2 * 2  # rounds, sides and seeds
     assert [path.name for path in tmp_path.iterdir()] == [spec_file.name]  # nothing is left of its rounds
 
 

@@ -20,7 +20,7 @@ ENDED = RunEnded(run_id="", status="ok")
 
 
 @pytest.fixture
-def sides(tmp_path: Path, make_plan: MakePlan) -> tuple[RunDir, RunDir]:
+def run_dirs(tmp_path: Path, make_plan: MakePlan) -> tuple[RunDir, RunDir]:
     """Two begun sweeps, whose runs have different ids."""
     head, base = RunDir(tmp_path / "rd"), RunDir(tmp_path / "rd-base")
     for run_dir, settings in ((head, []), (base, ["train.lr=0.5"])):
@@ -60,9 +60,9 @@ def test_another_base_is_refused(tmp_path: Path) -> None:
         begin_record(head, base, "/elsewhere", [], resume=False)
 
 
-def test_runs_that_took_no_turns_are_not_taken_for_some_that_did(sides: tuple[RunDir, RunDir]) -> None:
+def test_runs_that_took_no_turns_are_not_taken_for_some_that_did(run_dirs: tuple[RunDir, RunDir]) -> None:
     with pytest.raises(RunDirError, match="did not take turns"):
-        begin(*sides)
+        begin(*run_dirs)
 
 
 def test_there_is_nothing_to_resume(tmp_path: Path) -> None:
@@ -76,15 +76,15 @@ def test_a_side_that_is_in_use_is_refused(tmp_path: Path) -> None:
         begin(head, base)
 
 
-def test_runs_are_known_by_network_depth_and_seed(sides: tuple[RunDir, RunDir], make_plan: MakePlan) -> None:
+def test_runs_are_known_by_network_depth_and_seed(run_dirs: tuple[RunDir, RunDir], make_plan: MakePlan) -> None:
     expected = {(run.point.network, run.point.depth, run.seed): run.run_id for run in make_plan().runs}
-    assert sides[0].read_run_ids() == expected
-    assert list(sides[1].read_run_ids()) == list(expected)
-    assert not set(sides[1].read_run_ids().values()) & set(expected.values())
+    assert run_dirs[0].read_run_ids() == expected
+    assert list(run_dirs[1].read_run_ids()) == list(expected)
+    assert not set(run_dirs[1].read_run_ids().values()) & set(expected.values())
 
 
-def test_a_pair_stays_if_both_of_it_are_done(sides: tuple[RunDir, RunDir]) -> None:
-    head, base = sides
+def test_a_pair_stays_if_both_of_it_are_done(run_dirs: tuple[RunDir, RunDir]) -> None:
+    head, base = run_dirs
     ours, theirs = head.read_run_ids(), base.read_run_ids()
     diverged, interrupted, failed = (ended(status=status) for status in ("diverged", "cancelled", "failed"))
     cancelled = ended(status="cancelled", requested=True)

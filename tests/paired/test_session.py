@@ -71,7 +71,7 @@ def test_both_sides_are_asked_for_the_same_but_for_what_makes_them_two(
 ) -> None:
     asked = make_session(make_plan())
     request = replace(asked.request, resume=True, executor="inline", checkpoint_s=3.0, ray_insecure=True)
-    head, base = (session._request(replace(asked, request=request), "one", side) for side in ("head", "base"))
+    head, base = (session._request(replace(asked, request=request), "one", role) for role in ("head", "base"))
     own: dict[str, Any] = {"run_dir": tmp_path / "rd", "out": tmp_path / "out.json", "session": "one", "resume": False}
     assert head == replace(request, **own)
     spec = replace(request.spec, settings=("train.lr=0.5",))
@@ -103,11 +103,11 @@ def test_a_side_that_was_given_no_turn_leaves_the_profile_that_is_there(
     run_dir.begin(plan, Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s"))
     lease = RunLeased(time=2.0, run_id=plan.runs[0].run_id, attempt=1, slot="cpu/0")
     data = DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10)
-    begun: list[JournalEvent] = [
+    started: list[JournalEvent] = [
         EngineStarted(time=1.0, pid=1, machine=MACHINE, code=Code(version="1"), slots=("cpu/0",), session="one"),
         Prepared(time=1.0, data=data, torch="2", device_name="A CPU"),
     ]
-    journal = [*begun, *([lease, *begun] if earlier else []), *([lease] if turned else [])]
+    journal = [*started, *([lease, *started] if earlier else []), *([lease] if turned else [])]
     run_dir.journal_path.write_text("".join(event.model_dump_json() + "\n" for event in journal))
     out.write_text("a good profile")
     result = run._save(request_for(plan, out=out, session="one"), run_dir, interrupted=True)

@@ -153,7 +153,7 @@ class NewSweepScreen(Screen[None]):
 
     def _load_preview(self, spec: StudySpec, number: int) -> None:
         """In a thread of its own: devices are asked, and earlier sweeps are read."""
-        from dnlbench.engine.place import choose_place
+        from dnlbench.engine.placement import choose_placement
         from dnlbench.engine.request import RunRequest
         from dnlbench.errors import DnlbenchError
         from dnlbench.machine import read_machine
@@ -164,10 +164,10 @@ class NewSweepScreen(Screen[None]):
         try:
             machine = self._machine = self._machine or read_machine()
             plan = Plan(spec)
-            place = choose_place(RunRequest(spec=SpecText.of(spec)), machine)
+            placement = choose_placement(RunRequest(spec=SpecText.of(spec)), machine)
             if number == self._number:  # another key may have been pressed meanwhile
-                forecast = learn_durations(self._folder, plan, machine, place.slots, pack_size=place.pack_size)
-                preview = preview_plan(plan, machine, place.slots, forecast, pack_size=place.pack_size)
+                forecast = learn_durations(self._folder, plan, machine, placement.slots, pack_size=placement.pack_size)
+                preview = preview_plan(plan, machine, placement.slots, forecast, pack_size=placement.pack_size)
                 self.post_message(self.PreviewReady(number, preview))
         except (DnlbenchError, OSError) as error:
             self.post_message(self.PreviewReady(number, None, str(error)))

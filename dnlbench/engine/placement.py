@@ -20,11 +20,11 @@ from dnlbench.executor.tuning import Trial, best, read_trials
 from dnlbench.machine import Machine, Slot, read_machine
 from dnlbench.store import ANY, Execution, RunDir
 
-Tell = Callable[[str], None]
+OnMessage = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Placement:
     """Where a sweep is carried out."""
 
     machine: Machine
@@ -34,7 +34,9 @@ class Place:
     """The machines of the cluster that it is carried out on; none for this machine alone."""
 
 
-def find_run_dir(request: RunRequest, *, suffix: str = "", folder: Path = Path(), tell: Tell | None = None) -> Path:
+def find_run_dir(
+    request: RunRequest, *, suffix: str = "", folder: Path = Path(), on_message: OnMessage | None = None
+) -> Path:
     """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs.
 
     On a cluster it is the same folder whatever machines that has at the time. Where the code of custom networks has changed
@@ -44,13 +46,13 @@ def find_run_dir(request: RunRequest, *, suffix: str = "", folder: Path = Path()
         return request.run_dir
     usual = _usual_root(request, folder)
     first = root = usual.with_name(usual.name + suffix)
-    number, news = 1, ""
+    number, message = 1, ""
     while changed := RunDir(folder / root).changed_code(request.plan):
         number += 1
         earlier, root = root, first.with_name(f"{first.name}-{number}")
-        news = f"{', '.join(changed)} changed since the runs in {earlier}; this sweep uses {root}"
-    if news and tell is not None:
-        tell(news)
+        message = f"{', '.join(changed)} changed since the runs in {earlier}; this sweep uses {root}"
+    if message and on_message is not None:
+        on_message(message)
     return root
 
 
@@ -61,7 +63,7 @@ def _usual_root(request: RunRequest, folder: Path) -> Path:
     return _default_root(resolve(request, machine, folder), machine)
 
 
-def choose_place(request: RunRequest, machine: Machine | None = None) -> Place:
+def choose_placement(request: RunRequest, machine: Machine | None = None) -> Placement:
     """Where the runs of a request are carried out, and how many of them together.
 
     Raises:
@@ -69,13 +71,13 @@ def choose_place(request: RunRequest, machine: Machine | None = None) -> Place:
     """
     machine = machine or read_machine()
     if request.executor == "ray":
-        return cluster_place(_as_recorded(request, machine), machine)
-    return place_of(resolve(request, machine), machine)
+        return cluster_placement(_with_recorded(request, machine), machine)
+    return placement_of(resolve(request, machine), machine)
 
 
 def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> RunRequest:
     """What the request leaves open as it was begun or tuned."""
-    request = _as_recorded(request, machine)
+    request = _with_recorded(request, machine)
     trials = _matching_trials(request, machine) if request.executor == "local" else []
     if not trials:
         return request
@@ -83,8 +85,10 @@ def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> Run
         replace(request, jobs=trial.jobs, threads=trial.threads, pack=trial.pack_size)
         for trial in (best(trials), *trials)
     ]
-    begun = (way for way in (request, *tuned) if RunDir(folder / _default_root(way, machine)).sweep_path.exists())
-    return tuned[0] if request.run_dir is not None else next(begun, tuned[0])
+    started = (
+        variant for variant in (request, *tuned) if RunDir(folder / _default_root(variant, machine)).sweep_path.exists()
+    )
+    return tuned[0] if request.run_dir is not None else next(started, tuned[0])
 
 
 def _matching_trials(request: RunRequest, machine: Machine) -> list[Trial]:
@@ -97,7 +101,7 @@ def _matching_trials(request: RunRequest, machine: Machine) -> list[Trial]:
     ]
 
 
-def _as_recorded(request: RunRequest, machine: Machine) -> RunRequest:
+def _with_recorded(request: RunRequest, machine: Machine) -> RunRequest:
     """What is left open is as it is in a run directory that is gone on with."""
     if request.run_dir is None:
         return request
@@ -115,14 +119,14 @@ def _as_recorded(request: RunRequest, machine: Machine) -> RunRequest:
     return request
 
 
-def place_of(request: RunRequest, machine: Machine) -> Place:
+def placement_of(request: RunRequest, machine: Machine) -> Placement:
     """As the request says, with defaults for what it leaves open."""
     pack_size = resolve_pack_size(request.plan, request.pack)
     slots = slots_of(request, machine, packs=count_packs(request.plan.runs, pack_size))
-    return Place(machine=machine, slots=slots, pack_size=pack_size)
+    return Placement(machine=machine, slots=slots, pack_size=pack_size)
 
 
-def cluster_place(request: RunRequest, machine: Machine) -> Place:
+def cluster_placement(request: RunRequest, machine: Machine) -> Placement:
     """Where the runs are carried out of the cluster that is connected to.
 
     Raises:
@@ -136,7 +140,7 @@ def cluster_place(request: RunRequest, machine: Machine) -> Place:
     jobs = min(request.jobs or room, count_packs(request.plan.runs, pack_size))
     slot = Slot(name=CLUSTER, device=device_of_any(nodes, kind), threads=threads)
     slots = tuple(slot.model_copy(update={"name": f"{CLUSTER}/{number}"}) for number in range(jobs))
-    return Place(machine=machine, slots=slots, pack_size=pack_size, nodes=nodes)
+    return Placement(machine=machine, slots=slots, pack_size=pack_size, nodes=nodes)
 
 
 def _cluster_root(request: RunRequest) -> Path:
@@ -151,7 +155,7 @@ def _cluster_root(request: RunRequest) -> Path:
 
 def _default_root(request: RunRequest, machine: Machine) -> Path:
     jobs = len(slots_of(request, machine))  # not fewer if the sweep happens to have few runs
-    return RunDir.default_root(request.plan, execution_of(place_of(request, machine)), jobs=jobs)
+    return RunDir.default_root(request.plan, execution_of(placement_of(request, machine)), jobs=jobs)
 
 
 def slots_of(request: RunRequest, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:
@@ -168,11 +172,11 @@ def slots_of(request: RunRequest, machine: Machine, packs: int | None = None) ->
     )
 
 
-def execution_of(place: Place) -> Execution:
+def execution_of(placement: Placement) -> Execution:
     """What the bits of results depend on, beside the spec."""
     return Execution.here(
-        device_kind=place.slots[0].device.kind,
-        threads=place.slots[0].threads,
-        pack_size=place.pack_size,
-        machine=ANY if place.nodes else place.machine.fingerprint,
+        device_kind=placement.slots[0].device.kind,
+        threads=placement.slots[0].threads,
+        pack_size=placement.pack_size,
+        machine=ANY if placement.nodes else placement.machine.fingerprint,
     )

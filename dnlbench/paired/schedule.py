@@ -6,21 +6,21 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-SideName = Literal["base", "head"]
+Role = Literal["base", "head"]
 Key = tuple[str, int, int]
 """Network, depth and seed of a run: what makes two runs of different sweeps a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class RunGroup:
     """What a side does while the other one is idle."""
 
-    side: SideName
+    role: Role
     keys: tuple[Key, ...]
     """Runs of one point: as many as go on at the same time."""
 
 
-def order_turns(base: Sequence[Key], head: Sequence[Key], size: int) -> list[Turn]:
+def alternate_runs(base: Sequence[Key], head: Sequence[Key], size: int) -> list[RunGroup]:
     """The two sides' turns at the runs that they have in common, always one of each back to back; then the other runs.
 
     Which side comes first alternates along the seeds and, for the same seeds, along the points. So a machine that becomes
@@ -30,21 +30,21 @@ def order_turns(base: Sequence[Key], head: Sequence[Key], size: int) -> list[Tur
     """
     there = set(base)
     common = [key for key in head if key in there]
-    turns = []
+    groups = []
     for number, seeds in enumerate(_by_point(common)):
         for place, keys in enumerate(_chunks(seeds, size)):
             first, second = _ORDERS[(number + place) % 2]
-            turns += [Turn(side=first, keys=keys), Turn(side=second, keys=keys)]
+            groups += [RunGroup(role=first, keys=keys), RunGroup(role=second, keys=keys)]
     ours = set(common)
-    return [*turns, *_alone("base", base, ours, size), *_alone("head", head, ours, size)]
+    return [*groups, *_alone("base", base, ours, size), *_alone("head", head, ours, size)]
 
 
-def _alone(side: SideName, keys: Sequence[Key], common: Set[Key], size: int) -> list[Turn]:
+def _alone(role: Role, keys: Sequence[Key], common: Set[Key], size: int) -> list[RunGroup]:
     left = [key for key in keys if key not in common]
-    return [Turn(side=side, keys=turn) for seeds in _by_point(left) for turn in _chunks(seeds, size)]
+    return [RunGroup(role=role, keys=group) for seeds in _by_point(left) for group in _chunks(seeds, size)]
 
 
-_ORDERS: tuple[tuple[SideName, SideName], tuple[SideName, SideName]] = (("base", "head"), ("head", "base"))
+_ORDERS: tuple[tuple[Role, Role], tuple[Role, Role]] = (("base", "head"), ("head", "base"))
 
 
 def _by_point(keys: Sequence[Key]) -> list[list[Key]]:

@@ -13,10 +13,10 @@ from dnlbench.engine.request import RunRequest, write_request
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.events import Command, Prepared
 from dnlbench.paired.interpreter import Interpreter
-from dnlbench.paired.turns import Key, SideName
+from dnlbench.paired.schedule import Key, Role
 from dnlbench.store import RunDir, RunFollower, SweepState, leave_command
 
-LOOK_S = 0.05
+POLL_S = 0.05
 """Seconds between two looks: they cost next to nothing, and a turn that has ended is to be noticed."""
 LEAVE_S = 60.0
 """How long an engine may take to put its runs aside and to save its profile."""
@@ -36,10 +36,10 @@ class RunEnd:
     """Mean over its epochs; None of a study without any."""
 
 
-class Side:
+class PairedEngine:
     """An engine whose runs wait for their turns."""
 
-    def __init__(self, name: SideName, request: RunRequest, interpreter: Interpreter) -> None:
+    def __init__(self, name: Role, request: RunRequest, interpreter: Interpreter) -> None:
         """Starts an engine, which ends with this process; what it prints goes to ``engine.log`` in its run directory."""
         assert request.run_dir is not None, "each side has one of its own"
         self.name = name
@@ -99,9 +99,9 @@ class Side:
                 return
             if ended:
                 raise ConfigurationError(f"the {self.name} side, {self._interpreter.path}: {self._engine.problem()}")
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
-    def take_turn(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
+    def run_group(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
         """Has it do runs that wait, all at the same time, and tells of each as soon as it has ended.
 
         Raises:
@@ -116,7 +116,7 @@ class Side:
         began = time.time()
         self._release(list(runs.values()))
         while runs:
-            gone = self.exit_code is not None
+            has_exited = self.exit_code is not None
             for key in list(runs):
                 before = followers[key].history.ended
                 followers[key].poll()
@@ -125,9 +125,9 @@ class Side:
                     del runs[key]
                     status, seconds = history.ended.status, history.ended.time - began
                     yield RunEnd(key=key, status=status, seconds=seconds, samples_per_s=history.samples_per_s)
-            if runs and gone:
+            if runs and has_exited:
                 raise EngineError(f"the {self.name} side ended in the middle of its turn: {self._engine.problem()}")
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
     def _release(self, run_ids: Sequence[str]) -> None:
         if not run_ids:

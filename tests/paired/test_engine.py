@@ -22,10 +22,10 @@ from dnlbench.events import (
 )
 from dnlbench.machine import Code
 from dnlbench.paired import session
+from dnlbench.paired.engine import PairedEngine
 from dnlbench.paired.interpreter import Interpreter
+from dnlbench.paired.schedule import Key, Role
 from dnlbench.paired.session import Session, SessionEnd, run_session
-from dnlbench.paired.side import Side
-from dnlbench.paired.turns import Key, SideName
 from dnlbench.plan import Plan
 from dnlbench.store import Execution, RunDir
 from tests.conftest import MACHINE, request_for
@@ -35,14 +35,14 @@ STARTED = EngineStarted(pid=1, machine=MACHINE, code=Code(version="0.7.0"), slot
 PREPARED = Prepared(data=DATA, torch="2", device_name="A", warnings=("left out",))
 LEASED = RunLeased(run_id="a", attempt=1, slot="cpu/0")
 
-MakeSide = Callable[..., Side]
+MakeEngine = Callable[..., PairedEngine]
 
 
 @pytest.fixture
-def make_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeSide:
+def make_engine(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeEngine:
     """A side that writes these events, after those of an earlier engine, and ends with that code."""
 
-    def make(name: SideName, events: Sequence[Event], code: int, earlier: Sequence[Event] = ()) -> Side:
+    def make(name: Role, events: Sequence[Event], code: int, earlier: Sequence[Event] = ()) -> PairedEngine:
         run_dir = RunDir(tmp_path / name)
         run_dir.root.mkdir()
         before, now = ("".join(each.model_dump_json() + "\n" for each in them) for them in (earlier, events))
@@ -50,7 +50,7 @@ def make_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeSide:
         program = tmp_path / f"{name}-python"
         program.write_text(f"#!/bin/sh\ncat >> {run_dir.journal_path} <<'END'\n{now}END\nexit {code}\n")
         program.chmod(0o755)
-        return Side(name, request_for(make_plan(), run_dir=run_dir.root), Interpreter(path=str(program)))
+        return PairedEngine(name, request_for(make_plan(), run_dir=run_dir.root), Interpreter(path=str(program)))
 
     return make
 
@@ -66,7 +66,7 @@ def make_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeSide:
 def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
     make_session: Callable[[Plan], Session],
     make_plan: Callable[..., Plan],
-    make_side: MakeSide,
+    make_engine: MakeEngine,
     monkeypatch: pytest.MonkeyPatch,
     events: list[Event],
     code: int,
@@ -74,26 +74,30 @@ def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
 ) -> None:
     """The head is the side in question; the base has had its turn."""
 
-    def start(_: Session, name: str, side: SideName, sides: dict[SideName, Side], tell: Callable[[str], None]) -> None:
+    def start(
+        _: Session, name: str, role: Role, engines: dict[Role, PairedEngine], on_message: Callable[[str], None]
+    ) -> None:
         had = [STARTED, LEASED]
-        sides[side] = make_side(side, had if side == "base" else events, 130 if side == "base" else code, earlier=had)
+        engines[role] = make_engine(
+            role, had if role == "base" else events, 130 if role == "base" else code, earlier=had
+        )
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def end_by_itself(side: Side) -> None:
+    def end_by_itself(engine: PairedEngine) -> None:
         """The process is quick, and what it says is settled."""
 
-    monkeypatch.setattr(Side, "interrupt", end_by_itself)
+    monkeypatch.setattr(PairedEngine, "interrupt", end_by_itself)
     monkeypatch.setattr(session, "_start", start)
-    monkeypatch.setattr(session, "_order", lambda sides, tell: [])
-    monkeypatch.setattr(session, "_take_turns", interrupted)
+    monkeypatch.setattr(session, "_group_runs", lambda engines, on_message: [])
+    monkeypatch.setattr(session, "_run_groups", interrupted)
     end = run_session(make_session(make_plan()), lambda news: None)
     assert end == SessionEnd(saved=saved, interrupted=True, failed=True)
 
 
 @pytest.fixture
-def waiting_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> Iterator[Side]:
+def waiting_engine(tmp_path: Path, make_plan: Callable[..., Plan]) -> Iterator[PairedEngine]:
     """A side that has begun its sweep, and whose process waits."""
     run_dir = RunDir(tmp_path / "base")
     run_dir.begin(make_plan(), Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s"))
@@ -101,10 +105,10 @@ def waiting_side(tmp_path: Path, make_plan: Callable[..., Plan]) -> Iterator[Sid
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nexec cat\n")
     program.chmod(0o755)
-    side = Side("base", request_for(make_plan(), run_dir=run_dir.root), Interpreter(path=str(program)))
-    yield side
-    side.interrupt()
-    side.end()
+    engine = PairedEngine("base", request_for(make_plan(), run_dir=run_dir.root), Interpreter(path=str(program)))
+    yield engine
+    engine.interrupt()
+    engine.end()
 
 
 def write(path: Path, events: Sequence[Event]) -> None:
@@ -114,39 +118,39 @@ def write(path: Path, events: Sequence[Event]) -> None:
 
 
 def test_a_side_is_ready_once_it_has_told_what_it_trains_on_and_what_waits(
-    waiting_side: Side, make_plan: Callable[..., Plan]
+    waiting_engine: PairedEngine, make_plan: Callable[..., Plan]
 ) -> None:
     done, *left = make_plan().runs
     command = Command(action="pause", run_ids=tuple(run.run_id for run in left))
     said = [STARTED, PREPARED, CommandDone(command=command, refused=False, answer="paused")]
-    write(waiting_side.run_dir.journal_path, said)
-    waiting_side.prepare()
-    assert (waiting_side.slots, waiting_side.pack_size) == (2, 3)
-    assert waiting_side.prepared == PREPARED
-    assert list(waiting_side.waiting.values()) == [run.run_id for run in left]
-    assert done.run_id not in waiting_side.waiting.values()
+    write(waiting_engine.run_dir.journal_path, said)
+    waiting_engine.prepare()
+    assert (waiting_engine.slots, waiting_engine.pack_size) == (2, 3)
+    assert waiting_engine.prepared == PREPARED
+    assert list(waiting_engine.waiting.values()) == [run.run_id for run in left]
+    assert done.run_id not in waiting_engine.waiting.values()
 
 
 def test_runs_of_a_turn_are_begun_at_once_and_it_lasts_until_the_last_of_them_has_ended(
-    waiting_side: Side, monkeypatch: pytest.MonkeyPatch
+    waiting_engine: PairedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys: list[Key] = [("densenet", 1, 0), ("densenet", 1, 1)]
-    waiting_side.waiting = dict(zip(keys, "ab", strict=True))
-    paths = [waiting_side.run_dir.events_path(run) for run in "ab"]
+    waiting_engine.waiting = dict(zip(keys, "ab", strict=True))
+    paths = [waiting_engine.run_dir.events_path(run) for run in "ab"]
     failed, ended = RunEnded(run_id="a", status="failed"), RunEnded(run_id="b", status="ok")
     epoch = EpochDone(run_id="b", epoch=1, train_loss=1.0, seconds=2.0, samples_per_s=75.0)
     news: list[tuple[Path, list[Event]]] = [(paths[0], [failed]), (paths[0], []), (paths[1], [epoch, ended])]
     with monkeypatch.context() as patch:
-        patch.setattr("dnlbench.paired.side.time.sleep", lambda seconds: write(*news.pop()) if news else None)
-        ends = [(end.key, end.status, end.samples_per_s) for end in waiting_side.take_turn(keys)]
+        patch.setattr("dnlbench.paired.engine.time.sleep", lambda seconds: write(*news.pop()) if news else None)
+        ends = [(end.key, end.status, end.samples_per_s) for end in waiting_engine.run_group(keys)]
     assert ends == [(keys[1], "ok", 75.0), (keys[0], "failed", None)]
-    commands = [read_command(line) for line in waiting_side.run_dir.control_path.read_bytes().splitlines()]
+    commands = [read_command(line) for line in waiting_engine.run_dir.control_path.read_bytes().splitlines()]
     assert [(command.action, command.run_ids) for command in commands if command] == [("resume", ("a", "b"))]
 
 
-def test_a_side_that_ends_in_its_turn_ends_the_session(waiting_side: Side) -> None:
+def test_a_side_that_ends_in_its_turn_ends_the_session(waiting_engine: PairedEngine) -> None:
     key: Key = ("densenet", 1, 0)
-    waiting_side.waiting = {key: "a"}
-    waiting_side.interrupt()
+    waiting_engine.waiting = {key: "a"}
+    waiting_engine.interrupt()
     with pytest.raises(EngineError, match="the base side ended in the middle of its turn: it ended with signal 15"):
-        list(waiting_side.take_turn([key]))
+        list(waiting_engine.run_group([key]))
