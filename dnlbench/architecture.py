@@ -19,8 +19,8 @@ KernelName = Literal["local", "attention", "gaussian", "rbf"]
 ConnectivityName = Literal["full", "window", "strides"]
 ActivationName = Literal["relu", "prelu", "tanh", "identity"]
 Family = Literal["dense", "residual", "sequential"]
-ImplementationName = Literal["plain", "lean"]
-AskedImplementation = Literal["auto", "plain", "lean"]
+ImplementationName = Literal["standard", "memory-efficient"]
+RequestedImplementation = Literal["auto", "memory-efficient", "standard"]
 InitializationName = Literal["torch", "kaiming"]
 AttentionInitializationName = Literal["torch", "unit-scores"]
 WeightKind = Literal["dense", "conv"]
@@ -28,9 +28,9 @@ Direction = Literal["independent", "fixed"]
 Roughness = Literal["smooth", "kink", "sqrt", "hoelder", "jump"]
 Padding = Literal["zeros", "circular"]
 
-LEAN_PIXELS = 256
-"""From so many positions of an image on, a lean dense network is taken to train faster than a plain one, as it does on 32×32
-images, in far less memory; on 8×8 images it takes longer, 1.4 times as long at depth 8."""
+MEMORY_EFFICIENT_PIXELS = 256
+"""Image positions from which ``auto`` chooses the memory-efficient implementation for dense networks. It trains faster there (on
+32×32 images) and needs far less memory; on 8×8 images it is slower, by a factor of 1.4 at depth 8."""
 
 Sources = Callable[[int], tuple[int, ...]]
 """Layer index ``l`` to the indices ``k <= l`` of the states it reads, increasing."""
@@ -111,12 +111,12 @@ def sources_of(architecture: Architecture, connectivity: ConnectivityName, windo
 
 
 def choose_implementation(
-    asked: AskedImplementation, architecture: Architecture, height: int, width: int
+    asked: RequestedImplementation, architecture: Architecture, height: int, width: int
 ) -> ImplementationName:
     """How a network trains on images of a size. Baselines read each state once, so there is nothing to share."""
     if asked != "auto":
         return asked
-    return "lean" if architecture.dense and height * width >= LEAN_PIXELS else "plain"
+    return "memory-efficient" if architecture.dense and height * width >= MEMORY_EFFICIENT_PIXELS else "standard"
 
 
 def most_blocks(height: int, width: int) -> int:

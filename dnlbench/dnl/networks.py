@@ -12,8 +12,9 @@ The convolution of concatenated states is ``sum_k K^{l,k} * relu(norm(N(x^k)))``
 connection weights of Eq. (1) of arXiv 2510.02049, and those on ``x^0`` its ``A^l``. With the local kernel a block is that of
 DenseNet (Huang et al. 2017). A dense block hands on all its states, a baseline its last one.
 
-There are two implementations of one function: ``plain``, which concatenates what a layer reads, and ``lean``, which keeps
-states and their batch statistics once (`dnlbench.dnl.lean`). They differ in training alone; there is one way to evaluate.
+There are two implementations of one function: ``standard``, which concatenates the inputs of each layer, and
+``memory-efficient``, which stores states and their batch statistics once (`dnlbench.dnl.memory_efficient`). They differ only
+in training mode; evaluation mode always uses the standard one.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from torch import Tensor, nn
 from dnlbench.architecture import (
     ARCHITECTURES,
     Architecture,
-    AskedImplementation,
     ConnectivityName,
     InitializationName,
+    RequestedImplementation,
     Sources,
     choose_implementation,
     most_blocks,
@@ -37,7 +38,7 @@ from dnlbench.architecture import (
 from dnlbench.dnl.image_regulariser import block_regulariser
 from dnlbench.dnl.initialization import kaiming
 from dnlbench.dnl.kernels import image_kernel
-from dnlbench.dnl.lean import SharedStates
+from dnlbench.dnl.memory_efficient import SharedStates
 from dnlbench.dnl.states import SeparateStates, States
 
 NewStates = Callable[[Sequence[int]], States]
@@ -187,7 +188,7 @@ class DNLNetwork(nn.Module):
         window: how many, for ``window``.
         bandwidth: ``h`` of the rbf kernel.
         width: channels of a baseline's states; None: those of the stem.
-        implementation: ``plain``, ``lean`` or ``auto``, the faster one as a rule; the function is the same.
+        implementation: ``standard``, ``memory-efficient`` or ``auto``, usually the faster one; the function is the same.
         initialization: ``torch`` or ``kaiming``; see `dnlbench.dnl.initialization`.
 
     Raises:
@@ -210,7 +211,7 @@ class DNLNetwork(nn.Module):
         window: int | None = None,
         bandwidth: float = 1.0,
         width: int | None = None,
-        implementation: AskedImplementation = "auto",
+        implementation: RequestedImplementation = "auto",
         initialization: InitializationName = "kaiming",
     ) -> None:
         super().__init__()
@@ -258,8 +259,8 @@ class DNLNetwork(nn.Module):
         return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def _new_states(self, widths: Sequence[int]) -> States:
-        lean = self.implementation == "lean" and self.training
-        return SharedStates(widths, self.norm.eps) if lean else SeparateStates()
+        memory_efficient = self.implementation == "memory-efficient" and self.training
+        return SharedStates(widths, self.norm.eps) if memory_efficient else SeparateStates()
 
     def regulariser(self) -> Tensor:
         """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regulariser` says what it sums."""

@@ -1,19 +1,25 @@
-"""Keys that a spec gained in a later version, and what specs from before then mean.
+"""Compatibility with the specs of older versions: added keys and renamed values.
 
-A key that is added with a new default would change what older specs ask for. `Added` marks such a key with the value that
+A key that is added with a new default would change the meaning of older specs. `Added` marks such a key with the value that
 every sweep ran with before the key existed. Saved specs without the key (in ``sweep.json`` and in profiles) are completed
-with that value, never with today's default. Identities leave the key out where it has that value, so a spec that asks for
-the computation of an older version keeps that version's hash and run ids.
+with that value, never with today's default. Identities omit the key if it has that value, so a spec that describes the
+computation of an older version keeps that version's hash and run ids.
+
+`Renamed` marks a key whose values have new names. The old names are still accepted and read as the new ones. Identities
+contain the old names, so hashes and run ids do not change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -24,29 +30,50 @@ class Added:
     """The value that sweeps ran with when the key did not exist."""
 
 
-def completed(form: type[BaseModel], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the keys that a saved spec lacks, with their values from before they existed.
+@dataclass(frozen=True)
+class Renamed:
+    """Metadata of a key with renamed values: ``key: Annotated[Literal["new"], Renamed({"old": "new"})]``."""
 
-    The saved spec may be damaged: the model is what judges it.
+    names: Mapping[str, str]
+    """Old names to new names."""
+
+    def new(self, value: Any) -> Any:
+        """Return the value under its new name."""
+        return self.names.get(value, value) if isinstance(value, str) else value
+
+    def old(self, value: Any) -> Any:
+        """Return the value under its old name."""
+        return next((old for old, new in self.names.items() if new == value), value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.new, handler(source))
+
+
+def completed(form: type[BaseModel], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the keys that a saved spec lacks, with their values from before they existed, and rename old values.
+
+    The result may be invalid if the saved spec is; only the model validates it.
     """
-    found = dict(saved)
+    result = dict(saved)
     for name, field in form.model_fields.items():
-        table, added = _table(field), _added(field)
+        table, added, renamed = _table(field), _metadata(field, Added), _metadata(field, Renamed)
         if added:
-            found.setdefault(name, added.before)
-        elif table and isinstance(inner := found.get(name, {}), Mapping) and (filled := completed(table, inner)):
-            found[name] = filled
-    return found
+            result.setdefault(name, added.before)
+        elif renamed and name in result:
+            result[name] = renamed.new(result[name])
+        elif table and isinstance(inner := result.get(name, {}), Mapping) and (filled := completed(table, inner)):
+            result[name] = filled
+    return result
 
 
 def essential(form: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the added keys whose value is the one from before they existed."""
+    """Drop the added keys whose value is the one from before they existed, and give renamed values their old names."""
     kept: dict[str, Any] = {}
     for name, value in settings.items():
         field = form.model_fields[name]
-        table, added = _table(field), _added(field)
+        table, added, renamed = _table(field), _metadata(field, Added), _metadata(field, Renamed)
         if added is None or value != added.before:
-            kept[name] = essential(table, value) if table else value
+            kept[name] = essential(table, value) if table else renamed.old(value) if renamed else value
     return kept
 
 
@@ -55,5 +82,5 @@ def _table(field: FieldInfo) -> type[BaseModel] | None:
     return form if isinstance(form, type) and issubclass(form, BaseModel) else None
 
 
-def _added(field: FieldInfo) -> Added | None:
-    return next((each for each in field.metadata if isinstance(each, Added)), None)
+def _metadata(field: FieldInfo, kind: type[M]) -> M | None:
+    return next((each for each in field.metadata if isinstance(each, kind)), None)

@@ -110,12 +110,14 @@ def test_profiles_that_differ_in_execution_alone_are_not_better_or_worse(
 ) -> None:
     worse = candidate_of(make_profile, [1.013, 1.014, 1.015])
     assert set(verdicts(compare(reference, worse)).values()) == {"worse"}
-    lean = compare(reference, with_setting(worse, "network", "implementation", "lean"))
-    assert set(verdicts(lean).values()) == {"inconclusive"}
-    assert {figure.reason for figure in lean.overall if figure.quantity.name == "final_train_loss"} == {ONLY_EXECUTION}
+    efficient = compare(reference, with_setting(worse, "network", "implementation", "memory-efficient"))
+    assert set(verdicts(efficient).values()) == {"inconclusive"}
+    assert {figure.reason for figure in efficient.overall if figure.quantity.name == "final_train_loss"} == {
+        ONLY_EXECUTION
+    }
     packed = worse.model_copy(update={"runs": tuple(r.model_copy(update={"pack_size": 3}) for r in worse.runs)})
     assert set(verdicts(compare(reference, packed)).values()) == {"inconclusive"}
-    other = with_setting(with_setting(worse, "network", "implementation", "lean"), "train", "lr", 0.5)
+    other = with_setting(with_setting(worse, "network", "implementation", "memory-efficient"), "train", "lr", 0.5)
     assert set(verdicts(compare(reference, other)).values()) == {"worse"}
 
 

@@ -66,12 +66,12 @@ def numbers(series: Sequence[float | None]) -> list[float]:
 @pytest.mark.parametrize("network", ["plain", "densenet"])
 def test_training_mode_sees_the_gradients_of_a_training_step(network: str) -> None:
     """By a loop over ``backward``; the network, its running statistics included, stays what it was."""
-    built, (images, labels) = build(network, implementation="lean"), a_batch()
+    built, (images, labels) = build(network, implementation="memory-efficient"), a_batch()
     state = {name: value.clone() for name, value in built.state_dict().items()}
     built.eval()
     figures = diagnose_in_training_mode(built, [(images, labels)])
     assert not built.training
-    assert built.implementation == "lean"
+    assert built.implementation == "memory-efficient"
     assert all(torch.equal(value, state[name]) for name, value in built.state_dict().items())
     built.train()
     seen: list[Tensor] = []
@@ -300,7 +300,7 @@ def test_the_linear_part_of_a_bottleneck_is_the_composition() -> None:
 
 
 def test_a_diagnosis_leaves_the_network_as_it_was() -> None:
-    network = build("densenet", implementation="lean")
+    network = build("densenet", implementation="memory-efficient")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     diagnose(network, [a_batch()])
     assert network.training
@@ -310,11 +310,11 @@ def test_a_diagnosis_leaves_the_network_as_it_was() -> None:
     assert not any(module._forward_hooks for module in network.modules())
 
 
-def test_lean_and_plain_networks_with_equal_weights_have_equal_figures() -> None:
-    lean, plain = (build("dense-gaussian", implementation=name) for name in ("lean", "plain"))
-    plain.load_state_dict(lean.state_dict())
+def test_both_implementations_with_equal_weights_have_equal_figures() -> None:
+    efficient, standard = (build("dense-gaussian", implementation=name) for name in ("memory-efficient", "standard"))
+    standard.load_state_dict(efficient.state_dict())
     batch = a_batch()
-    assert diagnose(lean, [batch]) == diagnose(plain, [batch])
+    assert diagnose(efficient, [batch]) == diagnose(standard, [batch])
 
 
 @pytest.mark.parametrize("connectivity", ["strides", "window"])

@@ -162,7 +162,7 @@ def test_a_densenet_is_the_image_network_without_norms_and_bias(
         growth_rate=2,
         connectivity=connectivity,
         window=window,
-        implementation="plain",
+        implementation="standard",
     ).double()
     for module in list(reference.modules()):
         if hasattr(module, "norm"):

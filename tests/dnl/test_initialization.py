@@ -93,7 +93,7 @@ def test_scores_of_every_state_have_unit_variance(depth: int, initialization: st
     assert after == pytest.approx([1.0] * len(after), rel=1e-3)
 
 
-@pytest.mark.parametrize("implementation", ["plain", "lean"])
+@pytest.mark.parametrize("implementation", ["standard", "memory-efficient"])
 def test_nothing_but_the_scale_of_q_and_r_changes(implementation: str) -> None:
     network = build("dense-attention", implementation=implementation)
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from dnlbench.architecture import ARCHITECTURES
-from dnlbench.dnl.lean import states
+from dnlbench.dnl.memory_efficient import states
 from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.runners.training.flops import forward_flops
 from dnlbench.runners.training.memory import LiveTensors
@@ -101,7 +101,14 @@ def kept_values(network: nn.Module, shape: Shape, batch: int) -> int:
 
 @pytest.mark.parametrize(
     ("name", "connectivity", "implementation", "bottleneck", "step_scaling"),
-    covering(list(ARCHITECTURES), CONNECTIVITIES, ["plain", "lean"], [False, True], ["none", "1/L"], strength=3),
+    covering(
+        list(ARCHITECTURES),
+        CONNECTIVITIES,
+        ["standard", "memory-efficient"],
+        [False, True],
+        ["none", "1/L"],
+        strength=3,
+    ),
 )
 def test_size_of_a_network_is_that_of_the_one_that_is_built(
     name: str, connectivity: dict[str, Any], implementation: str, bottleneck: bool, step_scaling: str

@@ -44,7 +44,7 @@ def checked(plan: Plan, *devices: Device, jobs: int | None = None) -> tuple[str,
 def plan(make_plan: MakePlan) -> Plan:
     """The larger of the two networks, and the deeper ones, need more, and depth counts for more than the kernel."""
     axes = ("sweep.networks=['densenet','dense-attention']", "sweep.depths=[4,8,2]")
-    return make_plan(*axes, "train.batch_size=256", "network.implementation=plain")
+    return make_plan(*axes, "train.batch_size=256", "network.implementation=standard")
 
 
 def test_what_fits_is_not_spoken_of(plan: Plan) -> None:

@@ -96,7 +96,7 @@ def loss_and_accuracy(network: nn.Module, parts: list[tuple[Tensor, Tensor]]) ->
     return losses / count, hits / count
 
 
-@pytest.mark.parametrize("implementation", ["plain", "lean"])
+@pytest.mark.parametrize("implementation", ["standard", "memory-efficient"])
 @pytest.mark.parametrize("kind", ["recalibrated", "running"])
 def test_the_final_network_is_measured_as_by_a_loop_written_out(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, kind: str, implementation: str

@@ -121,7 +121,7 @@ PROTOCOLS = {
     "sgd": (),
     "adamw": ("train.optimizer='adamw'", "train.lr=0.001", "train.weight_decay=0.01", "train.schedule='cosine'"),
     "regularised": ("train.regulariser_weight=0.001", "train.evaluate=true"),
-    "lean": ("network.implementation='lean'",),
+    "memory-efficient": ("network.implementation='memory-efficient'",),
     "decay on weights": ("train.weight_decay=0.1", "train.weight_decay_on=weights"),
     "before there was a choice": ("network.initialization=torch", "network.attention_initialization=torch"),
 }
@@ -131,7 +131,7 @@ PROTOCOLS = {
     ("network", "protocol"),
     [
         *(("densenet", protocol) for protocol in PROTOCOLS),
-        *((network, "lean") for network in ("dense-attention", "dense-gaussian", "resnet")),
+        *((network, "memory-efficient") for network in ("dense-attention", "dense-gaussian", "resnet")),
         ("dense-attention", "before there was a choice"),
         *((network, "regularised") for network in ("dense-attention", "resnet")),  # each has parts of its own
         ("dense-gaussian", "sgd"),

@@ -239,7 +239,7 @@ def test_an_impossible_weight_is_refused(make_plan: MakePlan, weight: str) -> No
         ],
         [4, 64],
         ["sgd", "adamw"],
-        ["plain", "lean"],
+        ["standard", "memory-efficient"],
     ),
 )
 def test_the_memory_of_a_regularised_run_is_foreseen(

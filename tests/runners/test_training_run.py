@@ -306,7 +306,7 @@ def test_the_memory_of_a_step_is_that_of_its_live_tensors() -> None:
 
 @pytest.mark.parametrize(
     ("network", "optimizer", "implementation"),
-    covering(["densenet", "dense-gaussian", "resnet"], ["sgd", "adamw"], ["plain", "lean"]),
+    covering(["densenet", "dense-gaussian", "resnet"], ["sgd", "adamw"], ["standard", "memory-efficient"]),
 )
 def test_the_memory_of_a_run_is_foreseen(
     make_plan: MakePlan, slot: Slot, network: str, optimizer: str, implementation: str

@@ -166,3 +166,59 @@ def test_the_schema_and_overrides_know_the_keys() -> None:
     spec = parse_spec(MINE, "mine.toml", ["train.weight_decay_on=weights"])
     assert isinstance(spec, TrainingSpec)
     assert spec.train.weight_decay_on == "weights"
+
+
+# --- Renamed values. ---
+
+RENAMED = {"lean": "memory-efficient", "plain": "standard"}
+IDENTITIES_0_7 = {  # spec hash, settings hash and run ids of version 0.7
+    "lean": ("dbb6da62a16fdb95", "a6ee0a696738f4f8", ["densenet-L2-s0-2db724c4", "dense-attention-L2-s0-44200f3f"]),
+    "plain": ("5afef8680cd7b0f1", "addf5b08ec9fb4c2", ["densenet-L2-s0-2e46182c", "dense-attention-L2-s0-96f88e50"]),
+}
+
+
+def with_implementation(name: str) -> Plan:
+    return Plan(parse_spec(MINE, "mine.toml", [*AS_BEFORE, f"network.implementation={name}"]))
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_both_names_of_an_implementation_are_the_same_spec_with_its_old_identity(old: str) -> None:
+    plan, same = with_implementation(RENAMED[old]), with_implementation(old)
+    assert plan == same
+    assert plan.spec.model_dump(mode="json")["network"]["implementation"] == RENAMED[old]
+    for each in (plan, same):
+        assert (each.spec_hash, each.settings_hash, [run.run_id for run in each.runs]) == IDENTITIES_0_7[old]
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_a_run_directory_with_an_old_implementation_name_is_read(tmp_path: Path, old: str) -> None:
+    plan = with_implementation(old)
+    spec = saved(plan)
+    spec["network"]["implementation"] = old
+    content = {"schema": "dnlbench.sweep/2", "execution": {}, "study": "training", "spec": spec}
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    read = RunDir(tmp_path).read_plan()
+    assert read == plan
+    assert settings_differences(read, with_implementation(RENAMED[old])) == []
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_profiles_with_either_name_have_equal_settings(
+    tmp_path: Path, make_profile: Callable[..., Profile], old: str
+) -> None:
+    content = json.loads(make_profile({("densenet", 2): [0.3, 0.4]}).to_json())
+    profiles = []
+    for name in (old, RENAMED[old]):
+        content["spec"]["network"]["implementation"] = name
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(content))
+        profiles += [read_profile(path), read_listed(path)]
+    assert {profile.spec["network"]["implementation"] for profile in profiles} == {RENAMED[old]}
+    assert compare(read_profile(tmp_path / f"{old}.json"), read_profile(path)).differences == ()
+
+
+def test_only_the_new_names_are_offered() -> None:
+    shown = TrainingSpec.model_json_schema()["$defs"]["NetworkSettings"]["properties"]["implementation"]
+    assert shown["enum"] == ["auto", "memory-efficient", "standard"]
+    with pytest.raises(SpecError, match=r"= 'leaner': allowed: auto, memory-efficient, standard\."):
+        with_implementation("leaner")

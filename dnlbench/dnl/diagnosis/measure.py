@@ -83,11 +83,11 @@ def _add(sums: Sequence[_Sums], hooks: Sequence[_Seen], loss: Tensor) -> None:
 
 @contextmanager
 def _training(network: DNLNetwork) -> Iterator[None]:
-    """Training mode, with states that can be seen: those that lean blocks keep are of another form."""
+    """Training mode in the standard implementation, whose states hooks can read."""
     before, implementation = network.training, network.implementation
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     network.train()
-    network.implementation = "plain"
+    network.implementation = "standard"
     try:
         yield
     finally:

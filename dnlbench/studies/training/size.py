@@ -4,9 +4,9 @@ With ``c`` input channels, growth rate ``g`` and depth ``L``, layer ``l`` of a f
 ``C_l = c + l g`` channels. It holds ``2 C_l + 9 C_l g`` parameters, so the block holds
 ``(2 + 9 g) (L c + g L (L − 1) / 2)``; with an attention kernel ``2 c² + 2 (L − 1) g²`` more.
 
-The plain implementation keeps what every layer reads, so its memory is quadratic in depth. The lean one keeps a block's
-states alone, once as they are and once transformed if the kernel is not local, and the inner states of bottlenecks. In its
-backward pass gradients as large as the block's states are there beside them (`Moment`).
+The standard implementation stores the input of every layer, so its memory is quadratic in depth. The memory-efficient one
+stores the states of a block (once as they are, and once transformed if the kernel is not local) and the inner states of
+bottlenecks. Its backward pass also needs gradients as large as the states of the block (`Moment`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from dnlbench.architecture import ARCHITECTURES, Architecture, choose_implementa
 from dnlbench.studies.base import Estimate, InputShape, Point
 from dnlbench.studies.training.spec import NetworkSettings, TrainingSpec, is_factory
 
-_ELEMENTWISE_WORK = {"plain": 30.0, "lean": 15.0}
-"""Work of normalising, rectifying and copying one value, in multiply-adds of a convolution, as seen on CPUs. Lean copies none
-and makes its statistics once."""
+_ELEMENTWISE_WORK = {"standard": 30.0, "memory-efficient": 15.0}
+"""Cost of batch norm, ReLU and copy of one value, in multiply-adds of a convolution, measured on CPUs. The memory-efficient
+implementation copies nothing and computes the statistics once."""
 PART_BYTES = 8 * 2**20
-"""Of a layer's input, of which the lean implementation makes temporary buffers at a time on CPUs (`dnlbench.dnl.lean`)."""
+"""Size of the part of a layer's input for which `dnlbench.dnl.memory_efficient` allocates temporary buffers at a time on CPUs."""
 _ASSUMED_INPUT: tuple[InputShape, int] = ((3, 32, 32), 10)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """What is alive at a moment of the backward pass of the lean implementation, per sample."""
+    """The memory in use at one step of the backward pass of the memory-efficient implementation, per sample."""
 
     values: int
     """Stored ones, and gradients that are on their way from one operation to the next."""
@@ -53,9 +53,9 @@ class Size:
     stored: int = 0
     """Values per sample that the forward pass keeps for the backward pass."""
     widest: int = 0
-    """Values per sample of the largest single layer input, which bounds the temporary buffers of the plain implementation."""
+    """Values per sample of the largest layer input, which bounds the temporary buffers of the standard implementation."""
     moments: tuple[Moment, ...] = ()
-    """Those at which the lean implementation may take the most memory."""
+    """The steps at which the memory-efficient implementation may reach its peak of memory."""
     indexed: int = 0
     """Values that the regulariser lays out by their index in depth, with the zeros of states that are not read."""
     widest_gradient: int = 0
@@ -79,49 +79,53 @@ class Size:
         )
 
 
-def _norm_relu_conv(read: int, made: int, area: int, pixels: int, lean: bool) -> Size:
+def _norm_relu_conv(read: int, made: int, area: int, pixels: int, memory_efficient: bool) -> Size:
     """Batch norm, ReLU and a convolution from ``read`` to ``made`` channels with filters of ``area`` weights."""
-    price = _ELEMENTWISE_WORK["lean" if lean else "plain"]
+    price = _ELEMENTWISE_WORK["memory-efficient" if memory_efficient else "standard"]
     return Size(
         parameters=2 * read + read * made * area,
-        # plain: the norm keeps its input, ReLU and convolution share theirs; lean: states are kept by the block
-        stored=0 if lean else 2 * read * pixels,
+        # standard: the norm keeps its input, ReLU and convolution share theirs; memory-efficient: the block keeps states
+        stored=0 if memory_efficient else 2 * read * pixels,
         widest=read * pixels,
         work=(read * made * area + price * read) * pixels,
         flops=2.0 * read * made * area * pixels,
     )
 
 
-def _layer(read: int, made: int, pixels: int, bottleneck: bool, lean: bool) -> Size:
+def _layer(read: int, made: int, pixels: int, bottleneck: bool, memory_efficient: bool) -> Size:
     if not bottleneck:
-        return _norm_relu_conv(read, made, 9, pixels, lean)
-    inner = Size(stored=4 * made * pixels if lean else 0)
-    return _norm_relu_conv(read, 4 * made, 1, pixels, lean) + inner + _norm_relu_conv(4 * made, made, 9, pixels, lean)
+        return _norm_relu_conv(read, made, 9, pixels, memory_efficient)
+    inner = Size(stored=4 * made * pixels if memory_efficient else 0)
+    return (
+        _norm_relu_conv(read, 4 * made, 1, pixels, memory_efficient)
+        + inner
+        + _norm_relu_conv(4 * made, made, 9, pixels, memory_efficient)
+    )
 
 
 def _temporary(read: int, made: int, area: int) -> int:
-    """Channels of the buffers in which the lean implementation goes back through a layer.
+    """Count the channels of the buffers for the backward pass of the memory-efficient implementation through one layer.
 
-    They are the rectified input, made again, and the gradient by it. Of a 3×3 convolution whose nine products with a position
-    are few (`dnlbench.dnl.lean.taps`), the gradients by these come on top.
+    They contain the recomputed input after ReLU and its gradient. A 3×3 convolution with few output channels
+    (`dnlbench.dnl.memory_efficient.taps`) also needs the gradients of its nine products.
     """
     products = 9 * made
     return 2 * read + (products if area == 9 and made < 16 and products <= read else 0)
 
 
-def _transformation(architecture: Architecture, channels: int, pixels: int, lean: bool) -> Size:
+def _transformation(architecture: Architecture, channels: int, pixels: int, memory_efficient: bool) -> Size:
     """The non-local transformation of one state, without the ``pixels``² matrix, which is never stored.
 
-    Its products are ``q · k`` and ``weights · v`` for each pair of pixels, and ``Q x`` and ``R x`` where they are learned.
-    Kept are query, key, value and average, and a number for each pixel. For the plain implementation the average of gaussian is
-    all, since the norm keeps the state, which is the other three. For the lean one its own copies come on top, and rbf has a
-    channel more in each of the four, and the states without their mean.
+    Its products are ``q · k`` and ``weights · v`` for each pair of pixels, and ``Q x`` and ``R x`` if they are learned. Query,
+    key, value and average are stored, and one number for each pixel. With gaussian the standard implementation stores only the
+    average, since the norm stores the state, which is the other three. The memory-efficient one stores its own copies; with rbf
+    each of the four has one more channel, and the centered states are stored too.
     """
     if architecture.kernel == "local":
         return Size()
     learned = 2 * channels**2 if architecture.kernel == "attention" else 0
     compared = channels + 1 if architecture.kernel == "rbf" else channels  # rbf: the square of the norm is one more
-    if lean:
+    if memory_efficient:
         kept = {"gaussian": 2 * channels, "rbf": 4 * compared + channels}.get(architecture.kernel, 4 * channels)
     else:
         kept = channels if architecture.kernel == "gaussian" else 4 * channels
@@ -147,16 +151,16 @@ def _indexed(architecture: Architecture, depth: int, channels: int, made: int, b
 def _block(architecture: Architecture, depth: int, channels: int, pixels: int, settings: NetworkSettings) -> Size:
     sources = sources_of(architecture, settings.connectivity, settings.window)
     made = settings.growth_rate if architecture.dense else channels
-    lean = settings.implementation == "lean"
+    memory_efficient = settings.implementation == "memory-efficient"
     width = [channels, *[made] * depth]  # of x^0 .. x^L
     read = [sum(width[k] for k in sources(layer)) for layer in range(depth)]
     total = Size()
     for channels_read in read:
-        total += _layer(channels_read, made, pixels, settings.bottleneck, lean)
+        total += _layer(channels_read, made, pixels, settings.bottleneck, memory_efficient)
     read_at_all = {k for layer in range(depth) for k in sources(layer)}
     for k in sorted(read_at_all):
-        total += _transformation(architecture, width[k], pixels, lean)
-    if lean:
+        total += _transformation(architecture, width[k], pixels, memory_efficient)
+    if memory_efficient:
         total += Size(stored=_buffers(architecture) * sum(width) * pixels)
         moments = _layers_back(architecture, total.stored, width, read, pixels, settings.bottleneck)
         total = replace(total, moments=moments)
@@ -172,11 +176,11 @@ def _buffers(architecture: Architecture) -> int:
 def _layers_back(
     architecture: Architecture, stored: int, width: Sequence[int], read: Sequence[int], pixels: int, bottleneck: bool
 ) -> tuple[Moment, ...]:
-    """The lean implementation goes back through the layers of a block that read most, when gradients by all states have begun.
+    """Return the memory in use when the memory-efficient backward pass reaches the widest layers of a block.
 
-    The gradient by what a layer made is on its way, in a residual block also its multiple. Of a bottleneck the inner layer has
-    gradients of its own. Gradients by transformed states begin when the last layer's buffers are there but for its nine
-    products, so these count from the layer before on.
+    The gradients of all states are allocated by then, and the gradient of the layer's output is in use, in a residual block
+    also its multiple. The inner layer of a bottleneck has its own gradients. Gradients of transformed states are allocated
+    after the last layer's buffers except its nine products, so these count from the layer before on.
     """
     made = width[-1]
     on_its_way = (2 if architecture.family == "residual" else 1) * made
@@ -198,14 +202,14 @@ def _layers_back(
     return tuple(moments)
 
 
-def _transition(channels: int, kept: int, pixels: int, states: int, lean: bool) -> Size:
-    """A 1×1 convolution from ``channels`` to ``kept``, and pooling, which keeps what it reads.
+def _transition(channels: int, kept: int, pixels: int, states: int, memory_efficient: bool) -> Size:
+    """A 1×1 convolution from ``channels`` to ``kept``, and pooling, which stores its input.
 
-    When the lean implementation goes back through it, that is gone; the gradient by it is there, and those by the ``states``
-    channels of the block before begin.
+    The memory-efficient backward pass frees that input first. Its gradient is in use, and the gradients of the ``states``
+    channels of the block before are allocated.
     """
-    size = _norm_relu_conv(channels, kept, 1, pixels, lean) + Size(stored=kept * pixels)
-    if not lean:
+    size = _norm_relu_conv(channels, kept, 1, pixels, memory_efficient) + Size(stored=kept * pixels)
+    if not memory_efficient:
         return size
     moment = Moment(
         values=kept * pixels,
@@ -232,7 +236,7 @@ def network_size(
         flops=2.0 * stem * height * width,
     )
     settings = _decided(settings, architecture, shape)
-    lean = settings.implementation == "lean"
+    memory_efficient = settings.implementation == "memory-efficient"
     for block in range(settings.blocks):
         pixels = height * width
         total += _block(architecture, depth, channels, pixels, settings)
@@ -241,14 +245,14 @@ def network_size(
             channels = states
         if block < settings.blocks - 1:
             kept = max(1, int(channels * settings.compression)) if architecture.dense else channels
-            total += _transition(channels, kept, pixels, states, lean)
+            total += _transition(channels, kept, pixels, states, memory_efficient)
             channels, height, width = kept, height // 2, width // 2
     features = channels * height * width
     head = Size(
         parameters=2 * channels + (channels + 1) * classes,
-        stored=0 if lean else 2 * features,
+        stored=0 if memory_efficient else 2 * features,
         # the gradient by the features that are averaged, whole, and those by the states
-        moments=(Moment(values=features, gradients=states * height * width),) if lean else (),
+        moments=(Moment(values=features, gradients=states * height * width),) if memory_efficient else (),
         flops=2.0 * channels * classes,
     )
     return total + head
@@ -261,13 +265,14 @@ def _decided(settings: NetworkSettings, architecture: Architecture, shape: Input
 
 
 def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
-    """Foresees a training run.
+    """Estimate parameters, memory and work of a training run.
 
-    Memory is the stored values of one batch and a temporary buffer as large as the widest layer's input, of the lean
-    implementation what is alive at the moment of most, plus weights, gradients and the optimizer's moments. Lean temporaries
-    are those of CPUs; on other devices, which make them for the whole batch at once, large batches take more. The regulariser,
-    where there is one, comes when the stored values are gone; it keeps its values and their differences, and makes its gradient
-    block by block. A user's own network is taken to cost as much work as a DenseNet; nothing else is known of it.
+    Memory: the stored values of one batch and a temporary buffer as large as the widest layer's input (memory-efficient
+    implementation: the peak over the steps of the backward pass), plus weights, gradients and the optimizer's moments. The
+    temporary buffers of the memory-efficient implementation are those of CPUs; other devices allocate them for the full batch,
+    so large batches need more. The regularizer runs after the stored values are freed; it stores its values and their
+    differences and computes its gradient block by block. The work of a custom network is assumed to be that of a DenseNet;
+    its memory and parameters are unknown.
     """
     assumed_shape, assumed_classes = spec.data.known_input or _ASSUMED_INPUT
     architecture = ARCHITECTURES["densenet" if is_factory(point.network) else point.network]
@@ -279,7 +284,7 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     value_bytes = 2 if spec.train.precision == "bf16" else 4
     copies = 4 if spec.train.optimizer == "adamw" else 3
     batch = spec.train.batch_size
-    if settings.implementation == "lean":
+    if settings.implementation == "memory-efficient":
         activations = max(moment.bytes(batch, value_bytes) for moment in size.moments)
     else:
         activations = batch * (size.stored + size.widest) * value_bytes

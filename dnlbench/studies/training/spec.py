@@ -11,13 +11,13 @@ from pydantic_core import PydanticCustomError
 
 from dnlbench.architecture import (
     ARCHITECTURES,
-    AskedImplementation,
     AttentionInitializationName,
     ConnectivityName,
     InitializationName,
+    RequestedImplementation,
     most_blocks,
 )
-from dnlbench.studies.added import Added
+from dnlbench.studies.added import Added, Renamed
 from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds
 from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
 
@@ -94,7 +94,9 @@ class NetworkSettings(Section):
     """h of the kernel of dense-rbf, exp(−‖x_i − x_j‖² / (2 h²))."""
     width: Channels | None = None
     """Channels of each state of resnet and plain. None: 2 × growth_rate, as the stem."""
-    implementation: AskedImplementation = "auto"
+    implementation: Annotated[RequestedImplementation, Renamed({"lean": "memory-efficient", "plain": "standard"})] = (
+        "auto"
+    )
     """memory-efficient stores each state once, standard concatenates the inputs of each layer, auto chooses by image size.
     Equal up to rounding."""
     initialization: Annotated[InitializationName, Added(before="torch")] = "kaiming"

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dnlbench.dnl.lean import convolution, passes, taps
-from dnlbench.dnl.lean.rows import Grid
+from dnlbench.dnl.memory_efficient import convolution, passes, taps
+from dnlbench.dnl.memory_efficient.rows import Grid
 from tests.covering import covering
 
 pytest.importorskip("numba")

@@ -12,7 +12,7 @@ from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
 from dnlbench.architecture import ImplementationName
-from dnlbench.dnl.lean import convolution, states
+from dnlbench.dnl.memory_efficient import convolution, states
 from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.runners.training.memory import step_memory_bytes
 from tests.covering import covering
@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "1/L": {"step_scaling": "1/L", "bottleneck": True},
     "three blocks": {"blocks": 3, "input_shape": (3, 8, 10), "growth_rate": 4},
 }
-IMPLEMENTATIONS: tuple[ImplementationName, ...] = ("plain", "lean")
+IMPLEMENTATIONS: tuple[ImplementationName, ...] = ("standard", "memory-efficient")
 CLASSES, SEEDS = 4, 3
 
 
@@ -48,10 +48,10 @@ def network_of(name: str, **options: Any) -> DNLNetwork:
 
 
 def pair_of(name: str, **options: Any) -> tuple[DNLNetwork, DNLNetwork]:
-    """The same network, plain and lean."""
-    plain, lean = (network_of(name, implementation=each, **options) for each in IMPLEMENTATIONS)
-    lean.load_state_dict(plain.state_dict())
-    return plain, lean
+    """The same network in both implementations."""
+    standard, efficient = (network_of(name, implementation=each, **options) for each in IMPLEMENTATIONS)
+    efficient.load_state_dict(standard.state_dict())
+    return standard, efficient
 
 
 def batch_of(size: int = 5, height: int = 8, width: int = 8) -> tuple[Tensor, Tensor]:
@@ -64,44 +64,44 @@ def step_of(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor,
     return loss.detach(), list(torch.autograd.grad(loss, list(network.parameters())))
 
 
-# --- Plain and lean. ---
+# --- Both implementations. ---
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_lean_networks_are_the_plain_ones(name: str, options: dict[str, Any]) -> None:
-    plain, lean = pair_of(name, **options)
+def test_both_implementations_agree(name: str, options: dict[str, Any]) -> None:
+    standard, efficient = pair_of(name, **options)
     images, labels = batch_of(5, *options.get("input_shape", (3, 8, 8))[1:])
-    of_plain, of_lean = (step_of(network, images, labels) for network in (plain, lean))
-    assert sum(gradient.abs().max() > 1e-6 for gradient in of_plain[1]) > 0.8 * len(of_plain[1])
-    close(of_lean, of_plain)
-    close(lean.state_dict(), plain.state_dict())
+    of_standard, of_efficient = (step_of(network, images, labels) for network in (standard, efficient))
+    assert sum(gradient.abs().max() > 1e-6 for gradient in of_standard[1]) > 0.8 * len(of_standard[1])
+    close(of_efficient, of_standard)
+    close(efficient.state_dict(), standard.state_dict())
     given = images.requires_grad_()
-    by_images = [torch.autograd.grad(network(given).square().sum(), [given]) for network in (plain, lean)]
+    by_images = [torch.autograd.grad(network(given).square().sum(), [given]) for network in (standard, efficient)]
     close(*by_images)
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_there_is_one_way_to_evaluate(name: str) -> None:
-    plain, lean = pair_of(name)
+    standard, efficient = pair_of(name)
     images, _ = batch_of()
-    plain.eval()
-    lean.eval()
-    before = copy.deepcopy(lean.state_dict())
-    assert torch.equal(plain(images), lean(images))
-    assert all(torch.equal(value, before[key]) for key, value in lean.state_dict().items())
-    close(lean(images[:1]), lean(images)[:1])
+    standard.eval()
+    efficient.eval()
+    before = copy.deepcopy(efficient.state_dict())
+    assert torch.equal(standard(images), efficient(images))
+    assert all(torch.equal(value, before[key]) for key, value in efficient.state_dict().items())
+    close(efficient(images[:1]), efficient(images)[:1])
 
 
 @pytest.mark.usefixtures("float64")
 def test_training_without_gradients_moves_running_statistics_alike() -> None:
-    plain, lean = pair_of("dense-gaussian")
+    standard, efficient = pair_of("dense-gaussian")
     images, _ = batch_of()
     with torch.no_grad():
-        close(lean(images), plain(images))
-    close(lean.state_dict(), plain.state_dict())
+        close(efficient(images), standard(images))
+    close(efficient.state_dict(), standard.state_dict())
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -143,7 +143,7 @@ def test_a_step_under_autocast_is_near_that_in_float32(name: str, implementation
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_nothing_hides_a_divergence(name: str, bad: float) -> None:
-    network = network_of(name, implementation="lean")
+    network = network_of(name, implementation="memory-efficient")
     images, labels = batch_of()
     images[2, 1, 3, 4] = bad
     loss, gradients = step_of(network, images, labels)
@@ -168,13 +168,13 @@ def activation_bytes(implementation: ImplementationName, depth: int) -> int:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_activation_memory_is_linear_in_depth_where_that_of_plain_layers_is_quadratic() -> None:
+def test_activation_memory_is_linear_in_depth_where_that_of_standard_layers_is_quadratic() -> None:
     grows = {
         each: math.log(activation_bytes(each, 32) / activation_bytes(each, 8)) / math.log(4) for each in IMPLEMENTATIONS
     }
-    assert grows["lean"] < 1.3
-    assert grows["plain"] > 1.6
-    assert activation_bytes("lean", 32) < activation_bytes("plain", 32) / 5
+    assert grows["memory-efficient"] < 1.3
+    assert grows["standard"] > 1.6
+    assert activation_bytes("memory-efficient", 32) < activation_bytes("standard", 32) / 5
 
 
 # --- Packs. ---
@@ -234,13 +234,13 @@ def test_a_pack_is_its_networks(name: str, implementation: ImplementationName, o
 def test_a_pack_is_its_networks_where_seeds_are_convolved_together(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(convolution, "goes_together", lambda _: True)
     monkeypatch.setattr(states, "goes_together", lambda _: True)
-    assert_a_pack_is_its_networks(name, implementation="lean", bottleneck=True)
+    assert_a_pack_is_its_networks(name, implementation="memory-efficient", bottleneck=True)
 
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_lean_pack_in_float32(name: str) -> None:
-    networks, images, labels = networks_and_batches(name, implementation="lean")
+def test_a_memory_efficient_pack_in_float32(name: str) -> None:
+    networks, images, labels = networks_and_batches(name, implementation="memory-efficient")
     packed, alone = Pack(networks).step(images, labels)[0], singly(networks, images, labels)[0]
     torch.testing.assert_close(packed, alone, rtol=1e-6, atol=0)
 

@@ -12,7 +12,7 @@ that.
 `settle`       the gradient by ``x`` with that by its mean and variance
 =============  =======================================================================================================
 
-On CPUs they are compiled loops (`dnlbench.dnl.lean.loops`) where Numba is installed, elsewhere operations of torch.
+On CPUs they are compiled loops (`dnlbench.dnl.memory_efficient.loops`) where Numba is installed, elsewhere operations of torch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from dnlbench.dnl.lean.rows import Strip
+from dnlbench.dnl.memory_efficient.rows import Strip
 
 Sums = tuple[Tensor, Tensor]
 
@@ -96,7 +96,7 @@ def loops_for(rows: Tensor) -> ModuleType | None:
     """The compiled loops, where they can be used."""
     if rows.device.type != "cpu" or rows.dtype not in _IN_LOOPS or not loops_are_installed():
         return None
-    from dnlbench.dnl.lean import loops
+    from dnlbench.dnl.memory_efficient import loops
 
     loops.share_threads()
     return loops

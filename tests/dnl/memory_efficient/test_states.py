@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.dnl.lean import SharedStates, convolution, passes, states
+from dnlbench.dnl.memory_efficient import SharedStates, convolution, passes, states
 from dnlbench.dnl.states import SeparateStates, States
 
 pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.xdist_group("loops")]

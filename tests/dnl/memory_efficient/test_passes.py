@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dnlbench.dnl.lean import passes
-from dnlbench.dnl.lean.rows import Strip
+from dnlbench.dnl.memory_efficient import passes
+from dnlbench.dnl.memory_efficient.rows import Strip
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("loops")]
 

@@ -10,4 +10,4 @@ Memory-efficient DenseNets (Pleiss et al. 2017, arXiv 1707.06990) make their con
 there is nothing to concatenate, and the statistics are not made again.
 """
 
-from dnlbench.dnl.lean.states import SharedStates
+from dnlbench.dnl.memory_efficient.states import SharedStates

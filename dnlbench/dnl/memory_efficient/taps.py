@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dnlbench.dnl.lean.passes import loops_for
-from dnlbench.dnl.lean.rows import Grid
+from dnlbench.dnl.memory_efficient.passes import loops_for
+from dnlbench.dnl.memory_efficient.rows import Grid
 
 
 def are_better(rows: Tensor, filters: Tensor) -> bool:

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from dnlbench.dnl.lean import passes
-from dnlbench.dnl.lean.convolution import convolve, convolve_back, empty_rows, goes_together
-from dnlbench.dnl.lean.rows import Grid, Strip, side_by_side
+from dnlbench.dnl.memory_efficient import passes
+from dnlbench.dnl.memory_efficient.convolution import convolve, convolve_back, empty_rows, goes_together
+from dnlbench.dnl.memory_efficient.rows import Grid, Strip, side_by_side
 from dnlbench.dnl.seeds import for_all_seeds
 
 

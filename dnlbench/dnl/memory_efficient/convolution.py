@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dnlbench.dnl.lean import taps
-from dnlbench.dnl.lean.rows import Grid
-from dnlbench.dnl.lean.taps import back
+from dnlbench.dnl.memory_efficient import taps
+from dnlbench.dnl.memory_efficient.rows import Grid
+from dnlbench.dnl.memory_efficient.taps import back
 
 
 def goes_together(device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""The passes of `dnlbench.dnl.lean.passes` on CPUs, as loops that Numba compiles, once a machine.
+"""The passes of `dnlbench.dnl.memory_efficient.passes` on CPUs, as loops that Numba compiles, once a machine.
 
 Rows are dealt to the threads in ``PARTS`` parts, each with sums of its own that are added up in their order at the end, so that
 results do not depend on the number of threads. Rows of bfloat16, which Numba does not know, come as their bits, uint16; sums
@@ -16,7 +16,7 @@ from numba import njit, prange, types
 from numba.extending import overload
 from torch import Tensor
 
-from dnlbench.dnl.lean.rows import Strip
+from dnlbench.dnl.memory_efficient.rows import Strip
 
 PARTS = 64
 
@@ -26,7 +26,7 @@ _inlined = njit(nogil=True, fastmath=_FLAGS)
 
 
 def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
-    """See `dnlbench.dnl.lean.passes.publish`. Squares are of what is left of a part's mean, and keep their digits."""
+    """See `dnlbench.dnl.memory_efficient.passes.publish`. Squares of centered values keep their digits."""
     seeds, _, channels = x.shape
     exact = _exact(x)
     of_part, squares = (np.empty((PARTS, channels), exact) for _ in range(2))
@@ -37,7 +37,7 @@ def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
 
 
 def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
-    """See `dnlbench.dnl.lean.passes.rectify`."""
+    """See `dnlbench.dnl.memory_efficient.passes.rectify`."""
     lines = _lines(scale, shift)
     for seed in range(x.shape[0]):
         _rectify(*_of(x, seed), lines[seed], *_of(out, seed))
@@ -46,7 +46,7 @@ def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
 def collect(
     dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip, *, begin: bool
 ) -> tuple[Tensor, Tensor]:
-    """See `dnlbench.dnl.lean.passes.collect`."""
+    """See `dnlbench.dnl.memory_efficient.passes.collect`."""
     seeds, _, channels = x.shape
     exact = _exact(x)
     parts, moments = (np.empty((PARTS, channels), exact) for _ in range(2))
@@ -59,19 +59,19 @@ def collect(
 
 
 def settle(gradient: Strip, x: Strip, constant: Tensor, slope: Tensor, out: Strip) -> None:
-    """See `dnlbench.dnl.lean.passes.settle`."""
+    """See `dnlbench.dnl.memory_efficient.passes.settle`."""
     lines = _lines(constant, slope)
     for seed in range(x.shape[0]):
         _settle(*_of(gradient, seed), *_of(x, seed), lines[seed], *_of(out, seed))
 
 
 def gather(products: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.lean.taps`; ``products`` (R, 9 made), ``out`` (R, made)."""
+    """See `dnlbench.dnl.memory_efficient.taps`; ``products`` (R, 9 made), ``out`` (R, made)."""
     _gather(_array(products), height, width, _array(out))
 
 
 def spread(d_made: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.lean.taps`; ``d_made`` (R, made), ``out`` (R, 9 made)."""
+    """See `dnlbench.dnl.memory_efficient.taps`; ``d_made`` (R, made), ``out`` (R, 9 made)."""
     _spread(_array(d_made), height, width, _array(out))
 
 
