@@ -22,7 +22,7 @@ from dnlbench.engine.run import run_sweep
 from dnlbench.progress import Observer
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile, read_profile, summarise
-from dnlbench.report.export.tables import Labelled, make_table
+from dnlbench.report.export.tables import Labeled, make_table
 from dnlbench.report.export.tensorboard import write_runs
 from dnlbench.report.profile import profile_csv, profile_grids
 from dnlbench.runners.training import epoch_metrics
@@ -111,13 +111,13 @@ def test_a_new_metric_is_in_profile_table_chart_and_exports(trained: tuple[Profi
 
     rows = list(csv.DictReader(io.StringIO(profile_csv(profile))))
     assert [float(row[DEAD.name]) for row in rows] == [value for of_run in values for value in of_run]
-    table = make_table([Labelled(label="x", profile=profile)])
+    table = make_table([Labeled(label="x", profile=profile)])
     assert next(column.kind for column in table.columns if column.name == DEAD.name) == "float64"
 
 
 def test_a_new_metric_has_a_tag_in_tensorboard(trained: tuple[Profile, RunDir], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    write_runs([Labelled(label="x", profile=trained[0])], tmp_path / "out")
+    write_runs([Labeled(label="x", profile=trained[0])], tmp_path / "out")
     (first, *_) = sorted((tmp_path / "out").glob("*/events*"))
     assert DEAD.tag.encode() in first.read_bytes()
 

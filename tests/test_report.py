@@ -85,7 +85,7 @@ def test_a_comparison_leaves_out_columns_from_the_left(make_profile: MakeProfile
 
 
 def test_a_table_that_just_fits_is_shown_whole() -> None:
-    columns = [Column(head="aaaa", figures=True, dispensable=1), Column(head="bbbb", whole=True)]
+    columns = [Column(head="aaaa", numeric=True, drop_order=1), Column(head="bbbb", no_wrap=True)]
     grid = Grid(title="t", columns=columns, rows=[["1234", "word"]])
     assert "1234  word" in drawn([grid], 10)
     assert "1234" not in drawn([grid], 9)
@@ -93,7 +93,7 @@ def test_a_table_that_just_fits_is_shown_whole() -> None:
 
 def test_columns_go_by_rank_and_from_the_left() -> None:
     ranks = (2, 1, 0, 1)
-    columns = [Column(head=name * 4, dispensable=rank, whole=True) for name, rank in zip("abcd", ranks, strict=True)]
+    columns = [Column(head=name * 4, drop_order=rank, no_wrap=True) for name, rank in zip("abcd", ranks, strict=True)]
     grid = Grid(title="t", columns=columns, rows=[["a", "b", "c", "d"]])
     assert [drawn([grid], width).splitlines()[1].split() for width in (22, 21, 15, 9)] == [
         ["aaaa", "bbbb", "cccc", "dddd"],

@@ -11,7 +11,7 @@ from dnlbench import units
 from dnlbench.charts.epochs import seeds_text
 from dnlbench.charts.model import Axis, Chart, Identity, Series, Ticks
 from dnlbench.charts.scales import with_scale
-from dnlbench.charts.source import Places, Source, failed_note, is_failed, profiles_of
+from dnlbench.charts.source import Identities, Source, failed_note, is_failed, profiles_of
 from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, values_of
 from dnlbench.profiles.law import fit_words, law_of
 from dnlbench.studies import Cost, Quantity
@@ -46,7 +46,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         log: whether the y axis is logarithmic; None: see `dnlbench.charts.scales.with_scale`. Logarithmic axes are preferred
             for costs and for orders of convergence.
     """
-    builder = _Builder(tuple(sources), quantity, Places.of_sources(sources))
+    builder = _Builder(tuple(sources), quantity, Identities.of_sources(sources))
     series = builder.series()
     unit = builder.scale[1]
     chart = Chart(
@@ -68,7 +68,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
 class _Builder:
     sources: tuple[Source, ...]
     quantity: Quantity
-    places: Places
+    identities: Identities
 
     @cached_property
     def scale(self) -> tuple[float, str]:
@@ -96,8 +96,8 @@ class _Builder:
         measured = [
             each
             for place, source in enumerate(self.sources)
-            for network in self.places.networks
-            for each in self._measured(source, network, self.places.network(network, place))
+            for network in self.identities.networks
+            for each in self._measured(source, network, self.identities.network(network, place))
         ]
         lines = [line for _, source, fit in self.fits() for line in self._fit(source, fit, measured)]
         lines += [
@@ -116,7 +116,7 @@ class _Builder:
     def _measured(self, source: Source, network: str, identity: Identity) -> Iterator[Series]:
         found = {depth: each for (name, depth), each in self._points(source).items() if name == network}
         mean = self._mean(source, identity, found)
-        if found and source.is_problems:
+        if found and source.seeds_are_problems:
             yield from self._seeds(source, mean)
             yield replace(mean, low=None, high=None)
         elif found:
@@ -235,7 +235,7 @@ class _Builder:
         mean = "geometric mean" if self.quantity.mean == "geometric" else "mean"
         if mean != "mean" and any(y <= 0 for each in series if each.role == "run" for y in each.y):
             mean += " (arithmetic where a value is not above 0)"
-        problems = self.sources[0].is_problems
+        problems = self.sources[0].seeds_are_problems
         how = ", each a problem of its own; faint lines: single seeds" if problems else " with 95 % t intervals"
         return (f"Points: {seeds_text(counts, mean)}{how}.",)
 

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from dnlbench import units
 from dnlbench.charts.model import Axis, Chart, Identity, Series
 from dnlbench.charts.scales import with_scale
-from dnlbench.charts.source import FAILED, Places, Source, failed_note, profiles_of
+from dnlbench.charts.source import FAILED, Identities, Source, failed_note, profiles_of
 from dnlbench.profiles import RunRecord, clock_of
 from dnlbench.stats.band import mean_band
 from dnlbench.studies import EpochMetric, Point
@@ -68,12 +68,12 @@ def epoch_chart(
         over: the x axis. A step is one batch; time is that of training alone.
         log: whether the y axis is logarithmic; None: see `dnlbench.charts.scales.with_scale`.
     """
-    places = Places.of_sources(sources)
+    identities = Identities.of_sources(sources)
     series = [
         each
         for place, source in enumerate(sources)
         for point, runs in _by_point(source.runs).items()
-        for each in _source_series(source, runs, metric, over, places.point(point, place))
+        for each in _source_series(source, runs, metric, over, identities.point(point, place))
     ]
     return chart_of(series, metric, over, sources=sources, log=log)
 
@@ -85,12 +85,12 @@ def epoch_charts(
 
     All have the scale and the notes of one chart of everything.
     """
-    places = Places.of_sources(sources)
+    identities = Identities.of_sources(sources)
     several = len({source.data for source in sources}) > 1
     found: dict[tuple[str, str], list[Series]] = {}
     for place, source in enumerate(sources):
         for point, runs in _by_point(source.runs).items():
-            identity = places.point(point, place, alone=True)
+            identity = identities.point(point, place, alone=True)
             own = _source_series(source, runs, metric, over, identity)
             found.setdefault((point.network, source.data if several else ""), []).extend(own)
     everything = [each for series in found.values() for each in series]
@@ -254,7 +254,7 @@ def _along(epochs: Sequence[int], over: Over, steps: int | None, elapsed: Mappin
 def _x_axis(series: Sequence[Series], over: Over) -> tuple[Axis, Sequence[Series]]:
     """The axis, and the series in its unit: that of the longest time."""
     if over != "time":
-        return Axis(label="epoch" if over == "epoch" else "training step", ticks="whole"), series
+        return Axis(label="epoch" if over == "epoch" else "training step", ticks="integer"), series
     divisor, unit = units.scale_for([each.x[-1] for each in series], "seconds")
     axis = Axis(label="training time", unit=unit)
     if divisor == 1:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from dnlbench.charts.epochs import Over, RunCurve, chart_of, curve_of, point_series, run_series
 from dnlbench.charts.model import Axis, Chart, Identity, Series
 from dnlbench.charts.scales import with_scale
-from dnlbench.charts.source import Places, steps_per_epoch
+from dnlbench.charts.source import Identities, steps_per_epoch
 from dnlbench.events import RunHistory
 from dnlbench.plan import Run
 from dnlbench.profiles import clock_of
@@ -37,9 +37,11 @@ class LiveCharts:
         by_point: dict[Point, list[Run]] = {}
         for run in view.plan.runs:
             by_point.setdefault(run.point, []).append(run)
-        places = Places.of(by_point)
+        identities = Identities.of(by_point)
         series = [
-            each for point, runs in by_point.items() for each in self._series(view, places, point, runs, metric, over)
+            each
+            for point, runs in by_point.items()
+            for each in self._series(view, identities, point, runs, metric, over)
         ]
         empty = "the first epoch is in progress" if view.leased else "no epoch is done yet"
         return chart_of(series, metric, over, empty=empty)
@@ -47,24 +49,30 @@ class LiveCharts:
     def run_chart(self, view: SweepView, run: Run, metric: EpochMetric, over: Over = "epoch") -> Chart:
         """One run in front of the mean of its network and depth."""
         seeds = [each for each in view.plan.runs if each.point == run.point]
-        places = Places.of(each.point for each in view.plan.runs)
-        series = self._series(view, places, run.point, seeds, metric, over)
+        identities = Identities.of(each.point for each in view.plan.runs)
+        series = self._series(view, identities, run.point, seeds, metric, over)
         behind = [each for each in series if each.role == "mean"]
         own = run_series(_curve(run, view.histories[run.run_id], metric), over, _steps(view))
-        beside = places.networks.index(run.point.network) + 1
-        identity = Identity(label=own.label, place=places.points.index(run.point) + 1, network=beside)
+        beside = identities.networks.index(run.point.network) + 1
+        identity = Identity(label=own.label, index=identities.points.index(run.point) + 1, network=beside)
         front = [replace(own, role="mean", identity=identity)] if own.x else []
         return chart_of([*behind, *front], metric, over, subject=run.title, empty="no epoch is done yet")
 
     def _series(
-        self, view: SweepView, places: Places, point: Point, runs: Sequence[Run], metric: EpochMetric, over: Over
+        self,
+        view: SweepView,
+        identities: Identities,
+        point: Point,
+        runs: Sequence[Run],
+        metric: EpochMetric,
+        over: Over,
     ) -> tuple[Series, ...]:
         histories, steps = [view.histories[run.run_id] for run in runs], _steps(view)
         known = self._known.get((point, metric, over))
         if known is not None and known[1] == steps and all(a is b for a, b in zip(known[0], histories, strict=True)):
             return known[2]
         curves = [_curve(run, history, metric) for run, history in zip(runs, histories, strict=True)]
-        series = point_series(curves, metric, over, identity=places.point(point), steps=steps)
+        series = point_series(curves, metric, over, identity=identities.point(point), steps=steps)
         self._known[point, metric, over] = histories, steps, series
         return series
 
@@ -76,7 +84,7 @@ def measured_chart(name: str, values: Sequence[float], subject: str) -> Chart:
     chart = Chart(
         key=name,
         title=f"{label[0].upper()}{label[1:]} of {subject}",
-        x=Axis(label="index", ticks="whole"),
+        x=Axis(label="index", ticks="integer"),
         y=Axis(label=label),
         series=(series,),
         subject=subject,

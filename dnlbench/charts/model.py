@@ -12,7 +12,7 @@ from typing import Literal
 from dnlbench.stats import Range
 
 Scale = Literal["linear", "log"]
-Ticks = Literal["number", "count", "percent", "whole", "depth"]
+Ticks = Literal["number", "count", "percent", "integer", "depth"]
 """How an axis is labeled: plain numbers, decimal prefixes, percent, whole numbers, or the depths of the sweep."""
 Role = Literal["mean", "run", "fit", "limit", "theory"]
 """``mean``: over seeds. ``run``: one seed, in the background. ``fit``: a fitted curve. ``limit``: the value at infinite depth,
@@ -47,7 +47,7 @@ class Identity:
 
     label: str = ""
     """The name without the profile: ``densenet``, ``L=4`` or ``densenet L=4``."""
-    place: int = 0
+    index: int = 0
     """Index among the networks and depths of the chart."""
     network: int = 0
     """Index of the network among those of all profiles."""

@@ -54,7 +54,7 @@ class Source:
         return f"{self.letter} {what}".strip()
 
     @property
-    def is_problems(self) -> bool:
+    def seeds_are_problems(self) -> bool:
         """Each seed is a problem of its own."""
         return any(trend.model != "limit" for trend in self.study.trends)
 
@@ -124,7 +124,7 @@ def _labeled(profiles: Sequence[Profile]) -> Iterator[Profile]:
 
 
 @dataclass(frozen=True)
-class Places:
+class Identities:
     """The networks and depths of all sources, each with its index: what looks alike in one chart does so in all."""
 
     networks: tuple[str, ...]
@@ -132,26 +132,26 @@ class Places:
     points: tuple[Point, ...]
 
     @classmethod
-    def of(cls, points: Iterable[Point]) -> Places:
+    def of(cls, points: Iterable[Point]) -> Identities:
         """In the order in which sources name them; depths increase."""
         known = tuple(dict.fromkeys(points))
         networks = tuple(dict.fromkeys(point.network for point in known))
         return cls(networks, tuple(sorted({point.depth for point in known})), known)
 
     @classmethod
-    def of_sources(cls, sources: Iterable[Source]) -> Places:
+    def of_sources(cls, sources: Iterable[Source]) -> Identities:
         """The networks and depths of all planned runs."""
         return cls.of(run.point for source in sources for run in source.runs)
 
     def network(self, network: str, profile: int = 0) -> Identity:
-        place = self.networks.index(network)
-        return Identity(label=network, place=place, network=place, profile=profile)
+        index = self.networks.index(network)
+        return Identity(label=network, index=index, network=index, profile=profile)
 
     def point(self, point: Point, profile: int = 0, *, alone: bool = False) -> Identity:
         """A network at a depth; ``alone`` in a chart of that network only."""
         return Identity(
             label=f"L={point.depth}" if alone else f"{point.network} L={point.depth}",
-            place=self.depths.index(point.depth) if alone else self.points.index(point),
+            index=self.depths.index(point.depth) if alone else self.points.index(point),
             network=self.networks.index(point.network),
             depth=(self.depths.index(point.depth), len(self.depths)),
             profile=profile,

@@ -60,7 +60,7 @@ def _axis(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
 
 
 def _series(series: Series) -> dict[str, Any]:
-    place = series.identity.place
+    place = series.identity.index
     return {
         "key": series.key,
         "parent": series.parent,

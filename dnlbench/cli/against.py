@@ -63,10 +63,10 @@ def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
     from dnlbench.compare import candidate_of, compare, gate
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
-    from dnlbench.report.comparison import told_apart
+    from dnlbench.report.comparison import with_distinct_titles
 
     base, head = read_profile(session.base_out), read_profile(session.out)
-    comparisons = told_apart([compare(base, head)], session.base_out, [session.out])
+    comparisons = with_distinct_titles([compare(base, head)], session.base_out, [session.out])
     alone = candidate_of(head, comparisons[0].candidate)
     found = gate([*comparisons, alone], rules, known_floors(head)) if rules else None
     return Compared(reference=base, candidates=[head], comparisons=comparisons, gate=found)

@@ -94,7 +94,7 @@ def _grid(floor: Floor) -> Grid:
     threads = f"{floor.threads} thread{'s' if floor.threads > 1 else ''}"
     return Grid(
         title="Noise floor of this machine",
-        columns=[Column(head="quantity", whole=True), Column(head="floor", figures=True)],
+        columns=[Column(head="quantity", no_wrap=True), Column(head="floor", numeric=True)],
         rows=[[_label(name), units.percent(value)] for name, value in floor.floors.items()],
         note=f"{floor.sweep}, {', '.join(floor.networks)}: {rounds} on {floor.device}, {threads}, torch {floor.torch}, {when}\n"
         "in 19 of 20 sessions no network of identical code differs by more",

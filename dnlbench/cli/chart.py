@@ -14,7 +14,7 @@ from dnlbench.cli.output import console
 
 if TYPE_CHECKING:
     from dnlbench.charts.model import Chart
-    from dnlbench.charts.terminal.text import Look, Run
+    from dnlbench.charts.terminal.text import Span, Theme
     from dnlbench.profiles import Profile
 
 ROWS = 12
@@ -32,11 +32,11 @@ def show_chart(profile: Profile, file: TextIO) -> None:
     chart = _chart(profile)
     if chart is None:
         return
-    from dnlbench.charts.terminal.text import Look
+    from dnlbench.charts.terminal.text import Theme
 
-    look = Look(colors=not os.environ.get("NO_COLOR"))
+    theme = Theme(colors=not os.environ.get("NO_COLOR"))
     out.print()
-    for row in _rows(chart, out.width, look):
+    for row in _rows(chart, out.width, theme):
         out.print(_text(row), no_wrap=True, crop=True)
 
 
@@ -55,38 +55,43 @@ def _chart(profile: Profile) -> Chart | None:
     return None
 
 
-def _rows(chart: Chart, width: int, look: Look) -> Iterator[Sequence[Run]]:
+def _rows(chart: Chart, width: int, theme: Theme) -> Iterator[Sequence[Span]]:
     from dnlbench.charts.terminal.draw import draw
     from dnlbench.charts.terminal.view import View
 
     chart = replace(chart, fits=(), notes=())  # the tables below say it in full
-    yield from draw(chart, View(), width, ROWS, look).rows
-    yield from _legend(chart, width, look)
+    yield from draw(chart, View(), width, ROWS, theme).rows
+    yield from _legend(chart, width, theme)
 
 
-def _legend(chart: Chart, width: int, look: Look) -> Iterator[Sequence[Run]]:
+def _legend(chart: Chart, width: int, theme: Theme) -> Iterator[Sequence[Span]]:
     from dnlbench.charts.terminal.legend import entries
-    from dnlbench.charts.terminal.text import PLAIN, Run, width_of
+    from dnlbench.charts.terminal.text import PLAIN, Span, width_of
     from dnlbench.charts.terminal.view import View
 
-    line: list[Run] = []
-    for entry in entries(chart, View(), look):
-        runs = entry.runs(look)
-        if line and width_of(line) + len(GAP) + width_of(runs) > width:
+    line: list[Span] = []
+    for entry in entries(chart, View(), theme):
+        spans = entry.spans(theme)
+        if line and width_of(line) + len(GAP) + width_of(spans) > width:
             yield line
             line = []
-        line += [*([Run(GAP, PLAIN)] if line else []), *runs]
+        line += [*([Span(GAP, PLAIN)] if line else []), *spans]
     if line:
         yield line
 
 
-def _text(row: Sequence[Run]) -> Text:
+def _text(row: Sequence[Span]) -> Text:
     parts = (
         (
-            run.text,
-            Style(color=run.ink.color or None, bgcolor=run.ink.background or None, bold=run.ink.bold, dim=run.ink.dim),
+            span.text,
+            Style(
+                color=span.style.color or None,
+                bgcolor=span.style.background or None,
+                bold=span.style.bold,
+                dim=span.style.dim,
+            ),
         )
-        for run in row
+        for span in row
     )
     text = Text.assemble(*parts)
     text.rstrip()

@@ -86,7 +86,7 @@ def _compared(
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
-    from dnlbench.report.comparison import told_apart
+    from dnlbench.report.comparison import with_distinct_titles
 
     origin, base = reference
     candidates: list[tuple[Path, Profile]] = []
@@ -97,7 +97,7 @@ def _compared(
             candidates.append((path, profile))
         except NotComparableError as error:
             say(f"dnlbench: error: {path}: not comparable with {origin}: {error}")
-    comparisons = told_apart(found, origin, [path for path, _ in candidates])
+    comparisons = with_distinct_titles(found, origin, [path for path, _ in candidates])
     profiles = [profile for _, profile in candidates]
     pairs = zip(profiles, comparisons, strict=True)
     subjects = [subject for profile, each in pairs for subject in (each, candidate_of(profile, each.candidate))]

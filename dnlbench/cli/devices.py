@@ -38,12 +38,12 @@ def devices() -> None:
         for device in found.usable
     ]
     columns = [
-        Column(head="--device", whole=True),
+        Column(head="--device", no_wrap=True),
         Column(head="name"),
-        Column(head="memory in use", figures=True),
-        Column(head="of", figures=True),
+        Column(head="memory in use", numeric=True),
+        Column(head="of", numeric=True),
         Column(head="busy"),
-        Column(head="identity", whole=True),
+        Column(head="identity", no_wrap=True),
     ]
     show(Grid(title="Devices", columns=columns, rows=rows))
     if found.unusable:

@@ -13,7 +13,7 @@ from dnlbench.cli.output import guarded, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dnlbench.report.export import Labelled, RowKind
+    from dnlbench.report.export import Labeled, RowKind
 
 Format = Literal["csv", "jsonl", "parquet", "tensorboard"]
 
@@ -39,7 +39,7 @@ def export(
     from dnlbench.errors import ConfigurationError
     from dnlbench.outputs import check_folder, check_output
     from dnlbench.profiles import read_profile
-    from dnlbench.report.export import labelled
+    from dnlbench.report.export import labeled
 
     files = [path.resolve() for path in profiles]
     for place, path in enumerate(profiles):
@@ -53,7 +53,7 @@ def export(
         check_folder(output.absolute().parent, f"-o {output}")
     else:
         check_output(output, profiles)
-    named = labelled({path: read_profile(path) for path in profiles})
+    named = labeled({path: read_profile(path) for path in profiles})
     if format_ == "tensorboard":
         from dnlbench.report.export.tensorboard import write_runs
 
@@ -64,7 +64,7 @@ def export(
 
 
 def _write_table(
-    profiles: Sequence[Labelled], format_: Literal["csv", "jsonl", "parquet"], rows: RowKind | None, output: Path
+    profiles: Sequence[Labeled], format_: Literal["csv", "jsonl", "parquet"], rows: RowKind | None, output: Path
 ) -> str:
     from dnlbench.outputs import write_output
     from dnlbench.report.export import make_table

@@ -13,13 +13,13 @@ from dnlbench.escape import json_text
 from dnlbench.outputs import write_output
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import comparison_csv, comparison_grids, comparison_json, summary_line
-from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_facts, diagnosis_grids, diagnosis_markdown
+from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_grids, diagnosis_header, diagnosis_markdown
 from dnlbench.report.grid import Grid
 from dnlbench.report.html import comparison_html, profile_html
 from dnlbench.report.junit import comparison_junit
 from dnlbench.report.latex import comparison_latex, profile_latex
 from dnlbench.report.markdown import comparison_markdown, profile_markdown
-from dnlbench.report.profile import profile_csv, profile_facts, profile_grids
+from dnlbench.report.profile import profile_csv, profile_grids, profile_header
 
 Report = str | Sequence[Grid | str]
 """Finished text, or tables and text for a terminal."""
@@ -53,7 +53,7 @@ COMPARISON: Mapping[str, Callable[[Compared], Report]] = {
     "latex": lambda c: comparison_latex(c.comparisons),
 }
 PROFILE: Mapping[str, Callable[[Profile], Report]] = {
-    "table": lambda profile: [profile_facts(profile), *profile_grids(profile)],
+    "table": lambda profile: [profile_header(profile), *profile_grids(profile)],
     "markdown": profile_markdown,
     "json": lambda profile: json_text(profile.to_json().decode()),
     "csv": profile_csv,
@@ -61,7 +61,7 @@ PROFILE: Mapping[str, Callable[[Profile], Report]] = {
     "latex": profile_latex,
 }
 DIAGNOSIS: Mapping[str, Callable[[Diagnosis], Report]] = {
-    "table": lambda diagnosis: [diagnosis_facts(diagnosis), *diagnosis_grids(diagnosis)],
+    "table": lambda diagnosis: [diagnosis_header(diagnosis), *diagnosis_grids(diagnosis)],
     "markdown": diagnosis_markdown,
     "json": lambda diagnosis: json_text(diagnosis.to_json()),
     "csv": diagnosis_csv,

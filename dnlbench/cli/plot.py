@@ -41,22 +41,22 @@ def plot(
     Several profiles share the panels: equal color is equal network, and each profile has dashes of its own. Equal profiles
     give equal bytes. A profile with nothing to draw is exit code 2.
     """
-    from dnlbench.charts.mpl import inches, sheet_bytes
-    from dnlbench.charts.sheet import check_format, check_kind, sheet_of
+    from dnlbench.charts.figure import check_format, check_kind, figure_layout
+    from dnlbench.charts.mpl import figure_bytes, inches
     from dnlbench.outputs import check_output, write_output
     from dnlbench.profiles import read_profile
     from dnlbench.studies import TRAIN_LOSS
 
     format_, width_in = check_format(output), inches(_width(width))
     check_output(output, profiles)
-    sheet = sheet_of(
+    layout = figure_layout(
         [read_profile(path) for path in profiles],
         [check_kind(kind) for kind in kinds or ()],
         metric=TRAIN_LOSS,
         log=log,
         quantities=quantities or (),
     )
-    write_output(output, sheet_bytes(sheet, format_, width=width_in, dpi=dpi))
+    write_output(output, figure_bytes(layout, format_, width=width_in, dpi=dpi))
 
 
 def _width(text: str) -> Width:

@@ -22,7 +22,7 @@ def list_() -> None:
 
     presets = list_presets()
     rows = [[p.name, str(len(Plan(parse_spec(p.text, p.name)).runs)), p.summary] for p in presets]
-    columns = [Column(head="preset"), Column(head="runs", figures=True), Column(head="what it asks")]
+    columns = [Column(head="preset"), Column(head="runs", numeric=True), Column(head="what it asks")]
     show(Grid(title="Presets: dnlbench run NAME", columns=columns, rows=rows))
 
 

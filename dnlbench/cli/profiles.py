@@ -55,7 +55,7 @@ def list_(
     if not rows:
         say(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles")
         return
-    short = [Column(head=head, whole=True) for head in ("state", "created (UTC)", "runs ok")]
+    short = [Column(head=head, no_wrap=True) for head in ("state", "created (UTC)", "runs ok")]
     columns = [Column(head="profile"), *short, Column(head="what"), Column(head="settings that differ")]
     if not any(settings.values()):
         columns, rows = columns[:-1], [cells[:-1] for cells in rows]
@@ -76,7 +76,7 @@ def show_(
     from dnlbench.cli.formats import PROFILE, put
     from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
-    from dnlbench.report.profile import profile_facts, profile_grids
+    from dnlbench.report.profile import profile_grids, profile_header
 
     if output is not None:
         check_output(output, [profile])
@@ -84,7 +84,7 @@ def show_(
     if output is not None or format_ != "table":
         put(PROFILE[format_](content), output)
     else:
-        write(profile_facts(content))
+        write(profile_header(content))
         show_chart(content, sys.stdout)
         for grid in profile_grids(content):
             write("")

@@ -75,7 +75,7 @@ def _grid(title: str, trials: Trials) -> Grid:
     chosen = best(trials)
     return Grid(
         title=title,
-        columns=[*(Column(head=head, figures=True) for head in heads), Column(head="", whole=True)],
+        columns=[*(Column(head=head, numeric=True) for head in heads), Column(head="", no_wrap=True)],
         rows=[
             [
                 str(trial.jobs),

@@ -33,7 +33,7 @@ def largest_text(value: float | None) -> str:
 
 def verdict_column() -> Column:
     """Head of the column of verdicts."""
-    return Column(head="as theory says", whole=True)
+    return Column(head="as theory says", no_wrap=True)
 
 
 def verdict(profile: Profile, point: PointSummary) -> str:

@@ -18,7 +18,9 @@ from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, Quantity
 
 
-def told_apart(comparisons: Sequence[Comparison], reference: Path, candidates: Sequence[Path]) -> list[Comparison]:
+def with_distinct_titles(
+    comparisons: Sequence[Comparison], reference: Path, candidates: Sequence[Path]
+) -> list[Comparison]:
     """Comparisons with one reference, in which profiles of different files have different titles.
 
     A title is a sweep's name and the minute in which it began, which both sides of one session share, and sweeps of a script.
@@ -75,13 +77,13 @@ def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
     for quantity in dict.fromkeys(cell.quantity for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.quantity == quantity]
         columns = [
-            Column(head="network", whole=True),
-            Column(head="L", figures=True),
-            Column(head="reference", figures=True, dispensable=2),
-            Column(head="candidate", figures=True, dispensable=2),
-            Column(head="ratio [95 %]" if any(map(_has_interval, cells)) else "ratio", figures=True, dispensable=3),
-            Column(head="p", figures=True, dispensable=1),
-            Column(head="verdict", whole=True),
+            Column(head="network", no_wrap=True),
+            Column(head="L", numeric=True),
+            Column(head="reference", numeric=True, drop_order=2),
+            Column(head="candidate", numeric=True, drop_order=2),
+            Column(head="ratio [95 %]" if any(map(_has_interval, cells)) else "ratio", numeric=True, drop_order=3),
+            Column(head="p", numeric=True, drop_order=1),
+            Column(head="verdict", no_wrap=True),
         ]
         title = f"{quantity_head(quantity)[0].upper()}{quantity_head(quantity)[1:]}"
         rows = [_row(cell) for cell in cells]
@@ -94,9 +96,9 @@ def _has_interval(cell: Cell) -> bool:
 
 def sentences(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Each network with what holds of it, in one sentence."""
-    for network in dict.fromkeys(figure.network for figure in comparison.overall):
-        own = [figure for figure in comparison.overall if figure.network == network and figure.verdict is not None]
-        yield network, f"{'; '.join(_phrase(figure) for figure in own)}."
+    for network in dict.fromkeys(result.network for result in comparison.overall):
+        own = [result for result in comparison.overall if result.network == network and result.verdict is not None]
+        yield network, f"{'; '.join(_phrase(result) for result in own)}."
 
 
 def counted(cells: Sequence[Cell]) -> str:
@@ -105,13 +107,13 @@ def counted(cells: Sequence[Cell]) -> str:
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
 
 
-def _phrase(figure: Overall) -> str:
+def _phrase(result: Overall) -> str:
     """Of one quantity: the verdict, with how large the difference is."""
-    start = f"{figure.quantity.label} {figure.verdict}"
-    ratio = f", × {ratio_text(figure.ratio)}" if figure.ratio else ""
-    if figure.verdict == "not comparable" or figure.ratio is None:
-        return f"{start}{ratio} ({figure.reason})"
-    failed = f", {figure.reason}" if figure.verdict == "worse" and figure.reason else ""
+    start = f"{result.quantity.label} {result.verdict}"
+    ratio = f", × {ratio_text(result.ratio)}" if result.ratio else ""
+    if result.verdict == "not comparable" or result.ratio is None:
+        return f"{start}{ratio} ({result.reason})"
+    failed = f", {result.reason}" if result.verdict == "worse" and result.reason else ""
     return f"{start}{ratio}{failed}"
 
 
@@ -138,14 +140,14 @@ def overall_grid(comparison: Comparison) -> Grid:
         title="All depths together",
         columns=[
             Column(head="quantity"),
-            Column(head="network", whole=True),
-            Column(head="L", whole=True, dispensable=1),
-            Column(head="seeds", figures=True, dispensable=1),
-            Column(head="ratio [95 %]", figures=True, dispensable=3),
-            Column(head="p", figures=True, dispensable=2),
-            Column(head="verdict", whole=True),
+            Column(head="network", no_wrap=True),
+            Column(head="L", no_wrap=True, drop_order=1),
+            Column(head="seeds", numeric=True, drop_order=1),
+            Column(head="ratio [95 %]", numeric=True, drop_order=3),
+            Column(head="p", numeric=True, drop_order=2),
+            Column(head="verdict", no_wrap=True),
         ],
-        rows=[_overall_row(figure) for figure in comparison.overall],
+        rows=[_overall_row(result) for result in comparison.overall],
         note="\n".join(
             [
                 "ratio: geometric mean over depths within each seed, then over seeds"
@@ -157,24 +159,24 @@ def overall_grid(comparison: Comparison) -> Grid:
     )
 
 
-def _overall_row(figure: Overall) -> list[str]:
+def _overall_row(result: Overall) -> list[str]:
     return [
-        figure.quantity.label,
-        figure.network,
-        ", ".join(map(str, figure.depths)) or units.NOTHING,
-        str(len(figure.seeds)) if figure.seeds else units.NOTHING,
-        ratio_text(figure.ratio),
-        p_text(figure.p_adjusted),
-        verdict_text(figure.verdict),
+        result.quantity.label,
+        result.network,
+        ", ".join(map(str, result.depths)) or units.NOTHING,
+        str(len(result.seeds)) if result.seeds else units.NOTHING,
+        ratio_text(result.ratio),
+        p_text(result.p_adjusted),
+        verdict_text(result.verdict),
     ]
 
 
-def _remarks(figures: Sequence[Overall]) -> Iterator[str]:
+def _remarks(results: Sequence[Overall]) -> Iterator[str]:
     """What there is to say about figures, each with those that it is said of."""
     remarks: dict[str, list[str]] = {}
-    for figure in figures:
-        for remark in filter(None, (figure.reason and f"{figure.verdict}: {figure.reason}", figure.left_out)):
-            remarks.setdefault(remark, []).append(f"{figure.quantity.label} of {figure.network}")
+    for result in results:
+        for remark in filter(None, (result.reason and f"{result.verdict}: {result.reason}", result.left_out)):
+            remarks.setdefault(remark, []).append(f"{result.quantity.label} of {result.network}")
     for remark, places in remarks.items():
         yield f"{named(places, 'rows')}: {remark}"
 
@@ -221,10 +223,10 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-_SIDES = ("reference", "candidate", "ratio")
+_ESTIMATES = ("reference", "candidate", "ratio")
 _CSV_HEAD = (
     *("reference", "candidate", "quantity", "network", "depth"),
-    *(f"{side}_{field}" for side in _SIDES for field in ("estimate", "low", "high", "n")),
+    *(f"{estimate}_{field}" for estimate in _ESTIMATES for field in ("estimate", "low", "high", "n")),
     *("paired", "p", "p_adjusted", "verdict", "reason", "gate"),
 )
 ALL_DEPTHS = "all"
@@ -242,29 +244,29 @@ def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) 
 def _csv_rows(comparison: Comparison, gate: Gate | None) -> Iterator[Sequence[object]]:
     names = (comparison.reference, comparison.candidate)
     for cell in comparison.cells:
-        sides = (*_fields(cell.reference), *_fields(cell.candidate), *_fields(cell.ratio))
+        estimates = (*_fields(cell.reference), *_fields(cell.candidate), *_fields(cell.ratio))
         ending = (str(cell.paired), cell.p, cell.p_adjusted, cell.verdict, cell.reason, "")
-        yield (*names, cell.quantity.name, cell.network, cell.depth, *sides, *ending)
-    said = _said(comparison, gate)
-    for figure in comparison.overall:
-        sides = (*_fields(None), *_fields(None), *_fields(figure.ratio))
-        reason = "; ".join(filter(None, (figure.reason, figure.left_out)))
-        outcome = said.pop((figure.quantity.name, figure.network, ALL_DEPTHS), "")
-        ending = (str(figure.paired), figure.p, figure.p_adjusted, figure.verdict, reason, outcome)
-        yield (*names, figure.quantity.name, figure.network, ALL_DEPTHS, *sides, *ending)
-    for row, outcome in said.items():
+        yield (*names, cell.quantity.name, cell.network, cell.depth, *estimates, *ending)
+    outcomes = _gate_outcomes(comparison, gate)
+    for result in comparison.overall:
+        estimates = (*_fields(None), *_fields(None), *_fields(result.ratio))
+        reason = "; ".join(filter(None, (result.reason, result.left_out)))
+        outcome = outcomes.pop((result.quantity.name, result.network, ALL_DEPTHS), "")
+        ending = (str(result.paired), result.p, result.p_adjusted, result.verdict, reason, outcome)
+        yield (*names, result.quantity.name, result.network, ALL_DEPTHS, *estimates, *ending)
+    for row, outcome in outcomes.items():
         yield (*names, *row, *_fields(None) * 3, *[""] * 5, outcome)
 
 
-def _said(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str, str], str]:
+def _gate_outcomes(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str, str], str]:
     """``throughput:5% pass``, by quantity, network and depths."""
-    said: dict[tuple[str, str, str], list[str]] = {}
+    texts: dict[tuple[str, str, str], list[str]] = {}
     for finding in gate.findings if gate else ():
         if finding.candidate == comparison.candidate:
             depths = ALL_DEPTHS if finding.rule.scope == "candidate" else depths_text(finding)
             row = (finding.rule.quantity, finding.network, depths)
-            said.setdefault(row, []).append(f"{finding.rule.text} {finding.outcome}")
-    return {row: "; ".join(dict.fromkeys(outcomes)) for row, outcomes in said.items()}
+            texts.setdefault(row, []).append(f"{finding.rule.text} {finding.outcome}")
+    return {row: "; ".join(dict.fromkeys(outcomes)) for row, outcomes in texts.items()}
 
 
 def _fields(interval: Interval | None) -> tuple[float | None, ...]:

@@ -57,12 +57,12 @@ def contrast_sentence(contrasts: Sequence[ContrastRecord]) -> str:
 
 def _grid(title: str, contrasts: Sequence[ContrastRecord], ratio: str, quantity: Quantity, family: str) -> Grid:
     columns = [
-        Column(head="network", whole=True),
-        Column(head="L", figures=True),
-        Column(head="seeds", figures=True, dispensable=1),
-        Column(head="ratio [95 %]", figures=True, dispensable=3),
-        Column(head="p", figures=True, dispensable=2),
-        Column(head="verdict", whole=True),
+        Column(head="network", no_wrap=True),
+        Column(head="L", numeric=True),
+        Column(head="seeds", numeric=True, drop_order=1),
+        Column(head="ratio [95 %]", numeric=True, drop_order=3),
+        Column(head="p", numeric=True, drop_order=2),
+        Column(head="verdict", no_wrap=True),
     ]
     rows = [_row(contrast) for contrast in contrasts]
     direction = f"{quantity.better} is better; " if quantity.better else ""

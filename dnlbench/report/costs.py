@@ -20,10 +20,10 @@ def cost_grids(profile: Profile) -> Iterator[Grid]:
     yield Grid(
         title="Cost against depth",
         columns=[
-            Column(head="network", whole=True),
-            *(Column(head=f"{cost.label} ~ L^q", figures=True) for cost in study.costs),
-            Column(head="seeds", figures=True, dispensable=2),
-            Column(head="over L", figures=True, dispensable=1),
+            Column(head="network", no_wrap=True),
+            *(Column(head=f"{cost.label} ~ L^q", numeric=True) for cost in study.costs),
+            Column(head="seeds", numeric=True, drop_order=2),
+            Column(head="over L", numeric=True, drop_order=1),
         ],
         rows=[_row([r for r in profile.summary.costs if r.network == network], study.costs) for network in networks],
         note="\n".join(_reading(profile.summary.costs, study)),

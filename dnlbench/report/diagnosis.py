@@ -37,7 +37,7 @@ _BY_LAYER = {
 }
 
 
-def diagnosis_facts(diagnosis: Diagnosis) -> str:
+def diagnosis_header(diagnosis: Diagnosis) -> str:
     """What was measured on what, and what the columns are."""
     return (
         f"{diagnosis.name}: {len(diagnosis.runs)} trained networks on {diagnosis.samples} training images, from "
@@ -67,8 +67,8 @@ def diagnosis_grids(diagnosis: Diagnosis) -> Iterator[Grid]:
 def _by_depth(network: str, points: Sequence[DiagnosedPoint], findings: Sequence[str]) -> Grid:
     shown = [q.name for q in QUANTITIES if any(q.name in point.quantities for point in points)]
     columns = [
-        Column(head="L", figures=True),
-        *(Column(head=_BY_DEPTH[name][0], figures=True, dispensable=_BY_DEPTH[name][1]) for name in shown),
+        Column(head="L", numeric=True),
+        *(Column(head=_BY_DEPTH[name][0], numeric=True, drop_order=_BY_DEPTH[name][1]) for name in shown),
     ]
     seeds = {record.n for point in points for record in point.quantities.values()}
     rows = [[str(point.depth), *(_value(point, name) for name in shown)] for point in points]
@@ -94,8 +94,8 @@ def _by_layer(network: str, depth: int, runs: Sequence[RunFigures]) -> Grid:
     return Grid(
         title=f"{network} L={depth}, layer by layer",
         columns=[
-            Column(head="l", figures=True),
-            *(Column(head=_BY_LAYER[name], figures=True, dispensable=heads.get(name, 0)) for name in shown),
+            Column(head="l", numeric=True),
+            *(Column(head=_BY_LAYER[name], numeric=True, drop_order=heads.get(name, 0)) for name in shown),
         ],
         rows=rows,
         note="means over blocks and seeds; layer l makes x^{l+1}"
@@ -134,7 +134,7 @@ def _at(values: Sequence[float | None], index: int) -> str:
 
 def diagnosis_markdown(diagnosis: Diagnosis) -> str:
     """The same for a pull request."""
-    facts = printable(diagnosis_facts(diagnosis)).replace("`", "'")  # which would end the block
+    facts = printable(diagnosis_header(diagnosis)).replace("`", "'")  # which would end the block
     return "\n\n".join([f"```\n{facts}\n```", *(grid.to_markdown() for grid in diagnosis_grids(diagnosis))])
 
 

@@ -65,19 +65,19 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
         for fit in fits
     ]
     columns = [
-        Column(head="network", whole=True),
-        Column(head="of", dispensable=2 if judged else 0),
-        Column(head="L", figures=True, dispensable=1),
-        Column(head="order p [95 %]", figures=True),
-        Column(head="theory", figures=True),
-        Column(head="within 0.1", dispensable=3 if judged else 0),
+        Column(head="network", no_wrap=True),
+        Column(head="of", drop_order=2 if judged else 0),
+        Column(head="L", numeric=True, drop_order=1),
+        Column(head="order p [95 %]", numeric=True),
+        Column(head="theory", numeric=True),
+        Column(head="within 0.1", drop_order=3 if judged else 0),
     ]
     note = (
         "p: slope of log value against log L, mean over the seeds, whose problems differ; the interval is over them\n"
         "theory: the p that it has, of values or of their bound; within 0.1: whether the mean slope is as near to that"
     )
     if judged:
-        columns += [Column(head="by theory", whole=True), Column(head="seen")]
+        columns += [Column(head="by theory", no_wrap=True), Column(head="seen")]
         note += "\nseen: whether p is above 0, by more than 0.1 and with its whole interval; a power of L is taken for granted"
     return Grid(title="Order of convergence: value ≈ C / L^p", columns=columns, rows=rows, note=note)
 
@@ -99,13 +99,13 @@ def _local_orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) ->
     return Grid(
         title="Order of convergence: value ≈ C / L^p",
         columns=[
-            Column(head="network", whole=True),
-            Column(head="of", dispensable=2),
-            Column(head="L", figures=True, dispensable=1),
-            Column(head="local orders", figures=True, dispensable=3),
-            Column(head="limit p [95 %]", figures=True),
-            Column(head="theory", figures=True),
-            Column(head="agrees", whole=True),
+            Column(head="network", no_wrap=True),
+            Column(head="of", drop_order=2),
+            Column(head="L", numeric=True, drop_order=1),
+            Column(head="local orders", numeric=True, drop_order=3),
+            Column(head="limit p [95 %]", numeric=True),
+            Column(head="theory", numeric=True),
+            Column(head="agrees", no_wrap=True),
         ],
         rows=rows,
         note="\n".join(_order_notes(fits)),
@@ -135,22 +135,22 @@ def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
     shrinking = any(fit.shrinking for fit in fits)
     deepest = "max" if len({max(fit.depths) for fit in fits}) > 1 else max(fits[0].depths)
     columns = [
-        Column(head="network", whole=True),
-        Column(head="L → ∞ [95 %]", figures=True),
-        Column(head="misfit p", figures=True, dispensable=3),
-        Column(head=f"fit at L={deepest}", figures=True, dispensable=2),
-        Column(head="order p [95 %]", figures=True, dispensable=4 if timed else 0),
-        Column(head="next L", figures=True, dispensable=5 if timed else 1),
-        Column(head="it gains [95 %]", figures=True, dispensable=0 if timed else 1),
+        Column(head="network", no_wrap=True),
+        Column(head="L → ∞ [95 %]", numeric=True),
+        Column(head="misfit p", numeric=True, drop_order=3),
+        Column(head=f"fit at L={deepest}", numeric=True, drop_order=2),
+        Column(head="order p [95 %]", numeric=True, drop_order=4 if timed else 0),
+        Column(head="next L", numeric=True, drop_order=5 if timed else 1),
+        Column(head="it gains [95 %]", numeric=True, drop_order=0 if timed else 1),
     ]
     if timed:
         columns += [
-            Column(head="time", figures=True),
-            Column(head="gain a doubling of time", figures=True, dispensable=1),
+            Column(head="time", numeric=True),
+            Column(head="gain a doubling of time", numeric=True, drop_order=1),
             Column(head="worth it"),
         ]
     if shrinking:
-        columns.append(Column(head="differences shrink by", figures=True))
+        columns.append(Column(head="differences shrink by", numeric=True))
     return Grid(
         title=f"Depth limit of the {quantity.label}",
         columns=columns,

@@ -17,13 +17,13 @@ def gate_grid(gate: Gate) -> Grid:
     """All findings; reasons stand below."""
     several = len({finding.candidate for finding in gate.findings}) > 1
     columns = [
-        Column(head="rule", whole=True),
+        Column(head="rule", no_wrap=True),
         Column(head="candidate"),
-        Column(head="network", whole=True),
-        Column(head="L", whole=True, dispensable=2),
-        Column(head="times as bad [95 %]", figures=True, dispensable=3),
-        Column(head="p", figures=True, dispensable=1),
-        Column(head="outcome", whole=True),
+        Column(head="network", no_wrap=True),
+        Column(head="L", no_wrap=True, drop_order=2),
+        Column(head="times as bad [95 %]", numeric=True, drop_order=3),
+        Column(head="p", numeric=True, drop_order=1),
+        Column(head="outcome", no_wrap=True),
     ]
     rows = [_row(finding) for finding in gate.findings]
     if not several:
@@ -81,11 +81,11 @@ def _notes(gate: Gate) -> Iterator[str]:
             yield f"{finding.rule.text}: {noise}"
     for outcome, reason in dict.fromkeys((f.outcome, f.reason) for f in gate.findings if f.reason):
         alike = [finding for finding in gate.findings if (finding.outcome, finding.reason) == (outcome, reason)]
-        places = dict.fromkeys(_place(finding) for finding in alike)
-        yield f"{', '.join(places)}: {outcome}: {reason}"
+        locations = dict.fromkeys(_location(finding) for finding in alike)
+        yield f"{', '.join(locations)}: {outcome}: {reason}"
 
 
-def _place(finding: Finding) -> str:
+def _location(finding: Finding) -> str:
     """The rule and the network, with the depths where there is a finding for each."""
     depths = f" at L={depths_text(finding)}" if finding.rule.scope != "candidate" and finding.depths else ""
     return f"{finding.rule.text} of {finding.network}{depths}"

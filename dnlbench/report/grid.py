@@ -39,11 +39,11 @@ class Column:
     """One column: its head, and what may be done to it where the table would be too wide."""
 
     head: str
-    figures: bool = False
+    numeric: bool = False
     """To be flush right, and never broken."""
-    whole: bool = False
+    no_wrap: bool = False
     """Words that are never broken; other text goes on in the next line."""
-    dispensable: int = 0
+    drop_order: int = 0
     """Left out where the table would be too wide: small numbers first, equal ones from left to right; 0 never."""
 
 
@@ -65,10 +65,10 @@ class Grid:
         for index in shown:
             column = self.columns[index]
             head = textwrap.fill(column.head, self._width(index), break_long_words=False)
-            rigid = column.figures or column.whole
+            rigid = column.numeric or column.no_wrap
             table.add_column(
                 head,
-                justify="right" if column.figures else "left",
+                justify="right" if column.numeric else "left",
                 no_wrap=rigid,
                 overflow="ellipsis" if rigid else "fold",
             )
@@ -85,8 +85,8 @@ class Grid:
     def _columns_within(self, width: int) -> list[int]:
         """The columns to show: all, but for as many of the dispensable ones as it takes to fit."""
         shown = list(range(len(self.columns)))
-        dispensable = [index for index in shown if self.columns[index].dispensable]
-        for index in sorted(dispensable, key=lambda index: self.columns[index].dispensable):
+        dispensable = [index for index in shown if self.columns[index].drop_order]
+        for index in sorted(dispensable, key=lambda index: self.columns[index].drop_order):
             if sum(self._width(i) + GAP for i in shown) - GAP > width:
                 shown.remove(index)
         return shown
@@ -96,7 +96,7 @@ class Grid:
             f"**{markdown(self.title)}**",
             "",
             _markdown_row([markdown(column.head) for column in self.columns]),
-            _markdown_row(["---:" if column.figures else "---" for column in self.columns]),
+            _markdown_row(["---:" if column.numeric else "---" for column in self.columns]),
             *(_markdown_row([markdown(cell) for cell in row]) for row in self.rows),
         ]
         return "\n".join([*lines, *(f"\n{markdown_line(line)}" for line in self.note.splitlines())])
@@ -110,7 +110,7 @@ class Grid:
             if place and row[0] != self.rows[place - 1][0]:
                 body.append("    \\addlinespace")
             cells = (
-                latex_number(cell) if c.figures else latex(cell) for c, cell in zip(self.columns, row, strict=True)
+                latex_number(cell) if c.numeric else latex(cell) for c, cell in zip(self.columns, row, strict=True)
             )
             body.append(f"    {' & '.join(cells)} \\\\")
         return "\n".join(
@@ -118,7 +118,7 @@ class Grid:
                 "\\begin{table}",
                 "  \\centering",
                 f"  \\caption{{{caption}.}}",
-                f"  \\begin{{tabular}}{{@{{}}{''.join('r' if c.figures else 'l' for c in self.columns)}@{{}}}}",
+                f"  \\begin{{tabular}}{{@{{}}{''.join('r' if c.numeric else 'l' for c in self.columns)}@{{}}}}",
                 "    \\toprule",
                 f"    {' & '.join('$L$' if head == 'L' else head for head in heads)} \\\\",
                 "    \\midrule",

@@ -24,11 +24,13 @@ def comparison_junit(candidates: Sequence[Profile], comparisons: Sequence[Compar
     suites = [_runs(profile, each) for profile, each in zip(candidates, comparisons, strict=True)]
     if gate is not None:
         unjudged = _unjudged(gate.findings)
-        suites.append(_suite("gate", [_finding(f, judged=_whose(f) not in unjudged) for f in gate.findings]))
-    whole = ET.Element("testsuites", {"name": "dnlbench", **_totals(suites)})
-    whole.extend(suites)
-    ET.indent(whole)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(whole, encoding="unicode")}\n'
+        suites.append(
+            _suite("gate", [_finding(f, judged=_candidate_and_rule(f) not in unjudged) for f in gate.findings])
+        )
+    root = ET.Element("testsuites", {"name": "dnlbench", **_totals(suites)})
+    root.extend(suites)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _runs(profile: Profile, comparison: Comparison) -> ET.Element:
@@ -76,15 +78,17 @@ def _seconds(run: RunRecord) -> float:
 
 def _unjudged(findings: Sequence[Finding]) -> set[tuple[str, Rule]]:
     """Of which candidates a rule said nothing at all."""
-    return {_whose(f) for f in findings} - {_whose(f) for f in findings if f.outcome != "not comparable"}
+    return {_candidate_and_rule(f) for f in findings} - {
+        _candidate_and_rule(f) for f in findings if f.outcome != "not comparable"
+    }
 
 
-def _whose(finding: Finding) -> tuple[str, Rule]:
+def _candidate_and_rule(finding: Finding) -> tuple[str, Rule]:
     return finding.candidate, finding.rule
 
 
 def _finding(finding: Finding, *, judged: bool) -> ET.Element:
-    case = _case("gate", f"{finding.rule.text} {_place(finding)} of {finding.candidate}", 0.0)
+    case = _case("gate", f"{finding.rule.text} {_location(finding)} of {finding.candidate}", 0.0)
     if kind := OUTCOMES.get(finding.outcome) if judged else "error":
         worse = f"{ratio_text(finding.effect)} times as bad" if finding.effect else ""
         said = "; ".join(filter(None, (finding.outcome, worse, finding.reason)))
@@ -94,7 +98,7 @@ def _finding(finding: Finding, *, judged: bool) -> ET.Element:
     return case
 
 
-def _place(finding: Finding) -> str:
+def _location(finding: Finding) -> str:
     """The network, with the depths where a rule has a finding for each."""
     return finding.network if finding.rule.scope == "candidate" else f"{finding.network} L={depths_text(finding)}"
 

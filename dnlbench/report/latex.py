@@ -51,7 +51,7 @@ def _profile_grid(profile: Profile, shown: Sequence[Quantity], title: str) -> Gr
     rows = [[p.network, str(p.depth), *values] for p, *values in zip(points, *cells, strict=True)]
     return Grid(
         title=f"{title or STUDIES[profile.study].question} {profile.name}",
-        columns=[Column(head="network"), Column(head="L", figures=True), *columns],
+        columns=[Column(head="network"), Column(head="L", numeric=True), *columns],
         rows=rows,
         note="\n".join([_INTERVAL + both_ends(rows), *left_out_notes(profile)]),
     )
@@ -81,7 +81,7 @@ def _comparison_grid(comparison: Comparison, quantity: Quantity) -> Grid:
     return Grid(
         title=f"{quantity.label[0].upper()}{quantity.label[1:]}: {comparison.candidate} (candidate) against "
         f"{comparison.reference} (reference)",
-        columns=[Column(head="network"), *(Column(head=head, figures=True) for head in heads), Column(head="verdict")],
+        columns=[Column(head="network"), *(Column(head=head, numeric=True) for head in heads), Column(head="verdict")],
         rows=rows,
         note=_INTERVAL + both_ends(row[2:4] for row in rows),
     )
@@ -99,7 +99,7 @@ def _column(quantity: Quantity, label: str, intervals: Sequence[Interval | None]
     elif quantity.shown_as == "bytes":
         divisor, unit = units.scale_for(means, "bytes")
     texts = [units.NOTHING if each is None else _divided(each, divisor) for each in intervals]
-    return Column(head=f"{label} ({unit})" if unit else label, figures=True), texts
+    return Column(head=f"{label} ({unit})" if unit else label, numeric=True), texts
 
 
 def _divided(interval: Interval, divisor: float) -> str:

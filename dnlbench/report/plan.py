@@ -29,12 +29,12 @@ def plan_preview(
     cheapest = min(estimate.work for estimate in estimates.values())
     columns = [
         Column(head="network"),
-        Column(head="L", figures=True),
-        Column(head="seeds", figures=True, dispensable=1),
-        Column(head="parameters", figures=True),
-        Column(head="memory per run, about", figures=True),
-        Column(head="time per run" if run_s else "cost per run", figures=True, dispensable=2),
-        *([Column(head="", whole=True)] if too_large else []),
+        Column(head="L", numeric=True),
+        Column(head="seeds", numeric=True, drop_order=1),
+        Column(head="parameters", numeric=True),
+        Column(head="memory per run, about", numeric=True),
+        Column(head="time per run" if run_s else "cost per run", numeric=True, drop_order=2),
+        *([Column(head="", no_wrap=True)] if too_large else []),
     ]
     rows = [
         [

@@ -9,11 +9,19 @@ from dnlbench.profiles import IntervalRecord, PointSummary, Profile
 from dnlbench.report import bounds
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.costs import cost_grids
-from dnlbench.report.export import Labelled, make_table
+from dnlbench.report.export import Labeled, make_table
 from dnlbench.report.export.text import to_csv
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
-from dnlbench.report.runs import cause, device_cell, has_nodes, left_out_notes, machine_label, node_facts, node_of_run
+from dnlbench.report.runs import (
+    cause,
+    device_cell,
+    has_nodes,
+    left_out_notes,
+    machine_label,
+    node_of_run,
+    node_properties,
+)
 from dnlbench.report.stability import never_learned_sentences, stability_sentences
 from dnlbench.report.values import both_ends, mean_text, quantity_head, value_text
 from dnlbench.studies import STUDIES, Quantity, Study
@@ -41,14 +49,14 @@ def result_grids(profile: Profile) -> Iterator[Grid]:
 
 
 def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
-    columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
+    columns = [Column(head="network", no_wrap=True), Column(head="L", numeric=True)]
     columns += [
-        Column(head="seeds", figures=True, dispensable=LAST_TO_GO),
-        Column(head="parameters", figures=True, dispensable=1),
-        *([Column(head="device", dispensable=LAST_TO_GO - 1)] if has_nodes(profile) else []),
+        Column(head="seeds", numeric=True, drop_order=LAST_TO_GO),
+        Column(head="parameters", numeric=True, drop_order=1),
+        *([Column(head="device", drop_order=LAST_TO_GO - 1)] if has_nodes(profile) else []),
     ]
     columns += [
-        Column(head=quantity_head(quantity), figures=True, dispensable=_dispensable(quantity, shown))
+        Column(head=quantity_head(quantity), numeric=True, drop_order=_drop_order(quantity, shown))
         for quantity in shown
     ]
     last = _last_columns(study)
@@ -63,7 +71,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
                 *_pack_notes(profile, shown),
                 *bounds.bound_notes(profile),
                 *left_out_notes(profile),
-                *_memory_foreseen(profile),
+                *_memory_estimate(profile),
                 *never_learned_sentences(profile),
                 *fit_problems(profile),
             ]
@@ -78,9 +86,9 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
         largest = bounds.cells(profile, point, shown)
         means = (largest.get(q.name) or mean_text(q, point.quantities.get(q.name)) for q in shown)
         rows.append([point.network, str(point.depth), *means])
-    columns = [Column(head="network", whole=True), Column(head="L", figures=True)]
+    columns = [Column(head="network", no_wrap=True), Column(head="L", numeric=True)]
     columns += [
-        Column(head=quantity_head(quantity), figures=True, dispensable=len(shown) - place)
+        Column(head=quantity_head(quantity), numeric=True, drop_order=len(shown) - place)
         for place, quantity in enumerate(shown)
     ]
     note = "means over seeds"
@@ -94,10 +102,15 @@ def _bad_runs(profile: Profile) -> Iterator[Grid]:
     skipped = sum(run.status == "skipped" for run in profile.runs)
     on_nodes = has_nodes(profile)
     if bad or skipped:
-        node = [Column(head="node", whole=True, dispensable=1)] if on_nodes else []
+        node = [Column(head="node", no_wrap=True, drop_order=1)] if on_nodes else []
         yield Grid(
             title=f"Of {len(profile.runs)} runs {len(bad)} did not end well and {skipped} were not started",
-            columns=[Column(head="run", whole=True), Column(head="status", whole=True), *node, Column(head="cause")],
+            columns=[
+                Column(head="run", no_wrap=True),
+                Column(head="status", no_wrap=True),
+                *node,
+                Column(head="cause"),
+            ],
             rows=[[run.run_id, run.status, *([node_of_run(run)] if on_nodes else []), cause(run)] for run in bad],
         )
 
@@ -107,7 +120,7 @@ def _last_columns(study: Study) -> list[Column]:
     main = study.quantities[0]
     if main.bound is not None:
         return [bounds.verdict_column()]
-    return [] if _is_tested(study) else [Column(head="change from L before", figures=True, dispensable=LAST_TO_GO)]
+    return [] if _is_tested(study) else [Column(head="change from L before", numeric=True, drop_order=LAST_TO_GO)]
 
 
 def _is_tested(study: Study) -> bool:
@@ -130,7 +143,7 @@ def _pack_notes(profile: Profile, shown: list[Quantity]) -> Iterator[str]:
         yield f"the seeds of a pack are measured together and count as one for {', '.join(labels)}"
 
 
-def _memory_foreseen(profile: Profile) -> list[str]:
+def _memory_estimate(profile: Profile) -> list[str]:
     """One line on how well the plan foresaw the memory; none if that is not known of any run."""
     shares = [
         round(100 * run.foreseen_memory_bytes / run.peak_memory_bytes)
@@ -144,7 +157,7 @@ def _memory_foreseen(profile: Profile) -> list[str]:
     return [f"memory: the plan foresaw {share} of the measured peaks"]
 
 
-def _dispensable(quantity: Quantity, shown: list[Quantity]) -> int:
+def _drop_order(quantity: Quantity, shown: list[Quantity]) -> int:
     """Sizes go first, then the study's lesser results; the main one stays."""
     place = shown.index(quantity)
     if place == 0:
@@ -170,14 +183,14 @@ def _last_cells(profile: Profile, point: PointSummary, study: Study) -> list[str
     main = study.quantities[0]
     if main.bound is not None:
         return [bounds.verdict(profile, point)]
-    return [] if _is_tested(study) else [_against_the_depth_before(profile, point, main)]
+    return [] if _is_tested(study) else [_change_per_doubling(profile, point, main)]
 
 
 def _value(quantity: Quantity, record: IntervalRecord | None) -> str:
     return value_text(quantity, record.interval if record else None)
 
 
-def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Quantity) -> str:
+def _change_per_doubling(profile: Profile, point: PointSummary, quantity: Quantity) -> str:
     """Change of the mean from the next smaller depth of the same network, in per cent."""
     smaller = [p for p in profile.summary.points if p.network == point.network and p.depth < point.depth]
     here = point.quantities.get(quantity.name)
@@ -189,10 +202,10 @@ def _against_the_depth_before(profile: Profile, point: PointSummary, quantity: Q
 
 def profile_csv(profile: Profile) -> str:
     """The exported table: a row for each epoch, or for each run of a study without epochs."""
-    return to_csv(make_table([Labelled(label=profile.name, profile=profile)]))
+    return to_csv(make_table([Labeled(label=profile.name, profile=profile)]))
 
 
-def profile_facts(profile: Profile) -> str:
+def profile_header(profile: Profile) -> str:
     """Where a profile comes from, in a few lines."""
     machine, code = profile.machine, profile.code
     commit = f" at {code.git[:12]}{', with changes' if code.dirty else ''}" if code.git else ""
@@ -203,7 +216,7 @@ def profile_facts(profile: Profile) -> str:
             f"data: {profile.data.name}, {profile.data.samples} samples, sha256 {profile.data.sha256[:12]}",
             f"{machine_label(profile)}: {devices}; {machine.cores} cores; {machine.os}; "
             f"Python {machine.python}, torch {machine.torch}",
-            *(f"{label}: {told}" for label, told in node_facts(profile)),
+            *(f"{label}: {told}" for label, told in node_properties(profile)),
             f"code: dnlbench {code.version}{commit}; spec {profile.spec_hash}",
         ]
     )

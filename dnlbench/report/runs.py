@@ -23,7 +23,7 @@ def has_nodes(profile: Profile) -> bool:
     return any(run.node for run in profile.runs)
 
 
-def node_facts(profile: Profile) -> list[tuple[str, str]]:
+def node_properties(profile: Profile) -> list[tuple[str, str]]:
     """What took part, with the runs and the device models of each; nothing for a sweep on one machine.
 
     Returns:

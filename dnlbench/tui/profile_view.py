@@ -19,7 +19,7 @@ from dnlbench.profiles import Profile, nodes_of, read_profile
 from dnlbench.report.comparison import comparison_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.grid import STYLES, Grid
-from dnlbench.report.profile import profile_facts, profile_grids
+from dnlbench.report.profile import profile_grids, profile_header
 from dnlbench.studies import EpochMetric, Quantity
 from dnlbench.tui.widgets.grid_view import WORD_MARKS
 
@@ -74,7 +74,7 @@ def single_view(entry: Entry) -> ProfileView:
     if entry.profile is None:
         return ProfileView(summary=Text(f"✗ {entry.problem}", STYLES["failed"]))
     return ProfileView(
-        summary=Text(profile_facts(entry.profile)), grids=tuple(profile_grids(entry.profile)), entries=(entry,)
+        summary=Text(profile_header(entry.profile)), grids=tuple(profile_grids(entry.profile)), entries=(entry,)
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dnlbench.profiles import Profile, RunRecord
-from tests.charts.made_up import LAWS, curve, of_runs, run_of
+from tests.charts.synthetic import LAWS, curve, of_runs, run_of
 
 MakeProfile = Callable[..., Profile]
 Draw = Callable[..., Profile]

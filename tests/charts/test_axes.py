@@ -32,8 +32,8 @@ def labels_of(low: float, high: float, scale: Scale, kind: Ticks, height_in: flo
         (1e-5, 9e-5, "linear", "number", ["2·10⁻⁵", "4·10⁻⁵", "6·10⁻⁵", "8·10⁻⁵"]),
         (1.1e3, 9e4, "log", "count", ["2 k", "5 k", "10 k", "20 k", "50 k"]),
         (0.0, 0.41, "linear", "percent", ["0 %", "10 %", "20 %", "30 %", "40 %"]),
-        (1.0, 8.0, "linear", "whole", ["2", "4", "6", "8"]),
-        (0.5, 1.5, "linear", "whole", ["1"]),
+        (1.0, 8.0, "linear", "integer", ["2", "4", "6", "8"]),
+        (0.5, 1.5, "linear", "integer", ["1"]),
         (-2.0, 1.0, "linear", "number", ["−2", "−1", "0", "1"]),
     ],
 )

@@ -113,7 +113,7 @@ def test_profiles_share_the_identity_of_equal_networks_and_depths(make_profile: 
         ("B densenet L=2", 1),
         ("B densenet L=4", 1),
     ]
-    places = [(s.identity.place, s.identity.label) for s in chart.series]
+    places = [(s.identity.index, s.identity.label) for s in chart.series]
     assert places[0] == places[2] != places[1] == places[3]
     assert [name.partition(":")[0] for name in chart.profiles] == ["A", "B"]
     assert len({s.key for s in chart.series}) == 4
@@ -189,7 +189,7 @@ def test_several_profiles_share_the_identity_of_networks(make_profile: MakeProfi
     profiles = [make_profile({("densenet", 2): [0.3], ("plain", 2): [0.4]}) for _ in range(2)]
     a, other, b, _ = series = over_depth(*profiles).series
     assert (a.label, b.label) == ("A densenet", "B densenet")
-    assert a.identity.place == b.identity.place != other.identity.place
+    assert a.identity.index == b.identity.index != other.identity.index
     assert [s.identity.profile for s in series] == [0, 0, 1, 1]
     assert len({mark_of(s) for s in series}) == 4
     assert [is_dashed(s) for s in series] == [False, False, True, True]

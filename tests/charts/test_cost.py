@@ -13,8 +13,8 @@ from dnlbench.charts.mpl.axes import frame_of
 from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile
 from dnlbench.studies import STUDIES
-from tests.charts.drawn import figure_svg, marks, read
-from tests.charts.made_up import curve, of_runs, run_of
+from tests.charts.read_svg import marks, plot_svg, read
+from tests.charts.synthetic import curve, of_runs, run_of
 
 Draw = Callable[..., Profile]
 TRAINING = {quantity.name: quantity for quantity in STUDIES["training"].quantities}
@@ -49,7 +49,7 @@ def test_the_exponents_are_told(sweep: Draw) -> None:
 def test_memory_has_the_unit_of_its_largest_value(sweep: Draw) -> None:
     losses = curve("densenet", 16, 0, 3)
     others = {("densenet", 16, s): run_of("densenet", 16, s, losses, peak_memory_bytes=5 * 2**30) for s in range(3)}
-    drawn = read(figure_svg([sweep(networks=("densenet",), others=others)], "cost"))
+    drawn = read(plot_svg([sweep(networks=("densenet",), others=others)], "cost"))
     assert "peak memory (GiB)" in drawn.texts
     found = [drawn.value(1, y, log=True) for _, y in marks(drawn.named("series", "peak_memory_bytes")["densenet"])]
     assert found == pytest.approx([6 / 1024, 12 / 1024, 24 / 1024, 5], rel=2e-3)

@@ -17,8 +17,8 @@ from dnlbench.charts.terminal.text import Look
 from dnlbench.charts.terminal.view import View
 from dnlbench.profiles import Profile
 from dnlbench.studies import STUDIES
-from tests.charts.drawn import figure_svg, marks, points, read, style_of
-from tests.charts.made_up import LAWS, run_of
+from tests.charts.read_svg import marks, plot_svg, points, read, style_of
+from tests.charts.synthetic import LAWS, run_of
 
 Draw = Callable[..., Profile]
 ERROR = {"type": "Made", "message": "made up"}
@@ -32,7 +32,7 @@ def chart_of(profile: Profile, name: str = "final_train_loss", *, log: bool | No
 @pytest.mark.parametrize("log", [True, False])
 def test_points_fit_and_limit_lie_where_the_ticks_say(sweep: Draw, log: bool) -> None:
     profile = sweep()
-    drawn = read(figure_svg([profile], "depth", log=log))
+    drawn = read(plot_svg([profile], "depth", log=log))
     depths = drawn.ticks(0, "x")
     assert list(depths) == ["2", "4", "8", "16", "∞"]
     for fit in profile.summary.fits:
@@ -61,7 +61,7 @@ def test_points_fit_and_limit_lie_where_the_ticks_say(sweep: Draw, log: bool) ->
 
 def test_the_limit_has_its_interval(sweep: Draw) -> None:
     profile = sweep()
-    drawn = read(figure_svg([profile], "depth"))
+    drawn = read(plot_svg([profile], "depth"))
     fit = profile.summary.fits[0]
     (interval,) = drawn.named("interval", key=f"{fit.network}-limit").values()
     ends = [drawn.value(0, y, log=False) for _, y in points(interval)]
@@ -69,7 +69,7 @@ def test_the_limit_has_its_interval(sweep: Draw) -> None:
 
 
 def test_the_fits_are_told_below(sweep: Draw) -> None:
-    text = " ".join(read(figure_svg([sweep()], "depth")).texts).replace("\u00a0", " ")
+    text = " ".join(read(plot_svg([sweep()], "depth")).texts).replace("\u00a0", " ")
     (said,) = re.findall(r"Final training loss \[95 %\]: (.*?)\. ", text + " ")
     for network, (_, _, order) in LAWS.items():
         found = re.search(rf"{network}: L → ∞ ([\d.]+) \[[\d.]+, [\d.]+\] nats, order ([\d.]+)", said)
@@ -78,7 +78,7 @@ def test_the_fits_are_told_below(sweep: Draw) -> None:
 
 
 def test_depths_that_are_no_powers_of_two_have_their_ticks(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep(depths=(3, 5, 10, 24))], "depth"))
+    drawn = read(plot_svg([sweep(depths=(3, 5, 10, 24))], "depth"))
     assert list(drawn.ticks(0, "x")) == ["3", "5", "10", "24", "∞"]
     assert "depth L" in drawn.texts
     assert "final training loss (nats)" in drawn.texts
@@ -94,7 +94,7 @@ def test_an_open_interval_of_a_limit_ends_in_an_arrow(
     profile = sweep(networks=("densenet",))
     fit = profile.summary.fits[0].model_copy(update={"limit_low": low, "limit_high": high})
     changed = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": (fit,)})})
-    drawn = read(figure_svg([changed], "depth"))
+    drawn = read(plot_svg([changed], "depth"))
     found = [name for name in ("above", "below") if drawn.named(name)]
     assert found == arrows
 
@@ -108,13 +108,13 @@ def test_without_a_fit_lines_join_the_points_and_the_reason_is_told(sweep: Draw)
 
 
 def test_one_seed_has_no_interval_and_says_so(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep(seeds=1)], "depth"))
+    drawn = read(plot_svg([sweep(seeds=1)], "depth"))
     assert drawn.named("bars") == {}
     assert "Points: one seed each." in drawn.texts
 
 
 def test_one_depth_is_a_point(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep(depths=(8,))], "depth"))
+    drawn = read(plot_svg([sweep(depths=(8,))], "depth"))
     assert list(drawn.ticks(0, "x")) == ["8"]
 
 
@@ -127,7 +127,7 @@ def test_bad_runs_have_a_cross_at_the_others_mean_or_at_the_edge(sweep: Draw) ->
     assert mean.n == 2
     assert {cross for cross in crosses if not math.isnan(cross[1])} == {(4.0, mean.mean)}
     assert {x for x, _ in crosses} == {4.0, 16.0}
-    assert list(read(figure_svg([profile], "depth")).ticks(0, "x")) == ["2", "4", "8", "16"]
+    assert list(read(plot_svg([profile], "depth")).ticks(0, "x")) == ["2", "4", "8", "16"]
 
 
 def test_values_far_apart_have_a_logarithmic_axis(sweep: Draw) -> None:
@@ -138,7 +138,7 @@ def test_values_far_apart_have_a_logarithmic_axis(sweep: Draw) -> None:
 
 
 def test_each_profile_has_its_own_fit_limit_and_letter(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep(), sweep(name="second", networks=("densenet",))], "depth"))
+    drawn = read(plot_svg([sweep(), sweep(name="second", networks=("densenet",))], "depth"))
     assert set(drawn.named("limit")) == {f"A-{network}-limit" for network in LAWS} | {"B-densenet-limit"}
     assert "stroke-dasharray" in style_of(drawn.named("curve")["B-densenet-fit"])
     assert "stroke-dasharray" not in style_of(drawn.named("curve")["A-densenet-fit"])
@@ -151,7 +151,7 @@ def test_orders_stand_beside_the_expected_slope(problems: Draw) -> None:
         "forward-limit",
         {"error_max": lambda d, s: (s + 1) / d, "error_end": lambda d, s: (s + 1) / d**2},
     )
-    drawn = read(figure_svg([profile]))
+    drawn = read(plot_svg([profile]))
     assert drawn.texts.count("depth L") == 2
     assert {"largest error", "error of the last state", "order 1 by theory"} <= set(drawn.texts)
     text = " ".join(drawn.texts).replace("\u00a0", " ")
@@ -183,11 +183,11 @@ def test_limits_of_problems_show_each_seed(problems: Draw) -> None:
     assert value.series[-1].y[0] == pytest.approx(0.02)
     assert distance.y.scale == "log"
     assert all(each.role != "limit" for each in distance.series)
-    assert {"optimal value J_L*", "sum of distances"} <= set(read(figure_svg([profile])).texts)
+    assert {"optimal value J_L*", "sum of distances"} <= set(read(plot_svg([profile])).texts)
 
 
 def test_quantities_are_chosen_by_name(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep()], "depth", quantities=["peak_memory_bytes", "samples_per_s"]))
+    drawn = read(plot_svg([sweep()], "depth", quantities=["peak_memory_bytes", "samples_per_s"]))
     assert {"peak memory (MiB)", "throughput (samples/s)"} <= set(drawn.texts)
     assert "final training loss (nats)" not in drawn.texts
 
@@ -210,7 +210,7 @@ def test_every_chart_shows_the_mean_that_the_fit_goes_through(problems: Draw) ->
     )
     means = {point.depth: point.quantities["error_max"].mean for point in profile.summary.points}
     assert list(means.values()) == pytest.approx([2.0, 1.0, 0.5])  # what tables show
-    drawn = read(figure_svg([profile], "depth"))
+    drawn = read(plot_svg([profile], "depth"))
     (group,) = [drawn.named("series")[key] for key in drawn.named("series") if "seed" not in key]
     assert [drawn.value(0, y, log=True) for _, y in marks(group)] == pytest.approx([2.0, 1.0, 0.5], rel=1e-3)
     assert [reading(chart, depth) for depth in (8, 16, 32)] == pytest.approx([2.0, 1.0, 0.5])  # in the terminal
@@ -246,7 +246,7 @@ def test_intervals_that_reach_where_no_value_can_lie_are_cut_and_told(sweep: Dra
     for log in (True, False):
         chart = chart_of(old, log=log)
         assert "Cut at the axis: 1 end of intervals below 0, where no value can be." in chart.notes
-        drawn = read(figure_svg([old], "depth", log=log))
+        drawn = read(plot_svg([old], "depth", log=log))
         assert "nan" not in " ".join(drawn.texts)
         assert drawn.named("bars", key="densenet")
 

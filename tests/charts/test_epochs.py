@@ -12,8 +12,8 @@ from dnlbench.charts.model import Chart
 from dnlbench.charts.source import failed_note, sources_of
 from dnlbench.profiles import Profile
 from dnlbench.stats import mean_interval
-from tests.charts.drawn import LOSS, figure_svg, points, read, style_of
-from tests.charts.made_up import LAWS, curve, run_of
+from tests.charts.read_svg import LOSS, plot_svg, points, read, style_of
+from tests.charts.synthetic import LAWS, curve, run_of
 
 Draw = Callable[..., Profile]
 ERROR = {"type": "Made", "message": "made up"}
@@ -24,7 +24,7 @@ def charts_of(*profiles: Profile) -> tuple[Chart, ...]:
 
 
 def test_a_panel_for_each_network_and_a_curve_for_each_depth(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep(depths=(2, 4, 8))], "epochs"))
+    drawn = read(plot_svg([sweep(depths=(2, 4, 8))], "epochs"))
     for network in LAWS:
         assert network in drawn.texts
         assert list(drawn.named("series", network)) == [f"L-{depth}" for depth in (2, 4, 8)]
@@ -37,7 +37,7 @@ def test_a_panel_for_each_network_and_a_curve_for_each_depth(sweep: Draw) -> Non
 @pytest.mark.parametrize("log", [True, False])
 def test_a_curve_is_the_mean_over_seeds_where_the_ticks_say(sweep: Draw, log: bool) -> None:
     profile = sweep(networks=("densenet",), depths=(4,), seeds=3, epochs=9)
-    drawn = read(figure_svg([profile], "epochs", log=log))
+    drawn = read(plot_svg([profile], "epochs", log=log))
     (line,) = drawn.named("series").values()
     losses = [[epoch.train_loss for epoch in run.epochs] for run in profile.runs]
     for (x, y), values, epoch in zip(points(line), zip(*losses, strict=True), range(1, 10), strict=True):
@@ -62,7 +62,7 @@ def test_the_band_is_the_t_interval_of_the_mean(sweep: Draw) -> None:
     [(1, "Curves: one seed each."), (4, "Curves: mean over n = 4 seeds; bands: 95 % t interval.")],
 )
 def test_it_says_what_the_band_is(sweep: Draw, seeds: int, said: str) -> None:
-    assert said in read(figure_svg([sweep(seeds=seeds)], "epochs")).texts
+    assert said in read(plot_svg([sweep(seeds=seeds)], "epochs")).texts
 
 
 def test_bad_runs_are_faint_crossed_and_told(sweep: Draw) -> None:
@@ -91,7 +91,7 @@ def test_bad_runs_are_faint_crossed_and_told(sweep: Draw) -> None:
         "densenet L=8 seed 0 failed in epoch 5; densenet L=8 seed 2 ran out of memory. "
         "1 run canceled or never started, in no mean."
     )
-    drawn = read(figure_svg([profile], "epochs"))
+    drawn = read(plot_svg([profile], "epochs"))
     assert len(drawn.named("cross")) == 3
     assert "failed" in drawn.texts
     assert "×: 4 failed runs" in " ".join(drawn.texts)
@@ -112,7 +112,7 @@ def test_losses_that_are_no_numbers_are_in_no_mean_even_if_the_run_is_ok(sweep: 
 
 
 def test_profiles_share_panels_and_have_dashes_of_their_own(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep(), sweep(name="other")], "epochs"))
+    drawn = read(plot_svg([sweep(), sweep(name="other")], "epochs"))
     assert len(drawn.named("series", "densenet")) == 8
     texts = [text for text in drawn.texts if "UTC" in text]
     assert texts == ["A: made-up, 2026-11-20 12:00 UTC", "B: other, 2026-11-20 12:00 UTC"]
@@ -123,7 +123,7 @@ def test_profiles_share_panels_and_have_dashes_of_their_own(sweep: Draw) -> None
 def test_profiles_of_one_sweep_are_named_with_the_settings_that_differ(sweep: Draw) -> None:
     first = sweep()
     spec = {**first.spec, "train": {**first.spec["train"], "lr": 0.5}}
-    drawn = read(figure_svg([first, first.model_copy(update={"spec": spec})], "epochs"))
+    drawn = read(plot_svg([first, first.model_copy(update={"spec": spec})], "epochs"))
     rate = first.spec["train"]["lr"]
     assert [text for text in drawn.texts if "UTC" in text] == [
         f"A: made-up, 2026-11-20 12:00 UTC, train.lr={rate}",
@@ -135,13 +135,13 @@ def test_other_data_have_panels_of_their_own(sweep: Draw) -> None:
     """As in the paper: one panel for each data set."""
     first = sweep(networks=("densenet",))
     second = first.model_copy(update={"data": first.data.model_copy(update={"name": "svhn"})})
-    drawn = read(figure_svg([first, second], "epochs"))
+    drawn = read(plot_svg([first, second], "epochs"))
     assert {"densenet, digits", "densenet, svhn"} <= set(drawn.texts)
     assert drawn.texts.count("training loss (nats)") == 2
 
 
 def test_one_epoch_is_a_point_with_its_interval(sweep: Draw) -> None:
-    drawn = read(figure_svg([sweep(networks=("densenet",), depths=(2,), epochs=1)], "epochs"))
+    drawn = read(plot_svg([sweep(networks=("densenet",), depths=(2,), epochs=1)], "epochs"))
     assert list(drawn.ticks(0, "x")) == ["1"]
     assert len(drawn.named("bars")) == 1
 

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
-from dnlbench.charts.mpl import Width, inches, style
-from dnlbench.charts.mpl.layout import draw_sheet
+from dnlbench.charts.figure import figure_layout
+from dnlbench.charts.mpl import Width, inches, settings
+from dnlbench.charts.mpl.layout import draw_figure
 from dnlbench.charts.mpl.text import shortened
-from dnlbench.charts.sheet import sheet_of
-from dnlbench.charts.source import Places, sources_of
+from dnlbench.charts.source import Identities, sources_of
 from dnlbench.profiles import Profile
-from tests.charts.drawn import LOSS, figure_svg, read
-from tests.charts.made_up import run_of
+from tests.charts.read_svg import LOSS, plot_svg, read
+from tests.charts.synthetic import run_of
 
 Draw = Callable[..., Profile]
 SIX = ("densenet", "dense-attention", "dense-gaussian", "dense-rbf", "resnet", "plain")
@@ -52,9 +52,9 @@ PROFILES: dict[str, Callable[[Draw], list[Profile]]] = {
 
 
 def drawn(profiles: list[Profile], width: Width) -> Figure:
-    settings: Any = style.SETTINGS
-    with matplotlib.rc_context(settings):
-        figure = draw_sheet(sheet_of(profiles, metric=LOSS).blocks, inches(width))
+    parameters: Any = settings.RC_PARAMS
+    with matplotlib.rc_context(parameters):
+        figure = draw_figure(figure_layout(profiles, metric=LOSS).blocks, inches(width))
         figure.draw_without_rendering()  # puts the legends' entries where they belong
     return figure
 
@@ -108,27 +108,27 @@ def _overlap(first: Any, second: Any) -> bool:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_no_text_is_smaller_than_seven_points(sweep: Draw, name: str) -> None:
-    found = read(figure_svg(PROFILES[name](sweep), width="column"))
+    found = read(plot_svg(PROFILES[name](sweep), width="column"))
     assert min(found.sizes_pt) >= 7
     assert len(found.sizes_pt) == len(found.texts)
     assert float(found.root.get("width", "").removesuffix("pt")) == pytest.approx(72 * 3.3)
 
 
 def test_long_notes_are_cut_with_a_word_where_to_find_the_rest(sweep: Draw) -> None:
-    texts = read(figure_svg([sweep(networks=SIX) for _ in range(6)], width="column")).texts
+    texts = read(plot_svg([sweep(networks=SIX) for _ in range(6)], width="column")).texts
     assert "… and more: see dnlbench profiles show." in texts
 
 
 def test_names_with_signs_of_formulas_are_names(sweep: Draw) -> None:
     network = "my_net:$build<L>&"
-    assert network in read(figure_svg([sweep(networks=(network,))])).texts
+    assert network in read(plot_svg([sweep(networks=(network,))])).texts
 
 
 def test_control_characters_of_names_are_shown_and_the_drawing_is_xml(sweep: Draw) -> None:
     profile = sweep(networks=("net\x1b[2J\x01", "net\u202e"), name="a\x07")
     fits = tuple(fit.model_copy(update={"problem": "none\x1b"}) for fit in profile.summary.fits)
     profile = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": fits})})
-    texts = read(figure_svg([profile])).texts
+    texts = read(plot_svg([profile])).texts
     assert {r"net\x01", r"net\u202e"} <= set(texts)
     assert any(r"none\x1b" in text for text in texts)
 
@@ -146,5 +146,5 @@ def test_long_names_take_no_time_and_stay_apart(sweep: Draw) -> None:
     assert measured < 20
     (source,) = sources_of([sweep(networks=networks)])
     shown = "n" * 40 + "…" + "n" * 39
-    assert Places.of_sources([source]).networks == (shown, f"{shown} (2)")
+    assert Identities.of_sources([source]).networks == (shown, f"{shown} (2)")
     assert {point.network for point in source.summary.points} == {shown, f"{shown} (2)"}

@@ -13,12 +13,12 @@ import pytest
 
 from dnlbench.charts.depth import depth_chart, depth_quantities
 from dnlbench.charts.epochs import epoch_chart
+from dnlbench.charts.figure import FORMATS
 from dnlbench.charts.model import Axis, Chart
 from dnlbench.charts.mpl import chart_bytes, chart_svg
-from dnlbench.charts.sheet import FORMATS
 from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile, save_profile
-from tests.charts.drawn import LOSS, figure_bytes, figure_svg, read
+from tests.charts.read_svg import LOSS, plot_bytes, plot_svg, read
 
 Draw = Callable[..., Profile]
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
@@ -39,7 +39,7 @@ _drawn: dict[str, bytes] = {}
 def drawn(sweep: Draw) -> dict[str, bytes]:
     """The same sweep in each format, drawn once."""
     if not _drawn:
-        _drawn.update({format_: figure_bytes([sweep()], format_) for format_ in FORMATS})
+        _drawn.update({format_: plot_bytes([sweep()], format_) for format_ in FORMATS})
     return _drawn
 
 
@@ -64,7 +64,7 @@ def test_no_date_and_no_program_is_named(drawn: dict[str, bytes]) -> None:
 
 
 def test_text_is_text_with_fonts_to_fall_back_on(sweep: Draw) -> None:
-    svg = figure_svg([sweep()])
+    svg = plot_svg([sweep()])
     assert "font-family: 'DejaVu Sans', Verdana, Arial, sans-serif" in svg
 
 
@@ -86,7 +86,7 @@ def test_settings_of_others_are_left_as_they_were(sweep: Draw) -> None:
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 13.0}):
-        figure_bytes([sweep()], "svg")
+        plot_bytes([sweep()], "svg")
         assert matplotlib.rcParams["font.size"] == 13.0
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
@@ -97,7 +97,7 @@ def test_matplotlib_waits_until_something_is_drawn() -> None:
 
 
 def test_dots_per_inch_of_png(sweep: Draw) -> None:
-    content = figure_bytes([sweep()], "png", width="column", dpi=200)
+    content = plot_bytes([sweep()], "png", width="column", dpi=200)
     assert int.from_bytes(content[16:20], "big") == 660
 
 

@@ -18,7 +18,7 @@ from dnlbench.diagnosis import (
     summarise_runs,
 )
 from dnlbench.diagnosis.findings import findings_of, never_learned_findings
-from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_facts, diagnosis_grids
+from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_grids, diagnosis_header
 
 Law = Callable[[int, int], float]
 """A value of layer l at depth L."""
@@ -261,7 +261,7 @@ def test_tables_fit_eighty_columns() -> None:
         lines = capture.get().splitlines()
         assert max(map(len, lines)) <= 80
         assert not any("…" in line for line in lines)
-    assert max(map(len, diagnosis_facts(diagnosis()).splitlines())) <= 80
+    assert max(map(len, diagnosis_header(diagnosis()).splitlines())) <= 80
 
 
 def test_deep_networks_are_shown_at_some_layers() -> None:

@@ -107,10 +107,10 @@ class Browser:
     def press(self, key: str) -> None:
         """A key, as from a keyboard."""
         codes = {"Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, " ": 32, "Home": 36, "End": 35}
-        facts = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": codes[key]}
+        key_fields = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": codes[key]}
         text = {"text": " "} if key == " " else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **facts, **text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **facts)
+        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **key_fields, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **key_fields)
 
     def move(self, x: float, y: float) -> None:
         """The mouse, to a place of the window."""

@@ -59,12 +59,12 @@ def make_sweep(make_profile: MakeProfile) -> MakeSweep:
         ]
         unfinished = any(run.status in ("cancelled", "skipped") for run in runs)
         base = make_profile({(networks[0], depths[0]): [0.5]})
-        facts = {
+        fields = {
             "runs": tuple(runs),
             "summary": summarise(runs, TRAINING),
             "state": "partial" if unfinished else "complete",
         }
-        return base.model_copy(update={**facts, **changes})
+        return base.model_copy(update={**fields, **changes})
 
     return make
 

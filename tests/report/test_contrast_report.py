@@ -14,7 +14,7 @@ from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, comparison_json, overall_grid
 from dnlbench.report.contrasts import contrast_grids
-from dnlbench.report.export import Labelled, make_table
+from dnlbench.report.export import Labeled, make_table
 from dnlbench.report.export.text import to_csv
 from dnlbench.report.html import profile_html
 from dnlbench.report.latex import profile_latex
@@ -67,7 +67,7 @@ def test_the_page_says_in_words_what_is_tested(make_profile: MakeProfile) -> Non
 def test_latex_and_exports_hold_them(make_profile: MakeProfile) -> None:
     profile = make_profile(LOSSES)
     assert r"densenet & 2 $\to$ 4 & 4 & 0.509 {[}0.499, 0.519] &" in profile_latex(profile)
-    table = make_table([Labelled(label="x", profile=profile)], "contrasts")
+    table = make_table([Labeled(label="x", profile=profile)], "contrasts")
     rows = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert [(row["network"], row["depth"], row["against_network"], row["against_depth"]) for row in rows] == [
         ("densenet", "4", "densenet", "2"),
@@ -78,7 +78,7 @@ def test_latex_and_exports_hold_them(make_profile: MakeProfile) -> None:
     assert float(rows[0]["p_adjusted"]) == profile.summary.contrasts[0].p_adjusted
     other = profile.model_copy(update={"study": "relu-limit"})
     with pytest.raises(ConfigurationError, match="tests nothing within a profile"):
-        make_table([Labelled(label="x", profile=other)], "contrasts")
+        make_table([Labeled(label="x", profile=other)], "contrasts")
 
 
 def test_utilization_is_no_finding_beside_throughput(make_profile: MakeProfile) -> None:

@@ -21,7 +21,7 @@ from dnlbench.charts.web import chart_data
 from dnlbench.compare import compare, gate, parse_rule
 from dnlbench.profiles import Profile, read_profile, summarise
 from dnlbench.report.html import comparison_html, profile_html
-from dnlbench.report.html.figures import charts_of
+from dnlbench.report.html.charts import charts_of
 from dnlbench.report.html.markup import Markup, tag
 from dnlbench.report.html.page import embedded_json
 from dnlbench.studies import STUDIES
@@ -306,6 +306,6 @@ def test_fits_that_leave_the_range_of_floats_are_drawn_as_far_as_they_are_in_it(
     fit = profile.summary.fits[0].model_copy(update={"model": "power", "constant": 1.0, "order": -300.0, "problem": ""})
     steep = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": (fit,)})})
     drawn_series = [each for chart in charts_in(steep) for each in chart["series"]]
-    (drawn,) = [each for each in drawn_series if each["label"] == "densenet fit"]
-    assert (drawn["x"][0], drawn["y"][0]) == (2, pytest.approx(2.0**300, rel=1e-4))
-    assert all((y is None) == (x > 10 ** (250 / 300)) for x, y in zip(drawn["x"], drawn["y"], strict=True))
+    (fitted,) = [each for each in drawn_series if each["label"] == "densenet fit"]
+    assert (fitted["x"][0], fitted["y"][0]) == (2, pytest.approx(2.0**300, rel=1e-4))
+    assert all((y is None) == (x > 10 ** (250 / 300)) for x, y in zip(fitted["x"], fitted["y"], strict=True))

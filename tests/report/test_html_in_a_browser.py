@@ -17,7 +17,7 @@ from dnlbench.charts.web import chart_data
 from dnlbench.compare import compare
 from dnlbench.profiles import Profile
 from dnlbench.report.html import comparison_html, profile_html
-from dnlbench.report.html.figures import drawn
+from dnlbench.report.html.charts import chart_figures
 from dnlbench.report.html.page import page as document
 
 MakeSweep = Callable[..., Profile]
@@ -123,15 +123,15 @@ def test_the_switch_makes_an_axis_logarithmic(browser: Any, page: Path, sweeps: 
     means = [statistics.fmean(run.epochs[epoch].train_loss for run in runs) for epoch in range(6)]
     logs = [math.log(mean) for mean in means]
     assert browser.evaluate(f"{LOG_Y}.checked") is True
-    drawn = [y for _, y in lines(browser)[chosen]]
-    assert straight(logs, drawn) < 0.2
-    assert straight(means, drawn) > 5
+    plotted = [y for _, y in lines(browser)[chosen]]
+    assert straight(logs, plotted) < 0.2
+    assert straight(means, plotted) > 5
     browser.evaluate(f"{LOG_Y}.focus()")
     browser.press(" ")
     assert browser.evaluate(f"{LOG_Y}.checked") is False
-    drawn = [y for _, y in lines(browser)[chosen]]
-    assert straight(means, drawn) < 0.2
-    assert straight(logs, drawn) > 5
+    plotted = [y for _, y in lines(browser)[chosen]]
+    assert straight(means, plotted) < 0.2
+    assert straight(logs, plotted) > 5
     across = [x for x, _ in lines(browser)[chosen]]
     browser.evaluate("document.querySelector('figure input[name=log-x]').click()")
     epochs = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -217,12 +217,12 @@ def test_all_controls_are_reached_by_the_keyboard(browser: Any, page: Path) -> N
 
 def test_without_scripts_there_are_still_charts_and_tables(browser: Any, page: Path) -> None:
     browser.open(page)
-    assert browser.evaluate("document.querySelectorAll('.still').length") == 0
+    assert browser.evaluate("document.querySelectorAll('.static').length") == 0
     live = browser.evaluate("document.querySelectorAll('.chart').length")
     browser.open(page, width=1000, scripts=False)
     assert browser.evaluate("document.querySelectorAll('figure input, figure button').length") == 0
     assert browser.evaluate("document.querySelectorAll('figure details table').length") == live
-    pictures = "[...document.querySelectorAll('figure .still svg')]"
+    pictures = "[...document.querySelectorAll('figure .static svg')]"
     assert browser.evaluate(f"{pictures}.filter((each) => each.getBoundingClientRect().width > 400).length") == live
     colors = (
         f"new Set({pictures}.flatMap((p) => [...p.querySelectorAll('use')].map((u) => getComputedStyle(u).stroke)))"
@@ -237,8 +237,8 @@ def open_chart(browser: Any, folder: Path, points: list[tuple[float, float]], *,
     x, y = zip(*points, strict=True)
     series = Series(key="a", label="a", role="mean", x=x, y=y, points=True)
     axis = Axis(label="value", scale=scale, ticks=ticks)
-    chart = Chart(key="c", title="made-up", x=Axis(label="index", ticks="whole"), y=axis, series=(series,))
-    (folder / "one.html").write_text(document("x", [drawn([chart])], chart_data([chart])), encoding="utf-8")
+    chart = Chart(key="c", title="made-up", x=Axis(label="index", ticks="integer"), y=axis, series=(series,))
+    (folder / "one.html").write_text(document("x", [chart_figures([chart])], chart_data([chart])), encoding="utf-8")
     browser.open(folder / "one.html")
     assert browser.complaints() == []
 

@@ -8,12 +8,12 @@ import pytest
 
 from dnlbench.machine import Node
 from dnlbench.profiles import Profile, summarise
-from dnlbench.report.export import Labelled
+from dnlbench.report.export import Labeled
 from dnlbench.report.export.tables import make_table
 from dnlbench.report.html.profile import profile_html
 from dnlbench.report.latex import profile_latex
 from dnlbench.report.markdown import profile_markdown
-from dnlbench.report.profile import profile_csv, profile_facts, profile_grids, result_grids
+from dnlbench.report.profile import profile_csv, profile_grids, profile_header, result_grids
 from dnlbench.studies import STUDIES
 
 MakeSweep = Callable[..., Profile]
@@ -47,19 +47,19 @@ BAD = {("densenet", 4, 2): "oom"}
 
 
 def test_the_facts_tell_nodes_runs_and_models(on_nodes: MakeSweep) -> None:
-    lines = profile_facts(on_nodes()).splitlines()
+    lines = profile_header(on_nodes()).splitlines()
     assert lines[2].startswith("engine on: A CPU; 2 cores;")
     assert lines[3:6] == [
         "node a: 2 runs on EPYC 9654, 64 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
         "node b: 2 runs on EPYC 9654, 64 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
         "node c: 2 runs on Xeon E5-2680 v4, 28 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
     ]
-    assert "node a: 2 runs on H200; EPYC 9654, 64 cores" in profile_facts(on_nodes(device="NVIDIA H200"))
+    assert "node a: 2 runs on H200; EPYC 9654, 64 cores" in profile_header(on_nodes(device="NVIDIA H200"))
 
 
 def test_many_nodes_are_told_by_their_models(on_nodes: MakeSweep) -> None:
     nodes = [node(f"n{i:02}", *SMALL) if i % 4 == 0 else node(f"n{i:02}") for i in range(20)]
-    lines = profile_facts(on_nodes(nodes)).splitlines()
+    lines = profile_header(on_nodes(nodes)).splitlines()
     assert lines[3:5] == [
         "5 nodes: n00, n04, n08, n12 and 1 more: 10 runs on Xeon E5-2680 v4, 28 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
         "15 nodes: n01, n02, n03, n05 and 11 more: 30 runs on EPYC 9654, 64 cores, 256 GiB; Python 3.12.1, torch 2.15.0",
@@ -99,24 +99,24 @@ def test_tables_for_other_programs_have_a_column_more(on_nodes: MakeSweep) -> No
     profile = on_nodes()
     head, first, *_ = profile_csv(profile).splitlines()
     assert dict(zip(head.split(","), first.split(","), strict=True))["node"] == "a"
-    table = make_table([Labelled(label="x", profile=profile)], "runs")
+    table = make_table([Labeled(label="x", profile=profile)], "runs")
     names = [column.name for column in table.columns]
     assert names[names.index("device") + 1] == "node"
     found = {(row[names.index("node")], row[names.index("machine")]) for row in table.rows}
     assert found == {(each.name, each.fingerprint) for each in THREE}
-    epochs = make_table([Labelled(label="x", profile=profile)], "epochs")
+    epochs = make_table([Labeled(label="x", profile=profile)], "epochs")
     assert "node" in [column.name for column in epochs.columns]
 
 
 def test_on_one_machine_nothing_is_added(make_sweep: MakeSweep) -> None:
     profile = make_sweep(("densenet",), (2, 4), bad=BAD)
     assert "node" not in profile_csv(profile)
-    assert "\nmachine: " in profile_facts(profile)
-    for text in (profile_facts(profile), profile_markdown(profile), profile_latex(profile), profile_html(profile)):
+    assert "\nmachine: " in profile_header(profile)
+    for text in (profile_header(profile), profile_markdown(profile), profile_latex(profile), profile_html(profile)):
         assert "node " not in text
         assert "| device |" not in text
     for kind in ("runs", "epochs"):
-        table = make_table([Labelled(label="x", profile=profile)], kind)
+        table = make_table([Labeled(label="x", profile=profile)], kind)
         assert "node" not in [column.name for column in table.columns]
 
 

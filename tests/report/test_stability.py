@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from dnlbench.profiles import Profile, never_learned, summarise
-from dnlbench.report.html.figures import charts_of
+from dnlbench.report.html.charts import charts_of
 from dnlbench.report.profile import profile_grids
 from dnlbench.studies.training import TRAINING
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dnlbench.compare import compare, gate, parse_rule
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import told_apart
+from dnlbench.report.comparison import with_distinct_titles
 from dnlbench.report.gate import gate_grid
 
 MakeSweep = Callable[..., Profile]
@@ -18,7 +18,7 @@ def titles(make_sweep: MakeSweep, reference: str, *candidates: str, **names: str
     """Of profiles in those files, which are called ``made-up`` but where another name is given by the file's stem."""
     files = [Path(reference), *map(Path, candidates)]
     profiles = [make_sweep(("densenet",), (2,), name=names.get(file.stem, "made-up")) for file in files]
-    comparisons = told_apart([compare(profiles[0], other) for other in profiles[1:]], files[0], files[1:])
+    comparisons = with_distinct_titles([compare(profiles[0], other) for other in profiles[1:]], files[0], files[1:])
     assert len({each.reference for each in comparisons}) == 1
     return [comparisons[0].reference, *(each.candidate for each in comparisons)]
 
@@ -35,12 +35,12 @@ def test_equal_ones_are_followed_by_what_tells_their_files_apart(make_sweep: Mak
 
 def test_a_profile_against_itself_has_one_title(make_sweep: MakeSweep) -> None:
     assert titles(make_sweep, "a.json", "a.json") == [TITLE, TITLE]
-    assert told_apart([], Path("a.json"), []) == []
+    assert with_distinct_titles([], Path("a.json"), []) == []
 
 
 def test_a_gate_over_several_has_its_column_of_candidates(make_sweep: MakeSweep) -> None:
     reference, bad, good = make_sweep(name="other"), make_sweep(factor=1.5), make_sweep()
-    comparisons = told_apart(
+    comparisons = with_distinct_titles(
         [compare(reference, bad), compare(reference, good)], Path("r.json"), [Path("bad.json"), Path("good.json")]
     )
     grid = gate_grid(gate(comparisons, [parse_rule("loss:2%", "training")]))

@@ -32,7 +32,7 @@ def curve(place: int, *, epochs: int = 50) -> Series:
         y=[2.0 * math.exp(-0.1 * k) + 1 / depth for k in range(epochs)],
         n=5,
         role="mean",
-        identity=Identity(label=f"densenet L={depth}", place=place),
+        identity=Identity(label=f"densenet L={depth}", index=place),
     )
 
 

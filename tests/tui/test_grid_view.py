@@ -14,9 +14,9 @@ from dnlbench.tui.widgets.grid_view import GridView, marked
 Drive = Callable[..., None]
 ScreenText = Callable[[App[Any]], str]
 COLUMNS = (
-    Column(head="network", whole=True),
-    Column(head="ratio", figures=True, dispensable=1),
-    Column(head="verdict", whole=True),
+    Column(head="network", no_wrap=True),
+    Column(head="ratio", numeric=True, drop_order=1),
+    Column(head="verdict", no_wrap=True),
 )
 GRID = Grid(
     title="Loss",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from dnlbench.charts.figure import Block, FigureLayout
 from dnlbench.charts.model import Chart
-from dnlbench.charts.sheet import Block, Sheet
 from dnlbench.errors import ConfigurationError
 
 __all__ = ["DPI", "WIDTHS", "Width", "chart_bytes", "chart_svg", "inches", "sheet_bytes"]
@@ -32,7 +32,7 @@ def inches(width: Width) -> float:
     return width
 
 
-def sheet_bytes(sheet: Sheet, format_: str, *, width: Width = "page", dpi: int = DPI) -> bytes:
+def figure_bytes(layout: FigureLayout, format_: str, *, width: Width = "page", dpi: int = DPI) -> bytes:
     """A figure as the content of a file, as high as it has to be; the same bytes for equal sheets.
 
     Raises:
@@ -41,13 +41,13 @@ def sheet_bytes(sheet: Sheet, format_: str, *, width: Width = "page", dpi: int =
     width_in = inches(width)  # its error needs no Matplotlib
     from dnlbench.charts.mpl.render import render
 
-    return render(sheet, format_=format_, width_in=width_in, dpi=dpi)
+    return render(layout, format_=format_, width_in=width_in, dpi=dpi)
 
 
 def chart_bytes(charts: Sequence[Chart], format_: str, *, width: Width = "page", dpi: int = DPI) -> bytes:
-    """Charts side by side with a common legend; see `sheet_bytes`."""
+    """Charts side by side with a common legend; see `figure_bytes`."""
     title = ", ".join(chart.title for chart in charts)
-    return sheet_bytes(Sheet(title=title, blocks=(Block(charts=tuple(charts)),)), format_, width=width, dpi=dpi)
+    return figure_bytes(FigureLayout(title=title, blocks=(Block(charts=tuple(charts)),)), format_, width=width, dpi=dpi)
 
 
 def chart_svg(charts: Sequence[Chart], *, width: Width = "page") -> str:

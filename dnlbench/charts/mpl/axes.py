@@ -27,17 +27,17 @@ from dnlbench.stats import axis_within
 
 PADDING = 0.05
 """On either side of an axis, as a fraction of it."""
-INTERVAL_SHARE = 0.5
+INTERVAL_FRACTION = 0.5
 """Intervals widen an axis by at most this multiple of what the values take: with two seeds one is 13 deviations wide."""
-TICK_APART_IN = 0.27
+TICK_SPACING_IN = 0.27
 """Between ticks of a vertical axis."""
 CHARACTER_IN = 0.062
-"""Width of a digit at `style.SMALL_PT`."""
+"""Width of a digit at `settings.SMALL_PT`."""
 MOST_TICKS = 8
 """Of a horizontal axis."""
-SHORT_LOG = 5.0
+MIN_LOG_RATIO = 5.0
 """A logarithmic axis over a smaller ratio has the ticks of a linear one; a larger one has two of 1, 2, 5 at least."""
-INFINITY_AFTER = 4.0
+INFINITY_FACTOR = 4.0
 """Infinite depth lies at this multiple of the largest depth, beyond the curves of fits."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -75,7 +75,7 @@ def frame_of(charts: Sequence[Chart]) -> Frame:
         room = max(0.03 * (high - low), min(0.1, 0.1 * (high - low))) if high > low else 0.5
         return Frame(x=(low - room, high + room), y=y)
     depths = tuple(sorted({x for each in series if each.role in ("mean", "run") for x in each.x}))
-    infinity = depths[-1] * INFINITY_AFTER if any(each.role == "limit" for each in series) else None
+    infinity = depths[-1] * INFINITY_FACTOR if any(each.role == "limit" for each in series) else None
     last = infinity or xs[-1]
     room = max(PADDING * math.log(last / depths[0]), 0.12)
     ends_x = math.exp(math.log(depths[0]) - room), math.exp(math.log(last) + room * (2 if infinity else 1))
@@ -89,8 +89,8 @@ def _y_bounds(values: Sequence[float], ends: Sequence[float], axis: Axis) -> Bou
     low, high = to(min(values, default=1.0)), to(max(values, default=1.0))
     span = high - low or (0.5 if log else abs(high) or 1.0)
     lowest, highest = min(map(to, ends), default=low), max(map(to, ends), default=high)
-    low = max(min(low, lowest), low - INTERVAL_SHARE * span)
-    high = min(max(high, highest), high + INTERVAL_SHARE * span)
+    low = max(min(low, lowest), low - INTERVAL_FRACTION * span)
+    high = min(max(high, highest), high + INTERVAL_FRACTION * span)
     if high == low:
         low, high = low - span / 2, high + span / 2
     room = PADDING * (high - low)
@@ -108,7 +108,7 @@ def set_axes(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, height_
     axes.set_ylim(*frame.y)
     most = max(2, min(MOST_TICKS, int(width_in / (CHARACTER_IN * (len(f"{frame.x[1]:.0f}") + 2.5)))))
     _set_ticks(axes.xaxis, chart.x, frame.x, most)
-    _set_ticks(axes.yaxis, chart.y, frame.y, max(3, int(height_in / TICK_APART_IN)))
+    _set_ticks(axes.yaxis, chart.y, frame.y, max(3, int(height_in / TICK_SPACING_IN)))
     if chart.x.ticks == "depth":
         _set_depth_ticks(axes.xaxis, frame, width_in)
     for axis in (axes.xaxis, axes.yaxis):
@@ -124,15 +124,15 @@ def _set_ticks(axis: Any, kind: Axis, bounds: Bounds, most: int) -> None:
 
 
 def _locator(kind: Axis, bounds: Bounds, most: int) -> Locator:
-    if kind.scale == "linear" or bounds[1] / bounds[0] < SHORT_LOG:
-        return MaxNLocator(most - 1, steps=[1, 2, 5, 10], integer=kind.ticks == "whole", min_n_ticks=1)
+    if kind.scale == "linear" or bounds[1] / bounds[0] < MIN_LOG_RATIO:
+        return MaxNLocator(most - 1, steps=[1, 2, 5, 10], integer=kind.ticks == "integer", min_n_ticks=1)
     decades = math.log10(bounds[1] / bounds[0])
     subs = next((each for each in ((1, 2, 5), (1, 3)) if len(each) * decades <= most + 0.5), (1,))
     return LogLocator(subs=subs, numticks=most)
 
 
 def _formatter(kind: Axis, bounds: Bounds) -> Formatter:
-    if kind.ticks in ("count", "whole") and max(map(abs, bounds)) >= 1e4:
+    if kind.ticks in ("count", "integer") and max(map(abs, bounds)) >= 1e4:
         return EngFormatter()
     return _Percent() if kind.ticks == "percent" else _Numbers()
 

@@ -14,24 +14,24 @@ from matplotlib.legend import Legend
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 
+from dnlbench.charts.figure import Block
 from dnlbench.charts.model import Chart
-from dnlbench.charts.mpl import style
+from dnlbench.charts.mpl import settings
 from dnlbench.charts.mpl.axes import Frame, frame_of
 from dnlbench.charts.mpl.draw import draw_chart, line_style, marker_style
-from dnlbench.charts.mpl.looks import FAILED, Look, identity_look, look_of, profile_look
-from dnlbench.charts.mpl.text import Fits, shortened, tied, wrapped
-from dnlbench.charts.sheet import Block
+from dnlbench.charts.mpl.styles import FAILED, Style, identity_style, profile_style, style_of
+from dnlbench.charts.mpl.text import Fits, shortened, unbreakable, wrapped
 
 EDGE_IN = 0.06
 GAP_IN = 0.16
 """Between charts, and between the parts of a block."""
-NARROWEST_IN = 1.5
+MIN_CHART_WIDTH_IN = 1.5
 """Of a chart with its labels."""
 MOST_COLUMNS = 4
-HEIGHT_SHARE = 0.72
+HEIGHT_FRACTION = 0.72
 """Of a chart's width, for its height."""
-LOWEST_IN, HIGHEST_IN = 1.4, 2.6
-INNER_SHARE = 0.78
+MIN_HEIGHT_IN, MAX_HEIGHT_IN = 1.4, 2.6
+INNER_FRACTION = 0.78
 """Of a chart's width, for what is between its labels, as long as these are not measured."""
 LEADING = 1.35
 TITLE_PAD_PT = 4.0
@@ -44,7 +44,7 @@ _POINT = 1 / 72
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Room:
+class _Margins:
     """What labels take around axes, in inches."""
 
     left: float
@@ -56,13 +56,13 @@ class _Room:
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
     label: str
-    looks: tuple[Look, ...]
+    styles: tuple[Style, ...]
     """Several where one thing has a look in each chart."""
     line: bool = True
     """Whether a line is shown beside the marker."""
 
 
-def draw_sheet(blocks: Sequence[Block], width_in: float) -> Figure:
+def draw_figure(blocks: Sequence[Block], width_in: float) -> Figure:
     """A figure of that width, as high as it has to be."""
     figure = Figure(figsize=(width_in, 10.0))
     FigureCanvasAgg(figure)  # which texts are measured on
@@ -87,14 +87,14 @@ class _Part:
         self._figure, self._width_in, charts = figure, width_in, block.charts
         self._columns = _columns(len(charts), width_in)
         outer = (width_in - 2 * EDGE_IN - GAP_IN * (self._columns - 1)) / self._columns
-        self._inner_height = min(max(HEIGHT_SHARE * outer, LOWEST_IN), HIGHEST_IN)
+        self._inner_height = min(max(HEIGHT_FRACTION * outer, MIN_HEIGHT_IN), MAX_HEIGHT_IN)
         self._rows: list[list[Axes]] = []
-        pad = TITLE_PAD_PT + style.CROSS_PT * any(_is_at_edge(chart) for chart in charts)
+        pad = TITLE_PAD_PT + settings.CROSS_PT * any(_is_at_edge(chart) for chart in charts)
         for place, (chart, frame) in enumerate(zip(charts, _frames(block), strict=True)):
-            axes = figure.add_axes((0.1, 0.1, INNER_SHARE * outer / width_in, self._inner_height / 10))
+            axes = figure.add_axes((0.1, 0.1, INNER_FRACTION * outer / width_in, self._inner_height / 10))
             axes.set_label(chart.subject or chart.key)
-            draw_chart(axes, chart, frame, width_in=INNER_SHARE * outer, height_in=self._inner_height)
-            title = shortened(chart.subject, self._fits(INNER_SHARE * outer, style.TEXT_PT))
+            draw_chart(axes, chart, frame, width_in=INNER_FRACTION * outer, height_in=self._inner_height)
+            title = shortened(chart.subject, self._fits(INNER_FRACTION * outer, settings.TEXT_PT))
             axes.set_title(title, loc="left", pad=pad)
             if place % self._columns == 0:
                 self._rows.append([])
@@ -106,7 +106,7 @@ class _Part:
         free = width_in - 2 * EDGE_IN
         self._legends = [self._legend(entries, free) for entries in _legend_groups(charts) if entries]
         self._notes = wrapped(notes, self._fits(free), MOST_NOTE_LINES, MORE)
-        self._line_in = style.SMALL_PT * LEADING * _POINT
+        self._line_in = settings.SMALL_PT * LEADING * _POINT
 
     @property
     def height_in(self) -> float:
@@ -136,16 +136,16 @@ class _Part:
             legend.set_bbox_to_anchor((EDGE_IN / self._width_in, top / height), transform=self._figure.transFigure)
             top -= self._extent_in(legend)[1] + GAP_IN / 2
         for number, line in enumerate(self._notes):
-            y = top - (number + 1) * self._line_in + 0.25 * style.SMALL_PT * _POINT
-            self._figure.text(EDGE_IN / self._width_in, y / height, line, fontsize=style.SMALL_PT, color="#333333")
+            y = top - (number + 1) * self._line_in + 0.25 * settings.SMALL_PT * _POINT
+            self._figure.text(EDGE_IN / self._width_in, y / height, line, fontsize=settings.SMALL_PT, color="#333333")
 
-    def _row_height(self, rooms: Sequence[_Room]) -> float:
+    def _row_height(self, rooms: Sequence[_Margins]) -> float:
         return max(room.top for room in rooms) + self._inner_height + max(room.bottom for room in rooms)
 
-    def _room(self, axes: Axes) -> _Room:
+    def _room(self, axes: Axes) -> _Margins:
         inner, outer, dpi = axes.get_window_extent(), axes.get_tightbbox(), self._figure.dpi
         assert outer is not None
-        return _Room(
+        return _Margins(
             left=max(0.0, inner.x0 - outer.x0) / dpi,
             right=max(0.0, outer.x1 - inner.x1) / dpi,
             bottom=max(0.0, inner.y0 - outer.y0) / dpi,
@@ -156,7 +156,7 @@ class _Part:
         box = artist.get_window_extent()
         return box.width / self._figure.dpi, box.height / self._figure.dpi
 
-    def _fits(self, width_in: float, size_pt: float = style.SMALL_PT) -> Fits:
+    def _fits(self, width_in: float, size_pt: float = settings.SMALL_PT) -> Fits:
         def fits(text: str) -> bool:
             artist = self._figure.text(0, 0, text, fontsize=size_pt)
             width, _ = self._extent_in(artist)
@@ -166,10 +166,10 @@ class _Part:
         return fits
 
     def _legend(self, entries: Sequence[_Entry], width_in: float) -> Legend:
-        handle_ems = HANDLE_EMS * min(max(len(entry.looks) for entry in entries), LONGEST_HANDLE)
-        fits = self._fits(width_in - (handle_ems + 1) * style.SMALL_PT * _POINT)
+        handle_ems = HANDLE_EMS * min(max(len(entry.styles) for entry in entries), LONGEST_HANDLE)
+        fits = self._fits(width_in - (handle_ems + 1) * settings.SMALL_PT * _POINT)
         labels = [shortened(entry.label, fits) for entry in entries]
-        handles = [tuple(_handle(entry, k) for k in range(len(entry.looks))) for entry in entries]
+        handles = [tuple(_handle(entry, k) for k in range(len(entry.styles))) for entry in entries]
         for columns in range(len(entries), 0, -1):
             legend = Legend(
                 self._figure,
@@ -193,7 +193,7 @@ class _Part:
 
 def _columns(charts: int, width_in: float) -> int:
     """As many charts side by side as there is room for, in rows of one length as far as that is possible."""
-    most = max(1, min(MOST_COLUMNS, charts, int((width_in - 2 * EDGE_IN + GAP_IN) / (NARROWEST_IN + GAP_IN))))
+    most = max(1, min(MOST_COLUMNS, charts, int((width_in - 2 * EDGE_IN + GAP_IN) / (MIN_CHART_WIDTH_IN + GAP_IN))))
     return math.ceil(charts / math.ceil(charts / most))
 
 
@@ -209,19 +209,19 @@ def _is_at_edge(chart: Chart) -> bool:
 
 def _legend_groups(charts: Sequence[Chart]) -> tuple[list[_Entry], list[_Entry]]:
     """What series are, and which profiles they are of; equal things in several charts have one entry."""
-    looks: dict[str, dict[Look, None]] = {}
+    styles: dict[str, dict[Style, None]] = {}
     everything = [each for chart in charts for each in chart.series]
-    for each in sorted(everything, key=lambda s: (s.role == "theory", s.identity.place)):
+    for each in sorted(everything, key=lambda s: (s.role == "theory", s.identity.index)):
         if each.role == "theory":
-            looks.setdefault(each.label, {})[look_of(each)] = None
+            styles.setdefault(each.label, {})[style_of(each)] = None
         elif each.role in ("mean", "run"):
             label = each.identity.label or each.label
-            looks.setdefault(label, {})[identity_look(replace(each.identity, profile=0))] = None
-    entries = [_Entry(label=label, looks=tuple(found)) for label, found in looks.items()]
+            styles.setdefault(label, {})[identity_style(replace(each.identity, profile=0))] = None
+    entries = [_Entry(label=label, styles=tuple(group)) for label, group in styles.items()]
     if any(each.failed for each in everything):
-        entries.append(_Entry(label="failed", looks=(FAILED,), line=False))
+        entries.append(_Entry(label="failed", styles=(FAILED,), line=False))
     profiles = dict.fromkeys(name for chart in charts for name in chart.profiles)
-    return entries, [_Entry(label=name, looks=(profile_look(place),)) for place, name in enumerate(profiles)]
+    return entries, [_Entry(label=name, styles=(profile_style(place),)) for place, name in enumerate(profiles)]
 
 
 def _notes(block: Block) -> list[str]:
@@ -232,17 +232,17 @@ def _notes(block: Block) -> list[str]:
 
 
 def _fits_note(chart: Chart) -> str:
-    label, fits = chart.y.label, "; ".join(map(tied, chart.fits))
+    label, fits = chart.y.label, "; ".join(map(unbreakable, chart.fits))
     return f"{label[0].upper()}{label[1:]}{' [95 %]' if '[' in fits else ''}: {fits}."
 
 
 def _handle(entry: _Entry, place: int) -> Line2D:
-    look = entry.looks[place]
+    style = entry.styles[place]
     return Line2D(
         [0],
         [0],
-        color=look.color,
-        linestyle=line_style(look) if entry.line else "none",
-        linewidth=style.LINE_PT,
-        **marker_style(look),
+        color=style.color,
+        linestyle=line_style(style) if entry.line else "none",
+        linewidth=settings.LINE_PT,
+        **marker_style(style),
     )

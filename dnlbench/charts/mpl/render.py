@@ -9,9 +9,9 @@ from typing import Any
 
 import matplotlib
 
-from dnlbench.charts.mpl import style
-from dnlbench.charts.mpl.layout import draw_sheet
-from dnlbench.charts.sheet import Sheet
+from dnlbench.charts.figure import FigureLayout
+from dnlbench.charts.mpl import settings
+from dnlbench.charts.mpl.layout import draw_figure
 
 _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
@@ -20,15 +20,15 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def render(sheet: Sheet, *, format_: str, width_in: float, dpi: int) -> bytes:
+def render(layout: FigureLayout, *, format_: str, width_in: float, dpi: int) -> bytes:
     """The figure as SVG, PDF or PNG."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         parameters: Any = matplotlib.rcParams  # whose keys are literals to type checkers
-        parameters.update(style.SETTINGS)
-        figure = draw_sheet(sheet.blocks, width_in)
+        parameters.update(settings.RC_PARAMS)
+        figure = draw_figure(layout.blocks, width_in)
         out = io.BytesIO()
-        figure.savefig(out, format=format_, dpi=dpi, metadata={**_METADATA[format_], "Title": sheet.title})
+        figure.savefig(out, format=format_, dpi=dpi, metadata={**_METADATA[format_], "Title": layout.title})
     return _with_fonts(out.getvalue()) if format_ == "svg" else out.getvalue()
 
 
@@ -51,4 +51,4 @@ def embeddable(svg: str) -> str:
 
 def _with_fonts(svg: bytes) -> bytes:
     """With fonts to be shown in where there is none of the first."""
-    return svg.replace(f"'{style.FONT}'".encode(), f"'{style.FONT}', {style.INSTEAD}".encode())
+    return svg.replace(f"'{settings.FONT}'".encode(), f"'{settings.FONT}', {settings.FALLBACK_FONTS}".encode())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dnlbench.escape import printable
 
-TIED = "\u00a0"
+NO_BREAK_SPACE = "\u00a0"
 """A blank at which a line is broken only if there is no other."""
 ELLIPSIS = "…"
 
@@ -15,9 +15,9 @@ Fits = Callable[[str], bool]
 """Whether there is room for a line."""
 
 
-def tied(text: str) -> str:
+def unbreakable(text: str) -> str:
     """Not broken over two lines if that can be helped."""
-    return text.replace(" ", TIED)
+    return text.replace(" ", NO_BREAK_SPACE)
 
 
 def shortened(text: str, fits: Fits) -> str:
@@ -52,5 +52,5 @@ def wrapped(notes: Sequence[str], fits: Fits, most: int, more: str) -> list[str]
 def _words(note: str, fits: Fits) -> Iterator[str]:
     """What is tied is one word, if a line holds it."""
     for word in note.split(" "):
-        for part in [word] if fits(word) else word.split(TIED):
+        for part in [word] if fits(word) else word.split(NO_BREAK_SPACE):
             yield shortened(part, fits)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnlbench.charts.model import Chart, Series
-from dnlbench.charts.terminal.curves import in_legend, smoothed, smoothing_of, visible
+from dnlbench.charts.terminal.curves import legend_series, smoothed, smoothing_of, visible
 from dnlbench.charts.terminal.scale import Scale
 from dnlbench.charts.terminal.view import View
 
@@ -74,7 +74,9 @@ def next_x(chart: Chart, view: View, at: float | None, step: int, scale: Scale, 
 
     Without a cursor it is the one in the middle of the axis; at the ends it stays. None without any point.
     """
-    values = sorted({x for each in visible(chart, view) for x in each.x} or {x for s in in_legend(chart) for x in s.x})
+    values = sorted(
+        {x for each in visible(chart, view) for x in each.x} or {x for s in legend_series(chart) for x in s.x}
+    )
     if not values:
         return None
     if at is None:

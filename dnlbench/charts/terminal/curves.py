@@ -39,14 +39,14 @@ class Curve:
 def color_of(series: Series, *, ansi: bool = False) -> str:
     """As Textual and Rich parse it; empty: the foreground."""
     colors = ANSI if ansi else OKABE_ITO
-    return colors[series.identity.place % len(colors)] if series.identity.label else ""
+    return colors[series.identity.index % len(colors)] if series.identity.label else ""
 
 
 def mark_of(series: Series) -> str:
     """One character; empty for lines to compare with. The points of each profile have marks of their own."""
     if series.role in _GUIDES:
         return ""
-    place = series.identity.place + (_MARKS_APART * series.identity.profile if series.points else 0)
+    place = series.identity.index + (_MARKS_APART * series.identity.profile if series.points else 0)
     return MARKS[place % len(MARKS)]
 
 
@@ -60,7 +60,7 @@ def visible(chart: Chart, view: View) -> list[Series]:
     return [each for each in chart.series if not {each.key, each.parent} & view.hidden]
 
 
-def in_legend(chart: Chart) -> list[Series]:
+def legend_series(chart: Chart) -> list[Series]:
     """Series that can be chosen and switched off."""
     return [each for each in chart.series if not each.parent]
 

@@ -15,7 +15,7 @@ from dnlbench.stats import Range, axis_within
 
 PADDING = 0.04
 """On either side of an axis, as a fraction of it."""
-BAND_SHARE = 0.5
+BAND_FRACTION = 0.5
 """A band widens an axis by at most this multiple of what the curves take: with two seeds it is 13 deviations wide."""
 
 
@@ -28,7 +28,7 @@ class Limits:
     """Finite values that a logarithmic axis has no place for."""
     empty: bool
     """Whether there is no point at all to show."""
-    nothing_placed: bool
+    none_drawable: bool
     """Whether there are points, but none whose value has a place on the y axis."""
 
 
@@ -59,11 +59,11 @@ def limits_of_curves(chart: Chart, view: View, drawn: Sequence[Curve]) -> Limits
         frame=Frame(x=x, y=y),
         left_out=of_x.left_out + of_y.left_out,
         empty=not has_points,
-        nothing_placed=of_x.empty or (joined([extent(c.y, log=log_y) for c in drawn]).empty and of_y.left_out > 0),
+        none_drawable=of_x.empty or (joined([extent(c.y, log=log_y) for c in drawn]).empty and of_y.left_out > 0),
     )
 
 
-def whole(chart: Chart, view: View) -> Frame:
+def full_frame(chart: Chart, view: View) -> Frame:
     """The axes without zooming."""
     return limits_of(
         chart, View(log_x=view.log_x, log_y=view.log_y, hidden=view.hidden, smoothing=view.smoothing)
@@ -105,7 +105,7 @@ def _with_bands(
     band = joined([found, *ends])
     if log:
         span = max(math.log(found.high) - math.log(found.low), 0.1)
-        reach = math.exp(min(600.0, BAND_SHARE * span))
+        reach = math.exp(min(600.0, BAND_FRACTION * span))
         return max(band.low, found.low / reach), min(band.high, found.high * reach)
     span = min(LARGEST, found.high - found.low) or abs(found.high) / 10
-    return max(band.low, found.low - BAND_SHARE * span), min(band.high, found.high + BAND_SHARE * span)
+    return max(band.low, found.low - BAND_FRACTION * span), min(band.high, found.high + BAND_FRACTION * span)

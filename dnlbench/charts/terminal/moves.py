@@ -5,7 +5,7 @@ from __future__ import annotations
 from dnlbench.charts.model import Chart
 from dnlbench.charts.terminal.cursor import next_x
 from dnlbench.charts.terminal.draw import Drawing
-from dnlbench.charts.terminal.limits import whole
+from dnlbench.charts.terminal.limits import full_frame
 from dnlbench.charts.terminal.view import View
 
 STEP = 0.1
@@ -24,14 +24,14 @@ def zoomed(
         about = 0.5 if view.cursor is None or along_y else drawing.frame.x.fraction(view.cursor)
         about = about if 0 <= about <= 1 else 0.5
     zoom = view.zoomed_y if along_y else view.zoomed
-    return zoom(FACTOR**direction, about=about, shown=drawing.frame, whole=whole(chart, view))
+    return zoom(FACTOR**direction, about=about, shown=drawing.frame, full_frame=full_frame(chart, view))
 
 
 def panned(chart: Chart, view: View, drawing: Drawing, dx: float, dy: float) -> View:
     """What is zoomed, moved by fractions of what is shown."""
     if drawing.frame is None or not view.is_zoomed:
         return view
-    return view.panned(dx, dy, shown=drawing.frame, whole=whole(chart, view))
+    return view.panned(dx, dy, shown=drawing.frame, full_frame=full_frame(chart, view))
 
 
 def dragged(chart: Chart, view: View, drawing: Drawing, columns: int, rows: int) -> View:
@@ -53,4 +53,4 @@ def with_cursor_moved(chart: Chart, view: View, drawing: Drawing, step: int) -> 
     if view.x is None or scale.low <= x <= scale.high:
         return moved
     beyond = scale.fraction(x) - (1.0 if x > scale.high else 0.0)
-    return moved.panned(beyond, 0, shown=drawing.frame, whole=whole(chart, moved))
+    return moved.panned(beyond, 0, shown=drawing.frame, full_frame=full_frame(chart, moved))

@@ -10,7 +10,7 @@ from dnlbench.charts.model import Chart
 from dnlbench.charts.terminal.cursor import CursorValues, values_at
 from dnlbench.charts.terminal.draw import Drawing, draw
 from dnlbench.charts.terminal.legend import Line, column_width, entries, in_column, in_line
-from dnlbench.charts.terminal.text import PLAIN, Ink, Look, Run, fitted, width_of
+from dnlbench.charts.terminal.text import PLAIN, Span, TextStyle, Theme, fitted, width_of
 from dnlbench.charts.terminal.view import View
 
 WIDE = 100
@@ -27,45 +27,47 @@ class Picture:
 
     chart: Chart
     view: View
-    look: Look
+    theme: Theme
     size: tuple[int, int]
     """Columns and rows."""
     drawing: Drawing
-    side: int
+    legend_width: int
     """Columns of the legend beside the curves; 0 if it is below them."""
     below: bool
     """Whether the legend is below the curves."""
 
     @classmethod
-    def of(cls, chart: Chart, view: View, look: Look, size: tuple[int, int]) -> Picture:
+    def of(cls, chart: Chart, view: View, theme: Theme, size: tuple[int, int]) -> Picture:
         width, height = size
-        found = entries(chart, view, look)
+        found = entries(chart, view, theme)
         has_legend = bool(found) and height >= LEGEND_ROWS
         is_wide = has_legend and width >= WIDE
-        side = column_width(found, look, width // 3, value_width=VALUE_WIDTH) if is_wide else 0
+        legend_width = column_width(found, theme, width // 3, value_width=VALUE_WIDTH) if is_wide else 0
         below = has_legend and not is_wide
-        drawing = draw(chart, view, width - (side + 2 if side else 0), height - below, look)
-        return cls(chart=chart, view=view, look=look, size=size, drawing=drawing, side=side, below=below)
+        drawing = draw(chart, view, width - (legend_width + 2 if legend_width else 0), height - below, theme)
+        return cls(
+            chart=chart, view=view, theme=theme, size=size, drawing=drawing, legend_width=legend_width, below=below
+        )
 
-    def shows(self, chart: Chart, view: View, look: Look, size: tuple[int, int]) -> bool:
-        return self.chart is chart and (self.view, self.look, self.size) == (view, look, size)
+    def matches(self, chart: Chart, view: View, theme: Theme, size: tuple[int, int]) -> bool:
+        return self.chart is chart and (self.view, self.theme, self.size) == (view, theme, size)
 
     def lines(self, at: float | None) -> list[Line]:
         """Curves and legend, with the values at a place on the x axis."""
         read = None if at is None else values_at(self.chart, self.view, at)
-        drawing = self.drawing.with_cursor(read.x if read else None, self.look)
-        found = entries(self.chart, self.view, self.look, _texts(self.chart, read) if read else {})
+        drawing = self.drawing.with_cursor(read.x if read else None, self.theme)
+        found = entries(self.chart, self.view, self.theme, _texts(self.chart, read) if read else {})
         width = self.size[0]
         heading = f"{self.chart.x.label} {units.number(read.x)}" if read else ""
         if self.below:
-            lead = fitted([Run(f"{heading}  ", Ink(bold=True))], min(len(heading) + 2, width)) if heading else ()
-            legend = in_line(found, self.look, width - width_of(lead))
+            lead = fitted([Span(f"{heading}  ", TextStyle(bold=True))], min(len(heading) + 2, width)) if heading else ()
+            legend = in_line(found, self.theme, width - width_of(lead))
             return [*map(_line, drawing.rows), legend.after(lead)]
-        if not self.side:
+        if not self.legend_width:
             return [_line(row) for row in drawing.rows]
-        column = [Line(runs=fitted([Run(f" {heading}", Ink(bold=True))], self.side))]
-        column += in_column(found, self.look, self.side, len(drawing.rows) - 1)
-        return _beside(drawing.rows, column, self.side)
+        column = [Line(spans=fitted([Span(f" {heading}", TextStyle(bold=True))], self.legend_width))]
+        column += in_column(found, self.theme, self.legend_width, len(drawing.rows) - 1)
+        return _beside(drawing.rows, column, self.legend_width)
 
 
 def _texts(chart: Chart, read: CursorValues) -> dict[str, str]:
@@ -76,13 +78,13 @@ def _texts(chart: Chart, read: CursorValues) -> dict[str, str]:
     }
 
 
-def _line(row: Sequence[Run]) -> Line:
-    return Line(runs=tuple(row))
+def _line(row: Sequence[Span]) -> Line:
+    return Line(spans=tuple(row))
 
 
-def _beside(rows: Sequence[tuple[Run, ...]], column: Sequence[Line], width: int) -> list[Line]:
+def _beside(rows: Sequence[tuple[Span, ...]], column: Sequence[Line], width: int) -> list[Line]:
     result = []
     for place, row in enumerate(rows):
-        line = column[place] if place < len(column) else Line(runs=fitted([], width))
-        result.append(line.after((*row, Run("  ", PLAIN))))
+        line = column[place] if place < len(column) else Line(spans=fitted([], width))
+        result.append(line.after((*row, Span("  ", PLAIN))))
     return result

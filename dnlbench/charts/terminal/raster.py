@@ -12,20 +12,20 @@ CROSS = "✗"
 """Where a curve has a value that is not finite, and at the end of one that failed."""
 FAR = 16.0
 """Axis lengths beyond the frame at which lines that leave it are cut, so that nothing overflows."""
-_STAGGER = 0.381966
+_MARK_SHIFT = 0.381966
 """Of the distance between marks, from one place to the next: the golden section keeps those of any number of them apart."""
 
 
 def heights(fractions: Sequence[float], bottom: float) -> list[float]:
     """Distances from the top for places on the y axis; NaN where there is none."""
-    return [(1 - f) * bottom if -FAR < f < FAR else _far(f, bottom) for f in fractions]
+    return [(1 - f) * bottom if -FAR < f < FAR else _clip_far(f, bottom) for f in fractions]
 
 
-def _far(fraction: float, bottom: float) -> float:
+def _clip_far(fraction: float, bottom: float) -> float:
     return (1 - math.copysign(FAR, fraction)) * bottom if math.isfinite(fraction) else math.nan
 
 
-def stretches(xs: Sequence[float], ys: Sequence[float]) -> list[list[Point]]:
+def segments(xs: Sequence[float], ys: Sequence[float]) -> list[list[Point]]:
     """Points that are connected: up to where one has no place."""
     if math.isfinite(sum(xs) + sum(ys)):
         return [list(zip(xs, ys, strict=True))] if xs else []
@@ -50,10 +50,12 @@ def at(lines: Sequence[Sequence[Point]], x: float) -> Point | None:
     return None
 
 
-def on_the_way(lines: Sequence[Sequence[Point]], right: float, bottom: float, count: int, place: float) -> list[Point]:
+def mark_positions(
+    lines: Sequence[Sequence[Point]], right: float, bottom: float, count: int, place: float
+) -> list[Point]:
     """About that many places on a curve, others for each series; its last one if it is too short for that."""
     count = max(1, count)
-    targets = [(k + (0.2 + place * _STAGGER) % 1) / count * right for k in range(count)]
+    targets = [(k + (0.2 + place * _MARK_SHIFT) % 1) / count * right for k in range(count)]
     found = [point for x in targets if (point := at(lines, x)) and 0 <= point[1] <= bottom]
     if found:
         return found

@@ -15,7 +15,7 @@ from dnlbench.charts.terminal.curves import color_of
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class Ink(NamedTuple):
+class TextStyle(NamedTuple):
     """How a character looks. An empty color is that of the terminal or widget."""
 
     color: str = ""
@@ -24,18 +24,18 @@ class Ink(NamedTuple):
     dim: bool = False
 
 
-class Run(NamedTuple):
+class Span(NamedTuple):
     """Characters next to each other that look alike."""
 
     text: str
-    ink: Ink
+    style: TextStyle
 
 
-PLAIN = Ink()
+PLAIN = TextStyle()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Theme:
     """What a chart is drawn on."""
 
     foreground: str = ""
@@ -53,19 +53,19 @@ class Look:
         """Of its lines and marks; empty: the foreground."""
         return color_of(series, ansi=self.ansi)
 
-    def axis(self) -> Ink:
+    def axis(self) -> TextStyle:
         return PLAIN if self.focused else self.quiet()
 
-    def quiet(self) -> Ink:
+    def quiet(self) -> TextStyle:
         """Of what is there to be found, not to be seen."""
         blended = blend(self.foreground, self.background, 0.6) if self.colors else ""
-        return Ink(color=blended) if blended else Ink(dim=True)
+        return TextStyle(color=blended) if blended else TextStyle(dim=True)
 
-    def faint(self, series: Series) -> Ink:
+    def faint(self, series: Series) -> TextStyle:
         """Of what is behind."""
         color = self.color(series)
         blended = blend(color or self.foreground, self.background, 0.5) if self.colors else ""
-        return Ink(color=blended) if blended else Ink(color=color, dim=True)
+        return TextStyle(color=blended) if blended else TextStyle(color=color, dim=True)
 
     def shade(self, series: Series) -> str:
         """Background of a band; empty where none can be had."""
@@ -87,27 +87,27 @@ def shortened(text: str, width: int) -> str:
     return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
-def width_of(runs: Iterable[Run]) -> int:
+def width_of(spans: Iterable[Span]) -> int:
     """Columns that they take."""
-    return sum(cell_len(run.text) for run in runs)
+    return sum(cell_len(span.text) for span in spans)
 
 
-def fitted(runs: Sequence[Run], width: int) -> tuple[Run, ...]:
+def fitted(spans: Sequence[Span], width: int) -> tuple[Span, ...]:
     """Cut or filled with blanks to a width."""
-    result: list[Run] = []
+    result: list[Span] = []
     left = max(0, width)
-    for text, ink in runs:
+    for text, style in spans:
         wide = cell_len(text)
         if wide > left:
             text, wide = shortened(text, left), left
             text = set_cell_size(text, left)
         if text:
-            result.append(Run(text, ink))
+            result.append(Span(text, style))
         left -= wide
-    return (*result, Run(" " * left, PLAIN)) if left > 0 else tuple(result)
+    return (*result, Span(" " * left, PLAIN)) if left > 0 else tuple(result)
 
 
-def two_sides(left: Sequence[Run], right: Sequence[Run], width: int) -> tuple[Run, ...]:
+def justified(left: Sequence[Span], right: Sequence[Span], width: int) -> tuple[Span, ...]:
     """Something at either end of a line. The left one is cut if need be; the right one is left out if it takes too much."""
     wide = width_of(right)
     if wide > width // 2:

@@ -25,7 +25,7 @@ class Tick:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class PositionedTick:
     """A tick below an axis."""
 
     column: int
@@ -45,11 +45,13 @@ def ticks(scale: Scale, most: int, fits: Fits, *, kind: Ticks = "number") -> tup
     return ()
 
 
-def row_ticks(scale: Scale, columns: int, *, room: int | None = None, kind: Ticks = "number") -> tuple[Placed, ...]:
+def row_ticks(
+    scale: Scale, columns: int, *, room: int | None = None, kind: Ticks = "number"
+) -> tuple[PositionedTick, ...]:
     """Ticks of an axis that lies, their labels well apart. Those that do not end within ``room`` are empty."""
     apart = 2 if columns < 50 else 4
 
-    def placed(found: Sequence[Tick]) -> list[Placed]:
+    def placed(found: Sequence[Tick]) -> list[PositionedTick]:
         return _placed(found, scale, columns, columns if room is None else room)
 
     def fits(found: Sequence[Tick]) -> bool:
@@ -76,13 +78,13 @@ def _row(tick: Tick, scale: Scale, rows: int) -> int:
     return round((1 - scale.fraction(tick.value)) * (4 * rows - 1)) // 4
 
 
-def _placed(found: Sequence[Tick], scale: Scale, columns: int, room: int) -> list[Placed]:
+def _placed(found: Sequence[Tick], scale: Scale, columns: int, room: int) -> list[PositionedTick]:
     result = []
     for tick in found:
         column = round(scale.fraction(tick.value) * (2 * columns - 1)) // 2
         start = max(0, min(column - len(tick.label) // 2, columns - len(tick.label)))
         label = tick.label if start + len(tick.label) <= room else ""
-        result.append(Placed(column=column, start=start, label=label))
+        result.append(PositionedTick(column=column, start=start, label=label))
     return result
 
 
@@ -99,7 +101,7 @@ def _candidates(scale: Scale, most: int, kind: Ticks) -> Iterator[tuple[Tick, ..
         for values in _log_values(scale.low, scale.high, most, base):
             if len(values) >= 2:
                 yield tuple(Tick(value=v, label=t) for v, t in zip(values, _log_labels(values, base), strict=True))
-    for multiples, step in _linear_values(scale.low, scale.high, most, kind in ("whole", "depth")):
+    for multiples, step in _linear_values(scale.low, scale.high, most, kind in ("integer", "depth")):
         values = [value for value in multiples if _is_inside(value, scale)]
         yield tuple(Tick(value=v, label=t) for v, t in zip(values, linear_labels(values, step), strict=True))
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from dnlbench.charts.terminal.scale import Frame, Scale
 
 Bounds = tuple[float, float]
-WEIGHTS = (0.0, 0.6, 0.9)
+SMOOTHING_WEIGHTS = (0.0, 0.6, 0.9)
 """Of smoothing, in the order in which they are gone through."""
-CLOSEST = 1e-4
+MIN_ZOOM = 1e-4
 """Least part of the whole axis that is zoomed to."""
 
 
@@ -39,25 +39,25 @@ class View:
         return self.x is not None or self.y is not None
 
     def smoother(self) -> View:
-        """With the next of `WEIGHTS`."""
-        return replace(self, smoothing=next((w for w in WEIGHTS if w > self.smoothing), WEIGHTS[0]))
+        """With the next of `SMOOTHING_WEIGHTS`."""
+        return replace(self, smoothing=next((w for w in SMOOTHING_WEIGHTS if w > self.smoothing), SMOOTHING_WEIGHTS[0]))
 
-    def zoomed(self, factor: float, *, about: float, shown: Frame, whole: Frame) -> View:
+    def zoomed(self, factor: float, *, about: float, shown: Frame, full_frame: Frame) -> View:
         """Closer along x by a factor above 1, or further away, with the fraction ``about`` of the axis where it is.
 
         ``shown`` are the axes as they are, ``whole`` what they are without zooming.
         """
-        return replace(self, x=_zoomed(shown.x, factor, about, whole.x))
+        return replace(self, x=_zoomed(shown.x, factor, about, full_frame.x))
 
-    def zoomed_y(self, factor: float, *, about: float, shown: Frame, whole: Frame) -> View:
-        return replace(self, y=_zoomed(shown.y, factor, about, whole.y))
+    def zoomed_y(self, factor: float, *, about: float, shown: Frame, full_frame: Frame) -> View:
+        return replace(self, y=_zoomed(shown.y, factor, about, full_frame.y))
 
-    def panned(self, dx: float, dy: float, *, shown: Frame, whole: Frame) -> View:
+    def panned(self, dx: float, dy: float, *, shown: Frame, full_frame: Frame) -> View:
         """Moved by fractions of what is shown, to the right and up, as far as there is something. Unzoomed axes stay."""
         return replace(
             self,
-            x=None if self.x is None else _panned(shown.x, dx, whole.x),
-            y=None if self.y is None else _panned(shown.y, dy, whole.y),
+            x=None if self.x is None else _panned(shown.x, dx, full_frame.x),
+            y=None if self.y is None else _panned(shown.y, dy, full_frame.y),
         )
 
     def reset(self) -> View:
@@ -81,26 +81,26 @@ class View:
     def toggled(self, key: str) -> View:
         return replace(self, hidden=self.hidden ^ {key})
 
-    def alone(self, key: str, keys: Iterable[str]) -> View:
+    def isolated(self, key: str, keys: Iterable[str]) -> View:
         """With one of these series alone; with all if it was."""
         others = frozenset(keys) - {key}
         return replace(self, hidden=frozenset() if self.hidden >= others and key not in self.hidden else others)
 
 
-def _zoomed(scale: Scale, factor: float, about: float, whole: Scale) -> Bounds | None:
-    low, high = whole.fraction(scale.low), whole.fraction(scale.high)
+def _zoomed(scale: Scale, factor: float, about: float, full: Scale) -> Bounds | None:
+    low, high = full.fraction(scale.low), full.fraction(scale.high)
     length = (high - low) / factor
-    if not CLOSEST <= length < 0.999:
+    if not MIN_ZOOM <= length < 0.999:
         return None if length >= 0.999 else (scale.low, scale.high)
     middle = low + about * (high - low)
-    return _within(whole, middle - about * length, length)
+    return _within(full, middle - about * length, length)
 
 
-def _panned(scale: Scale, step: float, whole: Scale) -> Bounds:
-    low, high = whole.fraction(scale.low), whole.fraction(scale.high)
-    return _within(whole, low + step * (high - low), high - low)
+def _panned(scale: Scale, step: float, full: Scale) -> Bounds:
+    low, high = full.fraction(scale.low), full.fraction(scale.high)
+    return _within(full, low + step * (high - low), high - low)
 
 
-def _within(whole: Scale, start: float, length: float) -> Bounds:
+def _within(full: Scale, start: float, length: float) -> Bounds:
     start = max(0.0, min(1.0 - length, start)) if length <= 1 else start
-    return whole.value(start), whole.value(start + length)
+    return full.value(start), full.value(start + length)

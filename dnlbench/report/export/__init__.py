@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.report.export.tables import Labelled, RowKind, Table, labelled, make_table
+from dnlbench.report.export.tables import Labeled, RowKind, Table, labeled, make_table
 
 __all__ = ["Labelled", "RowKind", "Table", "from_extra", "labelled", "make_table"]
 

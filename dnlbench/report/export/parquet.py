@@ -20,13 +20,13 @@ from dnlbench import __version__
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import SCHEMA
 from dnlbench.report.export import from_extra
-from dnlbench.report.export.tables import Column, Labelled, Table, Value
+from dnlbench.report.export.tables import Column, Labeled, Table, Value
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def to_parquet(table: Table, profiles: Sequence[Labelled]) -> bytes:
+def to_parquet(table: Table, profiles: Sequence[Labeled]) -> bytes:
     """The whole file.
 
     Raises:
@@ -64,7 +64,7 @@ def _array(column: Column, values: Sequence[Value], type_: pa.DataType) -> pa.Ar
         raise ConfigurationError(f"column {column.name!r} does not fit Parquet's {column.kind}: {error}") from error
 
 
-def _metadata(table: Table, profiles: Sequence[Labelled]) -> dict[str, str]:
+def _metadata(table: Table, profiles: Sequence[Labeled]) -> dict[str, str]:
     facts = [
         {"label": each.label, **json.loads(each.profile.model_dump_json(by_alias=True, exclude={"runs", "summary"}))}
         for each in profiles

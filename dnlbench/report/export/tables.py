@@ -45,18 +45,18 @@ _KINDS: dict[object, ColumnKind] = {int: "int64", float: "float64", bool: "bool"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class Labeled:
     """A profile with its name in an export."""
 
     label: str
     profile: Profile
 
 
-def labelled(profiles: Mapping[Path, Profile]) -> tuple[Labelled, ...]:
+def labeled(profiles: Mapping[Path, Profile]) -> tuple[Labeled, ...]:
     """Each profile by the name of its file without the ending, or by the path as it was given where two files share a name."""
     stems = Counter(path.stem for path in profiles)
     return tuple(
-        Labelled(label=path.stem if stems[path.stem] == 1 else path.as_posix(), profile=profile)
+        Labeled(label=path.stem if stems[path.stem] == 1 else path.as_posix(), profile=profile)
         for path, profile in profiles.items()
     )
 
@@ -79,14 +79,14 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fact:
+class _RunColumn:
     """A column that can be read off a run and its profile."""
 
     column: Column
-    read: Callable[[Labelled, RunRecord], Value]
+    read: Callable[[Labeled, RunRecord], Value]
 
 
-def make_table(profiles: Sequence[Labelled], kind: RowKind | None = None) -> Table:
+def make_table(profiles: Sequence[Labeled], kind: RowKind | None = None) -> Table:
     """One table of all profiles, in their order.
 
     Args:
@@ -105,18 +105,18 @@ def make_table(profiles: Sequence[Labelled], kind: RowKind | None = None) -> Tab
         return _runs(profiles)
     if chosen == "contrasts":
         return _contrasts(profiles)
-    facts = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
+    columns = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
     own, further = _epoch_rows(profiles) if chosen == "epochs" else (_MEASUREMENT, _measurements)
     rows = (
         (*start, *end)
         for each, run in _all_runs(profiles)
-        for start in [[fact.read(each, run) for fact in facts]]
+        for start in [[column.read(each, run) for column in columns]]
         for end in further(run)
     )
-    return Table(kind=chosen, columns=(*(fact.column for fact in facts), *own), rows=tuple(rows))
+    return Table(kind=chosen, columns=(*(column.column for column in columns), *own), rows=tuple(rows))
 
 
-def _usual(profiles: Sequence[Labelled]) -> RowKind:
+def _usual(profiles: Sequence[Labeled]) -> RowKind:
     by_epochs = {each.profile.study: STUDIES[each.profile.study].has_epochs for each in profiles}
     if len(set(by_epochs.values())) > 1:
         studies = " and ".join(by_epochs)
@@ -124,7 +124,7 @@ def _usual(profiles: Sequence[Labelled]) -> RowKind:
     return "epochs" if all(by_epochs.values()) else "runs"
 
 
-def _check(profiles: Sequence[Labelled], kind: RowKind) -> None:
+def _check(profiles: Sequence[Labeled], kind: RowKind) -> None:
     for each in profiles:
         if kind == "contrasts":
             if not STUDIES[each.profile.study].contrasts:
@@ -138,18 +138,18 @@ def _check(profiles: Sequence[Labelled], kind: RowKind) -> None:
             )
 
 
-def _all_runs(profiles: Sequence[Labelled]) -> Iterator[tuple[Labelled, RunRecord]]:
+def _all_runs(profiles: Sequence[Labeled]) -> Iterator[tuple[Labeled, RunRecord]]:
     return ((each, run) for each in profiles for run in each.profile.runs)
 
 
-def _runs(profiles: Sequence[Labelled]) -> Table:
-    facts = _with_nodes(profiles, [*_PROFILE, *_RUN])
-    facts += _measured(profiles, {fact.column.name for fact in facts})
-    rows = (tuple(fact.read(each, run) for fact in facts) for each, run in _all_runs(profiles))
-    return Table(kind="runs", columns=tuple(fact.column for fact in facts), rows=tuple(rows))
+def _runs(profiles: Sequence[Labeled]) -> Table:
+    columns = _with_nodes(profiles, [*_PROFILE, *_RUN])
+    columns += _measured(profiles, {column.column.name for column in columns})
+    rows = (tuple(column.read(each, run) for column in columns) for each, run in _all_runs(profiles))
+    return Table(kind="runs", columns=tuple(column.column for column in columns), rows=tuple(rows))
 
 
-def _contrasts(profiles: Sequence[Labelled]) -> Table:
+def _contrasts(profiles: Sequence[Labeled]) -> Table:
     """A row for each contrast; the point that it is against in columns of its own."""
     fields = list(_CONTRAST)
     rows = (
@@ -170,15 +170,15 @@ def _contrasts(profiles: Sequence[Labelled]) -> Table:
     )
 
 
-def _with_nodes(profiles: Sequence[Labelled], facts: Sequence[_Fact]) -> list[_Fact]:
+def _with_nodes(profiles: Sequence[Labeled], columns: Sequence[_RunColumn]) -> list[_RunColumn]:
     """The columns with one for the node, after that of the device, if any run was on one."""
     if not any(run.node for _, run in _all_runs(profiles)):
-        return list(facts)
-    place = next(place for place, fact in enumerate(facts) if fact.column.name == "device")
-    return [*facts[: place + 1], _NODE, *facts[place + 1 :]]
+        return list(columns)
+    place = next(place for place, column in enumerate(columns) if column.column.name == "device")
+    return [*columns[: place + 1], _NODE, *columns[place + 1 :]]
 
 
-def _measured(profiles: Sequence[Labelled], taken: set[str]) -> list[_Fact]:
+def _measured(profiles: Sequence[Labeled], taken: set[str]) -> list[_RunColumn]:
     """Quantities that the studies declare, then what else was measured; curves are lists."""
     studies = dict.fromkeys(each.profile.study for each in profiles)
     declared = [quantity.name for study in studies for quantity in STUDIES[study].quantities]
@@ -189,19 +189,19 @@ def _measured(profiles: Sequence[Labelled], taken: set[str]) -> list[_Fact]:
     return [_measurement(name, taken, is_list=is_list) for name, is_list in found.items()]
 
 
-def _measurement(name: str, taken: set[str], *, is_list: bool) -> _Fact:
-    def read(_: Labelled, run: RunRecord) -> Value:
+def _measurement(name: str, taken: set[str], *, is_list: bool) -> _RunColumn:
+    def read(_: Labeled, run: RunRecord) -> Value:
         value = run.measurements.get(name)
         return (value,) if is_list and isinstance(value, float) else value
 
     column = Column(
         name=f"measured_{name}" if name in taken else name, kind="list of float64" if is_list else "float64"
     )
-    return _Fact(column=column, read=read)
+    return _RunColumn(column=column, read=read)
 
 
 def _epoch_rows(
-    profiles: Sequence[Labelled],
+    profiles: Sequence[Labeled],
 ) -> tuple[tuple[Column, ...], Callable[[RunRecord], Iterable[Sequence[Value]]]]:
     """Columns of what the studies declare, and a run's rows in them."""
     names = dict.fromkeys(name for each in profiles for name in STUDIES[each.profile.study].epoch_columns)
@@ -240,16 +240,16 @@ def _kind(annotation: Any) -> ColumnKind | None:
     return _KINDS.get(annotation)
 
 
-def _field(name: str) -> _Fact:
-    return _Fact(column=_RUN_FIELDS[name], read=lambda _, run: getattr(run, name))
+def _field(name: str) -> _RunColumn:
+    return _RunColumn(column=_RUN_FIELDS[name], read=lambda _, run: getattr(run, name))
 
 
-def _fact(name: str, kind: ColumnKind, read: Callable[[Labelled, RunRecord], Value]) -> _Fact:
-    return _Fact(column=Column(name=name, kind=kind), read=read)
+def _run_column(name: str, kind: ColumnKind, read: Callable[[Labeled, RunRecord], Value]) -> _RunColumn:
+    return _RunColumn(column=Column(name=name, kind=kind), read=read)
 
 
-def _of_profile(column: Column, read: Callable[[Labelled], Value]) -> _Fact:
-    return _Fact(column=column, read=lambda each, _: read(each))
+def _of_profile(column: Column, read: Callable[[Labeled], Value]) -> _RunColumn:
+    return _RunColumn(column=column, read=lambda each, _: read(each))
 
 
 def _moment(when: datetime | None) -> str | None:
@@ -264,7 +264,7 @@ _MEASUREMENT = (
     Column(name="index", kind="int64"),
     Column(name="value", kind="float64"),
 )
-_SOURCE: tuple[tuple[Column, Callable[[Labelled], Value]], ...] = (
+_SOURCE: tuple[tuple[Column, Callable[[Labeled], Value]], ...] = (
     (Column(name="profile", kind="string"), lambda each: each.label),
     (Column(name="sweep", kind="string"), lambda each: each.profile.name),
     (Column(name="study", kind="string"), lambda each: each.profile.study),
@@ -276,15 +276,15 @@ _SOURCE: tuple[tuple[Column, Callable[[Labelled], Value]], ...] = (
 """Columns that say which profile a row is of."""
 _PROFILE = (
     *(_of_profile(column, read) for column, read in _SOURCE),
-    _fact("machine", "string", lambda each, run: (run.node or each.profile.machine).fingerprint),
+    _run_column("machine", "string", lambda each, run: (run.node or each.profile.machine).fingerprint),
 )
-_NODE = _fact("node", "string", lambda _, run: run.node.name if run.node else None)
+_NODE = _run_column("node", "string", lambda _, run: run.node.name if run.node else None)
 _RUN = (
     *(_field(name) for name in _RUN_FIELDS),
-    _fact("epochs", "int64", lambda _, run: len(run.epochs)),
-    _fact("attempts", "int64", lambda _, run: len(run.attempts)),
-    _fact("started", "string", lambda _, run: _moment(run.attempts[0].started) if run.attempts else None),
-    _fact("ended", "string", lambda _, run: _moment(run.attempts[-1].ended) if run.attempts else None),
-    _fact("error_type", "string", lambda _, run: run.error.type if run.error else None),
-    _fact("error_message", "string", lambda _, run: run.error.message if run.error else None),
+    _run_column("epochs", "int64", lambda _, run: len(run.epochs)),
+    _run_column("attempts", "int64", lambda _, run: len(run.attempts)),
+    _run_column("started", "string", lambda _, run: _moment(run.attempts[0].started) if run.attempts else None),
+    _run_column("ended", "string", lambda _, run: _moment(run.attempts[-1].ended) if run.attempts else None),
+    _run_column("error_type", "string", lambda _, run: run.error.type if run.error else None),
+    _run_column("error_message", "string", lambda _, run: run.error.message if run.error else None),
 )

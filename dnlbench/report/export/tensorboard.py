@@ -31,7 +31,7 @@ from dnlbench.events import EpochRecord
 from dnlbench.files import new_folder
 from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.export import from_extra
-from dnlbench.report.export.tables import Labelled
+from dnlbench.report.export.tables import Labeled
 from dnlbench.studies import STUDIES
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _Scalars:
     """By tag."""
 
 
-def write_runs(profiles: Sequence[Labelled], folder: Path) -> int:
+def write_runs(profiles: Sequence[Labeled], folder: Path) -> int:
     """Writes ``<folder>/<network>-L<depth>-seed<seed>/`` for each run, below a folder of each profile if there are several.
 
     Runs that were never started are left out.
@@ -80,7 +80,7 @@ def write_runs(profiles: Sequence[Labelled], folder: Path) -> int:
             for run in each.profile.runs:
                 if run.status != "skipped" or run.epochs:
                     name = below.take(f"{run.network}-L{run.depth}-seed{run.seed}")
-                    with _fitting(f"{each.label}: {run.run_id}"):
+                    with _reporting(f"{each.label}: {run.run_id}"):
                         _write(own / name, each.profile, run)
                     written += 1
     return written
@@ -109,12 +109,12 @@ class FolderNames:
 
 
 @contextmanager
-def _fitting(place: str) -> Iterator[None]:
+def _reporting(location: str) -> Iterator[None]:
     """Says where a number stands that event files have no room for."""
     try:
         yield
     except (OverflowError, ValueError) as error:
-        raise ConfigurationError(f"{place}: cannot be written for TensorBoard: {error}") from error
+        raise ConfigurationError(f"{location}: cannot be written for TensorBoard: {error}") from error
 
 
 def _write(folder: Path, profile: Profile, run: RunRecord) -> None:
@@ -126,9 +126,9 @@ def _write(folder: Path, profile: Profile, run: RunRecord) -> None:
     folder.mkdir(parents=True)
     with (folder / f"events.out.tfevents.{max(0, int(start)):010d}.dnlbench").open("wb") as file:
         records = RecordWriter(file)
-        events: list[Event] = [Event(wall_time=start, file_version=FILE_VERSION), _begun(profile, run, start)]
+        events: list[Event] = [Event(wall_time=start, file_version=FILE_VERSION), _start_event(profile, run, start)]
         events += map(_event, (*_epochs(run, profile), *_results(profile, run)))
-        for event in (*events, _ended(profile, run)):
+        for event in (*events, _end_event(profile, run)):
             records.write(event.SerializeToString())
 
 
@@ -149,8 +149,8 @@ def _results(profile: Profile, run: RunRecord) -> Iterator[_Scalars]:
     yield _Scalars(step=run.depth, time=end, values=results)
     for name, value in run.measurements.items():
         if isinstance(value, tuple):
-            for place, number in enumerate(value):
-                yield _Scalars(step=place, time=end, values={f"curve/{name}": number})
+            for location, number in enumerate(value):
+                yield _Scalars(step=location, time=end, values={f"curve/{name}": number})
 
 
 def _end(profile: Profile, run: RunRecord) -> float:
@@ -171,7 +171,7 @@ def _dated(summary: Summary, time: float, step: int = 0) -> Event:
     return Event(wall_time=time, step=step, summary=summary)
 
 
-def _begun(profile: Profile, run: RunRecord, start: float) -> Event:
+def _start_event(profile: Profile, run: RunRecord, start: float) -> Event:
     """The hyperparameters of a run."""
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
@@ -187,7 +187,7 @@ def _begun(profile: Profile, run: RunRecord, start: float) -> Event:
     return _dated(_hidden(metadata.SESSION_START_INFO_TAG, content), start)
 
 
-def _ended(profile: Profile, run: RunRecord) -> Event:
+def _end_event(profile: Profile, run: RunRecord) -> Event:
     """How a run ended; one that has not is neither a success nor a failure."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
@@ -226,12 +226,12 @@ def wall_times(run: RunRecord, created: datetime) -> list[float]:
     after the other from its start on; a run without attempts had them up to when its profile was ``created``.
     """
     if not run.attempts:
-        start = created.timestamp() - _whole(run.epochs)
-        return _ends(run.epochs, start, _whole(run.epochs))
+        start = created.timestamp() - _total_seconds(run.epochs)
+        return _ends(run.epochs, start, _total_seconds(run.epochs))
     ends: list[float] = []
     for attempt, epochs in zip(run.attempts, _by_attempt(run), strict=True):
         start = attempt.started.timestamp()
-        lasted = attempt.ended.timestamp() - start if attempt.ended else _whole(epochs)
+        lasted = attempt.ended.timestamp() - start if attempt.ended else _total_seconds(epochs)
         ends += _ends(epochs, start, lasted)
     return ends
 
@@ -240,20 +240,20 @@ def _by_attempt(run: RunRecord) -> list[list[EpochRecord]]:
     """What each attempt has contributed: an epoch is of the last one that did not keep it from an attempt before."""
     parts: list[list[EpochRecord]] = [[] for _ in run.attempts]
     for epoch in run.epochs:
-        own = [place for place, attempt in enumerate(run.attempts) if attempt.from_epoch < epoch.epoch]
+        own = [location for location, attempt in enumerate(run.attempts) if attempt.from_epoch < epoch.epoch]
         parts[own[-1] if own else 0].append(epoch)
     return parts
 
 
 def _ends(epochs: Sequence[EpochRecord], start: float, lasted: float) -> list[float]:
-    whole, passed, ends = _whole(epochs), 0.0, []
+    total, passed, ends = _total_seconds(epochs), 0.0, []
     for number, epoch in enumerate(epochs, 1):
         passed += epoch.seconds
-        ends.append(start + lasted * (passed / whole if whole > 0 else number / len(epochs)))
+        ends.append(start + lasted * (passed / total if total > 0 else number / len(epochs)))
     return ends
 
 
-def _whole(epochs: Sequence[EpochRecord]) -> float:
+def _total_seconds(epochs: Sequence[EpochRecord]) -> float:
     """Seconds of all of them; 0 where that makes no sense."""
     seconds = [epoch.seconds for epoch in epochs]
     return sum(seconds) if all(0 <= each < math.inf for each in seconds) else 0.0

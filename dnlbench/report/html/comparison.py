@@ -12,11 +12,11 @@ from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids
 from dnlbench.report.gate import gate_grid
-from dnlbench.report.html.figures import charts_of, drawn
+from dnlbench.report.html.charts import chart_figures, charts_of
 from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded, page, section
-from dnlbench.report.html.provenance import in_a_sentence, origin, settings
-from dnlbench.report.html.runs import bad_runs
+from dnlbench.report.html.provenance import origin, settings, summary_sentence
+from dnlbench.report.html.runs import unsuccessful_runs
 from dnlbench.report.html.tables import side_by_side, table, verdict_class
 
 
@@ -32,10 +32,10 @@ def comparison_html(
     sections = [
         section("Summary", *_summary(profiles, comparisons, gate)),
         section("Verdicts", *([table(gate_grid(gate))] if gate else []), *verdicts),
-        *([section("Curves", drawn(found))] if found else []),
+        *([section("Curves", chart_figures(found))] if found else []),
         section("Differences of spec, machine and code", *_differences(comparisons)),
-        *_section_of_each("Runs that did not end well", [join(*bad_runs(profile)) for profile in profiles]),
-        *_section_of_each("Limits and costs of depth", [_limits(p, i) for i, p in enumerate(profiles)]),
+        *_optional_section("Runs that did not end well", [join(*unsuccessful_runs(profile)) for profile in profiles]),
+        *_optional_section("Limits and costs of depth", [_limits(p, i) for i, p in enumerate(profiles)]),
         section("What was run, and on what", *_origins(profiles)),
     ]
     others = f"{len(candidates)} candidates" if len(candidates) > 1 else comparisons[0].candidate
@@ -43,7 +43,9 @@ def comparison_html(
 
 
 def _summary(profiles: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None) -> Iterator[Markup]:
-    yield tag("ul", *(tag("li", tag("strong", _named(p, i)), ": ", in_a_sentence(p)) for i, p in enumerate(profiles)))
+    yield tag(
+        "ul", *(tag("li", tag("strong", _named(p, i)), ": ", summary_sentence(p)) for i, p in enumerate(profiles))
+    )
     if gate:
         alike = sum(finding.outcome == gate.outcome for finding in gate.findings)
         outcome = tag("span", gate.outcome, class_=verdict_class(gate.outcome) or None)
@@ -76,7 +78,7 @@ def _differences(comparisons: Sequence[Comparison]) -> Iterator[Markup]:
             yield table(grid.titled(f"A (reference) and {letter(place)} (candidate)"))
 
 
-def _section_of_each(heading: str, parts: Sequence[Markup]) -> Iterator[Markup]:
+def _optional_section(heading: str, parts: Sequence[Markup]) -> Iterator[Markup]:
     """One with what there is; none if there is nothing."""
     if any(parts):
         yield section(heading, *parts)

@@ -2,20 +2,20 @@
 // Draws the charts of this page: axes by choice, curves on and off, values under a cursor that keys move too.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const EDGE = { left: 68, right: 12, top: 10, bottom: 46 }, MARGIN = 0.04, BAND_SHARE = 0.5;
+  const MARGINS = { left: 68, right: 12, top: 10, bottom: 46 }, PADDING = 0.04, BAND_FRACTION = 0.5;
   const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹", PREFIXES = [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"]];
   const MARKS_PER_CURVE = 5, TICK_GAP = 34;
 
-  const example = document.createElement("template");
-  example.innerHTML = "<svg></svg>";
-  const SVG = example.content.firstChild.namespaceURI;
+  const template = document.createElement("template");
+  template.innerHTML = "<svg></svg>";
+  const SVG = template.content.firstChild.namespaceURI;
 
   function element(name, attributes = {}, ...children) {
-    const isDrawn = ["svg", "path", "text"].includes(name);
-    const made = isDrawn ? document.createElementNS(SVG, name) : document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
+    const isSvg = ["svg", "path", "text"].includes(name);
+    const node = isSvg ? document.createElementNS(SVG, name) : document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
   }
 
   // Numbers as text ---------------------------------------------------------------------------------------------------
@@ -23,7 +23,7 @@
   const short = (value, digits) => String(Number(value.toPrecision(digits)));
 
   function label(value, { ticks } = {}) {
-    if (value === 0 || ticks === "whole" || ticks === "depth") return String(Math.round(value));
+    if (value === 0 || ticks === "integer" || ticks === "depth") return String(Math.round(value));
     if (ticks === "percent") return `${short(100 * value, 4)} %`;
     const sign = value < 0 ? "−" : "", size = Math.abs(value);
     if (size < 1e-3) {
@@ -42,27 +42,27 @@
     const g = (v) => (log ? Math.log(v) : v), shown = values.filter((v) => v !== null && (!log || v > 0)).map(g);
     let [low, high] = shown.length ? [Math.min(...shown), Math.max(...shown)] : [0, log ? Math.log(10) : 1];
     if (!log) {
-      const reach = BAND_SHARE * (high - low || Math.abs(high)), ends = bands.filter((v) => v !== null);
+      const reach = BAND_FRACTION * (high - low || Math.abs(high)), ends = bands.filter((v) => v !== null);
       [low, high] = [Math.max(Math.min(low, ...ends), low - reach), Math.min(Math.max(high, ...ends), high + reach)];
     }
     const wide = high - low > 1e-9 * Math.max(1, Math.abs(low), Math.abs(high));
-    const margin = wide ? MARGIN * (high - low) : Math.max(Math.abs(low) / 10, 0.5);
+    const margin = wide ? PADDING * (high - low) : Math.max(Math.abs(low) / 10, 0.5);
     [low, high] = [low - margin, high + margin];
     if (!log) [low, high] = [Math.max(low, axis.least ?? low), Math.min(high, axis.most ?? high)];
-    const place = (v) => (log && v <= 0 ? start : start + ((g(v) - low) / (high - low)) * (end - start));
-    return { low, high, log, place };
+    const position = (v) => (log && v <= 0 ? start : start + ((g(v) - low) / (high - low)) * (end - start));
+    return { low, high, log, position };
   }
 
   function ticks(scale, axis, most) {
-    const whole = axis.ticks === "whole" || axis.ticks === "depth";
-    if (!scale.log) return multiples(scale.low, scale.high, most, whole);
-    const low = Math.exp(scale.low), high = Math.exp(scale.high), found = powers(low, high, most);
-    return found.length >= 2 ? found : multiples(low, high, most, whole).filter((v) => v > 0);
+    const integers = axis.ticks === "integer" || axis.ticks === "depth";
+    if (!scale.log) return multiples(scale.low, scale.high, most, integers);
+    const low = Math.exp(scale.low), high = Math.exp(scale.high), candidates = powers(low, high, most);
+    return candidates.length >= 2 ? candidates : multiples(low, high, most, integers).filter((v) => v > 0);
   }
 
-  function multiples(low, high, most, whole) {
+  function multiples(low, high, most, integers) {
     const least = (high - low) / Math.max(1, most), power = 10 ** Math.floor(Math.log10(least));
-    const step = Math.max(whole ? 1 : 0, [1, 2, 5, 10].map((m) => m * power).find((s) => s >= least * 0.999));
+    const step = Math.max(integers ? 1 : 0, [1, 2, 5, 10].map((m) => m * power).find((s) => s >= least * 0.999));
     const first = Math.ceil(low / step - 1e-9), last = Math.floor(high / step + 1e-9);
     return Array.from({ length: last - first + 1 }, (_, k) => (first + k) * step);
   }
@@ -73,7 +73,7 @@
     const choices = [[1, 1.5, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]].map((mantissas) => decades.flatMap((d) => mantissas.map((m) => m * d)));
     const inside = choices.map((values) => values.filter((v) => low <= v && v <= high));
     const stride = Math.ceil(inside.at(-1).length / most);
-    return inside.find((values) => values.length <= most) ?? inside.at(-1).filter((_, place) => place % stride === 0);
+    return inside.find((values) => values.length <= most) ?? inside.at(-1).filter((_, index) => index % stride === 0);
   }
 
   // One chart ---------------------------------------------------------------------------------------------------------
@@ -82,18 +82,18 @@
     constructor(figure, chart) {
       this.chart = chart;
       this.log = { x: chart.x.log, y: chart.y.log };
-      this.off = new Set();
-      this.at = null; // place in this.steps; null: no cursor
+      this.hidden = new Set();
+      this.cursorIndex = null; // index into this.steps; null: no cursor
       const measured = chart.series.filter((s) => s.role === "mean");
       this.steps = [...new Set((measured.length ? measured : chart.series).flatMap((s) => s.x))].sort((a, b) => a - b);
       this.svg = element("svg", { class: "chart", role: "img", "aria-label": chart.text });
       this.plot = element("div", { class: "plot" }, this.svg);
       this.values = new Map();
       const legend = element("ul", { class: "legend" }, ...chart.series.filter((s) => s.listed).map((s) => this.makeEntry(s)));
-      figure.querySelector(".still").replaceWith(this.makeControls(), this.plot, legend);
+      figure.querySelector(".static").replaceWith(this.makeControls(), this.plot, legend);
       this.plot.addEventListener("pointermove", (event) => this.pointAt(event));
       this.plot.addEventListener("pointerdown", (event) => this.pointAt(event));
-      this.plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.read(null));
+      this.plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.showValues(null));
       new ResizeObserver(() => this.plot.clientWidth !== this.width && this.draw()).observe(this.plot);
       this.draw();
     }
@@ -108,10 +108,10 @@
       }
       this.slider = element("input", { type: "range", min: 0, max: this.steps.length - 1, step: 1, value: 0 });
       this.slider.setAttribute("aria-label", `${this.chart.title}: read values at ${this.chart.x.text}`);
-      this.slider.addEventListener("input", () => this.read(Number(this.slider.value)));
-      this.slider.addEventListener("focus", () => this.at === null && this.read(Number(this.slider.value)));
+      this.slider.addEventListener("input", () => this.showValues(Number(this.slider.value)));
+      this.slider.addEventListener("focus", () => this.cursorIndex === null && this.showValues(Number(this.slider.value)));
       this.output = element("output", {}, "read values");
-      bar.append(element("label", { class: "reading" }, this.output, this.slider));
+      bar.append(element("label", { class: "read-values" }, this.output, this.slider));
       return bar;
     }
 
@@ -123,8 +123,8 @@
       const value = element("span", { class: "value" });
       const button = element("button", { type: "button", "aria-pressed": "true" }, swatch, series.label, value);
       button.addEventListener("click", () => {
-        if (!this.off.delete(series.key)) this.off.add(series.key);
-        button.setAttribute("aria-pressed", String(!this.off.has(series.key)));
+        if (!this.hidden.delete(series.key)) this.hidden.add(series.key);
+        button.setAttribute("aria-pressed", String(!this.hidden.has(series.key)));
         this.draw();
       });
       this.values.set(series, value);
@@ -132,17 +132,17 @@
     }
 
     isShown(series) {
-      return !this.off.has(series.key) && !this.off.has(series.parent);
+      return !this.hidden.has(series.key) && !this.hidden.has(series.parent);
     }
 
     draw() {
       this.width = this.plot.clientWidth || 640;
       this.height = Math.round(Math.min(360, Math.max(240, 0.58 * this.width)));
-      this.bottom = this.height - EDGE.bottom;
+      this.bottom = this.height - MARGINS.bottom;
       const { x, y, series } = this.chart, shown = series.filter((s) => this.isShown(s));
       const bands = shown.flatMap((s) => [...s.low, ...s.high]);
-      this.x = scaleOver(shown.flatMap((s) => s.x), [], x, this.log.x, EDGE.left, this.width - EDGE.right);
-      this.y = scaleOver(shown.flatMap((s) => s.y), bands, y, this.log.y, this.bottom, EDGE.top);
+      this.x = scaleOver(shown.flatMap((s) => s.x), [], x, this.log.x, MARGINS.left, this.width - MARGINS.right);
+      this.y = scaleOver(shown.flatMap((s) => s.y), bands, y, this.log.y, this.bottom, MARGINS.top);
       this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
       this.svg.dataset.log = `${this.log.x ? "x" : ""}${this.log.y ? "y" : ""}`;
       this.svg.replaceChildren();
@@ -152,26 +152,26 @@
       for (const each of shown) if (each.failed) this.drawCross(each);
       if (!shown.length) this.text(this.width / 2, this.height / 2, "all curves are off", "middle");
       const hidden = shown.reduce((sum, s) => sum + s.x.filter((_, i) => s.y[i] !== null && !this.has(s, i)).length, 0);
-      if (hidden) this.text(this.width - EDGE.right, EDGE.top + 10, `${hidden} values ≤ 0 have no place here`, "end");
+      if (hidden) this.text(this.width - MARGINS.right, MARGINS.top + 10, `${hidden} values ≤ 0 have no place here`, "end");
       this.cursor = this.path("", "cursor");
-      this.read(this.at);
+      this.showValues(this.cursorIndex);
     }
 
     drawAxes() {
-      const { x, y } = this.chart, right = this.width - EDGE.right;
+      const { x, y } = this.chart, right = this.width - MARGINS.right;
       for (const value of x.ticks === "depth" ? this.depths() : ticks(this.x, x, Math.max(3, Math.floor(this.width / 70)))) {
-        const at = this.x.place(value);
-        this.path(`M${at},${EDGE.top}V${this.bottom}`, "grid");
+        const at = this.x.position(value);
+        this.path(`M${at},${MARGINS.top}V${this.bottom}`, "grid");
         this.text(at, this.bottom + 18, label(value, x), "middle");
       }
       for (const value of ticks(this.y, y, 7)) {
-        const at = this.y.place(value);
-        this.path(`M${EDGE.left},${at}H${right}`, "grid");
-        this.text(EDGE.left - 7, at + 4, label(value, y), "end");
+        const at = this.y.position(value);
+        this.path(`M${MARGINS.left},${at}H${right}`, "grid");
+        this.text(MARGINS.left - 7, at + 4, label(value, y), "end");
       }
-      this.path(`M${EDGE.left},${EDGE.top}V${this.bottom}H${right}`, "frame");
-      this.text((EDGE.left + right) / 2, this.height - 8, x.text, "middle");
-      const middle = (EDGE.top + this.bottom) / 2;
+      this.path(`M${MARGINS.left},${MARGINS.top}V${this.bottom}H${right}`, "frame");
+      this.text((MARGINS.left + right) / 2, this.height - 8, x.text, "middle");
+      const middle = (MARGINS.top + this.bottom) / 2;
       this.text(12, middle, y.text, "middle").setAttribute("transform", `rotate(-90 12 ${middle})`);
     }
 
@@ -179,7 +179,7 @@
     depths() {
       let last = -Infinity;
       return this.steps.filter((step) => {
-        const at = this.x.place(step), kept = at - last >= TICK_GAP && (!this.log.x || step > 0);
+        const at = this.x.position(step), kept = at - last >= TICK_GAP && (!this.log.x || step > 0);
         if (kept) last = at;
         return kept;
       });
@@ -187,7 +187,7 @@
 
     drawInterval(series) {
       const known = series.x.map((_, i) => i).filter((i) => this.has(series, i) && series.low[i] != null && series.high[i] != null);
-      const end = (i, side) => `${this.across(series.x[i])},${this.down(series[side][i])}`;
+      const end = (i, bound) => `${this.pixelX(series.x[i])},${this.pixelY(series[bound][i])}`;
       if (series.points) {
         for (const i of known) this.path(`M${end(i, "low")}L${end(i, "high")}`, `line c${series.color} bar`);
       } else if (known.length) {
@@ -199,7 +199,7 @@
     drawCurve(series) {
       const known = series.x.map((_, i) => i).filter((i) => this.has(series, i));
       if (!known.length) return;
-      const at = (i) => [this.across(series.x[i]), this.down(series.y[i])];
+      const at = (i) => [this.pixelX(series.x[i]), this.pixelY(series.y[i])];
       const points = known.map((i) => `${i && !this.has(series, i - 1) ? "M" : "L"}${at(i)}`).join("").replace(/^./, "M");
       if (series.joined) this.path(points, lineClass(series)).dataset.series = series.label;
       const stride = series.points ? 1 : Math.ceil(known.length / MARKS_PER_CURVE);
@@ -210,45 +210,45 @@
     // Where its value is not known, at the lower end of the axis.
     drawCross(series) {
       const known = series.x.map((_, i) => i).filter((i) => this.has(series, i)), last = known.at(-1);
-      const down = last === undefined ? this.bottom : this.down(series.y[last]);
-      this.mark(data.cross, this.across(series.x[last ?? 0]), down, `line c${series.color}`);
+      const y = last === undefined ? this.bottom : this.pixelY(series.y[last]);
+      this.mark(data.cross, this.pixelX(series.x[last ?? 0]), y, `line c${series.color}`);
     }
 
     has(series, i) {
       return series.y[i] !== null && (!this.log.x || series.x[i] > 0) && (!this.log.y || series.y[i] > 0);
     }
 
-    across(value) {
-      return Number(this.x.place(value).toFixed(1));
+    pixelX(value) {
+      return Number(this.x.position(value).toFixed(1));
     }
 
-    down(value) {
-      return Number(Math.min(this.bottom + 4, Math.max(EDGE.top - 4, this.y.place(value))).toFixed(1));
+    pixelY(value) {
+      return Number(Math.min(this.bottom + 4, Math.max(MARGINS.top - 4, this.y.position(value))).toFixed(1));
     }
 
     // The cursor ------------------------------------------------------------------------------------------------------
 
     pointAt(event) {
-      const x = event.clientX - this.svg.getBoundingClientRect().left, far = (i) => Math.abs(this.x.place(this.steps[i]) - x);
+      const x = event.clientX - this.svg.getBoundingClientRect().left, far = (i) => Math.abs(this.x.position(this.steps[i]) - x);
       const nearest = this.steps.reduce((best, _, i) => (far(i) < far(best) ? i : best), 0);
       this.slider.value = nearest;
-      this.read(nearest);
+      this.showValues(nearest);
     }
 
-    read(place) {
-      this.at = place;
-      const step = place === null ? null : this.steps[place], said = [];
+    showValues(index) {
+      this.cursorIndex = index;
+      const step = index === null ? null : this.steps[index], texts = [];
       for (const [series, value] of this.values) {
-        const isRead = step !== null && this.isShown(series) && series.role !== "theory"; // of which only the slope counts
-        const k = isRead ? series.x.indexOf(step) : -1;
+        const isListed = step !== null && this.isShown(series) && series.role !== "theory"; // of which only the slope counts
+        const k = isListed ? series.x.indexOf(step) : -1;
         value.textContent = k < 0 || series.y[k] === null ? "" : this.valueAt(series, k);
-        if (value.textContent) said.push(`${series.label} ${label(series.y[k], this.chart.y)}`);
+        if (value.textContent) texts.push(`${series.label} ${label(series.y[k], this.chart.y)}`);
       }
-      const where = step === null ? "read values" : `${this.chart.x.text} ${label(step, this.chart.x)}`;
-      this.output.textContent = where;
-      if (step !== null) this.slider.setAttribute("aria-valuetext", `${where}: ${said.join("; ")}`);
-      const isPlaced = step !== null && (!this.log.x || step > 0);
-      this.cursor.setAttribute("d", isPlaced ? `M${this.across(step)},${EDGE.top}V${this.bottom}` : "");
+      const heading = step === null ? "read values" : `${this.chart.x.text} ${label(step, this.chart.x)}`;
+      this.output.textContent = heading;
+      if (step !== null) this.slider.setAttribute("aria-valuetext", `${heading}: ${texts.join("; ")}`);
+      const isVisible = step !== null && (!this.log.x || step > 0);
+      this.cursor.setAttribute("d", isVisible ? `M${this.pixelX(step)},${MARGINS.top}V${this.bottom}` : "");
     }
 
     valueAt(series, k) {

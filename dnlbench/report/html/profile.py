@@ -10,11 +10,11 @@ from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report.contrasts import change_title, contrast_grids, contrast_sentence, is_depth
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids, refusals
-from dnlbench.report.html.figures import charts_of, drawn
+from dnlbench.report.html.charts import chart_figures, charts_of
 from dnlbench.report.html.markup import Markup, join, tag
 from dnlbench.report.html.page import folded, page, section
-from dnlbench.report.html.provenance import in_a_sentence, origin, settings
-from dnlbench.report.html.runs import bad_runs
+from dnlbench.report.html.provenance import origin, settings, summary_sentence
+from dnlbench.report.html.runs import unsuccessful_runs
 from dnlbench.report.html.tables import side_by_side, table
 from dnlbench.report.profile import result_grids
 from dnlbench.report.values import value_text
@@ -26,16 +26,16 @@ def profile_html(profile: Profile) -> str:
     found = charts_of([profile])
     further = [*fit_grids(profile), *cost_grids(profile)]
     tested = list(contrast_grids(profile))
-    failed = bad_runs(profile)
+    failed = unsuccessful_runs(profile)
     sections = [
         section(
             "Summary",
-            tag("p", in_a_sentence(profile)),
+            tag("p", summary_sentence(profile)),
             tag("ul", *(tag("li", line) for line in sentences(profile))),
         ),
         section("Result by network and depth", *(table(grid) for grid in result_grids(profile))),
         *([section("Depth against depth, network against network", side_by_side(tested))] if tested else []),
-        *([section("Curves", drawn(found))] if found else []),
+        *([section("Curves", chart_figures(found))] if found else []),
         *([section("Limits and costs of depth", side_by_side(further))] if further else []),
         *([section("Runs that did not end well", *failed)] if failed else []),
         section("What was run, and on what", origin(profile, "Origin"), folded("All settings", settings(profile))),
@@ -48,14 +48,14 @@ def sentences(profile: Profile) -> Iterator[Markup]:
     shown = [quantity for quantity in STUDIES[profile.study].quantities if not quantity.table]
     for network in dict.fromkeys(point.network for point in profile.summary.points):
         points = sorted((p for p in profile.summary.points if p.network == network), key=lambda p: p.depth)
-        parts = [part for quantity in shown if (part := _course(profile, points, quantity))]
+        parts = [part for quantity in shown if (part := _change_with_depth(profile, points, quantity))]
         parts += [f"no depth limit of the {words}" for words in refusals(profile, network)]
         bad = sum(count for p in points for status, count in p.statuses.items() if status != "ok")
         ending = f"; {bad} of {sum(sum(p.statuses.values()) for p in points)} runs did not end well" if bad else ""
         yield join(tag("strong", network), f": {'; '.join(parts) or 'no run has a result'}{ending}.")
 
 
-def _course(profile: Profile, points: list[PointSummary], quantity: Quantity) -> str:
+def _change_with_depth(profile: Profile, points: list[PointSummary], quantity: Quantity) -> str:
     """From the smallest depth that has the quantity to the largest; with the tests of what lies between, or the change."""
     name = quantity.name
     known = [point for point in points if name in point.quantities]

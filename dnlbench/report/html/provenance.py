@@ -8,8 +8,8 @@ from typing import Any
 from dnlbench import units
 from dnlbench.profiles import Profile
 from dnlbench.report.html.markup import Markup
-from dnlbench.report.html.tables import facts
-from dnlbench.report.runs import machine_label, node_facts
+from dnlbench.report.html.tables import property_table
+from dnlbench.report.runs import machine_label, node_properties
 from dnlbench.studies import STUDIES
 
 
@@ -26,7 +26,7 @@ def origin(profile: Profile, title: str) -> Markup:
         ("runs", f"{ok} of {len(profile.runs)} ended well; {_seeds(profile)}"),
         ("data", f"{data.name}, {data.samples} samples, sha256 {data.sha256[:12]}"),
         ("devices", _devices(profile)),
-        *node_facts(profile),
+        *node_properties(profile),
         (
             machine_label(profile),
             f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}; {machine.os}",
@@ -34,10 +34,10 @@ def origin(profile: Profile, title: str) -> Markup:
         ("software", f"Python {machine.python}, torch {machine.torch}, dnlbench {code.version}{commit}"),
         ("spec", profile.spec_hash),
     ]
-    return facts(title, rows)
+    return property_table(title, rows)
 
 
-def in_a_sentence(profile: Profile) -> str:
+def summary_sentence(profile: Profile) -> str:
     """What was run and on what, in few words."""
     ok = sum(run.status == "ok" for run in profile.runs)
     networks = ", ".join(dict.fromkeys(run.network for run in profile.runs))
@@ -50,7 +50,7 @@ def in_a_sentence(profile: Profile) -> str:
 
 def settings(profile: Profile) -> Markup:
     """The whole spec, as dotted keys."""
-    return facts(f"Spec of {profile.name}", [(key, _value(value)) for key, value in _flat(profile.spec)])
+    return property_table(f"Spec of {profile.name}", [(key, _value(value)) for key, value in _flat(profile.spec)])
 
 
 def _seeds(profile: Profile) -> str:

@@ -12,21 +12,21 @@ from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table, verdict_class
 from dnlbench.report.runs import cause, has_nodes, log_end, node_of_run
 
-NAMED_LOGS = 25
+MAX_LOGS = 25
 """Runs whose errors are shown at length; a sweep that fails altogether fails of few causes."""
 
 
-def bad_runs(profile: Profile) -> list[Markup]:
+def unsuccessful_runs(profile: Profile) -> list[Markup]:
     """A table of them, and each one's error and end of log; nothing if all ended well."""
     bad = [run for run in profile.runs if run.status != "ok"]
     if not bad:
         return []
     title = f"{profile.name}: {len(bad)} of {len(profile.runs)} runs did not end well"
     columns = [
-        Column(head="run", whole=True),
-        *(Column(head=head, figures=True) for head in ("L", "seed", "epochs done", "attempts")),
-        Column(head="status", whole=True),
-        *([Column(head="node", whole=True)] if has_nodes(profile) else []),
+        Column(head="run", no_wrap=True),
+        *(Column(head=head, numeric=True) for head in ("L", "seed", "epochs done", "attempts")),
+        Column(head="status", no_wrap=True),
+        *([Column(head="node", no_wrap=True)] if has_nodes(profile) else []),
         Column(head="cause"),
     ]
     rows = [_row(run, on_nodes=has_nodes(profile)) for run in bad]
@@ -46,10 +46,10 @@ def _row(run: RunRecord, *, on_nodes: bool) -> list[str]:
 
 def _details(bad: list[RunRecord]) -> Iterator[Markup]:
     told = [run for run in bad if run.error]
-    for run in told[:NAMED_LOGS]:
+    for run in told[:MAX_LOGS]:
         yield _detail(run)
-    if len(told) > NAMED_LOGS:
-        yield tag("p", f"The errors of {len(told) - NAMED_LOGS} more runs are in the profile.", class_="note")
+    if len(told) > MAX_LOGS:
+        yield tag("p", f"The errors of {len(told) - MAX_LOGS} more runs are in the profile.", class_="note")
 
 
 def _detail(run: RunRecord) -> Markup:

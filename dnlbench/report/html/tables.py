@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dnlbench.report.grid import STYLES, Column, Grid
 from dnlbench.report.html.markup import Markup, lines, tag
 
-HEADS = ("network", "what", "run", "curve", "candidate", "rule")
+ROW_HEADS = ("network", "what", "run", "curve", "candidate", "rule")
 """Columns whose cells say what their row is about."""
-JUDGED = ("verdict", "outcome", "status")
+VERDICT_HEADS = ("verdict", "outcome", "status")
 """Columns whose words have a colour."""
 
 
@@ -17,8 +17,8 @@ def table(grid: Grid) -> Markup:
     """A table with its title as caption and its note below, together one box."""
     head = tag("thead", tag("tr", *(_head(column) for column in grid.columns)))
     body = tag("tbody", *(_row(grid.columns, row) for row in grid.rows))
-    whole = tag("table", tag("caption", grid.title), head, body)
-    box = tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=grid.title)
+    html_table = tag("table", tag("caption", grid.title), head, body)
+    box = tag("div", html_table, class_="scroll", tabindex=0, role="region", aria_label=grid.title)
     return tag("div", box, *([tag("p", lines(grid.note), class_="note")] if grid.note else []))
 
 
@@ -27,11 +27,11 @@ def side_by_side(grids: Iterable[Grid]) -> Markup:
     return tag("div", *map(table, grids), class_="tables")
 
 
-def facts(title: str, rows: Sequence[tuple[str, str]]) -> Markup:
+def property_table(title: str, rows: Sequence[tuple[str, str]]) -> Markup:
     """Names with values, as a table without a head."""
     body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows]
-    whole = tag("table", tag("caption", title), tag("tbody", *body), class_="facts")
-    return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=title)
+    html_table = tag("table", tag("caption", title), tag("tbody", *body), class_="properties")
+    return tag("div", html_table, class_="scroll", tabindex=0, role="region", aria_label=title)
 
 
 def verdict_class(word: str) -> str:
@@ -40,19 +40,21 @@ def verdict_class(word: str) -> str:
 
 
 def _head(column: Column) -> Markup:
-    return tag("th", column.head, scope="col", class_="figures" if column.figures else None)
+    return tag("th", column.head, scope="col", class_="numeric" if column.numeric else None)
 
 
 def _width_class(column: Column) -> str:
     """Figures and words are not broken; text is, but not to one word a line."""
-    return "figures" if column.figures else "whole" if column.whole else "wordy"
+    return "numeric" if column.numeric else "no-wrap" if column.no_wrap else "wrap"
 
 
 def _row(columns: Sequence[Column], row: Sequence[str]) -> Markup:
     cells = []
     for place, (column, value) in enumerate(zip(columns, row, strict=True)):
-        classes = " ".join(filter(None, (_width_class(column), verdict_class(value) if column.head in JUDGED else "")))
-        if place == 0 and column.head in HEADS:
+        classes = " ".join(
+            filter(None, (_width_class(column), verdict_class(value) if column.head in VERDICT_HEADS else ""))
+        )
+        if place == 0 and column.head in ROW_HEADS:
             cells.append(tag("th", value, scope="row", class_=classes or None))
         else:
             cells.append(tag("td", value, class_=classes or None))

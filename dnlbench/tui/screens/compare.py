@@ -23,7 +23,7 @@ from dnlbench.charts.epochs import OVERS, epoch_chart
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile
-from dnlbench.report.comparison import comparison_csv, told_apart
+from dnlbench.report.comparison import comparison_csv, with_distinct_titles
 from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
 from dnlbench.studies import EpochMetric, Quantity
@@ -250,7 +250,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
             return profile_csv(self._profiles[0])
         compared = [(shown.comparison, shown.entries[1].path) for shown in self._all_shown if shown.comparison]
         comparisons, files = [comparison for comparison, _ in compared], [path for _, path in compared]
-        return comparison_csv(told_apart(comparisons, self._shown.entries[0].path, files))
+        return comparison_csv(with_distinct_titles(comparisons, self._shown.entries[0].path, files))
 
     def action_copy(self) -> None:
         if self._shown.comparison:

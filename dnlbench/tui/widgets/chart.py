@@ -20,13 +20,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from dnlbench.charts.model import Axis, Chart
-from dnlbench.charts.terminal.curves import as_viewed, in_legend
+from dnlbench.charts.terminal.curves import as_viewed, legend_series
 from dnlbench.charts.terminal.draw import Drawing
 from dnlbench.charts.terminal.legend import Line
 from dnlbench.charts.terminal.limits import is_log
 from dnlbench.charts.terminal.moves import STEP, dragged, panned, with_cursor_moved, zoomed
 from dnlbench.charts.terminal.picture import Picture
-from dnlbench.charts.terminal.text import Ink, Look
+from dnlbench.charts.terminal.text import TextStyle, Theme
 from dnlbench.charts.terminal.view import View
 
 NOTHING = Chart(key="", title="", x=Axis(label=""), y=Axis(label=""), series=())
@@ -110,18 +110,18 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         base = self.rich_style
         if y >= len(lines):
             return Strip.blank(self.size.width, base)
-        segments = [Segment(text, base + _style(ink)) for text, ink in lines[y].runs]
+        segments = [Segment(text, base + _rich_style(style)) for text, style in lines[y].spans]
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
     # What is drawn
 
-    def _look(self) -> Look:
+    def _theme(self) -> Theme:
         style = self.rich_style
         foreground, background = (
             each.triplet.hex if each is not None and each.type is ColorType.TRUECOLOR and each.triplet else ""
             for each in (style.color, style.bgcolor)
         )
-        return Look(
+        return Theme(
             foreground=foreground,
             background=background,
             colors=not self.app.no_color,
@@ -131,10 +131,10 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
 
     def _drawn(self) -> Picture:
         """Curves and axes, without the cursor: this is what takes time."""
-        view, look, picture = self.view.with_cursor(None), self._look(), self._picture
-        if picture is None or not picture.shows(self.chart, view, look, self.size):
+        view, theme, picture = self.view.with_cursor(None), self._theme(), self._picture
+        if picture is None or not picture.matches(self.chart, view, theme, self.size):
             begun = time.monotonic()
-            picture = self._picture = Picture.of(self.chart, view, look, self.size)
+            picture = self._picture = Picture.of(self.chart, view, theme, self.size)
             self.took_s = time.monotonic() - begun
         return picture
 
@@ -188,7 +188,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
 
     def action_alone(self) -> None:
         if self.view.focus_series in self._keys():
-            self.view = self.view.alone(self.view.focus_series, self._keys())
+            self.view = self.view.isolated(self.view.focus_series, self._keys())
         else:
             self.action_choose(1)
 
@@ -196,7 +196,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         self.view = self.view.reset()
 
     def _keys(self) -> list[str]:
-        return [series.key for series in in_legend(self.chart)]
+        return [series.key for series in legend_series(self.chart)]
 
     # What a mouse does
 
@@ -257,11 +257,12 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
 
 
 @lru_cache(maxsize=1024)
-def _style(ink: Ink) -> Style:
-    return Style(color=_rich(ink.color), bgcolor=_rich(ink.background), bold=ink.bold or None, dim=ink.dim or None)
+def _rich_style(style: TextStyle) -> Style:
+    color, background = _rich_color(style.color), _rich_color(style.background)
+    return Style(color=color, bgcolor=background, bold=style.bold or None, dim=style.dim or None)
 
 
-def _rich(color: str) -> RichColor | None:
+def _rich_color(color: str) -> RichColor | None:
     """A color as Rich takes it; None for one that is not known."""
     if not color:
         return None

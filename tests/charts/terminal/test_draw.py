@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnlbench.charts.model import Axis, Chart, Identity, Series
-from dnlbench.charts.terminal.draw import ALL_OFF, NOT_POSITIVE, draw
-from dnlbench.charts.terminal.text import Look, blend
+from dnlbench.charts.terminal.draw import ALL_HIDDEN, NOT_POSITIVE, draw
+from dnlbench.charts.terminal.text import Theme, blend
 from dnlbench.charts.terminal.view import View
 
-LOOK = Look(foreground="#ffffff", background="#000000")
+THEME = Theme(foreground="#ffffff", background="#000000")
 X = [float(k) for k in range(1, 101)]
 Y = [3.0 * math.exp(-0.05 * k) + 0.1 for k in range(100)]
 
 
-A, B = Identity(label="a"), Identity(label="b", place=1)
+A, B = Identity(label="a"), Identity(label="b", index=1)
 
 
 def chart(*series: Series, notes: tuple[str, ...] = (), unit: str = "") -> Chart:
@@ -29,8 +29,8 @@ def curve(**more: object) -> Series:
     return Series(**{"key": "a", "label": "a", "role": "mean", "x": X, "y": Y, "identity": A, **more})  # type: ignore[arg-type]
 
 
-def text(of: Chart, view: View | None = None, width: int = 60, height: int = 16, look: Look = LOOK) -> str:
-    return "\n".join(draw(of, view or View(), width, height, look).lines)
+def text(of: Chart, view: View | None = None, width: int = 60, height: int = 16, theme: Theme = THEME) -> str:
+    return "\n".join(draw(of, view or View(), width, height, theme).lines)
 
 
 def test_title_axes_and_units() -> None:
@@ -62,12 +62,12 @@ def test_profiles_are_told_apart_by_dashes_and_marks() -> None:
 
 def test_points_that_are_not_joined_have_no_line() -> None:
     three = {"points": True, "x": [1.0, 2.0, 3.0], "y": [3.0, 1.0, 2.0]}
-    assert count_dots(draw(chart(curve(**three, joined=False)), View(), 60, 16, LOOK).lines) == 0
-    assert count_dots(draw(chart(curve(**three)), View(), 60, 16, LOOK).lines) > 20
+    assert count_dots(draw(chart(curve(**three, joined=False)), View(), 60, 16, THEME).lines) == 0
+    assert count_dots(draw(chart(curve(**three)), View(), 60, 16, THEME).lines) > 20
 
 
 def test_lines_to_compare_with_are_dashed() -> None:
-    solid, dashed = (draw(chart(curve(role=role)), View(), 60, 16, LOOK).lines for role in ("mean", "theory"))
+    solid, dashed = (draw(chart(curve(role=role)), View(), 60, 16, THEME).lines for role in ("mean", "theory"))
     assert count_dots(dashed) < 0.8 * count_dots(solid)
     assert "●" not in "".join(dashed)
 
@@ -80,7 +80,7 @@ def test_note_is_below() -> None:
 def test_nothing_to_show_is_said() -> None:
     assert "nothing yet" in text(chart())
     assert "nothing yet" in text(chart(curve(x=[], y=[])))
-    assert ALL_OFF in text(chart(curve()), View(hidden=frozenset("a")))
+    assert ALL_HIDDEN in text(chart(curve()), View(hidden=frozenset("a")))
 
 
 def test_curves_carry_their_marks() -> None:
@@ -99,12 +99,12 @@ def test_what_is_not_finite_is_marked() -> None:
 
 def test_bands_shade_or_have_edges() -> None:
     band = curve(low=[y - 0.4 for y in Y], high=[y + 0.4 for y in Y])
-    shaded = draw(chart(band), View(), 60, 16, LOOK)
-    assert any(run.ink.background == blend("#56B4E9", "#000000", 0.22) for row in shaded.rows for run in row)
-    for look in (Look(), Look(foreground="#ffffff", background="#000000", colors=False)):
-        plain = draw(chart(band), View(), 60, 16, look)
-        assert not any(run.ink.background for row in plain.rows for run in row)
-        assert count_dots(plain.lines) > count_dots(draw(chart(curve()), View(), 60, 16, look).lines) + 20
+    shaded = draw(chart(band), View(), 60, 16, THEME)
+    assert any(span.style.background == blend("#56B4E9", "#000000", 0.22) for row in shaded.rows for span in row)
+    for theme in (Theme(), Theme(foreground="#ffffff", background="#000000", colors=False)):
+        plain = draw(chart(band), View(), 60, 16, theme)
+        assert not any(span.style.background for row in plain.rows for span in row)
+        assert count_dots(plain.lines) > count_dots(draw(chart(curve()), View(), 60, 16, theme).lines) + 20
 
 
 def count_dots(lines: list[str]) -> int:
@@ -113,27 +113,27 @@ def count_dots(lines: list[str]) -> int:
 
 def test_smoothed_curves_are_bold_and_the_raw_stays() -> None:
     noisy = curve(y=[y + 0.3 * (-1) ** k for k, y in enumerate(Y)])
-    drawing = draw(chart(noisy), View(smoothing=0.9), 60, 16, LOOK)
-    inks = {run.ink for row in drawing.rows for run in row}
-    assert any(ink.bold and ink.color == "#56B4E9" for ink in inks)
-    assert any(ink.color == blend("#56B4E9", "#000000", 0.5) for ink in inks)
+    drawing = draw(chart(noisy), View(smoothing=0.9), 60, 16, THEME)
+    styles = {span.style for row in drawing.rows for span in row}
+    assert any(style.bold and style.color == "#56B4E9" for style in styles)
+    assert any(style.color == blend("#56B4E9", "#000000", 0.5) for style in styles)
 
 
 def test_the_chosen_series_is_on_top() -> None:
     two = chart(curve(), curve(key="b", identity=B))
     for key, color in (("a", "#56B4E9"), ("b", "#E69F00")):
-        drawing = draw(two, View(focus_series=key), 60, 16, LOOK)
+        drawing = draw(two, View(focus_series=key), 60, 16, THEME)
         colors = {
-            run.ink.color
+            span.style.color
             for row in drawing.rows[1:-3]
-            for run in row
-            if set(run.text) & {chr(0x2800 + k) for k in range(1, 256)}
+            for span in row
+            if set(span.text) & {chr(0x2800 + k) for k in range(1, 256)}
         }
         assert colors == {color}
 
 
 def test_the_cursor_is_a_line_behind_the_curves() -> None:
-    drawing = draw(chart(curve()), View(cursor=50.0), 60, 16, LOOK)
+    drawing = draw(chart(curve()), View(cursor=50.0), 60, 16, THEME)
     region = drawing.region
     assert region is not None
     assert drawing.frame is not None
@@ -145,20 +145,20 @@ def test_the_cursor_is_a_line_behind_the_curves() -> None:
 
 
 def test_zooming_shows_a_part() -> None:
-    drawing = draw(chart(curve()), View(x=(20.0, 30.0)), 60, 16, LOOK)
+    drawing = draw(chart(curve()), View(x=(20.0, 30.0)), 60, 16, THEME)
     assert drawing.frame is not None
     assert (drawing.frame.x.low, drawing.frame.x.high) == (20.0, 30.0)
     assert "24" in "\n".join(drawing.lines)
 
 
 def test_terminal_colors_stay() -> None:
-    drawing = draw(chart(curve(role="run", parent="b")), View(), 60, 16, replace(LOOK, ansi=True))
-    assert any(run.ink.color == "ansi_bright_blue" and run.ink.dim for row in drawing.rows for run in row)
+    drawing = draw(chart(curve(role="run", parent="b")), View(), 60, 16, replace(THEME, ansi=True))
+    assert any(span.style.color == "ansi_bright_blue" and span.style.dim for row in drawing.rows for span in row)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (400, 100), (80, 24), (1, 1), (0, 0), (3, 9), (9, 3)])
 def test_it_fills_its_size(size: tuple[int, int]) -> None:
-    lines = draw(chart(curve(), notes=("a note",)), View(cursor=3.0), *size, LOOK).lines
+    lines = draw(chart(curve(), notes=("a note",)), View(cursor=3.0), *size, THEME).lines
     assert len(lines) == size[1]
     assert {len(line) for line in lines} <= {size[0]}
 
@@ -199,5 +199,5 @@ def test_it_never_raises(
         )
         for k, rows in enumerate(data)
     ]
-    lines = draw(chart(*series), view, *size, LOOK if shaded else Look()).lines
+    lines = draw(chart(*series), view, *size, THEME if shaded else Theme()).lines
     assert [len(line) for line in lines] == [size[0]] * size[1]

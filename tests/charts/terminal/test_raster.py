@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnlbench.charts.terminal.raster import Raster, at, clip, crosses, stretches
+from dnlbench.charts.terminal.raster import Raster, at, clip, crosses, segments
 
 PLACE = st.floats(-1e4, 1e4)
 
@@ -93,8 +93,8 @@ def test_no_line_leaves_the_raster(points: list[tuple[float, float]], columns: i
 
 
 def test_lines_are_broken_where_there_is_no_value() -> None:
-    assert stretches([0.0, 1.0, 2.0, 3.0], [1.0, math.nan, 2.0, math.inf]) == [[(0.0, 1.0)], [(2.0, 2.0)]]
-    assert stretches([], []) == []
+    assert segments([0.0, 1.0, 2.0, 3.0], [1.0, math.nan, 2.0, math.inf]) == [[(0.0, 1.0)], [(2.0, 2.0)]]
+    assert segments([], []) == []
 
 
 def test_points_on_the_way() -> None:

@@ -62,5 +62,5 @@ def test_padding_is_on_both_sides() -> None:
 
 
 def test_extents_join() -> None:
-    whole = joined([extent([1.0, 2.0]), extent([]), extent([-1.0, 5.0], log=True)])
-    assert (whole.low, whole.high, whole.left_out) == (1.0, 5.0, 1)
+    full_frame = joined([extent([1.0, 2.0]), extent([]), extent([-1.0, 5.0], log=True)])
+    assert (full_frame.low, full_frame.high, full_frame.left_out) == (1.0, 5.0, 1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dnlbench.charts.terminal.curves import smoothed
 
-WEIGHTS = st.floats(0.0, 0.99)
+SMOOTHING_WEIGHTS = st.floats(0.0, 0.99)
 FINITE = st.floats(-1e6, 1e6)
 
 
@@ -19,7 +19,7 @@ def test_closed_form() -> None:
         assert found == pytest.approx(sum(w * y for w, y in zip(weights, values, strict=False)) / sum(weights))
 
 
-@given(FINITE, st.integers(1, 50), WEIGHTS)
+@given(FINITE, st.integers(1, 50), SMOOTHING_WEIGHTS)
 def test_what_is_constant_stays(value: float, count: int, weight: float) -> None:
     assert smoothed([value] * count, weight) == pytest.approx([value] * count)
 
@@ -29,7 +29,9 @@ def test_no_weight_changes_nothing(values: list[float]) -> None:
     assert smoothed(values, 0.0) == values
 
 
-@given(st.lists(FINITE, min_size=1), st.lists(FINITE), st.sampled_from([math.nan, math.inf, -math.inf]), WEIGHTS)
+@given(
+    st.lists(FINITE, min_size=1), st.lists(FINITE), st.sampled_from([math.nan, math.inf, -math.inf]), SMOOTHING_WEIGHTS
+)
 def test_what_is_not_finite_stays_and_does_no_harm(
     before: list[float], after: list[float], bad: float, weight: float
 ) -> None:

@@ -20,11 +20,11 @@ def said(scale: Scale, columns: int, *, kind: Ticks = "number") -> list[str]:
 
 def test_round_values_at_equal_steps() -> None:
     assert said(Scale(low=0.0, high=1.0), 40) == ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-    assert said(Scale(low=1.0, high=150.0), 70, kind="whole") == ["20", "40", "60", "80", "100", "120", "140"]
+    assert said(Scale(low=1.0, high=150.0), 70, kind="integer") == ["20", "40", "60", "80", "100", "120", "140"]
 
 
 def test_epochs_are_whole() -> None:
-    assert said(Scale(low=1.0, high=3.0), 60, kind="whole") == ["1", "2", "3"]
+    assert said(Scale(low=1.0, high=3.0), 60, kind="integer") == ["1", "2", "3"]
 
 
 def test_depths_are_powers_of_two() -> None:
@@ -59,7 +59,7 @@ def test_labels(values: list[float], step: float, expected: list[str]) -> None:
     assert linear_labels(values, step) == expected
 
 
-@given(BOUNDS, BOUNDS, st.integers(1, 300), st.sampled_from(["number", "whole", "percent"]))
+@given(BOUNDS, BOUNDS, st.integers(1, 300), st.sampled_from(["number", "integer", "percent"]))
 @example(0.0, 2.225073858507e-311, 125, "percent")
 @example(0.0, 2.225073858507e-311, 64, "percent")
 def test_linear_labels_neither_overlap_nor_repeat(a: float, b: float, columns: int, kind: Ticks) -> None:

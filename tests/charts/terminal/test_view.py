@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from dnlbench.charts.model import Axis, Chart, Series
 from dnlbench.charts.terminal.cursor import nearest, next_x, values_at
-from dnlbench.charts.terminal.limits import limits_of, whole
+from dnlbench.charts.terminal.limits import full_frame, limits_of
 from dnlbench.charts.terminal.scale import Frame, Scale
 from dnlbench.charts.terminal.view import View
 
-WHOLE = Frame(x=Scale(low=0.0, high=100.0), y=Scale(low=0.1, high=10.0, log=True))
+FULL = Frame(x=Scale(low=0.0, high=100.0), y=Scale(low=0.1, high=10.0, log=True))
 
 
 def curve(key: str, ys: list[float], *, parent: str = "") -> Series:
@@ -32,26 +32,26 @@ CHART = Chart(
 
 
 def test_zooming_keeps_what_is_under_the_pointer() -> None:
-    view = View().zoomed(2.0, about=0.2, shown=WHOLE, whole=WHOLE)
+    view = View().zoomed(2.0, about=0.2, shown=FULL, full_frame=FULL)
     assert view.x == pytest.approx((10.0, 60.0))
-    assert View().zoomed_y(2.0, about=0.5, shown=WHOLE, whole=WHOLE).y == pytest.approx((10**-0.5, 10**0.5))
+    assert View().zoomed_y(2.0, about=0.5, shown=FULL, full_frame=FULL).y == pytest.approx((10**-0.5, 10**0.5))
 
 
 def test_zooming_out_ends_with_everything() -> None:
-    view = View().zoomed(2.0, about=0.5, shown=WHOLE, whole=WHOLE)
-    shown = Frame(x=Scale(low=25.0, high=75.0), y=WHOLE.y)
-    assert view.zoomed(0.5, about=0.5, shown=shown, whole=WHOLE).x is None
+    view = View().zoomed(2.0, about=0.5, shown=FULL, full_frame=FULL)
+    shown = Frame(x=Scale(low=25.0, high=75.0), y=FULL.y)
+    assert view.zoomed(0.5, about=0.5, shown=shown, full_frame=FULL).x is None
 
 
 @given(st.lists(st.tuples(st.sampled_from([1.5, 1 / 1.5, 40.0]), st.floats(0, 1), st.floats(-2, 2)), max_size=12))
 def test_a_view_stays_where_there_is_something(moves: list[tuple[float, float, float]]) -> None:
     view = View()
     for factor, about, step in moves:
-        shown = Frame(x=WHOLE.x if view.x is None else Scale(low=view.x[0], high=view.x[1]), y=WHOLE.y)
-        view = view.zoomed(factor, about=about, shown=shown, whole=WHOLE)
+        shown = Frame(x=FULL.x if view.x is None else Scale(low=view.x[0], high=view.x[1]), y=FULL.y)
+        view = view.zoomed(factor, about=about, shown=shown, full_frame=FULL)
         if view.x is not None:
-            shown = Frame(x=Scale(low=view.x[0], high=view.x[1]), y=WHOLE.y)
-            view = view.panned(step, 0.0, shown=shown, whole=WHOLE)
+            shown = Frame(x=Scale(low=view.x[0], high=view.x[1]), y=FULL.y)
+            view = view.panned(step, 0.0, shown=shown, full_frame=FULL)
         if view.x is not None:
             assert -1e-9 <= view.x[0] < view.x[1] <= 100 + 1e-9
 
@@ -59,10 +59,10 @@ def test_a_view_stays_where_there_is_something(moves: list[tuple[float, float, f
 def test_series_go_off_and_on() -> None:
     assert View().toggled("a").hidden == {"a"}
     assert View().toggled("a").toggled("a").hidden == frozenset()
-    alone = View().alone("a", ["a", "b", "c"])
-    assert alone.hidden == {"b", "c"}
-    assert alone.alone("a", ["a", "b", "c"]).hidden == frozenset()
-    assert alone.alone("b", ["a", "b", "c"]).hidden == {"a", "c"}
+    isolated = View().isolated("a", ["a", "b", "c"])
+    assert isolated.hidden == {"b", "c"}
+    assert isolated.isolated("a", ["a", "b", "c"]).hidden == frozenset()
+    assert isolated.isolated("b", ["a", "b", "c"]).hidden == {"a", "c"}
 
 
 def test_choosing_goes_around() -> None:
@@ -93,7 +93,7 @@ def test_axes_are_those_of_what_is_visible() -> None:
 def test_y_follows_the_part_of_x() -> None:
     found = limits_of(CHART, View(x=(3.0, 4.0), hidden=frozenset("b"))).frame
     assert (found.x.low, found.x.high) == (3.0, 4.0)
-    assert whole(CHART, View(x=(3.0, 4.0))).x.high == 6.0
+    assert full_frame(CHART, View(x=(3.0, 4.0))).x.high == 6.0
 
 
 def test_readout_is_of_the_nearest_points() -> None:

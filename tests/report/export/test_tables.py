@@ -15,7 +15,7 @@ import pytest
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
-from dnlbench.report.export import Labelled, Table, labelled, make_table
+from dnlbench.report.export import Labeled, Table, labeled, make_table
 from dnlbench.report.export.tables import REPEATED
 from dnlbench.report.export.tensorboard import FolderNames
 from dnlbench.report.export.text import to_csv, to_json_lines
@@ -34,8 +34,8 @@ EPOCH = (
 )
 
 
-def one(profile: Profile, label: str = "x") -> list[Labelled]:
-    return [Labelled(label=label, profile=profile)]
+def one(profile: Profile, label: str = "x") -> list[Labeled]:
+    return [Labeled(label=label, profile=profile)]
 
 
 def objects(table: Table) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ def test_columns_are_the_same_for_all_profiles(mixed: Profile, measured: Profile
 
 def test_several_profiles_are_told_apart(mixed: Profile, measured: Profile) -> None:
     paths = {Path("a/x.json"): mixed, Path("b/x.json"): mixed, Path("b/y.json"): measured}
-    named = labelled(paths)
+    named = labeled(paths)
     assert [each.label for each in named] == ["a/x.json", "b/x.json", "y"]
     rows = objects(make_table(named, "runs"))
     assert [row["profile"] for row in rows] == ["a/x.json"] * 5 + ["b/x.json"] * 5 + ["y"] * 3

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile, save_profile
-from dnlbench.report.export import Labelled
+from dnlbench.report.export import Labeled
 from dnlbench.report.export.tensorboard import wall_times, write_runs
 
 MakeProfile = Callable[..., Profile]
@@ -40,7 +40,7 @@ def series(folder: Path, tag: str) -> list[tuple[int, bytes]]:
 
 
 def write(folder: Path, *profiles: Profile) -> int:
-    return write_runs([Labelled(label=f"p{place}", profile=profile) for place, profile in enumerate(profiles)], folder)
+    return write_runs([Labeled(label=f"p{place}", profile=profile) for place, profile in enumerate(profiles)], folder)
 
 
 def test_each_run_that_was_started_has_a_folder(mixed: Profile, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_settings_are_hyperparameters(mixed: Profile, tmp_path: Path) -> None:
 
 
 def test_several_profiles_have_a_folder_each(mixed: Profile, tmp_path: Path) -> None:
-    named = [Labelled(label=label, profile=mixed) for label in ("../../a", ".._.._a")]
+    named = [Labeled(label=label, profile=mixed) for label in ("../../a", ".._.._a")]
     assert write_runs(named, tmp_path / "out") == 8
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_._.._a", "_._.._a-2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]

@@ -18,9 +18,9 @@ from dnlbench.report.html.markup import Markup, lines, tag
 from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table
 
-STILL_INCHES = 5.0
+STATIC_WIDTH_IN = 5.0
 """Width of the picture where scripts are off, which is scaled to the page: text is as large as around it."""
-SHOWN_VALUES = 8
+MAX_TABLE_COLUMNS = 8
 """Columns of a chart's table; if there are more values, some of them with the first and the last."""
 
 
@@ -33,7 +33,7 @@ def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
     return [chart for chart in (*over_epochs, *(depth_chart(sources, each) for each in shown)) if chart.series]
 
 
-def drawn(charts: Sequence[Chart]) -> Markup:
+def chart_figures(charts: Sequence[Chart]) -> Markup:
     """All charts, in as many columns as there is room for."""
     return tag("div", *(_figure(chart, place) for place, chart in enumerate(charts)), class_="charts")
 
@@ -42,21 +42,21 @@ def _figure(chart: Chart, place: int) -> Markup:
     note = lines("\n".join([*chart.profiles, *chart.fits, *chart.notes]))
     head = tag("figcaption", tag("h3", chart.title), tag("p", note, class_="note"))
     bare = replace(chart, subject="", profiles=(), fits=(), notes=())  # which stand above
-    svg = Markup(chart_svg([bare], width=STILL_INCHES))
-    still = tag("div", svg, class_="still", role="img", aria_label=described(chart))
+    svg = Markup(chart_svg([bare], width=STATIC_WIDTH_IN))
+    still = tag("div", svg, class_="static", role="img", aria_label=described(chart))
     return tag("figure", head, still, folded("As a table", _values(chart)), data_chart=place)
 
 
 def _values(chart: Chart) -> Markup:
     measured = [each for each in chart.series if each.role == "mean"] or chart.series
     places = sorted({x for each in measured for x in each.x})
-    if len(places) > SHOWN_VALUES:
-        step = (len(places) - 1) / (SHOWN_VALUES - 1)
-        places = [places[round(k * step)] for k in range(SHOWN_VALUES)]
+    if len(places) > MAX_TABLE_COLUMNS:
+        step = (len(places) - 1) / (MAX_TABLE_COLUMNS - 1)
+        places = [places[round(k * step)] for k in range(MAX_TABLE_COLUMNS)]
     rows = []
     for each in chart.series:
         if each.role == "mean" or (each.joined and each.role in ("run", "fit")):
             known = dict(zip(each.x, each.y, strict=True))
             rows.append([each.label, *(units.number(known.get(place)) for place in places)])
-    heads = [Column(head="curve", whole=True), *(Column(head=f"{place:g}", figures=True) for place in places)]
+    heads = [Column(head="curve", no_wrap=True), *(Column(head=f"{place:g}", numeric=True) for place in places)]
     return table(Grid(title=f"{chart.y.text} by {chart.x.text}", columns=heads, rows=rows))

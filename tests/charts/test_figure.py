@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 import dnlbench.charts
-from dnlbench.charts.sheet import Kind, Sheet, sheet_of
+from dnlbench.charts.figure import FigureLayout, Kind, figure_layout
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
 from dnlbench.studies import STUDIES
-from tests.charts.drawn import LOSS, figure_svg, read
-from tests.charts.made_up import run_of
+from tests.charts.read_svg import LOSS, plot_svg, read
+from tests.charts.synthetic import run_of
 
 Draw = Callable[..., Profile]
 
 
 def keys(profile: Profile, *kinds: Kind) -> list[list[str]]:
-    sheet: Sheet = sheet_of([profile], kinds, metric=LOSS)
-    return [[chart.subject or chart.key for chart in block.charts] for block in sheet.blocks]
+    layout: FigureLayout = figure_layout([profile], kinds, metric=LOSS)
+    return [[chart.subject or chart.key for chart in block.charts] for block in layout.blocks]
 
 
 def test_the_sheet_of_a_training_sweep_is_what_a_paper_would_show(sweep: Draw) -> None:
@@ -55,13 +55,13 @@ def test_the_drawing_names_no_study_and_no_quantity() -> None:
 def test_values_without_a_place_on_a_logarithmic_axis_are_counted(sweep: Draw) -> None:
     others = {("densenet", 2, s): run_of("densenet", 2, s, [1.0, 0.0]) for s in range(3)}
     profile = sweep(networks=("densenet",), depths=(2,), others=others)
-    texts = read(figure_svg([profile], "epochs", log=True)).texts
+    texts = read(plot_svg([profile], "epochs", log=True)).texts
     assert "1 value is not above 0 and cannot be shown on a logarithmic axis." in texts
 
 
 def test_values_that_are_no_numbers_have_a_cross(problems: Draw) -> None:
     profile = problems("forward-limit", {"error_max": lambda d, s: math.nan if (d, s) == (8, 1) else 1 / d})
-    drawn = read(figure_svg([profile], "depth", quantities=["error_max"]))
+    drawn = read(plot_svg([profile], "depth", quantities=["error_max"]))
     assert list(drawn.named("cross")) == ["local-tanh-L-8-failed"]
     text = " ".join(drawn.texts)
     assert "×: 1 failed run, in no mean: local-tanh L=8 seed 1 has a value that is not a number." in text
@@ -69,7 +69,7 @@ def test_values_that_are_no_numbers_have_a_cross(problems: Draw) -> None:
 
 def test_no_profiles_are_nothing_to_draw() -> None:
     with pytest.raises(ConfigurationError, match="a figure needs at least one profile"):
-        sheet_of([], metric=LOSS)
+        figure_layout([], metric=LOSS)
 
 
 @pytest.mark.parametrize("log", [None, True, False])
@@ -84,10 +84,10 @@ def test_values_that_no_axis_reaches_are_beyond_it(sweep: Draw, size: float, log
     )
     steep = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": fits})})
     for each in (profile, steep):
-        assert "nan" not in figure_svg([each], "depth", log=log)
-        assert "nan" not in figure_svg([each], "epochs", log=log)
+        assert "nan" not in plot_svg([each], "depth", log=log)
+        assert "nan" not in plot_svg([each], "epochs", log=log)
 
 
 def test_a_quantity_without_values_is_refused_by_its_name(sweep: Draw) -> None:
     with pytest.raises(ConfigurationError, match=r"no run that ended well has a value of evaluation accuracy$"):
-        sheet_of([sweep()], metric=LOSS, quantities=["final_train_loss", "evaluation_accuracy"])
+        figure_layout([sweep()], metric=LOSS, quantities=["final_train_loss", "evaluation_accuracy"])

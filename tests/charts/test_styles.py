@@ -8,7 +8,7 @@ import math
 import pytest
 
 from dnlbench.charts.model import Identity
-from dnlbench.charts.mpl.looks import DASHES, MARKERS, Look, identity_look, lightness, network_color
+from dnlbench.charts.mpl.styles import DASHES, MARKERS, Style, identity_style, lightness, network_color
 from dnlbench.charts.palette import OKABE_ITO
 
 # Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
@@ -38,25 +38,25 @@ def lab(colour: str, how: str) -> tuple[float, float, float]:
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
-def network_look(place: int, profile: int = 0) -> Look:
-    return identity_look(Identity(network=place, profile=profile))
+def network_style(place: int, profile: int = 0) -> Style:
+    return identity_style(Identity(network=place, profile=profile))
 
 
-def depth_look(network: int, depth: int, depths: int) -> Look:
-    return identity_look(Identity(network=network, depth=(depth, depths)))
+def depth_style(network: int, depth: int, depths: int) -> Style:
+    return identity_style(Identity(network=network, depth=(depth, depths)))
 
 
 @pytest.mark.parametrize("how", SEEN)
 def test_networks_differ_in_colour_and_in_marker(how: str) -> None:
-    looks = [network_look(place) for place in range(7)]
-    for a, b in itertools.combinations(looks, 2):
+    styles = [network_style(place) for place in range(7)]
+    for a, b in itertools.combinations(styles, 2):
         assert a.marker != b.marker
         assert math.dist(lab(a.color, how), lab(b.color, how)) > APART, (a, b)
 
 
 def test_beyond_the_palette_markers_differ() -> None:
-    looks = [(look.color, look.marker) for look in map(network_look, range(40))]
-    assert len(set(looks)) == 40
+    styles = [(style.color, style.marker) for style in map(network_style, range(40))]
+    assert len(set(styles)) == 40
     assert "x" not in MARKERS  # of runs that ended badly
 
 
@@ -68,16 +68,16 @@ def test_networks_have_the_colours_of_the_screen_but_for_yellow() -> None:
 @pytest.mark.parametrize("network", range(8))
 @pytest.mark.parametrize("how", SEEN)
 def test_depths_grow_darker_for_everybody(network: int, how: str) -> None:
-    looks = [depth_look(network, place, 6) for place in range(6)]
-    for a, b in itertools.pairwise(looks):
+    styles = [depth_style(network, place, 6) for place in range(6)]
+    for a, b in itertools.pairwise(styles):
         assert a.marker != b.marker
         assert lab(a.color, how)[0] - lab(b.color, how)[0] > 5
         assert lightness(a.color) - lightness(b.color) > 9  # in grey print
-    assert all(15 < lightness(look.color) < 80 for look in looks)
+    assert all(15 < lightness(style.color) < 80 for style in styles)
 
 
 def test_profiles_differ_in_dashes() -> None:
-    looks = [network_look(0, profile) for profile in range(len(DASHES))]
-    assert len({look.dashes for look in looks}) == len(looks)
-    assert [look.filled for look in looks] == [True, *[False] * (len(looks) - 1)]
-    assert len({look.color for look in looks}) == 1
+    styles = [network_style(0, profile) for profile in range(len(DASHES))]
+    assert len({style.dashes for style in styles}) == len(styles)
+    assert [style.filled for style in styles] == [True, *[False] * (len(styles) - 1)]
+    assert len({style.color for style in styles}) == 1

@@ -18,10 +18,10 @@ BAND = 0.18
 
 FONT = "DejaVu Sans"
 """Comes with Matplotlib, so that all machines have it."""
-INSTEAD = "Verdana, Arial, sans-serif"
+FALLBACK_FONTS = "Verdana, Arial, sans-serif"
 """Where an SVG is shown without it: no wider, so that no text is longer than there is room for."""
 
-SETTINGS: dict[str, Any] = {
+RC_PARAMS: dict[str, Any] = {
     "font.family": FONT,
     "font.size": SMALL_PT,
     "axes.labelsize": TEXT_PT,

@@ -8,46 +8,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnlbench.charts.terminal.curves import Curve, decimated, is_dashed, mark_of
-from dnlbench.charts.terminal.raster import CROSS, FAR, WIDE, Point, Raster, crosses, heights, on_the_way, stretches
+from dnlbench.charts.terminal.raster import CROSS, FAR, WIDE, Point, Raster, crosses, heights, mark_positions, segments
 from dnlbench.charts.terminal.scale import LARGEST, Frame
-from dnlbench.charts.terminal.text import Ink, Look
+from dnlbench.charts.terminal.text import TextStyle, Theme
 
 MARK_EVERY = 30
 """Columns between the marks of a curve."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Painting:
+class Canvas:
     """A raster, with what its pens and shades are."""
 
     raster: Raster
-    inks: tuple[Ink, ...]
+    styles: tuple[TextStyle, ...]
     shades: tuple[str, ...]
 
-    def ink(self, cell: int) -> Ink:
+    def style(self, cell: int) -> TextStyle:
         pen, shade = self.raster.pens[cell], self.raster.shades[cell]
-        ink = self.inks[pen] if pen >= 0 else Ink()
-        return ink._replace(background=self.shades[shade]) if shade >= 0 else ink
+        style = self.styles[pen] if pen >= 0 else TextStyle()
+        return style._replace(background=self.shades[shade]) if shade >= 0 else style
 
 
-def paint(drawn: Sequence[Curve], frame: Frame, columns: int, rows: int, look: Look) -> Painting:
+def draw_curves(drawn: Sequence[Curve], frame: Frame, columns: int, rows: int, theme: Theme) -> Canvas:
     """Curves from the back to the front."""
     raster = Raster(columns, rows)
-    shades = tuple(look.shade(curve.series) for curve in drawn)
+    shades = tuple(theme.shade(curve.series) for curve in drawn)
     shown = [_Shown.of(curve, frame, raster) for curve in drawn]
     for pen, each in enumerate(shown):
         _band(each, frame, raster, pen, shaded=bool(shades[pen]))
     for pen, each in enumerate(shown):
         dashed = is_dashed(each.curve.series)
-        for points in each.stretches if each.curve.series.joined else ():
+        for points in each.segments if each.curve.series.joined else ():
             raster.line(points, pen, dashed=dashed)
     for pen, each in enumerate(shown):
         _marks(each, raster, pen)
-    return Painting(raster=raster, inks=tuple(_ink(curve, look) for curve in drawn), shades=shades)
+    return Canvas(raster=raster, styles=tuple(_text_style(curve, theme) for curve in drawn), shades=shades)
 
 
-def _ink(curve: Curve, look: Look) -> Ink:
-    return look.faint(curve.series) if curve.faint else Ink(color=look.color(curve.series), bold=curve.bold)
+def _text_style(curve: Curve, theme: Theme) -> TextStyle:
+    return theme.faint(curve.series) if curve.faint else TextStyle(color=theme.color(curve.series), bold=curve.bold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class _Shown:
     """NaN and infinite as in the curve, NaN too for what a logarithmic axis has no place for."""
     start: int
     """Index of the first point in the curve."""
-    stretches: list[list[Point]]
+    segments: list[list[Point]]
 
     @classmethod
     def of(cls, curve: Curve, frame: Frame, raster: Raster) -> _Shown:
@@ -70,10 +70,10 @@ class _Shown:
         ys = heights(frame.y.fractions(curve.y[start:end]), raster.bottom)
         if len(xs) > 2 * raster.right > 0:
             kept = decimated(xs, ys, raster.right)
-            lines = stretches([xs[k] for k in kept], [ys[k] for k in kept])
+            lines = segments([xs[k] for k in kept], [ys[k] for k in kept])
         else:
-            lines = stretches(xs, ys)
-        return cls(curve=curve, xs=xs, ys=ys, start=start, stretches=lines)
+            lines = segments(xs, ys)
+        return cls(curve=curve, xs=xs, ys=ys, start=start, segments=lines)
 
 
 def _band(shown: _Shown, frame: Frame, raster: Raster, pen: int, *, shaded: bool) -> None:
@@ -89,7 +89,7 @@ def _band(shown: _Shown, frame: Frame, raster: Raster, pen: int, *, shaded: bool
                 raster.shade(column, top, low, pen)
     else:
         middles = [_middle(column) for column in columns]
-        for points in (*stretches(middles, tops), *stretches(middles, lows)):
+        for points in (*segments(middles, tops), *segments(middles, lows)):
             raster.line(points, pen, dotted=True)
 
 
@@ -124,10 +124,10 @@ def _edge(values: Sequence[float], frame: Frame, raster: Raster) -> list[float]:
 def _marks(shown: _Shown, raster: Raster, pen: int) -> None:
     curve, series, mark = shown.curve, shown.curve.series, mark_of(shown.curve.series)
     if curve.marked and mark:
-        points = [point for points in shown.stretches for point in points]
+        points = [point for points in shown.segments for point in points]
         if not series.points:
-            place, count = series.identity.place + series.identity.profile / 2, raster.columns // MARK_EVERY
-            points = on_the_way(shown.stretches, raster.right, raster.bottom, count, place)
+            place, count = series.identity.index + series.identity.profile / 2, raster.columns // MARK_EVERY
+            points = mark_positions(shown.segments, raster.right, raster.bottom, count, place)
         for point in points:
             raster.mark(point, mark, pen)
     if curve.marked or series.parent:
@@ -139,5 +139,5 @@ def _crosses(shown: _Shown, raster: Raster) -> list[Point]:
     """With the last point of a run that failed, unless that is marked for not being finite."""
     curve, series, end = shown.curve, shown.curve.series, shown.start + len(shown.xs)
     found = crosses(curve.y[shown.start : end], shown.xs, shown.ys, raster.bottom)
-    at_end = series.failed and end >= len(curve.y) and shown.stretches and math.isfinite(curve.y[-1])
-    return [*found, shown.stretches[-1][-1]] if at_end else found
+    at_end = series.failed and end >= len(curve.y) and shown.segments and math.isfinite(curve.y[-1])
+    return [*found, shown.segments[-1][-1]] if at_end else found

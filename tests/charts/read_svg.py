@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from dnlbench.charts.mpl import DPI, Width, sheet_bytes
-from dnlbench.charts.sheet import Kind, sheet_of
+from dnlbench.charts.figure import Kind, figure_layout
+from dnlbench.charts.mpl import DPI, Width, figure_bytes
 from dnlbench.profiles import Profile
 from dnlbench.studies import TRAIN_LOSS
 
@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 LOSS = TRAIN_LOSS
 
 
-def figure_bytes(
+def plot_bytes(
     profiles: Sequence[Profile],
     format_: str,
     *kinds: Kind,
@@ -30,11 +30,11 @@ def figure_bytes(
     dpi: int = DPI,
 ) -> bytes:
     """As ``dnlbench plot`` draws them."""
-    sheet = sheet_of(profiles, kinds, metric=LOSS, log=log, quantities=quantities)
-    return sheet_bytes(sheet, format_, width=width, dpi=dpi)
+    layout = figure_layout(profiles, kinds, metric=LOSS, log=log, quantities=quantities)
+    return figure_bytes(layout, format_, width=width, dpi=dpi)
 
 
-def figure_svg(
+def plot_svg(
     profiles: Sequence[Profile],
     *kinds: Kind,
     width: Width = "page",
@@ -42,7 +42,7 @@ def figure_svg(
     quantities: Sequence[str] = (),
 ) -> str:
     """The same as SVG."""
-    return figure_bytes(profiles, "svg", *kinds, width=width, log=log, quantities=quantities).decode()
+    return plot_bytes(profiles, "svg", *kinds, width=width, log=log, quantities=quantities).decode()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class FigureLayout:
     """A figure, before it is drawn."""
 
     title: str
@@ -69,14 +69,14 @@ def check_kind(name: str) -> Kind:
     raise ConfigurationError(f"kind {name!r} is unknown; there are {', '.join(KINDS)}")
 
 
-def sheet_of(
+def figure_layout(
     profiles: Sequence[Profile],
     kinds: Sequence[Kind] = (),
     *,
     metric: EpochMetric,
     log: bool | None = None,
     quantities: Sequence[str] = (),
-) -> Sheet:
+) -> FigureLayout:
     """The charts of profiles.
 
     Args:
@@ -105,7 +105,7 @@ def sheet_of(
     drawn = {kind: block for kind, block in blocks.items() if block.charts}
     if not kinds and "depth" in drawn and "cost" in drawn:  # both are over depth, and have one legend
         drawn["depth"] = Block(charts=tuple(dict.fromkeys(drawn["depth"].charts + drawn.pop("cost").charts)))
-    return Sheet(
+    return FigureLayout(
         title=f"{', '.join(source.title for source in sources)}: {sources[0].study.question}",
         blocks=tuple(drawn.values()),
     )

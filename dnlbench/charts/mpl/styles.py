@@ -12,13 +12,13 @@ from dnlbench.charts.palette import OKABE_ITO
 Dashes = tuple[float, ...]
 """Lengths of dashes and gaps in multiples of a line's width; empty: a solid line."""
 
-INK = "#000000"
-QUIET = "#666666"
+BLACK = "#000000"
+GRAY = "#666666"
 MARKERS = ("o", "^", "s", "D", "P", "*", "v", "<", ">", "p")
 """In the order of the terminal's marks; its ✖ is left to runs that ended badly."""
 DASHES: tuple[Dashes, ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5), (8, 2.5), (3, 1.2, 1.2, 1.2, 1.2, 1.2))
 """One for each profile."""
-_ON_PAPER = {"#F0E442": "#000000"}
+_PRINT_COLORS = {"#F0E442": "#000000"}
 """The palette's yellow can hardly be seen on white; black is the palette's own ninth colour."""
 LIGHTEST, DARKEST = 74.0, 22.0
 """CIE lightness of the shades for the smallest and the largest depth: neither is lost on white, nor taken for black."""
@@ -26,7 +26,7 @@ BISECTIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Style:
     """What tells series apart: two with different meanings differ in color, and in marker or dashes."""
 
     color: str
@@ -37,25 +37,25 @@ class Look:
     filled: bool = True
 
 
-THEORY = Look(color=QUIET, dashes=(2.5, 1.5))
-FAILED = Look(color=INK, marker="x")
+THEORY = Style(color=GRAY, dashes=(2.5, 1.5))
+FAILED = Style(color=BLACK, marker="x")
 
 
-def look_of(series: Series) -> Look:
+def style_of(series: Series) -> Style:
     """The look of a series."""
-    return THEORY if series.role == "theory" else identity_look(series.identity)
+    return THEORY if series.role == "theory" else identity_style(series.identity)
 
 
-def profile_look(profile: int) -> Look:
+def profile_style(profile: int) -> Style:
     """A profile in the legend."""
-    return Look(color=INK, marker="o", dashes=DASHES[profile % len(DASHES)], filled=profile == 0)
+    return Style(color=BLACK, marker="o", dashes=DASHES[profile % len(DASHES)], filled=profile == 0)
 
 
-def identity_look(identity: Identity) -> Look:
+def identity_style(identity: Identity) -> Style:
     """The network's color, the darker the deeper."""
     color = network_color(identity.network)
     place = identity.network if identity.depth is None else identity.depth[0]
-    return Look(
+    return Style(
         color=color if identity.depth is None else shade(color, *identity.depth),
         marker=MARKERS[place % len(MARKERS)],
         dashes=DASHES[identity.profile % len(DASHES)],
@@ -66,7 +66,7 @@ def identity_look(identity: Identity) -> Look:
 def network_color(place: int) -> str:
     """The color of the network at that place, the same as on the screen except for yellow."""
     color = OKABE_ITO[place % len(OKABE_ITO)]
-    return _ON_PAPER.get(color, color)
+    return _PRINT_COLORS.get(color, color)
 
 
 def shade(color: str, place: int, count: int) -> str:
