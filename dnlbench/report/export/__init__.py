@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dnlbench.errors import ConfigurationError
 from dnlbench.report.export.tables import Labeled, RowKind, Table, labeled, make_table
 
-__all__ = ["Labelled", "RowKind", "Table", "from_extra", "labelled", "make_table"]
+__all__ = ["Labeled", "RowKind", "Table", "from_extra", "labeled", "make_table"]
 
 
 @contextmanager
