@@ -177,7 +177,7 @@ def _share(run: Run, slot: str, leased: float, history: RunHistory) -> _Share | 
     first = history.measured or history.epochs.first_since(started.from_epoch + 1, leased)
     if first is None or first.time < leased:
         return None
-    last = history.laps[-1]
+    last = history.epoch_events[-1]
     epochs, seconds = last.epoch - first.epoch + 1, first.seconds + last.time - first.time
     if not math.isfinite(seconds):
         return None

@@ -58,7 +58,7 @@ class Watcher:
         leases = view.leases
         runs_s = {run_id: self._run_left_s(view, leases[run_id], now) for run_id in view.leased}
         free_in_s = {
-            slot: 0.0 for slot in view.slots if slot not in view.set_aside and not view.pause_state.of_slot(slot)
+            slot: 0.0 for slot in view.slots if slot not in view.disabled_slots and not view.pause_state.of_slot(slot)
         }
         busy: dict[str, float] = {}
         for run_id, slot in view.leased.items():
@@ -81,7 +81,7 @@ class Watcher:
     def _run_left_s(self, view: SweepView, lease: RunLeased, now: float) -> float:
         run, history = view.plan.by_id[lease.run_id], view.histories[lease.run_id]
         task = Task(runs=(run,) * len(view.given[lease.slot]), epochs=_epochs_left(view, run))
-        last = history.laps[-1].time if history.laps else lease.time
+        last = history.epoch_events[-1].time if history.epoch_events else lease.time
         since = now - max(lease.time, last)
         one, none = (self._forecast.duration_s(replace(task, epochs=n), lease.slot) for n in (1, 0))
         late = max(0.0, since - one) if task.epochs else 0.0
@@ -89,7 +89,7 @@ class Watcher:
 
 
 def _epochs_left(view: SweepView, run: Run) -> int:
-    return max(0, run.epochs - view.histories[run.run_id].laps_done)
+    return max(0, run.epochs - view.histories[run.run_id].epochs_done)
 
 
 def _is_waiting(view: SweepView, run: Run) -> bool:

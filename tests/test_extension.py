@@ -107,17 +107,17 @@ def test_a_run_answers_for_other_numbers_of_epochs(
     epochs: int, status: RunStatus | None, asked: int, epochs_then: int, status_then: RunStatus | None, done: bool
 ) -> None:
     whole = history_of(epochs, status)
-    then = whole.asked_for(asked)
+    then = whole.for_epochs(asked)
     assert then.epochs == whole.epochs[:epochs_then]
     assert (then.ended.status if then.ended else None) == status_then
     assert then.done is done
     assert then.attempts == whole.attempts
-    assert then.asked_for(asked) == then
+    assert then.for_epochs(asked) == then
 
 
 def test_a_divergence_that_was_not_asked_for_leaves_no_trace() -> None:
     whole = history_of(3, "diverged", error={"type": "Diverged", "message": "the loss is nan"})
-    then = whole.asked_for(2)
+    then = whole.for_epochs(2)
     assert then.ended is not None
     assert then.ended.error is None
     assert then.ended.peak_memory_bytes == 7
@@ -127,9 +127,9 @@ def test_a_divergence_that_was_not_asked_for_leaves_no_trace() -> None:
 
 def test_a_run_that_was_cancelled_on_request_stays_so_for_as_many_epochs_or_more() -> None:
     whole = history_of(3, "cancelled", requested=True)
-    assert whole.asked_for(3).done
-    assert whole.asked_for(4).done
-    earlier = whole.asked_for(2)  # all of it is there: it has only to be looked at again
+    assert whole.for_epochs(3).done
+    assert whole.for_epochs(4).done
+    earlier = whole.for_epochs(2)  # all of it is there: it has only to be looked at again
     assert earlier.ended is None
     assert not earlier.done
 
@@ -386,11 +386,11 @@ def test_a_sweep_in_its_usual_folder_is_extended_by_asking_for_more(
 def test_an_extension_that_ends_badly_leaves_the_result_that_was_there() -> None:
     for facts in ({"status": "cancelled", "requested": True}, {"status": "oom"}):
         extended = fold([RunEnded.model_validate({"run_id": "r", **facts})], history_of(2, "ok"))
-        answer = extended.asked_for(2)
+        answer = extended.for_epochs(2)
         assert answer.ended is not None
         assert (answer.ended.status, answer.ended.peak_memory_bytes) == ("ok", 7)
-        assert extended.asked_for(4).done
-        more = extended.asked_for(4).ended
+        assert extended.for_epochs(4).done
+        more = extended.for_epochs(4).ended
         assert more is not None
         assert more.status == facts["status"]
 
@@ -400,15 +400,15 @@ def test_attempts_at_more_epochs_are_not_those_of_fewer() -> None:
         run_id="r", attempt=2, device="cpu", device_name="another", threads=1, parameters=1, from_epoch=2
     )
     extended = fold([second], history_of(2, "ok"))
-    answer = extended.asked_for(2)
+    answer = extended.for_epochs(2)
     assert answer.started is not None
     assert (answer.started.device_name, len(answer.attempts), answer.done) == ("x", 1, True)
-    assert len(extended.asked_for(4).attempts) == 2
+    assert len(extended.for_epochs(4).attempts) == 2
 
 
 def test_a_run_that_was_begun_afresh_has_not_completed_what_it_had() -> None:
     second = RunStarted(run_id="r", attempt=2, device="cpu", device_name="x", threads=1, parameters=1)
-    assert not fold([second], history_of(2, "ok")).asked_for(2).done
+    assert not fold([second], history_of(2, "ok")).for_epochs(2).done
 
 
 def test_an_extension_that_is_refused_does_not_stand_in_the_place_of_the_sweep(make_plan: MakePlan, here: Path) -> None:

@@ -63,15 +63,15 @@ def measured(value: float, *curve: float) -> Measured:
 def test_a_run_without_epochs_is_done_with_its_one_measurement() -> None:
     ended = RunEnded(run_id="r", status="ok")
     history = fold([started(1), measured(0.5), ended])
-    assert history.measured == history.laps[0]
+    assert history.measured == history.epoch_events[0]
     assert history.epochs == ()
-    assert history.asked_for(1).done
+    assert history.for_epochs(1).done
     assert history.completed == (1, ended)
 
 
 def test_a_second_attempt_measures_anew() -> None:
-    assert fold([started(1), measured(0.5), started(2)]).laps == ()
-    assert fold([started(1), measured(0.5), started(2), measured(0.25)]).laps[0].seconds == 2.0
+    assert fold([started(1), measured(0.5), started(2)]).epoch_events == ()
+    assert fold([started(1), measured(0.5), started(2), measured(0.25)]).epoch_events[0].seconds == 2.0
 
 
 def test_measurements_survive_being_written_whatever_they_are() -> None:
@@ -97,6 +97,6 @@ def test_the_network_is_measured_at_the_epochs_that_are_asked_for() -> None:
     more: list[RunEvent] = [started(2, from_epoch=2), epoch(3, 1.0), measured("final", 3, 0.3), ended]
     history = fold([*first, *more])
     expected = {1: {"start": 0.5}, 2: {"start": 0.5, "final": 0.2}, 3: {"start": 0.5, "final": 0.3}}
-    assert {number: history.asked_for(number).measurements for number in expected} == expected
+    assert {number: history.for_epochs(number).measurements for number in expected} == expected
     anew = fold([*first, started(2)])
     assert anew.measurements == {}

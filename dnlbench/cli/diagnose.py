@@ -42,7 +42,7 @@ def diagnose(
     from dnlbench.store import RunDir
 
     if output is not None:
-        check_output(output, RunDir(source).own_paths if source.is_dir() else [source, weights_folder(source)])
+        check_output(output, RunDir(source).managed_paths if source.is_dir() else [source, weights_folder(source)])
     found = find_source(source)
     if data_root is not None:
         found = found.with_data_at(data_root)

@@ -106,7 +106,7 @@ def save(
 
     profile = read_run_dir(run_dir)
     if output is not None:
-        check_out(output, RunDir(run_dir).own_paths, "-o")
+        check_out(output, RunDir(run_dir).managed_paths, "-o")
     write(str(save_profile(profile, output)))
 
 

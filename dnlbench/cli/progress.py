@@ -116,7 +116,7 @@ class News:
         self._pause_state = PauseState()
 
     def since(self, view: SweepView) -> Iterator[Text]:
-        for slot, reason in view.set_aside.items():
+        for slot, reason in view.disabled_slots.items():
             if slot not in self._told:
                 self._told.add(slot)
                 yield Text(f"slot {slot} is set aside: {reason}", style="red")
@@ -201,7 +201,7 @@ def _ended_line(view: SweepView, run: Run, number: int) -> Text:
     if status != "ok":
         cause = history.ended.error.message.partition("\n")[0] if history.ended.error else ""
         facts = [f"{status}: {cause}"]
-    facts.append(units.seconds(sum(lap.seconds for lap in history.laps)))
+    facts.append(units.seconds(sum(event.seconds for event in history.epoch_events)))
     if (node := view.node_of(run)) is not None:
         facts.append(f"on {short_host(node)}")
     total = len(view.plan.runs)

@@ -15,7 +15,7 @@ from dnlbench.diagnosis.model import Diagnosis, LeftOut, RunFigures
 from dnlbench.diagnosis.summary import summarise_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
 from dnlbench.events import DataInfo
-from dnlbench.executor.processes import ask
+from dnlbench.executor.processes import call
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.weights import weights_folder
 from dnlbench.machine import Slot, read_machine
@@ -102,7 +102,7 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
         "data_sha256": source.data.sha256,
         "runs": [{"run_id": r.run_id, "network": r.network, "depth": r.depth, **r.weights} for r in runs],
     }
-    for number, part in enumerate(ask(FUNCTION, question, slot) if runs else ()):
+    for number, part in enumerate(call(FUNCTION, question, slot) if runs else ()):
         run = by_id[part["run"]]
         if "left_out" in part:
             left_out.append(LeftOut(run_id=run.run_id, reason=part["left_out"], ended_well=True))

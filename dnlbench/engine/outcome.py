@@ -34,7 +34,7 @@ def check_outcome(request: RunRequest) -> None:
 
 def used_by(request: RunRequest) -> list[Path]:
     """The files and folders that no output of the sweep may replace."""
-    own = RunDir(request.run_dir).own_paths if request.run_dir is not None else []
+    own = RunDir(request.run_dir).managed_paths if request.run_dir is not None else []
     return [Path(request.spec.origin), *own]
 
 

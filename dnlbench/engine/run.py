@@ -122,8 +122,8 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
     request, run_dir = work.request, work.run_dir
     reporter = ProgressReporter(observer)
     executor = _create_executor(work, lambda message: reporter.call(lambda observer: observer.on_message(message)))
-    pack_size, by_turns = work.placement.pack_size, request.session is not None
-    scheduler = Scheduler(run_dir, request.plan, executor, work.slots, pack_size=pack_size, by_turns=by_turns)
+    pack_size, start_paused = work.placement.pack_size, request.session is not None
+    scheduler = Scheduler(run_dir, request.plan, executor, work.slots, pack_size=pack_size, start_paused=start_paused)
     reason: EndReason = "error"
     is_lost = False
     try:

@@ -6,7 +6,7 @@ reduced from them.
 
 from dnlbench.events.commands import Action, Command, read_command
 from dnlbench.events.epochs import Epochs
-from dnlbench.events.history import Attempt, RunHistory, fold, fold_lines, utilisation_of
+from dnlbench.events.history import Attempt, RunHistory, flops_utilization, fold, fold_lines
 from dnlbench.events.pause_state import CLUSTER, PauseState, device_of
 from dnlbench.events.records import (
     CommandDone,
@@ -31,7 +31,7 @@ from dnlbench.events.records import (
     RunReturned,
     RunStarted,
     RunStatus,
-    SlotSetAside,
+    SlotDisabled,
     read_journal_event,
     read_run_event,
 )

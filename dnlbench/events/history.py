@@ -57,12 +57,12 @@ class RunHistory:
         return self.ended is not None and (self.ended.status in ("ok", "diverged", "oom") or self.ended.requested)
 
     @property
-    def laps(self) -> Sequence[EpochDone | Measured]:
+    def epoch_events(self) -> Sequence[EpochDone | Measured]:
         """The parts of its work that are done: epochs, or the one measurement of a run that has none."""
         return (self.measured,) if self.measured else self.epochs
 
     @property
-    def laps_done(self) -> int:
+    def epochs_done(self) -> int:
         """How many of them there are, whether or not all of them are kept here."""
         return 1 if self.measured else self.epochs.done
 
@@ -79,11 +79,11 @@ class RunHistory:
 
     @property
     def utilisation(self) -> float | None:
-        """Share of its slot's peak arithmetic that the training takes; see `utilisation_of`."""
+        """Share of its slot's peak arithmetic that the training takes; see `flops_utilization`."""
         if self.started is None:
             return None
         started = self.started
-        return utilisation_of(self.samples_per_s, started.flops_per_sample, started.peak_flops, started.pack_size)
+        return flops_utilization(self.samples_per_s, started.flops_per_sample, started.peak_flops, started.pack_size)
 
     def after(self, event: RunEvent) -> RunHistory:
         """The history one event later.
@@ -112,7 +112,7 @@ class RunHistory:
             case RunPaused():
                 return replace(self, attempts=self._attempts_with(event))
             case RunEnded():
-                completed = (self.laps_done, event) if event.status == "ok" else self.completed
+                completed = (self.epochs_done, event) if event.status == "ok" else self.completed
                 return replace(self, attempts=self._attempts_with(event), ended=event, completed=completed)
             case RunRequeued():
                 return replace(self, ended=None)
@@ -134,7 +134,7 @@ class RunHistory:
             return self.attempts
         return (*self.attempts[:-1], replace(self.attempts[-1], last=last))
 
-    def asked_for(self, epochs: int) -> RunHistory:
+    def for_epochs(self, epochs: int) -> RunHistory:
         """The history as it is, or would have been, for a run of that many epochs.
 
         A run of more epochs passes through the very states of one of fewer, so it answers for that too; and one of fewer
@@ -145,12 +145,12 @@ class RunHistory:
             return replace(self, attempts=own, epochs=self.epochs.upto(epochs), ended=self.completed[1])
         if self.epochs.done > epochs:
             return replace(self, attempts=own, epochs=self.epochs.upto(epochs), ended=_ended_earlier(self.ended))
-        if self.laps_done < epochs and self.ended is not None and self.ended.status == "ok":
+        if self.epochs_done < epochs and self.ended is not None and self.ended.status == "ok":
             return replace(self, ended=None)
         return self
 
 
-def utilisation_of(
+def flops_utilization(
     samples_per_s: float | None, flops_per_sample: float | None, peak_flops: float | None, pack_size: int | None
 ) -> float | None:
     """The operations per second that a run needs, and the others of its pack with it, over those that its slot can do.

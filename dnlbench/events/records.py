@@ -230,7 +230,7 @@ class RunReturned(Event):
     """Why it was lost; None if it was put aside on request."""
 
 
-class SlotSetAside(Event):
+class SlotDisabled(Event):
     """A slot lost one run after the other and gets no more."""
 
     event: Literal["slot-set-aside"] = "slot-set-aside"
@@ -272,7 +272,7 @@ RunEvent = Annotated[
     Field(discriminator="event"),
 ]
 JournalEvent = Annotated[
-    EngineStarted | Prepared | RunLeased | RunReturned | SlotSetAside | DiskFull | DiskFree | CommandDone | EngineEnded,
+    EngineStarted | Prepared | RunLeased | RunReturned | SlotDisabled | DiskFull | DiskFree | CommandDone | EngineEnded,
     Field(discriminator="event"),
 ]
 

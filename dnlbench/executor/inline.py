@@ -45,7 +45,7 @@ class InlineExecutor(Executor):
     def start(self, slot: Slot, attempts: Attempts) -> None:
         """Nothing moves until `wait`."""
         assert self._worker is not None, "prepare comes first"
-        self._running = attempts, self._worker.carry_out(attempts)
+        self._running = attempts, self._worker.run(attempts)
 
     def suspend(self, slot: Slot) -> None:
         """It stops at the first training step after its next event."""

@@ -13,7 +13,7 @@ from typing import Any
 from dnlbench.errors import DnlbenchError, EngineError
 from dnlbench.events import Prepared, RunError
 from dnlbench.executor.base import HEARTBEAT_TIMEOUT_S, Attempts, Cause, Executor, SlotFreed, WorkerFailure
-from dnlbench.executor.processes import JsonLinesProcess, refused
+from dnlbench.executor.processes import JsonLinesProcess, error_in
 from dnlbench.machine import Slot, oom_kills
 from dnlbench.store import RunDir
 from dnlbench.studies.training.spec import is_factory
@@ -122,7 +122,7 @@ class LocalExecutor(Executor):
                 continue
             replies, gone = worker.read()
             for reply in replies:
-                if error := refused(reply):
+                if error := error_in(reply):
                     raise error
                 return Prepared.model_validate(reply["prepared"])
             if gone:
@@ -200,7 +200,7 @@ class LocalExecutor(Executor):
         for reply in replies:
             self.has_checked |= "prepared" in reply
             if worker.job is None:
-                self.refusal = refused(reply) or self.refusal
+                self.refusal = error_in(reply) or self.refusal
             if "prepared" not in reply and worker.job is not None:
                 job, worker.job = worker.job, None
                 self._spares[worker.slot.name] = 0

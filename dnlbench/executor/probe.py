@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import IO, Any, cast
 
 from dnlbench.errors import EngineError
-from dnlbench.executor.processes import JsonLinesProcess, serving, tail
+from dnlbench.executor.processes import JsonLinesProcess, start_server, tail
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.studies import Point
@@ -47,7 +47,7 @@ def measure(
     """
     with ExitStack() as stack:
         said = stack.enter_context(tempfile.TemporaryFile())
-        children = [stack.enter_context(serving(FUNCTION, slot, said)) for slot in slots]
+        children = [stack.enter_context(start_server(FUNCTION, slot, said)) for slot in slots]
         replies = [child.messages() for child in children]
         for child, slot in zip(children, slots, strict=True):
             child.send(_task(plan, point, slot, pack_sizes, seconds))

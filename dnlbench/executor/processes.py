@@ -4,7 +4,7 @@ A child hears messages on standard input and replies on a pipe of its own, each 
 goes to a log: libraries, and whatever an environment executes when Python starts, may print anything. When its standard input
 ends its parent is gone, and it leaves at once.
 
-``python -m dnlbench.executor.processes package.module:function`` answers one question, see `ask`.
+``python -m dnlbench.executor.processes package.module:function`` answers one question, see `call`.
 """
 
 from __future__ import annotations
@@ -168,23 +168,23 @@ class Parent:
         os._exit(0)
 
 
-def refusal(error: Exception) -> dict[str, dict[str, str]]:
+def error_reply(error: Exception) -> dict[str, dict[str, str]]:
     """The message that something cannot be done."""
     return {"refused": {"type": type(error).__name__, "message": str(error)}}
 
 
-def refused(message: Mapping[str, Any]) -> DnlbenchError | None:
+def error_in(message: Mapping[str, Any]) -> DnlbenchError | None:
     """The error that a message reports, if it is a refusal."""
     error = message.get("refused")
     return rebuild(error["type"], error["message"]) if error else None
 
 
-def serving(function: str, slot: Slot, log: IO[bytes]) -> JsonLinesProcess:
+def start_server(function: str, slot: Slot, log: IO[bytes]) -> JsonLinesProcess:
     """A process that answers one question by ``package.module:function``, which yields the parts of the answer."""
     return JsonLinesProcess(__name__, function, slot=slot, log=log)
 
 
-def ask(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
+def call(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
     """Have a child process answer something that only torch knows, and yield the parts of the answer as they come.
 
     The process is gone when the last part has come, or the iterator is closed.
@@ -193,10 +193,10 @@ def ask(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict
         DnlbenchError: what the function raises.
         EngineError: if the process ends without having answered.
     """
-    with tempfile.TemporaryFile() as log, serving(function, slot, log) as process:
+    with tempfile.TemporaryFile() as log, start_server(function, slot, log) as process:
         process.send(question)
         for part in process.messages():
-            if error := refused(part):
+            if error := error_in(part):
                 raise error
             yield part
         code = process.wait()
@@ -222,10 +222,10 @@ def _serve() -> None:
             if "ready" in part:
                 parent.receive()
     except DnlbenchError as error:
-        parent.send(refusal(error))
+        parent.send(error_reply(error))
     except Exception as error:
         traceback.print_exc()
-        parent.send(refusal(EngineError(f"{type(error).__name__}: {error}")))
+        parent.send(error_reply(EngineError(f"{type(error).__name__}: {error}")))
 
 
 if __name__ == "__main__":

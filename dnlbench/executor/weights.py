@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dnlbench.executor.processes import ask
+from dnlbench.executor.processes import call
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.store import RunDir
 
@@ -42,7 +42,7 @@ def keep_weights(run_dir: RunDir, epochs: Mapping[str, int], into: Path) -> Kept
         ],
         "into": str(into),
     }
-    answers = list(ask(FUNCTION, question, Slot(name="weights", device=cpu_device(), threads=1)))
+    answers = list(call(FUNCTION, question, Slot(name="weights", device=cpu_device(), threads=1)))
     return KeptWeights(
         sha256={part["run"]: part["sha256"] for part in answers if "sha256" in part},
         left_out={part["run"]: part["left_out"] for part in answers if "left_out" in part},

@@ -29,7 +29,7 @@ from typing import Any
 from dnlbench.errors import DataError, RunDirError, SpecError
 from dnlbench.events import DataInfo, Prepared, RunEnded, RunError, RunEvent, RunPaused
 from dnlbench.executor.base import Attempts
-from dnlbench.executor.processes import Parent, refusal
+from dnlbench.executor.processes import Parent, error_reply
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import title
 from dnlbench.runners import create_runner
@@ -83,7 +83,7 @@ class Worker:
     def blame(error: BaseException) -> Blame | None:
         return blame(error)
 
-    def carry_out(self, attempts: Attempts) -> Iterator[RunEvent]:
+    def run(self, attempts: Attempts) -> Iterator[RunEvent]:
         """Does a run, or a pack, each event of which is in the run directory before it is yielded.
 
         ``RunEnded`` or ``RunPaused`` is the last one of each run.
@@ -179,13 +179,13 @@ def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], 
         with _output_in(run_dir.open_log(attempts)):
             worker.check_unchanged(DataInfo.model_validate(command["data"]), Sources.model_validate(command["code"]))
             parent.send({"begun": True})
-            for event in worker.carry_out(attempts):
+            for event in worker.run(attempts):
                 last[event.run_id] = event
         return {"ended": True, "leaving": not all(map(_is_well, last.values()))}
     except Exception as error:
         with suppress(OSError):  # the log may be on the disk that is full
             traceback.print_exception(error)
-        return {**refusal(error), "blame": blame(error), "leaving": True}
+        return {**error_reply(error), "blame": blame(error), "leaving": True}
 
 
 def _is_well(last: RunEvent | None) -> bool:

@@ -6,7 +6,7 @@ Devices are listed through NVML (CUDA) and the platform's name (MPS), so the par
 from dnlbench.machine.code import PACKAGE, Code, Sources, read_code, source_hash
 from dnlbench.machine.device import Device, DeviceKind, UnusableDevice, why_unusable
 from dnlbench.machine.devices import Devices, cpu_device, find_devices, list_devices, usable_cores
-from dnlbench.machine.facts import (
+from dnlbench.machine.environment import (
     Machine,
     Node,
     Slot,

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 import dnlbench
-from dnlbench.machine.facts import package_version
+from dnlbench.machine.environment import package_version
 
 PACKAGE = Path(dnlbench.__file__).resolve().parent
 """The folder of the whole package, wherever in it this module is."""

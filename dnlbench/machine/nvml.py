@@ -52,17 +52,17 @@ def list_gpus() -> tuple[tuple[Gpu, ...], str | None]:
     except pynvml.NVMLError as error:
         return (), _why_not_open(error)
     try:
-        driver = if_told(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
+        driver = query_or_none(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
         count = int(pynvml.nvmlDeviceGetCount())
         gpus = tuple(_gpu(number, driver, alone=count == 1) for number in range(count))
         return gpus, None if gpus else "the driver is loaded, but shows no GPU"
     except pynvml.NVMLError as error:
         return (), describe(error)
     finally:
-        if_told(pynvml.nvmlShutdown)
+        query_or_none(pynvml.nvmlShutdown)
 
 
-def if_told(query: Callable[[], T]) -> T | None:
+def query_or_none(query: Callable[[], T]) -> T | None:
     """NVML's answer to what it does not tell of every device, under every driver, or to everybody."""
     import pynvml
 
@@ -137,12 +137,12 @@ def _mig_instances(handle: Any) -> list[Any] | None:
     """The handles of a GPU's MIG instances; None if MIG is not enabled."""
     import pynvml
 
-    current_and_pending = if_told(lambda: pynvml.nvmlDeviceGetMigMode(handle))
+    current_and_pending = query_or_none(lambda: pynvml.nvmlDeviceGetMigMode(handle))
     if not current_and_pending or not current_and_pending[0]:
         return None
-    most = if_told(lambda: int(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))) or 0
+    most = query_or_none(lambda: int(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))) or 0
     query = pynvml.nvmlDeviceGetMigDeviceHandleByIndex
-    instances = [if_told(partial(query, handle, index)) for index in range(most)]
+    instances = [query_or_none(partial(query, handle, index)) for index in range(most)]
     return [instance for instance in instances if instance is not None]
 
 
@@ -152,14 +152,14 @@ def _device(handle: Any, driver: str | None) -> Device:
     memory_bytes, used_bytes, shared = _memory(handle)
     return Device(
         kind="cuda",
-        name=if_told(lambda: str(pynvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU",
+        name=query_or_none(lambda: str(pynvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU",
         uuid=_uuid(handle),
         memory_bytes=memory_bytes,
         memory_used_bytes=used_bytes,
         memory_shared=shared,
         driver=driver,
-        utilisation=if_told(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
-        processes=if_told(lambda: len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))),
+        utilisation=query_or_none(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
+        processes=query_or_none(lambda: len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))),
     )
 
 
@@ -167,7 +167,7 @@ def _uuid(handle: Any) -> str | None:
     """None without one that CUDA_VISIBLE_DEVICES understands: those of some Jetsons lack the prefix and are read as numbers."""
     import pynvml
 
-    uuid = if_told(lambda: str(pynvml.nvmlDeviceGetUUID(handle)))
+    uuid = query_or_none(lambda: str(pynvml.nvmlDeviceGetUUID(handle)))
     return uuid if uuid and uuid.startswith(("GPU-", "MIG-")) else None
 
 

@@ -14,7 +14,7 @@ import psutil
 from dnlbench.machine.device import Device
 from dnlbench.machine.devices import list_devices
 from dnlbench.machine.memory import cpu_memory
-from dnlbench.machine.nvml import if_told
+from dnlbench.machine.nvml import query_or_none
 
 RAPL = Path("/sys/class/powercap")
 KEPT_READINGS = 300
@@ -129,13 +129,13 @@ class _Nvml:
     def _open(self) -> bool:
         import pynvml
 
-        return if_told(lambda: (pynvml.nvmlInit(), True)) is not None
+        return query_or_none(lambda: (pynvml.nvmlInit(), True)) is not None
 
     def handle(self, device: Device) -> Any:
         import pynvml
 
         if device.label not in self._handles and self._is_open:
-            handle = if_told(
+            handle = query_or_none(
                 lambda: (
                     pynvml.nvmlDeviceGetHandleByUUID(device.uuid)
                     if device.uuid
@@ -165,7 +165,7 @@ class _Nvml:
         self._handles.clear()
         if self._is_open:
             self._is_open = False
-            if_told(pynvml.nvmlShutdown)
+            query_or_none(pynvml.nvmlShutdown)
 
 
 def _read_gpu(device: Device, handle: Any, now: float) -> Reading:
@@ -178,12 +178,14 @@ def _read_gpu(device: Device, handle: Any, now: float) -> Reading:
         time=now,
         label=device.label,
         name=device.name,
-        utilisation=if_told(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
+        utilisation=query_or_none(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
         memory_used_bytes=used,
         memory_bytes=total,
-        temperature_c=if_told(lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
-        power_w=if_told(lambda: int(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1e3),
-        power_limit_w=if_told(lambda: int(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1e3),
+        temperature_c=query_or_none(
+            lambda: float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+        ),
+        power_w=query_or_none(lambda: int(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1e3),
+        power_limit_w=query_or_none(lambda: int(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1e3),
     )
 
 
@@ -192,7 +194,7 @@ def _gpu_memory(device: Device, handle: Any) -> tuple[int | None, int | None]:
 
     if device.memory_shared:
         return cpu_memory()
-    memory = if_told(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    memory = query_or_none(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
     return (None, None) if memory is None else (int(memory.total), int(memory.used))
 
 

@@ -14,7 +14,7 @@ from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.events import Command, Prepared
 from dnlbench.paired.interpreter import Interpreter
 from dnlbench.paired.schedule import Key, Role
-from dnlbench.store import RunDir, RunFollower, SweepState, leave_command
+from dnlbench.store import RunDir, RunFollower, SweepState, send_command
 
 POLL_S = 0.05
 """Seconds between two looks: they cost next to nothing, and a turn that has ended is to be noticed."""
@@ -133,7 +133,7 @@ class PairedEngine:
         if not run_ids:
             return
         with contextlib.suppress(FileNotFoundError):  # it has just ended, as its process will tell
-            leave_command(self.run_dir.control_path, Command(action="resume", run_ids=tuple(run_ids)))
+            send_command(self.run_dir.control_path, Command(action="resume", run_ids=tuple(run_ids)))
 
     def finish(self) -> None:
         """Waits until it has saved its profile, which it does once nothing is left to do."""

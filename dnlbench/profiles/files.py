@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dnlbench.errors import ProfileError
-from dnlbench.events import utilisation_of
+from dnlbench.events import flops_utilization
 from dnlbench.files import read_regular, write_new
 from dnlbench.outputs import write_output
 from dnlbench.plan import run_label
@@ -276,7 +276,7 @@ def _contradictions(run: RunRecord) -> Iterator[str]:
     numbers = [epoch.epoch for epoch in run.epochs]
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"{run.run_id}: its epochs are not 1 to {len(numbers)}, in this order"
-    found = utilisation_of(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
+    found = flops_utilization(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
     if not _same(run.utilisation, found, RATE_TOLERANCE):
         yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates say {found}"
     for field, found in derived(run.epochs).items():

@@ -113,7 +113,7 @@ def run_record(
 
 def _status_so_far(history: RunHistory, *, live: bool) -> RunStatus:
     if live:
-        return "ok" if history.laps else "skipped"
+        return "ok" if history.epoch_events else "skipped"
     return "cancelled" if history.attempts else "skipped"
 
 

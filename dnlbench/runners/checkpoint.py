@@ -48,7 +48,7 @@ class Checkpoints:
             state = unpack(content) if content is not None else None
             if state is not None:
                 return state
-            self._files.set_aside(path)
+            self._files.quarantine(path)
         return None
 
     def look(self) -> State | None:

@@ -1,7 +1,7 @@
 """What a sweep keeps on disk: its run directory."""
 
 from dnlbench.store.checkpoint_files import CheckpointFiles
-from dnlbench.store.control import ControlFile, leave_command
+from dnlbench.store.control import ControlFile, send_command
 from dnlbench.store.follow import Journal, RunFollower, SweepFollower
 from dnlbench.store.rundir import RunDir
 from dnlbench.store.state import SweepState, SweepView

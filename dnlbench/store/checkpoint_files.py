@@ -71,7 +71,7 @@ class CheckpointFiles:
         except FileNotFoundError:
             return None
 
-    def set_aside(self, path: Path) -> None:
+    def quarantine(self, path: Path) -> None:
         """Keeps a damaged file out of the way, as ``*.damaged``."""
         path.replace(path.with_name(f"{path.name}.damaged"))
 

@@ -34,7 +34,7 @@ class ControlFile:
         self._file.close()
 
 
-def leave_command(path: Path, command: Command) -> None:
+def send_command(path: Path, command: Command) -> None:
     """The other side: adds a command with one write, so that two at once do not mix.
 
     Raises:

@@ -90,7 +90,7 @@ class SweepFollower:
         self._runs = {run.run_id: RunFollower(run_dir, run.run_id) for run in plan.runs}
         self._asked = {run.run_id: RunHistory() for run in plan.runs}
         """Histories for the epochs that are asked for. One that has not changed is the very same object."""
-        self._seats: dict[str, RunStarted] = {}
+        self._last_started: dict[str, RunStarted] = {}
         for run in plan.runs:
             self._follow(run)
 
@@ -113,10 +113,14 @@ class SweepFollower:
         ]  # an earlier sweep may have had other runs
         for run_id in dict.fromkeys([*(lease.run_id for lease in self.fresh), *self._commanded(events)]):
             self._follow(self._plan.by_id[run_id])
-        self._take_seats(events)
+        self._update_last_started(events)
         leased = {run_id: lease.slot for run_id, lease in self.state.leases.items() if self.is_under_way(lease)}
         return SweepView(
-            **vars(self.state), plan=self._plan, histories=dict(self._asked), leased=leased, seats=dict(self._seats)
+            **vars(self.state),
+            plan=self._plan,
+            histories=dict(self._asked),
+            leased=leased,
+            last_started=dict(self._last_started),
         )
 
     def is_under_way(self, lease: RunLeased) -> bool:
@@ -128,7 +132,7 @@ class SweepFollower:
     def _follow(self, run: Run) -> None:
         follower = self._runs[run.run_id]
         if follower.poll():
-            self._asked[run.run_id] = follower.history.asked_for(run.epochs)
+            self._asked[run.run_id] = follower.history.for_epochs(run.epochs)
         self.problem = self.problem or follower.problem
 
     def _commanded(self, events: Sequence[JournalEvent]) -> Iterator[str]:
@@ -138,11 +142,11 @@ class SweepFollower:
                 named = set(event.command.run_ids)
                 yield from (run for run, follower in self._runs.items() if run in named or follower.history.ended)
 
-    def _take_seats(self, events: Sequence[JournalEvent]) -> None:
+    def _update_last_started(self, events: Sequence[JournalEvent]) -> None:
         if any(isinstance(event, EngineStarted) for event in events):
-            self._seats = {}
+            self._last_started = {}
         for lease in self.fresh:
             started = self.history(lease.run_id).started
             begun = started is not None and started.attempt == lease.attempt and lease.time >= self.state.engine_time
             if begun and started is not None and started.node is not None:
-                self._seats[lease.slot] = started
+                self._last_started[lease.slot] = started

@@ -59,7 +59,7 @@ from dnlbench.store.sweep_file import (
 
 RUNS = Path(".dnlbench") / "runs"
 """Where run directories are unless told otherwise, below the current folder."""
-OWN_FILES = (
+MANAGED_FILES = (
     *("sweep.json", "request.json", "state.json", "session.json", "spec.toml", "cluster.secret", "journal.jsonl"),
     *("control.jsonl", "engine.lock", "engine.pid", "engine.reserve", "engine.log", "slots", "runs"),
 )
@@ -96,9 +96,9 @@ class RunDir:
         return RUNS / f"{plan.spec.name}-{identity}"
 
     @property
-    def own_paths(self) -> list[Path]:
+    def managed_paths(self) -> list[Path]:
         """Files and folders that sweeps write here, now or later. Users may put other files beside them."""
-        return [self.root / name for name in OWN_FILES]
+        return [self.root / name for name in MANAGED_FILES]
 
     def run_path(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
@@ -237,7 +237,7 @@ class RunDir:
     def read_history(self, run: Run, *, all_epochs: bool = False) -> RunHistory:
         """What the events of a run add up to, for the number of epochs that are asked for or for ``all_epochs`` there are."""
         history = self.fold_events(run.run_id, read_lines(self.events_path(run.run_id)))
-        return history if all_epochs else history.asked_for(run.epochs)
+        return history if all_epochs else history.for_epochs(run.epochs)
 
     def fold_events(
         self, run_id: str, lines: Sequence[bytes], history: RunHistory | None = None, first: int = 1

@@ -21,7 +21,7 @@ from dnlbench.events import (
     RunLeased,
     RunReturned,
     RunStarted,
-    SlotSetAside,
+    SlotDisabled,
 )
 from dnlbench.machine import Sources
 from dnlbench.plan import Plan, Run
@@ -39,7 +39,7 @@ class SweepState:
     preparations: tuple[Prepared, ...] = ()
     given: Jobs = field(default_factory=dict)
     """By slot of the last engine what it was given last and did not return: a run, or those of a pack."""
-    set_aside: Mapping[str, str] = field(default_factory=dict)
+    disabled_slots: Mapping[str, str] = field(default_factory=dict)
     """Slot to reason, of the last engine's slots that get no more runs."""
     lost: tuple[RunReturned, ...] = ()
     """Runs that the last engine lost and tries again."""
@@ -103,7 +103,7 @@ class SweepState:
                     state,
                     engines=(*state.engines, event),
                     given={},
-                    set_aside={},
+                    disabled_slots={},
                     lost=(),
                     answered=None,
                     engine_ended=None,
@@ -116,8 +116,8 @@ class SweepState:
                 left = tuple(lease for lease in state.given.get(slot, ()) if lease.run_id != run_id)
                 lost = state.lost if error is None else (*state.lost, event)
                 return replace(state, given={**state.given, slot: left}, lost=lost)
-            case SlotSetAside(slot=slot, reason=reason):
-                return replace(state, set_aside={**state.set_aside, slot: reason})
+            case SlotDisabled(slot=slot, reason=reason):
+                return replace(state, disabled_slots={**state.disabled_slots, slot: reason})
             case CommandDone():
                 return replace(state, answered=event)
             case EngineEnded():
@@ -158,7 +158,7 @@ class SweepView(SweepState):
     leased: Mapping[str, str]
     """Run id to slot, of the runs that are under way."""
     time_left: TimeLeft = field(default_factory=TimeLeft)
-    seats: Mapping[str, RunStarted] = field(default_factory=dict)
+    last_started: Mapping[str, RunStarted] = field(default_factory=dict)
     """Slot to the run that the last engine had begun there last, of slots on a cluster: it names the node. A slot may be moved
     to another node between two runs."""
 
@@ -185,7 +185,7 @@ class SweepView(SweepState):
         """Name of the node that a run is on, or was last; None on one machine, and for one that has not begun there yet."""
         started = self.histories[run.run_id].started
         if run.run_id in self.leased:
-            seat = self.seats.get(self.leased[run.run_id])
+            seat = self.last_started.get(self.leased[run.run_id])
             started = seat if seat is not None and seat.run_id == run.run_id else None
         return started.node.name if started is not None and started.node is not None else None
 
@@ -203,4 +203,4 @@ class SweepView(SweepState):
         history = self.histories[run.run_id]
         if history.ended is not None:
             return float(self.is_over(run))
-        return min(1.0, history.laps_done / self.plan.spec.epochs)
+        return min(1.0, history.epochs_done / self.plan.spec.epochs)

@@ -143,7 +143,7 @@ def _status(view: SweepView, *, at_work: bool) -> SweepStatus:
 
 def _last_times(view: SweepView) -> Iterator[float]:
     for history in view.histories.values():
-        if last := history.ended or (history.laps[-1] if history.laps else history.started):
+        if last := history.ended or (history.epoch_events[-1] if history.epoch_events else history.started):
             yield last.time
 
 

@@ -34,7 +34,7 @@ def cancel_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
     left = [row for row in rows if row.state in ("running", "waiting", "paused")]
     if not left:
         return None
-    begun = sum(row.history.laps_done > 0 or row.state == "running" for row in left)
+    begun = sum(row.history.epochs_done > 0 or row.state == "running" for row in left)
     what = left[0].run.title if len(left) == 1 else f"{len(left)} runs"
     lost = f"{begun} of them have begun: what they have computed counts as cancelled." if begun else "None has begun."
     request = _runs("cancel", left)

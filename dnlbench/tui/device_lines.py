@@ -145,7 +145,7 @@ def _at_work(view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]
 def _node_lines(view: SweepView, jobs: Mapping[str, Sequence[Run]]) -> Iterator[DeviceLine]:
     """A line for each machine of a cluster on which this engine had a run begun, by name."""
     models: dict[str, list[str]] = {}
-    for seat in view.seats.values():
+    for seat in view.last_started.values():
         if seat.node is not None:
             models.setdefault(seat.node.name, []).append(short_model(seat.device_name))
     running: dict[str, list[Sequence[Run]]] = {}
@@ -177,14 +177,16 @@ def _idle(view: SweepView, slots: Sequence[str]) -> str:
 
 
 def _set_aside(view: SweepView, slots: Sequence[str]) -> str:
-    reasons = [view.set_aside[slot] for slot in slots if slot in view.set_aside]
+    reasons = [view.disabled_slots[slot] for slot in slots if slot in view.disabled_slots]
     return f"{_some(len(reasons), slots)}set aside: {_some_of(list(dict.fromkeys(reasons)), '; ')}" if reasons else ""
 
 
 def _held(view: SweepView, slots: Sequence[str]) -> str:
     if slots and view.pause_state.all_paused:
         return "sweep paused" if view.pause_state.sweep else "waits for room on the disk"
-    kinds = Counter(kind for slot in slots if slot not in view.set_aside and (kind := view.pause_state.of_slot(slot)))
+    kinds = Counter(
+        kind for slot in slots if slot not in view.disabled_slots and (kind := view.pause_state.of_slot(slot))
+    )
     names = {"pause": "paused", "release": "released"}
     return ", ".join(f"{_some(count, slots)}{names[kind]}" for kind, count in kinds.items())
 

@@ -139,7 +139,7 @@ def _change(row: RunRow) -> str:
 
 
 def _progress(row: RunRow) -> str:
-    return f"{row.history.laps_done}/{row.run.epochs}"
+    return f"{row.history.epochs_done}/{row.run.epochs}"
 
 
 def _peak(row: RunRow) -> float | None:
@@ -199,7 +199,7 @@ FIELDS = (
         name="epoch",
         head="epoch",
         width=7,
-        value=lambda row: row.history.laps_done,
+        value=lambda row: row.history.epochs_done,
         text=_progress,
         needs_epochs=True,
     ),

@@ -26,7 +26,7 @@ def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[De
         yield "cause", row.message
     yield "parameters", f"{started.parameters:,}".replace(",", " ") if started else units.NOTHING
     if study.has_epochs:
-        yield "epochs", f"{history.laps_done} of {row.run.epochs}"
+        yield "epochs", f"{history.epochs_done} of {row.run.epochs}"
         yield "training loss", units.number(row.loss)
         yield "throughput", f"{units.count(history.samples_per_s)} samples/s" if history.epochs else units.NOTHING
         yield "utilisation", units.percent(history.utilisation)

@@ -187,7 +187,7 @@ def measure(case: Case) -> Figures:
         scheduler.note(EngineStarted(time=clock(), pid=1, machine=read_machine(), code=code, slots=names))
         scheduler.note(scheduler.prepare().model_copy(update={"time": clock()}))
         with suppress(EnoughError):
-            scheduler.carry_out(window.tick)
+            scheduler.run(window.tick)
         window.profile.disable()
         figures = _figures(case, window, cluster.meter, disk)
         scheduler.stop()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from dnlbench.events import EngineStarted, Prepared, RunEnded, RunLeased, RunPaused, SlotSetAside
+from dnlbench.events import EngineStarted, Prepared, RunEnded, RunLeased, RunPaused, SlotDisabled
 from dnlbench.files import read_lines
 from dnlbench.profiles import Profile, check_profile, read_profile
 from tests.cli.conftest import EPOCHS, PATIENCE_S
@@ -504,7 +504,7 @@ def test_a_sweep_comes_through_a_killer_of_workers(
         assert [event.status for event in events if isinstance(event, RunEnded)] == ["ok"]
         assert [epoch.epoch for epoch in run.epochs] == list(range(1, EPOCHS + 1))
     assert sum(len(run.attempts) for run in profile.runs) > 12
-    assert not [event for event in sweep.run_dir.read_journal() if isinstance(event, SlotSetAside)]
+    assert not [event for event in sweep.run_dir.read_journal() if isinstance(event, SlotDisabled)]
     assert not psutil.wait_procs(killed, timeout=PATIENCE_S)[1]
 
 

@@ -24,7 +24,7 @@ SMALL = ("--samples", "40", "--quiet")
 
 
 def ask_here(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
-    """`dnlbench.executor.processes.ask` without its process."""
+    """`dnlbench.executor.processes.call` without its process."""
     work = {weights.FUNCTION: keep_all, carry_out.FUNCTION: diagnose_all}[function]
     for part in work(json.loads(json.dumps(question))):
         yield json.loads(json.dumps(part))
@@ -34,7 +34,7 @@ def ask_here(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only torch knows is found out in this process, which has imported it."""
     for asking in (carry_out, weights):
-        monkeypatch.setattr(asking, "ask", ask_here)
+        monkeypatch.setattr(asking, "call", ask_here)
 
 
 def diagnosed(run_cli: RunCli, source: str, *options: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 import pytest
 
-from dnlbench.events import JournalEvent, RunEnded, RunLeased, RunPaused, RunReturned, SlotSetAside
+from dnlbench.events import JournalEvent, RunEnded, RunLeased, RunPaused, RunReturned, SlotDisabled
 from dnlbench.executor.ray.connecting import connected
 from dnlbench.files import read_lines
 from dnlbench.profiles import Profile, RunRecord, read_profile
@@ -244,7 +244,7 @@ def test_every_result_comes_once_whatever_is_killed(
     for run in profile.runs:
         assert [event.status for event in events(sweep, run.run_id) if isinstance(event, RunEnded)] == ["ok"]
     assert len(journal(sweep, RunLeased)) >= 6 + 3
-    assert not journal(sweep, SlotSetAside)
+    assert not journal(sweep, SlotDisabled)
     assert unclaimed_cpus(cluster) == 2.0, "the third went with its raylet"
     wait_until_left(cluster, sweep)
 

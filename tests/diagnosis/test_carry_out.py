@@ -20,7 +20,7 @@ def test_networks_of_ones_own_are_not_imported_and_no_training_is_advised(
     make_spec: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A profile from elsewhere names any function at all."""
-    monkeypatch.setattr(carry_out, "ask", None)
+    monkeypatch.setattr(carry_out, "call", None)
     source = Source(
         name="made-up",
         path=Path("rd"),
@@ -43,11 +43,11 @@ def test_it_names_the_images_that_were_measured_on(
     """Not those that were asked for: the data have 150."""
     questions = []
 
-    def ask(module: str, question: dict[str, Any], slot: object) -> Iterator[dict[str, Any]]:
+    def call(module: str, question: dict[str, Any], slot: object) -> Iterator[dict[str, Any]]:
         questions.append(question)
         yield {"run": "plain-L4", "blocks": [block(4, lambda layer, depth: 1.0, 1.0, 1.0).model_dump()]}
 
-    monkeypatch.setattr(carry_out, "ask", ask)
+    monkeypatch.setattr(carry_out, "call", call)
     source = Source(
         name="made-up",
         path=Path("rd"),

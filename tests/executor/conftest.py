@@ -37,7 +37,7 @@ from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import read_lines
 from dnlbench.machine import Code, Machine, Slot, cpu_device
 from dnlbench.plan import Plan, Run
-from dnlbench.store import Execution, RunDir, leave_command
+from dnlbench.store import Execution, RunDir, send_command
 
 Fate = Callable[[str, str, int], str]
 """Of slot, run id and attempt: what becomes of it, as ``KIND`` or ``KIND@EPOCHS``.
@@ -365,7 +365,7 @@ class Lab:
         self.engines: list[FakeExecutor] = []
         self.begun = 0.0
 
-    def carry_out(
+    def run_sweep(
         self,
         speeds: Mapping[str, float] | int = 3,
         fate: Fate = lambda slot, run_id, attempt: "",
@@ -373,7 +373,7 @@ class Lab:
         tick: Callable[[], None] = lambda: None,
         *,
         pack_size: int = 1,
-        by_turns: bool = False,
+        start_paused: bool = False,
         whole_script: bool = True,
         heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S,
         limit_s: float = 3600.0,
@@ -402,7 +402,7 @@ class Lab:
             stretch: see `Law`.
 
         Returns:
-            What `Scheduler.carry_out` returns.
+            What `Scheduler.run` returns.
         """
         if isinstance(speeds, int):
             speeds = {f"fake:{number}/0": 1.0 for number in range(speeds)}
@@ -416,7 +416,7 @@ class Lab:
             executor,
             slots,
             pack_size=pack_size,
-            by_turns=by_turns,
+            start_paused=start_paused,
             heartbeat_timeout_s=heartbeat_timeout_s,
             clock=self.clock,
         )
@@ -438,7 +438,7 @@ class Lab:
         scheduler.note(scheduler.prepare().model_copy(update={"time": self.clock()}))
         whole = False
         try:
-            whole = scheduler.carry_out(look)
+            whole = scheduler.run(look)
         finally:
             scheduler.stop()
             reason = "done" if whole else "interrupted"
@@ -459,7 +459,7 @@ class Lab:
         self.run_dir.begin(plan, HOW)
 
     def leave(self, command: Command) -> None:
-        leave_command(self.run_dir.control_path, command)
+        send_command(self.run_dir.control_path, command)
 
     @property
     def passed_s(self) -> float:

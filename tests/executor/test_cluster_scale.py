@@ -31,7 +31,7 @@ def carried_out(folder: Path) -> Sweep:
     run_dir.begin(plan, HOW)
     cluster = SimulatedCluster(run_dir, plan, slots, clock, LAW)
     scheduler, begun = Scheduler(run_dir, plan, cluster, slots, clock=clock), clock()
-    assert scheduler.carry_out()
+    assert scheduler.run()
     took = clock() - begun
     assert not cluster.busy, "all slots are free at the end"
     scheduler.stop()

@@ -273,7 +273,7 @@ def test_a_sweep_waits_for_room_and_goes_on_with_the_same_bits(
     filler = Filler(run_dir, plan, disk, executor)
     try:
         scheduler.prepare()
-        assert scheduler.carry_out(filler)
+        assert scheduler.run(filler)
     finally:
         scheduler.stop()
         scheduler.close()
@@ -307,7 +307,7 @@ def _undisturbed(run_dir: RunDir, plan: Plan, slots: list[Slot]) -> None:
     run_dir.begin(plan, HOW)
     scheduler = Scheduler(run_dir, plan, InlineExecutor(run_dir, slots, checkpoint_s=30.0), slots)
     scheduler.prepare()
-    scheduler.carry_out(lambda: None)
+    scheduler.run(lambda: None)
     scheduler.stop()
     scheduler.close()
 

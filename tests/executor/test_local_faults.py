@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.events import RunEnded, RunLeased, SlotSetAside
+from dnlbench.events import RunEnded, RunLeased, SlotDisabled
 from dnlbench.executor.inline import InlineExecutor
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.scheduler import Scheduler
@@ -38,7 +38,7 @@ def undisturbed(folder: Path, plan: Plan) -> dict[str, list[float]]:
     run_dir.begin(plan, HOW)
     scheduler = Scheduler(run_dir, plan, InlineExecutor(run_dir, slots(1), checkpoint_s=30.0), slots(1))
     scheduler.prepare()
-    scheduler.carry_out(lambda: None)
+    scheduler.run(lambda: None)
     scheduler.stop()
     scheduler.close()
     return curves(run_dir, plan)
@@ -71,7 +71,7 @@ def disturbed(folder: Path, plan: Plan, number: signal.Signals, times: int, hear
     saboteur = Saboteur(run_dir, plan, executor, number, times)
     try:
         scheduler.prepare()
-        scheduler.carry_out(saboteur)
+        scheduler.run(saboteur)
     finally:
         scheduler.stop()
         scheduler.close()
@@ -87,7 +87,7 @@ def check(run_dir: RunDir, plan: Plan, expected: dict[str, list[float]]) -> None
         assert isinstance(history.ended, RunEnded)
         assert history.ended.status == "ok"
     assert sum(len(run_dir.read_history(run).attempts) for run in plan.runs) > len(plan.runs)
-    assert not [event for event in run_dir.read_journal() if isinstance(event, SlotSetAside)]
+    assert not [event for event in run_dir.read_journal() if isinstance(event, SlotDisabled)]
 
 
 @pytest.mark.faults
@@ -124,7 +124,7 @@ def test_a_run_whose_workers_the_system_ends_for_memory_is_oom(
 
     try:
         scheduler.prepare()
-        scheduler.carry_out(kill_at_once)
+        scheduler.run(kill_at_once)
     finally:
         scheduler.stop()
         scheduler.close()

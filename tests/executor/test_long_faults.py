@@ -101,7 +101,7 @@ def undisturbed(folder: Path, plan: Plan) -> RunDir:
     run_dir.begin(plan, HOW)
     scheduler = Scheduler(run_dir, plan, InlineExecutor(run_dir, slots(1), checkpoint_s=30.0), slots(1))
     scheduler.prepare()
-    scheduler.carry_out(lambda: None)
+    scheduler.run(lambda: None)
     scheduler.stop()
     scheduler.close()
     return run_dir
@@ -147,7 +147,7 @@ def test_workers_killed_at_twenty_random_moments(tmp_path: Path, make_plan: Make
         killer = Killer(run_dir, plan, executor, chance, left)
         try:
             scheduler.prepare()
-            scheduler.carry_out(killer)
+            scheduler.run(killer)
         finally:
             scheduler.stop()
             scheduler.close()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dnlbench.errors import DeviceError
-from dnlbench.events import DiskFree, DiskFull, RunEnded, RunLeased, RunReturned, RunStatus, SlotSetAside
+from dnlbench.events import DiskFree, DiskFull, RunEnded, RunLeased, RunReturned, RunStatus, SlotDisabled
 from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.scheduler import Scheduler, disk, health, retry
 from dnlbench.executor.scheduler.retry import RETRIES
@@ -121,7 +121,7 @@ def carry_out(
         scheduler = Scheduler(run_dir, plan, LocalExecutor(run_dir, slots, checkpoint_s=30.0), slots)
         try:
             scheduler.prepare()
-            scheduler.carry_out(lambda: None)
+            scheduler.run(lambda: None)
         finally:
             scheduler.stop()
             scheduler.close()
@@ -158,7 +158,7 @@ def test_a_run_on_a_broken_device_is_tried_again_and_then_failed(
     assert ended.error.message == "CUDA error: an illegal memory access was encountered"
     assert count(run_dir, RunLeased) == 2
     assert messages(run_dir) == [ended.error.message]
-    assert count(run_dir, SlotSetAside) == 0  # one run alone says nothing about the slot
+    assert count(run_dir, SlotDisabled) == 0  # one run alone says nothing about the slot
 
 
 @pytest.mark.faults

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dnlbench.events import EpochDone, RunEvent, RunStarted, fold, utilisation_of
+from dnlbench.events import EpochDone, RunEvent, RunStarted, flops_utilization, fold
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile
@@ -109,11 +109,11 @@ def test_without_a_peak_there_is_no_utilisation(make_plan: MakePlan, slot: Slot,
 
 
 def test_the_runs_of_a_pack_count_together() -> None:
-    assert utilisation_of(100.0, 6e6, 1e9, 1) == pytest.approx(0.6)
-    assert utilisation_of(25.0, 6e6, 1e9, 4) == pytest.approx(0.6)
-    assert utilisation_of(None, 6e6, 1e9, 1) is None
-    assert utilisation_of(100.0, None, 1e9, 1) is None
-    assert utilisation_of(100.0, 6e6, None, 1) is None
+    assert flops_utilization(100.0, 6e6, 1e9, 1) == pytest.approx(0.6)
+    assert flops_utilization(25.0, 6e6, 1e9, 4) == pytest.approx(0.6)
+    assert flops_utilization(None, 6e6, 1e9, 1) is None
+    assert flops_utilization(100.0, None, 1e9, 1) is None
+    assert flops_utilization(100.0, 6e6, None, 1) is None
 
 
 def test_a_utilisation_that_does_not_follow_is_noticed(make_profile: Callable[..., Profile]) -> None:

@@ -151,7 +151,7 @@ def test_a_thousand_slots_are_a_page(record: Record) -> None:
     slots = tuple(f"ray/{k}" for k in range(1000))
     aside = {slot: f"reason {slot}" for slot in slots[100:]}
     engines = tuple(engine.model_copy(update={"slots": slots}) for engine in view.engines)
-    view = SweepView(**{**facts, "leased": busy, "seats": seats, "engines": engines, "set_aside": aside})
+    view = SweepView(**{**facts, "leased": busy, "last_started": seats, "engines": engines, "disabled_slots": aside})
     ray, *others = device_lines({}, view)
     assert ray.work.endswith("; and 888 more · 60 of 1000 slots at work on 3 nodes")
     assert ray.work.startswith("900 of 1000 slots set aside: reason ray/100; ")

@@ -125,13 +125,13 @@ def test_seeds_of_one_point_are_told_together(view_of: MakeView, seeds: list[int
             "waits for room on the disk · densenet L=1 seed 0",
             "waits for room on the disk",
         ),
-        ({"set_aside": {"cuda:1/0": "failed twice"}}, "densenet L=1 seed 0", "set aside: failed twice"),
+        ({"disabled_slots": {"cuda:1/0": "failed twice"}}, "densenet L=1 seed 0", "set aside: failed twice"),
         (
-            {"set_aside": {"cuda:0/0": "lost", "cuda:0/1": "lost"}},
+            {"disabled_slots": {"cuda:0/0": "lost", "cuda:0/1": "lost"}},
             "set aside: lost · densenet L=1 seed 0",
             "idle",
         ),
-        ({"set_aside": {"cuda:0/1": "lost"}}, "1 of 2 slots set aside: lost · densenet L=1 seed 0", "idle"),
+        ({"disabled_slots": {"cuda:0/1": "lost"}}, "1 of 2 slots set aside: lost · densenet L=1 seed 0", "idle"),
     ],
 )
 def test_why_a_device_does_nothing(view_of: MakeView, changes: dict[str, Any], first: str, second: str) -> None:
@@ -141,7 +141,7 @@ def test_why_a_device_does_nothing(view_of: MakeView, changes: dict[str, Any], f
 
 def test_after_the_end_nothing_is_idle_or_paused(view_of: MakeView) -> None:
     ended = EngineEnded(time=NOW, reason="done")
-    view = view_of(engine_ended=ended, pause_state=PauseState(sweep=True), set_aside={"cuda:1/0": "lost"})
+    view = view_of(engine_ended=ended, pause_state=PauseState(sweep=True), disabled_slots={"cuda:1/0": "lost"})
     assert {text for text, _ in work(view).values()} == {"", "set aside: lost"}
 
 
@@ -168,7 +168,7 @@ def test_the_layout_does_not_depend_on_what_devices_do(view_of: MakeView) -> Non
     for width in range(10, 220, 7):
         layouts = {
             choose_layout(device_lines(history(gpu(0, utilisation=share, power_w=watts), CPU), view), width)
-            for view in (view_of(), view_of(["cuda:0/0"]), view_of(set_aside={"cuda:0/0": "x" * 300}))
+            for view in (view_of(), view_of(["cuda:0/0"]), view_of(disabled_slots={"cuda:0/0": "x" * 300}))
             for share, watts in ((0.0, 7.0), (1.0, 700.0))
         }
         assert len(layouts) == 1
@@ -191,7 +191,7 @@ def test_wide_it_says_everything(drive: Drive, screen_text: ScreenText, view_of:
 
     async def act(pilot: Pilot[None]) -> None:
         idle = gpu(1, utilisation=0.0, memory_used_bytes=GIB // 3, temperature_c=33.0, power_w=71.0)
-        app.panel.update(history(gpu(0), idle, CPU), view_of(["cuda:0/0"], set_aside={"cuda:1/0": "failed"}))
+        app.panel.update(history(gpu(0), idle, CPU), view_of(["cuda:0/0"], disabled_slots={"cuda:1/0": "failed"}))
         await pilot.pause()
         shown = screen_text(app)
         assert words(shown) == words(LINES.replace("+", ""))
@@ -249,7 +249,7 @@ def test_the_cursor(drive: Drive, screen_text: ScreenText, view_of: MakeView, no
         assert "no devices yet" in screen_text(app)
         await pilot.press("down", "enter")
         assert app.panel.selected == ""
-        view = view_of(set_aside={"cuda:1/0": reason})
+        view = view_of(disabled_slots={"cuda:1/0": reason})
         app.panel.update(history(*map(gpu, range(9))), view)
         await pilot.pause()
         assert app.panel.selected == "cuda:0"

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from dnlbench.errors import EngineError
 from dnlbench.events import Command, Measured, RunEnded, RunStarted
-from dnlbench.executor.scheduler.control import Verdict
+from dnlbench.executor.scheduler.control import CommandResult
 from dnlbench.machine import Reading
 from dnlbench.plan import Plan
 from dnlbench.spec import read_spec
@@ -171,7 +171,7 @@ def test_a_narrow_terminal(
     async def leave(pilot: Pilot[Any]) -> None:
         await pilot.press("q")
 
-    def give(run_dir: RunDir, command: Command) -> Verdict:
+    def give(run_dir: RunDir, command: Command) -> CommandResult:
         raise EngineError("nobody is there to ask")
 
     feeds: list[threading.Thread] = []
@@ -287,9 +287,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[Command]:
     """What the engine, which is said to be at work, would have been asked to do."""
     given: list[Command] = []
 
-    def give(run_dir: RunDir, command: Command) -> Verdict:
+    def give(run_dir: RunDir, command: Command) -> CommandResult:
         given.append(command)
-        return Verdict(answer="obeyed")
+        return CommandResult(answer="obeyed")
 
     monkeypatch.setattr(module, "give_command", give)
     monkeypatch.setattr(RunDir, "engine", lambda self: "4242")

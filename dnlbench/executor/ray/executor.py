@@ -17,7 +17,7 @@ from dnlbench import units
 from dnlbench.errors import EngineError
 from dnlbench.events import Prepared, RunError
 from dnlbench.executor.base import Attempts, Executor, SlotFreed, WorkerFailure
-from dnlbench.executor.processes import refused
+from dnlbench.executor.processes import error_in
 from dnlbench.executor.ray.actors import Actors, Handle, Kind
 from dnlbench.executor.ray.claims import AT_FIRST_BYTES, Claims, suits
 from dnlbench.executor.ray.failures import DEATHS, Rests, failure_of, is_crowded
@@ -202,7 +202,7 @@ class RayExecutor(Executor):
             handle.placed = answer
         elif kind == "prepared":
             if not isinstance(answer, Prepared):
-                raise refused(answer) or EngineError(str(answer))
+                raise error_in(answer) or EngineError(str(answer))
             self._prepared, handle.is_ready = answer, True
         if self._prepared is None:
             self._actors.expect(handle, "prepared", handle.actor.prepare.remote())

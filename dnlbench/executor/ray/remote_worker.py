@@ -23,7 +23,7 @@ from dnlbench.errors import ConfigurationError, DeviceError, DnlbenchError
 from dnlbench.events import Prepared, RunEnded, RunPaused, read_run_event
 from dnlbench.executor.base import Attempts, SlotFreed, WorkerFailure
 from dnlbench.executor.local import LocalExecutor
-from dnlbench.executor.processes import refusal
+from dnlbench.executor.processes import error_reply
 from dnlbench.executor.ray.messages import (
     Checkpoint,
     Placed,
@@ -84,11 +84,11 @@ class RemoteWorker:
         return Placed(slot=self._slot, sees_run_dir=self._shared is not None)
 
     def prepare(self) -> Prepared | dict[str, dict[str, str]]:
-        """Load the data and check the plan, which takes a while; see `Executor.prepare` and `refusal`."""
+        """Load the data and check the plan, which takes a while; see `Executor.prepare` and `error_reply`."""
         try:
             return self._local.prepare()
         except DnlbenchError as error:
-            return refusal(error)
+            return error_reply(error)
 
     def take_over(self, prepared: Prepared) -> None:
         """What another remote worker has found out need not be asked again; starts a worker."""

@@ -21,7 +21,7 @@ RunState = Literal["waiting", "running", "ok", "not ok"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CommandResult:
     """The answer to a command."""
 
     answer: str
@@ -29,59 +29,61 @@ class Verdict:
     runs: tuple[Run, ...] = ()
 
 
-def ended_as(history: RunHistory) -> RunState:
+def inactive_state(history: RunHistory) -> RunState:
     """The state of a run that nobody is at."""
     if history.ended is None or not (history.done or history.ended.status == "failed"):
         return "waiting"
     return "ok" if history.ended.status == "ok" else "not ok"
 
 
-def judge(command: Command, plan: Plan, slots: Sequence[str], state: Callable[[Run], RunState]) -> Verdict:
+def check_command(
+    command: Command, plan: Plan, slots: Sequence[str], state: Callable[[Run], RunState]
+) -> CommandResult:
     """Whether a command can be obeyed in a sweep on these slots, and what it is about."""
     unknown = [run_id for run_id in command.run_ids if run_id not in plan.by_id]
     if unknown:
-        return _refusal(f"no run {unknown[0]!r} in this sweep{did_you_mean(unknown[0], plan.by_id)}")
+        return _refused(f"no run {unknown[0]!r} in this sweep{did_you_mean(unknown[0], plan.by_id)}")
     runs = tuple(plan.by_id[run_id] for run_id in dict.fromkeys(command.run_ids))
     if command.device is not None or command.action == "release":
-        return _judge_device(command, slots)
+        return _check_device(command, slots)
     if command.action == "retry":
-        return _judge_retry(runs or plan.runs, state, named=bool(runs))
+        return _check_retry(runs or plan.runs, state, named=bool(runs))
     ended = [run for run in runs if state(run) in ("ok", "not ok")]
     if ended:
-        return _refusal(f"{ended[0].title} has ended already")
+        return _refused(f"{ended[0].title} has ended already")
     done = _DONE[command.action]
-    return Verdict(answer=f"{done}: {_names(runs)}" if runs else f"the sweep is {done}", runs=runs)
+    return CommandResult(answer=f"{done}: {_names(runs)}" if runs else f"the sweep is {done}", runs=runs)
 
 
-def _judge_device(command: Command, slots: Sequence[str]) -> Verdict:
+def _check_device(command: Command, slots: Sequence[str]) -> CommandResult:
     if command.action in ("cancel", "retry") or command.run_ids:
-        return _refusal("a device can be paused, released or resumed; name either runs or a device")
+        return _refused("a device can be paused, released or resumed; name either runs or a device")
     if command.device is None:
-        return _refusal("release needs a device; runs and sweeps can be paused")
+        return _refused("release needs a device; runs and sweeps can be paused")
     devices = dict.fromkeys(map(device_of, slots))
     if command.device not in (*devices, *slots):
-        return _refusal(f"no device {command.device!r} in this sweep; there are {', '.join([*devices, *slots])}")
-    return Verdict(answer=f"{command.device} is {_DONE[command.action]}")
+        return _refused(f"no device {command.device!r} in this sweep; there are {', '.join([*devices, *slots])}")
+    return CommandResult(answer=f"{command.device} is {_DONE[command.action]}")
 
 
-def _judge_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named: bool) -> Verdict:
+def _check_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named: bool) -> CommandResult:
     states = {run: state(run) for run in runs}
     again = tuple(run for run, found in states.items() if found == "not ok")
     if named and len(again) < len(states):
         run = next(run for run in states if run not in again)
         why = {"ok": "has ended well; to measure afresh, use another --run-dir", "running": "is under way"}
-        return _refusal(f"{run.title} {why.get(states[run], 'is waiting for its turn')}")
+        return _refused(f"{run.title} {why.get(states[run], 'is waiting for its turn')}")
     if not again:
-        return _refusal("no run has ended badly")
-    return Verdict(answer=f"to be tried again: {_names(again)}", runs=again)
+        return _refused("no run has ended badly")
+    return CommandResult(answer=f"to be tried again: {_names(again)}", runs=again)
 
 
 def _names(runs: Sequence[Run]) -> str:
     return ", ".join(run.title for run in runs) if len(runs) <= 4 else f"{len(runs)} runs"
 
 
-def _refusal(reason: str) -> Verdict:
-    return Verdict(answer=reason, refused=True)
+def _refused(reason: str) -> CommandResult:
+    return CommandResult(answer=reason, refused=True)
 
 
 class Control:
@@ -101,9 +103,9 @@ class Control:
         dispatcher: Dispatcher,
         records: Records,
         retries: RetryPolicy,
-        by_turns: bool,
+        start_paused: bool,
     ) -> None:
-        self._run_dir, self._plan, self._slots, self._by_turns = run_dir, plan, slots, by_turns
+        self._run_dir, self._plan, self._slots, self._start_paused = run_dir, plan, slots, start_paused
         self._queue, self._assignments, self._dispatcher = queue, assignments, dispatcher
         self._records, self._retries = records, retries
         self._commands = run_dir.open_control()
@@ -112,34 +114,34 @@ class Control:
 
     def begin(self) -> None:
         """By turns, pause all that waits."""
-        if self._by_turns:
+        if self._start_paused:
             self._unturned = set(self._queue)
         self._keep_waiting()
 
     def obey(self) -> None:
         for command in self._commands.read():
-            verdict = self._judge(command)
-            if command.action == "resume" and verdict.runs and self._records.pause_state.sweep:
-                verdict = replace(verdict, answer=f"{verdict.answer}; the sweep itself is still paused")
-            if not verdict.refused and not self._carry_out(command, verdict.runs):
-                verdict = _refusal("the disk is full; ask again when there is room")
-            self._records.note(CommandDone(command=command, refused=verdict.refused, answer=verdict.answer))
-            if command.action in ("resume", "cancel") and not verdict.refused:
+            result = self._check(command)
+            if command.action == "resume" and result.runs and self._records.pause_state.sweep:
+                result = replace(result, answer=f"{result.answer}; the sweep itself is still paused")
+            if not result.refused and not self._carry_out(command, result.runs):
+                result = _refused("the disk is full; ask again when there is room")
+            self._records.note(CommandDone(command=command, refused=result.refused, answer=result.answer))
+            if command.action in ("resume", "cancel") and not result.refused:
                 self._unturned -= set(command.run_ids)
             self._keep_waiting()
 
-    def _judge(self, command: Command) -> Verdict:
-        if self._by_turns and command.action == "retry":
-            return _refusal(
+    def _check(self, command: Command) -> CommandResult:
+        if self._start_paused and command.action == "retry":
+            return _refused(
                 "its runs take turns with those of another sweep; dnlbench run with --resume tries both of a pair again"
             )
-        return judge(command, self._plan, self._slots, self._state)
+        return check_command(command, self._plan, self._slots, self._state)
 
     def _state(self, run: Run) -> RunState:
         if run.run_id in self._queue:
             return "waiting"
         history, lease = self._run_dir.read_history(run), self._assignments.of_run(run.run_id)
-        return ended_as(history) if lease is None or ended_under(lease, history) else "running"
+        return inactive_state(history) if lease is None or ended_under(lease, history) else "running"
 
     def _carry_out(self, command: Command, runs: Sequence[Run]) -> bool:
         """Whether there was room for what it takes."""

@@ -29,11 +29,11 @@ class SlotHealth:
         self._clock = clock
         self._failed: dict[str, list[Run]] = {}
         self._rested: dict[str, float] = {}
-        self._set_aside: set[str] = set()
+        self._disabled: set[str] = set()
         self._deaths_at_start: Counter[str] = Counter()
 
     def fit(self, slot: str) -> bool:
-        return slot not in self._set_aside
+        return slot not in self._disabled
 
     def ready(self, slot: str) -> bool:
         return self.fit(slot) and self._clock() >= self._rested.get(slot, 0.0)
@@ -46,10 +46,10 @@ class SlotHealth:
         self._deaths_at_start[slot] += 1
         return self._deaths_at_start[slot]
 
-    def set_aside(self, slot: str) -> bool:
+    def disable(self, slot: str) -> bool:
         """Give the slot no further run; whether that is new."""
         is_new = self.fit(slot)
-        self._set_aside.add(slot)
+        self._disabled.add(slot)
         return is_new
 
     def well(self, slot: str) -> None:
@@ -67,7 +67,7 @@ class SlotHealth:
         failed.append(run)
         self._rested[slot] = self._clock() + min(LONGEST_REST_S, REST_S * 2 ** (len(failed) - 1))
         if len({run.run_id for run in failed}) >= 2 and (proven or len({run.point for run in failed}) >= 2):
-            self._set_aside.add(slot)
+            self._disabled.add(slot)
         return not self.fit(slot)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from dnlbench.errors import EngineError
-from dnlbench.events import JournalEvent, Prepared, RunError, RunHistory, RunLeased, SlotSetAside
+from dnlbench.events import JournalEvent, Prepared, RunError, RunHistory, RunLeased, SlotDisabled
 from dnlbench.executor.base import HEARTBEAT_TIMEOUT_S, Executor, SlotFreed, WorkerFailure
 from dnlbench.executor.scheduler.assignments import Assignments, ended_under, started_under
 from dnlbench.executor.scheduler.control import Control
@@ -46,12 +46,12 @@ class Scheduler:
         slots: Sequence[Slot],
         *,
         pack_size: int = 1,
-        by_turns: bool = False,
+        start_paused: bool = False,
         heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         earlier = run_dir.read_leases()
-        self._plan, self._executor, self._slots, self._by_turns = plan, executor, slots, by_turns
+        self._plan, self._executor, self._slots, self._start_paused = plan, executor, slots, start_paused
         self._heartbeat_timeout_s, self._clock = heartbeat_timeout_s, clock
         self._forecast = _forecast(run_dir, plan, earlier)
         self._health, self._heartbeats = SlotHealth(clock), Heartbeats(heartbeat_timeout_s, clock)
@@ -71,7 +71,7 @@ class Scheduler:
             dispatcher=self._dispatcher,
             records=self._records,
             retries=self._retries,
-            by_turns=by_turns,
+            start_paused=start_paused,
         )
 
     def note(self, *events: JournalEvent) -> None:
@@ -81,7 +81,7 @@ class Scheduler:
         """Make the workers ready; see `Executor.prepare`. Nothing is noted yet: the answer may have to be refused."""
         return self._executor.prepare()
 
-    def carry_out(self, tick: Callable[[], None] = lambda: None) -> bool:
+    def run(self, tick: Callable[[], None] = lambda: None) -> bool:
         """Do every run that is not done yet. ``tick`` is called several times a second.
 
         Returns:
@@ -116,7 +116,7 @@ class Scheduler:
         if not free:
             return
         tasks = self._queue.longest_first(pause_state.runs)
-        if self._by_turns and not tasks:
+        if self._start_paused and not tasks:
             return  # it is not our turn, and a worker that imports torch would disturb whose it is
         able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
         if able and tasks:
@@ -145,7 +145,7 @@ class Scheduler:
         histories = {lease: self._dispatcher.history(lease) for lease in assignment.leases}
         for lease, history in histories.items():
             self._forecast.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
-            if any(lap.time >= lease.time for lap in history.laps):
+            if any(event.time >= lease.time for event in history.epoch_events):
                 self._health.well(freed.slot.name)
             if started_under(lease, history):
                 self._health.began(freed.slot.name)
@@ -159,8 +159,8 @@ class Scheduler:
         if failure.cause == "disk":
             self._records.disk_is_full(failure.error.message)
         decision = self._retries.decide(failure, slot, histories)
-        if decision.set_aside:
-            self.note(SlotSetAside(slot=slot, reason=failure.error.message))
+        if decision.disable_slot:
+            self.note(SlotDisabled(slot=slot, reason=failure.error.message))
         status = "oom" if failure.cause == "host-memory" else "failed"
         ended = {
             lease.run_id

@@ -33,7 +33,7 @@ class Queue:
 
     def add(self, run: Run, history: RunHistory) -> None:
         """Add a run, whose history says how many epochs are left."""
-        self._runs[run.run_id] = Task(runs=(run,), epochs=max(1, run.epochs - len(history.laps)))
+        self._runs[run.run_id] = Task(runs=(run,), epochs=max(1, run.epochs - len(history.epoch_events)))
         self._packs = None
 
     def drop(self, run_id: str) -> None:

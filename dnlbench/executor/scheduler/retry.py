@@ -32,7 +32,7 @@ class Decision:
     """What follows from a worker failure. All runs that are not given up are retried."""
 
     give_up: Leases = ()
-    set_aside: bool = False
+    disable_slot: bool = False
 
 
 class RetryPolicy:
@@ -57,15 +57,15 @@ class RetryPolicy:
         if not (failure.begun and any(started_under(lease, history) for lease, history in histories.items())):
             within_bounds = self._health.died_at_start(slot) <= deaths_at_start(failure.cause)
             if not failure.begun:
-                return Decision(set_aside=self._judge_unbegun(failure, slot, suspect, within_bounds=within_bounds))
+                return Decision(disable_slot=self._judge_unbegun(failure, slot, suspect, within_bounds=within_bounds))
             if failure.cause == "killed" and within_bounds:
                 return Decision()
         further = {lease.run_id for lease in histories if self._got_further(lease)}
-        set_aside = not further and self._judge_slot(slot, suspect, failure)
+        disable_slot = not further and self._judge_slot(slot, suspect, failure)
         self.forgive(further)
         return Decision(
             give_up=tuple(lease for lease in histories if not self._may_retry(lease.run_id, failure.cause)),
-            set_aside=set_aside,
+            disable_slot=disable_slot,
         )
 
     def forgive(self, run_ids: Iterable[str]) -> None:
@@ -91,12 +91,12 @@ class RetryPolicy:
         """Whether a worker that died before it began its run, which is not charged, was one too many for the slot."""
         if within_bounds:
             return self._judge_slot(slot, suspect, failure)
-        return self._health.set_aside(slot)
+        return self._health.disable(slot)
 
     def _judge_slot(self, slot: str, suspect: Run, failure: WorkerFailure) -> bool:
         """Whether a failure that came at once speaks against the slot."""
         if failure.cause in ("host-memory", "killed"):
             return False
         siblings = (other for other in self._plan.runs if other.point == suspect.point)
-        proven = any(self._run_dir.read_history(other).laps for other in siblings)
+        proven = any(self._run_dir.read_history(other).epoch_events for other in siblings)
         return self._health.failed_at_once(slot, suspect, proven=proven)

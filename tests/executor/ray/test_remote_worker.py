@@ -120,7 +120,7 @@ def expected(tmp_path: Path, long_plan: Plan, gate: Gate) -> list[float]:
     run_dir.begin(long_plan, HOW)
     scheduler = Scheduler(run_dir, long_plan, InlineExecutor(run_dir, [slot], checkpoint_s=30.0), [slot])
     scheduler.prepare()
-    scheduler.carry_out()
+    scheduler.run()
     scheduler.stop()
     scheduler.close()
     gate.close()

@@ -27,11 +27,11 @@ from dnlbench.events import (
 )
 from dnlbench.executor.base import SlotFreed
 from dnlbench.executor.scheduler import loop
-from dnlbench.executor.scheduler.control import RunState, judge
+from dnlbench.executor.scheduler.control import RunState, check_command
 from dnlbench.executor.scheduler.disk import Records
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
-from dnlbench.store import RunDir, leave_command
+from dnlbench.store import RunDir, send_command
 from dnlbench.store.control import ControlFile
 from dnlbench.store.state import fold_journal
 from dnlbench.watch import SweepView, Watcher
@@ -79,9 +79,9 @@ def resume(*run_ids: str, device: str | None = None) -> Command:
     ],
 )
 def test_what_a_command_comes_to(make_plan: MakePlan, fields: dict[str, Any], answer: str) -> None:
-    verdict = judge(Command.model_validate(fields), make_plan(), PLACES, lambda run: "waiting")
-    assert ("no: " * verdict.refused + verdict.answer).startswith(answer)
-    assert verdict.runs == ()
+    result = check_command(Command.model_validate(fields), make_plan(), PLACES, lambda run: "waiting")
+    assert ("no: " * result.refused + result.answer).startswith(answer)
+    assert result.runs == ()
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_commands_about_runs(make_plan: MakePlan, action: str, states: list[RunS
     plan = make_plan()
     found = dict(zip(plan.runs, states, strict=False))
     command = Command.model_validate({"action": action, "run_ids": [run.run_id for run in found] * 2})
-    verdict = judge(command, plan, PLACES, lambda run: found[run])
-    assert "no: " * verdict.refused + verdict.answer == answer
-    assert verdict.runs == plan.runs[:count], "each once, in order"
+    result = check_command(command, plan, PLACES, lambda run: found[run])
+    assert "no: " * result.refused + result.answer == answer
+    assert result.runs == plan.runs[:count], "each once, in order"
 
 
 def test_without_names_retry_is_about_all_that_ended_badly(make_plan: MakePlan) -> None:
@@ -118,8 +118,8 @@ def test_without_names_retry_is_about_all_that_ended_badly(make_plan: MakePlan) 
     states: dict[Run, RunState] = dict.fromkeys(plan.runs, "ok")
     states[plan.runs[1]] = states[plan.runs[6]] = "not ok"
     states[plan.runs[2]] = "running"
-    verdict = judge(Command(action="retry"), plan, PLACES, lambda run: states[run])
-    assert verdict.runs == (plan.runs[1], plan.runs[6])
+    result = check_command(Command(action="retry"), plan, PLACES, lambda run: states[run])
+    assert result.runs == (plan.runs[1], plan.runs[6])
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "cancel", "retry"])
@@ -127,10 +127,10 @@ def test_an_unknown_run_is_refused_with_the_nearest_name(make_plan: MakePlan, ac
     plan = make_plan()
     known = plan.runs[0].run_id
     command = Command.model_validate({"action": action, "run_ids": [known, known[:-1] + "x"]})
-    verdict = judge(command, plan, PLACES, lambda run: "not ok")
-    assert verdict.refused
-    assert verdict.answer == f"no run {known[:-1] + 'x'!r} in this sweep; did you mean {known!r}?"
-    nothing_like_it = judge(Command(action="pause", run_ids=("?",)), plan, PLACES, lambda run: "ok")
+    result = check_command(command, plan, PLACES, lambda run: "not ok")
+    assert result.refused
+    assert result.answer == f"no run {known[:-1] + 'x'!r} in this sweep; did you mean {known!r}?"
+    nothing_like_it = check_command(Command(action="pause", run_ids=("?",)), plan, PLACES, lambda run: "ok")
     assert nothing_like_it.answer == "no run '?' in this sweep"
 
 
@@ -179,7 +179,7 @@ def test_what_was_refused_or_said_to_an_earlier_engine_holds_nothing(lab: Lab) -
         ).pause_state
         == PauseState()
     )
-    lab.carry_out(16)
+    lab.run_sweep(16)
     (started,) = lab.journal(EngineStarted)
     assert (
         fold_journal([done(pause()), DiskFull(message="x"), done(release("cpu")), started]).pause_state == PauseState()
@@ -212,17 +212,17 @@ def test_only_the_owner_may_steer(tmp_path: Path, umask: int) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    leave_command(path, pause())
+    send_command(path, pause())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_command_is_read_once_and_junk_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "control.jsonl"
     with pytest.raises(FileNotFoundError):
-        leave_command(path, pause())
+        send_command(path, pause())
     command = pause("a", device=None)
     with closing(ControlFile(path)) as control:
-        leave_command(path, command)
+        send_command(path, command)
         with path.open("ab") as file:
             file.write(b'\n\xff\xfe\nnull\n[[[[\n{"action": "explode"}\n{"action": "pause", "more": 1}\n{"action"')
         assert control.read() == [command]
@@ -237,7 +237,7 @@ def test_another_file_in_its_place_is_not_obeyed(tmp_path: Path) -> None:
     with closing(ControlFile(path)) as control:
         path.unlink()
         path.touch()
-        leave_command(path, pause())
+        send_command(path, pause())
         assert control.read() == []
 
 
@@ -253,7 +253,7 @@ def test_a_command_that_the_journal_could_not_keep_is_passed_over(tmp_path: Path
 
 
 def test_a_paused_sweep_begins_nothing_and_goes_on_where_it_was(lab: Lab) -> None:
-    lab.carry_out(3, script={10.0: pause(), 15.0: resume(), 20.0: pause(), 60.0: resume()})
+    lab.run_sweep(3, script={10.0: pause(), 15.0: resume(), 20.0: pause(), 60.0: resume()})
     assert lab.statuses() == {"ok": 16}
     begun = [start.time - lab.begun for start in lab.starts]
     assert not [at for at in begun if 10.0 < at < 15.0 or 20.0 < at < 60.0]
@@ -271,15 +271,15 @@ def test_a_paused_sweep_begins_nothing_and_goes_on_where_it_was(lab: Lab) -> Non
 
 def test_a_pause_costs_only_itself(make_lab: Callable[..., Lab]) -> None:
     undisturbed, disturbed = (make_lab("sweep.networks=['densenet']", "sweep.seeds=3") for _ in range(2))
-    undisturbed.carry_out(1)
-    disturbed.carry_out(1, script={20.0: pause(), 60.0: resume()})
+    undisturbed.run_sweep(1)
+    disturbed.run_sweep(1, script={20.0: pause(), 60.0: resume()})
     assert 39 < disturbed.passed_s - undisturbed.passed_s < 42
 
 
 def test_a_run_that_is_lost_when_it_is_put_aside_is_lost(lab: Lab) -> None:
     run_id = lab.find("dense-gaussian-L4-s0")
     script = {5.0: pause(run_id), 30.0: resume(run_id)}
-    lab.carry_out(3, lambda slot, name, attempt: "process@2" if name == run_id and attempt == 1 else "", script)
+    lab.run_sweep(3, lambda slot, name, attempt: "process@2" if name == run_id and attempt == 1 else "", script)
     assert lab.statuses() == {"ok": 16}
     (returned,) = lab.journal(RunReturned)
     assert returned.error is not None
@@ -290,7 +290,7 @@ def test_slots_that_are_paused_are_not_counted_on(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[float] = []
     look = lambda: seen.append(watcher.poll(lab.clock()).time_left.sweep_s or 0.0)  # noqa: E731
-    lab.carry_out(
+    lab.run_sweep(
         TWO_DEVICES, script={30.0: look, 30.5: pause(device="fake:1"), 35.0: look, 36.0: resume(device="fake:1")}
     )
     assert seen[1] > 2 * seen[0]
@@ -300,7 +300,7 @@ def test_a_paused_sweep_expects_no_end(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[SweepView] = []
     look = {at: (lambda: seen.append(watcher.poll(lab.clock()))) for at in (19.0, 30.0, 70.0)}
-    lab.carry_out(3, script={20.0: pause(), 60.0: resume(), **look})
+    lab.run_sweep(3, script={20.0: pause(), 60.0: resume(), **look})
     assert [view.time_left.sweep_s is None for view in seen] == [False, True, False]
     assert [view.pause_state.sweep for view in seen] == [False, True, False]
     assert [len(view.leased) for view in seen] == [3, 0, 3]
@@ -309,7 +309,7 @@ def test_a_paused_sweep_expects_no_end(lab: Lab) -> None:
 
 def test_one_run_can_be_paused(lab: Lab) -> None:
     run_id = lab.find("dense-gaussian-L4-s0")  # under way from the beginning on
-    lab.carry_out(3, script={5.0: pause(run_id), 60.0: resume(run_id)})
+    lab.run_sweep(3, script={5.0: pause(run_id), 60.0: resume(run_id)})
     assert lab.statuses() == {"ok": 16}
     first, second = (start.time - lab.begun for start in lab.starts if start.run_id == run_id)
     assert first == 0.0
@@ -322,14 +322,14 @@ def test_one_run_can_be_paused(lab: Lab) -> None:
 
 def test_a_sweep_waits_for_its_last_run_to_be_resumed(lab: Lab) -> None:
     run_id = lab.find("densenet-L1-s0")
-    lab.carry_out(3, script={0.0: pause(run_id), 400.0: resume(run_id)})
+    lab.run_sweep(3, script={0.0: pause(run_id), 400.0: resume(run_id)})
     assert lab.statuses() == {"ok": 16}
     assert lab.starts[-1].time - lab.begun >= 400.0
 
 
 @pytest.mark.parametrize(("device", "concerned"), [("fake:1", {"fake:1/0", "fake:1/1"}), ("fake:1/0", {"fake:1/0"})])
 def test_a_device_or_a_slot_of_it_can_be_paused(lab: Lab, device: str, concerned: set[str]) -> None:
-    lab.carry_out(TWO_DEVICES, script={20.0: pause(device=device), 90.0: resume(device=device)})
+    lab.run_sweep(TWO_DEVICES, script={20.0: pause(device=device), 90.0: resume(device=device)})
     assert lab.statuses() == {"ok": 16}
     between = {start.slot for start in lab.starts if 20.1 < start.time - lab.begun < 90.0}
     assert between == set(TWO_DEVICES) - concerned
@@ -343,7 +343,7 @@ def test_a_released_device_loses_its_workers_once_their_runs_are_put_aside(
     lab: Lab, device: str, concerned: set[str]
 ) -> None:
     script = {20.0: release(device), 90.0: resume(device=device)}
-    lab.carry_out(TWO_DEVICES, script=script)
+    lab.run_sweep(TWO_DEVICES, script=script)
     assert lab.statuses() == {"ok": 16}
     assert sorted(lab.executor.ends) == sorted((slot, None) for slot in concerned), "none of them in mid-run"
     between = {start.slot for start in lab.starts if 20.1 < start.time - lab.begun < 90.0}
@@ -358,20 +358,20 @@ def test_a_waiting_run_can_be_cancelled(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     views: list[SweepView] = []
     see: Callable[[], None] = lambda: views.append(watcher.poll(lab.clock()))  # noqa: E731
-    lab.carry_out(3, script={5.0: Command(action="cancel", run_ids=(run_id,)), 6.0: see})
+    lab.run_sweep(3, script={5.0: Command(action="cancel", run_ids=(run_id,)), 6.0: see})
     assert lab.statuses() == {"ok": 15, "cancelled": 1}
     (ended,) = lab.events(run_id)
     assert isinstance(ended, RunEnded)
     assert (ended.status, ended.requested) == ("cancelled", True)
     assert [run.run_id for run in views[0].not_ok] == [run_id]
-    lab.carry_out(3)
+    lab.run_sweep(3)
     assert not lab.executor.starts
     assert lab.answers() == ["cancelled: densenet L=1 seed 0"]
 
 
 def test_a_running_run_can_be_cancelled(lab: Lab) -> None:
     run_id = lab.find("dense-gaussian-L4-s0")
-    lab.carry_out(3, script={5.0: Command(action="cancel", run_ids=(run_id,))})
+    lab.run_sweep(3, script={5.0: Command(action="cancel", run_ids=(run_id,))})
     assert lab.statuses() == {"ok": 15, "cancelled": 1}
     (start,) = [start for start in lab.starts if start.run_id == run_id]
     assert lab.executor.ends == [(start.slot, run_id)]
@@ -379,7 +379,7 @@ def test_a_running_run_can_be_cancelled(lab: Lab) -> None:
     assert ended is not None
     assert ended.requested
     assert [other for other in lab.starts if other.slot == start.slot and other.run_id != run_id], "its slot goes on"
-    lab.carry_out(3)
+    lab.run_sweep(3)
     assert not lab.executor.starts
 
 
@@ -394,7 +394,7 @@ def test_a_run_that_has_just_ended_is_not_cancelled(lab: Lab) -> None:
                 told.append(run_id)
                 lab.leave(Command(action="cancel", run_ids=(run_id,)))
 
-    lab.carry_out(3, tick=cancel_what_has_ended, back_s=0.5)
+    lab.run_sweep(3, tick=cancel_what_has_ended, back_s=0.5)
     assert len(told) == 16
     assert lab.statuses() == {"ok": 16}
     assert all(answer.endswith("has ended already") for answer in lab.answers())
@@ -416,7 +416,7 @@ def test_a_run_that_ends_while_it_is_being_cancelled_has_ended(lab: Lab, monkeyp
         monkeypatch.setattr(lab.executor, "end", write_and_end)
         lab.leave(Command(action="cancel", run_ids=(run_id,)))
 
-    lab.carry_out(3, script={5.0: end_in_time})
+    lab.run_sweep(3, script={5.0: end_in_time})
     assert lab.statuses() == {"ok": 16}
 
 
@@ -430,7 +430,7 @@ def test_a_run_that_ends_while_the_sweep_is_cancelled_has_ended(lab: Lab) -> Non
                 at_the_end.append(attempt.run.run_id)
                 lab.leave(Command(action="cancel"))
 
-    assert not lab.carry_out(3, tick=cancel_before_the_last_event, overhead_s=20.0)
+    assert not lab.run_sweep(3, tick=cancel_before_the_last_event, overhead_s=20.0)
     ended = lab.ended(at_the_end[0])
     assert ended is not None
     assert ended.status == "ok"
@@ -438,7 +438,7 @@ def test_a_run_that_ends_while_the_sweep_is_cancelled_has_ended(lab: Lab) -> Non
 
 
 def test_a_cancelled_sweep_stops_at_once_and_the_next_engine_goes_on(lab: Lab) -> None:
-    assert not lab.carry_out(3, script={30.0: Command(action="cancel")})
+    assert not lab.run_sweep(3, script={30.0: Command(action="cancel")})
     assert lab.passed_s < 31
     found = lab.statuses()
     assert (found["cancelled"], found["ok"] + found[None]) == (3, 13)
@@ -446,7 +446,7 @@ def test_a_cancelled_sweep_stops_at_once_and_the_next_engine_goes_on(lab: Lab) -
     assert all(not end.requested and end.error and end.error.type == "Interrupted" for end in ends)
     first = lab.executor
     assert [run_id for _, run_id in first.asides] == [start.run_id for start in first.starts[-3:]]
-    assert lab.carry_out(3)
+    assert lab.run_sweep(3)
     assert lab.statuses() == {"ok": 16}
     again = [event for end in ends for event in lab.events(end.run_id) if isinstance(event, RunStarted)][1::2]
     assert any((event.from_epoch, event.from_step) != (0, 0) for event in again), "from where they were put aside"
@@ -460,7 +460,7 @@ def test_nothing_begins_once_the_sweep_is_cancelled(lab: Lab) -> None:
         lab.leave(resume())
         lab.leave(Command(action="cancel"))
 
-    lab.carry_out(3, script={10.0: pause(), 20.0: resume_and_cancel})
+    lab.run_sweep(3, script={10.0: pause(), 20.0: resume_and_cancel})
     assert not [start for start in lab.starts if start.time - lab.begun >= 10.0]
 
 
@@ -468,7 +468,7 @@ def test_a_cancelled_sweep_does_not_wait_for_a_worker_that_hangs(lab: Lab, monke
     monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
     hung = lab.find("dense-gaussian-L4-s0")
     script = {30.0: Command(action="cancel")}
-    assert not lab.carry_out(3, lambda slot, run_id, attempt: "silent@0" if run_id == hung else "", script)
+    assert not lab.run_sweep(3, lambda slot, run_id, attempt: "silent@0" if run_id == hung else "", script)
     assert lab.executor.left == [lab.starts[0].slot]
     ended = lab.ended(hung)
     assert ended is not None
@@ -480,7 +480,7 @@ def test_a_cancelled_sweep_does_not_wait_for_a_worker_that_hangs(lab: Lab, monke
 def test_a_run_that_ended_badly_can_be_tried_again(lab: Lab, status: str, named: bool) -> None:
     bad = lab.find("dense-gaussian-L3-s1")
     retry = Command(action="retry", run_ids=(bad,) if named else ())
-    lab.carry_out(
+    lab.run_sweep(
         3, lambda slot, run_id, attempt: f"{status}@1" if run_id == bad and attempt == 1 else "", script={90.0: retry}
     )
     assert lab.statuses() == {"ok": 16}
@@ -515,7 +515,7 @@ def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
 
     away.poll(lab.clock())
     # it is put back behind others, which have begun in the meantime
-    lab.carry_out(3, lambda slot, run_id, attempt: "failed@1" if run_id == bad and attempt == 1 else "", tick=look)
+    lab.run_sweep(3, lambda slot, run_id, attempt: "failed@1" if run_id == bad and attempt == 1 else "", tick=look)
     assert seen
     assert lab.statuses() == {"ok": 16}
 
@@ -529,7 +529,7 @@ def test_a_run_that_is_tried_again_has_all_its_tries_again(lab: Lab) -> None:
             asked.append(Command(action="retry", run_ids=(bad,)))
             lab.leave(asked[0])
 
-    lab.carry_out(
+    lab.run_sweep(
         3,
         lambda slot, run_id, attempt: "process@0" if run_id == bad and attempt <= 5 else "",
         tick=ask_once_it_has_failed,
@@ -541,12 +541,12 @@ def test_a_run_that_is_tried_again_has_all_its_tries_again(lab: Lab) -> None:
 def test_a_cancelled_run_can_be_tried_again_in_the_same_sweep_and_by_a_later_one(lab: Lab) -> None:
     run_ids = lab.find("densenet-L1-s0"), lab.find("densenet-L1-s1")
     script = {5.0: Command(action="cancel", run_ids=run_ids), 10.0: Command(action="retry", run_ids=run_ids[:1])}
-    lab.carry_out(3, script=script)
+    lab.run_sweep(3, script=script)
     assert lab.statuses() == {"ok": 15, "cancelled": 1}
     writer = lab.run_dir.events_writer(run_ids[1])  # as `dnlbench retry` does it while no engine is at work
     writer.write(RunRequeued(run_id=run_ids[1]).model_dump_json())
     writer.close()
-    lab.carry_out(3)
+    lab.run_sweep(3)
     assert [start.run_id for start in lab.executor.starts] == [run_ids[1]]
     assert lab.statuses() == {"ok": 16}
 
@@ -556,7 +556,7 @@ def test_a_run_that_was_cancelled_while_it_was_paused_is_tried_again(lab: Lab) -
     commands = [
         Command.model_validate({"action": action, "run_ids": [run_id]}) for action in ("pause", "cancel", "retry")
     ]
-    lab.carry_out(3, script=dict(zip((5.0, 6.0, 7.0), commands, strict=True)), limit_s=1000)
+    lab.run_sweep(3, script=dict(zip((5.0, 6.0, 7.0), commands, strict=True)), limit_s=1000)
     assert lab.statuses() == {"ok": 16}
 
 
@@ -581,7 +581,7 @@ def test_refusals_are_answered_and_change_nothing(lab: Lab) -> None:
         with lab.run_dir.control_path.open("ab") as file:
             file.write(b"junk\n")
 
-    lab.carry_out(3, script={70.0: leave_all})
+    lab.run_sweep(3, script={70.0: leave_all})
     assert lab.statuses() == {"ok": 16}
     assert [done.command for done in lab.journal(CommandDone)] == commands
     assert [answer.split(";")[0] for answer in lab.answers()] == [
@@ -599,10 +599,10 @@ def test_refusals_are_answered_and_change_nothing(lab: Lab) -> None:
 
 
 def test_a_command_for_an_earlier_engine_is_not_obeyed(lab: Lab) -> None:
-    lab.carry_out(3, script={30.0: Command(action="cancel")})
+    lab.run_sweep(3, script={30.0: Command(action="cancel")})
     lab.leave(Command(action="cancel"))
     lab.leave(pause())
-    assert lab.carry_out(3)
+    assert lab.run_sweep(3)
     assert lab.statuses() == {"ok": 16}
     assert lab.answers() == ["the sweep is cancelled"]
     assert stat.S_IMODE(lab.run_dir.control_path.stat().st_mode) == 0o600
@@ -630,7 +630,7 @@ def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.
 
     monkeypatch.setattr(Records, "append", append_if_there_is_room)
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: not full)
-    lab.carry_out(3, script={5.0: fill, 6.0: Command(action="cancel", run_ids=(run_id,)), 20.0: free})
+    lab.run_sweep(3, script={5.0: fill, 6.0: Command(action="cancel", run_ids=(run_id,)), 20.0: free})
     (answer,) = lab.journal(CommandDone)
     found = lab.statuses()
     assert found == ({"ok": 16} if answer.refused else {"ok": 15, "cancelled": 1})
@@ -644,7 +644,7 @@ def test_by_turns_nothing_begins_before_it_is_resumed(lab: Lab) -> None:
     turns = [runs[8:10], runs[:1], *([run] for run in runs[1:8] + runs[10:])]
     times = {50.0 + 100.0 * number: turn for number, turn in enumerate(turns)}
     script = {time: resume(*turn) for time, turn in times.items()}
-    assert lab.carry_out(2, script=script, by_turns=True)
+    assert lab.run_sweep(2, script=script, start_paused=True)
     started = {start.run_id: start.time - lab.begun for start in lab.starts}
     assert [start.run_id for start in lab.starts] == [run for turn in turns for run in turn]
     for time, turn in times.items():
@@ -654,9 +654,9 @@ def test_by_turns_nothing_begins_before_it_is_resumed(lab: Lab) -> None:
 
 
 def test_by_turns_what_is_done_does_not_wait(lab: Lab) -> None:
-    assert lab.carry_out()
+    assert lab.run_sweep()
     done = len(lab.journal(CommandDone))
-    assert lab.carry_out(by_turns=True)
+    assert lab.run_sweep(start_paused=True)
     assert len(lab.journal(CommandDone)) == done
     assert len(lab.starts) == len(lab.plan.runs)
 
@@ -666,7 +666,7 @@ def test_by_turns_what_is_resumed_together_makes_packs(lab: Lab) -> None:
     for run in lab.plan.runs:
         points.setdefault(run.point, []).append(run.run_id)
     script = {10.0 + 100.0 * number: resume(*turn) for number, turn in enumerate(points.values())}
-    assert lab.carry_out(1, script=script, by_turns=True, pack_size=2)
+    assert lab.run_sweep(1, script=script, start_paused=True, pack_size=2)
     assert lab.packs == [tuple(turn) for turn in points.values()]
 
 
@@ -674,7 +674,7 @@ def test_by_turns_a_sweep_that_is_resumed_goes_on_waiting(lab: Lab) -> None:
     runs = [run.run_id for run in lab.plan.runs]
     script = {10.0: pause(), 20.0: resume(runs[0]), 30.0: resume(), 200.0: Command(action="cancel", run_ids=(runs[1],))}
     script |= {300.0 + 100.0 * number: resume(run) for number, run in enumerate(runs[2:])}
-    assert lab.carry_out(3, script=script, by_turns=True)
+    assert lab.run_sweep(3, script=script, start_paused=True)
     times = {start.run_id: start.time - lab.begun for start in lab.starts}
     assert 30 <= times[runs[0]] < 31
     assert runs[1] not in times
@@ -684,6 +684,6 @@ def test_by_turns_a_sweep_that_is_resumed_goes_on_waiting(lab: Lab) -> None:
 def test_by_turns_a_run_is_not_tried_again_out_of_turn(lab: Lab) -> None:
     runs = [run.run_id for run in lab.plan.runs]
     script = {10.0: resume(runs[0]), 200.0: Command(action="retry"), 300.0: resume(*runs[1:])}
-    assert lab.carry_out(3, lambda slot, run_id, attempt: "failed@1" * (run_id == runs[0]), script, by_turns=True)
+    assert lab.run_sweep(3, lambda slot, run_id, attempt: "failed@1" * (run_id == runs[0]), script, start_paused=True)
     assert any(answer.startswith("no: its runs take turns") for answer in lab.answers())
     assert lab.statuses() == {"ok": len(runs) - 1, "failed": 1}

@@ -215,7 +215,7 @@ def test_a_sweep_whose_journal_waits_is_told_in_order_once_there_is_room(
     fate: Callable[[str, str, int], str] = lambda slot, run_id, attempt: "disk" if full else ""  # noqa: E731
     reserves: list[bool] = []
     look_again = {at: (lambda: reserves.append(lab.run_dir.reserve_path.exists())) for at in (59.5, 70.0)}
-    lab.carry_out(3, fate, {20.0: set_full(True), **look, **look_again, 60.0: set_full(False)})
+    lab.run_sweep(3, fate, {20.0: set_full(True), **look, **look_again, 60.0: set_full(False)})
     assert reserves == [False, True]
     assert lab.statuses() == {"ok": 16}
     assert sizes[0] == sizes[1], "nothing was written in between"

@@ -17,7 +17,7 @@ from dnlbench.events import (
     RunRequeued,
     RunReturned,
     RunStarted,
-    SlotSetAside,
+    SlotDisabled,
 )
 from dnlbench.executor.base import Cause
 from dnlbench.executor.scheduler import loop
@@ -61,7 +61,7 @@ def lab(make_lab: MakeLab) -> Lab:
 )
 def test_runs_of_a_point_train_together(make_lab: MakeLab, size: int, packs: list[str]) -> None:
     lab = make_lab(*POINT, "sweep.seeds=5")
-    lab.carry_out(1, pack_size=size)
+    lab.run_sweep(1, pack_size=size)
     assert seeds_of(lab) == packs
     assert lab.statuses() == {"ok": 5}
     for run_ids in lab.packs:
@@ -72,7 +72,7 @@ def test_runs_of_a_point_train_together(make_lab: MakeLab, size: int, packs: lis
 
 def test_runs_of_different_points_do_not(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=3")
-    lab.carry_out(2, pack_size=4)
+    lab.run_sweep(2, pack_size=4)
     assert lab.statuses() == {"ok": 12}
     assert Counter(seeds_of(lab)) == {"012": 4}
     for run_ids in lab.packs:
@@ -81,15 +81,15 @@ def test_runs_of_different_points_do_not(make_lab: MakeLab) -> None:
 
 def test_only_runs_with_equally_many_epochs_left_train_together(lab: Lab) -> None:
     ahead = ids(lab, 0, 2)
-    lab.carry_out(1, lambda slot, run_id, attempt: "failed@1" if run_id in ahead else "failed@0")
-    lab.carry_out(1, pack_size=4)
+    lab.run_sweep(1, lambda slot, run_id, attempt: "failed@1" if run_id in ahead else "failed@0")
+    lab.run_sweep(1, pack_size=4)
     assert seeds_of(lab)[4:] == ["13", "02"], "the longest first"
     assert lab.statuses() == {"ok": 4}
 
 
 def test_a_paused_run_is_left_out_and_goes_on_by_itself(lab: Lab) -> None:
     script = {0.0: commands("pause", *ids(lab, 1)), 200.0: commands("resume", *ids(lab, 1))}
-    lab.carry_out(1, script=script, pack_size=4)
+    lab.run_sweep(1, script=script, pack_size=4)
     assert seeds_of(lab) == ["0123", "023", "1"], "it was leased when the command came"
     assert lab.statuses() == {"ok": 4}
 
@@ -101,12 +101,12 @@ def test_a_paused_run_is_left_out_and_goes_on_by_itself(lab: Lab) -> None:
 def test_runs_of_a_pack_that_fails_are_tried_again_one_by_one(lab: Lab, error: str) -> None:
     """The one that is to blame fails then, and disturbs no other."""
     bad = ids(lab, 2)[0]
-    lab.carry_out(1, lambda slot, run_id, attempt: error if run_id == bad else "", pack_size=4)
+    lab.run_sweep(1, lambda slot, run_id, attempt: error if run_id == bad else "", pack_size=4)
     assert seeds_of(lab) == ["0123", "0", "1", "2", "3"]
     assert lab.statuses() == {"ok": 3, error.partition("@")[0]: 1}
     assert Counter(event.run_id for event in lab.journal(RunReturned)) == dict.fromkeys(lab.plan.by_id, 1)
     assert {event.error.message for event in lab.journal(RunReturned) if event.error} == {"lost by pack"}
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
     for run_id in ids(lab, 0, 1, 3):
         assert [event.status for event in lab.events(run_id) if isinstance(event, RunEnded)] == ["ok"]
 
@@ -114,14 +114,14 @@ def test_runs_of_a_pack_that_fails_are_tried_again_one_by_one(lab: Lab, error: s
 def test_a_failing_pack_is_charged_to_none_of_its_runs(lab: Lab) -> None:
     """Each has all its tries left."""
     fates = ["pack@0", *["killed@0"] * RETRIES["killed"], ""]
-    lab.carry_out(1, lambda slot, run_id, attempt: fates[attempt - 1], pack_size=4)
+    lab.run_sweep(1, lambda slot, run_id, attempt: fates[attempt - 1], pack_size=4)
     assert lab.statuses() == {"ok": 4}
 
 
 @pytest.mark.parametrize("cause", ["process", "killed", "device", "host-memory", "silent", "wordless"])
 def test_runs_of_a_pack_that_is_lost_are_tried_again_one_by_one(lab: Lab, cause: str) -> None:
     bad = ids(lab, 1)[0]
-    lab.carry_out(
+    lab.run_sweep(
         1,
         lambda slot, run_id, attempt: f"{cause}@1" if (run_id, attempt) == (bad, 1) else "",
         pack_size=4,
@@ -137,20 +137,20 @@ def test_runs_of_a_pack_that_is_lost_are_tried_again_one_by_one(lab: Lab, cause:
 @pytest.mark.parametrize("cause", [cause for cause in RETRIES if cause != "silent"])
 def test_a_loss_with_a_pack_counts_for_each_of_its_runs(make_lab: MakeLab, cause: Cause) -> None:
     lab = make_lab(*POINT, "sweep.seeds=2")
-    lab.carry_out(1, lambda slot, run_id, attempt: f"{cause}@0", pack_size=2)
+    lab.run_sweep(1, lambda slot, run_id, attempt: f"{cause}@0", pack_size=2)
     assert lab.statuses() == {"oom" if cause == "host-memory" else "failed": 2}
     assert Counter(start.run_id for start in lab.starts) == dict.fromkeys(lab.plan.by_id, 1 + RETRIES[cause])
 
 
 def test_a_worker_that_is_killed_before_it_begins_parts_nobody(lab: Lab) -> None:
-    lab.carry_out(1, lambda slot, run_id, attempt: "killed" if attempt <= 3 else "", pack_size=4)
+    lab.run_sweep(1, lambda slot, run_id, attempt: "killed" if attempt <= 3 else "", pack_size=4)
     assert seeds_of(lab) == ["0123"] * 4
     assert lab.statuses() == {"ok": 4}
 
 
 def test_a_full_disk_parts_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
-    lab.carry_out(1, lambda slot, run_id, attempt: "disk@1" if attempt == 1 else "", pack_size=4)
+    lab.run_sweep(1, lambda slot, run_id, attempt: "disk@1" if attempt == 1 else "", pack_size=4)
     assert seeds_of(lab) == ["0123"] * 2
     assert lab.statuses() == {"ok": 4}
 
@@ -159,17 +159,17 @@ def test_a_slot_that_loses_one_pack_is_not_set_aside_for_it(make_lab: MakeLab) -
     """Though that is two runs at once, of a point that works."""
     lab = make_lab(*POINT, "sweep.seeds=6")
     bad = ids(lab, 2)[0]
-    lab.carry_out(1, lambda slot, run_id, attempt: "device" if (run_id, attempt) == (bad, 1) else "", pack_size=2)
+    lab.run_sweep(1, lambda slot, run_id, attempt: "device" if (run_id, attempt) == (bad, 1) else "", pack_size=2)
     assert seeds_of(lab) == ["01", "23", "45", "2", "3"]
     assert lab.statuses() == {"ok": 6}
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 def test_a_slot_that_loses_one_pack_after_the_other_is_set_aside(make_lab: MakeLab) -> None:
     lab = make_lab(*POINT, "sweep.seeds=8")
-    lab.carry_out(2, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" else "", pack_size=2)
+    lab.run_sweep(2, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" else "", pack_size=2)
     assert lab.statuses() == {"ok": 8}
-    assert [event.slot for event in lab.journal(SlotSetAside)] == ["fake:1/0"]
+    assert [event.slot for event in lab.journal(SlotDisabled)] == ["fake:1/0"]
 
 
 # Members that end early
@@ -186,7 +186,7 @@ def test_a_run_that_diverges_ends_early_and_the_others_go_on(lab: Lab) -> None:
             seen.append(watcher.poll(lab.clock()))
             assert Watcher(lab.run_dir, lab.plan).poll(lab.clock()).leased == seen[0].leased
 
-    lab.carry_out(1, lambda slot, run_id, attempt: "diverged@1" if run_id == bad else "", tick=look, pack_size=4)
+    lab.run_sweep(1, lambda slot, run_id, attempt: "diverged@1" if run_id == bad else "", tick=look, pack_size=4)
     assert lab.statuses() == {"ok": 3, "diverged": 1}
     assert len(lab.packs) == 1
     assert not lab.journal(RunReturned)
@@ -212,7 +212,7 @@ def test_a_run_that_diverged_is_tried_again_while_its_pack_goes_on(lab: Lab, slo
             seen.append(Watcher(lab.run_dir, lab.plan).poll(lab.clock()))
             assert away.poll(lab.clock()).leased == seen[0].leased
 
-    lab.carry_out(
+    lab.run_sweep(
         slots,
         lambda slot, run_id, attempt: "diverged@1" if (run_id, attempt) == (bad, 1) else "",
         tick=ask,
@@ -255,7 +255,7 @@ def test_a_run_that_ended_early_does_not_come_back_with_the_pack(lab: Lab) -> No
     def fate(slot: str, run_id: str, attempt: int) -> str:
         return "diverged@1" if run_id == bad else "process@1" if attempt == 2 else ""
 
-    lab.carry_out(1, fate, tick=next_step, pack_size=4)
+    lab.run_sweep(1, fate, tick=next_step, pack_size=4)
     assert lab.statuses() == {"ok": 2, "diverged": 1, "cancelled": 1}
     assert seeds_of(lab) == ["0123", "13", "1", "3"]
 
@@ -267,7 +267,7 @@ def test_a_run_of_a_pack_is_cancelled_and_the_others_go_on(lab: Lab) -> None:
     bad = ids(lab, 1)[0]
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[SweepView]()
     see: Callable[[], None] = lambda: seen.append(watcher.poll(lab.clock()))  # noqa: E731
-    lab.carry_out(1, script={20.0: commands("cancel", bad), 20.5: see}, pack_size=4)
+    lab.run_sweep(1, script={20.0: commands("cancel", bad), 20.5: see}, pack_size=4)
     assert lab.statuses() == {"ok": 3, "cancelled": 1}
     assert seeds_of(lab) == ["0123", "023"]
     assert lab.executor.ends == [("fake:0/0", ids(lab, 0)[0])]
@@ -286,14 +286,14 @@ def test_a_run_of_a_pack_is_cancelled_and_the_others_go_on(lab: Lab) -> None:
 
 
 def test_some_runs_of_a_pack_are_cancelled_with_one_command(lab: Lab) -> None:
-    lab.carry_out(1, script={20.0: commands("cancel", *ids(lab, 0, 3))}, pack_size=4)
+    lab.run_sweep(1, script={20.0: commands("cancel", *ids(lab, 0, 3))}, pack_size=4)
     assert lab.statuses() == {"ok": 2, "cancelled": 2}
     assert seeds_of(lab) == ["0123", "12"]
 
 
 def test_a_pack_of_which_one_run_is_paused_is_put_aside_and_the_others_go_on(lab: Lab) -> None:
     held = ids(lab, 3)[0]
-    lab.carry_out(1, script={20.0: commands("pause", held), 22.0: commands("resume", held)}, pack_size=4)
+    lab.run_sweep(1, script={20.0: commands("pause", held), 22.0: commands("resume", held)}, pack_size=4)
     assert lab.statuses() == {"ok": 4}
     assert seeds_of(lab) == ["0123", "012", "3"]
     assert len(lab.executor.asides) == 1
@@ -308,15 +308,15 @@ def test_a_pack_of_which_one_run_is_paused_is_put_aside_and_the_others_go_on(lab
 
 def test_a_paused_sweep_goes_on_in_the_same_packs(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=3")
-    lab.carry_out(2, script={20.0: commands("pause"), 60.0: commands("resume")}, pack_size=3)
+    lab.run_sweep(2, script={20.0: commands("pause"), 60.0: commands("resume")}, pack_size=3)
     assert lab.statuses() == {"ok": 12}
     assert Counter(seeds_of(lab)) == {"012": 6}
 
 
 def test_a_cancelled_sweep_ends_all_runs_of_its_packs_and_the_next_engine_goes_on(lab: Lab) -> None:
-    assert not lab.carry_out(1, script={20.0: commands("cancel")}, pack_size=4)
+    assert not lab.run_sweep(1, script={20.0: commands("cancel")}, pack_size=4)
     assert lab.statuses() == {"cancelled": 4}
-    assert lab.carry_out(1, pack_size=4)
+    assert lab.run_sweep(1, pack_size=4)
     assert seeds_of(lab) == ["0123"] * 2
     assert lab.statuses() == {"ok": 4}
 
@@ -329,7 +329,7 @@ def test_the_end_is_foreseen(make_lab: MakeLab, size: int) -> None:
     """Of the sweep and of what is under way, as soon as the first epochs have been seen."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1,2]", "sweep.seeds=10", "train.epochs=6")
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[tuple[float, SweepView]]()
-    lab.carry_out(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=size)
+    lab.run_sweep(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=size)
     assert lab.statuses() == {"ok": 20}
     end, ends = lab.clock(), {run_id: e.time for run_id in lab.plan.by_id if (e := lab.ended(run_id))}
     for share in (1 / 3, 2 / 3):
@@ -344,7 +344,7 @@ def test_runs_that_wait_are_foreseen_in_packs(make_lab: MakeLab) -> None:
     """Three packs on two slots are two rounds, though twelve runs would go evenly."""
     lab = make_lab(*POINT, "sweep.seeds=12")
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[tuple[float, SweepView]]()
-    lab.carry_out(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=4)
+    lab.run_sweep(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=4)
     now, view = next(look for look in seen if look[1].fraction_done >= 1 / 3)
     assert len(view.leased) == 8
     assert view.time_left.sweep_s == pytest.approx(lab.clock() - now, rel=0.1)
@@ -353,7 +353,7 @@ def test_runs_that_wait_are_foreseen_in_packs(make_lab: MakeLab) -> None:
 def test_packs_keep_the_slots_busy(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.depths=[1,2,3]", "sweep.seeds=8", "train.epochs=6")
     slots = {"a/0": 1.0, "b/0": 2.0, "c/0": 3.0}
-    lab.carry_out(slots, pack_size=2)
+    lab.run_sweep(slots, pack_size=2)
     assert lab.statuses() == {"ok": 48}
     assert lab.passed_s < 1.25 * sum(lab.base_s(run) for run in lab.plan.runs) / sum(slots.values())
 
@@ -398,7 +398,7 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
         fate = random_fate(random, random.choice([0.1, 0.3]))
         back_s = random.choice([0.0, 0.3])
         look_if_exact = look if not back_s else lambda: None
-        lab.carry_out(
+        lab.run_sweep(
             slots,
             fate,
             script,
@@ -410,12 +410,12 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
         )
         assert max(map(len, lab.packs)) <= size, seed
         assert all(len({lab.plan.by_id[run_id].point for run_id in pack}) == 1 for pack in lab.packs), seed
-        unfit = {event.slot for event in lab.journal(SlotSetAside)}
+        unfit = {event.slot for event in lab.journal(SlotDisabled)}
         for run in lab.plan.runs:
             ended = lab.ended(run.run_id)
             assert (ended is not None) or unfit == set(slots), seed
             assert ended is None or ended.status == "ok" or ended.error is not None, seed
             leases = sum(lease.run_id == run.run_id for lease in lab.journal(RunLeased))
             assert leases >= sum(event.run_id == run.run_id for event in lab.journal(RunReturned)), seed
-        assert lab.carry_out(slots, pack_size=size), seed
+        assert lab.run_sweep(slots, pack_size=size), seed
         assert all(lab.run_dir.read_history(run).done for run in lab.plan.runs), seed

@@ -68,7 +68,7 @@ def test_workers_that_are_killed_before_they_begin_set_their_slot_aside_once(ret
     dead = failure("killed", begun=False)
     for _ in range(MOST_DEATHS_AT_START):
         assert retries.decide(dead, "a/0", histories) == Decision()
-    assert retries.decide(dead, "a/0", histories) == Decision(set_aside=True)
+    assert retries.decide(dead, "a/0", histories) == Decision(disable_slot=True)
     assert retries.decide(dead, "a/0", histories) == Decision()
     assert not retries.failed
 

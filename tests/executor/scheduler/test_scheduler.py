@@ -22,7 +22,7 @@ from dnlbench.events import (
     RunLeased,
     RunReturned,
     RunStarted,
-    SlotSetAside,
+    SlotDisabled,
 )
 from dnlbench.executor.base import Cause
 from dnlbench.executor.scheduler import loop
@@ -73,7 +73,7 @@ def test_slots_of_unknown_speed_are_kept_busy(make_lab: MakeLab, order: int, noi
     ratios = []
     for luck in range(9 if noise else 1):
         lab, slots = make_lab(*MANY), speeds(order)
-        assert lab.carry_out(slots, noise=noise, luck=luck)
+        assert lab.run_sweep(slots, noise=noise, luck=luck)
         assert lab.statuses() == {"ok": 96}
         assert Counter(start.run_id for start in lab.starts) == {run.run_id: 1 for run in lab.plan.runs}
         ratios.append(lab.passed_s / least_s(lab, lab.plan.runs, slots))
@@ -88,10 +88,10 @@ def test_no_slow_slot_begins_a_long_run_once_speeds_are_known(
     make_lab: MakeLab, make_plan: MakePlan, settings: tuple[str, ...], noise: float
 ) -> None:
     lab, slots = make_lab(*LARGE, "sweep.depths=[1,2]", "sweep.seeds=4"), speeds(3)
-    lab.carry_out(slots, noise=noise)
+    lab.run_sweep(slots, noise=noise)
     lab.widen(make_plan(*settings))
     left = [run for run in lab.plan.runs if lab.ended(run.run_id) is None]
-    assert lab.carry_out(slots, noise=noise)
+    assert lab.run_sweep(slots, noise=noise)
     assert lab.statuses() == {"ok": len(lab.plan.runs)}
     least = least_s(lab, left, slots)
     print(f"makespan / bound = {lab.passed_s / least:.3f}, naive {naive_s(lab, left, slots) / least:.3f}")
@@ -101,10 +101,10 @@ def test_no_slow_slot_begins_a_long_run_once_speeds_are_known(
 
 def test_the_order_is_longest_first_by_what_was_learned(make_lab: MakeLab, make_plan: MakePlan) -> None:
     lab = make_lab(*LARGE, "sweep.depths=[1,2,3,4]", "sweep.seeds=1")
-    lab.carry_out(2)
+    lab.run_sweep(2)
     seen = {run.run_id for run in lab.plan.runs}
     lab.widen(make_plan(*LARGE, "sweep.depths=[1,2,3,4]", "sweep.seeds=4"))
-    lab.carry_out(2)
+    lab.run_sweep(2)
     order = [lab.base_s(lab.plan.by_id[start.run_id]) for start in lab.executor.starts]
     assert order == sorted(order, reverse=True)
     assert [start.run_id for start in lab.executor.starts] != [
@@ -113,13 +113,13 @@ def test_the_order_is_longest_first_by_what_was_learned(make_lab: MakeLab, make_
 
 
 def test_while_nothing_is_known_the_plan_orders_the_runs(lab: Lab) -> None:
-    lab.carry_out(16)
+    lab.run_sweep(16)
     assert [start.run_id for start in lab.starts] == [run.run_id for run in lab.plan.longest_first]
 
 
 def test_a_slot_stays_idle_rather_than_begin_what_a_fast_one_will_have_done_sooner(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=12", "train.epochs=2")
-    lab.carry_out({"slow/0": 1.0, "fast/0": 20.0})
+    lab.run_sweep({"slow/0": 1.0, "fast/0": 20.0})
     assert Counter(start.slot for start in lab.starts) == {"slow/0": 1, "fast/0": 11}
 
 
@@ -127,7 +127,7 @@ def test_a_slot_stays_idle_rather_than_begin_what_a_fast_one_will_have_done_soon
 def test_nothing_waits_for_a_run_that_is_overdue(make_lab: MakeLab, hangs: bool) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5", "train.epochs=2")
     late, beside, last = (run.run_id for run in lab.plan.runs[2:])  # the first two tell how long a run takes
-    lab.carry_out(
+    lab.run_sweep(
         2,
         lambda slot, run_id, attempt: "silent@0" if hangs and (run_id, attempt) == (late, 1) else "",
         stretch=lambda run_id, attempt: 30.0 if run_id == late and not hangs else 1.0,
@@ -152,7 +152,7 @@ def test_the_end_is_foreseen_after_a_third_of_the_work(make_lab: MakeLab, order:
         if view.time_left.sweep_s is not None:
             seen.append((view.fraction_done, lab.clock(), view.time_left.sweep_s))
 
-    lab.carry_out(speeds(order), tick=look, noise=noise)
+    lab.run_sweep(speeds(order), tick=look, noise=noise)
     end = lab.clock()
     errors = {}
     for share in (1 / 3, 1 / 2, 3 / 4):
@@ -174,7 +174,7 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
         if view.leased.keys() == {late} and view.time_left.sweep_s is not None:
             seen.append((lab.clock(), view.time_left.sweep_s))
 
-    lab.carry_out(1, tick=look, stretch=lambda run_id, attempt: 10.0 if run_id == late else 1.0)
+    lab.run_sweep(1, tick=look, stretch=lambda run_id, attempt: 10.0 if run_id == late else 1.0)
     usual_s, begun = lab.base_s(lab.plan.runs[0]) / 4, seen[0][0]
     overdue = [(now - begun, left_s) for now, left_s in seen if 5 * usual_s < now - begun < 9 * usual_s]
     assert len(overdue) > 10
@@ -188,65 +188,63 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
 
 @pytest.mark.parametrize("cause", ["process", "device", "wordless"])
 def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause: str) -> None:
-    lab.carry_out(3, lambda slot, run_id, attempt: cause if slot == "fake:1/0" else "")
+    lab.run_sweep(3, lambda slot, run_id, attempt: cause if slot == "fake:1/0" else "")
     assert lab.statuses() == {"ok": 16}
-    (set_aside,) = lab.journal(SlotSetAside)
-    assert set_aside.slot == "fake:1/0"
-    assert set_aside.reason == (
-        "the run came back without its last event" if cause == "wordless" else f"lost by {cause}"
-    )
+    (event,) = lab.journal(SlotDisabled)
+    assert event.slot == "fake:1/0"
+    assert event.reason == ("the run came back without its last event" if cause == "wordless" else f"lost by {cause}")
     mine = [start.run_id for start in lab.starts if start.slot == "fake:1/0"]
     assert len(mine) == len(set(mine)) == 2
     assert not lab.executor.left
     watcher = Watcher(lab.run_dir, lab.plan)
     view = watcher.poll(lab.clock())
-    assert (view.leased, dict(view.set_aside)) == ({}, {"fake:1/0": set_aside.reason})
+    assert (view.leased, dict(view.disabled_slots)) == ({}, {"fake:1/0": event.reason})
 
 
 def test_a_slot_that_breaks_later_is_set_aside_then(lab: Lab) -> None:
-    lab.carry_out(3, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" and lab.passed_s > 30 else "")
+    lab.run_sweep(3, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" and lab.passed_s > 30 else "")
     assert lab.statuses() == {"ok": 16}
-    (set_aside,) = lab.journal(SlotSetAside)
+    (event,) = lab.journal(SlotDisabled)
     broken = [start for start in lab.starts if start.slot == "fake:1/0" and start.time - lab.begun > 30]
-    assert (set_aside.slot, len(broken)) == ("fake:1/0", 2)
+    assert (event.slot, len(broken)) == ("fake:1/0", 2)
 
 
 def test_a_slot_that_comes_through_an_epoch_now_and_then_is_kept(lab: Lab) -> None:
-    lab.carry_out(2, lambda slot, run_id, attempt: "process@1" if slot == "fake:1/0" and attempt == 1 else "")
+    lab.run_sweep(2, lambda slot, run_id, attempt: "process@1" if slot == "fake:1/0" and attempt == 1 else "")
     assert lab.statuses() == {"ok": 16}
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 def test_a_slot_is_forgiven_a_loss_by_the_run_that_comes_through(lab: Lab) -> None:
     def every_other(slot: str, run_id: str, attempt: int) -> str:
         return "process" if slot == "fake:1/0" and sum(start.slot == slot for start in lab.starts) % 2 else ""
 
-    lab.carry_out(2, every_other)
+    lab.run_sweep(2, every_other)
     assert lab.statuses() == {"ok": 16}
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
     assert sum(start.slot == "fake:1/0" for start in lab.starts) > 6
 
 
 def test_a_machine_that_is_out_of_memory_is_no_broken_slot(lab: Lab) -> None:
-    lab.carry_out(3, lambda slot, run_id, attempt: "host-memory" if slot == "fake:1/0" and attempt == 1 else "")
+    lab.run_sweep(3, lambda slot, run_id, attempt: "host-memory" if slot == "fake:1/0" and attempt == 1 else "")
     assert lab.statuses() == {"ok": 16}
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 def test_a_broken_slot_is_told_from_a_network_that_works_elsewhere(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=12")
-    lab.carry_out(2, lambda slot, run_id, attempt: "process" if slot == "fake:1/0" else "")
+    lab.run_sweep(2, lambda slot, run_id, attempt: "process" if slot == "fake:1/0" else "")
     assert lab.statuses() == {"ok": 12}
-    assert [event.slot for event in lab.journal(SlotSetAside)] == ["fake:1/0"]
+    assert [event.slot for event in lab.journal(SlotDisabled)] == ["fake:1/0"]
     assert sum(start.slot == "fake:1/0" for start in lab.starts) <= 4
 
 
 def test_without_a_slot_left_the_rest_waits_for_another_day(lab: Lab) -> None:
-    lab.carry_out(2, lambda slot, run_id, attempt: "device" if len(lab.starts) > 3 else "")
+    lab.run_sweep(2, lambda slot, run_id, attempt: "device" if len(lab.starts) > 3 else "")
     found = lab.statuses()
     assert (found["ok"], found["failed"]) == (3, 0)
-    assert {event.slot for event in lab.journal(SlotSetAside)} == {"fake:0/0", "fake:1/0"}
-    lab.carry_out(2)
+    assert {event.slot for event in lab.journal(SlotDisabled)} == {"fake:0/0", "fake:1/0"}
+    lab.run_sweep(2)
     assert lab.statuses() == {"ok": 16}
 
 
@@ -254,7 +252,7 @@ def test_a_slot_that_waits_for_a_machine_gets_no_run_until_it_has_one(lab: Lab) 
     def move(*names: str) -> Callable[[], None]:
         return lambda: lab.executor.homeless.symmetric_difference_update(names)
 
-    lab.carry_out(3, script={0.0: move("fake:0/0", "fake:1/0"), 4.0: move("fake:0/0"), 9.0: move("fake:2/0")})
+    lab.run_sweep(3, script={0.0: move("fake:0/0", "fake:1/0"), 4.0: move("fake:0/0"), 9.0: move("fake:2/0")})
     assert lab.statuses() == {"ok": 16}
     begun: dict[str, list[float]] = {}
     for start in lab.starts:
@@ -266,15 +264,15 @@ def test_a_slot_that_waits_for_a_machine_gets_no_run_until_it_has_one(lab: Lab) 
 
 
 def test_a_network_that_always_dies_does_not_cost_the_slots(lab: Lab) -> None:
-    lab.carry_out(1, lambda slot, run_id, attempt: "process" if run_id.startswith("densenet-L3") else "")
+    lab.run_sweep(1, lambda slot, run_id, attempt: "process" if run_id.startswith("densenet-L3") else "")
     assert lab.statuses() == {"ok": 14, "failed": 2}
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 def test_a_slot_does_not_rest_for_hours(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "LOOK_S", 1.0)
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5")
-    lab.carry_out(1, lambda slot, run_id, attempt: "process", limit_s=3600)
+    lab.run_sweep(1, lambda slot, run_id, attempt: "process", limit_s=3600)
     assert lab.statuses() == {"failed": 5}
     assert lab.passed_s < 900
 
@@ -305,16 +303,16 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
 def test_a_run_is_not_charged_with_workers_that_were_killed_before_they_began_it(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=2")
     bad = lab.find("densenet-L1-s1")
-    lab.carry_out(
+    lab.run_sweep(
         1, lambda slot, run_id, attempt: "killed" if run_id == bad and attempt <= MOST_DEATHS_AT_START else ""
     )
     assert lab.statuses() == {"ok": 2}
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 def test_a_run_that_no_worker_lives_to_begin_is_given_up_at_last(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
-    lab.carry_out(1, lambda slot, run_id, attempt: "killed")
+    lab.run_sweep(1, lambda slot, run_id, attempt: "killed")
     assert lab.statuses() == {"failed": 1}
     assert len(lab.starts) == MOST_DEATHS_AT_START + 1 + RETRIES["killed"]
 
@@ -323,31 +321,31 @@ def test_a_run_that_no_worker_lives_to_begin_is_given_up_at_last(make_lab: MakeL
 def test_no_run_is_charged_where_every_worker_dies_before_it_begins(make_lab: MakeLab, cause: Cause) -> None:
     """However often: with the slot that is to blame set aside, the sweep ends and can be resumed."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=3")
-    lab.carry_out(1, lambda slot, run_id, attempt: f"unbegun-{cause}")
+    lab.run_sweep(1, lambda slot, run_id, attempt: f"unbegun-{cause}")
     assert lab.statuses() == {None: 3}
     assert len(lab.starts) <= 1 + deaths_at_start(cause)
-    (aside,) = lab.journal(SlotSetAside)
+    (aside,) = lab.journal(SlotDisabled)
     assert aside.reason == f"lost by {cause}"
-    lab.carry_out(1)
+    lab.run_sweep(1)
     assert lab.statuses() == {"ok": 3}
 
 
 @pytest.mark.parametrize("cause", ["killed", "process"])
 def test_runs_whose_workers_die_at_the_start_on_one_slot_are_done_on_another(lab: Lab, cause: Cause) -> None:
     bad = "cpu/0"
-    lab.carry_out(2, lambda slot, run_id, attempt: f"unbegun-{cause}" if slot == bad else "")
+    lab.run_sweep(2, lambda slot, run_id, attempt: f"unbegun-{cause}" if slot == bad else "")
     assert lab.statuses() == {"ok": 16}
-    assert {event.slot for event in lab.journal(SlotSetAside)} <= {bad}
+    assert {event.slot for event in lab.journal(SlotDisabled)} <= {bad}
 
 
 def test_deaths_at_the_start_count_in_a_row(make_lab: MakeLab) -> None:
     """A worker that begins clears its slot; more deaths in all than one slot may have in a row set nothing aside."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=4")
     fates = cycle([*["unbegun-killed"] * MOST_DEATHS_AT_START, ""])
-    lab.carry_out(1, lambda slot, run_id, attempt: next(fates))
+    lab.run_sweep(1, lambda slot, run_id, attempt: next(fates))
     assert lab.statuses() == {"ok": 4}
     assert len(lab.starts) == 4 * (MOST_DEATHS_AT_START + 1)
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 @pytest.mark.parametrize("epochs", ["", "@0", "@1"])
@@ -359,7 +357,7 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
     def fate(slot: str, run_id: str, attempt: int) -> str:
         return cause + ((epochs or later) if attempt == 1 else later) if run_id == bad else ""
 
-    lab.carry_out(3, fate, heartbeat_timeout_s=5)
+    lab.run_sweep(3, fate, heartbeat_timeout_s=5)
     status = "oom" if cause == "host-memory" else "failed"
     assert lab.statuses() == {"ok": 15, status: 1}
     assert sum(start.run_id == bad for start in lab.starts) == 1 + RETRIES[cause]
@@ -372,13 +370,13 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
     assert all(event.error and event.error.message[-25:] == message[-25:] for event in returned)
     assert ended.error.message[-25:] == message[-25:]
     assert not ended.requested
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 def test_each_cause_has_its_own_bound(lab: Lab) -> None:
     bad = lab.find("densenet-L2-s1")
     causes = ["device@0", "process@0", "host-memory@0", "device@0", "process@0", "silent@0", "device@0", ""]
-    lab.carry_out(3, lambda slot, run_id, attempt: causes[attempt - 1] if run_id == bad else "", heartbeat_timeout_s=5)
+    lab.run_sweep(3, lambda slot, run_id, attempt: causes[attempt - 1] if run_id == bad else "", heartbeat_timeout_s=5)
     assert lab.statuses() == {"ok": 16}
     assert sum(start.run_id == bad for start in lab.starts) == len(causes)
 
@@ -389,16 +387,16 @@ def test_a_run_that_failed_by_itself_is_done_again_by_the_next_engine_only(lab: 
         lab.find("densenet-L1-s1"): "oom",
         lab.find("densenet-L2-s0"): "diverged",
     }
-    lab.carry_out(3, lambda slot, run_id, attempt: ends[run_id] + "@1" if run_id in ends else "")
+    lab.run_sweep(3, lambda slot, run_id, attempt: ends[run_id] + "@1" if run_id in ends else "")
     assert lab.statuses() == {"ok": 13, "failed": 1, "oom": 1, "diverged": 1}
     assert len(lab.starts) == 16
-    lab.carry_out(3)
+    lab.run_sweep(3)
     assert [start.run_id for start in lab.executor.starts] == [lab.find("densenet-L1-s0")]
     assert lab.statuses() == {"ok": 14, "oom": 1, "diverged": 1}
 
 
 def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
-    lab.carry_out(3, lambda slot, run_id, attempt: "process@2" if attempt == 1 and "-s1-" in run_id else "")
+    lab.run_sweep(3, lambda slot, run_id, attempt: "process@2" if attempt == 1 and "-s1-" in run_id else "")
     assert lab.statuses() == {"ok": 16}
     for run in lab.plan.runs:
         kinds = [type(event) for event in lab.events(run.run_id)]
@@ -408,7 +406,7 @@ def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
 
 def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
-    lab.carry_out(
+    lab.run_sweep(
         3, lambda slot, run_id, attempt: "silent@1" if run_id == bad and attempt == 1 else "", heartbeat_timeout_s=20
     )
     assert lab.statuses() == {"ok": 16}
@@ -424,7 +422,7 @@ def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
 
 def test_a_worker_that_never_says_a_last_word_does_not_go_on_for_ever(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
-    lab.carry_out(3, lambda slot, run_id, attempt: f"wordless@{2 - min(attempt, 2)}" if run_id == bad else "")
+    lab.run_sweep(3, lambda slot, run_id, attempt: f"wordless@{2 - min(attempt, 2)}" if run_id == bad else "")
     assert lab.statuses() == {"ok": 15, "failed": 1}
     assert sum(start.run_id == bad for start in lab.starts) in (1 + RETRIES["process"], 2 + RETRIES["process"])
     ended = lab.ended(bad)
@@ -434,14 +432,14 @@ def test_a_worker_that_never_says_a_last_word_does_not_go_on_for_ever(lab: Lab) 
 
 def test_a_run_that_comes_a_little_further_each_time_is_let_go_on(make_lab: MakeLab) -> None:
     lab = make_lab("train.epochs=9")
-    lab.carry_out(2, lambda slot, run_id, attempt: "process@1" if attempt < 9 else "")
+    lab.run_sweep(2, lambda slot, run_id, attempt: "process@1" if attempt < 9 else "")
     assert lab.statuses() == {"ok": 8}
     assert len(lab.starts) == 8 * 9
 
 
 def test_progress_of_an_earlier_attempt_does_not_excuse_the_losses_after_it(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1", "train.epochs=4")
-    lab.carry_out(1, lambda slot, run_id, attempt: {1: "process@1", 2: "process@0"}.get(attempt, "process"))
+    lab.run_sweep(1, lambda slot, run_id, attempt: {1: "process@1", 2: "process@0"}.get(attempt, "process"))
     assert lab.statuses() == {"failed": 1}
     assert len(lab.starts) == 4
 
@@ -459,7 +457,7 @@ def test_a_checkpoint_within_an_epoch_is_progress(lab: Lab) -> None:
             os.utime(path, (lab.clock() + 0.1,) * 2)
         return "process@0"
 
-    lab.carry_out(3, lost_after_a_checkpoint)
+    lab.run_sweep(3, lost_after_a_checkpoint)
     assert lab.statuses() == {"ok": 15, "failed": 1}
     assert sum(start.run_id == bad for start in lab.starts) == 6 + RETRIES["process"], (
         "the last checkpoint forgives all"
@@ -472,7 +470,7 @@ def test_the_time_between_two_engines_is_not_taken_for_work(
     monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
     settings = ("sweep.networks=['densenet']", "train.epochs=4")
     lab = make_lab(*settings, "sweep.depths=[2]", "sweep.seeds=4")
-    lab.carry_out(4, lambda slot, run_id, attempt: "silent@1", {5.0: Command(action="cancel")})
+    lab.run_sweep(4, lambda slot, run_id, attempt: "silent@1", {5.0: Command(action="cancel")})
     lab.clock.now += 36000
     lab.widen(make_plan(*settings, "sweep.depths=[1,2]", "sweep.seeds=4"))
     foreseen: list[float] = []
@@ -483,7 +481,7 @@ def test_the_time_between_two_engines_is_not_taken_for_work(
             left_s = Watcher(lab.run_dir, lab.plan).poll(lab.clock()).time_left.sweep_s
             foreseen.append(lab.clock() + (left_s or 0.0))
 
-    lab.carry_out(4, tick=look)
+    lab.run_sweep(4, tick=look)
     assert lab.statuses() == {"ok": 8}
     assert abs(foreseen[0] - lab.clock()) < 0.2 * lab.passed_s
 
@@ -505,7 +503,7 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(RunDir, "has_room", has_room)
     full = "dense-gaussian-L4-s0"
-    lab.carry_out(
+    lab.run_sweep(
         3,
         lambda slot, run_id, attempt: "disk@1" if run_id.startswith(full) and not room else "",
         script={100.0: free},
@@ -525,11 +523,11 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
-    lab.carry_out(2, lambda slot, run_id, attempt: "disk" if attempt <= 6 else "")
+    lab.run_sweep(2, lambda slot, run_id, attempt: "disk" if attempt <= 6 else "")
     assert lab.statuses() == {"ok": 16}
     assert len(lab.starts) == 7 * 16
     assert len(lab.journal(DiskFull)) == len(lab.journal(DiskFree)) > 1
-    assert not lab.journal(SlotSetAside)
+    assert not lab.journal(SlotDisabled)
 
 
 # Anything at all
@@ -565,7 +563,7 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
         lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=2")
         monkeypatch.setattr(RunDir, "has_room", lambda run_dir, random=random: random.random() < 0.5)
         slots = {"fake:0/0": 1.0, "fake:1/0": random.choice([0.5, 3.0]), "fake:1/1": 2.0}
-        lab.carry_out(
+        lab.run_sweep(
             slots,
             random_fate(random, random.choice([0.1, 0.3, 0.6])),
             random_script(random, lab),
@@ -574,7 +572,7 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
             back_s=random.choice([0.0, 0.3]),
             noise=0.3,
         )
-        unfit = {event.slot for event in lab.journal(SlotSetAside)}
+        unfit = {event.slot for event in lab.journal(SlotDisabled)}
         for run in lab.plan.runs:
             ended = lab.ended(run.run_id)
             assert (ended is not None) or unfit == set(slots), seed
@@ -583,7 +581,7 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
             returns = [event for event in lab.journal(RunReturned) if event.run_id == run.run_id]
             assert starts >= len(returns), seed
         done = {run.run_id for run in lab.plan.runs if lab.run_dir.read_history(run).done}
-        assert lab.carry_out(slots)
+        assert lab.run_sweep(slots)
         assert {start.run_id for start in lab.executor.starts} == set(lab.plan.by_id) - done, seed
         assert len(lab.executor.starts) == len(lab.plan.runs) - len(done), seed
         assert all(lab.run_dir.read_history(run).done for run in lab.plan.runs), seed
@@ -607,7 +605,7 @@ def test_a_watcher_that_follows_sees_what_one_that_comes_late_sees(
                 assert facts(watcher.poll(lab.clock())) == facts(Watcher(lab.run_dir, lab.plan).poll(lab.clock()))
 
         slots = {"fake:0/0": 1.0, "fake:1/0": 3.0, "fake:1/1": 2.0}
-        lab.carry_out(
+        lab.run_sweep(
             slots,
             random_fate(random, 0.3),
             random_script(random, lab),
@@ -622,7 +620,7 @@ def facts(view: SweepView) -> tuple[object, ...]:
         view.histories,
         view.leased,
         view.slots,
-        view.set_aside,
+        view.disabled_slots,
         view.lost,
         view.pause_state,
         view.fraction_done,
@@ -634,7 +632,7 @@ def facts(view: SweepView) -> tuple[object, ...]:
 def test_a_lost_run_goes_on_where_it_can_begin_at_once(make_lab: MakeLab) -> None:
     """And does not wait for the slot that lost it to have rested."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
-    lab.carry_out({"bad:0/0": 1.0, "good:0/0": 1.0}, lambda slot, run_id, attempt: "device" * slot.startswith("bad"))
+    lab.run_sweep({"bad:0/0": 1.0, "good:0/0": 1.0}, lambda slot, run_id, attempt: "device" * slot.startswith("bad"))
     assert [start.slot for start in lab.starts] == ["bad:0/0", "good:0/0"]
     assert lab.starts[1].time - lab.starts[0].time < 1.0
 
@@ -650,6 +648,6 @@ def test_an_engine_that_was_stopped_itself_listens_before_it_takes_workers_for_l
         back = lab.clock()
         monkeypatch.setattr(lab.engines[-1], "heartbeat_age_s", lambda slot: 300.0 if lab.clock() < back + 1.0 else 0.0)
 
-    lab.carry_out(2, script={3.0: stop_and_go_on})
+    lab.run_sweep(2, script={3.0: stop_and_go_on})
     assert lab.statuses() == {"ok": len(lab.plan.runs)}
     assert not lab.journal(RunReturned)
