@@ -5,30 +5,30 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from dnlbench.estimates import DurationEstimator, Task, pack, schedule
 from dnlbench.events import RunHistory, RunLeased
-from dnlbench.forecast import Forecast, Task, pack, schedule
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir, SweepFollower, SweepView
 from dnlbench.store.state import TimeLeft
 
 __all__ = ["SweepView", "TimeLeft", "Watcher"]
 
-FORECAST_S = 1.0
-"""Seconds between two forecasts, per `FORECAST_RUNS` of the sweep: they move slowly, and a large sweep's takes a while."""
-FORECAST_RUNS = 2000
+ESTIMATE_S = 1.0
+"""Seconds between two estimates, per `ESTIMATE_RUNS` of the sweep: they move slowly, and a large sweep's takes a while."""
+ESTIMATE_RUNS = 2000
 
 
 class Watcher:
-    """Follows a run directory and forecasts. It never writes, and may come and go."""
+    """Follow a run directory and estimate the time left. A watcher only reads."""
 
     def __init__(self, run_dir: RunDir, plan: Plan) -> None:
         self._plan = plan
         self._follower = SweepFollower(run_dir, plan)
-        self._forecast = Forecast(plan)
-        self._forecast_s = FORECAST_S * max(1.0, len(plan.runs) / FORECAST_RUNS)
+        self._estimator = DurationEstimator(plan)
+        self._estimate_s = ESTIMATE_S * max(1.0, len(plan.runs) / ESTIMATE_RUNS)
         self._unlearned: dict[tuple[str, int], tuple[RunLeased, RunHistory]] = {}
-        """By run and attempt what was looked at since the last forecast."""
-        self._time_left, self._foretold = TimeLeft(), -math.inf
+        """What was read since the last estimate, by run and attempt."""
+        self._time_left, self._estimated = TimeLeft(), -math.inf
 
     def poll(self, now: float) -> SweepView:
         """The sweep at the time ``now``, in seconds since the epoch.
@@ -46,14 +46,14 @@ class Watcher:
                 self._unlearned[lease.run_id, lease.attempt] = lease, history
         if self._follower.problem is not None:
             raise self._follower.problem
-        if now - self._foretold >= self._forecast_s:
-            self._foretold, self._time_left = now, self._foretell(view, now)
+        if now - self._estimated >= self._estimate_s:
+            self._estimated, self._time_left = now, self._estimate(view, now)
         return replace(view, time_left=self._time_left)
 
-    def _foretell(self, view: SweepView, now: float) -> TimeLeft:
+    def _estimate(self, view: SweepView, now: float) -> TimeLeft:
         """The time left, if the scheduler goes on as it does: the longest task first, each to where it ends first."""
         self._learn()
-        if not self._forecast.known:
+        if not self._estimator.known:
             return TimeLeft()
         leases = view.leases
         runs_s = {run_id: self._run_left_s(view, leases[run_id], now) for run_id in view.leased}
@@ -68,14 +68,14 @@ class Watcher:
         ]
         size = view.engine.pack_size if view.engine else 1
         packs = pack(waiting, size, alone={lost.run_id for lost in view.lost})
-        seconds = schedule(self._forecast, packs, {**free_in_s, **busy}).seconds
+        seconds = schedule(self._estimator, packs, {**free_in_s, **busy}).seconds
         return TimeLeft(
             sweep_s=seconds if math.isfinite(seconds) and not view.pause_state.all_paused else None, runs_s=runs_s
         )
 
     def _learn(self) -> None:
         for lease, history in self._unlearned.values():
-            self._forecast.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
+            self._estimator.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
         self._unlearned.clear()
 
     def _run_left_s(self, view: SweepView, lease: RunLeased, now: float) -> float:
@@ -83,7 +83,7 @@ class Watcher:
         task = Task(runs=(run,) * len(view.given[lease.slot]), epochs=_epochs_left(view, run))
         last = history.epoch_events[-1].time if history.epoch_events else lease.time
         since = now - max(lease.time, last)
-        one, none = (self._forecast.duration_s(replace(task, epochs=n), lease.slot) for n in (1, 0))
+        one, none = (self._estimator.duration_s(replace(task, epochs=n), lease.slot) for n in (1, 0))
         late = max(0.0, since - one) if task.epochs else 0.0
         return max(0.0, none + task.epochs * (one - none + late) - since)
 

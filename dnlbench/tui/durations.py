@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dnlbench.errors import DnlbenchError
 
 if TYPE_CHECKING:  # at run time where they are needed: they take longer than a first paint may
-    from dnlbench.forecast import Forecast
+    from dnlbench.estimates import DurationEstimator
     from dnlbench.machine import Machine, Slot
     from dnlbench.plan import Plan
 
@@ -19,7 +19,7 @@ SWEEPS_LEARNED_FROM = 3
 
 def learn_durations(
     folder: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...], *, pack_size: int = 1
-) -> Forecast | None:
+) -> DurationEstimator | None:
     """What earlier sweeps of the same settings, on this machine, tell of how long the plan's runs take; None if nothing."""
     from dnlbench.store.workspace import RUNS
 
@@ -39,8 +39,8 @@ def _settings(path: Path) -> tuple[object, ...] | None:
         return None
 
 
-def _learn(roots: list[Path], plan: Plan) -> Forecast | None:
-    from dnlbench.forecast import Forecast
+def _learn(roots: list[Path], plan: Plan) -> DurationEstimator | None:
+    from dnlbench.estimates import DurationEstimator
     from dnlbench.store import RunDir
 
     earlier = []
@@ -49,7 +49,7 @@ def _learn(roots: list[Path], plan: Plan) -> Forecast | None:
             earlier.append((run_dir, run_dir.read_plan(), run_dir.read_leases()))
         except DnlbenchError:
             continue
-    forecast = Forecast(_joined(plan, [theirs for _, theirs, _ in earlier]))
+    estimator = DurationEstimator(_joined(plan, [theirs for _, theirs, _ in earlier]))
     for run_dir, theirs, found in earlier:
         leases = {lease.run_id: lease for lease in found}
         for run in theirs.runs:
@@ -61,8 +61,8 @@ def _learn(roots: list[Path], plan: Plan) -> Forecast | None:
                     continue
                 if history.started is not None and history.started.node is not None:
                     continue  # on a cluster, of which this machine's fingerprint says nothing
-                forecast.observe(run, lease.slot, lease.time, history)
-    return forecast if forecast.known else None
+                estimator.observe(run, lease.slot, lease.time, history)
+    return estimator if estimator.known else None
 
 
 def _joined(plan: Plan, others: list[Plan]) -> Plan:

@@ -12,8 +12,8 @@ from dnlbench.report.grid import Grid
 from dnlbench.report.plan import plan_preview
 
 if TYPE_CHECKING:  # at run time where they are needed: a form is painted before what it means is worked out
+    from dnlbench.estimates import DurationEstimator
     from dnlbench.events import DataInfo
-    from dnlbench.forecast import Forecast
     from dnlbench.machine import Machine, Slot
     from dnlbench.plan import Plan
     from dnlbench.studies import Point
@@ -45,7 +45,7 @@ class PlanPreview:
 
 
 def preview_plan(
-    plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None, *, pack_size: int = 1
+    plan: Plan, machine: Machine, slots: tuple[Slot, ...], estimator: DurationEstimator | None, *, pack_size: int = 1
 ) -> PlanPreview:
     """What a plan means on these slots, its runs in packs of up to ``pack_size``, by what is known before it has begun."""
     runs = len(plan.spec.points) * len(plan.spec.seeds)
@@ -54,12 +54,12 @@ def preview_plan(
     title = f"{units.counted(runs, 'run')} = {_sum(plan)}"
     return PlanPreview(
         runs=runs,
-        grid=plan_preview(plan, title, run_s=_run_seconds(plan, slots, forecast), too_large=too_large),
+        grid=plan_preview(plan, title, run_s=_run_seconds(plan, slots, estimator), too_large=too_large),
         memory_bytes=max((need for need in needs.values() if need is not None), default=None),
         concurrency=_concurrency(slots, pack_size),
-        sweep_s=_sweep_seconds(plan, slots, forecast, pack_size),
+        sweep_s=_sweep_seconds(plan, slots, estimator, pack_size),
         problems=_memory_problems(plan, slots, pack_size),
-        notes=tuple(_notes(plan, machine, slots, forecast)),
+        notes=tuple(_notes(plan, machine, slots, estimator)),
     )
 
 
@@ -90,12 +90,12 @@ def _assumed_data(plan: Plan) -> DataInfo:
     return DataInfo(name=plan.spec.name, sha256="", samples=samples, input_shape=shape, classes=classes)
 
 
-def _notes(plan: Plan, machine: Machine, slots: tuple[Slot, ...], forecast: Forecast | None) -> Iterator[str]:
+def _notes(plan: Plan, machine: Machine, slots: tuple[Slot, ...], estimator: DurationEstimator | None) -> Iterator[str]:
     if getattr(getattr(plan.spec, "data", None), "known_input", ()) is None:
         yield "Images of 3×32×32 in 10 classes are assumed until the folder is read."
     if any(plan.estimate(point).memory_bytes is None for point in plan.spec.points):
         yield "Of networks of your own neither parameters nor memory are foreseen."
-    if forecast is None:
+    if estimator is None:
         first = "epochs" if plan.study.has_epochs else "runs"
         yield "Cost is the work of a run in multiples of the cheapest one's."
         yield f"No earlier sweep with these settings on this machine: time is known after the first {first}."
@@ -122,23 +122,23 @@ def _concurrency(slots: tuple[Slot, ...], pack_size: int) -> str:
     return f"{at_a_time(len(slots), pack_size)} on {names}, {threads} CPU thread{'s' if threads > 1 else ''} each"
 
 
-def _run_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None) -> dict[Point, float]:
-    from dnlbench.forecast import Task
+def _run_seconds(plan: Plan, slots: tuple[Slot, ...], estimator: DurationEstimator | None) -> dict[Point, float]:
+    from dnlbench.estimates import Task
 
-    if forecast is None:
+    if estimator is None:
         return {}
     first = {run.point: run for run in reversed(plan.runs)}
     names = [slot.name for slot in slots]
     return {
-        point: sum(forecast.duration_s(Task(runs=(run,), epochs=run.epochs), name) for name in names) / len(names)
+        point: sum(estimator.duration_s(Task(runs=(run,), epochs=run.epochs), name) for name in names) / len(names)
         for point, run in first.items()
     }
 
 
-def _sweep_seconds(plan: Plan, slots: tuple[Slot, ...], forecast: Forecast | None, pack_size: int) -> float | None:
-    from dnlbench.forecast import Task, pack, schedule
+def _sweep_seconds(plan: Plan, slots: tuple[Slot, ...], estimator: DurationEstimator | None, pack_size: int) -> float | None:
+    from dnlbench.estimates import Task, pack, schedule
 
-    if forecast is None:
+    if estimator is None:
         return None
     tasks = [Task(runs=(run,), epochs=run.epochs) for run in plan.runs]
-    return schedule(forecast, pack(tasks, pack_size), {slot.name: 0.0 for slot in slots}).seconds
+    return schedule(estimator, pack(tasks, pack_size), {slot.name: 0.0 for slot in slots}).seconds

@@ -249,14 +249,14 @@ def test_earlier_sweeps_tell_how_long_new_ones_take(
     recorded(name="a", states=["done"] * 8)
     ((tmp_path / RUNS) / "broken").mkdir()
     ((tmp_path / RUNS) / "broken" / "sweep.json").write_text("[" * 100_000)
-    forecast = learn_durations(tmp_path, plan, MACHINE, SLOTS)
-    assert forecast is not None
-    from dnlbench.forecast import Task
+    estimator = learn_durations(tmp_path, plan, MACHINE, SLOTS)
+    assert estimator is not None
+    from dnlbench.estimates import Task
 
     run = next(run for run in plan.runs if run.point.depth == 2)
-    assert 10 < forecast.duration_s(Task(runs=(run,), epochs=10), "cpu/0") < 40  # each epoch was 2 s
+    assert 10 < estimator.duration_s(Task(runs=(run,), epochs=10), "cpu/0") < 40  # each epoch was 2 s
     deeper = next(run for run in plan.runs if run.point.depth == 4)
-    assert forecast.duration_s(Task(runs=(deeper,), epochs=10), "cpu/0") > 0
+    assert estimator.duration_s(Task(runs=(deeper,), epochs=10), "cpu/0") > 0
 
 
 @pytest.mark.parametrize("override", ["network.growth_rate=4", "train.lr=0.5"])

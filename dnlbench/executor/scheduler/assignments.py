@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dnlbench.estimates import Task
 from dnlbench.events import RunHistory, RunLeased
-from dnlbench.forecast import Task
 from dnlbench.machine import Slot
 
 Leases = tuple[RunLeased, ...]

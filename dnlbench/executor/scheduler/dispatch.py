@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
+from dnlbench.estimates import Task
 from dnlbench.events import RunError, RunHistory, RunLeased, RunRequeued, RunReturned
 from dnlbench.executor.base import Executor
 from dnlbench.executor.scheduler.assignments import Assignment, Assignments, Leases, ended_under
 from dnlbench.executor.scheduler.disk import Records
 from dnlbench.executor.scheduler.queue import Queue
-from dnlbench.forecast import Task
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir

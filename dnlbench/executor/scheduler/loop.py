@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from dnlbench.errors import EngineError
+from dnlbench.estimates import DurationEstimator
 from dnlbench.events import JournalEvent, Prepared, RunError, RunHistory, RunLeased, SlotDisabled
 from dnlbench.executor.base import HEARTBEAT_TIMEOUT_S, Executor, SlotFreed, WorkerFailure
 from dnlbench.executor.scheduler.assignments import Assignments, ended_under, started_under
@@ -16,7 +17,6 @@ from dnlbench.executor.scheduler.dispatch import Dispatcher
 from dnlbench.executor.scheduler.health import Heartbeats, SlotHealth
 from dnlbench.executor.scheduler.queue import Queue, place
 from dnlbench.executor.scheduler.retry import RetryPolicy
-from dnlbench.forecast import Forecast
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.store import RunDir
@@ -53,10 +53,10 @@ class Scheduler:
         earlier = run_dir.read_leases()
         self._plan, self._executor, self._slots, self._start_paused = plan, executor, slots, start_paused
         self._heartbeat_timeout_s, self._clock = heartbeat_timeout_s, clock
-        self._forecast = _forecast(run_dir, plan, earlier)
+        self._estimator = _estimator(run_dir, plan, earlier)
         self._health, self._heartbeats = SlotHealth(clock), Heartbeats(heartbeat_timeout_s, clock)
         self._retries = RetryPolicy(run_dir, plan, self._health)
-        self._queue = Queue(self._forecast, self._retries, pack_size)
+        self._queue = Queue(self._estimator, self._retries, pack_size)
         self._assignments = Assignments(slots)
         self._records = Records(run_dir, clock)
         self._dispatcher = Dispatcher(
@@ -121,7 +121,7 @@ class Scheduler:
         able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
         if able and tasks:
             busy = [each for each in self._assignments.busy if not pause_state.of_slot(each.slot.name)]
-            self._dispatcher.start(place(self._forecast, self._clock(), able, busy, tasks))
+            self._dispatcher.start(place(self._estimator, self._clock(), able, busy, tasks))
         for slot in free:
             if self._assignments.of_slot(slot.name) is None:  # a run that fails elsewhere can go on here at once
                 self._executor.warm_up(slot)
@@ -144,7 +144,7 @@ class Scheduler:
             return
         histories = {lease: self._dispatcher.history(lease) for lease in assignment.leases}
         for lease, history in histories.items():
-            self._forecast.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
+            self._estimator.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
             if any(event.time >= lease.time for event in history.epoch_events):
                 self._health.well(freed.slot.name)
             if started_under(lease, history):
@@ -215,11 +215,11 @@ class Scheduler:
         self._records.close()
 
 
-def _forecast(run_dir: RunDir, plan: Plan, earlier: Iterable[RunLeased]) -> Forecast:
+def _estimator(run_dir: RunDir, plan: Plan, earlier: Iterable[RunLeased]) -> DurationEstimator:
     """What earlier engines' runs took foretells what is left."""
-    forecast = Forecast(plan)
+    estimator = DurationEstimator(plan)
     for run_id, lease in {lease.run_id: lease for lease in earlier}.items():  # the last one of each run
         run = plan.by_id.get(run_id)
         if run is not None:
-            forecast.observe(run, lease.slot, lease.time, run_dir.read_history(run, all_epochs=True))
-    return forecast
+            estimator.observe(run, lease.slot, lease.time, run_dir.read_history(run, all_epochs=True))
+    return estimator

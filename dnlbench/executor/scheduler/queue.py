@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from dnlbench.estimates import DurationEstimator, Task, first_tasks, pack
 from dnlbench.events import RunHistory
 from dnlbench.executor.scheduler.assignments import Assignment
 from dnlbench.executor.scheduler.retry import RetryPolicy
-from dnlbench.forecast import Forecast, Task, first_tasks, pack
 from dnlbench.machine import Slot
 from dnlbench.plan import Run
 
@@ -21,15 +21,15 @@ class Queue:
     A task is a run, or a pack of up to ``pack_size`` of them. Runs that a worker failure hit go last, and alone.
     """
 
-    def __init__(self, forecast: Forecast, retries: RetryPolicy, pack_size: int) -> None:
-        self._forecast, self._retries, self._pack_size = forecast, retries, pack_size
+    def __init__(self, estimator: DurationEstimator, retries: RetryPolicy, pack_size: int) -> None:
+        self._estimator, self._retries, self._pack_size = estimator, retries, pack_size
         self._runs: dict[str, Task] = {}
         self._held: frozenset[str] = frozenset()
         self._packs: dict[str, Task] | None = None
         """By the id of the first run, in the order in which those came; None if they have to be made up anew."""
         self._sorted: dict[str, Task] = {}
         self._revision: int | None = None
-        """Of the forecast that they were sorted by; None if they have to be sorted anew."""
+        """Revision of the estimator at the last sort; None if tasks must be sorted again."""
 
     def add(self, run: Run, history: RunHistory) -> None:
         """Add a run, whose history says how many epochs are left."""
@@ -54,8 +54,8 @@ class Queue:
         """The tasks that may begin, by falling expected duration; equals in the order in which they came."""
         if self._packs is None or self._held is not held:
             self._held, self._packs, self._revision = held, self._made_up(held), None
-        if self._revision != self._forecast.revision:
-            self._revision = self._forecast.revision
+        if self._revision != self._estimator.revision:
+            self._revision = self._estimator.revision
             self._sorted = self._in_order(self._packs)
         return self._sorted.values()
 
@@ -65,7 +65,7 @@ class Queue:
         return {task.runs[0].run_id: task for task in pack(tasks, self._pack_size, alone=self._retries.alone)}
 
     def _in_order(self, packs: Mapping[str, Task]) -> dict[str, Task]:
-        return dict(sorted(packs.items(), key=lambda item: -self._forecast.duration_s(item[1], "")))
+        return dict(sorted(packs.items(), key=lambda item: -self._estimator.duration_s(item[1], "")))
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
@@ -78,7 +78,7 @@ class Queue:
 
 
 def place(
-    forecast: Forecast, now: float, free: Sequence[Slot], busy: Iterable[Assignment], longest: Collection[Task]
+    estimator: DurationEstimator, now: float, free: Sequence[Slot], busy: Iterable[Assignment], longest: Collection[Task]
 ) -> list[tuple[Slot, Task]]:
     """Which free slots begin which tasks: the longest first, but not on a slot where another would end it sooner.
 
@@ -88,8 +88,8 @@ def place(
         return list(zip(free, longest, strict=False))
     free_in_s = dict.fromkeys((slot.name for slot in free), 0.0)
     for each in busy:
-        expected = forecast.duration_s(each.task, each.slot.name)
+        expected = estimator.duration_s(each.task, each.slot.name)
         # A task that is overdue is taken to need as long again as it is overdue, so that no other waits for it.
-        free_in_s[each.slot.name] = abs(each.begun + expected - now) if forecast.known else expected
-    first = first_tasks(forecast, longest, free_in_s, {slot.name for slot in free})
+        free_in_s[each.slot.name] = abs(each.begun + expected - now) if estimator.known else expected
+    first = first_tasks(estimator, longest, free_in_s, {slot.name for slot in free})
     return [(slot, first[slot.name]) for slot in free if slot.name in first]

@@ -166,8 +166,8 @@ class NewSweepScreen(Screen[None]):
             plan = Plan(spec)
             placement = choose_placement(RunRequest(spec=SpecText.of(spec)), machine)
             if number == self._number:  # another key may have been pressed meanwhile
-                forecast = learn_durations(self._folder, plan, machine, placement.slots, pack_size=placement.pack_size)
-                preview = preview_plan(plan, machine, placement.slots, forecast, pack_size=placement.pack_size)
+                estimator = learn_durations(self._folder, plan, machine, placement.slots, pack_size=placement.pack_size)
+                preview = preview_plan(plan, machine, placement.slots, estimator, pack_size=placement.pack_size)
                 self.post_message(self.PreviewReady(number, preview))
         except (DnlbenchError, OSError) as error:
             self.post_message(self.PreviewReady(number, None, str(error)))

@@ -8,35 +8,35 @@ from random import Random
 
 import pytest
 
+from dnlbench.estimates import DurationEstimator, Task, pack
 from dnlbench.events import RunLeased
 from dnlbench.executor.scheduler.assignments import Assignment, Assignments
 from dnlbench.executor.scheduler.health import SlotHealth
 from dnlbench.executor.scheduler.queue import Queue
 from dnlbench.executor.scheduler.retry import RetryPolicy
-from dnlbench.forecast import Forecast, Task, pack
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 from tests.benchmarks.simulated_cluster import make_slots
-from tests.test_forecast import history
+from tests.test_estimates import history
 
 MakePlan = Callable[..., Plan]
 
 
 def anew(
-    runs: Mapping[str, Task], held: frozenset[str], forecast: Forecast, retries: RetryPolicy, size: int
+    runs: Mapping[str, Task], held: frozenset[str], estimator: DurationEstimator, retries: RetryPolicy, size: int
 ) -> list[Task]:
     """The definition."""
     tasks = [task for run_id, task in runs.items() if run_id not in held]
     tasks = [task for task in tasks if task.runs[0].run_id not in retries.failed] or tasks
-    return sorted(pack(tasks, size, alone=retries.alone), key=lambda task: -forecast.duration_s(task, ""))
+    return sorted(pack(tasks, size, alone=retries.alone), key=lambda task: -estimator.duration_s(task, ""))
 
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("seed", range(20))
 def test_tasks_are_those_of_a_list_made_up_anew(make_plan: MakePlan, tmp_path: Path, seed: int, size: int) -> None:
     random, plan = Random(seed), make_plan("sweep.depths=[1,2,3]", "sweep.seeds=5")
-    forecast, retries = Forecast(plan), RetryPolicy(RunDir(tmp_path), plan, SlotHealth())
-    queue = Queue(forecast, retries, size)
+    estimator, retries = DurationEstimator(plan), RetryPolicy(RunDir(tmp_path), plan, SlotHealth())
+    queue = Queue(estimator, retries, size)
     runs: dict[str, Task] = {}
     held = frozenset[str]()
 
@@ -70,8 +70,8 @@ def test_tasks_are_those_of_a_list_made_up_anew(make_plan: MakePlan, tmp_path: P
                 held = frozenset(random.sample([run.run_id for run in plan.runs], random.choice([0, 0, 5])))
             case "learn":
                 run = random.choice(plan.runs)
-                forecast.observe(run, "a", float(step), history(run, random.uniform(0.1, 9.0), leased=float(step)))
-        assert list(queue.longest_first(held)) == anew(runs, held, forecast, retries, size)
+                estimator.observe(run, "a", float(step), history(run, random.uniform(0.1, 9.0), leased=float(step)))
+        assert list(queue.longest_first(held)) == anew(runs, held, estimator, retries, size)
         assert list(queue) == list(runs)
         assert len(queue) == len(runs)
 

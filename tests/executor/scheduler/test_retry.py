@@ -15,7 +15,7 @@ from dnlbench.executor.scheduler.retry import MOST_DEATHS_AT_START, RETRIES, Dec
 from dnlbench.plan import Plan
 from dnlbench.store import RunDir
 from tests.benchmarks.simulated_cluster import make_slots
-from tests.test_forecast import history
+from tests.test_estimates import history
 
 MakePlan = Callable[..., Plan]
 UNBEGUN = RunHistory()
