@@ -95,8 +95,7 @@ class SplittingSettings(Section):
     coefficients: Literal["random", "equal", "given"] = "random"
     """c_i of the copies: random and nonnegative on the unit sphere for each neuron, 1/√m, or the given values."""
     values: tuple[float, ...] | None = None
-    """The coefficients for coefficients given: one for each copy, the same for all neurons, with squares that add up to
-    1."""
+    """Coefficients for given: one for each copy, the same for all neurons. Their squares must add up to 1."""
 
     @model_validator(mode="after")
     def _values_are_on_the_sphere(self) -> Self:

@@ -45,7 +45,7 @@ class ForwardCurveSettings(CurveSettings):
     """``[curves]``, with a rough part where asked for."""
 
     roughness: Annotated[Roughness, Added(before="smooth")] = "smooth"
-    """A rough function of t to add to all parameters: |t − t0|, √|t − t0|, a Weierstrass function of exponent ½, or a
+    """Rough function of t to add to all parameters: none, a kink, a square root, a Weierstrass function of exponent ½, or a
     jump."""
 
 

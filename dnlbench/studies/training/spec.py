@@ -93,7 +93,7 @@ class NetworkSettings(Section):
     bandwidth: Annotated[float, Field(gt=0)] = 1.0
     """h of the kernel of dense-rbf, exp(−‖x_i − x_j‖² / (2 h²))."""
     width: Channels | None = None
-    """Channels of each state of resnet and plain. None: 2 × growth_rate, as the stem."""
+    """Channels of each state of resnet and plain. Default: 2 × growth_rate, as the stem."""
     implementation: Annotated[RequestedImplementation, Renamed({"lean": "memory-efficient", "plain": "standard"})] = (
         "auto"
     )
@@ -119,15 +119,15 @@ class DataSettings(Section):
     download: bool = False
     """Download cifar10 or svhn if the files are missing."""
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = None
-    """Train on this many samples, a fixed random subset. None: on all."""
+    """Train on this many samples, a fixed random subset. Default: all."""
     image_size: Annotated[int, Field(ge=1, le=2**14)] | None = None
-    """Side in pixels: image-folder resizes to it (none: keep), synthetic generates it (none: 32)."""
+    """Side in pixels: image-folder resizes to it (default: keep the size), synthetic generates it (default: 32)."""
     channels: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Channels of synthetic images. None: 3."""
+    """Channels of synthetic images. Default: 3."""
     classes: Annotated[int, Field(ge=2, le=10**6)] | None = None
-    """Classes of synthetic images. None: 10."""
+    """Classes of synthetic images. Default: 10."""
     samples: Annotated[int, Field(ge=2, le=10**7)] | None = None
-    """Number of synthetic training images. None: 1024."""
+    """Number of synthetic training images. Default: 1024."""
 
     @property
     def known_input(self) -> tuple[InputShape, int] | None:
