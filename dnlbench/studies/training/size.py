@@ -22,7 +22,7 @@ _ELEMENTWISE_WORK = {"standard": 30.0, "memory-efficient": 15.0}
 """Cost of batch norm, ReLU and copy of one value, in multiply-adds of a convolution, measured on CPUs. The memory-efficient
 implementation copies nothing and computes the statistics once."""
 PART_BYTES = 8 * 2**20
-"""Size of the part of a layer's input for which `dnlbench.dnl.memory_efficient` allocates temporary buffers at a time on CPUs."""
+"""Bytes of layer input for which `dnlbench.dnl.memory_efficient` allocates temporary buffers at a time on CPUs."""
 _ASSUMED_INPUT: tuple[InputShape, int] = ((3, 32, 32), 10)
 
 
