@@ -231,7 +231,7 @@ class _Builder:
             return ()
         if max(counts) == 1:
             packed = any((run.pack_size or 1) > 1 for source in self.sources for run in source.runs)
-            return (f"Points: one {'pack of seeds' if packed and self.quantity.machine_bound else 'seed'} each.",)
+            return (f"Points: one {'pack of seeds' if packed and self.quantity.hardware_dependent else 'seed'} each.",)
         mean = "geometric mean" if self.quantity.mean == "geometric" else "mean"
         if mean != "mean" and any(y <= 0 for each in series if each.role == "run" for y in each.y):
             mean += " (arithmetic where a value is not above 0)"

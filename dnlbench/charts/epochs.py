@@ -125,7 +125,7 @@ def chart_of(
             label=metric.label,
             unit=metric.unit,
             range=metric.range,
-            ticks="percent" if metric.range == "share" else "count" if metric.machine_bound else "number",
+            ticks="percent" if metric.range == "share" else "count" if metric.hardware_dependent else "number",
         ),
         series=tuple(series),
         profiles=profiles_of(sources),
@@ -204,7 +204,7 @@ def _by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
 
 
 def _mean(runs: Sequence[RunCurve], metric: EpochMetric, over: Over, steps: int | None) -> Series | None:
-    if metric.machine_bound:
+    if metric.hardware_dependent:
         runs = list({run.clock: run for run in runs}.values())
     if any(len(run.epochs) > MOST_POINTS for run in runs):
         runs = _in_spans(runs)

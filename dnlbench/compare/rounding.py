@@ -73,7 +73,7 @@ def measure_rounding(twin: Comparison) -> Roundings:
         raise NotComparableError(f"not a rounding twin: more than train.nudge_ulps differs: {', '.join(others)}")
     logs: dict[tuple[str, str], list[float]] = {}
     for cell in twin.cells:
-        if not cell.quantity.machine_bound:
+        if not cell.quantity.hardware_dependent:
             place = cell.quantity.name, cell.network
             logs.setdefault(place, []).extend(math.log(ratio) for _, ratio in cell.ratios if ratio > 0)
     return {
@@ -142,7 +142,7 @@ def allow_other_execution(comparison: Comparison, reference: Profile, candidate:
 
     def judged(found: Judged) -> Judged:
         differs = (
-            found.verdict in ("better", "worse") and not found.quantity.machine_bound and not comparison.new_failures
+            found.verdict in ("better", "worse") and not found.quantity.hardware_dependent and not comparison.new_failures
         )
         return replace(found, verdict="inconclusive", reason=ONLY_EXECUTION) if differs else found
 

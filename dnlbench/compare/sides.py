@@ -13,7 +13,7 @@ from dnlbench.machine import Machine
 from dnlbench.profiles import Profile, RunRecord, values_of
 from dnlbench.studies import Point, Quantity
 
-_MACHINE_BOUND_FACTS = ("threads", "jobs", "pack_size", "shared_device")
+_HARDWARE_FIELDS = ("threads", "jobs", "pack_size", "shared_device")
 _UNFINISHED = ("cancelled", "skipped")
 MEASURED_APART = "measured at different times; use dnlbench run --against"
 
@@ -36,7 +36,7 @@ class Sides:
 
     def shown(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
         """The same for means: none of a side whose runs, of what depends on the machine, were on several."""
-        if not quantity.machine_bound:
+        if not quantity.hardware_dependent:
             return self.values(quantity)
         whole = map(on_one_hardware, self._counting(quantity), self.machines)
         ours, theirs = (values if one else {} for values, one in zip(self.values(quantity), whole, strict=True))
@@ -59,15 +59,15 @@ class Sides:
         A seed says nothing about the state of a machine. Only where the two runs of a seed took turns on one slot they have
         met the same state of it.
         """
-        return not quantity.machine_bound or self.interleaved is not None
+        return not quantity.hardware_dependent or self.interleaved is not None
 
     def obstacle(self, quantity: Quantity) -> str:
         """Why values of the two sides cannot be compared; empty if they can, or if a side has none."""
-        if not quantity.machine_bound:
+        if not quantity.hardware_dependent:
             return ""
         if problem := other_hardware(*self._counting(quantity), self.machines):
             return problem
-        for fact in _MACHINE_BOUND_FACTS:
+        for fact in _HARDWARE_FIELDS:
             ours, theirs = (
                 {getattr(run, fact) for run in side if run.status == "ok"} for side in (self.reference, self.candidate)
             )

@@ -37,7 +37,7 @@ def calibrate(session: Session, rounds: int, on_message: OnMessage) -> Floor:
         EngineError: if runs failed.
     """
     study = session.request.plan.study
-    if not any(quantity.machine_bound for quantity in study.quantities):
+    if not any(quantity.hardware_dependent for quantity in study.quantities):
         raise ConfigurationError(
             f"study {study.name!r}: measures nothing that depends on the machine, and so has no noise floor; "
             "calibrate with a spec of the study 'training'"
@@ -70,7 +70,7 @@ def furthest(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
     for comparison in comparisons:
         largest: dict[str, float] = {}
         for overall in comparison.overall:
-            if overall.quantity.machine_bound and overall.ratio is not None:
+            if overall.quantity.hardware_dependent and overall.ratio is not None:
                 name, size = overall.quantity.name, abs(math.log(overall.ratio.estimate))
                 largest[name] = max(size, largest.get(name, 0.0))
         for name, size in largest.items():

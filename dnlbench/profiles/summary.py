@@ -79,7 +79,7 @@ def _point(
     intervals, ok = {}, _ok(runs)
     timed = alike(ok, ranks) if method.one_hardware else ok
     for quantity in quantities:
-        values = list(values_of(timed if quantity.machine_bound else ok, quantity, method).values())
+        values = list(values_of(timed if quantity.hardware_dependent else ok, quantity, method).values())
         if values:
             found = interval_of(values, quantity, method)
             intervals[quantity.name] = IntervalRecord(mean=found.estimate, low=found.low, high=found.high, n=found.n)

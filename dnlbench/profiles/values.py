@@ -41,7 +41,7 @@ def values_of(runs: Iterable[RunRecord], quantity: Quantity, method: Method = CU
 
     A pack is timed as a whole, so its runs are one sample of a hardware-dependent quantity, under the smallest of their seeds.
     """
-    per_pack = method.one_per_pack and quantity.machine_bound
+    per_pack = method.one_per_pack and quantity.hardware_dependent
     values: dict[Hashable, tuple[int, float]] = {}
     for run in sorted((run for run in runs if run.status == "ok"), key=lambda run: run.seed):
         value = _value(run, quantity.name)

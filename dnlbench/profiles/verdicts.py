@@ -18,7 +18,7 @@ def judge(ratio: Interval, quantity: Quantity, p_adjusted: float | None = None) 
     ``p_adjusted`` is the p value corrected for their number, None where this one is all there is.
     """
     if ratio.low is None or ratio.high is None:
-        return "inconclusive", f"one {'measurement' if quantity.machine_bound else 'seed'} gives no interval"
+        return "inconclusive", f"one {'measurement' if quantity.hardware_dependent else 'seed'} gives no interval"
     if within(ratio, quantity.tolerance):
         return "no difference", ""
     if ratio.low <= 1 <= ratio.high:

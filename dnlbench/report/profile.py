@@ -138,7 +138,7 @@ def _reading(study: Study, shown: list[Quantity], rows: list[list[str]]) -> Iter
 
 
 def _pack_notes(profile: Profile, shown: list[Quantity]) -> Iterator[str]:
-    labels = [quantity.label for quantity in shown if quantity.machine_bound]
+    labels = [quantity.label for quantity in shown if quantity.hardware_dependent]
     if labels and any(run.pack_size is not None and run.pack_size > 1 for run in profile.runs):
         yield f"the seeds of a pack are measured together and count as one for {', '.join(labels)}"
 

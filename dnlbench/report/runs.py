@@ -67,7 +67,7 @@ def left_out_notes(profile: Profile) -> list[str]:
     count = sum(point.left_out for point in profile.summary.points)
     if not count:
         return []
-    labels = [quantity.label for quantity in STUDIES[profile.study].quantities if quantity.machine_bound]
+    labels = [quantity.label for quantity in STUDIES[profile.study].quantities if quantity.hardware_dependent]
     return [
         f"{', '.join(labels)}: of the hardware of most runs at each point; {_counted(count)} on other hardware left out"
     ]

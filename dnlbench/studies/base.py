@@ -113,7 +113,7 @@ class Described:
     """Empty for a pure number."""
     better: Direction | None = None
     shown_as: Literal["number", "count", "bytes", "share"] = "number"
-    machine_bound: bool = False
+    hardware_dependent: bool = False
     """The values depend on the hardware: only runs on equal machines are compared, and a pack counts once."""
     range: Range = "any"
     """The range of possible values; intervals and axes keep to it."""
@@ -168,7 +168,7 @@ THROUGHPUT = EpochMetric(
     unit="samples/s",
     better="higher",
     shown_as="count",
-    machine_bound=True,
+    hardware_dependent=True,
     tag="throughput/samples_per_s",
 )
 """With the training loss what every study with epochs measures."""

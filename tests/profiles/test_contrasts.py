@@ -131,4 +131,4 @@ def test_what_is_tested_within_a_profile_has_a_direction_and_is_no_matter_of_the
         quantities = {quantity.name: quantity for quantity in study.quantities}
         for name in study.contrasts:
             assert quantities[name].better is not None
-            assert not quantities[name].machine_bound
+            assert not quantities[name].hardware_dependent
