@@ -13,13 +13,13 @@ NOTHING = "–"
 """Shown where there is no value."""
 _LOPSIDED = 1.5
 """Longer over shorter side of an interval from which on both bounds are told."""
-Kind = Literal["number", "count", "bytes", "share", "seconds"]
+Kind = Literal["number", "count", "bytes", "percent", "seconds"]
 """How values are shown: as they are, with a decimal prefix, in binary units, in percent, or as times."""
 _SCALES: dict[Kind, tuple[tuple[float, str], ...]] = {
     "number": ((1.0, ""),),
     "count": ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
     "bytes": ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
-    "share": ((0.01, "%"),),
+    "percent": ((0.01, "%"),),
     "seconds": ((3600.0, "h"), (60.0, "min"), (1.0, "s")),
 }
 _FEWEST_OF_A_TIME = 3.0
@@ -123,12 +123,12 @@ def bounded(estimate: float | None, low: float | None, high: float | None) -> st
 
 
 def estimated(
-    mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "share"] = "number"
+    mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "percent"] = "number"
 ) -> str:
     """``mean ± half width``, or ``mean [low, high]`` where one bound is so much nearer that ``±`` would mislead."""
     if mean is None or low is None or high is None or not _is_lopsided(mean, low, high):
         half = None if low is None or high is None else (high - low) / 2
-        return {"number": measured, "count": measured_count, "share": measured_share}[kind](mean, half)
+        return {"number": measured, "count": measured_count, "percent": measured_percent}[kind](mean, half)
     divisor, unit = scale_for([mean], kind)
     text = _rounded(mean / divisor, min(mean - low, high - mean) / divisor)
     ends = ", ".join(_rounded(bound / divisor, abs(bound) / divisor) for bound in (low, high))
@@ -158,7 +158,7 @@ def measured_count(mean: float | None, half_width: float | None) -> str:
     return f"{mean:.{decimals}f} ± {half_width:.{decimals}f} {prefix}".rstrip()
 
 
-def measured_share(mean: float | None, half_width: float | None) -> str:
+def measured_percent(mean: float | None, half_width: float | None) -> str:
     """A share as per cent with half its interval's width: ``3.27 ± 0.02 %``."""
     if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
         return percent(mean)

@@ -19,9 +19,9 @@ from dnlbench.charts.epochs import epoch_chart, metrics_of
 from dnlbench.charts.live import live_metrics
 from dnlbench.charts.source import sources_of
 from dnlbench.engine.run import run_sweep
-from dnlbench.progress import Observer
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile, read_profile, summarise
+from dnlbench.progress import Observer
 from dnlbench.report.export.tables import Labeled, make_table
 from dnlbench.report.export.tensorboard import write_runs
 from dnlbench.report.profile import profile_csv, profile_grids
@@ -38,7 +38,7 @@ from torch import nn
 def network(depth, input_shape, classes, network):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
 """
-DEAD = EpochMetric(name="dead_relus", label="dead ReLUs", shown_as="share", range="share", tag="relu/dead")
+DEAD = EpochMetric(name="dead_relus", label="dead ReLUs", shown_as="percent", range="fraction", tag="relu/dead")
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def test_measured_count_shares_the_prefix() -> None:
     ],
 )
 def test_measured_share(mean: float | None, half: float | None, text: str) -> None:
-    assert units.measured_share(mean, half) == text
+    assert units.measured_percent(mean, half) == text
 
 
 def test_percent_is_signed_on_request() -> None:
@@ -130,16 +130,16 @@ def test_bounded(estimate: float | None, low: float | None, high: float | None, 
         (0.5, 0.0025, 0.9975, "number", "0.50 ± 0.50"),
         (0.9, 0.31, 0.993, "number", "0.900 [0.31, 0.99]"),
         (7e3, 185.0, 2.65e5, "count", "7.0 [0.18, 265] k"),
-        (0.33, 0.04, 0.85, "share", "33 [4.0, 85] %"),
+        (0.33, 0.04, 0.85, "percent", "33 [4.0, 85] %"),
         (12400.0, 12100.0, 12700.0, "count", "12.40 ± 0.30 k"),
         (0.2, 0.0, math.inf, "number", "0.20 [0, ∞]"),
-        (1.0, None, None, "share", "100 %"),
+        (1.0, None, None, "percent", "100 %"),
         (0.5, 0.5, 0.5, "number", "0.5 ± 0"),
         (None, None, None, "number", "–"),
     ],
 )
 def test_estimates_state_both_ends_where_one_is_much_nearer(
-    mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "share"], text: str
+    mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "percent"], text: str
 ) -> None:
     assert units.estimated(mean, low, high, kind) == text
 
@@ -154,7 +154,7 @@ def test_estimates_state_both_ends_where_one_is_much_nearer(
         ([1023.0], "bytes", (1.0, "B")),
         ([1.0, 2.0**20], "bytes", (2.0**20, "MiB")),
         ([2.0**60], "bytes", (2.0**40, "TiB")),
-        ([0.5], "share", (0.01, "%")),
+        ([0.5], "percent", (0.01, "%")),
         ([179.0], "seconds", (1.0, "s")),
         ([180.0], "seconds", (60.0, "min")),
         ([3 * 3600.0], "seconds", (3600.0, "h")),

@@ -23,7 +23,7 @@ CLEARANCE = 1.6
 """The line of an expected order lies above all values by this factor."""
 NAMED = 3
 """More networks without a fit than this are counted, not named."""
-_TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "share": "percent", "bytes": "number"}
+_TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "percent": "percent", "bytes": "number"}
 
 
 def depth_quantities(sources: Sequence[Source]) -> tuple[Quantity, ...]:
@@ -60,7 +60,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         notes=(*builder.reading(series), *builder.notes(), *failed_note(sources)),
         empty=f"no value of the {quantity.label}",
     )
-    powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in sources[0].study.trends)
+    powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in sources[0].study.fits)
     return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
 
 

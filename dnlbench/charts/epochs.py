@@ -125,7 +125,7 @@ def chart_of(
             label=metric.label,
             unit=metric.unit,
             range=metric.range,
-            ticks="percent" if metric.range == "share" else "count" if metric.hardware_dependent else "number",
+            ticks="percent" if metric.range == "fraction" else "count" if metric.hardware_dependent else "number",
         ),
         series=tuple(series),
         profiles=profiles_of(sources),

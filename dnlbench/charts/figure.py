@@ -117,7 +117,7 @@ def _quantities(sources: Sequence[Source], names: Sequence[str]) -> tuple[Quanti
     for name in names:
         if name not in known:
             raise ConfigurationError(f"quantity {name!r} is unknown; study {study.name} measures {', '.join(known)}")
-    chosen = names or (*(trend.quantity for trend in study.trends), *study.drawn)
+    chosen = names or (*(trend.quantity for trend in study.fits), *study.plotted)
     return tuple(known[name] for name in dict.fromkeys(chosen))
 
 

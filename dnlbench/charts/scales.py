@@ -14,7 +14,7 @@ WIDE = 8.0
 """Values that span this factor have a logarithmic axis."""
 LARGEST = 1e250
 """Charts show numbers of at most this size, and at least its inverse: margins and ticks beyond them are floats, too."""
-_SPANS = {"any": "", "positive": "below 0", "share": "outside 0 to 1"}
+_SPANS = {"any": "", "positive": "below 0", "fraction": "outside 0 to 1"}
 
 
 def with_scale(chart: Chart, *, prefer_log: bool, log: bool | None = None) -> Chart:
@@ -57,7 +57,7 @@ def _suits_log(chart: Chart, preferred: bool) -> bool:
     values = [y for each in chart.series if each.role == "mean" for y in each.y if math.isfinite(y)]
     if not values:
         return preferred
-    wide = chart.y.range != "share" and max(values) >= WIDE * min(values)
+    wide = chart.y.range != "fraction" and max(values) >= WIDE * min(values)
     return min(values) > 0 and (preferred or wide)
 
 

@@ -56,7 +56,7 @@ QUANTITIES = (
     DepthQuantity(name="map_distance", label="maps", of_block=_mean_of("map_distance")),
     DepthQuantity(name="filter_distance", label="filters", of_block=_mean_of("filter_distance")),
     DepthQuantity(name="roughness", label="parameters", of_block=lambda block: block.roughness.get("all")),
-    DepthQuantity(name="pattern_change", label="patterns", of_block=_mean_of("pattern_change"), range="share"),
+    DepthQuantity(name="pattern_change", label="patterns", of_block=_mean_of("pattern_change"), range="fraction"),
     DepthQuantity(name="growth", label="growth", of_block=_growth, mean="geometric"),
     DepthQuantity(
         name="gradient_ratio", label="gradients", of_block=lambda block: _gradient_ratio(block, block), mean="geometric"

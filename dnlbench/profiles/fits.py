@@ -21,7 +21,7 @@ from dnlbench.stats import (
     fit_order,
     local_orders,
 )
-from dnlbench.studies import Quantity, Study, Trend
+from dnlbench.studies import DepthFit, Quantity, Study
 
 ORDER_TOLERANCE = 0.1
 """An order that is as near to the expected one agrees with it; values fall if their order is above 0 by more than this."""
@@ -30,10 +30,10 @@ Samples = Mapping[int, Mapping[int, float]]
 """By depth, increasing, and seed."""
 
 
-def fit_trend(
+def fit_over_depth(
     network: str,
     runs: Sequence[RunRecord],
-    trend: Trend,
+    trend: DepthFit,
     study: Study,
     *,
     timed: Sequence[RunRecord] | None = None,
@@ -86,7 +86,7 @@ def _samples(runs: Sequence[RunRecord], quantity: Quantity, method: Method = CUR
     return {depth: by_seed for depth, by_seed in values.items() if by_seed}
 
 
-def _fit(trend: Trend, samples: Samples, classes: int | None) -> OrderFit | LimitFit | Refusal:
+def _fit(trend: DepthFit, samples: Samples, classes: int | None) -> OrderFit | LimitFit | Refusal:
     depths = list(samples)
     if trend.model == "limit":
         cap = math.log(classes) if trend.at_most_chance and classes is not None else None
@@ -103,7 +103,7 @@ def _curves(samples: Samples) -> list[list[float]]:
     return [[by_seed[seed] for by_seed in samples.values()] for seed in whole]
 
 
-def _theory(runs: Sequence[RunRecord], trend: Trend) -> dict[str, Any]:
+def _theory(runs: Sequence[RunRecord], trend: DepthFit) -> dict[str, Any]:
     """What is expected of a network: the trend says it, or the network's runs that are ``ok``, which all say the same."""
     expected, said = trend.expected_order, {}
     if trend.expected_from is not None:
@@ -120,7 +120,7 @@ def _told(runs: Sequence[RunRecord], name: str) -> float | None:
     return next((value for value in told if isinstance(value, float)), None)
 
 
-def _power(found: OrderFit, expected: float | None, trend: Trend) -> dict[str, Any]:
+def _power(found: OrderFit, expected: float | None, trend: DepthFit) -> dict[str, Any]:
     order = found.order
     agrees = None if expected is None else abs(order.estimate - expected) <= ORDER_TOLERANCE
     falls = order.estimate > ORDER_TOLERANCE and (order.low is None or order.low > 0)

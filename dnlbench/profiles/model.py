@@ -143,7 +143,7 @@ class FitRecord(Record):
     quantity: str
     model: FitModel
     """``power``: ``C L^-order``. ``limit``: a curve of a form that fits. ``curve-limit``: ``limit + C L^-order``. See
-    `dnlbench.studies.Trend`."""
+    `dnlbench.studies.DepthFit`."""
     depths: tuple[Positive, ...]
     order: float | None = None
     order_low: float | None = None

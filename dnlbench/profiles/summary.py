@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dnlbench.events import EpochRecord
 from dnlbench.profiles.contrasts import contrasts_of
 from dnlbench.profiles.costs import fit_cost
-from dnlbench.profiles.fits import fit_trend
+from dnlbench.profiles.fits import fit_over_depth
 from dnlbench.profiles.hardware import Hardware, alike, count_hardware
 from dnlbench.profiles.model import ContrastRecord, IntervalRecord, PointSummary, RunRecord, Summary
 from dnlbench.profiles.values import CURRENT, Method, by_point, interval_of, values_of
@@ -41,7 +41,7 @@ def summarise(
     return Summary(
         points=tuple(_point(group, study.quantities, ranks[point.network], method) for point, group in points.items()),
         fits=tuple(
-            fit_trend(
+            fit_over_depth(
                 network,
                 own,
                 trend,
@@ -50,7 +50,7 @@ def summarise(
                 method=method,
                 classes=classes,
             )
-            for trend in study.trends
+            for trend in study.fits
             for network, own in networks.items()
         ),
         costs=tuple(

@@ -91,7 +91,7 @@ def _column(quantity: Quantity, label: str, intervals: Sequence[Interval | None]
     """Means with their intervals in the unit that makes the largest easy to read, which stands in the head."""
     means = [interval.estimate for interval in intervals if interval]
     divisor, unit = 1.0, quantity.unit
-    if quantity.shown_as == "share":
+    if quantity.shown_as == "percent":
         divisor, unit = 0.01, "%"
     elif quantity.shown_as == "count":
         divisor = units.scale_for(means, "count")[0]

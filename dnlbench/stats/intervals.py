@@ -27,12 +27,12 @@ from typing import Literal
 
 from dnlbench.stats.student import t_quantile
 
-Range = Literal["any", "positive", "share"]
+Range = Literal["any", "positive", "fraction"]
 """Where a quantity's values can lie: any number, 0 and above, or from 0 to 1."""
 _ENDS: dict[Range, tuple[float, float]] = {
     "any": (-math.inf, math.inf),
     "positive": (0.0, math.inf),
-    "share": (0.0, 1.0),
+    "fraction": (0.0, 1.0),
 }
 
 
@@ -85,7 +85,7 @@ def ends_of(range_: Range) -> tuple[float, float]:
 def range_of(values: Sequence[float], declared: Range) -> Range:
     """The declared range, or the next wider one that holds all values, such as a utilization above the measured peak."""
     least, largest = min(values), max(values)
-    if declared == "share" and largest > 1:
+    if declared == "fraction" and largest > 1:
         declared = "positive"
     return "any" if least < 0 else declared
 

@@ -6,6 +6,7 @@ from dnlbench.studies.base import (
     THROUGHPUT,
     TRAIN_LOSS,
     Cost,
+    DepthFit,
     EpochMetric,
     Estimate,
     FitModel,
@@ -15,7 +16,6 @@ from dnlbench.studies.base import (
     Stability,
     Study,
     StudySpec,
-    Trend,
     Verdict,
 )
 from dnlbench.studies.embedding import EMBEDDING

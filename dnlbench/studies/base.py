@@ -112,7 +112,7 @@ class Described:
     unit: str = ""
     """Empty for a pure number."""
     better: Direction | None = None
-    shown_as: Literal["number", "count", "bytes", "share"] = "number"
+    shown_as: Literal["number", "count", "bytes", "percent"] = "number"
     hardware_dependent: bool = False
     """The values depend on the hardware: only runs on equal machines are compared, and a pack counts once."""
     range: Range = "any"
@@ -186,7 +186,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trend:
+class DepthFit:
     """How a quantity is expected to go with depth: a fit for each network."""
 
     quantity: str
@@ -264,12 +264,12 @@ class Study:
     estimate: Estimator
     to_save_memory: str
     """What in a spec makes its runs smaller."""
-    trends: tuple[Trend, ...] = ()
+    fits: tuple[DepthFit, ...] = ()
     costs: tuple[Cost, ...] = ()
     contrasts: tuple[str, ...] = ()
     """Names of quantities that are tested within a profile, depth against depth and network against network. Their values
     differ by chance between seeds, do not depend on the machine and have a better direction."""
-    drawn: tuple[str, ...] = ()
+    plotted: tuple[str, ...] = ()
     """Names of quantities without a trend that a figure over depth shows beside those that have one."""
     stability: Stability | None = None
     packs: bool = False

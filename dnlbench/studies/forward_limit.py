@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from dnlbench.architecture import Roughness
 from dnlbench.studies.added import Added
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend, refuse
+from dnlbench.studies.base import DepthFit, Estimate, InputShape, Point, Quantity, Section, Study, refuse
 from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
 ASSUMPTIONS = "Assumptions of the theory, and the bound of Lemma 2"
@@ -130,9 +130,9 @@ FORWARD_LIMIT = Study(
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer network.positions or fewer network.channels",
-    trends=(
-        Trend(quantity="error_max", model="power", expected_order=1.0, at_least=True, unless=OUTSIDE),
-        Trend(quantity="error_end", model="power", expected_order=1.0, at_least=True, unless=OUTSIDE),
+    fits=(
+        DepthFit(quantity="error_max", model="power", expected_order=1.0, at_least=True, unless=OUTSIDE),
+        DepthFit(quantity="error_end", model="power", expected_order=1.0, at_least=True, unless=OUTSIDE),
     ),
     workload_version=1,
 )

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dnlbench.studies.axes import Depth
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, Trend, refuse
+from dnlbench.studies.base import DepthFit, Estimate, InputShape, Point, Quantity, Section, Study, refuse
 from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
 DISTANCES = "Distance of the extended minimiser from that of half the depth"
@@ -133,7 +133,7 @@ OPTIMUM_LIMIT = Study(
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer network.positions or fewer network.channels",
-    trends=(Trend(quantity="optimal_value", model="curve-limit"),),
-    drawn=("distance",),
+    fits=(DepthFit(quantity="optimal_value", model="curve-limit"),),
+    plotted=("distance",),
     workload_version=1,
 )

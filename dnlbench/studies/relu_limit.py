@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 
 from dnlbench.architecture import Direction, Padding, WeightKind
 from dnlbench.studies.axes import Axes, Axis, Depths, Seeds, distinct
-from dnlbench.studies.base import Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Trend, Verdict
+from dnlbench.studies.base import DepthFit, Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Verdict
 
 SUMS = "What the theory asks for, and its explicit form against the recursion"
 AT_ONCE = 2**18
@@ -144,7 +144,7 @@ RELU_LIMIT = Study(
     quantities=(
         _quantity(name="change", label="|x_2L − x_L|", mean="geometric"),
         _quantity(name="domains", label="activation domains", shown_as="count"),
-        _quantity(name="stable_share", label="units settled after L", shown_as="share", range="share"),
+        _quantity(name="stable_share", label="units settled after L", shown_as="percent", range="fraction"),
         _quantity(name="weight_sum", label="sum of ‖P_n‖", table=SUMS),
         _quantity(name="bias_sum", label="sum of ‖b_n‖", table=SUMS),
         _quantity(name="state_size", label="largest |x_L|", table=SUMS),
@@ -152,8 +152,8 @@ RELU_LIMIT = Study(
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer data.points, network.positions or network.channels",
-    trends=(
-        Trend(
+    fits=(
+        DepthFit(
             quantity="change",
             model="power",
             expected_from="expected_order",

@@ -171,7 +171,7 @@ _TEXTS: Mapping[units.Kind, Callable[[float | None], str]] = {
     "number": units.number,
     "count": units.count,
     "bytes": units.size,
-    "share": units.percent,
+    "percent": units.percent,
     "seconds": units.seconds,
 }
 _METRICS = dict.fromkeys(metric for study in STUDIES.values() for metric in study.epoch_metrics)

@@ -27,7 +27,7 @@ def chart_of(y: Sequence[float], range_: Range = "positive", low: Sequence[float
         ([1.0, 2.0], "positive", True, "log"),
         ([0.0, 8.0], "positive", True, "linear"),  # no place for 0
         ([-1.0, 8.0], "any", True, "linear"),
-        ([0.1, 0.9], "share", False, "linear"),
+        ([0.1, 0.9], "fraction", False, "linear"),
         ([1.0, math.inf, math.nan], "positive", True, "log"),  # of the finite values
         ([], "positive", True, "log"),
     ],

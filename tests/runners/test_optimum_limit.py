@@ -19,7 +19,7 @@ from dnlbench.events import Measured, RunEnded, RunEvent, RunPaused, RunStarted
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles import RunRecord, summarise
-from dnlbench.profiles.fits import fit_trend
+from dnlbench.profiles.fits import fit_over_depth
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.digits import load_digit_images
 from dnlbench.runners.optimum_limit import NotMinimisedError, OptimumLimitRunner
@@ -485,7 +485,7 @@ def test_the_chain_takes_fewer_iterations_than_starting_from_scratch(converging:
 
 def test_the_summary_has_the_limit(converging: list[RunRecord]) -> None:
     (fit,) = summarise(converging, OPTIMUM_LIMIT).fits
-    assert fit == fit_trend("local-tanh", converging, OPTIMUM_LIMIT.trends[0], OPTIMUM_LIMIT)
+    assert fit == fit_over_depth("local-tanh", converging, OPTIMUM_LIMIT.fits[0], OPTIMUM_LIMIT)
     assert (fit.model, fit.quantity, fit.network) == ("curve-limit", "optimal_value", "local-tanh")
     assert fit.problem == ""
     assert fit.depths == (4, 8, 16, 32)

@@ -122,12 +122,12 @@ def test_a_positive_quantity_has_an_interval_above_zero() -> None:
 
 def test_a_share_has_an_interval_within_it() -> None:
     """Of the accuracies 0.38 and 0.62 the symmetric interval is 0.5 ± 1.5."""
-    found = mean_interval([0.38, 0.62], "share")
+    found = mean_interval([0.38, 0.62], "fraction")
     odds = math.exp(T1 * 0.12 / 0.25)
     assert (found.estimate, found.low, found.high) == pytest.approx((0.5, 1 / (1 + odds), odds / (1 + odds)))
 
 
-@pytest.mark.parametrize("range_", ["positive", "share"])
+@pytest.mark.parametrize("range_", ["positive", "fraction"])
 def test_a_short_interval_is_the_symmetric_one(range_: Range) -> None:
     values = [0.7, 0.7001, 0.7002]
     found, plain = mean_interval(values, range_), mean_interval(values)
@@ -137,8 +137,8 @@ def test_a_short_interval_is_the_symmetric_one(range_: Range) -> None:
 def test_values_at_an_end_of_the_range_have_no_interval() -> None:
     cases: list[tuple[list[float], Range]] = [
         ([0.0, 0.0], "positive"),
-        ([0.0, 0.0], "share"),
-        ([1.0, 1.0, 1.0], "share"),
+        ([0.0, 0.0], "fraction"),
+        ([1.0, 1.0, 1.0], "fraction"),
     ]
     for values, range_ in cases:
         found = mean_interval(values, range_)
@@ -146,15 +146,15 @@ def test_values_at_an_end_of_the_range_have_no_interval() -> None:
     some = mean_interval([0.0, 0.0, 0.3], "positive")
     assert some.low is not None
     assert 0 < some.low < 0.1
-    equal = mean_interval([0.5, 0.5], "share")
+    equal = mean_interval([0.5, 0.5], "fraction")
     assert (equal.low, equal.high) == (0.5, 0.5)
 
 
 def test_values_outside_the_range_widen_it() -> None:
     """A utilization may exceed 1 where the measured peak is too low."""
     values = [1.02, 0.9, 0.7]
-    assert mean_interval(values, "share") == mean_interval(values, "positive")
-    assert mean_interval([-1.0, 0.5], "share") == mean_interval([-1.0, 0.5])
+    assert mean_interval(values, "fraction") == mean_interval(values, "positive")
+    assert mean_interval([-1.0, 0.5], "fraction") == mean_interval([-1.0, 0.5])
 
 
 @pytest.mark.parametrize("values", SAMPLES)
@@ -166,8 +166,8 @@ def test_the_geometric_mean_has_the_interval_of_the_mean_logarithm(values: list[
 
 
 def test_an_axis_ends_where_its_range_does() -> None:
-    assert axis_within("share", [0.2, 1.0], -0.1, 1.1) == (0.0, 1.0)
-    assert axis_within("share", [0.2, 1.04], -0.1, 1.1) == (0.0, 1.1)
+    assert axis_within("fraction", [0.2, 1.0], -0.1, 1.1) == (0.0, 1.0)
+    assert axis_within("fraction", [0.2, 1.04], -0.1, 1.1) == (0.0, 1.1)
     assert axis_within("positive", [], -0.1, 1.1) == (0.0, 1.1)
     assert axis_within("any", [0.2], -0.1, 1.1) == (-0.1, 1.1)
 
@@ -179,8 +179,8 @@ def test_intervals_within_a_range_cover_the_truth_as_often_as_they_say(n: int) -
     cases: list[tuple[np.ndarray, float, Range]] = [
         (random.lognormal(0, 0.2, (8000, n)), math.exp(0.02), "positive"),
         (random.normal(1, 0.1, (8000, n)), 1.0, "positive"),
-        (random.beta(8, 2, (8000, n)), 0.8, "share"),
-        (random.beta(40, 2, (8000, n)), 40 / 42, "share"),
+        (random.beta(8, 2, (8000, n)), 0.8, "fraction"),
+        (random.beta(40, 2, (8000, n)), 40 / 42, "fraction"),
     ]
     for samples, truth, range_ in cases:
         found = [mean_interval(values, range_) for values in samples.tolist()]

@@ -29,7 +29,7 @@ def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
     sources = sources_of(profiles)
     study = sources[0].study
     over_epochs = [each for metric in metrics_of(sources)[:1] for each in epoch_charts(sources, metric)]
-    shown = [each for each in depth_quantities(sources) if not each.table or each.name in study.drawn]
+    shown = [each for each in depth_quantities(sources) if not each.table or each.name in study.plotted]
     return [chart for chart in (*over_epochs, *(depth_chart(sources, each) for each in shown)) if chart.series]
 
 

@@ -6,12 +6,12 @@ from dnlbench.studies.base import (
     THROUGHPUT,
     TRAIN_LOSS,
     Cost,
+    DepthFit,
     Direction,
     EpochMetric,
     Quantity,
     Stability,
     Study,
-    Trend,
 )
 from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import TrainingSpec
@@ -26,8 +26,8 @@ ACCURACY = EpochMetric(
     name="evaluation_accuracy",
     label="evaluation accuracy",
     better="higher",
-    shown_as="share",
-    range="share",
+    shown_as="percent",
+    range="fraction",
     tag="accuracy/evaluation",
 )
 EPOCH_METRICS = (
@@ -46,7 +46,7 @@ EPOCH_METRICS = (
 # Loss and accuracy of the weights after the last epoch have no verdict of their own: more tests have less power.
 _final = partial(Quantity, table=FINAL_NETWORK, follows="final_train_loss")
 _final_loss = partial(_final, unit="nats", better="lower", range="positive")
-_final_accuracy = partial(_final, better="higher", shown_as="share", range="share")
+_final_accuracy = partial(_final, better="higher", shown_as="percent", range="fraction")
 # In training mode; R_L included where it is part of the objective.
 _gradient = partial(Quantity, range="positive", tolerance=0.05, table=GRADIENTS, compared=False)
 
@@ -92,8 +92,8 @@ TRAINING = Study(
             name="utilisation",
             label="utilisation",
             better="higher",
-            shown_as="share",
-            range="share",
+            shown_as="percent",
+            range="fraction",
             hardware_dependent=True,
             tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
             timed=True,
@@ -112,12 +112,12 @@ TRAINING = Study(
     epoch_metrics=EPOCH_METRICS,
     estimate=estimate,
     to_save_memory="smaller depths, a smaller train.batch_size or a smaller network.growth_rate",
-    trends=(Trend(quantity="final_train_loss", model="limit", at_most_chance=True, rate="samples_per_s"),),
+    fits=(DepthFit(quantity="final_train_loss", model="limit", at_most_chance=True, rate="samples_per_s"),),
     costs=(
         Cost(quantity="samples_per_s", label="time", inverse=True),
         Cost(quantity="peak_memory_bytes", label="memory"),
     ),
-    drawn=("gradient_norm_start",),
+    plotted=("gradient_norm_start",),
     stability=Stability(norm="gradient_norm_start", ratio="gradient_ratio_start"),
     contrasts=("final_train_loss",),
     workload_version=1,
