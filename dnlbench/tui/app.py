@@ -25,22 +25,22 @@ from dnlbench.tui.settings import Settings, read_settings, settings_path
 from dnlbench.tui.themes import DARK, THEMES
 
 SWITCH_S = 0.001
-COLLECT_AFTER = 10_000
-Opening = Callable[[], Screen[None]]
+GC_THRESHOLD = 10_000
+ScreenFactory = Callable[[], Screen[None]]
 
 
-class Shown(LineFilter):
+class EscapeControls(LineFilter):
     """Shows control characters in every line of every widget, where names and logs hold them, instead of obeying them."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same line, as wide as before."""
         if not any(CONTROLS.search(segment.text) for segment in segments):
             return segments
-        shown = [Segment(terminal(segment.text), segment.style, segment.control) for segment in segments]
-        return Segment.adjust_line_length(shown, Segment.get_line_length(segments))
+        escaped = [Segment(terminal(segment.text), segment.style, segment.control) for segment in segments]
+        return Segment.adjust_line_length(escaped, Segment.get_line_length(segments))
 
 
-SHOWN = Shown()  # lines that went through it are cached by it
+ESCAPE_CONTROLS = EscapeControls()  # lines that went through it are cached by it
 
 
 class DnlbenchApp(App[None]):
@@ -55,7 +55,7 @@ class DnlbenchApp(App[None]):
         Binding("q", "leave", "leave", id="app.leave"),
     ]
 
-    def __init__(self, first: Opening, folder: Path = Path()) -> None:
+    def __init__(self, first: ScreenFactory, folder: Path = Path()) -> None:
         super().__init__()
         self._first, self._folder = first, folder
         self._settings = Settings()
@@ -69,10 +69,10 @@ class DnlbenchApp(App[None]):
         return TerminalDriver
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        return [SHOWN, *super().get_line_filters()]
+        return [ESCAPE_CONTROLS, *super().get_line_filters()]
 
     def on_mount(self) -> None:
-        be_prompt()
+        reduce_pauses()
         for theme in THEMES:
             self.register_theme(theme)
         self._settings = read_settings(settings_path(), self.available_themes, binding_names)
@@ -92,13 +92,13 @@ class DnlbenchApp(App[None]):
                 title = (
                     f"{binding.description[0].upper()}{binding.description[1:]} ({binding.key_display or binding.key})"
                 )
-                yield SystemCommand(title, binding.id, self._runner(active.node, binding.action))
+                yield SystemCommand(title, binding.id, self._binding_command(active.node, binding.action))
 
-    def _runner(self, node: object, action: str) -> Callable[[], None]:
-        def do() -> None:
+    def _binding_command(self, node: object, action: str) -> Callable[[], None]:
+        def run_binding() -> None:
             self.run_worker(self.run_action(action, node))  # type: ignore[arg-type]
 
-        return do
+        return run_binding
 
     def action_toggle_help(self) -> None:
         if self.screen.query("HelpPanel"):
@@ -146,11 +146,11 @@ class DnlbenchApp(App[None]):
         self.call_from_thread(self.attach, run_dir.root)
 
 
-def be_prompt() -> None:
+def reduce_pauses() -> None:
     """Keeps Python itself from holding up the keyboard."""
     sys.setswitchinterval(SWITCH_S)  # work in other threads, such as reading a large sweep, gives way sooner
     gc.freeze()  # what was imported stays for good: not to be looked through for cycles again and again
-    gc.set_threshold(COLLECT_AFTER)  # events are read by the hundred thousand, and none is part of a cycle
+    gc.set_threshold(GC_THRESHOLD)  # events are read by the hundred thousand, and none is part of a cycle
 
 
 def start_screen(folder: Path = Path()) -> Screen[None]:

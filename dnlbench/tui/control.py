@@ -14,7 +14,7 @@ class ControlRequest:
     """A command, with what it would mean."""
 
     command: Command
-    question: str = ""
+    prompt: str = ""
     """To be asked first; empty for what destroys nothing."""
     consequence: str = ""
     verb: str = "Do it"
@@ -31,18 +31,22 @@ def toggle_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
 
 def cancel_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
     """Ends runs that have not ended."""
-    left = [row for row in rows if row.state in ("running", "waiting", "paused")]
-    if not left:
+    unfinished = [row for row in rows if row.state in ("running", "waiting", "paused")]
+    if not unfinished:
         return None
-    begun = sum(row.history.epochs_done > 0 or row.state == "running" for row in left)
-    what = left[0].run.title if len(left) == 1 else f"{len(left)} runs"
-    lost = f"{begun} of them have begun: what they have computed counts as cancelled." if begun else "None has begun."
-    request = _runs("cancel", left)
+    started_count = sum(row.history.epochs_done > 0 or row.state == "running" for row in unfinished)
+    what = unfinished[0].run.title if len(unfinished) == 1 else f"{len(unfinished)} runs"
+    lost = (
+        f"{started_count} of them have begun: what they have computed counts as cancelled."
+        if started_count
+        else "None has begun."
+    )
+    request = _runs("cancel", unfinished)
     return ControlRequest(
         command=request.command,
-        question=f"Cancel {what}?",
+        prompt=f"Cancel {what}?",
         consequence=f"{lost} They can be retried.",
-        verb="Cancel them" if len(left) > 1 else "Cancel it",
+        verb="Cancel them" if len(unfinished) > 1 else "Cancel it",
     )
 
 
@@ -56,7 +60,7 @@ def end_sweep(running: int) -> ControlRequest:
     """Ends the engine."""
     return ControlRequest(
         command=Command(action="cancel"),
-        question="End the whole sweep?",
+        prompt="End the whole sweep?",
         consequence=f"{running} runs under way are put aside with a checkpoint and a partial profile is saved. "
         "The sweep can be gone on with later.",
         verb="End the sweep",
@@ -67,7 +71,7 @@ def retry_sweep(bad: int) -> ControlRequest:
     """Does everything again that ended badly."""
     return ControlRequest(
         command=Command(action="retry"),
-        question=f"Retry all {bad} runs that failed, ran out of memory, diverged or were cancelled?",
+        prompt=f"Retry all {bad} runs that failed, ran out of memory, diverged or were cancelled?",
         consequence="Their curves so far are replaced.",
         verb="Retry all",
     )
@@ -84,7 +88,7 @@ def device(name: str, action: Action) -> ControlRequest:
         return ControlRequest(command=Command(action=action, device=name))
     return ControlRequest(
         command=Command(action=action, device=name),
-        question=f"Release {name}?",
+        prompt=f"Release {name}?",
         consequence="Its runs are put aside with a checkpoint, and its worker processes end, so that its memory is free.",
         verb="Release it",
     )

@@ -18,7 +18,7 @@ from dnlbench.watch import SweepView
 
 NAME_WIDTH, SHORT_NAME_WIDTH = 16, 10
 """Cells of a device's name at most: what comes after them tells few people anything."""
-WORK_SHARE, WORK_WIDTH = 0.35, 48
+WORK_FRACTION, WORK_WIDTH = 0.35, 48
 """Of the width, and cells at most, kept free for what runs there."""
 SPARK_WIDTH, POWER_SPARK_WIDTH = 8, 5
 """Cells of the curves, if there is room for them at all."""
@@ -78,7 +78,7 @@ class DeviceLine:
 class Layout:
     """Which parts of a line there is room for. It depends on the width and on what devices tell, not on what they do."""
 
-    utilisation: bool = False
+    utilization: bool = False
     memory: bool = False
     name: int = 0
     """Cells of it at most."""
@@ -91,7 +91,7 @@ class Layout:
 
 
 PRIORITY: tuple[Callable[[Layout], Layout], ...] = (
-    lambda layout: replace(layout, utilisation=True),
+    lambda layout: replace(layout, utilization=True),
     lambda layout: replace(layout, memory=True),
     lambda layout: replace(layout, name=SHORT_NAME_WIDTH),
     lambda layout: replace(layout, spark=SPARK_WIDTH),
@@ -119,23 +119,23 @@ def device_lines(history: DeviceHistory, view: SweepView | None, *, remote: bool
     for slot, runs in by_slot.items():
         jobs.setdefault(device_of(slot), []).append(runs)
     lines = [
-        _with_work(DeviceLine(label=label, readings=known.get(label, ())), view, own, jobs.get(label, []))
-        for label, own in slots.items()
+        _with_work(DeviceLine(label=label, readings=known.get(label, ())), view, device_slots, jobs.get(label, []))
+        for label, device_slots in slots.items()
     ]
     return (*lines, *_node_lines(view, by_slot))
 
 
 def _with_work(line: DeviceLine, view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]]) -> DeviceLine:
     """What is wrong comes first, since a line may be cut off."""
-    aside = _set_aside(view, slots)
-    held = _held(view, slots) if view.engine_ended is None else ""
-    state = "bad" if aside else "held" if held else "running" if jobs else "idle"
-    at_work = _at_work(view, slots, jobs) if line.label == CLUSTER else _jobs(jobs)
-    work = [text for text in (aside, held, at_work) if text]
-    return replace(line, work=" · ".join(work) or _idle(view, slots), state=state)
+    excluded = _exclusion(view, slots)
+    paused_text = _pause_state(view, slots) if view.engine_ended is None else ""
+    state = "bad" if excluded else "held" if paused_text else "running" if jobs else "idle"
+    at_work = _cluster_activity(view, slots, jobs) if line.label == CLUSTER else _jobs(jobs)
+    work = [text for text in (excluded, paused_text, at_work) if text]
+    return replace(line, work=" · ".join(work) or _idle_text(view, slots), state=state)
 
 
-def _at_work(view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]]) -> str:
+def _cluster_activity(view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]]) -> str:
     """Of a cluster, how much of it is; what runs there stands with its nodes."""
     nodes = {node for runs in jobs if (node := view.node_of(runs[0])) is not None}
     where = f" on {len(nodes)} node{'' if len(nodes) == 1 else 's'}" if nodes else ""
@@ -152,23 +152,23 @@ def _node_lines(view: SweepView, jobs: Mapping[str, Sequence[Run]]) -> Iterator[
     for runs in jobs.values():
         if (name := view.node_of(runs[0])) is not None:
             running.setdefault(name, []).append(runs)
-    for name in sorted(models, key=_in_natural_order):
-        own = running.get(name, [])
+    for name in sorted(models, key=_natural_key):
+        jobs_here = running.get(name, [])
         nothing = "" if view.engine_ended is not None else "no run at the moment"
         yield DeviceLine(
             label=f"{NODE}{name}",
-            work=_jobs(own) or nothing,
-            state="running" if own else "idle",
+            work=_jobs(jobs_here) or nothing,
+            state="running" if jobs_here else "idle",
             model=", ".join(dict.fromkeys(models[name])),
         )
 
 
-def _in_natural_order(name: str) -> list[tuple[int, str]]:
+def _natural_key(name: str) -> list[tuple[int, str]]:
     """``node-9`` before ``node-10``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _idle(view: SweepView, slots: Sequence[str]) -> str:
+def _idle_text(view: SweepView, slots: Sequence[str]) -> str:
     if view.engine_ended is not None:
         return ""
     if not slots and any(device_of(slot) == CLUSTER for slot in view.slots[:1]):
@@ -176,22 +176,26 @@ def _idle(view: SweepView, slots: Sequence[str]) -> str:
     return "idle" if slots else "not used by this sweep"
 
 
-def _set_aside(view: SweepView, slots: Sequence[str]) -> str:
+def _exclusion(view: SweepView, slots: Sequence[str]) -> str:
     reasons = [view.disabled_slots[slot] for slot in slots if slot in view.disabled_slots]
-    return f"{_some(len(reasons), slots)}set aside: {_some_of(list(dict.fromkeys(reasons)), '; ')}" if reasons else ""
+    return (
+        f"{_fraction_of(len(reasons), slots)}set aside: {_joined(list(dict.fromkeys(reasons)), '; ')}"
+        if reasons
+        else ""
+    )
 
 
-def _held(view: SweepView, slots: Sequence[str]) -> str:
+def _pause_state(view: SweepView, slots: Sequence[str]) -> str:
     if slots and view.pause_state.all_paused:
         return "sweep paused" if view.pause_state.sweep else "waits for room on the disk"
     kinds = Counter(
         kind for slot in slots if slot not in view.disabled_slots and (kind := view.pause_state.of_slot(slot))
     )
     names = {"pause": "paused", "release": "released"}
-    return ", ".join(f"{_some(count, slots)}{names[kind]}" for kind, count in kinds.items())
+    return ", ".join(f"{_fraction_of(count, slots)}{names[kind]}" for kind, count in kinds.items())
 
 
-def _some(count: int, slots: Sequence[str]) -> str:
+def _fraction_of(count: int, slots: Sequence[str]) -> str:
     return "" if count == len(slots) else f"{count} of {len(slots)} slots "
 
 
@@ -202,24 +206,31 @@ def _jobs(jobs: Sequence[Sequence[Run]]) -> str:
     runs = sorted((run for job in jobs for run in job), key=lambda run: run.seed)
     points = dict.fromkeys(job[0].point for job in jobs)
     texts = [title([run for run in runs if run.point == point]) for point in points]
-    return f"{len(runs)} runs: {_some_of(texts, ', ')}"
+    return f"{len(runs)} runs: {_joined(texts, ', ')}"
 
 
-def _some_of(texts: Sequence[str], between: str) -> str:
+def _joined(texts: Sequence[str], between: str) -> str:
     more = len(texts) - MOST_TEXTS
     return between.join([*texts[:MOST_TEXTS], *([f"and {more} more"] if more > 0 else [])])
 
 
-def typical(lines: Sequence[DeviceLine]) -> list[DeviceLine]:
+def widest_lines(lines: Sequence[DeviceLine]) -> list[DeviceLine]:
     """Lines that take as much room as all of them: a cluster may have a thousand, which must not be looked at each time."""
-    told, others = [line for line in lines if line.readings], [line for line in lines if not line.readings]
-    widest = [max(others, key=lambda line: len(getattr(line, part))) for part in ("head", "name", "state") if others]
-    return [*told, *widest]
+    with_readings, without_readings = (
+        [line for line in lines if line.readings],
+        [line for line in lines if not line.readings],
+    )
+    widest = [
+        max(without_readings, key=lambda line: len(getattr(line, part)))
+        for part in ("head", "name", "state")
+        if without_readings
+    ]
+    return [*with_readings, *widest]
 
 
 def choose_layout(lines: Sequence[DeviceLine], width: int) -> Layout:
     """As much as fits into the width beside what runs there."""
-    kept_free = min(round(WORK_SHARE * width), WORK_WIDTH) if any(line.state for line in lines) else 0
+    kept_free = min(round(WORK_FRACTION * width), WORK_WIDTH) if any(line.state for line in lines) else 0
     layout = Layout()
     for more in PRIORITY:
         wider = more(layout)
@@ -230,16 +241,16 @@ def choose_layout(lines: Sequence[DeviceLine], width: int) -> Layout:
 
 
 def _width(lines: Sequence[DeviceLine], layout: Layout) -> int:
-    return max((len(text) for text in _texts(lines, layout)), default=0)
+    return max((len(text) for text in columns_before_work(lines, layout)), default=0)
 
 
-def _texts(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
+def columns_before_work(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
     """What stands before that which runs there, of one length for all of this machine, and of one for all of a cluster."""
     columns = [_column(lines, lambda line: line.head, str.ljust)]
     if layout.name:
         columns.append(_column(lines, lambda line: shortened(line.name, layout.name), str.ljust))
-    if layout.utilisation:
-        columns.append(_utilisation(lines, layout))
+    if layout.utilization:
+        columns.append(_utilization(lines, layout))
     if layout.memory:
         columns.append(_memory(lines, layout))
     if layout.temperature:
@@ -250,8 +261,8 @@ def _texts(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
     named = 1 if layout.name and others and any(line.name for line in lines) else 0
     gap = "   " if layout.words else "  "
     return [
-        first[place] + "".join(gap + column[place] for column in (others[:named] if line.is_elsewhere else others))
-        for place, line in enumerate(lines)
+        first[index] + "".join(gap + column[index] for column in (others[:named] if line.is_elsewhere else others))
+        for index, line in enumerate(lines)
     ]
 
 
@@ -263,34 +274,34 @@ def _column(
     return [justify(text, width) for text in texts]
 
 
-def _utilisation(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
+def _utilization(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
     def text(line: DeviceLine) -> str:
         values = [reading.utilisation for reading in line.readings]
         if not any(value is not None for value in values):
             return ""
-        share = "     " if values[-1] is None else f"{100 * values[-1]:3.0f} %"
+        percent = "     " if values[-1] is None else f"{100 * values[-1]:3.0f} %"
         curve = f"{sparkline(values, layout.spark, 0, HEADROOM)} " if layout.spark else ""
-        return f"util {curve}{share}"
+        return f"util {curve}{percent}"
 
     return _column(lines, text, str.ljust)
 
 
 def _memory(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
     pairs = [_amounts(line.now) for line in lines]
-    widths = [max((len(pair[place]) for pair in pairs if pair), default=0) for place in (0, 1)]
+    widths = [max((len(pair[index]) for pair in pairs if pair), default=0) for index in (0, 1)]
     word = "memory " if layout.words else ""
     blank = " " * (len(word) + sum(widths) + 4)
     return [f"{word}{pair[0]:>{widths[0]}} of {pair[1]:>{widths[1]}}" if pair else blank for pair in pairs]
 
 
 def _amounts(reading: Reading | None) -> tuple[str, str] | None:
-    """Used memory in the unit of the whole, both as wide whatever is used: ``(" 31", "139 GiB")``."""
+    """Used memory in the unit of the total, both as wide whatever is used: ``(" 31", "139 GiB")``."""
     if reading is None or reading.memory_used_bytes is None or reading.memory_bytes is None:
         return None
     divisor, unit = units.scale_for([reading.memory_bytes], "bytes")
-    used, whole = reading.memory_used_bytes / divisor, reading.memory_bytes / divisor
-    text = f"{whole:.{0 if whole >= 10 else 1}f}"
-    return f"{used:{len(text)}.{0 if whole >= 10 else 1}f}", f"{text} {unit}"
+    used, total = reading.memory_used_bytes / divisor, reading.memory_bytes / divisor
+    text = f"{total:.{0 if total >= 10 else 1}f}"
+    return f"{used:{len(text)}.{0 if total >= 10 else 1}f}", f"{text} {unit}"
 
 
 def _celsius(reading: Reading | None) -> str:

@@ -23,10 +23,10 @@ def learn_durations(
     """What earlier sweeps of the same settings, on this machine, tell of how long the plan's runs take; None if nothing."""
     from dnlbench.store.workspace import RUNS
 
-    mine = (plan.settings_hash, machine.fingerprint, slots[0].device.kind, slots[0].threads, pack_size)
-    alike = [path for path in (folder / RUNS).glob("*/sweep.json") if _settings(path) == mine]
-    alike.sort(key=lambda path: -path.stat().st_mtime)
-    return _learn([path.parent for path in alike[:SWEEPS_LEARNED_FROM]], plan) if alike else None
+    wanted = (plan.settings_hash, machine.fingerprint, slots[0].device.kind, slots[0].threads, pack_size)
+    matching = [path for path in (folder / RUNS).glob("*/sweep.json") if _settings(path) == wanted]
+    matching.sort(key=lambda path: -path.stat().st_mtime)
+    return _learn([path.parent for path in matching[:SWEEPS_LEARNED_FROM]], plan) if matching else None
 
 
 def _settings(path: Path) -> tuple[object, ...] | None:
@@ -49,10 +49,10 @@ def _learn(roots: list[Path], plan: Plan) -> DurationEstimator | None:
             earlier.append((run_dir, run_dir.read_plan(), run_dir.read_leases()))
         except DnlbenchError:
             continue
-    estimator = DurationEstimator(_joined(plan, [theirs for _, theirs, _ in earlier]))
-    for run_dir, theirs, found in earlier:
-        leases = {lease.run_id: lease for lease in found}
-        for run in theirs.runs:
+    estimator = DurationEstimator(_joined(plan, [other_plan for _, other_plan, _ in earlier]))
+    for run_dir, other_plan, leases_read in earlier:
+        leases = {lease.run_id: lease for lease in leases_read}
+        for run in other_plan.runs:
             lease = leases.get(run.run_id)
             if lease is not None:
                 try:

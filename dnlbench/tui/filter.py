@@ -64,8 +64,8 @@ def _term(word: str) -> Test:
         raise FilterError(f"{word}: a value is missing, as in {field.name}{op}8")
     if op in _ORDER:
         return _compared(field, _ORDER[op], word, value)
-    wanted = [part.lower() for part in value.split(",") if part]
-    return lambda row: (found := field.value(row)) is not None and _is_one_of(found, wanted) == (op == "=")
+    allowed = [part.lower() for part in value.split(",") if part]
+    return lambda row: (actual := field.value(row)) is not None and _is_one_of(actual, allowed) == (op == "=")
 
 
 def _containing(word: str) -> Test:
@@ -84,17 +84,17 @@ def _compared(field: Field, compare: Callable[[float, float], bool], word: str, 
         bound = float(value)
     except ValueError as error:
         raise FilterError(f"{word}: {value} is no number") from error
-    return lambda row: isinstance(found := field.value(row), (int, float)) and compare(found, bound)
+    return lambda row: isinstance(actual := field.value(row), (int, float)) and compare(actual, bound)
 
 
-def _is_one_of(found: str | float, wanted: list[str]) -> bool:
-    return any(_equal(found, pattern) for pattern in wanted)
+def _is_one_of(actual: str | float, allowed: list[str]) -> bool:
+    return any(_equal(actual, pattern) for pattern in allowed)
 
 
-def _equal(found: str | float, pattern: str) -> bool:
-    if isinstance(found, str):
-        return fnmatchcase(found.lower(), pattern)
+def _equal(actual: str | float, pattern: str) -> bool:
+    if isinstance(actual, str):
+        return fnmatchcase(actual.lower(), pattern)
     try:
-        return found == float(pattern)
+        return actual == float(pattern)
     except ValueError:
-        return fnmatchcase(f"{found:g}", pattern)
+        return fnmatchcase(f"{actual:g}", pattern)

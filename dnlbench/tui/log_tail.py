@@ -18,7 +18,7 @@ TAB = 8
 
 
 def clean(line: bytes) -> str:
-    """A line as it would stand on a terminal in the end, a progress bar's last state, without colours and controls."""
+    """A line as it would stand on a terminal in the end, a progress bar's last state, without colors and controls."""
     text = SEQUENCES.sub("", line.decode("utf-8", errors="replace")).rstrip("\r\n").rpartition("\r")[2]
     text = CONTROLS.sub("", text.expandtabs(TAB))
     return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"

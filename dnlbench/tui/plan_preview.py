@@ -135,7 +135,9 @@ def _run_seconds(plan: Plan, slots: tuple[Slot, ...], estimator: DurationEstimat
     }
 
 
-def _sweep_seconds(plan: Plan, slots: tuple[Slot, ...], estimator: DurationEstimator | None, pack_size: int) -> float | None:
+def _sweep_seconds(
+    plan: Plan, slots: tuple[Slot, ...], estimator: DurationEstimator | None, pack_size: int
+) -> float | None:
     from dnlbench.estimates import Task, pack, schedule
 
     if estimator is None:

@@ -56,7 +56,7 @@ class ProfileView:
 
 def read_entries(paths: Sequence[Path]) -> tuple[Entry, ...]:
     """The profiles, or why there are none."""
-    return tuple(_read(path, letter(place)) for place, path in enumerate(paths))
+    return tuple(_read(path, letter(index)) for index, path in enumerate(paths))
 
 
 def _read(path: Path, name: str) -> Entry:

@@ -114,15 +114,15 @@ class Field:
 
     name: str
     """In filters."""
-    head: str
+    header: str
     width: int
     value: Callable[[RunRow], Value]
     text: Callable[[RunRow], str]
-    figures: bool = True
+    numeric: bool = True
     """Whether it is flush right."""
-    widest: int = 0
+    max_width: int = 0
     """Where it is above `width`, the column grows to what stands in it, so far, at the cost of others."""
-    grows: bool = False
+    flexible: bool = False
     """Whether the column is as wide as its longest text where the table has room left."""
     needs_epochs: bool | None = None
     """Whether it is of studies with epochs, or of those without; None: of all."""
@@ -164,7 +164,7 @@ def _metric(metric: EpochMetric) -> Field:
         return _TEXTS[metric.shown_as](value(row))
 
     width = max(9, len(metric.label))
-    return Field(name=metric.name, head=metric.label, width=width, value=value, text=text, needs_epochs=True)
+    return Field(name=metric.name, header=metric.label, width=width, value=value, text=text, needs_epochs=True)
 
 
 _TEXTS: Mapping[units.Kind, Callable[[float | None], str]] = {
@@ -176,47 +176,47 @@ _TEXTS: Mapping[units.Kind, Callable[[float | None], str]] = {
 }
 _METRICS = dict.fromkeys(metric for study in STUDIES.values() for metric in study.epoch_metrics)
 FIELDS = (
-    Field(name="status", head="status", width=11, figures=False, value=lambda row: row.state, text=_state),
+    Field(name="status", header="status", width=11, numeric=False, value=lambda row: row.state, text=_state),
     Field(
         name="network",
-        head="network",
+        header="network",
         width=15,
-        figures=False,
-        grows=True,
+        numeric=False,
+        flexible=True,
         value=lambda row: row.run.point.network,
         text=lambda row: row.run.point.network,
     ),
     Field(
         name="depth",
-        head="L",
+        header="L",
         width=3,
-        widest=5,
+        max_width=5,
         value=lambda row: row.run.point.depth,
         text=lambda row: str(row.run.point.depth),
     ),
-    Field(name="seed", head="seed", width=4, value=lambda row: row.run.seed, text=lambda row: str(row.run.seed)),
+    Field(name="seed", header="seed", width=4, value=lambda row: row.run.seed, text=lambda row: str(row.run.seed)),
     Field(
         name="epoch",
-        head="epoch",
+        header="epoch",
         width=7,
         value=lambda row: row.history.epochs_done,
         text=_progress,
         needs_epochs=True,
     ),
-    Field(name="loss", head="loss", width=7, value=lambda row: row.loss, text=_number, needs_epochs=True),
+    Field(name="loss", header="loss", width=7, value=lambda row: row.loss, text=_number, needs_epochs=True),
     Field(
         name="result",
-        head="result",
+        header="result",
         width=9,
         value=lambda row: row.result,
         text=lambda row: units.number(row.result),
         needs_epochs=False,
     ),
     *(_metric(metric) for metric in _METRICS if metric not in (TRAIN_LOSS, THROUGHPUT)),
-    Field(name="change", head="Δ/epoch", width=8, value=lambda row: row.change, text=_change, needs_epochs=True),
+    Field(name="change", header="Δ/epoch", width=8, value=lambda row: row.change, text=_change, needs_epochs=True),
     Field(
         name="rate",
-        head="samples/s",
+        header="samples/s",
         width=9,
         value=lambda row: row.rate,
         text=lambda row: units.count(row.rate),
@@ -224,41 +224,43 @@ FIELDS = (
     ),
     Field(
         name="left",
-        head="time left",
+        header="time left",
         width=11,
         value=lambda row: row.left_s,
         text=lambda row: units.seconds(row.left_s),
     ),
     Field(
         name="device",
-        head="device",
+        header="device",
         width=8,
-        figures=False,
+        numeric=False,
         value=lambda row: row.node or row.slot,
         text=lambda row: short_host(row.node) if row.node else row.slot or units.NOTHING,
-        widest=16,
+        max_width=16,
     ),
-    Field(name="curve", head="loss curve", width=10, figures=False, value=_number, text=_sparkline, needs_epochs=True),
-    Field(name="memory", head="memory", width=9, value=_peak, text=lambda row: units.size(_peak(row))),
+    Field(
+        name="curve", header="loss curve", width=10, numeric=False, value=_number, text=_sparkline, needs_epochs=True
+    ),
+    Field(name="memory", header="memory", width=9, value=_peak, text=lambda row: units.size(_peak(row))),
     Field(
         name="time",
-        head="time",
+        header="time",
         width=11,
         value=lambda row: row.seconds,
         text=lambda row: units.seconds(row.seconds),
     ),
     Field(
         name="attempts",
-        head="tries",
+        header="tries",
         width=5,
         value=lambda row: len(row.history.attempts),
         text=lambda row: str(len(row.history.attempts)),
     ),
     Field(
         name="message",
-        head="message",
+        header="message",
         width=40,
-        figures=False,
+        numeric=False,
         value=lambda row: row.message,
         text=lambda row: row.message,
     ),

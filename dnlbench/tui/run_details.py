@@ -14,12 +14,12 @@ from dnlbench.tui.rows import RunRow
 Detail = tuple[str, str]
 
 
-def run_details(row: RunRow, study: Study, foreseen_bytes: int | None) -> list[Detail]:
+def run_details(row: RunRow, study: Study, estimated_bytes: int | None) -> list[Detail]:
     """The run as it stands; what is not known is left out."""
-    return [(name, value) for name, value in _facts(row, study, foreseen_bytes) if value != units.NOTHING]
+    return [(name, value) for name, value in _details(row, study, estimated_bytes) if value != units.NOTHING]
 
 
-def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[Detail]:
+def _details(row: RunRow, study: Study, estimated_bytes: int | None) -> Iterator[Detail]:
     history, started, ended = row.history, row.history.started, row.history.ended
     yield "status", row.state
     if row.message:
@@ -35,7 +35,7 @@ def _facts(row: RunRow, study: Study, foreseen_bytes: int | None) -> Iterator[De
         if isinstance(value, float):
             yield quantity.label, f"{units.number(value)} {quantity.unit}".strip()
     yield "peak memory", units.size(ended.peak_memory_bytes if ended else None)
-    yield "foreseen memory", units.size(foreseen_bytes)
+    yield "foreseen memory", units.size(estimated_bytes)
     yield "work so far", units.seconds(row.seconds)
     yield "time left", units.seconds(row.left_s)
     if started:
@@ -55,17 +55,17 @@ def attempt_lines(history: RunHistory) -> list[str]:
 
 def _attempt(attempt: Attempt) -> str:
     started, last = attempt.started, attempt.last
-    begun = datetime.fromtimestamp(started.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    start = datetime.fromtimestamp(started.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
     where = f" of {started.node.name}" if started.node else ""
     kept = f", from epoch {started.from_epoch}" if started.from_epoch else ""
     if last is None:
         how = "under way, or lost"
     else:
         how = getattr(last, "status", "put aside") + f" after {units.seconds(last.time - started.time)}"
-    return f"{started.attempt}. {begun} UTC on {started.device}{where}{kept}: {how}"
+    return f"{started.attempt}. {start} UTC on {started.device}{where}{kept}: {how}"
 
 
 def curves_of(history: RunHistory) -> dict[str, tuple[float, ...]]:
     """What a run without epochs has measured that is a curve, by name."""
-    found = history.measured.measurements if history.measured else {}
-    return {name: value for name, value in found.items() if isinstance(value, tuple) and len(value) > 1}
+    measurements = history.measured.measurements if history.measured else {}
+    return {name: value for name, value in measurements.items() if isinstance(value, tuple) and len(value) > 1}

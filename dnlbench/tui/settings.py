@@ -51,15 +51,15 @@ def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], 
         known_keys: tells the names of bindings that are known; not asked where no key is set.
     """
     table, problems = _read(path)
-    theme, own = table.get("theme"), table.get("keys", {})
+    theme, table_keys = table.get("theme"), table.get("keys", {})
     if theme is not None and theme not in themes:
         problems.append(f"{path}: theme = {theme!r}: no such theme{did_you_mean(str(theme), themes)}")
         theme = None
-    if not isinstance(own, dict):
+    if not isinstance(table_keys, dict):
         problems.append(f"{path}: keys: write it as a table, [keys]")
-        own = {}
-    known, keys = {}, known_keys() if own else ()
-    for name, key in own.items():
+        table_keys = {}
+    known, keys = {}, known_keys() if table_keys else ()
+    for name, key in table_keys.items():
         if name not in keys:
             problems.append(f"{path}: keys.{name}: no such key{did_you_mean(name, keys)}")
         elif not isinstance(key, str) or not key:

@@ -41,20 +41,20 @@ def braille_sparkline(values: Sequence[float | None], width: int) -> str:
     """A whole curve as dots, two columns of four a cell, from the smallest value to the largest; not finite ones are gaps.
 
     The values, the oldest first, grow from the left until they take the whole width, then each column of dots is a mean of
-    neighbours. The text has ``width`` cells in any case.
+    neighbors. The text has ``width`` cells in any case.
     """
     columns = _columns([math.nan if value is None else value for value in values], 2 * width)
     finite = [value for value in columns if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
-    dots = [_dot(value, low, high, place % 2) for place, value in enumerate(columns)]
-    cells = (sum(dots[place : place + 2]) for place in range(0, len(dots), 2))
+    dots = [_dot(value, low, high, index % 2) for index, value in enumerate(columns)]
+    cells = (sum(dots[index : index + 2]) for index in range(0, len(dots), 2))
     return "".join(chr(BRAILLE + cell) if cell else " " for cell in cells).ljust(width)
 
 
 def _columns(values: list[float], count: int) -> list[float]:
     if len(values) <= count:
         return values
-    edges = [place * len(values) // count for place in range(count + 1)] if count > 0 else []
+    edges = [index * len(values) // count for index in range(count + 1)] if count > 0 else []
     return [_mean(values[start:end]) for start, end in pairwise(edges)]
 
 
@@ -63,13 +63,13 @@ def _mean(values: list[float]) -> float:
     return sum(value / len(finite) for value in finite) if finite else math.nan
 
 
-def _dot(value: float, low: float, high: float, side: int) -> int:
+def _dot(value: float, low: float, high: float, column: int) -> int:
     if not math.isfinite(value):
         return 0
-    dots = DOTS[side]
+    dots = DOTS[column]
     return dots[_level(value, low, high, len(dots)) if high > low else 0]
 
 
 def _level(value: float, low: float, high: float, count: int) -> int:
-    share = (value / 2 - low / 2) / (high / 2 - low / 2)  # the whole of a difference may be more than a float holds
-    return min(count - 1, int(share * (count - 1) + 0.5))
+    fraction = (value / 2 - low / 2) / (high / 2 - low / 2)  # the whole of a difference may be more than a float holds
+    return min(count - 1, int(fraction * (count - 1) + 0.5))

@@ -1,4 +1,4 @@
-"""Themes beside Textual's own. Their signal colours are apart for all common forms of colour vision."""
+"""Themes beside Textual's own. Their signal colors are apart for all common forms of color vision."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dnlbench.tui.poller import Snapshot
 from dnlbench.tui.rows import RunRow, rows_of
 from dnlbench.watch import SweepView
 
-SHARE = 0.1
+DRAWING_FRACTION = 0.1
 """Of the time that may go into charts; a chart that takes long is made anew less often."""
 READ_S = 1.0
 """Seconds between two readings of the devices."""
@@ -91,15 +91,15 @@ class ViewModelBuilder:
         return view_model
 
     def _with_chart(self, view_model: SweepViewModel, view: SweepView) -> SweepViewModel:
-        begun, choice = time.monotonic(), self.choice
+        start, choice = time.monotonic(), self.choice
         chart = self._charts.chart(view, choice.metric, choice.over)
-        self._chart_due = begun + (time.monotonic() - begun) / SHARE
+        self._chart_due = start + (time.monotonic() - start) / DRAWING_FRACTION
         return replace(view_model, choice=choice, chart=view_model.chart if view_model.chart == chart else chart)
 
     def _with_depth(self, view_model: SweepViewModel, view: SweepView) -> SweepViewModel:
-        begun = time.monotonic()
+        start = time.monotonic()
         depth = live_source(view)
-        self._depth_due = begun + max(1.0, (time.monotonic() - begun) / SHARE)
+        self._depth_due = start + max(1.0, (time.monotonic() - start) / DRAWING_FRACTION)
         return view_model if depth == view_model.depth else replace(view_model, depth=depth)
 
     def _devices(self, now: float) -> DeviceHistory:

@@ -102,10 +102,10 @@ class WorkspaceIndex:
         return tuple(sorted(entries, key=lambda entry: -entry.created.timestamp() if entry.created else 0.0))
 
 
-def _with_differing(found: Iterable[D]) -> Iterator[D]:
+def _with_differing(unresolved: Iterable[D]) -> Iterator[D]:
     from dnlbench.spec.settings import differing_settings
 
-    entries = list(found)
+    entries = list(unresolved)
     texts = differing_settings([entry.settings for entry in entries])
     return (replace(entry, differing=text) for entry, text in zip(entries, texts, strict=True))
 
@@ -114,13 +114,13 @@ def _changed(
     paths: Iterable[Path], known: Mapping[Path, tuple[Stamp, E]], read: Callable[[Path], E]
 ) -> dict[Path, tuple[Stamp, E]]:
     """What was read of each path before where its file is still the same, what is read of it now elsewhere."""
-    found = {}
+    result = {}
     for path in sorted(paths):
         stamp = file_stamp(path)
         before = known.get(path)
         if stamp is not None:
-            found[path] = before if before and before[0] == stamp else (stamp, read(path))
-    return found
+            result[path] = before if before and before[0] == stamp else (stamp, read(path))
+    return result
 
 
 def _without_path(message: str, path: str) -> str:

@@ -199,7 +199,7 @@ async def watch_stream(root: Path, seconds: float) -> None:
             await asyncio.sleep(0.05)
         took = time.monotonic() - begun
         after = process.cpu_times()
-        await until(lambda: all(row.history.epochs.done == written.value for row in screen._shown.rows.values()))
+        await until(lambda: all(row.history.epochs.done == written.value for row in screen._view_model.rows.values()))
     everything = [wait for each in waits.values() for wait in each]
     print(f"stream: {RUNS} runs × {RATE} epochs/s for {took:.0f} s")
     total = RUNS * written.value

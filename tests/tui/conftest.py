@@ -56,7 +56,7 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
         await pilot.pause(0.02)
 
 
-async def settled(pilot: Pilot[Any]) -> None:
+async def workers_done(pilot: Pilot[Any]) -> None:
     """Until all that was begun in threads is done and shown."""
     await pilot.pause()
     await pilot.app.workers.wait_for_complete()
@@ -114,13 +114,13 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
 @pytest.fixture
 def notices(monkeypatch: pytest.MonkeyPatch) -> Notices:
     """What apps say in passing; it stays for as long as the test takes."""
-    said: Notices = []
+    messages: Notices = []
 
     def notify(app: App[Any], message: str, *, severity: str = "information", **_: object) -> None:
-        said.append((message, severity))
+        messages.append((message, severity))
 
     monkeypatch.setattr(App, "notify", notify)
-    return said
+    return messages
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def matches_golden() -> Callable[[str, str], None]:
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody's own settings, and no colours left out unless a test says so."""
+    """Nobody's own settings, and no colors left out unless a test says so."""
     monkeypatch.setenv("DNLBENCH_CONFIG", str(tmp_path / "no-config.toml"))
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -230,9 +230,9 @@ def recorded(
             device_name="Some CPU",
         ),
     ]
-    for place, (run, state) in enumerate(zip(plan.runs, states, strict=False)):
+    for index, (run, state) in enumerate(zip(plan.runs, states, strict=False)):
         if state != "waiting":
-            slot, start = f"cpu/{place % 2}", NOW - 590 + 20.0 * place
+            slot, start = f"cpu/{index % 2}", NOW - 590 + 20.0 * index
             journal.append(RunLeased(time=start, run_id=run.run_id, attempt=1, slot=slot))
             _write_run(run_dir, run, state, start)
     if engine is not None:

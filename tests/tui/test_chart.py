@@ -23,8 +23,8 @@ FREE = {"m", "t", "slash", "enter", "q", "p", "k", "r", "space", *"123456789"}
 """Keys that belong to the screens."""
 
 
-def curve(place: int, *, epochs: int = 50) -> Series:
-    depth = 2 ** (place + 1)
+def curve(index: int, *, epochs: int = 50) -> Series:
+    depth = 2 ** (index + 1)
     return Series(
         key=f"densenet-{depth}",
         label=f"densenet L={depth}",
@@ -32,7 +32,7 @@ def curve(place: int, *, epochs: int = 50) -> Series:
         y=[2.0 * math.exp(-0.1 * k) + 1 / depth for k in range(epochs)],
         n=5,
         role="mean",
-        identity=Identity(label=f"densenet L={depth}", index=place),
+        identity=Identity(label=f"densenet L={depth}", index=index),
     )
 
 
@@ -43,7 +43,7 @@ def charted(count: int = 3) -> Chart:
         title="Training loss",
         x=Axis(label="epoch"),
         y=Axis(label="loss"),
-        series=tuple(curve(place) for place in range(count)),
+        series=tuple(curve(index) for index in range(count)),
     )
 
 
@@ -136,7 +136,7 @@ def test_the_view_follows_the_cursor(drive: Drive) -> None:
     drive(app, act)
 
 
-def test_hidden_series_are_not_drawn_and_dim_in_the_legend(drive: Drive, screen_text: ScreenText) -> None:
+def test_hidden_series_are_not_plotted_and_dim_in_the_legend(drive: Drive, screen_text: ScreenText) -> None:
     app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
@@ -271,7 +271,7 @@ def test_it_takes_any_size(drive: Drive, screen_text: ScreenText) -> None:
     drive(app, act)
 
 
-def test_a_resized_chart_is_drawn_anew(drive: Drive, screen_text: ScreenText) -> None:
+def test_a_resized_chart_is_rendered_again(drive: Drive, screen_text: ScreenText) -> None:
     app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
@@ -285,25 +285,25 @@ def test_a_resized_chart_is_drawn_anew(drive: Drive, screen_text: ScreenText) ->
     drive(app, act)
 
 
-def test_it_is_drawn_again_only_if_something_changed(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[View] = []
+def test_it_is_rendered_again_only_if_something_changed(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws: list[View] = []
 
     def counted(chart: Chart, view: View, *rest: Any) -> Any:
-        drawn.append(view)
+        draws.append(view)
         return draw(chart, view, *rest)
 
     monkeypatch.setattr("dnlbench.charts.terminal.picture.draw", counted)
     app = Charts(charted())
 
     async def act(pilot: Pilot[None]) -> None:
-        drawn.clear()
+        draws.clear()
         app.chart.refresh()
         await pilot.pause()
         await pilot.press("c", "right")
-        assert drawn == []
+        assert draws == []
         app.chart.chart = charted(2)
         await pilot.pause()
-        assert len(drawn) == 1
+        assert len(draws) == 1
 
     drive(app, act)
 

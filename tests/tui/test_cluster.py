@@ -14,7 +14,7 @@ from dnlbench.events import EngineStarted
 from dnlbench.machine import Node, Slot, short_host, short_model
 from dnlbench.store import RunDir
 from dnlbench.tui.depth import live_source
-from dnlbench.tui.device_lines import DeviceLine, _texts, choose_layout, device_lines, typical
+from dnlbench.tui.device_lines import DeviceLine, choose_layout, columns_before_work, device_lines, widest_lines
 from dnlbench.tui.durations import learn_durations
 from dnlbench.tui.filter import parse_filter
 from dnlbench.tui.rows import BY_NAME, rows_of
@@ -22,12 +22,12 @@ from dnlbench.tui.run_details import attempt_lines, run_details
 from dnlbench.watch import SweepView, Watcher
 from tests.tui.conftest import NOW, Record
 
-FACTS = {"memory_bytes": 2**38, "python": "3.12.1", "torch": "2.15.0"}
+METADATA = {"memory_bytes": 2**38, "python": "3.12.1", "torch": "2.15.0"}
 EPYC, XEON = "AMD EPYC 9654 96-Core Processor", "Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz"
 
 
 def node(name: str, cpu: str = EPYC) -> Node:
-    return Node(name=name, cpu=cpu, cores=64, fingerprint=cpu[:16], **FACTS)
+    return Node(name=name, cpu=cpu, cores=64, fingerprint=cpu[:16], **METADATA)
 
 
 THREE = (node("node-10.far.away"), node("node-9.far.away"), node("node-1.far.away", XEON))
@@ -37,16 +37,16 @@ STATES = ("done", "half", "done", "half", "failed", "waiting")
 def moved_to(run_dir: RunDir, nodes: Sequence[Node], slots: int) -> RunDir:
     """A recorded sweep as if it had been on a cluster: run ``k`` on slot ``ray/k``, and there on node ``k``, in turn."""
     plan = run_dir.read_plan()
-    places = {run.run_id: place for place, run in enumerate(plan.runs)}
+    indices = {run.run_id: index for index, run in enumerate(plan.runs)}
 
     def on_cluster(event: dict[str, Any]) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if event["event"] == "engine-started":
             changes["slots"] = [f"ray/{k}" for k in range(slots)]
         if event["event"] == "run-leased":
-            changes["slot"] = f"ray/{places[event['run_id']] % slots}"
+            changes["slot"] = f"ray/{indices[event['run_id']] % slots}"
         if event["event"] == "run-started":
-            where = nodes[places[event["run_id"]] % slots % len(nodes)]
+            where = nodes[indices[event["run_id"]] % slots % len(nodes)]
             changes |= {"node": where.model_dump(), "device_name": where.cpu}
         return {**event, **changes}
 
@@ -82,7 +82,7 @@ def test_nodes_stand_below_the_cluster_with_what_runs_there(view: SweepView) -> 
     assert [line.head for line in device_lines({}, view)] == ["ray", "  node-1", "  node-9", "  node-10"]
 
 
-def test_a_run_that_has_not_begun_is_on_no_node(cluster: RunDir) -> None:
+def test_a_run_that_has_not_started_is_on_no_node(cluster: RunDir) -> None:
     """Not even on that of its earlier attempt: Ray may have put the slot elsewhere."""
     plan = cluster.read_plan()
     writer = cluster.journal_writer()
@@ -105,7 +105,7 @@ def test_a_new_engine_knows_no_node(cluster: RunDir) -> None:
     assert lines(view) == [("ray", "", "idle", "idle")]
 
 
-def test_this_machine_is_not_told_to_be_unused(view: SweepView) -> None:
+def test_the_head_of_a_cluster_is_not_reported_as_unused(view: SweepView) -> None:
     from dnlbench.machine import Reading
 
     here = {"cpu": (Reading(time=NOW, label="cpu", name="A CPU"),)}
@@ -114,22 +114,22 @@ def test_this_machine_is_not_told_to_be_unused(view: SweepView) -> None:
     assert [line.label for line in device_lines(here, view, remote=True)][:2] == ["ray", "node node-1.far.away"]
 
 
-def test_the_table_tells_the_node_and_finds_runs_by_it(view: SweepView) -> None:
+def test_the_table_shows_the_node_and_filters_by_it(view: SweepView) -> None:
     rows = list(rows_of(view).values())
     device = BY_NAME["device"]
     assert [device.text(row) for row in rows[:6]] == ["node-10", "node-9", "node-1", "node-10", "node-10", "–"]
     assert [row.run.seed for row in rows if parse_filter("device=node-9*")(row)] == [1]
 
 
-def test_a_run_tells_its_node_and_each_attempt(view: SweepView) -> None:
+def test_run_details_name_the_node_of_each_attempt(view: SweepView) -> None:
     row = next(iter(rows_of(view).values()))
-    facts = dict(run_details(row, view.plan.study, None))
-    assert facts["node"] == "node-10.far.away: EPYC 9654, 64 cores, 256 GiB"
+    details = dict(run_details(row, view.plan.study, None))
+    assert details["node"] == "node-10.far.away: EPYC 9654, 64 cores, 256 GiB"
     (line,) = attempt_lines(row.history)
     assert "UTC on cpu of node-10.far.away: ok after" in line
 
 
-def test_narrations_tell_the_node(view: SweepView) -> None:
+def test_progress_lines_name_the_node(view: SweepView) -> None:
     assert "on node-10  ETA" in _ended_line(view, view.plan.runs[0], 1).plain
     out = Console(width=160, record=True, file=None, quiet=False)
     with out.capture() as shown:
@@ -142,16 +142,18 @@ def test_a_thousand_slots_are_a_page(record: Record) -> None:
     view = Watcher(run_dir, run_dir.read_plan()).poll(NOW)
     runs = view.plan.runs[:60]
     busy = {run.run_id: f"ray/{k}" for k, run in enumerate(runs)}
-    seats = {
+    last_started = {
         f"ray/{k}": started.model_copy(update={"node": node(f"n{k % 3}")})
         for k, run in enumerate(runs)
         if (started := view.histories[run.run_id].started) is not None
     }
-    facts = {name: getattr(view, name) for name in SweepView.__dataclass_fields__}
+    details = {name: getattr(view, name) for name in SweepView.__dataclass_fields__}
     slots = tuple(f"ray/{k}" for k in range(1000))
-    aside = {slot: f"reason {slot}" for slot in slots[100:]}
+    excluded = {slot: f"reason {slot}" for slot in slots[100:]}
     engines = tuple(engine.model_copy(update={"slots": slots}) for engine in view.engines)
-    view = SweepView(**{**facts, "leased": busy, "last_started": seats, "engines": engines, "disabled_slots": aside})
+    view = SweepView(
+        **{**details, "leased": busy, "last_started": last_started, "engines": engines, "disabled_slots": excluded}
+    )
     ray, *others = device_lines({}, view)
     assert ray.work.endswith("; and 888 more · 60 of 1000 slots at work on 3 nodes")
     assert ray.work.startswith("900 of 1000 slots set aside: reason ray/100; ")
@@ -166,12 +168,12 @@ def test_a_thousand_nodes_are_laid_out_by_few(view: SweepView) -> None:
     """By as many as decide the layout, which is that of all of them."""
     ray, *some = device_lines({}, view)
     many = [ray, *some, *(DeviceLine(label=f"node n{k}", model="EPYC", state="idle") for k in range(1000))]
-    few = typical(many)
+    few = widest_lines(many)
     assert len(few) <= 3
     for width in range(10, 200, 7):
         assert choose_layout(few, width) == choose_layout(many, width)
     layout = choose_layout(few, 100)
-    assert _texts([*many[5:8], *few], layout)[:3] == _texts(many, layout)[5:8]
+    assert columns_before_work([*many[5:8], *few], layout)[:3] == columns_before_work(many, layout)[5:8]
 
 
 def test_durations_on_a_cluster_are_not_this_machine_s(cluster: RunDir, record: Record) -> None:

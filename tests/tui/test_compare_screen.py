@@ -22,7 +22,7 @@ from dnlbench.tui.widgets.chart import ChartView
 from tests.conftest import MACHINE
 from tests.tui.conftest import NARROW as SMALL
 from tests.tui.conftest import WIDE as LARGE
-from tests.tui.conftest import Drive, Notices, ScreenText, settled
+from tests.tui.conftest import Drive, Notices, ScreenText, workers_done
 
 MakeProfile = Callable[..., Profile]
 LOSSES = {("densenet", L): [0.2 + 0.8 / L + 0.01 * seed for seed in range(3)] for L in (2, 4, 8, 16)}
@@ -47,21 +47,21 @@ def save(tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPa
 def see(drive: Drive, screen_text: ScreenText) -> Callable[..., list[str]]:
     """What the screen shows at first, and after each key or change of its size."""
 
-    def look(paths: list[Path], *steps: str | tuple[int, int], size: tuple[int, int] = LARGE) -> list[str]:
+    def see_lines(paths: list[Path], *steps: str | tuple[int, int], size: tuple[int, int] = LARGE) -> list[str]:
         seen: list[str] = []
 
         async def act(pilot: Pilot[Any]) -> None:
-            await settled(pilot)
+            await workers_done(pilot)
             seen.append(screen_text(pilot.app))
             for step in steps:
                 await (pilot.press(step) if isinstance(step, str) else pilot.resize_terminal(*step))
-                await settled(pilot)
+                await workers_done(pilot)
                 seen.append(screen_text(pilot.app))
 
         drive(DnlbenchApp(lambda: CompareScreen(paths)), act, size=size)
         return seen
 
-    return look
+    return see_lines
 
 
 Save = Callable[..., Path]
@@ -111,7 +111,7 @@ def test_where_there_is_room_the_chart_is_beside_the_tables(save: Save, see: See
     assert "2 chart" not in large  # no key is needed between the two
 
 
-def test_keys_choose_what_is_drawn(save: Save, see: See) -> None:
+def test_keys_choose_what_is_plotted(save: Save, see: See) -> None:
     paths = [save("base"), save("tuned", 0.9)]
     first, metric, over, depth, quantity, epochs = see(paths, "m", "t", "d", "v", "d")
     assert " epoch" in first
@@ -127,7 +127,7 @@ def test_in_a_small_terminal_keys_of_the_chart_show_it(save: Save, see: See) -> 
     assert "against depth" in see([save("base")], "d", size=SMALL)[1]
 
 
-def test_a_single_profile_has_facts_results_and_failed_runs(
+def test_a_single_profile_shows_metadata_results_and_failed_runs(
     save: Save, see: See, make_profile: MakeProfile, tmp_path: Path
 ) -> None:
     bad = save_profile(make_profile({("plain", 2): [0.4]}, status="failed", name="bad"), tmp_path / "bad.json")
@@ -142,7 +142,7 @@ def test_a_single_profile_has_facts_results_and_failed_runs(
         assert "What training loss does a network" in good
 
 
-def test_candidates_are_gone_through_and_drawn_together(save: Save, see: See) -> None:
+def test_keys_step_through_candidates_and_plot_them_together(save: Save, see: See) -> None:
     paths = [save("base"), save("tuned", 0.9), save("spoilt", 1.1)]
     first, second, back, together = see(paths, "n", "N", "a")
     assert "▸ B candidate  tuned" in first
@@ -174,7 +174,7 @@ def test_profiles_of_different_studies_say_that_they_cannot_be_compared(
         ("optimum-limit", "optimal_value", "Optimal value J_L* against depth"),
     ],
 )
-def test_studies_without_epochs_are_drawn_against_depth(
+def test_studies_without_epochs_are_plotted_against_depth(
     see: See, make_profile: MakeProfile, tmp_path: Path, study: str, name: str, title: str
 ) -> None:
     path = save_profile(without_epochs(make_profile(LOSSES), study, name), tmp_path / "one.json")
@@ -206,7 +206,7 @@ def test_without_colours_verdicts_have_words_and_marks(save: Save, see: See, mon
     assert "dashed: B" in text
 
 
-def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: See, notices: Notices) -> None:
+def test_export_writes_chart_and_table_to_new_files(save: Save, see: See, notices: Notices) -> None:
     paths = [save("base"), save("tuned", 0.9)]
     see(paths, "e", "e")
     assert sorted(path.name for path in Path.cwd().iterdir()) == [
@@ -218,11 +218,11 @@ def test_export_writes_chart_and_table_to_files_of_their_own(save: Save, see: Se
     rows = list(csv.DictReader(Path("base-vs-tuned.csv").read_text().splitlines()))
     assert {row["verdict"] for row in rows} == {"better", "no difference", "not comparable"}
     assert "<svg " in Path("base-vs-tuned.svg").read_text()
-    assert [len(said.splitlines()) for said, _ in notices] == [3, 3]
+    assert [len(text.splitlines()) for text, _ in notices] == [3, 3]
     assert str(Path.cwd() / "base-vs-tuned-2.svg") in notices[1][0]
 
 
-def test_profiles_of_one_name_are_told_apart_in_the_table(save: Save, see: See, tmp_path: Path) -> None:
+def test_profiles_with_equal_names_are_distinguished_in_the_table(save: Save, see: See, tmp_path: Path) -> None:
     paths = [save("base"), tmp_path / "bad.json", tmp_path / "good.json"]
     for path, factor in zip(paths[1:], (1.5, 1.0), strict=True):
         save("both", factor).replace(path)
@@ -233,21 +233,21 @@ def test_profiles_of_one_name_are_told_apart_in_the_table(save: Save, see: See, 
     assert losses == {(" (bad)", "worse"), ("(good)", "no difference")}
 
 
-def test_a_folder_that_cannot_be_written_to_is_said(
+def test_an_unwritable_folder_is_reported(
     save: Save, see: See, notices: Notices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = save("base")
     (tmp_path / "a-file").write_text("and no folder")
     monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "a-file")
     see([path], "e")
-    assert [said for said, _ in notices] == ["export failed: File exists"]
+    assert [text for text, _ in notices] == ["export failed: File exists"]
 
 
 def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:
     paths = [save("base"), save("tuned", 0.9)]
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         await pilot.press("y")
         assert pilot.app.clipboard.startswith("### tuned, 2026-11-20 12:00 UTC against base")
         assert "| densenet | 2 |" in pilot.app.clipboard
@@ -255,15 +255,15 @@ def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:
     drive(DnlbenchApp(lambda: CompareScreen(paths)), act, size=SMALL)
 
 
-def test_a_new_chart_is_seen_whole(save: Save, drive: Drive) -> None:
+def test_a_new_chart_resets_the_zoom(save: Save, drive: Drive) -> None:
     path = save("base")
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         chart = pilot.app.screen.query_one(ChartView)
         chart.focus()
         await pilot.press("l", "s", "plus", "m")
-        await settled(pilot)
+        await workers_done(pilot)
         assert chart.view.log_y is None
         assert not chart.view.is_zoomed
         assert chart.view.smoothing > 0
@@ -289,7 +289,7 @@ def test_a_heading_of_many_profiles_has_the_chosen_one_and_the_reference(make_pr
     assert max(map(len, heading(entries, 1, 40, 8).plain.splitlines())) <= 40
 
 
-def test_files_are_named_after_sweeps_whatever_they_are_called(make_profile: MakeProfile) -> None:
+def test_file_names_replace_unsafe_characters_of_sweep_names(make_profile: MakeProfile) -> None:
     def stem(*names: str) -> str:
         profiles = [make_profile({}).model_copy(update={"name": name}) for name in names]
         return file_stem([Entry(letter="A", path=Path("x"), profile=profile) for profile in profiles])

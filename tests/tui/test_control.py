@@ -18,30 +18,30 @@ def ids(rows: list[RunRow]) -> tuple[str, ...]:
     return tuple(row.run.run_id for row in rows)
 
 
-def test_what_can_be_paused_is_paused(rows: list[RunRow]) -> None:
+def test_running_and_waiting_runs_are_paused(rows: list[RunRow]) -> None:
     request = control.toggle_runs(rows)
     assert request is not None
     assert (request.command.action, request.command.run_ids) == ("pause", ids(rows[2:]))
-    assert not request.question
+    assert not request.prompt
     assert control.toggle_runs(rows[:2]) is None
 
 
-def test_nothing_is_cancelled_without_a_question(rows: list[RunRow]) -> None:
+def test_cancelling_asks_for_confirmation(rows: list[RunRow]) -> None:
     request = control.cancel_runs(rows)
     assert request is not None
     assert (request.command.action, request.command.run_ids) == ("cancel", ids(rows[2:]))
-    assert request.question == "Cancel 6 runs?"
+    assert request.prompt == "Cancel 6 runs?"
     assert "2 of them have begun" in request.consequence
     one = control.cancel_runs(rows[2:3])
     assert one is not None
-    assert one.question == "Cancel densenet L=2 seed 0?"
+    assert one.prompt == "Cancel densenet L=2 seed 0?"
     assert control.cancel_runs(rows[:2]) is None
-    assert control.end_sweep(2).question
-    assert control.retry_sweep(3).question
-    assert control.device("cpu", "release").question
+    assert control.end_sweep(2).prompt
+    assert control.retry_sweep(3).prompt
+    assert control.device("cpu", "release").prompt
 
 
-def test_what_ended_badly_is_retried(rows: list[RunRow]) -> None:
+def test_failed_runs_are_retried(rows: list[RunRow]) -> None:
     request = control.retry_runs(rows)
     assert request is not None
     assert (request.command.action, request.command.run_ids) == ("retry", ids(rows[1:2]))
@@ -51,4 +51,4 @@ def test_what_ended_badly_is_retried(rows: list[RunRow]) -> None:
 def test_commands_to_the_sweep_and_to_devices() -> None:
     assert control.sweep("pause").command.run_ids == ()
     assert control.device("cuda:1", "pause").command.device == "cuda:1"
-    assert not control.device("cuda:1", "resume").question
+    assert not control.device("cuda:1", "resume").prompt

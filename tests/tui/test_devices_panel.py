@@ -34,7 +34,7 @@ class PanelApp(App[None]):
 
 
 def gpu(index: int, *, time: float = NOW, **changes: Any) -> Reading:
-    facts = {
+    fields = {
         "name": "NVIDIA H200",
         "utilisation": 0.94,
         "memory_used_bytes": 31 * GIB,
@@ -43,7 +43,7 @@ def gpu(index: int, *, time: float = NOW, **changes: Any) -> Reading:
         "power_w": 548.0,
         "power_limit_w": 700.0,
     }
-    return Reading(**{**facts, "time": time, "label": f"cuda:{index}", **changes})
+    return Reading(**{**fields, "time": time, "label": f"cuda:{index}", **changes})
 
 
 CPU = Reading(
@@ -68,12 +68,12 @@ def view_of(record_once: Record) -> MakeView:
     """A sweep of which the first runs are under way on the given slots."""
     run_dir = record_once("sweep.seeds=[0,1,2,3,4]", engine=None)
     seen = Watcher(run_dir, run_dir.read_plan()).poll(NOW)
-    facts = {name: getattr(seen, name) for name in SweepView.__dataclass_fields__}
+    fields = {name: getattr(seen, name) for name in SweepView.__dataclass_fields__}
     engine = seen.engines[-1].model_copy(update={"slots": ("cuda:0/0", "cuda:0/1", "cuda:1/0")})
 
     def make(running: Sequence[str] = (), **changes: Any) -> SweepView:
         leased = {run.run_id: slot for run, slot in zip(seen.plan.runs, running, strict=False)}
-        return SweepView(**{**facts, "leased": leased, "engines": (engine,), **changes})
+        return SweepView(**{**fields, "leased": leased, "engines": (engine,), **changes})
 
     return make
 
@@ -97,7 +97,7 @@ def test_what_runs_where(view_of: MakeView) -> None:
 @pytest.mark.parametrize(
     ("seeds", "expected"), [([0, 1, 2], "seeds 0–2"), ([0, 2], "seeds 0, 2"), ([0, 1], "seeds 0–1")]
 )
-def test_seeds_of_one_point_are_told_together(view_of: MakeView, seeds: list[int], expected: str) -> None:
+def test_batched_seeds_are_listed_together(view_of: MakeView, seeds: list[int], expected: str) -> None:
     view = view_of([f"cuda:0/{seed}" if seed in seeds else "" for seed in range(5)])
     assert work(view)["cuda:0"][0] == f"{len(seeds)} runs: densenet L=1 {expected}"
     pack = view_of(["cuda:0/0" if seed in seeds else "" for seed in range(5)])
@@ -135,8 +135,8 @@ def test_seeds_of_one_point_are_told_together(view_of: MakeView, seeds: list[int
     ],
 )
 def test_why_a_device_does_nothing(view_of: MakeView, changes: dict[str, Any], first: str, second: str) -> None:
-    found = work(view_of(["cuda:0/0"], **changes))
-    assert (found["cuda:0"][0], found["cuda:1"][0]) == (first, second)
+    texts = work(view_of(["cuda:0/0"], **changes))
+    assert (texts["cuda:0"][0], texts["cuda:1"][0]) == (first, second)
 
 
 def test_after_the_end_nothing_is_idle_or_paused(view_of: MakeView) -> None:
@@ -167,9 +167,9 @@ def test_short_names(name: str, expected: str) -> None:
 def test_the_layout_does_not_depend_on_what_devices_do(view_of: MakeView) -> None:
     for width in range(10, 220, 7):
         layouts = {
-            choose_layout(device_lines(history(gpu(0, utilisation=share, power_w=watts), CPU), view), width)
+            choose_layout(device_lines(history(gpu(0, utilisation=fraction, power_w=watts), CPU), view), width)
             for view in (view_of(), view_of(["cuda:0/0"]), view_of(disabled_slots={"cuda:0/0": "x" * 300}))
-            for share, watts in ((0.0, 7.0), (1.0, 700.0))
+            for fraction, watts in ((0.0, 7.0), (1.0, 700.0))
         }
         assert len(layouts) == 1
 
@@ -227,12 +227,12 @@ def test_narrow_it_keeps_what_matters(drive: Drive, screen_text: ScreenText, vie
     drive(app, act)
 
 
-def test_a_driver_that_went_away_leaves_its_place_empty(drive: Drive, screen_text: ScreenText) -> None:
+def test_a_device_without_telemetry_has_blank_columns(drive: Drive, screen_text: ScreenText) -> None:
     app = PanelApp()
-    gone = Reading(time=NOW + 1, label="cuda:0", name="NVIDIA H200")
+    missing = Reading(time=NOW + 1, label="cuda:0", name="NVIDIA H200")
 
     async def act(pilot: Pilot[None]) -> None:
-        app.panel.update(history(gpu(0), gone, gpu(1)), None)
+        app.panel.update(history(gpu(0), missing, gpu(1)), None)
         await pilot.pause()
         first, second = screen_text(app).splitlines()[1:3]
         assert first.split() == ["▸", "cuda:0", "H200", "util", "▇"]

@@ -81,11 +81,11 @@ def table(pilot: Pilot[Any]) -> RunsTable:
 def states(pilot: Pilot[Any]) -> list[str]:
     screen = pilot.app.screen
     assert isinstance(screen, SweepScreen)
-    return [row.state for row in screen._shown.rows.values()]
+    return [row.state for row in screen._view_model.rows.values()]
 
 
 @pytest.mark.faults
-def test_a_sweep_is_started_steered_left_found_again_and_compared(
+def test_a_sweep_is_started_paused_left_reopened_and_compared(
     folder: Path, drive: Drive, screen_text: ScreenText, notices: Notices
 ) -> None:
     gate = Gate(folder / ".gate")

@@ -19,9 +19,9 @@ from tests.conftest import request_for
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunRequest, Path]]:
-    found: list[tuple[RunRequest, Path]] = []
-    monkeypatch.setattr(engines, "launch", lambda request, run_dir: found.append((request, run_dir.root)))
-    return found
+    launched: list[tuple[RunRequest, Path]] = []
+    monkeypatch.setattr(engines, "launch", lambda request, run_dir: launched.append((request, run_dir.root)))
+    return launched
 
 
 def test_a_sweep_is_started_once_and_followed_while_it_is_under_way(
@@ -43,7 +43,7 @@ def test_a_sweep_is_resumed_as_it_was_asked_for(
     assert launched == [(replace(asked, resume=True), tmp_path)]
 
 
-def test_a_side_of_a_paired_benchmark_is_resumed_as_a_sweep_of_its_own(
+def test_an_environment_of_a_paired_benchmark_is_resumed_as_a_single_sweep(
     launched: list[tuple[RunRequest, Path]], make_plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
     """It would wait for its turns for ever, and replace a profile that is half of a comparison."""
@@ -53,7 +53,7 @@ def test_a_side_of_a_paired_benchmark_is_resumed_as_a_sweep_of_its_own(
     assert launched == [(replace(asked, resume=True, session=None, out=None), tmp_path)]
 
 
-def test_without_a_request_it_is_said_how_to_resume(launched: list[object], tmp_path: Path) -> None:
+def test_a_missing_request_reports_how_to_resume(launched: list[object], tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match=r"no request.json to resume. Resume with the same dnlbench run command"):
         engines.resume(RunDir(tmp_path))
     assert launched == []

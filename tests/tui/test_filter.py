@@ -16,7 +16,7 @@ def rows(record_once: Record) -> list[RunRow]:
 
 
 @pytest.mark.parametrize(
-    ("text", "places"),
+    ("text", "indices"),
     [
         ("", [0, 1, 2, 3, 4, 5, 6, 7]),
         ("network=densenet", [0, 1, 2, 3]),
@@ -41,9 +41,9 @@ def rows(record_once: Record) -> list[RunRow]:
         ("rate!=0", [0, 1, 2, 3, 4]),
     ],
 )
-def test_a_filter_finds(rows: list[RunRow], text: str, places: list[int]) -> None:
+def test_a_filter_finds(rows: list[RunRow], text: str, indices: list[int]) -> None:
     test = parse_filter(text)
-    assert [place for place, row in enumerate(rows) if test(row)] == places
+    assert [index for index, row in enumerate(rows) if test(row)] == indices
 
 
 @pytest.mark.parametrize(

@@ -217,9 +217,9 @@ def test_a_changed_preset_does_not_keep_what_the_preset_says_of_itself() -> None
     form = form_of()
     assert form.check(form.initial).text.startswith(form.header)
     changed = form.check({**form.initial, ("train", "epochs"): "9"}).text
-    assert changed.startswith("# As preset digits-quick, but with its own train.epochs.\n")
-    own = open_form(form.check(form.initial).text, "sweeps/mine.toml")
-    assert own.check({**own.initial, ("train", "epochs"): "9"}).text.startswith(form.header)
+    assert changed.startswith("# As preset digits-quick, but with its changed_text train.epochs.\n")
+    changed_text = open_form(form.check(form.initial).text, "sweeps/mine.toml")
+    assert changed_text.check({**changed_text.initial, ("train", "epochs"): "9"}).text.startswith(form.header)
     assert form.header in read_preset("digits-quick").text
 
 
@@ -233,7 +233,7 @@ def slots(memory: int) -> tuple[Slot, ...]:
     return (Slot(name="cuda:0/0", device=device, threads=2),)
 
 
-def test_outlook(make_plan: Callable[..., Plan]) -> None:
+def test_plan_preview(make_plan: Callable[..., Plan]) -> None:
     preview = preview_plan(make_plan(), MACHINE, slots(2**30), None)
     assert preview.runs == 8
     assert preview.grid.title == "8 runs = 2 networks × 2 depths × 2 seeds"
@@ -253,13 +253,13 @@ def test_an_axis_that_is_left_empty_is_no_factor() -> None:
     assert both.grid.title == "200 runs = 2 weights × 4 exponents × 1 bias exponent × 1 direction × 5 depths × 5 seeds"
 
 
-def test_outlook_of_what_does_not_fit(make_plan: Callable[..., Plan]) -> None:
+def test_the_preview_lists_what_does_not_fit(make_plan: Callable[..., Plan]) -> None:
     preview = preview_plan(make_plan("sweep.depths=[1,200]"), MACHINE, slots(2**26), None)
     assert [row[-1] for row in preview.grid.rows] == ["", "too large", "", "too large"]
     assert "does not fit" in preview.summary
     assert "cuda:0 (A GPU) has 64.0 MiB" in preview.problems[0]
 
 
-def test_outlook_of_unknown_images_says_what_is_assumed(make_plan: Callable[..., Plan]) -> None:
+def test_the_preview_of_unknown_images_states_the_assumption(make_plan: Callable[..., Plan]) -> None:
     preview = preview_plan(make_plan("data.dataset=image-folder"), MACHINE, slots(2**34), None)
     assert any("assumed" in note for note in preview.notes)

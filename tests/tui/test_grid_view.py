@@ -67,31 +67,31 @@ def test_tables_are_laid_out_for_the_width_there_is(drive: Drive, screen_text: S
 
 
 def test_words_have_the_colours_that_reports_give_them(drive: Drive) -> None:
-    colours = {}
+    colors = {}
 
-    def look(pilot: Pilot[Any]) -> None:
+    def check(pilot: Pilot[Any]) -> None:
         for strip in pilot.app.screen._compositor.render_strips():
             for segment in strip:
                 if segment.text.strip() in ("✓ better", "– not comparable", "densenet") and segment.style:
-                    colours[segment.text.strip()] = segment.style.color
+                    colors[segment.text.strip()] = segment.style.color
 
-    drive(Alone(), after(look), size=(60, 20))
-    assert len({str(colour) for colour in colours.values()}) == 3
+    drive(Alone(), after(check), size=(60, 20))
+    assert len({str(color) for color in colors.values()}) == 3
 
 
 def test_without_colours_nothing_is_darker_than_the_rest(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    colours = set()
+    colors = set()
 
-    def look(pilot: Pilot[Any]) -> None:
+    def check(pilot: Pilot[Any]) -> None:
         for strip in pilot.app.screen._compositor.render_strips():
             for segment in strip:
                 if segment.text.strip() in ("✗ worse", "✓ better", "densenet") and segment.style:
-                    colours.add(segment.style.color)
+                    colors.add(segment.style.color)
 
     bad = Grid(title="Loss", columns=COLUMNS, rows=[["densenet", "2", "worse"], ["densenet", "2", "better"]])
-    drive(Alone(bad), after(look), size=(60, 20))
-    assert len(colours) == 1
+    drive(Alone(bad), after(check), size=(60, 20))
+    assert len(colors) == 1
 
 
 def test_several_tables_follow_each_other_and_can_be_replaced(drive: Drive, screen_text: ScreenText) -> None:

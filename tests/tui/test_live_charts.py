@@ -91,11 +91,11 @@ def test_very_long_runs_become_few_points(record: Record, monkeypatch: pytest.Mo
 
 
 def long_history(run_id: str, epochs: int) -> RunHistory:
-    facts = {"seconds": 0.5, "samples_per_s": 1.0, "gradient_norm": 1.0}
-    return fold(EpochDone(run_id=run_id, epoch=n, train_loss=1 + 1 / n, **facts) for n in range(1, epochs + 1))
+    fields = {"seconds": 0.5, "samples_per_s": 1.0, "gradient_norm": 1.0}
+    return fold(EpochDone(run_id=run_id, epoch=n, train_loss=1 + 1 / n, **fields) for n in range(1, epochs + 1))
 
 
-def test_depth_is_told_of_from_the_runs_so_far(record: Record) -> None:
+def test_the_depth_source_includes_unfinished_runs(record: Record) -> None:
     view = view_of(record("sweep.depths=[1,2,4,8]", "train.epochs=6", states=["done"] * 8 + ["half"]))
     source = live_source(view)
     assert not source.final

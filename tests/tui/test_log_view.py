@@ -95,11 +95,11 @@ def test_another_file_of_that_name_begins_anew_even_if_it_is_longer(tmp_path: Pa
 
 
 def test_characters_may_arrive_in_parts(tmp_path: Path) -> None:
-    path, whole = tmp_path / "log", "漢\n".encode()
-    path.write_bytes(whole[:1])
+    path, complete = tmp_path / "log", "漢\n".encode()
+    path.write_bytes(complete[:1])
     tail = LogTail(path)
     tail.read()
-    path.write_bytes(whole)
+    path.write_bytes(complete)
     assert tail.read().lines == ("漢",)
 
 
@@ -215,11 +215,11 @@ def test_search(drive: Drive, screen_text: ScreenText, log: Path) -> None:
         assert "▸ epoch 200" in screen_text(app)  # from where the last match was
         assert app.view.status.startswith("2 of 2 lines with “epoch 20”")
         assert not app.view.follow
-        for key, place in (("n", 19), ("n", 200), ("N", 19), ("N", 200)):
+        for key, line in (("n", 19), ("n", 200), ("N", 19), ("N", 200)):
             await pilot.press(key)
             await pilot.pause()
-            assert app.lines.current == place
-            assert f"▸ {app.view.lines[place]}" in screen_text(app)
+            assert app.lines.current == line
+            assert f"▸ {app.view.lines[line]}" in screen_text(app)
         add(log, "epoch 20 again\n")
         app.view.poll()
         await pilot.pause()

@@ -19,7 +19,7 @@ from dnlbench.tui.plan_preview import preview_plan
 from dnlbench.tui.screens.new_sweep import NewSweepScreen
 from dnlbench.tui.widgets.form_field import FieldRow
 from dnlbench.tui.widgets.grid_view import GridView
-from tests.tui.conftest import NARROW, PATIENCE_S, WIDE, Drive, Notices, Record, ScreenText, settled, until
+from tests.tui.conftest import NARROW, PATIENCE_S, WIDE, Drive, Notices, Record, ScreenText, until, workers_done
 
 MACHINE = Machine(
     os="Linux",
@@ -93,7 +93,7 @@ async def checked(pilot: Pilot[Any]) -> None:
     for screen in pilot.app.screen_stack:
         if isinstance(screen, NewSweepScreen) and is_to_be_checked(screen):
             screen._check()
-    await settled(pilot)
+    await workers_done(pilot)
 
 
 def row_of(pilot: Pilot[Any], *key: str) -> FieldRow:
@@ -186,7 +186,7 @@ def test_errors(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
     assert app.started == []
 
 
-def test_what_is_no_toml_is_told(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
+def test_invalid_toml_is_reported(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
         await checked(pilot)
         assert "x.toml: not valid TOML" in screen_text(pilot.app)
@@ -196,7 +196,7 @@ def test_what_is_no_toml_is_told(drive: Drive, screen_text: ScreenText, tmp_path
     assert not (tmp_path / "sweeps").exists()
 
 
-def test_what_does_not_fit_is_told_soon_after_it_was_typed(
+def test_a_network_that_does_not_fit_is_reported_while_typing(
     drive: Drive, screen_text: ScreenText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_after_typing(monkeypatch, 0.05)
@@ -213,7 +213,7 @@ def test_what_does_not_fit_is_told_soon_after_it_was_typed(
         row_of(pilot, "sweep", "depths").query_one(Input).value = "[2, 200]"
         await pilot.pause()
         await until(pilot, lambda: not is_to_be_checked(screen))
-        await settled(pilot)
+        await workers_done(pilot)
         assert "✗ does not fit" in screen_text(pilot.app)
         await pilot.press("f2")
         means(pilot)
@@ -277,7 +277,7 @@ def test_asks_before_another_spec_is_overwritten(drive: Drive, screen_text: Scre
     drive(of_few_fields(tmp_path), act)
 
 
-def test_what_was_opened_is_overwritten_without_a_question(drive: Drive, tmp_path: Path) -> None:
+def test_the_opened_spec_is_overwritten_without_confirmation(drive: Drive, tmp_path: Path) -> None:
     path = tmp_path / "sweeps" / "mine.toml"
     path.parent.mkdir()
     path.write_text('name = "mine"\nstudy = "optimum-limit"\n[sweep]\nkernels = ["local"]\ndepths = [4]\n')
@@ -294,7 +294,7 @@ def test_what_was_opened_is_overwritten_without_a_question(drive: Drive, tmp_pat
     assert path.read_text() == f'{head}kernels = ["local"]\ndepths = [4, 8, 16]\n'
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(drive: Drive, tmp_path: Path, notices: Notices) -> None:
+def test_an_unwritable_folder_is_reported(drive: Drive, tmp_path: Path, notices: Notices) -> None:
     (tmp_path / "sweeps").write_text("a file")
 
     async def act(pilot: Pilot[Any]) -> None:
@@ -308,7 +308,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(drive: Drive, tmp_path: Path
     assert app.started == []
 
 
-def test_changes_are_not_lost_without_a_question(drive: Drive, tmp_path: Path) -> None:
+def test_leaving_unsaved_changes_asks_for_confirmation(drive: Drive, tmp_path: Path) -> None:
     def is_there(pilot: Pilot[Any]) -> bool:
         return any(isinstance(screen, NewSweepScreen) for screen in pilot.app.screen_stack)
 
@@ -333,7 +333,7 @@ def test_changes_are_not_lost_without_a_question(drive: Drive, tmp_path: Path) -
     drive(app, act)
 
 
-def test_time_of_an_earlier_sweep_is_told(
+def test_the_preview_estimates_time_from_an_earlier_sweep(
     drive: Drive, screen_text: ScreenText, tmp_path: Path, record: Record
 ) -> None:
     run_dir = record(name=".dnlbench/runs/a", states=["done"] * 8)
@@ -349,8 +349,8 @@ def test_time_of_an_earlier_sweep_is_told(
     }
     texts |= {("network", "blocks"): "2", ("network", "growth_rate"): "3", ("data", "limit"): "150"}
     texts |= {("train", "epochs"): "2", ("train", "batch_size"): "32"}
-    found = form.check(texts)
-    assert found.spec == spec
+    result = form.check(texts)
+    assert result.spec == spec
 
     async def act(pilot: Pilot[Any]) -> None:
         await checked(pilot)
@@ -358,4 +358,4 @@ def test_time_of_an_earlier_sweep_is_told(
         (grid,) = pilot.app.screen.query_one("#points", GridView).grids
         assert "time per run" in [column.head for column in grid.columns]
 
-    drive(Collector(found.text, "x.toml", tmp_path), act, size=WIDE)
+    drive(Collector(result.text, "x.toml", tmp_path), act, size=WIDE)

@@ -53,7 +53,7 @@ def test_every_field_has_a_text_for_every_run(rows: list[RunRow]) -> None:
     assert texts["memory"] == "1.0 MiB"
 
 
-def test_paused_runs_are_told_from_waiting_ones(view: SweepView) -> None:
+def test_paused_and_waiting_runs_differ(view: SweepView) -> None:
     runs = view.plan.runs
     some = replace(view, pause_state=PauseState(runs=frozenset({runs[3].run_id, runs[6].run_id})))
     assert [state_of(some, run) for run in runs[3:8]] == ["paused", "diverged", "waiting", "paused", "waiting"]
@@ -64,22 +64,22 @@ def test_paused_runs_are_told_from_waiting_ones(view: SweepView) -> None:
 
 
 def test_runs_without_a_value_come_last_in_either_order(rows: list[RunRow]) -> None:
-    found = {row.run.run_id: row for row in rows}
+    by_id = {row.run.run_id: row for row in rows}
     for falling in (False, True):
-        order = Selection(order="loss", falling=falling).arrange(found, lambda row: True)
+        order = Selection(order="loss", falling=falling).arrange(by_id, lambda row: True)
         losses = [BY_NAME["loss"].value(row) for row in order]
         known = [loss for loss in losses[:4] if isinstance(loss, float)]
         assert known == sorted(known, reverse=falling)
         assert all(loss is None or math.isnan(float(loss)) for loss in losses[4:])
-    names = [row.run.point.network for row in Selection(order="network").arrange(found, lambda row: True)]
+    names = [row.run.point.network for row in Selection(order="network").arrange(by_id, lambda row: True)]
     assert names == sorted(names)
-    assert Selection(order="plan").arrange(found, lambda row: True) == list(found.values())
-    assert Selection(order="plan", falling=True).arrange(found, lambda row: True) == list(found.values())[::-1]
+    assert Selection(order="plan").arrange(by_id, lambda row: True) == list(by_id.values())
+    assert Selection(order="plan", falling=True).arrange(by_id, lambda row: True) == list(by_id.values())[::-1]
 
 
 def test_what_is_under_way_or_went_wrong_comes_first(rows: list[RunRow]) -> None:
-    found = {row.run.run_id: row for row in rows}
-    states = [row.state for row in Selection().arrange(found, lambda row: True)]
+    by_id = {row.run.run_id: row for row in rows}
+    states = [row.state for row in Selection().arrange(by_id, lambda row: True)]
     assert states == ["running", "failed", "diverged", "waiting", "waiting", "waiting", "ok", "ok"]
 
 

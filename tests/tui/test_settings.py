@@ -40,14 +40,14 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         ('[keys]\n"sweep.puase" = "f5"', "keys.sweep.puase: no such key; did you mean 'sweep.pause'?"),
         ('[keys]\n"sweep.pause" = 5', 'keys.sweep.pause = 5: write keys as text, for example "f5"'),
         ("keys = 3", "keys: write it as a table, [keys]"),
-        ("colour = 1", "colour: no such setting; there are theme and [keys], for the terminal UI"),
+        ("color = 1", "color: no such setting; there are theme and [keys], for the terminal UI"),
         ("[data]\nroot = 'x'", "data: no such setting; there are theme and [keys], for the terminal UI"),
         ('themes = "nord"', "themes: no such setting; did you mean 'theme'?; there are theme and [keys]"),
         (f"theme = {'[' * 5000}", "cannot be read: "),
         ("theme = ", "cannot be read"),
     ],
 )
-def test_what_is_not_understood_is_told_and_left_out(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_settings_are_reported_and_ignored(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)
     settings = read_settings(path, ["nord"], keys)
@@ -58,12 +58,12 @@ def test_what_is_not_understood_is_told_and_left_out(tmp_path: Path, text: str, 
     assert problem.startswith(f"{path}: ")
 
 
-def test_the_place_of_the_file_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_path_of_the_file_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DNLBENCH_CONFIG", str(tmp_path / "mine.toml"))
     assert settings_path() == tmp_path / "mine.toml"
 
 
-def test_every_key_has_a_name_of_its_own() -> None:
+def test_key_names_are_unique() -> None:
     names = binding_names()
     assert {"sweep.pause", "chart.log_y", "runs.sort", "app.help"} <= names
     assert all("." in name for name in names)

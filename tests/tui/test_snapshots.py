@@ -1,4 +1,4 @@
-"""Every screen as text, from recorded files and with a clock that stands still, at two sizes, with colours and without.
+"""Every screen as text, from recorded files and with a clock that stands still, at two sizes, with colors and without.
 
 ``UPDATE_GOLDEN=1`` writes what the screens show now; check_screen at the difference before it is committed.
 """
@@ -37,7 +37,7 @@ HERE = "0123456789abcdef"
 """The machine of the recorded sweeps."""
 SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
 STATES = ["done"] * 4 + ["failed"] + ["done"] * 3 + ["diverged", "half", "half"]
-ASIDE = ""
+NO_SCREEN = ""
 """Of steps that lead back, after which nothing is looked at."""
 MakeProfile = Callable[..., Profile]
 
@@ -46,31 +46,31 @@ class SteadyTelemetry:
     """A machine with two devices on which nothing moves."""
 
     def read(self, now: float) -> tuple[Reading, ...]:
-        facts: dict[str, Any] = {"time": now, "utilisation": 0.5, "memory_used_bytes": 4 * 2**30}
+        fields: dict[str, Any] = {"time": now, "utilisation": 0.5, "memory_used_bytes": 4 * 2**30}
         gpu: dict[str, Any] = {"temperature_c": 61.0, "power_w": 548.0, "power_limit_w": 700.0}
         return (
-            Reading(label="cuda:0", name="NVIDIA H200", memory_bytes=139 * 2**30, **facts, **gpu),
-            Reading(label="cpu", name="Some CPU", memory_bytes=16 * 2**30, **facts),
+            Reading(label="cuda:0", name="NVIDIA H200", memory_bytes=139 * 2**30, **fields, **gpu),
+            Reading(label="cpu", name="Some CPU", memory_bytes=16 * 2**30, **fields),
         )
 
     def close(self) -> None: ...
 
 
 @pytest.fixture(autouse=True)
-def colours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """As `both_ways` says; with colours by default."""
+def colors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """As `with_and_without_colors` says; with colors by default."""
     wanted = bool(getattr(request, "param", True))
     if not wanted:
         monkeypatch.setenv("NO_COLOR", "1")
     return wanted
 
 
-both_ways = pytest.mark.parametrize("colours", [True, False], ids=["colours", "no-colour"], indirect=True)
+with_and_without_colors = pytest.mark.parametrize("colors", [True, False], ids=["colors", "no-color"], indirect=True)
 
 
 @pytest.fixture
 def check(
-    drive: Drive, screen_text: ScreenText, matches_golden: Callable[[str, str], None], colours: bool
+    drive: Drive, screen_text: ScreenText, matches_golden: Callable[[str, str], None], colors: bool
 ) -> Callable[..., None]:
     """Opens a screen and waits until it is ``ready``; then presses keys, and holds what they show against golden files."""
 
@@ -86,13 +86,13 @@ def check(
         async def check_screen(pilot: Pilot[Any], name: str, keys: tuple[str, ...]) -> None:
             for key in keys:
                 await pilot.press(key)
-                await settled(pilot)
-            for size in () if name == ASIDE else sizes:
+                await polled(pilot)
+            for size in () if name == NO_SCREEN else sizes:
                 await pilot.resize_terminal(*SIZES[size])
-                await settled(pilot)
-                if not colours:
-                    assert set(colours_on(pilot.app)) <= {"grey"}
-                matches_golden(screen_text(pilot.app), f"{name}-{size}{'' if colours else '-no-colour'}")
+                await polled(pilot)
+                if not colors:
+                    assert set(colors_on(pilot.app)) <= {"grey"}
+                matches_golden(screen_text(pilot.app), f"{name}-{size}{'' if colors else '-no-color'}")
 
         checks = (partial(check_screen, name=name, keys=keys) for name, keys in steps)
         drive(DnlbenchApp(first), begin, *checks, size=SIZES[sizes[0]])
@@ -100,7 +100,7 @@ def check(
     return run
 
 
-async def settled(pilot: Pilot[Any]) -> None:
+async def polled(pilot: Pilot[Any]) -> None:
     """Until everything that checks from time to time has looked, and what was begun in threads is shown."""
     for screen in pilot.app.screen_stack:
         if isinstance(screen, SweepScreen):
@@ -117,20 +117,20 @@ async def settled(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
-def colours_on(app: App[Any]) -> list[str]:
-    """What the terminal would get, cell by cell: ``grey``, or another colour by its name."""
+def colors_on(app: App[Any]) -> list[str]:
+    """What the terminal would get, cell by cell: ``grey``, or another color by its name."""
     filters = app._filters
-    found = []
+    names = []
     for strip in app.screen._compositor.render_strips():
         for line_filter in filters:
             strip = strip.apply_filter(line_filter, app.screen.background_colors[1])
         for segment in strip:
             style = segment.style
-            for colour in (style.color, style.bgcolor) if style else ():
-                if colour is not None and colour.type is not ColorType.DEFAULT:
-                    red, green, blue = colour.get_truecolor()
-                    found.append("grey" if red == green == blue else str(colour.name))
-    return found
+            for color in (style.color, style.bgcolor) if style else ():
+                if color is not None and color.type is not ColorType.DEFAULT:
+                    red, green, blue = color.get_truecolor()
+                    names.append("grey" if red == green == blue else str(color.name))
+    return names
 
 
 def sweep_screen(run_dir: RunDir) -> SweepScreen:
@@ -148,7 +148,7 @@ def recorded(record: Record) -> RunDir:
     return RunDir(run_dir.root.relative_to(Path.cwd()))  # the same in every test
 
 
-@both_ways
+@with_and_without_colors
 def test_a_sweep_and_a_run(recorded: RunDir, check: Callable[..., None]) -> None:
     check(lambda: sweep_screen(recorded), is_loaded, ("sweep", ()), ("run", ("enter",)))
 
@@ -159,9 +159,9 @@ def test_what_keys_show(recorded: RunDir, check: Callable[..., None], size: str)
         lambda: sweep_screen(recorded),
         is_loaded,
         ("sweep-columns", ("C",)),
-        (ASIDE, ("escape", "enter")),
+        (NO_SCREEN, ("escape", "enter")),
         ("run-traceback", ("T",)),
-        ("run-facts", ("q", "2")),
+        ("run-details", ("q", "2")),
         ("run-log", ("3",)),
         ("sweep-cursor", ("q", "1", "c", "left", "left", "l")),
         ("sweep-depth", ("0", "2")),
@@ -193,26 +193,26 @@ def steady_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dnlbench.machine.read_machine", lambda: machine)
 
 
-@both_ways
+@with_and_without_colors
 def test_the_start(recorded: RunDir, make_profile: MakeProfile, check: Callable[..., None]) -> None:
     os.utime(recorded.journal_path, (NOW - 60, NOW - 60))
     save_profile(make_profile({("densenet", 2): [0.3, 0.4]}), Path("profiles/one.json"))
-    check(lambda: StartScreen(Path(), lambda: NOW), has_looked, ("start", ()))
+    check(lambda: StartScreen(Path(), lambda: NOW), has_entries, ("start", ()))
 
 
-def has_looked(screen: Screen[Any]) -> bool:
+def has_entries(screen: Screen[Any]) -> bool:
     """Whether its three lists hold more than the word that they are being read."""
     lists = list(screen.query(EntryList))
     return len(lists) == 3 and all(each.chosen for each in lists)
 
 
-@both_ways
+@with_and_without_colors
 def test_the_form(steady_machine: None, check: Callable[..., None]) -> None:
     text = read_preset("digits-quick").text
     check(lambda: NewSweepScreen(text, "preset digits-quick", Path()), lambda screen: True, ("new-sweep", ()))
 
 
-@both_ways
+@with_and_without_colors
 def test_two_profiles(make_profile: MakeProfile, check: Callable[..., None]) -> None:
     paths = []
     for name, factor in (("one", 1.0), ("two", 1.1)):

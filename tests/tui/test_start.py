@@ -18,7 +18,7 @@ from dnlbench.tui.app import DnlbenchApp
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.screens.start import StartScreen
 from dnlbench.tui.widgets.entry_list import age, sweep_row
-from tests.tui.conftest import NARROW, WIDE, Drive, Record, ScreenText, settled
+from tests.tui.conftest import NARROW, WIDE, Drive, Record, ScreenText, workers_done
 
 PRESETS = [preset.name for preset in list_presets()]
 MakeProfile = Callable[..., Profile]
@@ -67,14 +67,14 @@ def folder(tmp_path: Path, record: Record, make_profile: MakeProfile) -> Path:
 
 
 async def press(pilot: Pilot[Any], *keys: str) -> None:
-    await settled(pilot)
+    await workers_done(pilot)
     await pilot.press(*keys)
-    await settled(pilot)
+    await workers_done(pilot)
 
 
-def test_wide_terminals_have_all_lists_side_by_side(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
+def test_wide_terminals_show_all_lists_side_by_side(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         shown = screen_text(pilot.app)
         for part in ("digits-quick", "27 runs", "tiny", "8 of 8 runs", "6 failed", "of-2023", "A CPU", "unreadable"):
             assert part in shown
@@ -84,7 +84,7 @@ def test_wide_terminals_have_all_lists_side_by_side(drive: Drive, screen_text: S
 
 def test_narrow_terminals_have_tabs(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         shown = screen_text(pilot.app)
         assert f"▸1 Presets · {len(list_presets())}" in shown
         assert "forward-limit" in shown
@@ -150,7 +150,7 @@ def described(message: Message) -> tuple[str, object]:
 
 def test_filter(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         await pilot.press("slash", *"svhn gpu")
         shown = screen_text(pilot.app)
         assert "fig3-svhn" in shown
@@ -166,7 +166,7 @@ def test_filter(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
 def test_empty_lists_say_what_to_do(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
     async def act(pilot: Pilot[Any], size: tuple[int, int]) -> None:
         await pilot.resize_terminal(*size)
-        await settled(pilot)
+        await workers_done(pilot)
         await pilot.press("2")
         assert "no sweeps yet: choose a preset and press s" in screen_text(pilot.app)
         await pilot.press("3")
@@ -181,7 +181,7 @@ def test_empty_lists_say_what_to_do(drive: Drive, screen_text: ScreenText, tmp_p
 def test_broken_things_are_named_with_the_reason(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any], size: tuple[int, int]) -> None:
         await pilot.resize_terminal(*size)
-        await settled(pilot)
+        await workers_done(pilot)
         await pilot.press("2", "slash", *"broken", "enter")
         assert "no sweep.json" in screen_text(pilot.app)
         await pilot.press("escape", "3", "end")
@@ -205,7 +205,7 @@ def test_a_sweep_at_work_is_offered_first(drive: Drive, screen_text: ScreenText,
     run_dir = record(name=".dnlbench/runs/now", engine=None, states=["done", "half"])
 
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         shown = screen_text(pilot.app)
         assert "▶ 1 sweep at work" in shown
         assert "▶ tiny" in shown
@@ -222,12 +222,12 @@ def test_what_is_new_appears_and_what_was_highlighted_stays(
     drive: Drive, screen_text: ScreenText, folder: Path, make_profile: MakeProfile
 ) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         await pilot.press("3", "down")
         content = (folder / "profiles" / "of-2023.json").read_text()
         (folder / "profiles" / "newest.json").write_text(content.replace("2023-", "2025-"))
         pilot.app.screen._look()  # type: ignore[attr-defined]  # as its timer does
-        await settled(pilot)
+        await workers_done(pilot)
         assert "newest" in screen_text(pilot.app)
         await pilot.press("enter")
 
@@ -238,10 +238,10 @@ def test_what_is_new_appears_and_what_was_highlighted_stays(
 
 def test_lists_follow_the_width_of_the_terminal(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
     async def act(pilot: Pilot[Any]) -> None:
-        await settled(pilot)
+        await workers_done(pilot)
         for size in (NARROW, (100, 30), (40, 12), (200, 60)):
             await pilot.resize_terminal(*size)
-            await settled(pilot)
+            await workers_done(pilot)
             assert "digits-quick" in screen_text(pilot.app)
 
     drive(Collector(folder), act, size=WIDE)

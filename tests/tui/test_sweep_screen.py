@@ -40,8 +40,8 @@ from tests.tui.conftest import (
     Record,
     ScreenText,
     polled_again,
-    settled,
     until,
+    workers_done,
 )
 
 HERE = "0123456789abcdef"
@@ -88,7 +88,9 @@ def screen_of(pilot: Pilot[Any]) -> SweepScreen:
 async def loaded(pilot: Pilot[Any]) -> SweepScreen:
     """The screen, once the poller has given it everything."""
     screen = screen_of(pilot)
-    await until(pilot, lambda: screen.query_one("#depth", ChartView).chart.series or screen._shown.snapshot.problem)
+    await until(
+        pilot, lambda: screen.query_one("#depth", ChartView).chart.series or screen._view_model.snapshot.problem
+    )
     await pilot.pause()
     return screen
 
@@ -100,13 +102,13 @@ def has(chart: ChartView, title: str, x: str) -> bool:
 def shown(screen: SweepScreen) -> list[str]:
     """The runs of the table, in order."""
     table = screen.query_one(RunsTable)
-    return [str(table._rows[run_id].run.title) for run_id in table._drawn]
+    return [str(table._rows[run_id].run.title) for run_id in table._shown_rows]
 
 
 def test_a_narrow_terminal(
     sweep: RunDir, drive: Drive, screen_text: ScreenText, notices: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def what_is_looked_for_is_there(pilot: Pilot[Any]) -> None:
+    async def a_search_finds_matches(pilot: Pilot[Any]) -> None:
         screen = await loaded(pilot)
         feeds.append(screen._poller._thread)
         assert feeds[0].is_alive()
@@ -145,7 +147,7 @@ def test_a_narrow_terminal(
     async def without_an_engine_nothing_is_asked_of_it(pilot: Pilot[Any]) -> None:
         notices.clear()
         await pilot.press("P")
-        await settled(pilot)
+        await workers_done(pilot)
         assert notices == [("no engine is at work here; g starts one for what is left", "warning")]
         await pilot.press("R", "y")
         await until(pilot, lambda: ("nobody is there to ask", "error") in notices)
@@ -178,7 +180,7 @@ def test_a_narrow_terminal(
     monkeypatch.setattr(module, "give_command", give)
     drive(
         app_of(sweep),
-        what_is_looked_for_is_there,
+        a_search_finds_matches,
         panels_are_reached_by_number,
         a_run_is_opened_with_its_log_and_its_traceback,
         without_an_engine_nothing_is_asked_of_it,
@@ -191,7 +193,7 @@ def test_a_narrow_terminal(
 
 
 def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
-    async def what_is_looked_for_is_there(pilot: Pilot[Any]) -> None:
+    async def a_search_finds_matches(pilot: Pilot[Any]) -> None:
         await loaded(pilot)
         text = screen_text(pilot.app)
         for word in ("tiny", "✓ done", "2 not ok", "Training loss (nats)", "densenet", "✗ failed"):
@@ -227,7 +229,7 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
         assert (first["status"], first["depth"], first["message"]) == ("failed", "4", "RuntimeError: something broke")
         assert (tmp_path / "tiny-loss.svg").read_text().lstrip().startswith("<?xml")
 
-    async def help_tells_of_what_has_the_focus(pilot: Pilot[Any]) -> None:
+    async def help_is_about_the_focused_widget(pilot: Pilot[Any]) -> None:
         await pilot.press("4", "f1")
         await until(pilot, lambda: "One line a run." in screen_text(pilot.app))
         await pilot.press("1")
@@ -250,15 +252,15 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
         await pilot.press("v")
         await until(pilot, lambda: depth.chart.title.startswith("Throughput"))
 
-    async def updates_can_be_held(pilot: Pilot[Any]) -> None:
+    async def updates_can_be_frozen(pilot: Pilot[Any]) -> None:
         screen = screen_of(pilot)
         await pilot.press("u")
         assert "updates paused" in screen_text(pilot.app)
-        held = screen._shown
+        frozen = screen._view_model
         await polled_again(pilot, screen_of(pilot))
-        assert screen._shown is held
+        assert screen._view_model is frozen
         await pilot.press("u")
-        assert screen._shown is not held
+        assert screen._view_model is not frozen
         assert "updates paused" not in screen_text(pilot.app)
 
     async def the_palette_has_the_keys_of_the_screen(pilot: Pilot[Any]) -> None:
@@ -267,16 +269,16 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
         commands = {command.help: command for command in pilot.app.get_system_commands(screen)}
         assert {"sweep.metric", "sweep.cancel_runs", "runs.sort"} <= commands.keys()
         commands["sweep.hold"].callback()
-        await until(pilot, lambda: screen._held)
+        await until(pilot, lambda: screen._frozen)
 
     drive(
         app_of(sweep),
-        what_is_looked_for_is_there,
+        a_search_finds_matches,
         the_table_is_filtered_while_one_types,
         what_is_shown_is_exported_and_nothing_is_overwritten,
-        help_tells_of_what_has_the_focus,
+        help_is_about_the_focused_widget,
         metric_and_x_axis_are_chosen,
-        updates_can_be_held,
+        updates_can_be_frozen,
         the_palette_has_the_keys_of_the_screen,
         size=WIDE,
     )
@@ -296,7 +298,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[Command]:
     return given
 
 
-def test_runs_and_devices_are_steered_and_nothing_is_destroyed_without_a_question(
+def test_keys_control_runs_and_devices_and_confirm_what_loses_work(
     record: Record, drive: Drive, commands: list[Command]
 ) -> None:
     run_dir = record("train.epochs=12", states=["failed", "half", "half"], engine=None)
@@ -305,7 +307,7 @@ def test_runs_and_devices_are_steered_and_nothing_is_destroyed_without_a_questio
     async def asked_by(pilot: Pilot[Any], *keys: str) -> list[tuple[str, tuple[str, ...], str | None]]:
         commands.clear()
         await pilot.press(*keys)
-        await settled(pilot)
+        await workers_done(pilot)
         return [(command.action, command.run_ids, command.device) for command in commands]
 
     async def runs(pilot: Pilot[Any]) -> None:
@@ -331,7 +333,7 @@ def test_runs_and_devices_are_steered_and_nothing_is_destroyed_without_a_questio
     drive(app_of(run_dir), runs, devices)
 
 
-def test_a_sweep_that_ends_while_it_is_watched_is_told_once(
+def test_the_end_of_a_watched_sweep_is_reported_once(
     record: Record, drive: Drive, notices: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = record(states=["done"] * 7 + ["failed"])
@@ -367,17 +369,17 @@ def test_what_cannot_be_read_is_a_message_and_never_a_crash(
 
     async def spoil(pilot: Pilot[Any]) -> None:
         add(b"\xff\xfe nothing\n")
-        await is_told(pilot, "not an event")
+        await is_reported(pilot, "not an event")
 
     async def be_newer(pilot: Pilot[Any]) -> None:
         sweep.sweep_path.write_text(sweep.sweep_path.read_text().replace("dnlbench.sweep/2", "dnlbench.sweep/7"))
-        await is_told(pilot, "this version reads")
+        await is_reported(pilot, "this version reads")
 
     async def vanish(pilot: Pilot[Any]) -> None:
         shutil.rmtree(sweep.root)
-        await is_told(pilot, "no longer there")
+        await is_reported(pilot, "no longer there")
 
-    async def is_told(pilot: Pilot[Any], words: str) -> None:
+    async def is_reported(pilot: Pilot[Any], words: str) -> None:
         screen_of(pilot)._poller.wake()
         problem = screen_of(pilot).query_one("#problem", Static)
         await until(pilot, lambda: words in str(problem.content))
@@ -412,7 +414,7 @@ def test_any_size_of_terminal_is_survived(sweep: RunDir, drive: Drive, screen_te
     drive(app_of(sweep), act, size=NARROW)
 
 
-def test_a_key_can_be_given_another_place(
+def test_a_key_can_be_rebound(
     sweep: RunDir,
     drive: Drive,
     monkeypatch: pytest.MonkeyPatch,
@@ -464,16 +466,16 @@ def errors_over_depth(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     run_dir = RunDir(tmp_path_factory.mktemp("recorded") / "limit")
     run_dir.begin(Plan(spec), Execution(device_kind="cpu", threads=1, pack_size=1, torch="0", machine=HERE, source="0"))
     for run in run_dir.read_plan().runs:
-        found: dict[str, float | tuple[float, ...]] = {
+        measurements: dict[str, float | tuple[float, ...]] = {
             quantity.name: (1 + 0.1 * run.seed) / run.point.depth
             for quantity in STUDIES["forward-limit"].quantities
             if "error" in quantity.name
         }
-        found["errors"] = tuple(0.1 * n for n in range(run.point.depth))
+        measurements["errors"] = tuple(0.1 * n for n in range(run.point.depth))
         writer = run_dir.events_writer(run.run_id)
         for event in (
             RunStarted(run_id=run.run_id, attempt=1, device="cpu", device_name="x", threads=1, parameters=1),
-            Measured(run_id=run.run_id, seconds=0.5, measurements=found),
+            Measured(run_id=run.run_id, seconds=0.5, measurements=measurements),
             RunEnded(run_id=run.run_id, status="ok"),
         ):
             writer.write(event.model_dump_json())
@@ -482,7 +484,7 @@ def errors_over_depth(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_a_study_without_epochs_shows_its_own_chart_in_the_same_frame(
+def test_a_study_without_epochs_shows_its_chart_in_the_same_layout(
     errors_over_depth: RunDir, drive: Drive, screen_text: ScreenText, size: tuple[int, int]
 ) -> None:
     async def act(pilot: Pilot[Any]) -> None:
@@ -503,7 +505,7 @@ def test_a_study_without_epochs_shows_its_own_chart_in_the_same_frame(
     drive(app_of(errors_over_depth), act, size=size)
 
 
-def test_depths_of_many_digits_are_shown_whole(record: Record, drive: Drive, screen_text: ScreenText) -> None:
+def test_depths_of_many_digits_are_not_cut(record: Record, drive: Drive, screen_text: ScreenText) -> None:
     async def act(pilot: Pilot[Any]) -> None:
         await loaded(pilot)
         lines = [line for line in screen_text(pilot.app).splitlines() if "densenet " in line and " ok " in line]
@@ -512,7 +514,7 @@ def test_depths_of_many_digits_are_shown_whole(record: Record, drive: Drive, scr
     drive(app_of(record("sweep.depths=[1,1024]", states=["done"] * 4)), act, size=WIDE)
 
 
-def test_long_names_of_networks_are_whole_where_there_is_room(
+def test_long_network_names_are_not_cut_in_wide_terminals(
     tmp_path: Path, drive: Drive, screen_text: ScreenText
 ) -> None:
     spec = read_spec("embedding", ["sweep.learning_rates=[0.125]", "sweep.depths=[1]", "sweep.width_factors=[2]"])

@@ -92,7 +92,7 @@ def positions(*sent: str) -> tuple[list[tuple[int, int]], str]:
         def send_message(self, message: Message) -> None:
             arrived.append(message)
 
-    async def feed() -> None:
+    async def pump_output() -> None:
         driver, parser = Driver(App()), XTermParser()
         for text in sent:
             for message in parser.feed(text):
@@ -104,12 +104,12 @@ def positions(*sent: str) -> tuple[list[tuple[int, int]], str]:
     with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open() as nobody:
         patch.setattr(sys, "__stdin__", nobody)
         patch.setattr(signal, "signal", lambda *_: None)  # the driver's handlers are for a program of its own
-        asyncio.run(feed())
+        asyncio.run(pump_output())
     return [(int(event.x), int(event.y)) for event in arrived if isinstance(event, MouseDown)], "".join(written)
 
 
 @pytest.mark.parametrize("answer", [NO_ANSWER, SUPPORTED, ENABLED], ids=["none", "supported", "enabled"])
-def test_clicks_arrive_in_the_cell_where_they_were_made(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+def test_clicks_arrive_in_the_clicked_cell(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     monkeypatch.delenv("TEXTUAL_SMOOTH_SCROLL", raising=False)
     where, written = positions(answer, CLICK)
     assert where == [(39, 11)]

@@ -26,7 +26,7 @@ MakeProfile = Callable[..., Profile]
 @pytest.fixture
 def recorded(record: Record, tmp_path: Path) -> Record:
     """As ``record``, where the index looks."""
-    return lambda *overrides, name, **facts: record(*overrides, name=f".dnlbench/runs/{name}", **facts)
+    return lambda *overrides, name, **fields: record(*overrides, name=f".dnlbench/runs/{name}", **fields)
 
 
 def write_profile(folder: Path, name: str, profile: Profile) -> Path:
@@ -36,7 +36,7 @@ def write_profile(folder: Path, name: str, profile: Profile) -> Path:
     return path
 
 
-def test_presets_and_own_specs(tmp_path: Path) -> None:
+def test_presets_and_custom_specs(tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.toml").write_text(
         '# Mine.\nname = "m"\n[sweep]\nnetworks = ["plain"]\ndepths = [1, 2]\n'
@@ -93,7 +93,7 @@ def append(run_dir: RunDir, line: str) -> None:
     writer.close()
 
 
-def test_progress_is_seen_from_look_to_look(recorded: Record, tmp_path: Path) -> None:
+def test_progress_is_updated_with_each_poll(recorded: Record, tmp_path: Path) -> None:
     run_dir = recorded(name="a", engine=None, states=["done", "half"])
     index = WorkspaceIndex(tmp_path)
     with run_dir.locked():
@@ -241,7 +241,7 @@ MACHINE = Machine(
 SLOTS = (Slot(name="cpu/0", device=Device(kind="cpu", name="A"), threads=1),)
 
 
-def test_earlier_sweeps_tell_how_long_new_ones_take(
+def test_durations_are_estimated_from_earlier_sweeps(
     recorded: Record, tmp_path: Path, make_plan: Callable[..., Plan]
 ) -> None:
     plan = make_plan("sweep.depths=[2,4]", "train.epochs=10", "name=other")
@@ -260,22 +260,20 @@ def test_earlier_sweeps_tell_how_long_new_ones_take(
 
 
 @pytest.mark.parametrize("override", ["network.growth_rate=4", "train.lr=0.5"])
-def test_sweeps_of_other_settings_tell_nothing(
+def test_sweeps_of_other_settings_are_ignored(
     recorded: Record, tmp_path: Path, make_plan: Callable[..., Plan], override: str
 ) -> None:
     recorded(name="a", states=["done"] * 8)
     assert learn_durations(tmp_path, make_plan(override), MACHINE, SLOTS) is None
 
 
-def test_sweeps_of_other_machines_tell_nothing(
-    recorded: Record, tmp_path: Path, make_plan: Callable[..., Plan]
-) -> None:
+def test_sweeps_of_other_machines_are_ignored(recorded: Record, tmp_path: Path, make_plan: Callable[..., Plan]) -> None:
     recorded(name="a", states=["done"] * 8)
     other = MACHINE.model_copy(update={"fingerprint": "another"})
     assert learn_durations(tmp_path, make_plan(), other, SLOTS) is None
 
 
-def test_what_the_engine_left_for_lists_is_read_in_place_of_events(
+def test_the_summary_of_a_finished_sweep_is_read_instead_of_events(
     recorded: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = recorded(name="a", states=["done"] * 6 + ["diverged", "failed"])

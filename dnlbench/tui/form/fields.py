@@ -103,7 +103,7 @@ def _plain(text: str) -> str:
 
 
 def _fields(
-    spec: type[StudySpec], table: Key, schema: Mapping[str, Any], whole: Mapping[str, Any] | None
+    spec: type[StudySpec], table: Key, schema: Mapping[str, Any], table_default: Mapping[str, Any] | None
 ) -> Iterator[FormField]:
     for name, info in schema["properties"].items():
         type_ = find_type(spec, (*table, name)) or ANY
@@ -116,7 +116,7 @@ def _fields(
             type=type_,
             required=name in schema.get("required", ()),
             default=default,
-            default_without_table=default if whole is None else whole[name],
+            default_without_table=default if table_default is None else table_default[name],
         )
         if field.key == ("study",):  # it decides which form this is
             yield replace(field, hint="fixed: another study has another form")

@@ -24,7 +24,7 @@ _ABSENT = object()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class FormResult:
     """What a form's values come to."""
 
     text: str
@@ -44,7 +44,6 @@ class Form:
     header: str
     """The comment lines above everything."""
     study: str
-    question: str
     sections: tuple[FormSection, ...]
     initial: Texts
     problem: str
@@ -57,15 +56,15 @@ class Form:
     def changed(self, texts: Texts) -> list[Key]:
         return [field.key for field in self.fields if texts[field.key].strip() != self.initial[field.key].strip()]
 
-    def check(self, texts: Texts) -> Checked:
+    def check(self, texts: Texts) -> FormResult:
         """The spec that the values make, by the very rules of the command line, or what is wrong by field."""
         document, errors = self._document(texts)
         text = self._header(texts) + document.as_string().removeprefix(self.header)
         try:
             spec = parse_spec(text, "spec")
         except SpecError as error:
-            return Checked(text=text, spec=None, errors={**self._by_field(error), **errors})
-        return Checked(text=text, spec=None if errors else spec, errors=errors)
+            return FormResult(text=text, spec=None, errors={**self._by_field(error), **errors})
+        return FormResult(text=text, spec=None if errors else spec, errors=errors)
 
     def _document(self, texts: Texts) -> tuple[tomlkit.TOMLDocument, dict[Key, str]]:
         """The text with the changed values in their places, and those that cannot be read."""
@@ -101,8 +100,8 @@ class Form:
         for path, message in error.problems or [(TOP, str(error))]:
             key = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.initial), TOP)
             inner = ".".join(path[len(key) :])
-            said = f"{inner}: {message}" if inner else message
-            errors[key] = f"{errors[key]}\n{said}" if key in errors else said
+            text = f"{inner}: {message}" if inner else message
+            errors[key] = f"{errors[key]}\n{text}" if key in errors else text
         return errors
 
 
@@ -136,7 +135,6 @@ def open_form(text: str, origin: str) -> Form:
         text=text,
         header=header,
         study=study,
-        question=STUDIES[study].question,
         sections=sections,
         initial={field.key: _initial(field, table) for section in sections for field in section.fields},
         problem=problem,

@@ -40,20 +40,20 @@ class Columns(ModalScreen[tuple[str, ...]]):
             yield OptionList(*map(self._line, self._fields))
 
     def _line(self, field: Field) -> Text:
-        return Text(f"{'✓' if field.name in self._shown else ' '} {field.head}")
+        return Text(f"{'✓' if field.name in self._shown else ' '} {field.header}")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self._tick(event.option_index)
 
     def action_tick(self) -> None:
-        place = self.query_one(OptionList).highlighted
-        if place is not None:
-            self._tick(place)
+        index = self.query_one(OptionList).highlighted
+        if index is not None:
+            self._tick(index)
 
-    def _tick(self, place: int) -> None:
-        field = self._fields[place]
+    def _tick(self, index: int) -> None:
+        field = self._fields[index]
         self._shown ^= {field.name}
-        self.query_one(OptionList).replace_option_prompt_at_index(place, self._line(field))
+        self.query_one(OptionList).replace_option_prompt_at_index(index, self._line(field))
 
     def action_close(self) -> None:
         """At least one column stays."""

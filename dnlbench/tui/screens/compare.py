@@ -57,7 +57,7 @@ The **ratio** is candidate / reference with its 95 % interval. Verdicts:
 - ? inconclusive: the interval holds 1; more seeds may decide
 - – not comparable: the reason stands below the table
 
-In the **chart** A is solid, candidates are dashed; equal colours mean equal network and depth.
+In the **chart** A is solid, candidates are dashed; equal colors mean equal network and depth.
 Time is that of training alone.
 
 `n` and `N` go through the candidates, `a` draws all of them. `d` goes from curves over epochs to results against depth and
@@ -84,10 +84,10 @@ back, `m` and `v` choose what is drawn, `t` over what.
         super().__init__()
         self._paths = tuple(paths)
         self._entries: tuple[Entry, ...] = ()
-        self._all_shown: tuple[ProfileView, ...] = ()
+        self._views: tuple[ProfileView, ...] = ()
         self._candidate = 0
         self._metric = self._over = self._quantity = 0
-        self._asks_for_depth = self._draws_all = False
+        self._depth_requested = self._plots_all = False
 
     def compose(self) -> ComposeResult:
         yield Static("reading …", id="heading")
@@ -110,7 +110,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
 
     @work(exclusive=True, group="compare.load")
     async def _start_reading(self) -> None:
-        self._entries, self._all_shown = await asyncio.to_thread(_load, self._paths)
+        self._entries, self._views = await asyncio.to_thread(_load, self._paths)
         self._put()
 
     @property
@@ -119,48 +119,48 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return any(self.has_class(size) for size in ("-wide", "-very-wide", "-tall", "-very-tall"))
 
     @property
-    def _shown(self) -> ProfileView:
-        return self._all_shown[self._candidate] if self._all_shown else ProfileView(summary=Text())
+    def _view(self) -> ProfileView:
+        return self._views[self._candidate] if self._views else ProfileView(summary=Text())
 
     @property
-    def _drawn(self) -> tuple[Entry, ...]:
-        if not (self._draws_all and self._shown.comparison):
-            return self._shown.entries
-        others = (shown.entries[1:] for shown in self._all_shown if shown.comparison)
+    def _plotted(self) -> tuple[Entry, ...]:
+        if not (self._plots_all and self._view.comparison):
+            return self._view.entries
+        others = (view.entries[1:] for view in self._views if view.comparison)
         return (self._entries[0], *(entry for entries in others for entry in entries))
 
     @property
     def _profiles(self) -> list[Profile]:
-        return [entry.profile for entry in self._drawn if entry.profile is not None]
+        return [entry.profile for entry in self._plotted if entry.profile is not None]
 
     @property
     def _curve_metrics(self) -> tuple[EpochMetric, ...]:
-        return tuple(dict.fromkeys(metric for entry in self._drawn for metric in entry.metrics))
+        return tuple(dict.fromkeys(metric for entry in self._plotted for metric in entry.metrics))
 
     @property
     def _quantities(self) -> tuple[Quantity, ...]:
-        return tuple(dict.fromkeys(quantity for entry in self._drawn for quantity in entry.quantities))
+        return tuple(dict.fromkeys(quantity for entry in self._plotted for quantity in entry.quantities))
 
     @property
-    def _draws_depth(self) -> bool:
-        return self._asks_for_depth or not self._curve_metrics
+    def _plots_depth(self) -> bool:
+        return self._depth_requested or not self._curve_metrics
 
     def _put(self) -> None:
         self._put_heading()
-        summary = self._shown.summary
-        # as shades of grey, which a terminal without colours gets, some colours are nearly black
+        summary = self._view.summary
+        # as shades of grey, which a terminal without colors gets, some colors are nearly black
         self.query_one("#summary", Static).update(Text(summary.plain) if self.app.no_color else summary)
-        self.query_one("#tables", GridView).show(self._shown.grids)
+        self.query_one("#tables", GridView).show(self._view.grids)
         self.query_one("#tables-pane", VerticalScroll).scroll_home(animate=False)
         self._put_chart()
 
     def _put_heading(self) -> None:
         several = len(self._entries) > 1
         most = NAMED_SHORT if self.app.size.height < 30 else NAMED_TALL
-        place = self._candidate + 1 if several else 0
+        index = self._candidate + 1 if several else 0
         content = Text("no profile")
         if several:
-            content = heading(self._entries, place, self.app.size.width - 2, most)
+            content = heading(self._entries, index, self.app.size.width - 2, most)
         elif self._entries:
             profile = self._entries[0].profile
             content = Text(f"profile ▸ {profile.name if profile else self._entries[0].path.name}", "bold")
@@ -171,16 +171,18 @@ back, `m` and `v` choose what is drawn, `t` over what.
         """In a thread: bands over many seeds and epochs take a while."""
         self.refresh_bindings()
         chart = await asyncio.to_thread(self._chart())
-        shown = self.query_one("#chart", ChartView)
-        shown.chart = chart
-        shown.view = replace(shown.view, log_x=None, log_y=None, x=None, y=None, cursor=None)  # they were of other axes
+        chart_view = self.query_one("#chart", ChartView)
+        chart_view.chart = chart
+        chart_view.view = replace(
+            chart_view.view, log_x=None, log_y=None, x=None, y=None, cursor=None
+        )  # they were of other axes
 
     def _chart(self) -> Callable[[], Chart]:
         """What makes the chart that was asked for."""
         profiles = self._profiles
-        letters = [entry.letter for entry in self._drawn] if len(profiles) > 1 else []
+        letters = [entry.letter for entry in self._plotted] if len(profiles) > 1 else []
         sources = sources_of(profiles, letters) if profiles else ()
-        if not self._draws_depth:
+        if not self._plots_depth:
             metric = self._curve_metrics[self._metric % len(self._curve_metrics)]
             return partial(epoch_chart, sources, metric, OVERS[self._over])
         if not self._quantities:
@@ -189,22 +191,22 @@ back, `m` and `v` choose what is drawn, `t` over what.
         return partial(depth_chart, sources, quantity)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        several = sum(len(shown.entries) > 1 for shown in self._all_shown) > 1
+        several = sum(len(view.entries) > 1 for view in self._views) > 1
         applies = {
-            "candidate": len(self._all_shown) > 1,
+            "candidate": len(self._views) > 1,
             "pane": not self._has_room and parameters != ("chart" if self.has_class("-chart") else "tables",),
             "all": several,
             "kind": bool(self._curve_metrics),
-            "metric": not self._draws_depth and len(self._curve_metrics) > 1,
-            "over": not self._draws_depth,
-            "quantity": self._draws_depth and len(self._quantities) > 1,
+            "metric": not self._plots_depth and len(self._curve_metrics) > 1,
+            "over": not self._plots_depth,
+            "quantity": self._plots_depth and len(self._quantities) > 1,
             "export": bool(self._profiles),
-            "copy": bool(self._shown.grids),
+            "copy": bool(self._view.grids),
         }
         return applies.get(action, True)
 
     def action_candidate(self, step: int) -> None:
-        self._candidate = (self._candidate + step) % len(self._all_shown)
+        self._candidate = (self._candidate + step) % len(self._views)
         self._put()
 
     def action_pane(self, name: str) -> None:
@@ -214,26 +216,26 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self.refresh_bindings()
 
     def action_kind(self) -> None:
-        self._asks_for_depth = not self._asks_for_depth
-        self._look()
+        self._depth_requested = not self._depth_requested
+        self._show_choice()
 
     def action_metric(self) -> None:
         self._metric = (self._metric + 1) % len(self._curve_metrics)
-        self._look()
+        self._show_choice()
 
     def action_over(self) -> None:
         self._over = (self._over + 1) % len(OVERS)
-        self._look()
+        self._show_choice()
 
     def action_quantity(self) -> None:
         self._quantity = (self._quantity + 1) % len(self._quantities)
-        self._look()
+        self._show_choice()
 
     def action_all(self) -> None:
-        self._draws_all = not self._draws_all
-        self._look()
+        self._plots_all = not self._plots_all
+        self._show_choice()
 
-    def _look(self) -> None:
+    def _show_choice(self) -> None:
         """Draws anew, where it can be seen."""
         if not self._has_room and not self.has_class("-chart"):
             self.action_pane("chart")
@@ -242,23 +244,23 @@ back, `m` and `v` choose what is drawn, `t` over what.
     def action_export(self) -> None:
         """The chart as SVG and the table as CSV, to new files in the current folder."""
         contents = {".svg": self.query_one("#chart", ChartView).svg(), ".csv": self._csv()}
-        text, severity = export(file_stem(self._drawn), contents)
+        text, severity = export(file_stem(self._plotted), contents)
         self.notify(text, severity=severity, markup=False)
 
     def _csv(self) -> str:
-        if not self._shown.comparison:
+        if not self._view.comparison:
             return profile_csv(self._profiles[0])
-        compared = [(shown.comparison, shown.entries[1].path) for shown in self._all_shown if shown.comparison]
+        compared = [(view.comparison, view.entries[1].path) for view in self._views if view.comparison]
         comparisons, files = [comparison for comparison, _ in compared], [path for _, path in compared]
-        return comparison_csv(with_distinct_titles(comparisons, self._shown.entries[0].path, files))
+        return comparison_csv(with_distinct_titles(comparisons, self._view.entries[0].path, files))
 
     def action_copy(self) -> None:
-        if self._shown.comparison:
-            text = comparison_markdown([self._shown.comparison])
+        if self._view.comparison:
+            text = comparison_markdown([self._view.comparison])
         else:
-            text = "\n\n".join(grid.to_markdown() for grid in self._shown.grids) + "\n"
+            text = "\n\n".join(grid.to_markdown() for grid in self._view.grids) + "\n"
         self.app.copy_to_clipboard(text)
-        self.notify(f"{units.count(len(self._shown.grids))} tables as Markdown", title="copied")
+        self.notify(f"{units.count(len(self._view.grids))} tables as Markdown", title="copied")
 
 
 def _load(paths: Sequence[Path]) -> tuple[tuple[Entry, ...], tuple[ProfileView, ...]]:

@@ -1,4 +1,4 @@
-"""A question before anything that destroys work."""
+"""A prompt before anything that destroys work."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ConfirmDialog(ModalScreen[bool]):
         Binding("n,escape,q", "answer(False)", "no", id="confirm.no"),
     ]
 
-    def __init__(self, question: str, consequence: str, verb: str) -> None:
+    def __init__(self, prompt: str, consequence: str, verb: str) -> None:
         super().__init__()
-        self._question, self._consequence, self._verb = question, consequence, verb
+        self._prompt, self._consequence, self._verb = prompt, consequence, verb
 
     def compose(self) -> ComposeResult:
         """Question, what would be lost, and two buttons of which the harmless one has the focus."""
         with Vertical():
-            yield Static(self._question, markup=False)
+            yield Static(self._prompt, markup=False)
             yield Static(self._consequence, markup=False)
             with Horizontal():
                 yield Button("No, leave it (n)", id="no")

@@ -40,7 +40,7 @@ class ControlScreen(Screen[None]):
     def __init__(self, run_dir: RunDir) -> None:
         super().__init__()
         self._run_dir = run_dir
-        self._shown = SweepViewModel()
+        self._view_model = SweepViewModel()
         """What is on the screen."""
 
     def action_toggle_runs(self) -> None:
@@ -55,15 +55,15 @@ class ControlScreen(Screen[None]):
         self._request(control.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
 
     def action_toggle_sweep(self) -> None:
-        view = self._shown.snapshot.view
+        view = self._view_model.snapshot.view
         self._request(control.sweep("resume" if view is not None and view.pause_state.sweep else "pause"))
 
     def action_end_sweep(self) -> None:
-        view = self._shown.snapshot.view
+        view = self._view_model.snapshot.view
         self._request(control.end_sweep(len(view.leased) if view else 0))
 
     def action_retry_sweep(self) -> None:
-        view = self._shown.snapshot.view
+        view = self._view_model.snapshot.view
         bad = len(view.not_ok) if view else 0
         self._request(control.retry_sweep(bad) if bad else None, "no run has ended badly")
 
@@ -74,7 +74,7 @@ class ControlScreen(Screen[None]):
         self._device("release")
 
     def _device(self, action: Action) -> None:
-        name, view = self.query_one(DevicePanel).selected, self._shown.snapshot.view
+        name, view = self.query_one(DevicePanel).selected, self._view_model.snapshot.view
         if not name or view is None:
             self.app.notify("no device is selected: 3, then up and down", severity="warning")
             return
@@ -90,11 +90,11 @@ class ControlScreen(Screen[None]):
         if request is None:
             self.app.notify(otherwise, severity="warning")
             return
-        if self._shown.snapshot.engine is None and request.command.action != "retry":
+        if self._view_model.snapshot.engine is None and request.command.action != "retry":
             self.app.notify("no engine is at work here; g starts one for what is left", severity="warning")
             return
-        if request.question and not await self.app.push_screen_wait(
-            ConfirmDialog(request.question, request.consequence, request.verb)
+        if request.prompt and not await self.app.push_screen_wait(
+            ConfirmDialog(request.prompt, request.consequence, request.verb)
         ):
             return
         self._give(request)

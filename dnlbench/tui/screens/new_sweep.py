@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for t
     from dnlbench.machine import Machine
     from dnlbench.spec.lines import Key
     from dnlbench.studies import StudySpec
-    from dnlbench.tui.form import Checked, Form, FormSection
+    from dnlbench.tui.form import Form, FormResult, FormSection
     from dnlbench.tui.plan_preview import PlanPreview
 
 DEBOUNCE_S = 0.15
@@ -76,7 +76,7 @@ class NewSweepScreen(Screen[None]):
         """What may be overwritten without asking: what was opened, and what was saved."""
         self._texts: dict[Key, str] = dict(self._form.initial)
         self._saved = dict(self._texts)
-        self._checked: Checked | None = None
+        self._checked: FormResult | None = None
         self._numbers = itertools.count(1)
         self._number = 0
         self._preview: PlanPreview | None = None
@@ -131,7 +131,7 @@ class NewSweepScreen(Screen[None]):
             self._timer.stop()
         self._timer = self.set_timer(DEBOUNCE_S, self._check)
 
-    def _check(self) -> Checked:
+    def _check(self) -> FormResult:
         from dnlbench.tui.form import TOP
 
         if self._timer is not None:
@@ -173,10 +173,10 @@ class NewSweepScreen(Screen[None]):
             self.post_message(self.PreviewReady(number, None, str(error)))
 
     @on(PreviewReady)
-    def _take(self, foreseen: PreviewReady) -> None:
-        if foreseen.number == self._number:
-            self._preview = foreseen.preview
-            self._show_preview(foreseen.problem)
+    def _take(self, ready: PreviewReady) -> None:
+        if ready.number == self._number:
+            self._preview = ready.preview
+            self._show_preview(ready.problem)
 
     def _show_heading(self, changed: int) -> None:
         state = [f"• {changed} changed"] if changed else []
@@ -200,9 +200,9 @@ class NewSweepScreen(Screen[None]):
         self._update("#summary", Content(summary))
         self.query_one("#summary").set_class(bool(wrong or (preview and preview.problems)), "-wrong")
 
-    def _update(self, place: str, content: Content) -> None:
+    def _update(self, selector: str, content: Content) -> None:
         """Without a line of its own where it is empty."""
-        text = self.query_one(place, Static)
+        text = self.query_one(selector, Static)
         text.update(content)
         text.set_class(not content.plain, "-empty")
 
@@ -241,7 +241,7 @@ class NewSweepScreen(Screen[None]):
             self._show_first_error(checked)
             return
         path = self._folder / "sweeps" / f"{checked.spec.name}.toml"
-        if self._holds_another(path, checked.text):
+        if self._would_overwrite(path, checked.text):
             instead = "To keep it, give this sweep another name."
             self.app.push_screen(
                 ConfirmDialog(f"{path} holds another spec. Overwrite it?", instead, "Overwrite it"),
@@ -250,14 +250,14 @@ class NewSweepScreen(Screen[None]):
         else:
             self._write(path, checked.text, then)
 
-    def _show_first_error(self, checked: Checked) -> None:
+    def _show_first_error(self, checked: FormResult) -> None:
         self.remove_class("-meaning")
         wrong = [row for row in self.query(FieldRow) if row.field.key in checked.errors]
         if wrong:
             wrong[0].query("Input, Choice, Switch").first().focus()
         self.notify(f"not saved: {_wrong(checked)}", severity="error", markup=False)
 
-    def _holds_another(self, path: Path, text: str) -> bool:
+    def _would_overwrite(self, path: Path, text: str) -> bool:
         try:
             return read_text(path) not in {text, *self._known}
         except (FileNotFoundError, NotADirectoryError):
@@ -279,8 +279,8 @@ class NewSweepScreen(Screen[None]):
     def action_back(self) -> None:
         """To the screen before; asks if something would be lost."""
         if self._dirty:
-            question = ConfirmDialog("Leave the form?", "The changes of this spec are not saved.", "Leave")
-            self.app.push_screen(question, lambda yes: self._leave() if yes else None)
+            dialog = ConfirmDialog("Leave the form?", "The changes of this spec are not saved.", "Leave")
+            self.app.push_screen(dialog, lambda yes: self._leave() if yes else None)
         else:
             self._leave()
 
@@ -288,7 +288,7 @@ class NewSweepScreen(Screen[None]):
         self.dismiss()
 
 
-def _wrong(checked: Checked) -> str:
+def _wrong(checked: FormResult) -> str:
     """``2 fields are wrong``; empty if nothing is."""
     fields = sum(bool(key) for key in checked.errors)
     if fields:

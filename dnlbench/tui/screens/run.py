@@ -1,4 +1,4 @@
-"""One run: its curve over those of its siblings, its facts and attempts, its log, and why it failed."""
+"""One run: its curve over those of its siblings, its details and attempts, its log, and why it failed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dnlbench.tui.widgets.key_line import KeyLine
 from dnlbench.tui.widgets.log_view import LogView
 
 PAINT_S = 0.2
-PANELS = {"chart": "#run-chart", "facts": "#run-left", "log": "LogLines"}
+PANELS = {"chart": "#run-chart", "details": "#run-left", "log": "LogLines"}
 
 
 class RunScreen(Screen[None]):
@@ -39,13 +39,13 @@ class RunScreen(Screen[None]):
 
 Its own curve is drawn over the mean and the band of all seeds of its network and depth.
 
-- **1 2 3** curve, facts and attempts, log; in the log **/** searches and **f** follows
-- **T** shows why it failed, with the traceback; **y** copies the facts, in the log the log
+- **1 2 3** curve, details and attempts, log; in the log **/** searches and **f** follows
+- **T** shows why it failed, with the traceback; **y** copies the details, in the log the log
 - **m** the next curve of a run without epochs, **e** exports the chart, **q** goes back
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "panel('chart')", "curve", show=False, id="run.curve"),
-        Binding("2", "panel('facts')", "facts", show=False, id="run.facts"),
+        Binding("2", "panel('details')", "details", show=False, id="run.facts"),
         Binding("3", "panel('log')", "log", show=False, id="run.log"),
         Binding("T", "traceback", "traceback", id="run.traceback"),
         Binding("y", "copy", "copy", id="run.copy"),
@@ -58,16 +58,16 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         super().__init__()
         self._run_dir, self._run, self._poller, self._builder = run_dir, run, poller, builder
         self._row: RunRow | None = None
-        self._seen: SweepViewModel | None = None
+        self._view_model: SweepViewModel | None = None
         self._curve = 0
         self._charts = LiveCharts()
 
     def compose(self) -> ComposeResult:
         yield Static(id="run-head", markup=False)
-        yield Static("[b]1[/] curve  [b]2[/] facts and attempts  [b]3[/] log", id="run-tabs")
+        yield Static("[b]1[/] curve  [b]2[/] details and attempts  [b]3[/] log", id="run-tabs")
         with Horizontal(id="run-body"):
             with VerticalScroll(id="run-left"):
-                yield Static(id="run-facts")
+                yield Static(id="run.facts")
             yield ChartView(id="run-chart")
         yield LogView(id="run-log")
         yield KeyLine()
@@ -79,17 +79,17 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
 
     def paint(self) -> None:
         view_model = self._poller.latest
-        if view_model is None or view_model is self._seen or view_model.snapshot.view is None:
+        if view_model is None or view_model is self._view_model or view_model.snapshot.view is None:
             return
         row = view_model.rows.get(self._run.run_id)
         if row is None:
             return
-        self._seen, self._row = view_model, row
+        self._view_model, self._row = view_model, row
         mark, style = STATES[row.state]
         self.query_one("#run-head", Static).update(
             Text.assemble((f"{row.run.title}  ", "bold"), (f"{mark} {row.state}", style), f"  {row.message}")
         )
-        self.query_one("#run-facts", Static).update(self._facts(view_model, row))
+        self.query_one("#run-details", Static).update(self._details(view_model, row))
         self.query_one("#run-chart", ChartView).chart = self._chart(view_model, row)
         self.query_one(LogView).path = self._log_path(row)
 
@@ -97,15 +97,15 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         started = row.history.started
         return self._run_dir.log_path(self._run.run_id, started.attempt) if started else None
 
-    def _facts(self, view_model: SweepViewModel, row: RunRow) -> Table:
+    def _details(self, view_model: SweepViewModel, row: RunRow) -> Table:
         view = view_model.snapshot.view
         assert view is not None, "only what was looked at is painted"
         data = view.prepared.data if view.prepared else None
-        foreseen = view.plan.estimate(
+        estimated = view.plan.estimate(
             self._run.point, data.input_shape if data else None, data.classes if data else None
         ).memory_bytes
         table = Table.grid(padding=(0, 1))
-        for name, value in run_details(row, view.plan.study, foreseen):
+        for name, value in run_details(row, view.plan.study, estimated):
             table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
         table.add_row(Text("attempts", style="dim"), Text("\n".join(attempt_lines(row.history)) or "none"))
         return table
@@ -121,13 +121,13 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
 
     def action_panel(self, name: str) -> None:
         """Goes to a panel; shows it where only one is shown at a time."""
-        self.set_class(name == "facts", "-second")
+        self.set_class(name == "details", "-second")
         self.set_class(name == "log", "-third")
         self.query_one(PANELS[name]).focus()
 
     def action_next_curve(self) -> None:
         self._curve += 1
-        self._seen = None
+        self._view_model = None
         self.paint()
 
     def action_traceback(self) -> None:
@@ -138,11 +138,11 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         self.app.push_screen(Traceback(f"{error.type}: {error.message}\n\n{error.log or 'It printed nothing.'}"))
 
     def action_copy(self) -> None:
-        if self._row is None or self._seen is None or self._seen.snapshot.view is None:
+        if self._row is None or self._view_model is None or self._view_model.snapshot.view is None:
             return
-        facts = run_details(self._row, self._seen.snapshot.view.plan.study, None)
-        self.app.copy_to_clipboard("\n".join(f"{name}: {value}" for name, value in facts))
-        self.app.notify("the facts are copied")
+        details = run_details(self._row, self._view_model.snapshot.view.plan.study, None)
+        self.app.copy_to_clipboard("\n".join(f"{name}: {value}" for name, value in details))
+        self.app.notify("the details are copied")
 
     def action_export(self) -> None:
         text, severity = export(self._run.run_id, {".svg": self.query_one("#run-chart", ChartView).svg()})

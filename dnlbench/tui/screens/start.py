@@ -55,9 +55,9 @@ class StartScreen(Screen[None]):
     class EntriesRead(Message):
         """What there is was looked at."""
 
-        def __init__(self, found: WorkspaceEntries | None, problem: str = "") -> None:
+        def __init__(self, entries: WorkspaceEntries | None, problem: str = "") -> None:
             super().__init__()
-            self.found = found
+            self.entries = entries
             self.problem = problem
 
     def __init__(self, folder: Path = Path(), clock: Callable[[], float] = time.time) -> None:
@@ -66,7 +66,7 @@ class StartScreen(Screen[None]):
         self._clock = clock
         self._index = WorkspaceIndex(folder)
         self._entries = WorkspaceEntries(specs=(), sweeps=(), profiles=())
-        self._looking = False
+        self._polling = False
         self._known = False
         self._touched = False
         self._marked: list[Path] = []
@@ -90,12 +90,12 @@ class StartScreen(Screen[None]):
     def on_mount(self) -> None:
         """Lists first, what is in them after the first paint."""
         self._go(0)
-        self._timer = self.set_interval(POLL_S, self._look)
+        self._timer = self.set_interval(POLL_S, self._poll)
 
     def on_screen_resume(self) -> None:
         """Much may have happened behind another screen."""
         self._timer.resume()
-        self.call_after_refresh(self._look)
+        self.call_after_refresh(self._poll)
 
     def on_screen_suspend(self) -> None:
         self._timer.pause()
@@ -107,28 +107,28 @@ class StartScreen(Screen[None]):
     def on_mouse_down(self) -> None:
         self._touched = True
 
-    def _look(self) -> None:
-        if not self._looking:
-            self._looking = True
+    def _poll(self) -> None:
+        if not self._polling:
+            self._polling = True
             self.run_worker(self._read, thread=True, group="look")
 
     def _read(self) -> None:
         try:
-            found = self._index.poll()
+            entries = self._index.poll()
         except OSError as error:
             self.post_message(
                 self.EntriesRead(None, f"{error.filename or self._folder}: cannot be read: {error.strerror}")
             )
         else:
-            self.post_message(self.EntriesRead(found))
+            self.post_message(self.EntriesRead(entries))
 
     @on(EntriesRead)
-    def _take(self, looked: EntriesRead) -> None:
-        self._looking = False
-        if looked.found is None:
-            self.query_one("#detail", Static).update(Content.styled(f"! {looked.problem}", "$text-error"))
+    def _take(self, event: EntriesRead) -> None:
+        self._polling = False
+        if event.entries is None:
+            self.query_one("#detail", Static).update(Content.styled(f"! {event.problem}", "$text-error"))
             return
-        first, self._known, self._entries = not self._known, True, looked.found
+        first, self._known, self._entries = not self._known, True, event.entries
         there = {entry.path for entry in self._entries.profiles}
         self._marked = [path for path in self._marked if path in there]
         self._show()
@@ -161,8 +161,8 @@ class StartScreen(Screen[None]):
     def _show_titles(self) -> None:
         at_work = sum(entry.at_work for entry in self._entries.sweeps)
         works = f"▶ {at_work} sweep{'s' if at_work != 1 else ''} at work" if at_work else "no sweep at work"
-        place = "" if self._folder == Path() else f" · in {self._folder}"
-        self.query_one("#title", Static).update(f"dnlbench   {works}{place}", layout=False)
+        location = "" if self._folder == Path() else f" · in {self._folder}"
+        self.query_one("#title", Static).update(f"dnlbench   {works}{location}", layout=False)
         tabs = []
         for number, panel in enumerate(self._lists):
             marked = f" · {len(self._marked)} marked" if panel.id == "profiles" and self._marked else ""
@@ -187,8 +187,8 @@ class StartScreen(Screen[None]):
         if entry is None:
             return Content("")
         if entry.problem:
-            place = spec.spec if spec else str(sweep.run_dir) if sweep else str(profile.path) if profile else ""
-            return Content.styled(f"! {place}: {entry.problem}", "$text-error")
+            location = spec.spec if spec else str(sweep.run_dir) if sweep else str(profile.path) if profile else ""
+            return Content.styled(f"! {location}: {entry.problem}", "$text-error")
         if spec:
             return Content(f"{spec.summary or spec.spec}\nenter changes it first · dnlbench run {spec.spec}")
         if sweep:
@@ -255,8 +255,8 @@ class StartScreen(Screen[None]):
     def _go(self, number: int) -> None:
         """To a list. One that is not shown cannot take the focus, so it is shown first."""
         lists = self._lists
-        for place, panel in enumerate(lists):
-            panel.set_class(place == number, "-current")
+        for index, panel in enumerate(lists):
+            panel.set_class(index == number, "-current")
         self._current = number
         lists[number].focus()
         self._show_titles()

@@ -34,7 +34,7 @@ from dnlbench.tui.widgets.runs_table import RunsTable
 
 PAINT_S = 0.1
 """Seconds between two paintings at least."""
-DRAWING_SHARE = 0.1
+DRAWING_FRACTION = 0.1
 """Of the time that may go into drawing curves."""
 WIDE = 120
 """Columns from which the table has more of them; the style sheet has the same bound."""
@@ -79,11 +79,11 @@ What you see is read from the run directory; the engine is a process of its own.
         self._clock = clock
         self._builder = builder or ViewModelBuilder()
         self._poller: Poller[SweepViewModel] = Poller(run_dir, self._builder, clock)
-        self._painted: tuple[Any, ...] = ()
+        self._depth_shown: tuple[Any, ...] = ()
         self._quantity = 0
         self._curves_due, self._curves_of = 0.0, Choice()
-        self._held = False
-        self._age, self._told = "", ("", "")
+        self._frozen = False
+        self._age, self._status_text = "", ("", "")
         self._engine_seen = False
         self._columns = default_columns(wide=False, has_epochs=True)
 
@@ -116,16 +116,16 @@ What you see is read from the run directory; the engine is a process of its own.
         if view_model is None:
             return
         self._choose_columns()
-        self._tell_age(view_model)
+        self._show_age(view_model)
         self._paint_problem(self._poller.failure or view_model.snapshot.problem)
-        if self._held:
+        if self._frozen:
             return
         self._paint_curves(view_model)
-        if view_model is self._shown:
+        if view_model is self._view_model:
             return
         if view_model.chart is None or view_model.depth is None:  # the poller gives them with its next looks
             self._poller.wake()
-        self._shown = view_model
+        self._view_model = view_model
         self._paint_head(view_model)
         self._paint_depth(view_model)
         view = view_model.snapshot.view
@@ -138,7 +138,7 @@ What you see is read from the run directory; the engine is a process of its own.
         view = view_model.snapshot.view
         name = view.plan.spec.name if view else self._run_dir.root.name
         self.query_one("#head", Static).update(
-            headline(view_model.snapshot, name, self.size.width, colours=not self.app.no_color)
+            headline(view_model.snapshot, name, self.size.width, colors=not self.app.no_color)
         )
 
     def _paint_problem(self, text: str) -> None:
@@ -154,12 +154,12 @@ What you see is read from the run directory; the engine is a process of its own.
         if view_model.chart is None or view_model.chart is chart.chart or not (asked or now >= self._curves_due):
             return
         chart.chart, self._curves_of = view_model.chart, view_model.choice
-        self._curves_due = now + max(PAINT_S, chart.took_s / DRAWING_SHARE)
+        self._curves_due = now + max(PAINT_S, chart.took_s / DRAWING_FRACTION)
 
     @property
     def _quantities(self) -> list[Quantity]:
         """What can be shown over depth: what some run has a value of, the main one always."""
-        depth = self._shown.depth
+        depth = self._view_model.depth
         if depth is None:
             return []
         first, *others = depth.study.quantities
@@ -170,12 +170,12 @@ What you see is read from the run directory; the engine is a process of its own.
         if view_model.depth is None or not quantities:
             return
         quantity = quantities[self._quantity % len(quantities)]
-        if (view_model.depth, quantity.name) != self._painted:
-            self._painted = (view_model.depth, quantity.name)
+        if (view_model.depth, quantity.name) != self._depth_shown:
+            self._depth_shown = (view_model.depth, quantity.name)
             self.query_one("#depth", ChartView).chart = depth_chart([view_model.depth], quantity)
 
     def _paint_runs_line(self) -> None:
-        table, total = self.query_one(RunsTable), len(self._shown.rows)
+        table, total = self.query_one(RunsTable), len(self._view_model.rows)
         parts = [f"Runs: {table.shown} of {total}" if table.shown < total else f"Runs: {total}"]
         if table.selection.filter:
             parts.append(f"filter: {table.selection.filter}")
@@ -185,23 +185,23 @@ What you see is read from the run directory; the engine is a process of its own.
             parts.append(f"{len(table.marked)} marked")
         line = Text("   ".join(parts))
         if self.has_class("-short"):  # where there is no room for a line of its own
-            line.append(f"   {self._age}", style="yellow" if self._held else "dim")
+            line.append(f"   {self._age}", style="yellow" if self._frozen else "dim")
         self.query_one("#runs-line", Static).update(line)
 
-    def _tell_age(self, view_model: SweepViewModel) -> None:
-        now, shown, news = self._clock(), self._shown.snapshot, view_model.snapshot.updated_at
-        if self._held:
+    def _show_age(self, view_model: SweepViewModel) -> None:
+        now, shown, updated_at = self._clock(), self._view_model.snapshot, view_model.snapshot.updated_at
+        if self._frozen:
             text = age = f"updates paused: {_age(now - shown.polled_at)} old; u goes on"
         else:
-            age = f"data {_age(now - news)} old" if news else "no data yet"
+            age = f"data {_age(now - updated_at)} old" if updated_at else "no data yet"
             at_work = f"engine {view_model.snapshot.engine}" if view_model.snapshot.engine else "no engine is at work"
             text = f"{at_work}; {age}   {self._run_dir.root}"
-        if (text, age) == self._told:
+        if (text, age) == self._status_text:
             return
-        self._told, self._age = (text, age), age
+        self._status_text, self._age = (text, age), age
         status = self.query_one("#status", Static)
         status.update(text)
-        status.set_class(self._held, "-paused")
+        status.set_class(self._frozen, "-paused")
         if self.has_class("-short"):
             self._paint_runs_line()
 
@@ -215,10 +215,10 @@ What you see is read from the run directory; the engine is a process of its own.
             text = f"{view.plan.spec.name}: {state_of(view_model.snapshot)}, {how}"
             self.app.notify(text, severity="warning" if view.not_ok else "information", timeout=20)
             self.app.bell()
-            self._tell_desktop(text)
+            self._notify_desktop(text)
         self._engine_seen = at_work
 
-    def _tell_desktop(self, text: str) -> None:
+    def _notify_desktop(self, text: str) -> None:
         """OSC 9, which terminals that know it show as a notification of the desktop; others pass over it."""
         driver = self.app._driver
         if driver is not None and not self.app.is_headless:
@@ -226,10 +226,10 @@ What you see is read from the run directory; the engine is a process of its own.
 
     def _choose_columns(self) -> None:
         """Those that fit the terminal and the study, until somebody has chosen others."""
-        view, table = self._shown.snapshot.view, self.query_one(RunsTable)
+        view, table = self._view_model.snapshot.view, self.query_one(RunsTable)
         has_epochs = view is None or view.plan.study.has_epochs
         self.set_class(not has_epochs, "-no-epochs")
-        columns = default_columns(wide=self.size.width >= WIDE, has_epochs=has_epochs, metrics=self._shown.metrics)
+        columns = default_columns(wide=self.size.width >= WIDE, has_epochs=has_epochs, metrics=self._view_model.metrics)
         if columns != self._columns and table.selection.columns == self._columns:
             self._columns = columns
             self._rearrange(columns=columns)
@@ -250,10 +250,10 @@ What you see is read from the run directory; the engine is a process of its own.
         if self.has_class("-no-epochs"):
             self.action_next_quantity()
             return
-        metrics = self._shown.metrics or (TRAIN_LOSS,)
+        metrics = self._view_model.metrics or (TRAIN_LOSS,)
         choice = self._builder.choice
-        place = metrics.index(choice.metric) if choice.metric in metrics else -1
-        self._choose(replace(choice, metric=metrics[(place + 1) % len(metrics)]))
+        index = metrics.index(choice.metric) if choice.metric in metrics else -1
+        self._choose(replace(choice, metric=metrics[(index + 1) % len(metrics)]))
 
     def action_next_x(self) -> None:
         choice = self._builder.choice
@@ -266,10 +266,10 @@ What you see is read from the run directory; the engine is a process of its own.
 
     def action_next_quantity(self) -> None:
         self._quantity += 1
-        self._paint_depth(self._shown)
+        self._paint_depth(self._view_model)
 
     def action_hold(self) -> None:
-        self._held = not self._held
+        self._frozen = not self._frozen
         self.paint()
 
     def action_filter(self) -> None:
@@ -315,13 +315,13 @@ What you see is read from the run directory; the engine is a process of its own.
     def on_runs_table_opened(self, event: RunsTable.Opened) -> None:
         from dnlbench.tui.screens.run import RunScreen
 
-        view = self._shown.snapshot.view
+        view = self._view_model.snapshot.view
         if view is not None:
             self.app.push_screen(RunScreen(self._run_dir, view.plan.by_id[event.run_id], self._poller, self._builder))
 
     def action_export(self) -> None:
         """What has the focus: a chart as SVG, otherwise the table as CSV."""
-        view, focused = self._shown.snapshot.view, self.focused
+        view, focused = self._view_model.snapshot.view, self.focused
         name = view.plan.spec.name if view else "sweep"
         if isinstance(focused, ChartView):
             text, severity = export(f"{name}-{focused.id}", {".svg": focused.svg()})

@@ -46,7 +46,7 @@ class ChartView(Widget, can_focus=True):
 | `>` `<` | zoom along y |
 | `←` `→` `↑` `↓` | move the cursor; without it, move what is zoomed |
 | `shift` with arrows | move what is zoomed |
-| `c` | cursor on and off: values of all curves at its place |
+| `c` | cursor on and off: values of all curves at its position |
 | `[` `]` | choose a curve |
 | `h` | switch the chosen curve off and on |
 | `H` | the chosen curve alone, or all |
@@ -129,17 +129,17 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
             ansi=self.app.native_ansi_color,
         )
 
-    def _drawn(self) -> Picture:
+    def _render_chart(self) -> Picture:
         """Curves and axes, without the cursor: this is what takes time."""
         view, theme, picture = self.view.with_cursor(None), self._theme(), self._picture
         if picture is None or not picture.matches(self.chart, view, theme, self.size):
-            begun = time.monotonic()
+            start = time.monotonic()
             picture = self._picture = Picture.of(self.chart, view, theme, self.size)
-            self.took_s = time.monotonic() - begun
+            self.took_s = time.monotonic() - start
         return picture
 
     def _all_lines(self) -> list[Line]:
-        picture, at = self._drawn(), self._hover if self._hover is not None else self.view.cursor
+        picture, at = self._render_chart(), self._hover if self._hover is not None else self.view.cursor
         if self._lines is None or self._lines[0] is not picture or self._lines[1] != at:
             self._lines = (picture, at, picture.lines(at))
         return self._lines[2]
@@ -156,26 +156,26 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         self.view = self.view.smoother()
 
     def action_zoom(self, direction: int) -> None:
-        self.view = zoomed(self.chart, self.view, self._drawn().drawing, direction)
+        self.view = zoomed(self.chart, self.view, self._render_chart().drawing, direction)
 
     def action_zoom_y(self, direction: int) -> None:
-        self.view = zoomed(self.chart, self.view, self._drawn().drawing, direction, along_y=True)
+        self.view = zoomed(self.chart, self.view, self._render_chart().drawing, direction, along_y=True)
 
     def action_move(self, dx: int, dy: int) -> None:
         """Moves the cursor if there is one, else what is zoomed; with nothing to move, there will be a cursor."""
         if dx and (self.view.cursor is not None or not self.view.is_zoomed):
-            self.view = with_cursor_moved(self.chart, self.view, self._drawn().drawing, dx)
+            self.view = with_cursor_moved(self.chart, self.view, self._render_chart().drawing, dx)
         else:
             self.action_pan(dx, dy)
 
     def action_pan(self, dx: int, dy: int) -> None:
-        self.view = panned(self.chart, self.view, self._drawn().drawing, STEP * dx, STEP * dy)
+        self.view = panned(self.chart, self.view, self._render_chart().drawing, STEP * dx, STEP * dy)
 
     def action_cursor(self) -> None:
         if self.view.cursor is not None:
             self.view = self.view.with_cursor(None)
         else:
-            self.view = with_cursor_moved(self.chart, self.view, self._drawn().drawing, 1)
+            self.view = with_cursor_moved(self.chart, self.view, self._render_chart().drawing, 1)
 
     def action_choose(self, step: int) -> None:
         self.view = self.view.next_focus(self._keys(), step)
@@ -207,9 +207,9 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         self._wheel(event, -1)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        place, drawing = event.get_content_offset(self), self._drawn().drawing
-        if place is not None and drawing.region is not None and drawing.region.has(*place):
-            self._drag = (place, self.view, drawing)
+        position, drawing = event.get_content_offset(self), self._render_chart().drawing
+        if position is not None and drawing.region is not None and drawing.region.has(*position):
+            self._drag = (position, self.view, drawing)
             self.capture_mouse()
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
@@ -223,31 +223,31 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
             moved = event.get_content_offset_capture(self) - start
             self.view = dragged(self.chart, view, drawing, moved.x, moved.y)
             return
-        place, drawing = event.get_content_offset(self), self._drawn().drawing
-        if place is None or drawing.region is None or drawing.frame is None or not drawing.region.has(*place):
+        position, drawing = event.get_content_offset(self), self._render_chart().drawing
+        if position is None or drawing.region is None or drawing.frame is None or not drawing.region.has(*position):
             self._read_at(None)
         else:
-            self._read_at(drawing.frame.x.value(drawing.region.fractions(*place)[0]))
+            self._read_at(drawing.frame.x.value(drawing.region.fractions(*position)[0]))
 
     def on_leave(self, event: events.Leave) -> None:
         self._read_at(None)
 
     def on_click(self, event: events.Click) -> None:
-        place, lines = event.get_content_offset(self), self._all_lines()
-        if place is None or place.y >= len(lines):
+        position, lines = event.get_content_offset(self), self._all_lines()
+        if position is None or position.y >= len(lines):
             return
-        key = lines[place.y].key_at(place.x)
+        key = lines[position.y].key_at(position.x)
         if key is not None:
             self.view = self.view.toggled(key).with_focus(key)
 
     def _wheel(self, event: events.MouseEvent, direction: int) -> None:
-        place, drawing = event.get_content_offset(self), self._drawn().drawing
-        if place is None or drawing.region is None or not drawing.region.has(*place):
+        position, drawing = event.get_content_offset(self), self._render_chart().drawing
+        if position is None or drawing.region is None or not drawing.region.has(*position):
             return
         event.stop()
         event.prevent_default()
         along_y = event.shift or event.ctrl
-        about = max(0.0, min(1.0, drawing.region.fractions(*place)[along_y]))
+        about = max(0.0, min(1.0, drawing.region.fractions(*position)[along_y]))
         self.view = zoomed(self.chart, self.view, drawing, direction, about, along_y=along_y)
 
     def _read_at(self, x: float | None) -> None:

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from dnlbench.machine import DeviceHistory
-from dnlbench.tui.device_lines import DeviceLine, _texts, choose_layout, device_lines, typical
+from dnlbench.tui.device_lines import DeviceLine, choose_layout, columns_before_work, device_lines, widest_lines
 from dnlbench.watch import SweepView
 
 TITLE = "Devices"
@@ -103,7 +103,7 @@ What a device does not tell is left out, and so is what there is no room for.
         self.post_message(self.Selected(self, self.selected))
 
     def action_move(self, by: int) -> None:
-        self._select(self._place + by)
+        self._select(self._index + by)
 
     def action_details(self) -> None:
         if self.details:
@@ -115,12 +115,12 @@ What a device does not tell is left out, and so is what there is no room for.
             self._select(self._top + offset.y)
 
     @property
-    def _place(self) -> int:
-        return next((place for place, line in enumerate(self._lines) if line.label == self.selected), 0)
+    def _index(self) -> int:
+        return next((index for index, line in enumerate(self._lines) if line.label == self.selected), 0)
 
-    def _select(self, place: int) -> None:
+    def _select(self, index: int) -> None:
         if self._lines:
-            self.selected = self._lines[max(0, min(place, len(self._lines) - 1))].label
+            self.selected = self._lines[max(0, min(index, len(self._lines) - 1))].label
 
     def get_content_height(self, *_: object) -> int:
         return max(1, len(self._lines))
@@ -128,13 +128,13 @@ What a device does not tell is left out, and so is what there is no room for.
     def render(self) -> Content:
         width, height = self.content_size
         count = len(self._lines)
-        self._top = max(0, min(self._top, self._place, count - height), self._place - height + 1)
+        self._top = max(0, min(self._top, self._index, count - height), self._index - height + 1)
         shown = range(self._top, min(self._top + height, count))
         self._entitle(shown)
         if not self._lines:
             return Content.styled("no devices yet", MUTED)
-        like_all, visible = typical(self._lines), self._lines[shown.start : shown.stop]
-        texts = _texts([*visible, *like_all], choose_layout(like_all, width - 2))
+        like_all, visible = widest_lines(self._lines), self._lines[shown.start : shown.stop]
+        texts = columns_before_work([*visible, *like_all], choose_layout(like_all, width - 2))
         return Content("\n").join(self._line(line, text, width) for line, text in zip(visible, texts, strict=False))
 
     def _entitle(self, shown: range) -> None:

@@ -32,7 +32,7 @@ MARKS = {
     "waiting": "·",
     "unreadable": "!",
 }
-COLOURS = {
+COLORS = {
     "running": "$text-success",
     "paused": "$text-warning",
     "disk full": "$text-error",
@@ -53,28 +53,28 @@ class Row:
     key: str
     mark: str
     name: str
-    side: str
+    status: str
     """At the right end of the first line."""
     below: str
-    short_side: str = ""
-    """In place of that where the name needs the room; empty: there is nothing shorter."""
-    colour: str = ""
-    """Of mark and side, which say the same in words."""
+    short_status: str = ""
+    """In position of that where the name needs the room; empty: there is nothing shorter."""
+    color: str = ""
+    """Of mark and status, which say the same in words."""
     problem: bool = False
     lines: int = 1
     """That ``below`` may take."""
 
     def has(self, words: Sequence[str]) -> bool:
-        text = f"{self.name} {self.side} {self.below} {self.mark}".lower()
+        text = f"{self.name} {self.status} {self.below} {self.mark}".lower()
         return all(word in text for word in words)
 
     def content(self, width: int) -> Content:
         indent = cell_len(self.mark) + 1
-        tight = self.short_side and indent + cell_len(self.name) + 1 + cell_len(self.side) > width
-        side = self.short_side if tight else self.side
-        room = max(1, width - indent - cell_len(side) - 1)
+        tight = self.short_status and indent + cell_len(self.name) + 1 + cell_len(self.status) > width
+        status = self.short_status if tight else self.status
+        room = max(1, width - indent - cell_len(status) - 1)
         first = Content.assemble(
-            (f"{self.mark} ", self.colour), (_cut(self.name, room), "bold"), " ", (side, self.colour)
+            (f"{self.mark} ", self.color), (_cut(self.name, room), "bold"), " ", (status, self.color)
         )
         wrapped = textwrap.wrap(self.below, max(8, width - indent)) or [""]
         if len(wrapped) > self.lines:
@@ -96,9 +96,9 @@ def spec_row(entry: SpecEntry) -> Row:
         key=entry.spec,
         mark="!" if entry.problem else " ",
         name=entry.name if entry.preset else f"sweeps/{Path(entry.spec).name}",
-        side="not valid" if entry.problem else runs,
+        status="not valid" if entry.problem else runs,
         below=entry.problem or entry.summary or NO_SUMMARY,
-        colour="$text-error" if entry.problem else "",
+        color="$text-error" if entry.problem else "",
         problem=bool(entry.problem),
         lines=3,
     )
@@ -108,32 +108,32 @@ def sweep_row(entry: SweepEntry, now: float) -> Row:
     """A run directory."""
     counts = f"{entry.ended:,} of {entry.runs:,} run{'s' if entry.runs != 1 else ''}"
     failed = f"{entry.failed:,} failed" if entry.failed else ""
-    side = entry.state if entry.fraction is None else f"{entry.state} {_bar(entry.fraction)}"
+    status = entry.state if entry.fraction is None else f"{entry.state} {_bar(entry.fraction)}"
     lost = entry.state == "done" and entry.failed > 0
     return Row(
         key=str(entry.run_dir),
         mark="✗" if lost else MARKS[entry.state],
         name=entry.name,
-        side=side,
-        short_side="" if entry.fraction is None else f"{entry.state} {_percent(entry.fraction)}",
+        status=status,
+        short_status="" if entry.fraction is None else f"{entry.state} {_percent(entry.fraction)}",
         below=entry.problem or _parts(entry.differing, counts, failed, f"{age(now - entry.active)} ago"),
-        colour="$text-warning" if lost else COLOURS[entry.state],
+        color="$text-warning" if lost else COLORS[entry.state],
         problem=bool(entry.problem),
         lines=2 if entry.problem else 1,
     )
 
 
 def profile_row(entry: ProfileEntry, marked: Sequence[Path]) -> Row:
-    """A profile, with its place among those that are marked."""
-    place = f"[{marked.index(entry.path) + 1}]" if entry.path in marked else "   "
+    """A profile, with its position among those that are marked."""
+    position = f"[{marked.index(entry.path) + 1}]" if entry.path in marked else "   "
     created = f"{entry.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if entry.created else ""
     return Row(
         key=str(entry.path),
-        mark=place if not entry.problem else " ! ",
+        mark=position if not entry.problem else " ! ",
         name=entry.name,
-        side="unreadable" if entry.problem else entry.state,
+        status="unreadable" if entry.problem else entry.state,
         below=entry.problem or _parts(entry.differing, created, entry.machine, entry.study),
-        colour="$text-error" if entry.problem else "$text-warning" if entry.state == "partial" else "",
+        color="$text-error" if entry.problem else "$text-warning" if entry.state == "partial" else "",
         problem=bool(entry.problem),
         lines=2 if entry.problem else 1,
     )

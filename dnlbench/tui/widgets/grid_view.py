@@ -25,7 +25,7 @@ WORD_MARKS = {
     "too large": "✗",
     "cancelled": "–",
 }
-"""Beside words that are verdicts, so that they are found without being read and without colour."""
+"""Beside words that are verdicts, so that they are found without being read and without color."""
 
 
 class GridView(Static):
@@ -45,17 +45,17 @@ class GridView(Static):
 
 
 class _Tables:
-    """Asks for the width, and whether there are colours, as late as it is known."""
+    """Asks for the width, and whether there are colors, as late as it is known."""
 
     def __init__(self, view: GridView, grids: Sequence[Grid]) -> None:
         self._view = view
         self._grids = [marked(grid) for grid in grids]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        for place, grid in enumerate(self._grids):
-            if place:
+        for index, grid in enumerate(self._grids):
+            if index:
                 yield ""
-            yield _coloured(grid.to_rich(options.max_width), plain=self._view.app.no_color)
+            yield _colored(grid.to_rich(options.max_width), plain=self._view.app.no_color)
 
 
 def marked(grid: Grid) -> Grid:
@@ -64,10 +64,10 @@ def marked(grid: Grid) -> Grid:
     return replace(grid, rows=rows)
 
 
-def _coloured(group: Group, *, plain: bool) -> Group:
-    """With the grid's own colours on words that have got a mark, by which it does not know them any more.
+def _colored(group: Group, *, plain: bool) -> Group:
+    """With the grid's own colors on words that have got a mark, by which it does not know them any more.
 
-    Without colours, what is wrong is bold: as a shade of grey its red is nearly black.
+    Without colors, what is wrong is bold: as a shade of grey its red is nearly black.
     """
     for table in group.renderables:
         for column in table.columns if isinstance(table, Table) else ():

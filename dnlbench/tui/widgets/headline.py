@@ -40,10 +40,10 @@ def state_of(snapshot: Snapshot) -> str:
     return "gone" if view.slots else "idle"
 
 
-def headline(snapshot: Snapshot, name: str, width: int, *, colours: bool = True) -> Text:
+def headline(snapshot: Snapshot, name: str, width: int, *, colors: bool = True) -> Text:
     """As much of it as fits."""
     text = _headline(snapshot, name, width)
-    return text if colours else Text(text.plain, style="bold")
+    return text if colors else Text(text.plain, style="bold")
 
 
 def _headline(snapshot: Snapshot, name: str, width: int) -> Text:
@@ -51,26 +51,26 @@ def _headline(snapshot: Snapshot, name: str, width: int) -> Text:
     text = Text(f" {name} ", style="bold", no_wrap=True, overflow="ellipsis")
     text.append(f" {word}  ", style=style)
     if snapshot.view is not None:
-        for part in _facts(snapshot.view, width):
+        for part in _parts(snapshot.view, width):
             text.append_text(part).append("  ")
     text.truncate(width, overflow="ellipsis")
     return text
 
 
-def _facts(view: SweepView, width: int) -> list[Text]:
+def _parts(view: SweepView, width: int) -> list[Text]:
     total, ended, bad = len(view.plan.runs), len(view.ended), len(view.not_ok)
     done, wide = view.fraction_done, width >= WIDE
-    facts = [Text(f"{ended} of {total} runs" if wide else f"{ended}/{total}")]
+    parts = [Text(f"{ended} of {total} runs" if wide else f"{ended}/{total}")]
     if bad:
-        facts[0].append(f" · {bad} not ok" if wide else f" · {bad} ✗", style="red")
+        parts[0].append(f" · {bad} not ok" if wide else f" · {bad} ✗", style="red")
     if wide:
-        facts.append(_bar(done))
-    facts.append(Text(f"{done * 100:.0f} %"))
+        parts.append(_bar(done))
+    parts.append(Text(f"{done * 100:.0f} %"))
     if ended < total and view.engine_ended is None:
-        facts.append(Text(f"ETA {units.seconds(view.time_left.sweep_s)}"))
+        parts.append(Text(f"ETA {units.seconds(view.time_left.sweep_s)}"))
     if rate := throughput(view):
-        facts.append(Text(f"{units.count(rate)} samples/s" if wide else f"{units.count(rate)}/s"))
-    return facts
+        parts.append(Text(f"{units.count(rate)} samples/s" if wide else f"{units.count(rate)}/s"))
+    return parts
 
 
 def _bar(done: float) -> Text:

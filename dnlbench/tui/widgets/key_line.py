@@ -17,11 +17,11 @@ from textual.widget import Widget
 LAST = ("app.help", "app.leave", "run.back", "new.back", "traceback.close")
 """Names of the keys that are always there, at the end: help and the way out."""
 
-Shown = tuple[str, str, str]
+Key = tuple[str, str, str]
 """Key to press, key as it is written, what it does."""
 
 
-def fitting(keys: Sequence[Shown], last: Sequence[Shown], width: int) -> list[Shown]:
+def fitting(keys: Sequence[Key], last: Sequence[Key], width: int) -> list[Key]:
     """As many of the keys as fit before the last ones, which always stay."""
     room = width - sum(map(_width, last))
     shown = []
@@ -33,7 +33,7 @@ def fitting(keys: Sequence[Shown], last: Sequence[Shown], width: int) -> list[Sh
     return [*shown, *last]
 
 
-def _width(key: Shown) -> int:
+def _width(key: Key) -> int:
     return cell_len(key[1]) + cell_len(key[2]) + 3
 
 
@@ -52,19 +52,21 @@ class KeyLine(Widget):
 
     def render(self) -> Content:
         key = "bold $footer-key-foreground"
-        return Content.assemble(*(part for _, name, does in self._shown() for part in ((name, key), f" {does}  ")))
+        return Content.assemble(
+            *(part for _, name, does in self._fitting_keys() for part in ((name, key), f" {does}  "))
+        )
 
     def on_click(self, event: Click) -> None:
         end = self.gutter.left
-        for shown in self._shown():
+        for shown in self._fitting_keys():
             end += _width(shown)
             if event.x < end:
                 self.app.simulate_key(shown[0])
                 return
 
-    def _shown(self) -> list[Shown]:
-        keys: dict[str, Shown] = {}
-        last: dict[str, Shown] = {}
+    def _fitting_keys(self) -> list[Key]:
+        keys: dict[str, Key] = {}
+        last: dict[str, Key] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled:

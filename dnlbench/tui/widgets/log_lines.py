@@ -61,7 +61,7 @@ class LogLines(ScrollView, can_focus=True):
     def matches(self) -> list[int]:
         if self.pattern is None:
             return []
-        return [place for place, line in enumerate(self.lines) if self.pattern.search(line)]
+        return [index for index, line in enumerate(self.lines) if self.pattern.search(line)]
 
     def take(self, update: LogUpdate) -> None:
         """Adds what a poll found; what is in sight stays where it is, unless the end is followed."""
@@ -95,19 +95,19 @@ class LogLines(ScrollView, can_focus=True):
         if self.scroll_y < self.max_scroll_y:  # an animation that has just arrived there cannot be stopped
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
 
-    def show_line(self, place: int) -> None:
+    def show_line(self, index: int) -> None:
         """Puts a line into the middle and stops to follow the end."""
-        self.follow, self.current = False, place
-        middle = place - self.scrollable_content_region.height // 2
-        self.scroll_to(x=self._column(place), y=max(0, middle), animate=False, immediate=True)
+        self.follow, self.current = False, index
+        middle = index - self.scrollable_content_region.height // 2
+        self.scroll_to(x=self._column(index), y=max(0, middle), animate=False, immediate=True)
         self.follow = False  # the match may be at the end
         self.refresh()
 
-    def _column(self, place: int) -> int:
+    def _column(self, index: int) -> int:
         """How far to the right for the first match in the line to be in sight."""
-        match = self.pattern.search(self.lines[place]) if self.pattern else None
+        match = self.pattern.search(self.lines[index]) if self.pattern else None
         width = self.scrollable_content_region.width
-        return max(0, 3 + _cells(self.lines[place][: match.end()]) - width) if match else 0
+        return max(0, 3 + _cells(self.lines[index][: match.end()]) - width) if match else 0
 
     def watch_follow(self, follow: bool) -> None:
         if follow:
@@ -126,20 +126,20 @@ class LogLines(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line on the screen; nothing in it is markup."""
-        place, left, width = round(self.scroll_y) + y, round(self.scroll_x), self.scrollable_content_region.width
-        strip = Strip(self._segments(place))
+        index, left, width = round(self.scroll_y) + y, round(self.scroll_x), self.scrollable_content_region.width
+        strip = Strip(self._segments(index))
         goes_on = strip.cell_length > left + width
         strip = strip.crop_extend(left, left + width - goes_on, self.rich_style)
         if goes_on:
             strip = Strip([*strip, Segment(GOES_ON)])
         return strip.apply_style(self.rich_style)
 
-    def _segments(self, place: int) -> Iterator[Segment]:
+    def _segments(self, index: int) -> Iterator[Segment]:
         count = len(self._lines)
-        line = self._lines[place] if place < count else self._rest if place == count else ""
-        if place == 0 and not line:
+        line = self._lines[index] if index < count else self._rest if index == count else ""
+        if index == 0 and not line:
             line = self.placeholder
-        yield Segment("▸ " if place == self.current else "  ")
+        yield Segment("▸ " if index == self.current else "  ")
         end, style = 0, self.get_component_rich_style("log-lines--match", partial=True)
         for match in self.pattern.finditer(line) if self.pattern else ():
             yield Segment(line[end : match.start()])

@@ -95,7 +95,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
     def status(self) -> str:
         count = len(self.lines)
         parts = [
-            self._found(),
+            self._match_text(),
             self._problem if count else None,
             f"{count} line{'s' if count > 1 else ''}{' at most' if count >= KEPT_LINES else ''}" if count else None,
             ("following" if self.follow else "not following") if count else None,
@@ -107,7 +107,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         yield from (self._log, self._status, self._box)
 
     def on_mount(self) -> None:
-        self.watch(self._log, "follow", self._tell, init=False)
+        self.watch(self._log, "follow", self._update_status, init=False)
         self.poll()
         self.set_interval(POLL_S, self.poll)
 
@@ -117,15 +117,15 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         self._log.placeholder = update.problem or "the log is empty"
         if update.problem is None:
             self._log.take(update)
-        self._tell()
+        self._update_status()
 
-    def _tell(self) -> None:
+    def _update_status(self) -> None:
         if self._status.content != self.status:
             self._status.update(self.status)
         if not self.lines:
             self._log.refresh()
 
-    def _found(self) -> str | None:
+    def _match_text(self) -> str | None:
         """``3 of 17 lines with “error”``."""
         pattern = self._log.pattern
         if pattern is None:
@@ -134,8 +134,8 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         what = f"with “{self._box.value}”"
         if not matches:
             return f"no line {what}"
-        place = f"{matches.index(current) + 1} of " if current in matches else ""
-        return f"{place}{len(matches)} line{'s' if len(matches) > 1 else ''} {what}"
+        position = f"{matches.index(current) + 1} of " if current in matches else ""
+        return f"{position}{len(matches)} line{'s' if len(matches) > 1 else ''} {what}"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return action not in ("go", "end_search") or self._log.pattern is not None or self._box.has_class("-open")
@@ -171,10 +171,10 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         log.current = None
         matches = log.matches
         if matches:
-            log.show_line(next((place for place in matches if place >= start), matches[0]))
+            log.show_line(next((line for line in matches if line >= start), matches[0]))
         log.refresh()
         self.refresh_bindings()
-        self._tell()
+        self._update_status()
 
     def action_go(self, by: int) -> None:
         """Goes to the next match or to the previous one, and on from the other end."""
@@ -182,10 +182,10 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         matches = log.matches
         here = log.current if log.current is not None else round(log.scroll_y)
         if matches:
-            after = [place for place in matches if place > here]
-            before = [place for place in matches if place < here]
+            after = [line for line in matches if line > here]
+            before = [line for line in matches if line < here]
             log.show_line((after or matches)[0] if by > 0 else (before or matches)[-1])
-        self._tell()
+        self._update_status()
 
     def action_follow(self) -> None:
         self._log.follow = not self._log.follow

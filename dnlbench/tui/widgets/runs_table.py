@@ -51,7 +51,7 @@ class Selection:
 
 
 def _urgency(row: RunRow) -> int:
-    return next((place for place, states in enumerate(URGENCY) if row.state in states), len(URGENCY))
+    return next((index for index, states in enumerate(URGENCY) if row.state in states), len(URGENCY))
 
 
 def _sortable(value: str | float | None) -> tuple[str, float] | None:
@@ -98,7 +98,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         self.marked: frozenset[str] = frozenset()
         self._rows: Mapping[str, RunRow] = {}
         self._test: Test = lambda row: True
-        self._drawn: dict[str, tuple[RunRow, bool]] = {}
+        self._shown_rows: dict[str, tuple[RunRow, bool]] = {}
 
     @property
     def fields(self) -> list[Field]:
@@ -106,12 +106,12 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     @property
     def current(self) -> RunRow | None:
-        shown = list(self._drawn)
+        shown = list(self._shown_rows)
         return self._rows[shown[self.cursor_row]] if 0 <= self.cursor_row < len(shown) else None
 
     @property
     def shown(self) -> int:
-        return len(self._drawn)
+        return len(self._shown_rows)
 
     @property
     def chosen(self) -> list[RunRow]:
@@ -122,7 +122,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
     def show(self, rows: Mapping[str, RunRow]) -> None:
         first, self._rows = not self._rows, rows
         wanted = self.selection.arrange(rows, self._test)
-        if [row.run.run_id for row in wanted] != list(self._drawn) or not self.columns:
+        if [row.run.run_id for row in wanted] != list(self._shown_rows) or not self.columns:
             self._rebuild(wanted, columns=first)  # their widths go by the runs
             return
         for row in wanted:
@@ -131,7 +131,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
     def csv(self) -> str:
         """The runs that are shown, in their order, with their plain values."""
         fields = [field for field in FIELDS if field.name != "curve"]
-        rows = ([run_id, *(field.value(self._rows[run_id]) for field in fields)] for run_id in self._drawn)
+        rows = ([run_id, *(field.value(self._rows[run_id]) for field in fields)] for run_id in self._shown_rows)
         return csv_text([["run_id", *(field.name for field in fields)], *rows])
 
     def rearrange(self, selection: Selection, test: Test) -> None:
@@ -145,21 +145,21 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         """All lines anew, on request with their heads; the cursor stays on its run if that is still there."""
         under = self.current.run.run_id if self.current else None
         offset = self.scroll_offset
-        self._drawn = {}
+        self._shown_rows = {}
         self.clear(columns=columns)
         self._set_columns()
         for row in rows:
             self.add_row(*self._cells(row), key=row.run.run_id)
-            self._drawn[row.run.run_id] = (row, row.run.run_id in self.marked)
-        places = list(self._drawn)
-        if under in places:
-            self.move_cursor(row=places.index(under), animate=False, scroll=False)
+            self._shown_rows[row.run.run_id] = (row, row.run.run_id in self.marked)
+        run_ids = list(self._shown_rows)
+        if under in run_ids:
+            self.move_cursor(row=run_ids.index(under), animate=False, scroll=False)
         self.scroll_to(*offset, animate=False)
 
     def on_resize(self) -> None:
         """There may be more room for a column that grows, or less."""
         if self.columns and self._widths() != {str(key.value): each.width for key, each in self.columns.items()}:
-            self._rebuild([row for row, _ in self._drawn.values()], columns=True)
+            self._rebuild([row for row, _ in self._shown_rows.values()], columns=True)
 
     def _set_columns(self) -> None:
         if not self.columns:
@@ -171,18 +171,18 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         widths = {field.name: max(self._least(field) + 1, self._head(field).cell_len) for field in self.fields}
         room = self.size.width - self.scrollbar_size_vertical - sum(widths.values())
         for field in self.fields:
-            if field.grows and room > 0:
+            if field.flexible and room > 0:
                 widths[field.name] = max(widths[field.name], min(self._longest(field) + 1, widths[field.name] + room))
         return widths
 
     def _least(self, field: Field) -> int:
-        return max(field.width, min(self._longest(field), field.widest))
+        return max(field.width, min(self._longest(field), field.max_width))
 
     def _longest(self, field: Field) -> int:
         return max((len(field.text(row)) for row in self._rows.values()), default=0)
 
     def _head(self, field: Field) -> Text:
-        return _cell(field, field.head + self._arrow(field))
+        return _cell(field, field.header + self._arrow(field))
 
     def _arrow(self, field: Field) -> str:
         if self.selection.order != field.name:
@@ -191,10 +191,10 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     def _redraw(self, row: RunRow) -> None:
         run_id, marked = row.run.run_id, row.run.run_id in self.marked
-        drawn, was_marked = self._drawn[run_id]
-        if (drawn, was_marked) == (row, marked):
+        shown_row, was_marked = self._shown_rows[run_id]
+        if (shown_row, was_marked) == (row, marked):
             return
-        self._drawn[run_id] = (row, marked)
+        self._shown_rows[run_id] = (row, marked)
         old = self.get_row(run_id)
         for field, cell, before in zip(self.fields, self._cells(row), old, strict=True):
             if cell != before:
@@ -217,8 +217,8 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         self._order_by(name, falling=self.selection.order == name and not self.selection.falling)
 
     def action_next_order(self) -> None:
-        place = ORDER.index(self.selection.order) if self.selection.order in ORDER else 0
-        self._order_by(ORDER[(place + 1) % len(ORDER)], falling=False)
+        index = ORDER.index(self.selection.order) if self.selection.order in ORDER else 0
+        self._order_by(ORDER[(index + 1) % len(ORDER)], falling=False)
 
     def action_turn_order(self) -> None:
         self._order_by(self.selection.order, falling=not self.selection.falling)
@@ -235,7 +235,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     def action_mark_all(self) -> None:
         """Marks all that are shown; if all are, none."""
-        shown = frozenset(self._drawn)
+        shown = frozenset(self._shown_rows)
         self.marked = self.marked - shown if shown <= self.marked else self.marked | shown
         self.show(self._rows)
 
@@ -243,5 +243,5 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 def _cell(field: Field, text: str, style: str = "") -> Text:
     """Columns are one blank wider than what stands in them, at its left."""
     return Text(
-        f" {text}", style=style, justify="right" if field.figures else "left", no_wrap=True, overflow="ellipsis"
+        f" {text}", style=style, justify="right" if field.numeric else "left", no_wrap=True, overflow="ellipsis"
     )
