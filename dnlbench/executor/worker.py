@@ -34,8 +34,8 @@ from dnlbench.machine import Slot, Sources
 from dnlbench.plan import title
 from dnlbench.runners import create_runner
 from dnlbench.runners.base import Job, Member
+from dnlbench.runners.custom_code import FAILURES
 from dnlbench.runners.failures import Blame, PackError, blame, classify
-from dnlbench.runners.users_code import FAILURES
 from dnlbench.store import RunDir
 
 BEAT_S = 1.0
@@ -103,7 +103,7 @@ class Worker:
     def _events(self, attempts: Attempts) -> Iterator[RunEvent]:
         members = tuple(self._member(run_id, attempt) for run_id, attempt in attempts.items())
         try:
-            yield from self._runner.carry_out(Job(members=members, aside=lambda: self._aside == attempts))
+            yield from self._runner.run(Job(members=members, should_suspend=lambda: self._aside == attempts))
         except FAILURES as error:
             if blame(error) is not None:
                 raise

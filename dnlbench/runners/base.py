@@ -32,7 +32,7 @@ class Job:
 
     members: tuple[Member, ...]
     """As many epochs are left to each. Their checkpoints may be of different training steps of an epoch."""
-    aside: Callable[[], bool]
+    should_suspend: Callable[[], bool]
     """Whether the job is to be put aside at the next training step."""
 
 
@@ -56,7 +56,7 @@ class Runner(Protocol):
         """Names the parts of the custom networks' code that this runner would execute in another state than recorded."""
         ...
 
-    def carry_out(self, job: Job) -> Iterator[RunEvent]:
+    def run(self, job: Job) -> Iterator[RunEvent]:
         """Does the job, telling what happens as it happens.
 
         Of each member ``RunStarted`` comes first, and ``RunEnded`` or ``RunPaused`` last. One may end while others go on.

@@ -30,7 +30,7 @@ class PackError(Exception):
 
 
 def blame(error: BaseException) -> Blame | None:
-    """What beside the run is at fault, so that it may go well at another time, place or company; None for the run."""
+    """What beside the run is at fault, so that it may go well at another time, place or pack_key; None for the run."""
     if isinstance(error, PackError):
         return "pack"
     if is_disk_full(error):

@@ -21,7 +21,7 @@ from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, der
 from dnlbench.runners.vector import curves_of, form_of
 from dnlbench.studies.forward_limit import OUTSIDE, ForwardLimitSpec, rough_time
 
-REFERENCE_SHARE = 0.1
+REFERENCE_TOLERANCE = 0.1
 """Of an error of a network: the solution that it is compared with is not to be off by more."""
 
 POWERS: dict[Roughness, Sequence[float] | None] = {
@@ -85,12 +85,12 @@ class ForwardLimitRunner(MeasuringRunner[ForwardLimitSpec]):
             measured[OUTSIDE] = 1.0
         if not found.isfinite().all():
             return measured  # diverged, and in no ball that there were constants for
-        if not problem.solution.error <= REFERENCE_SHARE * float(errors.max()):
+        if not problem.solution.error <= REFERENCE_TOLERANCE * float(errors.max()):
             raise InaccurateError(
                 f"the solution of the integral equation may be off by {problem.solution.error:.1e}, too much to measure an "
                 f"error of {float(errors.max()):.1e} with; raise reference.steps"
             )
-        if not problem.solution.error <= REFERENCE_SHARE * float(errors[-1]):
+        if not problem.solution.error <= REFERENCE_TOLERANCE * float(errors[-1]):
             del measured["error_end"]  # not known well enough
         return measured | asdict(assess(problem.form, problem.curves, found))
 

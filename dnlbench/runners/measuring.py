@@ -22,11 +22,11 @@ from dnlbench.studies import StudySpec
 
 Measurements = Mapping[str, float | tuple[float, ...]]
 Check = Callable[[], None]
-"""Raises `PutAsideError` if the run is to be put aside."""
+"""Raises `RunSuspendedError` if the run is to be put aside."""
 Spec = TypeVar("Spec", bound=StudySpec)
 
 
-class PutAsideError(Exception):
+class RunSuspendedError(Exception):
     """The run was asked to stop before it had found anything."""
 
 
@@ -51,7 +51,7 @@ class MeasuringRunner(Generic[Spec]):
         """The quantities of a run.
 
         Raises:
-            PutAsideError: as ``check`` does on the way.
+            RunSuspendedError: as ``check`` does on the way.
         """
         raise NotImplementedError
 
@@ -67,16 +67,16 @@ class MeasuringRunner(Generic[Spec]):
     def code_changes(self, recorded: Sources) -> Sequence[str]:
         return ()
 
-    def carry_out(self, job: Job) -> Iterator[RunEvent]:
+    def run(self, job: Job) -> Iterator[RunEvent]:
         for member in job.members:
-            yield from self._carry_out_one(member, job)
+            yield from self._run_one(member, job)
 
-    def _carry_out_one(self, member: Member, job: Job) -> Iterator[RunEvent]:
+    def _run_one(self, member: Member, job: Job) -> Iterator[RunEvent]:
         run_id = member.run.run_id
 
         def check() -> None:
-            if job.aside():
-                raise PutAsideError
+            if job.should_suspend():
+                raise RunSuspendedError
 
         parameters = self.plan.estimate(member.run.point).parameters
         assert parameters is not None, "the sizes of vector networks are known"
@@ -84,7 +84,7 @@ class MeasuringRunner(Generic[Spec]):
         begun = time.perf_counter()
         try:
             found = self.measure(member.run, check)
-        except PutAsideError:
+        except RunSuspendedError:
             yield RunPaused(run_id=run_id, epoch=0, step=0)
             return
         yield Measured(run_id=run_id, seconds=time.perf_counter() - begun, measurements=dict(found))

@@ -17,7 +17,7 @@ from dnlbench.runners.vector import curves_of, form_of, pose_problem
 from dnlbench.studies.optimum_limit import PAIRS, OptimumLimitSpec
 
 
-class NotMinimisedError(Exception):
+class NotMinimizedError(Exception):
     """What was found is no minimum, and so nothing that a limit could be taken of."""
 
 
@@ -84,7 +84,7 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
     def _checked(self, minimum: Minimum, depth: int) -> Minimum:
         if minimum.iterations < self.spec.minimiser.max_iterations:
             return minimum
-        raise NotMinimisedError(
+        raise NotMinimizedError(
             f"minimiser.max_iterations = {minimum.iterations} were used up at depth {depth} with J_L = {minimum.value:.6g}, "
             f"where the gradient's norm is {minimum.gradient_norm:.1e}; allow more of them"
         )

@@ -18,7 +18,7 @@ EXPLICIT_TOLERANCE = 1e-12
 """Relative to the largest of the states or, where all are small, of the points: the explicit form is off by rounding only."""
 
 
-class NotTheSameError(Exception):
+class ExplicitFormError(Exception):
     """The explicit form gives other states than the recursion."""
 
 
@@ -80,11 +80,11 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
         """Of the explicit last states, in units of the largest of them or of the points.
 
         Raises:
-            NotTheSameError: if it is more than rounding.
+            ExplicitFormError: if it is more than rounding.
         """
         deviation = _largest(explicit - found[-1]) / max(_largest(found[-1]), _largest(found[0]))
         if not deviation <= EXPLICIT_TOLERANCE:
-            raise NotTheSameError(
+            raise ExplicitFormError(
                 f"the explicit form is off the recursion by {deviation:.1e} of the largest state, more than the "
                 f"{EXPLICIT_TOLERANCE:.0e} that rounding should come to; fewer sweep.depths or a smaller network.gain and "
                 "network.weight_scale keep the products smaller"

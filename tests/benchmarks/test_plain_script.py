@@ -50,10 +50,12 @@ def test_both_have_equal_losses(make_plan: Callable[..., Plan], slot: Slot) -> N
     plan = make_plan(*axes, *data, *protocol)
     runner, run = TrainingRunner(plan, slot), plan.runs[0]
     network = plain_script.Network("densenet", 2)
-    network.load_state_dict(plain_names(runner.rig.learner([run]).network.state_dict()))
+    network.load_state_dict(plain_names(runner.setup.learner([run]).network.state_dict()))
     with TemporaryDirectory() as folder:
-        job = Job(members=(Member(run=run, attempt=1, folder=Path(folder), epochs_known=0),), aside=lambda: False)
-        expected = [event.train_loss for event in runner.carry_out(job) if isinstance(event, EpochDone)]
+        job = Job(
+            members=(Member(run=run, attempt=1, folder=Path(folder), epochs_known=0),), should_suspend=lambda: False
+        )
+        expected = [event.train_loss for event in runner.run(job) if isinstance(event, EpochDone)]
     split, optimizer = runner.data.training, plain_script.make_optimizer(network)
     images = np.ascontiguousarray(split.images.permute(0, 2, 3, 1).numpy())
     data_set = plain_script.Images(images, split.labels.tolist())

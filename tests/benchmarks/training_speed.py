@@ -47,7 +47,7 @@ from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.progress import Tally
-from dnlbench.runners.training.utilisation import matrix_peak
+from dnlbench.runners.training.utilization import matrix_peak
 from dnlbench.spec import parse_spec
 from dnlbench.stats import fit_exponent
 from tests.benchmarks import plain_script
@@ -113,10 +113,10 @@ class Ours:
 
     def steps(self) -> Iterator[Callable[[], object]]:
         """Training steps of a learner of its own, without end."""
-        rig, samples = self.runner.rig, len(self.runner.data.training)
-        learner = rig.learner([self.run])
+        setup, samples = self.runner.setup, len(self.runner.data.training)
+        learner = setup.learner([self.run])
         learner.network.train()
-        step = rig.step([self.run], learner, Tally.start(torch.device("cpu"), 1))
+        step = setup.step([self.run], learner, Tally.start(torch.device("cpu"), 1))
         for epoch in itertools.count(1):
             for indices in torch.split(epoch_order(samples, self.run.seed, epoch), plain_script.BATCH_SIZE):
                 if len(indices) == plain_script.BATCH_SIZE:
@@ -124,11 +124,11 @@ class Ours:
 
     def step_bytes(self) -> int:
         """As the runner measures it before a run."""
-        return self.runner.rig.warm_up([self.run])
+        return self.runner.setup.warm_up([self.run])
 
     def flops(self) -> float:
         """Of training on one sample."""
-        found = self.runner.rig.flops(self.run)
+        found = self.runner.setup.flops(self.run)
         assert found is not None, "ours are counted"
         return found
 
@@ -136,9 +136,10 @@ class Ours:
         """Of each epoch of the whole run."""
         with tempfile.TemporaryDirectory() as folder:
             job = Job(
-                members=(Member(run=self.run, attempt=1, folder=Path(folder), epochs_known=0),), aside=lambda: False
+                members=(Member(run=self.run, attempt=1, folder=Path(folder), epochs_known=0),),
+                should_suspend=lambda: False,
             )
-            return [event.train_loss for event in self.runner.carry_out(job) if isinstance(event, EpochDone)]
+            return [event.train_loss for event in self.runner.run(job) if isinstance(event, EpochDone)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ class Plain:
     def network(self) -> plain_script.Network:
         """With the weights that dnlbench's has."""
         network = plain_script.Network(self.ours.run.point.network, self.ours.run.point.depth)
-        network.load_state_dict(plain_names(self.ours.runner.rig.learner([self.ours.run]).network.state_dict()))
+        network.load_state_dict(plain_names(self.ours.runner.setup.learner([self.ours.run]).network.state_dict()))
         return network.train()
 
     def steps(self) -> Iterator[Callable[[], object]]:

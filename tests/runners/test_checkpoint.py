@@ -61,17 +61,17 @@ def never() -> bool:
 
 
 def at_step(step: int, *, lost: bool) -> Callable[[], bool]:
-    """Has a run put aside, or lost, when so many of an attempt's training steps are done."""
+    """Has a run suspended, or lost, when so many of an attempt's training steps are done."""
     steps = count()
 
-    def aside() -> bool:
+    def should_suspend() -> bool:
         if next(steps) < step:
             return False
         if lost:
             raise Lost
         return True
 
-    return aside
+    return should_suspend
 
 
 def attempt(
@@ -81,18 +81,18 @@ def attempt(
     before: Sequence[RunEvent] = (),
     *,
     epochs: int | None = None,
-    aside: Callable[[], bool] = never,
+    should_suspend: Callable[[], bool] = never,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> list[RunEvent]:
     """The events of one more attempt; it may be lost in the epoch after ``epochs``, before its checkpoint is written."""
     history = fold(before)
     number = len(history.attempts) + 1
     member = Member(run=plan.runs[0], attempt=number, folder=folder, epochs_known=len(history.epochs))
-    job = Job(members=(member,), aside=aside)
+    job = Job(members=(member,), should_suspend=should_suspend)
     events: list[RunEvent] = []
     torch.manual_seed(number)  # no attempt may count on the random state that another left
     try:
-        for event in TrainingRunner(plan, slot, checkpoint_s=checkpoint_s).carry_out(job):
+        for event in TrainingRunner(plan, slot, checkpoint_s=checkpoint_s).run(job):
             events.append(event)
             if sum(isinstance(each, EpochDone) for each in events) == epochs:
                 break
@@ -165,7 +165,7 @@ def test_a_run_lost_after_any_training_step_goes_on_with_the_same_bits(
     expected = attempt(plan, slot, tmp_path / "undisturbed")
     for step in range(3 * STEPS):
         folder = tmp_path / str(step)
-        first = attempt(plan, slot, folder, aside=at_step(step, lost=True), checkpoint_s=0)
+        first = attempt(plan, slot, folder, should_suspend=at_step(step, lost=True), checkpoint_s=0)
         second = attempt(plan, slot, folder, first, checkpoint_s=0)
         (started,) = (event for event in second if isinstance(event, RunStarted))
         # the last checkpoint is the one before the last training step, or the one at the end of the epoch
@@ -215,7 +215,7 @@ def test_a_run_that_is_lost_again_and_again_goes_on_with_the_same_bits(
     expected = attempt(plan, slot, tmp_path / "undisturbed")
     events: list[RunEvent] = []
     while not fold(events).done:  # each attempt does one step that the one before had done, and one more
-        events += attempt(plan, slot, tmp_path / "x", events, aside=at_step(2, lost=True), checkpoint_s=0)
+        events += attempt(plan, slot, tmp_path / "x", events, should_suspend=at_step(2, lost=True), checkpoint_s=0)
     assert len(fold(events).attempts) > STEPS
     check(tmp_path / "x", events, tmp_path / "undisturbed", expected)
 
@@ -228,7 +228,7 @@ def test_a_run_put_aside_at_any_training_step_goes_on_with_the_same_bits(
     expected = attempt(plan, slot, tmp_path / "undisturbed")
     for step in range(3 * STEPS):  # the first step of the first epoch and of later ones included
         folder = tmp_path / str(step)
-        first = attempt(plan, slot, folder, aside=at_step(step, lost=False))
+        first = attempt(plan, slot, folder, should_suspend=at_step(step, lost=False))
         paused = first[-1]
         assert isinstance(paused, RunPaused)
         assert (paused.epoch, paused.step) == divmod(step, STEPS)
@@ -245,7 +245,7 @@ def test_a_run_put_aside_twice_at_one_place_goes_on(
     expected = attempt(plan, slot, tmp_path / "undisturbed")
     events: list[RunEvent] = []
     for steps in (STEPS + 2, 0, 0):
-        events += attempt(plan, slot, tmp_path / "x", events, aside=at_step(steps, lost=False))
+        events += attempt(plan, slot, tmp_path / "x", events, should_suspend=at_step(steps, lost=False))
         last = events[-1]
         assert isinstance(last, RunPaused)
         assert (last.epoch, last.step) == (1, 2)
@@ -261,7 +261,7 @@ def test_a_checkpoint_that_has_lost_its_events_is_not_gone_on_with(
     expected = attempt(plan, slot, tmp_path / "undisturbed")
     for known in (0, 1):
         folder = tmp_path / str(known)
-        first = attempt(plan, slot, folder, aside=at_step(2 * STEPS + 1, lost=False))
+        first = attempt(plan, slot, folder, should_suspend=at_step(2 * STEPS + 1, lost=False))
         events_left = first[: 1 + known]  # of two epochs
         second = attempt(plan, slot, folder, events_left)
         (started,) = (event for event in second if isinstance(event, RunStarted))
@@ -280,11 +280,11 @@ def test_the_seconds_of_an_epoch_taken_up_in_its_middle_are_those_of_its_parts(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, ticking: None
 ) -> None:
     plan = make_protocol("dropout", "sgd")
-    first = attempt(plan, slot, tmp_path, aside=at_step(STEPS + 3, lost=False))  # a stretch of the clock
+    first = attempt(plan, slot, tmp_path, should_suspend=at_step(STEPS + 3, lost=False))  # a stretch of the clock
     state = Checkpoints(tmp_path).load()
     assert state is not None
     assert state["seconds"] == 1.0
-    second = attempt(plan, slot, tmp_path, first, aside=at_step(1, lost=False))  # and another one
+    second = attempt(plan, slot, tmp_path, first, should_suspend=at_step(1, lost=False))  # and another one
     third = attempt(plan, slot, tmp_path, [*first, *second])
     history = fold([*first, *second, *third])
     assert [epoch.seconds for epoch in history.epochs] == [1.0, 3.0, 1.0]
@@ -306,7 +306,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_taken_for_good(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, damage: str
 ) -> None:
     plan = make_protocol("dropout", "sgd")
-    first = attempt(plan, slot, tmp_path, aside=at_step(STEPS + 3, lost=False))
+    first = attempt(plan, slot, tmp_path, should_suspend=at_step(STEPS + 3, lost=False))
     state = dict(Checkpoints(tmp_path).load() or {})
     if damage == "another network's":
         state["network"] = {name: tensor.new_zeros(3) for name, tensor in state["network"].items()}
@@ -322,7 +322,7 @@ def test_what_killed_saves_left_goes_with_the_end_of_the_run(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
 ) -> None:
     plan, folder = make_protocol("dropout", "sgd"), tmp_path / "x"
-    first = attempt(plan, slot, folder, aside=at_step(STEPS + 3, lost=False))
+    first = attempt(plan, slot, folder, should_suspend=at_step(STEPS + 3, lost=False))
     for name in ("checkpoint.new.pt", ".checkpoint.new.pt.abc.tmp", ".checkpoint.pt.sha256.abc.tmp"):
         (folder / name).write_bytes(b"torn")
     (folder / "checkpoint.previous.pt").write_bytes(b"damaged")
@@ -338,7 +338,7 @@ def test_a_run_ends_with_a_checkpoint_even_if_only_the_one_before_is_whole(
     """It is asked for fewer epochs than it has, and the save of the last checkpoint was cut off."""
     plan, folder = make_protocol("dropout", "sgd"), tmp_path / "x"
     expected = attempt(plan, slot, tmp_path / "undisturbed")
-    events = attempt(plan, slot, folder, aside=at_step(2 * STEPS + 3, lost=False))
+    events = attempt(plan, slot, folder, should_suspend=at_step(2 * STEPS + 3, lost=False))
     Checkpoints(folder).save({"epoch": 2})
     (folder / "checkpoint.pt").unlink()
     events += attempt(make_plan(NETWORKS["dropout"], *SHORT, "train.epochs=2"), slot, folder, events)

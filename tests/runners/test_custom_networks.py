@@ -151,7 +151,7 @@ def test_a_network_that_wants_to_end_the_process_ends_its_run(
     plan = Plan(make_spec("sweep.networks=['net:make']", "sweep.depths=[1]", "sweep.seeds=1"))
     run_dir = RunDir(tmp_path / "rd")
     run_dir.begin(plan, HOW)
-    *_, ended = Worker(run_dir, slot, 30.0).carry_out({plan.runs[0].run_id: 1})
+    *_, ended = Worker(run_dir, slot, 30.0).run({plan.runs[0].run_id: 1})
     assert isinstance(ended, RunEnded)
     assert ended.error is not None
     assert (ended.status, ended.error.type, ended.error.message) == ("failed", "SystemExit", "3")

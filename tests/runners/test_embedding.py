@@ -54,12 +54,14 @@ def plan_of(*overrides: str) -> Plan:
     return Plan(parse_spec(TINY, "tiny.toml", overrides))
 
 
-def job_of(run: Run, aside: Callable[[], bool] = lambda: False) -> Job:
-    return Job(members=(Member(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0),), aside=aside)
+def job_of(run: Run, should_suspend: Callable[[], bool] = lambda: False) -> Job:
+    return Job(
+        members=(Member(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0),), should_suspend=should_suspend
+    )
 
 
 def measured(runner: EmbeddingRunner, run: Run) -> Measurements:
-    (found,) = (event for event in runner.carry_out(job_of(run)) if isinstance(event, Measured))
+    (found,) = (event for event in runner.run(job_of(run)) if isinstance(event, Measured))
     return found.measurements
 
 
@@ -75,7 +77,7 @@ def test_every_network_is_as_theory_says(slot: Slot) -> None:
     names = {quantity.name for quantity in EMBEDDING.quantities}
     separated = 0
     for run in plan.runs:
-        started, found, ended = runner.carry_out(job_of(run))
+        started, found, ended = runner.run(job_of(run))
         assert isinstance(started, RunStarted)
         assert isinstance(found, Measured)
         assert isinstance(ended, RunEnded)
@@ -165,7 +167,7 @@ def test_each_epoch_of_sgd_sees_every_sample_once(slot: Slot) -> None:
 def test_a_run_that_is_put_aside_has_measured_nothing(slot: Slot) -> None:
     plan = plan_of()
     calls = iter([False] * 30 + [True])
-    started, paused = EmbeddingRunner(plan, slot).carry_out(job_of(plan.runs[0], lambda: next(calls)))
+    started, paused = EmbeddingRunner(plan, slot).run(job_of(plan.runs[0], lambda: next(calls)))
     assert isinstance(started, RunStarted)
     assert isinstance(paused, RunPaused)
 
@@ -187,7 +189,7 @@ def test_a_wrong_map_is_found(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_descent_that_runs_away_is_a_diverged_run(slot: Slot) -> None:
     plan = plan_of("sweep.networks=['fully-connected']", "sweep.depths=[2]", "sweep.learning_rates=[1e200]")
-    *_, ended = EmbeddingRunner(plan, slot).carry_out(job_of(plan.runs[0]))
+    *_, ended = EmbeddingRunner(plan, slot).run(job_of(plan.runs[0]))
     assert isinstance(ended, RunEnded)
     assert ended.status == "diverged"
 

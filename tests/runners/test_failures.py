@@ -104,7 +104,7 @@ def bug(depth, input_shape, classes, network):
 
 
 @pytest.fixture
-def carry_out(
+def run_network(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], tuple[Plan, RunDir]]:
     """A sweep of one run of a network with incidents, by a real worker process."""
@@ -148,9 +148,9 @@ def messages(run_dir: RunDir) -> Sequence[str]:
 
 @pytest.mark.faults
 def test_a_run_on_a_broken_device_is_tried_again_and_then_failed(
-    carry_out: Callable[[str], tuple[Plan, RunDir]],
+    run_network: Callable[[str], tuple[Plan, RunDir]],
 ) -> None:
-    plan, run_dir = carry_out("broken_device")
+    plan, run_dir = run_network("broken_device")
     ended = end_of(plan, run_dir)
     assert ended.status == "failed"
     assert ended.error is not None
@@ -162,8 +162,8 @@ def test_a_run_on_a_broken_device_is_tried_again_and_then_failed(
 
 
 @pytest.mark.faults
-def test_a_full_disk_is_waited_for_as_often_as_it_takes(carry_out: Callable[[str], tuple[Plan, RunDir]]) -> None:
-    plan, run_dir = carry_out("full_disk")
+def test_a_full_disk_is_waited_for_as_often_as_it_takes(run_network: Callable[[str], tuple[Plan, RunDir]]) -> None:
+    plan, run_dir = run_network("full_disk")
     assert end_of(plan, run_dir).status == "ok"
     assert len(run_dir.read_history(plan.runs[0]).epochs) == plan.spec.epochs
     assert len(messages(run_dir)) == 2  # more than the tries that other causes have here
@@ -172,8 +172,8 @@ def test_a_full_disk_is_waited_for_as_often_as_it_takes(carry_out: Callable[[str
 
 
 @pytest.mark.faults
-def test_a_bug_is_not_tried_again(carry_out: Callable[[str], tuple[Plan, RunDir]]) -> None:
-    plan, run_dir = carry_out("bug")
+def test_a_bug_is_not_tried_again(run_network: Callable[[str], tuple[Plan, RunDir]]) -> None:
+    plan, run_dir = run_network("bug")
     ended = end_of(plan, run_dir)
     assert ended.status == "failed"
     assert ended.error is not None

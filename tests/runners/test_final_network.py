@@ -63,7 +63,7 @@ def train(plan: Plan, slot: Slot, folder: Path, known: int = 0) -> list[RunEvent
     for run in plan.runs:
         (folder / run.run_id).mkdir(parents=True, exist_ok=True)
         members.append(Member(run=run, attempt=1, folder=folder / run.run_id, epochs_known=known))
-    return list(TrainingRunner(plan, slot).carry_out(Job(members=tuple(members), aside=lambda: False)))
+    return list(TrainingRunner(plan, slot).run(Job(members=tuple(members), should_suspend=lambda: False)))
 
 
 def measured(events: Sequence[RunEvent], stage: str) -> list[dict[str, float]]:

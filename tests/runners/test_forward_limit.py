@@ -64,8 +64,11 @@ def plan_of(text: str, *overrides: str) -> Plan:
     return Plan(parse_spec(text, "spec.toml", overrides))
 
 
-def job_of(run: Run, *, aside: bool = False) -> Job:
-    return Job(members=(Member(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0),), aside=lambda: aside)
+def job_of(run: Run, *, should_suspend: bool = False) -> Job:
+    return Job(
+        members=(Member(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0),),
+        should_suspend=lambda: should_suspend,
+    )
 
 
 def measured(events: Iterable[RunEvent]) -> Measurements:
@@ -74,7 +77,7 @@ def measured(events: Iterable[RunEvent]) -> Measurements:
 
 
 def results(runner: ForwardLimitRunner, runs: Iterable[Run]) -> dict[str, Measurements]:
-    return {run.run_id: measured(runner.carry_out(job_of(run))) for run in runs}
+    return {run.run_id: measured(runner.run(job_of(run))) for run in runs}
 
 
 def number(found: Measurements, name: str) -> float:
@@ -88,7 +91,7 @@ def test_a_run_begins_measures_and_ends(slot: Slot) -> None:
     runner = ForwardLimitRunner(plan, slot)
     quantities = {quantity.name for quantity in plan.study.quantities}
     for run in plan.runs:
-        started, found, ended = runner.carry_out(job_of(run, aside=True))  # too short to be put aside
+        started, found, ended = runner.run(job_of(run, should_suspend=True))  # too short to be suspended
         assert isinstance(started, RunStarted)
         assert isinstance(found, Measured)
         assert isinstance(ended, RunEnded)
@@ -121,7 +124,7 @@ def test_parameters_are_counted_as_they_are_sampled(kernel: KernelName, slot: Sl
     runner = ForwardLimitRunner(plan, slot)
     for run in plan.runs[:4]:
         arrays = sample(random_curves(kernel, positions=3, channels=2, seed=0), run.point.depth)
-        started = next(iter(runner.carry_out(job_of(run))))
+        started = next(iter(runner.run(job_of(run))))
         assert isinstance(started, RunStarted)
         assert started.parameters == arrays.K.numel() + sum(values.numel() for _, values in arrays.one_index())
 
@@ -193,7 +196,7 @@ class Faked(MeasuringRunner[StudySpec]):
     def measure(self, run: Run, check: Check) -> Measurements:
         if self.found is None:
             check()
-            raise AssertionError("the run was not put aside")
+            raise AssertionError("the run was not suspended")
         return self.found
 
 
@@ -201,7 +204,7 @@ def faked(slot: Slot, found: Measurements | None) -> list[RunEvent]:
     plan = plan_of(TINY)
     runner = Faked(plan, slot)
     runner.found = found
-    return list(runner.carry_out(job_of(plan.runs[0], aside=True)))
+    return list(runner.run(job_of(plan.runs[0], should_suspend=True)))
 
 
 def test_a_run_that_is_put_aside_has_kept_nothing(slot: Slot) -> None:
@@ -249,7 +252,7 @@ def test_states_that_are_not_finite_are_divergence(slot: Slot, monkeypatch: pyte
 
     with_error(monkeypatch, infinite)
     plan = plan_of(TINY, "sweep.activations=['relu']")
-    *_, found, ended = ForwardLimitRunner(plan, slot).carry_out(job_of(plan.runs[0]))
+    *_, found, ended = ForwardLimitRunner(plan, slot).run(job_of(plan.runs[0]))
     assert isinstance(found, Measured)
     assert isinstance(ended, RunEnded)
     assert not math.isfinite(number(found.measurements, "error_max"))

@@ -29,7 +29,7 @@ def initial(plan: Plan, slot: Slot) -> tuple[nn.Module, torch.Tensor]:
     runner = TrainingRunner(plan, slot)
     training = runner.data.training
     images, _ = training.batch(epoch_order(len(training), 4, 1)[:64])
-    return runner.rig.learner(plan.runs).network, images
+    return runner.setup.learner(plan.runs).network, images
 
 
 def first_variances(network: nn.Module, images: torch.Tensor) -> list[float]:

@@ -8,7 +8,7 @@ import torch
 
 from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.plan import Plan
-from dnlbench.runners.training.rig import nudge
+from dnlbench.runners.training.setup import nudge
 from dnlbench.spec import parse_spec
 
 SPEC = """

@@ -22,7 +22,7 @@ from dnlbench.profiles import RunRecord, summarise
 from dnlbench.profiles.fits import fit_over_depth
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.digits import load_digit_images
-from dnlbench.runners.optimum_limit import NotMinimisedError, OptimumLimitRunner
+from dnlbench.runners.optimum_limit import NotMinimizedError, OptimumLimitRunner
 from dnlbench.runners.vector import pose_problem
 from dnlbench.spec import parse_spec
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT, OptimumLimitSpec
@@ -59,9 +59,11 @@ def plan_of(*overrides: str) -> Plan:
     return Plan(spec_of(*overrides))
 
 
-def events_of(runner: OptimumLimitRunner, run: Run, aside: Callable[[], bool] = lambda: False) -> list[RunEvent]:
+def events_of(
+    runner: OptimumLimitRunner, run: Run, should_suspend: Callable[[], bool] = lambda: False
+) -> list[RunEvent]:
     member = Member(run=run, attempt=1, folder=Path("unused"), epochs_known=0)
-    return list(runner.carry_out(Job(members=(member,), aside=aside)))
+    return list(runner.run(Job(members=(member,), should_suspend=should_suspend)))
 
 
 def measured(runner: OptimumLimitRunner, run: Run) -> Found:
@@ -208,7 +210,7 @@ def test_a_result_does_not_depend_on_other_depths_nor_on_the_order_nor_on_the_ru
         assert measured(runner, run) == alone[run.run_id]
 
 
-# --- Put aside. ---
+# --- Suspended. ---
 
 
 class After:
@@ -252,7 +254,7 @@ def test_a_chain_that_is_known_is_not_gone_through_again(slot: Slot, monkeypatch
 def test_a_run_that_uses_up_its_iterations_has_no_result(slot: Slot) -> None:
     plan = plan_of("minimiser.max_iterations=3", "sweep.kernels=['local']", "sweep.depths=[8]")
     with pytest.raises(
-        NotMinimisedError, match=r"minimiser\.max_iterations = 3 were used up at depth 4 with J_L = 0\.\d+, where"
+        NotMinimizedError, match=r"minimiser\.max_iterations = 3 were used up at depth 4 with J_L = 0\.\d+, where"
     ):
         events_of(OptimumLimitRunner(plan, slot), plan.runs[0])
 

@@ -53,7 +53,7 @@ def never() -> bool:
 
 
 def after(steps: int) -> Callable[[], bool]:
-    """Has the job put aside when so many training steps are done."""
+    """Has the job suspended when so many training steps are done."""
     left = iter(range(steps))
     return lambda: next(left, None) is None
 
@@ -64,7 +64,7 @@ def train(
     folder: Path,
     seeds: Sequence[int],
     *,
-    aside: Callable[[], bool] = never,
+    should_suspend: Callable[[], bool] = never,
     before: Sequence[RunEvent] = (),
 ) -> list[RunEvent]:
     """The events of runs of the plan that are given to a slot together."""
@@ -74,7 +74,7 @@ def train(
         place = folder / run.run_id
         place.mkdir(parents=True, exist_ok=True)
         members.append(Member(run=run, attempt=1, folder=place, epochs_known=known))
-    return list(TrainingRunner(plan, slot).carry_out(Job(members=tuple(members), aside=aside)))
+    return list(TrainingRunner(plan, slot).run(Job(members=tuple(members), should_suspend=should_suspend)))
 
 
 def history_of(events: Sequence[RunEvent], run_id: str) -> RunHistory:
@@ -193,7 +193,7 @@ def test_a_pack_that_is_put_aside_goes_on_together(
 ) -> None:
     plan = make_plan("sweep.networks=['densenet']", *SMALL, *PROTOCOLS[protocol])
     undisturbed = train(plan, slot, tmp_path / "undisturbed", [0, 1, 2])
-    first = train(plan, slot, tmp_path / "x", [0, 1, 2], aside=after(steps))
+    first = train(plan, slot, tmp_path / "x", [0, 1, 2], should_suspend=after(steps))
     paused = [event for event in first if isinstance(event, RunPaused)]
     assert [event.epoch * 5 + event.step for event in paused] == [steps] * 3
     events = [*first, *train(plan, slot, tmp_path / "x", [0, 1, 2], before=first)]
@@ -205,7 +205,7 @@ def test_a_pack_that_is_put_aside_goes_on_together(
 
 def test_members_that_stand_at_other_places_go_on_too(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     plan = make_plan("sweep.networks=['densenet']", *SMALL)
-    first = train(plan, slot, tmp_path, [1], aside=after(2))
+    first = train(plan, slot, tmp_path, [1], should_suspend=after(2))
     events = train(plan, slot, tmp_path, [0, 1, 2])
     sizes = {event.run_id: (event.pack_size, event.from_step) for event in events if isinstance(event, RunStarted)}
     assert [sizes[run.run_id] for run in plan.runs] == [(2, 0), (1, 2), (2, 0)]
@@ -238,13 +238,13 @@ def test_a_training_step_as_a_graph_trains_the_same(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: list[int]
 ) -> None:
     from dnlbench.machine import read_machine
-    from dnlbench.runners.training.rig import Rig
+    from dnlbench.runners.training.setup import TrainingSetup
 
     device = next(device for device in read_machine().devices if device.kind == "cuda")
     slot = Slot(name="cuda:0/0", device=device, threads=1)
     plan = make_plan("sweep.networks=['densenet']", *SMALL, "train.schedule='cosine'")
     graphed = train(plan, slot, tmp_path / "graph", seeds)
-    monkeypatch.setattr(Rig, "_graph_does_as_well", lambda self, runs: False)
+    monkeypatch.setattr(TrainingSetup, "_graph_is_equivalent", lambda self, runs: False)
     stepped = train(plan, slot, tmp_path / "steps", seeds)
     for seed in seeds:
         run_id = plan.runs[seed].run_id

@@ -22,7 +22,7 @@ from dnlbench.profiles import FitRecord, RunRecord, summarise
 from dnlbench.runners import RUNNERS, create_runner, relu_limit
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.measuring import Measurements, derived_seed, normal
-from dnlbench.runners.relu_limit import NotTheSameError, ReluLimitRunner
+from dnlbench.runners.relu_limit import ExplicitFormError, ReluLimitRunner
 from dnlbench.spec import parse_spec
 from dnlbench.studies import STUDIES
 
@@ -58,8 +58,11 @@ def plan_of(text: str, *overrides: str) -> Plan:
     return Plan(parse_spec(text, "spec.toml", overrides))
 
 
-def job_of(run: Run, *, aside: bool = False) -> Job:
-    return Job(members=(Member(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0),), aside=lambda: aside)
+def job_of(run: Run, *, should_suspend: bool = False) -> Job:
+    return Job(
+        members=(Member(run=run, attempt=1, folder=Path("nowhere"), epochs_known=0),),
+        should_suspend=lambda: should_suspend,
+    )
 
 
 def results(runner: ReluLimitRunner, runs: Iterable[Run]) -> dict[str, Measurements]:
@@ -78,7 +81,7 @@ def test_a_run_begins_measures_and_ends(slot: Slot) -> None:
     assert isinstance(runner, ReluLimitRunner)
     quantities = {quantity.name for quantity in plan.study.quantities}
     for run in plan.runs:
-        started, found, ended = runner.carry_out(job_of(run))
+        started, found, ended = runner.run(job_of(run))
         assert isinstance(started, RunStarted)
         assert isinstance(found, Measured)
         assert isinstance(ended, RunEnded)
@@ -103,7 +106,7 @@ def test_parameters_are_those_of_the_layers(slot: Slot) -> None:
     for run in plan.runs:
         kind = runner.spec.networks[run.point.network].kind
         form = LayerForm(kind=kind, positions=4, channels=3, taps=5)
-        started = next(iter(runner.carry_out(job_of(run))))
+        started = next(iter(runner.run(job_of(run))))
         assert isinstance(started, RunStarted)
         assert started.parameters == run.point.depth * form.parameters
 
@@ -177,14 +180,14 @@ def test_every_study_has_a_runner() -> None:
 
 def test_a_run_that_is_put_aside_has_kept_nothing(slot: Slot) -> None:
     plan = plan_of(TINY)
-    started, paused = ReluLimitRunner(plan, slot).carry_out(job_of(plan.runs[0], aside=True))
+    started, paused = ReluLimitRunner(plan, slot).run(job_of(plan.runs[0], should_suspend=True))
     assert isinstance(started, RunStarted)
     assert isinstance(paused, RunPaused)
 
 
 def test_states_without_bound_are_divergence(slot: Slot) -> None:
     plan = plan_of(TINY, "network.gain=1e200")
-    *_, found, ended = ReluLimitRunner(plan, slot).carry_out(job_of(plan.runs[0]))
+    *_, found, ended = ReluLimitRunner(plan, slot).run(job_of(plan.runs[0]))
     assert isinstance(found, Measured)
     assert isinstance(ended, RunEnded)
     assert ended.status == "diverged"
@@ -204,7 +207,7 @@ def test_an_explicit_form_of_another_network_is_noticed(part: str, slot: Slot, m
     explicit_states = relu.explicit_states
     monkeypatch.setattr(relu, "explicit_states", wrong)
     plan = plan_of(TINY)
-    with pytest.raises(NotTheSameError, match=r"off the recursion by .*e-\d\d of the largest state"):
+    with pytest.raises(ExplicitFormError, match=r"off the recursion by .*e-\d\d of the largest state"):
         ReluLimitRunner(plan, slot).measure(plan.runs[-1], lambda: None)
 
 

@@ -22,7 +22,7 @@ from dnlbench.runners.failures import classify
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order, load_dataset
 from dnlbench.runners.training.memory import step_memory_bytes
-from dnlbench.runners.training.optimise import create_optimizer, create_schedule
+from dnlbench.runners.training.optimize import create_optimizer, create_schedule
 from dnlbench.studies.training.spec import DataSettings, TrainSettings
 from tests.covering import covering
 
@@ -56,12 +56,12 @@ def only_run(plan: Plan) -> Run:
 
 
 def job_of(run: Run, folder: Path) -> Job:
-    return Job(members=(Member(run=run, attempt=1, folder=folder, epochs_known=0),), aside=lambda: False)
+    return Job(members=(Member(run=run, attempt=1, folder=folder, epochs_known=0),), should_suspend=lambda: False)
 
 
 def train(plan: Plan, slot: Slot) -> list[RunEvent]:
     with TemporaryDirectory() as folder:
-        return list(TrainingRunner(plan, slot).carry_out(job_of(only_run(plan), Path(folder))))
+        return list(TrainingRunner(plan, slot).run(job_of(only_run(plan), Path(folder))))
 
 
 ONE = ("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=[5]")
@@ -122,10 +122,9 @@ def test_the_seed_decides_and_the_global_random_state_does_not(make_plan: MakePl
 def test_a_run_does_not_depend_on_the_runs_before_it(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     plan = make_plan("sweep.depths=[2]")
     runner = TrainingRunner(plan, slot)
-    in_turn = [losses(runner.carry_out(job_of(run, tmp_path / "x" / run.run_id))) for run in plan.runs]
+    in_turn = [losses(runner.run(job_of(run, tmp_path / "x" / run.run_id))) for run in plan.runs]
     alone = [
-        losses(TrainingRunner(plan, slot).carry_out(job_of(run, tmp_path / "y" / run.run_id)))
-        for run in reversed(plan.runs)
+        losses(TrainingRunner(plan, slot).run(job_of(run, tmp_path / "y" / run.run_id))) for run in reversed(plan.runs)
     ]
     assert in_turn == alone[::-1]
 
@@ -181,7 +180,7 @@ def test_a_network_of_ones_own(
     plan = make_plan("sweep.networks=['own_networks:linear']", *ONE[1:], "network.options={gain=2.0}")
     runner = TrainingRunner(plan, slot)
     runner.prepare()
-    started, *epochs, _ = runner.carry_out(job_of(only_run(plan), tmp_path))
+    started, *epochs, _ = runner.run(job_of(only_run(plan), tmp_path))
     assert isinstance(started, RunStarted)
     assert started.parameters == 65 * 10 + 11 * 10
     assert sum(isinstance(event, EpochDone) for event in epochs) == 2
@@ -248,7 +247,7 @@ def test_a_training_step_and_its_memory_are_measured_without_the_import_of_torch
     code = """
 import sys, torch
 from dnlbench.runners.training.memory import step_memory_bytes
-from dnlbench.runners.training.optimise import create_optimizer, create_schedule
+from dnlbench.runners.training.optimize import create_optimizer, create_schedule
 from dnlbench.studies.training.spec import TrainSettings
 train, network = TrainSettings(), torch.nn.Linear(2, 2)
 optimizer = create_optimizer(train, network.parameters())

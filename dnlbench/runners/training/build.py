@@ -17,7 +17,7 @@ from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.errors import NetworkError, SpecError
 from dnlbench.events import DataInfo
 from dnlbench.runners.checkpoint import CheckpointError, packed, require_readable
-from dnlbench.runners.users_code import FAILURES, describe, settings_kept
+from dnlbench.runners.custom_code import FAILURES, describe, restored_settings
 from dnlbench.studies import Point
 from dnlbench.studies.training.spec import TrainingSpec, is_factory
 
@@ -37,7 +37,7 @@ def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module
     arguments: dict[str, Any] = {"depth": point.depth, "input_shape": data.input_shape, "classes": data.classes}
     if is_factory(point.network):
         factory = find_factory(point.network)
-        with settings_kept():
+        with restored_settings():
             module = factory(**arguments, network=spec.network.model_dump())
         if not isinstance(module, nn.Module):
             raise NetworkError(f"{point.network} returns {_a(type(module).__name__)}; it must return a torch.nn.Module")
@@ -76,7 +76,7 @@ def find_factory(name: str) -> Callable[..., Any]:
     if here not in sys.path:
         sys.path.append(here)  # at the end: a file of the user's must not hide an installed package
     try:
-        with settings_kept():
+        with restored_settings():
             factory = getattr(importlib.import_module(module_name), attribute)
     except FAILURES as error:
         raise NetworkError(f"sweep.networks: {name!r} cannot be imported: {describe(error)}") from error

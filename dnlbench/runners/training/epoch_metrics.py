@@ -41,7 +41,7 @@ def gradient_norms(end: EpochEnd, index: int) -> Values:
 
 def regulariser(end: EpochEnd, index: int) -> Values:
     """``R_L`` of the parameters as they are."""
-    return {"regulariser": end.learner.regularisation(index)}
+    return {"regulariser": end.learner.regularization(index)}
 
 
 def evaluation(end: EpochEnd, index: int) -> Values:

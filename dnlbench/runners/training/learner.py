@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.runners.training.optimise import create_optimizer, create_schedule, parameter_groups
+from dnlbench.runners.training.optimize import create_optimizer, create_schedule, parameter_groups
 from dnlbench.studies.training.spec import TrainSettings
 
 
-class Regularised(Protocol):
+class Regularized(Protocol):
     """A network that tells its own regulariser."""
 
     def regulariser(self) -> Tensor:
@@ -61,7 +61,7 @@ class Learner:
                 torch.autograd.backward(self._weight * self.regulariser(index))
 
     @torch.no_grad()
-    def regularisation(self, index: int) -> float | None:
+    def regularization(self, index: int) -> float | None:
         """``R_L`` of one of the networks as it is; None where it is not part of the objective."""
         return float(self.regulariser(index)) if self._weight else None
 
@@ -84,9 +84,9 @@ class Learner:
 
     def regulariser(self, index: int) -> Tensor:
         """``R_L`` of one of the networks; `check_point` has seen to it that there is such a method."""
-        return cast(Regularised, self.network).regulariser()
+        return cast(Regularized, self.network).regulariser()
 
-    def held_tensors(self) -> list[Tensor]:
+    def persistent_tensors(self) -> list[Tensor]:
         """Weights, buffers and the optimizer's state: what stays between two training steps. Gradients are made anew."""
         moments = [v for values in self.optimizer.state.values() for v in values.values() if isinstance(v, Tensor)]
         return [*self.parameters, *self.buffers, *moments]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
-from dnlbench.runners.training.learner import Learner, Regularised, random_state, restore_random_state
+from dnlbench.runners.training.learner import Learner, Regularized, random_state, restore_random_state
 from dnlbench.studies.training.spec import TrainSettings
 
 
@@ -55,7 +55,7 @@ class PackLearner(Learner):
 
     def regulariser(self, index: int) -> Tensor:
         values = {f"network.{name}": value for name, value in self.values(index).items()}
-        found: Tensor = functional_call(_Regulariser(self.network), values, ())
+        found: Tensor = functional_call(_Regularizer(self.network), values, ())
         return found
 
     def values(self, index: int) -> dict[str, Tensor]:
@@ -106,7 +106,7 @@ class PackLearner(Learner):
         restore_random_state(states[0])
 
 
-class _Regulariser(nn.Module):
+class _Regularizer(nn.Module):
     """A network's regulariser as a module of its own, to be called with other values."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -114,4 +114,4 @@ class _Regulariser(nn.Module):
         self.network = network
 
     def forward(self) -> Tensor:
-        return cast(Regularised, self.network).regulariser()
+        return cast(Regularized, self.network).regulariser()

@@ -39,7 +39,7 @@ def probe(task: Mapping[str, Any]) -> Iterator[Mapping[Any, Any]]:
     yield {"ready": True}
 
     def step_seconds(pack_size: int, steps: int) -> float:
-        return runner.rig.step_seconds(runs[:pack_size], steps)
+        return runner.setup.step_seconds(runs[:pack_size], steps)
 
     yield measure(step_seconds, task["pack_sizes"], samples, task["seconds"])
 

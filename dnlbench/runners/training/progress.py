@@ -19,14 +19,14 @@ class Stopwatch:
         self._started = 0.0
 
     def start(self) -> None:
-        self._synchronise()
+        self._synchronize()
         self._started = time.perf_counter()
 
     def stop(self) -> float:
-        self._synchronise()
+        self._synchronize()
         return time.perf_counter() - self._started
 
-    def _synchronise(self) -> None:
+    def _synchronize(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         elif self._device.type == "mps":
@@ -109,6 +109,6 @@ class Progress:
         )
 
 
-def place_of(state: Mapping[str, Any] | None) -> tuple[int, int]:
+def position_of(state: Mapping[str, Any] | None) -> tuple[int, int]:
     """Epoch and step that a checkpoint stands at; the beginning without one."""
     return (int(state["epoch"]), int(state["step"])) if state else (0, 0)

@@ -34,11 +34,11 @@ from dnlbench.runners.training.epoch_metrics import EpochEnd, measure
 from dnlbench.runners.training.evaluate import Score, has_running_statistics, recalibrate, score, undisturbed
 from dnlbench.runners.training.gradients import first_steps
 from dnlbench.runners.training.learner import Learner
-from dnlbench.runners.training.progress import Progress, Stopwatch, place_of
-from dnlbench.runners.training.rig import Rig
+from dnlbench.runners.training.progress import Progress, Stopwatch, position_of
+from dnlbench.runners.training.setup import TrainingSetup
 from dnlbench.runners.training.sources import Tracker
 from dnlbench.runners.training.step import Step
-from dnlbench.runners.training.utilisation import matrix_peak
+from dnlbench.runners.training.utilization import matrix_peak
 from dnlbench.studies.training import TrainingSpec
 
 
@@ -58,8 +58,8 @@ class TrainingRunner:
         set_float32_precision(self.spec.train.precision)
 
     @cached_property
-    def rig(self) -> Rig:
-        return Rig(self.spec, self.device, self.data)
+    def setup(self) -> TrainingSetup:
+        return TrainingSetup(self.spec, self.device, self.data)
 
     @cached_property
     def data(self) -> Dataset:
@@ -102,7 +102,7 @@ class TrainingRunner:
     def data_info(self) -> DataInfo:
         return self.data.info
 
-    def carry_out(self, job: Job) -> Iterator[RunEvent]:
+    def run(self, job: Job) -> Iterator[RunEvent]:
         """Trains the members side by side, from their last checkpoints; see `dnlbench.runners.base.Runner`.
 
         Members whose checkpoints stand at other places are trained after those that do not.
@@ -113,15 +113,15 @@ class TrainingRunner:
             state = checkpoints.load()
             if state and state["epoch"] > member.epochs_known:
                 state = None
-            groups.setdefault(place_of(state), []).append(_Kept(member=member, checkpoints=checkpoints, state=state))
+            groups.setdefault(position_of(state), []).append(_Kept(member=member, checkpoints=checkpoints, state=state))
         for group in groups.values():
-            yield from self._train(group, job.aside)
+            yield from self._train(group, job.should_suspend)
 
-    def _train(self, group: Sequence[_Kept], aside: Callable[[], bool]) -> Iterator[RunEvent]:
+    def _train(self, group: Sequence[_Kept], should_suspend: Callable[[], bool]) -> Iterator[RunEvent]:
         runs = [kept.member.run for kept in group]
         states = [kept.state for kept in group if kept.state]
         progress = Progress.restore(states, self.device) if states else self._start(len(group))
-        parameters = self.rig.learner(runs).parameter_count
+        parameters = self.setup.learner(runs).parameter_count
         for kept in group:
             yield run_started(
                 kept.member,
@@ -129,19 +129,19 @@ class TrainingRunner:
                 self.device,
                 pack_size=len(group),
                 parameters=parameters,
-                flops_per_sample=self.rig.flops(kept.member.run),
+                flops_per_sample=self.setup.flops(kept.member.run),
                 peak_flops=self._peak_flops,
                 from_epoch=progress.epoch,
                 from_step=progress.step,
             )
-        memory_bytes = self.rig.warm_up(runs)
-        ratios = [] if progress.epoch else self.rig.gradient_ratios(runs)
-        learner = self.rig.learner(runs)
+        memory_bytes = self.setup.warm_up(runs)
+        ratios = [] if progress.epoch else self.setup.gradient_ratios(runs)
+        learner = self.setup.learner(runs)
         if states:
             learner.restore(states)
-        training = _Training(runs, learner, progress, self.rig.step(runs, learner, progress.tally), group)
+        training = _Training(runs, learner, progress, self.setup.step(runs, learner, progress.tally), group)
         while training.left and progress.epoch < runs[0].epochs:
-            if not self._train_epoch(training, aside):
+            if not self._train_epoch(training, should_suspend):
                 for index in training.left:
                     yield RunPaused(run_id=runs[index].run_id, epoch=progress.epoch, step=progress.step)
                 return
@@ -190,10 +190,10 @@ class TrainingRunner:
         with undisturbed(learner):
             if self.spec.train.batch_norm == "recalibrated" and has_running_statistics(learner.network):
                 self._recalibrate(learner, index)
-            return score(learner, index, self.data.evaluation, bf16=self.rig.bf16)
+            return score(learner, index, self.data.evaluation, bf16=self.setup.bf16)
 
     def _recalibrate(self, learner: Learner, index: int) -> Score:
-        return recalibrate(learner, index, self.data.training, self.spec.train.batch_size, bf16=self.rig.bf16)
+        return recalibrate(learner, index, self.data.training, self.spec.train.batch_size, bf16=self.setup.bf16)
 
     def _measured_at_start(self, training: _Training, index: int, ratio: float | None) -> NetworkMeasured:
         """To be called at the end of epoch 1."""
@@ -207,9 +207,9 @@ class TrainingRunner:
         """The final weights on the whole training split, and on the evaluation split where that is asked for."""
         learner, running = training.learner, self.spec.train.batch_norm == "running"
         with undisturbed(learner):
-            before = score(learner, index, self.data.training, bf16=self.rig.bf16) if running else None
+            before = score(learner, index, self.data.training, bf16=self.setup.bf16) if running else None
             batch = self._recalibrate(learner, index)
-            evaluated = before or score(learner, index, self.data.training, bf16=self.rig.bf16)
+            evaluated = before or score(learner, index, self.data.training, bf16=self.setup.bf16)
         found = {
             "train_loss_batch": batch.loss,
             "train_accuracy_batch": batch.accuracy,
@@ -229,7 +229,7 @@ class TrainingRunner:
         """How many an epoch has. They come first."""
         return len(self.data.training) // self.spec.train.batch_size
 
-    def _train_epoch(self, training: _Training, aside: Callable[[], bool]) -> bool:
+    def _train_epoch(self, training: _Training, should_suspend: Callable[[], bool]) -> bool:
         """Goes on with the epoch under way to its end, or until the job is to be put aside: whether it came to the end.
 
         Between checkpoints nothing waits for the device. The clock stands while one is saved.
@@ -246,7 +246,7 @@ class TrainingRunner:
         saved = time.monotonic()
         watch.start()
         for indices in batches[progress.step :]:
-            if aside():
+            if should_suspend():
                 save()
                 return False
             if time.monotonic() - saved >= self.checkpoint_s:

@@ -90,7 +90,7 @@ class GraphedStep:
         self._gradients = [parameter.grad for parameter in self._learner.parameters]
 
 
-def graph_gives_the_same(
+def graph_matches_step(
     plain: TrainingStep, graphed: GraphedStep, tallies: tuple[Tally, Tally], indices: Tensor
 ) -> bool:
     """Whether a graph trains as its step does, tried on two learners that begin alike and are thrown away.

@@ -17,27 +17,27 @@ from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.pack import PackLearner
 from dnlbench.runners.training.progress import Stopwatch, Tally
-from dnlbench.runners.training.step import STEPS_BEFORE, GraphedStep, Step, TrainingStep, graph_gives_the_same
-from dnlbench.runners.training.utilisation import training_flops
+from dnlbench.runners.training.step import STEPS_BEFORE, GraphedStep, Step, TrainingStep, graph_matches_step
+from dnlbench.runners.training.utilization import training_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import is_factory
 
 WARM_UP_STEPS = 2
 
-Company = tuple[Point, int]
+PackKey = tuple[Point, int]
 """A point, and how many of its runs train side by side."""
 
 
-class Rig:
+class TrainingSetup:
     """Makes learners and their training steps on one device, and remembers what it found out about them."""
 
     def __init__(self, spec: TrainingSpec, device: torch.device, data: Dataset) -> None:
         self._spec = spec
         self._device = device
         self._data = data
-        self._step_bytes: dict[Company, int] = {}
-        self._graphs: dict[Company, bool] = {}
+        self._step_bytes: dict[PackKey, int] = {}
+        self._graphs: dict[PackKey, bool] = {}
         self._flops: dict[Point, float | None] = {}
 
     @property
@@ -68,7 +68,7 @@ class Rig:
     def step(self, runs: Sequence[Run], learner: Learner, tally: Tally) -> Step:
         """The learner's training step, which adds to the tally; a CUDA graph where `warm_up` found that to do as well."""
         step = self._plain_step(learner, tally)
-        graph = self._graphs.get(_company(runs), False)
+        graph = self._graphs.get(_pack_key(runs), False)
         return GraphedStep(step, learner, self._spec.train.batch_size) if graph else step
 
     def warm_up(self, runs: Sequence[Run]) -> int:
@@ -77,18 +77,18 @@ class Rig:
         Returns:
             The bytes that a training step takes, of a pack each run's share.
         """
-        company = _company(runs)
-        if company not in self._step_bytes:
-            self._step_bytes[company] = self._measured_bytes(runs) // len(runs)
+        pack_key = _pack_key(runs)
+        if pack_key not in self._step_bytes:
+            self._step_bytes[pack_key] = self._measured_bytes(runs) // len(runs)
             if self._device.type == "cuda":
-                self._graphs[company] = self._graph_does_as_well(runs)
-        return self._step_bytes[company]
+                self._graphs[pack_key] = self._graph_is_equivalent(runs)
+        return self._step_bytes[pack_key]
 
     def _measured_bytes(self, runs: Sequence[Run]) -> int:
         learner, indices = self._warm_learner(runs)
         learner.optimizer.zero_grad(set_to_none=True)
         step = self._plain_step(learner)
-        return step_memory_bytes(self._device, learner.held_tensors(), lambda: step(indices))
+        return step_memory_bytes(self._device, learner.persistent_tensors(), lambda: step(indices))
 
     def _warm_learner(self, runs: Sequence[Run], steps: int = WARM_UP_STEPS - 1) -> tuple[Learner, Tensor]:
         """A learner after some steps on the first batch, and the indices of that."""
@@ -109,12 +109,12 @@ class Rig:
         self._plain_step(learner)(torch.stack(orders).to(self._device))
         return [first_over_last(learner.network, learner.gradients(index)) for index in range(learner.size)]
 
-    def _graph_does_as_well(self, runs: Sequence[Run]) -> bool:
+    def _graph_is_equivalent(self, runs: Sequence[Run]) -> bool:
         learner, indices = self._warm_learner(runs, steps=0)
         other, _ = self._warm_learner(runs, steps=0)
         tally, others = (Tally.start(self._device, len(runs)) for _ in range(2))
         graphed = GraphedStep(self._plain_step(other, others), other, indices.shape[1])
-        return graph_gives_the_same(self._plain_step(learner, tally), graphed, (tally, others), indices)
+        return graph_matches_step(self._plain_step(learner, tally), graphed, (tally, others), indices)
 
     def _plain_step(self, learner: Learner, tally: Tally | None = None) -> TrainingStep:
         tally = tally or Tally.start(self._device, learner.size)
@@ -152,5 +152,5 @@ def nudge(network: nn.Module, ulps: int) -> None:
         first.copy_(torch.nextafter(first, torch.full_like(first, torch.inf)))
 
 
-def _company(runs: Sequence[Run]) -> Company:
+def _pack_key(runs: Sequence[Run]) -> PackKey:
     return runs[0].point, len(runs)

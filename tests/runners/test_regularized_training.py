@@ -62,13 +62,13 @@ without, linear, number, vector, broken = map(of, (nn.Sequential, Linear, Number
 
 
 def attempt(
-    plan: Plan, slot: Slot, folder: Path, before: Sequence[RunEvent] = (), *, aside_at: int | None = None
+    plan: Plan, slot: Slot, folder: Path, before: Sequence[RunEvent] = (), *, suspend_at: int | None = None
 ) -> list[RunEvent]:
-    """The events of one more attempt at the only run, put aside before its training step of that number."""
+    """The events of one more attempt at the only run, suspended before its training step of that number."""
     steps, known = count(), len(fold(before).epochs)
     member = Member(run=plan.runs[0], attempt=1, folder=folder, epochs_known=known)
-    job = Job(members=(member,), aside=lambda: next(steps) == aside_at)
-    return list(TrainingRunner(plan, slot).carry_out(job))
+    job = Job(members=(member,), should_suspend=lambda: next(steps) == suspend_at)
+    return list(TrainingRunner(plan, slot).run(job))
 
 
 def epochs_of(events: Sequence[RunEvent]) -> list[EpochDone]:
@@ -162,7 +162,7 @@ def test_a_run_put_aside_goes_on_with_the_same_bits(
     expected = epochs_of(attempt(plan, slot, tmp_path / "whole"))
     for step in (2, 7):
         folder = tmp_path / str(step)
-        first = attempt(plan, slot, folder, aside_at=step)
+        first = attempt(plan, slot, folder, suspend_at=step)
         assert isinstance(first[-1], RunPaused)
         found = epochs_of([*first, *attempt(plan, slot, folder, first)])
         kept = {"epoch", "train_loss", "gradient_norm_median", "gradient_norm_max", "regulariser"}

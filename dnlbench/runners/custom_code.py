@@ -42,7 +42,7 @@ def _is_users(filename: str) -> bool:
 
 
 @contextmanager
-def settings_kept() -> Iterator[None]:
+def restored_settings() -> Iterator[None]:
     """Takes back settings of the whole process that would change the results of other networks, or belie the profile."""
     matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
     threads, dtype, benchmark = torch.get_num_threads(), torch.get_default_dtype(), torch.backends.cudnn.benchmark

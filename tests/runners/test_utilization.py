@@ -16,7 +16,7 @@ from dnlbench.profiles import Profile, check_profile
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.build import build_network
-from dnlbench.runners.training.utilisation import matrix_peak, training_flops
+from dnlbench.runners.training.utilization import matrix_peak, training_flops
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 
@@ -38,8 +38,11 @@ class Own(nn.Module):
 
 
 def events_of(runner: TrainingRunner, folder: Path) -> list[RunEvent]:
-    job = Job(members=(Member(run=runner.plan.runs[0], attempt=1, folder=folder, epochs_known=0),), aside=lambda: False)
-    return list(runner.carry_out(job))
+    job = Job(
+        members=(Member(run=runner.plan.runs[0], attempt=1, folder=folder, epochs_known=0),),
+        should_suspend=lambda: False,
+    )
+    return list(runner.run(job))
 
 
 def started_of(events: list[RunEvent]) -> RunStarted:
