@@ -1,8 +1,8 @@
 """Parameters, memory and work of an image network, counted from its architecture without building it.
 
 With ``c`` input channels, growth rate ``g`` and depth ``L``, layer ``l`` of a fully connected dense block reads
-``C_l = c + l g`` channels. It holds ``2 C_l + 9 C_l g`` parameters, so the block holds
-``(2 + 9 g) (L c + g L (L − 1) / 2)``; with an attention kernel ``2 c² + 2 (L − 1) g²`` more.
+``C_l = c + l g`` channels. It has ``2 C_l + 9 C_l g`` parameters, so the block has
+``(2 + 9 g) (L c + g L (L − 1) / 2)``. An attention kernel adds ``2 c² + 2 (L − 1) g²``.
 
 The standard implementation stores the input of every layer, so its memory is quadratic in depth. The memory-efficient one
 stores the states of a block (once as they are, and once transformed if the kernel is not local) and the inner states of
@@ -31,42 +31,42 @@ class Moment:
     """The memory in use at one step of the backward pass of the memory-efficient implementation, per sample."""
 
     values: int
-    """Stored ones, and gradients that are on their way from one operation to the next."""
+    """Stored values, and gradients passed from one operation to the next."""
     gradients: int = 0
-    """Sums of gradients by the states of the block under way, which have 4 bytes also where values have 2."""
-    read: int = 1
-    """Values that the layer under way reads; so many samples are done at a time as have `PART_BYTES` of them."""
+    """Accumulated gradients with respect to the states of the current block. They have 4 bytes even if values have 2."""
+    layer_inputs: int = 1
+    """Input values of the current layer. The layer processes as many samples at a time as fit into `PART_BYTES`."""
     temporary: int = 0
-    """Values of the buffers that the layer makes for each of these samples."""
+    """Values of the buffers that the layer allocates for each sample processed at a time."""
 
     def bytes(self, batch: int, value_bytes: int) -> int:
-        """Of a whole batch."""
-        at_a_time = min(batch, max(1, PART_BYTES // (self.read * value_bytes)))
-        return batch * (self.values * value_bytes + 4 * self.gradients) + at_a_time * self.temporary * value_bytes
+        """Return the memory of a full batch."""
+        samples = min(batch, max(1, PART_BYTES // (self.layer_inputs * value_bytes)))
+        return batch * (self.values * value_bytes + 4 * self.gradients) + samples * self.temporary * value_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Sizes add up over the parts of a network."""
+    """The size of a network or of a part of it. Sizes of consecutive parts add up."""
 
     parameters: int = 0
     stored: int = 0
-    """Values per sample that the forward pass keeps for the backward pass."""
+    """Values per sample that the forward pass stores for the backward pass."""
     widest: int = 0
     """Values per sample of the largest layer input, which bounds the temporary buffers of the standard implementation."""
     moments: tuple[Moment, ...] = ()
     """The steps at which the memory-efficient implementation may reach its peak of memory."""
     indexed: int = 0
-    """Values that the regulariser lays out by their index in depth, with the zeros of states that are not read."""
+    """Values that the regularizer arranges by their index in depth, including zeros for states that are not read."""
     widest_gradient: int = 0
-    """Values of the temporary buffers in which the regulariser's gradient by the parameters of one block is made."""
+    """Values of the temporary buffers for the regularizer's gradient with respect to the parameters of one block."""
     work: float = 0.0
-    """Multiply-adds per sample of the forward pass, with copies and elementwise passes at their price in them."""
+    """Multiply-adds per sample of the forward pass. Copies and elementwise passes count at their equivalent cost."""
     flops: float = 0.0
-    """Floating-point operations per sample of the forward pass, in its products alone: two for each multiply-add."""
+    """Floating-point operations per sample in the products of the forward pass: two for each multiply-add."""
 
     def __add__(self, other: Size) -> Size:
-        """Parts one after the other. In the backward pass of the second, what the first one stored is still there."""
+        """Return the size of two consecutive parts. The backward pass of the second needs the stored values of the first."""
         return Size(
             parameters=self.parameters + other.parameters,
             stored=self.stored + other.stored,
@@ -79,42 +79,42 @@ class Size:
         )
 
 
-def _norm_relu_conv(read: int, made: int, area: int, pixels: int, memory_efficient: bool) -> Size:
-    """Batch norm, ReLU and a convolution from ``read`` to ``made`` channels with filters of ``area`` weights."""
+def _norm_relu_conv(in_channels: int, out_channels: int, area: int, pixels: int, memory_efficient: bool) -> Size:
+    """Size batch norm, ReLU and a convolution whose filters have ``area`` weights."""
     price = _ELEMENTWISE_WORK["memory-efficient" if memory_efficient else "standard"]
     return Size(
-        parameters=2 * read + read * made * area,
+        parameters=2 * in_channels + in_channels * out_channels * area,
         # standard: the norm keeps its input, ReLU and convolution share theirs; memory-efficient: the block keeps states
-        stored=0 if memory_efficient else 2 * read * pixels,
-        widest=read * pixels,
-        work=(read * made * area + price * read) * pixels,
-        flops=2.0 * read * made * area * pixels,
+        stored=0 if memory_efficient else 2 * in_channels * pixels,
+        widest=in_channels * pixels,
+        work=(in_channels * out_channels * area + price * in_channels) * pixels,
+        flops=2.0 * in_channels * out_channels * area * pixels,
     )
 
 
-def _layer(read: int, made: int, pixels: int, bottleneck: bool, memory_efficient: bool) -> Size:
+def _layer(in_channels: int, out_channels: int, pixels: int, bottleneck: bool, memory_efficient: bool) -> Size:
     if not bottleneck:
-        return _norm_relu_conv(read, made, 9, pixels, memory_efficient)
-    inner = Size(stored=4 * made * pixels if memory_efficient else 0)
+        return _norm_relu_conv(in_channels, out_channels, 9, pixels, memory_efficient)
+    inner = Size(stored=4 * out_channels * pixels if memory_efficient else 0)
     return (
-        _norm_relu_conv(read, 4 * made, 1, pixels, memory_efficient)
+        _norm_relu_conv(in_channels, 4 * out_channels, 1, pixels, memory_efficient)
         + inner
-        + _norm_relu_conv(4 * made, made, 9, pixels, memory_efficient)
+        + _norm_relu_conv(4 * out_channels, out_channels, 9, pixels, memory_efficient)
     )
 
 
-def _temporary(read: int, made: int, area: int) -> int:
+def _temporary(in_channels: int, out_channels: int, area: int) -> int:
     """Count the channels of the buffers for the backward pass of the memory-efficient implementation through one layer.
 
     They contain the recomputed input after ReLU and its gradient. A 3×3 convolution with few output channels
-    (`dnlbench.dnl.memory_efficient.taps`) also needs the gradients of its nine products.
+    (`dnlbench.dnl.memory_efficient.offsets`) also needs the gradients of its nine products.
     """
-    products = 9 * made
-    return 2 * read + (products if area == 9 and made < 16 and products <= read else 0)
+    products = 9 * out_channels
+    return 2 * in_channels + (products if area == 9 and out_channels < 16 and products <= in_channels else 0)
 
 
 def _transformation(architecture: Architecture, channels: int, pixels: int, memory_efficient: bool) -> Size:
-    """The non-local transformation of one state, without the ``pixels``² matrix, which is never stored.
+    """Size the non-local transformation of one state. Its ``pixels``² matrix is never stored.
 
     Its products are ``q · k`` and ``weights · v`` for each pair of pixels, and ``Q x`` and ``R x`` if they are learned. Query,
     key, value and average are stored, and one number for each pixel. With gaussian the standard implementation stores only the
@@ -137,35 +137,35 @@ def _transformation(architecture: Architecture, channels: int, pixels: int, memo
     )
 
 
-def _indexed(architecture: Architecture, depth: int, channels: int, made: int, bottleneck: bool) -> int:
-    """How many values ``R_L`` sums in a block, as `dnlbench.dnl.image_regulariser` lays them out."""
-    squares = (depth - 1) ** 2 * made if architecture.dense else 0
-    values = (squares + depth * channels) * made * (4 if bottleneck else 9)
+def _indexed(architecture: Architecture, depth: int, channels: int, out_channels: int, bottleneck: bool) -> int:
+    """Count the values of a block that ``R_L`` sums over, in the layout of `dnlbench.dnl.image_regulariser`."""
+    squares = (depth - 1) ** 2 * out_channels if architecture.dense else 0
+    values = (squares + depth * channels) * out_channels * (4 if bottleneck else 9)
     if bottleneck:
-        values += depth * 4 * made**2 * 9
+        values += depth * 4 * out_channels**2 * 9
     if architecture.kernel == "attention":
-        values += 2 * (channels**2 + (depth - 1) * made**2)
+        values += 2 * (channels**2 + (depth - 1) * out_channels**2)
     return values
 
 
 def _block(architecture: Architecture, depth: int, channels: int, pixels: int, settings: NetworkSettings) -> Size:
     sources = sources_of(architecture, settings.connectivity, settings.window)
-    made = settings.growth_rate if architecture.dense else channels
+    out_channels = settings.growth_rate if architecture.dense else channels
     memory_efficient = settings.implementation == "memory-efficient"
-    width = [channels, *[made] * depth]  # of x^0 .. x^L
-    read = [sum(width[k] for k in sources(layer)) for layer in range(depth)]
+    width = [channels, *[out_channels] * depth]  # of x^0 .. x^L
+    in_channels = [sum(width[k] for k in sources(layer)) for layer in range(depth)]
     total = Size()
-    for channels_read in read:
-        total += _layer(channels_read, made, pixels, settings.bottleneck, memory_efficient)
-    read_at_all = {k for layer in range(depth) for k in sources(layer)}
-    for k in sorted(read_at_all):
+    for layer_inputs in in_channels:
+        total += _layer(layer_inputs, out_channels, pixels, settings.bottleneck, memory_efficient)
+    used_states = {k for layer in range(depth) for k in sources(layer)}
+    for k in sorted(used_states):
         total += _transformation(architecture, width[k], pixels, memory_efficient)
     if memory_efficient:
         total += Size(stored=_buffers(architecture) * sum(width) * pixels)
-        moments = _layers_back(architecture, total.stored, width, read, pixels, settings.bottleneck)
+        moments = _layers_back(architecture, total.stored, width, in_channels, pixels, settings.bottleneck)
         total = replace(total, moments=moments)
-    indexed = _indexed(architecture, depth, channels, made, settings.bottleneck)
-    # Two copies of what is laid out and two of what there is of it: zeros of states that are not read get no gradient.
+    indexed = _indexed(architecture, depth, channels, out_channels, settings.bottleneck)
+    # Two copies of the full layout and two of the parameters in it: the zeros of states that are not read get no gradient.
     return total + Size(indexed=indexed, widest_gradient=2 * indexed + min(indexed, 2 * total.parameters))
 
 
@@ -174,7 +174,12 @@ def _buffers(architecture: Architecture) -> int:
 
 
 def _layers_back(
-    architecture: Architecture, stored: int, width: Sequence[int], read: Sequence[int], pixels: int, bottleneck: bool
+    architecture: Architecture,
+    stored: int,
+    width: Sequence[int],
+    in_channels: Sequence[int],
+    pixels: int,
+    bottleneck: bool,
 ) -> tuple[Moment, ...]:
     """Return the memory in use when the memory-efficient backward pass reaches the widest layers of a block.
 
@@ -182,28 +187,33 @@ def _layers_back(
     also its multiple. The inner layer of a bottleneck has its own gradients. Gradients of transformed states are allocated
     after the last layer's buffers except its nine products, so these count from the layer before on.
     """
-    made = width[-1]
-    on_its_way = (2 if architecture.family == "residual" else 1) * made
+    out_channels = width[-1]
+    in_transit = (2 if architecture.family == "residual" else 1) * out_channels
     gradients = _buffers(architecture) * sum(width)
-    second, first = sorted([*read, 0])[-2:]
-    layers = [(first, 2 * first), (second, _temporary(second, made, 9))]  # channels that are read, and of the buffers
+    second, first = sorted([*in_channels, 0])[-2:]
+    layers = [(first, 2 * first), (second, _temporary(second, out_channels, 9))]  # channels of inputs and buffers
     if bottleneck:
         layers = [(first, 2 * first)]
     elif architecture.kernel == "local":
-        layers = [(first, _temporary(first, made, 9))]
-    values = stored + on_its_way * pixels
+        layers = [(first, _temporary(first, out_channels, 9))]
+    values = stored + in_transit * pixels
     moments = [
-        Moment(values=values, gradients=gradients * pixels, read=max(1, channels) * pixels, temporary=buffers * pixels)
+        Moment(
+            values=values,
+            gradients=gradients * pixels,
+            layer_inputs=max(1, channels) * pixels,
+            temporary=buffers * pixels,
+        )
         for channels, buffers in layers
     ]
     if bottleneck:
-        inner, sums = 4 * made * pixels, (gradients + 4 * made) * pixels
-        moments.append(Moment(values=values, gradients=sums, read=inner, temporary=2 * inner))
+        inner, sums = 4 * out_channels * pixels, (gradients + 4 * out_channels) * pixels
+        moments.append(Moment(values=values, gradients=sums, layer_inputs=inner, temporary=2 * inner))
     return tuple(moments)
 
 
 def _transition(channels: int, kept: int, pixels: int, states: int, memory_efficient: bool) -> Size:
-    """A 1×1 convolution from ``channels`` to ``kept``, and pooling, which stores its input.
+    """Size a 1×1 convolution from ``channels`` to ``kept`` channels and the pooling after it, which stores its input.
 
     The memory-efficient backward pass frees that input first. Its gradient is in use, and the gradients of the ``states``
     channels of the block before are allocated.
@@ -214,7 +224,7 @@ def _transition(channels: int, kept: int, pixels: int, states: int, memory_effic
     moment = Moment(
         values=kept * pixels,
         gradients=states * pixels,
-        read=channels * pixels,
+        layer_inputs=channels * pixels,
         temporary=_temporary(channels, kept, 1) * pixels,
     )
     return replace(size, moments=(moment,))
@@ -223,19 +233,19 @@ def _transition(channels: int, kept: int, pixels: int, states: int, memory_effic
 def network_size(
     architecture: Architecture, depth: int, shape: InputShape, classes: int, settings: NetworkSettings
 ) -> Size:
-    """The size of a whole network on images of ``shape`` (channels, height, width)."""
-    colours, height, width = shape
+    """Return the size of a network on images of ``shape`` (channels, height, width)."""
+    in_channels, height, width = shape
     channels = settings.growth_rate * 2
     if not architecture.dense:
         channels = settings.width or channels
-    stem = colours * channels * 9
+    stem = in_channels * channels * 9
     total = Size(
         parameters=stem,
-        stored=colours * height * width,
+        stored=in_channels * height * width,
         work=float(stem * height * width),
         flops=2.0 * stem * height * width,
     )
-    settings = _decided(settings, architecture, shape)
+    settings = _resolved(settings, architecture, shape)
     memory_efficient = settings.implementation == "memory-efficient"
     for block in range(settings.blocks):
         pixels = height * width
@@ -251,15 +261,15 @@ def network_size(
     head = Size(
         parameters=2 * channels + (channels + 1) * classes,
         stored=0 if memory_efficient else 2 * features,
-        # the gradient by the features that are averaged, whole, and those by the states
+        # the gradients with respect to the features before averaging and to the states
         moments=(Moment(values=features, gradients=states * height * width),) if memory_efficient else (),
         flops=2.0 * channels * classes,
     )
     return total + head
 
 
-def _decided(settings: NetworkSettings, architecture: Architecture, shape: InputShape) -> NetworkSettings:
-    """With the implementation that a network of that architecture has."""
+def _resolved(settings: NetworkSettings, architecture: Architecture, shape: InputShape) -> NetworkSettings:
+    """Replace the implementation ``auto`` by the one that the architecture uses on images of this shape."""
     chosen = choose_implementation(settings.implementation, architecture, *shape[1:])
     return settings.model_copy(update={"implementation": chosen})
 
@@ -277,7 +287,7 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     assumed_shape, assumed_classes = spec.data.known_input or _ASSUMED_INPUT
     architecture = ARCHITECTURES["densenet" if is_factory(point.network) else point.network]
     shape = shape or assumed_shape
-    settings = _decided(spec.network, architecture, shape)
+    settings = _resolved(spec.network, architecture, shape)
     size = network_size(architecture, point.depth, shape, classes or assumed_classes, settings)
     if is_factory(point.network):
         return Estimate(parameters=None, memory_bytes=None, work=size.work)
@@ -288,9 +298,9 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
         activations = max(moment.bytes(batch, value_bytes) for moment in size.moments)
     else:
         activations = batch * (size.stored + size.widest) * value_bytes
-    regulariser = 4 * (2 * size.indexed + size.widest_gradient) if spec.train.regulariser_weight else 0
+    regularizer = 4 * (2 * size.indexed + size.widest_gradient) if spec.train.regulariser_weight else 0
     return Estimate(
         parameters=size.parameters,
-        memory_bytes=max(activations, regulariser) + 4 * copies * size.parameters,
+        memory_bytes=max(activations, regularizer) + 4 * copies * size.parameters,
         work=size.work,
     )
