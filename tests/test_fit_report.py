@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from dnlbench.profiles import FitRecord, Profile
-from dnlbench.profiles.law import fit_words, law_of
+from dnlbench.profiles.fitted_model import fit_words, fitted_model
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.html.profile import profile_html
 from dnlbench.report.profile import profile_grids
@@ -106,7 +106,7 @@ def test_a_refused_fit_shows_its_reason_and_no_figures(make_profile: MakeProfile
     assert f"plain: no limit: {REFUSED.refused}; {BEST}" in grid.note
     (quantity,) = [q for q in STUDIES["training"].quantities if q.name == "final_train_loss"]
     assert fit_words(REFUSED, quantity) == f"no limit: {REFUSED.refused}; {BEST}"
-    assert law_of(REFUSED) is None
+    assert fitted_model(REFUSED) is None
     assert f"no depth limit of the final training loss: {REFUSED.refused}; {BEST}" in profile_html(
         with_fits(make_profile, REFUSED.model_copy(update={"network": "densenet"}))
     ).replace("&lt;", "<")

@@ -123,12 +123,12 @@ def test_a_profile_never_cuts_networks_and_its_main_result(make_profile: MakePro
     ],
 )
 def test_the_plans_memory_is_held_against_the_measured_one(
-    make_profile: MakeProfile, foreseen: list[float | None], share: str | None
+    make_profile: MakeProfile, estimated: list[float | None], share: str | None
 ) -> None:
     profile = make_profile({("densenet", 2): [0.3, 0.4, 0.5]})
     runs = tuple(
-        run.model_copy(update={"foreseen_memory_bytes": factor and round(factor * (run.peak_memory_bytes or 0))})
-        for run, factor in zip(profile.runs, foreseen, strict=True)
+        run.model_copy(update={"estimated_memory_bytes": factor and round(factor * (run.peak_memory_bytes or 0))})
+        for run, factor in zip(profile.runs, estimated, strict=True)
     )
     grid = next(profile_grids(profile.model_copy(update={"runs": runs})))
     expected = [f"memory: the plan foresaw {share} of the measured peaks"] if share else []
@@ -140,7 +140,7 @@ def test_the_plans_memory_is_held_against_the_measured_one(
 def test_runs_without_a_measured_peak_say_nothing_of_the_plan(make_profile: MakeProfile) -> None:
     profile = make_profile({("densenet", 2): [0.3, 0.4]})
     runs = tuple(
-        run.model_copy(update={"foreseen_memory_bytes": 1000, "peak_memory_bytes": peak})
+        run.model_copy(update={"estimated_memory_bytes": 1000, "peak_memory_bytes": peak})
         for run, peak in zip(profile.runs, (None, 0), strict=True)
     )
     assert "memory:" not in drawn(list(profile_grids(profile.model_copy(update={"runs": runs}))), 160)

@@ -13,7 +13,7 @@ from dnlbench.charts.model import Axis, Chart, Identity, Series, Ticks
 from dnlbench.charts.scales import with_scale
 from dnlbench.charts.source import Identities, Source, failed_note, is_failed, profiles_of
 from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, values_of
-from dnlbench.profiles.law import fit_words, law_of
+from dnlbench.profiles.fitted_model import fit_words, fitted_model
 from dnlbench.studies import Cost, Quantity
 
 FIT_POINTS = 49
@@ -60,7 +60,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         notes=(*builder.reading(series), *builder.notes(), *failed_note(sources)),
         empty=f"no value of the {quantity.label}",
     )
-    powers = any(trend.quantity == quantity.name and trend.model == "power" for trend in sources[0].study.fits)
+    powers = any(fit.quantity == quantity.name and fit.model == "power" for fit in sources[0].study.fits)
     return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
 
 
@@ -136,7 +136,7 @@ class _Builder:
             )
 
     def _mean(self, source: Source, identity: Identity, found: Mapping[int, IntervalRecord]) -> Series:
-        fitted = {fit.network for _, of, fit in self.fits() if of is source and fit.is_fitted and law_of(fit)}
+        fitted = {fit.network for _, of, fit in self.fits() if of is source and fit.is_fitted and fitted_model(fit)}
         counts = {each.n for each in found.values()}
         return Series(
             key=source.name(identity.label),
@@ -175,10 +175,10 @@ class _Builder:
         of = _named(measured, source.name(fit.network))
         if of is None or not fit.is_fitted or not fit.depths:
             return
-        law = law_of(fit)
-        if law is not None:
+        model = fitted_model(fit)
+        if model is not None:
             x = _depths(fit.depths)
-            points = [(depth, y) for depth in x if math.isfinite(y := law.at(depth) / self.scale[0])]
+            points = [(depth, y) for depth in x if math.isfinite(y := model.at(depth) / self.scale[0])]
             yield self._line(of, "fit", points)
         if fit.model != "power" and fit.limit is not None:
             limit = self._line(of, "limit", [(x, fit.limit / self.scale[0]) for x in _span(fit.depths)])

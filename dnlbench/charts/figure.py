@@ -102,12 +102,12 @@ def figure_layout(
     if lacking and (kinds or len(lacking) == len(KINDS)):
         reasons = dict.fromkeys(_lacking(sources, kind, chosen) for kind in (lacking[:1] if kinds else lacking))
         raise ConfigurationError(f"nothing to draw: {'; '.join(reasons)}")
-    drawn = {kind: block for kind, block in blocks.items() if block.charts}
-    if not kinds and "depth" in drawn and "cost" in drawn:  # both are over depth, and have one legend
-        drawn["depth"] = Block(charts=tuple(dict.fromkeys(drawn["depth"].charts + drawn.pop("cost").charts)))
+    plotted = {kind: block for kind, block in blocks.items() if block.charts}
+    if not kinds and "depth" in plotted and "cost" in plotted:  # both are over depth, and have one legend
+        plotted["depth"] = Block(charts=tuple(dict.fromkeys(plotted["depth"].charts + plotted.pop("cost").charts)))
     return FigureLayout(
         title=f"{', '.join(source.title for source in sources)}: {sources[0].study.question}",
-        blocks=tuple(drawn.values()),
+        blocks=tuple(plotted.values()),
     )
 
 
@@ -117,7 +117,7 @@ def _quantities(sources: Sequence[Source], names: Sequence[str]) -> tuple[Quanti
     for name in names:
         if name not in known:
             raise ConfigurationError(f"quantity {name!r} is unknown; study {study.name} measures {', '.join(known)}")
-    chosen = names or (*(trend.quantity for trend in study.fits), *study.plotted)
+    chosen = names or (*(fit.quantity for fit in study.fits), *study.plotted)
     return tuple(known[name] for name in dict.fromkeys(chosen))
 
 

@@ -56,7 +56,7 @@ class Source:
     @property
     def seeds_are_problems(self) -> bool:
         """Each seed is a problem of its own."""
-        return any(trend.model != "limit" for trend in self.study.fits)
+        return any(fit.model != "limit" for fit in self.study.fits)
 
 
 def letter(index: int) -> str:

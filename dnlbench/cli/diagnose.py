@@ -47,7 +47,7 @@ def diagnose(
     if data_root is not None:
         found = found.with_data_at(data_root)
     with graceful():
-        diagnosis = measure(found, device=device, samples=samples, tell=None if quiet else _tell)
+        diagnosis = measure(found, device=device, samples=samples, on_progress=None if quiet else _tell)
     put(DIAGNOSIS[format_](diagnosis), output)
     lost = [left for left in diagnosis.left_out if left.ended_well]
     for left in lost:

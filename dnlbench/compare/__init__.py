@@ -4,7 +4,7 @@ from dnlbench.compare.comparing import compare
 from dnlbench.compare.differences import OF_THE_MOMENT
 from dnlbench.compare.gate import Candidate, Finding, Gate, Outcome, candidate_of, gate
 from dnlbench.compare.model import Cell, Comparison, Difference, Match, NewFailure, Overall
+from dnlbench.compare.points import MEASURED_APART
 from dnlbench.compare.rounding import allow_rounding, largest_of, measure_rounding, rounding_floors, rounding_lines
 from dnlbench.compare.rules import FAILED, Rule, parse_rule
-from dnlbench.compare.sides import MEASURED_APART
 from dnlbench.profiles import Verdict, judge

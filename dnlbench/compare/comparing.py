@@ -19,10 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dnlbench.compare.differences import differences, other_problem
-from dnlbench.compare.judging import Figure, cell_test, make_cell, make_overall, overall_test
+from dnlbench.compare.judging import OverallTest, cell_test, make_cell, make_overall, overall_test
 from dnlbench.compare.model import Cell, Comparison, Match, Overall
+from dnlbench.compare.points import PointPair, Points, matched_points, well
 from dnlbench.compare.rounding import allow_other_execution
-from dnlbench.compare.sides import Points, Sides, matched_points, well
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats import RatioTest, count_families, holm_over_families
@@ -34,10 +34,10 @@ class _Tested:
     """A quantity with its tests, before p values are adjusted."""
 
     quantity: Quantity
-    networks: Mapping[str, Sequence[Sides]]
+    networks: Mapping[str, Sequence[PointPair]]
     cells: Sequence[RatioTest]
     """In the order of the networks and their depths."""
-    figures: Sequence[Figure]
+    figures: Sequence[OverallTest]
     """One for each network."""
 
     @property
@@ -94,7 +94,7 @@ def compare(
     return allow_other_execution(comparison, reference, candidate)
 
 
-def _tested(quantity: Quantity, points: Sequence[Sides]) -> _Tested:
+def _tested(quantity: Quantity, points: Sequence[PointPair]) -> _Tested:
     networks = _by_network(points)
     return _Tested(
         quantity=quantity,
@@ -133,10 +133,10 @@ def _refuse(reference: Profile, candidate: Profile) -> None:
         raise NotComparableError(f"they pose different problems: {problem}")
 
 
-def _common_points(reference: Profile, candidate: Profile, ours: Points, theirs: Points) -> list[Sides]:
+def _common_points(reference: Profile, candidate: Profile, ours: Points, theirs: Points) -> list[PointPair]:
     session = reference.interleaved if reference.interleaved == candidate.interleaved else None
     return [
-        Sides(
+        PointPair(
             point=point,
             reference=ours[point],
             candidate=theirs[point],
@@ -156,14 +156,14 @@ def _with_missing(figure: Overall, missing: Points) -> Overall:
     return replace(figure, left_out="; ".join(filter(None, (figure.left_out, told))))
 
 
-def _by_network(points: Iterable[Sides]) -> dict[str, list[Sides]]:
-    networks: dict[str, list[Sides]] = {}
+def _by_network(points: Iterable[PointPair]) -> dict[str, list[PointPair]]:
+    networks: dict[str, list[PointPair]] = {}
     for sides in points:
         networks.setdefault(sides.point.network, []).append(sides)
     return networks
 
 
-def _in_order(found: Iterable[Cell], points: Iterable[Sides], quantities: list[Quantity]) -> tuple[Cell, ...]:
+def _in_order(found: Iterable[Cell], points: Iterable[PointPair], quantities: list[Quantity]) -> tuple[Cell, ...]:
     """By quantity, then as the reference has its points, which need not go network by network."""
     places = {sides.point: place for place, sides in enumerate(points)}
     ranks = {quantity.name: rank for rank, quantity in enumerate(quantities)}

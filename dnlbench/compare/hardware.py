@@ -8,7 +8,7 @@ from dnlbench.machine import Machine, Node, short_model
 from dnlbench.profiles import Hardware, RunRecord, hardware_of
 
 OTHER_MACHINE = "other machine"
-SIDES = ("reference", "candidate")
+ROLES = ("reference", "candidate")
 NAMED = 4
 """More models than this are counted, not named."""
 
@@ -23,7 +23,7 @@ def other_hardware(
     hardware than its profile's machine, as far as anybody knows. A run that names no node was on that machine.
     """
     sides = (reference, candidate)
-    for side, runs, machine in zip(SIDES, sides, machines, strict=True):
+    for side, runs, machine in zip(ROLES, sides, machines, strict=True):
         if moved := sorted({run.seed for run in runs if len(hardware_of(run, machine)) > 1}):
             seeds = f"seed{'s' if len(moved) > 1 else ''} {', '.join(map(str, moved))}"
             return f"{seeds} of the {side} went from one machine or device to another"
@@ -31,7 +31,7 @@ def other_hardware(
         return ""
     found = [_places(runs, machine) for runs, machine in zip(sides, machines, strict=True)]
     names = {place: name for places in found for place, name in places.items()}
-    for side, places in zip(SIDES, found, strict=True):
+    for side, places in zip(ROLES, found, strict=True):
         if len(places) > 1:
             return _several(side, places, names)
     (ours,), (theirs,) = found

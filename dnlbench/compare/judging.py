@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dnlbench.compare.model import Cell, Overall
-from dnlbench.compare.sides import Sides
+from dnlbench.compare.points import PointPair
 from dnlbench.profiles import Verdict, interval_of, judge
 from dnlbench.stats import RatioTest, geometric_mean, ratio_test, seeds_left_out, seeds_text
 from dnlbench.studies import Quantity
@@ -19,15 +19,15 @@ ByDepth = Mapping[int, Mapping[int, float]]
 """Values by depth and seed."""
 
 
-def cell_test(quantity: Quantity, sides: Sides) -> RatioTest:
+def cell_test(quantity: Quantity, sides: PointPair) -> RatioTest:
     """Test the ratio at one point."""
     if obstacle := sides.obstacle(quantity):
         return RatioTest(problem=obstacle)
-    found = ratio_test(*sides.weighed(quantity), may_be_paired=sides.may_be_paired(quantity))
+    found = ratio_test(*sides.ratio_values(quantity), may_be_paired=sides.may_be_paired(quantity))
     return found.without_spread() if sides.advisory(quantity) else found
 
 
-def make_cell(quantity: Quantity, sides: Sides, test: RatioTest, p_adjusted: float | None, *, main: bool) -> Cell:
+def make_cell(quantity: Quantity, sides: PointPair, test: RatioTest, p_adjusted: float | None, *, main: bool) -> Cell:
     """Judge one point; a failed run counts against the study's ``main`` quantity alone, once."""
     means = [interval_of(list(values.values()), quantity) if values else None for values in sides.shown(quantity)]
     failed = [f"seed {run.seed} {run.status}" for run in sides.new_failures] if main else []
@@ -51,10 +51,10 @@ def make_cell(quantity: Quantity, sides: Sides, test: RatioTest, p_adjusted: flo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class OverallTest:
     """What the depths of a network say together, before it is judged."""
 
-    depths: tuple[Sides, ...]
+    depths: tuple[PointPair, ...]
     """Those that contribute."""
     seeds: tuple[int, ...]
     test: RatioTest
@@ -65,7 +65,7 @@ class Figure:
 
 
 def make_overall(
-    quantity: Quantity, depths: Sequence[Sides], figure: Figure, p_adjusted: float | None, *, main: bool
+    quantity: Quantity, depths: Sequence[PointPair], figure: OverallTest, p_adjusted: float | None, *, main: bool
 ) -> Overall:
     """Judge the figure of one network; a failed run counts against the study's ``main`` quantity alone."""
     failed = [
@@ -91,25 +91,25 @@ def make_overall(
     )
 
 
-def overall_test(quantity: Quantity, depths: Sequence[Sides]) -> Figure:
+def overall_test(quantity: Quantity, depths: Sequence[PointPair]) -> OverallTest:
     """Test the ratio of one network over its depths."""
     problems = {sides.point.depth: _problem(quantity, sides) for sides in depths}
     used = tuple(sides for sides in depths if not problems[sides.point.depth])
     unjudged = tuple(sides.point.depth for sides in depths if all(sides.values(quantity)) and sides.obstacle(quantity))
     if not used:
         problem = "; ".join(dict.fromkeys(problems.values()))
-        return Figure(depths=(), seeds=(), test=RatioTest(problem=problem), left_out=(), unjudged=unjudged)
-    ours, theirs = ({sides.point.depth: sides.weighed(quantity)[side] for sides in used} for side in (0, 1))
+        return OverallTest(depths=(), seeds=(), test=RatioTest(problem=problem), left_out=(), unjudged=unjudged)
+    ours, theirs = ({sides.point.depth: sides.ratio_values(quantity)[side] for sides in used} for side in (0, 1))
     left_out = tuple(f"leaves out L={depth}: {problem}" for depth, problem in problems.items() if problem)
     try:
         means = _means(ours), _means(theirs)
     except ValueError as error:
         test = RatioTest(problem=str(error))
-        return Figure(depths=used, seeds=(), test=test, left_out=left_out, unjudged=unjudged)
+        return OverallTest(depths=used, seeds=(), test=test, left_out=left_out, unjudged=unjudged)
     test = _test(means, may_be_paired=used[0].may_be_paired(quantity))
     advisory = next(filter(None, (sides.advisory(quantity) for sides in used)), "")
     seeds = {seed for seed, _ in test.ratios} if test.paired else {*means[0], *means[1]}
-    return Figure(
+    return OverallTest(
         depths=used,
         seeds=tuple(sorted(seeds)),
         test=test.without_spread() if advisory else test,
@@ -119,7 +119,7 @@ def overall_test(quantity: Quantity, depths: Sequence[Sides]) -> Figure:
     )
 
 
-def _problem(quantity: Quantity, sides: Sides) -> str:
+def _problem(quantity: Quantity, sides: PointPair) -> str:
     if obstacle := sides.obstacle(quantity):
         return obstacle
     ours, theirs = sides.values(quantity)

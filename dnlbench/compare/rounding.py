@@ -142,7 +142,9 @@ def allow_other_execution(comparison: Comparison, reference: Profile, candidate:
 
     def judged(found: Judged) -> Judged:
         differs = (
-            found.verdict in ("better", "worse") and not found.quantity.hardware_dependent and not comparison.new_failures
+            found.verdict in ("better", "worse")
+            and not found.quantity.hardware_dependent
+            and not comparison.new_failures
         )
         return replace(found, verdict="inconclusive", reason=ONLY_EXECUTION) if differs else found
 

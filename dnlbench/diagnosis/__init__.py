@@ -1,6 +1,6 @@
 """What a finished training sweep says of the theories of depth: its networks measured, and the figures read."""
 
-from dnlbench.diagnosis.carry_out import Source, diagnose, find_source
+from dnlbench.diagnosis.execute import Source, diagnose, find_source
 from dnlbench.diagnosis.model import (
     SERIES,
     TRAINING_SERIES,
@@ -8,9 +8,9 @@ from dnlbench.diagnosis.model import (
     DiagnosedPoint,
     Diagnosis,
     LeftOut,
-    RunFigures,
+    OrderRecord,
+    RunMetrics,
     TrainingBlockRecord,
     TrainingRecord,
-    TrendRecord,
 )
 from dnlbench.diagnosis.summary import QUANTITIES, mean_series, summarise_runs

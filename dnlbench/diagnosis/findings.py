@@ -18,7 +18,7 @@ from typing import Literal
 
 from dnlbench import units
 from dnlbench.architecture import ARCHITECTURES
-from dnlbench.diagnosis.model import DiagnosedPoint, RunFigures, TrendRecord
+from dnlbench.diagnosis.model import DiagnosedPoint, OrderRecord, RunMetrics
 from dnlbench.profiles import never_learned_text
 
 UNRELATED = math.sqrt(2)
@@ -33,11 +33,11 @@ MUCH = 10.0
 
 Speed = Literal["one", "faster", "slower", "open"]
 """How values fall with L, beside 1/L; ``open``: the interval holds both 1 and orders that are well below."""
-Trends = Mapping[tuple[str, str], TrendRecord]
+Trends = Mapping[tuple[str, str], OrderRecord]
 """By quantity and ``L`` or ``l``."""
 
 
-def never_learned_findings(runs: Sequence[RunFigures], classes: int | None) -> dict[str, tuple[str, ...]]:
+def never_learned_findings(runs: Sequence[RunMetrics], classes: int | None) -> dict[str, tuple[str, ...]]:
     """By network, a line for each depth at which runs never learned."""
     found: dict[str, tuple[str, ...]] = {}
     for network, depth in dict.fromkeys((run.network, run.depth) for run in runs if run.never_learned):
@@ -50,14 +50,14 @@ def never_learned_findings(runs: Sequence[RunFigures], classes: int | None) -> d
 
 def findings_of(
     points: Sequence[DiagnosedPoint],
-    trends: Sequence[TrendRecord],
+    trends: Sequence[OrderRecord],
     never_learned: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> dict[str, tuple[str, ...]]:
     """By network, from runs that learned; ``never_learned`` names the others, and comes first."""
     found = dict(never_learned)
     for network in dict.fromkeys(point.network for point in points):
         deepest = max((point for point in points if point.network == network), key=lambda point: point.depth)
-        own: dict[tuple[str, str], TrendRecord] = {
+        own: dict[tuple[str, str], OrderRecord] = {
             (trend.quantity, trend.along): trend for trend in trends if trend.network == network
         }
         found[network] = (*found.get(network, ()), *_findings(deepest, own))
@@ -149,7 +149,7 @@ def _of_gradients(deepest: DiagnosedPoint) -> str:
     return start
 
 
-def _against_one(trend: TrendRecord, *, one: str, faster: str, slower: str) -> str:
+def _against_one(trend: OrderRecord, *, one: str, faster: str, slower: str) -> str:
     """How values go with L, where theory has them fall like 1/L, and what that says; see the head of this file."""
     if trend.low is None or trend.high is None:
         return _order(trend)
@@ -166,7 +166,7 @@ def _speed(low: float, high: float) -> Speed:
     return "one" if low > UNRELATED_ORDER else "open"
 
 
-def _order(trend: TrendRecord) -> str:
+def _order(trend: OrderRecord) -> str:
     name = trend.along
     if trend.order is None:
         return trend.problem
@@ -181,7 +181,7 @@ def _order(trend: TrendRecord) -> str:
     return f"they {'fall' if trend.low > 0 else 'grow'} like {order} {bounds}"
 
 
-def _through(trend: TrendRecord) -> str:
+def _through(trend: OrderRecord) -> str:
     if trend.order is None:
         return f"have no law: {trend.problem}"
     return _order(trend).removeprefix("they ").replace("no clear change", "show no clear change")

@@ -27,14 +27,14 @@ TRAINING_SERIES = tuple(name for name in SERIES if name in ("forward", "state_gr
 """Fields of `TrainingBlockRecord` that go by layer or state."""
 
 
-class Figures(BaseModel):
+class DiagnosisRecord(BaseModel):
     """Part of a diagnosis. Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity"."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
 
-class BlockRecord(Figures):
-    """A block; `dnlbench.dnl.diagnosis.figures.BlockFigures`, as a child process says it, where each field is defined."""
+class BlockRecord(DiagnosisRecord):
+    """A block; `dnlbench.dnl.diagnosis.metrics.BlockMetrics`, as a child process says it, where each field is defined."""
 
     first_state: int
     state_step: Series
@@ -48,22 +48,22 @@ class BlockRecord(Figures):
     parameter_gradient: Series
 
 
-class TrainingBlockRecord(Figures):
-    """`dnlbench.dnl.diagnosis.figures.TrainingBlock`, as a child process says it."""
+class TrainingBlockRecord(DiagnosisRecord):
+    """`dnlbench.dnl.diagnosis.metrics.TrainingBlock`, as a child process says it."""
 
     forward: Series
     state_gradient: Series
     parameter_gradient: Series
 
 
-class TrainingRecord(Figures):
-    """`dnlbench.dnl.diagnosis.figures.TrainingFigures`, as a child process says it."""
+class TrainingRecord(DiagnosisRecord):
+    """`dnlbench.dnl.diagnosis.metrics.TrainingMetrics`, as a child process says it."""
 
     loss: float
     blocks: tuple[TrainingBlockRecord, ...]
 
 
-class RunFigures(Figures):
+class RunMetrics(DiagnosisRecord):
     """A run, block by block from the input to the classifier."""
 
     run_id: str
@@ -78,7 +78,7 @@ class RunFigures(Figures):
     """Whether the loss in training mode is still near that of chance, so that nothing is concluded from the weights."""
 
 
-class LeftOut(Figures):
+class LeftOut(DiagnosisRecord):
     """A run that was not measured."""
 
     run_id: str
@@ -87,7 +87,7 @@ class LeftOut(Figures):
     """Whether it had been trained to the end, so that its weights should be there."""
 
 
-class DiagnosedPoint(Figures):
+class DiagnosedPoint(DiagnosisRecord):
     """All seeds of one network at one depth."""
 
     network: str
@@ -97,7 +97,7 @@ class DiagnosedPoint(Figures):
     left out."""
 
 
-class TrendRecord(Figures):
+class OrderRecord(DiagnosisRecord):
     """``value ≈ C · L^-order`` or, along the layers of the deepest networks, ``C · (l + 1)^-order``."""
 
     network: str
@@ -113,7 +113,7 @@ class TrendRecord(Figures):
     problem: str = ""
 
 
-class Diagnosis(Figures):
+class Diagnosis(DiagnosisRecord):
     """A sweep, measured."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", populate_by_name=True)
@@ -126,10 +126,10 @@ class Diagnosis(Figures):
     """Images of the training data on which states and gradients were measured."""
     device: str
     points: tuple[DiagnosedPoint, ...]
-    trends: tuple[TrendRecord, ...]
+    trends: tuple[OrderRecord, ...]
     findings: dict[str, tuple[str, ...]]
     """What is seen, in words, by network."""
-    runs: tuple[RunFigures, ...]
+    runs: tuple[RunMetrics, ...]
     left_out: tuple[LeftOut, ...]
 
     def to_json(self) -> str:

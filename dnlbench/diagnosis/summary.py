@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnlbench.diagnosis.model import BlockRecord, DiagnosedPoint, RunFigures, TrainingBlockRecord, TrendRecord
+from dnlbench.diagnosis.model import BlockRecord, DiagnosedPoint, OrderRecord, RunMetrics, TrainingBlockRecord
 from dnlbench.profiles import IntervalRecord
 from dnlbench.stats import Range, fit_order, mean_interval
 
@@ -68,7 +68,7 @@ QUANTITIES = (
         name="training_layer_ratio", label="layers' gradients in training", in_training=_layer_ratio, mean="geometric"
     ),
 )
-"""Of the first five each block gives its mean over the layers, of ``roughness`` what `BlockFigures` has for all arrays.
+"""Of the first five each block gives its mean over the layers, of ``roughness`` what `BlockMetrics` has for all arrays.
 ``growth`` is the size of the last state over that of the first. ``gradient_ratio`` is ``‖x^l‖ ‖d loss/d x^l‖`` at the first
 state over that at the last: far below 1 gradients vanish on the way back, far above 1 they explode. ``training_gradient_ratio``
 is the same in training mode, and ``training_layer_ratio`` the norm of the gradient of the first layer's parameters over that of
@@ -80,9 +80,9 @@ THROUGH_DEPTH = ("state_step", "map_distance", "filter_distance", "parameter_ste
 """Series that fall with ``l`` in networks that converge as layers are added."""
 
 
-def summarise_runs(runs: Sequence[RunFigures]) -> tuple[tuple[DiagnosedPoint, ...], tuple[TrendRecord, ...]]:
+def summarise_runs(runs: Sequence[RunMetrics]) -> tuple[tuple[DiagnosedPoint, ...], tuple[OrderRecord, ...]]:
     """Points in the order of the runs, and the trends of each network."""
-    points: dict[tuple[str, int], list[RunFigures]] = {}
+    points: dict[tuple[str, int], list[RunMetrics]] = {}
     for run in runs:
         points.setdefault((run.network, run.depth), []).append(run)
     networks = {network: [run for run in runs if run.network == network] for network, _ in points}
@@ -90,7 +90,7 @@ def summarise_runs(runs: Sequence[RunFigures]) -> tuple[tuple[DiagnosedPoint, ..
     return tuple(_point(own) for own in points.values()), tuple(trends)
 
 
-def number_of(run: RunFigures, quantity: DepthQuantity) -> float | None:
+def number_of(run: RunMetrics, quantity: DepthQuantity) -> float | None:
     """A run's value of a quantity; None where no block has one."""
     values = [value for value in _of_blocks(run, quantity) if value is not None]
     if quantity.mean == "arithmetic" or not values:
@@ -98,7 +98,7 @@ def number_of(run: RunFigures, quantity: DepthQuantity) -> float | None:
     return math.exp(sum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
 
 
-def _of_blocks(run: RunFigures, quantity: DepthQuantity) -> list[float | None]:
+def _of_blocks(run: RunMetrics, quantity: DepthQuantity) -> list[float | None]:
     if quantity.of_block is not None:
         return [quantity.of_block(block) for block in run.blocks]
     if quantity.in_training is None or run.training is None:
@@ -106,19 +106,19 @@ def _of_blocks(run: RunFigures, quantity: DepthQuantity) -> list[float | None]:
     return [quantity.in_training(*pair) for pair in zip(run.blocks, run.training.blocks, strict=True)]
 
 
-def series_of(run: RunFigures, name: str) -> tuple[float | None, ...]:
+def series_of(run: RunMetrics, name: str) -> tuple[float | None, ...]:
     """A run's series, at each index the mean over the blocks."""
     columns = zip(*(getattr(block, name) for block in run.blocks), strict=True)
     return tuple(_mean([value for value in column if value is not None]) for column in columns)
 
 
-def mean_series(runs: Sequence[RunFigures], name: str) -> tuple[float | None, ...]:
+def mean_series(runs: Sequence[RunMetrics], name: str) -> tuple[float | None, ...]:
     """At each index the mean over runs of one depth."""
     columns = zip(*(series_of(run, name) for run in runs), strict=True)
     return tuple(_mean([value for value in column if value is not None]) for column in columns)
 
 
-def _point(runs: Sequence[RunFigures]) -> DiagnosedPoint:
+def _point(runs: Sequence[RunMetrics]) -> DiagnosedPoint:
     found = {}
     for quantity in QUANTITIES:
         values = [value for run in runs if (value := number_of(run, quantity)) is not None]
@@ -130,7 +130,7 @@ def _point(runs: Sequence[RunFigures]) -> DiagnosedPoint:
     return DiagnosedPoint(network=runs[0].network, depth=runs[0].depth, quantities=found)
 
 
-def _trends(runs: Sequence[RunFigures]) -> Iterator[TrendRecord]:
+def _trends(runs: Sequence[RunMetrics]) -> Iterator[OrderRecord]:
     """Of one network. What no run has a value of has no trend."""
     depths = sorted({run.depth for run in runs})
     deepest = [run for run in runs if run.depth == depths[-1]]
@@ -144,18 +144,18 @@ def _trends(runs: Sequence[RunFigures]) -> Iterator[TrendRecord]:
         if at:
             whole = [[curve[depth] for depth in at] for curve in by_seed.values() if len(curve) == len(at)]
             yield _fit(
-                TrendRecord(network=runs[0].network, quantity=quantity.name, along="L", depth=at[-1]), at, whole, 2
+                OrderRecord(network=runs[0].network, quantity=quantity.name, along="L", depth=at[-1]), at, whole, 2
             )
     for name in THROUGH_DEPTH:
         series = [series_of(run, name) for run in deepest]
         layers = [layer for layer, value in enumerate(series[0]) if value is not None]
         if layers:
             curves = [[value for value in found if value is not None] for found in series]
-            trend = TrendRecord(network=runs[0].network, quantity=name, along="l", depth=depths[-1])
+            trend = OrderRecord(network=runs[0].network, quantity=name, along="l", depth=depths[-1])
             yield _fit(trend, [layer + 1 for layer in layers], curves, FEWEST_LAYERS)
 
 
-def _fit(trend: TrendRecord, at: Sequence[int], curves: Sequence[Sequence[float]], fewest: int) -> TrendRecord:
+def _fit(trend: OrderRecord, at: Sequence[int], curves: Sequence[Sequence[float]], fewest: int) -> OrderRecord:
     if len(at) < fewest:
         what = "depths" if trend.along == "L" else "layers"
         return trend.model_copy(update={"problem": f"too few {what}: {len(at)}, an order needs {fewest}"})

@@ -110,7 +110,7 @@ class Block(nn.Module):
         )
 
     @property
-    def hands_on(self) -> tuple[int, ...]:
+    def outputs(self) -> tuple[int, ...]:
         """Indices of the states that the next part of the network reads: all of a dense block, the last of a baseline."""
         return tuple(range(len(self.widths))) if self.dense else (len(self.layers),)
 
@@ -118,7 +118,7 @@ class Block(nn.Module):
         """Makes the block's states from its input, shape (B, channels, H, W).
 
         Returns:
-            The states as they are, those of `hands_on` to be read.
+            The states as they are, those of `outputs` to be read.
         """
         states = new_states(self.widths)
         transformed = new_states(self.widths) if self.non_local else states
@@ -249,13 +249,13 @@ class DNLNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = images
-        states, handed_on = self._new_states([]), tuple[int, ...]()
+        states, output_indices = self._new_states([]), tuple[int, ...]()
         for part in self.features:
             if isinstance(part, Block):
-                states, handed_on = part(x, self._new_states), part.hands_on
+                states, output_indices = part(x, self._new_states), part.outputs
             else:
-                x = part(states, handed_on) if isinstance(part, NormReluConv) else part(x)
-        features = states.read(handed_on, self.norm, None)
+                x = part(states, output_indices) if isinstance(part, NormReluConv) else part(x)
+        features = states.read(output_indices, self.norm, None)
         return self.classifier(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def _new_states(self, widths: Sequence[int]) -> States:

@@ -33,7 +33,7 @@ Samples = Mapping[int, Mapping[int, float]]
 def fit_over_depth(
     network: str,
     runs: Sequence[RunRecord],
-    trend: DepthFit,
+    depth_fit: DepthFit,
     study: Study,
     *,
     timed: Sequence[RunRecord] | None = None,
@@ -44,34 +44,34 @@ def fit_over_depth(
 
     Only the runs in ``timed``, all if None, have throughputs that can be compared. Without ``classes`` nothing is classified.
     """
-    quantity = _named(study, trend.quantity)
+    quantity = _named(study, depth_fit.quantity)
     samples = _samples(runs, quantity)
     start: dict[str, Any] = {
         "network": network,
-        "quantity": trend.quantity,
-        "model": trend.model,
+        "quantity": depth_fit.quantity,
+        "model": depth_fit.model,
         "depths": tuple(samples),
-        **_theory(runs, trend),
+        **_theory(runs, depth_fit),
     }
     try:
-        found = _fit(trend, samples, classes)
+        found = _fit(depth_fit, samples, classes)
     except OverflowError:
         return FitRecord(**start, problem="the values lie too far apart for a fit")
     except ValueError as error:
         return FitRecord(**start, problem=str(error))
-    if trend.model == "curve-limit":
+    if depth_fit.model == "curve-limit":
         start["shrinking"] = _shrinking(samples)
     if isinstance(found, Refusal):
         start |= {"refused": found.reason, "misfit_p": found.misfit_p, **_best(samples, quantity)}
         return FitRecord(**start)
     if isinstance(found, OrderFit):
-        start |= _power(found, start["expected_order"], trend)
-        if trend.at_least and method.local_orders:
+        start |= _power(found, start["expected_order"], depth_fit)
+        if depth_fit.at_least and method.local_orders:
             start |= _bounded(samples, start["expected_order"])
     else:
         start |= {**_limit(found), **(_best(samples, quantity) if found.limit is None else {})}
-    if trend.rate is not None:
-        rates = _samples(runs if timed is None else timed, _named(study, trend.rate), method)
+    if depth_fit.rate is not None:
+        rates = _samples(runs if timed is None else timed, _named(study, depth_fit.rate), method)
         start["next_time_factor"] = _time_factor(rates)
     return FitRecord(**start)
 
@@ -86,13 +86,13 @@ def _samples(runs: Sequence[RunRecord], quantity: Quantity, method: Method = CUR
     return {depth: by_seed for depth, by_seed in values.items() if by_seed}
 
 
-def _fit(trend: DepthFit, samples: Samples, classes: int | None) -> OrderFit | LimitFit | Refusal:
+def _fit(depth_fit: DepthFit, samples: Samples, classes: int | None) -> OrderFit | LimitFit | Refusal:
     depths = list(samples)
-    if trend.model == "limit":
-        cap = math.log(classes) if trend.at_most_chance and classes is not None else None
+    if depth_fit.model == "limit":
+        cap = math.log(classes) if depth_fit.at_most_chance and classes is not None else None
         return fit_limit(depths, [list(by_seed.values()) for by_seed in samples.values()], cap=cap)
     curves = _curves(samples)
-    return fit_order(depths, curves) if trend.model == "power" else fit_limit_of_curves(depths, curves)
+    return fit_order(depths, curves) if depth_fit.model == "power" else fit_limit_of_curves(depths, curves)
 
 
 def _curves(samples: Samples) -> list[list[float]]:
@@ -103,15 +103,15 @@ def _curves(samples: Samples) -> list[list[float]]:
     return [[by_seed[seed] for by_seed in samples.values()] for seed in whole]
 
 
-def _theory(runs: Sequence[RunRecord], trend: DepthFit) -> dict[str, Any]:
+def _theory(runs: Sequence[RunRecord], depth_fit: DepthFit) -> dict[str, Any]:
     """What is expected of a network: the trend says it, or the network's runs that are ``ok``, which all say the same."""
-    expected, said = trend.expected_order, {}
-    if trend.expected_from is not None:
-        expected = _told(runs, trend.expected_from)
-    if trend.unless is not None and _told(runs, trend.unless) is not None:
+    expected, said = depth_fit.expected_order, {}
+    if depth_fit.expected_from is not None:
+        expected = _told(runs, depth_fit.expected_from)
+    if depth_fit.unless is not None and _told(runs, depth_fit.unless) is not None:
         expected = None
-    if trend.verdict is not None and (place := _told(runs, trend.verdict.measured_as)) is not None:
-        said = {"theory": trend.verdict.by_theory[int(place)]}
+    if depth_fit.verdict is not None and (place := _told(runs, depth_fit.verdict.measured_as)) is not None:
+        said = {"theory": depth_fit.verdict.by_theory[int(place)]}
     return {"expected_order": expected, **said}
 
 
@@ -120,11 +120,11 @@ def _told(runs: Sequence[RunRecord], name: str) -> float | None:
     return next((value for value in told if isinstance(value, float)), None)
 
 
-def _power(found: OrderFit, expected: float | None, trend: DepthFit) -> dict[str, Any]:
+def _power(found: OrderFit, expected: float | None, depth_fit: DepthFit) -> dict[str, Any]:
     order = found.order
     agrees = None if expected is None else abs(order.estimate - expected) <= ORDER_TOLERANCE
     falls = order.estimate > ORDER_TOLERANCE and (order.low is None or order.low > 0)
-    seen = trend.verdict.seen[falls] if trend.verdict else ""
+    seen = depth_fit.verdict.seen[falls] if depth_fit.verdict else ""
     return {**_interval("order", order), "constant": found.constant, "agrees": agrees, "seen": seen}
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from dnlbench.errors import ProfileError
 from dnlbench.files import read_regular
 from dnlbench.profiles.files import MOST_BYTES, parse_as_written, read_profile_file
-from dnlbench.profiles.model import ProfileFacts, Record, RunFacts
+from dnlbench.profiles.model import ProfileMetadata, Record, RunMetadata
 from dnlbench.studies import STUDIES
 
 
-class ListedProfile(ProfileFacts):
+class ListedProfile(ProfileMetadata):
     """A profile as lists show it."""
 
-    runs: tuple[RunFacts, ...]
+    runs: tuple[RunMetadata, ...]
     summary: Record
     """Read as the place where a whole profile ends, without what is in it."""
 

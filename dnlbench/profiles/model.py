@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from dnlbench.events import DataInfo, EpochRecord, RunError, RunStatus
 from dnlbench.events.records import Measure, Positive
@@ -46,7 +46,7 @@ class AttemptRecord(Record):
     """Training steps of the epoch after those that were kept too."""
 
 
-class RunFacts(Record):
+class RunMetadata(Record):
     """Which run it is, how it ended and on what."""
 
     run_id: str
@@ -65,7 +65,7 @@ class RunFacts(Record):
         return Point(network=self.network, depth=self.depth)
 
 
-class RunRecord(RunFacts):
+class RunRecord(RunMetadata):
     """One seed at one point, with all that was measured."""
 
     threads: Positive | None = None
@@ -91,8 +91,11 @@ class RunRecord(RunFacts):
     gradient_norm_median: float | None = None
     """Of the last epoch done; None in profiles of versions before 0.8."""
     peak_memory_bytes: Count | None
-    foreseen_memory_bytes: Count | None = None
-    """What the plan expected the peak to be; None for networks of one's own, and in profiles that do not tell."""
+    estimated_memory_bytes: Count | None = Field(
+        default=None, validation_alias=AliasChoices("estimated_memory_bytes", "foreseen_memory_bytes")
+    )
+    """Peak memory estimated by the plan. None for custom networks and in profiles without it. Profiles of 0.7 and before call
+    the key ``foreseen_memory_bytes``."""
     measurements: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
     """By quantity, and curves for charts. Of training: the initial and the final network; empty in profiles before 0.8."""
     weights_sha256: str | None = None
@@ -287,7 +290,7 @@ class Summary(Record):
     none in the file; they are computed on reading."""
 
 
-class ProfileFacts(Record):
+class ProfileMetadata(Record):
     """What was asked, when and on what it was found: all of a profile that stands before its runs."""
 
     schema_: Annotated[Literal["dnlbench.profile/1"], Field(alias="schema")] = "dnlbench.profile/1"
@@ -317,7 +320,7 @@ class ProfileFacts(Record):
         return completed(study.spec, spec) if study else spec
 
 
-class Profile(ProfileFacts):
+class Profile(ProfileMetadata):
     """The saved result of a sweep."""
 
     runs: tuple[RunRecord, ...]

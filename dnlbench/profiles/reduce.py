@@ -53,9 +53,9 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     if engine is None or not state.preparations:
         raise RunDirError(f"{run_dir.root}: no results yet: its sweep has not loaded its data")
     prepared = state.preparations[0]
-    foreseen = _foreseen_memory(plan, prepared.data)
+    estimated = _estimated_memory(plan, prepared.data)
     runs = tuple(
-        run_record(run, run_dir.read_history(run), plan.study, foreseen_memory_bytes=foreseen[run.point])
+        run_record(run, run_dir.read_history(run), plan.study, estimated_memory_bytes=estimated[run.point])
         for run in plan.runs
     )
     return Profile(
@@ -79,12 +79,12 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     )
 
 
-def _foreseen_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:
+def _estimated_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:
     return {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
 
 
 def run_record(
-    run: Run, history: RunHistory, study: Study, *, foreseen_memory_bytes: int | None = None, live: bool = False
+    run: Run, history: RunHistory, study: Study, *, estimated_memory_bytes: int | None = None, live: bool = False
 ) -> RunRecord:
     """A run as profiles hold it.
 
@@ -104,7 +104,7 @@ def run_record(
         epochs=epochs,
         **(derived(epochs) | {"samples_per_s": history.samples_per_s}),
         peak_memory_bytes=ended.peak_memory_bytes if ended else None,
-        foreseen_memory_bytes=foreseen_memory_bytes,
+        estimated_memory_bytes=estimated_memory_bytes,
         measurements=history.measurements,
         attempts=tuple(map(attempt_record, history.attempts)),
         error=ended.error if ended else open_end,

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from dnlbench import units
-from dnlbench.diagnosis import QUANTITIES, SERIES, TRAINING_SERIES, DiagnosedPoint, Diagnosis, RunFigures, mean_series
+from dnlbench.diagnosis import QUANTITIES, SERIES, TRAINING_SERIES, DiagnosedPoint, Diagnosis, RunMetrics, mean_series
 from dnlbench.escape import csv_text, printable
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import both_ends
@@ -82,7 +82,7 @@ def _by_depth(network: str, points: Sequence[DiagnosedPoint], findings: Sequence
     )
 
 
-def _by_layer(network: str, depth: int, runs: Sequence[RunFigures]) -> Grid:
+def _by_layer(network: str, depth: int, runs: Sequence[RunMetrics]) -> Grid:
     series = {name: mean_series(runs, name) for name in _BY_LAYER}
     shown = [name for name, values in series.items() if any(value is not None for value in values)]
     rows = [

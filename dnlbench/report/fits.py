@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord, Profile
-from dnlbench.profiles.law import best_words, order_list
+from dnlbench.profiles.fitted_model import best_words, order_list
 from dnlbench.report.grid import Column, Grid
 from dnlbench.studies import STUDIES, Quantity
 

@@ -146,9 +146,9 @@ def _pack_notes(profile: Profile, shown: list[Quantity]) -> Iterator[str]:
 def _memory_estimate(profile: Profile) -> list[str]:
     """One line on how well the plan foresaw the memory; none if that is not known of any run."""
     shares = [
-        round(100 * run.foreseen_memory_bytes / run.peak_memory_bytes)
+        round(100 * run.estimated_memory_bytes / run.peak_memory_bytes)
         for run in profile.runs
-        if run.foreseen_memory_bytes is not None and run.peak_memory_bytes  # 0 has no share
+        if run.estimated_memory_bytes is not None and run.peak_memory_bytes  # 0 has no share
     ]
     if not shares:
         return []

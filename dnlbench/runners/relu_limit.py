@@ -66,13 +66,13 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
 
     def _theory(self, name: ReluName, weights: Decay, biases: Decay) -> Measurements:
         """What it says of a network: the place of its word in the study's verdict, and the order if there is one."""
-        (trend,) = RELU_LIMIT.fits
-        assert trend.verdict is not None
+        (depth_fit,) = RELU_LIMIT.fits
+        assert depth_fit.verdict is not None
         exponents, gain = (weights.effective_exponent, biases.effective_exponent), self.spec.network.gain
         order = relu.expected_order(*exponents, name.direction, gain=gain)
         word = relu.condition(*exponents, gain=gain)
         return {
-            "condition": float(trend.verdict.by_theory.index(word)),
+            "condition": float(depth_fit.verdict.by_theory.index(word)),
             **({} if order is None else {"expected_order": order}),
         }
 

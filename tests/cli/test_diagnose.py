@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.diagnosis import carry_out
+from dnlbench.diagnosis import execute
 from dnlbench.executor import weights
 from dnlbench.machine import Slot
 from dnlbench.profiles import Profile, check_profile, read_profile, save_profile
@@ -25,7 +25,7 @@ SMALL = ("--samples", "40", "--quiet")
 
 def ask_here(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
     """`dnlbench.executor.processes.call` without its process."""
-    work = {weights.FUNCTION: keep_all, carry_out.FUNCTION: diagnose_all}[function]
+    work = {weights.FUNCTION: keep_all, execute.FUNCTION: diagnose_all}[function]
     for part in work(json.loads(json.dumps(question))):
         yield json.loads(json.dumps(part))
 
@@ -33,7 +33,7 @@ def ask_here(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only torch knows is found out in this process, which has imported it."""
-    for asking in (carry_out, weights):
+    for asking in (execute, weights):
         monkeypatch.setattr(asking, "call", ask_here)
 
 

@@ -11,7 +11,7 @@ from dnlbench.diagnosis import (
     BlockRecord,
     Diagnosis,
     LeftOut,
-    RunFigures,
+    RunMetrics,
     TrainingBlockRecord,
     TrainingRecord,
     mean_series,
@@ -61,11 +61,11 @@ def runs(
     depths: Sequence[int],
     decay: float = 0.0,
     layers: float = 1.0,
-) -> list[RunFigures]:
+) -> list[RunMetrics]:
     """Seeds differ by a factor."""
     first = int(network.startswith("dense"))
     return [
-        RunFigures(
+        RunMetrics(
             run_id=f"{network}-L{depth}-s{seed}",
             network=network,
             depth=depth,
@@ -82,7 +82,7 @@ NOISES = (0.99, 1.0, 1.01)
 DEPTHS = (4, 8, 16)
 
 
-def read(found: Sequence[RunFigures]) -> dict[str, tuple[str, ...]]:
+def read(found: Sequence[RunMetrics]) -> dict[str, tuple[str, ...]]:
     return findings_of(*summarise_runs(found))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.dnl.diagnosis import BlockFigures, diagnose, diagnose_in_training_mode
+from dnlbench.dnl.diagnosis import BlockMetrics, diagnose, diagnose_in_training_mode
 from dnlbench.dnl.diagnosis.maps import jacobian_norms, linear_part
 from dnlbench.dnl.diagnosis.variation import parameter_steps, roughness, variations
 from dnlbench.dnl.image_regulariser import ParametersInDepth, parameters_in_depth
@@ -325,7 +325,7 @@ def test_partially_dense_networks_and_single_layers_are_measured(connectivity: s
         assert_lengths(figures, depth)
 
 
-def assert_lengths(figures: BlockFigures, depth: int) -> None:
+def assert_lengths(figures: BlockMetrics, depth: int) -> None:
     by_layer = (
         figures.state_step,
         figures.map_distance,

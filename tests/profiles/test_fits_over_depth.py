@@ -203,8 +203,8 @@ def test_differences_are_not_told_where_depth_does_not_double(template: RunRecor
 @pytest.mark.parametrize("model", ["power", "limit", "curve-limit"])
 def test_values_that_are_not_finite_are_left_out(template: RunRecord, model: FitModel) -> None:
     curves = {seed: {L: 0.1 + 0.3 / L for L in DEPTHS} for seed in range(2)} | {2: dict.fromkeys(DEPTHS, math.nan)}
-    trend = DepthFit(quantity="optimal_value", model=model)
-    fit = fit_over_depth("densenet", measured(curves, "optimal_value", template), trend, OPTIMUM)
+    depth_fit = DepthFit(quantity="optimal_value", model=model)
+    fit = fit_over_depth("densenet", measured(curves, "optimal_value", template), depth_fit, OPTIMUM)
     assert not fit.problem
     assert fit.order is not None
 
@@ -240,8 +240,8 @@ def verdict_of(template: RunRecord, order: float, spread: float, **measurements:
     """Of three seeds with these orders: one as given, and one on each side."""
     curves = {seed: {L: 2.0 * L ** -(order + (seed - 1) * spread) for L in DEPTHS} for seed in range(3)}
     runs = [told(run, **measurements) for run in measured(curves, "change", template)]
-    (trend,) = RELU.fits
-    return fit_over_depth("densenet", runs, trend, RELU)
+    (depth_fit,) = RELU.fits
+    return fit_over_depth("densenet", runs, depth_fit, RELU)
 
 
 def test_what_theory_says_comes_from_the_runs(template: RunRecord) -> None:
@@ -271,14 +271,14 @@ def test_theory_does_not_hang_on_a_run_that_failed(template: RunRecord) -> None:
         first.model_copy(update={"status": "failed", "measurements": {"condition": 0.0}}),
         *(told(run, condition=2.0) for run in others),
     ]
-    (trend,) = RELU.fits
-    assert fit_over_depth("densenet", runs, trend, RELU).theory == "guaranteed"
+    (depth_fit,) = RELU.fits
+    assert fit_over_depth("densenet", runs, depth_fit, RELU).theory == "guaranteed"
 
 
 def test_theory_is_told_where_nothing_could_be_fitted(template: RunRecord) -> None:
     runs = [told(run, condition=2.0, expected_order=1.5) for run in measured({0: {4: 1.0, 8: 0.0}}, "change", template)]
-    (trend,) = RELU.fits
-    fit = fit_over_depth("densenet", runs, trend, RELU)
+    (depth_fit,) = RELU.fits
+    fit = fit_over_depth("densenet", runs, depth_fit, RELU)
     assert fit.problem == "a fit needs positive finite values, not 0.0"
     assert (fit.theory, fit.seen, fit.expected_order, fit.order) == ("guaranteed", "", 1.5, None)
 

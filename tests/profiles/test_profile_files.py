@@ -116,7 +116,7 @@ def test_an_old_profile_still_reads() -> None:
 
 def test_an_old_profile_does_not_tell_what_memory_was_foreseen() -> None:
     profile = read_profile(GOLDEN / "profile-1.json")
-    assert {run.foreseen_memory_bytes for run in profile.runs} == {None}
+    assert {run.estimated_memory_bytes for run in profile.runs} == {None}
     assert "memory:" not in next(profile_grids(profile)).note
 
 
@@ -158,7 +158,7 @@ def test_the_memory_that_the_plan_foresaw_is_kept_with_the_measured_one(
 
     profile = read_profile(save_profile(reduce_run_dir(run_dir, plan), tmp_path / "x.json"))
     expected = [plan.estimate(run.point, data.input_shape, data.classes).memory_bytes for run in plan.runs]
-    assert [run.foreseen_memory_bytes for run in profile.runs] == expected
+    assert [run.estimated_memory_bytes for run in profile.runs] == expected
     assert [run.peak_memory_bytes for run in profile.runs] == [5000, *[None] * 7]
     assert expected[0] == expected[1] != plan.estimate(plan.runs[0].point).memory_bytes
     assert expected[4:] == [None] * 4

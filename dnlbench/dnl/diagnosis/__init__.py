@@ -9,8 +9,8 @@ Two theories stand behind the figures.
   ``W_n → I`` and ``b_n → 0``, and sufficient that ``W_n = I + P_n`` with a finite sum of ``‖P_n‖`` and of ``‖b_n‖``. On an
   activation domain, where no unit changes sides, the network is an affine map.
 
-Which figure belongs to which condition is said with each, in `dnlbench.dnl.diagnosis.figures`.
+Which figure belongs to which condition is said with each, in `dnlbench.dnl.diagnosis.metrics`.
 """
 
-from dnlbench.dnl.diagnosis.figures import BlockFigures, TrainingBlock, TrainingFigures
 from dnlbench.dnl.diagnosis.measure import diagnose, diagnose_in_training_mode
+from dnlbench.dnl.diagnosis.metrics import BlockMetrics, TrainingBlock, TrainingMetrics

@@ -23,7 +23,7 @@ Map = Callable[[Tensor], Tensor]
 
 
 def map_distances(block: Block, states: Sequence[Tensor], first: int) -> tuple[float | None, ...]:
-    """For each layer the mean over the images of the operator norm that `BlockFigures.map_distance` defines.
+    """For each layer the mean over the images of the operator norm that `BlockMetrics.map_distance` defines.
 
     The block is in evaluation mode; states are ``x^0 .. x^L``, shape (B, c, H, W). Layers before the ``first`` have none.
     """
@@ -87,7 +87,7 @@ def _unit(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def filter_distances(block: Block) -> tuple[float | None, ...]:
-    """For each layer of a baseline ``‖W − I‖ / ‖I‖`` as `BlockFigures.filter_distance` defines it; None for dense layers."""
+    """For each layer of a baseline ``‖W − I‖ / ‖I‖`` as `BlockMetrics.filter_distance` defines it; None for dense layers."""
     if block.dense:
         return (None,) * len(block.layers)
     return tuple(_distance(linear_part(layer), block) for layer in block.layers)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.dnl.diagnosis.figures import BlockFigures, TrainingBlock, TrainingFigures
 from dnlbench.dnl.diagnosis.maps import filter_distances, map_distances
+from dnlbench.dnl.diagnosis.metrics import BlockMetrics, TrainingBlock, TrainingMetrics
 from dnlbench.dnl.diagnosis.variation import parameter_steps, roughness, variations
 from dnlbench.dnl.image_regulariser import parameters_in_depth
 from dnlbench.dnl.networks import Block, DNLNetwork, NormReluConv
@@ -25,7 +25,7 @@ MAP_IMAGES = 16
 """At so many images layers are differentiated."""
 
 
-def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> list[BlockFigures]:
+def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> list[BlockMetrics]:
     """The figures of each block. Nothing of the network is changed, running statistics neither.
 
     Batches are images (B, C, H, W) and classes (B,). Results do not depend on how images are cut into batches, but for the map
@@ -48,7 +48,7 @@ def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> l
     return [summed.figures(found) for summed, found in zip(sums, distances, strict=True)]
 
 
-def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> TrainingFigures:
+def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> TrainingMetrics:
     """The same states and gradients with batch statistics. Nothing of the network is changed, running statistics neither.
 
     Each batch has at least two images. Results depend on the batches.
@@ -65,7 +65,7 @@ def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tenso
             _add(sums, hooks, loss)
     if not count:
         raise ValueError("a diagnosis needs at least one image")
-    return TrainingFigures(loss=total / count, blocks=tuple(summed.in_training_mode() for summed in sums))
+    return TrainingMetrics(loss=total / count, blocks=tuple(summed.in_training_mode() for summed in sums))
 
 
 def _summed_loss(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -186,13 +186,13 @@ class _Sums:
         self.parameter_gradients = _added(self.parameter_gradients, parts)
 
     @torch.no_grad()
-    def figures(self, map_distance: tuple[float | None, ...]) -> BlockFigures:
+    def figures(self, map_distance: tuple[float | None, ...]) -> BlockMetrics:
         block, first = self.block, int(self.block.dense)
         depth, found = len(block.layers), variations(parameters_in_depth(block))
         before = (None,) * first
         shares = [changed / units for changed, units in zip(self.changed, self.units, strict=True)]
         steps = [_root(step, square) for step, square in zip(self.step_squares, self.squares[first:], strict=False)]
-        return BlockFigures(
+        return BlockMetrics(
             first_state=first,
             state_step=(*before, *steps),
             map_distance=map_distance,

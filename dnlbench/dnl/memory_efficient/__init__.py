@@ -1,13 +1,13 @@
-"""Dense layers with less traffic and memory: the same function as the plain ones, computed from shared states.
+"""Dense layers with less memory and memory traffic: the same function as the standard layers, computed from shared states.
 
-A dense layer normalises all states that it reads, and its batch statistics of a state are the same numbers as every other
-layer's, for they depend on the state alone. So here each state is kept once, beside its mean and deviation, in one buffer for a
-whole block (`states`). A layer reads the buffer in one pass that normalises, scales and rectifies (`passes`), and nothing of
-what it makes for its convolution is kept: the backward pass makes it again. Activation memory is that of the states, linear in
-depth, where a network of separate layers keeps every layer's input, quadratic in depth.
+A dense layer normalizes all states that it reads. The batch statistics of a state depend on that state alone, so they are the
+same for every layer. Each state is therefore stored once, with its mean and deviation, in one buffer for a full block
+(`states`). A layer reads the buffer in one pass that computes batch norm and ReLU (`passes`). The input of its convolution is
+not stored; the backward pass recomputes it. Activation memory is that of the states, linear in depth. A network of separate
+layers stores the input of every layer, which is quadratic in depth.
 
-Memory-efficient DenseNets (Pleiss et al. 2017, arXiv 1707.06990) make their concatenated, normalised inputs again too; here
-there is nothing to concatenate, and the statistics are not made again.
+Memory-efficient DenseNets (Pleiss et al. 2017, arXiv 1707.06990) recompute their concatenated, normalized inputs too. Here
+nothing is concatenated, and the statistics are not recomputed.
 """
 
 from dnlbench.dnl.memory_efficient.states import SharedStates

@@ -1,8 +1,8 @@
-"""The passes of `dnlbench.dnl.memory_efficient.passes` on CPUs, as loops that Numba compiles, once a machine.
+"""The passes of `dnlbench.dnl.memory_efficient.passes` on CPUs, as loops compiled by Numba and cached on disk.
 
-Rows are dealt to the threads in ``PARTS`` parts, each with sums of its own that are added up in their order at the end, so that
-results do not depend on the number of threads. Rows of bfloat16, which Numba does not know, come as their bits, uint16; sums
-are made in float32.
+Rows are distributed to the threads in ``PARTS`` parts. Each part has its own sums, which are added in a fixed order at the end,
+so results do not depend on the number of threads. Numba has no bfloat16: such rows are passed as their bits (uint16), and sums
+are float32.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba import njit, prange, types
 from numba.extending import overload
 from torch import Tensor
 
-from dnlbench.dnl.memory_efficient.rows import Strip
+from dnlbench.dnl.memory_efficient.rows import ChannelSlice
 
 PARTS = 64
 
@@ -25,28 +25,35 @@ _compiled = njit(parallel=True, cache=True, nogil=True, fastmath=_FLAGS)
 _inlined = njit(nogil=True, fastmath=_FLAGS)
 
 
-def publish(x: Strip, place: Strip) -> tuple[Tensor, Tensor]:
-    """See `dnlbench.dnl.memory_efficient.passes.publish`. Squares of centered values keep their digits."""
+def store_with_statistics(x: ChannelSlice, target: ChannelSlice) -> tuple[Tensor, Tensor]:
+    """See `dnlbench.dnl.memory_efficient.passes.store_with_statistics`. Squares of centered values keep their digits."""
     seeds, _, channels = x.shape
     exact = _exact(x)
     of_part, squares = (np.empty((PARTS, channels), exact) for _ in range(2))
     means, variances = (np.empty((seeds, channels), exact) for _ in range(2))
     for seed in range(seeds):
-        _publish(*_of(x, seed), *_of(place, seed), of_part, squares, means[seed], variances[seed])
+        _store_with_statistics(*_of(x, seed), *_of(target, seed), of_part, squares, means[seed], variances[seed])
     return torch.from_numpy(means), torch.from_numpy(variances)
 
 
-def rectify(x: Strip, scale: Tensor, shift: Tensor, out: Strip) -> None:
-    """See `dnlbench.dnl.memory_efficient.passes.rectify`."""
+def bn_relu(x: ChannelSlice, scale: Tensor, shift: Tensor, out: ChannelSlice) -> None:
+    """See `dnlbench.dnl.memory_efficient.passes.bn_relu`."""
     lines = _lines(scale, shift)
     for seed in range(x.shape[0]):
-        _rectify(*_of(x, seed), lines[seed], *_of(out, seed))
+        _bn_relu(*_of(x, seed), lines[seed], *_of(out, seed))
 
 
-def collect(
-    dy: Strip, x: Strip, scale: Tensor, shift: Tensor, mean: Tensor, gradient: Strip, *, begin: bool
+def bn_relu_backward(
+    dy: ChannelSlice,
+    x: ChannelSlice,
+    scale: Tensor,
+    shift: Tensor,
+    mean: Tensor,
+    gradient: ChannelSlice,
+    *,
+    begin: bool,
 ) -> tuple[Tensor, Tensor]:
-    """See `dnlbench.dnl.memory_efficient.passes.collect`."""
+    """See `dnlbench.dnl.memory_efficient.passes.bn_relu_backward`."""
     seeds, _, channels = x.shape
     exact = _exact(x)
     parts, moments = (np.empty((PARTS, channels), exact) for _ in range(2))
@@ -54,67 +61,69 @@ def collect(
     lines = _lines(scale, shift, mean)
     for seed in range(seeds):
         places = (*_of(dy, seed), *_of(x, seed), lines[seed], *_of(gradient, seed))
-        _collect(*places, begin, parts, moments, sums[seed], products[seed])
+        _bn_relu_backward(*places, begin, parts, moments, sums[seed], products[seed])
     return torch.from_numpy(sums), torch.from_numpy(products)
 
 
-def settle(gradient: Strip, x: Strip, constant: Tensor, slope: Tensor, out: Strip) -> None:
-    """See `dnlbench.dnl.memory_efficient.passes.settle`."""
+def statistics_backward(
+    gradient: ChannelSlice, x: ChannelSlice, constant: Tensor, slope: Tensor, out: ChannelSlice
+) -> None:
+    """See `dnlbench.dnl.memory_efficient.passes.statistics_backward`."""
     lines = _lines(constant, slope)
     for seed in range(x.shape[0]):
-        _settle(*_of(gradient, seed), *_of(x, seed), lines[seed], *_of(out, seed))
+        _statistics_backward(*_of(gradient, seed), *_of(x, seed), lines[seed], *_of(out, seed))
 
 
 def gather(products: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.memory_efficient.taps`; ``products`` (R, 9 made), ``out`` (R, made)."""
+    """See `dnlbench.dnl.memory_efficient.offsets`; ``products`` (R, 9 out), ``out`` (R, out)."""
     _gather(_array(products), height, width, _array(out))
 
 
-def spread(d_made: Tensor, height: int, width: int, out: Tensor) -> None:
-    """See `dnlbench.dnl.memory_efficient.taps`; ``d_made`` (R, made), ``out`` (R, 9 made)."""
-    _spread(_array(d_made), height, width, _array(out))
+def spread(d_out: Tensor, height: int, width: int, out: Tensor) -> None:
+    """See `dnlbench.dnl.memory_efficient.offsets`; ``d_out`` (R, out), ``out`` (R, 9 out)."""
+    _spread(_array(d_out), height, width, _array(out))
 
 
-def share_threads() -> None:
-    """As many threads as torch has. Numba's first start sets those of OpenMP, which are torch's too, to all that there are."""
+def match_torch_threads() -> None:
+    """Use as many threads as torch. Starting Numba sets the threads of OpenMP, which torch shares, to all cores; undo that."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 
 
-def _of(strip: Strip, seed: int) -> tuple[np.ndarray[Any, Any], int]:
-    """The whole array of one seed, and where the strip begins in its rows.
+def _of(channel_slice: ChannelSlice, seed: int) -> tuple[np.ndarray[Any, Any], int]:
+    """Return the full array of one seed, and the first column of the slice.
 
-    The strip's own view would not tell the compiler that channels lie side by side, and it would make no use of it.
+    A view of the slice would hide from the compiler that channels are contiguous.
     """
-    return _array(strip.rows[seed]), strip.columns.start
+    return _array(channel_slice.rows[seed]), channel_slice.columns.start
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """Shares the tensor's memory; bfloat16 as its bits.
+    """Return the tensor as an array on the same memory; bfloat16 as its bits.
 
     Raises:
-        ValueError: if numbers of a row do not lie side by side, as the loops take for granted.
+        ValueError: if the numbers of a row are not contiguous, as the loops assume.
     """
     if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
-        raise ValueError(f"rows with numbers side by side are asked for, not strides {tensor.stride()}")
+        raise ValueError(f"rows must be contiguous, but their strides are {tensor.stride()}")
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(np.uint16)
     return tensor.detach().numpy()
 
 
 def _lines(*coefficients: Tensor) -> np.ndarray[Any, Any]:
-    """Coefficients of a channel one below the other, (S, how many, c)."""
+    """Stack coefficients to (S, number of coefficients, c)."""
     return torch.stack(coefficients, dim=1).detach().numpy()
 
 
-def _exact(x: Strip) -> type[np.floating[Any]]:
+def _exact(x: ChannelSlice) -> type[np.floating[Any]]:
     return np.float64 if x.rows.dtype == torch.float64 else np.float32
 
 
 def _wide(number: Any) -> Any:
-    """The float32 of which a uint16 is the upper half; other numbers as they are."""
+    """Return the float32 whose upper half is a uint16; other numbers unchanged."""
 
 
 @overload(_wide, strict=False, jit_options={"fastmath": _FLAGS})
@@ -125,7 +134,7 @@ def _wide_of(number: Any) -> Any:
 
 
 def _narrow(number: Any, like: Any) -> Any:
-    """What stands for a number in an array: of uint16 the upper half, rounded to nearest, ties to even; a NaN stays one."""
+    """Convert to the type of an array; for uint16 the upper half, rounded to nearest, ties to even. NaN stays NaN."""
 
 
 @overload(_narrow, strict=False, jit_options={"fastmath": _FLAGS})
@@ -166,7 +175,9 @@ def _put_together(means: Any, squares: Any, rows: int, mean: Any, variance: Any)
 
 
 @_compiled
-def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: Any, mean: Any, variance: Any) -> None:
+def _store_with_statistics(
+    x: Any, x_at: int, target: Any, target_at: int, means: Any, squares: Any, mean: Any, variance: Any
+) -> None:
     channels = means.shape[1]
     for part in prange(PARTS):
         begin, end = _rows_of(part, len(x))
@@ -174,7 +185,7 @@ def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: 
         squares[part] = 0
         for row in range(begin, end):
             for j in range(channels):
-                place[row, place_at + j] = x[row, x_at + j]
+                target[row, target_at + j] = x[row, x_at + j]
                 means[part, j] += _wide(x[row, x_at + j])
         for j in range(channels):
             means[part, j] /= max(end - begin, 1)
@@ -186,7 +197,7 @@ def _publish(x: Any, x_at: int, place: Any, place_at: int, means: Any, squares: 
 
 
 @_compiled
-def _rectify(x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
+def _bn_relu(x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
     for part in prange(PARTS):
         begin, end = _rows_of(part, len(x))
         for row in range(begin, end):
@@ -196,7 +207,7 @@ def _rectify(x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
 
 
 @_compiled
-def _collect(
+def _bn_relu_backward(
     dy: Any,
     dy_at: int,
     x: Any,
@@ -220,10 +231,10 @@ def _collect(
                 dz = line.dtype.type(0) if value * scale + line[1, j] <= 0 else dz
                 parts[part, j] += dz
                 moments[part, j] += dz * (value - line[2, j])
-                share = scale * dz
+                term = scale * dz
                 if not begin:
-                    share = gradient[row, gradient_at + j] + share
-                gradient[row, gradient_at + j] = share
+                    term = gradient[row, gradient_at + j] + term
+                gradient[row, gradient_at + j] = term
     for j in range(line.shape[1]):
         total, moment = 0.0, 0.0
         for part in range(PARTS):
@@ -233,7 +244,7 @@ def _collect(
 
 
 @_compiled
-def _settle(gradient: Any, gradient_at: int, x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
+def _statistics_backward(gradient: Any, gradient_at: int, x: Any, x_at: int, line: Any, out: Any, out_at: int) -> None:
     for part in prange(PARTS):
         begin, end = _rows_of(part, len(x))
         for row in range(begin, end):
@@ -244,29 +255,29 @@ def _settle(gradient: Any, gradient_at: int, x: Any, x_at: int, line: Any, out: 
 
 @_compiled
 def _gather(products: Any, height: int, width: int, out: Any) -> None:
-    made = out.shape[1]
+    out_channels = out.shape[1]
     for line in prange(len(out) // width):  # of an image's pixels
         top, bottom = line % height == 0, line % height == height - 1
         for column in range(width):
-            for j in range(made):
+            for j in range(out_channels):
                 total = _wide(products.dtype.type(0))
                 for vertical in range(1 if top else 0, 2 if bottom else 3):
                     source = (line + vertical - 1) * width + column + 1
                     for across in range(1 if column == width - 1 else 0, 2 if column == 0 else 3):
-                        total += _wide(products[source - across, (3 * vertical + across) * made + j])
+                        total += _wide(products[source - across, (3 * vertical + across) * out_channels + j])
                 out[line * width + column, j] = _narrow(total, out)
 
 
 @_compiled
-def _spread(d_made: Any, height: int, width: int, out: Any) -> None:
-    made = d_made.shape[1]
+def _spread(d_out: Any, height: int, width: int, out: Any) -> None:
+    out_channels = d_out.shape[1]
     for line in prange(len(out) // width):
         for column in range(width):
             row = line * width + column
             for vertical in range(3):
                 inside = 0 <= line % height + 1 - vertical < height
                 for across in range(3):
-                    source, at = row + (1 - vertical) * width + across - 1, (3 * vertical + across) * made
+                    source, at = row + (1 - vertical) * width + across - 1, (3 * vertical + across) * out_channels
                     within = inside and 0 <= column + across - 1 < width
-                    for j in range(made):
-                        out[row, at + j] = d_made[source, j] if within else 0
+                    for j in range(out_channels):
+                        out[row, at + j] = d_out[source, j] if within else 0

@@ -1,13 +1,13 @@
-r"""The states of a block in one buffer, and layers that read them.
+r"""The states of a block in one buffer, and the layers that read them.
 
 With mean :math:`\mu` and inverse deviation :math:`r` of a state's channels over the batch, a layer with batch-norm weights
-:math:`\gamma, \beta` and filters :math:`W` makes
+:math:`\gamma, \beta` and filters :math:`W` computes
 
 .. math:: W * \max(0, a x + b), \qquad a = \gamma r, \quad b = \beta - a \mu.
 
-On the way back :math:`dz` is the gradient inside of the maximum, and :math:`G = \sum_{layers} a \, dz` is added up over the
-layers that read the state. All of them have the same statistics, so their dependence on ``x`` is put in once, when the last has
-added its share; with :math:`n` positions in the batch,
+In the backward pass :math:`dz` is the gradient inside the maximum, and :math:`G = \sum_{layers} a \, dz` accumulates over the
+layers that read the state. All of them use the same statistics, so the dependence of the statistics on ``x`` is added once,
+after the last layer; with :math:`n` positions in the batch,
 
 .. math:: dx = G - \tfrac1n \textstyle\sum G - \tfrac1n r^2 (x - \mu) \sum G (x - \mu).
 
@@ -25,19 +25,19 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from dnlbench.dnl.memory_efficient import passes
-from dnlbench.dnl.memory_efficient.convolution import convolve, convolve_back, empty_rows, goes_together
-from dnlbench.dnl.memory_efficient.rows import Grid, Strip, side_by_side
+from dnlbench.dnl.memory_efficient.convolution import convolve, convolve_back, empty_rows, groups_seeds
+from dnlbench.dnl.memory_efficient.rows import ChannelSlice, Grid, contiguous_channels
 from dnlbench.dnl.seeds import for_all_seeds
 
 
 class SharedStates:
-    """States of given widths, to be added one after the other, and read by layers as soon as they are there.
+    """States of given widths, added one after the other. Layers can read them as soon as they are added.
 
-    Under `torch.vmap` all of it is done for all seeds at once.
+    Under `torch.vmap` all operations cover all seeds at once.
     """
 
     def __init__(self, widths: Sequence[int], eps: float) -> None:
-        """Says how wide the states will be, and what is added to variances by all batch norms that read them."""
+        """Set the widths of the states, and the ``eps`` that all batch norms which read them add to variances."""
         self._ends = [sum(widths[: k + 1]) for k in range(len(widths))]
         self._widths = widths
         self._eps = eps
@@ -45,20 +45,20 @@ class SharedStates:
         self._count = 0
 
     def add(self, state: Tensor) -> None:
-        """Adds the next state, shape (B, c, H, W); the first one says how many, how large and of what type all are."""
+        """Add the next state, shape (B, c, H, W). The first one fixes batch, image size and type."""
         index = self._count
         self._count += 1
         for_all_seeds(lambda states: self._add(index, states), state)
 
     def read(self, states: Sequence[int], norm: nn.BatchNorm2d, filters: Tensor | None) -> Tensor:
-        """See `dnlbench.dnl.states.States.read`. The running statistics of ``norm`` are kept up to date."""
+        """See `dnlbench.dnl.states.States.read`. Updates the running statistics of ``norm``."""
         columns = self._columns(states)
         running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
         given = (norm.weight, norm.bias, *running) if filters is None else (norm.weight, norm.bias, *running, filters)
 
         def read(weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, count: Tensor, *of: Tensor) -> Tensor:
             store = self._filled
-            store.follow(columns, norm.momentum, mean, variance, count)
+            store.update_running_statistics(columns, norm.momentum, mean, variance, count)
             rows = _Read.apply(store, columns, store.token, weight, bias, *of)
             return store.grid.images(rows)
 
@@ -66,11 +66,11 @@ class SharedStates:
 
     @property
     def _filled(self) -> _Store:
-        assert self._store is not None, "a state is added before one is read"
+        assert self._store is not None, "add a state before reading one"
         return self._store
 
     def _add(self, index: int, states: Tensor) -> Tensor:
-        """Of all seeds, shape (S, B, c, H, W)."""
+        """Add the state of all seeds, shape (S, B, c, H, W)."""
         if self._store is None:
             self._store = _Store(self._ends[-1], states, self._eps)
         columns = slice(self._ends[index] - self._widths[index], self._ends[index])
@@ -89,11 +89,11 @@ class SharedStates:
 Columns = Sequence[slice]
 
 PART_BYTES = 8 * 2**20
-"""Of what a layer makes for its convolution at a time, on CPUs."""
+"""Bytes of convolution input that a layer computes at a time on CPUs."""
 
 
 class _Store:
-    """The states of all seeds side by side as rows of channels, with their statistics and gradients."""
+    """The states of all seeds as rows of channels, with their statistics and gradients."""
 
     def __init__(self, width: int, like: Tensor, eps: float) -> None:
         seeds, batch, _, height, width_of_image = like.shape
@@ -106,26 +106,26 @@ class _Store:
         self._eps = eps
         self._gradient: Tensor | None = None
         self.token: Tensor | None = None
-        """Shape (S,). Stands in autograd's graph for all states so far. Each state's depends on that of the state before, so
-        the gradient by a state is asked for when every layer that reads it has added its share."""
+        """Shape (S,). Represents all states so far in autograd's graph. The token of each state depends on that of the state
+        before, so autograd asks for the gradient of a state after every layer that reads it has added its part."""
 
-    def begin_gradient(self, columns: Columns) -> bool:
-        """Makes room for ``G``, if there is none yet.
+    def allocate_gradient(self, columns: Columns) -> bool:
+        """Allocate ``G`` if it does not exist yet.
 
         Returns:
-            Whether what stands in these columns is still nothing, and not even zeros.
+            True if the memory of these columns is uninitialized, so the first gradient must overwrite it.
         """
         if self._gradient is not None:
             return False
-        everything = list(columns) == [slice(0, self.values.shape[-1])]  # as that which comes last most often reads
+        everything = list(columns) == [slice(0, self.values.shape[-1])]  # the last layer usually reads all states
         make = torch.empty_like if everything else torch.zeros_like
         self._gradient = make(self.values, dtype=self.mean.dtype)
         return everything
 
     @property
     def gradient(self) -> Tensor:
-        """``G`` as it is so far; zeros if no layer has added to it."""
-        self.begin_gradient(())
+        """The current ``G``; zeros if no layer has added to it."""
+        self.allocate_gradient(())
         assert self._gradient is not None
         return self._gradient
 
@@ -133,8 +133,10 @@ class _Store:
         self.token = _Add.apply(self, columns, states.to(self.values.dtype), self.token)
         return self.token
 
-    def follow(self, columns: Columns, momentum: float | None, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Moves running statistics, of shape (S, c), towards those of the batch, as `torch.nn.BatchNorm2d` does."""
+    def update_running_statistics(
+        self, columns: Columns, momentum: float | None, mean: Tensor, variance: Tensor, count: Tensor
+    ) -> None:
+        """Update running statistics, shape (S, c), with those of the batch, as `torch.nn.BatchNorm2d` does."""
         n = self.grid.rows
         with torch.no_grad():
             count += 1
@@ -148,9 +150,9 @@ class _Store:
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def parts(self, channels: int) -> list[tuple[slice, Grid]]:
-        """The rows, in parts small enough for what is made of so many channels to stay in a CPU's cache until it is used."""
+        """Split the rows into parts whose convolution input of ``channels`` channels stays in a CPU's cache."""
         images = self.grid.batch
-        if not goes_together(self.values.device):
+        if not groups_seeds(self.values.device):
             image_bytes = len(self.values) * self.grid.part(1).rows * channels * self.values.element_size()
             images = min(images, max(1, PART_BYTES // image_bytes))
         firsts = range(0, self.grid.batch, images)
@@ -160,81 +162,87 @@ class _Store:
             (slice(first * area, first * area + grid.rows), grid) for first, grid in zip(firsts, grids, strict=True)
         ]
 
-    def rectified(self, rows: slice, columns: Columns, scale: Tensor, shift: Tensor) -> Tensor:
-        """``max(0, scale · x + shift)`` of some rows and columns, shape (S, r, c)."""
+    def activated(self, rows: slice, columns: Columns, scale: Tensor, shift: Tensor) -> Tensor:
+        """Return ``max(0, scale · x + shift)`` of a range of rows and columns, shape (S, r, c)."""
         values = self.values[:, rows]
         out = empty_rows(values, scale.shape[-1])
         for each, here in _pairs(columns):
-            passes.rectify(Strip(values, each), scale[..., here], shift[..., here], Strip(out, here))
+            passes.bn_relu(ChannelSlice(values, each), scale[..., here], shift[..., here], ChannelSlice(out, here))
         return out
 
-    def collect(
+    def bn_relu_backward(
         self, rows: slice, columns: Columns, dy: Tensor, scale: Tensor, shift: Tensor, *, begin: bool
     ) -> tuple[Tensor, Tensor]:
-        """Adds a layer's share to the gradients of what it reads, or begins them with it.
+        """Add a layer's part to the gradients of its input, or overwrite them with it if ``begin``.
 
         Returns:
             ``sum dz`` and ``sum dz (x − mean)`` over these rows, shape (S, c).
         """
-        values, gradient, found = self.values[:, rows], self.gradient[:, rows], []
+        values, gradient, moments = self.values[:, rows], self.gradient[:, rows], []
         for each, here in _pairs(columns):
-            a, b, x, g = scale[..., here], shift[..., here], Strip(values, each), Strip(gradient, each)
-            sums, products = passes.collect(Strip(dy, here), x, a, b, self.mean[..., each], g, begin=begin)
+            a, b, x, g = scale[..., here], shift[..., here], ChannelSlice(values, each), ChannelSlice(gradient, each)
+            sums, products = passes.bn_relu_backward(
+                ChannelSlice(dy, here), x, a, b, self.mean[..., each], g, begin=begin
+            )
             self.sums[..., each] += a * sums
             self.products[..., each] += a * products
-            found.append((sums, products))
-        return torch.cat([sums for sums, _ in found], dim=-1), torch.cat([products for _, products in found], dim=-1)
+            moments.append((sums, products))
+        return torch.cat([sums for sums, _ in moments], dim=-1), torch.cat(
+            [products for _, products in moments], dim=-1
+        )
 
-    def settled(self, columns: slice) -> Tensor:
-        """The gradient by a state once all layers have added theirs, (S, B, c, H, W)."""
+    def input_gradient(self, columns: slice) -> Tensor:
+        """Return the gradient of a state after all layers have added their parts, (S, B, c, H, W)."""
         n = self.grid.rows
         slope = self.inverse[:, columns].square() * self.products[:, columns] / n
         constant = self.sums[:, columns] / n - slope * self.mean[:, columns]
-        x = Strip(self.values, columns)
+        x = ChannelSlice(self.values, columns)
         out = self.values.new_empty(x.shape)
-        passes.settle(Strip(self.gradient, columns), x, constant, slope, Strip.whole(out))
+        passes.statistics_backward(ChannelSlice(self.gradient, columns), x, constant, slope, ChannelSlice.full(out))
         return self.grid.images(out)
 
     def release(self) -> None:
-        """Lets go of the memory: the gradient by the first state, which is asked for last, is known."""
+        """Free the memory after the gradient of the first state, the last one needed."""
         self.values = self._gradient = self.values.new_empty(0)
 
-    def publish(self, columns: slice, states: Tensor) -> None:
-        mean, variance = passes.publish(Strip.whole(self.grid.rows_of(states)), Strip(self.values, columns))
+    def store_with_statistics(self, columns: slice, states: Tensor) -> None:
+        mean, variance = passes.store_with_statistics(
+            ChannelSlice.full(self.grid.rows_of(states)), ChannelSlice(self.values, columns)
+        )
         self.mean[:, columns], self.variance[:, columns] = mean, variance
         self.inverse[:, columns] = (variance + self._eps).rsqrt()
 
 
 def _pairs(columns: Columns) -> list[tuple[slice, slice]]:
-    """Each of some columns with its place among those side by side."""
-    pairs, place = [], 0
+    """Return each slice with its position in the concatenation of all slices."""
+    pairs, start = [], 0
     for each in columns:
         width = each.stop - each.start
-        pairs.append((each, slice(place, place + width)))
-        place += width
+        pairs.append((each, slice(start, start + width)))
+        start += width
     return pairs
 
 
 class _Add(Function):
-    """A state goes into the store; on the way back, its gradient comes out."""
+    """Store a state; the backward pass returns its gradient."""
 
     @staticmethod
     def forward(ctx: Any, store: _Store, columns: slice, states: Tensor, token: Tensor | None) -> Tensor:
         ctx.store, ctx.columns = store, columns
-        store.publish(columns, states)
+        store.store_with_statistics(columns, states)
         return states.new_zeros(len(states))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, _: Tensor) -> tuple[None, None, Tensor | None, None]:
-        gradient = ctx.store.settled(ctx.columns) if ctx.needs_input_grad[2] else None
+        gradient = ctx.store.input_gradient(ctx.columns) if ctx.needs_input_grad[2] else None
         if ctx.columns.start == 0:
             ctx.store.release()
         return None, None, gradient, None
 
 
 class _Read(Function):
-    """A layer reads some states. What it makes for its convolution is made again on the way back."""
+    """Apply a layer to some states. The backward pass recomputes the input of the convolution."""
 
     @staticmethod
     def forward(
@@ -248,32 +256,34 @@ class _Read(Function):
     ) -> Tensor:
         scale = weight * store.of(store.inverse, columns)
         shift = bias - scale * store.of(store.mean, columns)
-        ctx.store, ctx.columns, ctx.went_back = store, columns, False
+        ctx.store, ctx.columns, ctx.backward_done = store, columns, False
         ctx.save_for_backward(scale, shift, filters)
-        made = []
+        outputs = []
         for rows, grid in store.parts(scale.shape[-1]):
-            rectified = store.rectified(rows, columns, scale, shift)
-            made.append(rectified if filters is None else convolve(rectified, filters.to(rectified.dtype), grid))
-        return made[0] if len(made) == 1 else torch.cat(made, dim=1)
+            activated = store.activated(rows, columns, scale, shift)
+            outputs.append(activated if filters is None else convolve(activated, filters.to(activated.dtype), grid))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_made: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.went_back:  # with retain_graph; the store has this layer's share already
-            raise RuntimeError("gradients can be taken only once of what shared states made")
-        ctx.went_back = True
-        store, columns, d_made = ctx.store, ctx.columns, side_by_side(d_made)
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.backward_done:  # with retain_graph; the store has this layer's part already
+            raise RuntimeError(
+                "the backward pass through shared states can run only once; retain_graph is not supported"
+            )
+        ctx.backward_done = True
+        store, columns, d_out = ctx.store, ctx.columns, contiguous_channels(d_out)
         scale, shift, filters = ctx.saved_tensors
         d_filters: Tensor | float = 0.0
         d_scale, d_shift = torch.zeros_like(scale), torch.zeros_like(shift)
-        begin = store.begin_gradient(columns)
+        begin = store.allocate_gradient(columns)
         for rows, grid in store.parts(scale.shape[-1]):
-            dy = d_made[:, rows]
+            dy = d_out[:, rows]
             if filters is not None:
-                rectified = store.rectified(rows, columns, scale, shift)
-                dy, share = convolve_back(dy, rectified, filters.to(dy.dtype), grid)
-                d_filters = d_filters + share
-            sums, products = store.collect(rows, columns, dy, scale, shift, begin=begin)
+                activated = store.activated(rows, columns, scale, shift)
+                dy, d_part = convolve_back(dy, activated, filters.to(dy.dtype), grid)
+                d_filters = d_filters + d_part
+            sums, products = store.bn_relu_backward(rows, columns, dy, scale, shift, begin=begin)
             d_shift += sums
             d_scale += products
         d_weight = store.of(store.inverse, columns) * d_scale

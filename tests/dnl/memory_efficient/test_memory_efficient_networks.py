@@ -25,7 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bottleneck": {"bottleneck": True},
     "window": {"connectivity": "window", "window": 2},
     "strides": {"connectivity": "strides", "depth": 6},
-    "by taps": {"growth_rate": 1, "depth": 9},
+    "by offsets": {"growth_rate": 1, "depth": 9},
     "1/L": {"step_scaling": "1/L", "bottleneck": True},
     "three blocks": {"blocks": 3, "input_shape": (3, 8, 10), "growth_rate": 4},
 }
@@ -223,7 +223,7 @@ def assert_a_pack_is_its_networks(name: str, **options: Any) -> None:
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("name", "implementation", "options"),
-    covering(NETWORKS, IMPLEMENTATIONS, [{}, OPTIONS["1/L"], OPTIONS["by taps"]]),
+    covering(NETWORKS, IMPLEMENTATIONS, [{}, OPTIONS["1/L"], OPTIONS["by offsets"]]),
 )
 def test_a_pack_is_its_networks(name: str, implementation: ImplementationName, options: dict[str, Any]) -> None:
     assert_a_pack_is_its_networks(name, implementation=implementation, **options)
@@ -232,8 +232,8 @@ def test_a_pack_is_its_networks(name: str, implementation: ImplementationName, o
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_pack_is_its_networks_where_seeds_are_convolved_together(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(convolution, "goes_together", lambda _: True)
-    monkeypatch.setattr(states, "goes_together", lambda _: True)
+    monkeypatch.setattr(convolution, "groups_seeds", lambda _: True)
+    monkeypatch.setattr(states, "groups_seeds", lambda _: True)
     assert_a_pack_is_its_networks(name, implementation="memory-efficient", bottleneck=True)
 
 

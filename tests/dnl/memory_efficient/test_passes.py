@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dnlbench.dnl.memory_efficient import passes
-from dnlbench.dnl.memory_efficient.rows import Strip
+from dnlbench.dnl.memory_efficient.rows import ChannelSlice
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("loops")]
 
@@ -47,15 +47,15 @@ class Wide:
     def __init__(self, seeds: int, rows: int, channels: int, dtype: torch.dtype, left: int = 2, right: int = 3) -> None:
         self.rows = torch.randn(seeds, rows, left + channels + right).to(dtype)
         self.before = self.rows.clone()
-        self.strip = Strip(self.rows, slice(left, left + channels))
+        self.channel_slice = ChannelSlice(self.rows, slice(left, left + channels))
 
     @property
     def values(self) -> Tensor:
         """In float64."""
-        return self.before[..., self.strip.columns].double()
+        return self.before[..., self.channel_slice.columns].double()
 
     def assert_nothing_outside_was_written(self) -> None:
-        inside = self.strip.columns
+        inside = self.channel_slice.columns
         for outside in (slice(0, inside.start), slice(inside.stop, None)):
             assert torch.equal(self.rows[..., outside], self.before[..., outside])
 
@@ -69,39 +69,41 @@ def coefficients(seeds: int, channels: int, dtype: torch.dtype) -> Tensor:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_publish(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
-    x, place = Wide(*size, dtype, left=1), Wide(*size, dtype)
-    mean, variance = passes.publish(x.strip, place.strip)
-    assert torch.equal(place.strip.values, x.strip.values)
+def test_store_with_statistics(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+    x, target = Wide(*size, dtype, left=1), Wide(*size, dtype)
+    mean, variance = passes.store_with_statistics(x.channel_slice, target.channel_slice)
+    assert torch.equal(target.channel_slice.values, x.channel_slice.values)
     assert mean.dtype == variance.dtype == exact_of(dtype)
     close(mean, x.values.mean(dim=1))
     close(variance, x.values.var(dim=1, correction=0))
     x.assert_nothing_was_written()
-    place.assert_nothing_outside_was_written()
+    target.assert_nothing_outside_was_written()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_rectify(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+def test_bn_relu(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
     seeds, _, channels = size
     x, out = Wide(*size, dtype), Wide(*size, dtype, left=4)
     scale, shift = coefficients(seeds, channels, dtype), coefficients(seeds, channels, dtype)
-    passes.rectify(x.strip, scale, shift, out.strip)
-    close(out.strip.values, (x.values * scale.double()[:, None] + shift.double()[:, None]).clamp(min=0))
+    passes.bn_relu(x.channel_slice, scale, shift, out.channel_slice)
+    close(out.channel_slice.values, (x.values * scale.double()[:, None] + shift.double()[:, None]).clamp(min=0))
     x.assert_nothing_was_written()
     out.assert_nothing_outside_was_written()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_collect(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+def test_bn_relu_backward(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
     seeds, _, channels = size
     x, dy, gradient = Wide(*size, dtype), Wide(*size, dtype, left=5), Wide(*size, exact_of(dtype), left=1)
     scale, shift, mean = (coefficients(seeds, channels, dtype) for _ in range(3))
-    sums, products = passes.collect(dy.strip, x.strip, scale, shift, mean, gradient.strip)
+    sums, products = passes.bn_relu_backward(
+        dy.channel_slice, x.channel_slice, scale, shift, mean, gradient.channel_slice
+    )
     a, b, m = (each.double()[:, None] for each in (scale, shift, mean))
     dz = dy.values * (a * x.values + b > 0)
-    close(gradient.strip.values, gradient.values + a * dz)
+    close(gradient.channel_slice.values, gradient.values + a * dz)
     close(sums, dz.sum(dim=1))
     close(products, (dz * (x.values - m)).sum(dim=1))
     x.assert_nothing_was_written()
@@ -111,26 +113,26 @@ def test_collect(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> No
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_collect_to_begin_with(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+def test_bn_relu_backward_to_begin_with(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
     """What stood there before may be anything."""
     seeds, _, channels = size
     x, dy, gradient = Wide(*size, dtype), Wide(*size, dtype, left=5), Wide(*size, exact_of(dtype), left=1)
-    gradient.strip.values.fill_(torch.nan)
+    gradient.channel_slice.values.fill_(torch.nan)
     scale, shift, mean = (coefficients(seeds, channels, dtype) for _ in range(3))
-    passes.collect(dy.strip, x.strip, scale, shift, mean, gradient.strip, begin=True)
+    passes.bn_relu_backward(dy.channel_slice, x.channel_slice, scale, shift, mean, gradient.channel_slice, begin=True)
     a, b = (each.double()[:, None] for each in (scale, shift))
-    close(gradient.strip.values, a * dy.values * (a * x.values + b > 0))
+    close(gradient.channel_slice.values, a * dy.values * (a * x.values + b > 0))
     gradient.assert_nothing_outside_was_written()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_settle(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+def test_statistics_backward(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> None:
     seeds, _, channels = size
     x, gradient, out = Wide(*size, dtype), Wide(*size, exact_of(dtype), left=1), Wide(*size, dtype, left=3)
     constant, slope = coefficients(seeds, channels, dtype), coefficients(seeds, channels, dtype)
-    passes.settle(gradient.strip, x.strip, constant, slope, out.strip)
-    close(out.strip.values, gradient.values - constant.double()[:, None] - slope.double()[:, None] * x.values)
+    passes.statistics_backward(gradient.channel_slice, x.channel_slice, constant, slope, out.channel_slice)
+    close(out.channel_slice.values, gradient.values - constant.double()[:, None] - slope.double()[:, None] * x.values)
     x.assert_nothing_was_written()
     gradient.assert_nothing_was_written()
     out.assert_nothing_outside_was_written()
@@ -139,7 +141,7 @@ def test_settle(way: str, size: tuple[int, int, int], dtype: torch.dtype) -> Non
 def test_some_of_the_rows(way: str) -> None:
     everything, out = torch.randn(2, 30, 6), torch.full((2, 30, 6), 7.0)
     some, ones, zeros = slice(5, 17), torch.ones(2, 3), torch.zeros(2, 3)
-    passes.rectify(Strip(everything[:, some], slice(1, 4)), ones, zeros, Strip(out[:, some], slice(2, 5)))
+    passes.bn_relu(ChannelSlice(everything[:, some], slice(1, 4)), ones, zeros, ChannelSlice(out[:, some], slice(2, 5)))
     expected = torch.full((2, 30, 6), 7.0)
     expected[:, some, 2:5] = everything[:, some, 1:4].clamp(min=0)
     assert torch.equal(out, expected)
@@ -147,7 +149,7 @@ def test_some_of_the_rows(way: str) -> None:
 
 def test_seeds_that_lie_side_by_side_in_memory(way: str) -> None:
     x, out = torch.randn(2, 30, 4), torch.empty(30, 2, 4).transpose(0, 1)
-    passes.rectify(Strip.whole(x), torch.ones(2, 4), torch.zeros(2, 4), Strip.whole(out))
+    passes.bn_relu(ChannelSlice.full(x), torch.ones(2, 4), torch.zeros(2, 4), ChannelSlice.full(out))
     assert torch.equal(out, x.clamp(min=0))
 
 
@@ -158,7 +160,7 @@ def test_mean_and_variance_of_known_numbers(way: str) -> None:
     n = 101
     ramp = torch.arange(n, dtype=torch.float64)
     x = torch.stack([ramp, 3 - 2 * ramp, torch.full_like(ramp, 5.0), ramp % 2], dim=-1).unsqueeze(0)
-    mean, variance = passes.publish(Strip.whole(x), Strip.whole(torch.empty_like(x)))
+    mean, variance = passes.store_with_statistics(ChannelSlice.full(x), ChannelSlice.full(torch.empty_like(x)))
     ones = n // 2 / n
     torch.testing.assert_close(mean[0].tolist(), [50.0, -97.0, 5.0, ones], rtol=1e-13, atol=0)
     torch.testing.assert_close(variance[0].tolist(), [850.0, 3400.0, 0.0, ones * (1 - ones)], rtol=1e-13, atol=0)
@@ -167,7 +169,7 @@ def test_mean_and_variance_of_known_numbers(way: str) -> None:
 @pytest.mark.parametrize("rows", [100, 4096])
 def test_a_variance_beside_a_large_mean_keeps_its_digits(way: str, rows: int) -> None:
     x = (1e4 + torch.randn(1, rows, 3)).float()
-    mean, variance = passes.publish(Strip.whole(x), Strip.whole(torch.empty_like(x)))
+    mean, variance = passes.store_with_statistics(ChannelSlice.full(x), ChannelSlice.full(torch.empty_like(x)))
     torch.testing.assert_close(mean.double(), x.double().mean(dim=1), rtol=1e-6, atol=0)
     torch.testing.assert_close(variance.double(), x.double().var(dim=1, correction=0), rtol=1e-3, atol=0)
 
@@ -178,14 +180,18 @@ def test_a_variance_beside_a_large_mean_keeps_its_digits(way: str, rows: int) ->
 def all_passes(dtype: torch.dtype) -> list[Tensor]:
     torch.manual_seed(1)
     size = (2, 517, 5)
-    x, dy, place, rectified, settled = (Wide(*size, dtype) for _ in range(5))
+    x, dy, target, rectified, input_gradient = (Wide(*size, dtype) for _ in range(5))
     gradient = Wide(*size, exact_of(dtype))
     scale, shift = coefficients(2, 5, dtype), coefficients(2, 5, dtype)
-    mean, variance = passes.publish(x.strip, place.strip)
-    passes.rectify(x.strip, scale, shift, rectified.strip)
-    sums, products = passes.collect(dy.strip, x.strip, scale, shift, mean, gradient.strip)
-    passes.settle(gradient.strip, x.strip, sums / 517, products / 517, settled.strip)
-    arrays = [each.rows for each in (place, rectified, gradient, settled)]
+    mean, variance = passes.store_with_statistics(x.channel_slice, target.channel_slice)
+    passes.bn_relu(x.channel_slice, scale, shift, rectified.channel_slice)
+    sums, products = passes.bn_relu_backward(
+        dy.channel_slice, x.channel_slice, scale, shift, mean, gradient.channel_slice
+    )
+    passes.statistics_backward(
+        gradient.channel_slice, x.channel_slice, sums / 517, products / 517, input_gradient.channel_slice
+    )
+    arrays = [each.rows for each in (target, rectified, gradient, input_gradient)]
     return [mean, variance, sums, products, *arrays]
 
 
@@ -200,12 +206,12 @@ def test_the_number_of_threads_changes_no_bit(loops: None, dtype: torch.dtype) -
 def test_a_seed_beside_others_has_the_bits_it_has_alone(loops: None) -> None:
     x, scale, shift = torch.randn(3, 100, 4), torch.randn(3, 4), torch.randn(3, 4)
     together, alone = torch.empty_like(x), torch.empty_like(x)
-    statistics = passes.publish(Strip.whole(x), Strip.whole(torch.empty_like(x)))
-    passes.rectify(Strip.whole(x), scale, shift, Strip.whole(together))
+    statistics = passes.store_with_statistics(ChannelSlice.full(x), ChannelSlice.full(torch.empty_like(x)))
+    passes.bn_relu(ChannelSlice.full(x), scale, shift, ChannelSlice.full(together))
     for seed in range(3):
         one = slice(seed, seed + 1)
-        passes.rectify(Strip.whole(x[one]), scale[one], shift[one], Strip.whole(alone[one]))
-        of_one = passes.publish(Strip.whole(x[one]), Strip.whole(torch.empty_like(x[one])))
+        passes.bn_relu(ChannelSlice.full(x[one]), scale[one], shift[one], ChannelSlice.full(alone[one]))
+        of_one = passes.store_with_statistics(ChannelSlice.full(x[one]), ChannelSlice.full(torch.empty_like(x[one])))
         assert all(torch.equal(found[one], expected) for found, expected in zip(statistics, of_one, strict=True))
     assert torch.equal(together, alone)
 
@@ -226,7 +232,9 @@ def test_any_float32_is_rounded_as_torch_rounds_it(loops: None) -> None:
     gradient = numbers[: len(numbers) // 4 * 4].view(1, -1, 4)
     out = torch.empty_like(gradient, dtype=torch.bfloat16)
     zeros = torch.zeros(1, 4)
-    passes.settle(Strip.whole(gradient), Strip.whole(torch.ones_like(out)), zeros, zeros, Strip.whole(out))
+    passes.statistics_backward(
+        ChannelSlice.full(gradient), ChannelSlice.full(torch.ones_like(out)), zeros, zeros, ChannelSlice.full(out)
+    )
     same_values(out, gradient.bfloat16())
     assert out.isnan().any()
     assert out.isinf().any()
@@ -237,7 +245,7 @@ def test_products_are_rounded_as_torch_rounds_them(loops: None) -> None:
     x[0, 0] = 1
     scale = torch.tensor([[1 + k / 256 for k in (1, 2, 3, 5, 7)] + [0.3, 1.7, -0.9]])  # on 1, these are ties
     out = torch.empty_like(x)
-    passes.rectify(Strip.whole(x), scale, torch.zeros_like(scale), Strip.whole(out))
+    passes.bn_relu(ChannelSlice.full(x), scale, torch.zeros_like(scale), ChannelSlice.full(out))
     assert torch.equal(out, (x.float() * scale).relu().bfloat16())
 
 
@@ -245,25 +253,33 @@ def test_products_are_rounded_as_torch_rounds_them(loops: None) -> None:
 def test_what_is_not_finite_stays_so(way: str, dtype: torch.dtype) -> None:
     x = torch.tensor([torch.nan, torch.inf, -torch.inf, 1.0], dtype=dtype).repeat(1, 3, 1)
     ones, zeros = (make(1, 4, dtype=exact_of(dtype)) for make in (torch.ones, torch.zeros))
-    out, place = torch.empty_like(x), torch.empty_like(x)
-    passes.rectify(Strip.whole(x), ones, zeros, Strip.whole(out))
+    out, target = torch.empty_like(x), torch.empty_like(x)
+    passes.bn_relu(ChannelSlice.full(x), ones, zeros, ChannelSlice.full(out))
     same_values(out, x.relu())
-    mean, variance = passes.publish(Strip.whole(x), Strip.whole(place))
-    same_values(place, x)
+    mean, variance = passes.store_with_statistics(ChannelSlice.full(x), ChannelSlice.full(target))
+    same_values(target, x)
     assert mean.isfinite().tolist() == [[False, False, False, True]]
     assert variance.isfinite().tolist() == [[False, False, False, True]]
     gradient = torch.zeros_like(x, dtype=exact_of(dtype))
-    passes.settle(Strip.whole(x.to(gradient.dtype)), Strip.whole(torch.ones_like(x)), zeros, zeros, Strip.whole(out))
+    passes.statistics_backward(
+        ChannelSlice.full(x.to(gradient.dtype)),
+        ChannelSlice.full(torch.ones_like(x)),
+        zeros,
+        zeros,
+        ChannelSlice.full(out),
+    )
     same_values(out, x)
     dy = torch.ones_like(x)
-    _, products = passes.collect(Strip.whole(dy), Strip.whole(x), ones, zeros, zeros, Strip.whole(gradient))
+    _, products = passes.bn_relu_backward(
+        ChannelSlice.full(dy), ChannelSlice.full(x), ones, zeros, zeros, ChannelSlice.full(gradient)
+    )
     assert products.isfinite().tolist() == [[False, False, False, True]]
 
 
 def test_other_types_go_without_loops() -> None:
     x = torch.randn(1, 10, 3).half()
     assert passes.loops_for(x) is None
-    mean, variance = passes.publish(Strip.whole(x), Strip.whole(torch.empty_like(x)))
+    mean, variance = passes.store_with_statistics(ChannelSlice.full(x), ChannelSlice.full(torch.empty_like(x)))
     assert mean.dtype == variance.dtype == torch.float32
     close(mean, x.double().mean(dim=1))
     close(variance, x.double().var(dim=1, correction=0))
@@ -273,4 +289,4 @@ def test_rows_whose_numbers_lie_apart_are_refused_by_loops(loops: None) -> None:
     """Vectors of neighbours would hold other numbers, or none of the array's."""
     x, ones = torch.randn(1, 6, 8).transpose(1, 2), torch.ones(1, 6)
     with pytest.raises(ValueError, match="side by side"):
-        passes.rectify(Strip.whole(x), ones, ones, Strip.whole(torch.empty(1, 8, 6)))
+        passes.bn_relu(ChannelSlice.full(x), ones, ones, ChannelSlice.full(torch.empty(1, 8, 6)))

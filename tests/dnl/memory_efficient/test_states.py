@@ -78,8 +78,8 @@ def assert_same(reads: Sequence[Sequence[int]], **options: Any) -> None:
 
 
 def all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "goes_together", lambda _: True)
-    monkeypatch.setattr(states, "goes_together", lambda _: True)
+    monkeypatch.setattr(convolution, "groups_seeds", lambda _: True)
+    monkeypatch.setattr(states, "groups_seeds", lambda _: True)
 
 
 def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dnlbench.profiles import FitRecord
-from dnlbench.profiles.law import Law, fit_words, law_of
+from dnlbench.profiles.fitted_model import PowerModel, fit_words, fitted_model
 from dnlbench.studies import STUDIES
 
 LOSS = next(each for each in STUDIES["training"].quantities if each.name == "final_train_loss")
@@ -17,21 +17,21 @@ LOSS = next(each for each in STUDIES["training"].quantities if each.name == "fin
 def test_a_product_that_is_a_float_is_found_where_its_power_is_none() -> None:
     """1e-300 · 2048^110 = 2^1210 · 1e-300."""
     exact = 2**1210 // 10**300
-    assert Law(limit=0.0, constant=1e-300, order=-110.0).at(2048) == pytest.approx(float(exact), rel=1e-9)
-    assert Law(limit=0.0, constant=-1e-300, order=-110.0).at(2048) == pytest.approx(-float(exact), rel=1e-9)
-    assert Law(limit=0.5, constant=0.0, order=-110.0).at(2048) == 0.5
+    assert PowerModel(limit=0.0, constant=1e-300, order=-110.0).at(2048) == pytest.approx(float(exact), rel=1e-9)
+    assert PowerModel(limit=0.0, constant=-1e-300, order=-110.0).at(2048) == pytest.approx(-float(exact), rel=1e-9)
+    assert PowerModel(limit=0.5, constant=0.0, order=-110.0).at(2048) == 0.5
 
 
 def test_beyond_floats_it_is_infinite() -> None:
-    assert Law(limit=1.0, constant=1e-3, order=-110.0).at(2048) == math.inf
-    assert Law(limit=1.0, constant=-1e-3, order=-110.0).at(2048) == -math.inf
+    assert PowerModel(limit=1.0, constant=1e-3, order=-110.0).at(2048) == math.inf
+    assert PowerModel(limit=1.0, constant=-1e-3, order=-110.0).at(2048) == -math.inf
 
 
 def test_a_fit_whose_constant_is_no_float_has_no_curve() -> None:
     """Between the last depth and the next it falls by 1e300: like L^-997, with a constant of about 1e1400."""
     facts = {"network": "plain", "quantity": "final_train_loss", "model": "limit", "limit": 0.0}
     steep = FitRecord.model_validate({**facts, "depths": (4, 8, 16), "next_value": 1e-100, "next_gain": 1e200})
-    assert law_of(steep) is None
+    assert fitted_model(steep) is None
 
 
 LIMIT: dict[str, Any] = {
@@ -46,15 +46,15 @@ LIMIT: dict[str, Any] = {
 
 
 def test_a_law_without_an_order_is_found_from_the_values_it_foresees() -> None:
-    law = law_of(FitRecord(**LIMIT))
-    assert isinstance(law, Law)
-    assert (law.limit, law.constant, law.order) == pytest.approx((0.2, 0.8, 1.0))
-    assert law.at(2) == pytest.approx(0.6)
-    assert law_of(FitRecord(**{**LIMIT, "next_gain": 0.0, "next_value": 0.2})) is None
-    assert law_of(FitRecord(**{**LIMIT, "limit": None})) is None
-    assert law_of(FitRecord(**{**LIMIT, "model": "power"})) is None
-    stated = law_of(FitRecord(**LIMIT, constant=0.7, order=1.5))
-    assert isinstance(stated, Law)
+    model = fitted_model(FitRecord(**LIMIT))
+    assert isinstance(model, PowerModel)
+    assert (model.limit, model.constant, model.order) == pytest.approx((0.2, 0.8, 1.0))
+    assert model.at(2) == pytest.approx(0.6)
+    assert fitted_model(FitRecord(**{**LIMIT, "next_gain": 0.0, "next_value": 0.2})) is None
+    assert fitted_model(FitRecord(**{**LIMIT, "limit": None})) is None
+    assert fitted_model(FitRecord(**{**LIMIT, "model": "power"})) is None
+    stated = fitted_model(FitRecord(**LIMIT, constant=0.7, order=1.5))
+    assert isinstance(stated, PowerModel)
     assert (stated.constant, stated.order) == (0.7, 1.5)
 
 

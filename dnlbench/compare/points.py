@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dnlbench import profiles, units
-from dnlbench.compare.hardware import SIDES, on_one_hardware, other_hardware
+from dnlbench.compare.hardware import ROLES, on_one_hardware, other_hardware
 from dnlbench.compare.model import Match, NewFailure
 from dnlbench.errors import NotComparableError
 from dnlbench.machine import Machine
@@ -19,7 +19,7 @@ MEASURED_APART = "measured at different times; use dnlbench run --against"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sides:
+class PointPair:
     """All seeds of one network at one depth, in both profiles."""
 
     point: Point
@@ -42,7 +42,7 @@ class Sides:
         ours, theirs = (values if one else {} for values, one in zip(self.values(quantity), whole, strict=True))
         return ours, theirs
 
-    def weighed(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
+    def ratio_values(self, quantity: Quantity) -> tuple[dict[int, float], dict[int, float]]:
         """The same for ratios: what theory says is 0 but for rounding is taken to be the bound of rounding, below it."""
         ours, theirs = self.values(quantity)
         if quantity.bound is None:
@@ -159,10 +159,10 @@ def matched_points(
 def _chosen(points: Points, side: int, networks: tuple[str, str] | None) -> str:
     known = list(dict.fromkeys(point.network for point in points))
     if networks is not None and networks[side] not in known:
-        raise NotComparableError(f"the {SIDES[side]} has no network {networks[side]!r}: it has {', '.join(known)}")
+        raise NotComparableError(f"the {ROLES[side]} has no network {networks[side]!r}: it has {', '.join(known)}")
     if networks is None and len(known) > 1:
         raise NotComparableError(
-            f"--match depth compares one network of each profile, and the {SIDES[side]} has {', '.join(known)}; "
+            f"--match depth compares one network of each profile, and the {ROLES[side]} has {', '.join(known)}; "
             f"name that of the reference and that of the candidate, such as --networks {known[0]},{known[1]}"
         )
     return known[0] if networks is None else networks[side]

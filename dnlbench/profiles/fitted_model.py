@@ -16,7 +16,7 @@ LOG_LARGEST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Law:
+class PowerModel:
     """``limit + constant · L^-order``."""
 
     limit: float
@@ -38,7 +38,7 @@ class Law:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FormLaw:
+class FormModel:
     """``base + constant · x(L / unit)`` with the x of a form."""
 
     form: Form
@@ -54,7 +54,7 @@ class FormLaw:
         return self.base + self.constant * float(self.form.basis(np.array(depth / self.unit), np.array(self.shape)))
 
 
-def law_of(fit: FitRecord) -> Law | FormLaw | None:
+def fitted_model(fit: FitRecord) -> PowerModel | FormModel | None:
     """The curve of a fit; None where there is none, or where the fit is refused.
 
     Where the record's numbers are means over curves, or no order is known, it is the law with the same limit that has the
@@ -62,19 +62,19 @@ def law_of(fit: FitRecord) -> Law | FormLaw | None:
     """
     if fit.model == "power":
         known = fit.constant is not None and fit.order is not None
-        return Law(limit=0.0, constant=fit.constant or 0.0, order=fit.order or 0.0) if known else None
+        return PowerModel(limit=0.0, constant=fit.constant or 0.0, order=fit.order or 0.0) if known else None
     if fit.model == "limit" and fit.form:
-        return _law_of_form(fit)
+        return _form_model(fit)
     if fit.limit is None or fit.next_value is None or fit.next_gain is None:
         return None
     if fit.model == "limit" and fit.order is not None and fit.constant is not None:
-        return Law(limit=fit.limit, constant=fit.constant, order=fit.order)
+        return PowerModel(limit=fit.limit, constant=fit.constant, order=fit.order)
     here, there = fit.next_value + fit.next_gain - fit.limit, fit.next_value - fit.limit
     if here * there <= 0:
         return None
     order = math.log2(here / there)
     try:
-        return Law(limit=fit.limit, constant=here * max(fit.depths) ** order, order=order)
+        return PowerModel(limit=fit.limit, constant=here * max(fit.depths) ** order, order=order)
     except OverflowError:  # a curve so steep that no chart shows it
         return None
 
@@ -92,13 +92,13 @@ def order_list(orders: Sequence[float]) -> str:
     return ", ".join(f"{order:.2f}" for order in orders)
 
 
-def _law_of_form(fit: FitRecord) -> Law | FormLaw | None:
+def _form_model(fit: FitRecord) -> PowerModel | FormModel | None:
     form = form_named(fit.form)
     if form is None or fit.shape is None or fit.base is None or fit.constant is None:
         return None
     if fit.form == "power":
-        return Law(limit=fit.base, constant=fit.constant, order=fit.shape)
-    return FormLaw(form=form, shape=fit.shape, base=fit.base, constant=fit.constant, unit=float(min(fit.depths)))
+        return PowerModel(limit=fit.base, constant=fit.constant, order=fit.shape)
+    return FormModel(form=form, shape=fit.shape, base=fit.base, constant=fit.constant, unit=float(min(fit.depths)))
 
 
 def fit_words(fit: FitRecord, quantity: Quantity) -> str:

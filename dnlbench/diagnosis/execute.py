@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.diagnosis.findings import findings_of, never_learned_findings
-from dnlbench.diagnosis.model import Diagnosis, LeftOut, RunFigures
+from dnlbench.diagnosis.model import Diagnosis, LeftOut, RunMetrics
 from dnlbench.diagnosis.summary import summarise_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
 from dnlbench.events import DataInfo
@@ -27,16 +27,16 @@ from dnlbench.studies.training.spec import is_factory
 
 FUNCTION = "dnlbench.runners.training.diagnose:diagnose_all"
 NAMED_REASONS = 3
-OF_YOUR_OWN = "is a network of your own, whose blocks and states are not known"
+CUSTOM_NETWORK = "is a network of your own, whose blocks and states are not known"
 ONLY_OURS = f"Diagnose works on dnlbench's own networks only: {', '.join(ARCHITECTURES)}"
 SMALL_PIXELS = 256
 
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """A run's id, how many there are before it, and how many there are in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighted:
+class RunWithWeights:
     """A run, and where its final weights are."""
 
     run_id: str
@@ -55,12 +55,12 @@ class Source:
     path: Path
     spec: TrainingSpec
     data: DataInfo
-    runs: tuple[Weighted, ...]
+    runs: tuple[RunWithWeights, ...]
     left_out: tuple[LeftOut, ...]
     remedy: str
 
     @property
-    def is_of_own_networks(self) -> bool:
+    def has_only_custom_networks(self) -> bool:
         """Whether all of its networks are custom networks, which cannot be diagnosed."""
         return all(map(is_factory, self.spec.sweep.networks))
 
@@ -79,7 +79,9 @@ def find_source(path: Path) -> Source:
     return _of_run_dir(path) if path.is_dir() else _of_profile(path)
 
 
-def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: Tell | None = None) -> Diagnosis:
+def diagnose(
+    source: Source, *, device: str = "auto", samples: int = 128, on_progress: OnProgress | None = None
+) -> Diagnosis:
     """Measures every run that has its weights, in a process of its own.
 
     ``samples`` is how many images are measured on at most: there may be fewer to train on.
@@ -91,25 +93,25 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
     slot, runs = _slot(device, source.data), [run for run in source.runs if not is_factory(run.network)]
     by_id, figures, left_out = {run.run_id: run for run in runs}, [], list(source.left_out)
     left_out += [
-        LeftOut(run_id=run.run_id, reason=f"{run.network} {OF_YOUR_OWN}", ended_well=True)
+        LeftOut(run_id=run.run_id, reason=f"{run.network} {CUSTOM_NETWORK}", ended_well=True)
         for run in source.runs
         if is_factory(run.network)
     ]
-    question = {
+    arguments = {
         "spec": source.spec.model_dump(mode="json"),
         "slot": slot.model_dump(mode="json"),
         "samples": samples,
         "data_sha256": source.data.sha256,
         "runs": [{"run_id": r.run_id, "network": r.network, "depth": r.depth, **r.weights} for r in runs],
     }
-    for number, part in enumerate(call(FUNCTION, question, slot) if runs else ()):
+    for number, part in enumerate(call(FUNCTION, arguments, slot) if runs else ()):
         run = by_id[part["run"]]
         if "left_out" in part:
             left_out.append(LeftOut(run_id=run.run_id, reason=part["left_out"], ended_well=True))
             continue
-        if tell is not None:
-            tell(f"{run.network} L={run.depth} seed {run.seed}", number + 1, len(runs))
-        figures.append(_figures(run, part, source.data.classes))
+        if on_progress is not None:
+            on_progress(f"{run.network} L={run.depth} seed {run.seed}", number + 1, len(runs))
+        figures.append(_run_metrics(run, part, source.data.classes))
     if not figures:
         raise ConfigurationError(_nothing(source, left_out))
     points, trends = summarise_runs(figures)
@@ -127,10 +129,10 @@ def diagnose(source: Source, *, device: str = "auto", samples: int = 128, tell: 
     )
 
 
-def _figures(run: Weighted, part: Mapping[str, Any], classes: int | None) -> RunFigures:
+def _run_metrics(run: RunWithWeights, part: Mapping[str, Any], classes: int | None) -> RunMetrics:
     training = part.get("training")
     loss = training["loss"] if training else None
-    return RunFigures(
+    return RunMetrics(
         run_id=run.run_id,
         network=run.network,
         depth=run.depth,
@@ -159,7 +161,7 @@ def _nothing(source: Source, left_out: list[LeftOut]) -> str:
             f"{source.path}: no run can be diagnosed:",
             *reasons,
             f"\n  and {more} more" if more else "",
-            f"\n{ONLY_OURS if source.is_of_own_networks else source.remedy}",
+            f"\n{ONLY_OURS if source.has_only_custom_networks else source.remedy}",
         ]
     )
 
@@ -179,7 +181,9 @@ def _of_run_dir(path: Path) -> Source:
             where = {"folder": str(run_dir.run_path(run.run_id)), "epochs": run.epochs}
             point = run.point
             runs.append(
-                Weighted(run_id=run.run_id, network=point.network, depth=point.depth, seed=run.seed, weights=where)
+                RunWithWeights(
+                    run_id=run.run_id, network=point.network, depth=point.depth, seed=run.seed, weights=where
+                )
             )
         else:
             reason = f"ended as {ended.status}" if ended else "has not been trained to its end"
@@ -208,7 +212,9 @@ def _of_profile(path: Path) -> Source:
         if run.status == "ok" and run.weights_sha256 is not None:
             file = weights_folder(path) / f"{run.run_id}.pt"
             where = {"file": str(file), "sha256": run.weights_sha256}
-            runs.append(Weighted(run_id=run.run_id, network=run.network, depth=run.depth, seed=run.seed, weights=where))
+            runs.append(
+                RunWithWeights(run_id=run.run_id, network=run.network, depth=run.depth, seed=run.seed, weights=where)
+            )
         else:
             reason = "its weights were not kept" if run.status == "ok" else f"ended as {run.status}"
             left_out.append(LeftOut(run_id=run.run_id, reason=reason, ended_well=run.status == "ok"))

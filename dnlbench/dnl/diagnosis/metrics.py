@@ -10,7 +10,7 @@ Series = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockFigures:
+class BlockMetrics:
     """A block of ``L`` layers: layer ``l`` makes state ``l + 1``.
 
     ``‖x‖`` is the Euclidean norm over the images, channels and pixels of a state. The network is in evaluation mode, batch
@@ -69,7 +69,7 @@ class BlockFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingFigures:
+class TrainingMetrics:
     """A network in training mode, with the statistics of each batch: what a training step sees."""
 
     loss: float
@@ -81,7 +81,7 @@ class TrainingFigures:
 class TrainingBlock:
     """A block in training mode.
 
-    Each field is that of `BlockFigures`, except that an image's gradient includes its effect on the other images of its batch.
+    Each field is that of `BlockMetrics`, except that an image's gradient includes its effect on the other images of its batch.
     """
 
     forward: Series

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dnlbench.diagnosis import carry_out
-from dnlbench.diagnosis.carry_out import Source, Weighted
+from dnlbench.diagnosis import execute
+from dnlbench.diagnosis.execute import RunWithWeights, Source
 from dnlbench.errors import ConfigurationError
 from dnlbench.events import DataInfo
 from dnlbench.studies.training import TrainingSpec
@@ -20,18 +20,18 @@ def test_networks_of_ones_own_are_not_imported_and_no_training_is_advised(
     make_spec: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A profile from elsewhere names any function at all."""
-    monkeypatch.setattr(carry_out, "call", None)
+    monkeypatch.setattr(execute, "call", None)
     source = Source(
         name="made-up",
         path=Path("rd"),
         spec=make_spec("sweep.networks=['os:abort']"),
         data=DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
-        runs=(Weighted(run_id="a", network="os:abort", depth=4, seed=0, weights={"file": "x", "sha256": "0"}),),
+        runs=(RunWithWeights(run_id="a", network="os:abort", depth=4, seed=0, weights={"file": "x", "sha256": "0"}),),
         left_out=(),
         remedy="Let the sweep end (dnlbench run with --resume)",
     )
     with pytest.raises(ConfigurationError) as refused:
-        carry_out.diagnose(source, device="cpu")
+        execute.diagnose(source, device="cpu")
     assert "a: os:abort is a network of your own" in str(refused.value)
     assert str(refused.value).splitlines()[-1].startswith("Diagnose works on dnlbench's own networks only: densenet, ")
 
@@ -47,15 +47,17 @@ def test_it_names_the_images_that_were_measured_on(
         questions.append(question)
         yield {"run": "plain-L4", "blocks": [block(4, lambda layer, depth: 1.0, 1.0, 1.0).model_dump()]}
 
-    monkeypatch.setattr(carry_out, "call", call)
+    monkeypatch.setattr(execute, "call", call)
     source = Source(
         name="made-up",
         path=Path("rd"),
         spec=make_spec(),
         data=DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
-        runs=(Weighted(run_id="plain-L4", network="plain", depth=4, seed=0, weights={"file": "x", "sha256": "0"}),),
+        runs=(
+            RunWithWeights(run_id="plain-L4", network="plain", depth=4, seed=0, weights={"file": "x", "sha256": "0"}),
+        ),
         left_out=(),
         remedy="",
     )
-    assert carry_out.diagnose(source, device="cpu", samples=asked).samples == used
+    assert execute.diagnose(source, device="cpu", samples=asked).samples == used
     assert len(questions) == 1
