@@ -262,7 +262,7 @@ class DNLNetwork(nn.Module):
         memory_efficient = self.implementation == "memory-efficient" and self.training
         return SharedStates(widths, self.norm.eps) if memory_efficient else SeparateStates()
 
-    def regulariser(self) -> Tensor:
+    def regularizer(self) -> Tensor:
         """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regulariser` says what it sums."""
         return torch.stack([block_regulariser(block) for block in self.blocks]).sum()
 

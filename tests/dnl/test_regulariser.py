@@ -214,7 +214,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_a_networks_regulariser_is_that_of_loops(kind: str, L: int) -> None:
     name, options = KINDS[kind]
     network = network_of(name, L, **options).to(memory_format=torch.channels_last)
-    ours, expected = network.regulariser(), by_hand(network, name, L, options)
+    ours, expected = network.regularizer(), by_hand(network, name, L, options)
     close(ours, expected)
     parameters = dict(network.named_parameters())
     gradients = [
@@ -232,14 +232,14 @@ def test_a_networks_gradient_is_that_of_finite_differences(kind: str) -> None:
     name, options = KINDS[kind]
     network = network_of(name, 3, growth_rate=1, blocks=1, **{**options, "width": None})
     weights = [p for at, p in network.named_parameters() if ("layers" in at or "transforms" in at) and "norm" not in at]
-    gradients = torch.autograd.grad(network.regulariser(), weights)
+    gradients = torch.autograd.grad(network.regularizer(), weights)
     direction = [torch.randn_like(p) for p in weights]
 
     @torch.no_grad()
     def at_distance(h: float) -> float:
         for p, d in zip(weights, direction, strict=True):
             p.add_(d, alpha=h)
-        value = float(network.regulariser())
+        value = float(network.regularizer())
         for p, d in zip(weights, direction, strict=True):
             p.sub_(d, alpha=h)
         return value
@@ -252,9 +252,9 @@ def test_the_number_of_operations_does_not_grow_with_the_pairs() -> None:
     counts = []
     for L in (4, 8, 16):
         network = network_of("densenet", L)
-        network.regulariser()
+        network.regularizer()
         with Operations() as operations:
-            torch.autograd.backward(network.regulariser())
+            torch.autograd.backward(network.regularizer())
         counts.append(operations.count)
     assert counts[2] - counts[1] <= 2.2 * (counts[1] - counts[0])
     for shape in ((4, 4, 3), (40, 40, 3)):
@@ -284,10 +284,10 @@ def test_behind_batch_norm_the_regulariser_can_be_made_small_without_changing_th
     network = DNLNetwork("densenet", depth=8, input_shape=(1, 8, 8), classes=10, blocks=3)
     images = torch.rand(64, 1, 8, 8)
     with torch.no_grad():
-        logits, before = network(images), float(network.regulariser())
+        logits, before = network(images), float(network.regularizer())
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.weight.mul_(0.3)
-        change, after = (network(images) - logits).abs().max(), float(network.regulariser())
+        change, after = (network(images) - logits).abs().max(), float(network.regularizer())
     assert after / before == pytest.approx(0.09)
     assert change < 0.005 * logits.abs().max()

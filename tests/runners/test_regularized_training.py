@@ -39,25 +39,34 @@ import torch
 from torch import nn
 
 class Linear(nn.Sequential):
-    def regulariser(self):
+    def regularizer(self):
         return 3 * self[1].weight.square().sum()
 
 class Number(Linear):
-    def regulariser(self):
+    def regularizer(self):
         return 1.5
 
 class Vector(Linear):
-    def regulariser(self):
+    def regularizer(self):
         return self[1].bias
 
-class Broken(Linear):
+class OlderName(nn.Sequential):
     def regulariser(self):
+        return 3 * self[1].weight.square().sum()
+
+class BothNames(Linear):
+    def regulariser(self):
+        raise AssertionError("regularizer() has precedence")
+
+class Broken(Linear):
+    def regularizer(self):
         raise ZeroDivisionError("a bug of the user's")
 
 def of(kind):
     return lambda depth, input_shape, classes, network: kind(nn.Flatten(), nn.Linear(64, classes))
 
-without, linear, number, vector, broken = map(of, (nn.Sequential, Linear, Number, Vector, Broken))
+without, linear, older, both = map(of, (nn.Sequential, Linear, OlderName, BothNames))
+number, vector, broken = map(of, (Number, Vector, Broken))
 """
 
 
@@ -90,7 +99,7 @@ def test_the_weight_lowers_the_regulariser(make_plan: MakePlan, slot: Slot, tmp_
     for weight in (0.0, 0.002, 0.02, 0.2):
         plan, folder = make_plan(*ONE, f"train.regulariser_weight={weight}"), tmp_path / str(weight)
         epochs = epochs_of(attempt(plan, slot, folder))
-        ends.append(float(trained(plan, folder).regulariser().detach()))
+        ends.append(float(trained(plan, folder).regularizer().detach()))
         assert epochs[-1].value("regulariser") == (pytest.approx(ends[-1], rel=1e-6) if weight else None)
     assert ends == sorted(ends, reverse=True)
     assert ends[-1] < ends[0] / 2
@@ -99,7 +108,7 @@ def test_the_weight_lowers_the_regulariser(make_plan: MakePlan, slot: Slot, tmp_
 def test_without_a_weight_nothing_is_computed_and_no_bit_changes(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(DNLNetwork, "regulariser")
+    monkeypatch.delattr(DNLNetwork, "regularizer")
     plain = attempt(make_plan(*ONE), slot, tmp_path / "plain")
     zero = attempt(make_plan(*ONE, "train.regulariser_weight=0"), slot, tmp_path / "zero")
     kept = {"train_loss", "gradient_norm_median", "gradient_norm_max", "regulariser"}
@@ -121,14 +130,14 @@ def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot,
         for start in range(0, 150, 32):
             batch = order[start : start + 32]
             loss = functional.cross_entropy(network(data.images[batch].double().div(255).float()), data.labels[batch])
-            gradients = torch.autograd.grad(loss + 0.02 * network.regulariser(), list(network.parameters()))
+            gradients = torch.autograd.grad(loss + 0.02 * network.regularizer(), list(network.parameters()))
             for p, v, g in zip(network.parameters(), momentum, gradients, strict=True):
                 v.mul_(0.9).add_(g)
                 p.data.sub_(0.01 * v)
             total += loss.item() * len(batch)
             norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
         assert ours.train_loss == pytest.approx(total / 150, rel=5e-4)  # the cross-entropy alone
-        assert ours.value("regulariser") == pytest.approx(float(network.regulariser().detach()), rel=1e-4)
+        assert ours.value("regulariser") == pytest.approx(float(network.regularizer().detach()), rel=1e-4)
         assert ours.value("gradient_norm_max") == pytest.approx(
             max(norms[:4]), rel=1e-2
         )  # of R_L too, over the four full batches
@@ -137,14 +146,14 @@ def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot,
 def test_bf16_leaves_the_regulariser_in_float32(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, found = DNLNetwork.regulariser, []
+    ours, found = DNLNetwork.regularizer, []
 
     def watched(network: DNLNetwork) -> Tensor:
         value = ours(network)
         found.append((value.dtype, torch.is_autocast_enabled("cpu")))
         return value
 
-    monkeypatch.setattr(DNLNetwork, "regulariser", watched)
+    monkeypatch.setattr(DNLNetwork, "regularizer", watched)
     plan = make_plan(*ONE, WEIGHTED, "train.precision=bf16")
     epochs = epochs_of(attempt(plan, slot, tmp_path))
     assert set(found) == {(torch.float32, False)}
@@ -183,14 +192,17 @@ def test_too_large_a_weight_ends_the_run(make_plan: MakePlan, slot: Slot, tmp_pa
     assert last.epoch < 9
 
 
-def test_a_network_of_ones_own_tells_its_regulariser(
-    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("factory", ["linear", "older", "both"])
+def test_a_custom_network_defines_its_regularizer(
+    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str
 ) -> None:
-    (tmp_path / "own_regularisers.py").write_text(OWN)
+    (tmp_path / "custom_regularizers.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     ends: list[float] = []
     for weight in (0.01, 0.1):
-        plan = make_plan("sweep.networks=['own_regularisers:linear']", *AXES, f"train.regulariser_weight={weight}")
+        plan = make_plan(
+            f"sweep.networks=['custom_regularizers:{factory}']", *AXES, f"train.regulariser_weight={weight}"
+        )
         TrainingRunner(plan, slot).prepare()
         folder = tmp_path / str(weight)
         found = epochs_of(attempt(plan, slot, folder))[-1].value("regulariser")
@@ -205,18 +217,18 @@ def test_a_network_of_ones_own_tells_its_regulariser(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("without", r"train.regulariser_weight: own_regularisers:without has no method regulariser\(\); give it one"),
-        ("number", r"its regulariser\(\) gives float; expected a scalar floating-point tensor"),
-        ("vector", r"its regulariser\(\) gives a tensor of shape \(10,\); expected a scalar"),
-        ("broken", r"its regulariser\(\) fails: ZeroDivisionError: a bug of the user's"),
+        ("without", r"train.regulariser_weight: custom_regularizers:without has no method regularizer\(\). Add one"),
+        ("number", r"its regularizer\(\) returns float; expected a scalar floating-point tensor"),
+        ("vector", r"its regularizer\(\) returns a tensor of shape \(10,\); expected a scalar"),
+        ("broken", r"its regularizer\(\) fails: ZeroDivisionError: a bug of the user's"),
     ],
 )
-def test_a_network_without_a_regulariser_is_refused(
+def test_a_network_without_a_valid_regularizer_is_refused(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
-    (tmp_path / "own_regularisers.py").write_text(OWN)
+    (tmp_path / "custom_regularizers.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    axes = (f"sweep.networks=['own_regularisers:{name}']", *AXES)
+    axes = (f"sweep.networks=['custom_regularizers:{name}']", *AXES)
     with pytest.raises(SpecError, match=message):
         TrainingRunner(make_plan(*axes, WEIGHTED), slot).prepare()
     TrainingRunner(make_plan(*axes), slot).prepare()

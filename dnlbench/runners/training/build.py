@@ -1,4 +1,4 @@
-"""Networks by name: ours, and the user's own."""
+"""Build networks by name: built-in and custom ones."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from dnlbench.errors import NetworkError, SpecError
 from dnlbench.events import DataInfo
 from dnlbench.runners.checkpoint import CheckpointError, packed, require_readable
 from dnlbench.runners.custom_code import FAILURES, describe, restored_settings
+from dnlbench.runners.training.learner import regularizer_method
 from dnlbench.studies import Point
 from dnlbench.studies.training.spec import TrainingSpec, is_factory
 
 
 def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module:
-    """The network of a point, initialised from torch's global random state.
+    """Build the network of a point, initialized from torch's global random state.
 
-    A name ``package.module:factory`` is called with the keywords ``depth``, ``input_shape`` (channels, height, width),
-    ``classes`` and ``network`` (the spec's ``[network]`` table as a dict), and gives a module from images (B, C, H, W) to
-    logits (B, classes).
+    For a name ``package.module:factory``, the factory is called with the keyword arguments ``depth``, ``input_shape``
+    (channels, height, width), ``classes`` and ``network`` (the spec's ``[network]`` table as a dict). It returns a module that
+    maps images (B, C, H, W) to logits (B, classes).
 
-    Lazy layers get their shapes, and their values from the same random state, in one pass in evaluation mode.
+    One forward pass in evaluation mode initializes lazy layers from the same random state.
 
     Raises:
-        NetworkError: if the factory cannot be found, or gives no module.
+        NetworkError: if the factory cannot be imported, or does not return a module.
     """
     arguments: dict[str, Any] = {"depth": point.depth, "input_shape": data.input_shape, "classes": data.classes}
     if is_factory(point.network):
@@ -55,7 +56,7 @@ def _is_lazy(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def _materialize(network: nn.Module, shape: tuple[int, ...]) -> None:
-    """In evaluation mode, so that statistics of batch norm stay as they are."""
+    """Run one forward pass, in evaluation mode so that batch-norm statistics do not change."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     network(torch.zeros(2, *shape))
@@ -66,15 +67,15 @@ def _materialize(network: nn.Module, shape: tuple[int, ...]) -> None:
 
 
 def find_factory(name: str) -> Callable[..., Any]:
-    """The object that ``package.module:factory`` names; modules in the current folder are found too.
+    """Import the object that ``package.module:factory`` names. Modules in the current folder can be imported.
 
     Raises:
-        NetworkError: if there is no such module, or nothing callable of that name in it.
+        NetworkError: if the import fails, or if the object is not callable.
     """
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # at the end: a file of the user's must not hide an installed package
+        sys.path.append(here)  # at the end, so that a file in the folder never hides an installed package
     try:
         with restored_settings():
             factory = getattr(importlib.import_module(module_name), attribute)
@@ -90,11 +91,13 @@ def _a(noun: str) -> str:
 
 
 def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.device) -> None:
-    """Builds the network of a point, a user's own for real and ours without memory.
+    """Check that the network of a point can be built; a built-in network without allocating memory.
+
+    A custom network must also return logits (B, classes), have a state that a checkpoint can store, and, if
+    ``train.regulariser_weight`` is not 0, have a regularizer.
 
     Raises:
-        SpecError: if it cannot be built, or if a user's own does not give logits (B, classes) or, where it is part of the
-            objective, its regulariser, or has a state that no checkpoint can hold.
+        SpecError: if a check fails.
     """
     title = f"{point.network} at depth {point.depth}"
     try:
@@ -115,38 +118,38 @@ def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.
     shape = tuple(getattr(logits, "shape", ()))
     if shape != (2, data.classes):
         raise NetworkError(
-            f"{title} gives {shape or type(logits).__name__} for 2 images; expected logits of shape (2, {data.classes})"
+            f"{title} returns {shape or type(logits).__name__} for 2 images; expected logits of shape (2, {data.classes})"
         )
     try:
         require_readable(packed({"network": network.state_dict()}))
     except CheckpointError as error:
         raise NetworkError(f"{title}: {error}") from error
     if spec.train.regulariser_weight:
-        _check_regulariser(network, point)
+        _check_regularizer(network, point)
 
 
-def _check_regulariser(network: nn.Module, point: Point) -> None:
-    """Calls a user's ``regulariser()`` once.
+def _check_regularizer(network: nn.Module, point: Point) -> None:
+    """Call the regularizer of a custom network once.
 
     Raises:
-        SpecError: if there is none, if it fails, or if it gives anything but a scalar tensor of floating-point numbers.
+        SpecError: if the method is missing, fails, or does not return a floating-point scalar tensor with a gradient.
     """
-    method = getattr(network, "regulariser", None)
-    if not callable(method):
+    method = regularizer_method(network)
+    if method is None:
         raise SpecError(
-            f"train.regulariser_weight: {point.network} has no method regulariser(); give it one that returns R_L of its "
-            "parameters as a scalar tensor, or leave the weight at 0"
+            f"train.regulariser_weight: {point.network} has no method regularizer(). Add one that returns R_L of its "
+            "parameters as a scalar tensor, or set the weight to 0"
         )
     try:
         value = method()
     except FAILURES as error:
         raise NetworkError(
-            f"{point.network} at depth {point.depth}: its regulariser() fails: {describe(error)}"
+            f"{point.network} at depth {point.depth}: its regularizer() fails: {describe(error)}"
         ) from error
     if not isinstance(value, torch.Tensor) or value.dim() or not value.is_floating_point():
-        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-        raise SpecError(f"{point.network}: its regulariser() gives {found}; expected a scalar floating-point tensor")
+        kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise SpecError(f"{point.network}: its regularizer() returns {kind}; expected a scalar floating-point tensor")
     if not value.requires_grad:
         raise SpecError(
-            f"{point.network}: its regulariser() gives a value without a gradient; it has to be computed from the parameters"
+            f"{point.network}: its regularizer() returns a value without a gradient; compute it from the parameters"
         )

@@ -1,22 +1,22 @@
-"""Several networks that differ in their seed alone, trained as one batched computation.
+"""Batched seeds: several networks that differ only in their seed, trained as one batched computation.
 
-Their values lie side by side with an axis of seeds in front, and `torch.vmap` carries the network's operations over to it.
-Nothing is added up across seeds but what autograd starts from, so that each network sees its own data and its own gradient,
-whatever becomes of the others, and what it draws at random, in a dropout, it draws for itself. Sums inside of an operation may
-be made in another order than for a network alone.
+Their values are stacked along a leading axis of seeds, and `torch.vmap` maps the network's operations over it. Seeds share
+nothing except the sum of losses from which autograd starts. Each network therefore sees only its own data and gradient, even
+if another one diverges, and draws its own random numbers, for example in dropout. The order of summation inside an operation
+may differ from that of a single network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
-from dnlbench.runners.training.learner import Learner, Regularized, random_state, restore_random_state
+from dnlbench.runners.training.learner import Learner, random_state, regularizer_method, restore_random_state
 from dnlbench.studies.training.spec import TrainSettings
 
 
@@ -30,12 +30,12 @@ class PackLearner(Learner):
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """With the axis of seeds."""
+        """The parameters, with a leading axis of seeds."""
         return list(self._parameters.values())
 
     @property
     def buffers(self) -> list[Tensor]:
-        """With the axis of seeds."""
+        """The buffers, with a leading axis of seeds."""
         return list(self._buffers.values())
 
     def losses(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -43,8 +43,8 @@ class PackLearner(Learner):
             logits: Tensor = functional_call(self.network, (dict(parameters), dict(buffers)), (x,))
             return functional.cross_entropy(logits, y)
 
-        found: Tensor = torch.vmap(loss, randomness="different")(self._parameters, self._buffers, images, labels)
-        return found
+        losses: Tensor = torch.vmap(loss, randomness="different")(self._parameters, self._buffers, images, labels)
+        return losses
 
     def gradients(self, index: int) -> dict[str, Tensor]:
         return {name: p.grad[index] for name, p in self._parameters.items() if p.grad is not None}
@@ -53,16 +53,16 @@ class PackLearner(Learner):
         logits: Tensor = functional_call(self.network, self.values(index), (images,))
         return logits
 
-    def regulariser(self, index: int) -> Tensor:
+    def regularizer(self, index: int) -> Tensor:
         values = {f"network.{name}": value for name, value in self.values(index).items()}
-        found: Tensor = functional_call(_Regularizer(self.network), values, ())
-        return found
+        result: Tensor = functional_call(_Regularizer(self.network), values, ())
+        return result
 
     def values(self, index: int) -> dict[str, Tensor]:
         return {name: value[index] for name, value in {**self._parameters, **self._buffers}.items()}
 
     def states(self) -> list[dict[str, Any]]:
-        """See `Learner.states`: as if each network had trained alone."""
+        """Return the state of each network as if it had trained alone; see `Learner.states`."""
         optimizer, schedule, random = self.optimizer.state_dict(), self.schedule.state_dict(), random_state()
         kept = self.network.state_dict().keys()
         values = {name: value for name, value in {**self._parameters, **self._buffers}.items() if name in kept}
@@ -77,7 +77,7 @@ class PackLearner(Learner):
         ]
 
     def _each_moment(self, moments: Mapping[int, Mapping[str, Any]], seed: int) -> dict[int, dict[str, Any]]:
-        """Of one seed. What has no axis of seeds, a count of steps, is common to all."""
+        """Return the moments of one seed. Values without an axis of seeds, such as a step count, are common to all seeds."""
         return {
             index: {
                 name: value[seed].clone() if isinstance(value, Tensor) and value.dim() else value
@@ -107,11 +107,13 @@ class PackLearner(Learner):
 
 
 class _Regularizer(nn.Module):
-    """A network's regulariser as a module of its own, to be called with other values."""
+    """A module whose forward pass is a network's regularizer, for `functional_call` with other parameter values."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self) -> Tensor:
-        return cast(Regularized, self.network).regulariser()
+        method = regularizer_method(self.network)
+        assert method is not None
+        return method()
