@@ -1,1 +1,1 @@
-"""The terminal UI: it follows run directories, reads profiles and steers engines; it never trains and never imports torch."""
+"""The terminal UI: it polls run directories, reads profiles and controls engines. It never trains and never imports torch."""

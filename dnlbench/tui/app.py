@@ -1,4 +1,4 @@
-"""The application: what all screens share. Each screen is a room of its own in ``screens``."""
+"""The application, with what all screens share. Each screen is a file in ``screens``."""
 
 from __future__ import annotations
 
@@ -30,21 +30,20 @@ ScreenFactory = Callable[[], Screen[None]]
 
 
 class EscapeControls(LineFilter):
-    """Shows control characters in every line of every widget, where names and logs hold them, instead of obeying them."""
+    """Escapes control characters in every line of every widget, because names and logs may contain them."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same line, as wide as before."""
         if not any(CONTROLS.search(segment.text) for segment in segments):
             return segments
         escaped = [Segment(terminal(segment.text), segment.style, segment.control) for segment in segments]
         return Segment.adjust_line_length(escaped, Segment.get_line_length(segments))
 
 
-ESCAPE_CONTROLS = EscapeControls()  # lines that went through it are cached by it
+ESCAPE_CONTROLS = EscapeControls()  # a single instance, since Textual caches filtered lines by it
 
 
 class DnlbenchApp(App[None]):
-    """Opens with the screen that ``first`` makes; the others are reached from there."""
+    """The application. It opens with the screen that ``first`` returns, from which users reach the others."""
 
     TITLE = "dnlbench"
     CSS_PATH = "app.tcss"
@@ -61,7 +60,7 @@ class DnlbenchApp(App[None]):
         self._settings = Settings()
 
     def get_driver_class(self) -> type[Driver]:
-        """The one that TEXTUAL_DRIVER names, as `textual serve` sets it, or our own where there is a POSIX terminal."""
+        """Return the driver that TEXTUAL_DRIVER names (`textual serve` sets it), or ours on a POSIX terminal."""
         if constants.DRIVER is not None or sys.platform == "win32":
             return super().get_driver_class()
         from dnlbench.tui.driver import TerminalDriver
@@ -83,9 +82,9 @@ class DnlbenchApp(App[None]):
         self.push_screen(self._first())
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Textual's own, and every key of the screen and of what has the focus."""
+        """Yield Textual's commands, the pages of the documentation and all keys that do something now."""
         yield from super().get_system_commands(screen)
-        yield SystemCommand("New sweep", "Choose or edit what is to be run", self.action_new_sweep)
+        yield SystemCommand("New sweep", "Edit a preset and run it", self.action_new_sweep)
         for active in screen.active_bindings.values():
             binding = active.binding
             if binding.id and binding.description and active.node is not self:
@@ -133,11 +132,11 @@ class DnlbenchApp(App[None]):
 
     @work(thread=True, exclusive=True, group="start")
     def on_start_spec(self, event: StartSpec) -> None:
-        """Starts an engine, which takes seconds, and attaches to it."""
+        """Start an engine, which takes seconds, and attach to it."""
         from dnlbench.tui.engines import start_sweep
 
         spec = event.spec
-        self.call_from_thread(self.notify, f"{spec}: starting its engine and loading the data …", markup=False)
+        self.call_from_thread(self.notify, f"{spec}: starting the engine and loading the data …", markup=False)
         try:
             run_dir = start_sweep(spec, self._folder)
         except DnlbenchError as error:
@@ -147,21 +146,21 @@ class DnlbenchApp(App[None]):
 
 
 def reduce_pauses() -> None:
-    """Keeps Python itself from holding up the keyboard."""
-    sys.setswitchinterval(SWITCH_S)  # work in other threads, such as reading a large sweep, gives way sooner
-    gc.freeze()  # what was imported stays for good: not to be looked through for cycles again and again
-    gc.set_threshold(GC_THRESHOLD)  # events are read by the hundred thousand, and none is part of a cycle
+    """Reduce pauses of the interpreter that would delay key presses."""
+    sys.setswitchinterval(SWITCH_S)  # other threads, such as one that reads a large sweep, yield sooner
+    gc.freeze()  # imported modules live until the end, so the collector need not scan them
+    gc.set_threshold(GC_THRESHOLD)  # a sweep may have 100,000 events, none of which is part of a cycle
 
 
 def start_screen(folder: Path = Path()) -> Screen[None]:
-    """Where one begins."""
+    """Return the start screen of a folder."""
     from dnlbench.tui.screens.start import StartScreen
 
     return StartScreen(folder)
 
 
 def sweep_screen(run_dir: Path) -> Screen[None]:
-    """Follows a run directory."""
+    """Return a screen that follows a run directory."""
     from dnlbench.store import RunDir
     from dnlbench.tui.screens.sweep import SweepScreen
 
@@ -169,14 +168,14 @@ def sweep_screen(run_dir: Path) -> Screen[None]:
 
 
 def profiles_screen(paths: Iterable[Path]) -> Screen[None]:
-    """One profile, or several held against the first."""
+    """Return a screen that shows one profile, or compares several with the first."""
     from dnlbench.tui.screens.compare import CompareScreen
 
     return CompareScreen(tuple(paths))
 
 
 def binding_names() -> frozenset[str]:
-    """Every key that can be given another place."""
+    """Return the names of all keys that users can rebind."""
     from dnlbench.tui.screens import columns, compare, confirm, control, new_sweep, run, start, sweep
     from dnlbench.tui.widgets import chart, devices, form_field, log_view, runs_table
 

@@ -1,95 +1,99 @@
-"""What the screens may ask of an engine, in words, and what has to be asked first."""
+"""Control requests that screens send to an engine, with the text of their confirmation dialogs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dnlbench import units
 from dnlbench.events import Action, Command
 from dnlbench.tui.rows import RunRow
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlRequest:
-    """A command, with what it would mean."""
+    """A command and the dialog that confirms it."""
 
     command: Command
     prompt: str = ""
-    """To be asked first; empty for what destroys nothing."""
+    """Title of the dialog; empty for a command that needs no confirmation."""
     consequence: str = ""
     verb: str = "Do it"
+    """Label of the button that confirms."""
 
 
 def toggle_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
-    """Resumes runs if all of them are paused, and pauses those that can be otherwise; None if nothing can be done."""
+    """Resume the runs if all of them are paused, else pause those that are running or waiting; None if there are none."""
     paused = [row for row in rows if row.state == "paused"]
     if paused and len(paused) == len(rows):
         return _runs("resume", paused)
-    open_ones = [row for row in rows if row.state in ("running", "waiting")]
-    return _runs("pause", open_ones) if open_ones else None
+    active = [row for row in rows if row.state in ("running", "waiting")]
+    return _runs("pause", active) if active else None
 
 
 def cancel_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
-    """Ends runs that have not ended."""
+    """Cancel the runs that have not ended; None if all have."""
     unfinished = [row for row in rows if row.state in ("running", "waiting", "paused")]
     if not unfinished:
         return None
-    started_count = sum(row.history.epochs_done > 0 or row.state == "running" for row in unfinished)
-    what = unfinished[0].run.title if len(unfinished) == 1 else f"{len(unfinished)} runs"
-    lost = (
-        f"{started_count} of them have begun: what they have computed counts as cancelled."
-        if started_count
-        else "None has begun."
-    )
-    request = _runs("cancel", unfinished)
+    started = sum(row.history.epochs_done > 0 or row.state == "running" for row in unfinished)
+    if len(unfinished) == 1:
+        title, them = unfinished[0].run.title, "it"
+        progress = "It has started and is recorded as cancelled." if started else "It hasn't started."
+    else:
+        title, them = f"{len(unfinished)} runs", "them"
+        recorded = f"{started} of them {'has' if started == 1 else 'have'} started and"
+        progress = (
+            f"{recorded} {'is' if started == 1 else 'are'} recorded as cancelled." if started else "None has started."
+        )
     return ControlRequest(
-        command=request.command,
-        prompt=f"Cancel {what}?",
-        consequence=f"{lost} They can be retried.",
-        verb="Cancel them" if len(unfinished) > 1 else "Cancel it",
+        command=_runs("cancel", unfinished).command,
+        prompt=f"Cancel {title}?",
+        consequence=f"{progress} You can retry {them} later.",
+        verb=f"Cancel {them}",
     )
 
 
 def retry_runs(rows: Sequence[RunRow]) -> ControlRequest | None:
-    """Does runs again that ended badly."""
+    """Retry the runs that failed, ran out of memory, diverged or were cancelled; None if there are none."""
     bad = [row for row in rows if row.state in ("failed", "oom", "diverged", "cancelled")]
     return _runs("retry", bad) if bad else None
 
 
 def end_sweep(running: int) -> ControlRequest:
-    """Ends the engine."""
+    """End the engine."""
+    suspended = f"{units.counted(running, 'run')} {'is' if running == 1 else 'are'} suspended with a checkpoint."
     return ControlRequest(
         command=Command(action="cancel"),
-        prompt="End the whole sweep?",
-        consequence=f"{running} runs under way are put aside with a checkpoint and a partial profile is saved. "
-        "The sweep can be gone on with later.",
+        prompt="End the sweep?",
+        consequence=f"{suspended} A partial profile is saved. You can resume the sweep later.",
         verb="End the sweep",
     )
 
 
 def retry_sweep(bad: int) -> ControlRequest:
-    """Does everything again that ended badly."""
+    """Retry all runs that failed, ran out of memory, diverged or were cancelled."""
     return ControlRequest(
         command=Command(action="retry"),
         prompt=f"Retry all {bad} runs that failed, ran out of memory, diverged or were cancelled?",
-        consequence="Their curves so far are replaced.",
+        consequence="The new results replace their current ones.",
         verb="Retry all",
     )
 
 
 def sweep(action: Action) -> ControlRequest:
-    """Pauses or resumes everything."""
+    """Pause or resume the sweep."""
     return ControlRequest(command=Command(action=action))
 
 
 def device(name: str, action: Action) -> ControlRequest:
-    """Pauses, releases or resumes a device."""
+    """Pause, release or resume a device."""
     if action != "release":
         return ControlRequest(command=Command(action=action, device=name))
     return ControlRequest(
         command=Command(action=action, device=name),
         prompt=f"Release {name}?",
-        consequence="Its runs are put aside with a checkpoint, and its worker processes end, so that its memory is free.",
+        consequence="Its runs are suspended with a checkpoint. Its worker processes exit, which frees its memory.",
         verb="Release it",
     )
 

@@ -1,4 +1,4 @@
-"""What a sweep says about depth while it is under way."""
+"""Results against depth of a sweep that is still running."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dnlbench.watch import SweepView
 
 
 def live_source(view: SweepView) -> Source:
-    """Means and fits as in a profile, of the runs that are done, and of those under way by what they have reached so far."""
+    """Return means and fits as in a profile. A run that has not ended counts with its latest values."""
     study, classes = view.plan.study, view.prepared.data.classes if view.prepared else None
     runs = [run_record(run, view.histories[run.run_id], study, live=True) for run in view.plan.runs]
     final = all(view.is_over(run) for run in view.plan.runs)

@@ -1,4 +1,4 @@
-"""A line for each device: how busy, full, warm and hungry it is, and what runs there."""
+"""A line for each device: utilization, memory, temperature, power and the runs on it."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from dnlbench.tui.sparkline import sparkline
 from dnlbench.watch import SweepView
 
 NAME_WIDTH, SHORT_NAME_WIDTH = 16, 10
-"""Cells of a device's name at most: what comes after them tells few people anything."""
+"""Maximum cells of a device's name; model names are unique well before that."""
 WORK_FRACTION, WORK_WIDTH = 0.35, 48
-"""Of the width, and cells at most, kept free for what runs there."""
+"""Fraction of the width, and maximum cells, reserved for the runs on a device."""
 SPARK_WIDTH, POWER_SPARK_WIDTH = 8, 5
-"""Cells of the curves, if there is room for them at all."""
+"""Minimum cells of a sparkline."""
 LONGEST_SPARK = 30
 NODE = "node "
-"""Begins the labels of a cluster's machines, which are no devices that could be paused."""
+"""Prefix of the labels of a cluster's nodes, which cannot be paused."""
 HOST_WIDTH = 18
-"""Cells of a node's name at most."""
+"""Maximum cells of a node's name."""
 MOST_TEXTS = 12
-"""Points and reasons that are told one by one."""
+"""Maximum number of points or reasons in a list."""
 HEADROOM = 8 / 7
-"""Highest value of a curve by the largest possible one: curves one above the other do not touch."""
+"""Top of a sparkline relative to the largest possible value, so that sparklines in adjacent lines do not touch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceLine:
-    """What is known of one device."""
+    """A device with its readings and its runs."""
 
     label: str
-    """What it is selected by."""
+    """Unique name, by which the device is selected."""
     readings: tuple[Reading, ...] = ()
-    """The oldest first; none where its telemetry is not available."""
+    """Telemetry, the oldest first; empty if it is not available."""
     work: str = ""
-    """What runs there, or why nothing does."""
+    """The runs on the device, or why there are none."""
     state: str = ""
     """A key of `STYLES`; empty without a sweep."""
     model: str = ""
-    """Of a machine that sends no readings."""
+    """Model name of a device without telemetry."""
 
     @property
     def now(self) -> Reading | None:
@@ -54,19 +54,19 @@ class DeviceLine:
 
     @property
     def name(self) -> str:
-        """The model, without what all models of its maker are called."""
+        """The model, without the vendor's common prefix."""
         return short_model(self.now.name) if self.now else self.model
 
     @property
     def head(self) -> str:
-        """What it begins with; nodes stand below the cluster that they are of."""
+        """First column: the label. Nodes are indented below their cluster."""
         if not self.is_node:
             return self.label
         return f"  {shortened(short_host(self.label.removeprefix(NODE)), HOST_WIDTH)}"
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it is of a cluster, and so without readings."""
+        """True for a cluster and its nodes, which have no readings."""
         return self.is_node or self.label == CLUSTER
 
     @property
@@ -76,17 +76,17 @@ class DeviceLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Which parts of a line there is room for. It depends on the width and on what devices tell, not on what they do."""
+    """The parts of a line that fit. They depend on the width and on the available telemetry, not on current values."""
 
     utilization: bool = False
     memory: bool = False
     name: int = 0
-    """Cells of it at most."""
+    """Maximum cells of the name; 0: no name."""
     power: bool = False
     temperature: bool = False
     spark: int = 0
     words: bool = False
-    """Whether each number says of what it is; the units alone tell it too."""
+    """True if each number has a label beside its unit."""
     power_spark: int = 0
 
 
@@ -103,11 +103,11 @@ PRIORITY: tuple[Callable[[Layout], Layout], ...] = (
     *[lambda layout: replace(layout, spark=layout.spark + 1, power_spark=layout.power_spark + 1)]
     * (LONGEST_SPARK - SPARK_WIDTH),
 )
-"""What a line gets, one after the other, as long as there is room."""
+"""Parts of a line in order of priority; they are added while there is room."""
 
 
 def device_lines(history: DeviceHistory, view: SweepView | None, *, remote: bool = False) -> tuple[DeviceLine, ...]:
-    """The devices of this machine and those that the sweep runs on; if that is another machine, the latter alone."""
+    """Return a line for each device of this machine and of the sweep, or of the sweep alone if it runs elsewhere."""
     known: DeviceHistory = {} if remote else history
     if view is None:
         return tuple(DeviceLine(label=label, readings=readings) for label, readings in known.items())
@@ -126,7 +126,7 @@ def device_lines(history: DeviceHistory, view: SweepView | None, *, remote: bool
 
 
 def _with_work(line: DeviceLine, view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]]) -> DeviceLine:
-    """What is wrong comes first, since a line may be cut off."""
+    """Return the line with its runs. Problems come first, because a line may be cut off."""
     excluded = _exclusion(view, slots)
     paused_text = _pause_state(view, slots) if view.engine_ended is None else ""
     state = "bad" if excluded else "held" if paused_text else "running" if jobs else "idle"
@@ -136,14 +136,14 @@ def _with_work(line: DeviceLine, view: SweepView, slots: Sequence[str], jobs: Se
 
 
 def _cluster_activity(view: SweepView, slots: Sequence[str], jobs: Sequence[Sequence[Run]]) -> str:
-    """Of a cluster, how much of it is; what runs there stands with its nodes."""
+    """Return how many slots of a cluster are busy; its nodes list the runs."""
     nodes = {node for runs in jobs if (node := view.node_of(runs[0])) is not None}
     where = f" on {len(nodes)} node{'' if len(nodes) == 1 else 's'}" if nodes else ""
-    return f"{len(jobs)} of {len(slots)} slots at work{where}" if jobs else ""
+    return f"{len(jobs)} of {len(slots)} slots busy{where}" if jobs else ""
 
 
 def _node_lines(view: SweepView, jobs: Mapping[str, Sequence[Run]]) -> Iterator[DeviceLine]:
-    """A line for each machine of a cluster on which this engine had a run begun, by name."""
+    """Yield a line for each cluster node on which this engine has started a run, by name."""
     models: dict[str, list[str]] = {}
     for seat in view.last_started.values():
         if seat.node is not None:
@@ -154,7 +154,7 @@ def _node_lines(view: SweepView, jobs: Mapping[str, Sequence[Run]]) -> Iterator[
             running.setdefault(name, []).append(runs)
     for name in sorted(models, key=_natural_key):
         jobs_here = running.get(name, [])
-        nothing = "" if view.engine_ended is not None else "no run at the moment"
+        nothing = "" if view.engine_ended is not None else "idle"
         yield DeviceLine(
             label=f"{NODE}{name}",
             work=_jobs(jobs_here) or nothing,
@@ -164,7 +164,7 @@ def _node_lines(view: SweepView, jobs: Mapping[str, Sequence[Run]]) -> Iterator[
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:
-    """``node-9`` before ``node-10``."""
+    """Sort key that puts ``node-9`` before ``node-10``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -172,22 +172,20 @@ def _idle_text(view: SweepView, slots: Sequence[str]) -> str:
     if view.engine_ended is not None:
         return ""
     if not slots and any(device_of(slot) == CLUSTER for slot in view.slots[:1]):
-        return "this machine, from which the sweep is control"
+        return "this machine runs the engine only"
     return "idle" if slots else "not used by this sweep"
 
 
 def _exclusion(view: SweepView, slots: Sequence[str]) -> str:
     reasons = [view.disabled_slots[slot] for slot in slots if slot in view.disabled_slots]
     return (
-        f"{_fraction_of(len(reasons), slots)}set aside: {_joined(list(dict.fromkeys(reasons)), '; ')}"
-        if reasons
-        else ""
+        f"{_fraction_of(len(reasons), slots)}disabled: {_joined(list(dict.fromkeys(reasons)), '; ')}" if reasons else ""
     )
 
 
 def _pause_state(view: SweepView, slots: Sequence[str]) -> str:
     if slots and view.pause_state.all_paused:
-        return "sweep paused" if view.pause_state.sweep else "waits for room on the disk"
+        return "sweep paused" if view.pause_state.sweep else "paused: disk full"
     kinds = Counter(
         kind for slot in slots if slot not in view.disabled_slots and (kind := view.pause_state.of_slot(slot))
     )
@@ -200,7 +198,7 @@ def _fraction_of(count: int, slots: Sequence[str]) -> str:
 
 
 def _jobs(jobs: Sequence[Sequence[Run]]) -> str:
-    """``densenet L=16 seed 0``, or ``3 runs: densenet L=16 seeds 0–1, densenet L=8 seed 0``."""
+    """Return ``densenet L=16 seed 0`` or ``3 runs: densenet L=16 seeds 0–1, densenet L=8 seed 0``."""
     if len(jobs) < 2:
         return title(jobs[0]) if jobs else ""
     runs = sorted((run for job in jobs for run in job), key=lambda run: run.seed)
@@ -215,7 +213,7 @@ def _joined(texts: Sequence[str], between: str) -> str:
 
 
 def widest_lines(lines: Sequence[DeviceLine]) -> list[DeviceLine]:
-    """Lines that take as much room as all of them: a cluster may have a thousand, which must not be looked at each time."""
+    """Return a few lines that are as wide as all of them, since measuring a thousand lines of a cluster takes too long."""
     with_readings, without_readings = (
         [line for line in lines if line.readings],
         [line for line in lines if not line.readings],
@@ -229,7 +227,7 @@ def widest_lines(lines: Sequence[DeviceLine]) -> list[DeviceLine]:
 
 
 def choose_layout(lines: Sequence[DeviceLine], width: int) -> Layout:
-    """As much as fits into the width beside what runs there."""
+    """Return the parts that fit into the width beside the runs."""
     kept_free = min(round(WORK_FRACTION * width), WORK_WIDTH) if any(line.state for line in lines) else 0
     layout = Layout()
     for more in PRIORITY:
@@ -245,7 +243,7 @@ def _width(lines: Sequence[DeviceLine], layout: Layout) -> int:
 
 
 def columns_before_work(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
-    """What stands before that which runs there, of one length for all of this machine, and of one for all of a cluster."""
+    """Return the text of each line before its runs. All lines of this machine have equal length, and all of a cluster."""
     columns = [_column(lines, lambda line: line.head, str.ljust)]
     if layout.name:
         columns.append(_column(lines, lambda line: shortened(line.name, layout.name), str.ljust))
@@ -295,7 +293,7 @@ def _memory(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
 
 
 def _amounts(reading: Reading | None) -> tuple[str, str] | None:
-    """Used memory in the unit of the total, both as wide whatever is used: ``(" 31", "139 GiB")``."""
+    """Return used and total memory in the unit of the total, with fixed widths: ``(" 31", "139 GiB")``."""
     if reading is None or reading.memory_used_bytes is None or reading.memory_bytes is None:
         return None
     divisor, unit = units.scale_for([reading.memory_bytes], "bytes")

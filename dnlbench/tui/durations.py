@@ -1,4 +1,4 @@
-"""How long sweeps of the same settings took before."""
+"""Durations of runs, learned from earlier sweeps with the same settings."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 from dnlbench.errors import DnlbenchError
 
-if TYPE_CHECKING:  # at run time where they are needed: they take longer than a first paint may
+if TYPE_CHECKING:  # imported where needed at run time: the imports would delay the first paint
     from dnlbench.estimates import DurationEstimator
     from dnlbench.machine import Machine, Slot
     from dnlbench.plan import Plan
 
 SWEEPS_LEARNED_FROM = 3
-"""Sweeps of the same settings whose epochs are read to tell how long new ones take; the latest ones."""
+"""Maximum number of earlier sweeps to read, the latest first."""
 
 
 def learn_durations(
     folder: Path, plan: Plan, machine: Machine, slots: tuple[Slot, ...], *, pack_size: int = 1
 ) -> DurationEstimator | None:
-    """What earlier sweeps of the same settings, on this machine, tell of how long the plan's runs take; None if nothing."""
+    """Return duration estimates from earlier sweeps with the same settings on this machine; None if there are none."""
     from dnlbench.store.workspace import RUNS
 
     wanted = (plan.settings_hash, machine.fingerprint, slots[0].device.kind, slots[0].threads, pack_size)
@@ -30,7 +30,7 @@ def learn_durations(
 
 
 def _settings(path: Path) -> tuple[object, ...] | None:
-    """What durations depend on, of an earlier sweep; None if that cannot be read."""
+    """Return the settings of an earlier sweep that durations depend on; None if they cannot be read."""
     try:
         content = json.loads(path.read_bytes())
         execution = content["execution"]
@@ -60,14 +60,14 @@ def _learn(roots: list[Path], plan: Plan) -> DurationEstimator | None:
                 except DnlbenchError:
                     continue
                 if history.started is not None and history.started.node is not None:
-                    continue  # on a cluster, of which this machine's fingerprint says nothing
+                    continue  # a cluster node: this machine's fingerprint does not identify it
                 estimator.observe(run, lease.slot, lease.time, history)
     return estimator if estimator.known else None
 
 
 def _joined(plan: Plan, others: list[Plan]) -> Plan:
-    """The plan with the points of the others too, for what they tell of its own. One seed does: points take equally long."""
-    from dnlbench.plan import Plan as SomePlan
+    """Return the plan with the points of the others too, and one seed, since all seeds of a point take equally long."""
+    from dnlbench.plan import Plan as RuntimePlan
 
     sweep = plan.spec.sweep
     axes = [other.spec.sweep for other in [plan, *others]]
@@ -77,4 +77,4 @@ def _joined(plan: Plan, others: list[Plan]) -> Plan:
         if name != "seeds"
     }
     wider = sweep.model_copy(update={**joined, "seeds": plan.spec.seeds[:1]})
-    return SomePlan(plan.spec.model_copy(update={"sweep": wider}))
+    return RuntimePlan(plan.spec.model_copy(update={"sweep": wider}))

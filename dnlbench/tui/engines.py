@@ -1,4 +1,4 @@
-"""Starting engines from a screen: each is a process of its own that outlives it."""
+"""Engines that screens start. Each is a separate process that outlives the terminal UI."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dnlbench.store import RunDir
 
 
 def start_sweep(spec: str, folder: Path) -> RunDir:
-    """Start an engine for a sweep, unless it is running.
+    """Start an engine for a sweep, unless the sweep is running.
 
     Args:
         spec: a preset's name or a TOML file.
-        folder: the folder of ``.dnlbench`` and ``profiles``.
+        folder: the folder that contains ``.dnlbench`` and ``profiles``.
 
     Returns:
-        Its run directory, once the engine's workers are ready.
+        The run directory, once the engine's workers are ready.
 
     Raises:
-        DnlbenchError: if it cannot be run, with the engine's message.
+        DnlbenchError: with the engine's message, if the engine does not start.
     """
     from dnlbench.engine.placement import find_run_dir
     from dnlbench.spec import SpecText
@@ -34,7 +34,7 @@ def start_sweep(spec: str, folder: Path) -> RunDir:
 
 
 def resume(run_dir: RunDir) -> None:
-    """Start an engine for what a run directory still lacks, as it was asked for.
+    """Start an engine for the unfinished runs of a run directory, with its original options.
 
     The side of a paired benchmark is resumed as a sweep of its own, with a new profile.
     """

@@ -1,4 +1,4 @@
-"""Files that a screen leaves in the current folder. Nothing is ever overwritten."""
+"""Export of charts and tables to the current folder. Existing files are never overwritten."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from dnlbench.files import write_atomically
 
 
 def export(stem: str, contents: Mapping[str, str]) -> tuple[str, Literal["information", "error"]]:
-    """Writes files of one stem, by suffix, into the current folder; what to tell of it."""
+    """Write files with a common stem to the current folder, and return a message and its severity.
+
+    Args:
+        stem: name without suffix; a number is added if a file exists.
+        contents: text by suffix.
+    """
     try:
         written = write_new(Path.cwd(), stem, contents)
     except OSError as error:
-        return f"export failed: {error.strerror or error}", "error"
-    return "\n".join(["written:", *map(str, written)]), "information"
+        return f"Export failed: {error.strerror or error}", "error"
+    return "\n".join(["Exported to:", *map(str, written)]), "information"
 
 
 def write_new(folder: Path, stem: str, contents: Mapping[str, str]) -> list[Path]:
-    """Writes files of one stem, by suffix, with the first number behind it that none of them is taken with."""
+    """Write files with a common stem to a folder, with the first number at which none of them exists."""
     stems = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     for each in stems:
         targets = {folder / f"{each}{suffix}": text for suffix, text in contents.items()}

@@ -1,8 +1,9 @@
-"""The run table's filter: ``network=dense* depth>=8 status=failed,oom or seed=0``.
+"""The filter of the run table: ``network=dense* depth>=8 status=failed,oom or seed=0``.
 
-Words side by side all have to hold; ``or`` stands between alternatives and binds less. A word is ``field OP value`` with one
-of ``= != >= <= > <``, or plain text that is looked for in network, status and message. Values of ``=`` and ``!=`` may have
-``*`` and ``?`` and several alternatives between commas. A run that has no value for a field is never found by it.
+A filter is a list of conditions. Adjacent conditions must all be true; ``or`` separates alternatives and binds less tightly.
+A condition is ``field OP value``, where OP is one of ``= != >= <= > <``, or text to search for in network, status and
+message. Values of ``=`` and ``!=`` may contain the wildcards ``*`` and ``?``, and alternatives separated by commas. A
+condition is false for a run that has no value of the field.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ ALIASES = {
 
 
 class FilterError(ConfigurationError):
-    """A filter that means nothing."""
+    """An invalid filter."""
 
 
 def parse_filter(text: str) -> Test:
-    """What tells whether a run is shown.
+    """Return a predicate that is true for the runs to show.
 
     Raises:
-        FilterError: with the word that is wrong, and what would be right.
+        FilterError: with the invalid condition and a remedy.
     """
     groups: list[list[Test]] = [[]]
     for word in text.split():
@@ -51,7 +52,7 @@ def parse_filter(text: str) -> Test:
         else:
             groups[-1].append(_term(word))
     if len(groups) > 1 and not all(groups):
-        raise FilterError("'or' stands between two conditions, as in: status=failed or depth>=8")
+        raise FilterError("'or' needs a condition on both sides, as in: status=failed or depth>=8")
     return lambda row: any(all(test(row) for test in group) for group in groups)
 
 
@@ -83,7 +84,7 @@ def _compared(field: Field, compare: Callable[[float, float], bool], word: str, 
     try:
         bound = float(value)
     except ValueError as error:
-        raise FilterError(f"{word}: {value} is no number") from error
+        raise FilterError(f"{word}: {value} is not a number") from error
     return lambda row: isinstance(actual := field.value(row), (int, float)) and compare(actual, bound)
 
 

@@ -1,4 +1,4 @@
-"""The end of a log, and what is added to it."""
+"""The last lines of a log, and the lines that are added to it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dnlbench import units
 from dnlbench.escape import CONTROLS, SEQUENCES
 
 TAIL_BYTES = 256 * 1024
-"""Most that one look reads: of what was added more than that, the beginning is left out."""
+"""Maximum number of bytes to read at once. If more were added, the oldest are skipped."""
 KEPT_LINES = 5000
 LONGEST_LINE = 2000
-"""Characters that are kept of a line."""
+"""Maximum number of characters of a line; longer lines are cut."""
 TAB = 8
 
 
 def clean(line: bytes) -> str:
-    """A line as it would stand on a terminal in the end, a progress bar's last state, without colors and controls."""
+    """Return a line without colors and control characters, and with the last state of a progress bar."""
     text = SEQUENCES.sub("", line.decode("utf-8", errors="replace")).rstrip("\r\n").rpartition("\r")[2]
     text = CONTROLS.sub("", text.expandtabs(TAB))
     return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
@@ -26,20 +26,20 @@ def clean(line: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LogUpdate:
-    """What a look at a file found."""
+    """Text that was added to a log."""
 
     lines: tuple[str, ...] = ()
-    """New whole lines."""
+    """New complete lines."""
     partial_line: str = ""
-    """What stands after the last line break: all that is left of somebody who was killed in the middle of a line."""
+    """Text after the last line break."""
     restarted: bool = False
-    """Whether it is another file than at the last look, or was emptied: what was read before is of the past."""
+    """True if the file was replaced or truncated: earlier lines are obsolete."""
     problem: str | None = None
-    """Why there is nothing to read: ``no log yet``, ``the log is gone``, or what the system says."""
+    """Why the log cannot be read: ``no log yet``, ``the log was deleted``, or an error of the operating system."""
 
 
 class LogTail:
-    """Reads what was added to a file since the last look."""
+    """Reads the text that was added to a file since the last call of `read`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -57,13 +57,13 @@ class LogTail:
                 content = file.read(TAIL_BYTES)
                 self._offset += left_out + len(content)
         except FileNotFoundError:
-            return LogUpdate(problem="the log is gone" if self._identity else "no log yet")
+            return LogUpdate(problem="the log was deleted" if self._identity else "no log yet")
         except OSError as error:
             return LogUpdate(problem=f"the log cannot be read: {error.strerror}")
         return self._update(content, left_out, restarted=restarted)
 
     def _begin(self, identity: tuple[int, int], size: int) -> bool:
-        """Goes to the beginning of another file, and of one that was emptied."""
+        """Return True, and start at the beginning, if the file was replaced or truncated."""
         before, self._identity = self._identity, identity
         restarted = before is not None and (before != identity or size < self._offset)
         if restarted:
@@ -73,7 +73,7 @@ class LogTail:
     def _update(self, content: bytes, left_out: int, *, restarted: bool) -> LogUpdate:
         lines: list[str] = []
         if left_out:
-            lines.append(f"… {units.size(left_out)} left out …")
+            lines.append(f"… {units.size(left_out)} skipped …")
             self._rest, content = b"", content.partition(b"\n")[2] or content
         *complete, rest = (self._rest + content).split(b"\n")
         self._rest = rest[-TAIL_BYTES:]

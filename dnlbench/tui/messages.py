@@ -1,4 +1,4 @@
-"""What screens ask of the application."""
+"""Messages from screens to the application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class OpenSweep(Message):
 
 
 class OpenProfiles(Message):
-    """Look at one profile, or compare several, the first being the reference."""
+    """Show one profile, or compare several; the first is the reference."""
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class OpenProfiles(Message):
 
 
 class EditSpec(Message):
-    """Make a new sweep of a spec's text."""
+    """Edit the text of a spec for a new sweep."""
 
     def __init__(self, text: str, origin: str) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class EditSpec(Message):
 
 
 class StartSpec(Message):
-    """Begin a sweep of a preset, or of a file."""
+    """Start a sweep of a preset or a file."""
 
     def __init__(self, spec: str) -> None:
         super().__init__()

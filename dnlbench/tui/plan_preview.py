@@ -1,4 +1,4 @@
-"""What a spec asks for, before anything is started: runs, memory, time, and what does not fit."""
+"""Preview of a sweep before it starts: number of runs, estimated memory and time, and problems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dnlbench.errors import DnlbenchError
 from dnlbench.report.grid import Grid
 from dnlbench.report.plan import plan_preview
 
-if TYPE_CHECKING:  # at run time where they are needed: a form is painted before what it means is worked out
+if TYPE_CHECKING:  # imported where needed at run time: a form is painted before its preview is computed
     from dnlbench.estimates import DurationEstimator
     from dnlbench.events import DataInfo
     from dnlbench.machine import Machine, Slot
@@ -21,19 +21,19 @@ if TYPE_CHECKING:  # at run time where they are needed: a form is painted before
 
 @dataclass(frozen=True, kw_only=True)
 class PlanPreview:
-    """What a spec means on this machine."""
+    """A spec's runs, with estimates for this machine."""
 
     runs: int
     grid: Grid
-    """The points, below ``27 runs = 3 networks × 3 depths × 3 seeds``."""
+    """The points, under the title ``27 runs = 3 networks × 3 depths × 3 seeds``."""
     memory_bytes: int | None
-    """Of the largest run."""
+    """Estimated memory of the largest run; None if no run has an estimate."""
     concurrency: str
     """``2 at a time on cpu (A CPU), 1 thread each``."""
     sweep_s: float | None
-    """Seconds of the whole sweep from its beginning, where earlier sweeps tell."""
+    """Estimated duration of the sweep in seconds; None without earlier sweeps of the same settings."""
     problems: tuple[str, ...]
-    """What does not fit, each a sentence with the reason and the remedy."""
+    """Reasons why the sweep does not fit, each with a remedy."""
     notes: tuple[str, ...]
 
     @property
@@ -47,7 +47,10 @@ class PlanPreview:
 def preview_plan(
     plan: Plan, machine: Machine, slots: tuple[Slot, ...], estimator: DurationEstimator | None, *, pack_size: int = 1
 ) -> PlanPreview:
-    """What a plan means on these slots, its runs in packs of up to ``pack_size``, by what is known before it has begun."""
+    """Return the preview of a plan on these slots, with up to ``pack_size`` batched seeds.
+
+    ``estimator`` knows the durations of earlier sweeps with the same settings; None if there are none.
+    """
     runs = len(plan.spec.points) * len(plan.spec.seeds)
     needs = {point: plan.estimate(point).memory_bytes for point in plan.spec.points}
     too_large = {point for point, need in needs.items() if _is_too_large(need, slots)}
@@ -80,25 +83,25 @@ def _memory_problems(plan: Plan, slots: tuple[Slot, ...], pack_size: int) -> tup
 
 
 def _assumed_data(plan: Plan) -> DataInfo:
-    """The data as far as they are known before a file is read."""
+    """Return the data's properties as far as they are known without reading a file."""
     from dnlbench.events import DataInfo
 
     data = getattr(plan.spec, "data", None)
     known = getattr(data, "known_input", None)
     shape, classes = known or ((3, 32, 32), 10)
-    samples = getattr(data, "known_samples", None) or 0  # a folder is not read while somebody types
+    samples = getattr(data, "known_samples", None) or 0  # a folder is not read during typing
     return DataInfo(name=plan.spec.name, sha256="", samples=samples, input_shape=shape, classes=classes)
 
 
 def _notes(plan: Plan, machine: Machine, slots: tuple[Slot, ...], estimator: DurationEstimator | None) -> Iterator[str]:
     if getattr(getattr(plan.spec, "data", None), "known_input", ()) is None:
-        yield "Images of 3×32×32 in 10 classes are assumed until the folder is read."
+        yield "Estimates assume 3×32×32 images in 10 classes until the sweep reads the folder."
     if any(plan.estimate(point).memory_bytes is None for point in plan.spec.points):
-        yield "Of networks of your own neither parameters nor memory are foreseen."
+        yield "Parameters and memory of custom networks are not estimated."
     if estimator is None:
         first = "epochs" if plan.study.has_epochs else "runs"
-        yield "Cost is the work of a run in multiples of the cheapest one's."
-        yield f"No earlier sweep with these settings on this machine: time is known after the first {first}."
+        yield "Cost is the computation of a run relative to the cheapest run."
+        yield f"Time is estimated after the first {first}: this machine has run no sweep with these settings yet."
     for device in {slot.device.label: slot.device for slot in slots}.values():
         if device.kind != "cpu" and device.busy:
             yield f"{device.label} is busy with other work: {device.busy}."
@@ -106,7 +109,7 @@ def _notes(plan: Plan, machine: Machine, slots: tuple[Slot, ...], estimator: Dur
 
 
 def _sum(plan: Plan) -> str:
-    """The factors of the number of runs; an axis that may be left empty, and is, is none."""
+    """Return the factors of the number of runs: ``3 networks × 3 depths × 3 seeds``. Empty optional axes are omitted."""
     axes = plan.spec.sweep
     counts = {name.replace("_", " "): len(getattr(axes, name)) for name in type(axes).model_fields}
     factors = [(name, count) for name, count in counts.items() if count]

@@ -1,4 +1,4 @@
-"""Profiles held against the first one: what the compare screen shows, without the screen."""
+"""Content of the compare screen: a single profile, or a comparison of a candidate with the reference."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from dnlbench.studies import EpochMetric, Quantity
 from dnlbench.tui.widgets.grid_view import WORD_MARKS
 
 WIDE_HEADING = 100
-"""Columns from which on the heading has the time of day."""
+"""Minimum terminal width at which the heading has the time of day."""
 LONGEST_NAME = 24
-"""Columns of a name in the heading."""
+"""Maximum width of a name in the heading."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A file that was asked for."""
+    """A profile to show, with its path."""
 
     letter: str
     path: Path
@@ -39,23 +39,23 @@ class Entry:
     metrics: tuple[EpochMetric, ...] = ()
     quantities: tuple[Quantity, ...] = ()
     problem: str = ""
-    """Why it could not be read; empty if it could."""
+    """Why the file cannot be read; empty if it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileView:
-    """What the screen shows of one candidate, or of a single profile."""
+    """Content for one candidate, or for a single profile."""
 
     summary: Text
-    """Above the tables: the verdicts in short, or why there are none."""
+    """Text above the tables: the number of verdicts of each kind, or why there are none."""
     grids: tuple[Grid, ...] = ()
     entries: tuple[Entry, ...] = ()
-    """Those whose curves are drawn, the reference first."""
+    """The profiles to plot, the reference first."""
     comparison: Comparison | None = None
 
 
 def read_entries(paths: Sequence[Path]) -> tuple[Entry, ...]:
-    """The profiles, or why there are none."""
+    """Read profiles; an entry without a profile has a problem."""
     return tuple(_read(path, letter(index)) for index, path in enumerate(paths))
 
 
@@ -70,7 +70,7 @@ def _read(path: Path, name: str) -> Entry:
 
 
 def single_view(entry: Entry) -> ProfileView:
-    """A profile by itself."""
+    """Return the view of a single profile."""
     if entry.profile is None:
         return ProfileView(summary=Text(f"✗ {entry.problem}", STYLES["failed"]))
     return ProfileView(
@@ -79,7 +79,7 @@ def single_view(entry: Entry) -> ProfileView:
 
 
 def compare_entries(reference: Entry, candidate: Entry) -> ProfileView:
-    """A candidate against the reference; by itself, with the reason, where that cannot be."""
+    """Compare a candidate with the reference. If they are not comparable, return the candidate alone with the reason."""
     alone = single_view(candidate)
     if reference.profile is None:
         return _instead(alone, f"✗ the reference cannot be read: {reference.problem}")
@@ -102,8 +102,8 @@ def _instead(alone: ProfileView, reason: str) -> ProfileView:
 
 
 def _verdicts(comparison: Comparison, reference: Entry, candidate: Entry) -> Text:
-    """``B against A: ✓ 3 better   ✗ 1 worse``."""
-    summary = Text(f"{candidate.letter} against {reference.letter}:", "bold")
+    """Return ``B compared with A: ✓ 3 better   ✗ 1 worse``."""
+    summary = Text(f"{candidate.letter} compared with {reference.letter}:", "bold")
     for verdict, count in comparison.counts().items():
         summary.append("  ")
         summary.append(f"{WORD_MARKS[verdict]} {count} {verdict}", f"not bold {STYLES[verdict]}")
@@ -117,9 +117,13 @@ def _fits(entries: Sequence[Entry]) -> Iterator[Grid]:
 
 
 def heading(entries: Sequence[Entry], chosen: int, width: int, most: int) -> Text:
-    """A line for each profile: letter, role, name, date, machine and how its runs ended, ``▸`` before the chosen candidate.
+    """Return a line for each profile: letter, role, name, date, number of runs and machine.
 
-    Where there are more than ``most``, the reference and those around the chosen one.
+    Args:
+        entries: all profiles, the reference first.
+        chosen: index of the candidate to mark with ``▸``.
+        width: cells of a line.
+        most: maximum number of lines; if there are more profiles, those near the chosen one are listed.
     """
     rows = list(range(len(entries)))
     if len(entries) > most:
@@ -142,7 +146,7 @@ def heading(entries: Sequence[Entry], chosen: int, width: int, most: int) -> Tex
 
 
 def _described(entry: Entry, *, brief: bool) -> tuple[str, str, str, str]:
-    """Name, date, how its runs ended, machine."""
+    """Return name, date, number of runs and machine."""
     profile = entry.profile
     if profile is None:
         return entry.path.name, "", "✗ cannot be read", ""
@@ -156,7 +160,7 @@ def _described(entry: Entry, *, brief: bool) -> tuple[str, str, str, str]:
 
 
 def _where(profile: Profile) -> str:
-    """The machine, or the cluster's nodes where runs were on some."""
+    """Return the devices of the machine, or of the cluster nodes."""
     if uses := nodes_of(profile.runs):
         devices = ", ".join(dict.fromkeys(name for use in uses for name in use.devices))
         return f"{devices}, {len(uses)} node{'' if len(uses) == 1 else 's'}"
@@ -165,6 +169,6 @@ def _where(profile: Profile) -> str:
 
 
 def file_stem(entries: Sequence[Entry]) -> str:
-    """What exported files are named: after the sweeps, whatever characters their names are made of."""
+    """Return the names of the sweeps as a file name without unsafe characters."""
     names = dict.fromkeys(entry.profile.name for entry in entries if entry.profile is not None)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-vs-".join(names)).strip(".-")[:100] or "profile"

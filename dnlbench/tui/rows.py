@@ -1,4 +1,4 @@
-"""What the run table knows of each run: plain values to sort and filter by, and their text."""
+"""Rows and columns of the run table: values to sort and filter by, and their text."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ STATES: Mapping[State, tuple[str, str]] = {
     "cancelled": ("⊘", "yellow"),
     "skipped": ("⊘", "dim"),
 }
-"""Mark and style of each state; the word always stands beside them."""
+"""Mark and style of each state; they always accompany its name."""
 SPARKLINE = 10
-"""Cells of a run's sparkline."""
+"""Cells of a sparkline."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """One run as the table shows it."""
+    """One run of the table."""
 
     run: Run
     history: RunHistory
     state: State
     slot: str | None
-    """Where it is under way; where it was last, for one that has ended."""
+    """The current slot, or the last device of a run that has ended."""
     left_s: float | None
     node: str | None = None
-    """The machine of a cluster that that is, once it is known."""
+    """The cluster node of the run, once it is known."""
     result: float | None = None
-    """Of the study's main quantity, for a run without epochs."""
+    """Value of the study's main quantity, for a run without epochs."""
 
     @property
     def loss(self) -> float | None:
@@ -55,7 +55,7 @@ class RunRow:
 
     @property
     def change(self) -> float | None:
-        """Of the loss, from the epoch before."""
+        """Change of the loss since the previous epoch."""
         losses = self.history.epochs
         return losses[-1].train_loss - losses[-2].train_loss if len(losses) > 1 else None
 
@@ -66,7 +66,7 @@ class RunRow:
 
     @property
     def seconds(self) -> float | None:
-        """Of the work that is done."""
+        """Seconds of completed computation."""
         history = self.history
         if history.measured:
             return history.measured.seconds
@@ -74,13 +74,13 @@ class RunRow:
 
     @property
     def message(self) -> str:
-        """Why it did not end well, in one line."""
+        """The error of a run, in one line; empty if there is none."""
         error = self.history.ended.error if self.history.ended else None
         return f"{error.type}: {error.message.partition(chr(10))[0]}" if error else ""
 
 
 def rows_of(view: SweepView) -> dict[str, RunRow]:
-    """All runs of a sweep by their ids, in the plan's order."""
+    """Return the rows of all runs by id, in the plan's order."""
     return {run.run_id: _row(view, run) for run in view.plan.runs}
 
 
@@ -99,7 +99,7 @@ def _row(view: SweepView, run: Run) -> RunRow:
 
 
 def state_of(view: SweepView, run: Run) -> State:
-    """What becomes of a run at the moment."""
+    """Return the current state of a run."""
     history = view.histories[run.run_id]
     if view.is_over(run) and history.ended is not None:
         return history.ended.status
@@ -110,22 +110,22 @@ def state_of(view: SweepView, run: Run) -> State:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """Something that runs can be sorted and filtered by, and a column that shows it."""
+    """A column of the table, by which runs can be sorted and filtered."""
 
     name: str
-    """In filters."""
+    """Name in filters."""
     header: str
     width: int
     value: Callable[[RunRow], Value]
     text: Callable[[RunRow], str]
     numeric: bool = True
-    """Whether it is flush right."""
+    """True if the text is aligned at the right."""
     max_width: int = 0
-    """Where it is above `width`, the column grows to what stands in it, so far, at the cost of others."""
+    """If above `width`: the column grows with its text up to this width, even if other columns are cut."""
     flexible: bool = False
-    """Whether the column is as wide as its longest text where the table has room left."""
+    """True if the column grows with its text while the table has free space."""
     needs_epochs: bool | None = None
-    """Whether it is of studies with epochs, or of those without; None: of all."""
+    """True for studies with epochs only, False for studies without epochs only, None for all."""
 
 
 def _number(row: RunRow) -> str:
@@ -155,7 +155,7 @@ def _state(row: RunRow) -> str:
 
 
 def _metric(metric: EpochMetric) -> Field:
-    """The last epoch's value."""
+    """Return the column of a metric's latest value."""
 
     def value(row: RunRow) -> float | None:
         return row.history.epochs[-1].value(metric.name) if row.history.epochs else None
@@ -267,11 +267,11 @@ FIELDS = (
 )
 BY_NAME = {field.name: field for field in FIELDS}
 _NARROW = ("status", "network", "depth", "seed", "epoch", "loss", "rate", "result", "left")
-"""All fit into 80 columns without scrolling."""
+"""Columns that fit into 80 cells without scrolling."""
 _WIDE = (*_NARROW, "change", "device", "curve", "memory", "message")
 
 
 def default_columns(*, wide: bool, has_epochs: bool, metrics: Iterable[EpochMetric] = ()) -> tuple[str, ...]:
-    """Names of the columns to begin with; where there is room, metrics that can be better or worse are among them."""
+    """Return the names of the initial columns. Wide tables include the metrics that have a better direction."""
     names = (*_WIDE, *(m.name for m in metrics if m.better), *(() if has_epochs else ("time",))) if wide else _NARROW
     return tuple(field.name for field in FIELDS if field.name in names and field.needs_epochs in (None, has_epochs))

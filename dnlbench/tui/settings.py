@@ -1,4 +1,4 @@
-"""The user's own settings: theme and keys, from ``config.toml`` in the user's configuration folder.
+"""User settings: theme and keys, from ``config.toml`` in the user's configuration folder.
 
 ::
 
@@ -8,7 +8,7 @@
     "sweep.pause" = "f5"
     "chart.log_y" = "y"
 
-Names of keys are those that the command palette shows.
+The command palette lists the names of the keys.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from dnlbench.files import read_text
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What somebody has set."""
+    """User settings."""
 
     theme: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    """What in the file was not understood, and is left out."""
+    """Messages about invalid settings, which are ignored."""
 
 
 def settings_path() -> Path:
-    """Where they are: ``$DNLBENCH_CONFIG``, or the platform's place for configurations."""
+    """Return ``$DNLBENCH_CONFIG``, or ``config.toml`` in the platform's configuration folder."""
     named = os.environ.get("DNLBENCH_CONFIG")
     return Path(named) if named else user_config_path("dnlbench") / "config.toml"
 
 
 def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], Collection[str]]) -> Settings:
-    """The settings of a file; the defaults where there is none. What is wrong in it never keeps the screens from opening.
+    """Read settings; return the defaults if there is no file. Invalid settings are reported as problems, never raised.
 
     Args:
         path: a TOML file.
-        themes: names that are known.
-        known_keys: tells the names of bindings that are known; not asked where no key is set.
+        themes: names of the available themes.
+        known_keys: returns the names of all keys; called only if the file sets keys.
     """
     table, problems = _read(path)
     theme, table_keys = table.get("theme"), table.get("keys", {})
@@ -70,7 +70,7 @@ def read_settings(path: Path, themes: Collection[str], known_keys: Callable[[], 
 
 
 def settings_problems(path: Path) -> list[str]:
-    """Why a file of settings cannot be read, or which of its keys nothing reads; empty where there is no file."""
+    """Return messages about a file that cannot be read and about unknown keys; empty if there is no file."""
     return _read(path)[1]
 
 
@@ -83,7 +83,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"{path}: cannot be read: {error}"]
     known = ("theme", "keys")
     return table, [
-        f"{path}: {name}: no such setting{did_you_mean(name, known)}; there are theme and [keys], for the terminal UI"
+        f"{path}: {name}: no such setting{did_you_mean(name, known)}; allowed: theme and [keys], for the terminal UI"
         for name in table
         if name not in known
     ]

@@ -1,4 +1,4 @@
-"""Curves of one line of text: pure functions of values and a width."""
+"""Curves in one line of text, as pure functions of values and a width."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from itertools import pairwise
 
 BARS = "▁▂▃▄▅▆▇█"
 BRAILLE = 0x2800
-"""The cell without dots."""
+"""Code point of the cell without dots."""
 DOTS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
-"""What each dot adds to it: left and right column, each from the bottom up."""
+"""Bits of the dots in the left and the right column, from the bottom up."""
 
 
 def sparkline(values: Sequence[float | None], width: int, low: float = 0.0, high: float | None = None) -> str:
-    """The newest values as bars, one a cell, the newest at the right; what is not known is blank.
+    """Return the newest values as bars, one per cell, the newest at the right. Unknown values are blank.
 
     Args:
         values: the oldest first.
-        width: number of cells that the text has in any case.
-        low: what the lowest bar stands for, which everything below it has too.
-        high: what the highest bar stands for; None for the largest value that is shown.
+        width: number of cells of the text.
+        low: value of the lowest bar; smaller values have the lowest bar too.
+        high: value of the highest bar; None: the largest of these values.
     """
     shown = [math.nan if value is None else value for value in values[max(0, len(values) - width) :]][: max(0, width)]
     top = max((value for value in shown if math.isfinite(value)), default=low) if high is None else high
@@ -38,10 +38,10 @@ def _bar(value: float, low: float, high: float) -> str:
 
 
 def braille_sparkline(values: Sequence[float | None], width: int) -> str:
-    """A whole curve as dots, two columns of four a cell, from the smallest value to the largest; not finite ones are gaps.
+    """Return a curve in Braille dots, two columns of four dots per cell, scaled from the smallest to the largest value.
 
-    The values, the oldest first, grow from the left until they take the whole width, then each column of dots is a mean of
-    neighbors. The text has ``width`` cells in any case.
+    The oldest value is at the left. If there are more values than columns of dots, each column is the mean of adjacent
+    values. Non-finite values are gaps. The text has ``width`` cells.
     """
     columns = _columns([math.nan if value is None else value for value in values], 2 * width)
     finite = [value for value in columns if math.isfinite(value)]
@@ -71,5 +71,5 @@ def _dot(value: float, low: float, high: float, column: int) -> int:
 
 
 def _level(value: float, low: float, high: float, count: int) -> int:
-    fraction = (value / 2 - low / 2) / (high / 2 - low / 2)  # the whole of a difference may be more than a float holds
+    fraction = (value / 2 - low / 2) / (high / 2 - low / 2)  # halved, because the difference may overflow
     return min(count - 1, int(fraction * (count - 1) + 0.5))

@@ -1,4 +1,4 @@
-"""Themes beside Textual's own. Their signal colors are apart for all common forms of color vision."""
+"""Themes in addition to Textual's. Their signal colors are distinguishable with common color vision deficiencies."""
 
 from __future__ import annotations
 

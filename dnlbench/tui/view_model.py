@@ -1,4 +1,4 @@
-"""What the sweep screen shows, worked out from each look in the poller's own thread, so that the screen has only to paint."""
+"""The view model of the sweep screen. The poller's thread builds it, so that the screen only has to paint."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dnlbench.tui.rows import RunRow, rows_of
 from dnlbench.watch import SweepView
 
 DRAWING_FRACTION = 0.1
-"""Of the time that may go into charts; a chart that takes long is made anew less often."""
+"""Maximum fraction of the time for computing charts; slow charts are updated less often."""
 READ_S = 1.0
-"""Seconds between two readings of the devices."""
+"""Seconds between telemetry readings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the chart over training is asked to show."""
+    """The selected metric and x axis of the training chart."""
 
     metric: EpochMetric = TRAIN_LOSS
     over: Over = "epoch"
@@ -33,23 +33,24 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepViewModel:
-    """One look, ready to be painted. What has not changed since the one before is the very same object."""
+    """A snapshot, ready to be painted. Unchanged fields are identical objects from one view model to the next."""
 
     snapshot: Snapshot = field(default_factory=Snapshot)
     rows: Mapping[str, RunRow] = field(default_factory=dict)
     choice: Choice = field(default_factory=Choice)
     metrics: tuple[EpochMetric, ...] = ()
     chart: Chart | None = None
-    """Over training."""
+    """The metric over training."""
     depth: Source | None = None
-    """What charts over depth show."""
+    """Results for charts over depth."""
     devices: DeviceHistory = field(default_factory=dict)
-    """Of this machine."""
+    """Telemetry of this machine."""
     remote: bool = False
+    """True if the sweep runs on another machine."""
 
 
 class ViewModelBuilder:
-    """Makes digests. It belongs to the poller's thread, but for `choice`, which the screen sets."""
+    """Builds view models in the poller's thread. The screen sets `choice`."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class ViewModelBuilder:
             remote=view.machine not in (None, self._here),
         )
         now = time.monotonic()
-        # One after the other with the first looks: the table should not wait for curves, nor curves for fits.
+        # The first polls compute one part each: the table need not wait for curves, nor curves for fits.
         if last.rows and (self.choice != view_model.choice or now >= self._chart_due):
             view_model = self._with_chart(view_model, view)
         if last.chart is not None and now >= self._depth_due:
@@ -116,7 +117,7 @@ class ViewModelBuilder:
 
 
 def _reusing(before: Mapping[str, RunRow], now: Mapping[str, RunRow]) -> Mapping[str, RunRow]:
-    """The rows as they are now, each the one before where the run has not changed."""
+    """Return the current rows, with the previous object for each run that has not changed."""
     return {
         run_id: old if (old := before.get(run_id)) is not None and _alike(old, row) else row
         for run_id, row in now.items()

@@ -1,6 +1,6 @@
-"""What there is below a folder: specs to start from, sweeps, profiles. Read anew only where a file has changed.
+"""Index of the specs, sweeps and profiles in a folder. Polling reads only files that have changed.
 
-Of a profile the facts are read without its figures. What cannot be read is listed with the reason.
+Profiles are read without the measurements of their runs. Unreadable files are listed with the reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dnlbench.errors import DnlbenchError
 from dnlbench.files import Stamp, file_stamp, read_text
 
-if TYPE_CHECKING:  # at run time where they are needed: they take longer than a first paint may
+if TYPE_CHECKING:  # imported where needed at run time: the imports would delay the first paint
     from dnlbench.store.workspace import SweepEntry, Workspace
 
 E = TypeVar("E")
@@ -24,17 +24,17 @@ D = TypeVar("D", "SweepEntry", "ProfileEntry")
 
 @dataclass(frozen=True, kw_only=True)
 class SpecEntry:
-    """A spec that a sweep can be started from."""
+    """A spec: a preset or a file in ``sweeps``."""
 
     name: str
     spec: str
-    """What ``dnlbench run`` takes: a preset's name or a path."""
+    """Argument for ``dnlbench run``: a preset's name or a path."""
     text: str
     preset: bool
     summary: str = ""
     runs: int | None = None
     problem: str = ""
-    """Why it cannot be started; empty if it can."""
+    """Why the spec is invalid; empty if it is valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +47,17 @@ class ProfileEntry:
     state: str = ""
     created: datetime | None = None
     machine: str = ""
-    """The device that it was made on, as far as it can be told."""
+    """Name of the device."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """As text, by dotted keys."""
+    """Values as text by dotted key."""
     differing: str = ""
-    """The settings that differ among the profiles of the same sweep name and study."""
+    """Settings that differ among profiles with the same sweep name and study."""
     problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkspaceEntries:
-    """Everything, at one look."""
+    """All entries, as of one poll."""
 
     specs: tuple[SpecEntry, ...]
     sweeps: tuple[SweepEntry, ...]
@@ -65,7 +65,7 @@ class WorkspaceEntries:
 
 
 class WorkspaceIndex:
-    """Looks below a folder, again and again."""
+    """Index of a folder. Its methods must not be called from two threads at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -75,18 +75,18 @@ class WorkspaceIndex:
         self._workspace: Workspace | None = None
 
     def poll(self) -> WorkspaceEntries:
-        """What there is now. Not for two threads at once."""
+        """Return all entries."""
         return WorkspaceEntries(specs=self.specs(), sweeps=self.sweeps(), profiles=self.profiles())
 
     def specs(self) -> tuple[SpecEntry, ...]:
-        """Presets, then the folder's own specs in ``sweeps``, each by name."""
+        """Return the presets, then the specs in ``sweeps``, both by name."""
         if self._presets is None:
             self._presets = _read_presets()
         self._specs = _changed((self._folder / "sweeps").glob("*.toml"), self._specs, _read_spec)
         return (*self._presets, *(entry for _, entry in self._specs.values()))
 
     def sweeps(self) -> tuple[SweepEntry, ...]:
-        """Those at work first, then the one at work last."""
+        """Return the sweeps: running ones first, then the most recently active."""
         from dnlbench.store.workspace import RUNS, Workspace
 
         self._workspace = self._workspace or Workspace(self._folder / RUNS)
@@ -96,7 +96,7 @@ class WorkspaceIndex:
         return tuple(sorted(entries, key=lambda entry: (not entry.at_work, -entry.active)))
 
     def profiles(self) -> tuple[ProfileEntry, ...]:
-        """The newest first; what is none last."""
+        """Return the profiles, the newest first. Unreadable files come last."""
         self._profiles = _changed((self._folder / "profiles").glob("*.json"), self._profiles, read_profile_entry)
         entries = _with_differing(entry for _, entry in self._profiles.values())
         return tuple(sorted(entries, key=lambda entry: -entry.created.timestamp() if entry.created else 0.0))
@@ -113,7 +113,7 @@ def _with_differing(unresolved: Iterable[D]) -> Iterator[D]:
 def _changed(
     paths: Iterable[Path], known: Mapping[Path, tuple[Stamp, E]], read: Callable[[Path], E]
 ) -> dict[Path, tuple[Stamp, E]]:
-    """What was read of each path before where its file is still the same, what is read of it now elsewhere."""
+    """Return the entry of each path; read only files that have changed."""
     result = {}
     for path in sorted(paths):
         stamp = file_stamp(path)
@@ -124,7 +124,7 @@ def _changed(
 
 
 def _without_path(message: str, path: str) -> str:
-    """The first line of a message without the path, which stands beside it."""
+    """Return the first line of a message without the path, which the list shows anyway."""
     message = re.sub(r"\s+", " ", message.partition("\n")[0]).replace(f"{path}/", "").removeprefix(path)
     return re.sub(r"^:(\d+): ", r"line \1: ", message).removeprefix(": ")
 
@@ -160,7 +160,7 @@ def _spec_entry(*, name: str, spec: str, text: str, preset: bool) -> SpecEntry:
 
 
 def read_profile_entry(path: Path) -> ProfileEntry:
-    """What a profile is, without the figures of its runs; or why it is none."""
+    """Read a profile's metadata without the measurements of its runs, or the reason why it cannot be read."""
     from dnlbench.profiles import read_listed, settings_text
 
     try:

@@ -246,7 +246,7 @@ def test_settings_that_nothing_reads_are_named(run_cli: RunCli, spec_file: Path,
     warnings = [line for line in done.stderr.splitlines() if "warning" in line]
     assert warnings == [
         f"dnlbench: warning: {tmp_path}/config.toml: {name}: no such setting; "
-        "there are theme and [keys], for the terminal UI"
+        "allowed: theme and [keys], for the terminal UI"
         for name in ("device", "data")
     ]
 

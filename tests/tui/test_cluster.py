@@ -74,8 +74,8 @@ def lines(view: SweepView, **options: Any) -> list[tuple[str, str, str, str]]:
 
 def test_nodes_stand_below_the_cluster_with_what_runs_there(view: SweepView) -> None:
     assert lines(view) == [
-        ("ray", "", "2 of 4 slots at work on 2 nodes", "running"),
-        ("node node-1.far.away", "Xeon E5-2680 v4", "no run at the moment", "idle"),
+        ("ray", "", "2 of 4 slots busy on 2 nodes", "running"),
+        ("node node-1.far.away", "Xeon E5-2680 v4", "idle", "idle"),
         ("node node-9.far.away", "EPYC 9654", "densenet L=1 seed 1", "running"),
         ("node node-10.far.away", "EPYC 9654", "densenet L=1 seed 3", "running"),
     ]
@@ -93,7 +93,7 @@ def test_a_run_that_has_not_started_is_on_no_node(cluster: RunDir) -> None:
     assert view.node_of(plan.runs[4]) is None
     assert rows_of(view)[plan.runs[4].run_id].slot == "ray/2"
     assert [view.node_of(run) for run in plan.runs[:4]] == [THREE[k].name for k in (0, 1, 2, 0)]
-    assert lines(view)[0][2] == "3 of 4 slots at work on 2 nodes"
+    assert lines(view)[0][2] == "3 of 4 slots busy on 2 nodes"
 
 
 def test_a_new_engine_knows_no_node(cluster: RunDir) -> None:
@@ -110,7 +110,7 @@ def test_the_head_of_a_cluster_is_not_reported_as_unused(view: SweepView) -> Non
 
     here = {"cpu": (Reading(time=NOW, label="cpu", name="A CPU"),)}
     first, *_ = device_lines(here, view)
-    assert (first.label, first.work) == ("cpu", "this machine, from which the sweep is control")
+    assert (first.label, first.work) == ("cpu", "this machine runs the engine only")
     assert [line.label for line in device_lines(here, view, remote=True)][:2] == ["ray", "node node-1.far.away"]
 
 
@@ -155,8 +155,8 @@ def test_a_thousand_slots_are_a_page(record: Record) -> None:
         **{**details, "leased": busy, "last_started": last_started, "engines": engines, "disabled_slots": excluded}
     )
     ray, *others = device_lines({}, view)
-    assert ray.work.endswith("; and 888 more · 60 of 1000 slots at work on 3 nodes")
-    assert ray.work.startswith("900 of 1000 slots set aside: reason ray/100; ")
+    assert ray.work.endswith("; and 888 more · 60 of 1000 slots busy on 3 nodes")
+    assert ray.work.startswith("900 of 1000 slots disabled: reason ray/100; ")
     assert len(others) == 3
     with (out := Console(width=160)).capture() as shown:
         out.print(draw(view, 160))

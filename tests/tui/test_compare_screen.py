@@ -90,7 +90,7 @@ def has_both(text: str) -> None:
     assert "▸ B candidate  tuned" in text
     assert "2026-11-20" in text
     assert "A CPU, 2 cores" in text
-    assert "B against A:  ✓ 4 better  – 4 not comparable  = 4 no difference" in text
+    assert "B compared with A:  ✓ 4 better  – 4 not comparable  = 4 no difference" in text
     assert text.index("Differences") < text.index("Final training loss (nats)")
     assert "spec train.lr" in text
     assert "✓ better" in text
@@ -147,9 +147,9 @@ def test_keys_step_through_candidates_and_plot_them_together(save: Save, see: Se
     first, second, back, together = see(paths, "n", "N", "a")
     assert "▸ B candidate  tuned" in first
     assert "▸ C candidate  spoilt" in second
-    assert "C against A:  ✗ 4 worse" in second
+    assert "C compared with A:  ✗ 4 worse" in second
     assert "dashed: C" in second
-    assert "B against A" in back
+    assert "B compared with A" in back
     assert "dashed: B, C" in together
 
 
@@ -191,7 +191,7 @@ def test_a_broken_file_says_what_is_wrong_and_the_others_are_shown(save: Save, s
         assert "dnlbench" in candidate.replace("dnlbench.profile", "")
         assert "✗ cannot be read" in candidate
     for next_one in (large, small):
-        assert "C against A" in next_one
+        assert "C compared with A" in next_one
     for reference in see([broken, save("tuned")], SMALL):
         assert "the reference cannot be read" in reference
         assert "tuned · training" in reference
@@ -240,7 +240,7 @@ def test_an_unwritable_folder_is_reported(
     (tmp_path / "a-file").write_text("and no folder")
     monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "a-file")
     see([path], "e")
-    assert [text for text, _ in notices] == ["export failed: File exists"]
+    assert [text for text, _ in notices] == ["Export failed: File exists"]
 
 
 def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:
@@ -310,7 +310,7 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(40, 10), (100, 44), (220, 60)])
 def test_other_sizes_show_something_of_both(save: Save, see: See, size: tuple[int, int]) -> None:
     text, chart = see([save("base"), save("tuned", 0.9)], "d", size=size)
-    assert "B against A" in text
+    assert "B compared with A" in text
     assert "Final training loss" in chart
 
 

@@ -31,7 +31,7 @@ def test_cancelling_asks_for_confirmation(rows: list[RunRow]) -> None:
     assert request is not None
     assert (request.command.action, request.command.run_ids) == ("cancel", ids(rows[2:]))
     assert request.prompt == "Cancel 6 runs?"
-    assert "2 of them have begun" in request.consequence
+    assert "2 of them have started" in request.consequence
     one = control.cancel_runs(rows[2:3])
     assert one is not None
     assert one.prompt == "Cancel densenet L=2 seed 0?"

@@ -122,16 +122,16 @@ def test_batched_seeds_are_listed_together(view_of: MakeView, seeds: list[int], 
         ({"pause_state": PauseState(sweep=True)}, "sweep paused · densenet L=1 seed 0", "sweep paused"),
         (
             {"pause_state": PauseState(disk="no room")},
-            "waits for room on the disk · densenet L=1 seed 0",
-            "waits for room on the disk",
+            "paused: disk full · densenet L=1 seed 0",
+            "paused: disk full",
         ),
-        ({"disabled_slots": {"cuda:1/0": "failed twice"}}, "densenet L=1 seed 0", "set aside: failed twice"),
+        ({"disabled_slots": {"cuda:1/0": "failed twice"}}, "densenet L=1 seed 0", "disabled: failed twice"),
         (
             {"disabled_slots": {"cuda:0/0": "lost", "cuda:0/1": "lost"}},
-            "set aside: lost · densenet L=1 seed 0",
+            "disabled: lost · densenet L=1 seed 0",
             "idle",
         ),
-        ({"disabled_slots": {"cuda:0/1": "lost"}}, "1 of 2 slots set aside: lost · densenet L=1 seed 0", "idle"),
+        ({"disabled_slots": {"cuda:0/1": "lost"}}, "1 of 2 slots disabled: lost · densenet L=1 seed 0", "idle"),
     ],
 )
 def test_why_a_device_does_nothing(view_of: MakeView, changes: dict[str, Any], first: str, second: str) -> None:
@@ -142,7 +142,7 @@ def test_why_a_device_does_nothing(view_of: MakeView, changes: dict[str, Any], f
 def test_after_the_end_nothing_is_idle_or_paused(view_of: MakeView) -> None:
     ended = EngineEnded(time=NOW, reason="done")
     view = view_of(engine_ended=ended, pause_state=PauseState(sweep=True), disabled_slots={"cuda:1/0": "lost"})
-    assert {text for text, _ in work(view).values()} == {"", "set aside: lost"}
+    assert {text for text, _ in work(view).values()} == {"", "disabled: lost"}
 
 
 def test_a_sweep_elsewhere_is_shown_without_the_devices_of_this_machine(view_of: MakeView) -> None:
@@ -177,7 +177,7 @@ def test_the_layout_does_not_depend_on_what_devices_do(view_of: MakeView) -> Non
 LINES = r"""
 ── Devices ─+
 ▸ cuda:0  H200        util         ▇ 94 %   memory  31 of  139 GiB    61 °C   power     ▆ 548 of 700 W  +densenet L=1 seed 0
-  cuda:1  H200        util         ▁  0 %   memory   0 of  139 GiB    33 °C   power     ▂  71 of 700 W  +set aside: failed
+  cuda:1  H200        util         ▁  0 %   memory   0 of  139 GiB    33 °C   power     ▂  71 of 700 W  +disabled: failed
   cpu     EPYC 9654   util         ▂ 16 %   memory  92 of 1007 GiB  +not used by this sweep
 """
 
@@ -256,7 +256,7 @@ def test_the_cursor(drive: Drive, screen_text: ScreenText, view_of: MakeView, no
         for key, expected in (("up", 0), ("down", 1), ("end", 8), ("down", 8), ("up", 7), ("home", 0), ("down", 1)):
             await pilot.press(key)
             assert app.panel.selected == f"cuda:{expected}"
-        assert app.panel.details == f"set aside: {reason}"
+        assert app.panel.details == f"disabled: {reason}"
         await pilot.press("enter")
         await pilot.pause()
         assert [message for message, _ in notices] == [app.panel.details]

@@ -139,7 +139,7 @@ def test_a_sweep_is_started_paused_left_reopened_and_compared(
 
     async def compare(pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
-        await until(pilot, lambda: "B against A" in screen_text(pilot.app))
+        await until(pilot, lambda: "B compared with A" in screen_text(pilot.app))
         assert "no difference" in screen_text(pilot.app)
 
     drive(DnlbenchApp(lambda: CompareScreen(profiles)), compare, size=WIDE)

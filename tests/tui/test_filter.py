@@ -51,9 +51,9 @@ def test_a_filter_finds(rows: list[RunRow], text: str, indices: list[int]) -> No
     [
         ("detph>=8", r"detph: no such field; did you mean 'depth'\? Fields: status, network, depth"),
         ("depth>=", r"depth>=: a value is missing, as in depth>=8"),
-        ("depth>many", "depth>many: many is no number"),
-        ("or depth>=8", "'or' stands between two conditions"),
-        ("status=failed or", "'or' stands between two conditions"),
+        ("depth>many", "depth>many: many is not a number"),
+        ("or depth>=8", "'or' needs a condition on both sides"),
+        ("status=failed or", "'or' needs a condition on both sides"),
     ],
 )
 def test_a_filter_that_means_nothing_is_refused_with_what_would(text: str, message: str) -> None:

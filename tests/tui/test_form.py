@@ -242,7 +242,7 @@ def test_plan_preview(make_plan: Callable[..., Plan]) -> None:
     assert min(row[5] for row in preview.grid.rows) == "× 1.0"
     assert preview.problems == ()
     assert preview.sweep_s is None
-    assert any("time is known after the first epochs" in note for note in preview.notes)
+    assert any("Time is estimated after the first epochs" in note for note in preview.notes)
 
 
 def test_an_axis_that_is_left_empty_is_no_factor() -> None:

@@ -80,7 +80,7 @@ def test_the_tail_reads_what_was_added(tmp_path: Path) -> None:
     path.write_text("anew\n")
     assert tail.read() == LogUpdate(lines=("anew",), anew=True)
     path.unlink()
-    assert tail.read() == LogUpdate(problem="the log is gone")
+    assert tail.read() == LogUpdate(problem="the log was deleted")
     assert LogTail(tmp_path).read().problem == "the log cannot be read: Is a directory"
 
 
@@ -110,9 +110,9 @@ def test_of_a_huge_file_only_the_end_is_read(tmp_path: Path) -> None:
     add(path, "\nthe end\n")
     left_out = path.stat().st_size - TAIL_BYTES
     tail = LogTail(path)
-    assert tail.read().lines == (f"… {units.size(left_out)} left out …", "the end")
+    assert tail.read().lines == (f"… {units.size(left_out)} skipped …", "the end")
     add(path, "x" * (2 * TAIL_BYTES) + "\nmore\n")
-    assert tail.read().lines == (f"… {units.size(TAIL_BYTES + 6)} left out …", "more")
+    assert tail.read().lines == (f"… {units.size(TAIL_BYTES + 6)} skipped …", "more")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -293,7 +293,7 @@ def test_logs_that_come_late_go_and_come_again(drive: Drive, screen_text: Screen
         path.unlink()
         text = await poll()
         assert "one" in text
-        assert "the log is gone" in text
+        assert "the log was deleted" in text
         path.write_text("three\n")
         text = await poll()
         assert "three" in text

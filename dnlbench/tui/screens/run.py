@@ -20,7 +20,7 @@ from dnlbench.store import RunDir
 from dnlbench.tui.export import export
 from dnlbench.tui.poller import Poller
 from dnlbench.tui.rows import STATES, RunRow
-from dnlbench.tui.run_details import attempt_lines, curves_of, run_details
+from dnlbench.tui.run_details import attempt_lines, measured_curves, run_details
 from dnlbench.tui.view_model import SweepViewModel, ViewModelBuilder
 from dnlbench.tui.widgets.chart import ChartView
 from dnlbench.tui.widgets.key_line import KeyLine
@@ -113,7 +113,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
     def _chart(self, view_model: SweepViewModel, row: RunRow) -> Chart:
         view = view_model.snapshot.view
         assert view is not None, "only what was looked at is painted"
-        curves = curves_of(row.history)
+        curves = measured_curves(row.history)
         if curves:
             name = list(curves)[self._curve % len(curves)]
             return measured_chart(name, curves[name], row.run.title)
