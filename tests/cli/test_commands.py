@@ -24,6 +24,7 @@ from dnlbench import cli
 from dnlbench.cli.formats import COMPARISON, PROFILE
 from dnlbench.cli.output import console, guarded
 from dnlbench.cli.signals import REQUESTS_TO_END, graceful
+from dnlbench.docs import read_topic, topics
 from dnlbench.escape import terminal
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
@@ -279,8 +280,8 @@ def test_the_schema_of_specs_accepts_what_is_accepted_and_refuses_misspelt_keys(
     schema = json.loads(run_cli("schema", "spec").stdout)
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-    blocks = [block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[sweep]" in block]
+    pages = "".join(map(read_topic, topics()))
+    blocks = [block for block in re.findall(r"```toml\n(.*?)```", pages, re.DOTALL) if "[sweep]" in block]
     assert blocks
     for text in [*blocks, *(preset.text for preset in list_presets())]:
         spec = tomllib.loads(text)
