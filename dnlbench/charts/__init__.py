@@ -1,1 +1,1 @@
-"""Charts: `epochs`, `depth` and `live` decide what they show, and `terminal`, `mpl` and the page draw it."""
+"""Charts. `epochs`, `depth` and `live` build them; `terminal`, `mpl` and `web` render them."""

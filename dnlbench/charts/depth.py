@@ -1,4 +1,4 @@
-"""Quantities over depth: means over seeds, curves of fits, limits at infinite depth, and lines of expected orders."""
+"""Charts of quantities over depth: means over seeds, fitted curves, limits at infinite depth, and expected orders."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from dnlbench.profiles.fitted_model import fit_words, fitted_model
 from dnlbench.studies import Cost, Quantity
 
 FIT_POINTS = 49
-REACH = 2.0
-"""Fits are drawn up to this multiple of the largest depth: the doubling that tables tell the gain of."""
+FIT_EXTENT = 2.0
+"""Extent of fitted curves, as a multiple of the largest depth. Tables report the gain of the same doubling."""
 CLEARANCE = 1.6
-"""The line of an expected order lies above all values by this factor."""
-NAMED = 3
-"""More networks without a fit than this are counted, not named."""
+"""Factor by which the line of an expected order lies above all values."""
+MAX_NAMED = 3
+"""Networks without a fit that a note lists by name; more are counted."""
 _TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "percent": "percent", "bytes": "number"}
 
 
 def depth_quantities(sources: Sequence[Source]) -> tuple[Quantity, ...]:
-    """The quantities of the study that some source has values of."""
+    """Return the quantities of the study that at least one source has values of."""
     measured = {name for source in sources for point in source.summary.points for name in point.quantities}
     return tuple(each for each in (sources[0].study.quantities if sources else ()) if each.name in measured)
 
 
 def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | None = None) -> Chart:
-    """One chart of all networks.
+    """Build one chart of all networks over depth.
 
-    Points are the means that the study declares, arithmetic or geometric, over the runs that ended well, with 95 % t intervals.
-    If each seed is a problem of its own (a trend's model is not ``limit``), there is a faint curve for each seed instead of an
-    interval: intervals would show how problems differ and hide how each depends on depth. Curves of fits and exponents end at
-    `REACH` times the largest depth. Failed runs are marked at the mean of the others.
+    Points are means over the successful runs, arithmetic or geometric as the study declares, with 95 % t intervals.
+    If each seed is a different problem (a trend's model is not ``limit``), the chart shows a faint curve for each seed
+    instead of an interval: intervals would show how problems differ and hide how each depends on depth. Fitted curves and
+    exponents end at `FIT_EXTENT` times the largest depth. Failed runs are marked at the mean of the others.
 
     Args:
-        sources: one, or several of one study, the reference first.
-        quantity: what is drawn.
-        log: whether the y axis is logarithmic; None: see `dnlbench.charts.scales.with_scale`. Logarithmic axes are preferred
-            for costs and for orders of convergence.
+        sources: one or more sources of one study, the reference first.
+        quantity: the quantity on the y axis.
+        log: True for a logarithmic y axis; None applies the rule of `dnlbench.charts.scales.with_scale`, which prefers
+            logarithmic axes for costs and for orders of convergence.
     """
     builder = _Builder(tuple(sources), quantity, Identities.of_sources(sources))
     series = builder.series()
     unit = builder.scale[1]
     chart = Chart(
         key=quantity.name,
-        title=f"{quantity.label[0].upper()}{quantity.label[1:]} against depth{'' if sources[0].final else ', so far'}",
+        title=f"{quantity.label[0].upper()}{quantity.label[1:]} vs. depth{'' if sources[0].final else ', so far'}",
         x=Axis(label="depth L", scale="log", ticks="depth"),
         y=Axis(label=quantity.label, unit=unit, range=quantity.range, ticks=_TICKS[quantity.shown_as]),
         series=tuple(series),
         profiles=profiles_of(sources),
         fits=tuple(builder.fit_lines()),
         notes=(*builder.reading(series), *builder.notes(), *failed_note(sources)),
-        empty=f"no value of the {quantity.label}",
+        empty=f"no value of {quantity.label}",
     )
     powers = any(fit.quantity == quantity.name and fit.model == "power" for fit in sources[0].study.fits)
     return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
@@ -72,7 +72,7 @@ class _Builder:
 
     @cached_property
     def scale(self) -> tuple[float, str]:
-        """The divisor of all values, and their unit: bytes have the one of the largest mean."""
+        """Return the divisor of all values and their unit. Bytes take the unit of the largest mean."""
         if self.quantity.shown_as != "bytes":
             return 1.0, self.quantity.unit
         means = (each.mean for source in self.sources for each in self._points(source).values())
@@ -83,21 +83,21 @@ class _Builder:
         return tuple(cost for cost in self.sources[0].study.costs if cost.quantity == self.quantity.name)
 
     def fits(self) -> Iterator[tuple[int, Source, FitRecord]]:
-        for place, source in enumerate(self.sources):
-            yield from ((place, source, fit) for fit in source.summary.fits if fit.quantity == self.quantity.name)
+        for index, source in enumerate(self.sources):
+            yield from ((index, source, fit) for fit in source.summary.fits if fit.quantity == self.quantity.name)
 
     def exponents(self) -> Iterator[tuple[int, Source, CostRecord, Cost]]:
-        for place, source in enumerate(self.sources):
+        for index, source in enumerate(self.sources):
             for cost in self.costs:
                 records = (each for each in source.summary.costs if each.quantity == cost.quantity)
-                yield from ((place, source, record, cost) for record in records)
+                yield from ((index, source, record, cost) for record in records)
 
     def series(self) -> list[Series]:
         measured = [
             each
-            for place, source in enumerate(self.sources)
+            for index, source in enumerate(self.sources)
             for network in self.identities.networks
-            for each in self._measured(source, network, self.identities.network(network, place))
+            for each in self._measured(source, network, self.identities.network(network, index))
         ]
         lines = [line for _, source, fit in self.fits() for line in self._fit(source, fit, measured)]
         lines += [
@@ -108,18 +108,18 @@ class _Builder:
         return [*measured, *lines, *self._theory(measured)]
 
     def _points(self, source: Source) -> Mapping[tuple[str, int], IntervalRecord]:
-        """The finite means by network and depth, with increasing depth."""
+        """Return the finite means by network and depth, sorted by depth."""
         points = sorted(source.summary.points, key=lambda point: point.depth)
-        found = {(p.network, p.depth): p.quantities.get(self.quantity.name) for p in points}
-        return {key: each for key, each in found.items() if each is not None and math.isfinite(each.mean)}
+        records = {(p.network, p.depth): p.quantities.get(self.quantity.name) for p in points}
+        return {key: each for key, each in records.items() if each is not None and math.isfinite(each.mean)}
 
     def _measured(self, source: Source, network: str, identity: Identity) -> Iterator[Series]:
-        found = {depth: each for (name, depth), each in self._points(source).items() if name == network}
-        mean = self._mean(source, identity, found)
-        if found and source.seeds_are_problems:
+        points = {depth: each for (name, depth), each in self._points(source).items() if name == network}
+        mean = self._mean(source, identity, points)
+        if points and source.seeds_are_problems:
             yield from self._seeds(source, mean)
             yield replace(mean, low=None, high=None)
-        elif found:
+        elif points:
             yield mean
         means = dict(zip(mean.x, mean.y, strict=True))
         for depth in sorted({run.depth for run in source.runs if run.network == network and is_failed(run)}):
@@ -130,22 +130,22 @@ class _Builder:
                 x=(float(depth),),
                 y=(means.get(float(depth), math.nan),),
                 identity=identity,
-                parent=mean.key if found else "",
+                parent=mean.key if points else "",
                 joined=False,
                 failed=True,
             )
 
-    def _mean(self, source: Source, identity: Identity, found: Mapping[int, IntervalRecord]) -> Series:
+    def _mean(self, source: Source, identity: Identity, points: Mapping[int, IntervalRecord]) -> Series:
         fitted = {fit.network for _, of, fit in self.fits() if of is source and fit.is_fitted and fitted_model(fit)}
-        counts = {each.n for each in found.values()}
+        counts = {each.n for each in points.values()}
         return Series(
             key=source.name(identity.label),
             label=source.name(identity.label),
             role="mean",
-            x=tuple(map(float, found)),
-            y=tuple(each.mean / self.scale[0] for each in found.values()),
-            low=tuple(self._end(each.low) for each in found.values()),
-            high=tuple(self._end(each.high) for each in found.values()),
+            x=tuple(map(float, points)),
+            y=tuple(each.mean / self.scale[0] for each in points.values()),
+            low=tuple(self._end(each.low) for each in points.values()),
+            high=tuple(self._end(each.high) for each in points.values()),
             n=counts.pop() if len(counts) == 1 else None,
             identity=identity,
             points=True,
@@ -156,17 +156,17 @@ class _Builder:
         return unknown if bound is None else bound / self.scale[0]
 
     def _seeds(self, source: Source, mean: Series) -> Iterator[Series]:
-        own = [run for run in source.runs if run.network == mean.identity.label]
-        by_depth = {depth: values_of([r for r in own if r.depth == depth], self.quantity) for depth in mean.x}
+        runs = [run for run in source.runs if run.network == mean.identity.label]
+        by_depth = {depth: values_of([r for r in runs if r.depth == depth], self.quantity) for depth in mean.x}
         seeds = sorted({seed for values in by_depth.values() for seed in values})
         for seed in seeds if len(seeds) > 1 else ():
-            found = {depth: values[seed] / self.scale[0] for depth, values in by_depth.items() if seed in values}
+            points = {depth: values[seed] / self.scale[0] for depth, values in by_depth.items() if seed in values}
             yield Series(
                 key=f"{mean.key} seed {seed}",
                 label=f"{mean.label} seed {seed}",
                 role="run",
-                x=tuple(found),
-                y=tuple(found.values()),
+                x=tuple(points),
+                y=tuple(points.values()),
                 identity=mean.identity,
                 parent=mean.key,
             )
@@ -188,7 +188,7 @@ class _Builder:
             yield replace(limit, role="limit", label=f"{of.label} L → ∞", low=(low, low), high=(high, high))
 
     def _exponent(self, source: Source, record: CostRecord, cost: Cost, measured: Sequence[Series]) -> Iterator[Series]:
-        """``c · L^q`` through the middle of the points at the depths that the exponent is fitted over."""
+        """Yield ``c · L^q`` through the center of the points at the depths of the fit."""
         of = _named(measured, source.name(record.network))
         if of is None or record.exponent is None:
             return
@@ -199,10 +199,10 @@ class _Builder:
             points = [(x, math.exp(height + slope * (math.log(x) - center))) for x in _span(record.depths)]
             yield self._line(of, "exponent", points)
 
-    def _line(self, of: Series, what: str, points: Sequence[tuple[float, float]]) -> Series:
+    def _line(self, of: Series, kind: str, points: Sequence[tuple[float, float]]) -> Series:
         return Series(
-            key=f"{of.key} {what}",
-            label=f"{of.label} {what}",
+            key=f"{of.key} {kind}",
+            label=f"{of.label} {kind}",
             role="fit",
             x=tuple(x for x, _ in points),
             y=tuple(y for _, y in points),
@@ -219,7 +219,7 @@ class _Builder:
                 height = CLEARANCE * max(y * (x / first) ** order for x, y in points)
                 yield Series(
                     key=f"order {order}",
-                    label=f"order {units.number(order)} by theory",
+                    label=f"expected order {units.number(order)}",
                     role="theory",
                     x=(first, last),
                     y=(height, height * (last / first) ** -order),
@@ -231,51 +231,51 @@ class _Builder:
             return ()
         if max(counts) == 1:
             packed = any((run.pack_size or 1) > 1 for source in self.sources for run in source.runs)
-            return (f"Points: one {'pack of seeds' if packed and self.quantity.hardware_dependent else 'seed'} each.",)
+            return (f"Each point is one {'pack of seeds' if packed and self.quantity.hardware_dependent else 'seed'}.",)
         mean = "geometric mean" if self.quantity.mean == "geometric" else "mean"
         if mean != "mean" and any(y <= 0 for each in series if each.role == "run" for y in each.y):
-            mean += " (arithmetic where a value is not above 0)"
+            mean += " (arithmetic if a value is not positive)"
         problems = self.sources[0].seeds_are_problems
-        how = ", each a problem of its own; faint lines: single seeds" if problems else " with 95 % t intervals"
-        return (f"Points: {seeds_text(counts, mean)}{how}.",)
+        suffix = ", each a different problem; faint lines: single seeds" if problems else " with 95 % t intervals"
+        return (f"Points: {seeds_text(counts, mean)}{suffix}.",)
 
     def notes(self) -> Iterator[str]:
         if any(fit.model == "curve-limit" and fit.is_fitted for _, _, fit in self.fits()):
-            yield "Its curve has the mean limit, and the mean fitted values at the largest depth and at twice that."
+            yield "The curve has the mean limit and the mean fitted values at the largest depth and at twice that depth."
         for _, source, record, _ in self.exponents():
             if record.left_out and not record.problem:
                 runs = units.counted(record.left_out, "run")
-                yield f"{source.name(record.network)}: not in the exponent, because executed differently: {runs}."
+                yield f"{source.name(record.network)}: the exponent excludes {runs} with different execution settings."
         for source in self.sources if self.costs else ():
             sizes = sorted({run.pack_size for run in source.runs if run.pack_size is not None and run.pack_size > 1})
             if sizes:
                 packs = source.name(f"Packs of {' or '.join(map(str, sizes))} runs")
-                yield f"{packs}: throughput and memory are not those of single runs, and count once per pack."
+                yield f"{packs}: throughput and memory are measured per pack, not per run, and count once."
 
     def fit_lines(self) -> Iterator[str]:
-        """A line for each fit and exponent, and one for all networks that lack theirs for the same reason."""
-        lacking: dict[tuple[str, str], list[str]] = {}
+        """Yield a line for each fit and exponent, and one line for all networks without a fit for the same reason."""
+        missing: dict[tuple[str, str], list[str]] = {}
         for _, source, fit in self.fits():
             if fit.problem:
-                what = "order" if fit.model == "power" else "limit"
-                lacking.setdefault((what, fit.problem), []).append(source.name(fit.network))
+                result = "order" if fit.model == "power" else "limit"
+                missing.setdefault((result, fit.problem), []).append(source.name(fit.network))
             else:
                 yield f"{source.name(fit.network)}: {fit_words(fit, self.quantity)}"
         for _, source, record, cost in self.exponents():
-            who = source.name(record.network)
+            network = source.name(record.network)
             if record.problem:
-                lacking.setdefault(("exponent", record.problem), []).append(who)
+                missing.setdefault(("exponent", record.problem), []).append(network)
             elif record.exponent is not None:
-                yield f"{who}: {cost.label} ~ L^{_exponent(record)}"
+                yield f"{network}: {cost.label} ~ L^{_exponent(record)}"
         if self.sources[0].final:
-            for (what, problem), names in lacking.items():
-                yield f"no {what} of {', '.join(names) if len(names) <= NAMED else f'{len(names)} networks'}: {problem}"
+            for (result, problem), names in missing.items():
+                yield f"no {result} of {', '.join(names) if len(names) <= MAX_NAMED else f'{len(names)} networks'}: {problem}"
 
 
 def _exponent(record: CostRecord) -> str:
     ends = (record.exponent, record.exponent_low, record.exponent_high)
-    middle, low, high = ("–" if each is None else f"{round(each, 2) + 0.0:.2f}" for each in ends)
-    return middle if record.n == 1 else f"{middle} [{low}, {high}]"
+    value, low, high = ("–" if each is None else f"{round(each, 2) + 0.0:.2f}" for each in ends)
+    return value if record.n == 1 else f"{value} [{low}, {high}]"
 
 
 def _named(series: Iterable[Series], key: str) -> Series | None:
@@ -283,12 +283,12 @@ def _named(series: Iterable[Series], key: str) -> Series | None:
 
 
 def _span(depths: Sequence[float]) -> tuple[float, float]:
-    """From the smallest depth to where fits end."""
-    return float(min(depths)), REACH * max(depths)
+    """Return the smallest depth and the end of fitted curves."""
+    return float(min(depths)), FIT_EXTENT * max(depths)
 
 
 def _depths(depths: Sequence[int]) -> list[float]:
-    """Where the curve of a fit has points; the depths of the fit are among them."""
+    """Return the x values of a fitted curve, including the depths of the fit."""
     first, last = _span(depths)
     between = (first * (last / first) ** (k / (FIT_POINTS - 1)) for k in range(FIT_POINTS))
     return sorted({*between, *map(float, depths)})

@@ -1,4 +1,4 @@
-"""Metrics over training: the mean over the seeds of each network and depth with its interval."""
+"""Charts of metrics over training: the mean over the seeds of each network and depth, with its interval."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Over = Literal["epoch", "step", "time"]
 OVERS: tuple[Over, ...] = get_args(Over)
 """The choices for the x axis of a curve."""
 MOST_POINTS = 500
-"""Longer curves are averaged over spans of epochs."""
+"""Maximum number of points of a curve; longer curves are averaged over spans of epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCurve:
-    """One run's values of a metric. The sequences have one length."""
+    """The values of a metric in one run. All sequences have the same length."""
 
     seed: int
     epochs: Sequence[int]
     values: Sequence[float]
     elapsed_s: Sequence[float]
-    """Training seconds until the end of each epoch."""
+    """Cumulative training time in seconds at the end of each epoch."""
     status: str | None
     """None while the run is in progress."""
     clock: Hashable
@@ -39,7 +39,7 @@ class RunCurve:
 
     @property
     def in_mean(self) -> bool:
-        """The run is in progress or ended well, and all its values are numbers."""
+        """Return True if the run is in progress or succeeded and all its values are finite."""
         return self.status in (None, "ok") and all(map(math.isfinite, self.values))
 
     @property
@@ -48,7 +48,7 @@ class RunCurve:
 
 
 def metrics_of(sources: Sequence[Source]) -> tuple[EpochMetric, ...]:
-    """The metrics of the study that some epoch has."""
+    """Return the metrics of the study that at least one epoch has."""
     epochs = [epoch for source in sources for run in source.runs for epoch in run.epochs]
     declared = dict.fromkeys(metric for source in sources for metric in source.study.epoch_metrics)
     return tuple(each for each in declared if any(epoch.value(each.name) is not None for epoch in epochs))
@@ -57,23 +57,23 @@ def metrics_of(sources: Sequence[Source]) -> tuple[EpochMetric, ...]:
 def epoch_chart(
     sources: Sequence[Source], metric: EpochMetric, over: Over = "epoch", *, log: bool | None = None
 ) -> Chart:
-    """One chart of all networks and depths.
+    """Build one chart of all networks and depths.
 
-    Means are arithmetic, over the runs that ended well, with 95 % t intervals. A run that failed, or was canceled, is in no
-    mean: it is a ``run`` series up to its last value. Of a pack, hardware-dependent metrics count once.
+    Means are arithmetic, over the successful runs, with 95 % t intervals. A failed or canceled run is in no mean: it is a
+    ``run`` series up to its last value. Hardware-dependent metrics count once per pack.
 
     Args:
-        sources: one, or several of one study, the reference first.
-        metric: what is drawn.
-        over: the x axis. A step is one batch; time is that of training alone.
-        log: whether the y axis is logarithmic; None: see `dnlbench.charts.scales.with_scale`.
+        sources: one or more sources of one study, the reference first.
+        metric: the metric on the y axis.
+        over: the x axis. A step is one batch; time is training time only.
+        log: True for a logarithmic y axis; None applies the rule of `dnlbench.charts.scales.with_scale`.
     """
     identities = Identities.of_sources(sources)
     series = [
         each
-        for place, source in enumerate(sources)
+        for index, source in enumerate(sources)
         for point, runs in _by_point(source.runs).items()
-        for each in _source_series(source, runs, metric, over, identities.point(point, place))
+        for each in _source_series(source, runs, metric, over, identities.point(point, index))
     ]
     return chart_of(series, metric, over, sources=sources, log=log)
 
@@ -81,26 +81,26 @@ def epoch_chart(
 def epoch_charts(
     sources: Sequence[Source], metric: EpochMetric, over: Over = "epoch", *, log: bool | None = None
 ) -> tuple[Chart, ...]:
-    """A chart for each network, and for each data set where sources differ in it; see `epoch_chart`.
+    """Build a chart for each network, and for each data set if sources differ in it; see `epoch_chart`.
 
-    All have the scale and the notes of one chart of everything.
+    All charts share one scale and one set of notes.
     """
     identities = Identities.of_sources(sources)
     several = len({source.data for source in sources}) > 1
-    found: dict[tuple[str, str], list[Series]] = {}
-    for place, source in enumerate(sources):
+    groups: dict[tuple[str, str], list[Series]] = {}
+    for index, source in enumerate(sources):
         for point, runs in _by_point(source.runs).items():
-            identity = identities.point(point, place, alone=True)
-            own = _source_series(source, runs, metric, over, identity)
-            found.setdefault((point.network, source.data if several else ""), []).extend(own)
-    everything = [each for series in found.values() for each in series]
-    whole = chart_of(everything, metric, over, sources=sources, log=log)
+            identity = identities.point(point, index, alone=True)
+            key = (point.network, source.data if several else "")
+            groups.setdefault(key, []).extend(_source_series(source, runs, metric, over, identity))
+    everything = [each for series in groups.values() for each in series]
+    combined = chart_of(everything, metric, over, sources=sources, log=log)
     charts = (
-        chart_of(series, metric, over, log=whole.y.scale == "log", subject=", ".join(filter(None, (network, data))))
-        for (network, data), series in found.items()
+        chart_of(series, metric, over, log=combined.y.scale == "log", subject=", ".join(filter(None, (network, data))))
+        for (network, data), series in groups.items()
         if series
     )
-    return tuple(replace(chart, notes=whole.notes, profiles=whole.profiles) for chart in charts)
+    return tuple(replace(chart, notes=combined.notes, profiles=combined.profiles) for chart in charts)
 
 
 def chart_of(
@@ -113,7 +113,7 @@ def chart_of(
     log: bool | None = None,
     empty: str = "",
 ) -> Chart:
-    """The chart of finished series, whose times are in seconds."""
+    """Build a chart from finished series. Times are in seconds."""
     x, series = _x_axis(series, over)
     title = f"{metric.label[0].upper()}{metric.label[1:]}"
     chart = Chart(
@@ -144,7 +144,7 @@ def point_series(
     letter: str = "",
     steps: int | None = None,
 ) -> tuple[Series, ...]:
-    """The mean of one network and depth, and each run that is not in it. Times are in seconds."""
+    """Return the mean of one network and depth, and each run that is not in the mean. Times are in seconds."""
     label = f"{letter} {identity.label}".strip()
     known = [run for run in runs if run.epochs]
     mean = _mean([run for run in known if run.in_mean], metric, over, steps)
@@ -159,8 +159,8 @@ def point_series(
 
 
 def run_series(run: RunCurve, over: Over, steps: int | None) -> Series:
-    """One run, up to its last value that is a number."""
-    last = max((place for place, value in enumerate(run.values) if math.isfinite(value)), default=0) + 1
+    """Return the curve of one run up to its last finite value."""
+    last = max((index for index, value in enumerate(run.values) if math.isfinite(value)), default=0) + 1
     elapsed = dict(zip(run.epochs, run.elapsed_s, strict=True))
     x = _along(run.epochs[:last], over, steps, elapsed)
     return Series(
@@ -189,7 +189,7 @@ def _curve(run: RunRecord, metric: EpochMetric) -> RunCurve:
 def curve_of(
     rows: Iterable[tuple[int, float | None, float]], seed: int, status: str | None, clock: Hashable
 ) -> RunCurve:
-    """From the epoch, the value and the elapsed seconds of each row; rows without a value are left out."""
+    """Build a curve from rows of epoch, value and elapsed seconds. Rows without a value are skipped."""
     known = [(epoch, value, elapsed) for epoch, value, elapsed in rows if value is not None]
     epochs, values, elapsed_s = zip(*known, strict=True) if known else ((), (), ())
     return RunCurve(seed=seed, epochs=epochs, values=values, elapsed_s=elapsed_s, status=status, clock=clock)
@@ -216,7 +216,7 @@ def _mean(runs: Sequence[RunCurve], metric: EpochMetric, over: Over, steps: int 
 
 
 def _in_spans(runs: Sequence[RunCurve]) -> list[RunCurve]:
-    """The mean over each span of epochs, of one length for all, at the span's last epoch."""
+    """Average over spans of epochs of equal length. Each mean lies at the last epoch of its span."""
     span = 1
     while max(run.epochs[-1] for run in runs) > MOST_POINTS * span:
         span *= 2
@@ -243,7 +243,7 @@ def _mean_elapsed(runs: Sequence[RunCurve]) -> Mapping[int, float]:
 
 
 def _along(epochs: Sequence[int], over: Over, steps: int | None, elapsed: Mapping[int, float]) -> tuple[float, ...]:
-    """Where epochs lie on the x axis. Times do not fall where runs with slow epochs end early."""
+    """Return the x values of epochs. Times never decrease, even if runs with slow epochs end early."""
     if over == "epoch":
         return tuple(map(float, epochs))
     if over == "step":
@@ -252,7 +252,7 @@ def _along(epochs: Sequence[int], over: Over, steps: int | None, elapsed: Mappin
 
 
 def _x_axis(series: Sequence[Series], over: Over) -> tuple[Axis, Sequence[Series]]:
-    """The axis, and the series in its unit: that of the longest time."""
+    """Return the axis and the series in its unit, which suits the longest time."""
     if over != "time":
         return Axis(label="epoch" if over == "epoch" else "training step", ticks="integer"), series
     divisor, unit = units.scale_for([each.x[-1] for each in series], "seconds")
@@ -270,7 +270,7 @@ def _reading(series: Sequence[Series]) -> tuple[str, ...]:
 
 
 def seeds_text(counts: Sequence[int], mean: str = "mean") -> str:
-    """``one seed each``, ``mean over n = 3 seeds``, ``mean over n = 2 to 3 seeds``."""
+    """Return ``one seed each``, ``mean over n = 3 seeds`` or ``mean over n = 2 to 3 seeds``."""
     if max(counts) == 1:
         return "one seed each"
     n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"

@@ -1,4 +1,4 @@
-"""The charts of a figure for print: those that were asked for, or those that suit the study."""
+"""The charts of a figure for print: the requested ones, or the defaults of the study."""
 
 from __future__ import annotations
 
@@ -16,57 +16,55 @@ from dnlbench.profiles import Profile
 from dnlbench.studies import EpochMetric, Quantity
 
 Kind = Literal["epochs", "depth", "cost"]
-"""``epochs``: curves over epochs, a chart for each network. ``depth``: quantities with their fits over depth.
+"""``epochs``: curves over epochs, one chart for each network. ``depth``: quantities and their fits over depth.
 ``cost``: the cost of depth."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FORMATS = ("svg", "png", "pdf")
 MOST_PROFILES = 6
-"""More cannot be told apart by their dashes."""
+"""Maximum number of profiles in a figure: more dash patterns are hard to distinguish."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Charts with a common legend and common notes."""
+    """Charts with a shared legend and shared notes."""
 
     charts: tuple[Chart, ...]
     one_scale: bool = False
-    """Whether all charts have one y axis."""
+    """True if all charts share one y axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureLayout:
-    """A figure, before it is drawn."""
+    """The title and blocks of a figure."""
 
     title: str
-    """For those who cannot see it."""
+    """Alternative text."""
     blocks: tuple[Block, ...]
 
 
 def check_format(path: Path) -> str:
-    """The format that a file's ending names.
+    """Return the figure format that matches the extension of a file.
 
     Raises:
-        ConfigurationError: for any other ending than those of `FORMATS`.
+        ConfigurationError: if the extension is not one of `FORMATS`.
     """
-    found = path.suffix.lower().removeprefix(".")
-    if found not in FORMATS:
-        ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
-        raise ConfigurationError(
-            f"{path}: {ending}; a figure is written as {', '.join(f'.{each}' for each in FORMATS)}"
-        )
-    return found
+    extension = path.suffix.lower().removeprefix(".")
+    if extension not in FORMATS:
+        problem = f"unsupported extension {path.suffix!r}" if path.suffix else "no extension"
+        raise ConfigurationError(f"{path}: {problem}; use {', '.join(f'.{each}' for each in FORMATS)}")
+    return extension
 
 
 def check_kind(name: str) -> Kind:
-    """The kind of figure of that name.
+    """Return the kind of chart with this name.
 
     Raises:
-        ConfigurationError: for any other name than those of `KINDS`.
+        ConfigurationError: if the name is not one of `KINDS`.
     """
     for kind in KINDS:
         if kind == name:
             return kind
-    raise ConfigurationError(f"kind {name!r} is unknown; there are {', '.join(KINDS)}")
+    raise ConfigurationError(f"unknown kind {name!r}; choose from {', '.join(KINDS)}")
 
 
 def figure_layout(
@@ -77,34 +75,35 @@ def figure_layout(
     log: bool | None = None,
     quantities: Sequence[str] = (),
 ) -> FigureLayout:
-    """The charts of profiles.
+    """Choose the charts of a figure.
 
     Args:
-        profiles: one, or several of one study to overlay, the reference first.
-        kinds: what is drawn, from above; default: what suits the study.
-        metric: what is drawn over epochs.
-        log: whether the y axes are logarithmic; default: as the values suggest.
-        quantities: names of what ``depth`` shows; default: those with a trend, and what the study draws beside them.
+        profiles: one or more profiles of one study to overlay, the reference first.
+        kinds: the kinds of charts, from top to bottom; default: all that the profiles have values for.
+        metric: the metric over epochs.
+        log: True for logarithmic y axes; None chooses by the values.
+        quantities: names of the quantities over depth; default: the fitted ones and those that the study plots.
 
     Raises:
-        ConfigurationError: if the profiles hold nothing to draw, are of several studies, or lack what was asked for.
+        ConfigurationError: if the profiles have nothing to plot, belong to different studies, or lack a requested value.
     """
     if len(profiles) > MOST_PROFILES:
         raise ConfigurationError(
-            f"{len(profiles)} profiles in one figure: more than {MOST_PROFILES} cannot be told apart; draw fewer at a time"
+            f"{len(profiles)} profiles: a figure shows at most {MOST_PROFILES}; pass fewer profiles"
         )
     sources = sources_of(profiles)
     chosen = _quantities(sources, quantities)
     if absent := [each for each in chosen if each.name in quantities and each not in depth_quantities(sources)]:
-        raise ConfigurationError(f"nothing to draw: {_no_value_of(absent)}")
+        raise ConfigurationError(f"nothing to plot: {_no_value_of(absent)}")
     blocks = {kind: _block(sources, kind, metric, chosen, log) for kind in dict.fromkeys(kinds or KINDS)}
-    lacking = [kind for kind, block in blocks.items() if not block.charts]
-    if lacking and (kinds or len(lacking) == len(KINDS)):
-        reasons = dict.fromkeys(_lacking(sources, kind, chosen) for kind in (lacking[:1] if kinds else lacking))
-        raise ConfigurationError(f"nothing to draw: {'; '.join(reasons)}")
+    missing = [kind for kind, block in blocks.items() if not block.charts]
+    if missing and (kinds or len(missing) == len(KINDS)):
+        reasons = dict.fromkeys(_reason_missing(sources, kind, chosen) for kind in (missing[:1] if kinds else missing))
+        raise ConfigurationError(f"nothing to plot: {'; '.join(reasons)}")
     plotted = {kind: block for kind, block in blocks.items() if block.charts}
-    if not kinds and "depth" in plotted and "cost" in plotted:  # both are over depth, and have one legend
-        plotted["depth"] = Block(charts=tuple(dict.fromkeys(plotted["depth"].charts + plotted.pop("cost").charts)))
+    if not kinds and "depth" in plotted and "cost" in plotted:  # both are over depth and share a legend
+        charts = (*plotted["depth"].charts, *plotted.pop("cost").charts)
+        plotted["depth"] = Block(charts=tuple(dict.fromkeys(charts)))
     return FigureLayout(
         title=f"{', '.join(source.title for source in sources)}: {sources[0].study.question}",
         blocks=tuple(plotted.values()),
@@ -116,7 +115,7 @@ def _quantities(sources: Sequence[Source], names: Sequence[str]) -> tuple[Quanti
     known = {quantity.name: quantity for quantity in study.quantities}
     for name in names:
         if name not in known:
-            raise ConfigurationError(f"quantity {name!r} is unknown; study {study.name} measures {', '.join(known)}")
+            raise ConfigurationError(f"unknown quantity {name!r}; study {study.name} measures {', '.join(known)}")
     chosen = names or (*(fit.quantity for fit in study.fits), *study.plotted)
     return tuple(known[name] for name in dict.fromkeys(chosen))
 
@@ -137,10 +136,10 @@ def _block(
     return Block(charts=tuple(chart for chart in charts if any(each.role == "mean" for each in chart.series)))
 
 
-def _lacking(sources: Sequence[Source], kind: Kind, quantities: Sequence[Quantity]) -> str:
+def _reason_missing(sources: Sequence[Source], kind: Kind, quantities: Sequence[Quantity]) -> str:
     study = sources[0].study
     if kind == "epochs":
-        return "no run has an epoch" if study.has_epochs else f"runs of study {study.name} have no epochs"
+        return "no run finished an epoch" if study.has_epochs else f"runs of study {study.name} have no epochs"
     if kind == "cost" and not study.costs:
         return f"study {study.name} declares no costs"
     wanted = quantities if kind == "depth" else _costs(sources[0])
@@ -148,4 +147,4 @@ def _lacking(sources: Sequence[Source], kind: Kind, quantities: Sequence[Quantit
 
 
 def _no_value_of(quantities: Iterable[Quantity]) -> str:
-    return f"no run that ended well has a value of {' or '.join(quantity.label for quantity in quantities)}"
+    return f"no successful run has a value of {' or '.join(quantity.label for quantity in quantities)}"

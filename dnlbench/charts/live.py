@@ -1,4 +1,4 @@
-"""The charts of a running sweep. What has not changed since the last look is not computed again."""
+"""Charts of a running sweep. Series that have not changed since the last update are reused."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from dnlbench.watch import SweepView
 
 
 def live_metrics(view: SweepView) -> tuple[EpochMetric, ...]:
-    """The metrics of the study that some run has; the first one always."""
+    """Return the study's first metric and all others that at least one run has."""
     last = [history.epochs[-1] for history in view.histories.values() if history.epochs]
     return tuple(
         each
-        for place, each in enumerate(view.plan.study.epoch_metrics)
-        if not place or any(epoch.value(each.name) is not None for epoch in last)
+        for index, each in enumerate(view.plan.study.epoch_metrics)
+        if index == 0 or any(epoch.value(each.name) is not None for epoch in last)
     )
 
 
 class LiveCharts:
-    """Makes the chart of a view, with all networks and depths; see `dnlbench.charts.epochs.epoch_chart`."""
+    """Builds charts of a sweep in progress; see `dnlbench.charts.epochs.epoch_chart`."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Point, EpochMetric, Over], tuple[list[RunHistory], int | None, tuple[Series, ...]]] = {}
+        self._cache: dict[tuple[Point, EpochMetric, Over], tuple[list[RunHistory], int | None, tuple[Series, ...]]] = {}
 
     def chart(self, view: SweepView, metric: EpochMetric, over: Over = "epoch") -> Chart:
-        """The means so far, in the order of the plan. Series that have not changed are the same objects."""
+        """Build a chart of the means so far, in plan order. Unchanged series are the same objects as before."""
         by_point: dict[Point, list[Run]] = {}
         for run in view.plan.runs:
             by_point.setdefault(run.point, []).append(run)
@@ -43,20 +43,20 @@ class LiveCharts:
             for point, runs in by_point.items()
             for each in self._series(view, identities, point, runs, metric, over)
         ]
-        empty = "the first epoch is in progress" if view.leased else "no epoch is done yet"
+        empty = "the first epoch is in progress" if view.leased else "no epoch has finished yet"
         return chart_of(series, metric, over, empty=empty)
 
     def run_chart(self, view: SweepView, run: Run, metric: EpochMetric, over: Over = "epoch") -> Chart:
-        """One run in front of the mean of its network and depth."""
+        """Build a chart of one run in front of the mean of its network and depth."""
         seeds = [each for each in view.plan.runs if each.point == run.point]
         identities = Identities.of(each.point for each in view.plan.runs)
         series = self._series(view, identities, run.point, seeds, metric, over)
-        behind = [each for each in series if each.role == "mean"]
-        own = run_series(_curve(run, view.histories[run.run_id], metric), over, _steps(view))
-        beside = identities.networks.index(run.point.network) + 1
-        identity = Identity(label=own.label, index=identities.points.index(run.point) + 1, network=beside)
-        front = [replace(own, role="mean", identity=identity)] if own.x else []
-        return chart_of([*behind, *front], metric, over, subject=run.title, empty="no epoch is done yet")
+        background = [each for each in series if each.role == "mean"]
+        curve = run_series(_curve(run, view.histories[run.run_id], metric), over, _steps(view))
+        network = identities.networks.index(run.point.network) + 1  # a color different from the mean's
+        identity = Identity(label=curve.label, index=identities.points.index(run.point) + 1, network=network)
+        foreground = [replace(curve, role="mean", identity=identity)] if curve.x else []
+        return chart_of([*background, *foreground], metric, over, subject=run.title, empty="no epoch has finished yet")
 
     def _series(
         self,
@@ -68,17 +68,17 @@ class LiveCharts:
         over: Over,
     ) -> tuple[Series, ...]:
         histories, steps = [view.histories[run.run_id] for run in runs], _steps(view)
-        known = self._known.get((point, metric, over))
-        if known is not None and known[1] == steps and all(a is b for a, b in zip(known[0], histories, strict=True)):
-            return known[2]
+        cached = self._cache.get((point, metric, over))
+        if cached is not None and cached[1] == steps and all(a is b for a, b in zip(cached[0], histories, strict=True)):
+            return cached[2]
         curves = [_curve(run, history, metric) for run, history in zip(runs, histories, strict=True)]
         series = point_series(curves, metric, over, identity=identities.point(point), steps=steps)
-        self._known[point, metric, over] = histories, steps, series
+        self._cache[point, metric, over] = histories, steps, series
         return series
 
 
 def measured_chart(name: str, values: Sequence[float], subject: str) -> Chart:
-    """A curve that a run without epochs has measured, against its index."""
+    """Build a chart of a curve measured by a run without epochs, against the index."""
     label = name.replace("_", " ")
     series = Series(key=name, label=label, role="mean", x=tuple(map(float, range(len(values)))), y=tuple(values))
     chart = Chart(
@@ -93,7 +93,7 @@ def measured_chart(name: str, values: Sequence[float], subject: str) -> Chart:
 
 
 def _steps(view: SweepView) -> int | None:
-    """None until the data are prepared."""
+    """Return the training steps per epoch; None until the data are prepared."""
     batch = view.plan.spec.model_dump().get("train", {}).get("batch_size")
     return steps_per_epoch(batch, view.prepared.data.samples) if view.prepared is not None else None
 

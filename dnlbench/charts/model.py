@@ -1,6 +1,6 @@
-"""The content of a chart: plain frozen data in the unit of its axes. It does not depend on where and how large it is drawn.
+"""Chart data: plain frozen values in the units of the axes, independent of renderer and size.
 
-Which mean, which interval, which scale and how far a fit goes is decided by the builders. Renderers only draw.
+Builders choose the mean, the interval, the scale and the extent of fits. Renderers only draw.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ from dnlbench.stats import Range
 
 Scale = Literal["linear", "log"]
 Ticks = Literal["number", "count", "percent", "integer", "depth"]
-"""How an axis is labeled: plain numbers, decimal prefixes, percent, whole numbers, or the depths of the sweep."""
+"""Label style of an axis: plain numbers, decimal prefixes, percent, integers, or the depths of the sweep."""
 Role = Literal["mean", "run", "fit", "limit", "theory"]
-"""``mean``: over seeds. ``run``: one seed, in the background. ``fit``: a fitted curve. ``limit``: the value at infinite depth,
-a horizontal line of two points whose ``low`` and ``high`` are those of the limit: infinite where they are not known, NaN
-where there is no interval. ``theory``: a line of the expected order, of which only the slope says something."""
+"""The meaning of a series.
+
+``mean``: the mean over seeds. ``run``: one seed, in the background. ``fit``: a fitted curve. ``limit``: the value at infinite
+depth, a horizontal line of two points; ``low`` and ``high`` are the interval of the limit, infinite if unknown, NaN without
+an interval. ``theory``: a line with the expected order; only its slope is meaningful."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One of the two axes."""
+    """The x or y axis."""
 
     label: str
     unit: str = ""
     """Empty for a pure number."""
     scale: Scale = "linear"
-    """Unless the user chooses the other one."""
+    """The default scale; the user may choose the other one."""
     ticks: Ticks = "number"
     range: Range = "any"
-    """Where values can lie: a linear axis ends there."""
+    """The range of possible values; a linear axis ends there."""
 
     @property
     def text(self) -> str:
@@ -40,9 +42,9 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """The meaning of a series. Renderers derive color, marker and dashes from it.
+    """The network, depth and profile of a series, from which renderers derive color, marker and dashes.
 
-    Equal network and depth look alike in all profiles; the first profile is solid and filled, the others are dashed.
+    A network and depth have the same style in all profiles. The first profile is solid and filled, the others are dashed.
     """
 
     label: str = ""
@@ -50,42 +52,42 @@ class Identity:
     index: int = 0
     """Index among the networks and depths of the chart."""
     network: int = 0
-    """Index of the network among those of all profiles."""
+    """Index among the networks of all profiles."""
     depth: tuple[int, int] | None = None
-    """Index of the depth, and the number of depths; None if the series runs over depths."""
+    """Index of the depth and the number of depths; None for a series over depths."""
     profile: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One curve. ``x``, ``y``, ``low`` and ``high`` have one length; ``x`` increases."""
+    """A curve. ``x``, ``y``, ``low`` and ``high`` have the same length; ``x`` increases."""
 
     key: str
-    """Unique within the chart, and stable while a sweep is running."""
+    """Unique in the chart, and stable while a sweep is running."""
     label: str
     role: Role
     x: Sequence[float]
     y: Sequence[float]
-    """May hold NaN and infinities, and values that a logarithmic axis cannot show."""
+    """May contain NaN, infinities, and values that a logarithmic axis cannot show."""
     low: Sequence[float] | None = None
-    """Lower end of the interval around ``y``; NaN where there is none."""
+    """Lower bound of the interval around ``y``; NaN if there is none."""
     high: Sequence[float] | None = None
     n: int | None = None
-    """Number of seeds in the mean; None if that means nothing."""
+    """Number of seeds in the mean; None if not applicable."""
     identity: Identity = Identity()
     parent: str = ""
-    """Key of the series that this one belongs to and is hidden with. Legends list the series without one."""
+    """Key of the series that this one is hidden with. Legends list series without a parent."""
     points: bool = False
-    """Mark each point, with intervals as bars: for few points, such as depths."""
+    """Mark each point and draw intervals as bars. Suits few points, such as depths."""
     joined: bool = True
-    """Join the points by lines."""
+    """Connect the points with lines."""
     failed: bool = False
-    """Mark the last point: the run diverged or failed there. If its ``y`` is not finite, no value is known."""
+    """Mark the last point, where the run diverged or failed. No value is known if its ``y`` is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One pair of axes with what is drawn in them."""
+    """A pair of axes with the series drawn in them."""
 
     key: str
     title: str
@@ -93,12 +95,12 @@ class Chart:
     y: Axis
     series: tuple[Series, ...]
     subject: str = ""
-    """The network, if the chart shows only one."""
+    """The network, if the chart shows a single one."""
     profiles: tuple[str, ...] = ()
     """``A: name and time`` of each profile; empty for a single one."""
     fits: tuple[str, ...] = ()
-    """The results of the fits, and the reasons for missing ones; one line each."""
+    """Results of fits and reasons for missing fits, one line each."""
     notes: tuple[str, ...] = ()
-    """How to read the chart, and what it cannot show; a sentence each."""
+    """Notes on how to read the chart and what it cannot show, one sentence each."""
     empty: str = "no values yet"
-    """Shown in place of the chart while there is no point."""
+    """Text shown instead of the chart while it has no points."""

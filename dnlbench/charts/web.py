@@ -1,4 +1,4 @@
-"""Charts as plain JSON values, which the script of a page draws."""
+"""Charts as plain JSON values for the script of an HTML report."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ MARKS = (
     "M-4.4,-2L0,-5L4.4,-2L2.8,4H-2.8z",
     "M-5,-2.6h10v5.2h-10z",
 )
-"""SVG paths around the origin, of similar size."""
+"""Marker shapes: SVG paths of similar size, centered at the origin."""
 CROSS = "M-4,-4L4,4M-4,4L4,-4"
-"""The end of a curve whose run diverged or failed."""
+"""The marker at the end of a run that diverged or failed."""
 COLORS = 8
-"""Classes ``c0``, ``c1``, … of the style sheet."""
+"""Number of color classes ``c0``, ``c1``, … in the style sheet."""
 DASHES = 4
 DIGITS = 5
-"""Significant digits of the numbers in a page: finer than any screen."""
+"""Significant digits of the numbers in a page, more than any screen resolves."""
 
 
 def chart_data(charts: Sequence[Chart]) -> dict[str, Any]:
-    """What the script reads."""
+    """Return the data that the script reads."""
     return {"charts": [_chart(chart) for chart in charts], "marks": MARKS, "cross": CROSS}
 
 
-def described(chart: Chart) -> str:
-    """The chart for readers who do not see it."""
+def describe(chart: Chart) -> str:
+    """Return the alternative text of a chart."""
     means = [each for each in chart.series if each.role == "mean" and each.y]
     ends = [f"{each.label}: {units.number(each.y[0])} to {units.number(each.y[-1])}" for each in means]
-    return f"{chart.title}: {chart.y.text} against {chart.x.text}. " + "; ".join(ends)
+    return f"{chart.title}: {chart.y.text} vs. {chart.x.text}. " + "; ".join(ends)
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
     return {
         "title": printable(chart.title),
-        "text": printable(described(chart)),
+        "text": printable(describe(chart)),
         "x": _axis(chart.x, []),
         "y": _axis(chart.y, [y for each in chart.series for y in each.y if math.isfinite(y)]),
         "series": [_series(each) for each in chart.series],
@@ -60,15 +60,15 @@ def _axis(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
 
 
 def _series(series: Series) -> dict[str, Any]:
-    place = series.identity.index
+    index = series.identity.index
     return {
         "key": series.key,
         "parent": series.parent,
         "label": printable(series.label),
         "role": series.role,
         "listed": not series.parent,
-        "color": place % COLORS,
-        "mark": (place + place // COLORS) % len(MARKS),
+        "color": index % COLORS,
+        "mark": (index + index // COLORS) % len(MARKS),
         "dash": series.identity.profile % DASHES,
         "x": [_value(value) for value in series.x],
         **{end: [_value(value) for value in getattr(series, end) or ()] for end in ("y", "low", "high")},
@@ -79,9 +79,9 @@ def _series(series: Series) -> dict[str, Any]:
 
 
 def _value(value: float) -> float | int | None:
-    """None for what JSON or an axis cannot hold."""
-    shown = drawable(value)
-    if shown is None:
+    """Round a value; return None if JSON or an axis cannot represent it."""
+    clipped = drawable(value)
+    if clipped is None:
         return None
-    short = float(f"{shown:.{DIGITS}g}")
-    return int(short) if short == int(short) and abs(short) < 1e15 else short
+    rounded = float(f"{clipped:.{DIGITS}g}")
+    return int(rounded) if rounded == int(rounded) and abs(rounded) < 1e15 else rounded

@@ -65,12 +65,12 @@ def _rows(chart: Chart, width: int, theme: Theme) -> Iterator[Sequence[Span]]:
 
 
 def _legend(chart: Chart, width: int, theme: Theme) -> Iterator[Sequence[Span]]:
-    from dnlbench.charts.terminal.legend import entries
+    from dnlbench.charts.terminal.legend import legend_entries
     from dnlbench.charts.terminal.text import PLAIN, Span, width_of
     from dnlbench.charts.terminal.view import View
 
     line: list[Span] = []
-    for entry in entries(chart, View(), theme):
+    for entry in legend_entries(chart, View(), theme):
         spans = entry.spans(theme)
         if line and width_of(line) + len(GAP) + width_of(spans) > width:
             yield line

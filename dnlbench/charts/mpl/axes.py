@@ -1,4 +1,4 @@
-"""The axes of a chart: where they end, where they have ticks, and what is written there."""
+"""Axis limits, ticks and tick labels of a chart."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from dnlbench.charts.scales import drawable
 from dnlbench.stats import axis_within
 
 PADDING = 0.05
-"""On either side of an axis, as a fraction of it."""
+"""Margin at each end of an axis, as a fraction of its length."""
 INTERVAL_FRACTION = 0.5
-"""Intervals widen an axis by at most this multiple of what the values take: with two seeds one is 13 deviations wide."""
+"""Intervals widen an axis by at most this fraction of the range of values. With two seeds, an interval is 13 standard
+deviations wide."""
 TICK_SPACING_IN = 0.27
-"""Between ticks of a vertical axis."""
+"""Minimum spacing of ticks on a vertical axis."""
 CHARACTER_IN = 0.062
 """Width of a digit at `settings.SMALL_PT`."""
 MOST_TICKS = 8
-"""Of a horizontal axis."""
+"""Maximum number of ticks on a horizontal axis."""
 MIN_LOG_RATIO = 5.0
-"""A logarithmic axis over a smaller ratio has the ticks of a linear one; a larger one has two of 1, 2, 5 at least."""
+"""Ratio below which a logarithmic axis has the ticks of a linear one. A larger ratio contains at least two of 1, 2, 5."""
 INFINITY_FACTOR = 4.0
-"""Infinite depth lies at this multiple of the largest depth, beyond the curves of fits."""
+"""Position of infinite depth, as a multiple of the largest depth, beyond the fitted curves."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 Bounds = tuple[float, float]
@@ -46,17 +47,17 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The ends of both axes, and the depths that have ticks."""
+    """The limits of both axes, and the depths with ticks."""
 
     x: Bounds
     y: Bounds
     depths: tuple[float, ...] = ()
     infinity: float | None = None
-    """Where infinite depth lies; None if no chart shows it."""
+    """Position of infinite depth; None if no chart shows it."""
 
 
 def frame_of(charts: Sequence[Chart]) -> Frame:
-    """Axes that hold all of the charts, which have equal kinds of axes."""
+    """Return axis limits that contain all charts, which must have the same kinds of axes."""
     series = [each for chart in charts for each in chart.series]
     xs = sorted({x for each in series for x in each.x})
     if not xs:
@@ -64,8 +65,8 @@ def frame_of(charts: Sequence[Chart]) -> Frame:
     log = charts[0].y.scale == "log"
 
     def on_axis(values: Iterator[float]) -> list[float]:
-        found = (drawable(value) for value in values)
-        return [value for value in found if value is not None and (value > 0 or not log)]
+        clipped = (drawable(value) for value in values)
+        return [value for value in clipped if value is not None and (value > 0 or not log)]
 
     values = on_axis(y for each in series for y in each.y)
     ends = on_axis(end for each in series for end in (*(each.low or ()), *(each.high or ())))
@@ -83,7 +84,7 @@ def frame_of(charts: Sequence[Chart]) -> Frame:
 
 
 def _y_bounds(values: Sequence[float], ends: Sequence[float], axis: Axis) -> Bounds:
-    """The values with a margin, and of intervals as much as does not press them together."""
+    """Return limits that contain the values with a margin, and intervals up to `INTERVAL_FRACTION`."""
     log = axis.scale == "log"
     to, back = (math.log, math.exp) if log else (float, float)
     low, high = to(min(values, default=1.0)), to(max(values, default=1.0))
@@ -99,7 +100,7 @@ def _y_bounds(values: Sequence[float], ends: Sequence[float], axis: Axis) -> Bou
 
 
 def set_axes(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, height_in: float) -> None:
-    """Labels, scales, ends and ticks; the sizes of the axes in inches limit the number of ticks."""
+    """Set labels, scales, limits and ticks. The size of the axes in inches limits the number of ticks."""
     axes.set_xlabel(chart.x.text)
     axes.set_ylabel(chart.y.text)
     axes.set_xscale(chart.x.scale, **({"base": 2} if chart.x.ticks == "depth" else {}))
@@ -138,7 +139,7 @@ def _formatter(kind: Axis, bounds: Bounds) -> Formatter:
 
 
 class _Numbers(Formatter):
-    """Plain numbers, with equal decimals where ticks are evenly spaced."""
+    """Formats plain numbers, with equal decimals if ticks are evenly spaced."""
 
     def __call__(self, value: float, pos: int | None = None) -> str:
         return number(value)
@@ -158,7 +159,7 @@ class _Percent(_Numbers):
 
 
 def number(value: float) -> str:
-    """``0.25``, ``3·10⁻⁴``."""
+    """Format a number as ``0.25`` or ``3·10⁻⁴``."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.10g}".replace("-", "−")
     mantissa, _, exponent = f"{value:.9e}".partition("e")
@@ -183,7 +184,7 @@ def _set_depth_ticks(axis: Any, frame: Frame, width_in: float) -> None:
 
 
 def labeled_depths(depths: Sequence[float], apart: Callable[[float, float], bool]) -> list[float]:
-    """The depths, increasing, whose labels are clear of each other: the largest, then powers of two, then others."""
+    """Return the depths whose labels do not overlap, sorted. Priority: the largest, powers of two, others."""
     kept: list[float] = []
     for depth in sorted(depths, key=lambda d: (d == depths[-1], math.log2(d).is_integer(), d), reverse=True):
         if all(apart(min(depth, other), max(depth, other)) for other in kept):

@@ -1,4 +1,4 @@
-"""A chart in Matplotlib's axes."""
+"""Draw a chart in Matplotlib axes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dnlbench.charts.mpl.axes import Frame, set_axes
 from dnlbench.charts.mpl.styles import BLACK, Style, style_of
 
 LIMIT_GAP_IN = 0.06
-"""Between the limits of several series, where there is room."""
+"""Preferred horizontal distance between the limits of different series."""
 LIMIT_SPREAD = 0.8
-"""Of the room beside infinite depth they take no more than this part."""
+"""Maximum fraction of the space beside infinite depth that limits take."""
 OPEN_MARKER_SCALE = 1.5
-"""Size of an open marker, in filled ones."""
+"""Size of an open marker relative to a filled one."""
 MARKED_POINTS = 5
-"""Markers of a long curve."""
+"""Number of markers on a long curve."""
 
 
 def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, height_in: float) -> None:
-    """Everything but the title, the legend and the notes."""
+    """Draw everything except the title, the legend and the notes."""
     if not chart.series:
         axes.set_axis_off()
         axes.text(0.5, 0.5, chart.empty, ha="center", va="center", fontsize=settings.TEXT_PT)
@@ -35,8 +35,8 @@ def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, heigh
     for series in chart.series:
         if series.role in ("fit", "theory"):
             _plot(axes, series.x, series.y, series, "curve", linewidth=settings.LINE_PT, zorder=2)
-    for place, series in enumerate(lines):
-        _measured(axes, series, place, len(lines))
+    for index, series in enumerate(lines):
+        _measured(axes, series, index, len(lines))
         if series.failed:
             _cross(axes, series)
     if frame.infinity is not None:
@@ -44,12 +44,12 @@ def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, heigh
 
 
 def line_style(style: Style) -> Any:
-    """As Matplotlib takes it."""
+    """Return the line style as Matplotlib accepts it."""
     return (0, style.dashes) if style.dashes else "solid"
 
 
 def marker_style(style: Style, size: float = settings.MARKER_PT) -> dict[str, Any]:
-    """The marker, filled, or open and larger, so that it is seen around a filled one at the same place."""
+    """Return marker properties. Open markers are larger, so that they stay visible around a filled one at the same point."""
     return {
         "marker": style.marker or "none",
         "markersize": size * (1.3 if style.marker == "*" else 1.0) * (1.0 if style.filled else OPEN_MARKER_SCALE),
@@ -59,19 +59,19 @@ def marker_style(style: Style, size: float = settings.MARKER_PT) -> dict[str, An
     }
 
 
-def _plot(axes: Axes, x: Any, y: Any, series: Series, what: str, **how: Any) -> None:
+def _plot(axes: Axes, x: Any, y: Any, series: Series, kind: str, **options: Any) -> None:
     style = style_of(series)
-    axes.plot(x, y, **{"color": style.color, "linestyle": line_style(style), **how}, gid=_id(axes, what, series))
+    axes.plot(x, y, **{"color": style.color, "linestyle": line_style(style), **options}, gid=_id(axes, kind, series))
 
 
-def _id(axes: Axes, what: str, series: Series) -> str:
-    """Of an SVG's element: ``series--densenet--L-2``."""
-    parts = (what, str(axes.get_label()), series.key)
+def _id(axes: Axes, kind: str, series: Series) -> str:
+    """Return the id of an SVG element: ``series--densenet--L-2``."""
+    parts = (kind, str(axes.get_label()), series.key)
     return "--".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
 
 
-def _measured(axes: Axes, series: Series, place: int, count: int) -> None:
-    if len(series.x) == 1 and series.failed:  # only its cross
+def _measured(axes: Axes, series: Series, index: int, count: int) -> None:
+    if len(series.x) == 1 and series.failed:  # shown as a cross only
         return
     faint, style = series.role == "run", style_of(series)
     if series.low is not None and series.high is not None:
@@ -86,17 +86,17 @@ def _measured(axes: Axes, series: Series, place: int, count: int) -> None:
         linestyle=line_style(style) if series.joined else "none",
         linewidth=settings.THIN_PT if faint or series.points else settings.LINE_PT,
         alpha=settings.FAINT if faint else 1.0,
-        markevery=None if series.points else _marked(len(series.x), place, count),
+        markevery=None if series.points else _marked(len(series.x), index, count),
         zorder=2.2 if faint else 3,
         **({"marker": "none"} if bare else marker_style(style)),
     )
 
 
-def _marked(length: int, place: int, count: int) -> list[int]:
-    """The points of a long curve that have markers: other ones on each curve, so that they do not hide each other."""
+def _marked(length: int, index: int, count: int) -> list[int]:
+    """Return the indices of points with markers. They differ between curves, so that markers do not overlap."""
     if length <= 2 * MARKED_POINTS:
         return list(range(length))
-    return [int((k + (place + 0.5) / count) * length / MARKED_POINTS) for k in range(MARKED_POINTS)]
+    return [int((k + (index + 0.5) / count) * length / MARKED_POINTS) for k in range(MARKED_POINTS)]
 
 
 def _band(axes: Axes, series: Series) -> None:
@@ -115,7 +115,7 @@ def _band(axes: Axes, series: Series) -> None:
 
 
 def _bars(axes: Axes, series: Series) -> None:
-    """From end to end; without caps, which hide the markers of small ones."""
+    """Draw intervals as bars without caps, which would hide the markers of short intervals."""
     on_axis = _clamp(axes)
     ends = zip(series.x, series.low or (), series.high or (), strict=True)
     known = [(x, on_axis(low), on_axis(high)) for x, low, high in ends if math.isfinite(low) and math.isfinite(high)]
@@ -127,12 +127,12 @@ def _bars(axes: Axes, series: Series) -> None:
 
 
 def _limits(axes: Axes, chart: Chart, frame: Frame, infinity: float, width_in: float) -> None:
-    """Lines from the largest depth to infinite depth, where each has its interval beside those of the others."""
+    """Draw limits as lines from the largest depth to infinite depth, with their intervals side by side."""
     limits = [each for each in chart.series if each.role == "limit"]
     room = 2 * LIMIT_SPREAD * math.log(frame.x[1] / infinity) / max(1, len(limits) - 1)
     step = min(LIMIT_GAP_IN * math.log(frame.x[1] / frame.x[0]) / width_in, room)
-    for place, limit in enumerate(limits):
-        x = infinity * math.exp((place - (len(limits) - 1) / 2) * step)
+    for index, limit in enumerate(limits):
+        x = infinity * math.exp((index - (len(limits) - 1) / 2) * step)
         value = _clamp(axes)(limit.y[0])
         dotted = {"linestyle": (0, (1, 1.5)), "linewidth": 0.8, "zorder": 1.5}
         _plot(axes, [frame.depths[-1], x], [value, value], limit, "limit", **dotted)
@@ -141,29 +141,29 @@ def _limits(axes: Axes, chart: Chart, frame: Frame, infinity: float, width_in: f
 
 
 def _limit_interval(axes: Axes, limit: Series, x: float) -> None:
-    """Arrows show ends beyond the axis, and ends that are not known."""
+    """Draw the interval of a limit. Arrows mark bounds that are unknown or beyond the axis."""
     low, high = (limit.low or (math.nan,))[0], (limit.high or (math.nan,))[0]
     if math.isnan(low) or math.isnan(high):
         return
     on_axis, (bottom, top) = _clamp(axes), axes.get_ylim()
     ends = [on_axis(low), on_axis(high)]
     _plot(axes, [x, x], ends, limit, "interval", linestyle="solid", linewidth=0.9, zorder=2.5, solid_capstyle="butt")
-    for beyond, end, marker, what in ((high > top, top, "^", "above"), (low < bottom, bottom, "v", "below")):
+    for beyond, end, marker, kind in ((high > top, top, "^", "above"), (low < bottom, bottom, "v", "below")):
         if beyond:
-            _plot(axes, [x], [end], limit, what, marker=marker, markersize=3, linestyle="none", clip_on=False)
+            _plot(axes, [x], [end], limit, kind, marker=marker, markersize=3, linestyle="none", clip_on=False)
 
 
 def _cross(axes: Axes, series: Series) -> None:
-    """At the last value that is known, or at the upper edge. Black inside the series' color, to be seen on any curve."""
+    """Draw a cross at the last known value, or at the upper edge. A halo in the series color keeps it visible on any curve."""
     known = [(x, y) for x, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
     x, y = known[-1] if known else (series.x[-1], 1.0)
-    how: dict[str, Any] = {} if known else {"transform": axes.get_xaxis_transform()}
-    how |= {"marker": "x", "markersize": settings.CROSS_PT, "linestyle": "none", "zorder": 4, "clip_on": False}
-    for color, width, what in ((style_of(series).color, 2.6, "halo"), (BLACK, 1.1, "cross")):
-        _plot(axes, [x], [y], series, what, color=color, markeredgewidth=width, **how)
+    options: dict[str, Any] = {} if known else {"transform": axes.get_xaxis_transform()}
+    options |= {"marker": "x", "markersize": settings.CROSS_PT, "linestyle": "none", "zorder": 4, "clip_on": False}
+    for color, width, kind in ((style_of(series).color, 2.6, "halo"), (BLACK, 1.1, "cross")):
+        _plot(axes, [x], [y], series, kind, color=color, markeredgewidth=width, **options)
 
 
 def _clamp(axes: Axes) -> Callable[[float], float]:
-    """Moves a value to the nearest end of the axis; NaN stays."""
+    """Return a function that clips values to the y axis and keeps NaN."""
     bottom, top = axes.get_ylim()
     return lambda value: value if math.isnan(value) else min(max(value, bottom), top)

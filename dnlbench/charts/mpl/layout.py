@@ -1,4 +1,4 @@
-"""Blocks of charts one below the other, each with its legend and notes; everything is measured, so that nothing is cut."""
+"""Lay out blocks of charts from top to bottom, each with its legend and notes, and measure text so that all of it fits."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from dnlbench.charts.mpl.text import Fits, shortened, unbreakable, wrapped
 
 EDGE_IN = 0.06
 GAP_IN = 0.16
-"""Between charts, and between the parts of a block."""
+"""Gap between charts and between the parts of a block."""
 MIN_CHART_WIDTH_IN = 1.5
-"""Of a chart with its labels."""
+"""Minimum width of a chart including its labels."""
 MOST_COLUMNS = 4
 HEIGHT_FRACTION = 0.72
-"""Of a chart's width, for its height."""
+"""Height of a chart as a fraction of its width."""
 MIN_HEIGHT_IN, MAX_HEIGHT_IN = 1.4, 2.6
 INNER_FRACTION = 0.78
-"""Of a chart's width, for what is between its labels, as long as these are not measured."""
+"""Width of the axes as a fraction of the chart width, before labels are measured."""
 LEADING = 1.35
 TITLE_PAD_PT = 4.0
 MOST_NOTE_LINES = 12
-MORE = "… and more: see dnlbench profiles show."
+MORE = "… For more, run dnlbench profiles show."
 HANDLE_EMS = 2.4
 LONGEST_HANDLE = 3
-"""Looks for which there is room for a line each."""
+"""Maximum number of line samples in one legend entry."""
 _POINT = 1 / 72
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Margins:
-    """What labels take around axes, in inches."""
+    """Space for labels around axes, in inches."""
 
     left: float
     right: float
@@ -57,31 +57,31 @@ class _Margins:
 class _Entry:
     label: str
     styles: tuple[Style, ...]
-    """Several where one thing has a look in each chart."""
+    """More than one if the style differs between charts."""
     line: bool = True
-    """Whether a line is shown beside the marker."""
+    """True to show a line beside the marker."""
 
 
 def draw_figure(blocks: Sequence[Block], width_in: float) -> Figure:
-    """A figure of that width, as high as it has to be."""
+    """Draw a figure of the given width; its height follows from its content."""
     figure = Figure(figsize=(width_in, 10.0))
-    FigureCanvasAgg(figure)  # which texts are measured on
-    notes = {note: place for place, block in reversed(list(enumerate(blocks))) for note in reversed(_notes(block))}
+    FigureCanvasAgg(figure)  # needed to measure text
+    first = {note: index for index, block in reversed(list(enumerate(blocks))) for note in reversed(_notes(block))}
     parts = [
-        _Part(figure, block, [note for note in dict.fromkeys(_notes(block)) if notes[note] == place], width_in)
-        for place, block in enumerate(blocks)
+        _Part(figure, block, [note for note in dict.fromkeys(_notes(block)) if first[note] == index], width_in)
+        for index, block in enumerate(blocks)
     ]
     height = sum(part.height_in for part in parts) + GAP_IN * (len(parts) - 1) + 2 * EDGE_IN
     figure.set_size_inches(width_in, height)
     top = height - EDGE_IN
     for part in parts:
-        part.place(top, height)
+        part.move_to(top, height)
         top -= part.height_in + GAP_IN
     return figure
 
 
 class _Part:
-    """A block, drawn and measured, that is still to be put somewhere."""
+    """A block, drawn and measured but not yet positioned."""
 
     def __init__(self, figure: Figure, block: Block, notes: Sequence[str], width_in: float) -> None:
         self._figure, self._width_in, charts = figure, width_in, block.charts
@@ -90,19 +90,19 @@ class _Part:
         self._inner_height = min(max(HEIGHT_FRACTION * outer, MIN_HEIGHT_IN), MAX_HEIGHT_IN)
         self._rows: list[list[Axes]] = []
         pad = TITLE_PAD_PT + settings.CROSS_PT * any(_is_at_edge(chart) for chart in charts)
-        for place, (chart, frame) in enumerate(zip(charts, _frames(block), strict=True)):
+        for index, (chart, frame) in enumerate(zip(charts, _frames(block), strict=True)):
             axes = figure.add_axes((0.1, 0.1, INNER_FRACTION * outer / width_in, self._inner_height / 10))
             axes.set_label(chart.subject or chart.key)
             draw_chart(axes, chart, frame, width_in=INNER_FRACTION * outer, height_in=self._inner_height)
             title = shortened(chart.subject, self._fits(INNER_FRACTION * outer, settings.TEXT_PT))
             axes.set_title(title, loc="left", pad=pad)
-            if place % self._columns == 0:
+            if index % self._columns == 0:
                 self._rows.append([])
             elif block.one_scale:
                 axes.set_ylabel("")
                 axes.tick_params(labelleft=False)
             self._rows[-1].append(axes)
-        self._rooms = [[self._room(axes) for axes in row] for row in self._rows]
+        self._margins = [[self._margin(axes) for axes in row] for row in self._rows]
         free = width_in - 2 * EDGE_IN
         self._legends = [self._legend(entries, free) for entries in _legend_groups(charts) if entries]
         self._notes = wrapped(notes, self._fits(free), MOST_NOTE_LINES, MORE)
@@ -110,19 +110,19 @@ class _Part:
 
     @property
     def height_in(self) -> float:
-        rows = sum(self._row_height(rooms) for rooms in self._rooms) + GAP_IN / 2 * (len(self._rooms) - 1)
+        rows = sum(self._row_height(margins) for margins in self._margins) + GAP_IN / 2 * (len(self._margins) - 1)
         legend = sum(self._extent_in(each)[1] + GAP_IN / 2 for each in self._legends)
         notes = self._line_in * len(self._notes) + GAP_IN / 2 if self._notes else 0.0
         return rows + legend + notes
 
-    def place(self, top: float, height: float) -> None:
-        """Puts everything below ``top`` in a figure of that height, in inches."""
-        left = [max(room[k].left for room in self._rooms if k < len(room)) for k in range(self._columns)]
-        right = [max(room[k].right for room in self._rooms if k < len(room)) for k in range(self._columns)]
+    def move_to(self, top: float, height: float) -> None:
+        """Position everything below ``top`` in a figure of the given height, in inches."""
+        left = [max(row[k].left for row in self._margins if k < len(row)) for k in range(self._columns)]
+        right = [max(row[k].right for row in self._margins if k < len(row)) for k in range(self._columns)]
         free = self._width_in - 2 * EDGE_IN - GAP_IN * (self._columns - 1) - sum(left) - sum(right)
         inner = free / self._columns
-        for row, rooms in zip(self._rows, self._rooms, strict=True):
-            above = max(room.top for room in rooms)
+        for row, margins in zip(self._rows, self._margins, strict=True):
+            above = max(margin.top for margin in margins)
             x = EDGE_IN
             for column, axes in enumerate(row):
                 x += left[column]
@@ -131,7 +131,7 @@ class _Part:
                     (x / self._width_in, bottom / height, inner / self._width_in, self._inner_height / height)
                 )
                 x += inner + right[column] + GAP_IN
-            top -= self._row_height(rooms) + GAP_IN / 2
+            top -= self._row_height(margins) + GAP_IN / 2
         for legend in self._legends:
             legend.set_bbox_to_anchor((EDGE_IN / self._width_in, top / height), transform=self._figure.transFigure)
             top -= self._extent_in(legend)[1] + GAP_IN / 2
@@ -139,10 +139,10 @@ class _Part:
             y = top - (number + 1) * self._line_in + 0.25 * settings.SMALL_PT * _POINT
             self._figure.text(EDGE_IN / self._width_in, y / height, line, fontsize=settings.SMALL_PT, color="#333333")
 
-    def _row_height(self, rooms: Sequence[_Margins]) -> float:
-        return max(room.top for room in rooms) + self._inner_height + max(room.bottom for room in rooms)
+    def _row_height(self, margins: Sequence[_Margins]) -> float:
+        return max(margin.top for margin in margins) + self._inner_height + max(margin.bottom for margin in margins)
 
-    def _room(self, axes: Axes) -> _Margins:
+    def _margin(self, axes: Axes) -> _Margins:
         inner, outer, dpi = axes.get_window_extent(), axes.get_tightbbox(), self._figure.dpi
         assert outer is not None
         return _Margins(
@@ -192,7 +192,7 @@ class _Part:
 
 
 def _columns(charts: int, width_in: float) -> int:
-    """As many charts side by side as there is room for, in rows of one length as far as that is possible."""
+    """Return the number of chart columns that fit, balanced over the rows."""
     most = max(1, min(MOST_COLUMNS, charts, int((width_in - 2 * EDGE_IN + GAP_IN) / (MIN_CHART_WIDTH_IN + GAP_IN))))
     return math.ceil(charts / math.ceil(charts / most))
 
@@ -208,7 +208,7 @@ def _is_at_edge(chart: Chart) -> bool:
 
 
 def _legend_groups(charts: Sequence[Chart]) -> tuple[list[_Entry], list[_Entry]]:
-    """What series are, and which profiles they are of; equal things in several charts have one entry."""
+    """Return the legend entries of series and of profiles. Equal entries of different charts are merged."""
     styles: dict[str, dict[Style, None]] = {}
     everything = [each for chart in charts for each in chart.series]
     for each in sorted(everything, key=lambda s: (s.role == "theory", s.identity.index)):
@@ -221,11 +221,11 @@ def _legend_groups(charts: Sequence[Chart]) -> tuple[list[_Entry], list[_Entry]]
     if any(each.failed for each in everything):
         entries.append(_Entry(label="failed", styles=(FAILED,), line=False))
     profiles = dict.fromkeys(name for chart in charts for name in chart.profiles)
-    return entries, [_Entry(label=name, styles=(profile_style(place),)) for place, name in enumerate(profiles)]
+    return entries, [_Entry(label=name, styles=(profile_style(index),)) for index, name in enumerate(profiles)]
 
 
 def _notes(block: Block) -> list[str]:
-    """How to read the charts, then the fits of each chart, then what else there is to know."""
+    """Return how to read the charts, then the fits of each chart, then all other notes."""
     reading = [note for chart in block.charts for note in chart.notes[:1]]
     others = [note for chart in block.charts for note in chart.notes[1:]]
     return [*reading, *(_fits_note(chart) for chart in block.charts if chart.fits), *others]
@@ -236,8 +236,8 @@ def _fits_note(chart: Chart) -> str:
     return f"{label[0].upper()}{label[1:]}{' [95 %]' if '[' in fits else ''}: {fits}."
 
 
-def _handle(entry: _Entry, place: int) -> Line2D:
-    style = entry.styles[place]
+def _handle(entry: _Entry, index: int) -> Line2D:
+    style = entry.styles[index]
     return Line2D(
         [0],
         [0],

@@ -1,4 +1,4 @@
-"""Blocks as the bytes of a file, equal for equal input: no dates, no random names, no settings of the user's."""
+"""Render figures reproducibly: equal input gives equal bytes, without dates, random ids or user settings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def render(layout: FigureLayout, *, format_: str, width_in: float, dpi: int) -> bytes:
-    """The figure as SVG, PDF or PNG."""
+    """Render a figure as SVG, PDF or PNG."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        parameters: Any = matplotlib.rcParams  # whose keys are literals to type checkers
+        parameters: Any = matplotlib.rcParams  # type checkers only accept literal keys
         parameters.update(settings.RC_PARAMS)
         figure = draw_figure(layout.blocks, width_in)
         out = io.BytesIO()
@@ -33,22 +33,22 @@ def render(layout: FigureLayout, *, format_: str, width_in: float, dpi: int) -> 
 
 
 def embeddable(svg: str) -> str:
-    """The ``<svg>`` element alone, for HTML: with ids like those of no other figure, and as wide as there is room.
+    """Return the ``<svg>`` element for HTML, with unique ids and the width of its container.
 
-    Styles are attributes, which need no permission from the page's policy.
+    Styles become attributes, because the content security policy of the page blocks inline styles.
     """
     element = svg[svg.index("<svg") :]
     name = f"f{hashlib.sha256(element.encode()).hexdigest()[:8]}-"
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', element))
     element = re.sub(r"<(style|metadata)\b.*?</\1>", "", element, flags=re.DOTALL)
-    element = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}{found[1]}"' if found[1] in used else "", element)
+    element = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}{match[1]}"' if match[1] in used else "", element)
     element = re.sub(r'(href="#|url\(#)', rf"\1{name}", element.replace("xlink:href", "href"))
-    element = re.sub(r'style="([^"]*)"', lambda found: re.sub(r"([\w-]+): ([^;]*);? ?", r'\1="\2" ', found[1]), element)
+    element = re.sub(r'style="([^"]*)"', lambda match: re.sub(r"([\w-]+): ([^;]*);? ?", r'\1="\2" ', match[1]), element)
     element = re.sub(r' (?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", element, count=5)
     element = re.sub(r"\s*\n\s*", " ", element)
     return element.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)
 
 
 def _with_fonts(svg: bytes) -> bytes:
-    """With fonts to be shown in where there is none of the first."""
+    """Add fallback fonts."""
     return svg.replace(f"'{settings.FONT}'".encode(), f"'{settings.FONT}', {settings.FALLBACK_FONTS}".encode())

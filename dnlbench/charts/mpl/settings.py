@@ -1,4 +1,4 @@
-"""Sizes in print, and what is set in Matplotlib beside its own defaults, whatever the user's are."""
+"""Print sizes, and the Matplotlib parameters that override its defaults. User settings are ignored."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Any
 
 TEXT_PT = 8.0
 SMALL_PT = 7.0
-"""Of ticks, legend and notes; no text is smaller."""
+"""Size of ticks, legend and notes, the smallest text in a figure."""
 LINE_PT = 1.2
 THIN_PT = 0.6
 MARKER_PT = 4.0
 CROSS_PT = 5.0
 FAINT = 0.45
-"""Opacity of runs in the background."""
+"""Opacity of background runs."""
 BAND = 0.18
-"""Opacity of a band."""
+"""Opacity of bands."""
 
 FONT = "DejaVu Sans"
-"""Comes with Matplotlib, so that all machines have it."""
+"""Shipped with Matplotlib, so that every machine has it."""
 FALLBACK_FONTS = "Verdana, Arial, sans-serif"
-"""Where an SVG is shown without it: no wider, so that no text is longer than there is room for."""
+"""Fallbacks for viewers without the font. They are not wider, so that text still fits."""
 
 RC_PARAMS: dict[str, Any] = {
     "font.family": FONT,
@@ -35,8 +35,8 @@ RC_PARAMS: dict[str, Any] = {
     "legend.fontsize": SMALL_PT,
     "legend.frameon": False,
     "text.hinting": "none",
-    "text.parse_math": False,  # a name with dollar signs is a name
+    "text.parse_math": False,  # dollar signs in names are literal
     "pdf.fonttype": 42,
-    "svg.fonttype": "none",  # text that can be searched, read aloud and edited
+    "svg.fonttype": "none",  # searchable, accessible and editable text
     "svg.hashsalt": "dnlbench",
 }

@@ -1,4 +1,4 @@
-"""Texts that keep to a width."""
+"""Shorten and wrap text to a width."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dnlbench.escape import printable
 
 NO_BREAK_SPACE = "\u00a0"
-"""A blank at which a line is broken only if there is no other."""
+"""A space at which lines break only as a last resort."""
 ELLIPSIS = "…"
 
 Fits = Callable[[str], bool]
-"""Whether there is room for a line."""
+"""A predicate: a line of text fits the width."""
 
 
 def unbreakable(text: str) -> str:
-    """Not broken over two lines if that can be helped."""
+    """Keep text on one line if possible."""
     return text.replace(" ", NO_BREAK_SPACE)
 
 
 def shortened(text: str, fits: Fits) -> str:
-    """Text without control characters, with an ellipsis in its middle where there is no room for all of it."""
+    """Return text without control characters, with an ellipsis in the middle if it does not fit."""
     text = printable(text)
     if fits(text):
         return text
@@ -29,13 +29,13 @@ def shortened(text: str, fits: Fits) -> str:
     def cut(kept: int) -> str:
         return text[: (kept + 1) // 2] + ELLIPSIS + text[len(text) - kept // 2 :]
 
-    # by halves: to measure each length takes minutes for a name of thousands of letters
+    # bisection: measuring every length takes minutes for a name of thousands of characters
     most = bisect_left(range(2, len(text)), True, key=lambda kept: not fits(cut(kept))) + 1
     return cut(most) if most > 1 else ELLIPSIS
 
 
 def wrapped(notes: Sequence[str], fits: Fits, most: int, more: str) -> list[str]:
-    """Each note from a new line, ``most`` lines in all, the last of which says that there is more if there is."""
+    """Wrap notes, each on a new line, into at most ``most`` lines. If more are needed, the last line is ``more``."""
     lines: list[str] = []
     for note in notes:
         line = ""
@@ -50,7 +50,7 @@ def wrapped(notes: Sequence[str], fits: Fits, most: int, more: str) -> list[str]
 
 
 def _words(note: str, fits: Fits) -> Iterator[str]:
-    """What is tied is one word, if a line holds it."""
+    """Yield words. Text joined by no-break spaces is one word if it fits a line."""
     for word in note.split(" "):
         for part in [word] if fits(word) else word.split(NO_BREAK_SPACE):
             yield shortened(part, fits)

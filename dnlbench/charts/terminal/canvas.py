@@ -1,4 +1,4 @@
-"""Curves on a raster: bands behind lines behind marks."""
+"""Draw curves on a raster: bands, then lines, then markers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dnlbench.charts.terminal.scale import LARGEST, Frame
 from dnlbench.charts.terminal.text import TextStyle, Theme
 
 MARK_EVERY = 30
-"""Columns between the marks of a curve."""
+"""Columns between the markers of a curve."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """A raster, with what its pens and shades are."""
+    """A raster with the styles of its pens and shades."""
 
     raster: Raster
     styles: tuple[TextStyle, ...]
@@ -30,11 +30,11 @@ class Canvas:
         return style._replace(background=self.shades[shade]) if shade >= 0 else style
 
 
-def draw_curves(drawn: Sequence[Curve], frame: Frame, columns: int, rows: int, theme: Theme) -> Canvas:
-    """Curves from the back to the front."""
+def draw_curves(curves: Sequence[Curve], frame: Frame, columns: int, rows: int, theme: Theme) -> Canvas:
+    """Draw curves from back to front."""
     raster = Raster(columns, rows)
-    shades = tuple(theme.shade(curve.series) for curve in drawn)
-    shown = [_Shown.of(curve, frame, raster) for curve in drawn]
+    shades = tuple(theme.shade(curve.series) for curve in curves)
+    shown = [_Shown.of(curve, frame, raster) for curve in curves]
     for pen, each in enumerate(shown):
         _band(each, frame, raster, pen, shaded=bool(shades[pen]))
     for pen, each in enumerate(shown):
@@ -43,7 +43,7 @@ def draw_curves(drawn: Sequence[Curve], frame: Frame, columns: int, rows: int, t
             raster.line(points, pen, dashed=dashed)
     for pen, each in enumerate(shown):
         _marks(each, raster, pen)
-    return Canvas(raster=raster, styles=tuple(_text_style(curve, theme) for curve in drawn), shades=shades)
+    return Canvas(raster=raster, styles=tuple(_text_style(curve, theme) for curve in curves), shades=shades)
 
 
 def _text_style(curve: Curve, theme: Theme) -> TextStyle:
@@ -52,12 +52,12 @@ def _text_style(curve: Curve, theme: Theme) -> TextStyle:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shown:
-    """The part of a curve that is between the ends of the x axis, in dots."""
+    """The part of a curve within the x axis, in dots."""
 
     curve: Curve
     xs: list[float]
     ys: list[float]
-    """NaN and infinite as in the curve, NaN too for what a logarithmic axis has no place for."""
+    """Infinities and NaN as in the curve; also NaN for values that a logarithmic axis cannot show."""
     start: int
     """Index of the first point in the curve."""
     segments: list[list[Point]]
@@ -98,7 +98,7 @@ def _middle(column: int) -> float:
 
 
 def _between(shown: _Shown, values: Sequence[float], columns: Sequence[int]) -> list[float]:
-    """Values in the middle of columns, from the points on either side."""
+    """Interpolate values at the centers of columns."""
     xs, start = shown.xs, shown.start
     result = []
     for column in columns:
@@ -108,13 +108,13 @@ def _between(shown: _Shown, values: Sequence[float], columns: Sequence[int]) -> 
             result.append(values[start + len(xs) - 1])
             continue
         x0, x1 = xs[index - 1], xs[index]
-        share = (x - x0) / (x1 - x0) if x1 > x0 else 1.0
-        result.append((1 - share) * values[start + index - 1] + share * values[start + index])
+        weight = (x - x0) / (x1 - x0) if x1 > x0 else 1.0
+        result.append((1 - weight) * values[start + index - 1] + weight * values[start + index])
     return result
 
 
 def _edge(values: Sequence[float], frame: Frame, raster: Raster) -> list[float]:
-    """Of a band: it reaches to the end of the frame where its edge is infinite, or where a logarithmic axis has no place."""
+    """Return the edge of a band in dots. It extends to the frame if infinite, or if a logarithmic axis cannot show it."""
     inside = [v if -LARGEST < v < LARGEST or v != v else math.copysign(LARGEST, v) for v in values]
     under = FAR * raster.bottom
     dots = heights(frame.y.fractions(inside), raster.bottom)
@@ -126,8 +126,8 @@ def _marks(shown: _Shown, raster: Raster, pen: int) -> None:
     if curve.marked and mark:
         points = [point for points in shown.segments for point in points]
         if not series.points:
-            place, count = series.identity.index + series.identity.profile / 2, raster.columns // MARK_EVERY
-            points = mark_positions(shown.segments, raster.right, raster.bottom, count, place)
+            index, count = series.identity.index + series.identity.profile / 2, raster.columns // MARK_EVERY
+            points = mark_positions(shown.segments, raster.right, raster.bottom, count, index)
         for point in points:
             raster.mark(point, mark, pen)
     if curve.marked or series.parent:
@@ -136,8 +136,8 @@ def _marks(shown: _Shown, raster: Raster, pen: int) -> None:
 
 
 def _crosses(shown: _Shown, raster: Raster) -> list[Point]:
-    """With the last point of a run that failed, unless that is marked for not being finite."""
+    """Return the positions of crosses: non-finite values, and the last finite point of a failed run."""
     curve, series, end = shown.curve, shown.curve.series, shown.start + len(shown.xs)
-    found = crosses(curve.y[shown.start : end], shown.xs, shown.ys, raster.bottom)
+    positions = crosses(curve.y[shown.start : end], shown.xs, shown.ys, raster.bottom)
     at_end = series.failed and end >= len(curve.y) and shown.segments and math.isfinite(curve.y[-1])
-    return [*found, shown.segments[-1][-1]] if at_end else found
+    return [*positions, shown.segments[-1][-1]] if at_end else positions

@@ -14,11 +14,11 @@ from dnlbench.charts.terminal.view import View
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One series at the cursor: its nearest point."""
+    """The point of a series nearest to the cursor."""
 
     key: str
     x: float | None = None
-    """None, as ``y``, if the series has no point so far to the left or right."""
+    """None, like ``y``, if the cursor lies beyond the ends of the series."""
     y: float | None = None
     smoothed: float | None = None
     """None without smoothing."""
@@ -26,17 +26,17 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class CursorValues:
-    """All visible series of the legend at one x."""
+    """The values of all visible legend series at one x."""
 
     x: float
     readings: tuple[Reading, ...]
 
 
 def values_at(chart: Chart, view: View, at: float) -> CursorValues:
-    """The values at ``at``, and the x nearest to it that a series has."""
+    """Return the values at ``at``, and the nearest x that a series has."""
     readings = tuple(_reading(each, view, at) for each in visible(chart, view) if not each.parent)
-    there = [reading.x for reading in readings if reading.x is not None]
-    return CursorValues(x=min(there, key=lambda x: abs(x - at), default=at), readings=readings)
+    xs = [reading.x for reading in readings if reading.x is not None]
+    return CursorValues(x=min(xs, key=lambda x: abs(x - at), default=at), readings=readings)
 
 
 def _reading(series: Series, view: View, at: float) -> Reading:
@@ -53,7 +53,7 @@ def _reading(series: Series, view: View, at: float) -> Reading:
 
 
 def nearest(x: Sequence[float], at: float) -> int | None:
-    """Index of the point nearest to it, of two the first; None without any."""
+    """Return the index of the nearest point, the first of two equally near ones; None without points."""
     if not x:
         return None
     index = bisect_left(x, at)
@@ -63,16 +63,16 @@ def nearest(x: Sequence[float], at: float) -> int | None:
 
 
 def _is_beyond(x: Sequence[float], at: float) -> bool:
-    """Whether it is further from the series' end than half the distance of the points there."""
+    """Return True if ``at`` is beyond an end of the series by more than half the distance of the last two points."""
     if len(x) < 2:
         return bool(x) and at != x[0]
     return at < x[0] - (x[1] - x[0]) / 2 or at > x[-1] + (x[-1] - x[-2]) / 2
 
 
 def next_x(chart: Chart, view: View, at: float | None, step: int, scale: Scale, columns: int) -> float | None:
-    """The x that some visible series has nearest to the cursor, at least a column to the right (or left) of it.
+    """Return the next x of a visible series, at least one column to the right (left) of the cursor.
 
-    Without a cursor it is the one in the middle of the axis; at the ends it stays. None without any point.
+    Without a cursor, start at the middle of the axis. At the ends, stay. None without points.
     """
     values = sorted(
         {x for each in visible(chart, view) for x in each.x} or {x for s in legend_series(chart) for x in s.x}

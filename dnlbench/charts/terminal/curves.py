@@ -1,4 +1,4 @@
-"""The curves of a chart in a view: what is visible, smoothed, from the back to the front, without points that nobody sees."""
+"""The visible curves of a chart in drawing order, smoothed and decimated."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ from dnlbench.charts.palette import OKABE_ITO
 from dnlbench.charts.terminal.view import View
 
 MARKS = "●▲■◆✚✖★▼◀▶"
-"""One for each network and depth, so that color never stands alone."""
+"""Markers by network and depth, so that curves never differ by color alone."""
 ANSI = ("ansi_bright_blue", "ansi_yellow", "ansi_green", "ansi_magenta", "ansi_red", "ansi_cyan", "ansi_bright_yellow")
-"""The terminal's own colors, for people who chose them."""
-_MARKS_APART = 3
-"""Between the marks of a network in one profile and the next."""
+"""Colors of the terminal's own palette."""
+_MARK_STRIDE = 3
+"""Distance between the markers of a network in consecutive profiles."""
 _GUIDES = ("fit", "limit", "theory")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Something to draw."""
+    """A curve to draw."""
 
     series: Series
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
-    """Empty, as ``high``, without intervals."""
+    """Empty, like ``high``, without intervals."""
     high: Sequence[float] = ()
     faint: bool = False
     bold: bool = False
     marked: bool = False
-    """Whether it carries the series' marks."""
+    """True if the curve has markers."""
 
 
 def color_of(series: Series, *, ansi: bool = False) -> str:
-    """As Textual and Rich parse it; empty: the foreground."""
+    """Return the color for Textual and Rich; empty for the foreground color."""
     colors = ANSI if ansi else OKABE_ITO
     return colors[series.identity.index % len(colors)] if series.identity.label else ""
 
 
 def mark_of(series: Series) -> str:
-    """One character; empty for lines to compare with. The points of each profile have marks of their own."""
+    """Return the marker character; empty for reference lines. Points have different markers in each profile."""
     if series.role in _GUIDES:
         return ""
-    place = series.identity.index + (_MARKS_APART * series.identity.profile if series.points else 0)
-    return MARKS[place % len(MARKS)]
+    index = series.identity.index + (_MARK_STRIDE * series.identity.profile if series.points else 0)
+    return MARKS[index % len(MARKS)]
 
 
 def is_dashed(series: Series) -> bool:
-    """Whether it is a line to compare with, or of a profile that is compared with the first."""
+    """Return True for reference lines and for all profiles except the first."""
     return series.role in _GUIDES or series.identity.profile > 0
 
 
 def visible(chart: Chart, view: View) -> list[Series]:
-    """Series that are not switched off."""
+    """Return the series that are not hidden."""
     return [each for each in chart.series if not {each.key, each.parent} & view.hidden]
 
 
 def legend_series(chart: Chart) -> list[Series]:
-    """Series that can be chosen and switched off."""
+    """Return the series that the legend lists."""
     return [each for each in chart.series if not each.parent]
 
 
 def curves(chart: Chart, view: View) -> list[Curve]:
-    """What is drawn, in this order: faint ones, lines to compare with, the others, and on top the one that is chosen."""
+    """Return the visible curves in drawing order: faint curves, reference lines, the others, and the selected one on top."""
     ordered = sorted(
         visible(chart, view), key=lambda s: (s.key == view.focus_series, not s.parent, s.role not in _GUIDES)
     )
@@ -74,7 +74,7 @@ def curves(chart: Chart, view: View) -> list[Curve]:
 
 
 def smoothing_of(series: Series, view: View) -> float:
-    """Weight of its smoothing: neither a few measured points nor a fit is smoothed."""
+    """Return the smoothing weight of a series. Points and fits are not smoothed."""
     is_exact = series.points or series.parent or series.role in _GUIDES
     return 0.0 if is_exact else min(0.99, max(0.0, view.smoothing))
 
@@ -89,7 +89,7 @@ def _of_series(series: Series, view: View) -> list[Curve]:
 
 
 def _columns(series: Series) -> tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]:
-    """x, y, low and high of the points that have an x. The interval of a limit stands in the notes."""
+    """Return x, y, low and high of the points with a finite x. The notes report the intervals of limits."""
     x, y, low, high = series.x, series.y, series.low or (), series.high or ()
     if series.role == "limit" or not (low and high):
         low = high = ()
@@ -100,7 +100,7 @@ def _columns(series: Series) -> tuple[Sequence[float], Sequence[float], Sequence
 
 
 def as_viewed(chart: Chart, view: View) -> Chart:
-    """The chart with the series, scales, smoothing and part of the x axis of a view, for other renderers."""
+    """Apply a view (visible series, scales, smoothing, x range) to a chart, for other renderers."""
     low, high = view.x or (-math.inf, math.inf)
     return replace(
         chart,
@@ -116,7 +116,7 @@ def _as_smoothed(series: Series, view: View) -> Series:
 
 
 def _within(series: Series, first: float, last: float) -> Series:
-    kept = [index for index, place in enumerate(series.x) if first <= place <= last]
+    kept = [index for index, x in enumerate(series.x) if first <= x <= last]
     if len(kept) == len(series.x):
         return series
     x, y = ([column[index] for index in kept] for column in (series.x, series.y))
@@ -125,59 +125,59 @@ def _within(series: Series, first: float, last: float) -> Series:
 
 
 def smoothed(values: Iterable[float], weight: float) -> list[float]:
-    """Exponential moving average without the bias of its start.
+    """Return the bias-corrected exponential moving average.
 
-    With the weight w in [0, 1), over the finite values y₁, y₂, …::
+    With the weight w in [0, 1) and the finite values y₁, y₂, …::
 
         s_k = w s_{k-1} + (1 - w) y_k,   s_0 = 0
         ŷ_k = s_k / (1 - w^k)
 
-    A value that is not finite stays as it is, where it is, and those after it are averaged as if it had not been there.
+    Non-finite values are kept in place and excluded from the average.
 
     Raises:
         ValueError: if the weight is not in [0, 1).
     """
     if not 0 <= weight < 1:
-        raise ValueError(f"a weight is at least 0 and below 1, not {weight}")
-    state, forgotten = 0.0, 1.0
+        raise ValueError(f"the weight must be at least 0 and below 1, not {weight}")
+    state, decay = 0.0, 1.0
     result = []
     for value in values:
         if math.isfinite(value):
             state = weight * state + (1 - weight) * value
-            forgotten *= weight
-            result.append(state / (1 - forgotten))
+            decay *= weight
+            result.append(state / (1 - decay))
         else:
             result.append(value)
     return result
 
 
-def decimated(places: Sequence[float], values: Sequence[float], buckets: int) -> list[int]:
-    """Indices of the points to draw, growing: at most three for each bucket, the first and the last.
+def decimated(xs: Sequence[float], values: Sequence[float], buckets: int) -> list[int]:
+    """Return the increasing indices of the points to draw: the first, the last, and at most three for each bucket.
 
-    The buckets are of one length along ``places``, which grow. Of each stay the least and the largest of its finite values
-    and the first that is not finite.
+    The buckets divide the increasing ``xs`` into equal lengths. Each keeps its smallest and largest finite value and its
+    first non-finite one.
     """
-    count = len(places)
+    count = len(xs)
     if count <= 2 or count <= buckets:
         return list(range(count))
     kept = {0, count - 1}
-    for start, end in pairwise(_edges(places, max(1, buckets))):
+    for start, end in pairwise(_edges(xs, max(1, buckets))):
         kept.update(_of_bucket(values, start, end))
     return sorted(kept)
 
 
-def _edges(places: Sequence[float], buckets: int) -> list[int]:
-    """Indices at which a bucket begins, and the end."""
-    first, width = places[0], (places[-1] - places[0]) / buckets
+def _edges(xs: Sequence[float], buckets: int) -> list[int]:
+    """Return the index at which each bucket begins, and the end."""
+    first, width = xs[0], (xs[-1] - xs[0]) / buckets
     if not width > 0:
-        return [0, len(places)]
+        return [0, len(xs)]
     edges, current = [0], 0
-    for index, place in enumerate(places):
-        bucket = min(buckets - 1, int((place - first) / width))
+    for index, x in enumerate(xs):
+        bucket = min(buckets - 1, int((x - first) / width))
         if bucket > current:
             edges.append(index)
             current = bucket
-    return [*edges, len(places)]
+    return [*edges, len(xs)]
 
 
 def _of_bucket(values: Sequence[float], start: int, end: int) -> set[int]:
@@ -186,6 +186,5 @@ def _of_bucket(values: Sequence[float], start: int, end: int) -> set[int]:
     if finite:
         kept = {min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)}
     if len(finite) < end - start:
-        there = set(finite)
-        kept.add(next(index for index in range(start, end) if index not in there))
+        kept.add(next(index for index in range(start, end) if not math.isfinite(values[index])))
     return kept

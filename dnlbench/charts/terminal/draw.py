@@ -1,4 +1,4 @@
-"""A chart as characters, in any size: title, axes and curves."""
+"""Draw a chart as characters, in any size: title, axes and curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dnlbench.charts.terminal.view import View
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Where in a drawing the curves are."""
+    """The area of a drawing that contains the curves."""
 
     left: int
     top: int
@@ -31,23 +31,23 @@ class Region:
         return 0 <= column - self.left < self.columns and 0 <= row - self.top < self.rows
 
     def fractions(self, column: int, row: int) -> tuple[float, float]:
-        """Where on the axes the middle of a cell is."""
+        """Return the position of the center of a cell, as fractions of the axes."""
         right, bottom = 2 * self.columns - 1, 4 * self.rows - 1
         return (2 * (column - self.left) + 0.5) / right, 1 - (4 * (row - self.top) + 1.5) / bottom
 
     def column(self, fraction: float) -> int | None:
-        """The column of the drawing in which a place on the x axis is; None outside."""
+        """Return the column at a fraction of the x axis; None outside."""
         dot = fraction * (2 * self.columns - 1)
         return self.left + round(dot) // 2 if -0.5 <= dot <= 2 * self.columns - 0.5 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Rows of characters, all of one width."""
+    """Rows of characters of equal width."""
 
     rows: tuple[tuple[Span, ...], ...]
     region: Region | None = None
-    """None, as ``frame``, where there is nothing but text."""
+    """None, like ``frame``, if the drawing is text only."""
     frame: Frame | None = None
 
     @property
@@ -83,27 +83,26 @@ def _crossed(row: tuple[Span, ...], column: int, theme: Theme) -> tuple[Span, ..
     return tuple(result)
 
 
-NOTE_LINES = 2
-"""At most."""
-ALL_HIDDEN = "every series is switched off"
-NOT_POSITIVE = "no value above 0: none has a place on a logarithmic axis"
+MAX_NOTE_LINES = 2
+ALL_HIDDEN = "all series are hidden"
+NOT_POSITIVE = "no positive values for the logarithmic axis"
 
 
 def draw(chart: Chart, view: View, width: int, height: int, theme: Theme | None = None) -> Drawing:
-    """The chart in as many columns and rows. It leaves out what there is no room for: note, axis, title, in this order."""
+    """Draw a chart of a given size. If space is short, omit the notes, the axis and the title, in this order."""
     theme = theme or Theme()
     width, height = max(0, width), max(0, height)
-    drawn = curves(chart, view)
-    found = limits_of_curves(chart, view, drawn)
+    visible_curves = curves(chart, view)
+    limits = limits_of_curves(chart, view, visible_curves)
     plan = _plan(chart, width, height)
-    title = [_title(chart, view, found, width, theme)] if plan.title else []
+    title = [_title(chart, view, limits, width, theme)] if plan.title else []
     note = [fitted([Span(line, theme.quiet())], width) for line in _note(chart, width)[: plan.note]]
-    said = _said(chart, found)
-    if said or plan.rows < 1 or width < 1:
-        body = _centered(said or "", width, height - len(title) - len(note))
+    message = _empty_message(chart, limits)
+    if message or plan.rows < 1 or width < 1:
+        body = _centered(message, width, height - len(title) - len(note))
         return Drawing(rows=(*title, *body, *note))
-    body, region = _body(chart, drawn, found, plan, width, theme)
-    return Drawing(rows=(*title, *body, *note), region=region, frame=found.frame).with_cursor(view.cursor, theme)
+    body, region = _body(chart, visible_curves, limits, plan, width, theme)
+    return Drawing(rows=(*title, *body, *note), region=region, frame=limits.frame).with_cursor(view.cursor, theme)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,34 +111,36 @@ class _Plan:
     axis: bool
     labels: bool
     name: bool
-    """Whether the x axis has its name below its ticks, and not beside them."""
+    """True if the name of the x axis is below its ticks, False if it is beside them."""
     note: int
     rows: int
-    """For the curves."""
+    """Rows for the curves."""
 
 
 def _plan(chart: Chart, width: int, height: int) -> _Plan:
     title, labels, axis = height >= 4, height >= 3, height >= 8
-    note = min(NOTE_LINES, len(_note(chart, width))) if height >= 12 else 0
+    note = min(MAX_NOTE_LINES, len(_note(chart, width))) if height >= 12 else 0
     name = height >= 20 or (height >= 10 and any(series.points for series in chart.series))
     rows = height - title - labels - axis - name - note
     return _Plan(title=title, axis=axis, labels=labels, name=name, note=note, rows=rows)
 
 
 def _note(chart: Chart, width: int) -> list[str]:
-    """Its lines, the last one shortened where there is more."""
+    """Return the lines of the notes; the last one is shortened if there are more."""
     others = [profile.partition(":")[0] for profile in chart.profiles]
-    said = [f"Solid: {others[0]}; dashed: {', '.join(others[1:])}."] if others else []
-    said += [*(f"{line}." for line in chart.fits), *chart.notes]
-    lines = [part for line in said for part in textwrap.wrap(line, max(10, width))]
-    return [*lines[: NOTE_LINES - 1], shortened(" ".join(lines[NOTE_LINES - 1 :]), width)] if lines[1:] else lines
+    notes = [f"Solid: {others[0]}; dashed: {', '.join(others[1:])}."] if others else []
+    notes += [*(f"{line}." for line in chart.fits), *chart.notes]
+    lines = [part for line in notes for part in textwrap.wrap(line, max(10, width))]
+    return (
+        [*lines[: MAX_NOTE_LINES - 1], shortened(" ".join(lines[MAX_NOTE_LINES - 1 :]), width)] if lines[1:] else lines
+    )
 
 
-def _said(chart: Chart, found: Limits) -> str:
-    """What stands in place of the curves; empty if there are any."""
-    if found.empty:
+def _empty_message(chart: Chart, limits: Limits) -> str:
+    """Return the text shown instead of curves; empty if there are curves."""
+    if limits.empty:
         return ALL_HIDDEN if any(len(series.x) and len(series.y) for series in chart.series) else chart.empty
-    return NOT_POSITIVE if found.none_drawable else ""
+    return NOT_POSITIVE if limits.none_drawable else ""
 
 
 def _centered(text: str, width: int, height: int) -> list[tuple[Span, ...]]:
@@ -150,21 +151,23 @@ def _centered(text: str, width: int, height: int) -> list[tuple[Span, ...]]:
     return ([blank] * max(0, above) + rows + [blank] * max(0, height))[: max(0, height)]
 
 
-def _title(chart: Chart, view: View, found: Limits, width: int, theme: Theme) -> tuple[Span, ...]:
+def _title(chart: Chart, view: View, limits: Limits, width: int, theme: Theme) -> tuple[Span, ...]:
     title, text = _title_with_unit(chart), chart.y.text
     named = "" if text.casefold() in title.casefold() else text
-    log = "log y" if found.frame.y.log else ""
+    log = "log y" if limits.frame.y.log else ""
     smoothing = f"smoothed {view.smoothing:g}" if view.smoothing else ""
-    missing = f"{found.left_out} ≤ 0 left out" if found.left_out else ""
+    missing = f"{limits.left_out} ≤ 0 not shown" if limits.left_out else ""
     choices = ((missing, named, smoothing, log), (named, log), (log,))
     texts = (" · ".join(part for part in choice if part) for choice in choices)
     right = next((text for text in texts if text and len(text) + 2 <= width // 2), "")
-    said = [Span(f"  {right}", theme.quiet())] if right else []
-    return justified([Span(shortened(title, width - len(right) - 2 * bool(right)), TextStyle(bold=True))], said, width)
+    right_spans = [Span(f"  {right}", theme.quiet())] if right else []
+    return justified(
+        [Span(shortened(title, width - len(right) - 2 * bool(right)), TextStyle(bold=True))], right_spans, width
+    )
 
 
 def _title_with_unit(chart: Chart) -> str:
-    """A title that begins with the label of the y axis has the unit behind it, where it is not cut."""
+    """Insert the unit after the label of the y axis if the title begins with it."""
     label, text, title = chart.y.label, chart.y.text, chart.title
     if not label or not title.casefold().startswith(label.casefold()):
         return title
@@ -172,23 +175,23 @@ def _title_with_unit(chart: Chart) -> str:
 
 
 def axis_text(axis: Axis, *, log: bool) -> str:
-    """``time (s, log)``."""
+    """Return the axis label: ``time (s, log)``."""
     details = ", ".join(part for part in (axis.unit, "log" if log else "") if part)
     return f"{axis.label} ({details})" if details else axis.label
 
 
 def _body(
-    chart: Chart, drawn: Sequence[Curve], found: Limits, plan: _Plan, width: int, theme: Theme
+    chart: Chart, visible_curves: Sequence[Curve], limits: Limits, plan: _Plan, width: int, theme: Theme
 ) -> tuple[list[tuple[Span, ...]], Region]:
-    labels = column_ticks(found.frame.y, plan.rows, kind=chart.y.ticks)
+    labels = column_ticks(limits.frame.y, plan.rows, kind=chart.y.ticks)
     margin = max(map(len, labels.values()), default=0)
     left = margin + 2 if width - margin - 2 >= 8 else 0
     columns = width - left
-    canvas = draw_curves(drawn, found.frame, columns, plan.rows, theme)
+    canvas = draw_curves(visible_curves, limits.frame, columns, plan.rows, theme)
     rows = [(*_y_axis(labels.get(row), left, theme), *_cells(canvas, row)) for row in range(plan.rows)]
-    name = shortened(axis_text(chart.x, log=found.frame.x.log), columns // 2)
+    name = shortened(axis_text(chart.x, log=limits.frame.x.log), columns // 2)
     room = columns if plan.name or not name else columns - len(name) - 2
-    ticks = row_ticks(found.frame.x, columns, room=room, kind=chart.x.ticks)
+    ticks = row_ticks(limits.frame.x, columns, room=room, kind=chart.x.ticks)
     if plan.axis:
         rows.append(_x_axis(ticks, left, columns, theme))
     if plan.labels:
@@ -221,7 +224,7 @@ def _x_labels(ticks: Sequence[PositionedTick], name: str, left: int, columns: in
 
 
 def _cells(canvas: Canvas, row: int) -> list[Span]:
-    """Characters of a row, those that look alike together."""
+    """Return the spans of a row; neighboring characters of one style are merged."""
     raster = canvas.raster
     first = row * raster.columns
     keys = list(

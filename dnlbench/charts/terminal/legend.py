@@ -1,4 +1,4 @@
-"""What the curves are called, beside a chart or in a line below it."""
+"""The legend of a chart, in a column beside it or in a line below it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from dnlbench.charts.terminal.curves import is_dashed, legend_series, mark_of
 from dnlbench.charts.terminal.text import PLAIN, Span, TextStyle, Theme, fitted, justified, width_of
 from dnlbench.charts.terminal.view import View
 
-OFF = "○"
-"""In place of the mark of a series that is switched off."""
+HIDDEN_MARK = "○"
+"""The marker of a hidden series."""
 GAP = "   "
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A series in the legend."""
+    """A legend entry of a series."""
 
     key: str
     label: str
     mark: str
     style: TextStyle
-    """Of the mark."""
+    """Style of the marker."""
     n: int | None = None
     failed: bool = False
     hidden: bool = False
     chosen: bool = False
     value: str = ""
-    """At the cursor."""
+    """Value at the cursor."""
 
     def spans(self, theme: Theme) -> tuple[Span, ...]:
-        """As text, without its value: ``● densenet L=2 n=5``."""
+        """Return the entry as styled text without its value: ``● densenet L=2 n=5``."""
         quiet = theme.quiet()
         text = quiet if self.hidden else TextStyle(bold=True) if self.chosen else PLAIN
         mark = quiet if self.hidden else self.style._replace(bold=self.chosen)
@@ -41,7 +41,7 @@ class Entry:
         chosen = "▸" if self.chosen else ""
         return (
             Span(chosen, text),
-            Span(OFF if self.hidden else self.mark, mark),
+            Span(HIDDEN_MARK if self.hidden else self.mark, mark),
             Span(f" {self.label}", text),
             *seeds,
             *failed,
@@ -50,11 +50,11 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of the legend, and which columns of it belong to which series."""
+    """A line of the legend, with the columns of each series."""
 
     spans: tuple[Span, ...]
     keys: tuple[tuple[int, int, str], ...] = ()
-    """First column, the one after the last, and key."""
+    """First column, column after the last, and key of each series."""
 
     def after(self, spans: Sequence[Span]) -> Line:
         used = width_of(spans)
@@ -65,8 +65,10 @@ class Line:
         return next((key for start, end, key in self.keys if start <= column < end), None)
 
 
-def entries(chart: Chart, view: View, theme: Theme, values: Mapping[str, str] | None = None) -> tuple[Entry, ...]:
-    """The series that can be switched, with values by key."""
+def legend_entries(
+    chart: Chart, view: View, theme: Theme, values: Mapping[str, str] | None = None
+) -> tuple[Entry, ...]:
+    """Return the legend entries of a chart, with values by key."""
     return tuple(
         Entry(
             key=series.key,
@@ -83,36 +85,36 @@ def entries(chart: Chart, view: View, theme: Theme, values: Mapping[str, str] | 
     )
 
 
-def column_width(found: Sequence[Entry], theme: Theme, most: int, *, value_width: int = 0) -> int:
-    """Columns that a legend at the side takes: as many as its longest entry, a place for ``▸``, and values."""
-    longest = max((width_of(entry.spans(theme)) + (not entry.chosen) for entry in found), default=0)
-    return min(most, longest + value_width) if found else 0
+def column_width(entries: Sequence[Entry], theme: Theme, most: int, *, value_width: int = 0) -> int:
+    """Return the width of a legend column: its longest entry, the marker ``▸``, and values."""
+    longest = max((width_of(entry.spans(theme)) + (not entry.chosen) for entry in entries), default=0)
+    return min(most, longest + value_width) if entries else 0
 
 
-def in_column(found: Sequence[Entry], theme: Theme, width: int, rows: int) -> tuple[Line, ...]:
-    """One below the other, around the chosen one if there is no room for all."""
-    start, end = _window(found, [1] * len(found), rows if len(found) <= rows else rows - 1)
-    lines = [_column_line(entry, theme, width) for entry in found[start:end]]
-    if end - start < len(found) and rows > 0:
-        lines.append(Line(spans=fitted([Span(f" +{len(found) - (end - start)} more", theme.quiet())], width)))
+def in_column(entries: Sequence[Entry], theme: Theme, width: int, rows: int) -> tuple[Line, ...]:
+    """Arrange entries in a column, around the selected one if not all fit."""
+    start, end = _window(entries, [1] * len(entries), rows if len(entries) <= rows else rows - 1)
+    lines = [_column_line(entry, theme, width) for entry in entries[start:end]]
+    if end - start < len(entries) and rows > 0:
+        lines.append(Line(spans=fitted([Span(f" +{len(entries) - (end - start)} more", theme.quiet())], width)))
     return tuple(lines[:rows])
 
 
-def in_line(found: Sequence[Entry], theme: Theme, width: int) -> Line:
-    """One beside the other, around the chosen one, with the number of those for which there is no room."""
-    texts = [_with_value(entry, theme) for entry in found]
+def in_line(entries: Sequence[Entry], theme: Theme, width: int) -> Line:
+    """Arrange entries in a line, around the selected one, with the number of entries that do not fit."""
+    texts = [_with_value(entry, theme) for entry in entries]
     widths = [width_of(text) + len(GAP) for text in texts]
-    rest = 0 if sum(widths) - len(GAP) <= width else len(f"+{len(found)} more")
-    start, end = _window(found, widths, width + len(GAP) if not rest else width - rest)
+    rest = 0 if sum(widths) - len(GAP) <= width else len(f"+{len(entries)} more")
+    start, end = _window(entries, widths, width + len(GAP) if not rest else width - rest)
     spans: list[Span] = []
     keys = []
-    for entry, text in zip(found[start:end], texts[start:end], strict=True):
+    for entry, text in zip(entries[start:end], texts[start:end], strict=True):
         column = width_of(spans)
         spans += [*text, Span(GAP, PLAIN)]
         keys.append((column, min(column + width_of(text), width), entry.key))
-    more = len(found) - (end - start)
-    said = [Span(f"+{more} more", theme.quiet())] if more else []
-    return Line(spans=justified(fitted(spans, width - rest), said, width), keys=tuple(keys))
+    more = len(entries) - (end - start)
+    suffix = [Span(f"+{more} more", theme.quiet())] if more else []
+    return Line(spans=justified(fitted(spans, width - rest), suffix, width), keys=tuple(keys))
 
 
 def _with_value(entry: Entry, theme: Theme) -> tuple[Span, ...]:
@@ -127,13 +129,13 @@ def _column_line(entry: Entry, theme: Theme, width: int) -> Line:
     return Line(spans=justified(text, value, width), keys=((0, width, entry.key),))
 
 
-def _window(found: Sequence[Entry], sizes: Sequence[int], room: int) -> tuple[int, int]:
-    """The entries from the first that leaves room for the chosen one. At least one, unless there is none or no room."""
-    chosen = next((place for place, entry in enumerate(found) if entry.chosen), 0)
+def _window(entries: Sequence[Entry], sizes: Sequence[int], room: int) -> tuple[int, int]:
+    """Return the range of entries that fit and include the selected one. At least one, unless there is none or no space."""
+    chosen = next((index for index, entry in enumerate(entries) if entry.chosen), 0)
     start = 0
     while start < chosen and sum(sizes[start : chosen + 1]) > room:
         start += 1
     end = start
-    while end < len(found) and sum(sizes[start : end + 1]) <= room:
+    while end < len(entries) and sum(sizes[start : end + 1]) <= room:
         end += 1
-    return start, max(end, min(start + 1, len(found))) if room > 0 else start
+    return start, max(end, min(start + 1, len(entries))) if room > 0 else start

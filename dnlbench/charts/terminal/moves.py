@@ -1,4 +1,4 @@
-"""How a view moves: what keys and a mouse do to a chart, without a terminal."""
+"""Zoom, pan and cursor movement of a view, independent of the terminal."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dnlbench.charts.terminal.limits import full_frame
 from dnlbench.charts.terminal.view import View
 
 STEP = 0.1
-"""Part of what is shown that a key moves the view by."""
+"""Fraction of the visible range by which a key pans."""
 FACTOR = 1.5
-"""By which a key or a turn of the wheel zooms."""
+"""Zoom factor of a key or a mouse wheel step."""
 
 
 def zoomed(
     chart: Chart, view: View, drawing: Drawing, direction: int, about: float | None = None, *, along_y: bool = False
 ) -> View:
-    """Zoomed about a fraction of an axis; along x by default about the cursor, along y about the middle."""
+    """Zoom about a fraction of an axis. Default: the cursor along x, the middle along y."""
     if drawing.frame is None:
         return view
     if about is None:
@@ -28,21 +28,21 @@ def zoomed(
 
 
 def panned(chart: Chart, view: View, drawing: Drawing, dx: float, dy: float) -> View:
-    """What is zoomed, moved by fractions of what is shown."""
+    """Pan a zoomed view by fractions of the visible range."""
     if drawing.frame is None or not view.is_zoomed:
         return view
     return view.panned(dx, dy, shown=drawing.frame, full_frame=full_frame(chart, view))
 
 
 def dragged(chart: Chart, view: View, drawing: Drawing, columns: int, rows: int) -> View:
-    """As it was when the mouse was pressed, moved with the mouse by that many cells."""
+    """Pan the view from the start of the drag by a number of cells."""
     if drawing.region is None:
         return view
     return panned(chart, view, drawing, -columns / drawing.region.columns, rows / drawing.region.rows)
 
 
 def with_cursor_moved(chart: Chart, view: View, drawing: Drawing, step: int) -> View:
-    """With the cursor at the next point, or in the middle; what is zoomed comes along."""
+    """Move the cursor to the next point, or to the middle without a cursor. A zoomed view follows."""
     if drawing.frame is None or drawing.region is None:
         return view
     scale = drawing.frame.x

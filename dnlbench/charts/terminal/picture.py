@@ -1,4 +1,4 @@
-"""A chart with its legend, beside it or below it, and the values at the cursor."""
+"""A rendered chart with its legend and the values at the cursor."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dnlbench import units
 from dnlbench.charts.model import Chart
 from dnlbench.charts.terminal.cursor import CursorValues, values_at
 from dnlbench.charts.terminal.draw import Drawing, draw
-from dnlbench.charts.terminal.legend import Line, column_width, entries, in_column, in_line
+from dnlbench.charts.terminal.legend import Line, column_width, in_column, in_line, legend_entries
 from dnlbench.charts.terminal.text import PLAIN, Span, TextStyle, Theme, fitted, width_of
 from dnlbench.charts.terminal.view import View
 
 WIDE = 100
-"""Columns from which the legend is beside the curves, and not below them."""
+"""Minimum columns for a legend beside the curves; narrower charts have it below."""
 LEGEND_ROWS = 7
-"""Rows from which there is a legend."""
+"""Minimum rows for a legend."""
 VALUE_WIDTH = 10
-"""Columns for the values at the cursor in a legend at the side; they are kept free, so that nothing moves."""
+"""Columns reserved for the values at the cursor in a legend beside the curves, so that the layout does not shift."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A chart in a size, without its cursor: drawing it is what takes time."""
+    """A chart rendered at a given size, without its cursor. The expensive part of drawing."""
 
     chart: Chart
     view: View
@@ -32,17 +32,17 @@ class Picture:
     """Columns and rows."""
     drawing: Drawing
     legend_width: int
-    """Columns of the legend beside the curves; 0 if it is below them."""
+    """Columns of the legend beside the curves; 0 if it is below or absent."""
     below: bool
-    """Whether the legend is below the curves."""
+    """True if the legend is below the curves."""
 
     @classmethod
     def of(cls, chart: Chart, view: View, theme: Theme, size: tuple[int, int]) -> Picture:
         width, height = size
-        found = entries(chart, view, theme)
-        has_legend = bool(found) and height >= LEGEND_ROWS
+        entries = legend_entries(chart, view, theme)
+        has_legend = bool(entries) and height >= LEGEND_ROWS
         is_wide = has_legend and width >= WIDE
-        legend_width = column_width(found, theme, width // 3, value_width=VALUE_WIDTH) if is_wide else 0
+        legend_width = column_width(entries, theme, width // 3, value_width=VALUE_WIDTH) if is_wide else 0
         below = has_legend and not is_wide
         drawing = draw(chart, view, width - (legend_width + 2 if legend_width else 0), height - below, theme)
         return cls(
@@ -53,28 +53,28 @@ class Picture:
         return self.chart is chart and (self.view, self.theme, self.size) == (view, theme, size)
 
     def lines(self, at: float | None) -> list[Line]:
-        """Curves and legend, with the values at a place on the x axis."""
-        read = None if at is None else values_at(self.chart, self.view, at)
-        drawing = self.drawing.with_cursor(read.x if read else None, self.theme)
-        found = entries(self.chart, self.view, self.theme, _texts(self.chart, read) if read else {})
+        """Return curves and legend, with the values at ``at`` on the x axis."""
+        cursor = None if at is None else values_at(self.chart, self.view, at)
+        drawing = self.drawing.with_cursor(cursor.x if cursor else None, self.theme)
+        entries = legend_entries(self.chart, self.view, self.theme, _texts(self.chart, cursor) if cursor else {})
         width = self.size[0]
-        heading = f"{self.chart.x.label} {units.number(read.x)}" if read else ""
+        heading = f"{self.chart.x.label} {units.number(cursor.x)}" if cursor else ""
         if self.below:
             lead = fitted([Span(f"{heading}  ", TextStyle(bold=True))], min(len(heading) + 2, width)) if heading else ()
-            legend = in_line(found, self.theme, width - width_of(lead))
+            legend = in_line(entries, self.theme, width - width_of(lead))
             return [*map(_line, drawing.rows), legend.after(lead)]
         if not self.legend_width:
             return [_line(row) for row in drawing.rows]
         column = [Line(spans=fitted([Span(f" {heading}", TextStyle(bold=True))], self.legend_width))]
-        column += in_column(found, self.theme, self.legend_width, len(drawing.rows) - 1)
+        column += in_column(entries, self.theme, self.legend_width, len(drawing.rows) - 1)
         return _beside(drawing.rows, column, self.legend_width)
 
 
-def _texts(chart: Chart, read: CursorValues) -> dict[str, str]:
-    written = units.percent if chart.y.ticks == "percent" else units.number
+def _texts(chart: Chart, cursor: CursorValues) -> dict[str, str]:
+    format_value = units.percent if chart.y.ticks == "percent" else units.number
     return {
-        each.key: f"≈{written(each.smoothed)}" if each.smoothed is not None else written(each.y)
-        for each in read.readings
+        each.key: f"≈{format_value(each.smoothed)}" if each.smoothed is not None else format_value(each.y)
+        for each in cursor.readings
     }
 
 
@@ -84,7 +84,7 @@ def _line(row: Sequence[Span]) -> Line:
 
 def _beside(rows: Sequence[tuple[Span, ...]], column: Sequence[Line], width: int) -> list[Line]:
     result = []
-    for place, row in enumerate(rows):
-        line = column[place] if place < len(column) else Line(spans=fitted([], width))
+    for index, row in enumerate(rows):
+        line = column[index] if index < len(column) else Line(spans=fitted([], width))
         result.append(line.after((*row, Span("  ", PLAIN))))
     return result

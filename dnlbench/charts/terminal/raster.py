@@ -1,4 +1,4 @@
-"""Curves as braille: lines on a surface of dots, two by four in each character cell, distances from the left and the top."""
+"""A raster of braille dots, two by four in each character cell. Coordinates are in dots from the left and the top."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from itertools import pairwise
 
 Point = tuple[float, float]
 CROSS = "✗"
-"""Where a curve has a value that is not finite, and at the end of one that failed."""
+"""Marks a non-finite value of a curve and the end of a failed run."""
 FAR = 16.0
-"""Axis lengths beyond the frame at which lines that leave it are cut, so that nothing overflows."""
+"""Distance beyond the frame, in axis lengths, at which lines are clipped to avoid overflow."""
 _MARK_SHIFT = 0.381966
-"""Of the distance between marks, from one place to the next: the golden section keeps those of any number of them apart."""
+"""Shift of the markers from one curve to the next, as a fraction of their distance. The golden section keeps the markers of
+any number of curves apart."""
 
 
 def heights(fractions: Sequence[float], bottom: float) -> list[float]:
-    """Distances from the top for places on the y axis; NaN where there is none."""
+    """Convert fractions of the y axis to distances from the top; NaN stays NaN."""
     return [(1 - f) * bottom if -FAR < f < FAR else _clip_far(f, bottom) for f in fractions]
 
 
@@ -26,7 +27,7 @@ def _clip_far(fraction: float, bottom: float) -> float:
 
 
 def segments(xs: Sequence[float], ys: Sequence[float]) -> list[list[Point]]:
-    """Points that are connected: up to where one has no place."""
+    """Split points into connected segments at non-finite coordinates."""
     if math.isfinite(sum(xs) + sum(ys)):
         return [list(zip(xs, ys, strict=True))] if xs else []
     result: list[list[Point]] = [[]]
@@ -39,7 +40,7 @@ def segments(xs: Sequence[float], ys: Sequence[float]) -> list[list[Point]]:
 
 
 def at(lines: Sequence[Sequence[Point]], x: float) -> Point | None:
-    """The point of a line at x."""
+    """Return the point of a line at x; None outside."""
     for points in lines:
         if points[0][0] <= x <= points[-1][0]:
             index = max(1, bisect_left(points, (x, -math.inf)))
@@ -51,19 +52,19 @@ def at(lines: Sequence[Sequence[Point]], x: float) -> Point | None:
 
 
 def mark_positions(
-    lines: Sequence[Sequence[Point]], right: float, bottom: float, count: int, place: float
+    lines: Sequence[Sequence[Point]], right: float, bottom: float, count: int, index: float
 ) -> list[Point]:
-    """About that many places on a curve, others for each series; its last one if it is too short for that."""
+    """Return about ``count`` marker positions on a curve, shifted by its index; the last point of a short curve."""
     count = max(1, count)
-    targets = [(k + (0.2 + place * _MARK_SHIFT) % 1) / count * right for k in range(count)]
-    found = [point for x in targets if (point := at(lines, x)) and 0 <= point[1] <= bottom]
-    if found:
-        return found
+    targets = [(k + (0.2 + index * _MARK_SHIFT) % 1) / count * right for k in range(count)]
+    positions = [point for x in targets if (point := at(lines, x)) and 0 <= point[1] <= bottom]
+    if positions:
+        return positions
     return [point for points in lines for point in points if 0 <= point[0] <= right and 0 <= point[1] <= bottom][-1:]
 
 
 def crosses(values: Sequence[float], xs: Sequence[float], ys: Sequence[float], bottom: float) -> list[Point]:
-    """Where values begin not to be finite, at the height of the last that was; at the top if there was none."""
+    """Return the positions where values become non-finite, at the height of the last finite value, else at the top."""
     if math.isfinite(sum(values)):
         return []
     result, last, was_finite = [], 0.0, True
@@ -77,18 +78,18 @@ def crosses(values: Sequence[float], xs: Sequence[float], ys: Sequence[float], b
 
 
 WIDE, TALL = 2, 4
-"""Dots in a cell."""
+"""Dots per cell."""
 _BITS = (0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80)
-"""Of a cell's dots, by column and then by row."""
+"""Bits of the dots in a cell, by column, then by row."""
 _DASH = (4, 3)
-"""Dots of a dashed line that are there, and that are not."""
+"""Lengths of dashes and gaps in dots."""
 _DOTTED = (1, 3)
 
 
 class Raster:
-    """Cells with dots, characters and shades. A cell has the pen of what was drawn in it last.
+    """Cells with dots, characters and shades. Each cell has the pen of the last object drawn in it.
 
-    Pens and shades are small numbers that mean something to the caller only.
+    Pens and shades are indices that the caller defines.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -96,15 +97,15 @@ class Raster:
         cells = self.columns * self.rows
         self.dots = bytearray(cells)
         self.pens = [-1] * cells
-        """By cell, row after row; -1 where nothing was drawn."""
+        """Pen of each cell, row by row; -1 if empty."""
         self.shades = [-1] * cells
         self.marks: dict[int, str] = {}
-        """Characters in place of dots."""
+        """Characters that replace the dots of a cell."""
         self.right, self.bottom = WIDE * self.columns - 1, TALL * self.rows - 1
-        """The last dots."""
+        """Coordinates of the last dots."""
 
     def line(self, points: Sequence[Point], pen: int, *, dashed: bool = False, dotted: bool = False) -> None:
-        """Straight lines from each point, in dots, to the next, as far as they are in the frame."""
+        """Draw straight lines between consecutive points, clipped to the frame."""
         pattern = _DASH if dashed else _DOTTED if dotted else None
         if not self.columns or not self.rows:
             return
@@ -123,7 +124,7 @@ class Raster:
             self.pens[cell] = pen
 
     def shade(self, column: int, top: float, low: float, shade: int) -> None:
-        """The cells of a column whose middle is between two heights, in dots from the top."""
+        """Shade the cells of a column whose centers lie between two heights."""
         first = math.ceil((max(-1.0, min(top, self.bottom + 9.0)) - 1.5) / TALL)
         last = math.floor((min(self.bottom + 1.0, max(low, -9.0)) - 1.5) / TALL)
         for row in range(max(0, first), min(self.rows - 1, last) + 1):
@@ -150,7 +151,7 @@ class Raster:
     def _segment(
         self, x0: float, y0: float, x1: float, y1: float, pen: int, pattern: tuple[int, int] | None, phase: int
     ) -> int:
-        """Dots in equal steps along the longer side. Returns how far the pattern has come."""
+        """Set dots in equal steps along the longer axis. Return the new phase of the pattern."""
         dots, pens, columns = self.dots, self.pens, self.columns
         dx, dy = x1 - x0, y1 - y0
         steps = math.ceil(max(abs(dx), abs(dy))) or 1
@@ -169,20 +170,20 @@ class Raster:
 
 
 def clip(start: Point, end: Point, right: float, bottom: float) -> tuple[float, float, float, float] | None:
-    """The part of a line from (0, 0) to (right, bottom), by Liang and Barsky; None if there is none."""
+    """Clip a line to the rectangle from (0, 0) to (right, bottom), by Liang and Barsky; None if it lies outside."""
     (x0, y0), (x1, y1) = start, end
     if 0 <= x0 <= right and 0 <= x1 <= right and 0 <= y0 <= bottom and 0 <= y1 <= bottom:
         return x0, y0, x1, y1
     dx, dy = x1 - x0, y1 - y0
     enters, leaves = 0.0, 1.0
-    for step, room in ((-dx, x0), (dx, right - x0), (-dy, y0), (dy, bottom - y0)):
+    for step, distance in ((-dx, x0), (dx, right - x0), (-dy, y0), (dy, bottom - y0)):
         if step == 0:
-            if room < 0:
+            if distance < 0:
                 return None
         elif step < 0:
-            enters = max(enters, room / step)
+            enters = max(enters, distance / step)
         else:
-            leaves = min(leaves, room / step)
+            leaves = min(leaves, distance / step)
     if not enters <= leaves:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Styled text that takes a given number of columns."""
+"""Styled text of a given width in columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class TextStyle(NamedTuple):
-    """How a character looks. An empty color is that of the terminal or widget."""
+    """The style of a character. An empty color is the default of the terminal or widget."""
 
     color: str = ""
     background: str = ""
@@ -25,7 +25,7 @@ class TextStyle(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Characters next to each other that look alike."""
+    """Consecutive characters of one style."""
 
     text: str
     style: TextStyle
@@ -36,64 +36,64 @@ PLAIN = TextStyle()
 
 @dataclass(frozen=True, kw_only=True)
 class Theme:
-    """What a chart is drawn on."""
+    """Colors and state of the widget or terminal that shows a chart."""
 
     foreground: str = ""
     background: str = ""
-    """``#rrggbb``; empty where it is not known, as the terminal's own. Then nothing is shaded."""
+    """``#rrggbb``; empty if unknown, as for the terminal's own color. Bands are then not shaded."""
     colors: bool = True
-    """Without, nothing depends on colors: bands have edges, and are not shaded."""
+    """False to draw bands as edges instead of shades."""
 
     focused: bool = False
-    """Whether keys go to the chart: its axes stand out then."""
+    """True if the chart has keyboard focus, which highlights its axes."""
     ansi: bool = False
-    """Whether to keep to the terminal's own colors."""
+    """True to use only the terminal's own palette."""
 
     def color(self, series: Series) -> str:
-        """Of its lines and marks; empty: the foreground."""
+        """Return the color of lines and markers; empty for the foreground color."""
         return color_of(series, ansi=self.ansi)
 
     def axis(self) -> TextStyle:
         return PLAIN if self.focused else self.quiet()
 
     def quiet(self) -> TextStyle:
-        """Of what is there to be found, not to be seen."""
+        """Return the style of secondary text."""
         blended = blend(self.foreground, self.background, 0.6) if self.colors else ""
         return TextStyle(color=blended) if blended else TextStyle(dim=True)
 
     def faint(self, series: Series) -> TextStyle:
-        """Of what is behind."""
+        """Return the style of background curves."""
         color = self.color(series)
         blended = blend(color or self.foreground, self.background, 0.5) if self.colors else ""
         return TextStyle(color=blended) if blended else TextStyle(color=color, dim=True)
 
     def shade(self, series: Series) -> str:
-        """Background of a band; empty where none can be had."""
+        """Return the background color of a band; empty if unavailable."""
         return blend(self.color(series) or self.foreground, self.background, 0.22) if self.colors else ""
 
 
-def blend(color: str, background: str, share: float) -> str:
-    """``share`` of a color on a background, by channels; empty unless both are ``#rrggbb``."""
+def blend(color: str, background: str, opacity: float) -> str:
+    """Blend a color onto a background; empty unless both are ``#rrggbb``."""
     if not (_HEX.fullmatch(color) and _HEX.fullmatch(background)):
         return ""
     pairs = ((int(color[k : k + 2], 16), int(background[k : k + 2], 16)) for k in (1, 3, 5))
-    return "#" + "".join(f"{round(share * over + (1 - share) * under):02x}" for over, under in pairs)
+    return "#" + "".join(f"{round(opacity * over + (1 - opacity) * under):02x}" for over, under in pairs)
 
 
 def shortened(text: str, width: int) -> str:
-    """Not longer than that, with an ellipsis where something is missing."""
+    """Cut text to a width, with an ellipsis if it is cut."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def width_of(spans: Iterable[Span]) -> int:
-    """Columns that they take."""
+    """Return the total width of spans in columns."""
     return sum(cell_len(span.text) for span in spans)
 
 
 def fitted(spans: Sequence[Span], width: int) -> tuple[Span, ...]:
-    """Cut or filled with blanks to a width."""
+    """Cut or pad spans to a width."""
     result: list[Span] = []
     left = max(0, width)
     for text, style in spans:
@@ -108,7 +108,7 @@ def fitted(spans: Sequence[Span], width: int) -> tuple[Span, ...]:
 
 
 def justified(left: Sequence[Span], right: Sequence[Span], width: int) -> tuple[Span, ...]:
-    """Something at either end of a line. The left one is cut if need be; the right one is left out if it takes too much."""
+    """Align spans at both ends of a line. Cut the left part if necessary; drop a right part wider than half the line."""
     wide = width_of(right)
     if wide > width // 2:
         return fitted(left, width)

@@ -1,4 +1,4 @@
-"""Where an axis has ticks and what stands there: round values, each with a label of its own, as many as there is room for."""
+"""Ticks of an axis: as many round values with distinct labels as fit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dnlbench.charts.terminal.scale import Scale, scale_over
 
 PREFIXES = {3: " k", 6: " M", 9: " G", 12: " T"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_SHORT_LOG = 4.0
-"""A logarithmic axis over a smaller ratio hardly differs from a linear one, and has its ticks."""
+_MIN_LOG_RATIO = 4.0
+"""Ratio below which a logarithmic axis hardly differs from a linear one and has its ticks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """A value with a label."""
+    """A tick value and its label."""
 
     value: float
     label: str
@@ -26,11 +26,11 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True)
 class PositionedTick:
-    """A tick below an axis."""
+    """A tick of a horizontal axis."""
 
     column: int
     start: int
-    """Column of its label's first character."""
+    """Column of the first character of the label."""
     label: str
 
 
@@ -38,49 +38,49 @@ Fits = Callable[[Sequence[Tick]], bool]
 
 
 def ticks(scale: Scale, most: int, fits: Fits, *, kind: Ticks = "number") -> tuple[Tick, ...]:
-    """The most ticks, at most ``most``, that fit. None if not even one does."""
-    for found in _candidates(scale, most, kind):
-        if len(found) <= most and fits(found):
-            return found
+    """Return as many ticks as fit, at most ``most``. Empty if none fit."""
+    for candidate in _candidates(scale, most, kind):
+        if len(candidate) <= most and fits(candidate):
+            return candidate
     return ()
 
 
 def row_ticks(
     scale: Scale, columns: int, *, room: int | None = None, kind: Ticks = "number"
 ) -> tuple[PositionedTick, ...]:
-    """Ticks of an axis that lies, their labels well apart. Those that do not end within ``room`` are empty."""
+    """Return the ticks of a horizontal axis with well separated labels. Labels that end beyond ``room`` are empty."""
     apart = 2 if columns < 50 else 4
 
-    def placed(found: Sequence[Tick]) -> list[PositionedTick]:
-        return _placed(found, scale, columns, columns if room is None else room)
+    def position(candidate: Sequence[Tick]) -> list[PositionedTick]:
+        return _positioned(candidate, scale, columns, columns if room is None else room)
 
-    def fits(found: Sequence[Tick]) -> bool:
-        said = [each for each in placed(found) if each.label]
-        clear = all(b.start - a.start - len(a.label) >= apart for a, b in pairwise(said))
-        return clear and all(each.start >= 0 for each in said)
+    def fits(candidate: Sequence[Tick]) -> bool:
+        labeled = [each for each in position(candidate) if each.label]
+        clear = all(b.start - a.start - len(a.label) >= apart for a, b in pairwise(labeled))
+        return clear and all(each.start >= 0 for each in labeled)
 
-    return tuple(placed(ticks(scale, max(1, columns // 3), fits, kind=kind)))
+    return tuple(position(ticks(scale, max(1, columns // 3), fits, kind=kind)))
 
 
 def column_ticks(scale: Scale, rows: int, *, kind: Ticks = "number") -> dict[int, str]:
-    """Labels of an axis that stands, by row from the top."""
+    """Return the labels of a vertical axis by row, from the top."""
     apart = 4 if rows >= 24 else 3 if rows >= 9 else 2
 
-    def fits(found: Sequence[Tick]) -> bool:
-        return all(a - b >= apart for a, b in pairwise(_row(tick, scale, rows) for tick in found))
+    def fits(candidate: Sequence[Tick]) -> bool:
+        return all(a - b >= apart for a, b in pairwise(_row(tick, scale, rows) for tick in candidate))
 
-    found = ticks(scale, max(1, rows // apart + 1), fits, kind=kind)
-    return {_row(tick, scale, rows): tick.label for tick in found}
+    chosen = ticks(scale, max(1, rows // apart + 1), fits, kind=kind)
+    return {_row(tick, scale, rows): tick.label for tick in chosen}
 
 
 def _row(tick: Tick, scale: Scale, rows: int) -> int:
-    """The cell that has the dot: there are four in a cell."""
+    """Return the row of the cell that contains the dot; a cell has four rows of dots."""
     return round((1 - scale.fraction(tick.value)) * (4 * rows - 1)) // 4
 
 
-def _placed(found: Sequence[Tick], scale: Scale, columns: int, room: int) -> list[PositionedTick]:
+def _positioned(candidate: Sequence[Tick], scale: Scale, columns: int, room: int) -> list[PositionedTick]:
     result = []
-    for tick in found:
+    for tick in candidate:
         column = round(scale.fraction(tick.value) * (2 * columns - 1)) // 2
         start = max(0, min(column - len(tick.label) // 2, columns - len(tick.label)))
         label = tick.label if start + len(tick.label) <= room else ""
@@ -89,15 +89,15 @@ def _placed(found: Sequence[Tick], scale: Scale, columns: int, room: int) -> lis
 
 
 def _candidates(scale: Scale, most: int, kind: Ticks) -> Iterator[tuple[Tick, ...]]:
-    """From many ticks to few."""
+    """Yield candidate ticks, from many to few."""
     if kind == "percent":
         percent = scale_over(100 * scale.low, 100 * scale.high, log=scale.log)
-        for found in _candidates(percent, most, "number"):
-            shares = (Tick(value=tick.value / 100, label=f"{tick.label} %") for tick in found)
-            yield tuple(share for share in shares if _is_inside(share.value, scale))  # the smallest floats are coarse
+        for candidate in _candidates(percent, most, "number"):
+            scaled = (Tick(value=tick.value / 100, label=f"{tick.label} %") for tick in candidate)
+            yield tuple(tick for tick in scaled if _is_inside(tick.value, scale))  # the smallest floats are coarse
         return
     base = 2 if kind == "depth" else 10
-    if scale.log and scale.high / scale.low >= _SHORT_LOG:
+    if scale.log and scale.high / scale.low >= _MIN_LOG_RATIO:
         for values in _log_values(scale.low, scale.high, most, base):
             if len(values) >= 2:
                 yield tuple(Tick(value=v, label=t) for v, t in zip(values, _log_labels(values, base), strict=True))
@@ -111,7 +111,7 @@ def _is_inside(value: float, scale: Scale) -> bool:
 
 
 def _linear_values(low: float, high: float, most: int, integers: bool) -> Iterator[tuple[list[float], float]]:
-    """Multiples of 1, 2 or 5 times a power of ten, with their step, until there are none."""
+    """Yield multiples of 1, 2 or 5 times a power of ten, with their step, while there are any."""
     power = math.floor(math.log10(high - low) - math.log10(max(1, most)))
     if integers:
         power = max(0, power)
@@ -124,7 +124,7 @@ def _linear_values(low: float, high: float, most: int, integers: bool) -> Iterat
 
 
 def _multiples(low: float, high: float, mantissa: int, exponent: int) -> list[float]:
-    """Each the float next to its decimal notation."""
+    """Return multiples of a step, each the float closest to its decimal notation."""
     step = mantissa * 10.0**exponent
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     if exponent >= 0:
@@ -133,7 +133,10 @@ def _multiples(low: float, high: float, mantissa: int, exponent: int) -> list[fl
 
 
 def _log_values(low: float, high: float, most: int, base: int) -> Iterator[list[float]]:
-    """Of ten: 1 to 9, then 1, 2 and 5, then 1 and 3 of each decade, decades, every second, …; of another base: its powers."""
+    """Yield logarithmic ticks, from many to few.
+
+    Base 10: 1 to 9, then 1, 2 and 5, then 1 and 3 of each decade, then every, every second, … decade. Other bases: powers.
+    """
     first, last = _floor_log(low, base), _floor_log(high, base) + 1
     powers = {exponent: float(base) ** exponent for exponent in range(first, last + 1)}
     inside = [exponent for exponent, power in powers.items() if low * (1 - 1e-9) <= power <= high * (1 + 1e-9)]
@@ -151,12 +154,12 @@ def _floor_log(value: float, base: int) -> int:
 
 
 def _decimal(mantissa: int, exponent: int) -> float:
-    """The float next to the decimal notation."""
+    """Return the float closest to the decimal notation."""
     return float(mantissa * 10**exponent) if exponent >= 0 else mantissa / 10**-exponent
 
 
 def linear_labels(values: Sequence[float], step: float) -> list[str]:
-    """With as many decimals as the step needs and one power of ten for all, or one prefix, where they are large or small."""
+    """Format ticks with the decimals that the step needs. Large or small ticks share one power of ten or one prefix."""
     largest = max(map(abs, values), default=0.0)
     exponent, unit = _common_unit(largest)
     decimals = max(0, exponent - math.floor(math.log10(step) + 1e-9))
@@ -182,7 +185,7 @@ def _with_unit(text: str, unit: str) -> str:
 
 
 def _log_labels(values: Sequence[float], base: int) -> list[str]:
-    """Powers of ten in one way: as 0.001 only if there is nothing smaller."""
+    """Format logarithmic ticks consistently: 0.001 in decimals only if it is the smallest."""
     smallest = 1e-3 if min(values) >= 1e-3 * (1 - 1e-9) else 1e-2
     return [_log_label(value, smallest, base) for value in values]
 

@@ -1,4 +1,4 @@
-"""How somebody looks at a chart: all of it is a value, so that what keys do can be said without a terminal."""
+"""The view of a chart as an immutable value, so that key and mouse actions can be tested without a terminal."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from dnlbench.charts.terminal.scale import Frame, Scale
 
 Bounds = tuple[float, float]
 SMOOTHING_WEIGHTS = (0.0, 0.6, 0.9)
-"""Of smoothing, in the order in which they are gone through."""
+"""Smoothing weights in the order in which the key cycles through them."""
 MIN_ZOOM = 1e-4
-"""Least part of the whole axis that is zoomed to."""
+"""Smallest fraction of the full axis that zoom can show."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What of a chart is shown, and how."""
+    """Zoom, scales, smoothing, cursor and hidden series of a chart."""
 
     log_x: bool | None = None
-    """None: as the chart says."""
+    """None for the scale of the chart."""
     log_y: bool | None = None
     smoothing: float = 0.0
     """Weight of the moving average, from 0 to 0.99."""
     x: Bounds | None = None
-    """What is zoomed to; None: everything."""
+    """Zoomed range; None for everything."""
     y: Bounds | None = None
-    """None: everything between the ends of x."""
+    """Zoomed range; None for everything within the range of x."""
     hidden: frozenset[str] = frozenset()
-    """Keys of the series that are switched off."""
+    """Keys of hidden series."""
     cursor: float | None = None
-    """Where values are read, on the x axis."""
+    """Position of the cursor on the x axis."""
     focus_series: str | None = None
-    """Key of the series that lies above the others, and that keys switch."""
+    """Key of the selected series, which is drawn on top and which keys hide."""
 
     @property
     def is_zoomed(self) -> bool:
         return self.x is not None or self.y is not None
 
     def smoother(self) -> View:
-        """With the next of `SMOOTHING_WEIGHTS`."""
+        """Switch to the next of `SMOOTHING_WEIGHTS`."""
         return replace(self, smoothing=next((w for w in SMOOTHING_WEIGHTS if w > self.smoothing), SMOOTHING_WEIGHTS[0]))
 
     def zoomed(self, factor: float, *, about: float, shown: Frame, full_frame: Frame) -> View:
-        """Closer along x by a factor above 1, or further away, with the fraction ``about`` of the axis where it is.
+        """Zoom in along x (factor above 1) or out, with a fixed point at the fraction ``about`` of the axis.
 
-        ``shown`` are the axes as they are, ``whole`` what they are without zooming.
+        ``shown`` are the current axes, ``full_frame`` the axes without zoom.
         """
         return replace(self, x=_zoomed(shown.x, factor, about, full_frame.x))
 
@@ -53,7 +53,7 @@ class View:
         return replace(self, y=_zoomed(shown.y, factor, about, full_frame.y))
 
     def panned(self, dx: float, dy: float, *, shown: Frame, full_frame: Frame) -> View:
-        """Moved by fractions of what is shown, to the right and up, as far as there is something. Unzoomed axes stay."""
+        """Pan right and up by fractions of the visible range, within the full range. Axes without zoom stay."""
         return replace(
             self,
             x=None if self.x is None else _panned(shown.x, dx, full_frame.x),
@@ -70,7 +70,7 @@ class View:
         return replace(self, focus_series=key)
 
     def next_focus(self, keys: Iterable[str], step: int) -> View:
-        """With the next of these series chosen, or one further on, around the end."""
+        """Select the next series (or the previous one), cyclically."""
         order = list(keys)
         if not order:
             return self.with_focus(None)
@@ -82,7 +82,7 @@ class View:
         return replace(self, hidden=self.hidden ^ {key})
 
     def isolated(self, key: str, keys: Iterable[str]) -> View:
-        """With one of these series alone; with all if it was."""
+        """Show one series only, or all if it is already the only one."""
         others = frozenset(keys) - {key}
         return replace(self, hidden=frozenset() if self.hidden >= others and key not in self.hidden else others)
 

@@ -11,7 +11,7 @@ from dnlbench.charts.epochs import epoch_charts, metrics_of
 from dnlbench.charts.model import Chart
 from dnlbench.charts.mpl import chart_svg
 from dnlbench.charts.source import sources_of
-from dnlbench.charts.web import described
+from dnlbench.charts.web import describe
 from dnlbench.profiles import Profile
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.html.markup import Markup, lines, tag
@@ -43,7 +43,7 @@ def _figure(chart: Chart, place: int) -> Markup:
     head = tag("figcaption", tag("h3", chart.title), tag("p", note, class_="note"))
     bare = replace(chart, subject="", profiles=(), fits=(), notes=())  # which stand above
     svg = Markup(chart_svg([bare], width=STATIC_WIDTH_IN))
-    still = tag("div", svg, class_="static", role="img", aria_label=described(chart))
+    still = tag("div", svg, class_="static", role="img", aria_label=describe(chart))
     return tag("figure", head, still, folded("As a table", _values(chart)), data_chart=place)
 
 
