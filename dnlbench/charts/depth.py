@@ -36,7 +36,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
     """Build one chart of all networks over depth.
 
     Points are means over the successful runs, arithmetic or geometric as the study declares, with 95 % t intervals.
-    If each seed is a different problem (a trend's model is not ``limit``), the chart shows a faint curve for each seed
+    If each seed is a different problem (the model of a fit is not ``limit``), the chart shows a faint curve for each seed
     instead of an interval: intervals would show how problems differ and hide how each depends on depth. Fitted curves and
     exponents end at `FIT_EXTENT` times the largest depth. Failed runs are marked at the mean of the others.
 
