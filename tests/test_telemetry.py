@@ -116,7 +116,7 @@ def test_a_gpu_tells_everything(nvml: FakeNvml) -> None:
         time=5.0,
         label="cuda:0",
         name="NVIDIA H200",
-        utilisation=0.94,
+        utilization=0.94,
         memory_used_bytes=31 * GIB,
         memory_bytes=139 * GIB,
         temperature_c=61.0,
@@ -139,7 +139,7 @@ def test_what_a_gpu_does_not_tell_is_none(nvml: FakeNvml) -> None:
     with Telemetry() as telemetry:
         nvml.silent = {"nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetTemperature"}
         reading = telemetry.read(0.0)[0]
-    assert reading == Reading(time=0.0, label="cuda:0", name="NVIDIA H200", utilisation=0.94, power_w=548.25)
+    assert reading == Reading(time=0.0, label="cuda:0", name="NVIDIA H200", utilization=0.94, power_w=548.25)
 
 
 def test_gpus_that_cannot_be_listed_leave_the_cpu(nvml: FakeNvml) -> None:
@@ -153,7 +153,7 @@ def test_a_gpu_without_memory_of_its_own_shows_the_machines(nvml: FakeNvml, monk
     nvml.silent = {"nvmlDeviceGetMemoryInfo"}
     with Telemetry() as telemetry:
         reading = telemetry.read(0.0)[0]
-        assert (reading.utilisation, reading.memory_bytes, reading.memory_used_bytes) == (0.94, 120 * GIB, 50 * GIB)
+        assert (reading.utilization, reading.memory_bytes, reading.memory_used_bytes) == (0.94, 120 * GIB, 50 * GIB)
         nvml.gone = True
         telemetry.read(1.0)
         attempts = nvml.attempts
@@ -172,17 +172,17 @@ def test_one_gpu_may_be_lost_in_mid_sweep_and_come_back(nvml: FakeNvml) -> None:
         telemetry.read(0.0)
         nvml.lost = {"GPU-1"}
         first, second, _ = telemetry.read(1.0)
-        assert (first.utilisation, second) == (0.94, Reading(time=1.0, label="cuda:1", name="NVIDIA H200"))
+        assert (first.utilization, second) == (0.94, Reading(time=1.0, label="cuda:1", name="NVIDIA H200"))
         nvml.lost = set()
-        assert telemetry.read(2.0)[1].utilisation == 0.94
+        assert telemetry.read(2.0)[1].utilization == 0.94
 
 
 def test_one_gpu_that_cannot_be_found_at_first_is_looked_for_again(nvml: FakeNvml) -> None:
     with Telemetry() as telemetry:
         nvml.lost = {"GPU-1"}
-        assert telemetry.read(0.0)[1].utilisation is None
+        assert telemetry.read(0.0)[1].utilization is None
         nvml.lost = set()
-        assert telemetry.read(1.0)[1].utilisation == 0.94
+        assert telemetry.read(1.0)[1].utilization == 0.94
 
 
 TELEMETRY_CALLS = (
@@ -212,7 +212,7 @@ def test_a_driver_may_go_away_and_come_back(nvml: FakeNvml) -> None:
         assert nvml.attempts == attempts + 1
         nvml.gone = False
         telemetry.read(4.0 + telemetry_module.REOPEN_S)
-        assert telemetry.read(5.0 + telemetry_module.REOPEN_S)[0].utilisation == 0.94
+        assert telemetry.read(5.0 + telemetry_module.REOPEN_S)[0].utilization == 0.94
     assert nvml.opened == 0
 
 
@@ -220,7 +220,7 @@ def test_after_it_was_closed_nothing_is_opened_again(nvml: FakeNvml) -> None:
     telemetry = Telemetry()
     telemetry.close()
     telemetry.close()
-    assert telemetry.read(0.0)[0].utilisation is None
+    assert telemetry.read(0.0)[0].utilization is None
     assert nvml.opened == 0
 
 
@@ -235,9 +235,9 @@ def test_utilisation_of_the_cpu_is_since_the_last_reading(nvml: FakeNvml, monkey
     times = iter([(10, 0, 90, 0, 5), (10, 0, 90, 0, 5), (13, 1, 100, 2, 5), (14, 1, 100, 1, 9)])
     monkeypatch.setattr(psutil, "cpu_times", lambda: CpuTimes(*next(times)))
     with Telemetry() as telemetry:
-        assert of_cpu(telemetry, 0.0).utilisation is None  # no time has passed
-        assert of_cpu(telemetry, 1.0).utilisation == pytest.approx(4 / 16)
-        assert of_cpu(telemetry, 2.0).utilisation is None  # a clock that goes back
+        assert of_cpu(telemetry, 0.0).utilization is None  # no time has passed
+        assert of_cpu(telemetry, 1.0).utilization == pytest.approx(4 / 16)
+        assert of_cpu(telemetry, 2.0).utilization is None  # a clock that goes back
 
 
 @pytest.mark.parametrize(

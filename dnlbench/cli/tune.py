@@ -68,7 +68,7 @@ def _write_json(request: RunRequest, trials: Trials) -> None:
 
 def _grid(title: str, trials: Trials) -> Grid:
     from dnlbench import units
-    from dnlbench.executor.tuning import AS_GOOD, best
+    from dnlbench.executor.tuning import GOOD_ENOUGH, best
     from dnlbench.report.grid import Column, Grid
 
     heads = ("runs at a time", "threads of each", "pack size", "samples/s")
@@ -86,7 +86,7 @@ def _grid(title: str, trials: Trials) -> Grid:
             ]
             for trial in trials
         ],
-        note=f"the first one within {units.percent(1 - AS_GOOD)} of the fastest is chosen; dnlbench run uses it from now on",
+        note=f"the first one within {units.percent(1 - GOOD_ENOUGH)} of the fastest is chosen; dnlbench run uses it from now on",
     )
 
 

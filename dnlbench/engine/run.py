@@ -136,7 +136,7 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
         scheduler.note(prepared)
         reporter.call(lambda observer: observer.on_started(started))
         reporter.follow(Watcher(run_dir, request.plan))
-        reason = "done" if scheduler.carry_out(require_run_dir) else "interrupted"
+        reason = "done" if scheduler.run(require_run_dir) else "interrupted"
     except KeyboardInterrupt:
         reason = "interrupted"
     except RunDirLostError:
@@ -222,7 +222,7 @@ def _largest(placement: Placement, slots: Sequence[Slot]) -> Sequence[Slot]:
     return slots[:1] if placement.nodes else slots
 
 
-def _create_executor(work: _Work, tell: Callable[[str], None]) -> Executor:
+def _create_executor(work: _Work, on_message: Callable[[str], None]) -> Executor:
     request, checkpoint_s = work.request, work.request.checkpoint_s
     if request.executor == "ray":
         return RayExecutor(
@@ -233,7 +233,7 @@ def _create_executor(work: _Work, tell: Callable[[str], None]) -> Executor:
             pack_size=work.placement.pack_size,
             nodes=work.placement.nodes,
             head=Head(head_address()),
-            tell=tell,
+            on_message=on_message,
         )
     kind = InlineExecutor if request.executor == "inline" else LocalExecutor
     return kind(work.run_dir, work.slots, checkpoint_s=checkpoint_s)

@@ -9,7 +9,7 @@ from dnlbench.engine.placement import slots_of
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.executor import probe
-from dnlbench.executor.tuning import Slots, Trial, Trials, can_be_tuned, candidates, keep_trials, median_point
+from dnlbench.executor.tuning import Slots, Trial, Trials, can_be_tuned, candidates, median_point, save_trials
 from dnlbench.machine import Machine, Slot, read_machine
 from dnlbench.plan import Plan
 from dnlbench.studies import Point
@@ -47,7 +47,7 @@ def tune(request: RunRequest, measure: Measure = probe.measure) -> Trials:
         raise EngineError(
             f"{plan.spec.name}: the speed of {point.network} L={point.depth} could not be measured{problem}"
         )
-    keep_trials(plan, machine, placements[0], tuple(trials))
+    save_trials(plan, machine, placements[0], tuple(trials))
     return tuple(trials)
 
 

@@ -65,8 +65,8 @@ class Epochs(Sequence[EpochDone]):
 
     def column(self, name: str) -> list[Any]:
         """One field or metric of all rows, None where it was not measured."""
-        found = self._store.columns.get(name)
-        return [None] * self._rows if found is None else list(found[: self._rows])
+        column = self._store.columns.get(name)
+        return [None] * self._rows if column is None else list(column[: self._rows])
 
     def records(self, metrics: Iterable[str] = ()) -> tuple[EpochRecord, ...]:
         """The rows without their run and time; metrics named here are None where they were not measured."""
@@ -134,10 +134,10 @@ class Epochs(Sequence[EpochDone]):
     def first_since(self, epoch: int, time: float) -> EpochDone | None:
         """The first one from that epoch and that time on; None if there is none."""
         columns = self._store.columns
-        place = bisect_left(columns["epoch"], epoch, 0, self._rows)
-        while place < self._rows and columns["time"][place] < time:
-            place += 1
-        return self[place] if place < self._rows else None
+        index = bisect_left(columns["epoch"], epoch, 0, self._rows)
+        while index < self._rows and columns["time"][index] < time:
+            index += 1
+        return self[index] if index < self._rows else None
 
     def thinned(self, most: int) -> Epochs:
         """At most so many rows: of spans of equal length, a power of two, those of the lowest and the highest loss.
@@ -161,15 +161,15 @@ class Epochs(Sequence[EpochDone]):
         return self._rows
 
     @overload
-    def __getitem__(self, place: int) -> EpochDone: ...
+    def __getitem__(self, index: int) -> EpochDone: ...
     @overload
-    def __getitem__(self, place: slice) -> Epochs: ...
-    def __getitem__(self, place: int | slice) -> EpochDone | Epochs:
-        if isinstance(place, slice):
-            return Epochs(self[row] for row in range(*place.indices(self._rows)))
-        if not -self._rows <= place < self._rows:
-            raise IndexError(place)
-        row = place % self._rows
+    def __getitem__(self, index: slice) -> Epochs: ...
+    def __getitem__(self, index: int | slice) -> EpochDone | Epochs:
+        if isinstance(index, slice):
+            return Epochs(self[row] for row in range(*index.indices(self._rows)))
+        if not -self._rows <= index < self._rows:
+            raise IndexError(index)
+        row = index % self._rows
         values = {name: column[row] for name, column in list(self._store.columns.items()) if column[row] is not None}
         return EpochDone.model_construct(event="epoch-done", run_id=self._store.run_id, **values)
 

@@ -74,11 +74,11 @@ class RunHistory:
     def samples_per_s(self) -> float | None:
         """Samples of all epochs over the seconds of all epochs."""
         seconds, rates = self.epochs.column("seconds"), self.epochs.column("samples_per_s")
-        whole = sum(seconds)
-        return sum(rate * taken for rate, taken in zip(rates, seconds, strict=True)) / whole if whole > 0 else None
+        total_s = sum(seconds)
+        return sum(rate * taken for rate, taken in zip(rates, seconds, strict=True)) / total_s if total_s > 0 else None
 
     @property
-    def utilisation(self) -> float | None:
+    def utilization(self) -> float | None:
         """Share of its slot's peak arithmetic that the training takes; see `flops_utilization`."""
         if self.started is None:
             return None
@@ -100,12 +100,12 @@ class RunHistory:
                 kept = self.epochs.upto(event.from_epoch)
                 completed = self.completed if self.completed and self.completed[0] <= event.from_epoch else None
                 attempts = (*self.attempts, Attempt(started=event))
-                measured = self._network_measured(lambda one: one.epoch <= event.from_epoch)
+                measured = self._network_measured(lambda item: item.epoch <= event.from_epoch)
                 return RunHistory(attempts=attempts, epochs=kept, network_measured=measured, completed=completed)
             case EpochDone():
                 return replace(self, epochs=self.epochs.after(event))
             case NetworkMeasured():
-                others = self._network_measured(lambda one: (one.stage, one.epoch) != (event.stage, event.epoch))
+                others = self._network_measured(lambda item: (item.stage, item.epoch) != (event.stage, event.epoch))
                 return replace(self, network_measured=(*others, event))
             case Measured():
                 return replace(self, measured=event)
@@ -126,8 +126,10 @@ class RunHistory:
         if self.measured is not None:
             return self.measured.measurements
         last = self.epochs.done
-        current = self._network_measured(lambda one: one.epoch <= last if one.stage == "start" else one.epoch == last)
-        return {name: value for one in current for name, value in one.measurements.items()}
+        current = self._network_measured(
+            lambda item: item.epoch <= last if item.stage == "start" else item.epoch == last
+        )
+        return {name: value for event in current for name, value in event.measurements.items()}
 
     def _attempts_with(self, last: RunEnded | RunPaused) -> tuple[Attempt, ...]:
         if not self.attempts or isinstance(self.attempts[-1].last, RunEnded):
@@ -140,11 +142,13 @@ class RunHistory:
         A run of more epochs passes through the very states of one of fewer, so it answers for that too; and one of fewer
         can be gone on with.
         """
-        own = tuple(attempt for attempt in self.attempts if attempt.started.from_epoch < epochs) or self.attempts[:1]
+        attempts = (
+            tuple(attempt for attempt in self.attempts if attempt.started.from_epoch < epochs) or self.attempts[:1]
+        )
         if self.completed is not None and self.completed[0] >= epochs:
-            return replace(self, attempts=own, epochs=self.epochs.upto(epochs), ended=self.completed[1])
+            return replace(self, attempts=attempts, epochs=self.epochs.upto(epochs), ended=self.completed[1])
         if self.epochs.done > epochs:
-            return replace(self, attempts=own, epochs=self.epochs.upto(epochs), ended=_ended_earlier(self.ended))
+            return replace(self, attempts=attempts, epochs=self.epochs.upto(epochs), ended=_ended_earlier(self.ended))
         if self.epochs_done < epochs and self.ended is not None and self.ended.status == "ok":
             return replace(self, ended=None)
         return self

@@ -12,7 +12,7 @@ from dnlbench.machine import Slot
 HEARTBEAT_TIMEOUT_S = 60.0
 """Workers send a heartbeat every second and are considered lost after this many seconds without one."""
 
-Cause = Literal["process", "killed", "silent", "host-memory", "device", "disk", "pack"]
+Cause = Literal["process", "killed", "heartbeat", "host-memory", "device", "disk", "pack"]
 """Why a run came back before its last event: its process ended; somebody killed its process; the heartbeat timeout passed; the
 system killed it because the machine's memory ran out; its device failed; the disk is full; it cannot train with its pack."""
 
@@ -26,7 +26,7 @@ class WorkerFailure:
 
     cause: Cause
     error: RunError
-    begun: bool = True
+    started: bool = True
     """False if the worker ended before it began the run, which then cannot be to blame."""
 
 

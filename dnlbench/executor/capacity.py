@@ -16,13 +16,13 @@ from dnlbench.plan import Plan
 from dnlbench.studies import Point
 from dnlbench.studies.training.spec import is_factory
 
-ESTIMATES_WITHIN = 0.15
+ESTIMATE_TOLERANCE = 0.15
 """How far estimates are off, tiny networks apart, as a share of the peak: a run that needs more than a device has by more
 than that cannot fit, one by less may."""
 WORKER_BYTES = int(0.4 * 2**30)
 """What a worker process takes of the machine's memory beside its run, which is all that an estimate counts: torch and other
 libraries once they are loaded, without the pages of their files, which all workers share."""
-NAMED_DEPTHS = 4
+MAX_LISTED_DEPTHS = 4
 """Of one network; of more than these the first and the last are named."""
 
 Needs = Mapping[Point, int]
@@ -30,7 +30,7 @@ Needs = Mapping[Point, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class _DeviceMemory:
     """A device whose memory is known."""
 
     device: Device
@@ -59,9 +59,9 @@ class _Place:
         """What a worker takes of it beside its run."""
         return WORKER_BYTES if self.device.in_host_memory else 0
 
-    def never_holds(self, need: int) -> bool:
+    def never_fits(self, need: int) -> bool:
         """Whether a run cannot fit even with the whole device to itself."""
-        return need / (1 + ESTIMATES_WITHIN) > self.memory
+        return need / (1 + ESTIMATE_TOLERANCE) > self.memory
 
 
 def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size: int = 1) -> tuple[str, ...]:
@@ -76,21 +76,33 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
     """
     needs = _needs(plan, data, pack_size=1)
     devices = Counter(slot.device for slot in slots)
-    places = [
-        _Place(device=device, memory=device.memory_bytes, slots=count)
+    devices_with_memory = [
+        _DeviceMemory(device=device, memory=device.memory_bytes, slots=count)
         for device, count in devices.items()
         if device.memory_bytes is not None
     ]
-    one_by_one = [warning for place in places for warning in _one_by_one(place, needs, plan.study.to_save_memory)]
+    single = [
+        warning
+        for device in devices_with_memory
+        for warning in _single_run_warnings(device, needs, plan.study.to_save_memory)
+    ]
     seeds = len(plan.spec.seeds)
-    together = min(pack_size, seeds)
-    of_packs = _needs(plan, data, pack_size=together)
-    packed = [warning for place in places for warning in _packed(place, needs, of_packs, together)]
-    kind = "runs" if together == 1 else "packs"
-    crowded = _side_by_side(places, of_packs, kind, each=ceil(seeds / together), devices=len(devices))
-    own = ", ".join(filter(is_factory, dict.fromkeys(point.network for point in plan.spec.points)))
-    unknown = [f"the memory of {own} cannot be estimated, so nobody has checked that its runs fit"] if own else []
-    return (*one_by_one, *packed, *crowded, *unknown)
+    pack_size = min(pack_size, seeds)
+    of_packs = _needs(plan, data, pack_size=pack_size)
+    packed = [
+        warning for device in devices_with_memory for warning in _pack_warnings(device, needs, of_packs, pack_size)
+    ]
+    kind = "runs" if pack_size == 1 else "packs"
+    crowded = _concurrent_run_warnings(
+        devices_with_memory, of_packs, kind, each=ceil(seeds / pack_size), devices=len(devices)
+    )
+    custom_networks = ", ".join(filter(is_factory, dict.fromkeys(point.network for point in plan.spec.points)))
+    unknown = (
+        [f"the memory of {custom_networks} cannot be estimated, so nobody has checked that its runs fit"]
+        if custom_networks
+        else []
+    )
+    return (*single, *packed, *crowded, *unknown)
 
 
 def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:
@@ -98,77 +110,79 @@ def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:
     return {point: pack_size * need + data.loaded_bytes for point, need in of_runs.items() if need is not None}
 
 
-def _one_by_one(place: _Place, needs: Needs, smaller: str) -> Iterator[str]:
+def _single_run_warnings(device: _DeviceMemory, needs: Needs, smaller: str) -> Iterator[str]:
     """Of runs that are too large even for themselves: for the device, or for what others leave of it."""
-    too_large = {point: need for point, need in needs.items() if place.never_holds(need)}
+    too_large = {point: need for point, need in needs.items() if device.never_fits(need)}
     if too_large:
         yield _too_large(
-            place, _need(too_large), " and end as oom, which is a result; for runs that fit choose", smaller
+            device, _need(too_large), " and end as oom, which is a result; for runs that fit choose", smaller
         )
-    tight = {point: need for point, need in needs.items() if need > place.free and point not in too_large}
+    tight = {point: need for point, need in needs.items() if need > device.free and point not in too_large}
     if tight:
         yield (
-            f"{_need(tight)}, and {place.label} has {place.room}: they may not fit; "
+            f"{_need(tight)}, and {device.label} has {device.room}: they may not fit; "
             f"end what else uses it, or choose {smaller}"
         )
 
 
-def _packed(place: _Place, needs: Needs, of_packs: Needs, together: int) -> Iterator[str]:
+def _pack_warnings(device: _DeviceMemory, needs: Needs, of_packs: Needs, pack_size: int) -> Iterator[str]:
     """Of runs that fit, but not as many at once as are to train together."""
     too_large = {
         point: need
         for point, need in of_packs.items()
-        if place.never_holds(need) and not place.never_holds(needs[point])
+        if device.never_fits(need) and not device.never_fits(needs[point])
     }
     if not too_large:
         return
     largest = max(too_large, key=too_large.__getitem__)
-    another = (of_packs[largest] - needs[largest]) // (together - 1)  # a run without the data, which a pack has once
-    fit = max(size for size in range(1, together) if not place.never_holds(needs[largest] + (size - 1) * another))
-    packs = f"packs of {together} {_need(too_large)}"
-    yield _too_large(place, packs, ", and their runs one by one after that; choose", f"--pack {fit}")
+    another = (of_packs[largest] - needs[largest]) // (pack_size - 1)  # a run without the data, which a pack has once
+    fit = max(size for size in range(1, pack_size) if not device.never_fits(needs[largest] + (size - 1) * another))
+    packs = f"packs of {pack_size} {_need(too_large)}"
+    yield _too_large(device, packs, ", and their runs one by one after that; choose", f"--pack {fit}")
 
 
-def _too_large(place: _Place, what: str, otherwise: str, remedy: str) -> str:
+def _too_large(device: _DeviceMemory, what: str, otherwise: str, remedy: str) -> str:
     """A warning, where a device alone runs out of memory.
 
     Raises:
         ConfigurationError: where the whole machine would.
     """
-    size = units.size(place.memory)
-    if place.device.in_host_memory:
+    size = units.size(device.memory)
+    if device.device.in_host_memory:
         raise ConfigurationError(
             f"{what}, and the whole machine has {size}: the system would end processes, not only those of the sweep. "
             f"Choose {remedy}"
         )
-    return f"{what}, and {place.label} has {size}: they will be tried all the same{otherwise} {remedy}"
+    return f"{what}, and {device.label} has {size}: they will be tried all the same{otherwise} {remedy}"
 
 
-def _side_by_side(places: Sequence[_Place], needs: Needs, kind: str, *, each: int, devices: int) -> Iterator[str]:
+def _concurrent_run_warnings(
+    devices_with_memory: Sequence[_DeviceMemory], needs: Needs, kind: str, *, each: int, devices: int
+) -> Iterator[str]:
     """Of slots that share a device which cannot hold the largest of their runs or packs at once, ``each`` of a point."""
-    largest = [(place, _largest_tasks(place, needs, each)) for place in places]
-    crowded = [(place, runs) for place, runs in largest if len(runs) > _how_many_fit(place, runs)]
+    largest = [(device, _largest_tasks(device, needs, each)) for device in devices_with_memory]
+    crowded = [(device, runs) for device, runs in largest if len(runs) > _count_fitting(device, runs)]
     # Jobs are dealt to the devices in turn, so the tightest of these decides for all.
-    jobs = devices * min((_how_many_fit(place, runs) for place, runs in crowded), default=0)
-    for place, runs in crowded:
-        together = sum(need + place.worker_bytes for _, need in runs)
+    jobs = devices * min((_count_fitting(device, runs) for device, runs in crowded), default=0)
+    for device, runs in crowded:
+        total = sum(need + device.worker_bytes for _, need in runs)
         yield (
             f"{len(runs)} {kind} side by side, of {_names(point for point, _ in runs)}, would need up to about "
-            f"{units.size(together)}, and {place.label} has {units.size(place.memory)}: choose --jobs {jobs}"
+            f"{units.size(total)}, and {device.label} has {units.size(device.memory)}: choose --jobs {jobs}"
         )
 
 
-def _largest_tasks(place: _Place, needs: Needs, each: int) -> list[tuple[Point, int]]:
+def _largest_tasks(device: _DeviceMemory, needs: Needs, each: int) -> list[tuple[Point, int]]:
     """As many as the device has slots, by falling need; without those that fit in no company at all."""
     points = sorted(needs.items(), key=lambda item: -item[1])
-    tasks = [(point, need) for point, need in points if not place.never_holds(need) for _ in range(each)]
-    return tasks[: place.slots]
+    tasks = [(point, need) for point, need in points if not device.never_fits(need) for _ in range(each)]
+    return tasks[: device.slots]
 
 
-def _how_many_fit(place: _Place, runs: Sequence[tuple[Point, int]]) -> int:
+def _count_fitting(device: _DeviceMemory, runs: Sequence[tuple[Point, int]]) -> int:
     """How many of the runs, from the first on, the device holds at once; at least 1, since there are no fewer jobs."""
-    together = accumulate(need + place.worker_bytes for _, need in runs)
-    return max(1, sum(need <= place.memory for need in together))
+    cumulative = accumulate(need + device.worker_bytes for _, need in runs)
+    return max(1, sum(need <= device.memory for need in cumulative))
 
 
 def _need(needs: Needs) -> str:
@@ -185,6 +199,6 @@ def _names(points: Iterable[Point]) -> str:
 
 
 def _listed(depths: Sequence[int]) -> str:
-    if len(depths) <= NAMED_DEPTHS:
+    if len(depths) <= MAX_LISTED_DEPTHS:
         return ", ".join(map(str, depths))
     return f"{depths[0]} to {depths[-1]} ({len(depths)} depths)"

@@ -38,7 +38,7 @@ class InlineExecutor(Executor):
             os.environ.update(environment_of(self._slot))  # in force as long as torch has not been imported
         from dnlbench.executor.worker import Worker
 
-        with _as_it_was():
+        with _current_folder_restored():
             self._worker = Worker(self._run_dir, self._slot, self._checkpoint_s)
             return self._worker.prepare()
 
@@ -62,17 +62,17 @@ class InlineExecutor(Executor):
             time.sleep(timeout_s)
             return []
         attempts, events = self._running
-        lost = None
+        failure = None
         try:
-            with _as_it_was():
+            with _current_folder_restored():
                 if next(events, None) is not None:
                     return []
         except Exception as error:
-            lost = self._loss(error)
+            failure = self._failure(error)
         self._running = None
-        return [SlotFreed(slot=self._slot, run_ids=tuple(attempts), failure=lost)]
+        return [SlotFreed(slot=self._slot, run_ids=tuple(attempts), failure=failure)]
 
-    def _loss(self, error: Exception) -> WorkerFailure:
+    def _failure(self, error: Exception) -> WorkerFailure:
         assert self._worker is not None, "prepare comes first"
         cause = self._worker.blame(error)
         if cause is None:
@@ -84,7 +84,7 @@ class InlineExecutor(Executor):
 
 
 @contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
+def _current_folder_restored() -> Iterator[None]:
     """Brings the engine's current folder back, which a network may change."""
     with contextlib.chdir(Path.cwd()):
         yield

@@ -18,13 +18,13 @@ from dnlbench.machine import Slot, oom_kills
 from dnlbench.store import RunDir
 from dnlbench.studies.training.spec import is_factory
 
-START_S = 300.0
+START_TIMEOUT_S = 300.0
 """How long a worker may take to import torch, which is long from a cold or distant disk."""
-LEAVE_S = 3.0
+EXIT_TIMEOUT_S = 3.0
 """How long a worker may take to leave once its pipe is closed."""
-SPARES = 20
+MAX_IDLE_RESTARTS = 20
 """Workers of a slot that may end one after the other with nothing to do before no more are started for that."""
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+EXTERNAL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that no device and hardly a network sends: somebody wanted the process to end."""
 
 
@@ -39,7 +39,7 @@ class WorkerProcess(JsonLinesProcess):
         with log.open("ab") as output:
             arguments = str(run_dir.root), slot.model_dump_json(), str(checkpoint_s)
             super().__init__("dnlbench.executor.worker", *arguments, slot=slot, log=output)
-        self._ready = self._begun = False
+        self._ready = self._run_started = False
         self._launched = self._heard = time.monotonic()
         self._oom_kills = oom_kills()
 
@@ -52,7 +52,7 @@ class WorkerProcess(JsonLinesProcess):
     def heartbeat_age_s(self) -> float:
         """Seconds since the last heartbeat; 0 while it imports torch, as long as that takes no unreasonable time."""
         now = time.monotonic()
-        return now - self._heard if self._ready else max(0.0, now - self._launched - START_S)
+        return now - self._heard if self._ready else max(0.0, now - self._launched - START_TIMEOUT_S)
 
     @property
     def is_late(self) -> bool:
@@ -60,23 +60,26 @@ class WorkerProcess(JsonLinesProcess):
         return self.heartbeat_age_s > (HEARTBEAT_TIMEOUT_S if self._ready else 0.0)
 
     def begin(self, job: Attempts, prepared: Prepared) -> None:
-        self.job, self._begun, self._oom_kills = job, False, oom_kills()
-        facts = {"data": prepared.data.model_dump(mode="json"), "code": prepared.code.model_dump()}
-        self.send({"runs": dict(job), **facts})
+        self.job, self._run_started, self._oom_kills = job, False, oom_kills()
+        fields = {"data": prepared.data.model_dump(mode="json"), "code": prepared.code.model_dump()}
+        self.send({"runs": dict(job), **fields})
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """The replies to commands that have come in, and whether the worker has closed its side."""
         messages, closed = self.receive()
         self._heard = time.monotonic()
         self._ready = self._ready or any("ready" in message for message in messages)
-        self._begun = self._begun or any("begun" in message for message in messages)
-        return [message for message in messages if not message.keys() & {"ready", "beat", "begun"}], closed
+        self._run_started = self._run_started or any("started" in message for message in messages)
+        return [message for message in messages if not message.keys() & {"ready", "heartbeat", "started"}], closed
 
     def dismiss(self, patience_s: float) -> WorkerFailure:
         """Wait for its end, by force if it lingers; how it ended."""
         code = self.leave(patience_s)
-        who, when = f"the worker process {self.process.pid}", "in mid-run" if self._begun else "before it began its run"
-        cause: Cause = "killed" if -code in FROM_OUTSIDE else "process"
+        who, when = (
+            f"the worker process {self.process.pid}",
+            "in mid-run" if self._run_started else "before it began its run",
+        )
+        cause: Cause = "killed" if -code in EXTERNAL_SIGNALS else "process"
         if code >= 0:
             error = RunError(type="WorkerLost", message=f"{who} ended with code {code} {when}")
         elif code == -signal.SIGKILL and oom_kills() > self._oom_kills:
@@ -85,7 +88,7 @@ class WorkerProcess(JsonLinesProcess):
         else:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             error = RunError(type="WorkerLost", message=f"{who} was ended by {name} {when}")
-        return WorkerFailure(cause=cause, error=error, begun=self._begun)
+        return WorkerFailure(cause=cause, error=error, begun=self._run_started)
 
 
 class LocalExecutor(Executor):
@@ -98,10 +101,10 @@ class LocalExecutor(Executor):
         self._prepared: Prepared | None = None
         self.has_checked = False
         """Whether one of its own workers has loaded the data and found nothing wrong."""
-        self.refusal: DnlbenchError | None = None
+        self.preparation_error: DnlbenchError | None = None
         """What a worker that had no run yet found wrong."""
         self._workers: dict[str, WorkerProcess] = {}
-        self._spares: Counter[str] = Counter()
+        self._idle_restarts: Counter[str] = Counter()
         """Workers that were started for no run, since the slot last ended one."""
         self._selector = selectors.DefaultSelector()
 
@@ -120,18 +123,20 @@ class LocalExecutor(Executor):
         while not worker.is_late:
             if not select.select([worker.replies], [], [], 1.0)[0]:
                 continue
-            replies, gone = worker.read()
+            replies, closed = worker.read()
             for reply in replies:
                 if error := error_in(reply):
                     raise error
                 return Prepared.model_validate(reply["prepared"])
-            if gone:
+            if closed:
                 break
         worker.kill()
         log = self._run_dir.slot_log_path(worker.slot.name)
         how = self._dismiss(worker).error.message.replace("before it began its run", "before it was ready")
-        own = sorted({point.network for point in self._run_dir.read_plan().spec.points if is_factory(point.network)})
-        suspects = f". A network of your own may have ended it: {', '.join(own)}" if own else ""
+        custom_networks = sorted(
+            {point.network for point in self._run_dir.read_plan().spec.points if is_factory(point.network)}
+        )
+        suspects = f". A network of your own may have ended it: {', '.join(custom_networks)}" if custom_networks else ""
         raise EngineError(f"{how}{suspects}. Its log: {log}")
 
     @property
@@ -158,8 +163,8 @@ class LocalExecutor(Executor):
             return
         if worker is not None:
             self._dismiss(worker)
-        if self._spares[slot.name] < SPARES:
-            self._spares[slot.name] += 1
+        if self._idle_restarts[slot.name] < MAX_IDLE_RESTARTS:
+            self._idle_restarts[slot.name] += 1
             self._launch(slot).send({"prepare": True})
 
     def is_warm(self, slot: Slot) -> bool:
@@ -187,7 +192,7 @@ class LocalExecutor(Executor):
         while True:
             left = deadline - time.monotonic()
             for key, _ in self._selector.select(max(0.0, left)):
-                freed += list(self._listen_to(key.data))
+                freed += list(self._read_replies(key.data))
             if freed or left <= 0:
                 return freed
 
@@ -195,17 +200,17 @@ class LocalExecutor(Executor):
         worker = self._workers.get(slot.name)
         return worker.heartbeat_age_s if worker is not None else 0.0
 
-    def _listen_to(self, worker: WorkerProcess) -> Iterator[SlotFreed]:
-        replies, gone = worker.read()
+    def _read_replies(self, worker: WorkerProcess) -> Iterator[SlotFreed]:
+        replies, closed = worker.read()
         for reply in replies:
             self.has_checked |= "prepared" in reply
             if worker.job is None:
-                self.refusal = error_in(reply) or self.refusal
+                self.preparation_error = error_in(reply) or self.preparation_error
             if "prepared" not in reply and worker.job is not None:
                 job, worker.job = worker.job, None
-                self._spares[worker.slot.name] = 0
+                self._idle_restarts[worker.slot.name] = 0
                 yield SlotFreed(slot=worker.slot, run_ids=tuple(job), failure=_failure(reply))
-        if gone or any(reply.get("leaving") for reply in replies):
+        if closed or any(reply.get("exiting") for reply in replies):
             how = self._dismiss(worker)
             if worker.job is not None:
                 yield SlotFreed(slot=worker.slot, run_ids=tuple(worker.job), failure=how)
@@ -216,7 +221,7 @@ class LocalExecutor(Executor):
         self._selector.register(worker.replies, selectors.EVENT_READ, worker)
         return worker
 
-    def _dismiss(self, worker: WorkerProcess, patience_s: float = LEAVE_S) -> WorkerFailure:
+    def _dismiss(self, worker: WorkerProcess, patience_s: float = EXIT_TIMEOUT_S) -> WorkerFailure:
         self._selector.unregister(worker.replies)
         del self._workers[worker.slot.name]
         return worker.dismiss(patience_s)
@@ -225,7 +230,7 @@ class LocalExecutor(Executor):
         """Closes every worker's pipe first, so that all leave at the same time."""
         for worker in self._workers.values():
             worker.close_input()
-        deadline = time.monotonic() + LEAVE_S
+        deadline = time.monotonic() + EXIT_TIMEOUT_S
         for worker in list(self._workers.values()):
             self._dismiss(worker, patience_s=max(0.0, deadline - time.monotonic()))
         self._selector.close()

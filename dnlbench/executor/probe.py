@@ -17,12 +17,12 @@ from dnlbench.studies.base import InputShape
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import DataSettings
 
-SECONDS = 1.5
+MEASURE_S = 1.5
 """Of measuring, for each pack size."""
-LIMIT_S = 120.0
+TIMEOUT_S = 120.0
 """How long a trial may take, start included."""
 FUNCTION = "dnlbench.runners.training.probe:probe"
-_ASSUMED_SIDE, _ASSUMED_CLASSES = 32, 10
+_ASSUMED_IMAGE_SIZE, _ASSUMED_CLASSES = 32, 10
 
 
 def measure(
@@ -31,8 +31,8 @@ def measure(
     slots: Sequence[Slot],
     pack_sizes: Sequence[int],
     *,
-    seconds: float = SECONDS,
-    limit_s: float = LIMIT_S,
+    seconds: float = MEASURE_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> Mapping[int, float]:
     """Samples per second by pack size, of all slots together when each of them trains.
 
@@ -46,26 +46,26 @@ def measure(
         EngineError: if a process ends before it has measured or takes too long, with what it printed.
     """
     with ExitStack() as stack:
-        said = stack.enter_context(tempfile.TemporaryFile())
-        children = [stack.enter_context(start_server(FUNCTION, slot, said)) for slot in slots]
+        output = stack.enter_context(tempfile.TemporaryFile())
+        children = [stack.enter_context(start_server(FUNCTION, slot, output)) for slot in slots]
         replies = [child.messages() for child in children]
         for child, slot in zip(children, slots, strict=True):
             child.send(_task(plan, point, slot, pack_sizes, seconds))
-        limit = threading.Timer(limit_s, _kill, [children])
+        limit = threading.Timer(timeout_s, _kill, [children])
         stack.callback(limit.cancel)
         limit.start()
-        _hear(replies, said)
+        _next_replies(replies, output)
         for child in children:
             child.send("go")
-        rates = _hear(replies, said)
+        rates = _next_replies(replies, output)
     measured = [size for size in pack_sizes if all(str(size) in rate for rate in rates)]
     return {size: sum(rate[str(size)] for rate in rates) for size in measured}
 
 
-def image_of(data: DataSettings) -> tuple[InputShape, int]:
+def image_shape(data: DataSettings) -> tuple[InputShape, int]:
     """Shape and classes of the data; a guess as long as nobody has read them."""
-    side = data.image_size or _ASSUMED_SIDE
-    return data.known_input or ((3, side, side), _ASSUMED_CLASSES)
+    image_size = data.image_size or _ASSUMED_IMAGE_SIZE
+    return data.known_input or ((3, image_size, image_size), _ASSUMED_CLASSES)
 
 
 def _kill(children: Sequence[JsonLinesProcess]) -> None:
@@ -73,19 +73,19 @@ def _kill(children: Sequence[JsonLinesProcess]) -> None:
         child.kill()
 
 
-def _hear(replies: Sequence[Iterator[dict[str, Any]]], said: IO[bytes]) -> list[dict[str, Any]]:
+def _next_replies(replies: Sequence[Iterator[dict[str, Any]]], output: IO[bytes]) -> list[dict[str, Any]]:
     """The next message of each process."""
     messages = [next(reply, {"refused": "without a word"}) for reply in replies]
     if any("refused" in message for message in messages):
-        raise EngineError(f"the trial ended before it could answer, or took too long: {tail(said)}")
+        raise EngineError(f"the trial ended before it could answer, or took too long: {tail(output)}")
     return messages
 
 
 def _task(plan: Plan, point: Point, slot: Slot, pack_sizes: Sequence[int], seconds: float) -> dict[str, object]:
     spec = cast(TrainingSpec, plan.spec)
-    (channels, side, _), classes = image_of(spec.data)
+    (channels, image_size, _), classes = image_shape(spec.data)
     synthetic = DataSettings(
-        dataset="synthetic", channels=channels, image_size=side, classes=classes, samples=spec.train.batch_size
+        dataset="synthetic", channels=channels, image_size=image_size, classes=classes, samples=spec.train.batch_size
     )
     return {
         "spec": spec.model_copy(update={"data": synthetic}).model_dump(mode="json"),

@@ -184,7 +184,7 @@ def start_server(function: str, slot: Slot, log: IO[bytes]) -> JsonLinesProcess:
     return JsonLinesProcess(__name__, function, slot=slot, log=log)
 
 
-def call(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
+def call(function: str, request: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
     """Have a child process answer something that only torch knows, and yield the parts of the answer as they come.
 
     The process is gone when the last part has come, or the iterator is closed.
@@ -194,7 +194,7 @@ def call(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator[dic
         EngineError: if the process ends without having answered.
     """
     with tempfile.TemporaryFile() as log, start_server(function, slot, log) as process:
-        process.send(question)
+        process.send(request)
         for part in process.messages():
             if error := error_in(part):
                 raise error

@@ -42,17 +42,17 @@ def choose_slots(
     count = jobs or by_default
     each = threads or max(1, cores // count)
     count = min(count, tasks or count)
-    placed = [chosen[number % len(chosen)] for number in range(count)]
-    side_by_side = Counter(place.label for place in placed)
+    assigned = [chosen[number % len(chosen)] for number in range(count)]
+    jobs_per_device = Counter(device.label for device in assigned)
     return tuple(
         Slot(
-            name=f"{place.label}/{number // len(chosen)}",
-            device=place,
+            name=f"{device.label}/{number // len(chosen)}",
+            device=device,
             threads=each,
-            jobs=side_by_side[place.label],
-            shared=count * each > cores if place.kind == "cpu" else side_by_side[place.label] > 1,
+            jobs=jobs_per_device[device.label],
+            shared=count * each > cores if device.kind == "cpu" else jobs_per_device[device.label] > 1,
         )
-        for number, place in enumerate(placed)
+        for number, device in enumerate(assigned)
     )
 
 
@@ -63,19 +63,19 @@ def _choose_devices(devices: Sequence[Device], wanted: str, unusable: Sequence[U
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+(?:,\d+)*))?", wanted)
     if not match or (match[2] and match[1] != "cuda"):
         raise DeviceError(f"--device {wanted}: write auto, cpu, mps, cuda, or CUDA devices by number as in cuda:0,1")
-    there = {str(device.index): device for device in devices if device.kind == match[1]}
-    if not there:
+    available = {str(device.index): device for device in devices if device.kind == match[1]}
+    if not available:
         names = ", ".join(f"{device.label} ({device.name})" for device in devices)
         raise DeviceError(
             f"--device {wanted}: this machine shows no such device. Present: {names}{why_unusable(unusable)}"
         )
     if not match[2]:
-        return list(there.values())
+        return list(available.values())
     numbers = list(dict.fromkeys(match[2].split(",")))
-    missing = [number for number in numbers if number not in there]
+    missing = [number for number in numbers if number not in available]
     if missing:
-        present = ", ".join(device.label for device in there.values())
+        present = ", ".join(device.label for device in available.values())
         raise DeviceError(
             f"--device {wanted}: no CUDA device {', '.join(missing)}. Present: {present}{why_unusable(unusable)}"
         )
-    return [there[number] for number in numbers]
+    return [available[number] for number in numbers]

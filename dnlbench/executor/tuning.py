@@ -15,18 +15,18 @@ from pydantic import BaseModel, ConfigDict
 from dnlbench.cache import CacheFile, cache_folder
 from dnlbench.errors import ConfigurationError
 from dnlbench.executor.packing import count_packs
-from dnlbench.executor.probe import image_of
+from dnlbench.executor.probe import image_shape
 from dnlbench.machine import Machine, Slot, torch_version
 from dnlbench.plan import Plan
 from dnlbench.spec import content_hash
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 
-AS_GOOD = 0.95
+GOOD_ENOUGH = 0.95
 """Share of the best throughput from which on a simpler candidate is chosen."""
-MEMORY_SHARE = 0.8
+MEMORY_FRACTION = 0.8
 """Of a device's memory that runs may be estimated to take."""
-MOST = 500
+MAX_ENTRIES = 500
 """Sweeps that are kept."""
 
 Slots = tuple[Slot, ...]
@@ -52,7 +52,7 @@ Trials = tuple[Trial, ...]
 def best(trials: Sequence[Trial]) -> Trial:
     """The first one that is as good as any."""
     most = max(trial.samples_per_s for trial in trials)
-    return next(trial for trial in trials if trial.samples_per_s >= AS_GOOD * most)
+    return next(trial for trial in trials if trial.samples_per_s >= GOOD_ENOUGH * most)
 
 
 def can_be_tuned(plan: Plan) -> bool:
@@ -73,18 +73,18 @@ def candidates(plan: Plan, placements: Iterable[Slots], pack: int | None) -> Map
         ConfigurationError: if there is nothing to choose from.
     """
     sizes = _pack_sizes(len(plan.spec.seeds)) if pack is None else (pack,)
-    found = {slots: tuple(size for size in sizes if _is_possible(plan, slots, size)) for slots in placements}
-    if not all(found.values()) or sum(map(len, found.values())) < 2:
+    result = {slots: tuple(size for size in sizes if _is_possible(plan, slots, size)) for slots in placements}
+    if not all(result.values()) or sum(map(len, result.values())) < 2:
         raise ConfigurationError(
             f"{plan.spec.name}: there is nothing to tune: with these options, this number of runs and this memory, only one "
             "placement and pack size is possible"
         )
-    return found
+    return result
 
 
 def tuning_file() -> CacheFile[Trials]:
     """The trials by key."""
-    return CacheFile(cache_folder() / "tuned.json", "tuned", Trials, most=MOST)
+    return CacheFile(cache_folder() / "tuned.json", "tuned", Trials, most=MAX_ENTRIES)
 
 
 def read_trials(plan: Plan, machine: Machine, slots: Slots) -> Trials:
@@ -92,7 +92,7 @@ def read_trials(plan: Plan, machine: Machine, slots: Slots) -> Trials:
     return tuning_file().read().get(_key(plan, machine, slots), ()) if can_be_tuned(plan) else ()
 
 
-def keep_trials(plan: Plan, machine: Machine, slots: Slots, trials: Trials) -> None:
+def save_trials(plan: Plan, machine: Machine, slots: Slots, trials: Trials) -> None:
     """Keeps them in place of earlier ones.
 
     Raises:
@@ -112,7 +112,7 @@ def _key(plan: Plan, machine: Machine, slots: Slots) -> str:
             "devices": sorted({f"{slot.device.label} {slot.device.name}" for slot in slots}),
             "network": spec.network.model_dump(mode="json"),
             "train": [train.batch_size, train.optimizer, train.precision, train.regulariser_weight > 0],
-            "images": image_of(spec.data),
+            "images": image_shape(spec.data),
         }
     )
 
@@ -129,7 +129,7 @@ def _is_possible(plan: Plan, slots: Slots, size: int) -> bool:
         return False
     largest = max(plan.estimate(point).memory_bytes or 0 for point in plan.spec.points)
     return all(
-        slot.jobs * size * largest <= MEMORY_SHARE * slot.device.memory_bytes
+        slot.jobs * size * largest <= MEMORY_FRACTION * slot.device.memory_bytes
         for slot in slots
         if slot.device.memory_bytes is not None
     )

@@ -35,15 +35,15 @@ def keep_weights(run_dir: RunDir, epochs: Mapping[str, int], into: Path) -> Kept
     """Take the weights of finished runs, with the epochs of each, out of their checkpoints and into a folder."""
     if not epochs:
         return KeptWeights()
-    question = {
+    request = {
         "runs": [
             {"run_id": run_id, "folder": str(run_dir.run_path(run_id)), "epochs": count}
             for run_id, count in epochs.items()
         ],
         "into": str(into),
     }
-    answers = list(call(FUNCTION, question, Slot(name="weights", device=cpu_device(), threads=1)))
+    results = list(call(FUNCTION, request, Slot(name="weights", device=cpu_device(), threads=1)))
     return KeptWeights(
-        sha256={part["run"]: part["sha256"] for part in answers if "sha256" in part},
-        left_out={part["run"]: part["left_out"] for part in answers if "left_out" in part},
+        sha256={part["run"]: part["sha256"] for part in results if "sha256" in part},
+        left_out={part["run"]: part["left_out"] for part in results if "left_out" in part},
     )

@@ -3,11 +3,11 @@
 As a process it is started with the run directory and its slot, and obeys commands, see `dnlbench.executor.processes`::
 
     {"prepare": true}                            {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
-    {"runs": {"<run id>": 1, …},                 {"begun": true}, then {"ended": true}
+    {"runs": {"<run id>": 1, …},                 {"started": true}, then {"ended": true}
      "data": {…}, "code": {…}}                     or  {"refused": …, "blame": "disk", "device", "pack" or null}
     {"suspend": {"<run id>": 1, …}}              none of its own: the runs under way end
 
-Runs come with the number of the attempt; several at once are a pack. A line of the right column says ``"leaving": true`` if
+Runs come with the number of the attempt; several at once are a pack. A line of the right column says ``"exiting": true`` if
 the worker takes no further command. Without being asked the worker says ``ready`` once it has imported torch, and ``beat``
 every second. What happens in a run does not go through this pipe: it is in the run directory.
 """
@@ -38,9 +38,9 @@ from dnlbench.runners.custom_code import FAILURES
 from dnlbench.runners.failures import Blame, PackError, blame, classify
 from dnlbench.store import RunDir
 
-BEAT_S = 1.0
+HEARTBEAT_INTERVAL_S = 1.0
 """Seconds between two signs of life."""
-PASSED_OVER = (signal.SIGUSR1, signal.SIGUSR2)
+IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 """A batch system may send them to every process of a job before its time limit. The engine then has the runs suspended."""
 
 
@@ -57,7 +57,7 @@ class Worker:
             )
         self._plan = run_dir.read_plan()
         self._runner = create_runner(self._plan, slot, checkpoint_s=checkpoint_s)
-        self._aside: Attempts | None = None
+        self._suspend_requested: Attempts | None = None
 
     def prepare(self) -> Prepared:
         return self._runner.prepare()
@@ -77,7 +77,7 @@ class Worker:
 
     def suspend(self, attempts: Attempts) -> None:
         """Has these attempts stop at their next training step; may be called from another thread, and too late."""
-        self._aside = attempts
+        self._suspend_requested = attempts
 
     @staticmethod
     def blame(error: BaseException) -> Blame | None:
@@ -103,7 +103,9 @@ class Worker:
     def _events(self, attempts: Attempts) -> Iterator[RunEvent]:
         members = tuple(self._member(run_id, attempt) for run_id, attempt in attempts.items())
         try:
-            yield from self._runner.run(Job(members=members, should_suspend=lambda: self._aside == attempts))
+            yield from self._runner.run(
+                Job(members=members, should_suspend=lambda: self._suspend_requested == attempts)
+            )
         except FAILURES as error:
             if blame(error) is not None:
                 raise
@@ -135,7 +137,7 @@ class Worker:
 
 def main() -> None:
     """The worker process."""
-    for number in PASSED_OVER:
+    for number in IGNORED_SIGNALS:
         signal.signal(number, lambda *_: None)
     # Absolute, since a network may change the current folder.
     run_dir, slot = RunDir(Path(sys.argv[1]).absolute()), Slot.model_validate_json(sys.argv[2])
@@ -149,26 +151,26 @@ def main() -> None:
         return "suspend" in message
 
     parent = Parent(urgent=suspend)
-    threading.Thread(target=_beat, args=(parent,), daemon=True).start()
+    threading.Thread(target=_send_heartbeats, args=(parent,), daemon=True).start()
     try:
         worker = Worker(run_dir, slot, checkpoint_s)  # imports torch
     except Exception as error:
         worker = error  # told when the worker is asked for something
     parent.send({"ready": True})
     while True:
-        reply = _obey(worker, run_dir, parent.receive(), parent)
+        reply = _execute(worker, run_dir, parent.receive(), parent)
         parent.send(reply)
-        if reply.get("leaving"):
+        if reply.get("exiting"):
             return  # a failed run may leave memory or a device in a bad state; the next run gets a new process
 
 
-def _beat(parent: Parent) -> None:
+def _send_heartbeats(parent: Parent) -> None:
     while True:
-        parent.send({"beat": True})
-        time.sleep(BEAT_S)
+        parent.send({"heartbeat": True})
+        time.sleep(HEARTBEAT_INTERVAL_S)
 
 
-def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], parent: Parent) -> dict[str, Any]:
+def _execute(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], parent: Parent) -> dict[str, Any]:
     try:
         if isinstance(worker, Exception):
             raise worker
@@ -178,17 +180,17 @@ def _obey(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any], 
         last: dict[str, RunEvent | None] = dict.fromkeys(attempts)
         with _output_in(run_dir.open_log(attempts)):
             worker.check_unchanged(DataInfo.model_validate(command["data"]), Sources.model_validate(command["code"]))
-            parent.send({"begun": True})
+            parent.send({"started": True})
             for event in worker.run(attempts):
                 last[event.run_id] = event
-        return {"ended": True, "leaving": not all(map(_is_well, last.values()))}
+        return {"ended": True, "exiting": not all(map(_is_healthy, last.values()))}
     except Exception as error:
         with suppress(OSError):  # the log may be on the disk that is full
             traceback.print_exception(error)
-        return {**error_reply(error), "blame": blame(error), "leaving": True}
+        return {**error_reply(error), "blame": blame(error), "exiting": True}
 
 
-def _is_well(last: RunEvent | None) -> bool:
+def _is_healthy(last: RunEvent | None) -> bool:
     """Whether a run's last event says that the process is fit for another one."""
     return isinstance(last, RunPaused) or (isinstance(last, RunEnded) and last.status in ("ok", "diverged"))
 

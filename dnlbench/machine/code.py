@@ -103,9 +103,9 @@ class Sources(BaseModel):
             if other.files.get(file, sha256) != sha256:
                 yield file
         for package, version in self.packages.items():
-            found = other.packages.get(package, version)
-            if found != version:
-                yield f"{package} ({version or 'absent'} before, now {found or 'absent'})"
+            current = other.packages.get(package, version)
+            if current != version:
+                yield f"{package} ({version or 'absent'} before, now {current or 'absent'})"
 
 
 def _file_hash(path: Path) -> str:

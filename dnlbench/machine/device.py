@@ -17,7 +17,7 @@ BUSY_CPU = 0.5
 """Utilisation above which the CPU is busy: it always has something to do."""
 BUSY_MEMORY = 2**30
 """Memory in use above which a GPU is busy, together with a share of the whole; drivers and displays take less."""
-BUSY_MEMORY_SHARE = 0.02
+BUSY_MEMORY_FRACTION = 0.02
 
 
 class Device(BaseModel):
@@ -66,7 +66,7 @@ class Device(BaseModel):
         if (self.utilisation or 0) > (BUSY_CPU if self.kind == "cpu" else BUSY_GPU):
             yield f"{units.percent(round(self.utilisation or 0, 2))} busy"
         # Much of a machine's own memory is always in use: that says nothing about the device.
-        allowed = BUSY_MEMORY + BUSY_MEMORY_SHARE * (self.memory_bytes or 0)
+        allowed = BUSY_MEMORY + BUSY_MEMORY_FRACTION * (self.memory_bytes or 0)
         if not self.in_host_memory and (self.memory_used_bytes or 0) > allowed:
             yield f"{units.size(self.memory_used_bytes)} in use"
 

@@ -14,7 +14,7 @@ from dnlbench.machine.device import Device, UnusableDevice
 from dnlbench.machine.memory import cpu_memory
 from dnlbench.machine.nvml import ALL_GPUS, Gpu, list_gpus
 
-HIDING = ("", "-1", "NoDevFiles")
+HIDE_ALL = ("", "-1", "NoDevFiles")
 """Values that are meant to hide all GPUs; the last is Slurm's for a job that did not ask for one."""
 KFD = Path("/dev/kfd")
 """Where the kernel offers AMD's GPUs for computing."""
@@ -52,7 +52,7 @@ def cpu_device() -> Device:
     """The CPU, with the memory of the whole machine, or with the part of it that this process's container may take."""
     total, used = cpu_memory()
     return Device(
-        kind="cpu", name=cpu_name(), memory_bytes=total, memory_used_bytes=used, utilisation=_cpu_utilisation()
+        kind="cpu", name=cpu_name(), memory_bytes=total, memory_used_bytes=used, utilisation=_cpu_utilization()
     )
 
 
@@ -77,20 +77,20 @@ def select_visible(gpus: Sequence[Gpu], value: str) -> tuple[tuple[Gpu, ...], Un
         that is there twice leaves no GPU at all.
     """
     setting = f"CUDA_VISIBLE_DEVICES={value}"
-    if value.strip() in HIDING:
+    if value.strip() in HIDE_ALL:
         hidden = UnusableDevice(name=ALL_GPUS, reason=f'hidden by CUDA_VISIBLE_DEVICES="{value}"', hidden=True)
         return (), hidden if gpus else None
     chosen: list[Gpu] = []
     for name in value.rstrip(", ").split(","):
-        found = list(_named(gpus, name.strip()))
-        if len(found) != 1:
-            which = f"{len(found)} GPUs match" if found else "no NVIDIA GPU matches"
+        matches = list(_named(gpus, name.strip()))
+        if len(matches) != 1:
+            which = f"{len(matches)} GPUs match" if matches else "no NVIDIA GPU matches"
             reason = f"{which} {name.strip()!r}, and CUDA ignores the rest; nvidia-smi -L lists numbers and UUIDs"
             return tuple(chosen), UnusableDevice(name=setting, reason=reason)
-        if found[0] in chosen:
+        if matches[0] in chosen:
             reason = f"{name.strip()!r} names a GPU for the second time, and CUDA then shows none; name each once"
             return (), UnusableDevice(name=setting, reason=reason)
-        chosen += found
+        chosen += matches
     return tuple(chosen), None
 
 
@@ -115,7 +115,7 @@ def _mps_devices() -> Iterator[Device]:
         yield Device(kind="mps", name=f"{cpu_name()} GPU", memory_bytes=psutil.virtual_memory().total)
 
 
-def _cpu_utilisation() -> float | None:
+def _cpu_utilization() -> float | None:
     """Of all its logical cores over the last minute, from the number of processes that wanted one."""
     try:
         load = os.getloadavg()[0]

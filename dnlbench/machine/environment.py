@@ -76,8 +76,8 @@ def torch_version() -> str:
 
 def read_machine() -> Machine:
     """The machine as it is now."""
-    found = find_devices()
-    facts = {
+    devices = find_devices()
+    fields = {
         "os": f"{platform.system()} {platform.release().partition('-')[0]}",
         "cpu": cpu_name(),
         "cores": usable_cores(),
@@ -86,13 +86,13 @@ def read_machine() -> Machine:
         "torch": torch_version(),
     }
     hardware = {
-        "cpu": facts["cpu"],
-        "cores": facts["cores"],
-        "devices": sorted({f"{device.kind} {device.name}" for device in found.usable}),
+        "cpu": fields["cpu"],
+        "cores": fields["cores"],
+        "devices": sorted({f"{device.kind} {device.name}" for device in devices.usable}),
     }
     fingerprint = hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()[:16]
     return Machine.model_validate(
-        {**facts, "devices": found.usable, "unusable": found.unusable, "fingerprint": fingerprint}
+        {**fields, "devices": devices.usable, "unusable": devices.unusable, "fingerprint": fingerprint}
     )
 
 

@@ -16,17 +16,17 @@ def oom_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     What it says by itself means little: that it has grown tells why a worker may have died of SIGKILL. The count is of
     this process's control group where that is told, of the whole machine otherwise, where others may have a part in it.
     """
-    own = _own_cgroup(proc)
-    of_group = _count_in(cgroups / own / "memory.events") if own is not None else None
+    cgroup = _process_cgroup(proc)
+    of_group = _count_in(cgroups / cgroup / "memory.events") if cgroup is not None else None
     return of_group if of_group is not None else _count_in(proc / "vmstat") or 0
 
 
 def memory_limit(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     """The most bytes that this process's control group, or one that it is in, may take; None without a limit."""
-    own = _own_cgroup(proc)
-    if own is None:
+    cgroup = _process_cgroup(proc)
+    if cgroup is None:
         return None
-    folders = [cgroups / own, *(cgroups / parent for parent in Path(own).parents)]
+    folders = [cgroups / cgroup, *(cgroups / parent for parent in Path(cgroup).parents)]
     limits = [line for folder in folders for line in _lines(folder / "memory.max")]
     return min((int(limit) for limit in limits if limit.strip().isdecimal()), default=None)
 
@@ -39,7 +39,7 @@ def cpu_memory() -> tuple[int, int | None]:
     return memory.total, memory.total - memory.available
 
 
-def _own_cgroup(proc: Path) -> str | None:
+def _process_cgroup(proc: Path) -> str | None:
     """The path of this process's control group of version 2, below where these are; None without one."""
     for line in _lines(proc / "self" / "cgroup"):
         if line.startswith("0::"):  # other numbers are hierarchies of version 1

@@ -34,7 +34,7 @@ class Reading:
     label: str
     """What ``--device`` calls it: ``cpu``, ``mps``, ``cuda:1``."""
     name: str
-    utilisation: float | None = None
+    utilization: float | None = None
     """Share of the time since the last reading, of NVML's last sample for a GPU, that it was computing, 0 to 1."""
     memory_used_bytes: int | None = None
     """In use by anybody."""
@@ -74,7 +74,7 @@ class Telemetry:
         """Every device at the time ``now``, in seconds since the epoch, in the order of `list_devices`."""
         readings = tuple(self._read(device, now) for device in self._devices)
         gpus = [pair for pair in zip(self._devices, readings, strict=True) if pair[0].kind == "cuda"]
-        if gpus and not any(_tells_anything(*pair) for pair in gpus):
+        if gpus and not any(_has_values(*pair) for pair in gpus):
             self._nvml.reopen(now)
         return readings
 
@@ -92,7 +92,7 @@ class Telemetry:
             time=now,
             label=device.label,
             name=device.name,
-            utilisation=self._clock.utilisation(),
+            utilization=self._clock.utilization(),
             memory_used_bytes=used,
             memory_bytes=total,
             temperature_c=_cpu_temperature_c(),
@@ -178,7 +178,7 @@ def _read_gpu(device: Device, handle: Any, now: float) -> Reading:
         time=now,
         label=device.label,
         name=device.name,
-        utilisation=query_or_none(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
+        utilization=query_or_none(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100),
         memory_used_bytes=used,
         memory_bytes=total,
         temperature_c=query_or_none(
@@ -198,11 +198,11 @@ def _gpu_memory(device: Device, handle: Any) -> tuple[int | None, int | None]:
     return (None, None) if memory is None else (int(memory.total), int(memory.used))
 
 
-def _tells_anything(device: Device, reading: Reading) -> bool:
+def _has_values(device: Device, reading: Reading) -> bool:
     """Whether the driver answered at all; of memory that is the machine's it was not asked."""
     memory_bytes = None if device.memory_shared else reading.memory_bytes
-    told = (reading.utilisation, memory_bytes, reading.temperature_c, reading.power_w)
-    return any(value is not None for value in told)
+    values = (reading.utilization, memory_bytes, reading.temperature_c, reading.power_w)
+    return any(value is not None for value in values)
 
 
 class _CpuClock:
@@ -211,7 +211,7 @@ class _CpuClock:
     def __init__(self) -> None:
         self._last = _busy_and_all_s()
 
-    def utilisation(self) -> float | None:
+    def utilization(self) -> float | None:
         """Since the last call; None if no time has passed."""
         (busy_before, all_before), self._last = self._last, _busy_and_all_s()
         busy, everything = self._last[0] - busy_before, self._last[1] - all_before

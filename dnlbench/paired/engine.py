@@ -91,8 +91,8 @@ class PairedEngine:
         while True:
             ended = self.exit_code is not None  # asked first: its last events are read after that
             self._engine.journal.poll()
-            if self.state.answered is not None:  # its own: nobody else was told of it
-                waiting = set(self.state.answered.command.run_ids)
+            if self.state.last_command is not None:  # its own: nobody else was told of it
+                waiting = set(self.state.last_command.command.run_ids)
                 self.waiting = {key: run for key, run in self.run_dir.read_run_ids().items() if run in waiting}
                 return
             if ended and self.state.prepared and self.exit_code in (0, 1):

@@ -100,7 +100,7 @@ def run_record(
         seed=run.seed,
         status=ended.status if ended else _status_so_far(history, live=live),
         **{name: getattr(started, name) for name in FROM_START} if started else dict.fromkeys(NEEDS_START),
-        utilisation=history.utilisation,
+        utilisation=history.utilization,
         epochs=epochs,
         **(derived(epochs) | {"samples_per_s": history.samples_per_s}),
         peak_memory_bytes=ended.peak_memory_bytes if ended else None,

@@ -81,11 +81,11 @@ class CheckpointFiles:
         A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them. A
         worker that ends its run may remove the earlier one while somebody reads.
         """
-        found = set()
+        hashes = set()
         for path in (self._current, self._previous):
             with suppress(FileNotFoundError):
-                found.add(read_regular(_record_of(path)).decode(errors="replace").strip())
-        return found
+                hashes.add(read_regular(_record_of(path)).decode(errors="replace").strip())
+        return hashes
 
     def keep_last(self) -> None:
         """Removes all but the last checkpoint of a run that has ended, from which it can go on for more epochs."""

@@ -31,10 +31,10 @@ def read_document(path: Path, schema: str) -> dict[str, Any]:
         raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
     if not isinstance(content, dict):
         raise damaged(path, "must be a JSON object")
-    found = content.get("schema")
-    if found != schema:
+    written = content.get("schema")
+    if written != schema:
         raise RunDirError(
-            f"{path}: written by another version of dnlbench: its schema is {found!r}, this version reads {schema!r}. "
+            f"{path}: written by another version of dnlbench: its schema is {written!r}, this version reads {schema!r}. "
             "Choose another --run-dir."
         )
     return content

@@ -17,9 +17,9 @@ import psutil
 from dnlbench.errors import RunDirError, RunDirLostError
 from dnlbench.files import read_regular, write_atomically
 
-PATIENCE_S = 1.0
+LOCK_TIMEOUT_S = 1.0
 """How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
-LOOK_S = 0.05
+POLL_S = 0.05
 
 
 class EngineLock:
@@ -38,32 +38,32 @@ class EngineLock:
         Raises:
             RunDirError: if another engine is at work, with its process id; if the file cannot be made.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
         try:
-            while not self._try():
+            while not self._try_lock():
                 if time.monotonic() > deadline:
                     raise self._in_use(self._written_pid() or "unknown")
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
             pid = self._written_pid()
             if pid is not None and self._is_engine(pid):
                 raise self._in_use(pid)
             write_atomically(self._pid_path, f"{os.getpid()}\n".encode())
             self._folder = os.open(self._root, os.O_RDONLY)
         except OSError as error:
-            self._let_go()
+            self._close()
             why = (error.strerror or str(error)).lower()
             raise RunDirError(
                 f"Could not lock {self._root / self._path.name}: {why}. Choose another --run-dir."
             ) from error
         except RunDirError:
-            self._let_go()
+            self._close()
             raise
 
     def release(self) -> None:
         """Makes room for another engine. What is another one's by now stays as it is."""
         if self.is_ours:
             self._pid_path.unlink(missing_ok=True)
-        self._let_go()
+        self._close()
         if self._folder is not None:
             os.close(self._folder)
             self._folder = None
@@ -84,7 +84,7 @@ class EngineLock:
             self._require_folder()
         if not self._is_held():
             with suppress(OSError):
-                self._try()
+                self._try_lock()
         if pid is None:
             with suppress(OSError):
                 write_atomically(self._pid_path, f"{os.getpid()}\n".encode())
@@ -93,13 +93,13 @@ class EngineLock:
         """Process id of the engine at work, ``unknown`` if it has not written it yet; None if there is none."""
         if self._path.exists():
             try:
-                if not self._try():
+                if not self._try_lock():
                     return self._written_pid() or "unknown"
             except PermissionError:
                 # Somebody else's, who alone can try the lock. The other file goes with the engine, if it can.
                 return self._written_pid()
             finally:
-                self._let_go()
+                self._close()
         pid = self._written_pid()
         return pid if pid is not None and self._is_engine(pid) else None
 
@@ -108,7 +108,7 @@ class EngineLock:
         """Whether the directory names this process as its engine."""
         return self._written_pid() == str(os.getpid())
 
-    def _try(self) -> bool:
+    def _try_lock(self) -> bool:
         """Locks the file; whether that went well. One that was removed in the meantime does not count."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -119,14 +119,14 @@ class EngineLock:
         except OSError:
             os.close(file)
             raise
-        self._let_go()
+        self._close()
         self._file = file
         return self._is_held()
 
     def _is_held(self) -> bool:
         return self._file is not None and _is_at(self._file, self._path)
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None

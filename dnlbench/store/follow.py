@@ -88,7 +88,7 @@ class SweepFollower:
         self._plan = plan
         self._journal = Journal(run_dir)
         self._runs = {run.run_id: RunFollower(run_dir, run.run_id) for run in plan.runs}
-        self._asked = {run.run_id: RunHistory() for run in plan.runs}
+        self._requested = {run.run_id: RunHistory() for run in plan.runs}
         """Histories for the epochs that are asked for. One that has not changed is the very same object."""
         self._last_started: dict[str, RunStarted] = {}
         for run in plan.runs:
@@ -118,7 +118,7 @@ class SweepFollower:
         return SweepView(
             **vars(self.state),
             plan=self._plan,
-            histories=dict(self._asked),
+            histories=dict(self._requested),
             leased=leased,
             last_started=dict(self._last_started),
         )
@@ -132,7 +132,7 @@ class SweepFollower:
     def _follow(self, run: Run) -> None:
         follower = self._runs[run.run_id]
         if follower.poll():
-            self._asked[run.run_id] = follower.history.for_epochs(run.epochs)
+            self._requested[run.run_id] = follower.history.for_epochs(run.epochs)
         self.problem = self.problem or follower.problem
 
     def _commanded(self, events: Sequence[JournalEvent]) -> Iterator[str]:
@@ -147,6 +147,8 @@ class SweepFollower:
             self._last_started = {}
         for lease in self.fresh:
             started = self.history(lease.run_id).started
-            begun = started is not None and started.attempt == lease.attempt and lease.time >= self.state.engine_time
-            if begun and started is not None and started.node is not None:
+            is_current = (
+                started is not None and started.attempt == lease.attempt and lease.time >= self.state.engine_time
+            )
+            if is_current and started is not None and started.node is not None:
                 self._last_started[lease.slot] = started

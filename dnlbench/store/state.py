@@ -44,7 +44,7 @@ class SweepState:
     lost: tuple[RunReturned, ...] = ()
     """Runs that the last engine lost and tries again."""
     pause_state: PauseState = field(default_factory=PauseState)
-    answered: CommandDone | None = None
+    last_command: CommandDone | None = None
     engine_ended: EngineEnded | None = None
     """The last engine's last event; None while it is running, and if it was killed."""
 
@@ -105,7 +105,7 @@ class SweepState:
                     given={},
                     disabled_slots={},
                     lost=(),
-                    answered=None,
+                    last_command=None,
                     engine_ended=None,
                 )
             case Prepared():
@@ -119,7 +119,7 @@ class SweepState:
             case SlotDisabled(slot=slot, reason=reason):
                 return replace(state, disabled_slots={**state.disabled_slots, slot: reason})
             case CommandDone():
-                return replace(state, answered=event)
+                return replace(state, last_command=event)
             case EngineEnded():
                 return replace(state, given={}, engine_ended=event)
         return state
@@ -165,12 +165,12 @@ class SweepView(SweepState):
     @property
     def jobs(self) -> Mapping[str, tuple[Run, ...]]:
         """Slot to what is under way there: a run, or those of a pack, in the order of the plan."""
-        found: dict[str, tuple[Run, ...]] = {}
+        jobs: dict[str, tuple[Run, ...]] = {}
         for run in self.plan.runs:
             if run.run_id in self.leased:
                 slot = self.leased[run.run_id]
-                found[slot] = (*found.get(slot, ()), run)
-        return found
+                jobs[slot] = (*jobs.get(slot, ()), run)
+        return jobs
 
     @property
     def ended(self) -> list[Run]:

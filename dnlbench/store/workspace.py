@@ -185,8 +185,8 @@ def find_sweep(folder: Path = RUNS) -> RunDir:
     Raises:
         RunDirError: if there is none.
     """
-    found = [RunDir(path.parent) for path in folder.glob("*/sweep.json")]
-    if not found:
+    run_dirs = [RunDir(path.parent) for path in folder.glob("*/sweep.json")]
+    if not run_dirs:
         raise RunDirError(f"no sweep below {folder}; name a run directory, or start one with dnlbench run")
-    by_time = sorted(found, key=lambda run_dir: file_stamp(run_dir.journal_path) or (0, 0), reverse=True)
+    by_time = sorted(run_dirs, key=lambda run_dir: file_stamp(run_dir.journal_path) or (0, 0), reverse=True)
     return next((run_dir for run_dir in by_time if run_dir.engine() is not None), by_time[0])

@@ -274,7 +274,7 @@ def _column(
 
 def _utilization(lines: Sequence[DeviceLine], layout: Layout) -> list[str]:
     def text(line: DeviceLine) -> str:
-        values = [reading.utilisation for reading in line.readings]
+        values = [reading.utilization for reading in line.readings]
         if not any(value is not None for value in values):
             return ""
         percent = "     " if values[-1] is None else f"{100 * values[-1]:3.0f} %"

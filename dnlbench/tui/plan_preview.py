@@ -67,10 +67,10 @@ def preview_plan(
 
 
 def _is_too_large(need: int | None, slots: tuple[Slot, ...]) -> bool:
-    from dnlbench.executor.capacity import ESTIMATES_WITHIN
+    from dnlbench.executor.capacity import ESTIMATE_TOLERANCE
 
     memories = [slot.device.memory_bytes for slot in slots if slot.device.memory_bytes is not None]
-    return need is not None and bool(memories) and need / (1 + ESTIMATES_WITHIN) > min(memories)
+    return need is not None and bool(memories) and need / (1 + ESTIMATE_TOLERANCE) > min(memories)
 
 
 def _memory_problems(plan: Plan, slots: tuple[Slot, ...], pack_size: int) -> tuple[str, ...]:

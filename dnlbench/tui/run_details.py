@@ -29,7 +29,7 @@ def _details(row: RunRow, study: Study, estimated_bytes: int | None) -> Iterator
         yield "epochs", f"{history.epochs_done} of {row.run.epochs}"
         yield "training loss", units.number(row.loss)
         yield "throughput", f"{units.count(history.samples_per_s)} samples/s" if history.epochs else units.NOTHING
-        yield "utilization", units.percent(history.utilisation)
+        yield "utilization", units.percent(history.utilization)
     for quantity in study.quantities:
         value = history.measured.measurements.get(quantity.name) if history.measured else None
         if isinstance(value, float):

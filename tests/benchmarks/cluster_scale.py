@@ -43,7 +43,7 @@ from rich.console import Console
 from dnlbench.cli.progress import Lines
 from dnlbench.events import EngineStarted
 from dnlbench.executor.ray.actors import POLL_S, POLLS_PER_S
-from dnlbench.executor.ray.remote_worker import LOOK_S
+from dnlbench.executor.ray.remote_worker import POLL_INTERVAL_S
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.machine import Code, read_machine
 from dnlbench.plan import Plan
@@ -262,7 +262,7 @@ def reports_per_s(figures: Figures) -> float:
     """Of all slots: one for each event, no more than a remote worker looks for news, and no fewer than it is asked."""
     slots = figures.case.slots
     asked = 1 / max(POLL_S, slots / POLLS_PER_S)
-    return slots * max(asked, min(1 / LOOK_S, figures.lines / figures.virtual_s / slots))
+    return slots * max(asked, min(1 / POLL_INTERVAL_S, figures.lines / figures.virtual_s / slots))
 
 
 def limit(loads: Sequence[tuple[int, float]]) -> str:

@@ -6,7 +6,7 @@ import time
 
 from dnlbench.events import DataInfo, EpochDone, Prepared, RunStarted
 from dnlbench.executor.base import Attempts
-from dnlbench.executor.ray.messages import Placed, Report, ResumeStates, RunUpdate, WorkerConfig
+from dnlbench.executor.ray.messages import Placement, Report, ResumeStates, RunUpdate, WorkerConfig
 from dnlbench.machine import Slot
 
 PREPARED = Prepared(
@@ -27,9 +27,9 @@ class MadeUpWorker:
         self._told = 0
         self._due = time.monotonic()
 
-    def describe(self) -> Placed:
+    def describe(self) -> Placement:
         """Wherever it is."""
-        return Placed(slot=self._slot, sees_run_dir=False)
+        return Placement(slot=self._slot, sees_run_dir=False)
 
     def prepare(self) -> Prepared:
         """Nothing is found out."""

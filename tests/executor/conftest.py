@@ -42,9 +42,9 @@ from dnlbench.store import Execution, RunDir, send_command
 Fate = Callable[[str, str, int], str]
 """Of slot, run id and attempt: what becomes of it, as ``KIND`` or ``KIND@EPOCHS``.
 
-``ok``, or an empty string; a cause of loss but ``silent``: it is lost for that cause; ``silent``: it hangs; ``wordless``: it
+``ok``, or an empty string; a cause of loss but ``heartbeat``: it is lost for that cause; ``heartbeat``: it hangs; ``no-final-event``: it
 comes back without its last event; ``failed``, ``oom`` or ``diverged``: it ends so. That is after so many epochs of its own,
-0 if it began and came through none; without a number it does not even begin. ``unbegun-killed`` and the like: its worker is
+0 if it began and came through none; without a number it does not even begin. ``not-started-killed`` and the like: its worker is
 known to have ended before it began the run.
 
 In a pack a run that fails or runs out of memory brings all down, as a loss does; one that diverges ends early.
@@ -54,8 +54,8 @@ BEGIN = 2e9
 STEPS = 1000
 """Training steps of an epoch."""
 STEP_S = 0.05
-CAUSES = {cause for cause in get_args(Cause) if cause != "silent"}
-UNBEGUN = {f"unbegun-{cause}" for cause in CAUSES}
+CAUSES = {cause for cause in get_args(Cause) if cause != "heartbeat"}
+DIED_BEFORE_START = {f"not-started-{cause}" for cause in CAUSES}
 SECONDS, POWER, FACTORS = 1e-4, 0.9, {"densenet": 1.0, "dense-gaussian": 2.0, "resnet": 0.7}
 MACHINE = Machine(
     os="x",
@@ -128,7 +128,7 @@ class End:
         if in_pack and kind in ("failed", "oom"):
             kind = "pack"
         epochs = math.inf if kind == "ok" else int(limit) if limit else -1
-        return cls(kind, epochs, kind in {*CAUSES, *UNBEGUN, "wordless", "silent"})
+        return cls(kind, epochs, kind in {*CAUSES, *DIED_BEFORE_START, "no-final-event", "heartbeat"})
 
 
 @dataclass
@@ -225,11 +225,11 @@ class FakeExecutor:
             at += 0.3 * self._law.overhead_s
             for run in left:
                 add((at, _ended(run, ends[run.run_id].kind, at)))
-        elif fatal.kind in CAUSES | UNBEGUN:
-            cause = fatal.kind.removeprefix("unbegun-")
+        elif fatal.kind in CAUSES | DIED_BEFORE_START:
+            cause = fatal.kind.removeprefix("not-started-")
             error = RunError(type="Fake", message=f"lost by {cause}")
-            lost = WorkerFailure(cause=cause, error=error, begun=fatal.kind in CAUSES)  # type: ignore[arg-type]
-        if result.fate != "silent":
+            lost = WorkerFailure(cause=cause, error=error, started=fatal.kind in CAUSES)  # type: ignore[arg-type]
+        if result.fate != "heartbeat":
             add((at + self._back_s, SlotFreed(slot=slot, run_ids=tuple(attempts), failure=lost)))
         return result
 
@@ -296,9 +296,9 @@ class FakeExecutor:
         if attempt is None:
             return
         self.asides.append((slot.name, attempt.run.run_id))
-        begun = [at for at, event in attempt.script if isinstance(event, RunStarted)]
-        at = max([self._clock() + STEP_S, *begun])
-        if attempt.fate == "silent" or not any(
+        started = [at for at, event in attempt.script if isinstance(event, RunStarted)]
+        at = max([self._clock() + STEP_S, *started])
+        if attempt.fate == "heartbeat" or not any(
             when > at and isinstance(event, EpochDone) for when, event in attempt.script
         ):
             return  # it hears nothing, or no training step is left and it ends as it would
@@ -323,7 +323,7 @@ class FakeExecutor:
 
     def heartbeat_age_s(self, slot: Slot) -> float:
         attempt = self.running.get(slot.name)
-        if attempt is None or attempt.fate != "silent" or attempt.script:
+        if attempt is None or attempt.fate != "heartbeat" or attempt.script:
             return 0.0
         since = attempt.path[-1][0] if attempt.path else self.started_at(slot.name)
         return self._clock() - since
@@ -363,7 +363,7 @@ class Lab:
         run_dir.begin(plan, HOW)
         self.steps: dict[str, int] = {}
         self.engines: list[FakeExecutor] = []
-        self.begun = 0.0
+        self.start_time = 0.0
 
     def run_sweep(
         self,
@@ -391,7 +391,7 @@ class Lab:
             script: commands to leave and things to do, by the virtual seconds since the engine began.
             tick: called at every look.
             pack_size: see `Scheduler`.
-            by_turns: see `Scheduler`.
+            start_paused: see `Scheduler`.
             whole_script: whether the sweep has to last as long as the script.
             heartbeat_timeout_s: see `Scheduler`.
             limit_s: virtual seconds that it may take.
@@ -421,7 +421,7 @@ class Lab:
             clock=self.clock,
         )
         self.clock.now += 1.0  # since the engine before
-        self.begun = self.clock()
+        self.start_time = self.clock()
         due = deque(sorted((script or {}).items(), key=lambda item: item[0]))
 
         def look() -> None:
@@ -464,7 +464,7 @@ class Lab:
     @property
     def passed_s(self) -> float:
         """Virtual seconds since the last engine began."""
-        return self.clock() - self.begun
+        return self.clock() - self.start_time
 
     @property
     def executor(self) -> FakeExecutor:

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dnlbench.executor.ray.connecting import UNHINDERED, connected
+from dnlbench.executor.ray.connecting import NORMAL_PRIORITY, connected
 from dnlbench.executor.ray.reaper import MARK, left_of, reap
 from tests.cli.conftest import _wait_until as wait_until
 
@@ -80,7 +80,12 @@ def started(*nodes: Mapping[str, Any], token: bool = True) -> Iterator[RayCluste
         token: whether it turns away whoever does not know its token.
     """
     mark, folder = secrets.token_hex(8), Path(tempfile.mkdtemp(prefix="dnl-", dir="/tmp"))  # sockets' paths are short
-    environment = {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", **UNHINDERED}
+    environment = {
+        "RAY_TMPDIR": str(folder),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        **NORMAL_PRIORITY,
+    }
     if token:
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     host = subprocess.Popen(

@@ -134,7 +134,7 @@ def test_packs_leave_no_slot_idle(make_plan: MakePlan) -> None:
 def test_packs_that_would_not_fit_in_memory_are_not_tried(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.seeds=8")
     need = max(plan.estimate(point).memory_bytes or 0 for point in plan.spec.points)
-    small = CPU.model_copy(update={"memory_bytes": int(4 * 2.5 * need / tuning.MEMORY_SHARE)})
+    small = CPU.model_copy(update={"memory_bytes": int(4 * 2.5 * need / tuning.MEMORY_FRACTION)})
     placements = [choose_slots([small], CORES), choose_slots([small], CORES, jobs=1)]
     assert list(candidates(plan, placements, None).values()) == [(1, 2), (1, 2, 4, 8)]
     tiny = CPU.model_copy(update={"memory_bytes": need})
@@ -325,12 +325,12 @@ def test_a_real_measurement(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
     assert list(tuning_file().read().values()) == [trials]
 
 
-@pytest.mark.parametrize(("change", "limit_s"), [("network.blocks=9", 60.0), ("network.blocks=1", 0.3)])
-def test_a_trial_that_fails_tells_why(make_plan: MakePlan, slot: Slot, change: str, limit_s: float) -> None:
+@pytest.mark.parametrize(("change", "timeout_s"), [("network.blocks=9", 60.0), ("network.blocks=1", 0.3)])
+def test_a_trial_that_fails_tells_why(make_plan: MakePlan, slot: Slot, change: str, timeout_s: float) -> None:
     """Be it that the network cannot be built on images as small as those that stand in, or that there is no time."""
     plan = make_plan("data.dataset='image-folder'", change)
     with pytest.raises(EngineError, match="ended before it could answer, or took too long"):
-        probe.measure(plan, plan.spec.points[0], [slot], [1], limit_s=limit_s)
+        probe.measure(plan, plan.spec.points[0], [slot], [1], timeout_s=timeout_s)
 
 
 def test_a_trial_that_cannot_be_started_tells_why(

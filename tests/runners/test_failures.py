@@ -110,7 +110,7 @@ def run_network(
     """A sweep of one run of a network with incidents, by a real worker process."""
     (tmp_path / "troubled.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(health, "REST_S", 0.0)
+    monkeypatch.setattr(health, "BACKOFF_S", 0.0)
     monkeypatch.setattr(disk, "CHECK_S", 0.1)
     monkeypatch.setattr(retry, "RETRIES", dict.fromkeys(RETRIES, 1))  # a new worker takes seconds
 

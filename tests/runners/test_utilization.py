@@ -102,13 +102,13 @@ def test_a_prepared_runner_tells_both_sides(make_plan: MakePlan, slot: Slot, tmp
     assert started.flops_per_sample is not None
     assert started.peak_flops is not None
     (rate,) = (event.samples_per_s for event in events if isinstance(event, EpochDone))
-    assert history.utilisation == pytest.approx(rate * started.flops_per_sample / started.peak_flops)
+    assert history.utilization == pytest.approx(rate * started.flops_per_sample / started.peak_flops)
 
 
 def test_without_a_peak_there_is_no_utilisation(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     events = events_of(TrainingRunner(make_plan(*ONE), slot), tmp_path)
     assert started_of(events).peak_flops is None
-    assert fold(events).utilisation is None
+    assert fold(events).utilization is None
 
 
 def test_the_runs_of_a_pack_count_together() -> None:

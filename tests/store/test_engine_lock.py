@@ -24,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def lock(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineLock]:
     """Of an engine at work; another one does not wait for it."""
-    monkeypatch.setattr("dnlbench.store.engine_lock.PATIENCE_S", 0.0)
+    monkeypatch.setattr("dnlbench.store.engine_lock.LOCK_TIMEOUT_S", 0.0)
     with RunDir(root).locked() as held:
         journal = RunDir(root).journal_writer()
         yield held

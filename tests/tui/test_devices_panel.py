@@ -36,7 +36,7 @@ class PanelApp(App[None]):
 def gpu(index: int, *, time: float = NOW, **changes: Any) -> Reading:
     fields = {
         "name": "NVIDIA H200",
-        "utilisation": 0.94,
+        "utilization": 0.94,
         "memory_used_bytes": 31 * GIB,
         "memory_bytes": 139 * GIB,
         "temperature_c": 61.0,
@@ -50,7 +50,7 @@ CPU = Reading(
     time=NOW,
     label="cpu",
     name="AMD EPYC 9654 96-Core Processor",
-    utilisation=0.163,
+    utilization=0.163,
     memory_used_bytes=92 * GIB,
     memory_bytes=1007 * GIB,
 )
@@ -167,7 +167,7 @@ def test_short_names(name: str, expected: str) -> None:
 def test_the_layout_does_not_depend_on_what_devices_do(view_of: MakeView) -> None:
     for width in range(10, 220, 7):
         layouts = {
-            choose_layout(device_lines(history(gpu(0, utilisation=fraction, power_w=watts), CPU), view), width)
+            choose_layout(device_lines(history(gpu(0, utilization=fraction, power_w=watts), CPU), view), width)
             for view in (view_of(), view_of(["cuda:0/0"]), view_of(disabled_slots={"cuda:0/0": "x" * 300}))
             for fraction, watts in ((0.0, 7.0), (1.0, 700.0))
         }
@@ -190,7 +190,7 @@ def test_wide_it_says_everything(drive: Drive, screen_text: ScreenText, view_of:
     app = PanelApp()
 
     async def act(pilot: Pilot[None]) -> None:
-        idle = gpu(1, utilisation=0.0, memory_used_bytes=GIB // 3, temperature_c=33.0, power_w=71.0)
+        idle = gpu(1, utilization=0.0, memory_used_bytes=GIB // 3, temperature_c=33.0, power_w=71.0)
         app.panel.update(history(gpu(0), idle, CPU), view_of(["cuda:0/0"], disabled_slots={"cuda:1/0": "failed"}))
         await pilot.pause()
         shown = screen_text(app)

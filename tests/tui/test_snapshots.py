@@ -46,7 +46,7 @@ class SteadyTelemetry:
     """A machine with two devices on which nothing moves."""
 
     def read(self, now: float) -> tuple[Reading, ...]:
-        fields: dict[str, Any] = {"time": now, "utilisation": 0.5, "memory_used_bytes": 4 * 2**30}
+        fields: dict[str, Any] = {"time": now, "utilization": 0.5, "memory_used_bytes": 4 * 2**30}
         gpu: dict[str, Any] = {"temperature_c": 61.0, "power_w": 548.0, "power_limit_w": 700.0}
         return (
             Reading(label="cuda:0", name="NVIDIA H200", memory_bytes=139 * 2**30, **fields, **gpu),

@@ -58,7 +58,7 @@ class SteadyTelemetry:
                 time=now,
                 label="cpu",
                 name="Some CPU",
-                utilisation=0.5,
+                utilization=0.5,
                 memory_used_bytes=4 * 2**30,
                 memory_bytes=16 * 2**30,
             ),

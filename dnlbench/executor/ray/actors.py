@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from dnlbench.executor.base import Attempts
 from dnlbench.executor.ray.inventory import name_of_newcomer
-from dnlbench.executor.ray.messages import Placed, Report, WorkerConfig
+from dnlbench.executor.ray.messages import Placement, Report, WorkerConfig
 from dnlbench.executor.ray.remote_worker import RemoteWorker
 from dnlbench.machine import Slot
 
@@ -37,7 +37,7 @@ class Handle:
     slot: Slot
     actor: Any
     memory_bytes: int
-    placed: Placed | None = None
+    placement: Placement | None = None
     """None while Ray has no room for it."""
     job: Attempts | None = None
     is_warm: bool = False
@@ -50,7 +50,7 @@ class Handle:
     @property
     def where(self) -> str:
         """``ray/3 on such-a-machine``."""
-        node = self.placed.slot.node if self.placed else None
+        node = self.placement.slot.node if self.placement else None
         return f"{self.slot.name} on {node.name}" if node else self.slot.name
 
     def heard(self) -> None:
@@ -64,11 +64,11 @@ class Handle:
     @property
     def starved_s(self) -> float:
         """Seconds that its runs have waited for a place; 0 for those that have one, and without any."""
-        return time.monotonic() - self._heard if self.job is not None and self.placed is None else 0.0
+        return time.monotonic() - self._heard if self.job is not None and self.placement is None else 0.0
 
     def heartbeat_age_s(self, patience_s: float) -> float:
         """Seconds without a heartbeat of it or its worker, beyond what it may take to answer; 0 without a place."""
-        if self.placed is None:
+        if self.placement is None:
             return 0.0
         return max(self._worker_heartbeat_age_s, time.monotonic() - self._heard - patience_s)
 
@@ -151,16 +151,16 @@ class Actors:
                     continue  # of one that was killed for another answer of this moment
                 handle, kind = self._awaited.pop(answer)
                 try:
-                    found = ray.get(answer)
+                    result = ray.get(answer)
                 except ray.exceptions.RayError as error:
-                    found = error
-                yield handle, kind, found
+                    result = error
+                yield handle, kind, result
 
     def close(self) -> None:
         """Have the remote workers clear up, and kill them all."""
         import ray
 
-        answers = [handle.actor.close.remote() for handle in self if handle.placed is not None]
+        answers = [handle.actor.close.remote() for handle in self if handle.placement is not None]
         if answers:
             ray.wait(answers, num_returns=len(answers), timeout=LEAVE_S)
         for handle in self:

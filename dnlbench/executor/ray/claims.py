@@ -9,7 +9,7 @@ from dnlbench.executor.capacity import WORKER_BYTES
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 
-AT_FIRST_BYTES = 2**30
+INITIAL_CLAIM_BYTES = 2**30
 """For finding out what runs need; and for a run of a network of one's own, of which nothing can be foreseen."""
 
 
@@ -32,8 +32,8 @@ class Claims:
         self._worker_bytes = WORKER_BYTES + data.loaded_bytes
         self._needs = dict.fromkeys(plan.spec.points, 0)
         if slots[0].device.kind == "cpu":
-            foreseen = {point: plan.estimate(point, data.input_shape, data.classes) for point in plan.spec.points}
-            self._needs = {point: each.memory_bytes or AT_FIRST_BYTES for point, each in foreseen.items()}
+            estimates = {point: plan.estimate(point, data.input_shape, data.classes) for point in plan.spec.points}
+            self._needs = {point: each.memory_bytes or INITIAL_CLAIM_BYTES for point, each in estimates.items()}
         self._by_size = sorted((self._needs[run.point] for run in left or plan.runs), reverse=True)
         self._pack_size = pack_size
 
@@ -50,6 +50,6 @@ class Claims:
         return min(sum(needs) + self._worker_bytes, self._largest_bytes)
 
 
-def suits(claimed: int, needed: int) -> bool:
+def claim_fits(claimed: int, needed: int) -> bool:
     """Whether what was claimed does for what is needed, and does not keep much from others."""
-    return needed <= claimed <= 2 * needed + AT_FIRST_BYTES
+    return needed <= claimed <= 2 * needed + INITIAL_CLAIM_BYTES

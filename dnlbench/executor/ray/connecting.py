@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench.errors import ConfigurationError, EngineError
-from dnlbench.executor.ray.private import read_environment_again, unprinted
+from dnlbench.executor.ray.private import output_suppressed, read_environment_again
 from dnlbench.executor.ray.reaper import MARK
 from dnlbench.executor.ray.safety import LOOPBACK_ONLY, examine
 from dnlbench.machine import usable_cores
 
 OBJECT_STORE_BYTES = 200 * 2**20
 """Of a cluster of this machine alone: checkpoints pass through it, and it is taken from the machine's memory."""
-REAPING_S = 15.0
+REAP_TIMEOUT_S = 15.0
 """How long what Ray leaves behind may take to be ended."""
-LONGEST_FOLDER = 20
+MAX_FOLDER_LENGTH = 20
 """Characters: Ray's sockets have names of about 60 below it, and a socket's path ends at 107."""
 _NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
-UNHINDERED = {"RAY_worker_niceness": "0"}
+NORMAL_PRIORITY = {"RAY_worker_niceness": "0"}
 """Ray's own default is 15: beside any other load its workers hardly train, and throughput there says nothing."""
 
 
@@ -49,7 +49,7 @@ def connected(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         EngineError: if Ray does not start or does not answer.
     """
     _require_ray()
-    with unprinted(), _own_cluster() if address is None else _attached(address, insecure=insecure):
+    with output_suppressed(), _private_cluster() if address is None else _attached(address, insecure=insecure):
         yield
 
 
@@ -79,13 +79,13 @@ def _attached(address: str, *, insecure: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_cluster() -> Iterator[None]:
+def _private_cluster() -> Iterator[None]:
     mark, folder = secrets.token_hex(8), _short_folder()
     environment = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # not an argument: everybody can read those
         MARK: mark,
-        **UNHINDERED,
+        **NORMAL_PRIORITY,
     }
     with _reaped(mark, folder), _shut_down_after():
         _init(
@@ -105,7 +105,9 @@ def _own_cluster() -> Iterator[None]:
 def _short_folder() -> Path:
     """New, and this user's alone."""
     folder = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="dnlbench-", dir=folder if len(folder) <= LONGEST_FOLDER else "/tmp")).resolve()
+    return Path(
+        tempfile.mkdtemp(prefix="dnlbench-", dir=folder if len(folder) <= MAX_FOLDER_LENGTH else "/tmp")
+    ).resolve()
 
 
 @contextlib.contextmanager
@@ -122,7 +124,7 @@ def _reaped(mark: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            reaper.communicate(timeout=REAPING_S)
+            reaper.communicate(timeout=REAP_TIMEOUT_S)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ from dnlbench.events import Prepared, RunError
 from dnlbench.executor.base import Attempts, Executor, SlotFreed, WorkerFailure
 from dnlbench.executor.processes import error_in
 from dnlbench.executor.ray.actors import Actors, Handle, Kind
-from dnlbench.executor.ray.claims import AT_FIRST_BYTES, Claims, suits
-from dnlbench.executor.ray.failures import DEATHS, Rests, failure_of, is_crowded
+from dnlbench.executor.ray.claims import INITIAL_CLAIM_BYTES, Claims, claim_fits
+from dnlbench.executor.ray.failures import MAX_DEATHS, Backoff, failure_of, is_crowded
 from dnlbench.executor.ray.head import Head
 from dnlbench.executor.ray.inventory import ClusterNode
 from dnlbench.executor.ray.messages import Report, WorkerConfig
@@ -30,9 +30,9 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.store import RunDir
 
-ROOM_S = 10.0
+ROOM_TIMEOUT_S = 10.0
 """After that long without room on any machine it is said what is waited for."""
-LOOK_S = 0.5
+POLL_INTERVAL_S = 0.5
 """Seconds between two looks for that."""
 
 
@@ -49,12 +49,12 @@ class RayExecutor(Executor):
         pack_size: int,
         nodes: Sequence[ClusterNode],
         head: Head | None = None,
-        tell: Callable[[str], None] = lambda message: None,
+        on_message: Callable[[str], None] = lambda message: None,
         actor: type | None = None,
     ) -> None:
         """Ask Ray for nothing yet. ``tell`` is called with what the sweep waits for; for ``actor`` see `Actors`."""
         self._run_dir, self._slots, self._plan, self._pack_size = run_dir, slots, plan, pack_size
-        self._head, self._tell = head, tell
+        self._head, self._on_message = head, on_message
         able = [node for node in nodes if node.cpus >= slots[0].threads] or nodes
         self._largest_bytes = max(node.memory_bytes for node in able)
         self._config = WorkerConfig(
@@ -67,7 +67,7 @@ class RayExecutor(Executor):
             names={node.node_id: node.name for node in nodes},
         )
         self._actors = Actors(self._config, actor)
-        self._rests = Rests()
+        self._backoff = Backoff()
         self._replica = EventReplica(run_dir)
         self._prepared: Prepared | None = None
         self._claims: Claims | None = None
@@ -78,15 +78,15 @@ class RayExecutor(Executor):
     def prepare(self) -> Prepared:
         """Waits for room for one remote worker, which loads the data and checks the plan."""
         write_atomically(self._run_dir.secret_path, self._config.secret.encode())
-        slot, begun, told = self._slots[0], time.monotonic(), False
+        slot, started, reported = self._slots[0], time.monotonic(), False
         while self._prepared is None:
             self.warm_up(slot)
-            self.wait(LOOK_S)
+            self.wait(POLL_INTERVAL_S)
             handle = self._actors.of(slot)
-            is_placed = handle is not None and handle.placed is not None
-            if not (told or is_placed) and time.monotonic() - begun > ROOM_S:
-                told = True
-                self._tell(f"waiting for room on the cluster for a worker: {_claimed(slot, AT_FIRST_BYTES)}")
+            has_placement = handle is not None and handle.placement is not None
+            if not (reported or has_placement) and time.monotonic() - started > ROOM_TIMEOUT_S:
+                reported = True
+                self._on_message(f"waiting for room on the cluster for a worker: {_claimed(slot, INITIAL_CLAIM_BYTES)}")
         self._claims = Claims(
             self._plan,
             self._prepared.data,
@@ -102,14 +102,14 @@ class RayExecutor(Executor):
         assert self._claims is not None, "prepare comes first"
         needed = self._claims.of(attempts)
         handle = self._actors.of(slot)
-        if handle is not None and not suits(handle.memory_bytes, needed):
+        if handle is not None and not claim_fits(handle.memory_bytes, needed):
             self.end(slot)
             handle = None
         handle = handle or self._spawn(slot, needed)
         handle.job, handle.is_warm = attempts, False
         try:
             self._replica.begin(attempts, time.time())
-            shared = handle.placed is not None and handle.placed.sees_run_dir
+            shared = handle.placement is not None and handle.placement.sees_run_dir
             states = self._replica.resume_states(attempts, shared=shared)
         except OSError as error:
             self._returned += self._give_up_for_disk(handle, error)
@@ -118,9 +118,9 @@ class RayExecutor(Executor):
 
     def warm_up(self, slot: Slot) -> None:
         """Asks Ray for room for it, if it has none; the remote worker sees to its worker itself."""
-        if self._actors.of(slot) or self._is_crowded or self._rests.left_s(slot.name):
+        if self._actors.of(slot) or self._is_crowded or self._backoff.remaining_s(slot.name):
             return
-        self._spawn(slot, self._claims.of_slot(self._slots.index(slot)) if self._claims else AT_FIRST_BYTES)
+        self._spawn(slot, self._claims.of_slot(self._slots.index(slot)) if self._claims else INITIAL_CLAIM_BYTES)
 
     def is_open(self, slot: Slot) -> bool:
         """Whether it has a machine, and that has what the sweep needs."""
@@ -136,7 +136,7 @@ class RayExecutor(Executor):
         handle = self._actors.of(slot)
         if handle is None or handle.job is None:
             return
-        if handle.placed is None:
+        if handle.placement is None:
             self._returned.append(SlotFreed(slot=slot, run_ids=tuple(handle.job)))
             self.end(slot)
         else:
@@ -199,7 +199,7 @@ class RayExecutor(Executor):
             return
         handle.heard()
         if kind == "placed":
-            handle.placed = answer
+            handle.placement = answer
         elif kind == "prepared":
             if not isinstance(answer, Prepared):
                 raise error_in(answer) or EngineError(str(answer))
@@ -211,7 +211,7 @@ class RayExecutor(Executor):
         if kind == "report":
             yield from self._take_report(handle, answer)
             if handle.is_ready:
-                self._rests.forgive(handle.slot.name)
+                self._backoff.reset(handle.slot.name)
 
     def _take_report(self, handle: Handle, report: Report) -> Sequence[SlotFreed]:
         handle.hears(report)
@@ -235,8 +235,8 @@ class RayExecutor(Executor):
         """
         failure = failure_of(error, handle.where)
         self._replica.log(handle.slot.name, f"{failure.error.message}\n".encode())
-        deaths = self._rests.add(handle.slot.name)
-        if deaths > DEATHS and not any(other.is_ready for other in self._actors if other is not handle):
+        deaths = self._backoff.add(handle.slot.name)
+        if deaths > MAX_DEATHS and not any(other.is_ready for other in self._actors if other is not handle):
             raise EngineError(
                 f"{deaths} remote workers died on the cluster before they reported anything; the last one: "
                 f"{failure.error.message}"

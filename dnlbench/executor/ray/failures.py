@@ -11,15 +11,15 @@ from dnlbench.events import RunError
 from dnlbench.executor.base import Cause, WorkerFailure
 from dnlbench.files import is_disk_full
 
-DEATHS = 5
+MAX_DEATHS = 5
 """Remote workers of a slot that may die in a row without one that reports anything, where no other slot has one."""
-REST_S, LONGEST_REST_S = 0.5, 60.0
+BACKOFF_S, MAX_BACKOFF_S = 0.5, 60.0
 """Rest of a slot after its remote worker has died; doubled with each further one that has not reported anything."""
 STARVED_S, MAKE_ROOM_S, ROUND_S = 5.0, 20.0, 60.0
 """Once runs have waited so long for a place, idle remote workers make room for so long, and again each round."""
 
 
-class Rests:
+class Backoff:
     """How long slots rest after their remote workers have died."""
 
     def __init__(self) -> None:
@@ -30,15 +30,15 @@ class Rests:
     def add(self, slot: str) -> int:
         """Count a death; how many there were in a row."""
         self._deaths[slot] += 1
-        rest_s = min(LONGEST_REST_S, REST_S * 2.0 ** min(10, self._deaths[slot] - 1))
-        self._until[slot] = time.monotonic() + rest_s
+        backoff_s = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(10, self._deaths[slot] - 1))
+        self._until[slot] = time.monotonic() + backoff_s
         return self._deaths[slot]
 
-    def forgive(self, slot: str) -> None:
+    def reset(self, slot: str) -> None:
         """One has reported that it is fit."""
         self._deaths.pop(slot, None)
 
-    def left_s(self, slot: str) -> float:
+    def remaining_s(self, slot: str) -> float:
         return max(0.0, self._until.get(slot, 0.0) - time.monotonic())
 
 
@@ -52,7 +52,7 @@ def failure_of(error: Exception, where: str) -> WorkerFailure:
     import ray
 
     kind = "RemoteWorkerLost" if isinstance(error, ray.exceptions.RayActorError) else type(error).__name__
-    return WorkerFailure(cause=_cause(error), error=RunError(type=kind, message=f"{where}: {_in_words(error)}"))
+    return WorkerFailure(cause=_cause(error), error=RunError(type=kind, message=f"{where}: {_describe(error)}"))
 
 
 def _cause(error: Exception) -> Cause:
@@ -68,16 +68,16 @@ def _cause(error: Exception) -> Cause:
     return "killed"  # what it had to say was lost with its machine
 
 
-def _in_words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """What an error of Ray's says, without names and numbers that mean something to Ray alone."""
     import ray
 
     lines = [line for line in str(error).splitlines() if line.strip()]
     if getattr(error, "actor_init_failed", False) or isinstance(error, ray.exceptions.RayTaskError):
         return lines[-1]  # of a traceback
-    telling = [
+    informative = [
         line for line in lines if not line.startswith("\t") and not line.startswith("The actor died unexpectedly")
     ]
     return re.split(
-        r" (?:Worker exit detail|Some common causes|Node Id|There are some potential)", " ".join(telling or lines)
+        r" (?:Worker exit detail|Some common causes|Node Id|There are some potential)", " ".join(informative or lines)
     )[0]

@@ -7,11 +7,11 @@ import time
 
 from dnlbench.errors import EngineError
 
-KNOCK_S = 5.0
+CHECK_INTERVAL_S = 5.0
 """Seconds between two looks whether it is there."""
 ANSWER_S = 2.0
 """How long it may take to accept a connection."""
-GONE_S = 20.0
+HEAD_TIMEOUT_S = 20.0
 """After that long without an answer it is given up: before Ray does, which says nothing."""
 
 
@@ -20,7 +20,7 @@ class Head:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._looked = self._answered = time.monotonic()
+        self._checked_at = self._reachable_at = time.monotonic()
 
     def require(self) -> None:
         """Looks at it if the last time is long enough ago.
@@ -29,17 +29,17 @@ class Head:
             EngineError: if it has not answered for a while.
         """
         now = time.monotonic()
-        if now - self._looked < KNOCK_S:
+        if now - self._checked_at < CHECK_INTERVAL_S:
             return
-        if now - self._looked > GONE_S:  # nobody has looked in between
-            self._answered = now
-        self._looked = now
+        if now - self._checked_at > HEAD_TIMEOUT_S:  # nobody has looked in between
+            self._reachable_at = now
+        self._checked_at = now
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
-            self._answered = now
+            self._reachable_at = now
         except OSError as error:
-            if now - self._answered >= GONE_S:
+            if now - self._reachable_at >= HEAD_TIMEOUT_S:
                 raise EngineError(
                     f"the head of the Ray cluster, {self.address}, no longer answers ({error}). What was found until now is "
                     "kept: when the cluster is up again, run the same command with --resume"

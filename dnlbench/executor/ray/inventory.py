@@ -49,13 +49,13 @@ def read_nodes() -> tuple[ClusterNode, ...]:
     listed = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     answers = _probe([str(node["NodeID"]) for node in listed])
     offers = [node for node, answer in zip(listed, answers, strict=True) if answer is not None]
-    facts = [answer for answer in answers if answer is not None]
+    descriptions = [answer for answer in answers if answer is not None]
     if not offers:
         raise ConfigurationError(
             "the Ray cluster offers no CPU: let a machine join it that may work, `ray start --address=…` without --num-cpus=0"
         )
-    _require_equal(offers, facts)
-    nodes = map(_read, offers, facts, _names(offers, facts))
+    _require_equal(offers, descriptions)
+    nodes = map(_read, offers, descriptions, _names(offers, descriptions))
     return tuple(sorted(nodes, key=lambda node: node.name))
 
 
@@ -161,12 +161,12 @@ def _answer(reference: Any, node_id: str) -> dict[str, Any] | None:
     return answer
 
 
-def _require_equal(offers: Sequence[dict[str, Any]], facts: Sequence[dict[str, Any]]) -> None:
+def _require_equal(offers: Sequence[dict[str, Any]], descriptions: Sequence[dict[str, Any]]) -> None:
     """Results must not depend on where they were computed, as far as that can be told."""
     wrong = [
-        f"{fact['host']} ({offer['NodeManagerAddress']}) {why}"
-        for offer, fact in zip(offers, facts, strict=True)
-        for why in _differences(fact)
+        f"{description['host']} ({offer['NodeManagerAddress']}) {why}"
+        for offer, description in zip(offers, descriptions, strict=True)
+        for why in _differences(description)
     ]
     if wrong:
         raise ConfigurationError(
@@ -176,14 +176,14 @@ def _require_equal(offers: Sequence[dict[str, Any]], facts: Sequence[dict[str, A
         )
 
 
-def _differences(fact: dict[str, Any]) -> Iterator[str]:
-    if "missing" in fact:
-        yield f"cannot import dnlbench ({fact['missing']})"
+def _differences(description: dict[str, Any]) -> Iterator[str]:
+    if "missing" in description:
+        yield f"cannot import dnlbench ({description['missing']})"
         return
-    if fact["source"] != source_hash():
-        yield f"has other source files of dnlbench (hash {fact['source']}, here {source_hash()})"
-    if fact["machine"]["torch"] != torch_version():
-        yield f"has torch {fact['machine']['torch']}, here it is {torch_version()}"
+    if description["source"] != source_hash():
+        yield f"has other source files of dnlbench (hash {description['source']}, here {source_hash()})"
+    if description["machine"]["torch"] != torch_version():
+        yield f"has torch {description['machine']['torch']}, here it is {torch_version()}"
 
 
 def given_name(offer: Mapping[str, Any]) -> str | None:
@@ -192,8 +192,10 @@ def given_name(offer: Mapping[str, Any]) -> str | None:
     return str(name) if name and name != offer["NodeManagerAddress"] else None  # Ray takes the address instead
 
 
-def _names(offers: Sequence[dict[str, Any]], facts: Sequence[dict[str, Any]]) -> list[str]:
-    wanted = [given_name(offer) or str(fact["host"]) for offer, fact in zip(offers, facts, strict=True)]
+def _names(offers: Sequence[dict[str, Any]], descriptions: Sequence[dict[str, Any]]) -> list[str]:
+    wanted = [
+        given_name(offer) or str(description["host"]) for offer, description in zip(offers, descriptions, strict=True)
+    ]
     times = Counter(wanted)
     return [
         name if times[name] == 1 else f"{name}-{offer['NodeID'][:ID_LENGTH]}"
@@ -207,7 +209,7 @@ def name_of_newcomer(offer: Mapping[str, Any], taken: Iterable[str]) -> str:
     return f"{name}-{offer['NodeID'][:ID_LENGTH]}" if name in taken else name
 
 
-def _read(offer: dict[str, Any], fact: dict[str, Any], name: str) -> ClusterNode:
+def _read(offer: dict[str, Any], description: dict[str, Any], name: str) -> ClusterNode:
     resources = offer["Resources"]
     return ClusterNode(
         node_id=str(offer["NodeID"]),
@@ -215,5 +217,5 @@ def _read(offer: dict[str, Any], fact: dict[str, Any], name: str) -> ClusterNode
         cpus=float(resources["CPU"]),
         gpus=float(resources.get("GPU", 0)),
         memory_bytes=int(resources.get("memory", 0)),
-        machine=Machine.model_validate(fact["machine"]),
+        machine=Machine.model_validate(description["machine"]),
     )

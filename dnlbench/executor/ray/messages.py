@@ -30,7 +30,7 @@ class WorkerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class Placement:
     """What a remote worker has become."""
 
     slot: Slot

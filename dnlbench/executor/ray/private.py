@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-ANSWER_S = 10.0
+CALL_TIMEOUT_S = 10.0
 """For each of the two questions."""
 
 
@@ -31,7 +31,7 @@ def read_environment_again() -> None:
 
 
 @contextlib.contextmanager
-def unprinted() -> Iterator[None]:
+def output_suppressed() -> Iterator[None]:
     """Keeps what the cluster reports, such as a node's death, off stdout, which is data. Ray has no switch for that."""
     from ray._private import worker
 
@@ -48,7 +48,7 @@ def main(address: str) -> None:
     from ray.exceptions import AuthenticationError
 
     try:
-        answer = _ask(address)
+        answer = _query(address)
     except AuthenticationError:
         answer = {"status": "refused"}
     except Exception as error:  # whatever it is, the other side is told
@@ -56,16 +56,16 @@ def main(address: str) -> None:
     print(json.dumps(answer))
 
 
-def _ask(asked: str) -> dict[str, Any]:
+def _query(asked: str) -> dict[str, Any]:
     from ray import _raylet
     from ray._private.services import find_node_ids
 
-    address = _find(asked)
+    address = _find_address(asked)
     if address is None:
         return {"status": "absent"}
     client = _raylet.GcsClient(address=address)
-    nodes = client.get_all_node_info(timeout=ANSWER_S)
-    metadata = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=ANSWER_S)
+    nodes = client.get_all_node_info(timeout=CALL_TIMEOUT_S)
+    metadata = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=CALL_TIMEOUT_S)
     versions = json.loads(metadata or b"{}")
     alive = {node_id.hex(): node for node_id, node in nodes.items() if node.state == 0}
     return {
@@ -78,7 +78,7 @@ def _ask(asked: str) -> dict[str, Any]:
     }
 
 
-def _find(asked: str) -> str | None:
+def _find_address(asked: str) -> str | None:
     """As ``host:port``, by Ray's rules but for a cluster that was, and for one of several; None without one.
 
     Raises:

@@ -26,7 +26,7 @@ from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.processes import error_reply
 from dnlbench.executor.ray.messages import (
     Checkpoint,
-    Placed,
+    Placement,
     Report,
     ResumeState,
     ResumeStates,
@@ -47,7 +47,7 @@ from dnlbench.machine import (
 )
 from dnlbench.store import CheckpointFiles, Execution, RunDir
 
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 """Seconds between two looks at what a run has written, so that fast epochs come in bundles."""
 LOG_BYTES, LAST_LOG_BYTES = 2**18, 2**24
 """Of a log in a report at most; the rest comes with the next ones. And in the last report of an attempt."""
@@ -75,13 +75,13 @@ class RemoteWorker:
         write_atomically(self._run_dir.sweep_path, config.sweep)
         self._shared = RunDir(config.run_dir) if _is_shared(config) else None
         self._local = LocalExecutor(self._run_dir, [self._slot], checkpoint_s=config.checkpoint_s)
-        self._watched: tuple[_Watched, ...] = ()
-        self._aside: Attempts = {}
+        self._watchers: tuple[_RunWatcher, ...] = ()
+        self._suspend_requested: Attempts = {}
         """What was last asked to stop."""
         self._log = _LogFollower(self._run_dir.slot_log_path(self._slot.name))
 
-    def describe(self) -> Placed:
-        return Placed(slot=self._slot, sees_run_dir=self._shared is not None)
+    def describe(self) -> Placement:
+        return Placement(slot=self._slot, sees_run_dir=self._shared is not None)
 
     def prepare(self) -> Prepared | dict[str, dict[str, str]]:
         """Load the data and check the plan, which takes a while; see `Executor.prepare` and `error_reply`."""
@@ -98,12 +98,12 @@ class RemoteWorker:
     def start(self, attempts: Attempts, resume_states: ResumeStates) -> None:
         for run_id, state in resume_states.items():
             self._restore(run_id, state)
-        self._watched = tuple(
-            _Watched(self._run_dir, self._shared, run_id, attempt, log=place == 0)
-            for place, (run_id, attempt) in enumerate(attempts.items())
+        self._watchers = tuple(
+            _RunWatcher(self._run_dir, self._shared, run_id, attempt, log=index == 0)
+            for index, (run_id, attempt) in enumerate(attempts.items())
         )
         self._local.start(self._slot, attempts)
-        self._stop_if_asked()  # the request may have come first, since it is carried out beside all else
+        self._suspend_if_requested()  # the request may have come first, since it is carried out beside all else
 
     def _restore(self, run_id: str, state: ResumeState) -> None:
         folder = self._run_dir.run_path(run_id)
@@ -118,11 +118,14 @@ class RemoteWorker:
 
     def suspend(self, attempts: Attempts) -> None:
         """Asks these, under way or to begin, to stop at the next training step. May come from another thread."""
-        self._aside = dict(attempts)
-        self._stop_if_asked()
+        self._suspend_requested = dict(attempts)
+        self._suspend_if_requested()
 
-    def _stop_if_asked(self) -> None:
-        if self._watched and {watched.run_id: watched.attempt for watched in self._watched} == self._aside:
+    def _suspend_if_requested(self) -> None:
+        if (
+            self._watchers
+            and {watcher.run_id: watcher.attempt for watcher in self._watchers} == self._suspend_requested
+        ):
             self._local.suspend(self._slot)
 
     def poll(self, timeout_s: float) -> Report:
@@ -134,15 +137,15 @@ class RemoteWorker:
         deadline = time.monotonic() + timeout_s
         while True:
             left = deadline - time.monotonic()
-            freed = self._local.wait(max(0.0, min(LOOK_S, left)))
-            if self._local.refusal is not None:
-                raise self._local.refusal
-            report = self._look(freed)
-            if report.updates or report.freed is not None or left <= LOOK_S:
+            freed = self._local.wait(max(0.0, min(POLL_INTERVAL_S, left)))
+            if self._local.preparation_error is not None:
+                raise self._local.preparation_error
+            report = self._make_report(freed)
+            if report.updates or report.freed is not None or left <= POLL_INTERVAL_S:
                 return report
 
-    def _look(self, freed: Sequence[SlotFreed]) -> Report:
-        updates = tuple(filter(None, [watched.look(last=bool(freed)) for watched in self._watched]))
+    def _make_report(self, freed: Sequence[SlotFreed]) -> Report:
+        updates = tuple(filter(None, [watcher.poll(last=bool(freed)) for watcher in self._watchers]))
         report = Report(
             time=time.time(),
             is_warm=self._local.is_warm(self._slot),
@@ -152,21 +155,21 @@ class RemoteWorker:
             log=self._log.read(),
         )
         if freed:
-            report = replace(report, freed=freed[0].run_ids, failure=self._own_matter(freed[0].failure))
-            for watched in self._watched:
-                shutil.rmtree(self._run_dir.run_path(watched.run_id), ignore_errors=True)
-            self._watched = ()
-        if not self._watched and self._local.is_prepared:
+            report = replace(report, freed=freed[0].run_ids, failure=self._localize_disk_failure(freed[0].failure))
+            for watcher in self._watchers:
+                shutil.rmtree(self._run_dir.run_path(watcher.run_id), ignore_errors=True)
+            self._watchers = ()
+        if not self._watchers and self._local.is_prepared:
             self._local.warm_up(self._slot)  # in place of a worker that ended
         return report
 
-    def _own_matter(self, lost: WorkerFailure | None) -> WorkerFailure | None:
+    def _localize_disk_failure(self, failure: WorkerFailure | None) -> WorkerFailure | None:
         """A disk that is full here says nothing about the engine's, which waits for its own to have room."""
-        if lost is None or lost.cause != "disk":
-            return lost
+        if failure is None or failure.cause != "disk":
+            return failure
         name = self._slot.node.name if self._slot.node else "the machine"
-        message = f"on {name}, in {self._root}: {lost.error.message}"
-        return WorkerFailure(cause="device", error=lost.error.model_copy(update={"message": message}))
+        message = f"on {name}, in {self._root}: {failure.error.message}"
+        return WorkerFailure(cause="device", error=failure.error.model_copy(update={"message": message}))
 
     def close(self) -> None:
         self._local.close()
@@ -177,7 +180,7 @@ class RemoteWorker:
         shutil.rmtree(self._root, ignore_errors=True)
 
 
-class _Watched:
+class _RunWatcher:
     """A run under way, and how much of it was reported."""
 
     def __init__(self, run_dir: RunDir, shared: RunDir | None, run_id: str, attempt: int, *, log: bool) -> None:
@@ -185,13 +188,13 @@ class _Watched:
         self.attempt = attempt
         self._events = LineFollower(run_dir.events_path(run_id))
         self._events.read()  # what came before the attempt is known
-        self._told = 0
+        self._reported = 0
         self._files = CheckpointFiles(run_dir.run_path(run_id))
         self._sha256 = self._files.sha256
         self._shared = shared.run_path(run_id) if shared is not None else None
         self._log = _LogFollower(run_dir.log_path(run_id, attempt)) if log else None
 
-    def look(self, *, last: bool) -> RunUpdate | None:
+    def poll(self, *, last: bool) -> RunUpdate | None:
         """What is new; None if nothing is."""
         checkpoint = self._checkpoint()  # before the events: those that it counts on are there when it is
         lines = self._events.read()
@@ -201,7 +204,7 @@ class _Watched:
         log = self._log.read(LAST_LOG_BYTES if last else LOG_BYTES) if self._log else b""
         if not lines and checkpoint is None and not log:
             return None
-        first, self._told = self._told, self._told + len(lines)
+        first, self._reported = self._reported, self._reported + len(lines)
         return RunUpdate(
             run_id=self.run_id,
             attempt=self.attempt,
@@ -216,10 +219,10 @@ class _Watched:
         if self._files.sha256 in (self._sha256, None):
             return None
         content = self._files.last()
-        found = hashlib.sha256(content).hexdigest() if content is not None else None
-        if content is None or found is None or found == self._sha256:
+        sha256 = hashlib.sha256(content).hexdigest() if content is not None else None
+        if content is None or sha256 is None or sha256 == self._sha256:
             return None  # the new one is on record, and not there yet
-        self._sha256 = found
+        self._sha256 = sha256
         if self._shared is None:
             return content
         path = self._shared / f"checkpoint.incoming-{self.attempt}.pt"
@@ -227,7 +230,7 @@ class _Watched:
             write_atomically(path, content)
         except OSError:  # it is the engine's to find out why, and to wait for room
             return content
-        return SharedCheckpoint(path=path, sha256=found)
+        return SharedCheckpoint(path=path, sha256=sha256)
 
 
 class _LogFollower:
@@ -258,20 +261,20 @@ def _slot_here(config: WorkerConfig, slot: Slot, name: str, cpus: float) -> Slot
     device = _device_here(slot.device.kind, name)
     threads = slot.threads
     on_cpu = device.kind == "cpu"  # a GPU is for one slot alone
-    side_by_side = min(config.slots, max(1, int(cpus // threads))) if on_cpu else 1
-    shared = on_cpu and side_by_side * threads > usable_cores()
-    found = {"device": device, "jobs": side_by_side, "shared": shared, "node": node_of(read_machine(), name)}
-    return slot.model_copy(update=found)
+    jobs = min(config.slots, max(1, int(cpus // threads))) if on_cpu else 1
+    shared = on_cpu and jobs * threads > usable_cores()
+    changes = {"device": device, "jobs": jobs, "shared": shared, "node": node_of(read_machine(), name)}
+    return slot.model_copy(update=changes)
 
 
 def _device_here(kind: str, name: str) -> Device:
     """The CPU, or the one GPU that this process was given to see."""
     if kind == "cpu":
         return cpu_device()
-    found = find_devices()
-    if found.usable[0].kind != "cuda":
-        raise DeviceError(f"{name}: was given a GPU to use, and shows none{why_unusable(found.unusable)}")
-    return found.usable[0]
+    devices = find_devices()
+    if devices.usable[0].kind != "cuda":
+        raise DeviceError(f"{name}: was given a GPU to use, and shows none{why_unusable(devices.unusable)}")
+    return devices.usable[0]
 
 
 def _is_shared(config: WorkerConfig) -> bool:
@@ -288,8 +291,8 @@ def _new_folder() -> tuple[Path, FileLock]:
     for left in parent.glob(f"{PREFIX}*"):
         lock = FileLock(left / "lock")
         with suppress(Timeout, OSError):
-            found = left.lstat()
-            if found.st_uid != os.getuid() or not S_ISDIR(found.st_mode) or time.time() - found.st_mtime < NEW_S:
+            status = left.lstat()
+            if status.st_uid != os.getuid() or not S_ISDIR(status.st_mode) or time.time() - status.st_mtime < NEW_S:
                 continue  # in somebody else's the lock might be a link to any file of ours, which it would empty
             lock.acquire(timeout=0)
             shutil.rmtree(left, ignore_errors=True)

@@ -22,9 +22,9 @@ class _Attempt:
     """An attempt under way."""
 
     number: int
-    begun: float
+    started_at: float
     """By the engine's clock."""
-    told: int = 0
+    event_count: int = 0
     """Of its events."""
     logged: int = 0
     """Bytes of what it printed."""
@@ -48,7 +48,7 @@ class EventReplica:
 
     def begin(self, attempts: Attempts, now: float) -> None:
         """From now on these attempts count, and no earlier ones."""
-        self._attempts |= {run_id: _Attempt(number=number, begun=now) for run_id, number in attempts.items()}
+        self._attempts |= {run_id: _Attempt(number=number, started_at=now) for run_id, number in attempts.items()}
         self._run_dir.open_log(attempts)
 
     def end(self, attempts: Attempts) -> None:
@@ -68,11 +68,11 @@ class EventReplica:
         attempt = self._attempts.get(update.run_id)
         if attempt is None or attempt.number != update.attempt:
             return
-        if update.first > attempt.told:  # what came between was lost, and its checkpoint may count on that
+        if update.first > attempt.event_count:  # what came between was lost, and its checkpoint may count on that
             self._log(update, attempt)
             return
-        new = update.lines[max(0, attempt.told - update.first) :]
-        events = [_moved(read_run_event(line), attempt.begun, ahead_s) for line in new]
+        new = update.lines[max(0, attempt.event_count - update.first) :]
+        events = [_to_engine_clock(read_run_event(line), attempt.started_at, ahead_s) for line in new]
         before = [event for event in events if not isinstance(event, RunEnded | RunPaused)]
         last = [event for event in events if isinstance(event, RunEnded | RunPaused)]
         self._write(update.run_id, before, durable=update.checkpoint is not None)
@@ -80,7 +80,7 @@ class EventReplica:
             self._keep(update.run_id, update.checkpoint)
         if last:
             self._write(update.run_id, last, durable=True)
-        attempt.told += len(new)
+        attempt.event_count += len(new)
         self._log(update, attempt)
         if last:
             self._clear_up(update.run_id, last[-1])
@@ -121,6 +121,6 @@ class EventReplica:
                 file.write(content)
 
 
-def _moved(event: RunEvent, begun: float, ahead_s: float) -> RunEvent:
+def _to_engine_clock(event: RunEvent, started_at: float, ahead_s: float) -> RunEvent:
     """The event at its time by the engine's clock; nothing of an attempt comes before its beginning."""
-    return event.model_copy(update={"time": max(begun, event.time + ahead_s)})
+    return event.model_copy(update={"time": max(started_at, event.time + ahead_s)})

@@ -16,14 +16,14 @@ from typing import Any
 
 from dnlbench.errors import ConfigurationError, EngineError
 
-CONNECT_S = 5.0
+CONNECT_TIMEOUT_S = 5.0
 """How long a machine may take to accept a connection."""
-LIMIT_S = 25.0
+QUERY_TIMEOUT_S = 25.0
 """How long a cluster may take to tell who it is, start of the asking process included."""
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Keeps Ray, which reads it when it is imported, from putting this machine's outward address in the place of loopback."""
 _CREDENTIALS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-_QUESTION = "dnlbench.executor.ray.private"
+_QUERY_MODULE = "dnlbench.executor.ray.private"
 _TOKENS = (
     "Set RAY_AUTH_MODE=token on every machine of the cluster before `ray start`, with one token for all: "
     "`ray get-auth-token --generate` writes it to ~/.ray/auth_token; `chmod 600` that and copy it to the others"
@@ -31,7 +31,7 @@ _TOKENS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trusted:
+class TrustedCluster:
     """A cluster that may be connected to."""
 
     address: str
@@ -40,7 +40,7 @@ class Trusted:
     """Whether it turned away a question without a token."""
 
 
-def examine(address: str, *, insecure: bool = False) -> Trusted:
+def examine(address: str, *, insecure: bool = False) -> TrustedCluster:
     """Ask the cluster without a token, then, if it wants one, with that of the environment; for options see `connected`.
 
     Raises:
@@ -54,11 +54,11 @@ def examine(address: str, *, insecure: bool = False) -> Trusted:
             "cluster, for example its head, with --ray-address auto; `dnlbench attach` follows it there over SSH"
         )
     if address != "auto":
-        _knock(address)
-    answer = _ask(address, anonymous=True)
+        _check_reachable(address)
+    answer = _query(address, anonymous=True)
     enforces = answer["status"] == "refused"
     if enforces:
-        answer = _ask(address, anonymous=False)
+        answer = _query(address, anonymous=False)
     _check(address, answer)
     outside = [node for node in (_host(answer["address"]), *answer["nodes"]) if not _is_loopback(node)]
     if outside and not enforces and not insecure:
@@ -67,10 +67,10 @@ def examine(address: str, *, insecure: bool = False) -> Trusted:
             f"for a token: whoever reaches it can run any code as its user. {_TOKENS}; or use --ray-insecure where "
             "nobody else can reach these machines"
         )
-    return Trusted(address=answer["address"], enforces=enforces)
+    return TrustedCluster(address=answer["address"], enforces=enforces)
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     try:
         host, port = _host(address), int(address.rpartition(":")[2])
     except ValueError:
@@ -78,7 +78,7 @@ def _knock(address: str) -> None:
             f"--ray-address {address}: write host:port, for example 10.0.0.1:6379, or auto"
         ) from None
     try:
-        socket.create_connection((host, port), timeout=CONNECT_S).close()
+        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise ConfigurationError(
             f"--ray-address {address}: nobody answers there ({error}). Is the head up (`ray start --head`), "
@@ -86,21 +86,21 @@ def _knock(address: str) -> None:
         ) from None
 
 
-def _ask(address: str, *, anonymous: bool) -> dict[str, Any]:
+def _query(address: str, *, anonymous: bool) -> dict[str, Any]:
     environment = {**os.environ, **LOOPBACK_ONLY, "RAY_USAGE_STATS_ENABLED": "0"}
     if anonymous:
         environment = _without_credentials(environment)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", _QUESTION, address],
+            [sys.executable, "-P", "-m", _QUERY_MODULE, address],
             env=environment,
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=QUERY_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return {"status": "failed", "message": f"no answer within {LIMIT_S:.0f} s"}
+        return {"status": "failed", "message": f"no answer within {QUERY_TIMEOUT_S:.0f} s"}
     if done.returncode == 0 and done.stdout.strip():
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
@@ -148,7 +148,7 @@ def _host(address: str) -> str:
 
 def _is_loopback(host: str) -> bool:
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
     except OSError:  # whoever cannot be found here is somewhere else
         return False
-    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in addresses)

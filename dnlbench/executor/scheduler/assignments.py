@@ -19,7 +19,7 @@ class Assignment:
 
     slot: Slot
     task: Task
-    begun: float
+    start_time: float
     leases: Leases
     """Of the task's runs but for those that left the pack."""
     suspended: bool = False
@@ -44,7 +44,7 @@ class Assignments:
             del self._by_run[lease.run_id]
         return assignment
 
-    def part(self, lease: RunLeased) -> None:
+    def remove_run(self, lease: RunLeased) -> None:
         """A run leaves its pack, the rest of which goes on."""
         pack = self._by_slot[lease.slot]
         left = tuple(other for other in pack.leases if other is not lease)
@@ -54,11 +54,11 @@ class Assignments:
     def mark_suspended(self, slot: str) -> None:
         self._by_slot[slot] = replace(self._by_slot[slot], suspended=True)
 
-    def of_run(self, run_id: str) -> RunLeased | None:
+    def lease_of(self, run_id: str) -> RunLeased | None:
         """The open lease; a run of a pack may have ended under it while others go on."""
         return self._by_run.get(run_id)
 
-    def of_slot(self, slot: str) -> Assignment | None:
+    def assignment_of(self, slot: str) -> Assignment | None:
         return self._by_slot.get(slot)
 
     @property

@@ -68,7 +68,7 @@ def _check_device(command: Command, slots: Sequence[str]) -> CommandResult:
 
 def _check_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named: bool) -> CommandResult:
     states = {run: state(run) for run in runs}
-    again = tuple(run for run, found in states.items() if found == "not ok")
+    again = tuple(run for run, current in states.items() if current == "not ok")
     if named and len(again) < len(states):
         run = next(run for run in states if run not in again)
         why = {"ok": "has ended well; to measure afresh, use another --run-dir", "running": "is under way"}
@@ -109,26 +109,26 @@ class Control:
         self._queue, self._assignments, self._dispatcher = queue, assignments, dispatcher
         self._records, self._retries = records, retries
         self._commands = run_dir.open_control()
-        self._unturned: set[str] = set()
+        self._not_resumed: set[str] = set()
         self.cancelled = False
 
     def begin(self) -> None:
         """By turns, pause all that waits."""
         if self._start_paused:
-            self._unturned = set(self._queue)
-        self._keep_waiting()
+            self._not_resumed = set(self._queue)
+        self._pause_waiting()
 
-    def obey(self) -> None:
+    def process_commands(self) -> None:
         for command in self._commands.read():
             result = self._check(command)
             if command.action == "resume" and result.runs and self._records.pause_state.sweep:
                 result = replace(result, answer=f"{result.answer}; the sweep itself is still paused")
-            if not result.refused and not self._carry_out(command, result.runs):
+            if not result.refused and not self._execute(command, result.runs):
                 result = _refused("the disk is full; ask again when there is room")
             self._records.note(CommandDone(command=command, refused=result.refused, answer=result.answer))
             if command.action in ("resume", "cancel") and not result.refused:
-                self._unturned -= set(command.run_ids)
-            self._keep_waiting()
+                self._not_resumed -= set(command.run_ids)
+            self._pause_waiting()
 
     def _check(self, command: Command) -> CommandResult:
         if self._start_paused and command.action == "retry":
@@ -140,10 +140,10 @@ class Control:
     def _state(self, run: Run) -> RunState:
         if run.run_id in self._queue:
             return "waiting"
-        history, lease = self._run_dir.read_history(run), self._assignments.of_run(run.run_id)
+        history, lease = self._run_dir.read_history(run), self._assignments.lease_of(run.run_id)
         return inactive_state(history) if lease is None or ended_under(lease, history) else "running"
 
-    def _carry_out(self, command: Command, runs: Sequence[Run]) -> bool:
+    def _execute(self, command: Command, runs: Sequence[Run]) -> bool:
         """Whether there was room for what it takes."""
         if command.action == "cancel":
             self.cancelled |= not runs
@@ -155,10 +155,10 @@ class Control:
             return True
         return len(done) == len(runs)
 
-    def _keep_waiting(self) -> None:
+    def _pause_waiting(self) -> None:
         """Pause what has not had its turn, also when the sweep as a whole is resumed."""
-        unheld = self._unturned - self._records.pause_state.runs
-        free = tuple(run_id for run_id in self._queue if run_id in unheld)
+        not_paused = self._not_resumed - self._records.pause_state.runs
+        free = tuple(run_id for run_id in self._queue if run_id in not_paused)
         if free:
             command = Command(action="pause", run_ids=free)
             self._records.note(CommandDone(command=command, refused=False, answer="they wait for their turns"))

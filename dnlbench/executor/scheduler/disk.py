@@ -28,7 +28,7 @@ class Journal:
     def note(self, *events: JournalEvent) -> None:
         """Adds events; they are on the disk when this returns, if there is room."""
         lines = [event.model_dump_json() for event in events]
-        if len(lines) > 1 and not self._waiting and self._takes("\n".join(lines)):
+        if len(lines) > 1 and not self._waiting and self._try_write("\n".join(lines)):
             return  # together they wait for the disk only once
         self._waiting.extend(lines)
         self.catch_up()
@@ -36,14 +36,14 @@ class Journal:
     def catch_up(self) -> None:
         """Writes what waits, as far as it goes."""
         while self._waiting:
-            if self._takes(self._waiting[0]):
+            if self._try_write(self._waiting[0]):
                 self._waiting.popleft()
             elif self._reserve.exists():
                 self._reserve.unlink()
             else:
                 return
 
-    def _takes(self, content: str) -> bool:
+    def _try_write(self, content: str) -> bool:
         """Writes it if there is room, and says whether there was."""
         try:
             self._writer.write(content, durable=True)
@@ -101,8 +101,8 @@ class Records:
     def end_run(self, run_id: str, attempt: int, status: str, error: RunError, *, requested: bool = False) -> bool:
         """Add the last event of a run whose worker is gone; whether there was room for it."""
         with_log = error.model_copy(update={"log": self._run_dir.log_tail(run_id, attempt)})
-        facts = {"run_id": run_id, "status": status, "error": with_log, "requested": requested, "time": self._clock()}
-        return self.append(RunEnded.model_validate(facts))
+        fields = {"run_id": run_id, "status": status, "error": with_log, "requested": requested, "time": self._clock()}
+        return self.append(RunEnded.model_validate(fields))
 
     def disk_is_full(self, message: str) -> None:
         """Hold everything until there is room."""

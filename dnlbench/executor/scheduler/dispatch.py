@@ -63,7 +63,7 @@ class Dispatcher:
             RunLeased(run_id=run.run_id, attempt=self._attempts[run.run_id], slot=slot.name, time=now)
             for run in task.runs
         )
-        return Assignment(slot=slot, task=task, begun=now, leases=leases)
+        return Assignment(slot=slot, task=task, start_time=now, leases=leases)
 
     def take_back(self, leases: Sequence[RunLeased], error: RunError | None = None) -> None:
         """Queue runs again. Those of a pack stand in the journal at once: whoever reads it sees all or none."""
@@ -79,7 +79,7 @@ class Dispatcher:
 
     def cancel(self, run: Run) -> bool:
         """End a run as cancelled, and queue the rest of its pack again; whether there was room to say so."""
-        lease = self._assignments.of_run(run.run_id)
+        lease = self._assignments.lease_of(run.run_id)
         left = self.unfinished(self._end_worker(lease)) if lease else ()
         self.take_back([other for other in left if other is not lease])
         if lease and lease not in left:
@@ -103,10 +103,10 @@ class Dispatcher:
         """Queue a run that ended badly; whether there was room to say so."""
         if not self._records.append(RunRequeued(run_id=run.run_id)):
             return False
-        lease = self._assignments.of_run(run.run_id)
+        lease = self._assignments.lease_of(run.run_id)
         if lease is None:
             self._queue.add(run, self._run_dir.read_history(run))
         else:  # the rest of its pack is still under way
-            self._assignments.part(lease)
+            self._assignments.remove_run(lease)
             self.take_back([lease])
         return True

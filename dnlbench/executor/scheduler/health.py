@@ -10,10 +10,10 @@ from dnlbench.executor.base import Executor
 from dnlbench.machine import Slot
 from dnlbench.plan import Run
 
-REST_S = 1.0
+BACKOFF_S = 1.0
 """Rest of a slot after a failure at once; doubled with each further one, so that a broken device cannot drain the queue."""
-LONGEST_REST_S = 60.0
-NAP_S = 5.0
+MAX_BACKOFF_S = 60.0
+STALL_S = 5.0
 """An engine that does not come round for longer than that was stopped."""
 
 
@@ -28,17 +28,17 @@ class SlotHealth:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failed: dict[str, list[Run]] = {}
-        self._rested: dict[str, float] = {}
+        self._backoff_until: dict[str, float] = {}
         self._disabled: set[str] = set()
         self._deaths_at_start: Counter[str] = Counter()
 
-    def fit(self, slot: str) -> bool:
+    def is_enabled(self, slot: str) -> bool:
         return slot not in self._disabled
 
     def ready(self, slot: str) -> bool:
-        return self.fit(slot) and self._clock() >= self._rested.get(slot, 0.0)
+        return self.is_enabled(slot) and self._clock() >= self._backoff_until.get(slot, 0.0)
 
-    def began(self, slot: str) -> None:
+    def run_started(self, slot: str) -> None:
         del self._deaths_at_start[slot]
 
     def died_at_start(self, slot: str) -> int:
@@ -48,14 +48,14 @@ class SlotHealth:
 
     def disable(self, slot: str) -> bool:
         """Give the slot no further run; whether that is new."""
-        is_new = self.fit(slot)
+        is_new = self.is_enabled(slot)
         self._disabled.add(slot)
         return is_new
 
-    def well(self, slot: str) -> None:
+    def succeeded(self, slot: str) -> None:
         """A run has come through an epoch on the slot: all is forgiven."""
         self._failed.pop(slot, None)
-        self._rested.pop(slot, None)
+        self._backoff_until.pop(slot, None)
 
     def failed_at_once(self, slot: str, run: Run, *, proven: bool) -> bool:
         """Count a run that failed before its first epoch; ``proven`` if its point has worked elsewhere.
@@ -65,10 +65,10 @@ class SlotHealth:
         """
         failed = self._failed.setdefault(slot, [])
         failed.append(run)
-        self._rested[slot] = self._clock() + min(LONGEST_REST_S, REST_S * 2 ** (len(failed) - 1))
+        self._backoff_until[slot] = self._clock() + min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (len(failed) - 1))
         if len({run.run_id for run in failed}) >= 2 and (proven or len({run.point for run in failed}) >= 2):
             self._disabled.add(slot)
-        return not self.fit(slot)
+        return not self.is_enabled(slot)
 
 
 class Heartbeats:
@@ -84,7 +84,7 @@ class Heartbeats:
     def expired(self, executor: Executor, slots: Iterable[Slot]) -> Iterator[Slot]:
         """The slots whose workers have sent no heartbeat in time; to be called often."""
         now = self._clock()
-        if not 0 <= now - self._called <= NAP_S:
+        if not 0 <= now - self._called <= STALL_S:
             self._awake = now
         self._called = now
         for slot in slots:

@@ -15,15 +15,15 @@ from dnlbench.executor.scheduler.control import Control
 from dnlbench.executor.scheduler.disk import Records
 from dnlbench.executor.scheduler.dispatch import Dispatcher
 from dnlbench.executor.scheduler.health import Heartbeats, SlotHealth
-from dnlbench.executor.scheduler.queue import Queue, place
+from dnlbench.executor.scheduler.queue import Queue, assign
 from dnlbench.executor.scheduler.retry import RetryPolicy
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.store import RunDir
 
-LOOK_S = 0.1
+POLL_S = 0.1
 """Seconds between two looks at a sweep that goes on by itself."""
-PATIENCE_S = 3.0
+STOP_TIMEOUT_S = 3.0
 """How long an engine that is told to end waits for runs to be suspended."""
 
 NO_FINAL_EVENT = WorkerFailure(
@@ -90,19 +90,19 @@ class Scheduler:
         self._dispatcher.enqueue_unfinished()
         self._control.begin()
         while self._has_work():
-            self._control.obey()
+            self._control.process_commands()
             self._records.check_disk()
             self._fill_slots()
             for freed in self._freed():
-                self._settle(freed)
-            self._suspend_held()
+                self._process_freed(freed)
+            self._suspend_paused()
             tick()
         return not self._control.cancelled
 
     def _has_work(self) -> bool:
         if self._control.cancelled or not (self._assignments or self._queue):
             return False
-        return bool(self._assignments) or any(self._health.fit(slot.name) for slot in self._slots)
+        return bool(self._assignments) or any(self._health.is_enabled(slot.name) for slot in self._slots)
 
     def _fill_slots(self) -> None:
         pause_state = self._records.pause_state
@@ -121,23 +121,23 @@ class Scheduler:
         able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
         if able and tasks:
             busy = [each for each in self._assignments.busy if not pause_state.of_slot(each.slot.name)]
-            self._dispatcher.start(place(self._estimator, self._clock(), able, busy, tasks))
+            self._dispatcher.start(assign(self._estimator, self._clock(), able, busy, tasks))
         for slot in free:
-            if self._assignments.of_slot(slot.name) is None:  # a run that fails elsewhere can go on here at once
+            if self._assignments.assignment_of(slot.name) is None:  # a run that fails elsewhere can go on here at once
                 self._executor.warm_up(slot)
 
     def _freed(self) -> Iterator[SlotFreed]:
         """The slots that come back, and those whose heartbeat timeout has passed, whose workers are killed."""
-        yield from self._executor.wait(LOOK_S)
+        yield from self._executor.wait(POLL_S)
         busy = {each.slot.name: each for each in self._assignments.busy}
         for slot in self._heartbeats.expired(self._executor, [each.slot for each in busy.values()]):
             self._executor.end(slot)
             message = f"the worker on {slot.name} sent no heartbeat for {self._heartbeat_timeout_s:.0f} s"
-            failure = WorkerFailure(cause="silent", error=RunError(type="Silent", message=message))
+            failure = WorkerFailure(cause="heartbeat", error=RunError(type="HeartbeatTimeout", message=message))
             run_ids = tuple(lease.run_id for lease in busy[slot.name].leases)
             yield SlotFreed(slot=slot, run_ids=run_ids, failure=failure)
 
-    def _settle(self, freed: SlotFreed) -> None:
+    def _process_freed(self, freed: SlotFreed) -> None:
         """Take back what a slot had, and learn from it."""
         assignment = self._assignments.take(freed.slot.name)
         if assignment is None or not {lease.run_id for lease in assignment.leases} <= set(freed.run_ids):
@@ -146,9 +146,9 @@ class Scheduler:
         for lease, history in histories.items():
             self._estimator.observe(self._plan.by_id[lease.run_id], lease.slot, lease.time, history)
             if any(event.time >= lease.time for event in history.epoch_events):
-                self._health.well(freed.slot.name)
+                self._health.succeeded(freed.slot.name)
             if started_under(lease, history):
-                self._health.began(freed.slot.name)
+                self._health.run_started(freed.slot.name)
         left = {lease: history for lease, history in histories.items() if not ended_under(lease, history)}
         if left and freed.failure is None and assignment.suspended:
             self._dispatcher.take_back(list(left))
@@ -169,13 +169,13 @@ class Scheduler:
         }
         self._dispatcher.take_back([lease for lease in histories if lease.run_id not in ended], failure.error)
 
-    def _suspend_held(self) -> None:
+    def _suspend_paused(self) -> None:
         """Suspend what is paused, packs as a whole, and let go of devices that are released."""
         pause_state = self._records.pause_state
         if not pause_state.any_paused:
             return
         for slot in self._slots:
-            assignment = self._assignments.of_slot(slot.name)
+            assignment = self._assignments.assignment_of(slot.name)
             if assignment is None:
                 if pause_state.of_slot(slot.name) == "release":
                     self._executor.end(slot)
@@ -197,11 +197,11 @@ class Scheduler:
         for assignment in busy:
             self._executor.suspend(assignment.slot)
         left = {assignment.slot.name for assignment in busy}
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         try:
             with suppress(EngineError):  # what ends the sweep may go on
                 while left and time.monotonic() < deadline:
-                    left -= {freed.slot.name for freed in self._executor.wait(LOOK_S)}
+                    left -= {freed.slot.name for freed in self._executor.wait(POLL_S)}
         finally:  # a second interrupt ends the waiting; a worker that was stopped would outlive the engine
             self._executor.close()
         error = RunError(type="Interrupted", message="the sweep was interrupted")

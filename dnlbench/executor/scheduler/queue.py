@@ -11,7 +11,7 @@ from dnlbench.executor.scheduler.retry import RetryPolicy
 from dnlbench.machine import Slot
 from dnlbench.plan import Run
 
-MANY = 1000
+MAX_TASKS_TO_BALANCE = 1000
 """With more tasks waiting than that, which takes long to work out, any slot begins the longest: there is time to even out."""
 
 
@@ -24,7 +24,7 @@ class Queue:
     def __init__(self, estimator: DurationEstimator, retries: RetryPolicy, pack_size: int) -> None:
         self._estimator, self._retries, self._pack_size = estimator, retries, pack_size
         self._runs: dict[str, Task] = {}
-        self._held: frozenset[str] = frozenset()
+        self._paused: frozenset[str] = frozenset()
         self._packs: dict[str, Task] | None = None
         """By the id of the first run, in the order in which those came; None if they have to be made up anew."""
         self._sorted: dict[str, Task] = {}
@@ -50,21 +50,21 @@ class Queue:
             if not self._packs:
                 self._packs = None  # runs that failed have their turn
 
-    def longest_first(self, held: frozenset[str]) -> Collection[Task]:
+    def longest_first(self, paused: frozenset[str]) -> Collection[Task]:
         """The tasks that may begin, by falling expected duration; equals in the order in which they came."""
-        if self._packs is None or self._held is not held:
-            self._held, self._packs, self._revision = held, self._made_up(held), None
+        if self._packs is None or self._paused is not paused:
+            self._paused, self._packs, self._revision = paused, self._make_packs(paused), None
         if self._revision != self._estimator.revision:
             self._revision = self._estimator.revision
-            self._sorted = self._in_order(self._packs)
+            self._sorted = self._sort(self._packs)
         return self._sorted.values()
 
-    def _made_up(self, held: frozenset[str]) -> dict[str, Task]:
-        tasks = [task for run_id, task in self._runs.items() if run_id not in held]
+    def _make_packs(self, paused: frozenset[str]) -> dict[str, Task]:
+        tasks = [task for run_id, task in self._runs.items() if run_id not in paused]
         tasks = [task for task in tasks if task.runs[0].run_id not in self._retries.failed] or tasks
         return {task.runs[0].run_id: task for task in pack(tasks, self._pack_size, alone=self._retries.alone)}
 
-    def _in_order(self, packs: Mapping[str, Task]) -> dict[str, Task]:
+    def _sort(self, packs: Mapping[str, Task]) -> dict[str, Task]:
         return dict(sorted(packs.items(), key=lambda item: -self._estimator.duration_s(item[1], "")))
 
     def __contains__(self, run_id: str) -> bool:
@@ -77,19 +77,23 @@ class Queue:
         return len(self._runs)
 
 
-def place(
-    estimator: DurationEstimator, now: float, free: Sequence[Slot], busy: Iterable[Assignment], longest: Collection[Task]
+def assign(
+    estimator: DurationEstimator,
+    now: float,
+    free: Sequence[Slot],
+    busy: Iterable[Assignment],
+    longest: Collection[Task],
 ) -> list[tuple[Slot, Task]]:
     """Which free slots begin which tasks: the longest first, but not on a slot where another would end it sooner.
 
     Busy slots are those that can be counted on. What waits is sorted by falling expected duration.
     """
-    if len(longest) > MANY:
+    if len(longest) > MAX_TASKS_TO_BALANCE:
         return list(zip(free, longest, strict=False))
     free_in_s = dict.fromkeys((slot.name for slot in free), 0.0)
     for each in busy:
         expected = estimator.duration_s(each.task, each.slot.name)
         # A task that is overdue is taken to need as long again as it is overdue, so that no other waits for it.
-        free_in_s[each.slot.name] = abs(each.begun + expected - now) if estimator.known else expected
+        free_in_s[each.slot.name] = abs(each.start_time + expected - now) if estimator.known else expected
     first = first_tasks(estimator, longest, free_in_s, {slot.name for slot in free})
     return [(slot, first[slot.name]) for slot in free if slot.name in first]

@@ -13,18 +13,18 @@ from dnlbench.executor.scheduler.health import SlotHealth
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 
-RETRIES: Mapping[Cause, int] = {"process": 2, "killed": 2, "silent": 2, "host-memory": 1, "device": 3}
+RETRIES: Mapping[Cause, int] = {"process": 2, "killed": 2, "heartbeat": 2, "host-memory": 1, "device": 3}
 """How often a run that gets no further is retried, by the cause of the failure; after a full disk as often as it takes. A run
 that failed by itself would fail again."""
 
-MOST_DEATHS_AT_START = 20
+MAX_DEATHS_AT_START = 20
 """Workers of a slot that may be killed one after the other before they began their run. After that the slot is set aside, or,
 where nobody knows whether the worker had begun it, the run is charged."""
 
 
 def deaths_at_start(cause: Cause) -> int:
     """Workers of a slot that may end for that cause, one after the other, before they began a run."""
-    return MOST_DEATHS_AT_START if cause == "killed" else RETRIES[cause]
+    return MAX_DEATHS_AT_START if cause == "killed" else RETRIES[cause]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +54,17 @@ class RetryPolicy:
             self.alone |= {lease.run_id for lease in histories}
             return Decision()
         suspect = self._plan.by_id[next(iter(histories)).run_id]
-        if not (failure.begun and any(started_under(lease, history) for lease, history in histories.items())):
+        if not (failure.started and any(started_under(lease, history) for lease, history in histories.items())):
             within_bounds = self._health.died_at_start(slot) <= deaths_at_start(failure.cause)
-            if not failure.begun:
-                return Decision(disable_slot=self._judge_unbegun(failure, slot, suspect, within_bounds=within_bounds))
+            if not failure.started:
+                return Decision(
+                    disable_slot=self._check_dead_at_start(failure, slot, suspect, within_bounds=within_bounds)
+                )
             if failure.cause == "killed" and within_bounds:
                 return Decision()
-        further = {lease.run_id for lease in histories if self._got_further(lease)}
-        disable_slot = not further and self._judge_slot(slot, suspect, failure)
-        self.forgive(further)
+        progressed = {lease.run_id for lease in histories if self._made_progress(lease)}
+        disable_slot = not progressed and self._check_slot(slot, suspect, failure)
+        self.forgive(progressed)
         return Decision(
             give_up=tuple(lease for lease in histories if not self._may_retry(lease.run_id, failure.cause)),
             disable_slot=disable_slot,
@@ -82,18 +84,18 @@ class RetryPolicy:
         self._counts[run_id, cause] += 1
         return self._counts[run_id, cause] <= RETRIES[cause]
 
-    def _got_further(self, lease: RunLeased) -> bool:
+    def _made_progress(self, lease: RunLeased) -> bool:
         """Whether the attempt left a checkpoint of its own."""
         kept = self._run_dir.checkpoint_time(lease.run_id)
         return kept is not None and kept >= lease.time
 
-    def _judge_unbegun(self, failure: WorkerFailure, slot: str, suspect: Run, *, within_bounds: bool) -> bool:
+    def _check_dead_at_start(self, failure: WorkerFailure, slot: str, suspect: Run, *, within_bounds: bool) -> bool:
         """Whether a worker that died before it began its run, which is not charged, was one too many for the slot."""
         if within_bounds:
-            return self._judge_slot(slot, suspect, failure)
+            return self._check_slot(slot, suspect, failure)
         return self._health.disable(slot)
 
-    def _judge_slot(self, slot: str, suspect: Run, failure: WorkerFailure) -> bool:
+    def _check_slot(self, slot: str, suspect: Run, failure: WorkerFailure) -> bool:
         """Whether a failure that came at once speaks against the slot."""
         if failure.cause in ("host-memory", "killed"):
             return False

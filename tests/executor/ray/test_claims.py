@@ -8,7 +8,7 @@ import pytest
 
 from dnlbench.events import DataInfo
 from dnlbench.executor import capacity
-from dnlbench.executor.ray.claims import AT_FIRST_BYTES, Claims, suits
+from dnlbench.executor.ray.claims import INITIAL_CLAIM_BYTES, Claims, claim_fits
 from dnlbench.machine import Device, Slot
 from dnlbench.plan import Plan, Run
 
@@ -67,8 +67,8 @@ def test_on_a_gpu_only_the_worker_and_its_data_are_in_main_memory(plan: Plan) ->
 
 def test_a_claim_is_kept_while_it_is_enough_and_not_far_too_much() -> None:
     gib = 2**30
-    assert suits(10 * gib, 10 * gib)
-    assert suits(10 * gib, 6 * gib)
-    assert suits(AT_FIRST_BYTES, WORKER_BYTES)
-    assert not suits(10 * gib, 10 * gib + 1)
-    assert not suits(10 * gib, 4 * gib)
+    assert claim_fits(10 * gib, 10 * gib)
+    assert claim_fits(10 * gib, 6 * gib)
+    assert claim_fits(INITIAL_CLAIM_BYTES, WORKER_BYTES)
+    assert not claim_fits(10 * gib, 10 * gib + 1)
+    assert not claim_fits(10 * gib, 4 * gib)

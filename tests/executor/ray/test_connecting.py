@@ -36,7 +36,7 @@ import json, os, signal, subprocess, sys
 import psutil
 from dnlbench.executor.ray.connecting import connected
 from dnlbench.executor.ray.reaper import MARK, left_of
-from dnlbench.executor.ray.safety import _ask
+from dnlbench.executor.ray.safety import _query
 
 def stop(number, frame): ...
 signal.signal(signal.SIGTERM, stop)
@@ -56,11 +56,11 @@ with connected(None):
         "child": ray.get(child.remote()),
         "cpus": ray.cluster_resources()["CPU"],
         "handler": signal.getsignal(signal.SIGTERM) is stop,
-        "anonymous": _ask(ray_address, anonymous=True),
+        "anonymous": _query(ray_address, anonymous=True),
         "passed_on": sorted(name for name in os.environ.keys() - before.keys()),
     }
     os.environ.update({name: given[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
-    facts["ours"] = _ask(ray_address, anonymous=False)
+    facts["ours"] = _query(ray_address, anonymous=False)
     running = [psutil.Process(), *psutil.Process().children(recursive=True)]
     facts["pids"] = [process.pid for process in running]
     facts["listening"] = [
@@ -186,13 +186,13 @@ def test_a_wrong_token_says_where_the_right_one_belongs(
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each question to a cluster was without a token."""
-    asked, ask = [], safety._ask
+    asked, query = [], safety._query
 
     def note(address: str, *, anonymous: bool) -> dict[str, Any]:
         asked.append(anonymous)
-        return ask(address, anonymous=anonymous)
+        return query(address, anonymous=anonymous)
 
-    monkeypatch.setattr(safety, "_ask", note)
+    monkeypatch.setattr(safety, "_query", note)
     return asked
 
 

@@ -14,9 +14,9 @@ from dnlbench.errors import EngineError
 from dnlbench.events import DataInfo, Prepared
 from dnlbench.executor.ray import executor as ray_executor
 from dnlbench.executor.ray.executor import RayExecutor
-from dnlbench.executor.ray.failures import DEATHS, LONGEST_REST_S, STARVED_S
+from dnlbench.executor.ray.failures import MAX_BACKOFF_S, MAX_DEATHS, STARVED_S
 from dnlbench.executor.ray.inventory import ClusterNode
-from dnlbench.executor.ray.messages import Placed, Report, WorkerConfig
+from dnlbench.executor.ray.messages import Placement, Report, WorkerConfig
 from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.machine import Machine, Slot, cpu_device
 from dnlbench.plan import Plan
@@ -103,7 +103,7 @@ class Cluster:
 
     def place(self, slot: Slot) -> Actor:
         actor = self.of(slot)
-        actor.answer("describe", Placed(slot=slot, sees_run_dir=False))
+        actor.answer("describe", Placement(slot=slot, sees_run_dir=False))
         return actor
 
 
@@ -146,7 +146,7 @@ def run_dir(tmp_path: Any, make_plan: Callable[..., Plan]) -> RunDir:
 
 @pytest.fixture
 def executor(run_dir: RunDir, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> RayExecutor:
-    monkeypatch.setattr(ray_executor, "LOOK_S", 0.0)
+    monkeypatch.setattr(ray_executor, "POLL_INTERVAL_S", 0.0)
     node = ClusterNode(node_id="0", name="n", cpus=30, gpus=0, memory_bytes=2**36, machine=MACHINE)
     made = RayExecutor(run_dir, SLOTS, checkpoint_s=30.0, plan=run_dir.read_plan(), pack_size=1, nodes=[node])
     made._actors.__dict__["_class"] = cluster
@@ -192,7 +192,7 @@ def test_a_machine_that_takes_many_remote_workers_with_it_does_not_end_the_sweep
         executor.start(slot, {run.run_id: 1})
     for slot in SLOTS[1:]:
         cluster.of(slot).die(lost())
-    assert len(SLOTS) - 1 > DEATHS
+    assert len(SLOTS) - 1 > MAX_DEATHS
     freed = executor.wait(0.0)
     assert [each.slot.name for each in freed] == [slot.name for slot in SLOTS[1 : len(runs)]]
     assert {each.failure.cause for each in freed if each.failure} == {"killed"}
@@ -202,11 +202,11 @@ def test_remote_workers_that_die_before_they_say_anything_end_it_in_the_end(
     executor: RayExecutor, cluster: Cluster, clock: list[float]
 ) -> None:
     executor.end(SLOTS[0])  # while another slot has one, all goes on with that
-    for _ in range(DEATHS):
+    for _ in range(MAX_DEATHS):
         executor.warm_up(SLOTS[1])
         cluster.of(SLOTS[1]).die(lost(in_init=True))
         executor.wait(0.0)
-        clock[0] += LONGEST_REST_S + 1
+        clock[0] += MAX_BACKOFF_S + 1
     executor.warm_up(SLOTS[1])
     cluster.of(SLOTS[1]).die(lost(in_init=True))
     with pytest.raises(EngineError, match="before they reported anything"):
@@ -237,7 +237,7 @@ def test_remote_workers_with_nothing_to_do_make_room_for_runs_that_wait(
     executor.wait(0.0)
     first, second = run_dir.read_plan().runs[:2]
     executor.start(SLOTS[1], {first.run_id: 1})
-    monkeypatch.setattr(ray_executor, "suits", lambda claimed, needed: False)
+    monkeypatch.setattr(ray_executor, "claim_fits", lambda claimed, needed: False)
     executor.start(SLOTS[0], {second.run_id: 1})
     waiting = cluster.of(SLOTS[0])
     assert not executor.is_open(SLOTS[0])
@@ -262,7 +262,7 @@ def test_what_waits_for_a_place_is_given_back_when_it_is_put_aside(
     executor: RayExecutor, cluster: Cluster, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_dir.read_plan().runs[0]
-    monkeypatch.setattr(ray_executor, "suits", lambda claimed, needed: False)
+    monkeypatch.setattr(ray_executor, "claim_fits", lambda claimed, needed: False)
     executor.start(SLOTS[0], {run.run_id: 1})
     executor.suspend(SLOTS[0])
     (freed,) = executor.wait(0.0)
@@ -343,7 +343,7 @@ def test_a_machine_that_never_works_is_asked_less_and_less_often(
         executor.wait(0.0)
         cluster.of(SLOTS[1]).die(lost())
         executor.wait(0.0)
-        rests.append(executor._rests.left_s("ray/1"))
+        rests.append(executor._backoff.remaining_s("ray/1"))
     assert rests == [0.5, 1.0, 2.0, 4.0]
     log = executor._run_dir.slot_log_path("ray/1").read_text()
     assert log.count("ray/1") == 4

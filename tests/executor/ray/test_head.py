@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from dnlbench.errors import EngineError
-from dnlbench.executor.ray.head import GONE_S, KNOCK_S, Head
+from dnlbench.executor.ray.head import CHECK_INTERVAL_S, HEAD_TIMEOUT_S, Head
 
 
 @pytest.fixture
@@ -45,15 +45,15 @@ def passing(head: Head, clock: list[float], seconds: float, step: float = 1.0) -
 
 def test_a_head_that_answers_is_never_given_up(clock: list[float], address: str) -> None:
     with answering(address) as head:
-        passing(head, clock, 10 * GONE_S)
+        passing(head, clock, 10 * HEAD_TIMEOUT_S)
 
 
 def test_a_head_that_is_gone_is_given_up_after_a_while(clock: list[float], address: str) -> None:
     with answering(address) as head:
-        passing(head, clock, 3 * KNOCK_S)
-    passing(head, clock, GONE_S - KNOCK_S)
+        passing(head, clock, 3 * CHECK_INTERVAL_S)
+    passing(head, clock, HEAD_TIMEOUT_S - CHECK_INTERVAL_S)
     with pytest.raises(EngineError, match=f"{address}, no longer answers.*--resume"):
-        passing(head, clock, 2 * KNOCK_S)
+        passing(head, clock, 2 * CHECK_INTERVAL_S)
 
 
 def test_an_engine_that_was_stopped_itself_looks_again_first(clock: list[float], address: str) -> None:
@@ -61,4 +61,4 @@ def test_an_engine_that_was_stopped_itself_looks_again_first(clock: list[float],
     clock[0] += 1000.0
     head.require()
     with pytest.raises(EngineError):
-        passing(head, clock, GONE_S + KNOCK_S)
+        passing(head, clock, HEAD_TIMEOUT_S + CHECK_INTERVAL_S)

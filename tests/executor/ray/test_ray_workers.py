@@ -32,17 +32,21 @@ ALL = {"CPU": 4.0, "GPU": 64.0}
 """What the cluster has."""
 
 
-def executor(folder: Path, plan: Plan, *slots: Slot, tell: Callable[[str], None] = lambda updates: None) -> RayExecutor:
+def executor(
+    folder: Path, plan: Plan, *slots: Slot, on_message: Callable[[str], None] = lambda updates: None
+) -> RayExecutor:
     run_dir = RunDir(folder / "run-dir")
     run_dir.begin(plan, HOW)
-    return RayExecutor(run_dir, slots, checkpoint_s=30.0, plan=plan, pack_size=1, nodes=read_nodes(), tell=tell)
+    return RayExecutor(
+        run_dir, slots, checkpoint_s=30.0, plan=plan, pack_size=1, nodes=read_nodes(), on_message=on_message
+    )
 
 
 def test_a_gpu_that_is_not_there_is_told_of_and_not_waited_for_for_ever(
     driver: RayCluster, tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures, "REST_S", 0.01)
-    monkeypatch.setattr(ray_executor, "DEATHS", 1)  # each is a process
+    monkeypatch.setattr(failures, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(ray_executor, "MAX_DEATHS", 1)  # each is a process
     slot = Slot(name="ray/0", device=Device(kind="cuda", name="made up"), threads=1)
     found = executor(tmp_path, make_plan(), slot)
     with pytest.raises(EngineError, match="was given a GPU to use, and shows none"):
@@ -69,19 +73,19 @@ def test_a_full_cluster_is_waited_for_and_somebody_told(
 ) -> None:
     import ray
 
-    monkeypatch.setattr(ray_executor, "ROOM_S", 0.5)
+    monkeypatch.setattr(ray_executor, "ROOM_TIMEOUT_S", 0.5)
     updates: list[str] = []
     groups = []
     for cpus in (3, 1):  # somebody else's
         groups.append(ray.util.placement_group([{"CPU": cpus}]))
         ray.get(groups[-1].ready())
 
-    def tell(words: str) -> None:
+    def on_message(words: str) -> None:
         updates.append(words)
         ray.util.remove_placement_group(groups.pop())
 
     first, second = CPU, CPU.model_copy(update={"name": "ray/1"})
-    found = executor(tmp_path, make_plan(), first, second, tell=tell)
+    found = executor(tmp_path, make_plan(), first, second, on_message=on_message)
     try:
         found.prepare()
         assert updates == ["waiting for room on the cluster for a worker: 1 CPU and 1.0 GiB"]

@@ -62,7 +62,7 @@ def test_nobody_there() -> None:
 
 
 def test_no_cluster_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safety, "_ask", lambda address, *, anonymous: {"status": "absent"})
+    monkeypatch.setattr(safety, "_query", lambda address, *, anonymous: {"status": "absent"})
     with pytest.raises(ConfigurationError, match="auto: no Ray cluster runs on this machine"):
         examine("auto")
 
@@ -83,7 +83,7 @@ def test_one_of_several_clusters_on_this_machine(monkeypatch: pytest.MonkeyPatch
 
 
 def test_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safety, "LIMIT_S", 3)
+    monkeypatch.setattr(safety, "QUERY_TIMEOUT_S", 3)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(EngineError, match="does not tell who it is: no answer within 3 s"),
@@ -108,7 +108,7 @@ def test_clusters_that_cannot_be_used(changes: dict[str, Any], message: str, mon
 
     same = {"ray": metadata.version("ray"), "python": platform.python_version()}
     answer = {**GOOD, **same, **changes}
-    monkeypatch.setattr(safety, "_ask", lambda address, *, anonymous: answer)
+    monkeypatch.setattr(safety, "_query", lambda address, *, anonymous: answer)
     with pytest.raises(DnlbenchError, match=message) as raised:
         examine("auto")
     assert isinstance(raised.value, ConfigurationError)

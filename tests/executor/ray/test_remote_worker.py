@@ -20,7 +20,7 @@ from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.processes import environment_of
 from dnlbench.executor.ray import remote_worker as remote_worker_module
 from dnlbench.executor.ray.messages import Report, SharedCheckpoint, WorkerConfig
-from dnlbench.executor.ray.remote_worker import NEW_S, PREFIX, RemoteWorker, _Watched
+from dnlbench.executor.ray.remote_worker import NEW_S, PREFIX, RemoteWorker, _RunWatcher
 from dnlbench.executor.ray.replica import EventReplica
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import LineFollower, LineWriter, read_lines
@@ -214,7 +214,7 @@ def test_the_end_of_a_run_is_not_told_without_its_last_checkpoint(
     files = CheckpointFiles(there.run_path(run_id))
     files.save(b"before")
     here.run_path(run_id).mkdir(parents=True)
-    watched = _Watched(there, here if shared else None, run_id, 1, log=False)
+    watched = _RunWatcher(there, here if shared else None, run_id, 1, log=False)
     read = LineFollower.read
 
     def too_late(self: LineFollower) -> list[bytes]:
@@ -225,7 +225,7 @@ def test_the_end_of_a_run_is_not_told_without_its_last_checkpoint(
         return read(self)
 
     monkeypatch.setattr(LineFollower, "read", too_late)
-    updates = watched.look(last=False)
+    updates = watched.poll(last=False)
     assert updates is not None
     assert len(updates.lines) == 1
     if shared:
@@ -241,14 +241,14 @@ def test_a_checkpoint_that_the_shared_directory_does_not_take_goes_to_the_engine
     """Which has to write it itself then, and knows what to do about a disk that is full."""
     there, here = RunDir(tmp_path / "there"), RunDir(tmp_path / "here")
     run_id = make_plan().runs[0].run_id
-    watched = _Watched(there, here, run_id, 1, log=False)
+    watched = _RunWatcher(there, here, run_id, 1, log=False)
     CheckpointFiles(there.run_path(run_id)).save(b"state")
 
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr("dnlbench.executor.ray.remote_worker.write_atomically", full)
-    updates = watched.look(last=False)
+    updates = watched.poll(last=False)
     assert updates is not None
     assert updates.checkpoint == b"state"
 

@@ -255,9 +255,13 @@ def test_a_command_that_the_journal_could_not_keep_is_passed_over(tmp_path: Path
 def test_a_paused_sweep_begins_nothing_and_goes_on_where_it_was(lab: Lab) -> None:
     lab.run_sweep(3, script={10.0: pause(), 15.0: resume(), 20.0: pause(), 60.0: resume()})
     assert lab.statuses() == {"ok": 16}
-    begun = [start.time - lab.begun for start in lab.starts]
-    assert not [at for at in begun if 10.0 < at < 15.0 or 20.0 < at < 60.0]
-    assert len([at for at in begun if 15.0 <= at < 16.0]) == len([at for at in begun if 60.0 <= at < 61.0]) == 3
+    start_times = [start.time - lab.start_time for start in lab.starts]
+    assert not [at for at in start_times if 10.0 < at < 15.0 or 20.0 < at < 60.0]
+    assert (
+        len([at for at in start_times if 15.0 <= at < 16.0])
+        == len([at for at in start_times if 60.0 <= at < 61.0])
+        == 3
+    )
     returned = lab.journal(RunReturned)
     assert len(returned) == len(lab.executor.asides) == 6
     assert all(event.error is None for event in returned)
@@ -311,10 +315,10 @@ def test_one_run_can_be_paused(lab: Lab) -> None:
     run_id = lab.find("dense-gaussian-L4-s0")  # under way from the beginning on
     lab.run_sweep(3, script={5.0: pause(run_id), 60.0: resume(run_id)})
     assert lab.statuses() == {"ok": 16}
-    first, second = (start.time - lab.begun for start in lab.starts if start.run_id == run_id)
+    first, second = (start.time - lab.start_time for start in lab.starts if start.run_id == run_id)
     assert first == 0.0
     assert 60.0 <= second < 75.0
-    assert [at for start in lab.starts if 5.0 < (at := start.time - lab.begun) < 6.0], (
+    assert [at for start in lab.starts if 5.0 < (at := start.time - lab.start_time) < 6.0], (
         "its slot goes on with another one"
     )
     assert [slot_and_run[1] for slot_and_run in lab.executor.asides] == [run_id]
@@ -324,17 +328,17 @@ def test_a_sweep_waits_for_its_last_run_to_be_resumed(lab: Lab) -> None:
     run_id = lab.find("densenet-L1-s0")
     lab.run_sweep(3, script={0.0: pause(run_id), 400.0: resume(run_id)})
     assert lab.statuses() == {"ok": 16}
-    assert lab.starts[-1].time - lab.begun >= 400.0
+    assert lab.starts[-1].time - lab.start_time >= 400.0
 
 
 @pytest.mark.parametrize(("device", "concerned"), [("fake:1", {"fake:1/0", "fake:1/1"}), ("fake:1/0", {"fake:1/0"})])
 def test_a_device_or_a_slot_of_it_can_be_paused(lab: Lab, device: str, concerned: set[str]) -> None:
     lab.run_sweep(TWO_DEVICES, script={20.0: pause(device=device), 90.0: resume(device=device)})
     assert lab.statuses() == {"ok": 16}
-    between = {start.slot for start in lab.starts if 20.1 < start.time - lab.begun < 90.0}
+    between = {start.slot for start in lab.starts if 20.1 < start.time - lab.start_time < 90.0}
     assert between == set(TWO_DEVICES) - concerned
     assert {slot for slot, _ in lab.executor.asides} == concerned
-    assert {start.slot for start in lab.starts if start.time - lab.begun >= 90.0} >= concerned
+    assert {start.slot for start in lab.starts if start.time - lab.start_time >= 90.0} >= concerned
     assert not lab.executor.ends, "paused workers stay"
 
 
@@ -346,9 +350,9 @@ def test_a_released_device_loses_its_workers_once_their_runs_are_put_aside(
     lab.run_sweep(TWO_DEVICES, script=script)
     assert lab.statuses() == {"ok": 16}
     assert sorted(lab.executor.ends) == sorted((slot, None) for slot in concerned), "none of them in mid-run"
-    between = {start.slot for start in lab.starts if 20.1 < start.time - lab.begun < 90.0}
+    between = {start.slot for start in lab.starts if 20.1 < start.time - lab.start_time < 90.0}
     assert between == set(TWO_DEVICES) - concerned
-    assert {start.slot for start in lab.starts if start.time - lab.begun >= 90.0} >= concerned
+    assert {start.slot for start in lab.starts if start.time - lab.start_time >= 90.0} >= concerned
     assert all(event.error is None for event in lab.journal(RunReturned))
     assert {event.slot for event in lab.journal(RunReturned)} == concerned
 
@@ -461,14 +465,14 @@ def test_nothing_begins_once_the_sweep_is_cancelled(lab: Lab) -> None:
         lab.leave(Command(action="cancel"))
 
     lab.run_sweep(3, script={10.0: pause(), 20.0: resume_and_cancel})
-    assert not [start for start in lab.starts if start.time - lab.begun >= 10.0]
+    assert not [start for start in lab.starts if start.time - lab.start_time >= 10.0]
 
 
 def test_a_cancelled_sweep_does_not_wait_for_a_worker_that_hangs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(loop, "STOP_TIMEOUT_S", 0.05)
     hung = lab.find("dense-gaussian-L4-s0")
     script = {30.0: Command(action="cancel")}
-    assert not lab.run_sweep(3, lambda slot, run_id, attempt: "silent@0" if run_id == hung else "", script)
+    assert not lab.run_sweep(3, lambda slot, run_id, attempt: "heartbeat@0" if run_id == hung else "", script)
     assert lab.executor.left == [lab.starts[0].slot]
     ended = lab.ended(hung)
     assert ended is not None
@@ -645,7 +649,7 @@ def test_by_turns_nothing_begins_before_it_is_resumed(lab: Lab) -> None:
     times = {50.0 + 100.0 * number: turn for number, turn in enumerate(turns)}
     script = {time: resume(*turn) for time, turn in times.items()}
     assert lab.run_sweep(2, script=script, start_paused=True)
-    started = {start.run_id: start.time - lab.begun for start in lab.starts}
+    started = {start.run_id: start.time - lab.start_time for start in lab.starts}
     assert [start.run_id for start in lab.starts] == [run for turn in turns for run in turn]
     for time, turn in times.items():
         assert all(0 <= started[run] - time < 1 for run in turn)
@@ -675,7 +679,7 @@ def test_by_turns_a_sweep_that_is_resumed_goes_on_waiting(lab: Lab) -> None:
     script = {10.0: pause(), 20.0: resume(runs[0]), 30.0: resume(), 200.0: Command(action="cancel", run_ids=(runs[1],))}
     script |= {300.0 + 100.0 * number: resume(run) for number, run in enumerate(runs[2:])}
     assert lab.run_sweep(3, script=script, start_paused=True)
-    times = {start.run_id: start.time - lab.begun for start in lab.starts}
+    times = {start.run_id: start.time - lab.start_time for start in lab.starts}
     assert 30 <= times[runs[0]] < 31
     assert runs[1] not in times
     assert all(0 <= times[run] - (300 + 100 * number) < 1 for number, run in enumerate(runs[2:]))

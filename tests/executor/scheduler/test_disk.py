@@ -220,7 +220,7 @@ def test_a_sweep_whose_journal_waits_is_told_in_order_once_there_is_room(
     assert lab.statuses() == {"ok": 16}
     assert sizes[0] == sizes[1], "nothing was written in between"
     told = lab.run_dir.read_journal()
-    leased = [event.time - lab.begun for event in told if isinstance(event, RunLeased)]
+    leased = [event.time - lab.start_time for event in told if isinstance(event, RunLeased)]
     assert leased == sorted(leased)
     assert len([at for at in leased if 20 < at < 60]) == 1, "the one that found out that the disk is full"
     assert [type(event) for event in told if isinstance(event, DiskFull | DiskFree | EngineEnded)] == [

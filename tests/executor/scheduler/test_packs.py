@@ -118,7 +118,7 @@ def test_a_failing_pack_is_charged_to_none_of_its_runs(lab: Lab) -> None:
     assert lab.statuses() == {"ok": 4}
 
 
-@pytest.mark.parametrize("cause", ["process", "killed", "device", "host-memory", "silent", "wordless"])
+@pytest.mark.parametrize("cause", ["process", "killed", "device", "host-memory", "heartbeat", "no-final-event"])
 def test_runs_of_a_pack_that_is_lost_are_tried_again_one_by_one(lab: Lab, cause: str) -> None:
     bad = ids(lab, 1)[0]
     lab.run_sweep(
@@ -134,7 +134,7 @@ def test_runs_of_a_pack_that_is_lost_are_tried_again_one_by_one(lab: Lab, cause:
         assert [(event.pack_size, event.from_epoch) for event in starts] == [(4, 0), (1, 1)], "from where it was"
 
 
-@pytest.mark.parametrize("cause", [cause for cause in RETRIES if cause != "silent"])
+@pytest.mark.parametrize("cause", [cause for cause in RETRIES if cause != "heartbeat"])
 def test_a_loss_with_a_pack_counts_for_each_of_its_runs(make_lab: MakeLab, cause: Cause) -> None:
     lab = make_lab(*POINT, "sweep.seeds=2")
     lab.run_sweep(1, lambda slot, run_id, attempt: f"{cause}@0", pack_size=2)
@@ -362,7 +362,7 @@ def test_packs_keep_the_slots_busy(make_lab: MakeLab) -> None:
 
 
 def random_fate(random: Random, share: float) -> Fate:
-    kinds = [*get_args(Cause), "wordless", "failed", "oom", "diverged", "diverged", "disk"]
+    kinds = [*get_args(Cause), "no-final-event", "failed", "oom", "diverged", "diverged", "disk"]
     return lambda slot, run_id, attempt: (
         random.choice(kinds) + random.choice(["", "@0", "@1"]) if random.random() < share else ""
     )
@@ -372,7 +372,7 @@ def random_fate(random: Random, share: float) -> Fate:
 def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(loop, "LOOK_S", 0.5)
+    monkeypatch.setattr(loop, "POLL_S", 0.5)
     for seed in range(25 * block, 25 * block + 25):
         random = Random(seed)
         lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=4", "sweep.networks=['densenet']")

@@ -86,12 +86,12 @@ def test_assignments_are_found_by_slot_and_by_run(make_plan: MakePlan, seed: int
         if slot.name not in leases:
             names = [f"r{step}-{number}" for number in range(random.randint(1, 3))]
             leases[slot.name] = tuple(RunLeased(run_id=name, attempt=1, slot=slot.name, time=1.0) for name in names)
-            assignments.give(Assignment(slot=slot, task=task, begun=1.0, leases=leases[slot.name]))
+            assignments.give(Assignment(slot=slot, task=task, start_time=1.0, leases=leases[slot.name]))
         elif len(leases[slot.name]) > 1 and random.random() < 0.5:
             first, *others = leases[slot.name]
-            assignments.part(first)
+            assignments.remove_run(first)
             leases[slot.name] = tuple(others)
-            assert assignments.of_run(first.run_id) is None
+            assert assignments.lease_of(first.run_id) is None
         else:
             taken = assignments.take(slot.name)
             assert taken is not None
@@ -102,7 +102,7 @@ def test_assignments_are_found_by_slot_and_by_run(make_plan: MakePlan, seed: int
             (slot, leases[slot.name]) for slot in slots if slot.name in leases
         ]
         assert len(assignments) == len(leases)
-        assert all(assignments.of_run(lease.run_id) is lease for each in assignments.busy for lease in each.leases)
+        assert all(assignments.lease_of(lease.run_id) is lease for each in assignments.busy for lease in each.leases)
         for slot in slots:
-            found = assignments.of_slot(slot.name)
+            found = assignments.assignment_of(slot.name)
             assert (found.leases if found else None) == leases.get(slot.name)

@@ -28,7 +28,7 @@ from dnlbench.executor.base import Cause
 from dnlbench.executor.scheduler import loop
 from dnlbench.executor.scheduler.disk import CHECK_S
 from dnlbench.executor.scheduler.health import SlotHealth
-from dnlbench.executor.scheduler.retry import MOST_DEATHS_AT_START, RETRIES, deaths_at_start
+from dnlbench.executor.scheduler.retry import MAX_DEATHS_AT_START, RETRIES, deaths_at_start
 from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 from dnlbench.studies import Point
@@ -129,13 +129,13 @@ def test_nothing_waits_for_a_run_that_is_overdue(make_lab: MakeLab, hangs: bool)
     late, beside, last = (run.run_id for run in lab.plan.runs[2:])  # the first two tell how long a run takes
     lab.run_sweep(
         2,
-        lambda slot, run_id, attempt: "silent@0" if hangs and (run_id, attempt) == (late, 1) else "",
+        lambda slot, run_id, attempt: "heartbeat@0" if hangs and (run_id, attempt) == (late, 1) else "",
         stretch=lambda run_id, attempt: 30.0 if run_id == late and not hangs else 1.0,
     )
     assert lab.statuses() == {"ok": 5}
-    begun = {start.run_id: start.time for start in reversed(lab.starts)}
-    assert begun[late] == begun[beside]
-    assert begun[last] - begun[beside] < lab.base_s(lab.plan.runs[0]) + 1
+    start_times = {start.run_id: start.time for start in reversed(lab.starts)}
+    assert start_times[late] == start_times[beside]
+    assert start_times[last] - start_times[beside] < lab.base_s(lab.plan.runs[0]) + 1
 
 
 # Foresight
@@ -175,8 +175,8 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
             seen.append((lab.clock(), view.time_left.sweep_s))
 
     lab.run_sweep(1, tick=look, stretch=lambda run_id, attempt: 10.0 if run_id == late else 1.0)
-    usual_s, begun = lab.base_s(lab.plan.runs[0]) / 4, seen[0][0]
-    overdue = [(now - begun, left_s) for now, left_s in seen if 5 * usual_s < now - begun < 9 * usual_s]
+    usual_s, start_times = lab.base_s(lab.plan.runs[0]) / 4, seen[0][0]
+    overdue = [(now - start_times, left_s) for now, left_s in seen if 5 * usual_s < now - start_times < 9 * usual_s]
     assert len(overdue) > 10
     assert all(left_s > 2 * since_s for since_s, left_s in overdue), (
         "three more epochs take as long as the first, or longer"
@@ -186,13 +186,15 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
 # Slots that are broken
 
 
-@pytest.mark.parametrize("cause", ["process", "device", "wordless"])
+@pytest.mark.parametrize("cause", ["process", "device", "no-final-event"])
 def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause: str) -> None:
     lab.run_sweep(3, lambda slot, run_id, attempt: cause if slot == "fake:1/0" else "")
     assert lab.statuses() == {"ok": 16}
     (event,) = lab.journal(SlotDisabled)
     assert event.slot == "fake:1/0"
-    assert event.reason == ("the run came back without its last event" if cause == "wordless" else f"lost by {cause}")
+    assert event.reason == (
+        "the run came back without its last event" if cause == "no-final-event" else f"lost by {cause}"
+    )
     mine = [start.run_id for start in lab.starts if start.slot == "fake:1/0"]
     assert len(mine) == len(set(mine)) == 2
     assert not lab.executor.left
@@ -205,7 +207,7 @@ def test_a_slot_that_breaks_later_is_set_aside_then(lab: Lab) -> None:
     lab.run_sweep(3, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" and lab.passed_s > 30 else "")
     assert lab.statuses() == {"ok": 16}
     (event,) = lab.journal(SlotDisabled)
-    broken = [start for start in lab.starts if start.slot == "fake:1/0" and start.time - lab.begun > 30]
+    broken = [start for start in lab.starts if start.slot == "fake:1/0" and start.time - lab.start_time > 30]
     assert (event.slot, len(broken)) == ("fake:1/0", 2)
 
 
@@ -254,13 +256,13 @@ def test_a_slot_that_waits_for_a_machine_gets_no_run_until_it_has_one(lab: Lab) 
 
     lab.run_sweep(3, script={0.0: move("fake:0/0", "fake:1/0"), 4.0: move("fake:0/0"), 9.0: move("fake:2/0")})
     assert lab.statuses() == {"ok": 16}
-    begun: dict[str, list[float]] = {}
+    start_times: dict[str, list[float]] = {}
     for start in lab.starts:
-        begun.setdefault(start.slot, []).append(start.time - lab.begun)
-    assert begun["fake:1/0"] == [0.0]  # before anybody could say so
-    assert begun["fake:0/0"][0] == 0.0
-    assert begun["fake:0/0"][1] >= 4.0
-    assert max(begun["fake:2/0"]) < 9.0 < max(begun["fake:0/0"])
+        start_times.setdefault(start.slot, []).append(start.time - lab.start_time)
+    assert start_times["fake:1/0"] == [0.0]  # before anybody could say so
+    assert start_times["fake:0/0"][0] == 0.0
+    assert start_times["fake:0/0"][1] >= 4.0
+    assert max(start_times["fake:2/0"]) < 9.0 < max(start_times["fake:0/0"])
 
 
 def test_a_network_that_always_dies_does_not_cost_the_slots(lab: Lab) -> None:
@@ -270,7 +272,7 @@ def test_a_network_that_always_dies_does_not_cost_the_slots(lab: Lab) -> None:
 
 
 def test_a_slot_does_not_rest_for_hours(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LOOK_S", 1.0)
+    monkeypatch.setattr(loop, "POLL_S", 1.0)
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=5")
     lab.run_sweep(1, lambda slot, run_id, attempt: "process", limit_s=3600)
     assert lab.statuses() == {"failed": 5}
@@ -303,9 +305,7 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
 def test_a_run_is_not_charged_with_workers_that_were_killed_before_they_began_it(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=2")
     bad = lab.find("densenet-L1-s1")
-    lab.run_sweep(
-        1, lambda slot, run_id, attempt: "killed" if run_id == bad and attempt <= MOST_DEATHS_AT_START else ""
-    )
+    lab.run_sweep(1, lambda slot, run_id, attempt: "killed" if run_id == bad and attempt <= MAX_DEATHS_AT_START else "")
     assert lab.statuses() == {"ok": 2}
     assert not lab.journal(SlotDisabled)
 
@@ -314,14 +314,14 @@ def test_a_run_that_no_worker_lives_to_begin_is_given_up_at_last(make_lab: MakeL
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=1")
     lab.run_sweep(1, lambda slot, run_id, attempt: "killed")
     assert lab.statuses() == {"failed": 1}
-    assert len(lab.starts) == MOST_DEATHS_AT_START + 1 + RETRIES["killed"]
+    assert len(lab.starts) == MAX_DEATHS_AT_START + 1 + RETRIES["killed"]
 
 
 @pytest.mark.parametrize("cause", ["killed", "process", "host-memory"])
 def test_no_run_is_charged_where_every_worker_dies_before_it_begins(make_lab: MakeLab, cause: Cause) -> None:
     """However often: with the slot that is to blame set aside, the sweep ends and can be resumed."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=3")
-    lab.run_sweep(1, lambda slot, run_id, attempt: f"unbegun-{cause}")
+    lab.run_sweep(1, lambda slot, run_id, attempt: f"not-started-{cause}")
     assert lab.statuses() == {None: 3}
     assert len(lab.starts) <= 1 + deaths_at_start(cause)
     (aside,) = lab.journal(SlotDisabled)
@@ -333,7 +333,7 @@ def test_no_run_is_charged_where_every_worker_dies_before_it_begins(make_lab: Ma
 @pytest.mark.parametrize("cause", ["killed", "process"])
 def test_runs_whose_workers_die_at_the_start_on_one_slot_are_done_on_another(lab: Lab, cause: Cause) -> None:
     bad = "cpu/0"
-    lab.run_sweep(2, lambda slot, run_id, attempt: f"unbegun-{cause}" if slot == bad else "")
+    lab.run_sweep(2, lambda slot, run_id, attempt: f"not-started-{cause}" if slot == bad else "")
     assert lab.statuses() == {"ok": 16}
     assert {event.slot for event in lab.journal(SlotDisabled)} <= {bad}
 
@@ -341,10 +341,10 @@ def test_runs_whose_workers_die_at_the_start_on_one_slot_are_done_on_another(lab
 def test_deaths_at_the_start_count_in_a_row(make_lab: MakeLab) -> None:
     """A worker that begins clears its slot; more deaths in all than one slot may have in a row set nothing aside."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=4")
-    fates = cycle([*["unbegun-killed"] * MOST_DEATHS_AT_START, ""])
+    fates = cycle([*["not-started-killed"] * MAX_DEATHS_AT_START, ""])
     lab.run_sweep(1, lambda slot, run_id, attempt: next(fates))
     assert lab.statuses() == {"ok": 4}
-    assert len(lab.starts) == 4 * (MOST_DEATHS_AT_START + 1)
+    assert len(lab.starts) == 4 * (MAX_DEATHS_AT_START + 1)
     assert not lab.journal(SlotDisabled)
 
 
@@ -366,7 +366,7 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
     ended = lab.ended(bad)
     assert ended is not None
     assert ended.error is not None
-    message = "the worker on fake:0/0 sent no heartbeat for 5 s" if cause == "silent" else f"lost by {cause}"
+    message = "the worker on fake:0/0 sent no heartbeat for 5 s" if cause == "heartbeat" else f"lost by {cause}"
     assert all(event.error and event.error.message[-25:] == message[-25:] for event in returned)
     assert ended.error.message[-25:] == message[-25:]
     assert not ended.requested
@@ -375,7 +375,7 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
 
 def test_each_cause_has_its_own_bound(lab: Lab) -> None:
     bad = lab.find("densenet-L2-s1")
-    causes = ["device@0", "process@0", "host-memory@0", "device@0", "process@0", "silent@0", "device@0", ""]
+    causes = ["device@0", "process@0", "host-memory@0", "device@0", "process@0", "heartbeat@0", "device@0", ""]
     lab.run_sweep(3, lambda slot, run_id, attempt: causes[attempt - 1] if run_id == bad else "", heartbeat_timeout_s=5)
     assert lab.statuses() == {"ok": 16}
     assert sum(start.run_id == bad for start in lab.starts) == len(causes)
@@ -407,7 +407,7 @@ def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
 def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
     lab.run_sweep(
-        3, lambda slot, run_id, attempt: "silent@1" if run_id == bad and attempt == 1 else "", heartbeat_timeout_s=20
+        3, lambda slot, run_id, attempt: "heartbeat@1" if run_id == bad and attempt == 1 else "", heartbeat_timeout_s=20
     )
     assert lab.statuses() == {"ok": 16}
     first, second = (start for start in lab.starts if start.run_id == bad)
@@ -415,14 +415,14 @@ def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
     (returned,) = lab.journal(RunReturned)
     assert returned.error is not None
     assert returned.error.message == f"the worker on {first.slot} sent no heartbeat for 20 s"
-    silent_since = next(event.time for event in lab.events(bad) if isinstance(event, EpochDone))
-    assert second.time > silent_since + 20
+    last_heartbeat = next(event.time for event in lab.events(bad) if isinstance(event, EpochDone))
+    assert second.time > last_heartbeat + 20
     assert [event.from_epoch for event in lab.events(bad) if isinstance(event, RunStarted)] == [0, 1]
 
 
 def test_a_worker_that_never_says_a_last_word_does_not_go_on_for_ever(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
-    lab.run_sweep(3, lambda slot, run_id, attempt: f"wordless@{2 - min(attempt, 2)}" if run_id == bad else "")
+    lab.run_sweep(3, lambda slot, run_id, attempt: f"no-final-event@{2 - min(attempt, 2)}" if run_id == bad else "")
     assert lab.statuses() == {"ok": 15, "failed": 1}
     assert sum(start.run_id == bad for start in lab.starts) in (1 + RETRIES["process"], 2 + RETRIES["process"])
     ended = lab.ended(bad)
@@ -467,10 +467,10 @@ def test_a_checkpoint_within_an_epoch_is_progress(lab: Lab) -> None:
 def test_the_time_between_two_engines_is_not_taken_for_work(
     make_lab: MakeLab, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(loop, "STOP_TIMEOUT_S", 0.05)
     settings = ("sweep.networks=['densenet']", "train.epochs=4")
     lab = make_lab(*settings, "sweep.depths=[2]", "sweep.seeds=4")
-    lab.run_sweep(4, lambda slot, run_id, attempt: "silent@1", {5.0: Command(action="cancel")})
+    lab.run_sweep(4, lambda slot, run_id, attempt: "heartbeat@1", {5.0: Command(action="cancel")})
     lab.clock.now += 36000
     lab.widen(make_plan(*settings, "sweep.depths=[1,2]", "sweep.seeds=4"))
     foreseen: list[float] = []
@@ -517,8 +517,8 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     assert freed.event == "disk-free"
     gaps = [after - before for before, after in pairwise(looks)]
     assert all(CHECK_S <= gap < CHECK_S + 1 for gap in gaps)
-    begun = [start.time - lab.begun for start in lab.starts]
-    assert not [at for at in begun if looks[0] - CHECK_S < at < 100.0]
+    start_times = [start.time - lab.start_time for start in lab.starts]
+    assert not [at for at in start_times if looks[0] - CHECK_S < at < 100.0]
 
 
 def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -534,7 +534,7 @@ def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, mo
 
 
 def random_fate(random: Random, share: float) -> Fate:
-    kinds = [*get_args(Cause), "wordless", "failed", "oom", "diverged", "disk"]
+    kinds = [*get_args(Cause), "no-final-event", "failed", "oom", "diverged", "disk"]
     return lambda slot, run_id, attempt: (
         random.choice(kinds) + random.choice(["", "@0", "@1"]) if random.random() < share else ""
     )
@@ -557,7 +557,7 @@ def random_script(random: Random, lab: Lab) -> dict[float, Command | Callable[[]
 def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(loop, "LOOK_S", 0.5)
+    monkeypatch.setattr(loop, "POLL_S", 0.5)
     for seed in range(25 * block, 25 * block + 25):
         random = Random(seed)
         lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=2")
@@ -591,7 +591,7 @@ def test_a_watcher_that_follows_sees_what_one_that_comes_late_sees(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever happens, and however seldom it looks."""
-    monkeypatch.setattr(loop, "LOOK_S", 0.5)
+    monkeypatch.setattr(loop, "POLL_S", 0.5)
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: True)
     for seed in range(40):
         random = Random(seed)
