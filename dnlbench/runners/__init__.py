@@ -1,4 +1,4 @@
-"""Runners: how one run is carried out. They live in worker processes, import torch, and yield events."""
+"""Runners execute runs. They live in worker processes, import torch and yield events."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RUNNERS: Mapping[str, str] = {
     "relu-limit": "dnlbench.runners.relu_limit:ReluLimitRunner",
     "embedding": "dnlbench.runners.embedding:EmbeddingRunner",
 }
-"""Module and class of each study's runner; no other one is imported."""
+"""Module and class of each study's runner. Only the runner of the plan's study is imported."""
 
 
 def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> Runner:
-    """The runner for a plan's study, on a slot's device; it keeps a checkpoint after that many seconds at the latest.
+    """Create the runner for a plan's study on a slot's device. It saves a checkpoint at least every ``checkpoint_s`` seconds.
 
     Raises:
         DeviceError: if torch cannot use the device.

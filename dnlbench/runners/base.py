@@ -1,4 +1,4 @@
-"""What every runner offers."""
+"""The interface of runners."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from dnlbench.machine import Sources
 from dnlbench.plan import Run
 
 CHECKPOINT_S = 30.0
-"""At most that many seconds of training are lost with a worker, and one training step."""
+"""Maximum seconds of training between checkpoints. A worker failure loses at most this much and one training step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A run, and where it stands."""
+    """A run of a job, with its progress."""
 
     run: Run
     attempt: int
     folder: Path
     epochs_known: int
-    """Epochs whose results are in the run's events. A checkpoint that is further on has lost some and is of no use."""
+    """Number of epochs in the run's events. A checkpoint of a later epoch is not used, since events before it are missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a slot is given to do: a run, or a pack: runs of one point that train together."""
+    """The work for a slot: a run, or a pack of runs of one point that train together."""
 
     members: tuple[Member, ...]
-    """As many epochs are left to each. Their checkpoints may be of different training steps of an epoch."""
+    """Runs with equally many remaining epochs. Their checkpoints may be from different training steps of an epoch."""
     should_suspend: Callable[[], bool]
-    """Whether the job is to be put aside at the next training step."""
+    """Returns true if the job should be suspended at the next training step."""
 
 
 class Runner(Protocol):
-    """Carries out the runs of one plan on one slot, one job after the other."""
+    """Executes runs of one plan on one slot, one job after another."""
 
     def prepare(self) -> Prepared:
-        """Loads what all runs need and checks that each can be built.
+        """Load the data and check that the network of each run can be built.
 
         Raises:
-            ConfigurationError: if the plan cannot be carried out as asked.
+            ConfigurationError: if the plan cannot be executed.
         """
         ...
 
     @property
     def data_info(self) -> DataInfo:
-        """The data that this runner has loaded."""
+        """The loaded data."""
         ...
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:
-        """Names the parts of the custom networks' code that this runner would execute in another state than recorded."""
+        """Return the names of files and packages of custom networks that differ from the recorded ones."""
         ...
 
     def run(self, job: Job) -> Iterator[RunEvent]:
-        """Does the job, telling what happens as it happens.
+        """Execute the job and yield its events.
 
-        Of each member ``RunStarted`` comes first, and ``RunEnded`` or ``RunPaused`` last. One may end while others go on.
-        A runner goes on only after an event was written, so what it does next may count on it. It keeps checkpoints and takes
-        up a run from there; ``RunStarted.from_epoch`` and ``from_step`` say how much it keeps.
+        The first event of each member is ``RunStarted``, the last ``RunEnded`` or ``RunPaused``. Members may end at different
+        times. The caller writes each event to disk before it requests the next one, so the runner can rely on it. The runner
+        saves checkpoints and resumes from them; ``RunStarted.from_epoch`` and ``from_step`` contain the resumed position.
 
-        An exception stands for the end of a run; `dnlbench.runners.failures` says of what kind. For a pack it says only that
-        the members that have not ended cannot go on together.
+        An exception ends the run; `dnlbench.runners.failures` classifies it. In a pack, an exception only means that the
+        members that have not ended cannot train together.
         """
         ...

@@ -1,4 +1,4 @@
-"""Checkpoints: where a run stood, in files that `dnlbench.store.checkpoint_files` keeps."""
+"""Checkpoints: the training state of a run, in files managed by `dnlbench.store.checkpoint_files`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import torch
 from dnlbench.store import CheckpointFiles
 
 State = Mapping[str, Any]
-"""Tensors, numbers, strings, lists and dicts: what ``weights_only`` reads back."""
+"""Tensors, numbers, strings, lists and dicts: the types that `torch.load` reads with ``weights_only``."""
 
 
 class CheckpointError(Exception):
-    """A state that would be lost, since what is written of it cannot be read back."""
+    """A state that cannot be read back from a checkpoint."""
 
 
 class Checkpoints:
@@ -26,24 +26,24 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._files = CheckpointFiles(folder)
-        self._is_proven = False
-        """Whether a state of this run was found to come back. Others hold the same kinds of values."""
+        self._is_verified = False
+        """One state of this run has been read back. Later states contain the same types of values."""
 
     def save(self, state: State) -> None:
-        """Makes ``state`` the last checkpoint.
+        """Save ``state`` as the last checkpoint.
 
         Raises:
-            OSError: if it cannot be written, on a full disk for one; the earlier ones are as they were.
+            OSError: if it cannot be written, for example because the disk is full. Earlier checkpoints stay unchanged.
             CheckpointError: if it could not be read back.
         """
         content = packed(state)
-        if not self._is_proven:
+        if not self._is_verified:
             require_readable(content)
-            self._is_proven = True
+            self._is_verified = True
         self._files.save(content)
 
     def load(self) -> State | None:
-        """The last checkpoint that is whole, None if there is none. A damaged file is set aside as ``*.damaged``."""
+        """Return the last intact checkpoint, or None. Damaged files are renamed to ``*.damaged``."""
         for path, content in self._files.read():
             state = unpack(content) if content is not None else None
             if state is not None:
@@ -51,10 +51,10 @@ class Checkpoints:
             self._files.quarantine(path)
         return None
 
-    def look(self) -> State | None:
-        """What `load` would give, with nothing moved: for somebody who does not have the run."""
-        whole = (unpack(content) for _, content in self._files.read() if content is not None)
-        return next((state for state in whole if state is not None), None)
+    def peek(self) -> State | None:
+        """Return the result of `load` without renaming files, for readers other than the run's worker."""
+        states = (unpack(content) for _, content in self._files.read() if content is not None)
+        return next((state for state in states if state is not None), None)
 
     def keep_last(self) -> None:
         self._files.keep_last()
@@ -64,14 +64,14 @@ class Checkpoints:
 
 
 def packed(state: State) -> bytes:
-    """The content of a file with a state."""
+    """Serialize a state."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return buffer.getvalue()
 
 
 def unpack(content: bytes) -> State | None:
-    """The state in a file; None for what is none, such as a pickle that would run code."""
+    """Read a state; None if the content is not one, such as a pickle that would run code."""
     try:
         return _loaded(content)
     except _UNREADABLE:
@@ -79,19 +79,19 @@ def unpack(content: bytes) -> State | None:
 
 
 def require_readable(content: bytes) -> None:
-    """Makes sure that `unpack` will give a state.
+    """Check that `unpack` can read the content.
 
     Raises:
-        CheckpointError: with what is in the way.
+        CheckpointError: if it cannot; the message names the unsupported type.
     """
     try:
         _loaded(content)
     except _UNREADABLE as error:
         kind = re.search(r"GLOBAL (\S+)", str(error))
-        found = f"a {kind[1].removeprefix('__main__.')}" if kind else str(error).splitlines()[0]
+        cause = f"a {kind[1].removeprefix('__main__.')}" if kind else str(error).splitlines()[0]
         raise CheckpointError(
-            f"its state_dict() cannot be read back from a checkpoint, because of {found}: let get_extra_state() return "
-            "tensors, numbers, strings, lists and dicts only"
+            f"its state_dict() cannot be read back from a checkpoint because of {cause}; get_extra_state() must return only "
+            "tensors, numbers, strings, lists and dicts"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where the user's own code went wrong, and what it must not change for everybody else."""
+"""Error messages for the code of custom networks, and protection of process-wide settings from it."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ import torch
 import dnlbench
 
 FAILURES = (Exception, SystemExit)
-"""What the user's code may raise to fail. A ``sys.exit`` in it must not end the process that called it."""
-_OURS = Path(dnlbench.__file__).parent
+"""Exceptions that count as a failure of custom code. A ``sys.exit`` in it must not end the worker process."""
+_PACKAGE = Path(dnlbench.__file__).parent
 _INSTALLED = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 def describe(error: BaseException) -> str:
-    """``ValueError: message (net.py:12)``: the error, and the last line of the user's own that led to it."""
-    place = _location(error)
+    """Return ``ValueError: message (net.py:12)``: the error, and the last line of custom code in its traceback."""
+    location = _location(error)
     message = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {message}" + (f" ({place})" if place else "")
+    return f"{type(error).__name__}: {message}" + (f" ({location})" if location else "")
 
 
 def _location(error: BaseException) -> str | None:
     lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         lines.append((error.filename, error.lineno))
-    users = [line for line in lines if _is_users(line[0])]
-    if not users:
+    custom = [line for line in lines if _is_custom(line[0])]
+    if not custom:
         return None
-    path, number = Path(users[-1][0]), users[-1][1]
+    path, number = Path(custom[-1][0]), custom[-1][1]
     return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{number}"
 
 
-def _is_users(filename: str) -> bool:
-    """Whether a file is neither ours nor installed; ``<frozen importlib>`` and the like are no files."""
-    return not filename.startswith("<") and not {_OURS, *_INSTALLED} & set(Path(filename).parents)
+def _is_custom(filename: str) -> bool:
+    """Return true for files outside of dnlbench and installed packages. ``<frozen importlib>`` and the like are not files."""
+    return not filename.startswith("<") and not {_PACKAGE, *_INSTALLED} & set(Path(filename).parents)
 
 
 @contextmanager
 def restored_settings() -> Iterator[None]:
-    """Takes back settings of the whole process that would change the results of other networks, or belie the profile."""
+    """Restore process-wide settings on exit, which could change results of other networks or contradict the profile."""
     matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
     threads, dtype, benchmark = torch.get_num_threads(), torch.get_default_dtype(), torch.backends.cudnn.benchmark
     precisions = matmul.fp32_precision, convolution.fp32_precision

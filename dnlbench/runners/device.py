@@ -1,4 +1,4 @@
-"""The torch device of a slot, and the switches that make results repeatable on it."""
+"""The torch device of a slot, and the settings that make its results reproducible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dnlbench.runners.base import Member
 
 
 def open_device(slot: Slot) -> torch.device:
-    """The device of a worker that has one slot: a CUDA worker sees that device only, as ``cuda:0``.
+    """Return the torch device of a slot. A CUDA worker sees only this device, as ``cuda:0``.
 
     Raises:
         DeviceError: if the installed torch cannot use the device.
@@ -32,33 +32,33 @@ def open_device(slot: Slot) -> torch.device:
 
 
 def make_repeatable(device: torch.device, threads: int) -> None:
-    """Fixes everything beside the seed that the bits of a result depend on: threads, and the choice of algorithms."""
+    """Fix the settings besides the seed that the bits of a result depend on: number of threads and choice of algorithms."""
     torch.set_num_threads(threads)
-    # SciPy's BLAS adds in another order on other counts of threads, and does not listen to torch. It is limited here rather
-    # than by the environment alone since it may be loaded already, as in the inline executor.
+    # The order of summation in SciPy's BLAS depends on its number of threads, which torch does not control. The environment
+    # variable is not enough: BLAS may be loaded already, as in the inline executor.
     threadpoolctl.threadpool_limits(threads, user_api="blas")
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
-        # CUBLAS_WORKSPACE_CONFIG is set by the parent. An operation without a repeatable form warns in the run's log instead
-        # of failing: one in a user's own network, and the backward pass of attention on some devices.
+        # The parent sets CUBLAS_WORKSPACE_CONFIG. Operations without a deterministic implementation warn in the run's log
+        # instead of failing: those of custom networks, and the backward pass of attention on some devices.
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def set_float32_precision(precision: str) -> None:
-    """Whether CUDA may round the factors of float32 products to TF32's ten bits: only if asked for by ``tf32``."""
+    """Allow CUDA to round the factors of float32 products to TF32's 10-bit mantissa only for the precision ``tf32``."""
     setting = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = setting
     torch.backends.cudnn.conv.fp32_precision = setting  # type: ignore[attr-defined]
 
 
 def device_name(device: torch.device, slot: Slot) -> str:
-    """The device's own name."""
+    """Return the device's name as torch reports it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else slot.device.name
 
 
 def run_started(member: Member, slot: Slot, device: torch.device, **more: Any) -> RunStarted:
-    """The event for the start of a run on a slot; ``more`` are its fields beside those of the slot."""
+    """Create the start event of a run on a slot. ``more`` contains the fields that do not follow from the slot."""
     return RunStarted(
         run_id=member.run.run_id,
         attempt=member.attempt,

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that scikit-learn ships: 8×8 pixels with 17 grey levels, in 10 classes."""
+"""The 1,797 handwritten digits that scikit-learn ships: 8×8 pixels with 17 gray levels, in 10 classes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def read_digits() -> tuple[Array, Array]:
-    """Images of shape (1797, 8, 8) with grey levels 0 to 16, and their classes, as `sklearn.datasets.load_digits` has them.
+    """Return images of shape (1797, 8, 8) with gray levels 0 to 16, and their classes, like `sklearn.datasets.load_digits`.
 
-    They are read from its file, since importing scikit-learn would take each worker longer than a small run does.
+    The function reads scikit-learn's data file: importing scikit-learn takes longer than a small run.
     """
     package = find_spec("sklearn")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
-    if file is None or not file.exists():  # another version keeps it elsewhere
+    if file is None or not file.exists():  # other versions may store it elsewhere
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -30,6 +30,6 @@ def read_digits() -> tuple[Array, Array]:
 
 
 def load_digit_images() -> tuple[Tensor, Tensor]:
-    """All 1,797 digits, shape (1797, 8, 8), in [0, 1], float64, and their labels."""
+    """Return all 1,797 digits in [0, 1], float64, shape (1797, 8, 8), and their labels."""
     images, labels = read_digits()
     return torch.from_numpy(images) / 16, torch.from_numpy(labels).long()

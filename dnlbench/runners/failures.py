@@ -1,4 +1,4 @@
-"""What an exception that ended a run means."""
+"""Classification of the exceptions that end runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _DEVICE_FAILURES = (
     "nvml",
 )
 _NETWORK_FAILURES = ("device-side assert",)
-"""Said of the device, though it only noticed what the network did, such as an index that is too large."""
+"""Errors that the device reports but the network causes, such as an index out of range."""
 
 
 class PackError(Exception):
-    """Runs that train together cannot go on together. Which of them is to blame, if any is, shows when each goes on alone."""
+    """Runs of a pack cannot continue together. Each is resumed alone, which shows if one of them caused the error."""
 
 
 def blame(error: BaseException) -> Blame | None:
@@ -46,7 +46,7 @@ def blame(error: BaseException) -> Blame | None:
 
 
 def classify(error: BaseException) -> RunStatus:
-    """``oom`` if device or host memory ran out, ``failed`` otherwise."""
+    """Return ``oom`` if device or host memory ran out, ``failed`` otherwise."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "oom"
     text = str(error).lower()

@@ -1,4 +1,4 @@
-"""Runs that find everything in one go, without epochs and checkpoints."""
+"""Runs that consist of a single measurement, without epochs and checkpoints."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from dnlbench.studies import StudySpec
 
 Measurements = Mapping[str, float | tuple[float, ...]]
 Check = Callable[[], None]
-"""Raises `RunSuspendedError` if the run is to be put aside."""
+"""Raises `RunSuspendedError` if the run should be suspended."""
 Spec = TypeVar("Spec", bound=StudySpec)
 
 
 class RunSuspendedError(Exception):
-    """The run was asked to stop before it had found anything."""
+    """The run was suspended before its measurement was complete."""
 
 
 class MeasuringRunner(Generic[Spec]):
     """Base of runners whose runs are one measurement each, in float64 on a slot's device.
 
-    A run that is put aside begins anew when it is taken up: there is nothing to keep, beside what a subclass remembers.
+    A suspended run starts from the beginning when it resumes. Only results that a subclass caches are reused.
     """
 
     def __init__(self, plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> None:
@@ -48,10 +48,10 @@ class MeasuringRunner(Generic[Spec]):
         raise NotImplementedError
 
     def measure(self, run: Run, check: Check) -> Measurements:
-        """The quantities of a run.
+        """Measure the quantities of a run. Call ``check`` from time to time.
 
         Raises:
-            RunSuspendedError: as ``check`` does on the way.
+            RunSuspendedError: if ``check`` raises it.
         """
         raise NotImplementedError
 
@@ -81,35 +81,35 @@ class MeasuringRunner(Generic[Spec]):
         parameters = self.plan.estimate(member.run.point).parameters
         assert parameters is not None, "the sizes of vector networks are known"
         yield run_started(member, self.slot, self.device, pack_size=len(job.members), parameters=parameters)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         try:
-            found = self.measure(member.run, check)
+            measurements = self.measure(member.run, check)
         except RunSuspendedError:
             yield RunPaused(run_id=run_id, epoch=0, step=0)
             return
-        yield Measured(run_id=run_id, seconds=time.perf_counter() - begun, measurements=dict(found))
-        yield _ended(run_id, self.plan.study.quantities[0].name, found)
+        yield Measured(run_id=run_id, seconds=time.perf_counter() - start, measurements=dict(measurements))
+        yield _ended(run_id, self.plan.study.quantities[0].name, measurements)
 
 
-def _ended(run_id: str, main: str, found: Measurements) -> RunEnded:
-    value = found[main]
+def _ended(run_id: str, main: str, measurements: Measurements) -> RunEnded:
+    value = measurements[main]
     if isinstance(value, float) and math.isfinite(value):
         return RunEnded(run_id=run_id, status="ok")
     return RunEnded(run_id=run_id, status="diverged", error=RunError(type="Diverged", message=f"{main} is {value}"))
 
 
 def derived_seed(seed: int, stream: str) -> int:
-    """A seed for one of several independent streams of random numbers of a run."""
+    """Derive the seed of one of a run's independent random streams."""
     return int.from_bytes(hashlib.sha256(f"{stream} {seed}".encode()).digest()[:7], "big")
 
 
 def normal(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Normal random numbers in float64, the same on every machine for equal seeds and versions of torch."""
+    """Draw normal random numbers in float64. They depend only on the seed and the version of torch."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def tensors_sha256(*tensors: Tensor) -> str:
-    """Hash of the values of tensors, one after the other."""
+    """Hash the concatenated values of tensors."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The studies of the vector form: their networks and random parameters, and what the optimum-limit study learns."""
+"""Networks, random parameters and learning problems of the studies on the vector form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dnlbench.studies.vector import VectorSpec
 
 
 def form_of(spec: VectorSpec, network: str) -> VectorForm:
-    """What the network of that name computes."""
+    """Return the form of the network with this name."""
     kernel, activation = spec.networks[network]
     return VectorForm(kernel=kernel, activation=activation, bandwidth=spec.network.bandwidth, slope=spec.network.slope)
 
@@ -27,7 +27,7 @@ def form_of(spec: VectorSpec, network: str) -> VectorForm:
 def curves_of(
     spec: VectorSpec, network: str, seed: int, device: torch.device, roughness: Roughness = "smooth", t0: float = 1 / 3
 ) -> Curves:
-    """Random parameters for it; see `random_curves`."""
+    """Draw random parameters for a network; see `random_curves`."""
     kernel, _ = spec.networks[network]
     return random_curves(
         kernel,
@@ -46,17 +46,20 @@ LOGIT_SCALE = 4.0
 """States of tanh networks lie within ±1; logits need more room."""
 
 Problem = tuple[Tensor, Callable[[Tensor], Tensor]]
-"""Inputs, shape (M, n, c), and the mean loss of last states of that shape."""
+"""Inputs, shape (M, n, c), and the mean loss as a function of the last states, which have the same shape."""
 
 
 def pose_problem(spec: OptimumLimitSpec, seed: int) -> Problem:
-    """The inputs and the loss of a seed."""
+    """Create the inputs and the loss for a seed."""
     shape = (spec.data.samples, spec.network.positions, spec.network.channels)
     return _regression(shape, seed) if spec.data.problem == "regression" else _digits(shape, seed)
 
 
 def _regression(shape: tuple[int, int, int], seed: int) -> Problem:
-    """``g = 0.8 tanh(2 W2 tanh(W1 x))`` with normal matrices over the root of ``d``; the loss is the mean over components."""
+    """Regress on ``g = 0.8 tanh(2 W2 tanh(W1 x))`` with standard normal matrices divided by ``√d``.
+
+    The loss is the mean squared error over components.
+    """
     M, d = shape[0], shape[1] * shape[2]
     x0 = normal(shape, derived_seed(seed, "inputs"))
     W1, W2 = normal((2, d, d), derived_seed(seed, "target")) / math.sqrt(d)
@@ -65,7 +68,7 @@ def _regression(shape: tuple[int, int, int], seed: int) -> Problem:
 
 
 def _digits(shape: tuple[int, int, int], seed: int) -> Problem:
-    """A random choice of the digits, as patches of pixels in [−1, 1]; the loss is the cross-entropy of ``4 W x``."""
+    """Classify a random sample of the digits, as patches of pixels in [−1, 1]. The loss is the cross-entropy of ``4 W x``."""
     images, labels = load_digit_images()
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(derived_seed(seed, "choice")))[
         : shape[0]
@@ -77,7 +80,7 @@ def _digits(shape: tuple[int, int, int], seed: int) -> Problem:
 
 
 def _patches(images: Tensor, positions: int, channels: int) -> Tensor:
-    """(M, 8, 8) to (M, n, c): averaged to √(n c) pixels a side, cut into n patches of c pixels."""
+    """Map (M, 8, 8) to (M, n, c): average to √(n c) pixels per side, then cut into n patches of c pixels."""
     rows, side = math.isqrt(positions), math.isqrt(channels)
     small = functional.avg_pool2d(images[:, None], images.shape[-1] // (rows * side))
     return functional.unfold(small, side, stride=side).mT.contiguous()

@@ -38,7 +38,7 @@ def from_checkpoint(folder: Path, epochs: int) -> Weights:
     Raises:
         WeightsError: if no whole checkpoint is there, or if it is of another epoch.
     """
-    state = Checkpoints(folder).look()
+    state = Checkpoints(folder).peek()
     if state is None:
         found = "is damaged" if (folder / "checkpoint.pt").exists() else "is not there"
         raise WeightsError(f"{folder / 'checkpoint.pt'} {found}")
