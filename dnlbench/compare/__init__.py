@@ -1,4 +1,4 @@
-"""Profile against profile: what differs in what was asked and where, a verdict for each point, and one for each network."""
+"""Comparison of profiles: differences in spec and machine, a verdict for each point, and one for each network."""
 
 from dnlbench.compare.comparing import compare
 from dnlbench.compare.differences import OF_THE_MOMENT

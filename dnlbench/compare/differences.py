@@ -1,4 +1,4 @@
-"""What was asked, on what and with what, as far as it is not the same on both sides."""
+"""The differences of two profiles in spec, machine, code and workload."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from dnlbench.profiles import Profile, flat_settings, nodes_of
 from dnlbench.studies import STUDIES
 
 OF_THE_MOMENT = ("memory_used_bytes", ".utilisation", ".processes")
-"""Facts of a machine that change all the time."""
+"""Properties of a machine that change all the time."""
 
 
 def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
-    """In spec, machine, code and workload; but for labels, and for what changes all the time.
+    """Yield the differences in spec, machine, code and workload, without labels and values that change all the time.
 
-    Of a cluster it is the models of its machines and their software; what they are called and how many runs each took is
-    chance.
+    Clusters are compared by the models of their machines and their software. Names and the number of runs on each are ignored.
     """
     for group, ours, theirs in (
         ("spec", reference.spec, candidate.spec),
@@ -33,7 +32,7 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
                 yield Difference(what=f"{group} {key}", reference=str(values[0]), candidate=str(values[1]))
     ours, theirs = _cluster(reference), _cluster(candidate)
     if ours.keys() != theirs.keys():
-        yield Difference(what="machine nodes", reference=_told(ours), candidate=_told(theirs))
+        yield Difference(what="machine nodes", reference=_text(ours), candidate=_text(theirs))
 
 
 def _code(profile: Profile) -> dict[str, Any]:
@@ -49,14 +48,14 @@ def _cluster(profile: Profile) -> dict[str, list[str]]:
     return dict(sorted(models.items()))
 
 
-def _told(models: dict[str, list[str]]) -> str:
+def _text(models: dict[str, list[str]]) -> str:
     return "; ".join(f"{model}: {listed(names)}" for model, names in models.items()) or "None"
 
 
 def other_problem(reference: Profile, candidate: Profile) -> str:
-    """Where two profiles pose different problems, so that their results say nothing about each other; empty if they do not.
+    """Return the settings in which the problems of two profiles differ; empty if they agree.
 
-    What a study without epochs measures is a property of the problem that all of its spec but the axes poses.
+    A study without epochs measures a property of a problem. The spec without its axes defines that problem.
     """
     if STUDIES[reference.study].has_epochs:
         return ""

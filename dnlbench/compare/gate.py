@@ -1,20 +1,20 @@
-"""Whether comparisons are good enough to go on with.
+"""Gates: pass, fail or inconclusive for each rule, network and candidate.
 
-A gate looks at the overall figure of each network, so that a sweep of many depths raises no more false alarms than one of few.
-With tolerance ``tau`` a finding fails if the candidate is worse by more than ``tau`` beyond doubt, passes if it is beyond doubt
-not worse by more than ``tau``, and is inconclusive between the two: more seeds would tell.
+A gate tests the overall value of each network, so a sweep of many depths raises no more false alarms than one of few. With
+tolerance ``tau`` a finding fails if the candidate is significantly worse by more than ``tau``. It passes if a degradation by
+more than ``tau`` is excluded. Otherwise it is inconclusive: more seeds can decide.
 
-"Beyond doubt" is the bound of the two-sided 95 % interval, so an error of 2.5 % on either side, not 5 %: the verdicts beside
-the gate are of that level, and a gate that fails on what the table next to it calls inconclusive is not believed. Such an error
-can only be made of what is nearly as bad as the tolerance. A rule without a tolerance makes it of every equal result, day by
-day; there it is the bound of the 99 % interval, and 0.5 %.
+The significance level is that of the two-sided 95 % interval, which is an error of 2.5 % in either direction. The verdicts in
+the comparison tables use the same level, so a gate never fails on a result that the table calls inconclusive. Such an error is
+likely only for a candidate that is nearly as bad as the tolerance. A rule without a tolerance risks the error with every equal
+candidate; it therefore uses the bound of the 99 % interval, an error of 0.5 %.
 
-A failure has to hold with Holm's correction over all networks and candidates of its rule, since any of them turns the exit
-code. A pass needs no correction: a gate passes only if each finding does. What one rule finds depends neither on
-the others nor on the tables beside the gate, whose p values are adjusted for everything in them.
+A failure must be significant with Holm's correction over all networks and candidates of its rule, since any of them changes the
+exit code. A pass needs no correction: a gate passes only if every finding does. The findings of a rule depend neither on other
+rules nor on the comparison tables, whose p values are adjusted for all of their tests.
 
-Rules of scope ``depth`` and ``network`` have a finding for each contrast within the candidate's profile instead, by the same
-rules: the later depth, or the other network, is what may be worse.
+Rules of scope ``depth`` and ``network`` have a finding for each contrast within the candidate's profile instead: the larger
+depth, or the other network, must not be worse.
 """
 
 from __future__ import annotations
@@ -33,74 +33,75 @@ from dnlbench.studies import STUDIES, Quantity
 
 Outcome = Literal["pass", "fail", "inconclusive", "not comparable"]
 ALL_NETWORKS = "all networks"
-"""In place of a network, where a rule has no contrast to apply to."""
+"""The name used instead of a network if a rule applies to no contrast."""
 NO_FLOORS: Mapping[str, float] = {}
 ERROR = (1 - LEVEL) / 2
-"""Of a failure of a rule with a tolerance, and of every pass."""
+"""The error of a failure of a rule with a tolerance, and of every pass."""
 ERROR_OF_WORSE = 0.005
-"""Of a failure of a rule without."""
+"""The error of a failure of a rule without a tolerance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one rule says of one network of one candidate."""
+    """The outcome of one rule for one network of one candidate."""
 
     rule: Rule
     candidate: str
-    """Title of the profile, the same as `Comparison.candidate`."""
+    """Title of the profile, equal to `Comparison.candidate`."""
     network: str
-    """``other / first`` for a rule of scope ``network``."""
+    """The network; ``other / first`` for a rule of scope ``network``."""
     depths: tuple[int, ...]
-    """Those that contribute; for a rule of scope ``depth`` the depth before and the depth."""
+    """The depths that contribute; for a rule of scope ``depth``, the previous depth and the depth."""
     tolerance: float
-    """The rule's, or the quantity's floor where that is larger."""
+    """The tolerance of the rule, or the floor of the quantity if that is larger."""
     effect: Interval | None
-    """By what factor the candidate is worse: above 1 is worse, whichever direction is better. Of a quantity without a better
-    direction the larger one of candidate over reference and its inverse. None where none can be stated, and of ``failed``."""
+    """The factor by which the candidate is worse: above 1 is worse, whichever direction is better. For a quantity without a
+    better direction the larger of candidate over reference and its inverse. None if undefined, and for ``failed``."""
     p_adjusted: float | None
-    """One-sided, that it is worse by no more than the tolerance; by Holm over the rule's findings."""
+    """One-sided p value that it is worse by no more than the tolerance, adjusted by Holm over the findings of the rule."""
     outcome: Outcome
     reason: str
-    """What failed, or why there is no clear outcome; may be empty."""
+    """The failed runs, or the reason for an inconclusive outcome; may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """All rules together."""
+    """The result of all rules."""
 
     outcome: Outcome
-    """``fail`` if any finding fails; else ``not comparable`` if there is a candidate that a rule could not be judged for at
-    all; else ``pass`` if all findings are; else ``inconclusive``."""
+    """``fail`` if any finding fails; otherwise ``not comparable`` if a rule could not be tested at all for a candidate;
+    otherwise ``pass`` if all findings pass; otherwise ``inconclusive``."""
     findings: tuple[Finding, ...]
-    """By subject, then by rule, then by network."""
+    """Ordered by subject, rule and network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A profile by itself: its contrasts are what rules of scope ``depth`` and ``network`` apply to."""
+    """The contrasts of one profile, to which rules of scope ``depth`` and ``network`` apply."""
 
     candidate: str
-    """Title of the profile, the same as `Comparison.candidate`."""
+    """Title of the profile, equal to `Comparison.candidate`."""
     study: str
     contrasts: tuple[Contrast, ...]
 
 
 def candidate_of(profile: Profile, title: str) -> Candidate:
-    """The contrasts of a profile, computed from its runs."""
+    """Compute the contrasts of a profile from its runs."""
     study = STUDIES[profile.study]
     tested = [quantity for quantity in study.quantities if quantity.name in study.contrasts]
-    found = tuple(contrast for quantity in tested for contrast in contrasts_of(profile.runs, quantity))
-    return Candidate(candidate=title, study=study.name, contrasts=found)
+    contrasts = tuple(contrast for quantity in tested for contrast in contrasts_of(profile.runs, quantity))
+    return Candidate(candidate=title, study=study.name, contrasts=contrasts)
 
 
 def gate(
     subjects: Sequence[Comparison | Candidate], rules: Sequence[Rule], floors: Mapping[str, float] = NO_FLOORS
 ) -> Gate:
-    """Apply rules to comparisons and, where their scope is within a profile, to candidates.
+    """Apply rules to comparisons and, if their scope is within a profile, to candidates.
 
-    Subjects are in the order of the findings: each comparison, and its candidate where it has rules of its own.
-    ``floors`` are relative differences by quantity name, below which the machine cannot tell two equal things apart; no
-    tolerance is taken to be smaller.
+    Args:
+        subjects: comparisons, each followed by its candidate if a rule is within profiles; findings have the same order.
+        rules: the rules.
+        floors: by quantity name, the relative difference that noise alone can cause; smaller tolerances are raised to it.
 
     Raises:
         ConfigurationError: if a rule names a quantity that a comparison's study does not have.
@@ -108,14 +109,14 @@ def gate(
     judged: dict[tuple[int, int], list[Finding]] = {}
     for number, rule in enumerate(rules):
         groups = {
-            place: list(_cases(subject, rule, floors))
-            for place, subject in enumerate(subjects)
+            index: list(_cases(subject, rule, floors))
+            for index, subject in enumerate(subjects)
             if _applies(rule, subject)
         }
         p_values = [case.p for group in groups.values() for case in group]
         adjusted, tests = iter(holm(p_values)), sum(p is not None for p in p_values)
-        for place, group in groups.items():
-            judged[place, number] = [_judged(case, next(adjusted), tests) for case in group]
+        for index, group in groups.items():
+            judged[index, number] = [_judged(case, next(adjusted), tests) for case in group]
         if not groups:
             judged[len(subjects), number] = []
     findings = tuple(finding for key in sorted(judged) for finding in judged[key])
@@ -133,13 +134,13 @@ class _Case:
     network: str
     depths: tuple[int, ...]
     tolerance: float = 0.0
-    bearable: float = 0.0
-    """By the rule ``worse``, what the quantity's own tolerance, or its floor, calls no difference."""
+    tolerated: float = 0.0
+    """For the rule ``worse``: the tolerance of the quantity, or its floor, within which there is no difference."""
     effect: LogRatio | None = None
     p: float | None = None
-    """One-sided, that it is worse by no more than the tolerance; None where that decides nothing."""
-    settled: tuple[Outcome, str] | None = None
-    """Outcome and reason, where no statistics are needed."""
+    """One-sided p value that it is worse by no more than the tolerance; None if the outcome does not depend on it."""
+    decided: tuple[Outcome, str] | None = None
+    """Outcome and reason if no test is needed."""
     left_out: str = ""
     unjudged: tuple[int, ...] = ()
     """See `Overall.unjudged`."""
@@ -150,40 +151,40 @@ def _cases(subject: Comparison | Candidate, rule: Rule, floors: Mapping[str, flo
 
 
 def _by_contrast(candidate: Candidate, rule: Rule) -> Iterator[_Case]:
-    found = [
+    contrasts = [
         contrast
         for contrast in candidate.contrasts
         if contrast.quantity.name == rule.quantity
         and (contrast.point.network == contrast.against.network) == (rule.scope == "depth")
     ]
-    for contrast in found:
+    for contrast in contrasts:
         yield _contrast(candidate, rule, contrast)
-    if not found:
-        settled: tuple[Outcome, str] = ("not comparable", f"the profile has a single {rule.scope}")
-        yield _Case(rule=rule, candidate=candidate.candidate, network=ALL_NETWORKS, depths=(), settled=settled)
+    if not contrasts:
+        decided: tuple[Outcome, str] = ("not comparable", f"the profile has a single {rule.scope}")
+        yield _Case(rule=rule, candidate=candidate.candidate, network=ALL_NETWORKS, depths=(), decided=decided)
 
 
 def _contrast(candidate: Candidate, rule: Rule, contrast: Contrast) -> _Case:
     point, against = contrast.point, contrast.against
     within_network = rule.scope == "depth"
     effect = _worse_by(contrast.test.log_ratio, contrast.quantity)
-    settled: tuple[Outcome, str] | None = None
+    decided: tuple[Outcome, str] | None = None
     if contrast.diverged:
-        settled = "fail", contrast.diverged
+        decided = "fail", contrast.diverged
     elif effect is None:
-        settled = "not comparable", contrast.test.problem
+        decided = "not comparable", contrast.test.problem
     elif effect.error is None or contrast.survivors_only:
-        settled = "inconclusive", contrast.reason
+        decided = "inconclusive", contrast.reason
     return _Case(
         rule=rule,
         candidate=candidate.candidate,
         network=point.network if within_network else f"{point.network} / {against.network}",
         depths=(against.depth, point.depth) if within_network else (point.depth,),
         tolerance=rule.tolerance,
-        bearable=contrast.quantity.tolerance if rule.tolerance == 0 else 0.0,
+        tolerated=contrast.quantity.tolerance if rule.tolerance == 0 else 0.0,
         effect=effect,
-        p=None if settled or effect is None else effect.p_above(math.log1p(rule.tolerance)),
-        settled=settled,
+        p=None if decided or effect is None else effect.p_above(math.log1p(rule.tolerance)),
+        decided=decided,
     )
 
 
@@ -191,30 +192,30 @@ def _by_network(comparison: Comparison, rule: Rule, floors: Mapping[str, float])
     main, *_ = quantities = STUDIES[comparison.study].quantities
     if rule.quantity not in (FAILED, *(quantity.name for quantity in quantities)):
         raise ConfigurationError(f"rule {rule.text!r}: the {comparison.study} study has no such quantity")
-    by_network = {figure.network: figure for figure in comparison.overall if figure.quantity.name == rule.quantity}
-    compared = [figure.network for figure in comparison.overall if figure.quantity == main]
+    by_network = {overall.network: overall for overall in comparison.overall if overall.quantity.name == rule.quantity}
+    compared = [overall.network for overall in comparison.overall if overall.quantity == main]
     for network in dict.fromkeys([*compared, *(network for network, _ in comparison.missing)]):
         if rule.quantity == FAILED:
             yield _ends(comparison, rule, network)
         elif network in by_network:
-            yield _figure(comparison, rule, by_network[network], floors)
+            yield _overall_case(comparison, rule, by_network[network], floors)
         else:
             reason = "no run has a value" if network in compared else "not in the candidate"
-            settled: tuple[Outcome, str] = ("not comparable", reason)
-            yield _Case(rule=rule, candidate=comparison.candidate, network=network, depths=(), settled=settled)
+            decided: tuple[Outcome, str] = ("not comparable", reason)
+            yield _Case(rule=rule, candidate=comparison.candidate, network=network, depths=(), decided=decided)
 
 
 def _ends(comparison: Comparison, rule: Rule, network: str) -> _Case:
-    """How runs ended; what was cancelled, never begun or not even asked for cannot be told to be well."""
+    """Test the rule `FAILED`. Cancelled, skipped and missing runs make it inconclusive."""
     unfinished = [run for run in comparison.unfinished if run[0] == network]
-    settled: tuple[Outcome, str] = ("pass", "")
+    decided: tuple[Outcome, str] = ("pass", "")
     if failures := _failures(comparison, network):
-        settled = "fail", failures
+        decided = "fail", failures
     elif unfinished:
         runs = ", ".join(f"seed {seed} at L={depth}" for _, depth, seed in unfinished)
-        settled = "inconclusive", f"not finished in the candidate, or not in it: {runs}"
+        decided = "inconclusive", f"unfinished or missing in the candidate: {runs}"
     depths = tuple(dict.fromkeys(cell.depth for cell in comparison.cells if cell.network == network))
-    return _Case(rule=rule, candidate=comparison.candidate, network=network, depths=depths, settled=settled)
+    return _Case(rule=rule, candidate=comparison.candidate, network=network, depths=depths, decided=decided)
 
 
 def _failures(comparison: Comparison, network: str) -> str:
@@ -222,39 +223,39 @@ def _failures(comparison: Comparison, network: str) -> str:
     return ", ".join(f"seed {run.seed} {run.status} at L={run.depth}" for run in failed)
 
 
-def _figure(comparison: Comparison, rule: Rule, figure: Overall, floors: Mapping[str, float]) -> _Case:
-    """A quantity; a run that failed has none, and is worse than any number."""
+def _overall_case(comparison: Comparison, rule: Rule, overall: Overall, floors: Mapping[str, float]) -> _Case:
+    """Test a quantity. A failed run counts as worse than any value."""
     floor = floors.get(rule.quantity, 0.0)
     tolerance = max(rule.tolerance, floor)
-    effect = _worse_by(figure.log_ratio, figure.quantity)
-    settled: tuple[Outcome, str] | None = None
-    if failures := _failures(comparison, figure.network):
-        settled = "fail", failures
+    effect = _worse_by(overall.log_ratio, overall.quantity)
+    decided: tuple[Outcome, str] | None = None
+    if failures := _failures(comparison, overall.network):
+        decided = "fail", failures
     elif effect is None:
-        settled = "not comparable", figure.reason
-    elif figure.advisory:
-        settled = "not comparable", figure.advisory
+        decided = "not comparable", overall.reason
+    elif overall.advisory:
+        decided = "not comparable", overall.advisory
     elif effect.error is None:
-        settled = "inconclusive", figure.reason
+        decided = "inconclusive", overall.reason
     return _Case(
         rule=rule,
         candidate=comparison.candidate,
-        network=figure.network,
-        depths=figure.depths,
+        network=overall.network,
+        depths=overall.depths,
         tolerance=tolerance,
-        bearable=max(figure.quantity.tolerance, floor) if rule.tolerance == 0 else 0.0,
+        tolerated=max(overall.quantity.tolerance, floor) if rule.tolerance == 0 else 0.0,
         effect=effect,
-        p=None if settled or effect is None else _p(effect, tolerance, either_way=figure.quantity.better is None),
-        settled=settled,
-        left_out=figure.left_out,
-        unjudged=figure.unjudged,
+        p=None if decided or effect is None else _p(effect, tolerance, either_way=overall.quantity.better is None),
+        decided=decided,
+        left_out=overall.left_out,
+        unjudged=overall.unjudged,
     )
 
 
-def _worse_by(found: LogRatio | None, quantity: Quantity) -> LogRatio | None:
-    if found is None or quantity.better == "lower":
-        return found
-    return found.inverse if quantity.better == "higher" or found.estimate < 0 else found
+def _worse_by(result: LogRatio | None, quantity: Quantity) -> LogRatio | None:
+    if result is None or quantity.better == "lower":
+        return result
+    return result.inverse if quantity.better == "higher" or result.estimate < 0 else result
 
 
 def _p(effect: LogRatio, tolerance: float, *, either_way: bool) -> float | None:
@@ -262,11 +263,11 @@ def _p(effect: LogRatio, tolerance: float, *, either_way: bool) -> float | None:
     p = effect.p_above(bound)
     if p is None or not either_way:
         return p
-    return min(1.0, p + (effect.p_above(-bound) or 0.0))  # the effect is the larger of the two ways
+    return min(1.0, p + (effect.p_above(-bound) or 0.0))  # the effect is the larger of the two directions
 
 
 def _judged(case: _Case, p_adjusted: float | None, tests: int) -> Finding:
-    outcome, reason = case.settled or _outcome(case, p_adjusted, tests)
+    outcome, reason = case.decided or _outcome(case, p_adjusted, tests)
     return Finding(
         rule=case.rule,
         candidate=case.candidate,
@@ -286,20 +287,20 @@ def _outcome(case: _Case, p_adjusted: float | None, tests: int) -> tuple[Outcome
     assert p_adjusted is not None
     assert effect.low is not None
     assert effect.high is not None
-    if effect.high <= 1 + case.tolerance or (case.bearable and within(effect, case.bearable)):
-        return ("inconclusive", "not all depths can be judged") if case.unjudged else ("pass", "")
+    if effect.high <= 1 + case.tolerance or (case.tolerated and within(effect, case.tolerated)):
+        return ("inconclusive", "not all depths can be compared") if case.unjudged else ("pass", "")
     if p_adjusted < (ERROR if case.rule.tolerance else ERROR_OF_WORSE):
         return "fail", ""
     if effect.low > 1 + case.tolerance:
         return (
             "inconclusive",
-            f"its interval is too high, but not beyond doubt{f' as one of {tests}' if tests > 1 else ''}",
+            f"worse than allowed, but not significant{f' after correction for {tests} tests' if tests > 1 else ''}",
         )
-    return "inconclusive", "the interval reaches from what is allowed to what is not; more seeds may decide"
+    return "inconclusive", "the interval contains allowed and disallowed values; more seeds may decide"
 
 
 def _together(groups: Sequence[Sequence[Finding]]) -> Outcome:
-    """The worst outcome of all findings. A rule without findings is not comparable."""
+    """Return the worst outcome of all findings. A rule without findings is not comparable."""
     outcomes = [{finding.outcome for finding in group} or {"not comparable"} for group in groups]
     if any("fail" in group for group in outcomes):
         return "fail"

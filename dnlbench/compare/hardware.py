@@ -1,4 +1,4 @@
-"""Whether all runs of both sides were on one and the same hardware, and if not, what it was that differed."""
+"""Check that all runs of two profiles used the same hardware, and describe the difference."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from dnlbench.profiles import Hardware, RunRecord, hardware_of
 OTHER_MACHINE = "other machine"
 ROLES = ("reference", "candidate")
 NAMED = 4
-"""More models than this are counted, not named."""
+"""Number of models that are named; the rest are counted."""
 
 
 def other_hardware(
     reference: Sequence[RunRecord], candidate: Sequence[RunRecord], machines: tuple[Machine, Machine]
 ) -> str:
-    """Why the runs must not be held against each other in what depends on hardware; empty if they may.
+    """Return the reason why hardware-dependent values cannot be compared; empty if they can.
 
-    It takes one machine model and one device model, the same for each run of both sides. Two sides that were both on the models
-    A and B are no better than two that were on one each: which seed was on which is chance. A side without runs is on no other
-    hardware than its profile's machine, as far as anybody knows. A run that names no node was on that machine.
+    All runs of both profiles must use one model of machine and one model of device. Two profiles that both used models A and B
+    are not comparable: it is chance which seed ran on which model. Runs without a node used their profile's machine.
     """
-    sides = (reference, candidate)
-    for side, runs, machine in zip(ROLES, sides, machines, strict=True):
+    both = (reference, candidate)
+    for role, runs, machine in zip(ROLES, both, machines, strict=True):
         if moved := sorted({run.seed for run in runs if len(hardware_of(run, machine)) > 1}):
             seeds = f"seed{'s' if len(moved) > 1 else ''} {', '.join(map(str, moved))}"
-            return f"{seeds} of the {side} went from one machine or device to another"
+            return f"{seeds} of the {role} moved from one machine or device to another"
     if not reference or not candidate:
         return ""
-    found = [_places(runs, machine) for runs, machine in zip(sides, machines, strict=True)]
-    names = {place: name for places in found for place, name in places.items()}
-    for side, places in zip(ROLES, found, strict=True):
-        if len(places) > 1:
-            return _several(side, places, names)
-    (ours,), (theirs,) = found
+    hardware = [_hardware_names(runs, machine) for runs, machine in zip(both, machines, strict=True)]
+    names = {kind: name for kinds in hardware for kind, name in kinds.items()}
+    for role, kinds in zip(ROLES, hardware, strict=True):
+        if len(kinds) > 1:
+            return _several(role, kinds, names)
+    (ours,), (theirs,) = hardware
     if ours.machine != theirs.machine:
-        named = names[ours] != names[theirs] and any(run.node for runs in sides for run in runs)
+        named = names[ours] != names[theirs] and any(run.node for runs in both for run in runs)
         return f"{OTHER_MACHINE}: {names[ours]} and {names[theirs]}" if named else OTHER_MACHINE
     if ours.device != theirs.device:
         return f"device name differs: {ours.device} and {theirs.device}"
@@ -44,26 +43,26 @@ def other_hardware(
 
 
 def on_one_hardware(runs: Iterable[RunRecord], machine: Machine) -> bool:
-    """Whether one mean may be stated of what depends on hardware."""
-    return len({place for run in runs for place in hardware_of(run, machine)}) < 2
+    """Return True if all runs used the same hardware, so that hardware-dependent values have a common mean."""
+    return len({kind for run in runs for kind in hardware_of(run, machine)}) < 2
 
 
-def _places(runs: Iterable[RunRecord], machine: Machine) -> dict[Hardware, str]:
-    return {place: described(run.node or machine) for run in runs for place in hardware_of(run, machine)}
+def _hardware_names(runs: Iterable[RunRecord], machine: Machine) -> dict[Hardware, str]:
+    return {kind: described(run.node or machine) for run in runs for kind in hardware_of(run, machine)}
 
 
-def _several(side: str, places: Iterable[Hardware], names: dict[Hardware, str]) -> str:
-    """By the devices' models if those differ, else by those of the machines."""
-    devices = sorted({short_model(str(place.device)) for place in places})
+def _several(role: str, kinds: Iterable[Hardware], names: dict[Hardware, str]) -> str:
+    """Name the device models if they differ, otherwise the machine models."""
+    devices = sorted({short_model(str(kind.device)) for kind in kinds})
     if len(devices) > 1:
-        return f"the {side} ran on several device models: {listed(devices)}"
-    machines = sorted({names[place] for place in places})
-    told = f": {listed(machines)}" if len(machines) > 1 else " of one name"  # other devices are in them
-    return f"the {side} ran on several machine models{told}"
+        return f"the {role} ran on several device models: {listed(devices)}"
+    machines = sorted({names[kind] for kind in kinds})
+    text = f": {listed(machines)}" if len(machines) > 1 else " of one name"  # with different devices
+    return f"the {role} ran on several machine models{text}"
 
 
 def listed(names: Sequence[str]) -> str:
-    """``A, B and C``; of many names the first few and how many more there are."""
+    """Join names: ``A, B and C``, or the first `NAMED` and the number of the others."""
     if len(names) < 2:
         return "".join(names)
     more = len(names) - NAMED
@@ -72,5 +71,5 @@ def listed(names: Sequence[str]) -> str:
 
 
 def described(machine: Machine | Node) -> str:
-    """A model of machine in few words."""
+    """Describe a model of machine, such as ``EPYC 7763 with 64 cores``."""
     return f"{short_model(machine.cpu)} with {machine.cores} cores"

@@ -1,7 +1,7 @@
-"""One quantity tested and judged: at one point, and of each network as a single figure for all its depths.
+"""The test and verdict of one quantity: at one point, and over all depths of a network.
 
-Depths of one seed are not independent of each other, and pooled with the seeds they would give intervals that cover the truth
-in 83 to 88 of 100 cases. So the mean over depths is taken within each seed, and the test is one over seeds.
+Depths of one seed are not independent of each other. Intervals that pool depths and seeds would cover the true ratio in only 83
+to 88 of 100 cases. The mean over depths is therefore taken within each seed, and the test is over seeds.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ ByDepth = Mapping[int, Mapping[int, float]]
 """Values by depth and seed."""
 
 
-def cell_test(quantity: Quantity, sides: PointPair) -> RatioTest:
+def cell_test(quantity: Quantity, pair: PointPair) -> RatioTest:
     """Test the ratio at one point."""
-    if obstacle := sides.obstacle(quantity):
+    if obstacle := pair.obstacle(quantity):
         return RatioTest(problem=obstacle)
-    found = ratio_test(*sides.ratio_values(quantity), may_be_paired=sides.may_be_paired(quantity))
-    return found.without_spread() if sides.advisory(quantity) else found
+    test = ratio_test(*pair.ratio_values(quantity), may_be_paired=pair.may_be_paired(quantity))
+    return test.without_spread() if pair.advisory(quantity) else test
 
 
-def make_cell(quantity: Quantity, sides: PointPair, test: RatioTest, p_adjusted: float | None, *, main: bool) -> Cell:
-    """Judge one point; a failed run counts against the study's ``main`` quantity alone, once."""
-    means = [interval_of(list(values.values()), quantity) if values else None for values in sides.shown(quantity)]
-    failed = [f"seed {run.seed} {run.status}" for run in sides.new_failures] if main else []
-    rounding, advisory = sides.rounding(quantity), sides.advisory(quantity)
+def make_cell(quantity: Quantity, pair: PointPair, test: RatioTest, p_adjusted: float | None, *, main: bool) -> Cell:
+    """Return the cell of one point. A failed run counts against the study's ``main`` quantity only."""
+    means = [interval_of(list(values.values()), quantity) if values else None for values in pair.shown(quantity)]
+    failed = [f"seed {run.seed} {run.status}" for run in pair.new_failures] if main else []
+    rounding, advisory = pair.rounding(quantity), pair.advisory(quantity)
     verdict, reason = _verdict(quantity, test, p_adjusted, failed=failed, advisory=advisory, rounding=rounding)
-    left_out = seeds_left_out(*sides.values(quantity)) if test.paired else ""
+    left_out = seeds_left_out(*pair.values(quantity)) if test.paired else ""
     return Cell(
-        network=sides.point.network,
-        depth=sides.point.depth,
+        network=pair.point.network,
+        depth=pair.point.depth,
         quantity=quantity,
         reference=means[0],
         candidate=means[1],
@@ -52,10 +52,10 @@ def make_cell(quantity: Quantity, sides: PointPair, test: RatioTest, p_adjusted:
 
 @dataclass(frozen=True, kw_only=True)
 class OverallTest:
-    """What the depths of a network say together, before it is judged."""
+    """The test of a network over its depths, before the verdict."""
 
     depths: tuple[PointPair, ...]
-    """Those that contribute."""
+    """The depths that contribute."""
     seeds: tuple[int, ...]
     test: RatioTest
     left_out: tuple[str, ...]
@@ -65,41 +65,39 @@ class OverallTest:
 
 
 def make_overall(
-    quantity: Quantity, depths: Sequence[PointPair], figure: OverallTest, p_adjusted: float | None, *, main: bool
+    quantity: Quantity, depths: Sequence[PointPair], tested: OverallTest, p_adjusted: float | None, *, main: bool
 ) -> Overall:
-    """Judge the figure of one network; a failed run counts against the study's ``main`` quantity alone."""
-    failed = [
-        f"seed {run.seed} {run.status} at L={run.depth}" for sides in depths for run in sides.new_failures if main
-    ]
-    verdict, reason = _verdict(quantity, figure.test, p_adjusted, failed=failed, advisory=figure.advisory)
+    """Return the overall value of one network. A failed run counts against the study's ``main`` quantity only."""
+    failed = [f"seed {run.seed} {run.status} at L={run.depth}" for pair in depths for run in pair.new_failures if main]
+    verdict, reason = _verdict(quantity, tested.test, p_adjusted, failed=failed, advisory=tested.advisory)
     return Overall(
         network=depths[0].point.network,
         quantity=quantity,
-        depths=tuple(sides.point.depth for sides in figure.depths),
-        seeds=figure.seeds,
-        ratio=figure.test.ratio,
-        ratios=figure.test.ratios,
-        log_ratio=figure.test.log_ratio,
-        paired=figure.test.paired,
-        p=None if quantity.follows else figure.test.p,
+        depths=tuple(pair.point.depth for pair in tested.depths),
+        seeds=tested.seeds,
+        ratio=tested.test.ratio,
+        ratios=tested.test.ratios,
+        log_ratio=tested.test.log_ratio,
+        paired=tested.test.paired,
+        p=None if quantity.follows else tested.test.p,
         p_adjusted=p_adjusted,
         verdict=verdict,
         reason=reason,
-        left_out="; ".join(figure.left_out),
-        unjudged=figure.unjudged,
-        advisory=figure.advisory,
+        left_out="; ".join(tested.left_out),
+        unjudged=tested.unjudged,
+        advisory=tested.advisory,
     )
 
 
 def overall_test(quantity: Quantity, depths: Sequence[PointPair]) -> OverallTest:
     """Test the ratio of one network over its depths."""
-    problems = {sides.point.depth: _problem(quantity, sides) for sides in depths}
-    used = tuple(sides for sides in depths if not problems[sides.point.depth])
-    unjudged = tuple(sides.point.depth for sides in depths if all(sides.values(quantity)) and sides.obstacle(quantity))
+    problems = {pair.point.depth: _problem(quantity, pair) for pair in depths}
+    used = tuple(pair for pair in depths if not problems[pair.point.depth])
+    unjudged = tuple(pair.point.depth for pair in depths if all(pair.values(quantity)) and pair.obstacle(quantity))
     if not used:
         problem = "; ".join(dict.fromkeys(problems.values()))
         return OverallTest(depths=(), seeds=(), test=RatioTest(problem=problem), left_out=(), unjudged=unjudged)
-    ours, theirs = ({sides.point.depth: sides.ratio_values(quantity)[side] for sides in used} for side in (0, 1))
+    ours, theirs = ({pair.point.depth: pair.ratio_values(quantity)[index] for pair in used} for index in (0, 1))
     left_out = tuple(f"leaves out L={depth}: {problem}" for depth, problem in problems.items() if problem)
     try:
         means = _means(ours), _means(theirs)
@@ -107,7 +105,7 @@ def overall_test(quantity: Quantity, depths: Sequence[PointPair]) -> OverallTest
         test = RatioTest(problem=str(error))
         return OverallTest(depths=used, seeds=(), test=test, left_out=left_out, unjudged=unjudged)
     test = _test(means, may_be_paired=used[0].may_be_paired(quantity))
-    advisory = next(filter(None, (sides.advisory(quantity) for sides in used)), "")
+    advisory = next(filter(None, (pair.advisory(quantity) for pair in used)), "")
     seeds = {seed for seed, _ in test.ratios} if test.paired else {*means[0], *means[1]}
     return OverallTest(
         depths=used,
@@ -119,38 +117,38 @@ def overall_test(quantity: Quantity, depths: Sequence[PointPair]) -> OverallTest
     )
 
 
-def _problem(quantity: Quantity, sides: PointPair) -> str:
-    if obstacle := sides.obstacle(quantity):
+def _problem(quantity: Quantity, pair: PointPair) -> str:
+    if obstacle := pair.obstacle(quantity):
         return obstacle
-    ours, theirs = sides.values(quantity)
+    ours, theirs = pair.values(quantity)
     return "" if ours and theirs else "no finished run in the " + ("candidate" if ours else "reference")
 
 
 def _means(depths: ByDepth) -> dict[int, float]:
-    """By seed, the geometric mean over depths, of the seeds that have a value at each of them."""
+    """Return the geometric mean over depths by seed, for the seeds with a value at every depth."""
     complete = set.intersection(*(set(values) for values in depths.values()))
     return {seed: geometric_mean([values[seed] for values in depths.values()]) for seed in sorted(complete)}
 
 
 def _test(means: tuple[Mapping[int, float], Mapping[int, float]], *, may_be_paired: bool) -> RatioTest:
     if not all(means):
-        side = "candidate" if means[0] else "reference"
-        return RatioTest(problem=f"no seed of the {side} has a value at every depth")
+        role = "candidate" if means[0] else "reference"
+        return RatioTest(problem=f"no seed of the {role} has a value at every depth")
     return ratio_test(*means, may_be_paired=may_be_paired)
 
 
 def _seeds_left_out(
     ours: ByDepth, theirs: ByDepth, means: tuple[Mapping[int, float], Mapping[int, float]], test: RatioTest
 ) -> Iterator[str]:
-    """What seeds do not count, because a depth, or the other side, has no value for them."""
+    """Name the seeds that do not count because a depth or the other profile has no value for them."""
     seen = [{seed for values in depths.values() for seed in values} for depths in (ours, theirs)]
     if test.paired:
         if missing := (seen[0] | seen[1]) - {seed for seed, _ in test.ratios}:
-            yield f"leaves out {seeds_text(missing)} (not at every depth on both sides)"
+            yield f"leaves out {seeds_text(missing)} (not at every depth in both profiles)"
         return
-    for side, seeds, mean in zip(("reference", "candidate"), seen, means, strict=True):
+    for role, seeds, mean in zip(("reference", "candidate"), seen, means, strict=True):
         if missing := seeds - mean.keys():
-            yield f"leaves out {seeds_text(missing)} of the {side} (not at every depth)"
+            yield f"leaves out {seeds_text(missing)} of the {role} (not at every depth)"
 
 
 def _verdict(

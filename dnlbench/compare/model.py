@@ -1,4 +1,4 @@
-"""What a comparison says, as plain data."""
+"""The result of a comparison, as plain data."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from dnlbench.stats import Interval, LogRatio
 from dnlbench.studies import Quantity
 
 Match = Literal["network", "depth"]
-"""``network``: network and depth. ``depth``: the depth alone; one network of each side."""
+"""``network``: match network and depth. ``depth``: match the depth only, for one network of each profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Something that is not the same on both sides."""
+    """A setting or property in which the profiles differ."""
 
     what: str
-    """Such as ``spec train.lr`` or ``machine torch``."""
+    """The name of the property, such as ``spec train.lr`` or ``machine torch``."""
     reference: str
     candidate: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewFailure:
-    """A run that ended well in the reference and badly in the candidate."""
+    """A run that succeeded in the reference and failed in the candidate."""
 
     network: str
     depth: int
     seed: int
     status: RunStatus
-    """How it ended in the candidate."""
+    """The status in the candidate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,95 +43,91 @@ class Cell:
     depth: int
     quantity: Quantity
     reference: Interval | None
-    """Mean over seeds; None where no run has a value, and where they depend on hardware and its runs were on several."""
+    """Mean over seeds. None if no run has a value, or if a hardware-dependent value was measured on different hardware."""
     candidate: Interval | None
     ratio: Interval | None
-    """Candidate over reference, a geometric mean; None where none can be stated. Without an interval for a throughput or
-    utilization from another moment, which is not comparable."""
+    """Candidate over reference, a geometric mean; None if undefined. Throughput and utilization have no interval and are not
+    comparable unless they come from a paired benchmark."""
     ratios: tuple[tuple[int, float], ...]
-    """Seed, and candidate over reference there, of the seeds that both sides have a value for; whether or not they are paired.
-    Empty where no ratio can be stated."""
+    """Seed and candidate over reference, for the seeds with a value in both profiles, paired or not. Empty without a ratio."""
     paired: bool
-    """Whether the ratio is over pairs of equal seed."""
+    """True if the ratio is over pairs of equal seed."""
     p: float | None
-    """Two-sided, that the ratio is 1: of the t test that ``ratio`` is the interval of. None without an interval, and for a
-    quantity that follows another one."""
+    """Two-sided p value of the t test that the ratio is 1. None without an interval, and for a quantity that follows another
+    one."""
     p_adjusted: float | None
-    """By Holm's method, over all points of this quantity and over the families of the comparison."""
+    """The p value adjusted by Holm's method over all points of this quantity and over the families of the comparison."""
     verdict: Verdict | None
-    """None for a quantity that follows another one, whose verdict is the one that counts."""
+    """None for a quantity that follows another one, whose verdict counts."""
     reason: str
-    """Why the verdict is not better, worse or no difference; or what failed; and the seeds left out. May be empty."""
+    """The reason for any verdict but better, worse or no difference; failed runs; the seeds left out. May be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overall:
-    """One quantity of one network: a single figure for all depths, which is what a gate looks at.
+    """One quantity of one network over all depths, the value that gates test.
 
-    The geometric mean over the depths is taken within each seed, and the seeds are the replicates. Depth and seed together
-    would not be independent ones: intervals from a pool of them cover the truth too seldom.
+    The geometric mean over the depths is taken within each seed, and the seeds are the replicates. Depths of one seed are not
+    independent, so intervals that pool depths and seeds are too narrow.
     """
 
     network: str
     quantity: Quantity
     depths: tuple[int, ...]
-    """Those that contribute."""
+    """The depths that contribute."""
     seeds: tuple[int, ...]
-    """Those that have a value at each of the depths; where they are not paired, on either side."""
+    """The seeds with a value at each of the depths; if unpaired, in either profile."""
     ratio: Interval | None
-    """Candidate over reference; None where none can be stated."""
+    """Candidate over reference; None if undefined."""
     ratios: tuple[tuple[int, float], ...]
-    """Seed, and its geometric mean of candidate over reference, of the seeds that both sides have at all the depths."""
+    """Seed and geometric mean of candidate over reference, for the seeds that both profiles have at all the depths."""
     log_ratio: LogRatio | None
-    """What ``ratio`` is the interval of, with standard error and degrees of freedom."""
+    """The logarithm of ``ratio``, with standard error and degrees of freedom."""
     paired: bool
     p: float | None
-    """Two-sided, that the ratio is 1; None without an interval, and for a quantity that follows another one."""
+    """Two-sided p value that the ratio is 1. None without an interval, and for a quantity that follows another one."""
     p_adjusted: float | None
-    """By Holm's method, over the networks that have this quantity and over the families of the comparison."""
+    """The p value adjusted by Holm's method over the networks of this quantity and over the families of the comparison."""
     verdict: Verdict | None
     """None for a quantity that follows another one."""
     reason: str
-    """Why the verdict is not better, worse or no difference; or what failed. May be empty."""
+    """The reason for any other verdict than better, worse or no difference, or the failed runs. May be empty."""
     left_out: str
-    """Depths and seeds that do not contribute, and why; empty if all do."""
+    """The depths and seeds that do not contribute, with the reason; empty if all do."""
     unjudged: tuple[int, ...]
-    """Those of these depths where both sides have values, which must not be held against each other: nobody knows whether the
-    candidate is worse there, and no gate passes."""
+    """Depths where both profiles have values that cannot be compared. The candidate may be worse there, so no gate passes."""
     advisory: str
-    """Why there is a ratio but no verdict, such as a throughput from another moment; empty otherwise."""
+    """The reason for a ratio without verdict, such as throughputs measured at different times; otherwise empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One candidate against the reference."""
+    """One candidate compared with the reference."""
 
     study: str
     reference: str
     candidate: str
     """Name and time of each profile."""
     interleaved: str | None
-    """The session in which the runs of both took turns, so that what depends on the machine's state is paired too; None where
-    they did not."""
+    """The session of the paired benchmark, which pairs throughputs too. None without one."""
     differences: tuple[Difference, ...]
     cells: tuple[Cell, ...]
     """By quantity, then by point in the order of the reference."""
     overall: tuple[Overall, ...]
     """By quantity, then by network in the order of the reference."""
     new_failures: tuple[NewFailure, ...]
-    """In the order of the reference. Runs that were never finished are none."""
+    """In the order of the reference. Unfinished runs are not failures."""
     unfinished: tuple[tuple[str, int, int], ...]
-    """Network, depth and seed of the runs that ended well in the reference and were not finished in the candidate, or are not
-    even there."""
+    """Network, depth and seed of the runs that succeeded in the reference and are unfinished or missing in the candidate."""
     missing: tuple[tuple[str, int], ...]
-    """Network and depth of the points that the reference has and the candidate has not, so that nothing was compared there."""
+    """Network and depth of the points that only the reference has. Nothing is compared there."""
 
     families: int
-    """Families of tests that share the error of 5 %: the cells and the overall figures of each quantity, where chance plays a
-    part in them."""
+    """Number of test families that share the error of 5 %: the cells and the overall values of each quantity whose values have
+    a spread."""
     match: Match
 
     def counts(self) -> dict[str, int]:
-        """How many cells have each verdict."""
+        """Count the cells by verdict."""
         verdicts = [cell.verdict for cell in self.cells if cell.verdict is not None]
         return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}

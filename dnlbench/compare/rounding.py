@@ -1,20 +1,20 @@
-"""What rounding alone moves, and verdicts that do not contradict it.
+"""The effect of rounding alone, and verdicts that take it into account.
 
-Training is chaotic: two runs whose first weights differ by one unit in the last place come apart, by percents after some
-epochs where the kernel is attention. A *rounding twin* is a profile of the same sweep with ``train.nudge_ulps = 1``. Its
-log-ratios ``x_i`` to the reference, over the depths and seeds of a network, have mean 0, and
+Training is chaotic: two runs whose first weights differ by one unit in the last place diverge from each other, by percents
+after some epochs with an attention kernel. A *rounding twin* is a profile of the same sweep with ``train.nudge_ulps = 1``. Its
+log ratios ``x_i`` to the reference, over the depths and seeds of a network, have mean 0, and
 
     s² = mean of x_i²,    bound(m) = exp(t_{0.975, n} s / √m) − 1
 
-is the relative difference that rounding keeps a mean over ``m`` runs below in 19 of 20 cases, with n the number of ratios and
-t the quantile of Student's distribution with n degrees of freedom; `dnlbench.noise` has the same definition for throughput.
-The bound is a network's tolerance where it is larger than the quantity's:
+bounds the relative difference of a mean over ``m`` runs that rounding causes in 19 of 20 cases. Here n is the number of ratios
+and t the quantile of Student's distribution with n degrees of freedom; `dnlbench.noise` has the same definition for throughput.
+The bound replaces a smaller tolerance of the quantity:
 
-- a ratio whose whole interval is within it is *no difference*;
-- a ratio that is itself within it is neither *better* nor *worse*.
+- a ratio whose entire interval is within the bound is *no difference*;
+- a ratio within the bound is neither *better* nor *worse*.
 
-Profiles that differ only in how they were executed (pack size, threads, kind of device, implementation) compute the same
-function. What differs is rounding even without a twin, and no loss is better or worse.
+Profiles that differ only in their execution (pack size, threads, kind of device, implementation) compute the same function.
+Their differences are rounding even without a twin, so no loss is better or worse.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ NUDGE = "spec train.nudge_ulps"
 IMPLEMENTATION = "spec network.implementation"
 _AXES = "spec sweep."
 _NOT_EXECUTION = ("spec ", "code ", "workload ", "machine torch")
-ONLY_EXECUTION = "only the execution differs, so this is rounding"
+ONLY_EXECUTION = "only the execution differs, so the difference is rounding"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rounding:
-    """How far one quantity of one network is moved by rounding."""
+    """The spread that rounding causes in one quantity of one network."""
 
     spread: float
-    """Root mean square of the log-ratios."""
+    """Root mean square of the log ratios."""
     n: int
-    """Their number."""
+    """Number of ratios."""
 
     def bound(self, runs: int) -> float:
-        """The relative difference that a mean over so many runs stays below in 19 of 20 cases."""
+        """Return the bound of the relative difference of a mean over ``runs`` runs, which holds in 19 of 20 cases."""
         return math.expm1(t_quantile(self.n) * self.spread / math.sqrt(runs))
 
 
@@ -59,7 +59,7 @@ Roundings = Mapping[tuple[str, str], Rounding]
 
 
 def measure_rounding(twin: Comparison) -> Roundings:
-    """What the comparison of a rounding twin with its reference says.
+    """Compute the spread of rounding from the comparison of a rounding twin with its reference.
 
     Raises:
         NotComparableError: if anything but the nudge and the sweep's axes differs.
@@ -67,24 +67,26 @@ def measure_rounding(twin: Comparison) -> Roundings:
     differing = [d.what for d in twin.differences if d.what.startswith(_NOT_EXECUTION)]
     if NUDGE not in differing:
         raise NotComparableError(
-            "not a rounding twin: train.nudge_ulps is the same; run it with --set train.nudge_ulps=1"
+            "not a rounding twin: train.nudge_ulps is equal in both profiles; run the twin with --set train.nudge_ulps=1"
         )
     if others := [what for what in differing if what != NUDGE and not what.startswith(_AXES)]:
-        raise NotComparableError(f"not a rounding twin: more than train.nudge_ulps differs: {', '.join(others)}")
+        raise NotComparableError(
+            f"not a rounding twin: it also differs in {', '.join(others)}; only train.nudge_ulps may differ"
+        )
     logs: dict[tuple[str, str], list[float]] = {}
     for cell in twin.cells:
         if not cell.quantity.hardware_dependent:
-            place = cell.quantity.name, cell.network
-            logs.setdefault(place, []).extend(math.log(ratio) for _, ratio in cell.ratios if ratio > 0)
+            key = cell.quantity.name, cell.network
+            logs.setdefault(key, []).extend(math.log(ratio) for _, ratio in cell.ratios if ratio > 0)
     return {
-        place: Rounding(spread=math.sqrt(math.fsum(x * x for x in found) / len(found)), n=len(found))
-        for place, found in logs.items()
-        if found
+        key: Rounding(spread=math.sqrt(math.fsum(x * x for x in values) / len(values)), n=len(values))
+        for key, values in logs.items()
+        if values
     }
 
 
 def rounding_lines(roundings: Roundings, study: str) -> Iterator[str]:
-    """A line for each quantity: what rounding keeps one run of each network below."""
+    """Yield a line for each quantity with the rounding bound of one run of each network."""
     for quantity in STUDIES[study].quantities:
         moved = [
             f"{network} {units.percent(rounding.bound(1))}"
@@ -92,64 +94,64 @@ def rounding_lines(roundings: Roundings, study: str) -> Iterator[str]:
             if name == quantity.name
         ]
         if moved:
-            yield f"rounding moves the {quantity.label} of a run by up to: {', '.join(moved)}"
+            yield f"rounding changes the {quantity.label} of a run by up to: {', '.join(moved)}"
 
 
 def rounding_floors(comparison: Comparison, roundings: Roundings) -> dict[str, float]:
-    """By quantity, the largest bound of any network's figure over all depths: no gate's tolerance is smaller."""
+    """Return the largest bound of any network by quantity; gates raise smaller tolerances to it."""
     floors: dict[str, float] = {}
-    for figure in comparison.overall:
-        if found := roundings.get((figure.quantity.name, figure.network)):
-            bound = found.bound(max(1, len(figure.depths) * len(figure.seeds)))
-            floors[figure.quantity.name] = max(bound, floors.get(figure.quantity.name, 0.0))
+    for overall in comparison.overall:
+        if rounding := roundings.get((overall.quantity.name, overall.network)):
+            bound = rounding.bound(max(1, len(overall.depths) * len(overall.seeds)))
+            floors[overall.quantity.name] = max(bound, floors.get(overall.quantity.name, 0.0))
     return floors
 
 
 def largest_of(floors: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """By quantity, the largest of several floors."""
+    """Return the largest of several floors by quantity."""
     return {name: max(each.get(name, 0.0) for each in floors) for name in {name for each in floors for name in each}}
 
 
 def allow_rounding(comparison: Comparison, roundings: Roundings) -> Comparison:
-    """The same comparison, with verdicts that do not take rounding for a difference."""
+    """Return the comparison with verdicts that take rounding into account."""
 
-    def judged(found: Judged, runs: int) -> Judged:
-        quantity, ratio = found.quantity, found.ratio
-        rounding = roundings.get((quantity.name, found.network))
+    def adjusted(judged: Judged, runs: int) -> Judged:
+        quantity, ratio = judged.quantity, judged.ratio
+        rounding = roundings.get((quantity.name, judged.network))
         if rounding is None or ratio is None or not runs or (bound := rounding.bound(runs)) <= quantity.tolerance:
-            return found
-        moved = f"rounding alone moves it by up to {units.percent(bound)}"
-        if found.verdict == "inconclusive" and _within(bound, ratio.low, ratio.high):
-            return replace(found, verdict="no difference", reason=moved)
-        if found.verdict in ("better", "worse") and _within(bound, ratio.estimate):
-            return replace(found, verdict="inconclusive", reason=moved)
-        return found
+            return judged
+        moved = f"rounding alone changes it by up to {units.percent(bound)}"
+        if judged.verdict == "inconclusive" and _within(bound, ratio.low, ratio.high):
+            return replace(judged, verdict="no difference", reason=moved)
+        if judged.verdict in ("better", "worse") and _within(bound, ratio.estimate):
+            return replace(judged, verdict="inconclusive", reason=moved)
+        return judged
 
     failed = {(run.network, run.depth) for run in comparison.new_failures}
-    cells = (c if (c.network, c.depth) in failed else judged(c, len(c.ratios)) for c in comparison.cells)
+    cells = (c if (c.network, c.depth) in failed else adjusted(c, len(c.ratios)) for c in comparison.cells)
     networks = {network for network, _ in failed}
-    figures = (f if f.network in networks else judged(f, len(f.depths) * len(f.seeds)) for f in comparison.overall)
-    return replace(comparison, cells=tuple(cells), overall=tuple(figures))
+    overall = (f if f.network in networks else adjusted(f, len(f.depths) * len(f.seeds)) for f in comparison.overall)
+    return replace(comparison, cells=tuple(cells), overall=tuple(overall))
 
 
 def allow_other_execution(comparison: Comparison, reference: Profile, candidate: Profile) -> Comparison:
-    """The same comparison; where nothing but the execution differs, no loss is better or worse."""
+    """Return the comparison; if only the execution differs, no loss is better or worse."""
     others = [
         d.what for d in comparison.differences if d.what.startswith(_NOT_EXECUTION) and not d.what.startswith(_AXES)
     ]
     if set(others) - {IMPLEMENTATION} or not (others or _execution(reference) != _execution(candidate)):
         return comparison
 
-    def judged(found: Judged) -> Judged:
+    def adjusted(judged: Judged) -> Judged:
         differs = (
-            found.verdict in ("better", "worse")
-            and not found.quantity.hardware_dependent
+            judged.verdict in ("better", "worse")
+            and not judged.quantity.hardware_dependent
             and not comparison.new_failures
         )
-        return replace(found, verdict="inconclusive", reason=ONLY_EXECUTION) if differs else found
+        return replace(judged, verdict="inconclusive", reason=ONLY_EXECUTION) if differs else judged
 
     return replace(
-        comparison, cells=tuple(map(judged, comparison.cells)), overall=tuple(map(judged, comparison.overall))
+        comparison, cells=tuple(map(adjusted, comparison.cells)), overall=tuple(map(adjusted, comparison.overall))
     )
 
 

@@ -1,4 +1,4 @@
-"""What a gate is asked to fail on, read from words such as ``throughput:5%``."""
+"""Gate rules, parsed from text such as ``throughput:5%``."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from dnlbench.errors import ConfigurationError
 from dnlbench.studies import STUDIES, Quantity
 
 FAILED = "failed"
-"""The rule that looks at how runs ended."""
+"""The rule on failed runs."""
 WORSE = "worse"
 
 
 Scope = Literal["candidate", "depth", "network"]
-"""``candidate``: the candidate against the reference. Within the candidate's profile, ``depth``: each depth against the one
-before, and ``network``: each network against the first one at equal depth."""
+"""``candidate``: compare the candidate with the reference. ``depth``: within the candidate's profile, compare each depth with
+the one before. ``network``: within the candidate's profile, compare each network with the first one at equal depth."""
 SCOPES: tuple[Scope, ...] = ("depth", "network")
-"""Scopes that a rule begins with."""
+"""The scopes that can prefix a rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One thing that must not happen."""
+    """One condition that a candidate must not violate."""
 
     quantity: str
-    """The study's name of it, or `FAILED`."""
+    """The name of the study's quantity, or `FAILED`."""
     tolerance: float = 0.0
-    """How much worse is not a regression yet, as a share: 0.05 bears 1.05 times the loss, or the time of a sample. 0: whatever
-    counts as worse."""
+    """The relative degradation that is allowed: 0.05 allows 1.05 times the loss, or the time of a sample. 0: none that counts
+    as worse."""
     scope: Scope = "candidate"
     text: str
-    """As it was asked for, in one form: ``throughput:5%``."""
+    """The rule in its canonical form: ``throughput:5%``."""
 
 
 def parse_rule(text: str, study: str) -> Rule:
-    """Read ``QUANTITY:worse``, ``QUANTITY:SHARE%``, either of them after ``depth:`` or ``network:``, or ``failed``.
+    """Parse ``QUANTITY:worse`` or ``QUANTITY:PERCENT%``, optionally after ``depth:`` or ``network:``, or ``failed``.
 
     Raises:
-        ConfigurationError: if the study has no such quantity, or it cannot be asked for in this way.
+        ConfigurationError: if the study has no such quantity, or the quantity does not allow the rule.
     """
     scope, rest = _scope(text)
     name, colon, asked = (part.strip() for part in rest.partition(":"))
@@ -58,14 +58,14 @@ def parse_rule(text: str, study: str) -> Rule:
     if asked == WORSE:
         if quantity.better is None:
             raise ConfigurationError(
-                f"rule {text!r}: {name} has no better direction; ask for a share that it may change by, such as {name}:2%"
+                f"rule {text!r}: {name} has no better direction; give the change that is allowed, such as {name}:2%"
             )
         return Rule(quantity=quantity.name, scope=scope, text=f"{start}{name}:{WORSE}")
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*%", asked)
-    share = float(match[1]) / 100 if match else math.nan
-    if not 0 < share < math.inf:
-        raise ConfigurationError(f"rule {text!r}: {asked!r} is neither {WORSE!r} nor a share above 0 such as 5%")
-    return Rule(quantity=quantity.name, tolerance=share, scope=scope, text=f"{start}{name}:{share * 100:g}%")
+    fraction = float(match[1]) / 100 if match else math.nan
+    if not 0 < fraction < math.inf:
+        raise ConfigurationError(f"rule {text!r}: {asked!r} is neither {WORSE!r} nor a percentage above 0 such as 5%")
+    return Rule(quantity=quantity.name, tolerance=fraction, scope=scope, text=f"{start}{name}:{fraction * 100:g}%")
 
 
 def _scope(text: str) -> tuple[Scope, str]:

@@ -129,7 +129,7 @@ def test_networks_and_candidates_are_corrected_together(sides: Sides) -> None:
     many = gate([compare(base, slower), compare(base, base), compare(base, base)], [other, rule])
     assert [finding.rule for finding in many.findings] == [other, rule] * 3
     assert many.findings[1].outcome == many.outcome == "inconclusive"
-    assert many.findings[1].reason == "its interval is too high, but not beyond doubt as one of 3"
+    assert many.findings[1].reason == "worse than allowed, but not significant after correction for 3 tests"
     networks = judged(sides(("densenet", "plain", "resnet")), "throughput:5%")
     assert {finding.outcome for finding in networks.findings} == {"pass"}
 
@@ -140,7 +140,7 @@ def test_without_a_tolerance_a_failure_has_to_be_surer(sides: Sides) -> None:
     finding = only(judged(worse, "loss:worse"))
     assert finding.p_adjusted is not None
     assert 0.005 < finding.p_adjusted < 0.025
-    assert (finding.outcome, finding.reason) == ("inconclusive", "its interval is too high, but not beyond doubt")
+    assert (finding.outcome, finding.reason) == ("inconclusive", "worse than allowed, but not significant")
     assert only(judged(worse, "loss:0.001%")).outcome == "fail"
 
 
@@ -217,7 +217,7 @@ def test_what_was_never_finished_cannot_be_told_to_be_well(sides: Sides, status:
     finding = only(judged((base, with_status(other, status)), "failed"))
     assert (finding.outcome, finding.reason) == (
         "inconclusive",
-        "not finished in the candidate, or not in it: seed 1 at L=4",
+        "unfinished or missing in the candidate: seed 1 at L=4",
     )
     fewer = other.model_copy(update={"runs": tuple(run for run in other.runs if run.seed != 1)})
     assert only(judged((base, fewer), "failed")).outcome == "inconclusive"

@@ -131,7 +131,7 @@ def test_a_run_that_moved_has_no_throughput_of_one_machine(
     runs[1]["attempts"] = attempts
     went = base.model_copy(update={"runs": tuple(map(RunRecord.model_validate, runs))})
     found = said(compare(base, went))
-    reason = "seed 1 of the candidate went from one machine or device to another"
+    reason = "seed 1 of the candidate moved from one machine or device to another"
     assert found[2] == (("not comparable", reason) if moved else ("no difference", ""))
     assert found[4] == ("no difference", "")
 
@@ -145,7 +145,7 @@ def test_no_gate_passes_where_hardware_differs(make_profile: MakeProfile) -> Non
     (finding,) = gate([half], rules).findings
     assert finding.outcome == "inconclusive"
     assert finding.reason == (
-        "not all depths can be judged; leaves out L=4: the candidate ran on several device models: EPYC and Xeon"
+        "not all depths can be compared; leaves out L=4: the candidate ran on several device models: EPYC and Xeon"
     )
     mixed = placed(base, lambda run: ON_B if run.seed else ON_A)
     assert gate([compare(mixed, mixed)], rules).outcome == "not comparable"

@@ -99,7 +99,7 @@ def test_seeds_that_lack_a_depth_are_left_out_and_named(make_profile: MakeProfil
     gap = changed(worse, lambda run: (run.network, run.depth, run.seed) == ("densenet", 4, 1), status="skipped")
     found = overall(base, gap)
     assert (found.seeds, found.depths) == ((0, 2), (2, 4))
-    assert found.left_out == "leaves out seed 1 (not at every depth on both sides)"
+    assert found.left_out == "leaves out seed 1 (not at every depth in both profiles)"
     assert [ratio for _, ratio in found.ratios] == pytest.approx([np.sqrt(1.15 * 1.12), np.sqrt(1.18 * 1.2)])
 
 

@@ -41,7 +41,7 @@ def test_rules_are_read(text: str, study: str, rule: Rule) -> None:
         (":5%", "training", "unknown"),
         ("failed:5%", "training", "unknown"),
         ("loss:worse", "forward-limit", "of the forward-limit study: error_max, error_end"),
-        ("loss:5", "training", "'5' is neither 'worse' nor a share above 0 such as 5%"),
+        ("loss:5", "training", "'5' is neither 'worse' nor a percentage above 0 such as 5%"),
         ("loss:0%", "training", "share above 0"),
         ("loss:-5%", "training", "neither"),
         ("loss:nan%", "training", "neither"),
