@@ -33,19 +33,19 @@ from dnlbench.runners.digits import load_digit_images
 from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, derived_seed, tensors_sha256
 from dnlbench.studies.embedding import EmbeddingSpec
 
-SHARE = 0.1
-"""Of the step that would bring a linearised loss to 0; to late times."""
+STEP_FRACTION = 0.1
+"""Step size of the late phase, as a fraction of the step that would bring the linearized loss to 0."""
 CURVE_POINTS = 64
-"""At most, of a curve over training steps."""
+"""Maximum number of points of a curve over training steps."""
 KKT_POINTS = 4
-"""Of the curve of KKT residuals to late times."""
+"""Number of points of the curve of KKT residuals in the late phase."""
 
-Found = dict[str, float | tuple[float, ...]]
+Values = dict[str, float | tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A narrow network and the wide one that it was split into, with their weights."""
+    """A narrow network and the wide network that it was split into, with their weights."""
 
     splitting: Splitting
     narrow: Tensor
@@ -58,42 +58,43 @@ class Pair:
 
 @dataclass(kw_only=True)
 class Gaps:
-    """How far a wide descent is from the image of the narrow one: at each step, all relative."""
+    """Relative distances between a wide network and the image of the narrow one, at each training step."""
 
     splitting: Splitting
     weights: list[float] = field(default_factory=list)
-    """``‖eta_k − S theta_k‖ / ‖S theta_k‖`` of each step."""
+    """``‖eta_k − S theta_k‖ / ‖S theta_k‖``."""
     loss: list[float] = field(default_factory=list)
     gradient: list[float] = field(default_factory=list)
     """``‖∇L(eta_k) − S ∇L(theta_k)‖ / ‖S ∇L(theta_k)‖``."""
 
-    def note(self, narrow: Moment, wide: Moment) -> None:
+    def add(self, narrow: Moment, wide: Moment) -> None:
         self.weights.append(distance(wide.theta, self.splitting.embed(narrow.theta)))
         self.loss.append(relative(abs(wide.loss - narrow.loss), narrow.loss))
         self.gradient.append(distance(wide.gradient, self.splitting.embed(narrow.gradient)))
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """At evenly spread steps, the first and the last among them."""
-        return tuple(self.weights[place] for place in spread(len(self.weights), CURVE_POINTS))
+        """The distances of the weights at evenly spaced steps, including the first and the last."""
+        return tuple(self.weights[index] for index in spread(len(self.weights), CURVE_POINTS))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A descent of both networks."""
+    """Gradient descent of both networks."""
 
     gaps: Gaps
-    twins_apart: list[float]
-    """How far a narrow network whose start is off by rounding is from the narrow one, relatively, at each step."""
+    twin_distances: list[float]
+    """Relative distance between the narrow network and its rounding twin, whose initial weights differ by rounding, at each
+    step."""
     end: Pair
 
 
 class EmbeddingRunner(MeasuringRunner[EmbeddingSpec]):
-    """Trains narrow networks and the wide ones that they were split into."""
+    """Trains narrow networks and the wide networks that they were split into."""
 
     @cached_property
     def data(self) -> DataInfo:
-        """All digits, of which each seed has its choice."""
+        """All digits. Each seed uses a random sample of them."""
         return DataInfo(
             name="digits {} and {}".format(*self.spec.data.classes),
             sha256=tensors_sha256(*load_digit_images()),
@@ -110,19 +111,19 @@ class EmbeddingRunner(MeasuringRunner[EmbeddingSpec]):
         splitting = self._splitting(network, factor, run.seed)
         pair = Pair(splitting=splitting, narrow=theta, wide=splitting.embed(theta))
         twin = perturbed(theta, self._generator(run.seed, "perturbation"))
-        whole = _train(pair, twin, [samples] * self.spec.train.steps, constant(rate), check)
+        full_batch = _train(pair, twin, [samples] * self.spec.train.steps, constant(rate), check)
         sgd = _train(pair, twin, self._batches(samples, run.seed), constant(rate), check)
         return {
-            "deviation": largest(whole.gaps.weights),
+            "deviation": largest(full_batch.gaps.weights),
             "deviation_sgd": largest(sgd.gaps.weights),
-            "perturbation": largest(whole.twins_apart),
-            "perturbation_sgd": largest(sgd.twins_apart),
-            "loss_apart": largest(whole.gaps.loss),
-            "gradient_apart": largest(whole.gaps.gradient),
+            "perturbation": largest(full_batch.twin_distances),
+            "perturbation_sgd": largest(sgd.twin_distances),
+            "loss_apart": largest(full_batch.gaps.loss),
+            "gradient_apart": largest(full_batch.gaps.gradient),
             **_at_the_start(pair, samples),
-            **_margins(whole.end, samples),
-            **_late(whole.end, samples, self.spec.train.late_steps, check),
-            "deviations": whole.gaps.curve,
+            **_margins(full_batch.end, samples),
+            **_late(full_batch.end, samples, self.spec.train.late_steps, check),
+            "deviations": full_batch.gaps.curve,
             "deviations_sgd": sgd.gaps.curve,
         }
 
@@ -145,34 +146,34 @@ class EmbeddingRunner(MeasuringRunner[EmbeddingSpec]):
                 )
 
     def _splitting(self, network: Network, factor: int, seed: int) -> Splitting:
-        """Of every hidden neuron or channel into ``factor`` copies."""
+        """Split every hidden neuron or channel into ``factor`` copies."""
         generator, settings = self._generator(seed, "coefficients"), self.spec.splitting
 
-        def drawn(channels: int) -> Tensor:
+        def coefficients(channels: int) -> Tensor:
             if settings.coefficients == "random":
                 return on_the_sphere((channels, factor), generator)
             return torch.tensor(settings.values or [factor**-0.5] * factor, dtype=torch.float64)
 
         widths = {state: network.widths[state] for state in network.hidden}
         return Splitting(
-            network=network, splits={state: split_alike(width, drawn(width)) for state, width in widths.items()}
+            network=network, splits={state: split_alike(width, coefficients(width)) for state, width in widths.items()}
         )
 
     def _samples(self, seed: int, *, flat: bool) -> Samples:
-        """Half of them of each class; the first class is +1."""
+        """Draw the samples of a seed, half of each class. The first class has the label +1."""
         images, labels = load_digit_images()
         images = functional.avg_pool2d(images.unsqueeze(1), images.shape[-1] // self.spec.data.side)
         generator, count = self._generator(seed, "samples"), self.spec.data.samples
         chosen = []
-        for digit, wanted in zip(self.spec.data.classes, (count - count // 2, count // 2), strict=True):
-            numbers = (labels == digit).nonzero().squeeze(1)
-            chosen.append(numbers[torch.randperm(len(numbers), generator=generator)[:wanted]])
+        for digit, size in zip(self.spec.data.classes, (count - count // 2, count // 2), strict=True):
+            indices = (labels == digit).nonzero().squeeze(1)
+            chosen.append(indices[torch.randperm(len(indices), generator=generator)[:size]])
         x = (images[torch.cat(chosen)] - images.mean()) / images.std()
         y = torch.cat([torch.ones(len(chosen[0])), -torch.ones(len(chosen[1]))]).to(x)
         return Samples(x=(x.flatten(1) if flat else x).to(self.device), y=y.to(self.device))
 
     def _batches(self, samples: Samples, seed: int) -> list[Samples]:
-        """One for each step of SGD: pieces of random orders of the samples, one order after the other."""
+        """Return a batch for each step of SGD, cut from consecutive random permutations of the samples."""
         generator, size, steps = self._generator(seed, "order"), self.spec.train.batch_size, self.spec.train.steps
         count = len(samples.y)
         orders = [torch.randperm(count, generator=generator) for _ in range(-(-steps * size // count))]
@@ -183,8 +184,8 @@ class EmbeddingRunner(MeasuringRunner[EmbeddingSpec]):
         return torch.Generator().manual_seed(derived_seed(seed, stream))
 
 
-def _at_the_start(pair: Pair, samples: Samples) -> Found:
-    """``f_wide(S theta; x)`` against ``f(theta; x)``, and ``∇L(S theta)`` against ``S ∇L(theta)``."""
+def _at_the_start(pair: Pair, samples: Samples) -> Values:
+    """Compare ``f_wide(S theta; x)`` with ``f(theta; x)``, and ``∇L(S theta)`` with ``S ∇L(theta)``."""
     (network, theta), (wide, eta) = pair.starts
     narrow_loss, wide_loss = (moment(each, start, samples) for each, start in pair.starts)
     with torch.no_grad():
@@ -196,45 +197,50 @@ def _at_the_start(pair: Pair, samples: Samples) -> Found:
 
 
 def _train(pair: Pair, twin: Tensor, batches: Sequence[Samples], step_size: StepSize, check: Check) -> Training:
-    """Descent of both, beside that of a narrow twin whose start is off by rounding."""
-    gaps, twins_apart = Gaps(splitting=pair.splitting), []
+    """Train both networks, and the rounding twin of the narrow one."""
+    gaps, twin_distances = Gaps(splitting=pair.splitting), []
     starts = [*pair.starts, (pair.splitting.network, twin)]
     for narrow, wide, other in polled(descend(starts, batches, step_size), check):
-        gaps.note(narrow, wide)
-        twins_apart.append(distance(other.theta, narrow.theta))
+        gaps.add(narrow, wide)
+        twin_distances.append(distance(other.theta, narrow.theta))
     end = Pair(splitting=pair.splitting, narrow=narrow.theta, wide=wide.theta)
-    return Training(gaps=gaps, twins_apart=twins_apart, end=end)
+    return Training(gaps=gaps, twin_distances=twin_distances, end=end)
 
 
-def _margins(pair: Pair, samples: Samples) -> Found:
-    """The normalised margin, and how far those of all samples are apart, over the largest."""
+def _margins(pair: Pair, samples: Samples) -> Values:
+    """Return the normalized margin, and the largest difference of a sample's margins relative to the largest margin."""
     ours, theirs = (normalised_margins(network, theta, samples) for network, theta in pair.starts)
-    apart = relative(float((theirs - ours).abs().max()), float(ours.abs().max()))
-    return {"margin": float(ours.min()), "margin_apart": apart}
+    difference = relative(float((theirs - ours).abs().max()), float(ours.abs().max()))
+    return {"margin": float(ours.min()), "margin_apart": difference}
 
 
-def _late(pair: Pair, samples: Samples, steps: int, check: Check) -> Found:
-    """On to late times, with KKT residuals on the way; nothing where the narrow network does not separate the samples.
+def _late(pair: Pair, samples: Samples, steps: int, check: Check) -> Values:
+    """Continue training to late times and compute KKT residuals at several steps.
 
-    That the map leads from KKT points to KKT points is a matter of one point, ``theta`` and ``S theta``; where training of the
-    wide network has come to is another, and says how far rounding has taken the two apart.
+    ``kkt_difference`` compares the residuals at ``theta`` and ``S theta``: the map preserves KKT points. The residual at the
+    trained weights of the wide network is separate: it also contains the effect of rounding on training.
+
+    Returns:
+        An empty dict if the narrow network does not separate the samples.
     """
     splitting = pair.splitting
-    gaps, asked = Gaps(splitting=splitting), spread(steps + 1, KKT_POINTS)
-    found: list[tuple[KKT, KKT]] = []
-    for step, (narrow, wide) in enumerate(polled(descend(pair.starts, [samples] * steps, polyak(SHARE)), check)):
-        gaps.note(narrow, wide)
-        if step in asked:
+    gaps, kkt_steps = Gaps(splitting=splitting), spread(steps + 1, KKT_POINTS)
+    residuals: list[tuple[KKT, KKT]] = []
+    for step, (narrow, wide) in enumerate(
+        polled(descend(pair.starts, [samples] * steps, polyak(STEP_FRACTION)), check)
+    ):
+        gaps.add(narrow, wide)
+        if step in kkt_steps:
             ours = kkt(splitting.network, narrow.theta, samples)
             mapped = kkt(splitting.wide, splitting.embed(narrow.theta), samples)
             if ours is None or mapped is None:
                 return {}
-            found.append((ours, mapped))
-    last, _ = found[-1]
+            residuals.append((ours, mapped))
+    last, _ = residuals[-1]
     trained = kkt(splitting.wide, wide.theta, samples)
     return {
         "kkt_difference": largest(
-            abs(a - b) for both in found for a, b in zip(*(each.parts for each in both), strict=True)
+            abs(a - b) for both in residuals for a, b in zip(*(each.parts for each in both), strict=True)
         ),
         "kkt_residual": last.residual,
         "kkt_residual_wide": math.nan if trained is None else trained.residual,
@@ -242,19 +248,19 @@ def _late(pair: Pair, samples: Samples, steps: int, check: Check) -> Found:
         "slackness": last.slackness,
         "deviation_late": largest(gaps.weights),
         "late_loss": narrow.loss,
-        "kkt_residuals": tuple(ours.residual for ours, _ in found),
+        "kkt_residuals": tuple(ours.residual for ours, _ in residuals),
     }
 
 
 def polled(moments: Iterator[tuple[Moment, ...]], check: Check) -> Iterator[tuple[Moment, ...]]:
-    """The moments, as long as the run is not put aside."""
+    """Yield the moments, and call ``check`` before each."""
     for each in moments:
         check()
         yield each
 
 
 def spread(count: int, points: int) -> tuple[int, ...]:
-    """At most ``points`` of the places 0 … count − 1, evenly spread, the first and the last among them."""
+    """Return at most ``points`` of the indices 0 … count − 1, evenly spaced, including the first and the last."""
     if count <= points:
         return tuple(range(count))
-    return tuple(round(place * (count - 1) / (points - 1)) for place in range(points))
+    return tuple(round(index * (count - 1) / (points - 1)) for index in range(points))

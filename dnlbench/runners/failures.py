@@ -30,7 +30,10 @@ class PackError(Exception):
 
 
 def blame(error: BaseException) -> Blame | None:
-    """What beside the run is at fault, so that it may go well at another time, place or pack_key; None for the run."""
+    """Return the cause of an error if it lies outside the run: a retry later, elsewhere or alone may succeed.
+
+    None means that the run itself is the cause.
+    """
     if isinstance(error, PackError):
         return "pack"
     if is_disk_full(error):

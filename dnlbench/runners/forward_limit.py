@@ -22,7 +22,7 @@ from dnlbench.runners.vector import curves_of, form_of
 from dnlbench.studies.forward_limit import OUTSIDE, ForwardLimitSpec, rough_time
 
 REFERENCE_TOLERANCE = 0.1
-"""Of an error of a network: the solution that it is compared with is not to be off by more."""
+"""Largest error of the reference solution, relative to the error of the network that is measured with it."""
 
 POWERS: dict[Roughness, Sequence[float] | None] = {
     "smooth": None,
@@ -31,17 +31,17 @@ POWERS: dict[Roughness, Sequence[float] | None] = {
     "hoelder": (),
     "jump": (1, 2, 3, 4, 5),
 }
-"""Of the step, in the error of the trapezoidal rule on grids that have the rough place as a point: Euler and Maclaurin's
+"""Powers of the step in the error of the trapezoidal rule on grids that contain the rough point: Euler and Maclaurin's
 formula on each side of it, with an algebraic singularity at one end (I. Navot, Journal of Mathematics and Physics 40, 1961)."""
 
 
 class InaccurateError(Exception):
-    """The solution is not known well enough to say how far a network is from it."""
+    """The reference solution is not accurate enough to measure the error of a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Everything that one seed draws for one network, and its continuous limit."""
+    """The random curves and inputs of one seed for one network, and the solution of its limit equation."""
 
     form: VectorForm
     curves: Curves
@@ -50,16 +50,16 @@ class Problem:
 
 
 class ForwardLimitRunner(MeasuringRunner[ForwardLimitSpec]):
-    """Holds the states of networks of growing depth against one solution of the integral equation."""
+    """Compares the states of networks of growing depth with the solution of the integral equation."""
 
     @cached_property
     def _problems(self) -> dict[tuple[str, int], Problem]:
-        """Those met so far, by network and seed; runs of all depths share them."""
+        """Problems by network and seed. Runs of all depths share them."""
         return {}
 
     @cached_property
     def data(self) -> DataInfo:
-        """The inputs of seed 0 stand for those of all: they tell whether the generators give what they gave."""
+        """The inputs of seed 0. Their hash shows whether the random generators still produce the same numbers."""
         settings = self.spec.network
         return DataInfo(
             name="random inputs",
@@ -71,10 +71,10 @@ class ForwardLimitRunner(MeasuringRunner[ForwardLimitSpec]):
 
     @torch.no_grad()
     def measure(self, run: Run, check: Check) -> Measurements:
-        """See `MeasuringRunner`; a run takes about a second, too little to be put aside."""
+        """Measure the errors of a run. It takes about a second, so it is never suspended; see `MeasuringRunner`."""
         problem = self._problem(run.point.network, run.seed)
-        found = states(problem.form, problem.curves, problem.x0, depth=run.point.depth)
-        errors = forward_errors(found, problem.solution)
+        x = states(problem.form, problem.curves, problem.x0, depth=run.point.depth)
+        errors = forward_errors(x, problem.solution)
         measured: dict[str, float | tuple[float, ...]] = {
             "error_max": float(errors.max()),
             "error_end": float(errors[-1]),
@@ -83,16 +83,16 @@ class ForwardLimitRunner(MeasuringRunner[ForwardLimitSpec]):
         }
         if self.spec.curves.roughness != "smooth":
             measured[OUTSIDE] = 1.0
-        if not found.isfinite().all():
-            return measured  # diverged, and in no ball that there were constants for
+        if not x.isfinite().all():
+            return measured  # diverged: the constants of the assumptions hold in a ball only
         if not problem.solution.error <= REFERENCE_TOLERANCE * float(errors.max()):
             raise InaccurateError(
-                f"the solution of the integral equation may be off by {problem.solution.error:.1e}, too much to measure an "
-                f"error of {float(errors.max()):.1e} with; raise reference.steps"
+                f"the solution of the integral equation has an error of up to {problem.solution.error:.1e}, too much to "
+                f"measure an error of {float(errors.max()):.1e}; raise reference.steps"
             )
         if not problem.solution.error <= REFERENCE_TOLERANCE * float(errors[-1]):
-            del measured["error_end"]  # not known well enough
-        return measured | asdict(assess(problem.form, problem.curves, found))
+            del measured["error_end"]  # the reference is not accurate enough
+        return measured | asdict(assess(problem.form, problem.curves, x))
 
     def _problem(self, network: str, seed: int) -> Problem:
         if (network, seed) not in self._problems:

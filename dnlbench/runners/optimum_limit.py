@@ -18,13 +18,14 @@ from dnlbench.studies.optimum_limit import PAIRS, OptimumLimitSpec
 
 
 class NotMinimizedError(Exception):
-    """What was found is no minimum, and so nothing that a limit could be taken of."""
+    """The minimizer stopped before it converged, so the result is not a minimum."""
 
 
 class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
-    """Minimises along a chain of doubled depths, and from scratch.
+    """Minimizes along a chain of doubled depths, and from scratch.
 
-    What the chain found at smaller depths is remembered, so a worker that has done the deepest run of a seed has the others.
+    Minima of smaller depths are cached: a worker that has executed the deepest run of a seed has computed the chains of the
+    others.
     """
 
     @cached_property
@@ -33,7 +34,7 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
 
     @cached_property
     def data(self) -> DataInfo:
-        """The inputs of seed 0, which tell whether the generators give what they gave; and all digits."""
+        """The inputs of seed 0 and all digits. Their hash shows whether the generators still produce the same numbers."""
         settings, problem = self.spec.network, self.spec.data.problem
         inputs, _ = pose_problem(self.spec, 0)
         more = load_digit_images() if problem == "digits" else ()
@@ -48,7 +49,7 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
     def measure(self, run: Run, check: Check) -> Measurements:
         network, seed, depth = run.point.network, run.seed, run.point.depth
         best = self._minimum(network, seed, depth, check)
-        found = {
+        measurements = {
             "optimal_value": best.value,
             "data_loss": best.data_loss,
             "regulariser": best.regulariser,
@@ -58,13 +59,14 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
             "converged": float(best.converged),
         }
         scratch = self._minimise(network, seed, self._start(network, seed, depth, "scratch"), check)
-        found |= {"scratch_value": scratch.value, "scratch_iterations": float(scratch.iterations)}
-        found["scratch_converged"] = float(scratch.converged)
+        measurements |= {"scratch_value": scratch.value, "scratch_iterations": float(scratch.iterations)}
+        measurements["scratch_converged"] = float(scratch.converged)
         if depth > self.spec.minimiser.first_depth:
             half = self._minimum(network, seed, depth // 2, check)
-            far = distances(half.arrays, best.arrays)
-            found |= {"distance": sum(far.values()), **{f"distance_{name}": value for name, value in far.items()}}
-        return {**found, "values": best.values, "scratch_values": scratch.values}
+            by_array = distances(half.arrays, best.arrays)
+            measurements |= {f"distance_{name}": value for name, value in by_array.items()}
+            measurements["distance"] = sum(by_array.values())
+        return {**measurements, "values": best.values, "scratch_values": scratch.values}
 
     def _minimum(self, network: str, seed: int, depth: int, check: Check) -> Minimum:
         key = (network, seed, depth)
@@ -85,8 +87,8 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
         if minimum.iterations < self.spec.minimiser.max_iterations:
             return minimum
         raise NotMinimizedError(
-            f"minimiser.max_iterations = {minimum.iterations} were used up at depth {depth} with J_L = {minimum.value:.6g}, "
-            f"where the gradient's norm is {minimum.gradient_norm:.1e}; allow more of them"
+            f"not converged at depth {depth} after minimiser.max_iterations = {minimum.iterations}: J_L = "
+            f"{minimum.value:.6g}, gradient norm {minimum.gradient_norm:.1e}; raise minimiser.max_iterations"
         )
 
     def _minimise(self, network: str, seed: int, start: Arrays, check: Check) -> Minimum:
@@ -111,5 +113,5 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
 
 
 def _rank(minimum: Minimum) -> tuple[bool, float]:
-    """Values by size, and those that are no numbers last."""
+    """Sort by value, NaN last."""
     return math.isnan(minimum.value), minimum.value

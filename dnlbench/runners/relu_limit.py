@@ -15,19 +15,19 @@ from dnlbench.runners.measuring import Check, Measurements, MeasuringRunner, der
 from dnlbench.studies.relu_limit import AT_ONCE, RELU_LIMIT, ReluLimitSpec, ReluName
 
 EXPLICIT_TOLERANCE = 1e-12
-"""Relative to the largest of the states or, where all are small, of the points: the explicit form is off by rounding only."""
+"""Largest difference between the explicit form and the recursion, relative to the largest state or point: rounding only."""
 
 
 class ExplicitFormError(Exception):
-    """The explicit form gives other states than the recursion."""
+    """The states of the explicit form differ from those of the recursion."""
 
 
 class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
-    """Holds the states of a network against those of the same network continued to twice the depth."""
+    """Compares the states of a network with those of the same network continued to twice the depth."""
 
     @cached_property
     def data(self) -> DataInfo:
-        """The points of seed 0 stand for those of all: they tell whether the generators give what they gave."""
+        """The points of seed 0. Their hash shows whether the random generators still produce the same numbers."""
         settings = self.spec.network
         return DataInfo(
             name="random points",
@@ -42,8 +42,8 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
         name, L = self.spec.networks[run.point.network], run.point.depth
         weights, biases = self._decays(name)
         network = self._network(name, run.seed, 2 * L)
-        found = relu.states(network, self._points(run.seed))
-        at_depth, continued = found[L], found[2 * L]
+        x = relu.states(network, self._points(run.seed))
+        at_depth, continued = x[L], x[2 * L]
         measured: dict[str, float | tuple[float, ...]] = {
             "change": _largest(continued - at_depth),
             "state_size": _largest(at_depth),
@@ -51,43 +51,42 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
             "bias_sum": float(biases.norms(L).sum()),
             **self._theory(name, weights, biases),
         }
-        if not found.isfinite().all():
-            return measured  # diverged: in a domain, but of no number
-        check()  # what is left takes most of the time
-        active = relu.activations(found)
+        if not x.isfinite().all():
+            return measured  # diverged
+        check()  # the rest takes most of the time
+        active = relu.activations(x)
         domains = relu.find_domains(active)
-        explicit = relu.explicit_states(network, active, domains, found[0], at_once=AT_ONCE)
+        explicit = relu.explicit_states(network, active, domains, x[0], at_once=AT_ONCE)
         return measured | {
             "domains": float(domains.count[L - 1]),
             "domains_of_layers": tuple(float(domains.count[k - 1]) for k in (2**j for j in range(L.bit_length()))),
             "stable_share": relu.stable_share(active[L:]),
-            "explicit_error": self._deviation(explicit, found),
+            "explicit_error": self._deviation(explicit, x),
         }
 
     def _theory(self, name: ReluName, weights: Decay, biases: Decay) -> Measurements:
-        """What it says of a network: the place of its word in the study's verdict, and the order if there is one."""
+        """Return the index of theory's verdict about a network, and the expected order if there is one."""
         (depth_fit,) = RELU_LIMIT.fits
         assert depth_fit.verdict is not None
         exponents, gain = (weights.effective_exponent, biases.effective_exponent), self.spec.network.gain
         order = relu.expected_order(*exponents, name.direction, gain=gain)
-        word = relu.condition(*exponents, gain=gain)
+        condition = relu.condition(*exponents, gain=gain)
         return {
-            "condition": float(depth_fit.verdict.by_theory.index(word)),
+            "condition": float(depth_fit.verdict.by_theory.index(condition)),
             **({} if order is None else {"expected_order": order}),
         }
 
-    def _deviation(self, explicit: Tensor, found: Tensor) -> float:
-        """Of the explicit last states, in units of the largest of them or of the points.
+    def _deviation(self, explicit: Tensor, x: Tensor) -> float:
+        """Return the error of the explicit last states, relative to the largest of them or of the points.
 
         Raises:
-            ExplicitFormError: if it is more than rounding.
+            ExplicitFormError: if it exceeds rounding.
         """
-        deviation = _largest(explicit - found[-1]) / max(_largest(found[-1]), _largest(found[0]))
+        deviation = _largest(explicit - x[-1]) / max(_largest(x[-1]), _largest(x[0]))
         if not deviation <= EXPLICIT_TOLERANCE:
             raise ExplicitFormError(
-                f"the explicit form is off the recursion by {deviation:.1e} of the largest state, more than the "
-                f"{EXPLICIT_TOLERANCE:.0e} that rounding should come to; fewer sweep.depths or a smaller network.gain and "
-                "network.weight_scale keep the products smaller"
+                f"the explicit form differs from the recursion by {deviation:.1e} of the largest state; rounding should stay "
+                f"below {EXPLICIT_TOLERANCE:.0e}. Choose smaller sweep.depths, network.gain or network.weight_scale"
             )
         return deviation
 

@@ -237,7 +237,7 @@ def test_a_solution_that_is_not_known_well_enough_measures_nothing(slot: Slot) -
     plan = plan_of(
         TINY, "sweep.kernels=['local']", "reference.steps=32", "reference.levels=2", "curves.modes=12", "curves.scale=4"
     )
-    with pytest.raises(InaccurateError, match=r"may be off by .*; raise reference\.steps"):
+    with pytest.raises(InaccurateError, match=r"an error of up to .*; raise reference\.steps"):
         results(ForwardLimitRunner(plan, slot), plan.runs)
 
 

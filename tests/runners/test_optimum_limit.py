@@ -254,7 +254,8 @@ def test_a_chain_that_is_known_is_not_gone_through_again(slot: Slot, monkeypatch
 def test_a_run_that_uses_up_its_iterations_has_no_result(slot: Slot) -> None:
     plan = plan_of("minimiser.max_iterations=3", "sweep.kernels=['local']", "sweep.depths=[8]")
     with pytest.raises(
-        NotMinimizedError, match=r"minimiser\.max_iterations = 3 were used up at depth 4 with J_L = 0\.\d+, where"
+        NotMinimizedError,
+        match=r"not converged at depth 4 after minimiser\.max_iterations = 3: J_L = 0\.\d+, gradient norm",
     ):
         events_of(OptimumLimitRunner(plan, slot), plan.runs[0])
 

@@ -207,7 +207,7 @@ def test_an_explicit_form_of_another_network_is_noticed(part: str, slot: Slot, m
     explicit_states = relu.explicit_states
     monkeypatch.setattr(relu, "explicit_states", wrong)
     plan = plan_of(TINY)
-    with pytest.raises(ExplicitFormError, match=r"off the recursion by .*e-\d\d of the largest state"):
+    with pytest.raises(ExplicitFormError, match=r"differs from the recursion by .*e-\d\d of the largest state"):
         ReluLimitRunner(plan, slot).measure(plan.runs[-1], lambda: None)
 
 
