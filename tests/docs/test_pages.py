@@ -109,7 +109,7 @@ def test_the_pages_name_every_network_preset_and_exit_code() -> None:
     for preset in list_presets():
         assert f"`{preset.name}`" in read("spec")
     for code in ExitCode:
-        assert f"| {code:d} |" in read("running")
+        assert f"| {code:d} |" in read("troubleshooting")
 
 
 @pytest.mark.parametrize("model", [NetworkSettings, DataSettings, TrainSettings])
