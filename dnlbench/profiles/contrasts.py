@@ -72,8 +72,8 @@ def contrasts_of(runs: Sequence[RunRecord], quantity: Quantity) -> tuple[Contras
 
 def _depths(points: Runs) -> Iterator[tuple[Point, Point]]:
     for network in dict.fromkeys(point.network for point in points):
-        own = sorted((point for point in points if point.network == network), key=lambda point: point.depth)
-        yield from pairwise(own)
+        at_depths = sorted((point for point in points if point.network == network), key=lambda point: point.depth)
+        yield from pairwise(at_depths)
 
 
 def _networks(points: Runs) -> Iterator[tuple[Point, Point]]:
@@ -96,21 +96,21 @@ def _contrast(
     points: Runs, quantity: Quantity, pair: tuple[Point, Point], test: RatioTest, p_adjusted: float | None
 ) -> Contrast:
     against, point = pair
-    gone = [_seeds(points[each], "diverged") for each in pair]
-    new = gone[1] & _seeds(points[against], "ok")
+    diverged_seeds = [_seeds(points[each], "diverged") for each in pair]
+    new = diverged_seeds[1] & _seeds(points[against], "ok")
     verdict: Verdict
     if new:
         verdict, reason = "worse", _diverged(new, point)
     elif test.ratio is None:
         verdict, reason = "not comparable", test.problem
-    elif any(gone):  # the seeds that are left are those that did well
-        diverged = " and ".join(_diverged(seeds, each) for seeds, each in zip(gone, pair, strict=True) if seeds)
+    elif any(diverged_seeds):  # the seeds that are left are those that did well
+        diverged = " and ".join(_diverged(seeds, each) for seeds, each in zip(diverged_seeds, pair, strict=True) if seeds)
         verdict, reason = "inconclusive", f"{diverged}, which the ratio leaves out"
     else:
         verdict, reason = judge(test.ratio, quantity, p_adjusted)
     ours, theirs = (values_of(points[each], quantity) for each in pair)
     names = tuple(f"at {each.network} L={each.depth}" for each in pair)
-    left_out = seeds_left_out(ours, theirs, (names[0], names[1])) if test.paired and not any(gone) else ""
+    left_out = seeds_left_out(ours, theirs, (names[0], names[1])) if test.paired and not any(diverged_seeds) else ""
     return Contrast(
         quantity=quantity,
         point=point,
@@ -120,7 +120,7 @@ def _contrast(
         verdict=verdict,
         reason="; ".join(filter(None, (reason, left_out))),
         diverged=_diverged(new, point) if new else "",
-        survivors_only=any(gone),
+        survivors_only=any(diverged_seeds),
     )
 
 

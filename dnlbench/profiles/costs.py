@@ -42,17 +42,17 @@ def fit_cost(
     if len(depths) < 2:
         apart = f"; {left_out} runs were carried out otherwise and are not comparable" if left_out else ""
         return CostRecord(**start, problem=f"an exponent needs at least 2 depths, not {len(depths)}{apart}")
-    whole = [curve for curve in curves.values() if all(depth in curve for depth in depths)]
-    if not whole:
+    complete = [curve for curve in curves.values() if all(depth in curve for depth in depths)]
+    if not complete:
         return CostRecord(**start, problem="no seed has a finished run at every depth")
-    found = mean_interval([fit_exponent(depths, [curve[depth] for depth in depths]) for curve in whole])
-    return CostRecord(**start, exponent=found.estimate, exponent_low=found.low, exponent_high=found.high, n=found.n)
+    mean = mean_interval([fit_exponent(depths, [curve[depth] for depth in depths]) for curve in complete])
+    return CostRecord(**start, exponent=mean.estimate, exponent_low=mean.low, exponent_high=mean.high, n=mean.n)
 
 
 def _alike(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """Those of the commonest execution; of equally common ones the first. A run that moved was not carried out in one way."""
-    stayed = [(run, place) for run in runs if (place := single(run)) is not None]
-    executions = [(place, *(getattr(run, fact) for fact in _EXECUTION)) for run, place in stayed]
+    stayed = [(run, hardware) for run in runs if (hardware := single(run)) is not None]
+    executions = [(hardware, *(getattr(run, fact) for fact in _EXECUTION)) for run, hardware in stayed]
     if not executions:
         return []
     ((commonest, _),) = Counter(executions).most_common(1)

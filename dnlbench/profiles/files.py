@@ -99,40 +99,40 @@ def read_profile_file(path: Path) -> Profile:
 def _with_contrasts(profile: Profile) -> Profile:
     if profile.summary.contrasts:
         return profile
-    found = contrast_records(profile.runs, STUDIES[profile.study])
+    contrasts = contrast_records(profile.runs, STUDIES[profile.study])
     return (
-        profile.model_copy(update={"summary": profile.summary.model_copy(update={"contrasts": found})})
-        if found
+        profile.model_copy(update={"summary": profile.summary.model_copy(update={"contrasts": contrasts})})
+        if contrasts
         else profile
     )
 
 
 def _impossible(profile: Profile, study: Study) -> Iterator[str]:
     """What no sweep of the study can have found, beyond what the types refuse."""
-    for place, run in enumerate(profile.runs):
+    for index, run in enumerate(profile.runs):
         if not run.network:
-            yield f"runs.{place}.network = '': a network has a name"
+            yield f"runs.{index}.network = '': a network has a name"
         if not run.run_id or set("/\\\0") & set(run.run_id):  # it names the file of the run's weights
-            yield f"runs.{place}.run_id = {run.run_id!r}: not a file name"
+            yield f"runs.{index}.run_id = {run.run_id!r}: not a file name"
         if run.epochs and not study.has_epochs:
-            yield f"runs.{place}.epochs: runs of study {study.name!r} have no epochs"
+            yield f"runs.{index}.epochs: runs of study {study.name!r} have no epochs"
         for number, epoch in enumerate(run.epochs, start=1):
             if epoch.epoch != number:
-                yield f"runs.{place}.epochs.{number - 1}.epoch = {epoch.epoch}: expected {number}, since epochs count from 1"
+                yield f"runs.{index}.epochs.{number - 1}.epoch = {epoch.epoch}: expected {number}, since epochs count from 1"
     quantities = {quantity.name for quantity in study.quantities}
-    for place, point in enumerate(profile.summary.points):
+    for index, point in enumerate(profile.summary.points):
         if not point.network:
-            yield f"summary.points.{place}.network = '': a network has a name"
+            yield f"summary.points.{index}.network = '': a network has a name"
     named = {
         "fits": [fit.quantity for fit in profile.summary.fits],
         "costs": [cost.quantity for cost in profile.summary.costs],
         "contrasts": [contrast.quantity for contrast in profile.summary.contrasts],
     }
     for kind, names in named.items():
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             if name not in quantities:
                 known = ", ".join(sorted(quantities))
-                yield f"summary.{kind}.{place}.quantity = {name!r}: study {study.name!r} has {known}"
+                yield f"summary.{kind}.{index}.quantity = {name!r}: study {study.name!r} has {known}"
 
 
 def _parse(path: Path) -> Profile:
@@ -141,9 +141,9 @@ def _parse(path: Path) -> Profile:
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
     if _LONG_NUMBER not in content.translate(_DIGITS_AS_ZERO):
-        found = parse_as_written(Profile, content)
-        if found is not None:
-            return found
+        profile = parse_as_written(Profile, content)
+        if profile is not None:
+            return profile
     return _parse_with_care(path, content)
 
 
@@ -163,16 +163,16 @@ def parse_as_written(form: type[F], content: bytes) -> F | None:
 
 def _parse_with_care(path: Path, content: bytes) -> Profile:
     try:
-        found = json.loads(content, parse_int=_integer)
+        document = json.loads(content, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise ProfileError(f"{path}: not a profile: not UTF-8 text ({error})") from error
     except json.JSONDecodeError as error:
         raise ProfileError(f"{path}:{error.lineno}: not a profile: not valid JSON: {error.msg}") from error
     except _TooLongError as error:
         raise ProfileError(f"{path}: not a profile: {error}") from error
-    _check_schema(path, found)
+    _check_schema(path, document)
     try:
-        return Profile.model_validate_json(json.dumps(found))
+        return Profile.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise ProfileError(_explain(path, error)) from error
 
@@ -188,19 +188,19 @@ def _integer(digits: str) -> int:
 
 
 def _check_schema(path: Path, content: object) -> None:
-    found = content.get("schema") if isinstance(content, dict) else None
-    match = re.fullmatch(r"dnlbench\.profile/(\d{1,9})", str(found))
+    schema = content.get("schema") if isinstance(content, dict) else None
+    match = re.fullmatch(r"dnlbench\.profile/(\d{1,9})", str(schema))
     if not match:
-        raise ProfileError(f"{path}: not a profile: its schema is {repr(found)[:80]}, expected {SCHEMA!r}")
+        raise ProfileError(f"{path}: not a profile: its schema is {repr(schema)[:80]}, expected {SCHEMA!r}")
     if int(match[1]) > int(SCHEMA.rpartition("/")[2]):
-        raise ProfileError(f"{path}: written by a newer dnlbench: schema {found}, this version reads up to {SCHEMA}")
+        raise ProfileError(f"{path}: written by a newer dnlbench: schema {schema}, this version reads up to {SCHEMA}")
 
 
 def _explain(path: Path, error: ValidationError) -> str:
     first, more = error.errors()[0], error.error_count() - 1
-    place = ".".join(str(part) for part in first["loc"])
+    location = ".".join(str(part) for part in first["loc"])
     value = "" if first["type"] == "missing" else f" = {str(first['input'])[:80]}"
-    return f"{path}: {place}{value}: {first['msg']}" + (f" (and {more} more)" if more else "")
+    return f"{path}: {location}{value}: {first['msg']}" + (f" (and {more} more)" if more else "")
 
 
 def check_profile(profile: Profile) -> list[str]:
@@ -220,28 +220,28 @@ def check_profile(profile: Profile) -> list[str]:
 def _follows(profile: Profile) -> bool:
     """Whether the summary is what this version, or the one that wrote it, makes of the runs."""
     study = STUDIES[profile.study]
-    told = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
-    methods = [CURRENT, METHOD_0_7] if told else [CURRENT, METHOD_0_7, METHOD_0_6]
+    has_hardware = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
+    methods = [CURRENT, METHOD_0_7] if has_hardware else [CURRENT, METHOD_0_7, METHOD_0_6]
     classes = profile.data.classes
     return any(_agree(profile.summary, summarise(profile.runs, study, method, classes=classes)) for method in methods)
 
 
-def _agree(stated: Summary, found: Summary) -> bool:
+def _agree(stated: Summary, computed: Summary) -> bool:
     """Points up to rounding; fits, costs and contrasts up to what linear algebra may differ in.
 
     Profiles before 0.3 state no fits, those before 0.5 no costs, and those before 0.8 no contrasts. The limits that profiles
     of 0.7 and before state came from a fit that was never refused, and are taken as they are.
     """
-    fits = [theirs if _is_old_limit(ours) else ours for ours, theirs in zip(stated.fits, found.fits, strict=False)]
+    fits = [theirs if _is_old_limit(ours) else ours for ours, theirs in zip(stated.fits, computed.fits, strict=False)]
     return (
-        len(stated.fits) in (0, len(found.fits))
-        and _same_records(stated.points, found.points, RATE_TOLERANCE, 0.0)
+        len(stated.fits) in (0, len(computed.fits))
+        and _same_records(stated.points, computed.points, RATE_TOLERANCE, 0.0)
         and all(
             not ours or _same_records(ours, theirs, FIT_TOLERANCE, FIT_ZERO)
             for ours, theirs in (
-                (fits, found.fits),
-                (stated.costs, found.costs),
-                (stated.contrasts, found.contrasts),
+                (fits, computed.fits),
+                (stated.costs, computed.costs),
+                (stated.contrasts, computed.contrasts),
             )
         )
     )
@@ -251,21 +251,21 @@ def _is_old_limit(fit: FitRecord) -> bool:
     return fit.limit is not None and not fit.form
 
 
-def _same_records(stated: Sequence[Record], found: Sequence[Record], tolerance: float, zero: float) -> bool:
-    ours, theirs = ([record.model_dump() for record in records] for records in (stated, found))
+def _same_records(stated: Sequence[Record], computed: Sequence[Record], tolerance: float, zero: float) -> bool:
+    ours, theirs = ([record.model_dump() for record in records] for records in (stated, computed))
     return _same_value(ours, theirs, tolerance, zero)
 
 
-def _same_value(stated: Any, found: Any, tolerance: float, zero: float) -> bool:
-    if isinstance(found, dict) and isinstance(stated, dict):
-        same = (_same_value(stated[key], found[key], tolerance, zero) for key in found)
-        return stated.keys() == found.keys() and all(same)
-    if isinstance(found, list | tuple) and isinstance(stated, list | tuple):
-        same = (_same_value(ours, theirs, tolerance, zero) for ours, theirs in zip(stated, found, strict=False))
-        return len(stated) == len(found) and all(same)
-    if isinstance(found, float) and isinstance(stated, float):
-        return _same(stated, found, tolerance, zero)
-    return bool(stated == found)
+def _same_value(stated: Any, computed: Any, tolerance: float, zero: float) -> bool:
+    if isinstance(computed, dict) and isinstance(stated, dict):
+        same = (_same_value(stated[key], computed[key], tolerance, zero) for key in computed)
+        return stated.keys() == computed.keys() and all(same)
+    if isinstance(computed, list | tuple) and isinstance(stated, list | tuple):
+        same = (_same_value(ours, theirs, tolerance, zero) for ours, theirs in zip(stated, computed, strict=False))
+        return len(stated) == len(computed) and all(same)
+    if isinstance(computed, float) and isinstance(stated, float):
+        return _same(stated, computed, tolerance, zero)
+    return bool(stated == computed)
 
 
 def _contradictions(run: RunRecord) -> Iterator[str]:
@@ -276,17 +276,17 @@ def _contradictions(run: RunRecord) -> Iterator[str]:
     numbers = [epoch.epoch for epoch in run.epochs]
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"{run.run_id}: its epochs are not 1 to {len(numbers)}, in this order"
-    found = flops_utilization(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
-    if not _same(run.utilisation, found, RATE_TOLERANCE):
-        yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates say {found}"
-    for field, found in derived(run.epochs).items():
+    computed = flops_utilization(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
+    if not _same(run.utilisation, computed, RATE_TOLERANCE):
+        yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates say {computed}"
+    for field, computed in derived(run.epochs).items():
         stated = getattr(run, field)
-        if not _same(stated, found, RATE_TOLERANCE if field == "samples_per_s" else 0.0):
-            yield f"{run.run_id}: {field} is {stated}, but its epochs say {found}"
+        if not _same(stated, computed, RATE_TOLERANCE if field == "samples_per_s" else 0.0):
+            yield f"{run.run_id}: {field} is {stated}, but its epochs say {computed}"
 
 
-def _same(stated: float | None, found: float | None, tolerance: float, absolute: float = 0.0) -> bool:
-    if stated is None or found is None:
-        return stated is found
-    close = math.isclose(stated, found, rel_tol=tolerance, abs_tol=absolute)
-    return close or (math.isnan(stated) and math.isnan(found))
+def _same(stated: float | None, computed: float | None, tolerance: float, absolute: float = 0.0) -> bool:
+    if stated is None or computed is None:
+        return stated is computed
+    close = math.isclose(stated, computed, rel_tol=tolerance, abs_tol=absolute)
+    return close or (math.isnan(stated) and math.isnan(computed))

@@ -54,22 +54,22 @@ def fit_over_depth(
         **_theory(runs, depth_fit),
     }
     try:
-        found = _fit(depth_fit, samples, classes)
+        fitted = _fit(depth_fit, samples, classes)
     except OverflowError:
         return FitRecord(**start, problem="the values lie too far apart for a fit")
     except ValueError as error:
         return FitRecord(**start, problem=str(error))
     if depth_fit.model == "curve-limit":
         start["shrinking"] = _shrinking(samples)
-    if isinstance(found, Refusal):
-        start |= {"refused": found.reason, "misfit_p": found.misfit_p, **_best(samples, quantity)}
+    if isinstance(fitted, Refusal):
+        start |= {"refused": fitted.reason, "misfit_p": fitted.misfit_p, **_best(samples, quantity)}
         return FitRecord(**start)
-    if isinstance(found, OrderFit):
-        start |= _power(found, start["expected_order"], depth_fit)
+    if isinstance(fitted, OrderFit):
+        start |= _power(fitted, start["expected_order"], depth_fit)
         if depth_fit.at_least and method.local_orders:
             start |= _bounded(samples, start["expected_order"])
     else:
-        start |= {**_limit(found), **(_best(samples, quantity) if found.limit is None else {})}
+        start |= {**_limit(fitted), **(_best(samples, quantity) if fitted.limit is None else {})}
     if depth_fit.rate is not None:
         rates = _samples(runs if timed is None else timed, _named(study, depth_fit.rate), method)
         start["next_time_factor"] = _time_factor(rates)
@@ -97,67 +97,67 @@ def _fit(depth_fit: DepthFit, samples: Samples, classes: int | None) -> OrderFit
 
 def _curves(samples: Samples) -> list[list[float]]:
     seeds = dict.fromkeys(seed for by_seed in samples.values() for seed in by_seed)
-    whole = [seed for seed in seeds if all(seed in by_seed for by_seed in samples.values())]
-    if not whole:
+    complete = [seed for seed in seeds if all(seed in by_seed for by_seed in samples.values())]
+    if not complete:
         raise ValueError("no seed has a finished run at every depth")
-    return [[by_seed[seed] for by_seed in samples.values()] for seed in whole]
+    return [[by_seed[seed] for by_seed in samples.values()] for seed in complete]
 
 
 def _theory(runs: Sequence[RunRecord], depth_fit: DepthFit) -> dict[str, Any]:
     """What is expected of a network: the trend says it, or the network's runs that are ``ok``, which all say the same."""
-    expected, said = depth_fit.expected_order, {}
+    expected, theory = depth_fit.expected_order, {}
     if depth_fit.expected_from is not None:
-        expected = _told(runs, depth_fit.expected_from)
-    if depth_fit.unless is not None and _told(runs, depth_fit.unless) is not None:
+        expected = _measurement(runs, depth_fit.expected_from)
+    if depth_fit.unless is not None and _measurement(runs, depth_fit.unless) is not None:
         expected = None
-    if depth_fit.verdict is not None and (place := _told(runs, depth_fit.verdict.measured_as)) is not None:
-        said = {"theory": depth_fit.verdict.by_theory[int(place)]}
-    return {"expected_order": expected, **said}
+    if depth_fit.verdict is not None and (index := _measurement(runs, depth_fit.verdict.measured_as)) is not None:
+        theory = {"theory": depth_fit.verdict.by_theory[int(index)]}
+    return {"expected_order": expected, **theory}
 
 
-def _told(runs: Sequence[RunRecord], name: str) -> float | None:
-    told = (run.measurements.get(name) for run in runs if run.status == "ok")
-    return next((value for value in told if isinstance(value, float)), None)
+def _measurement(runs: Sequence[RunRecord], name: str) -> float | None:
+    values = (run.measurements.get(name) for run in runs if run.status == "ok")
+    return next((value for value in values if isinstance(value, float)), None)
 
 
-def _power(found: OrderFit, expected: float | None, depth_fit: DepthFit) -> dict[str, Any]:
-    order = found.order
+def _power(fitted: OrderFit, expected: float | None, depth_fit: DepthFit) -> dict[str, Any]:
+    order = fitted.order
     agrees = None if expected is None else abs(order.estimate - expected) <= ORDER_TOLERANCE
     falls = order.estimate > ORDER_TOLERANCE and (order.low is None or order.low > 0)
     seen = depth_fit.verdict.seen[falls] if depth_fit.verdict else ""
-    return {**_interval("order", order), "constant": found.constant, "agrees": agrees, "seen": seen}
+    return {**_interval("order", order), "constant": fitted.constant, "agrees": agrees, "seen": seen}
 
 
 def _bounded(samples: Samples, expected: float | None) -> dict[str, Any]:
     """Local orders, and whether what they tend to is at least the expected order; None where the seeds do not tell."""
-    found = local_orders(list(samples), _curves(samples))
+    fitted = local_orders(list(samples), _curves(samples))
     agrees = None
     if expected is not None:
-        least, limit = expected - ORDER_TOLERANCE, found.limit
+        least, limit = expected - ORDER_TOLERANCE, fitted.limit
         high = limit.estimate if limit.high is None else limit.high
         agrees = True if limit.estimate >= least else (False if high < least else None)
-    limits = _interval("order_limit", found.limit)
-    return {"at_least": expected is not None, "local_orders": found.orders, **limits, "agrees": agrees}
+    limits = _interval("order_limit", fitted.limit)
+    return {"at_least": expected is not None, "local_orders": fitted.orders, **limits, "agrees": agrees}
 
 
-def _limit(found: LimitFit) -> dict[str, Any]:
-    order = _interval("order", found.order)
-    if found.order is not None and found.order.estimate in ORDERS:
+def _limit(fitted: LimitFit) -> dict[str, Any]:
+    order = _interval("order", fitted.order)
+    if fitted.order is not None and fitted.order.estimate in ORDERS:
         order["order"] = None  # nothing but the end of what is looked at speaks for it
     return {
         **order,
-        **_interval("limit", found.limit),
-        **_interval("next", found.next_value, "next_value"),
-        **_interval("next_gain", found.next_gain),
-        "undetermined": found.undetermined,
-        "form": found.form,
-        "forms": found.forms,
-        "shape": found.shape,
-        "base": found.base,
-        "constant": found.amplitude,
-        "fitted_value": found.fitted_value,
-        "residual": found.residual,
-        "misfit_p": found.misfit_p,
+        **_interval("limit", fitted.limit),
+        **_interval("next", fitted.next_value, "next_value"),
+        **_interval("next_gain", fitted.next_gain),
+        "undetermined": fitted.undetermined,
+        "form": fitted.form,
+        "forms": fitted.forms,
+        "shape": fitted.shape,
+        "base": fitted.base,
+        "constant": fitted.amplitude,
+        "fitted_value": fitted.fitted_value,
+        "residual": fitted.residual,
+        "misfit_p": fitted.misfit_p,
     }
 
 

@@ -22,19 +22,19 @@ class Hardware:
     """The device's model; None in profiles that do not tell."""
 
 
-def hardware_of(run: RunRecord, own: Machine | None = None) -> frozenset[Hardware]:
+def hardware_of(run: RunRecord, machine: Machine | None = None) -> frozenset[Hardware]:
     """That of every attempt which has a part in the run's result: several for a run that moved; none if it never started.
 
-    Runs without a node were on ``own``, the machine of their profile.
+    Runs without a node were on ``machine``, the machine of their profile.
     """
     if run.device is None:
         return frozenset()
-    here = own.fingerprint if own else None
-    found = {Hardware(run.node.fingerprint if run.node else here, run.device_name)}
+    here = machine.fingerprint if machine else None
+    hardware = {Hardware(run.node.fingerprint if run.node else here, run.device_name)}
     for attempt, later in zip(run.attempts, run.attempts[1:], strict=False):
         if attempt.device_name is not None and _kept(later) > _kept(attempt):
-            found.add(Hardware(attempt.fingerprint if attempt.node else here, attempt.device_name))
-    return frozenset(found)
+            hardware.add(Hardware(attempt.fingerprint if attempt.node else here, attempt.device_name))
+    return frozenset(hardware)
 
 
 def _kept(attempt: AttemptRecord) -> tuple[int, int]:
@@ -47,23 +47,23 @@ def alike(runs: Sequence[RunRecord], ranks: Mapping[Hardware, int] = NO_RANKS) -
 
     Of equally common hardware it is that with the larger rank, then the first.
     """
-    places = [single(run) for run in runs]
-    counts = Counter(place for place in places if place is not None)
+    all_hardware = [single(run) for run in runs]
+    counts = Counter(hardware for hardware in all_hardware if hardware is not None)
     if not counts:
         return []
-    commonest = max(counts, key=lambda place: (counts[place], ranks.get(place, 0)))
-    return [run for run, place in zip(runs, places, strict=True) if place == commonest]
+    commonest = max(counts, key=lambda hardware: (counts[hardware], ranks.get(hardware, 0)))
+    return [run for run, hardware in zip(runs, all_hardware, strict=True) if hardware == commonest]
 
 
 def single(run: RunRecord) -> Hardware | None:
     """What a run was carried out on; None if it moved, and if it never started."""
-    places = hardware_of(run)
-    return next(iter(places)) if len(places) == 1 else None
+    all_hardware = hardware_of(run)
+    return next(iter(all_hardware)) if len(all_hardware) == 1 else None
 
 
 def count_hardware(runs: Sequence[RunRecord]) -> Counter[Hardware]:
     """How many runs were on each."""
-    return Counter(place for run in runs if (place := single(run)) is not None)
+    return Counter(hardware for run in runs if (hardware := single(run)) is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dnlbench.profiles.model import RunRecord
 
-CHANCE_SHARE = 0.9
+CHANCE_FRACTION = 0.9
 """Share of ``ln(classes)``, the loss of a network that gives each class the same probability. A loss at or above it after
 training counts as never learned."""
 
@@ -16,13 +16,13 @@ def never_learned(loss: float | None, classes: int | None) -> bool:
     """Whether a cross-entropy is within 10 % of chance or above it. False where the loss or the classes are unknown."""
     if loss is None or classes is None or not math.isfinite(loss):
         return False
-    return loss >= CHANCE_SHARE * math.log(classes)
+    return loss >= CHANCE_FRACTION * math.log(classes)
 
 
 def never_learned_text(losses: Sequence[float], runs: int, classes: int | None) -> str:
     """Say how many runs never learned, their mean loss and the bound."""
     which = f"{len(losses)} of {runs} runs" if runs > 1 else "the run"
-    chance = f"{CHANCE_SHARE:g} times ln({classes}) = {math.log(classes or 1):.2f}"
+    chance = f"{CHANCE_FRACTION:g} times ln({classes}) = {math.log(classes or 1):.2f}"
     loss = f"{sum(losses) / len(losses):.3g}"
     return f"{which} never learned: training loss {loss}, not below {chance}; nothing is concluded from the weights"
 
@@ -34,5 +34,5 @@ def runs_that_never_learned(runs: Sequence[RunRecord], classes: int | None) -> l
 
 
 def _final_loss(run: RunRecord) -> float | None:
-    found = run.measurements.get("train_loss_batch", run.final_train_loss)
-    return found if isinstance(found, float) else None
+    loss = run.measurements.get("train_loss_batch", run.final_train_loss)
+    return loss if isinstance(loss, float) else None

@@ -55,9 +55,9 @@ def read_listed(path: Path) -> ListedProfile:
         ProfileError: as `read_profile_file` does, which has the last word on all that is written otherwise than ours are.
     """
     try:
-        found = parse_as_written(ListedProfile, read_regular(path, MOST_BYTES))
+        profile = parse_as_written(ListedProfile, read_regular(path, MOST_BYTES))
     except OSError:
-        found = None
-    if found is not None and found.study in STUDIES:
-        return found
+        profile = None
+    if profile is not None and profile.study in STUDIES:
+        return profile
     return ListedProfile.model_validate_json(read_profile_file(path).to_json())

@@ -37,27 +37,27 @@ def summarise(
     """
     points = by_point(runs)
     networks = {point.network: [run for run in runs if run.network == point.network] for point in points}
-    ranks = {network: count_hardware(_ok(own)) for network, own in networks.items()}
+    ranks = {network: count_hardware(_ok(group)) for network, group in networks.items()}
     return Summary(
         points=tuple(_point(group, study.quantities, ranks[point.network], method) for point, group in points.items()),
         fits=tuple(
             fit_over_depth(
                 network,
-                own,
-                trend,
+                group,
+                depth_fit,
                 study,
-                timed=alike(_ok(own)) if method.one_hardware else own,
+                timed=alike(_ok(group)) if method.one_hardware else group,
                 method=method,
                 classes=classes,
             )
-            for trend in study.fits
-            for network, own in networks.items()
+            for depth_fit in study.fits
+            for network, group in networks.items()
         ),
         costs=tuple(
-            found
+            record
             for cost in study.costs
-            for network, own in networks.items()
-            if (found := fit_cost(network, own, cost, study, method)) is not None
+            for network, group in networks.items()
+            if (record := fit_cost(network, group, cost, study, method)) is not None
         ),
         contrasts=contrast_records(runs, study),
     )
@@ -81,8 +81,10 @@ def _point(
     for quantity in quantities:
         values = list(values_of(timed if quantity.hardware_dependent else ok, quantity, method).values())
         if values:
-            found = interval_of(values, quantity, method)
-            intervals[quantity.name] = IntervalRecord(mean=found.estimate, low=found.low, high=found.high, n=found.n)
+            interval = interval_of(values, quantity, method)
+            intervals[quantity.name] = IntervalRecord(
+                mean=interval.estimate, low=interval.low, high=interval.high, n=interval.n
+            )
     return PointSummary(
         network=runs[0].network,
         depth=runs[0].depth,

@@ -77,5 +77,5 @@ def clock_of(pack_size: int | None, samples_per_s: float | None, alone: Hashable
 def _value(run: RunRecord, name: str) -> float | None:
     """A measurement, a field of the run that is named as the quantity, or the last epoch's metric."""
     of_epoch = run.epochs[-1].value(name) if run.epochs else None
-    found = run.measurements.get(name, getattr(run, name, of_epoch))
-    return float(found) if isinstance(found, int | float) else None
+    value = run.measurements.get(name, getattr(run, name, of_epoch))
+    return float(value) if isinstance(value, int | float) else None
