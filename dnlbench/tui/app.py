@@ -51,7 +51,7 @@ class DnlbenchApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall"), (44, "-very-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "toggle_help", "help", id="app.help"),
-        Binding("q", "leave", "leave", id="app.leave"),
+        Binding("q", "leave", "close", id="app.leave"),
     ]
 
     def __init__(self, first: ScreenFactory, folder: Path = Path()) -> None:

@@ -262,4 +262,4 @@ def test_the_preview_lists_what_does_not_fit(make_plan: Callable[..., Plan]) -> 
 
 def test_the_preview_of_unknown_images_states_the_assumption(make_plan: Callable[..., Plan]) -> None:
     preview = preview_plan(make_plan("data.dataset=image-folder"), MACHINE, slots(2**34), None)
-    assert any("assumed" in note for note in preview.notes)
+    assert any("assume" in note for note in preview.notes)

@@ -65,16 +65,16 @@ def test_paused_and_waiting_runs_differ(view: SweepView) -> None:
 
 def test_runs_without_a_value_come_last_in_either_order(rows: list[RunRow]) -> None:
     by_id = {row.run.run_id: row for row in rows}
-    for falling in (False, True):
-        order = Selection(order="loss", falling=falling).arrange(by_id, lambda row: True)
+    for descending in (False, True):
+        order = Selection(order="loss", descending=descending).arrange(by_id, lambda row: True)
         losses = [BY_NAME["loss"].value(row) for row in order]
         known = [loss for loss in losses[:4] if isinstance(loss, float)]
-        assert known == sorted(known, reverse=falling)
+        assert known == sorted(known, reverse=descending)
         assert all(loss is None or math.isnan(float(loss)) for loss in losses[4:])
     names = [row.run.point.network for row in Selection(order="network").arrange(by_id, lambda row: True)]
     assert names == sorted(names)
     assert Selection(order="plan").arrange(by_id, lambda row: True) == list(by_id.values())
-    assert Selection(order="plan", falling=True).arrange(by_id, lambda row: True) == list(by_id.values())[::-1]
+    assert Selection(order="plan", descending=True).arrange(by_id, lambda row: True) == list(by_id.values())[::-1]
 
 
 def test_what_is_under_way_or_went_wrong_comes_first(rows: list[RunRow]) -> None:

@@ -1,4 +1,4 @@
-"""A sweep's spec as a form: its fields, what their values mean as TOML, and what is wrong with them."""
+"""The spec of a sweep as a form: fields, their values as TOML, and errors."""
 
 from dnlbench.tui.form.fields import FormField, FormSection
 from dnlbench.tui.form.values import TOP, Form, FormResult, open_form

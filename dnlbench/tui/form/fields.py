@@ -16,7 +16,7 @@ Kind = Literal["choice", "switch", "text", "value"]
 _NAMES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "on or off"}
 _LIMITS = (("exclusiveMinimum", ">"), ("minimum", "≥"), ("exclusiveMaximum", "<"), ("maximum", "≤"))
 _NO_LIMIT = 2**62
-"""Integers from here on only keep a value within the computer's own: nobody needs to read that."""
+"""Bounds from here on only prevent integer overflow, so hints omit them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +26,16 @@ class FormField:
     key: Key
     kind: Kind
     hint: str
-    """Type, what is allowed and the default, for people."""
+    """Type, allowed values and default."""
     about: str
-    """What it means; empty where the spec does not say."""
+    """Description from the spec; empty if there is none."""
     type: ValueType = ANY
-    """How what is typed is read."""
+    """Type that input is parsed as."""
     required: bool = False
     default: Any = None
-    """Taken where the key is absent from its table."""
+    """Default if the key is absent from its table."""
     default_without_table: Any = None
-    """Taken where the whole table is absent."""
+    """Default if the table is absent."""
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class FormField:
 
     @property
     def placeholder(self) -> str:
-        """What counts while the field is empty."""
+        """Text of an empty field: the default, or ``required``."""
         if self.required:
             return "required"
         if isinstance(self.default, bool):
@@ -51,7 +51,7 @@ class FormField:
         return f"default {self.text(self.default) or 'none'}"
 
     def text(self, value: Any) -> str:
-        """The text that `read_value` reads as that value; empty for no value."""
+        """Return the text that `read_value` parses as this value; empty for no value."""
         if value is None or value == {}:
             return ""
         is_bare = isinstance(value, str) and self.kind in ("choice", "text") and not isinstance(read_toml(value), str)
@@ -60,7 +60,7 @@ class FormField:
 
 @dataclass(frozen=True, kw_only=True)
 class FormSection:
-    """One table of a spec; the one without a name holds the keys above all tables."""
+    """One table of a spec. The section without a name contains the keys above all tables."""
 
     name: str
     about: str
@@ -68,7 +68,7 @@ class FormSection:
 
 
 def read_sections(spec: type[StudySpec]) -> tuple[FormSection, ...]:
-    """The keys above all tables, and each table."""
+    """Return a section for the keys above all tables, and one for each table."""
     schema = spec.model_json_schema()
     properties = schema["properties"]
     tables = {
@@ -89,8 +89,8 @@ def read_sections(spec: type[StudySpec]) -> tuple[FormSection, ...]:
 
 
 def unknown_field(key: Key) -> FormField:
-    """The field of a key that the spec should not have, so that it can be seen and emptied."""
-    return FormField(key=key, kind="value", hint="unknown key: empty it to leave it out", about="")
+    """Return a field for an unknown key of the spec, so that users can see and remove it."""
+    return FormField(key=key, kind="value", hint="unknown key: clear the field to remove it", about="")
 
 
 def _section_about(description: str) -> str:
@@ -118,8 +118,8 @@ def _fields(
             default=default,
             default_without_table=default if table_default is None else table_default[name],
         )
-        if field.key == ("study",):  # it decides which form this is
-            yield replace(field, hint="fixed: another study has another form")
+        if field.key == ("study",):  # it determines the fields of the form
+            yield replace(field, hint="fixed: start from a spec of another study to change it")
         else:
             yield replace(field, hint=_allowed(info, type_) + ("" if field.required else f"; {field.placeholder}"))
 

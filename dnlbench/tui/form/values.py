@@ -1,4 +1,4 @@
-"""The values of a form: the TOML text that they make, and what is wrong with them."""
+"""The values of a form: their TOML text and their errors."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from dnlbench.studies import STUDIES, StudySpec
 from dnlbench.tui.form.fields import FormField, FormSection, Kind, read_sections, unknown_field
 
 Texts = Mapping[Key, str]
-"""What each field holds, as it is typed; empty: the key is left out of the spec."""
+"""Text of each field; empty: the key is omitted from the spec."""
 
 TOP: Key = ()
-"""Key of errors that belong to no field."""
+"""Key of errors that concern no single field."""
 _ABSENT = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormResult:
-    """What a form's values come to."""
+    """The spec that a form's values define, or their errors."""
 
     text: str
-    """As TOML."""
+    """TOML text."""
     spec: StudySpec | None
-    """None if something is wrong."""
+    """None if there are errors."""
     errors: Mapping[Key, str]
 
 
@@ -40,14 +40,14 @@ class Form:
 
     origin: str
     text: str
-    """Valid TOML, of which everything is kept that is not changed."""
+    """Valid TOML. Everything that the user does not change is kept, comments included."""
     header: str
-    """The comment lines above everything."""
+    """The comment lines at the top."""
     study: str
     sections: tuple[FormSection, ...]
     initial: Texts
     problem: str
-    """Why nothing of the text could be taken over; empty as a rule."""
+    """Why the text could not be loaded into the form; usually empty."""
 
     @property
     def fields(self) -> tuple[FormField, ...]:
@@ -57,7 +57,7 @@ class Form:
         return [field.key for field in self.fields if texts[field.key].strip() != self.initial[field.key].strip()]
 
     def check(self, texts: Texts) -> FormResult:
-        """The spec that the values make, by the very rules of the command line, or what is wrong by field."""
+        """Parse the values with the same rules as the command line; return the spec, or the errors by field."""
         document, errors = self._document(texts)
         text = self._header(texts) + document.as_string().removeprefix(self.header)
         try:
@@ -67,7 +67,7 @@ class Form:
         return FormResult(text=text, spec=None if errors else spec, errors=errors)
 
     def _document(self, texts: Texts) -> tuple[tomlkit.TOMLDocument, dict[Key, str]]:
-        """The text with the changed values in their places, and those that cannot be read."""
+        """Return the text with the changed values, and the errors of values that cannot be parsed."""
         document, errors = tomlkit.parse(self.text), dict[Key, str]()
         changed = set(self.changed(texts))
         for section in self.sections:
@@ -78,7 +78,7 @@ class Form:
                 document[section.name] = tomlkit.table()
             table = cast("MutableMapping[str, Any]", document[section.name] if section.name else document)
             for field in section.fields:
-                # A table's own defaults hold as soon as it is there, so what stood in for it has to be spelled out.
+                # A new table activates its own defaults, so write the values that applied without the table.
                 if field.key in changed or (is_new and field.default != field.default_without_table):
                     try:
                         _put(table, field, texts[field.key].strip())
@@ -87,13 +87,13 @@ class Form:
         return document, errors
 
     def _header(self, texts: Texts) -> str:
-        """A preset's comment says what the preset asks; of what was changed it may not be true any more."""
+        """Return the top comment; a changed preset gets a new one, because the preset's comment may not apply."""
         changed = [".".join(key) for key in self.changed(texts) if key != ("name",)]
         preset = self.origin.removeprefix("preset ")
         if not changed or preset not in {each.name for each in list_presets()}:
             return self.header
         named = ", ".join(changed[:6]) + (f" and {len(changed) - 6} more" if len(changed) > 6 else "")
-        return f"# As preset {preset}, but with its own {named}.\n"
+        return f"# Preset {preset} with changed {named}.\n"
 
     def _by_field(self, error: SpecError) -> dict[Key, str]:
         errors: dict[Key, str] = {}
@@ -114,7 +114,7 @@ def _put(table: MutableMapping[str, Any], field: FormField, text: str) -> None:
 
 
 def open_form(text: str, origin: str) -> Form:
-    """The form of a spec, which may have errors; of one that is not TOML at all an empty one with the reason."""
+    """Return the form of a spec, which may have errors. If the text is not TOML, the form is empty with a problem."""
     problem = ""
     header = "".join(_leading_comment(text))
     try:
@@ -148,7 +148,7 @@ def _leading_comment(text: str) -> list[str]:
 
 
 def _lookup(table: Mapping[str, Any], key: Key) -> Any:
-    """The value at a key; `_ABSENT` where there is none."""
+    """Return the value at a key, or `_ABSENT`."""
     value: Any = table
     for part in key:
         value = value.get(part, _ABSENT) if isinstance(value, dict) else _ABSENT
@@ -164,7 +164,7 @@ def _initial(field: FormField, table: Mapping[str, Any]) -> str:
 
 
 def _fitting(section: FormSection, table: Mapping[str, Any], top: set[str]) -> FormSection:
-    """The section with its keys as the text has them: those too that the spec should not have, to be seen and emptied."""
+    """Return the section for a spec's text, with fields for unknown keys, so that users can see and remove them."""
     outer = (section.name,) if section.name else TOP
     inner = _lookup(table, outer)
     known = {field.name for field in section.fields} if section.name else top
@@ -176,7 +176,7 @@ def _fitting(section: FormSection, table: Mapping[str, Any], top: set[str]) -> F
 
 
 def _kind_for(field: FormField, value: Any) -> Kind:
-    """A switch or a choice cannot show a value that it does not have: that one is shown as it stands, to be corrected."""
+    """Return the kind of control for a value: an invalid value of a switch or a choice needs a text field."""
     if value is _ABSENT or field.kind in ("text", "value"):
         return field.kind
     fits = isinstance(value, bool) if field.kind == "switch" else value in field.type.choices

@@ -1,4 +1,4 @@
-"""Which columns the run table has."""
+"""A dialog that selects the columns of the run table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dnlbench.tui.rows import Field
 
 
 class Columns(ModalScreen[tuple[str, ...]]):
-    """A list to tick; closes with the names of those that are ticked, in the table's own order."""
+    """A list of columns to check. It returns the names of the checked columns, in the table's order."""
 
     DEFAULT_CSS = """
     Columns { align: center middle; }
@@ -26,7 +26,7 @@ class Columns(ModalScreen[tuple[str, ...]]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "tick", "tick", id="columns.tick"),
+        Binding("space", "tick", "check", id="columns.tick"),
         Binding("escape,C,q", "close", "done", id="columns.close"),
     ]
 
@@ -36,7 +36,7 @@ class Columns(ModalScreen[tuple[str, ...]]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static("Columns: space ticks, esc is done")
+            yield Static("Columns: space to check, esc to close")
             yield OptionList(*map(self._line, self._fields))
 
     def _line(self, field: Field) -> Text:
@@ -56,6 +56,6 @@ class Columns(ModalScreen[tuple[str, ...]]):
         self.query_one(OptionList).replace_option_prompt_at_index(index, self._line(field))
 
     def action_close(self) -> None:
-        """At least one column stays."""
+        """Close with at least one column."""
         ticked = tuple(field.name for field in self._fields if field.name in self._shown)
         self.dismiss(ticked or (self._fields[0].name,))

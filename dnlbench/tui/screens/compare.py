@@ -1,4 +1,4 @@
-"""The screen that holds saved profiles against a reference, or shows a single one."""
+"""The screen that compares saved profiles with a reference, or shows a single profile."""
 
 from __future__ import annotations
 
@@ -34,37 +34,37 @@ from dnlbench.tui.widgets.grid_view import GridView
 from dnlbench.tui.widgets.key_line import KeyLine
 
 NAMED_SHORT, NAMED_TALL = 3, 8
-"""Profiles that the heading has a line for, in a terminal of few and of many rows."""
+"""Maximum lines of the heading in short and in tall terminals."""
 
 
 class CompareScreen(Screen[None]):
-    """One profile as tables and chart; or a reference, the first, and the candidates that are held against it."""
+    """One profile as tables and chart, or a reference (the first) compared with candidates."""
 
     CSS_PATH = "compare.tcss"
     AUTO_FOCUS = "#tables-pane"
     HELP = """\
 # Profiles
 
-One profile: its results by network and depth, each depth tested against the one before and each network against the first
-one, what follows for growing depth, and the runs that did not end well.
-Several: the first, **A**, is the reference, the others are candidates.
+One profile: results by network and depth, tests of each depth against the previous one and of each network against the
+first one, fits over depth, and the runs that failed.
+Several profiles: the first, **A**, is the reference. The others are candidates.
 
-What **differs** in spec, machine and code stands first: it decides whether the rest means anything.
-The **ratio** is candidate / reference with its 95 % interval. Verdicts:
+Differences in spec, machine and code come first, because they affect the comparison.
+The **ratio** is candidate / reference with its 95 % confidence interval. Verdicts:
 
-- ✓ better, ✗ worse: the whole interval is on one side of 1, and p, corrected by Holm for all tests of the table, below 0.05
-- = no difference: the whole interval is within the tolerance
-- ? inconclusive: the interval holds 1; more seeds may decide
-- – not comparable: the reason stands below the table
+- ✓ better, ✗ worse: the interval excludes 1, and p is below 0.05 after Holm's correction for all tests of the table
+- = no difference: the interval is within the tolerance
+- ? inconclusive: the interval contains 1; more seeds may help
+- – not comparable: see the reason below the table
 
-In the **chart** A is solid, candidates are dashed; equal colors mean equal network and depth.
-Time is that of training alone.
+In the **chart**, A is solid and candidates are dashed. Equal colors mean equal network and depth.
+Time is training time only.
 
-`n` and `N` go through the candidates, `a` draws all of them. `d` goes from curves over epochs to results against depth and
-back, `m` and `v` choose what is drawn, `t` over what.
+`n` and `N` select the next and the previous candidate, `a` plots all of them. `d` switches between curves over epochs and
+results over depth. `m` and `v` select the metric, `t` the x axis.
 
-`e` writes chart (SVG) and table (CSV) to the current folder and never overwrites a file.
-`y` copies the tables as Markdown, if the terminal lets programs copy.
+`e` exports the chart (SVG) and the table (CSV) to the current folder. It never overwrites a file.
+`y` copies the tables as Markdown, if the terminal supports it.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "candidate(1)", "next", id="compare.next"),
@@ -103,7 +103,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self._start_reading()
 
     def on_resize(self) -> None:
-        """The heading has as many lines, and keys have as much to choose from, as there is room for."""
+        """Update the heading and the available keys, which depend on the size."""
         if self._entries:
             self._put_heading()
         self.refresh_bindings()
@@ -115,7 +115,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
 
     @property
     def _has_room(self) -> bool:
-        """Whether tables and chart are on the screen together."""
+        """True if the tables and the chart are visible together."""
         return any(self.has_class(size) for size in ("-wide", "-very-wide", "-tall", "-very-tall"))
 
     @property
@@ -148,7 +148,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
     def _put(self) -> None:
         self._put_heading()
         summary = self._view.summary
-        # as shades of grey, which a terminal without colors gets, some colors are nearly black
+        # without colors Textual converts them to shades of gray, some of which are nearly black
         self.query_one("#summary", Static).update(Text(summary.plain) if self.app.no_color else summary)
         self.query_one("#tables", GridView).show(self._view.grids)
         self.query_one("#tables-pane", VerticalScroll).scroll_home(animate=False)
@@ -168,17 +168,15 @@ back, `m` and `v` choose what is drawn, `t` over what.
 
     @work(exclusive=True, group="compare.chart")
     async def _put_chart(self) -> None:
-        """In a thread: bands over many seeds and epochs take a while."""
+        """Compute the chart in a thread, because bands over many seeds and epochs take a while."""
         self.refresh_bindings()
         chart = await asyncio.to_thread(self._chart())
         chart_view = self.query_one("#chart", ChartView)
         chart_view.chart = chart
-        chart_view.view = replace(
-            chart_view.view, log_x=None, log_y=None, x=None, y=None, cursor=None
-        )  # they were of other axes
+        chart_view.view = replace(chart_view.view, log_x=None, log_y=None, x=None, y=None, cursor=None)  # of other axes
 
     def _chart(self) -> Callable[[], Chart]:
-        """What makes the chart that was asked for."""
+        """Return the function that computes the selected chart."""
         profiles = self._profiles
         letters = [entry.letter for entry in self._plotted] if len(profiles) > 1 else []
         sources = sources_of(profiles, letters) if profiles else ()
@@ -186,7 +184,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
             metric = self._curve_metrics[self._metric % len(self._curve_metrics)]
             return partial(epoch_chart, sources, metric, OVERS[self._over])
         if not self._quantities:
-            return partial(replace, NOTHING, empty="nothing to draw")
+            return partial(replace, NOTHING, empty="nothing to plot")
         quantity = self._quantities[self._quantity % len(self._quantities)]
         return partial(depth_chart, sources, quantity)
 
@@ -210,7 +208,7 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self._put()
 
     def action_pane(self, name: str) -> None:
-        """The tables or the chart: shows the one, where there is no room for both, and goes there."""
+        """Focus the tables or the chart; show that one if there is no room for both."""
         self.set_class(name == "chart", "-chart")
         self.query_one("#chart" if name == "chart" else "#tables-pane").focus()
         self.refresh_bindings()
@@ -236,13 +234,13 @@ back, `m` and `v` choose what is drawn, `t` over what.
         self._show_choice()
 
     def _show_choice(self) -> None:
-        """Draws anew, where it can be seen."""
+        """Update the chart and make it visible."""
         if not self._has_room and not self.has_class("-chart"):
             self.action_pane("chart")
         self._put_chart()
 
     def action_export(self) -> None:
-        """The chart as SVG and the table as CSV, to new files in the current folder."""
+        """Export the chart as SVG and the table as CSV to new files in the current folder."""
         contents = {".svg": self.query_one("#chart", ChartView).svg(), ".csv": self._csv()}
         text, severity = export(file_stem(self._plotted), contents)
         self.notify(text, severity=severity, markup=False)
@@ -260,11 +258,11 @@ back, `m` and `v` choose what is drawn, `t` over what.
         else:
             text = "\n\n".join(grid.to_markdown() for grid in self._view.grids) + "\n"
         self.app.copy_to_clipboard(text)
-        self.notify(f"{units.count(len(self._view.grids))} tables as Markdown", title="copied")
+        self.notify(f"{units.count(len(self._view.grids))} tables as Markdown", title="Copied")
 
 
 def _load(paths: Sequence[Path]) -> tuple[tuple[Entry, ...], tuple[ProfileView, ...]]:
-    """The profiles, and what is shown of each candidate; of a single profile, that."""
+    """Return the profiles, and the view of each candidate or of the single profile."""
     entries = read_entries(paths)
     if len(entries) < 2:
         return entries, tuple(single_view(entry) for entry in entries)

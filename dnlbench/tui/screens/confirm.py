@@ -1,4 +1,4 @@
-"""A prompt before anything that destroys work."""
+"""The confirmation dialog of actions that lose work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.widgets import Button, Static
 
 
 class ConfirmDialog(ModalScreen[bool]):
-    """Asks; ``y`` or the button does it, anything else leaves things as they are."""
+    """A dialog that returns True for ``y`` or the confirming button, and False for everything else."""
 
     DEFAULT_CSS = """
     ConfirmDialog { align: center middle; }
@@ -32,12 +32,11 @@ class ConfirmDialog(ModalScreen[bool]):
         self._prompt, self._consequence, self._verb = prompt, consequence, verb
 
     def compose(self) -> ComposeResult:
-        """Question, what would be lost, and two buttons of which the harmless one has the focus."""
         with Vertical():
             yield Static(self._prompt, markup=False)
             yield Static(self._consequence, markup=False)
             with Horizontal():
-                yield Button("No, leave it (n)", id="no")
+                yield Button("No (n)", id="no")
                 yield Button(f"{self._verb} (y)", id="yes", variant="error")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:

@@ -1,4 +1,4 @@
-"""What keys ask of a sweep's engine, with a question before anything that destroys work."""
+"""Keys that control the engine of a sweep, with a confirmation if work would be lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dnlbench.tui.widgets.runs_table import RunsTable
 
 
 class ControlScreen(Screen[None]):
-    """A screen with a `RunsTable` and a `DevicePanel`, from which a sweep is control."""
+    """A screen with a `RunsTable` and a `DevicePanel` that controls a sweep."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "toggle_runs", "pause", id="sweep.pause_runs"),
@@ -32,7 +32,7 @@ class ControlScreen(Screen[None]):
         Binding("P", "toggle_sweep", "pause all", show=False, id="sweep.pause"),
         Binding("K", "end_sweep", "end", show=False, id="sweep.end"),
         Binding("R", "retry_sweep", "retry all", show=False, id="sweep.retry"),
-        Binding("g", "go_on", "go on", show=False, id="sweep.go_on"),
+        Binding("g", "resume_sweep", "resume sweep", show=False, id="sweep.go_on"),
         Binding("p", "toggle_device", "pause device", show=False, id="sweep.pause_device"),
         Binding("D", "release_device", "release device", show=False, id="sweep.release_device"),
     ]
@@ -41,18 +41,16 @@ class ControlScreen(Screen[None]):
         super().__init__()
         self._run_dir = run_dir
         self._view_model = SweepViewModel()
-        """What is on the screen."""
+        """The view model on the screen."""
 
     def action_toggle_runs(self) -> None:
-        self._request(
-            control.toggle_runs(self.query_one(RunsTable).chosen), "nothing there that can be paused or resumed"
-        )
+        self._request(control.toggle_runs(self.query_one(RunsTable).chosen), "No run here can be paused or resumed")
 
     def action_cancel_runs(self) -> None:
-        self._request(control.cancel_runs(self.query_one(RunsTable).chosen), "nothing there that can be cancelled")
+        self._request(control.cancel_runs(self.query_one(RunsTable).chosen), "No run here can be cancelled")
 
     def action_retry_runs(self) -> None:
-        self._request(control.retry_runs(self.query_one(RunsTable).chosen), "nothing there that ended badly")
+        self._request(control.retry_runs(self.query_one(RunsTable).chosen), "No run here can be retried")
 
     def action_toggle_sweep(self) -> None:
         view = self._view_model.snapshot.view
@@ -65,7 +63,7 @@ class ControlScreen(Screen[None]):
     def action_retry_sweep(self) -> None:
         view = self._view_model.snapshot.view
         bad = len(view.not_ok) if view else 0
-        self._request(control.retry_sweep(bad) if bad else None, "no run has ended badly")
+        self._request(control.retry_sweep(bad) if bad else None, "No run can be retried")
 
     def action_toggle_device(self) -> None:
         self._device("pause")
@@ -76,47 +74,47 @@ class ControlScreen(Screen[None]):
     def _device(self, action: Action) -> None:
         name, view = self.query_one(DevicePanel).selected, self._view_model.snapshot.view
         if not name or view is None:
-            self.app.notify("no device is selected: 3, then up and down", severity="warning")
+            self.app.notify("No device is selected. Press 3, then the up and down keys.", severity="warning")
             return
         if name.startswith(NODE):
-            self.app.notify("a node is not paused by itself: select ray for the whole cluster", severity="warning")
+            self.app.notify("A single node cannot be paused. Select ray to pause the cluster.", severity="warning")
             return
         held = any(view.pause_state.of_slot(slot) for slot in view.slots if device_of(slot) == name)
         self._request(control.device(name, "resume" if held else action))
 
     @work
     async def _request(self, request: ControlRequest | None, otherwise: str = "") -> None:
-        """Asks first where something would be lost."""
+        """Send a request, after confirmation if it has a prompt; show ``otherwise`` if there is no request."""
         if request is None:
             self.app.notify(otherwise, severity="warning")
             return
         if self._view_model.snapshot.engine is None and request.command.action != "retry":
-            self.app.notify("no engine is at work here; g starts one for what is left", severity="warning")
+            self.app.notify("No engine is running. Press g to resume the sweep.", severity="warning")
             return
         if request.prompt and not await self.app.push_screen_wait(
             ConfirmDialog(request.prompt, request.consequence, request.verb)
         ):
             return
-        self._give(request)
+        self._send(request)
 
     @work(thread=True, group="commands")
-    def _give(self, request: ControlRequest) -> None:
-        """The engine answers within a tenth of a second, or is busy."""
+    def _send(self, request: ControlRequest) -> None:
+        """Send a command and show the reply."""
         try:
-            verdict = give_command(self._run_dir, request.command)
+            result = give_command(self._run_dir, request.command)
         except DnlbenchError as error:
-            self._say(str(error), "error")
+            self._notify(str(error), "error")
             return
-        self._say(verdict.answer, "warning" if verdict.refused else "information")
+        self._notify(result.answer, "warning" if result.refused else "information")
 
     @work(thread=True, group="commands")
-    def action_go_on(self) -> None:
-        """Starts an engine for what is left."""
-        self._say("starting an engine for what is left …", "information")
+    def action_resume_sweep(self) -> None:
+        """Start an engine for the unfinished runs."""
+        self._notify("Resuming the sweep …", "information")
         try:
             resume(self._run_dir)
         except DnlbenchError as error:
-            self._say(str(error), "error")
+            self._notify(str(error), "error")
 
-    def _say(self, text: str, severity: Any) -> None:
+    def _notify(self, text: str, severity: Any) -> None:
         self.app.call_from_thread(self.app.notify, text, severity=severity, markup=False)

@@ -1,4 +1,4 @@
-"""A new sweep: its spec as a form, and beside it what it means on this machine."""
+"""The form of a new sweep, with a preview for this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from dnlbench.tui.widgets.form_field import FieldRow, Fields
 from dnlbench.tui.widgets.grid_view import GridView
 from dnlbench.tui.widgets.key_line import KeyLine
 
-if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for this screen's keys need not wait for it
+if TYPE_CHECKING:  # imported when a form is opened: the imports would delay reading this screen's keys
     from dnlbench.machine import Machine
     from dnlbench.spec.lines import Key
     from dnlbench.studies import StudySpec
@@ -40,25 +40,25 @@ if TYPE_CHECKING:  # at run time where a form is opened: whoever only asks for t
     from dnlbench.tui.plan_preview import PlanPreview
 
 DEBOUNCE_S = 0.15
-"""Seconds without a change after which what was typed is checked."""
+"""Pause in typing, in seconds, after which the values are checked."""
 MOST_POINTS = 200
-"""Rows that are shown of a sweep's points; more of them nobody reads here."""
+"""Maximum number of points in the preview."""
 
 
 class NewSweepScreen(Screen[None]):
-    """The form on the left, what it means on the right; one after the other where there is no room."""
+    """The form on the left and the preview on the right; one at a time in narrow terminals."""
 
     CSS_PATH = "new_sweep.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "start", "start", id="new.start"),
         Binding("ctrl+s", "save", "save", id="new.save"),
-        Binding("f2", "meaning", "form / meaning", id="new.meaning"),
+        Binding("f2", "preview", "form / preview", id="new.meaning"),
         Binding("escape", "back", "back", id="new.back"),
         Binding("q", "back", "back", show=False, id="new.leave"),
     ]
 
     class PreviewReady(Message):
-        """What the values of that check mean."""
+        """The preview of a check is ready, or failed with a problem."""
 
         def __init__(self, number: int, preview: PlanPreview | None, problem: str = "") -> None:
             super().__init__()
@@ -73,7 +73,7 @@ class NewSweepScreen(Screen[None]):
         self._form: Form = open_form(text, origin)
         self._folder = folder
         self._known = {text}
-        """What may be overwritten without asking: what was opened, and what was saved."""
+        """Texts that may be overwritten without confirmation: the opened one and the saved ones."""
         self._texts: dict[Key, str] = dict(self._form.initial)
         self._saved = dict(self._texts)
         self._checked: FormResult | None = None
@@ -93,7 +93,7 @@ class NewSweepScreen(Screen[None]):
             with Fields(id="form"):
                 for section in self._form.sections:
                     yield from self._section(section)
-            with VerticalScroll(id="meaning"):
+            with VerticalScroll(id="preview"):
                 yield Static(id="state", markup=False)
                 yield GridView(id="points")
                 yield Static(id="notes", markup=False)
@@ -110,14 +110,14 @@ class NewSweepScreen(Screen[None]):
             yield FieldRow(field, self._form.initial[field.key])
 
     def on_mount(self) -> None:
-        """The first check comes after the first paint."""
+        """Check the values after the first paint."""
         self.query_one("#form").border_title = "Spec"
-        self.query_one("#meaning").border_title = "What it means"
+        self.query_one("#preview").border_title = "Preview"
         self.query_one("#form").query(Input).first().focus()
         self.call_after_refresh(self._check)
 
     def on_resize(self) -> None:
-        """A key that switches between the two is of use only where there is no room for both."""
+        """Update the available keys: only narrow terminals need to switch between form and preview."""
         self.refresh_bindings()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -152,7 +152,7 @@ class NewSweepScreen(Screen[None]):
         return checked
 
     def _load_preview(self, spec: StudySpec, number: int) -> None:
-        """In a thread of its own: devices are asked, and earlier sweeps are read."""
+        """Compute the preview in a thread, because it queries devices and reads earlier sweeps."""
         from dnlbench.engine.placement import choose_placement
         from dnlbench.engine.request import RunRequest
         from dnlbench.errors import DnlbenchError
@@ -165,7 +165,7 @@ class NewSweepScreen(Screen[None]):
             machine = self._machine = self._machine or read_machine()
             plan = Plan(spec)
             placement = choose_placement(RunRequest(spec=SpecText.of(spec)), machine)
-            if number == self._number:  # another key may have been pressed meanwhile
+            if number == self._number:  # else the user has typed more in the meantime
                 estimator = learn_durations(self._folder, plan, machine, placement.slots, pack_size=placement.pack_size)
                 preview = preview_plan(plan, machine, placement.slots, estimator, pack_size=placement.pack_size)
                 self.post_message(self.PreviewReady(number, preview))
@@ -186,22 +186,22 @@ class NewSweepScreen(Screen[None]):
 
     def _show_preview(self, problem: str = "") -> None:
         assert self._checked is not None
-        wrong, preview = _wrong(self._checked), self._preview
-        lines = [Content("working it out …")] if not preview and not wrong else []
-        if wrong:
-            lines = [Content.styled(f"✗ {wrong}: not ready to start", "$text-error")]
-            lines += [Content("below: the last values that were right")] if preview else []
+        errors, preview = _error_count(self._checked), self._preview
+        lines = [Content("computing …")] if not preview and not errors else []
+        if errors:
+            lines = [Content.styled(f"✗ {errors}. The sweep cannot start.", "$text-error")]
+            lines += [Content("Below: preview of the last valid values")] if preview else []
         elif problem:
             lines = [Content.styled(f"! {problem}", "$text-error")]
         self._update("#state", Content("\n").join([*lines, *(_head(preview) if preview else [])]))
         self.query_one("#points", GridView).show([_shortened(preview.grid)] if preview else [])
         self._update("#notes", Content.styled("\n".join(preview.notes if preview else ()), "dim"))
-        summary = f"✗ {wrong}" if wrong else preview.summary if preview else "working it out …"
+        summary = f"✗ {errors}" if errors else preview.summary if preview else "computing …"
         self._update("#summary", Content(summary))
-        self.query_one("#summary").set_class(bool(wrong or (preview and preview.problems)), "-wrong")
+        self.query_one("#summary").set_class(bool(errors or (preview and preview.problems)), "-wrong")
 
     def _update(self, selector: str, content: Content) -> None:
-        """Without a line of its own where it is empty."""
+        """Update a widget, and hide it if it is empty."""
         text = self.query_one(selector, Static)
         text.update(content)
         text.set_class(not content.plain, "-empty")
@@ -211,18 +211,18 @@ class NewSweepScreen(Screen[None]):
         return self._texts != self._saved
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self.has_class("-narrow") if action == "meaning" else True
+        return self.has_class("-narrow") if action == "preview" else True
 
-    def action_meaning(self) -> None:
-        self.toggle_class("-meaning")
+    def action_preview(self) -> None:
+        self.toggle_class("-preview")
         try:
-            target: Widget = self.query_one("#meaning") if self.has_class("-meaning") else self.query(Input).first()
+            target: Widget = self.query_one("#preview") if self.has_class("-preview") else self.query(Input).first()
         except NoMatches:
             return
         target.focus()
 
     def action_save(self) -> None:
-        self._save(lambda path: self.notify(f"saved as {path}", markup=False))
+        self._save(lambda path: self.notify(f"Saved as {path}", markup=False))
 
     @on(Button.Pressed, "#save")
     def _save_pressed(self) -> None:
@@ -242,20 +242,20 @@ class NewSweepScreen(Screen[None]):
             return
         path = self._folder / "sweeps" / f"{checked.spec.name}.toml"
         if self._would_overwrite(path, checked.text):
-            instead = "To keep it, give this sweep another name."
+            alternative = "To keep that file, change the name of this sweep."
             self.app.push_screen(
-                ConfirmDialog(f"{path} holds another spec. Overwrite it?", instead, "Overwrite it"),
+                ConfirmDialog(f"{path} contains another spec. Overwrite it?", alternative, "Overwrite it"),
                 lambda yes: self._write(path, checked.text, then) if yes else None,
             )
         else:
             self._write(path, checked.text, then)
 
     def _show_first_error(self, checked: FormResult) -> None:
-        self.remove_class("-meaning")
-        wrong = [row for row in self.query(FieldRow) if row.field.key in checked.errors]
-        if wrong:
-            wrong[0].query("Input, Choice, Switch").first().focus()
-        self.notify(f"not saved: {_wrong(checked)}", severity="error", markup=False)
+        self.remove_class("-preview")
+        invalid = [row for row in self.query(FieldRow) if row.field.key in checked.errors]
+        if invalid:
+            invalid[0].query("Input, Choice, Switch").first().focus()
+        self.notify(f"Not saved: {_error_count(checked)}", severity="error", markup=False)
 
     def _would_overwrite(self, path: Path, text: str) -> bool:
         try:
@@ -269,7 +269,7 @@ class NewSweepScreen(Screen[None]):
         try:
             write_output(path, text.encode())
         except OSError as error:
-            self.notify(f"{path}: cannot be written: {error.strerror}", severity="error", markup=False)
+            self.notify(f"Cannot write {path}: {error.strerror}", severity="error", markup=False)
             return
         self._known.add(text)
         self._saved = dict(self._texts)
@@ -277,9 +277,9 @@ class NewSweepScreen(Screen[None]):
         then(path)
 
     def action_back(self) -> None:
-        """To the screen before; asks if something would be lost."""
+        """Return to the previous screen, after confirmation if changes are not saved."""
         if self._dirty:
-            dialog = ConfirmDialog("Leave the form?", "The changes of this spec are not saved.", "Leave")
+            dialog = ConfirmDialog("Leave the form?", "Your changes are not saved.", "Leave")
             self.app.push_screen(dialog, lambda yes: self._leave() if yes else None)
         else:
             self._leave()
@@ -288,12 +288,10 @@ class NewSweepScreen(Screen[None]):
         self.dismiss()
 
 
-def _wrong(checked: FormResult) -> str:
-    """``2 fields are wrong``; empty if nothing is."""
+def _error_count(checked: FormResult) -> str:
+    """Return ``2 invalid fields``; empty if there are no errors."""
     fields = sum(bool(key) for key in checked.errors)
-    if fields:
-        return f"{fields} field{'s are' if fields > 1 else ' is'} wrong"
-    return "the spec is wrong as a whole" if checked.errors else ""
+    return units.counted(fields, "invalid field") if fields else "invalid spec" if checked.errors else ""
 
 
 def _shortened(grid: Grid) -> Grid:
@@ -304,5 +302,5 @@ def _shortened(grid: Grid) -> Grid:
 def _head(preview: PlanPreview) -> list[Content]:
     lines = [Content(preview.concurrency)]
     if preview.sweep_s is not None:
-        lines.append(Content(f"about {units.seconds(preview.sweep_s)} in all, as earlier sweeps went"))
+        lines.append(Content(f"about {units.seconds(preview.sweep_s)} in total, estimated from earlier sweeps"))
     return [*lines, *(Content.styled(f"✗ {problem}", "$text-error") for problem in preview.problems)]

@@ -1,4 +1,4 @@
-"""One run: its curve over those of its siblings, its details and attempts, its log, and why it failed."""
+"""The screen of one run: its curve, details, attempts, log and error."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ PANELS = {"chart": "#run-chart", "details": "#run-left", "log": "LogLines"}
 
 
 class RunScreen(Screen[None]):
-    """Looks through the sweep screen's poller."""
+    """Shows one run. It uses the poller of the sweep screen."""
 
     CSS_PATH = "run.tcss"
     HELP = """
 # A run
 
-Its own curve is drawn over the mean and the band of all seeds of its network and depth.
+The chart shows the curve of the run, and the mean and band of all seeds of its network and depth.
 
-- **1 2 3** curve, details and attempts, log; in the log **/** searches and **f** follows
-- **T** shows why it failed, with the traceback; **y** copies the details, in the log the log
-- **m** the next curve of a run without epochs, **e** exports the chart, **q** goes back
+- **1 2 3** go to the curve, to details and attempts, and to the log; in the log, **/** searches and **f** follows
+- **T** shows the error with its traceback; **y** copies the details, or the log if it is focused
+- **m** shows the next curve of a run without epochs, **e** exports the chart, **q** goes back
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "panel('chart')", "curve", show=False, id="run.curve"),
@@ -120,7 +120,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
         return self._charts.run_chart(view, row.run, view_model.choice.metric, view_model.choice.over)
 
     def action_panel(self, name: str) -> None:
-        """Goes to a panel; shows it where only one is shown at a time."""
+        """Focus a panel; show it if there is room for one only."""
         self.set_class(name == "details", "-second")
         self.set_class(name == "log", "-third")
         self.query_one(PANELS[name]).focus()
@@ -133,16 +133,16 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
     def action_traceback(self) -> None:
         error = self._row.history.ended.error if self._row and self._row.history.ended else None
         if error is None:
-            self.app.notify("this run has not failed", severity="warning")
+            self.app.notify("This run has no error.", severity="warning")
             return
-        self.app.push_screen(Traceback(f"{error.type}: {error.message}\n\n{error.log or 'It printed nothing.'}"))
+        self.app.push_screen(Traceback(f"{error.type}: {error.message}\n\n{error.log or 'It printed no output.'}"))
 
     def action_copy(self) -> None:
         if self._row is None or self._view_model is None or self._view_model.snapshot.view is None:
             return
         details = run_details(self._row, self._view_model.snapshot.view.plan.study, None)
         self.app.copy_to_clipboard("\n".join(f"{name}: {value}" for name, value in details))
-        self.app.notify("the details are copied")
+        self.app.notify("Copied the details")
 
     def action_export(self) -> None:
         text, severity = export(self._run.run_id, {".svg": self.query_one("#run-chart", ChartView).svg()})
@@ -150,7 +150,7 @@ Its own curve is drawn over the mean and the band of all seeds of its network an
 
 
 class Traceback(ModalScreen[None]):
-    """What a failed run left."""
+    """A dialog with the traceback of a failed run."""
 
     DEFAULT_CSS = """
     Traceback { align: center middle; }
@@ -167,9 +167,9 @@ class Traceback(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static("y copies, esc closes", classes="hint")
+            yield Static("y to copy, esc to close", classes="hint")
             yield Static(Text(self._text), id="traceback")
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(self._text)
-        self.app.notify("the traceback is copied")
+        self.app.notify("Copied the traceback")

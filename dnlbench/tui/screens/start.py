@@ -1,4 +1,4 @@
-"""The start screen: presets to begin from, sweeps to follow, profiles to look at and to hold against each other."""
+"""The start screen: presets to run, sweeps to follow, and profiles to show and compare."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label, OptionList, Static
 
+from dnlbench import units
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
 from dnlbench.tui.widgets.entry_list import EntryList, Row, profile_row, spec_row, sweep_row
 from dnlbench.tui.widgets.key_line import KeyLine
 from dnlbench.tui.workspace_index import ProfileEntry, SpecEntry, WorkspaceEntries, WorkspaceIndex
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported where needed at run time: the imports would delay the first paint
     from dnlbench.store.workspace import SweepEntry
 
 POLL_S = 2.0
-"""Seconds between two looks at what there is."""
+"""Seconds between polls of the workspace."""
 BLANK = "digits-quick"
-"""The preset that a new sweep begins with."""
+"""The preset that a new sweep starts from."""
 EMPTY = {
-    "presets": "no presets: this installation lacks its own files",
-    "sweeps": "no sweeps yet: choose a preset and press s",
-    "profiles": "no profiles yet: a sweep saves one when it ends",
+    "presets": "No presets: reinstall dnlbench",
+    "sweeps": "No sweeps yet: select a preset and press s",
+    "profiles": "No profiles yet: a sweep saves one when it ends",
 }
 
 
 class StartScreen(Screen[None]):
-    """Three lists side by side, tabs where they have no room."""
+    """Three lists side by side, or tabs in narrow terminals."""
 
     CSS_PATH = "start.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,7 +54,7 @@ class StartScreen(Screen[None]):
     ]
 
     class EntriesRead(Message):
-        """What there is was looked at."""
+        """The workspace was polled; without entries, there was a problem."""
 
         def __init__(self, entries: WorkspaceEntries | None, problem: str = "") -> None:
             super().__init__()
@@ -82,18 +83,18 @@ class StartScreen(Screen[None]):
             yield EntryList("Profiles", id="profiles")
         with Horizontal(id="filter"):
             yield Label("filter ")
-            yield Input(placeholder="words, all of which must occur", compact=True)
-            yield Label(" enter: to the list · escape: shows all")
+            yield Input(placeholder="words that must all occur", compact=True)
+            yield Label(" enter: go to the list · escape: show all")
         yield Static(id="detail", markup=False)
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """Lists first, what is in them after the first paint."""
+        """Paint empty lists first, and fill them later."""
         self._go(0)
         self._timer = self.set_interval(POLL_S, self._poll)
 
     def on_screen_resume(self) -> None:
-        """Much may have happened behind another screen."""
+        """Poll at once after another screen was shown."""
         self._timer.resume()
         self.call_after_refresh(self._poll)
 
@@ -101,7 +102,7 @@ class StartScreen(Screen[None]):
         self._timer.pause()
 
     def on_key(self, event: events.Key) -> None:
-        """From here on the focus is the user's."""
+        """Stop moving the focus automatically."""
         self._touched = True
 
     def on_mouse_down(self) -> None:
@@ -151,7 +152,7 @@ class StartScreen(Screen[None]):
         words = self.query_one(Input).value.lower().split()
         for panel, rows in zip(self._lists, self._rows(), strict=True):
             shown = [row for row in rows if row.has(words)]
-            nothing = f"nothing here with {' '.join(words)!r}: escape shows all" if rows else EMPTY[panel.id or ""]
+            nothing = f"No match for {' '.join(words)!r}: press escape to show all" if rows else EMPTY[panel.id or ""]
             if self._known:
                 panel.show_rows(shown, nothing)
             panel.count = f"{len(shown):,} of {len(rows):,}" if words else f"{len(rows):,}"
@@ -160,9 +161,9 @@ class StartScreen(Screen[None]):
 
     def _show_titles(self) -> None:
         at_work = sum(entry.at_work for entry in self._entries.sweeps)
-        works = f"▶ {at_work} sweep{'s' if at_work != 1 else ''} at work" if at_work else "no sweep at work"
+        running = f"▶ {units.counted(at_work, 'sweep')} running" if at_work else "no sweep running"
         location = "" if self._folder == Path() else f" · in {self._folder}"
-        self.query_one("#title", Static).update(f"dnlbench   {works}{location}", layout=False)
+        self.query_one("#title", Static).update(f"dnlbench   {running}{location}", layout=False)
         tabs = []
         for number, panel in enumerate(self._lists):
             marked = f" · {len(self._marked)} marked" if panel.id == "profiles" and self._marked else ""
@@ -176,12 +177,12 @@ class StartScreen(Screen[None]):
     def _show_detail(self) -> None:
         self.query_one("#detail", Static).update(self._detail(), layout=False)
         dimmed = [self.check_action(action, ()) for action in ("start", "mark", "compare")]
-        if dimmed != self._dimmed:  # the footer is made anew each time, which takes longer than all the rest
+        if dimmed != self._dimmed:  # only then, because rebuilding the key line is slow
             self._dimmed = dimmed
             self.refresh_bindings()
 
     def _detail(self) -> Content:
-        """All of what the list may have had to cut."""
+        """Return the full text of the selected entry, which its list may have cut, and the keys for it."""
         spec, sweep, profile = self._spec, self._sweep, self._profile
         entry = spec or sweep or profile
         if entry is None:
@@ -190,12 +191,12 @@ class StartScreen(Screen[None]):
             location = spec.spec if spec else str(sweep.run_dir) if sweep else str(profile.path) if profile else ""
             return Content.styled(f"! {location}: {entry.problem}", "$text-error")
         if spec:
-            return Content(f"{spec.summary or spec.spec}\nenter changes it first · dnlbench run {spec.spec}")
+            return Content(f"{spec.summary or spec.spec}\nenter to edit · s to start · dnlbench run {spec.spec}")
         if sweep:
-            return Content(f"{sweep.run_dir}\nenter follows it · dnlbench attach {sweep.run_dir}")
+            return Content(f"{sweep.run_dir}\nenter to follow · dnlbench attach {sweep.run_dir}")
         assert profile is not None
         return Content(
-            f"{profile.path} · {profile.study} · {profile.machine}\nenter shows it · space marks it to compare"
+            f"{profile.path} · {profile.study} · {profile.machine}\nenter to show · space to mark for comparison"
         )
 
     @property
@@ -218,7 +219,7 @@ class StartScreen(Screen[None]):
         return next((entry for entry in profiles if str(entry.path) == self._chosen), None)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """A list may get the focus from the mouse, too."""
+        """Make the focused list the current one; the mouse may have focused it."""
         if event.widget in self._lists:
             self._current = self._lists.index(event.widget)
             for number, panel in enumerate(self._lists):
@@ -245,15 +246,15 @@ class StartScreen(Screen[None]):
 
     def _open_broken(self, problem: str) -> None:
         if (spec := self._spec) is not None and spec.text:
-            self._edit(spec)  # the form says what is wrong, where
+            self._edit(spec)  # the form shows the errors
         else:
-            self.notify(problem, title="cannot be opened", severity="error", markup=False)
+            self.notify(problem, title="Cannot open", severity="error", markup=False)
 
     def _edit(self, entry: SpecEntry) -> None:
         self.post_message(EditSpec(entry.text, f"preset {entry.name}" if entry.preset else entry.spec))
 
     def _go(self, number: int) -> None:
-        """To a list. One that is not shown cannot take the focus, so it is shown first."""
+        """Focus a list. Show it first, because a hidden list cannot take the focus."""
         lists = self._lists
         for index, panel in enumerate(lists):
             panel.set_class(index == number, "-current")
@@ -270,7 +271,7 @@ class StartScreen(Screen[None]):
                 return True if self._profile and not self._profile.problem else None
             if action == "compare":
                 return True if len(self._marked) > 1 else None
-        except (NoMatches, IndexError):  # asked before there is anything
+        except (NoMatches, IndexError):  # called before the first poll
             return None
         return True
 
@@ -278,7 +279,7 @@ class StartScreen(Screen[None]):
         self._go(number)
 
     def action_next_list(self, step: int) -> None:
-        """To the next list; from the filter back to the list."""
+        """Focus the next list; from the filter, focus the current list."""
         if isinstance(self.focused, Input):
             self._lists[self._current].focus()
         else:
@@ -303,7 +304,7 @@ class StartScreen(Screen[None]):
         self._show()
 
     def action_compare(self) -> None:
-        """The marked profiles, against the one that was marked first."""
+        """Compare the marked profiles with the one that was marked first."""
         self.post_message(OpenProfiles(tuple(self._marked)))
 
     def action_filter(self) -> None:

@@ -1,4 +1,4 @@
-"""A sweep as it goes on: curves, depth, devices and runs, and what can be asked of its engine."""
+"""The screen of a sweep: curves, results over depth, devices, runs, and keys to control the engine."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ from dnlbench.tui.widgets.key_line import KeyLine
 from dnlbench.tui.widgets.runs_table import RunsTable
 
 PAINT_S = 0.1
-"""Seconds between two paintings at least."""
+"""Minimum seconds between two paints."""
 DRAWING_FRACTION = 0.1
-"""Of the time that may go into drawing curves."""
+"""Maximum fraction of the time for drawing curves."""
 WIDE = 120
-"""Columns from which the table has more of them; the style sheet has the same bound."""
+"""Minimum terminal width for a table with more columns; the style sheet has the same bound."""
 PANELS = ("loss", "depth", "devices")
 
 
 class SweepScreen(ControlScreen):
-    """Follows one run directory. Leaving it, or its death, does nothing to the sweep."""
+    """Follows one run directory. Closing the screen, or a crash of it, does not affect the sweep."""
 
     CSS_PATH = "sweep.tcss"
     HELP = """
 # A sweep
 
-What you see is read from the run directory; the engine is a process of its own. **q** leaves, and the sweep goes on.
+The screen shows the run directory. The engine is a separate process: after **q** the sweep continues.
 
-- **1 2 3 4** go to the curves, to depth, to the devices and to the runs; **tab** goes on to the next
-- **m** another metric, **t** over epochs, training steps or time, **v** another quantity over depth
-- **space** pauses or resumes the runs that are marked, or the one under the cursor; **k** cancels, **r** retries them
-- **P** pauses or resumes the sweep, **K** ends it, **R** retries all that ended badly, **g** goes on with an ended sweep
-- **p** pauses or resumes the selected device, **D** releases its memory as well
-- **/** filters the runs, **enter** opens one, **e** exports the chart (SVG) or the table (CSV), **u** holds the picture still
+- **1 2 3 4** go to the curves, to depth, to the devices and to the runs; **tab** goes to the next
+- **m** shows the next metric, **t** changes the x axis (epochs, steps or time), **v** shows the next quantity over depth
+- **space** pauses or resumes the marked runs, or the one under the cursor; **k** cancels and **r** retries them
+- **P** pauses or resumes the sweep, **K** ends it, **R** retries all failed runs, **g** resumes an ended sweep
+- **p** pauses or resumes the selected device; **D** also releases its memory
+- **/** filters the runs, **enter** opens one, **e** exports the chart (SVG) or the table (CSV), **u** freezes the screen
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/", id="sweep.filter"),
@@ -64,7 +64,7 @@ What you see is read from the run directory; the engine is a process of its own.
         Binding("v", "next_quantity", "quantity", show=False, id="sweep.quantity"),
         Binding("C", "columns", "columns", show=False, id="sweep.columns"),
         Binding("e", "export", "export", show=False, id="sweep.export"),
-        Binding("u", "hold", "hold updates", show=False, id="sweep.hold"),
+        Binding("u", "freeze", "freeze", show=False, id="sweep.hold"),
         Binding("1", "panel('loss')", "curves", show=False, id="sweep.curves"),
         Binding("2", "panel('depth')", "depth", show=False, id="sweep.depth"),
         Binding("3", "panel('devices')", "devices", show=False, id="sweep.devices"),
@@ -123,7 +123,7 @@ What you see is read from the run directory; the engine is a process of its own.
         self._paint_curves(view_model)
         if view_model is self._view_model:
             return
-        if view_model.chart is None or view_model.depth is None:  # the poller gives them with its next looks
+        if view_model.chart is None or view_model.depth is None:  # the next polls build them
             self._poller.wake()
         self._view_model = view_model
         self._paint_head(view_model)
@@ -148,7 +148,7 @@ What you see is read from the run directory; the engine is a process of its own.
             problem.set_class(bool(text), "-shown")
 
     def _paint_curves(self, view_model: SweepViewModel) -> None:
-        """Not so often that drawing would hold up the keyboard, unless somebody asked for other curves."""
+        """Update the curves at once after a key, else seldom enough that drawing does not delay the keyboard."""
         chart, now = self.query_one("#loss", ChartView), time.monotonic()
         asked = view_model.choice != self._curves_of
         if view_model.chart is None or view_model.chart is chart.chart or not (asked or now >= self._curves_due):
@@ -158,7 +158,7 @@ What you see is read from the run directory; the engine is a process of its own.
 
     @property
     def _quantities(self) -> list[Quantity]:
-        """What can be shown over depth: what some run has a value of, the main one always."""
+        """The study's main quantity, and the others that some run has a value of."""
         depth = self._view_model.depth
         if depth is None:
             return []
@@ -180,22 +180,22 @@ What you see is read from the run directory; the engine is a process of its own.
         if table.selection.filter:
             parts.append(f"filter: {table.selection.filter}")
         if table.selection.order:
-            parts.append(f"by {table.selection.order}{', falling' if table.selection.falling else ''}")
+            parts.append(f"by {table.selection.order}{', descending' if table.selection.descending else ''}")
         if table.marked:
             parts.append(f"{len(table.marked)} marked")
         line = Text("   ".join(parts))
-        if self.has_class("-short"):  # where there is no room for a line of its own
+        if self.has_class("-short"):  # no room for a separate line
             line.append(f"   {self._age}", style="yellow" if self._frozen else "dim")
         self.query_one("#runs-line", Static).update(line)
 
     def _show_age(self, view_model: SweepViewModel) -> None:
         now, shown, updated_at = self._clock(), self._view_model.snapshot, view_model.snapshot.updated_at
         if self._frozen:
-            text = age = f"updates paused: {_age(now - shown.polled_at)} old; u goes on"
+            text = age = f"frozen {_age(now - shown.polled_at)} ago; press u to update"
         else:
-            age = f"data {_age(now - updated_at)} old" if updated_at else "no data yet"
-            at_work = f"engine {view_model.snapshot.engine}" if view_model.snapshot.engine else "no engine is at work"
-            text = f"{at_work}; {age}   {self._run_dir.root}"
+            age = f"updated {_age(now - updated_at)} ago" if updated_at else "no data yet"
+            engine = f"engine {view_model.snapshot.engine}" if view_model.snapshot.engine else "no engine is running"
+            text = f"{engine}; {age}   {self._run_dir.root}"
         if (text, age) == self._status_text:
             return
         self._status_text, self._age = (text, age), age
@@ -206,26 +206,26 @@ What you see is read from the run directory; the engine is a process of its own.
             self._paint_runs_line()
 
     def _notice_end(self, view_model: SweepViewModel) -> None:
-        """Rings once when a sweep ends that was seen at work."""
+        """Notify the user when the engine exits."""
         at_work = view_model.snapshot.engine is not None
         if self._engine_seen and not at_work and view_model.snapshot.view is not None:
             view = view_model.snapshot.view
             bad = len(view.not_ok)
-            how = f"{bad} run{'s' if bad > 1 else ''} not ok" if bad else "all runs ok"
-            text = f"{view.plan.spec.name}: {state_of(view_model.snapshot)}, {how}"
+            result = f"{units.counted(bad, 'run')} not ok" if bad else "all runs ok"
+            text = f"{view.plan.spec.name}: {state_of(view_model.snapshot)}, {result}"
             self.app.notify(text, severity="warning" if view.not_ok else "information", timeout=20)
             self.app.bell()
             self._notify_desktop(text)
         self._engine_seen = at_work
 
     def _notify_desktop(self, text: str) -> None:
-        """OSC 9, which terminals that know it show as a notification of the desktop; others pass over it."""
+        """Write OSC 9, which some terminals show as a desktop notification and others ignore."""
         driver = self.app._driver
         if driver is not None and not self.app.is_headless:
             driver.write(f"\x1b]9;{text}\x07")
 
     def _choose_columns(self) -> None:
-        """Those that fit the terminal and the study, until somebody has chosen others."""
+        """Select the columns that fit the terminal and the study, unless the user has selected others."""
         view, table = self._view_model.snapshot.view, self.query_one(RunsTable)
         has_epochs = view is None or view.plan.study.has_epochs
         self.set_class(not has_epochs, "-no-epochs")
@@ -234,10 +234,8 @@ What you see is read from the run directory; the engine is a process of its own.
             self._columns = columns
             self._rearrange(columns=columns)
 
-    # Looking
-
     def action_panel(self, name: str) -> None:
-        """Goes to a panel; shows it where only one is shown at a time."""
+        """Focus a panel; show it if there is room for one only."""
         if name == "loss" and self.has_class("-no-epochs"):
             name = "depth"
         if name in PANELS:
@@ -246,7 +244,7 @@ What you see is read from the run directory; the engine is a process of its own.
         self.query_one(f"#{name}").focus()
 
     def action_next_metric(self) -> None:
-        """The chart's next metric; of a study without epochs its next quantity."""
+        """Show the next metric, or the next quantity of a study without epochs."""
         if self.has_class("-no-epochs"):
             self.action_next_quantity()
             return
@@ -268,7 +266,7 @@ What you see is read from the run directory; the engine is a process of its own.
         self._quantity += 1
         self._paint_depth(self._view_model)
 
-    def action_hold(self) -> None:
+    def action_freeze(self) -> None:
         self._frozen = not self._frozen
         self.paint()
 
@@ -279,7 +277,7 @@ What you see is read from the run directory; the engine is a process of its own.
         line.focus()
 
     def action_close_filter(self) -> None:
-        """Back to the table; the filter stays as it was last valid."""
+        """Focus the table and keep the last valid filter."""
         self.query_one("#filter").remove_class("-shown")
         self.query_one(RunsTable).focus()
 
@@ -320,7 +318,7 @@ What you see is read from the run directory; the engine is a process of its own.
             self.app.push_screen(RunScreen(self._run_dir, view.plan.by_id[event.run_id], self._poller, self._builder))
 
     def action_export(self) -> None:
-        """What has the focus: a chart as SVG, otherwise the table as CSV."""
+        """Export the focused chart as SVG, otherwise the table as CSV."""
         view, focused = self._view_model.snapshot.view, self.focused
         name = view.plan.spec.name if view else "sweep"
         if isinstance(focused, ChartView):
@@ -331,5 +329,5 @@ What you see is read from the run directory; the engine is a process of its own.
 
 
 def _age(seconds: float) -> str:
-    """In whole seconds: tenths would be drawn anew ten times a second, and tell nothing."""
+    """Return whole seconds, because tenths would be repainted ten times a second."""
     return f"{max(0.0, seconds):.0f} s" if seconds < 60 else units.seconds(seconds)

@@ -1,4 +1,4 @@
-"""A chart that can be looked into: with keys, and with a mouse if there is one."""
+"""An interactive chart, with keys and mouse."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOTHING = Chart(key="", title="", x=Axis(label=""), y=Axis(label=""), series=())
 
 
 class ChartView(Widget, can_focus=True):
-    """A chart with a legend, in the size that it is given."""
+    """A chart with a legend that fills its widget."""
 
     HELP = """\
 ## Chart
@@ -41,20 +41,20 @@ class ChartView(Widget, can_focus=True):
 | Key | |
 |---|---|
 | `l` `x` | logarithmic y axis, x axis |
-| `s` | smooth: not at all, 0.6, 0.9 |
-| `+` `-` | zoom along x, about the cursor or the middle |
+| `s` | smoothing: off, 0.6, 0.9 |
+| `+` `-` | zoom along x, at the cursor or the center |
 | `>` `<` | zoom along y |
-| `←` `→` `↑` `↓` | move the cursor; without it, move what is zoomed |
-| `shift` with arrows | move what is zoomed |
-| `c` | cursor on and off: values of all curves at its position |
-| `[` `]` | choose a curve |
-| `h` | switch the chosen curve off and on |
-| `H` | the chosen curve alone, or all |
-| `0` | everything as it was |
+| `←` `→` `↑` `↓` | move the cursor; without a cursor, pan |
+| `shift` with arrows | pan |
+| `c` | show or hide the cursor with the values of all curves |
+| `[` `]` | select a curve |
+| `h` | hide or show the selected curve |
+| `H` | show the selected curve only, or all |
+| `0` | reset the view |
 
-The wheel zooms where the mouse is (with `shift` or `ctrl` along y), dragging moves, and a click in the legend switches
-a curve. A bold line is smoothed, with the measured values faint behind it. ✗ is where a value is NaN or infinite, and
-the end of a curve in which a run diverged. A band is the 95 % interval of the mean over seeds.
+The wheel zooms at the mouse (with `shift` or `ctrl`: along y), dragging pans, and a click in the legend hides or shows a
+curve. A bold line is smoothed; the measured values are the faint line. ✗ marks NaN and infinite values, and the end of
+a curve with a diverged run. A band is the 95 % confidence interval of the mean over seeds.
 """
     DEFAULT_CSS = """
     ChartView {
@@ -93,7 +93,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
     def __init__(self, chart: Chart = NOTHING, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.took_s = 0.0
-        """Seconds that the last drawing took."""
+        """Duration of the last drawing in seconds."""
         self._hover: float | None = None
         self._drag: tuple[Offset, View, Drawing] | None = None
         self._picture: Picture | None = None
@@ -113,8 +113,6 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         segments = [Segment(text, base + _rich_style(style)) for text, style in lines[y].spans]
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
-    # What is drawn
-
     def _theme(self) -> Theme:
         style = self.rich_style
         foreground, background = (
@@ -130,7 +128,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         )
 
     def _render_chart(self) -> Picture:
-        """Curves and axes, without the cursor: this is what takes time."""
+        """Return the curves and axes without the cursor; draw them only if something changed, since drawing is slow."""
         view, theme, picture = self.view.with_cursor(None), self._theme(), self._picture
         if picture is None or not picture.matches(self.chart, view, theme, self.size):
             start = time.monotonic()
@@ -144,7 +142,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
             self._lines = (picture, at, picture.lines(at))
         return self._lines[2]
 
-    # What keys do
+    # Keys
 
     def action_log_y(self) -> None:
         self.view = replace(self.view, log_y=not is_log(self.chart, self.view)[1])
@@ -162,7 +160,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
         self.view = zoomed(self.chart, self.view, self._render_chart().drawing, direction, along_y=True)
 
     def action_move(self, dx: int, dy: int) -> None:
-        """Moves the cursor if there is one, else what is zoomed; with nothing to move, there will be a cursor."""
+        """Move the cursor, or pan a zoomed chart without a cursor. Otherwise show the cursor."""
         if dx and (self.view.cursor is not None or not self.view.is_zoomed):
             self.view = with_cursor_moved(self.chart, self.view, self._render_chart().drawing, dx)
         else:
@@ -198,7 +196,7 @@ the end of a curve in which a run diverged. A band is the 95 % interval of the m
     def _keys(self) -> list[str]:
         return [series.key for series in legend_series(self.chart)]
 
-    # What a mouse does
+    # Mouse
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self._wheel(event, 1)
@@ -263,7 +261,7 @@ def _rich_style(style: TextStyle) -> Style:
 
 
 def _rich_color(color: str) -> RichColor | None:
-    """A color as Rich takes it; None for one that is not known."""
+    """Return a Rich color; None if the name is unknown."""
     if not color:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The devices: how busy, full, warm and hungry each is, and what runs there."""
+"""The panel of devices: telemetry of each device, and the runs on it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from dnlbench.tui.device_lines import DeviceLine, choose_layout, columns_before_
 from dnlbench.watch import SweepView
 
 TITLE = "Devices"
-REMOTE = "telemetry of another machine is not available"
+REMOTE = "no telemetry, the sweep runs on another machine"
 CURVE, WORDS = re.compile("[▁-█]+"), re.compile(r"\b(util|memory|power|of)\b")
 MUTED = "$foreground-muted"
 STYLES = {"": "", "running": "", "idle": MUTED, "held": "$text-warning", "bad": "$text-error"}
-"""By how it is with a device, which the words tell as well."""
+"""Style of each state of a device; the text of the line states it too."""
 
 
 class DevicePanel(Widget, can_focus=True):
-    """A line for each device, of which one is selected."""
+    """A list of devices, one of which is selected."""
 
     HELP = """
 ## Devices
 
-A line for each device of this machine, and what the sweep does there:
+A line for each device of this machine, with the runs on it:
 
-- **util**: share of the time that it computed, with its course, one reading a cell, the newest at the right
-- **memory**: in use by anybody, of all there is
-- **°C**: its temperature; **power**: what it takes, of what it may take at most
+- **util**: utilization, with its history, one reading per cell, the newest at the right
+- **memory**: memory in use by all processes, and total memory
+- **°C**: temperature; **power**: power draw and its limit
 
-On a cluster **ray** stands for all of it, and below it is a line for each machine that a run was begun on.
+On a cluster, **ray** is the whole cluster. Below it is a line for each node that has started a run.
 
-*paused* begins no run; *released* holds no memory either; *set aside* gets no more runs, for the reason given.
-What a device does not tell is left out, and so is what there is no room for.
+A *paused* device starts no runs. A *released* device is paused and its memory is free. A *disabled* device or slot gets
+no more runs, for the given reason. Values that a device does not report, or that do not fit, are omitted.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "device up", show=False, id="devices.up"),
@@ -61,7 +61,7 @@ What a device does not tell is left out, and so is what there is no room for.
     """Label of the device under the cursor; empty while there is none."""
 
     class Selected(Message):
-        """Another device is under the cursor."""
+        """Another device was selected."""
 
         def __init__(self, panel: DevicePanel, label: str) -> None:
             super().__init__()
@@ -86,7 +86,7 @@ What a device does not tell is left out, and so is what there is no room for.
         self._remote = False
 
     def update(self, history: DeviceHistory, view: SweepView | None, *, remote: bool = False) -> None:
-        """Shows the devices as they are now."""
+        """Show the current devices."""
         before, self._lines, self._remote = self._lines, device_lines(history, view, remote=remote), remote
         labels = [line.label for line in self._lines]
         if self.selected not in labels:
@@ -95,7 +95,7 @@ What a device does not tell is left out, and so is what there is no room for.
 
     @property
     def details(self) -> str:
-        """All that is known of what the selected device does, however long; empty without one."""
+        """The uncut text about the runs on the selected device; empty if no device is selected."""
         lines = [line for line in self._lines if line.label == self.selected]
         return lines[0].work if lines else ""
 

@@ -1,4 +1,4 @@
-"""The lists of the start screen: one entry each for a spec, a sweep or a profile."""
+"""The lists of the start screen, with rows for specs, sweeps and profiles."""
 
 from __future__ import annotations
 
@@ -43,26 +43,28 @@ COLORS = {
     "waiting": "",
     "unreadable": "$text-error",
 }
-NO_SUMMARY = "a spec of this folder; its first comment line would stand here"
+NO_SUMMARY = "add a comment as the first line of the file to describe it here"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One entry of a list as it is shown."""
+    """The text of one entry."""
 
     key: str
     mark: str
     name: str
     status: str
-    """At the right end of the first line."""
+    """Text at the right end of the first line."""
     below: str
+    """Text below the first line."""
     short_status: str = ""
-    """In position of that where the name needs the room; empty: there is nothing shorter."""
+    """Shorter status, if the name needs the room; empty: none."""
     color: str = ""
-    """Of mark and status, which say the same in words."""
+    """Color of mark and status."""
     problem: bool = False
+    """True if ``below`` is an error message."""
     lines: int = 1
-    """That ``below`` may take."""
+    """Maximum number of lines of ``below``."""
 
     def has(self, words: Sequence[str]) -> bool:
         text = f"{self.name} {self.status} {self.below} {self.mark}".lower()
@@ -85,18 +87,18 @@ class Row:
 
 
 def _cut(text: str, width: int) -> str:
-    """Exactly that many columns; a dot at the end of what had to be cut."""
+    """Return the text in exactly ``width`` cells, with an ellipsis if it is cut."""
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def spec_row(entry: SpecEntry) -> Row:
-    """A preset, or a spec of the folder."""
+    """Return the row of a preset or a spec file."""
     runs = "" if entry.runs is None else f"{entry.runs:,} run{'s' if entry.runs != 1 else ''}"
     return Row(
         key=entry.spec,
         mark="!" if entry.problem else " ",
         name=entry.name if entry.preset else f"sweeps/{Path(entry.spec).name}",
-        status="not valid" if entry.problem else runs,
+        status="invalid" if entry.problem else runs,
         below=entry.problem or entry.summary or NO_SUMMARY,
         color="$text-error" if entry.problem else "",
         problem=bool(entry.problem),
@@ -105,7 +107,7 @@ def spec_row(entry: SpecEntry) -> Row:
 
 
 def sweep_row(entry: SweepEntry, now: float) -> Row:
-    """A run directory."""
+    """Return the row of a run directory."""
     counts = f"{entry.ended:,} of {entry.runs:,} run{'s' if entry.runs != 1 else ''}"
     failed = f"{entry.failed:,} failed" if entry.failed else ""
     status = entry.state if entry.fraction is None else f"{entry.state} {_bar(entry.fraction)}"
@@ -124,7 +126,7 @@ def sweep_row(entry: SweepEntry, now: float) -> Row:
 
 
 def profile_row(entry: ProfileEntry, marked: Sequence[Path]) -> Row:
-    """A profile, with its position among those that are marked."""
+    """Return the row of a profile, with its position among the marked ones."""
     position = f"[{marked.index(entry.path) + 1}]" if entry.path in marked else "   "
     created = f"{entry.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if entry.created else ""
     return Row(
@@ -149,12 +151,12 @@ def _bar(fraction: float) -> str:
 
 
 def _percent(fraction: float) -> str:
-    """Rounded down: 100 % is for what has ended."""
+    """Return a percentage, rounded down, so that 100 % means finished."""
     return f"{int(fraction * 100):3d} %"
 
 
 def age(seconds: float) -> str:
-    """A time that has passed, in one unit, so that it changes seldom: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
+    """Return a duration in one unit, so that the text changes seldom: ``12 s``, ``5 min``, ``3 h``, ``2 d``."""
     for limit, per_unit, unit in ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h")):
         if seconds < limit:
             return f"{max(0, int(seconds / per_unit))} {unit}"
@@ -162,7 +164,7 @@ def age(seconds: float) -> str:
 
 
 class EntryList(OptionList):
-    """Rows that fit its width. The highlighted one stays highlighted, whatever comes or goes around it."""
+    """A list of rows that fit its width. The highlighted row stays highlighted if other rows are added or removed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "open", id="start.open")]
 
@@ -171,13 +173,13 @@ class EntryList(OptionList):
         self.title = title
         self.count = ""
         self._rows: tuple[Row, ...] = ()
-        self._empty = "looking …"
+        self._empty = "loading …"
 
     def on_mount(self) -> None:
         self._fill()
 
     def on_resize(self) -> None:
-        """The rows are made for one width."""
+        """Rebuild the rows for the new width."""
         self._prompts(self._rows)
 
     @property

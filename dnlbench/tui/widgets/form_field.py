@@ -1,4 +1,4 @@
-"""The fields of a spec's form."""
+"""The fields of the spec form."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Choice(Select[str], inherit_bindings=False):
-    """A select whose arrow keys lead to the fields above and below, as everywhere in the form."""
+    """A select whose arrow keys move to the fields above and below, as in the rest of the form."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_overlay", "choose", show=False)]
 
 
 class FieldRow(Vertical):
-    """One key of the spec: name, control, what it means and what is wrong with it."""
+    """One key of the spec: name, control, description and error."""
 
     class Edited(Message):
-        """Another value."""
+        """The value was edited."""
 
         def __init__(self, key: Key, text: str) -> None:
             super().__init__()
@@ -89,7 +89,7 @@ class FieldRow(Vertical):
 
 
 class Fields(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """All fields; the arrow keys go from one to the next."""
+    """All fields. The arrow keys move between them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "app.focus_previous", "field above", show=False, id="new.above"),

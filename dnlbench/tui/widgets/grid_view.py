@@ -1,4 +1,4 @@
-"""Tables of the reports on a screen."""
+"""Report tables on a screen."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ WORD_MARKS = {
     "too large": "✗",
     "cancelled": "–",
 }
-"""Beside words that are verdicts, so that they are found without being read and without color."""
+"""Marks of verdicts, which stand out without color."""
 
 
 class GridView(Static):
-    """Tables one below the other, laid out anew for every width. Scrolling is its container's business."""
+    """A list of tables, laid out for the width of the widget. The container scrolls."""
 
     def __init__(self, grids: Iterable[Grid] = (), *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -45,7 +45,7 @@ class GridView(Static):
 
 
 class _Tables:
-    """Asks for the width, and whether there are colors, as late as it is known."""
+    """Renders tables with the width and colors at the time of rendering."""
 
     def __init__(self, view: GridView, grids: Sequence[Grid]) -> None:
         self._view = view
@@ -59,15 +59,15 @@ class _Tables:
 
 
 def marked(grid: Grid) -> Grid:
-    """The same with a mark before each verdict."""
+    """Return the grid with a mark before each verdict."""
     rows = [[f"{WORD_MARKS[cell]} {cell}" if cell in WORD_MARKS else cell for cell in row] for row in grid.rows]
     return replace(grid, rows=rows)
 
 
 def _colored(group: Group, *, plain: bool) -> Group:
-    """With the grid's own colors on words that have got a mark, by which it does not know them any more.
+    """Style marked verdicts, which the grid no longer recognizes.
 
-    Without colors, what is wrong is bold: as a shade of grey its red is nearly black.
+    Without colors, failures are bold, because red as a shade of gray is nearly black.
     """
     for table in group.renderables:
         for column in table.columns if isinstance(table, Table) else ():

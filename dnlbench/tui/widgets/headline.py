@@ -1,4 +1,4 @@
-"""The line on top of a sweep: is it going well, how far is it, and when will it end?"""
+"""The headline of a sweep: state, progress, estimated time and throughput."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dnlbench.tui.poller import Snapshot
 from dnlbench.watch import SweepView
 
 WIDE = 110
-"""Columns from which on there is room for words."""
+"""Minimum terminal width for words instead of marks."""
 BAR = 20
 STATES = {
     "running": ("▶ running", "bold"),
@@ -18,14 +18,14 @@ STATES = {
     "disk full": ("‖ disk full", "bold red"),
     "done": ("✓ done", "bold green"),
     "interrupted": ("⊘ interrupted", "bold yellow"),
-    "error": ("✗ ended by an error", "bold red"),
-    "gone": ("✗ its engine is gone", "bold red"),
+    "error": ("✗ engine failed", "bold red"),
+    "crashed": ("✗ engine exited unexpectedly", "bold red"),
     "idle": ("· not running", "bold"),
 }
 
 
 def state_of(snapshot: Snapshot) -> str:
-    """One of `STATES`."""
+    """Return a key of `STATES`."""
     view = snapshot.view
     if view is None:
         return "starting" if snapshot.engine else "idle"
@@ -37,11 +37,11 @@ def state_of(snapshot: Snapshot) -> str:
         return "running" if view.prepared is not None and view.engine_ended is None else "starting"
     if view.engine_ended is not None:
         return view.engine_ended.reason
-    return "gone" if view.slots else "idle"
+    return "crashed" if view.slots else "idle"
 
 
 def headline(snapshot: Snapshot, name: str, width: int, *, colors: bool = True) -> Text:
-    """As much of it as fits."""
+    """Return as much of the headline as fits."""
     text = _headline(snapshot, name, width)
     return text if colors else Text(text.plain, style="bold")
 
@@ -79,8 +79,8 @@ def _bar(done: float) -> Text:
 
 
 def throughput(view: SweepView) -> float:
-    """Samples per second of all runs under way together, each by its last epoch."""
+    """Return the total throughput of the running runs in samples per second, from the latest epoch of each."""
     if view.engine_ended is not None:
         return 0.0
-    under_way = [view.histories[run_id].epochs for run_id in view.leased]
-    return sum(epochs[-1].samples_per_s for epochs in under_way if epochs)
+    running = [view.histories[run_id].epochs for run_id in view.leased]
+    return sum(epochs[-1].samples_per_s for epochs in running if epochs)

@@ -1,7 +1,7 @@
-"""The last line: which keys do something here and now.
+"""The last line of a screen, with the keys that do something now.
 
-It is one text. Textual's own ``Footer`` makes a widget for each key anew whenever the focus changes, and these stay in memory
-for as long as it lives; here, too, help and the way out are never cut off.
+It replaces Textual's ``Footer``, which creates a widget per key whenever the focus changes and never frees them. Help and
+close are never cut off.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 LAST = ("app.help", "app.leave", "run.back", "new.back", "traceback.close")
-"""Names of the keys that are always there, at the end: help and the way out."""
+"""Names of the keys that are always shown, at the end: help and close."""
 
 Key = tuple[str, str, str]
-"""Key to press, key as it is written, what it does."""
+"""Key, its display name and its description."""
 
 
 def fitting(keys: Sequence[Key], last: Sequence[Key], width: int) -> list[Key]:
-    """As many of the keys as fit before the last ones, which always stay."""
+    """Return as many of the keys as fit before the last ones, which are always included."""
     room = width - sum(map(_width, last))
     shown = []
     for key in keys:
@@ -38,7 +38,7 @@ def _width(key: Key) -> int:
 
 
 class KeyLine(Widget):
-    """Keys with what they do; a click on one presses it."""
+    """Keys with descriptions. A click on one presses it."""
 
     DEFAULT_CSS = """
     KeyLine { dock: bottom; height: 1; background: $footer-background; color: $footer-foreground; padding: 0 0 0 1; }

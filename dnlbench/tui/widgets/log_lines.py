@@ -1,4 +1,4 @@
-"""The lines of a log, some of which match what is searched for."""
+"""The lines of a log, with highlighted matches of a search."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from textual.strip import Strip
 
 from dnlbench.tui.log_tail import KEPT_LINES, LogUpdate
 
-GOES_ON = "›"
-"""At the right edge of lines that are longer than the window is wide."""
+CUT = "›"
+"""Mark at the right edge of lines that are wider than the window."""
 
 
 class LogLines(ScrollView, can_focus=True):
-    """Lines of text, some of which match what is searched for."""
+    """Scrollable lines of text with highlighted matches."""
 
     ALLOW_SELECT = False  # the keys of LogView copy
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log-lines--match"}
@@ -30,26 +30,26 @@ class LogLines(ScrollView, can_focus=True):
     LogLines {
         height: 1fr;
         background: transparent;
-        scrollbar-size: 0 1;  /* long lines are marked instead of a bar that takes one of few */
+        scrollbar-size: 0 1;  /* marks of long lines replace the horizontal bar */
         & .log-lines--match { text-style: reverse; }
     }
     """
     follow: reactive[bool] = reactive(True)
-    """Whether the end stays in sight as the log grows."""
+    """True to scroll to the end as the log grows."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pattern: re.Pattern[str] | None = None
         self.current: int | None = None
-        """The line of the match that was gone to."""
+        """Index of the line with the current match."""
         self.placeholder = ""
-        """Why there are no lines."""
+        """Text if there are no lines."""
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._rest = ""
 
     @property
     def lines(self) -> list[str]:
-        """All that are kept, and what stands after the last line break."""
+        """The kept lines, and the text after the last line break."""
         return [*self._lines, *([self._rest] if self._rest else [])]
 
     @property
@@ -64,7 +64,7 @@ class LogLines(ScrollView, can_focus=True):
         return [index for index, line in enumerate(self.lines) if self.pattern.search(line)]
 
     def take(self, update: LogUpdate) -> None:
-        """Adds what a poll found; what is in sight stays where it is, unless the end is followed."""
+        """Add new lines. Visible lines stay in place, unless `follow` is set."""
         if update.restarted:
             self.clear()
         if not update.lines and update.partial_line == self._rest:
@@ -96,7 +96,7 @@ class LogLines(ScrollView, can_focus=True):
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
 
     def show_line(self, index: int) -> None:
-        """Puts a line into the middle and stops to follow the end."""
+        """Scroll a line to the center and stop following the end."""
         self.follow, self.current = False, index
         middle = index - self.scrollable_content_region.height // 2
         self.scroll_to(x=self._column(index), y=max(0, middle), animate=False, immediate=True)
@@ -104,7 +104,7 @@ class LogLines(ScrollView, can_focus=True):
         self.refresh()
 
     def _column(self, index: int) -> int:
-        """How far to the right for the first match in the line to be in sight."""
+        """Return the horizontal scroll offset at which the first match of a line is visible."""
         match = self.pattern.search(self.lines[index]) if self.pattern else None
         width = self.scrollable_content_region.width
         return max(0, 3 + _cells(self.lines[index][: match.end()]) - width) if match else 0
@@ -114,7 +114,7 @@ class LogLines(ScrollView, can_focus=True):
             self._to_end()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Who scrolls up wants to read there; who comes back to the end wants to see it grow."""
+        """Stop following when the user scrolls up, and follow again at the end."""
         super().watch_scroll_y(old_value, new_value)
         at_end = new_value >= self.max_scroll_y
         if at_end != self.follow and (new_value > old_value) == at_end:
@@ -125,13 +125,13 @@ class LogLines(ScrollView, can_focus=True):
             self._to_end()
 
     def render_line(self, y: int) -> Strip:
-        """One line on the screen; nothing in it is markup."""
+        """Render one line, without markup."""
         index, left, width = round(self.scroll_y) + y, round(self.scroll_x), self.scrollable_content_region.width
         strip = Strip(self._segments(index))
-        goes_on = strip.cell_length > left + width
-        strip = strip.crop_extend(left, left + width - goes_on, self.rich_style)
-        if goes_on:
-            strip = Strip([*strip, Segment(GOES_ON)])
+        is_cut = strip.cell_length > left + width
+        strip = strip.crop_extend(left, left + width - is_cut, self.rich_style)
+        if is_cut:
+            strip = Strip([*strip, Segment(CUT)])
         return strip.apply_style(self.rich_style)
 
     def _segments(self, index: int) -> Iterator[Segment]:

@@ -1,4 +1,4 @@
-"""The end of a text file as it grows, with a search."""
+"""A view of a log that follows the file, with a search."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from dnlbench import units
 from dnlbench.tui.log_tail import KEPT_LINES, LogTail, LogUpdate
 from dnlbench.tui.widgets.log_lines import LogLines
 
 POLL_S = 0.5
-"""Seconds between two looks at the file."""
+"""Seconds between polls of the file."""
 
 
 class LogView(Widget):
-    """A log as it grows, with a search."""
+    """A view of a log that follows the file, with a search."""
 
     HELP = """
 ## Log
 
-Everything that was printed, as it is printed. A line that is not ended yet is shown too.
+The output of the run, live, including an incomplete last line.
 
-A search finds text, not patterns; capital letters matter if there are any in it. The line gone to is marked ▸.
-Lines that end in › go on to the right, where the arrow keys lead.
-Only the last 5000 lines are kept here, and what is added too fast to be read is left out: the file has it all.
+A search finds plain text; it is case-sensitive if it contains capital letters. The current match is marked ▸.
+Lines that end in › are cut; the arrow keys scroll to the right.
+The view keeps the last 5000 lines and skips output that is too fast. The file has all of it.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "search", "search", id="log.search"),
@@ -38,7 +39,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         Binding("f", "follow", "follow", id="log.follow"),
         Binding("g", "top", "top", show=False, id="log.top"),
         Binding("G", "end", "end", show=False, id="log.end"),
-        Binding("y", "copy", "copy what is in sight", show=False, id="log.copy"),
+        Binding("y", "copy", "copy visible lines", show=False, id="log.copy"),
         Binding("Y", "copy_all", "copy all", show=False, id="log.copy_all"),
         Binding("escape", "end_search", "end the search", show=False, id="log.end_search"),
     ]
@@ -69,7 +70,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
 
     @property
     def path(self) -> Path | None:
-        """The file; None where there is none yet. Another one is shown from its beginning, or from the last of it."""
+        """The log file; None if there is none yet."""
         return self._path
 
     @path.setter
@@ -88,7 +89,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
 
     @property
     def lines(self) -> list[str]:
-        """All lines that are kept, without control characters."""
+        """The kept lines, without control characters."""
         return self._log.lines
 
     @property
@@ -126,7 +127,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
             self._log.refresh()
 
     def _match_text(self) -> str | None:
-        """``3 of 17 lines with “error”``."""
+        """Return ``3 of 17 lines with “error”``."""
         pattern = self._log.pattern
         if pattern is None:
             return None
@@ -177,7 +178,7 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
         self._update_status()
 
     def action_go(self, by: int) -> None:
-        """Goes to the next match or to the previous one, and on from the other end."""
+        """Go to the next or the previous match, and wrap around."""
         log = self._log
         matches = log.matches
         here = log.current if log.current is not None else round(log.scroll_y)
@@ -206,4 +207,4 @@ Only the last 5000 lines are kept here, and what is added too fast to be read is
     def _copy(self, lines: list[str]) -> None:
         if lines:
             self.app.copy_to_clipboard("\n".join(lines) + "\n")
-            self.notify(f"{len(lines)} line{'s' if len(lines) > 1 else ''} copied")
+            self.notify(f"Copied {units.counted(len(lines), 'line')}")

@@ -1,4 +1,4 @@
-"""The table of runs: sorted, filtered, and marked for what is to be done to several at once."""
+"""The table of runs, with sorting, filtering and marks for actions on several runs."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ URGENCY: tuple[frozenset[State], ...] = (
     frozenset({"paused"}),
     frozenset({"waiting"}),
 )
-"""What is looked for first; all other states come after these."""
+"""States in the default order; all other states come last."""
 ORDER = ("", "plan", "status", "network", "depth", "seed", "loss", "rate", "left", "time")
-"""What ``o`` sorts by, one after the other; the first is by urgency."""
+"""Columns that ``o`` sorts by in turn; the first is the order of `URGENCY`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which runs are shown, and how."""
+    """The columns, order and filter of the table."""
 
     columns: tuple[str, ...] = default_columns(wide=False, has_epochs=True)
     order: str = ""
-    falling: bool = False
+    descending: bool = False
     filter: str = ""
 
     def arrange(self, rows: Mapping[str, RunRow], test: Test) -> list[RunRow]:
-        """The rows that pass, in order; those without a value come last either way."""
+        """Return the matching rows in order. Rows without a value come last in either direction."""
         shown = [row for row in rows.values() if test(row)]
         if not self.order:
             shown.sort(key=_urgency)
         if self.order in ("", "plan"):
-            return shown[::-1] if self.falling else shown
+            return shown[::-1] if self.descending else shown
         value = BY_NAME[self.order].value
         known = [row for row in shown if _sortable(value(row)) is not None]
         unknown = [row for row in shown if _sortable(value(row)) is None]
-        return sorted(known, key=lambda row: _sortable(value(row)) or ("", 0.0), reverse=self.falling) + unknown
+        return sorted(known, key=lambda row: _sortable(value(row)) or ("", 0.0), reverse=self.descending) + unknown
 
 
 def _urgency(row: RunRow) -> int:
@@ -55,43 +55,43 @@ def _urgency(row: RunRow) -> int:
 
 
 def _sortable(value: str | float | None) -> tuple[str, float] | None:
-    """Text by the alphabet, numbers by size; NaN counts as none."""
+    """Return a sort key: text alphabetically, numbers by size; None for NaN."""
     if value is None or value != value:
         return None
     return (value, 0.0) if isinstance(value, str) else ("", float(value))
 
 
 class RunsTable(DataTable[Text]):
-    """A line for each run. Only what has changed is drawn again."""
+    """A row for each run. Only changed cells are updated."""
 
     HELP = """
 ## Runs
 
-One line a run. **/** filters: `network=dense* depth>=8 status=failed or seed=0`. **o** sorts by the next column, **O** turns
-the order around, **C** chooses columns. **x** marks runs; what is done then is done to all that are marked.
+**/** filters the runs: `network=dense* depth>=8 status=failed or seed=0`. **o** sorts by the next column, **O** reverses the
+order, **C** selects columns. **x** marks runs; **space**, **k** and **r** then apply to all marked runs.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select_cursor", "open", id="runs.open"),
         Binding("o", "next_order", "sort", show=False, id="runs.sort"),
-        Binding("O", "turn_order", "turn order", show=False, id="runs.turn_order"),
+        Binding("O", "reverse_order", "reverse order", show=False, id="runs.turn_order"),
         Binding("x", "mark", "mark", show=False, id="runs.mark"),
         Binding("X", "mark_all", "mark all shown", show=False, id="runs.mark_all"),
     ]
 
     class Opened(Message):
-        """Somebody wants to see a run."""
+        """A run was opened."""
 
         def __init__(self, run_id: str) -> None:
             super().__init__()
             self.run_id = run_id
 
     class Rearranged(Message):
-        """The table shows other runs, or the same in another order."""
+        """The runs or their order changed."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=0)
-        # Textual keeps a thousand drawn lines, which a sweep under way never asks for again. They are many small objects, and
-        # to look through them for cycles takes a fifth of a second.
+        # Textual caches a thousand rendered lines, which a running sweep never reuses. They are so many small objects that
+        # garbage collection takes 0.2 s.
         self._line_cache.maxsize = self._row_render_cache.maxsize = KEPT_LINES
         self._cell_render_cache.maxsize = self._row_renderable_cache.maxsize = KEPT_LINES
         self.selection = Selection()
@@ -115,7 +115,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
 
     @property
     def chosen(self) -> list[RunRow]:
-        """The runs that are marked; if there are none, the one under the cursor."""
+        """The marked runs, or the run under the cursor if none is marked."""
         marked = [row for run_id, row in self._rows.items() if run_id in self.marked]
         return marked or ([self.current] if self.current else [])
 
@@ -123,26 +123,26 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         first, self._rows = not self._rows, rows
         wanted = self.selection.arrange(rows, self._test)
         if [row.run.run_id for row in wanted] != list(self._shown_rows) or not self.columns:
-            self._rebuild(wanted, columns=first)  # their widths go by the runs
+            self._rebuild(wanted, columns=first)  # column widths depend on the runs
             return
         for row in wanted:
             self._redraw(row)
 
     def csv(self) -> str:
-        """The runs that are shown, in their order, with their plain values."""
+        """Return the visible runs in their order, with unformatted values."""
         fields = [field for field in FIELDS if field.name != "curve"]
         rows = ([run_id, *(field.value(self._rows[run_id]) for field in fields)] for run_id in self._shown_rows)
         return csv_text([["run_id", *(field.name for field in fields)], *rows])
 
     def rearrange(self, selection: Selection, test: Test) -> None:
-        heads = (selection.columns, selection.order, selection.falling)
+        heads = (selection.columns, selection.order, selection.descending)
         self.selection, self._test, before = selection, test, self.selection
-        changed = heads != (before.columns, before.order, before.falling)
+        changed = heads != (before.columns, before.order, before.descending)
         self._rebuild(selection.arrange(self._rows, test), columns=changed)
         self.post_message(self.Rearranged())
 
     def _rebuild(self, rows: Sequence[RunRow], *, columns: bool = False) -> None:
-        """All lines anew, on request with their heads; the cursor stays on its run if that is still there."""
+        """Rebuild all rows, and optionally the columns. The cursor stays on its run if that is still visible."""
         under = self.current.run.run_id if self.current else None
         offset = self.scroll_offset
         self._shown_rows = {}
@@ -157,7 +157,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         self.scroll_to(*offset, animate=False)
 
     def on_resize(self) -> None:
-        """There may be more room for a column that grows, or less."""
+        """Rebuild the table if the widths of flexible columns change."""
         if self.columns and self._widths() != {str(key.value): each.width for key, each in self.columns.items()}:
             self._rebuild([row for row, _ in self._shown_rows.values()], columns=True)
 
@@ -187,7 +187,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
     def _arrow(self, field: Field) -> str:
         if self.selection.order != field.name:
             return ""
-        return " ▾" if self.selection.falling else " ▴"
+        return " ▾" if self.selection.descending else " ▴"
 
     def _redraw(self, row: RunRow) -> None:
         run_id, marked = row.run.run_id, row.run.run_id in self.marked
@@ -201,7 +201,7 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
                 self.update_cell(run_id, field.name, cell)
 
     def _cells(self, row: RunRow) -> list[Text]:
-        styles = {} if self.app.no_color else {"status": STATES[row.state][1]}  # as a grey, red would be hard to read
+        styles = {} if self.app.no_color else {"status": STATES[row.state][1]}  # red as a shade of gray is hard to read
         cells = [_cell(field, field.text(row), styles.get(field.name, "")) for field in self.fields]
         if row.run.run_id in self.marked:
             cells[0] = Text.assemble((MARKED, "bold"), cells[0][1:])
@@ -214,17 +214,17 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         event.stop()
         name = str(event.column_key.value)
-        self._order_by(name, falling=self.selection.order == name and not self.selection.falling)
+        self._order_by(name, descending=self.selection.order == name and not self.selection.descending)
 
     def action_next_order(self) -> None:
         index = ORDER.index(self.selection.order) if self.selection.order in ORDER else 0
-        self._order_by(ORDER[(index + 1) % len(ORDER)], falling=False)
+        self._order_by(ORDER[(index + 1) % len(ORDER)], descending=False)
 
-    def action_turn_order(self) -> None:
-        self._order_by(self.selection.order, falling=not self.selection.falling)
+    def action_reverse_order(self) -> None:
+        self._order_by(self.selection.order, descending=not self.selection.descending)
 
-    def _order_by(self, name: str, *, falling: bool) -> None:
-        self.rearrange(replace(self.selection, order=name, falling=falling), self._test)
+    def _order_by(self, name: str, *, descending: bool) -> None:
+        self.rearrange(replace(self.selection, order=name, descending=descending), self._test)
 
     def action_mark(self) -> None:
         if self.current is None:
@@ -234,14 +234,14 @@ the order around, **C** chooses columns. **x** marks runs; what is done then is 
         self.action_cursor_down()
 
     def action_mark_all(self) -> None:
-        """Marks all that are shown; if all are, none."""
+        """Mark all visible runs, or none if all are marked."""
         shown = frozenset(self._shown_rows)
         self.marked = self.marked - shown if shown <= self.marked else self.marked | shown
         self.show(self._rows)
 
 
 def _cell(field: Field, text: str, style: str = "") -> Text:
-    """Columns are one blank wider than what stands in them, at its left."""
+    """Return a cell with one blank at the left."""
     return Text(
         f" {text}", style=style, justify="right" if field.numeric else "left", no_wrap=True, overflow="ellipsis"
     )
