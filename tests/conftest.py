@@ -27,7 +27,7 @@ from dnlbench.engine.request import RunRequest
 from dnlbench.events import DataInfo
 from dnlbench.machine import Code, Device, Machine, Slot, cpu_device
 from dnlbench.plan import Plan
-from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
+from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarize
 from dnlbench.spec import SpecText, parse_spec
 from dnlbench.studies.training import TrainingSpec
 
@@ -240,7 +240,7 @@ def make_profile(make_plan: Callable[..., Plan]) -> MakeProfile:
             "machine": MACHINE,
             "data": DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
             "runs": runs,
-            "summary": summarise(runs, plan.study),
+            "summary": summarize(runs, plan.study),
         }
         return Profile.model_validate({**facts, **changes})
 

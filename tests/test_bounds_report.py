@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dnlbench.compare import compare, gate, parse_rule
-from dnlbench.profiles import Profile, RunRecord, summarise
+from dnlbench.profiles import Profile, RunRecord, summarize
 from dnlbench.report.bounds import largest, largest_text
 from dnlbench.report.profile import profile_grids
 from dnlbench.studies import STUDIES
@@ -43,7 +43,7 @@ def planted(make_profile: MakeProfile) -> Callable[..., Profile]:
             )
             for run in base.runs
         )
-        update = {"study": "embedding", "name": "embedding", "runs": runs, "summary": summarise(runs, STUDY)}
+        update = {"study": "embedding", "name": "embedding", "runs": runs, "summary": summarize(runs, STUDY)}
         return base.model_copy(update=update)
 
     return make

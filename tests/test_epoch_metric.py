@@ -20,7 +20,7 @@ from dnlbench.charts.live import live_metrics
 from dnlbench.charts.source import sources_of
 from dnlbench.engine.run import run_sweep
 from dnlbench.plan import Plan
-from dnlbench.profiles import Profile, check_profile, read_profile, summarise
+from dnlbench.profiles import Profile, check_profile, read_profile, summarize
 from dnlbench.progress import Observer
 from dnlbench.report.export.tables import Labeled, make_table
 from dnlbench.report.export.tensorboard import write_runs
@@ -128,7 +128,7 @@ def test_evaluation_is_shown_in_percent(make_plan: Callable[..., Plan], make_pro
         run.model_copy(update={"evaluation_accuracy": 0.96, "measurements": {"evaluation_loss": 0.125}})
         for run in profile.runs
     )
-    summary = summarise(runs, STUDIES["training"])
+    summary = summarize(runs, STUDIES["training"])
     grids = list(profile_grids(profile.model_copy(update={"runs": runs, "summary": summary})))
     cells = {
         column.head: grid.rows[0][place] for grid in grids for place, column in enumerate(grid.columns) if grid.rows

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from dnlbench.compare import MEASURED_APART, Comparison, Gate, compare, gate, parse_rule
-from dnlbench.profiles import IntervalRecord, Profile, summarise
+from dnlbench.profiles import IntervalRecord, Profile, summarize
 from dnlbench.report.comparison import comparison_csv, comparison_grids, comparison_json
 from dnlbench.report.gate import gate_grid, gate_lines
 from dnlbench.report.grid import Column, Grid
@@ -46,7 +46,7 @@ def changed(profile: Profile) -> Profile:
         )
         for run in profile.runs
     )
-    return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING)})
+    return profile.model_copy(update={"runs": runs, "summary": summarize(runs, TRAINING)})
 
 
 def note(comparison: Comparison) -> str:

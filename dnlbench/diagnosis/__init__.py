@@ -13,4 +13,4 @@ from dnlbench.diagnosis.model import (
     TrainingBlockRecord,
     TrainingRecord,
 )
-from dnlbench.diagnosis.summary import QUANTITIES, mean_series, summarise_runs
+from dnlbench.diagnosis.summary import QUANTITIES, mean_series, summarize_runs

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.diagnosis.findings import findings_of, never_learned_findings
 from dnlbench.diagnosis.model import Diagnosis, LeftOut, RunMetrics
-from dnlbench.diagnosis.summary import summarise_runs
+from dnlbench.diagnosis.summary import summarize_runs
 from dnlbench.errors import ConfigurationError, ProfileError, RunDirError
 from dnlbench.events import DataInfo
 from dnlbench.executor.processes import call
@@ -114,8 +114,8 @@ def diagnose(
         figures.append(_run_metrics(run, part, source.data.classes))
     if not figures:
         raise ConfigurationError(_nothing(source, left_out))
-    points, trends = summarise_runs(figures)
-    learned = summarise_runs([run for run in figures if not run.never_learned])
+    points, trends = summarize_runs(figures)
+    learned = summarize_runs([run for run in figures if not run.never_learned])
     return Diagnosis(
         name=source.name,
         source=str(source.path),

@@ -80,7 +80,7 @@ THROUGH_DEPTH = ("state_step", "map_distance", "filter_distance", "parameter_ste
 """Series that fall with ``l`` in networks that converge as layers are added."""
 
 
-def summarise_runs(runs: Sequence[RunMetrics]) -> tuple[tuple[DiagnosedPoint, ...], tuple[OrderRecord, ...]]:
+def summarize_runs(runs: Sequence[RunMetrics]) -> tuple[tuple[DiagnosedPoint, ...], tuple[OrderRecord, ...]]:
     """Points in the order of the runs, and the trends of each network."""
     points: dict[tuple[str, int], list[RunMetrics]] = {}
     for run in runs:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dnlbench.dnl.curves import SNAP, Curve, Curves, Surface
 from dnlbench.dnl.parameters import Arrays, pack, unpack
-from dnlbench.dnl.regulariser import flip
+from dnlbench.dnl.regularizer import flip
 
 CELL_POINTS = 3
 """Of the quadrature in each cell and direction."""

@@ -50,7 +50,7 @@ class Minimum:
     """``J_L``."""
     data_loss: float
     """Its first term."""
-    regulariser: float
+    regularizer: float
     """``R_L``."""
     gradient_norm: float
     """Euclidean norm of the gradient in Sobolev coordinates."""
@@ -63,7 +63,7 @@ class Minimum:
     """``J_L`` at the start and after each iteration."""
 
 
-def minimise(
+def minimize(
     problem: LearningProblem,
     start: Arrays,
     *,
@@ -108,12 +108,12 @@ def minimise(
     )
     z = torch.from_numpy(found.x).to(z0)
     arrays = coordinates.unflatten(z)
-    regulariser = float(z.square().sum())
+    regularizer = float(z.square().sum())
     return Minimum(
         arrays=arrays,
         value=float(found.fun),
-        data_loss=float(found.fun) - problem.weight * regulariser,
-        regulariser=regulariser,
+        data_loss=float(found.fun) - problem.weight * regularizer,
+        regularizer=regularizer,
         gradient_norm=float(np.linalg.norm(found.jac)),
         iterations=int(found.nit),
         evaluations=int(found.nfev),

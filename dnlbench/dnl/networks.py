@@ -35,7 +35,7 @@ from dnlbench.architecture import (
     most_blocks,
     sources_of,
 )
-from dnlbench.dnl.image_regulariser import block_regulariser
+from dnlbench.dnl.image_regularizer import block_regularizer
 from dnlbench.dnl.initialization import kaiming
 from dnlbench.dnl.kernels import image_kernel
 from dnlbench.dnl.memory_efficient import SharedStates
@@ -263,8 +263,8 @@ class DNLNetwork(nn.Module):
         return SharedStates(widths, self.norm.eps) if memory_efficient else SeparateStates()
 
     def regularizer(self) -> Tensor:
-        """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regulariser` says what it sums."""
-        return torch.stack([block_regulariser(block) for block in self.blocks]).sum()
+        """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regularizer` says what it sums."""
+        return torch.stack([block_regularizer(block) for block in self.blocks]).sum()
 
     @property
     def blocks(self) -> list[Block]:

@@ -18,7 +18,7 @@ from dnlbench.profiles.model import (
     Summary,
 )
 from dnlbench.profiles.reduce import read_run_dir, reduce_run_dir, run_record
-from dnlbench.profiles.summary import summarise
+from dnlbench.profiles.summary import summarize
 from dnlbench.profiles.values import by_point, clock_of, interval_of, one_per_pack, values_of
 from dnlbench.profiles.verdicts import Verdict, judge, within
 from dnlbench.spec.settings import differing_settings, flat_settings, settings_text

@@ -104,7 +104,9 @@ def _contrast(
     elif test.ratio is None:
         verdict, reason = "not comparable", test.problem
     elif any(diverged_seeds):  # the seeds that are left are those that did well
-        diverged = " and ".join(_diverged(seeds, each) for seeds, each in zip(diverged_seeds, pair, strict=True) if seeds)
+        diverged = " and ".join(
+            _diverged(seeds, each) for seeds, each in zip(diverged_seeds, pair, strict=True) if seeds
+        )
         verdict, reason = "inconclusive", f"{diverged}, which the ratio leaves out"
     else:
         verdict, reason = judge(test.ratio, quantity, p_adjusted)

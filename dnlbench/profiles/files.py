@@ -20,7 +20,7 @@ from dnlbench.outputs import write_output
 from dnlbench.plan import run_label
 from dnlbench.profiles.model import SCHEMA, FitRecord, Profile, Record, RunRecord, Summary
 from dnlbench.profiles.reduce import read_run_dir
-from dnlbench.profiles.summary import contrast_records, derived, summarise
+from dnlbench.profiles.summary import contrast_records, derived, summarize
 from dnlbench.profiles.values import CURRENT, Method
 from dnlbench.studies import STUDIES, Study
 
@@ -223,7 +223,7 @@ def _follows(profile: Profile) -> bool:
     has_hardware = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
     methods = [CURRENT, METHOD_0_7] if has_hardware else [CURRENT, METHOD_0_7, METHOD_0_6]
     classes = profile.data.classes
-    return any(_agree(profile.summary, summarise(profile.runs, study, method, classes=classes)) for method in methods)
+    return any(_agree(profile.summary, summarize(profile.runs, study, method, classes=classes)) for method in methods)
 
 
 def _agree(stated: Summary, computed: Summary) -> bool:

@@ -19,7 +19,7 @@ from dnlbench.events import (
 from dnlbench.machine import Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles.model import AttemptRecord, Profile, RunRecord
-from dnlbench.profiles.summary import derived, summarise
+from dnlbench.profiles.summary import derived, summarize
 from dnlbench.store import RunDir
 from dnlbench.studies import Point, Study
 
@@ -75,7 +75,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         data=prepared.data,
         interleaved=state.session,
         runs=runs,
-        summary=summarise(runs, plan.study, classes=prepared.data.classes),
+        summary=summarize(runs, plan.study, classes=prepared.data.classes),
     )
 
 

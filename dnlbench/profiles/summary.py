@@ -27,7 +27,7 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
     }
 
 
-def summarise(
+def summarize(
     runs: Sequence[RunRecord], study: Study, method: Method = CURRENT, *, classes: int | None = None
 ) -> Summary:
     """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from dnlbench.dnl.extension import distances, prolong, sample
-from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
+from dnlbench.dnl.learning import LearningProblem, Minimum, minimize
 from dnlbench.dnl.parameters import Arrays
 from dnlbench.events import DataInfo
 from dnlbench.plan import Run
@@ -52,13 +52,13 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
         measurements = {
             "optimal_value": best.value,
             "data_loss": best.data_loss,
-            "regulariser": best.regulariser,
+            "regulariser": best.regularizer,
             "gradient_norm": best.gradient_norm,
             "iterations": float(best.iterations),
             "evaluations": float(best.evaluations),
             "converged": float(best.converged),
         }
-        scratch = self._minimise(network, seed, self._start(network, seed, depth, "scratch"), check)
+        scratch = self._minimize(network, seed, self._start(network, seed, depth, "scratch"), check)
         measurements |= {"scratch_value": scratch.value, "scratch_iterations": float(scratch.iterations)}
         measurements["scratch_converged"] = float(scratch.converged)
         if depth > self.spec.minimiser.first_depth:
@@ -77,11 +77,11 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
     def _candidates(self, network: str, seed: int, depth: int, check: Check) -> Iterator[Minimum]:
         if depth > self.spec.minimiser.first_depth:
             half = self._minimum(network, seed, depth // 2, check)
-            yield self._minimise(network, seed, prolong(half.arrays), check)
+            yield self._minimize(network, seed, prolong(half.arrays), check)
             return
         for number in range(self.spec.minimiser.starts):
             start = self._start(network, seed, depth, f"start {number}")
-            yield self._minimise(network, seed, start, check)
+            yield self._minimize(network, seed, start, check)
 
     def _checked(self, minimum: Minimum, depth: int) -> Minimum:
         if minimum.iterations < self.spec.minimiser.max_iterations:
@@ -91,9 +91,9 @@ class OptimumLimitRunner(MeasuringRunner[OptimumLimitSpec]):
             f"{minimum.value:.6g}, gradient norm {minimum.gradient_norm:.1e}; raise minimiser.max_iterations"
         )
 
-    def _minimise(self, network: str, seed: int, start: Arrays, check: Check) -> Minimum:
+    def _minimize(self, network: str, seed: int, start: Arrays, check: Check) -> Minimum:
         settings = self.spec.minimiser
-        return minimise(
+        return minimize(
             self._problem(network, seed),
             start,
             tolerance=settings.tolerance,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dnlbench.charts.source import Source
-from dnlbench.profiles import run_record, summarise
+from dnlbench.profiles import run_record, summarize
 from dnlbench.watch import SweepView
 
 
@@ -12,4 +12,4 @@ def live_source(view: SweepView) -> Source:
     study, classes = view.plan.study, view.prepared.data.classes if view.prepared else None
     runs = [run_record(run, view.histories[run.run_id], study, live=True) for run in view.plan.runs]
     final = all(view.is_over(run) for run in view.plan.runs)
-    return Source(study=study, runs=runs, summary=summarise(runs, study, classes=classes), final=final)
+    return Source(study=study, runs=runs, summary=summarize(runs, study, classes=classes), final=final)

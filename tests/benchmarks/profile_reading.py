@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dnlbench.profiles import Profile, read_listed, read_profile, save_profile, summarise
+from dnlbench.profiles import Profile, read_listed, read_profile, save_profile, summarize
 from dnlbench.studies import STUDIES
 
 MODEL = Path(__file__).parent.parent.parent / "profiles" / "digits-quick.json"
@@ -53,7 +53,7 @@ def make_profiles(folder: Path, count: int, runs: int, epochs: int) -> list[Path
         content = {**model.model_dump(by_alias=True), "name": f"made-{number:03}", "runs": records}
         profile = Profile.model_validate(content)
         if not paths:  # it stands for those of all: the fits would take longer than everything else here
-            summary = summarise(profile.runs, STUDIES[profile.study])
+            summary = summarize(profile.runs, STUDIES[profile.study])
         paths.append(save_profile(profile.model_copy(update={"summary": summary}), folder / f"{profile.name}.json"))
     return paths
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
+from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarize
 from dnlbench.studies import STUDIES
 
 LAWS = {"densenet": (0.2, 1.5, 1.0), "dense-attention": (0.6, 1.0, 0.8), "dense-gaussian": (0.4, 1.2, 1.2)}
@@ -51,5 +51,5 @@ def curve(network: str, depth: int, seed: int, epochs: int) -> list[float]:
 def of_runs(base: Profile, runs: Sequence[RunRecord], **changes: Any) -> Profile:
     """The profile with other runs."""
     study = STUDIES[changes.get("study", base.study)]
-    facts = {**base.model_dump(by_alias=True), "runs": runs, "summary": summarise(runs, study), **changes}
+    facts = {**base.model_dump(by_alias=True), "runs": runs, "summary": summarize(runs, study), **changes}
     return Profile.model_validate(facts)

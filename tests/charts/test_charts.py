@@ -13,7 +13,7 @@ from dnlbench.charts.epochs import Over, epoch_chart, metrics_of
 from dnlbench.charts.model import Chart, Series
 from dnlbench.charts.source import letter, sources_of
 from dnlbench.charts.terminal.curves import color_of, is_dashed, mark_of
-from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
+from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarize
 from dnlbench.studies import STUDIES, TRAIN_LOSS, EpochMetric, Quantity
 from dnlbench.studies.training import EPOCH_METRICS
 
@@ -215,7 +215,7 @@ def measured(make_profile: MakeProfile, study: str, values: Mapping[int, Sequenc
         )
         for run in base.runs
     )
-    summary = summarise(runs, STUDIES[study])
+    summary = summarize(runs, STUDIES[study])
     return base.model_copy(update={"study": study, "runs": runs, "summary": summary})
 
 

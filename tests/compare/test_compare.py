@@ -11,7 +11,7 @@ import pytest
 from dnlbench.compare import MEASURED_APART, Cell, Comparison, Overall, compare, judge
 from dnlbench.errors import NotComparableError
 from dnlbench.machine import Sources
-from dnlbench.profiles import Profile, save_profile, summarise
+from dnlbench.profiles import Profile, save_profile, summarize
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TRAINING
@@ -37,7 +37,7 @@ def judged(comparison: Comparison, quantity: str) -> list[Cell | Overall]:
 
 def with_runs(profile: Profile, **changes: Any) -> Profile:
     runs = tuple(run.model_copy(update=changes) for run in profile.runs)
-    return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING)})
+    return profile.model_copy(update={"runs": runs, "summary": summarize(runs, TRAINING)})
 
 
 def test_a_profile_against_itself_shows_no_difference_in_loss(make_profile: MakeProfile) -> None:
@@ -299,7 +299,7 @@ def measured(make_profile: MakeProfile, value: float, *, weight: float = 1e-3, w
             "study": "optimum-limit",
             "spec": spec,
             "runs": tuple(runs),
-            "summary": summarise(runs, STUDIES["optimum-limit"]),
+            "summary": summarize(runs, STUDIES["optimum-limit"]),
         }
     )
 

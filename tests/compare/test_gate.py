@@ -11,7 +11,7 @@ from scipy import stats as scipy_stats
 
 from dnlbench.compare import MEASURED_APART, Finding, Gate, Rule, compare, gate, parse_rule
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import Profile, summarise
+from dnlbench.profiles import Profile, summarize
 from dnlbench.studies import STUDIES
 
 MakeProfile = Callable[..., Profile]
@@ -308,7 +308,7 @@ def test_without_a_better_direction_either_way_counts(sides: Sides, factor: floa
             run.model_copy(update={"measurements": {"optimal_value": run.final_train_loss}}) for run in profile.runs
         )
         spec = {"name": "x", "study": "optimum-limit", "sweep": {}}
-        summary = summarise(runs, STUDIES["optimum-limit"])
+        summary = summarize(runs, STUDIES["optimum-limit"])
         changes = {"study": "optimum-limit", "spec": spec, "runs": runs, "summary": summary}
         return profile.model_copy(update=changes)
 

@@ -15,7 +15,7 @@ from dnlbench.diagnosis import (
     TrainingBlockRecord,
     TrainingRecord,
     mean_series,
-    summarise_runs,
+    summarize_runs,
 )
 from dnlbench.diagnosis.findings import findings_of, never_learned_findings
 from dnlbench.report.diagnosis import diagnosis_csv, diagnosis_grids, diagnosis_header
@@ -83,7 +83,7 @@ DEPTHS = (4, 8, 16)
 
 
 def read(found: Sequence[RunMetrics]) -> dict[str, tuple[str, ...]]:
-    return findings_of(*summarise_runs(found))
+    return findings_of(*summarize_runs(found))
 
 
 def test_smooth_networks_are_called_smooth() -> None:
@@ -139,7 +139,7 @@ OPEN = ("whether like L^−1 or slower cannot be told", SLOWER[1], "whether like
 )
 def test_an_order_is_held_against_1_by_its_whole_interval(low: float, high: float, said: tuple[str, ...]) -> None:
     """Of states, of parameters that are not rough, and of maps."""
-    points, trends = summarise_runs(runs("resnet", lambda _, depth: 1 / depth, lambda depth: 3 / depth, NOISES, DEPTHS))
+    points, trends = summarize_runs(runs("resnet", lambda _, depth: 1 / depth, lambda depth: 3 / depth, NOISES, DEPTHS))
     order = {"order": (low + high) / 2, "low": low, "high": high}
     lines = findings_of(points, [trend.model_copy(update=order) for trend in trends])["resnet"]
     for line, what in zip(lines, said, strict=False):
@@ -152,14 +152,14 @@ def test_an_order_is_held_against_1_by_its_whole_interval(low: float, high: floa
     [(0.9, ": as under an integral"), (1.1, ": faster than under an integral"), (0.1, "slower cannot be told")],
 )
 def test_dense_maps_are_held_against_an_integral(low: float, said: str) -> None:
-    points, trends = summarise_runs(runs("densenet", lambda _, depth: 1 / depth, lambda depth: 1.4, NOISES, DEPTHS))
+    points, trends = summarize_runs(runs("densenet", lambda _, depth: 1 / depth, lambda depth: 1.4, NOISES, DEPTHS))
     order = {"order": 1.0, "low": low, "high": 1.2}
     assert findings_of(points, [trend.model_copy(update=order) for trend in trends])["densenet"][2].endswith(said)
 
 
 def test_maps_that_come_near_to_the_identity_along_the_layers_are_told() -> None:
     found = runs("plain", lambda layer, depth: (layer + 1) ** -1.5, lambda depth: 1.4, NOISES, DEPTHS)
-    _, trends = summarise_runs(found)
+    _, trends = summarize_runs(found)
     (along,) = [trend for trend in trends if (trend.quantity, trend.along) == ("map_distance", "l")]
     assert along.order == pytest.approx(1.5)
     assert (along.depth, along.n) == (16, 3)
@@ -212,7 +212,7 @@ def test_nothing_is_concluded_from_networks_that_never_learned() -> None:
         )
     }
     learned = [run for run in found if run.depth < 16]
-    said = findings_of(*summarise_runs(learned), never_learned=never)["plain"]
+    said = findings_of(*summarize_runs(learned), never_learned=never)["plain"]
     assert said == (*never["plain"], *read(learned)["plain"])
     assert all("L=16" not in line for line in said[1:])
     assert findings_of((), (), never_learned=never) == never
@@ -220,7 +220,7 @@ def test_nothing_is_concluded_from_networks_that_never_learned() -> None:
 
 def test_dense_networks_are_read_from_the_first_state_on() -> None:
     found = runs("densenet", lambda layer, depth: 100.0 if layer == 0 else 0.5, lambda depth: 1.4, NOISES, [8])
-    points, _ = summarise_runs(found)
+    points, _ = summarize_runs(found)
     assert points[0].quantities["state_step"].mean == pytest.approx(0.51, abs=0.01)
     assert "filter_distance" not in points[0].quantities
     assert mean_series(found, "state_step")[0] is None
@@ -228,7 +228,7 @@ def test_dense_networks_are_read_from_the_first_state_on() -> None:
 
 def test_a_seed_that_is_absent_at_a_depth_takes_no_part_in_the_order() -> None:
     found = runs("plain", lambda layer, depth: 1 / depth, lambda depth: 1.4, NOISES, DEPTHS)
-    _, trends = summarise_runs([run for run in found if (run.seed, run.depth) != (2, 8)])
+    _, trends = summarize_runs([run for run in found if (run.seed, run.depth) != (2, 8)])
     assert {trend.n for trend in trends if trend.along == "L"} == {2}
 
 
@@ -237,7 +237,7 @@ def diagnosis() -> Diagnosis:
         *runs("densenet", lambda layer, depth: 1.4, lambda depth: 1.4, NOISES, DEPTHS),
         *runs("plain", lambda layer, depth: 1 / (layer + 1), lambda depth: 1.4, NOISES, (1, 2)),
     ]
-    points, trends = summarise_runs(found)
+    points, trends = summarize_runs(found)
     return Diagnosis(
         name="made-up",
         source="rd",

@@ -12,9 +12,9 @@ from torch.nn import functional
 from dnlbench.dnl.diagnosis import BlockMetrics, diagnose, diagnose_in_training_mode
 from dnlbench.dnl.diagnosis.maps import jacobian_norms, linear_part
 from dnlbench.dnl.diagnosis.variation import parameter_steps, roughness, variations
-from dnlbench.dnl.image_regulariser import ParametersInDepth, parameters_in_depth
+from dnlbench.dnl.image_regularizer import ParametersInDepth, parameters_in_depth
 from dnlbench.dnl.networks import Block, DNLNetwork, NormReluConv
-from dnlbench.dnl.regulariser import sequence_energy, square_energy
+from dnlbench.dnl.regularizer import sequence_energy, square_energy
 from dnlbench.dnl.states import SeparateStates
 
 pytestmark = pytest.mark.usefixtures("float64")

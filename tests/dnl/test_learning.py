@@ -18,9 +18,9 @@ from torch.nn import functional
 from dnlbench.architecture import ActivationName, KernelName
 from dnlbench.dnl.curves import Curves, random_curves
 from dnlbench.dnl.extension import sample
-from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
+from dnlbench.dnl.learning import LearningProblem, Minimum, minimize
 from dnlbench.dnl.parameters import Arrays, unpack
-from dnlbench.dnl.regulariser import sequence_energy, square_energy
+from dnlbench.dnl.regularizer import sequence_energy, square_energy
 from dnlbench.dnl.sobolev import SobolevCoordinates
 from dnlbench.dnl.vector import VectorForm, states
 
@@ -56,7 +56,7 @@ def leaves(arrays: Arrays) -> dict[str, Tensor]:
     return {**dict(arrays.one_index()), "K": arrays.K}
 
 
-def regulariser(arrays: Arrays) -> Tensor:
+def regularizer(arrays: Arrays) -> Tensor:
     energies = [sequence_energy(p) for _, p in arrays.one_index()]
     return torch.stack([*energies, square_energy(unpack(arrays.K))]).sum()
 
@@ -64,13 +64,13 @@ def regulariser(arrays: Arrays) -> Tensor:
 def objective(problem: LearningProblem, arrays: Arrays) -> Tensor:
     """``J_L``, term by term."""
     last = states(problem.form, arrays, problem.x0)[-1]
-    return problem.loss(last) + problem.weight * regulariser(arrays)
+    return problem.loss(last) + problem.weight * regularizer(arrays)
 
 
 @cache
 def minimum(L: int, tolerance: float, kernel: KernelName = "local") -> Minimum:
     """From the curves on, of the regression; nobody changes it."""
-    return minimise(regression(kernel=kernel), sample(curves(kernel), L), tolerance=tolerance)
+    return minimize(regression(kernel=kernel), sample(curves(kernel), L), tolerance=tolerance)
 
 
 # --- Minimisers in closed form. ---
@@ -101,7 +101,7 @@ def reading_no_state(weight: float) -> LearningProblem:
 def test_without_earlier_states_the_minimum_is_that_of_a_ridge_regression(L: int, weight: float) -> None:
     problem = reading_no_state(weight)
     W, value = ridge(problem, weight * price(L))
-    found = minimise(problem, sample(curves(), L), tolerance=1e-15)
+    found = minimize(problem, sample(curves(), L), tolerance=1e-15)
     assert found.value == pytest.approx(value, rel=0, abs=1e-8)
     last = torch.cat([found.arrays.A[-1], found.arrays.b[-1, :, None]], dim=1)
     torch.testing.assert_close(last, W, rtol=0, atol=1e-4)
@@ -112,7 +112,7 @@ def test_with_one_layer_that_starts_without_connections_the_minimum_is_that_of_a
     problem = regression(activation="identity", weight=0.05)
     start = sample(curves(), 1)
     start = replace(start, K=torch.zeros_like(start.K), V=torch.zeros_like(start.V))
-    found = minimise(problem, start, tolerance=1e-15)
+    found = minimize(problem, start, tolerance=1e-15)
     _, value = ridge(problem, problem.weight)
     assert found.value == pytest.approx(value, rel=0, abs=1e-8)
     assert not found.arrays.K.any()  # K V is of second order about 0, so nothing moves them
@@ -123,7 +123,7 @@ def test_the_closed_form_has_a_limit_which_the_optimal_values_approach_at_order_
     """The least H¹ norm of a curve that ends with 1 is that of cosh t / cosh 1, squared tanh 1."""
     problem = reading_no_state(1e-2)
     _, limit = ridge(problem, 1e-2 * math.tanh(1))
-    errors = [minimise(problem, sample(curves(), L), tolerance=1e-15).value - limit for L in (8, 16, 32)]
+    errors = [minimize(problem, sample(curves(), L), tolerance=1e-15).value - limit for L in (8, 16, 32)]
     assert [a / b for a, b in pairwise(errors)] == pytest.approx([2, 2], abs=0.1)
 
 
@@ -135,9 +135,9 @@ def test_a_minimum_is_what_it_says(kernel: KernelName) -> None:
     problem, start, found = regression(kernel=kernel), sample(curves(kernel), 6), minimum(6, 1e-13, kernel)
     assert found.converged
     assert found.arrays.depth == 6
-    assert found.value == found.data_loss + problem.weight * found.regulariser
+    assert found.value == found.data_loss + problem.weight * found.regularizer
     assert found.data_loss == pytest.approx(float(problem.data_loss(found.arrays)), rel=1e-11)
-    assert found.regulariser == pytest.approx(float(regulariser(found.arrays)), rel=1e-11)
+    assert found.regularizer == pytest.approx(float(regularizer(found.arrays)), rel=1e-11)
     assert found.value == pytest.approx(float(objective(problem, found.arrays)), rel=1e-11)
     assert found.values[0] == pytest.approx(float(objective(problem, start)), rel=1e-11)
     assert found.values[-1] == found.value
@@ -167,7 +167,7 @@ def test_a_minimum_is_stationary_in_any_coordinates(kernel: KernelName) -> None:
 
 def test_the_gradient_norm_is_that_in_sobolev_coordinates() -> None:
     problem = regression()
-    found = minimise(problem, sample(curves(), 5), max_iterations=7)
+    found = minimize(problem, sample(curves(), 5), max_iterations=7)
     coordinates = SobolevCoordinates(found.arrays)
     z = coordinates.flatten(found.arrays).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(objective(problem, coordinates.unflatten(z)), z)
@@ -183,7 +183,7 @@ def test_a_minimum_is_lower_than_what_lies_about_it() -> None:
 
 
 def test_the_same_start_gives_the_same_bits() -> None:
-    first, second = minimum(5, 1e-6), minimise(regression(), sample(curves(), 5), tolerance=1e-6)
+    first, second = minimum(5, 1e-6), minimize(regression(), sample(curves(), 5), tolerance=1e-6)
     assert first.values == second.values
     assert all(
         torch.equal(p, q) for p, q in zip(*(leaves(each.arrays).values() for each in (first, second)), strict=True)
@@ -195,7 +195,7 @@ def test_the_same_start_gives_the_same_bits() -> None:
 
 def test_iterations_that_are_used_up_are_not_convergence() -> None:
     problem, start = regression(), sample(curves(), 5)
-    found = minimise(problem, start, max_iterations=3)
+    found = minimize(problem, start, max_iterations=3)
     assert not found.converged
     assert found.iterations == 3
     assert len(found.values) == 4
@@ -215,7 +215,7 @@ def test_a_smaller_tolerance_goes_on_for_longer() -> None:
 
 def test_a_start_that_is_a_minimum_is_kept() -> None:
     found = minimum(4, 1e-13)
-    again = minimise(regression(), found.arrays, tolerance=1e-10)
+    again = minimize(regression(), found.arrays, tolerance=1e-10)
     assert again.converged
     assert again.iterations <= 2
     assert again.value == pytest.approx(found.value, abs=1e-12)
@@ -236,7 +236,7 @@ def test_what_the_check_raises_ends_it(calls: int) -> None:
             raise Enough
 
     with pytest.raises(Enough):
-        minimise(regression(), sample(curves(), 4), check=check)
+        minimize(regression(), sample(curves(), 4), check=check)
     assert made == calls
 
 
@@ -266,7 +266,7 @@ def in_raw_coordinates(problem: LearningProblem, start: Arrays, tolerance: float
 
 def test_the_number_of_iterations_does_not_grow_with_depth_while_in_raw_coordinates_it_does() -> None:
     problem = regression(weight=1e-2)
-    found = {L: minimise(problem, sample(curves(), L), tolerance=1e-9) for L in (4, 8, 16, 32)}
+    found = {L: minimize(problem, sample(curves(), L), tolerance=1e-9) for L in (4, 8, 16, 32)}
     iterations = [each.iterations for each in found.values()]
     assert max(iterations) <= 2 * min(iterations)
     assert all(each.converged for each in found.values())

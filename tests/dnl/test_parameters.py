@@ -12,7 +12,7 @@ from dnlbench.dnl.parameters import (
     packed_size,
     unpack,
 )
-from dnlbench.dnl.regulariser import flip
+from dnlbench.dnl.regularizer import flip
 
 DEPTHS = [1, 2, 3, 7, 12]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dnlbench.architecture import KernelName
-from dnlbench.dnl import regulariser as module
+from dnlbench.dnl import regularizer as module
 from dnlbench.dnl.parameters import Arrays, packed_size
-from dnlbench.dnl.regulariser import sequence_energy, square_energy
+from dnlbench.dnl.regularizer import sequence_energy, square_energy
 from dnlbench.dnl.sobolev import SobolevCoordinates
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -56,7 +56,7 @@ def full_square(packed: Tensor, L: int) -> Tensor:
     return torch.stack([torch.stack(row) for row in square])
 
 
-def regulariser(arrays: Arrays) -> Tensor:
+def regularizer(arrays: Arrays) -> Tensor:
     """``R_L`` by the functions that training uses too."""
     one_index = sum((sequence_energy(p) for _, p in arrays.one_index()), torch.zeros(()))
     return one_index + square_energy(full_square(arrays.K, arrays.depth))
@@ -76,7 +76,7 @@ def test_the_square_of_the_coordinates_is_the_regulariser(kernel: KernelName, L:
     z = SobolevCoordinates(arrays).flatten(arrays)
     assert z.dtype == torch.float64
     assert z.shape == as_vector(arrays).shape
-    close(z.square().sum(), regulariser(arrays))
+    close(z.square().sum(), regularizer(arrays))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -99,8 +99,8 @@ def test_the_maps_are_roots_of_the_matrix_of_the_quadratic_form(kernel: KernelNa
     arrays = random_arrays(*size)
     coordinates = SobolevCoordinates(arrays)
     place = as_vector(arrays)
-    H = matrix(lambda v: torch.autograd.grad(regulariser(as_arrays(v, *size)), v, create_graph=True)[0], place) / 2
-    close(place @ H @ place, regulariser(arrays))
+    H = matrix(lambda v: torch.autograd.grad(regularizer(as_arrays(v, *size)), v, create_graph=True)[0], place) / 2
+    close(place @ H @ place, regularizer(arrays))
     forth = matrix(lambda v: coordinates.flatten(as_arrays(v, *size)), place)
     back = matrix(lambda z: as_vector(coordinates.unflatten(z)), torch.randn(len(place)))
     identity = torch.eye(len(place))
@@ -154,9 +154,9 @@ def test_a_constant_has_one_coordinate_for_each_of_its_numbers() -> None:
 @pytest.mark.parametrize("L", [1, 2, 5])
 def test_the_regulariser_of_arrays_is_the_square_of_their_coordinates(kernel: KernelName, L: int) -> None:
     arrays = random_arrays(kernel, L)
-    found = module.regulariser(arrays)
+    found = module.regularizer(arrays)
     close(found, SobolevCoordinates(arrays).flatten(arrays).square().sum())
-    close(found, regulariser(arrays))
+    close(found, regularizer(arrays))
 
 
 def test_the_gradient_of_the_regulariser_agrees_with_finite_differences() -> None:
@@ -164,6 +164,6 @@ def test_the_gradient_of_the_regulariser_agrees_with_finite_differences() -> Non
     K = random_arrays("attention", 3).K.requires_grad_()
 
     def energy(K: Tensor, *values: Tensor) -> Tensor:
-        return module.regulariser(Arrays(K=K, **{name: p for (name, _), p in zip(named, values, strict=True)}))
+        return module.regularizer(Arrays(K=K, **{name: p for (name, _), p in zip(named, values, strict=True)}))
 
     assert torch.autograd.gradcheck(energy, (K, *(p for _, p in named)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from dnlbench.profiles import Contrast, Profile, check_profile, contrasts_of, read_profile, save_profile, summarise
+from dnlbench.profiles import Contrast, Profile, check_profile, contrasts_of, read_profile, save_profile, summarize
 from dnlbench.stats import holm
 from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TRAINING
@@ -34,7 +34,7 @@ def contrasts(profile: Profile) -> dict[tuple[str, int, str, int], Contrast]:
 
 def changed(profile: Profile, where: Callable[[Any], bool], **changes: Any) -> Profile:
     runs = tuple(run.model_copy(update=changes) if where(run) else run for run in profile.runs)
-    return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING)})
+    return profile.model_copy(update={"runs": runs, "summary": summarize(runs, TRAINING)})
 
 
 def test_each_depth_is_tested_against_the_one_before_and_each_network_against_the_first(

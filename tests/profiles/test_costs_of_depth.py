@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.profiles import CostRecord, Profile, RunRecord, check_profile, read_profile, save_profile, summarise
+from dnlbench.profiles import CostRecord, Profile, RunRecord, check_profile, read_profile, save_profile, summarize
 from dnlbench.profiles.files import METHOD_0_7
 from dnlbench.profiles.values import CURRENT
 from dnlbench.stats import mean_interval
@@ -38,7 +38,7 @@ def planted(
 
 
 def costs(runs: Sequence[RunRecord]) -> dict[str, CostRecord]:
-    return {record.quantity: record for record in summarise(runs, TRAINING).costs}
+    return {record.quantity: record for record in summarize(runs, TRAINING).costs}
 
 
 def test_planted_exponents_are_found_with_the_interval_over_seeds(make_profile: MakeProfile) -> None:
@@ -123,12 +123,12 @@ def test_depths_that_were_all_carried_out_otherwise_are_not_comparable(make_prof
 
 def test_each_network_has_costs_of_its_own(make_profile: MakeProfile) -> None:
     runs = [*planted(make_profile, [1.5]), *planted(make_profile, [0.5], network="plain")]
-    found = [(record.network, record.quantity) for record in summarise(runs, TRAINING).costs]
+    found = [(record.network, record.quantity) for record in summarize(runs, TRAINING).costs]
     assert found == [("densenet", TIME), ("plain", TIME), ("densenet", MEMORY), ("plain", MEMORY)]
 
 
 def test_other_studies_have_no_costs(make_profile: MakeProfile) -> None:
-    assert summarise(planted(make_profile, [1.5]), STUDIES["forward-limit"]).costs == ()
+    assert summarize(planted(make_profile, [1.5]), STUDIES["forward-limit"]).costs == ()
 
 
 def test_costs_survive_saving_and_are_checked(make_profile: MakeProfile, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_seeds_of_a_pack_are_one_sample_of_what_it_costs(make_profile: MakeP
     for record in found.values():
         assert (record.n, record.exponent_low, record.exponent_high) == (1, None, None)
     assert found[TIME].exponent == pytest.approx(2.0)
-    point = summarise(runs, TRAINING).points[0]
+    point = summarize(runs, TRAINING).points[0]
     assert {name: point.quantities[name].n for name in (TIME, MEMORY, "final_train_loss")} == {
         TIME: 1,
         MEMORY: 1,
@@ -178,6 +178,6 @@ def test_older_profiles_that_counted_the_seeds_of_a_pack_stay_valid(make_profile
         for run in profile.runs
     )
     for method in (METHOD_0_7, CURRENT):
-        stated = profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING, method)})
+        stated = profile.model_copy(update={"runs": runs, "summary": summarize(runs, TRAINING, method)})
         assert check_profile(stated) == []
         assert stated.summary.points[0].quantities[TIME].n == (1 if method is CURRENT else 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.profiles import FitRecord, Profile, RunRecord, check_profile, read_profile, save_profile, summarise
+from dnlbench.profiles import FitRecord, Profile, RunRecord, check_profile, read_profile, save_profile, summarize
 from dnlbench.profiles.files import METHOD_0_7
 from dnlbench.profiles.fits import fit_over_depth
 from dnlbench.studies import STUDIES, DepthFit, FitModel
@@ -68,7 +68,7 @@ def test_three_depths_are_too_few(make_profile: MakeProfile, count: int) -> None
 def test_depths_without_a_finished_run_do_not_count(make_profile: MakeProfile) -> None:
     profile = make_profile(losses(0.2, 1.0, 1.0))
     runs = [run.model_copy(update={"status": "failed"}) if run.depth == 8 else run for run in profile.runs]
-    (fit,) = summarise(runs, TRAINING).fits
+    (fit,) = summarize(runs, TRAINING).fits
     assert fit.depths == (2, 4, 16)
     assert fit.problem.startswith("too few depths: 3")
 
@@ -76,7 +76,7 @@ def test_depths_without_a_finished_run_do_not_count(make_profile: MakeProfile) -
 def test_time_at_twice_the_depth_follows_from_the_throughput(make_profile: MakeProfile) -> None:
     profile = make_profile(losses(0.2, 1.0, 1.0))
     runs = [run.model_copy(update={"samples_per_s": 1e4 / run.depth**1.5}) for run in profile.runs]
-    (fit,) = summarise(runs, TRAINING).fits
+    (fit,) = summarize(runs, TRAINING).fits
     assert fit.next_time_factor == pytest.approx(2**1.5)
 
 
@@ -104,8 +104,8 @@ def test_a_refused_fit_keeps_the_best_depth(make_profile: MakeProfile) -> None:
 def test_no_limit_of_a_loss_is_above_a_guess(make_profile: MakeProfile) -> None:
     rising = {("plain", L): [(4.0 - 3 / L) * f for f in (0.999, 1.0, 1.001)] for L in DEPTHS}
     runs = make_profile(rising).runs
-    (free,) = summarise(runs, TRAINING).fits
-    (capped,) = summarise(runs, TRAINING, classes=10).fits
+    (free,) = summarize(runs, TRAINING).fits
+    (capped,) = summarize(runs, TRAINING, classes=10).fits
     assert free.limit == pytest.approx(4.0, rel=0.01)
     assert capped.limit is None
     assert capped.undetermined == "the fitted limit is above 2.303, the value of a guess"
@@ -170,7 +170,7 @@ def test_theory_says_nothing_of_runs_outside_its_assumptions(template: RunRecord
 
 def test_a_profile_with_slopes_alone_is_valid(make_profile: MakeProfile, template: RunRecord) -> None:
     runs = measured({s: {L: 1.2 / L for L in DEPTHS} for s in range(2)}, "error_max", template)
-    old = summarise(runs, FORWARD, METHOD_0_7)
+    old = summarize(runs, FORWARD, METHOD_0_7)
     assert {(fit.local_orders, fit.order_limit, fit.agrees) for fit in old.fits if not fit.problem} == {
         ((), None, True)
     }

@@ -18,7 +18,7 @@ from dnlbench.profiles import (
     check_profile,
     hardware_of,
     nodes_of,
-    summarise,
+    summarize,
 )
 from dnlbench.profiles.files import METHOD_0_6
 from dnlbench.profiles.reduce import attempt_record
@@ -52,7 +52,7 @@ def spread(make_profile: MakeProfile, nodes: Sequence[Node | None], depths: Sequ
 
 
 def points(runs: Sequence[RunRecord]) -> tuple[PointSummary, ...]:
-    return summarise(runs, TRAINING).points
+    return summarize(runs, TRAINING).points
 
 
 def test_a_mean_throughput_is_that_of_the_commonest_model(make_profile: MakeProfile) -> None:
@@ -102,18 +102,18 @@ def test_exponents_of_cost_are_of_one_model_of_machine(make_profile: MakeProfile
     depths = (2, 4, 8)
     runs = [run.model_copy(update={"device_name": "H200"}) for run in spread(make_profile, [A, A, B], depths)]
     runs = [on(run, B, device_name="H200") if (run.seed, run.depth) == (1, 8) else run for run in runs]
-    (record,) = [cost for cost in summarise(runs, TRAINING).costs if cost.quantity == "samples_per_s"]
+    (record,) = [cost for cost in summarize(runs, TRAINING).costs if cost.quantity == "samples_per_s"]
     assert record.exponent == pytest.approx(1.0)
     assert (record.n, record.left_out) == (1, 4)
     went = [moved(run) for run in spread(make_profile, [B], depths)]
-    (record,) = [cost for cost in summarise(went, TRAINING).costs if cost.quantity == "samples_per_s"]
+    (record,) = [cost for cost in summarize(went, TRAINING).costs if cost.quantity == "samples_per_s"]
     assert record.problem.endswith("3 runs were carried out otherwise and are not comparable")
 
 
 def test_the_time_of_twice_the_depth_is_told_of_one_model(make_profile: MakeProfile) -> None:
     """Slower machines at the largest depth would make depth look dearer than it is."""
     runs = [on(run, B if run.depth == 16 and run.seed else A) for run in spread(make_profile, [A, A], (2, 4, 8, 16))]
-    (fit,) = summarise(runs, TRAINING).fits
+    (fit,) = summarize(runs, TRAINING).fits
     assert fit.next_time_factor == pytest.approx(2.0)
 
 
@@ -121,7 +121,7 @@ def test_the_time_of_twice_the_depth_is_told_of_one_model(make_profile: MakeProf
 def test_profiles_with_and_without_nodes_are_valid(make_profile: MakeProfile, nodes: list[Node | None]) -> None:
     base = make_profile({("densenet", depth): [0.1] * len(nodes) for depth in (2, 4)})
     runs = tuple(run.model_copy(update={"node": nodes[run.seed]}) for run in base.runs)
-    profile = base.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING)})
+    profile = base.model_copy(update={"runs": runs, "summary": summarize(runs, TRAINING)})
     assert check_profile(profile) == []
     assert Profile.model_validate_json(profile.to_json()) == profile
 
@@ -130,9 +130,9 @@ def test_earlier_versions_put_all_devices_of_a_machine_into_one_mean(make_profil
     """Their profiles stay valid; one that could know better is not."""
     base = make_profile({("densenet", 2): [0.1, 0.2, 0.3]})
     runs = tuple(run.model_copy(update={"device_name": f"GPU {run.seed % 2}"}) for run in base.runs)
-    earlier = base.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING, METHOD_0_6)})
+    earlier = base.model_copy(update={"runs": runs, "summary": summarize(runs, TRAINING, METHOD_0_6)})
     assert check_profile(earlier) == []
-    assert check_profile(earlier.model_copy(update={"summary": summarise(runs, TRAINING)})) == []
+    assert check_profile(earlier.model_copy(update={"summary": summarize(runs, TRAINING)})) == []
     (mixed,), (apart,) = earlier.summary.points, points(runs)
     assert (mixed.quantities["samples_per_s"].n, apart.quantities["samples_per_s"].n) == (3, 2)
     later = earlier.model_copy(update={"runs": tuple(run.model_copy(update={"node": A}) for run in runs)})

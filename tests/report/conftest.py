@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarise
+from dnlbench.profiles import EpochRecord, Profile, RunRecord, summarize
 from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
@@ -61,7 +61,7 @@ def make_sweep(make_profile: MakeProfile) -> MakeSweep:
         base = make_profile({(networks[0], depths[0]): [0.5]})
         fields = {
             "runs": tuple(runs),
-            "summary": summarise(runs, TRAINING),
+            "summary": summarize(runs, TRAINING),
             "state": "partial" if unfinished else "complete",
         }
         return base.model_copy(update={**fields, **changes})

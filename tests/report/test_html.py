@@ -19,7 +19,7 @@ from scipy.stats import t as student
 
 from dnlbench.charts.web import chart_data
 from dnlbench.compare import compare, gate, parse_rule
-from dnlbench.profiles import Profile, read_profile, summarise
+from dnlbench.profiles import Profile, read_profile, summarize
 from dnlbench.report.html import comparison_html, profile_html
 from dnlbench.report.html.charts import charts_of
 from dnlbench.report.html.markup import Markup, tag
@@ -182,7 +182,7 @@ def test_errors_of_problems_have_geometric_means(make_profile: Callable[..., Pro
         run.model_copy(update={**nothing, "measurements": {"error_max": 8 / run.depth * (1, 4)[run.seed]}})
         for run in base.runs
     ]
-    summary = summarise(runs, STUDIES["forward-limit"])
+    summary = summarize(runs, STUDIES["forward-limit"])
     page = profile_html(base.model_copy(update={"runs": tuple(runs), "summary": summary}))
     (chart,) = [each for each in data_of(page)["charts"] if each["title"] == "Largest error against depth"]
     (mean,) = [each for each in chart["series"] if each["role"] == "mean"]

@@ -12,7 +12,7 @@ import pytest
 
 from dnlbench.compare import compare
 from dnlbench.escape import latex, latex_number
-from dnlbench.profiles import Profile, summarise
+from dnlbench.profiles import Profile, summarize
 from dnlbench.report.latex import comparison_latex, profile_latex
 from dnlbench.studies.training import TRAINING
 
@@ -146,7 +146,7 @@ def test_values_of_a_column_share_a_unit(
         )
         for run, rate in zip(base.runs, rates, strict=True)
     ]
-    profile = base.model_copy(update={"runs": tuple(runs), "summary": summarise(runs, TRAINING)})
+    profile = base.model_copy(update={"runs": tuple(runs), "summary": summarize(runs, TRAINING)})
     (_, (head, *rows)), *_ = tables(profile_latex(profile))
     assert f"throughput ({unit})" in head
     assert [float(row[head.index(f"throughput ({unit})")]) for row in rows] == [rate / factor for rate in rates]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dnlbench.machine import Node
-from dnlbench.profiles import Profile, summarise
+from dnlbench.profiles import Profile, summarize
 from dnlbench.report.export import Labeled
 from dnlbench.report.export.tables import make_table
 from dnlbench.report.html.profile import profile_html
@@ -38,7 +38,7 @@ def on_nodes(make_sweep: MakeSweep) -> MakeSweep:
             run.model_copy(update={"node": nodes[run.seed], "device_name": device or nodes[run.seed].cpu})
             for run in profile.runs
         )
-        return profile.model_copy(update={"runs": runs, "summary": summarise(runs, STUDIES["training"])})
+        return profile.model_copy(update={"runs": runs, "summary": summarize(runs, STUDIES["training"])})
 
     return make
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from dnlbench.profiles import Profile, never_learned, summarise
+from dnlbench.profiles import Profile, never_learned, summarize
 from dnlbench.report.html.charts import charts_of
 from dnlbench.report.profile import profile_grids
 from dnlbench.studies.training import TRAINING
@@ -34,7 +34,7 @@ def measured(make_profile: MakeProfile) -> Callable[..., Profile]:
             )
             for run in profile.runs
         )
-        return profile.model_copy(update={"runs": runs, "summary": summarise(runs, TRAINING)})
+        return profile.model_copy(update={"runs": runs, "summary": summarize(runs, TRAINING)})
 
     return make
 

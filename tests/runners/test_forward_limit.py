@@ -23,7 +23,7 @@ from dnlbench.events import Measured, RunEnded, RunEvent, RunPaused, RunStarted
 from dnlbench.events.records import read_run_event
 from dnlbench.machine import Slot, Sources, cpu_device
 from dnlbench.plan import Plan, Run
-from dnlbench.profiles import FitRecord, RunRecord, summarise
+from dnlbench.profiles import FitRecord, RunRecord, summarize
 from dnlbench.runners import forward_limit
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.forward_limit import ForwardLimitRunner, InaccurateError
@@ -301,7 +301,7 @@ def fits_of(
     """All orders that a profile of these runs would hold, down to a depth."""
     runs = [run for run in runner.plan.runs if run.point.network.partition("-")[0] in kernels]
     runs = [run for run in runs if run.point.depth <= deepest]
-    fits = summarise([record_of(run, results(runner, [run])[run.run_id]) for run in runs], runner.plan.study).fits
+    fits = summarize([record_of(run, results(runner, [run])[run.run_id]) for run in runs], runner.plan.study).fits
     networks = [f"{kernel}-{activation}" for kernel in kernels for activation in ("tanh", "relu")]
     assert [(fit.quantity, fit.network) for fit in fits] == list(
         itertools.product(("error_max", "error_end"), networks)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from dnlbench.dnl.extension import distances, prolong
-from dnlbench.dnl.learning import LearningProblem, Minimum, minimise
+from dnlbench.dnl.learning import LearningProblem, Minimum, minimize
 from dnlbench.dnl.parameters import Arrays
 from dnlbench.errors import SpecError
 from dnlbench.events import Measured, RunEnded, RunEvent, RunPaused, RunStarted
 from dnlbench.machine import Slot, cpu_device
 from dnlbench.plan import Plan, Run
-from dnlbench.profiles import RunRecord, summarise
+from dnlbench.profiles import RunRecord, summarize
 from dnlbench.profiles.fits import fit_over_depth
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.digits import load_digit_images
@@ -163,13 +163,13 @@ def test_a_chain_begins_with_the_best_start_and_goes_on_from_the_prolonged_minim
     runner = OptimumLimitRunner(plan, slot)
     found = {run.point.depth: measured(runner, run) for run in plan.runs}
     starts = [runner._start("local-tanh", 0, 4, f"start {i}") for i in range(3)]
-    ends = [runner._minimise("local-tanh", 0, start, lambda: None) for start in starts]
+    ends = [runner._minimize("local-tanh", 0, start, lambda: None) for start in starts]
     assert len({end.value for end in ends}) == 3
     best = min(ends, key=lambda end: end.value)
     assert found[4]["values"] == best.values
     arrays = best.arrays
     for depth in (8, 16):
-        minimum = runner._minimise("local-tanh", 0, prolong(arrays), lambda: None)
+        minimum = runner._minimize("local-tanh", 0, prolong(arrays), lambda: None)
         assert found[depth]["values"] == minimum.values
         assert minimum.values[0] >= minimum.value
         far = distances(arrays, minimum.arrays)
@@ -241,9 +241,9 @@ def test_a_chain_that_is_known_is_not_gone_through_again(slot: Slot, monkeypatch
 
     def noting(problem: LearningProblem, start: Arrays, **options: Any) -> Minimum:
         depths.append(start.depth)
-        return minimise(problem, start, **options)
+        return minimize(problem, start, **options)
 
-    monkeypatch.setattr("dnlbench.runners.optimum_limit.minimise", noting)
+    monkeypatch.setattr("dnlbench.runners.optimum_limit.minimize", noting)
     plan = plan_of("sweep.kernels=['local']")
     runner = OptimumLimitRunner(plan, slot)
     for run in reversed(plan.runs):
@@ -263,10 +263,10 @@ def test_a_run_that_uses_up_its_iterations_has_no_result(slot: Slot) -> None:
 def test_a_start_that_leads_nowhere_is_not_the_best(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing_first(problem: LearningProblem, start: Arrays, **options: Any) -> Minimum:
         values.append(math.nan if not values else 1.0)
-        return replace(minimise(problem, start, **options), value=values[-1])
+        return replace(minimize(problem, start, **options), value=values[-1])
 
     values: list[float] = []
-    monkeypatch.setattr("dnlbench.runners.optimum_limit.minimise", failing_first)
+    monkeypatch.setattr("dnlbench.runners.optimum_limit.minimize", failing_first)
     plan = plan_of("sweep.kernels=['local']", "sweep.depths=[4]")
     assert measured(OptimumLimitRunner(plan, slot), plan.runs[0])["optimal_value"] == 1.0
 
@@ -487,7 +487,7 @@ def test_the_chain_takes_fewer_iterations_than_starting_from_scratch(converging:
 
 
 def test_the_summary_has_the_limit(converging: list[RunRecord]) -> None:
-    (fit,) = summarise(converging, OPTIMUM_LIMIT).fits
+    (fit,) = summarize(converging, OPTIMUM_LIMIT).fits
     assert fit == fit_over_depth("local-tanh", converging, OPTIMUM_LIMIT.fits[0], OPTIMUM_LIMIT)
     assert (fit.model, fit.quantity, fit.network) == ("curve-limit", "optimal_value", "local-tanh")
     assert fit.problem == ""
@@ -502,6 +502,6 @@ def test_the_summary_has_the_limit(converging: list[RunRecord]) -> None:
     assert fit.limit < fit.next_value < last
     assert len(fit.shrinking) == 2
     assert all(1.6 <= factor <= 2.6 for factor in fit.shrinking)
-    (start,) = [point for point in summarise(converging, OPTIMUM_LIMIT).points if point.depth == 4]
+    (start,) = [point for point in summarize(converging, OPTIMUM_LIMIT).points if point.depth == 4]
     assert "optimal_value" in start.quantities
     assert "distance" not in start.quantities

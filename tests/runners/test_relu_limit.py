@@ -18,7 +18,7 @@ from dnlbench.events import Measured, RunEnded, RunPaused, RunStarted
 from dnlbench.events.records import read_run_event
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
-from dnlbench.profiles import FitRecord, RunRecord, summarise
+from dnlbench.profiles import FitRecord, RunRecord, summarize
 from dnlbench.runners import RUNNERS, create_runner, relu_limit
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.measuring import Measurements, derived_seed, normal
@@ -261,7 +261,7 @@ def fits_of(slot: Slot, *overrides: str) -> dict[str, FitRecord]:
     plan = plan_of(ORDERS, *overrides)
     runner = ReluLimitRunner(plan, slot)
     runs = [record_of(run, runner.measure(run, lambda: None)) for run in plan.runs]
-    fits = summarise(runs, plan.study).fits
+    fits = summarize(runs, plan.study).fits
     assert {(fit.quantity, fit.model, fit.problem) for fit in fits} == {("change", "power", "")}
     return {fit.network: fit for fit in fits}
 

@@ -12,7 +12,7 @@ from textual.color import Color
 from textual.pilot import Pilot
 
 from dnlbench.charts.source import letter
-from dnlbench.profiles import Profile, RunRecord, save_profile, summarise
+from dnlbench.profiles import Profile, RunRecord, save_profile, summarize
 from dnlbench.studies import STUDIES
 from dnlbench.tui.app import SHOWN, DnlbenchApp
 from dnlbench.tui.export import write_new
@@ -76,7 +76,7 @@ def without_epochs(profile: Profile, study: str, name: str) -> Profile:
         for run in profile.runs
     )
     return profile.model_copy(
-        update={"study": study, "name": study, "runs": runs, "summary": summarise(runs, STUDIES[study])}
+        update={"study": study, "name": study, "runs": runs, "summary": summarize(runs, STUDIES[study])}
     )
 
 

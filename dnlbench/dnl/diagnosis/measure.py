@@ -15,7 +15,7 @@ from torch.nn import functional
 from dnlbench.dnl.diagnosis.maps import filter_distances, map_distances
 from dnlbench.dnl.diagnosis.metrics import BlockMetrics, TrainingBlock, TrainingMetrics
 from dnlbench.dnl.diagnosis.variation import parameter_steps, roughness, variations
-from dnlbench.dnl.image_regulariser import parameters_in_depth
+from dnlbench.dnl.image_regularizer import parameters_in_depth
 from dnlbench.dnl.networks import Block, DNLNetwork, NormReluConv
 from dnlbench.dnl.states import SeparateStates
 

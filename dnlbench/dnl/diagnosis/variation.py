@@ -1,4 +1,4 @@
-"""Consecutive differences of parameters that are samples in depth: what `dnlbench.dnl.regulariser` penalises, without units."""
+"""Consecutive differences of parameters that are samples in depth: what `dnlbench.dnl.regularizer` penalises, without units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnlbench.dnl.image_regulariser import ParametersInDepth
+from dnlbench.dnl.image_regularizer import ParametersInDepth
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,7 +138,7 @@ def _transformation(architecture: Architecture, channels: int, pixels: int, memo
 
 
 def _indexed(architecture: Architecture, depth: int, channels: int, out_channels: int, bottleneck: bool) -> int:
-    """Count the values of a block that ``R_L`` sums over, in the layout of `dnlbench.dnl.image_regulariser`."""
+    """Count the values of a block that ``R_L`` sums over, in the layout of `dnlbench.dnl.image_regularizer`."""
     squares = (depth - 1) ** 2 * out_channels if architecture.dense else 0
     values = (squares + depth * channels) * out_channels * (4 if bottleneck else 9)
     if bottleneck:

@@ -65,10 +65,10 @@ def square_energy(K: Tensor, step: float | None = None) -> Tensor:
     return _step(K, step) ** 2 * square.square().sum() + 2 * square.diff(dim=0).square().sum()
 
 
-def regulariser(arrays: Arrays) -> Tensor:
+def regularizer(arrays: Arrays) -> Tensor:
     """``R_L = sum_p r1(p) + r2(K)`` over the one-index parameters ``p`` of a network in vector form, ``tau = 1/L``; a scalar.
 
-    For image networks see `dnlbench.dnl.networks.DNLNetwork.regulariser`.
+    For image networks see `dnlbench.dnl.networks.DNLNetwork.regularizer`.
     """
     energies = [sequence_energy(p) for _, p in arrays.one_index()]
     return torch.stack([*energies, square_energy(unpack(arrays.K))]).sum()

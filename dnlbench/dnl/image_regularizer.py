@@ -1,4 +1,4 @@
-r"""The regulariser ``R_L`` of an image network, see `dnlbench.dnl.regulariser`: which parameters are samples in depth.
+r"""The regulariser ``R_L`` of an image network, see `dnlbench.dnl.regularizer`: which parameters are samples in depth.
 
 ``R_L`` sums over the blocks. A block of ``L`` layers, ``l = 0 .. L − 1``, with the step ``tau = 1/L`` has
 
@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from dnlbench.dnl.kernels import Attention
-from dnlbench.dnl.regulariser import sequence_energy, square_energy
+from dnlbench.dnl.regularizer import sequence_energy, square_energy
 
 if TYPE_CHECKING:
     from dnlbench.dnl.networks import Block
@@ -64,7 +64,7 @@ def parameters_in_depth(block: Block) -> ParametersInDepth:
     return ParametersInDepth(square=square, sequences={**sequences, **dict(_kernel_matrices(block))})
 
 
-def block_regulariser(block: Block) -> Tensor:
+def block_regularizer(block: Block) -> Tensor:
     """The part of one block in ``R_L``: ``r2(K) + sum of r1(p)`` over its one-index sequences ``p``. A scalar."""
     step = 1 / len(block.layers)
     parameters = parameters_in_depth(block)

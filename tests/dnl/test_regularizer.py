@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnlbench.dnl.networks import DNLNetwork
-from dnlbench.dnl.regulariser import flip, sequence_energy, square_energy
+from dnlbench.dnl.regularizer import flip, sequence_energy, square_energy
 
 pytestmark = pytest.mark.usefixtures("float64")
 
