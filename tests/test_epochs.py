@@ -15,9 +15,9 @@ from dnlbench.events import EpochDone, Epochs, RunEnded, RunEvent, RunStarted, f
 NUMBERS = st.floats(allow_nan=False) | st.sampled_from([math.inf, -math.inf, 0.0])
 
 
-def epoch(number: int, loss: float = 0.5, **facts: Any) -> EpochDone:
+def epoch(number: int, loss: float = 0.5, **fields: Any) -> EpochDone:
     """Facts that are None are left out, as events do with what was not measured."""
-    fields = {"time": float(number), "seconds": 1.0, "samples_per_s": 10.0, "gradient_norm": 0.0, **facts}
+    fields = {"time": float(number), "seconds": 1.0, "samples_per_s": 10.0, "gradient_norm": 0.0, **fields}
     measured = {name: value for name, value in fields.items() if value is not None}
     return EpochDone(run_id="r", epoch=number, train_loss=loss, **measured)
 
@@ -50,7 +50,7 @@ def test_lines_in_bulk_are_events_one_by_one(losses: list[float], cut: int) -> N
     assert repr(list(fold_lines("r", lines).epochs)) == repr(list(expected.epochs))
 
 
-def test_two_ways_on_from_the_same_epochs_do_not_disturb_each_other() -> None:
+def test_two_continuations_of_the_same_epochs_are_independent() -> None:
     first = Epochs([epoch(1), epoch(2)])
     one, other = first.after(epoch(3, 1.0)), first.after(epoch(3, 2.0))
     again = one.upto(1).after(epoch(2, 7.0))

@@ -74,7 +74,7 @@ def test_a_second_attempt_measures_anew() -> None:
     assert fold([started(1), measured(0.5), started(2), measured(0.25)]).epoch_events[0].seconds == 2.0
 
 
-def test_measurements_survive_being_written_whatever_they_are() -> None:
+def test_any_measurements_survive_a_round_trip() -> None:
     event = measured(float("inf"), 1.0, float("-inf"), 0.1 + 0.2)
     assert read_run_event(event.model_dump_json().encode()) == event
 

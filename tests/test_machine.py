@@ -30,7 +30,7 @@ from dnlbench.machine import nvml as nvml_module
 GIB = 2**30
 IDLE = {"used": 0.4 * GIB, "utilisation": 0, "processes": 0}
 BUSY = {"used": 40.1 * GIB, "utilisation": 93, "processes": 2}
-SILENT = {"used": 0.4 * GIB, "utilisation": None, "processes": None}
+UNSUPPORTED = {"used": 0.4 * GIB, "utilisation": None, "processes": None}
 
 
 class FakeNvmlError(Exception):
@@ -48,7 +48,7 @@ def fake_nvml(gpus: list[dict[str, Any]], failing: Mapping[tuple[str, object], E
     first argument, or for their name and None.
     """
 
-    def told(index: int, key: str) -> Any:
+    def _reported(index: int, key: str) -> Any:
         if gpus[index][key] is None:
             raise FakeNvmlError("Not Supported")
         return gpus[index][key]
@@ -58,10 +58,10 @@ def fake_nvml(gpus: list[dict[str, Any]], failing: Mapping[tuple[str, object], E
             raise nvml_error("NotSupported")
         return [1, 1]
 
-    def mig_handle(index: int, place: int) -> str:
-        if place >= len(gpus[index]["mig"]):
+    def mig_handle(index: int, device: int) -> str:
+        if device >= len(gpus[index]["mig"]):
             raise nvml_error("NotFound")
-        return str(gpus[index]["mig"][place])
+        return str(gpus[index]["mig"][device])
 
     def of_gpu_only(answer: Callable[[int], Any]) -> Callable[[Any], Any]:
         def call(handle: Any) -> Any:
@@ -82,7 +82,7 @@ def fake_nvml(gpus: list[dict[str, Any]], failing: Mapping[tuple[str, object], E
 
     def memory(handle: Any) -> SimpleNamespace:
         instance = SimpleNamespace(total=10 * GIB, used=0)
-        return instance if isinstance(handle, str) else SimpleNamespace(total=80 * GIB, used=told(handle, "used"))
+        return instance if isinstance(handle, str) else SimpleNamespace(total=80 * GIB, used=_reported(handle, "used"))
 
     def uuid(handle: Any) -> str:
         return handle if isinstance(handle, str) else f"GPU-{handle}932f937-d72d-4106-c12f-20bd9faed9f6"
@@ -98,8 +98,10 @@ def fake_nvml(gpus: list[dict[str, Any]], failing: Mapping[tuple[str, object], E
         "nvmlDeviceGetMemoryInfo": memory,
         "nvmlDeviceGetName": lambda handle: "NVIDIA H200 MIG 1g.18gb" if isinstance(handle, str) else "NVIDIA H200",
         "nvmlDeviceGetUUID": uuid,
-        "nvmlDeviceGetUtilizationRates": of_gpu_only(lambda index: SimpleNamespace(gpu=told(index, "utilisation"))),
-        "nvmlDeviceGetComputeRunningProcesses": of_gpu_only(lambda index: [object()] * told(index, "processes")),
+        "nvmlDeviceGetUtilizationRates": of_gpu_only(
+            lambda index: SimpleNamespace(gpu=_reported(index, "utilisation"))
+        ),
+        "nvmlDeviceGetComputeRunningProcesses": of_gpu_only(lambda index: [object()] * _reported(index, "processes")),
         "nvmlDeviceGetMigMode": mig_mode,
         "nvmlDeviceGetMaxMigDeviceCount": lambda index: 7,
         "nvmlDeviceGetMigDeviceHandleByIndex": mig_handle,
@@ -139,7 +141,7 @@ def unusable() -> dict[str, str]:
 
 @pytest.fixture
 def three_gpus(nvml: Nvml) -> None:
-    nvml(IDLE, BUSY, SILENT)
+    nvml(IDLE, BUSY, UNSUPPORTED)
 
 
 @pytest.fixture
@@ -149,7 +151,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("three_gpus")
-def test_gpus_tell_how_busy_they_are_as_far_as_nvml_does() -> None:
+def test_utilization_of_gpus_comes_from_nvml() -> None:
     found = [(device.utilisation, device.processes, device.busy) for device in cuda_devices()]
     assert found == [(0.0, 0, None), (0.93, 2, "2 processes, 93 % busy, 40.1 GiB in use"), (None, None, None)]
 
@@ -175,7 +177,7 @@ OF_ALL_GPUS = ("nvmlInit", "nvmlShutdown", "nvmlSystemGetDriverVersion", "nvmlDe
 def test_any_call_of_nvml_may_fail_alone(nvml: Nvml, call: str, error: Exception, gpu: dict[str, Any]) -> None:
     """Every GPU is in one list or the other; with MIG its instances stand for it, and may be one less."""
     handles = (None,) if call in OF_ALL_GPUS else (1, "MIG-11111111-0")
-    nvml(IDLE, gpu, SILENT, failing={(call, handle): error for handle in handles})
+    nvml(IDLE, gpu, UNSUPPORTED, failing={(call, handle): error for handle in handles})
     found = find_devices()
     assert found.usable[-1].kind == "cpu"
     uuids = {(device.uuid or "")[:5] for device in found.usable[:-1]}
@@ -203,7 +205,9 @@ def test_one_lost_gpu_leaves_the_others(nvml: Nvml) -> None:
     assert unusable() == {"GPU 1": "message of GpuIsLost; restart the machine"}
 
 
-def test_a_gpu_without_memory_of_its_own_has_the_machines(nvml: Nvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_with_shared_memory_reports_the_memory_of_the_machine(
+    nvml: Nvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dnlbench.machine.nvml.cpu_memory", lambda: (120 * GIB, 50 * GIB))
     nvml(IDLE, failing={("nvmlDeviceGetMemoryInfo", 0): nvml_error("NotSupported")})
     (gpu,) = cuda_devices()
@@ -324,9 +328,9 @@ def test_cuda_visible_devices_is_read_as_cuda_does(
     nvml(IDLE, IDLE, IDLE, TWO_SLICES, IDLE, failing=lost)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert [(device.index, (device.uuid or "")[:5]) for device in cuda_devices()] == list(enumerate(expected))
-    told = unusable()
-    told.pop("GPU 4", None)
-    assert told == ({f"CUDA_VISIBLE_DEVICES={value}": reason} if reason else {})
+    _reported = unusable()
+    _reported.pop("GPU 4", None)
+    assert _reported == ({f"CUDA_VISIBLE_DEVICES={value}": reason} if reason else {})
 
 
 @pytest.mark.parametrize("value", ["", " ", "-1", "NoDevFiles"])
@@ -341,7 +345,7 @@ def test_gpus_may_be_hidden_on_purpose(nvml: Nvml, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("facts", "expected"),
+    ("fields", "expected"),
     [
         ({}, None),
         ({"utilisation": 0.1, "processes": 0, "memory_used_bytes": int(2.6 * GIB)}, None),
@@ -354,13 +358,13 @@ def test_gpus_may_be_hidden_on_purpose(nvml: Nvml, monkeypatch: pytest.MonkeyPat
         ({"kind": "mps"}, None),
     ],
 )
-def test_by_what_a_device_is_busy(facts: dict[str, Any], expected: str | None) -> None:
-    device = Device.model_validate({"kind": "cuda", "name": "A GPU", "memory_bytes": 80 * GIB, **facts})
+def test_what_occupies_a_device(fields: dict[str, Any], expected: str | None) -> None:
+    device = Device.model_validate({"kind": "cuda", "name": "A GPU", "memory_bytes": 80 * GIB, **fields})
     assert device.busy == expected
 
 
 @pytest.mark.usefixtures("load")
-def test_the_cpus_utilisation_is_its_load_by_logical_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_utilization_is_the_load_divided_by_logical_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cpu_device().utilisation == pytest.approx(0.57)
     assert cpu_device().busy == "57 % busy"
     monkeypatch.setattr(os, "getloadavg", lambda: (40.0, 0.0, 0.0))
@@ -371,7 +375,7 @@ def test_the_cpus_utilisation_is_its_load_by_logical_cores(monkeypatch: pytest.M
 
 def test_the_fingerprint_is_not_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     fingerprints = set()
-    for gpu, load in ((IDLE, 0.0), (BUSY, 0.0), (SILENT, 1e3)):
+    for gpu, load in ((IDLE, 0.0), (BUSY, 0.0), (UNSUPPORTED, 1e3)):
         monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([gpu]))
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, load, load), raising=False)
         fingerprints.add(read_machine().fingerprint)
@@ -379,7 +383,7 @@ def test_the_fingerprint_is_not_of_the_moment(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("three_gpus")
-def test_machines_written_before_devices_told_how_busy_they_are_still_read() -> None:
+def test_machines_without_utilization_are_still_read() -> None:
     machine = read_machine()
     content = machine.model_dump(mode="json")
     assert Machine.model_validate(content) == machine
@@ -410,7 +414,7 @@ def test_the_table_of_devices_shows_which_are_busy(
 
 
 @pytest.mark.usefixtures("load")
-def test_devices_that_cannot_be_used_are_told_with_the_reason(nvml: Nvml, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_devices_are_listed_with_the_reason(nvml: Nvml, capsys: pytest.CaptureFixture[str]) -> None:
     memory = ("nvmlDeviceGetMemoryInfo", 0)
     lost = ("nvmlDeviceGetHandleByIndex", 1)
     nvml(IDLE, IDLE, failing={memory: nvml_error("NotSupported"), lost: nvml_error("GpuIsLost")})
@@ -428,7 +432,7 @@ def test_gpus_come_before_the_cpu() -> None:
     assert list_devices()[-1].label == "cpu"
 
 
-def test_the_source_hash_is_of_the_whole_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_source_hash_covers_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert Path(dnlbench.__file__).resolve().parent == code_module.PACKAGE
     assert read_code().source == source_hash()
     monkeypatch.setattr(code_module, "PACKAGE", tmp_path)
@@ -453,17 +457,17 @@ def test_the_source_hash_is_of_the_whole_package(monkeypatch: pytest.MonkeyPatch
 )
 def test_kills_for_memory_are_counted(tmp_path: Path, vmstat: str | None, events: str | None, expected: int) -> None:
     proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
-    own = cgroups / "user.slice" / "a scope"
-    for folder in (proc / "self", own):
+    cgroup = cgroups / "user.slice" / "a scope"
+    for folder in (proc / "self", cgroup):
         folder.mkdir(parents=True)
     (proc / "self" / "cgroup").write_text("4:memory:/elsewhere\n0::/user.slice/a scope\n")
     if vmstat is not None:
         (proc / "vmstat").write_text(vmstat)
     if events is not None:
-        (own / "memory.events").write_text(events)
+        (cgroup / "memory.events").write_text(events)
     assert oom_kills(proc, cgroups) == expected
 
 
-def test_kills_for_memory_where_nothing_is_told(tmp_path: Path) -> None:
+def test_kills_for_memory_are_zero_where_unknown(tmp_path: Path) -> None:
     assert oom_kills(tmp_path, tmp_path) == 0
     assert oom_kills() >= 0

@@ -37,19 +37,19 @@ class FakeNvml(ModuleType):
         super().__init__("pynvml")
         self.opened = 0
         self.attempts = 0
-        self.gone = False
-        self.silent: set[str] = set()
+        self.unloaded = False
+        self.unsupported: set[str] = set()
         self.lost: set[str] = set()
         """The first characters of UUIDs of GPUs none of whose calls succeeds."""
 
-    def _tell(self, what: str, value: Any) -> Any:
-        if self.gone or not self.opened or what in self.silent:
+    def _query(self, what: str, value: Any) -> Any:
+        if self.unloaded or not self.opened or what in self.unsupported:
             raise NVMLError_NotSupported("Not Supported")
         return value
 
     def nvmlInit(self) -> None:  # noqa: N802
         self.attempts += 1
-        if self.gone:
+        if self.unloaded:
             raise FakeNvmlError("Driver Not Loaded")
         self.opened += 1
 
@@ -78,7 +78,7 @@ class FakeNvml(ModuleType):
             answer = answers[name](*arguments)
             if any(str(each)[:5] in self.lost for each in (*arguments, answer)):
                 raise FakeNvmlError("GPU is lost")
-            return self._tell(name, answer)
+            return self._query(name, answer)
 
         return call
 
@@ -91,11 +91,11 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     return fake
 
 
-def package(root: Path, place: str, name: str, energy_uj: int | None, limit_uw: int | None = None) -> Path:
-    zone = root / f"intel-rapl:{place}"
+def package(root: Path, device: str, name: str, energy_uj: int | None, limit_uw: int | None = None) -> Path:
+    zone = root / f"intel-rapl:{device}"
     zone.mkdir(parents=True, exist_ok=True)
-    facts = {"name": name, "energy_uj": energy_uj, "constraint_0_power_limit_uw": limit_uw}
-    for file, value in facts.items():
+    fields = {"name": name, "energy_uj": energy_uj, "constraint_0_power_limit_uw": limit_uw}
+    for file, value in fields.items():
         if value is not None:
             (zone / file).write_text(f"{value}\n")
     (zone / "max_energy_range_uj").write_text("1000000000\n")
@@ -106,7 +106,7 @@ def of_cpu(telemetry: Telemetry, now: float) -> Reading:
     return telemetry.read(now)[-1]
 
 
-def test_a_gpu_tells_everything(nvml: FakeNvml) -> None:
+def test_all_values_of_a_gpu(nvml: FakeNvml) -> None:
     with Telemetry() as telemetry:
         first, second, cpu = telemetry.read(5.0)
         telemetry.read(6.0)
@@ -135,26 +135,28 @@ def test_gpus_are_numbered_as_a_run_sees_them(monkeypatch: pytest.MonkeyPatch) -
     assert found == {"cuda:0": 32 * GIB, "cuda:1": 31 * GIB}
 
 
-def test_what_a_gpu_does_not_tell_is_none(nvml: FakeNvml) -> None:
+def test_unavailable_values_of_a_gpu_are_none(nvml: FakeNvml) -> None:
     with Telemetry() as telemetry:
-        nvml.silent = {"nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetTemperature"}
+        nvml.unsupported = {"nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetTemperature"}
         reading = telemetry.read(0.0)[0]
     assert reading == Reading(time=0.0, label="cuda:0", name="NVIDIA H200", utilization=0.94, power_w=548.25)
 
 
 def test_gpus_that_cannot_be_listed_leave_the_cpu(nvml: FakeNvml) -> None:
-    nvml.silent = {"nvmlDeviceGetHandleByIndex"}
+    nvml.unsupported = {"nvmlDeviceGetHandleByIndex"}
     with Telemetry() as telemetry:
         assert [reading.label for reading in telemetry.read(0.0)] == ["cpu"]
 
 
-def test_a_gpu_without_memory_of_its_own_shows_the_machines(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_with_shared_memory_reads_the_memory_of_the_machine(
+    nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(telemetry_module, "cpu_memory", lambda: (120 * GIB, 50 * GIB))
-    nvml.silent = {"nvmlDeviceGetMemoryInfo"}
+    nvml.unsupported = {"nvmlDeviceGetMemoryInfo"}
     with Telemetry() as telemetry:
         reading = telemetry.read(0.0)[0]
         assert (reading.utilization, reading.memory_bytes, reading.memory_used_bytes) == (0.94, 120 * GIB, 50 * GIB)
-        nvml.gone = True
+        nvml.unloaded = True
         telemetry.read(1.0)
         attempts = nvml.attempts
         telemetry.read(2.0 + telemetry_module.REOPEN_S)
@@ -177,7 +179,7 @@ def test_one_gpu_may_be_lost_in_mid_sweep_and_come_back(nvml: FakeNvml) -> None:
         assert telemetry.read(2.0)[1].utilization == 0.94
 
 
-def test_one_gpu_that_cannot_be_found_at_first_is_looked_for_again(nvml: FakeNvml) -> None:
+def test_a_gpu_that_is_missing_at_first_is_retried(nvml: FakeNvml) -> None:
     with Telemetry() as telemetry:
         nvml.lost = {"GPU-1"}
         assert telemetry.read(0.0)[1].utilization is None
@@ -198,19 +200,19 @@ TELEMETRY_CALLS = (
 @pytest.mark.parametrize("call", TELEMETRY_CALLS)
 def test_any_call_of_nvml_may_begin_to_fail(nvml: FakeNvml, call: str) -> None:
     with Telemetry() as telemetry:
-        nvml.silent = {call}
+        nvml.unsupported = {call}
         assert [reading.label for reading in telemetry.read(0.0)] == ["cuda:0", "cuda:1", "cpu"]
 
 
 def test_a_driver_may_go_away_and_come_back(nvml: FakeNvml) -> None:
     lost = Reading(time=0.0, label="cuda:0", name="NVIDIA H200")
     with Telemetry() as telemetry:
-        nvml.gone = True
+        nvml.unloaded = True
         attempts = nvml.attempts
         for now in (1.0, 2.0, 3.0):
             assert telemetry.read(now)[0] == replace(lost, time=now)
         assert nvml.attempts == attempts + 1
-        nvml.gone = False
+        nvml.unloaded = False
         telemetry.read(4.0 + telemetry_module.REOPEN_S)
         assert telemetry.read(5.0 + telemetry_module.REOPEN_S)[0].utilization == 0.94
     assert nvml.opened == 0
@@ -225,13 +227,13 @@ def test_after_it_was_closed_nothing_is_opened_again(nvml: FakeNvml) -> None:
 
 
 def test_without_nvml_there_is_the_cpu(nvml: FakeNvml) -> None:
-    nvml.gone = True
+    nvml.unloaded = True
     with Telemetry() as telemetry:
         assert [reading.label for reading in telemetry.read(0.0)] == ["cpu"]
 
 
-def test_utilisation_of_the_cpu_is_since_the_last_reading(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml.gone = True
+def test_cpu_utilization_is_since_the_last_reading(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml.unloaded = True
     times = iter([(10, 0, 90, 0, 5), (10, 0, 90, 0, 5), (13, 1, 100, 2, 5), (14, 1, 100, 1, 9)])
     monkeypatch.setattr(psutil, "cpu_times", lambda: CpuTimes(*next(times)))
     with Telemetry() as telemetry:
@@ -258,7 +260,7 @@ def test_the_temperature_is_that_of_the_package(
     sensors: dict[str, list[tuple[str, float]]],
     expected: float | None,
 ) -> None:
-    nvml.gone = True
+    nvml.unloaded = True
     found = {chip: [Sensor(*entry, None, None) for entry in entries] for chip, entries in sensors.items()}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: found, raising=False)
     with Telemetry() as telemetry:
@@ -266,15 +268,15 @@ def test_the_temperature_is_that_of_the_package(
 
 
 def test_systems_without_sensors(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml.gone = True
+    nvml.unloaded = True
     monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
     with Telemetry() as telemetry:
         assert of_cpu(telemetry, 0.0).temperature_c is None
 
 
 def test_power_is_the_energy_of_the_packages_by_the_time(nvml: FakeNvml, tmp_path: Path) -> None:
-    nvml.gone = True
-    energy = [package(tmp_path, f"{place}", f"package-{place}", 10_000_000, 150_000_000) for place in (0, 1)]
+    nvml.unloaded = True
+    energy = [package(tmp_path, f"{device}", f"package-{device}", 10_000_000, 150_000_000) for device in (0, 1)]
     core = package(tmp_path, "0:0", "core", 0, 150_000_000)
     psys = package(tmp_path, "2", "psys", 0)
     with Telemetry(tmp_path) as telemetry:
@@ -292,7 +294,7 @@ def test_power_is_the_energy_of_the_packages_by_the_time(nvml: FakeNvml, tmp_pat
 
 
 def test_a_counter_that_begins_anew_without_saying_where(nvml: FakeNvml, tmp_path: Path) -> None:
-    nvml.gone = True
+    nvml.unloaded = True
     energy = package(tmp_path, "0", "package-0", 10_000_000)
     (energy.parent / "max_energy_range_uj").unlink()
     with Telemetry(tmp_path) as telemetry:

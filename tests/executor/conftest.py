@@ -40,14 +40,14 @@ from dnlbench.plan import Plan, Run
 from dnlbench.store import Execution, RunDir, send_command
 
 Fate = Callable[[str, str, int], str]
-"""Of slot, run id and attempt: what becomes of it, as ``KIND`` or ``KIND@EPOCHS``.
+"""Map slot, run id and attempt to an outcome, ``KIND`` or ``KIND@EPOCHS``.
 
-``ok``, or an empty string; a cause of loss but ``heartbeat``: it is lost for that cause; ``heartbeat``: it hangs; ``no-final-event``: it
-comes back without its last event; ``failed``, ``oom`` or ``diverged``: it ends so. That is after so many epochs of its own,
-0 if it began and came through none; without a number it does not even begin. ``not-started-killed`` and the like: its worker is
-known to have ended before it began the run.
+``ok`` or an empty string: the run succeeds. A cause of a worker failure: the worker fails for that cause. ``heartbeat``: the
+worker hangs. ``no-final-event``: the run comes back without its last event. ``failed``, ``oom``, ``diverged``: the run ends so.
+EPOCHS is the number of epochs that the attempt completes first, 0 if the run only starts; without a number it does not even
+start. ``not-started-killed`` and the like: the worker is known to have died before it started the run.
 
-In a pack a run that fails or runs out of memory brings all down, as a loss does; one that diverges ends early.
+In a pack, a run that fails or runs out of memory ends all of them, like a worker failure; one that diverges ends early.
 """
 HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 BEGIN = 2e9
@@ -82,7 +82,7 @@ class Clock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Law:
+class DurationModel:
     """How long things take in truth."""
 
     plan: Plan
@@ -158,12 +158,24 @@ class FakeExecutor:
     """Does runs in virtual time, and takes care that nobody asks for more than an executor promises."""
 
     def __init__(
-        self, run_dir: RunDir, law: Law, clock: Clock, steps: dict[str, int], fate: Fate, back_s: float
+        self,
+        run_dir: RunDir,
+        duration_model: DurationModel,
+        clock: Clock,
+        steps: dict[str, int],
+        fate: Fate,
+        back_s: float,
     ) -> None:
-        self._run_dir, self._law, self._clock, self._steps, self._fate = run_dir, law, clock, steps, fate
+        self._run_dir, self._duration_model, self._clock, self._steps, self._fate = (
+            run_dir,
+            duration_model,
+            clock,
+            steps,
+            fate,
+        )
         self._back_s = back_s
         self.running: dict[str, Attempt] = {}
-        self.workers = set(law.speeds)
+        self.workers = set(duration_model.speeds)
         self.homeless: set[str] = set()
         """Slots that wait for a machine."""
         self.starts: list[Start] = []
@@ -188,7 +200,7 @@ class FakeExecutor:
         self.running[slot.name] = self._script(slot, attempts)
 
     def _script(self, slot: Slot, attempts: Attempts) -> Attempt:
-        runs = tuple(self._law.plan.by_id[run_id] for run_id in attempts)
+        runs = tuple(self._duration_model.plan.by_id[run_id] for run_id in attempts)
         ends = {
             run_id: End.parse(self._fate(slot.name, run_id, attempt), in_pack=len(runs) > 1)
             for run_id, attempt in attempts.items()
@@ -196,24 +208,24 @@ class FakeExecutor:
         fatal = min((end for end in ends.values() if end.is_fatal), key=lambda end: end.epochs, default=None)
         result = Attempt(runs, fatal.kind if fatal else "ok", set(attempts))
         add = result.script.append
-        at, own, left = self._clock(), 0, list(runs)
+        at, done, left = self._clock(), 0, list(runs)
         known = {run_id: self._steps.get(run_id, 0) for run_id in attempts}
         behind = min(known.values())
         if (fatal or max(ends.values(), key=lambda end: end.epochs)).epochs >= 0:
-            at += 0.7 * self._law.overhead_s
+            at += 0.7 * self._duration_model.overhead_s
             for run in runs:
                 if ends[run.run_id].epochs >= 0:
                     add((at, self._started(run, attempts, known[run.run_id], at)))
             result.path.append((at, behind))
-        while behind < runs[0].epochs * STEPS and (fatal is None or own < fatal.epochs):
-            going = [run for run in left if ends[run.run_id].epochs > own]
+        while behind < runs[0].epochs * STEPS and (fatal is None or done < fatal.epochs):
+            going = [run for run in left if ends[run.run_id].epochs > done]
             if not going:
                 break
             for run in left:
                 if run not in going:
                     add((at, _ended(run, ends[run.run_id].kind, at)))
-            left, own, number = going, own + 1, behind // STEPS + 1
-            seconds = len(runs) * self._law.epoch_s(runs[0], slot.name, attempts[runs[0].run_id])
+            left, done, number = going, done + 1, behind // STEPS + 1
+            seconds = len(runs) * self._duration_model.epoch_s(runs[0], slot.name, attempts[runs[0].run_id])
             at += seconds * (number * STEPS - behind) / STEPS
             behind = number * STEPS
             for run in going:
@@ -222,7 +234,7 @@ class FakeExecutor:
             result.path.append((at, behind))
         lost = None
         if fatal is None:
-            at += 0.3 * self._law.overhead_s
+            at += 0.3 * self._duration_model.overhead_s
             for run in left:
                 add((at, _ended(run, ends[run.run_id].kind, at)))
         elif fatal.kind in CAUSES | DIED_BEFORE_START:
@@ -374,7 +386,7 @@ class Lab:
         *,
         pack_size: int = 1,
         start_paused: bool = False,
-        whole_script: bool = True,
+        complete_script: bool = True,
         heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S,
         limit_s: float = 3600.0,
         back_s: float = 0.0,
@@ -392,22 +404,24 @@ class Lab:
             tick: called at every look.
             pack_size: see `Scheduler`.
             start_paused: see `Scheduler`.
-            whole_script: whether the sweep has to last as long as the script.
+            complete_script: whether the sweep has to last as long as the script.
             heartbeat_timeout_s: see `Scheduler`.
             limit_s: virtual seconds that it may take.
             back_s: seconds between a run's last event and its slot's being free.
             overhead_s: of each attempt.
-            noise: see `Law`.
-            luck: see `Law`.
-            stretch: see `Law`.
+            noise: see `DurationModel`.
+            luck: see `DurationModel`.
+            stretch: see `DurationModel`.
 
         Returns:
             What `Scheduler.run` returns.
         """
         if isinstance(speeds, int):
             speeds = {f"fake:{number}/0": 1.0 for number in range(speeds)}
-        law = Law(plan=self.plan, speeds=speeds, overhead_s=overhead_s, noise=noise, luck=luck, stretch=stretch)
-        executor = FakeExecutor(self.run_dir, law, self.clock, self.steps, fate, back_s)
+        model = DurationModel(
+            plan=self.plan, speeds=speeds, overhead_s=overhead_s, noise=noise, luck=luck, stretch=stretch
+        )
+        executor = FakeExecutor(self.run_dir, model, self.clock, self.steps, fate, back_s)
         self.engines.append(executor)
         slots = [Slot(name=name, device=cpu_device(), threads=1) for name in speeds]
         scheduler = Scheduler(
@@ -424,7 +438,7 @@ class Lab:
         self.start_time = self.clock()
         due = deque(sorted((script or {}).items(), key=lambda item: item[0]))
 
-        def look() -> None:
+        def observe() -> None:
             assert self.passed_s < limit_s, "the sweep does not come to an end"
             while due and self.passed_s >= due[0][0]:
                 _, action = due.popleft()
@@ -436,22 +450,22 @@ class Lab:
         engine = EngineStarted(time=self.clock(), pid=1, machine=MACHINE, code=code, slots=names, pack_size=pack_size)
         scheduler.note(engine)
         scheduler.note(scheduler.prepare().model_copy(update={"time": self.clock()}))
-        whole = False
+        finished = False
         try:
-            whole = scheduler.run(look)
+            finished = scheduler.run(observe)
         finally:
             scheduler.stop()
-            reason = "done" if whole else "interrupted"
+            reason = "done" if finished else "interrupted"
             scheduler.note(EngineEnded.model_validate({"time": self.clock(), "reason": reason}))
             scheduler.close()
-        assert not (due and whole_script), "the sweep was over before the script was"
-        assert not (whole and executor.left), "a run was left on a slot"
+        assert not (due and complete_script), "the sweep was over before the script was"
+        assert not (finished and executor.left), "a run was left on a slot"
         self.check()
-        return whole
+        return finished
 
     def base_s(self, run: Run) -> float:
         """Seconds of all epochs of a run at speed 1."""
-        return run.epochs * Law(plan=self.plan, speeds={}).base_s(run)
+        return run.epochs * DurationModel(plan=self.plan, speeds={}).base_s(run)
 
     def widen(self, plan: Plan) -> None:
         """Makes the next engine carry out another plan that shares runs with this one."""
@@ -509,9 +523,9 @@ class Lab:
         assert [Start(lease.slot, lease.run_id, lease.attempt, lease.time) for lease in leases] == self.starts
         assert not self.run_dir.reserve_path.exists()
         for run in self.plan.runs:
-            own = [lease for lease in leases if lease.run_id == run.run_id]
-            assert [lease.attempt for lease in own] == list(range(1, len(own) + 1))
-            self._check_ends(run.run_id, [lease.time for lease in own])
+            run_leases = [lease for lease in leases if lease.run_id == run.run_id]
+            assert [lease.attempt for lease in run_leases] == list(range(1, len(run_leases) + 1))
+            self._check_ends(run.run_id, [lease.time for lease in run_leases])
             history = self.run_dir.read_history(run)
             assert [epoch.epoch for epoch in history.epochs] == list(range(1, len(history.epochs) + 1))
             if history.ended is not None and history.ended.status == "ok":
@@ -530,11 +544,11 @@ class Lab:
 def make_lab(tmp_path: Path, make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lab]:
     """Of the settings in which its plan differs from `TINY`. What is said to be on the disk need not be."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    made: list[Lab] = []
+    labs: list[Lab] = []
 
     def make(*overrides: str) -> Lab:
-        made.append(Lab(RunDir(tmp_path / f"lab-{len(made)}"), make_plan(*overrides)))
-        return made[-1]
+        labs.append(Lab(RunDir(tmp_path / f"lab-{len(labs)}"), make_plan(*overrides)))
+        return labs[-1]
 
     return make
 

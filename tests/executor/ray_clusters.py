@@ -98,11 +98,11 @@ def started(*nodes: Mapping[str, Any], token: bool = True) -> Iterator[RayCluste
     )
     try:
         assert host.stdout is not None
-        facts = json.loads(host.stdout.readline())
+        fields = json.loads(host.stdout.readline())
         yield RayCluster(
-            address=facts["address"],
-            node_ids=tuple(node["node_id"] for node in facts["nodes"]),
-            raylet_pids=tuple(node["raylet_pid"] for node in facts["nodes"]),
+            address=fields["address"],
+            node_ids=tuple(node["node_id"] for node in fields["nodes"]),
+            raylet_pids=tuple(node["raylet_pid"] for node in fields["nodes"]),
             environment=environment,
             mark=mark,
             folder=folder,

@@ -12,14 +12,14 @@ import sys
 
 from ray.cluster_utils import Cluster
 
-LEAN = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
+SMALL_CLUSTER = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
 
 
 def main(address: str, *specials: str) -> None:
     cluster = Cluster(shutdown_at_exit=True)
 
     def add(special: str) -> dict[str, object]:
-        node = cluster.add_node(**{**LEAN, "node_ip_address": address, **json.loads(special)})
+        node = cluster.add_node(**{**SMALL_CLUSTER, "node_ip_address": address, **json.loads(special)})
         return {"node_id": node.node_id, "raylet_pid": node.all_processes["raylet"][0].process.pid}
 
     nodes = list(map(add, specials))

@@ -22,9 +22,9 @@ DATA = DataInfo(name="made-up", sha256="", samples=0, input_shape=(3, 16, 16), c
 
 def need(plan: Plan, network: str, depth: int) -> int:
     """Bytes of one run."""
-    found = plan.estimate(Point(network=network, depth=depth), DATA.input_shape, DATA.classes).memory_bytes
-    assert found is not None
-    return found
+    result = plan.estimate(Point(network=network, depth=depth), DATA.input_shape, DATA.classes).memory_bytes
+    assert result is not None
+    return result
 
 
 def gpu(memory: int | None, *, used: int | None = None, index: int = 0) -> Device:
@@ -47,7 +47,7 @@ def plan(make_plan: MakePlan) -> Plan:
     return make_plan(*axes, "train.batch_size=256", "network.implementation=standard")
 
 
-def test_what_fits_is_not_spoken_of(plan: Plan) -> None:
+def test_runs_that_fit_give_no_warning(plan: Plan) -> None:
     largest = need(plan, "dense-attention", 8)
     assert checked(plan, gpu(largest)) == ()
     assert checked(plan, gpu(3 * largest, used=2 * largest)) == ()
@@ -55,7 +55,7 @@ def test_what_fits_is_not_spoken_of(plan: Plan) -> None:
     assert checked(plan, cpu(2 * (largest + WORKER_BYTES)), jobs=2) == ()
 
 
-def test_data_count_as_they_were_found(plan: Plan) -> None:
+def test_loaded_data_are_counted(plan: Plan) -> None:
     wide = DATA.model_copy(update={"input_shape": (3, 64, 64)})
     device = gpu(need(plan, "dense-attention", 8))
     slots = [Slot(name="cuda:0/0", device=device, threads=1)]
@@ -63,7 +63,7 @@ def test_data_count_as_they_were_found(plan: Plan) -> None:
     assert len(check_memory(plan, wide, slots)) == 1
 
 
-def test_what_cannot_fit_on_a_gpu_is_tried_and_told(plan: Plan) -> None:
+def test_runs_too_large_for_a_gpu_are_tried_with_a_warning(plan: Plan) -> None:
     memory = need(plan, "densenet", 4)
     (warning,) = checked(plan, gpu(memory))
     assert warning == (
@@ -86,7 +86,7 @@ def test_what_cannot_fit_on_the_cpu_is_refused(plan: Plan) -> None:
     )
 
 
-def test_a_gpu_without_memory_of_its_own_is_like_the_cpu(plan: Plan) -> None:
+def test_a_gpu_with_shared_memory_is_treated_like_the_cpu(plan: Plan) -> None:
     memory, largest = need(plan, "densenet", 4), need(plan, "dense-attention", 8)
     with pytest.raises(ConfigurationError, match=r"the whole machine has .*: the system would end processes"):
         checked(plan, gpu(memory).model_copy(update={"memory_shared": True}))
@@ -106,10 +106,10 @@ def test_estimates_are_given_their_tolerance(make_plan: MakePlan) -> None:
     assert f"each, and cuda:0 (A GPU) has {units.size(largest / 1.14)}: they may not fit" in untold
 
 
-@pytest.mark.parametrize(("place", "label"), [(gpu, "cuda:0 (A GPU)"), (cpu, "cpu (A CPU)")])
-def test_what_fits_only_once_others_have_left(plan: Plan, place: Callable[..., Device], label: str) -> None:
+@pytest.mark.parametrize(("device", "label"), [(gpu, "cuda:0 (A GPU)"), (cpu, "cpu (A CPU)")])
+def test_what_fits_only_once_others_have_left(plan: Plan, device: Callable[..., Device], label: str) -> None:
     largest = need(plan, "dense-attention", 8)
-    (warning,) = checked(plan, place(2 * largest, used=largest + 1))
+    (warning,) = checked(plan, device(2 * largest, used=largest + 1))
     assert warning.startswith(
         f"runs of dense-attention L=8 would need up to about {units.size(largest)} each, and {label} has "
         f"{units.size(largest)} of its {units.size(2 * largest)} free now: they may not fit; end what else uses it, or"
@@ -123,7 +123,7 @@ def test_each_point_is_named_once_on_a_device(plan: Plan) -> None:
     assert tight.startswith("runs of densenet L=2, 4, 8 and dense-attention L=2, 4 would")
 
 
-def test_largest_runs_side_by_side_on_a_gpu(plan: Plan) -> None:
+def test_largest_concurrent_runs_on_a_gpu(plan: Plan) -> None:
     """Two seeds at each point, so the four largest runs are of two points."""
     first, second = need(plan, "dense-attention", 8), need(plan, "densenet", 8)
     (warning,) = checked(plan, gpu(2 * first), jobs=4)
@@ -167,7 +167,7 @@ def test_one_run_at_a_time_needs_no_fewer_jobs(make_plan: MakePlan) -> None:
     assert check_memory(plan, DATA, slots) == ()
 
 
-def test_of_unknown_sizes_nothing_is_said_but_that(make_plan: MakePlan, plan: Plan) -> None:
+def test_unknown_sizes_give_a_single_warning(make_plan: MakePlan, plan: Plan) -> None:
     unknown = "the memory of own:unet cannot be estimated, so nobody has checked that its runs fit"
     assert checked(make_plan("sweep.networks=['own:unet']"), gpu(1, used=1), jobs=4) == (unknown,)
     assert checked(make_plan("sweep.networks=['own:unet']"), cpu(1, used=1), jobs=4) == (unknown,)
@@ -189,7 +189,7 @@ def with_data(size: int) -> DataInfo:
     return DATA.model_copy(update={"samples": images - images // 3, "evaluation_samples": images // 3})
 
 
-def test_each_worker_holds_the_data_too(plan: Plan) -> None:
+def test_each_worker_has_its_copy_of_the_data(plan: Plan) -> None:
     largest, data = need(plan, "dense-attention", 8), with_data(2**30)
     for device in (cpu, gpu):
         slots = choose_slots([device(2 * (largest + WORKER_BYTES + data.loaded_bytes))], 8, jobs=2)
@@ -236,7 +236,7 @@ def test_a_pack_has_its_data_once(make_plan: MakePlan) -> None:
     assert warning.endswith("choose --pack 4")  # 14 are up to 15 % more than 12.5
 
 
-def test_largest_packs_side_by_side(make_plan: MakePlan) -> None:
+def test_largest_concurrent_packs(make_plan: MakePlan) -> None:
     """Five seeds in packs of two are three packs."""
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[4,8]", "sweep.seeds=5")
     first, second = need(plan, "densenet", 8), need(plan, "densenet", 4)

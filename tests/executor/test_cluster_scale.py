@@ -14,25 +14,25 @@ from dnlbench.executor.scheduler import Scheduler
 from dnlbench.files import read_lines
 from dnlbench.store import RunDir
 from tests.benchmarks.cluster_scale import HOW, Case, limit, make_plan
-from tests.benchmarks.simulated_cluster import OVERHEAD_S, Clock, Law, SimulatedCluster, make_slots
+from tests.benchmarks.simulated_cluster import OVERHEAD_S, Clock, DurationModel, SimulatedCluster, make_slots
 
 CASE = Case(slots=100, runs=500, epochs=6)
-LAW = Law(lost=0.1)
+MODEL = DurationModel(lost=0.1)
 
 
 Sweep = tuple[RunDir, SimulatedCluster, float]
 pytestmark = pytest.mark.xdist_group("simulated cluster")
 
 
-def carried_out(folder: Path) -> Sweep:
+def executed(folder: Path) -> Sweep:
     """A run directory whose sweep has come to its end, how, and the virtual seconds that it took."""
     plan, clock, slots = make_plan(CASE), Clock(), make_slots(CASE.slots)
     run_dir = RunDir(folder)
     run_dir.begin(plan, HOW)
-    cluster = SimulatedCluster(run_dir, plan, slots, clock, LAW)
-    scheduler, begun = Scheduler(run_dir, plan, cluster, slots, clock=clock), clock()
+    cluster = SimulatedCluster(run_dir, plan, slots, clock, MODEL)
+    scheduler, start = Scheduler(run_dir, plan, cluster, slots, clock=clock), clock()
     assert scheduler.run()
-    took = clock() - begun
+    took = clock() - start
     assert not cluster.busy, "all slots are free at the end"
     scheduler.stop()
     scheduler.close()
@@ -48,7 +48,7 @@ def no_fsync() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    return carried_out(tmp_path_factory.mktemp("once"))
+    return executed(tmp_path_factory.mktemp("once"))
 
 
 def test_every_result_is_there_once(sweep: Sweep) -> None:
@@ -73,12 +73,12 @@ def test_no_slot_idles_while_something_waits(sweep: Sweep) -> None:
     histories = [run_dir.read_history(run) for run in make_plan(CASE).runs]
     run_s = [sum(epoch.seconds for epoch in history.epochs) for history in histories]
     work_s = sum(run_s) + OVERHEAD_S * len(leases)
-    assert took <= LAW.opening_s + work_s / CASE.slots + max(run_s) + 1.0, "Graham's bound for a list of tasks"
+    assert took <= MODEL.opening_s + work_s / CASE.slots + max(run_s) + 1.0, "Graham's bound for a list of tasks"
     assert cluster.meter.began == len(leases)
 
 
 def test_the_simulation_can_be_repeated(sweep: Sweep, tmp_path: Path) -> None:
-    again, *_ = carried_out(tmp_path / "again")
+    again, *_ = executed(tmp_path / "again")
     assert again.read_journal() == sweep[0].read_journal()
 
 

@@ -55,8 +55,8 @@ def on_a_small_disk(test: Callable[..., None]) -> Callable[..., None]:
         command, reason = _inside()
         if command is None:
             pytest.skip(f"no file system can be mounted here: {reason}")
-        found, output = _outcomes(command)
-        assert found.get(test.__name__) == "PASSED", output
+        result, output = _outcomes(command)
+        assert result.get(test.__name__) == "PASSED", output
 
     return outside
 
@@ -167,7 +167,7 @@ def test_a_checkpoint_may_run_out_of_room_at_any_of_its_files(tmp_path: Path, di
 
 
 @on_a_small_disk
-def test_lines_are_whole_or_not_there(tmp_path: Path, disk: Path) -> None:
+def test_lines_are_complete_or_absent(tmp_path: Path, disk: Path) -> None:
     path, other = disk / "lines.jsonl", disk / "other"
     writer = LineWriter(path)
     written = ["x" * 3000 + f"{number}" for number in range(3)]
@@ -228,36 +228,36 @@ class Filler:
     def __init__(self, run_dir: RunDir, plan: Plan, disk: Path, executor: LocalExecutor) -> None:
         self._run_dir, self._plan, self._disk, self._executor = run_dir, plan, disk, executor
         self._filler: Path | None = None
-        self._looks_left = 20
+        self._polls_left = 20
         self.journal_when_full: list[JournalEvent] = []
-        self.whole_when_full = 0
+        self.complete_when_full = 0
         """Checkpoints that could be read while the disk was full."""
 
     def __call__(self) -> None:
-        if self._looks_left == 0:
+        if self._polls_left == 0:
             return
         epochs = sum(len(self._run_dir.read_history(run).epochs) for run in self._plan.runs)
         if self._filler is None and epochs >= 2:
             self._filler = fill(self._disk)
         busy = any(worker.job for worker in self._executor._workers.values())
         if self._filler is not None and not busy:
-            self._looks_left -= 1
-        if self._filler is not None and self._looks_left == 0:
+            self._polls_left -= 1
+        if self._filler is not None and self._polls_left == 0:
             self.journal_when_full = self._run_dir.read_journal()
-            self.whole_when_full = self._whole_checkpoints()
+            self.complete_when_full = self._complete_checkpoints()
             self._filler.unlink()
 
-    def _whole_checkpoints(self) -> int:
+    def _complete_checkpoints(self) -> int:
         """Of runs with an epoch behind them; each checkpoint is that of an epoch that is known, and none is damaged."""
-        whole = 0
+        complete = 0
         for run in self._plan.runs:
             folder, epochs = self._run_dir.run_path(run.run_id), self._run_dir.read_history(run).epochs
             state = Checkpoints(folder).load()
             assert not list(folder.glob("*.damaged"))
             if state is not None:
                 assert state["epoch"] in (len(epochs), len(epochs) - 1)
-                whole += 1
-        return whole
+                complete += 1
+        return complete
 
 
 @on_a_small_disk
@@ -287,7 +287,7 @@ def test_a_sweep_waits_for_room_and_goes_on_with_the_same_bits(
     assert returned
     assert since == returned  # nothing was begun
     assert all(event.error is not None and "No space left" in event.error.message for event in returned)
-    assert filler.whole_when_full >= 1
+    assert filler.complete_when_full >= 1
 
     # and afterwards
     assert sum(isinstance(event, DiskFull) for event in run_dir.read_journal()) == 1

@@ -56,8 +56,8 @@ class Saboteur:
     def __call__(self) -> None:
         for worker in self._executor._workers.values():
             runs = [self._plan.by_id[run_id] for run_id in worker.job or ()]
-            begun = bool(runs) and all(self._run_dir.read_history(run).epochs for run in runs)
-            if self.left and begun and time.monotonic() > self._next:
+            started = bool(runs) and all(self._run_dir.read_history(run).epochs for run in runs)
+            if self.left and started and time.monotonic() > self._next:
                 os.kill(worker.process.pid, self._number)
                 self.left -= 1
                 self._next = time.monotonic() + 0.3
@@ -105,7 +105,7 @@ def test_stopped_workers_are_ended_and_their_runs_go_on(tmp_path: Path, make_pla
 
 
 @pytest.mark.faults
-def test_a_run_whose_workers_the_system_ends_for_memory_is_oom(
+def test_a_run_whose_workers_are_killed_for_memory_is_oom(
     tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The killing is real, the system's count of processes that it ended for memory is not."""

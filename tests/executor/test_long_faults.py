@@ -115,8 +115,8 @@ def weights(run_dir: RunDir, run: Run) -> dict[str, torch.Tensor]:
     state = Checkpoints(run_dir.run_path(run.run_id)).load()
     assert state is not None
     assert state["epoch"] == run.epochs
-    found: dict[str, torch.Tensor] = state["network"]
-    return found
+    result: dict[str, torch.Tensor] = state["network"]
+    return result
 
 
 def check_epochs(run_dir: RunDir, run: Run) -> None:

@@ -50,7 +50,7 @@ def test_what_a_process_prints_does_not_get_between_its_replies(talker: JsonLine
     assert (tmp_path / "log").read_bytes() == b"welcomedeprecatedfrom a library\n"
 
 
-def test_what_a_process_leaves_behind_ends_when_its_own_end_is_noticed(talker: JsonLinesProcess) -> None:
+def test_descendants_of_a_process_are_killed_once_it_has_ended(talker: JsonLinesProcess) -> None:
     talker.send("leave a process behind")
     reply(talker)
     talker.close_input()

@@ -34,10 +34,10 @@ def test_one_slot_for_each_gpu() -> None:
     assert environment_of(slots[1])["CUDA_VISIBLE_DEVICES"] == "GPU-1"
 
 
-def test_more_jobs_than_gpus_share_them_and_are_marked() -> None:
+def test_more_jobs_than_gpus_share_them() -> None:
     slots = choose_slots([*GPUS, CPU], 12, device="cuda:0,2", jobs=3)
-    found = [(slot.name, slot.jobs, slot.shared) for slot in slots]
-    assert found == [("cuda:0/0", 2, True), ("cuda:2/0", 1, False), ("cuda:0/1", 2, True)]
+    result = [(slot.name, slot.jobs, slot.shared) for slot in slots]
+    assert result == [("cuda:0/0", 2, True), ("cuda:2/0", 1, False), ("cuda:0/1", 2, True)]
 
 
 def test_many_jobs_are_dealt_in_turn() -> None:
@@ -51,7 +51,7 @@ def test_many_jobs_are_dealt_in_turn() -> None:
     assert len(set(names(slots))) == 4096
 
 
-def test_slots_that_no_run_needs_are_not_made() -> None:
+def test_no_more_slots_than_runs() -> None:
     slots = choose_slots([*GPUS, CPU], 12, jobs=9, tasks=3)
     assert names(slots) == ["cuda:0/0", "cuda:1/0", "cuda:2/0"]
     assert not any(slot.shared for slot in slots)

@@ -167,7 +167,7 @@ def test_a_sweep_that_grows_goes_on_as_it_was_begun_and_is_found(make_plan: Make
 
 
 @pytest.mark.parametrize("before", [None, WIDE_IS_FASTER, NARROW_IS_FASTER])
-def test_a_sweep_that_was_begun_goes_on_so_when_it_is_tuned(make_plan: MakePlan, before: Speeds | None) -> None:
+def test_a_started_sweep_keeps_its_placement_when_it_is_tuned(make_plan: MakePlan, before: Speeds | None) -> None:
     request = request_for(make_plan())
     if before is not None:
         tune(request, before)
@@ -177,13 +177,13 @@ def test_a_sweep_that_was_begun_goes_on_so_when_it_is_tuned(make_plan: MakePlan,
     assert way_of(replace(request, run_dir=Path("another"))) == ((4, 1, 1) if before is WIDE_IS_FASTER else (1, 4, 1))
 
 
-def test_what_was_measured_holds_for_other_sweeps_of_the_same_speed(make_plan: MakePlan) -> None:
+def test_trials_are_shared_by_sweeps_of_the_same_speed(make_plan: MakePlan) -> None:
     tune(request_for(make_plan()), WIDE_IS_FASTER)
     for change, known in (("train.lr=0.5", True), ("train.batch_size=16", False), ("network.growth_rate=4", False)):
         assert way_of(request_for(make_plan(change))) == ((1, 4, 1) if known else BY_DEFAULT), change
 
 
-def test_an_existing_run_directory_tells(make_plan: MakePlan) -> None:
+def test_an_existing_run_directory_is_used(make_plan: MakePlan) -> None:
     request = request_for(make_plan(), run_dir=Path("rd"))
     tune(request, WIDE_IS_FASTER)
     begin(replace(request, jobs=1, threads=2, pack=2))
@@ -221,7 +221,7 @@ def test_only_what_is_left_open_is_measured(make_plan: MakePlan, fixed: dict[str
     assert speeds.asked == asked
 
 
-def test_gpus_are_packed_and_not_placed(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_pack_sizes_are_tried_on_gpus(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     be_on(machine_with(*GPUS, CPU), monkeypatch)
     speeds = Speeds({1: 100, 2: 190, 4: 350, 8: 360}, {})
     request = request_for(make_plan("sweep.seeds=8"))
@@ -326,14 +326,14 @@ def test_a_real_measurement(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("change", "timeout_s"), [("network.blocks=9", 60.0), ("network.blocks=1", 0.3)])
-def test_a_trial_that_fails_tells_why(make_plan: MakePlan, slot: Slot, change: str, timeout_s: float) -> None:
+def test_a_failed_trial_reports_the_reason(make_plan: MakePlan, slot: Slot, change: str, timeout_s: float) -> None:
     """Be it that the network cannot be built on images as small as those that stand in, or that there is no time."""
     plan = make_plan("data.dataset='image-folder'", change)
     with pytest.raises(EngineError, match="ended before it could answer, or took too long"):
         probe.measure(plan, plan.spec.points[0], [slot], [1], timeout_s=timeout_s)
 
 
-def test_a_trial_that_cannot_be_started_tells_why(
+def test_a_trial_that_cannot_start_reports_the_reason(
     make_plan: MakePlan, slot: Slot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan()

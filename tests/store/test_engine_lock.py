@@ -50,7 +50,7 @@ def test_another_engine_is_refused_whether_the_file_is_there_or_not(
 
 
 @pytest.mark.parametrize("removed", [["engine.lock"], ["engine.pid"], ["engine.lock", "engine.pid"]])
-def test_an_engine_whose_files_were_removed_takes_the_directory_again(
+def test_an_engine_whose_files_were_removed_locks_the_directory_again(
     lock: EngineLock, root: Path, removed: list[str]
 ) -> None:
     for name in removed:
@@ -60,14 +60,14 @@ def test_an_engine_whose_files_were_removed_takes_the_directory_again(
     assert not EngineLock(root)._try()
 
 
-def test_a_process_that_is_no_engine_of_the_directory_holds_nobody_up(root: Path) -> None:
+def test_a_process_that_is_not_the_engine_does_not_block(root: Path) -> None:
     root.mkdir()
     (root / "engine.pid").write_text(HERE)  # of an engine that was killed, and whose number is another process's now
     assert RunDir(root).engine() is None
     begin_another(root)
 
 
-def test_an_engine_gives_way_to_one_that_took_its_place(lock: EngineLock, root: Path) -> None:
+def test_an_engine_stops_if_another_one_has_taken_over(lock: EngineLock, root: Path) -> None:
     for name in ("engine.lock", "engine.pid"):
         (root / name).write_text("12345\n")
     (root / "control.jsonl").touch()
@@ -94,7 +94,7 @@ def test_a_run_directory_that_was_renamed(lock: EngineLock, root: Path) -> None:
         lock.check()
 
 
-def test_a_file_that_cannot_be_made_is_named_with_the_reason(root: Path) -> None:
+def test_a_lock_file_that_cannot_be_created_is_reported(root: Path) -> None:
     (root / "engine.lock").mkdir(parents=True)
     with pytest.raises(RunDirError, match=r"^Could not lock .*rd/engine.lock: is a directory. Choose another"):
         begin_another(root)

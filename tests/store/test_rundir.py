@@ -156,8 +156,8 @@ def test_events_that_do_not_belong_to_the_run_are_refused(tmp_path: Path) -> Non
         return message.removeprefix(f"{path}:").partition(". Delete")[0]
 
     def started(from_epoch: int = 0) -> RunStarted:
-        facts = {"attempt": 1, "device": "cpu", "device_name": "x", "threads": 1, "parameters": 3}
-        return RunStarted.model_validate({"run_id": "r", **facts, "from_epoch": from_epoch})
+        fields = {"attempt": 1, "device": "cpu", "device_name": "x", "threads": 1, "parameters": 3}
+        return RunStarted.model_validate({"run_id": "r", **fields, "from_epoch": from_epoch})
 
     def epoch(number: int, run_id: str = "r") -> EpochDone:
         return EpochDone(run_id=run_id, epoch=number, train_loss=1, seconds=1, samples_per_s=1, gradient_norm=1)

@@ -32,9 +32,9 @@ def claims(
 
 def estimate(plan: Plan, depth: int) -> int:
     (point,) = (point for point in plan.spec.points if point.depth == depth)
-    found = plan.estimate(point, DATA.input_shape, DATA.classes).memory_bytes
-    assert found is not None
-    return found
+    result = plan.estimate(point, DATA.input_shape, DATA.classes).memory_bytes
+    assert result is not None
+    return result
 
 
 def of_depth(plan: Plan, depth: int) -> list[str]:

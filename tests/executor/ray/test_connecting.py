@@ -105,35 +105,35 @@ def has_ended(pid: int) -> bool:
 
 
 def test_a_cluster_of_this_machine_alone_answers_to_nobody_else_and_leaves_nothing() -> None:
-    driver, facts = begin_driver()
+    driver, fields = begin_driver()
     out, err = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 0, err
-    assert {"raylet", "gcs_server"} <= set(facts["names"])
-    assert facts["niceness"] == 0, "a run there competes with other processes as a run here does"
-    assert len(facts["listening"]) >= 6, "the processes were not found"
-    assert {ip.removeprefix("::ffff:") for ip in facts["listening"]} == {"127.0.0.1"}
-    assert facts["anonymous"]["status"] == "refused"
-    assert facts["ours"]["status"] == "answered"
-    assert facts["ours"]["nodes"] == ["127.0.0.1"]
-    assert facts["told"] == []
-    assert facts["looked_at"]
-    assert facts["handler"] is True
-    assert facts["mode"] == 0o700
-    assert set(facts["passed_on"]) <= {"RAY_CLIENT_MODE", "PYTHONBREAKPOINT"}, "Ray's own"
+    assert {"raylet", "gcs_server"} <= set(fields["names"])
+    assert fields["niceness"] == 0, "a run there competes with other processes as a run here does"
+    assert len(fields["listening"]) >= 6, "the processes were not found"
+    assert {ip.removeprefix("::ffff:") for ip in fields["listening"]} == {"127.0.0.1"}
+    assert fields["anonymous"]["status"] == "refused"
+    assert fields["ours"]["status"] == "answered"
+    assert fields["ours"]["nodes"] == ["127.0.0.1"]
+    assert fields["told"] == []
+    assert fields["looked_at"]
+    assert fields["handler"] is True
+    assert fields["mode"] == 0o700
+    assert set(fields["passed_on"]) <= {"RAY_CLIENT_MODE", "PYTHONBREAKPOINT"}, "Ray's own"
     assert json.loads(out) == []
-    assert all(map(has_ended, [facts["child"], *facts["pids"]]))
-    assert not Path(facts["folder"]).exists()
+    assert all(map(has_ended, [fields["child"], *fields["pids"]]))
+    assert not Path(fields["folder"]).exists()
     assert err == ""
 
 
 def test_nothing_survives_a_driver_that_is_killed() -> None:
-    driver, facts = begin_driver()
+    driver, fields = begin_driver()
     driver.kill()
     driver.communicate()
-    wait_until(lambda: not Path(facts["folder"]).exists())
-    assert len(facts["pids"]) >= 8
-    assert facts["child"] in facts["pids"]
-    wait_until(lambda: all(map(has_ended, facts["pids"])))  # the reaper itself is one of them
+    wait_until(lambda: not Path(fields["folder"]).exists())
+    assert len(fields["pids"]) >= 8
+    assert fields["child"] in fields["pids"]
+    wait_until(lambda: all(map(has_ended, fields["pids"])))  # the reaper itself is one of them
 
 
 def adopt(cluster: RayCluster, monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:

@@ -101,7 +101,7 @@ class Cluster:
     def of(self, slot: Slot) -> Actor:
         return next(actor for actor in reversed(self.actors) if actor.slot.name == slot.name)
 
-    def place(self, slot: Slot) -> Actor:
+    def answer_placed(self, slot: Slot) -> Actor:
         actor = self.of(slot)
         actor.answer("describe", Placement(slot=slot, sees_run_dir=False))
         return actor
@@ -132,31 +132,31 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How much later it is than at the beginning: time stands still but where a test moves it on."""
-    later, begun = [0.0], float(int(time.monotonic()))
-    monkeypatch.setattr(time, "monotonic", lambda: begun + later[0])
+    later, start = [0.0], float(int(time.monotonic()))
+    monkeypatch.setattr(time, "monotonic", lambda: start + later[0])
     return later
 
 
 @pytest.fixture
 def run_dir(tmp_path: Any, make_plan: Callable[..., Plan]) -> RunDir:
-    found = RunDir(tmp_path / "run-dir")
-    found.begin(make_plan("sweep.seeds=4"), HOW)
-    return found
+    result = RunDir(tmp_path / "run-dir")
+    result.begin(make_plan("sweep.seeds=4"), HOW)
+    return result
 
 
 @pytest.fixture
 def executor(run_dir: RunDir, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> RayExecutor:
     monkeypatch.setattr(ray_executor, "POLL_INTERVAL_S", 0.0)
     node = ClusterNode(node_id="0", name="n", cpus=30, gpus=0, memory_bytes=2**36, machine=MACHINE)
-    made = RayExecutor(run_dir, SLOTS, checkpoint_s=30.0, plan=run_dir.read_plan(), pack_size=1, nodes=[node])
-    made._actors.__dict__["_class"] = cluster
-    made.warm_up(SLOTS[0])
-    cluster.place(SLOTS[0])
-    made.wait(0.0)
+    executor = RayExecutor(run_dir, SLOTS, checkpoint_s=30.0, plan=run_dir.read_plan(), pack_size=1, nodes=[node])
+    executor._actors.__dict__["_class"] = cluster
+    executor.warm_up(SLOTS[0])
+    cluster.answer_placed(SLOTS[0])
+    executor.wait(0.0)
     cluster.of(SLOTS[0]).answer("prepare", PREPARED)
-    made.prepare()
-    made.wait(0.0)
-    return made
+    executor.prepare()
+    executor.wait(0.0)
+    return executor
 
 
 def report() -> Report:
@@ -165,15 +165,15 @@ def report() -> Report:
 
 def lost(*, in_init: bool = False) -> Exception:
     cause = ray.exceptions.RayTaskError("__init__", "a traceback\nof it", ValueError("of it"))
-    found: Exception = ray.exceptions.ActorDiedError(cause) if in_init else ray.exceptions.ActorDiedError()
-    return found
+    result: Exception = ray.exceptions.ActorDiedError(cause) if in_init else ray.exceptions.ActorDiedError()
+    return result
 
 
 def open_all(executor: RayExecutor, cluster: Cluster, *, heard: bool = True) -> None:
     for slot in SLOTS:
         executor.warm_up(slot)
         if not executor.is_open(slot):
-            cluster.place(slot)
+            cluster.answer_placed(slot)
     executor.wait(0.0)
     executor.wait(0.0)
     if heard:
@@ -213,7 +213,7 @@ def test_remote_workers_that_die_before_they_say_anything_end_it_in_the_end(
         executor.wait(0.0)
 
 
-def test_a_slot_whose_remote_workers_die_rests_longer_each_time_whatever_others_report(
+def test_the_backoff_of_a_slot_grows_with_each_death(
     executor: RayExecutor, cluster: Cluster, clock: list[float]
 ) -> None:
     for seconds in (0.5, 1.0, 2.0, 4.0):
@@ -222,10 +222,10 @@ def test_a_slot_whose_remote_workers_die_rests_longer_each_time_whatever_others_
         executor.wait(0.0)
         cluster.of(SLOTS[0]).answer("poll", report())
         executor.wait(0.0)
-        made = len(cluster.actors)
+        count = len(cluster.actors)
         clock[0] += seconds - 0.25
         executor.warm_up(SLOTS[1])
-        assert len(cluster.actors) == made
+        assert len(cluster.actors) == count
         clock[0] += 0.25
 
 
@@ -248,17 +248,17 @@ def test_remote_workers_with_nothing_to_do_make_room_for_runs_that_wait(
     assert not waiting.is_killed
     assert executor.is_open(SLOTS[1]), "that has work"
     assert all(cluster.of(slot).is_killed for slot in SLOTS[2:])
-    made = len(cluster.actors)
+    count = len(cluster.actors)
     executor.warm_up(SLOTS[2])
-    assert len(cluster.actors) == made, "it would take the room that it left"
-    cluster.place(SLOTS[0])
+    assert len(cluster.actors) == count, "it would take the room that it left"
+    cluster.answer_placed(SLOTS[0])
     executor.wait(0.0)
     executor.wait(0.0)
     executor.warm_up(SLOTS[2])
-    assert len(cluster.actors) == made + 1
+    assert len(cluster.actors) == count + 1
 
 
-def test_what_waits_for_a_place_is_given_back_when_it_is_put_aside(
+def test_runs_that_wait_for_room_are_returned_when_they_are_suspended(
     executor: RayExecutor, cluster: Cluster, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_dir.read_plan().runs[0]
@@ -307,13 +307,13 @@ def test_a_run_is_blamed_only_for_what_its_worker_raises(
 
 
 def _raised(cause: Exception) -> Exception:
-    found: Exception = ray.exceptions.RayTaskError("poll", "a traceback\nof it", cause).as_instanceof_cause()
-    return found
+    result: Exception = ray.exceptions.RayTaskError("poll", "a traceback\nof it", cause).as_instanceof_cause()
+    return result
 
 
-def test_no_run_goes_where_the_sweep_was_not_found_to_work_yet(executor: RayExecutor, cluster: Cluster) -> None:
+def test_no_run_starts_on_a_worker_that_has_not_checked_the_plan(executor: RayExecutor, cluster: Cluster) -> None:
     executor.warm_up(SLOTS[1])
-    cluster.place(SLOTS[1])
+    cluster.answer_placed(SLOTS[1])
     executor.wait(0.0)
     executor.wait(0.0)
     assert not executor.is_open(SLOTS[1])
@@ -334,7 +334,7 @@ def test_a_machine_that_never_works_is_asked_less_and_less_often(
         while not [actor for actor in cluster.actors if actor.slot == SLOTS[1] and not actor.is_killed]:
             executor.warm_up(SLOTS[1])
             clock[0] += 0.5
-        cluster.place(SLOTS[1])
+        cluster.answer_placed(SLOTS[1])
         executor.wait(0.0)
         executor.wait(0.0)
         unwell = Report(time=time.time(), is_warm=True, is_ready=False, heartbeat_age_s=0.0)

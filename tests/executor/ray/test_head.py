@@ -30,7 +30,7 @@ def address() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def answering(address: str) -> Iterator[Head]:
+def reachable(address: str) -> Iterator[Head]:
     """A head there, which answers for as long as the block lasts."""
     host, _, port = address.rpartition(":")
     with socket.create_server((host, int(port)), reuse_port=True):
@@ -43,20 +43,20 @@ def passing(head: Head, clock: list[float], seconds: float, step: float = 1.0) -
         head.require()
 
 
-def test_a_head_that_answers_is_never_given_up(clock: list[float], address: str) -> None:
-    with answering(address) as head:
+def test_a_reachable_head_is_never_given_up(clock: list[float], address: str) -> None:
+    with reachable(address) as head:
         passing(head, clock, 10 * HEAD_TIMEOUT_S)
 
 
-def test_a_head_that_is_gone_is_given_up_after_a_while(clock: list[float], address: str) -> None:
-    with answering(address) as head:
+def test_an_unreachable_head_is_given_up_after_a_timeout(clock: list[float], address: str) -> None:
+    with reachable(address) as head:
         passing(head, clock, 3 * CHECK_INTERVAL_S)
     passing(head, clock, HEAD_TIMEOUT_S - CHECK_INTERVAL_S)
     with pytest.raises(EngineError, match=f"{address}, no longer answers.*--resume"):
         passing(head, clock, 2 * CHECK_INTERVAL_S)
 
 
-def test_an_engine_that_was_stopped_itself_looks_again_first(clock: list[float], address: str) -> None:
+def test_an_engine_that_was_stopped_checks_the_head_again_first(clock: list[float], address: str) -> None:
     head = Head(address)
     clock[0] += 1000.0
     head.require()

@@ -24,7 +24,7 @@ def fact(host: str = "one", **changes: Any) -> dict[str, Any]:
 
 
 def test_every_machine_that_is_not_like_this_one_is_named() -> None:
-    facts = [
+    fields = [
         fact("one"),
         fact("two", missing="No module named 'dnlbench'"),
         fact("three", source="0"),
@@ -32,7 +32,7 @@ def test_every_machine_that_is_not_like_this_one_is_named() -> None:
     ]
     offers = [offer(str(index)) for index in range(4)]
     with pytest.raises(ConfigurationError) as raised:
-        inventory._require_equal(offers, facts)
+        inventory._require_equal(offers, fields)
     message = str(raised.value)
     assert "one (10" not in message
     assert "two (10.0.0.1) cannot import dnlbench (No module named 'dnlbench')" in message
@@ -41,10 +41,10 @@ def test_every_machine_that_is_not_like_this_one_is_named() -> None:
     assert "Install the same versions on all of them" in message
 
 
-def test_names_tell_nodes_apart() -> None:
+def test_names_of_nodes_are_unique() -> None:
     offers = [offer("aaaaaaaa11"), offer("bbbbbbbb22"), offer("cccccccc33"), offer("dddddddd44", name="rack-7")]
-    facts = [fact("one"), fact("one"), fact("two"), fact("two")]
-    assert inventory._names(offers, facts) == ["one-aaaaaaaa", "one-bbbbbbbb", "two", "rack-7"]
+    fields = [fact("one"), fact("one"), fact("two"), fact("two")]
+    assert inventory._names(offers, fields) == ["one-aaaaaaaa", "one-bbbbbbbb", "two", "rack-7"]
 
 
 def node(cpus: float, gpus: float = 0, devices: int = 0) -> ClusterNode:

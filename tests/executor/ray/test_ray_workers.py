@@ -42,17 +42,17 @@ def executor(
     )
 
 
-def test_a_gpu_that_is_not_there_is_told_of_and_not_waited_for_for_ever(
+def test_a_missing_gpu_is_reported_and_not_waited_for_indefinitely(
     driver: RayCluster, tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(failures, "BACKOFF_S", 0.01)
     monkeypatch.setattr(ray_executor, "MAX_DEATHS", 1)  # each is a process
     slot = Slot(name="ray/0", device=Device(kind="cuda", name="made up"), threads=1)
-    found = executor(tmp_path, make_plan(), slot)
+    result = executor(tmp_path, make_plan(), slot)
     with pytest.raises(EngineError, match="was given a GPU to use, and shows none"):
-        found.prepare()
-    found.close()
-    log = found._run_dir.slot_log_path("ray/0").read_text()
+        result.prepare()
+    result.close()
+    log = result._run_dir.slot_log_path("ray/0").read_text()
     assert log.count("was given a GPU to use") == 2
     assert driver.unclaimed() == ALL
 
@@ -60,15 +60,15 @@ def test_a_gpu_that_is_not_there_is_told_of_and_not_waited_for_for_ever(
 def test_what_is_wrong_with_the_plan_leaves_nothing_behind(
     driver: RayCluster, tmp_path: Path, make_plan: MakePlan
 ) -> None:
-    found = executor(tmp_path, make_plan("data.dataset=svhn", "data.root=nowhere"), CPU)
+    result = executor(tmp_path, make_plan("data.dataset=svhn", "data.root=nowhere"), CPU)
     with pytest.raises(DataError, match="nowhere"):
-        found.prepare()
-    found.close()
+        result.prepare()
+    result.close()
     assert driver.unclaimed() == ALL
-    assert not (found._run_dir.root / "cluster.secret").exists()
+    assert not (result._run_dir.root / "cluster.secret").exists()
 
 
-def test_a_full_cluster_is_waited_for_and_somebody_told(
+def test_waiting_for_a_full_cluster_is_reported(
     driver: RayCluster, tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
@@ -85,17 +85,17 @@ def test_a_full_cluster_is_waited_for_and_somebody_told(
         ray.util.remove_placement_group(groups.pop())
 
     first, second = CPU, CPU.model_copy(update={"name": "ray/1"})
-    found = executor(tmp_path, make_plan(), first, second, on_message=on_message)
+    result = executor(tmp_path, make_plan(), first, second, on_message=on_message)
     try:
-        found.prepare()
+        result.prepare()
         assert updates == ["waiting for room on the cluster for a worker: 1 CPU and 1.0 GiB"]
-        found.warm_up(second)
-        found.wait(2.0)
-        assert (found.is_open(first), found.is_open(second)) == (True, False)
-        found.end(first)
-        wait_until(lambda: not found.wait(0.1) and found.is_open(second))
+        result.warm_up(second)
+        result.wait(2.0)
+        assert (result.is_open(first), result.is_open(second)) == (True, False)
+        result.end(first)
+        wait_until(lambda: not result.wait(0.1) and result.is_open(second))
     finally:
-        found.close()
+        result.close()
         for group in groups:
             ray.util.remove_placement_group(group)
     assert driver.unclaimed() == ALL

@@ -52,9 +52,9 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # so that nobody else comes to listen there
-        port = silent.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))  # so that nobody else comes to listen there
+        port = listener.getsockname()[1]
         with pytest.raises(
             ConfigurationError, match=rf"127\.0\.0\.1:{port}: nobody answers there \(.*refused.*ray start --head"
         ):

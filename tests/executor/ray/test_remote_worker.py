@@ -134,14 +134,14 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, long_plan: Plan) -> Sit
 
 @pytest.fixture
 def workers(site: Site) -> Iterator[Callable[[], RemoteWorker]]:
-    made: list[RemoteWorker] = []
+    created: list[RemoteWorker] = []
 
     def make() -> RemoteWorker:
-        made.append(site.worker())
-        return made[-1]
+        created.append(site.worker())
+        return created[-1]
 
     yield make
-    for worker in made:
+    for worker in created:
         worker.close()
 
 
@@ -205,7 +205,7 @@ def test_a_request_to_stop_may_come_before_the_run(site: Site, workers: Callable
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_end_of_a_run_is_not_told_without_its_last_checkpoint(
+def test_the_end_of_a_run_is_reported_with_its_last_checkpoint(
     tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, shared: bool
 ) -> None:
     """Which may be written, and the run end, after it was looked for and before events are."""
@@ -253,19 +253,17 @@ def test_a_checkpoint_that_the_shared_directory_does_not_take_goes_to_the_engine
     assert updates.checkpoint == b"state"
 
 
-def test_what_is_wrong_with_the_plan_is_told(
-    tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_the_plan_are_reported(tmp_path: Path, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: LocalExecutor) -> Prepared:
         raise DataError("nowhere")
 
     monkeypatch.setattr(LocalExecutor, "prepare", refuse)
     worker = Site(tmp_path / "run-dir", make_plan()).worker()
     try:
-        found = worker.prepare()
+        result = worker.prepare()
     finally:
         worker.close()
-    assert found == {"refused": {"type": "DataError", "message": "nowhere"}}
+    assert result == {"refused": {"type": "DataError", "message": "nowhere"}}
 
 
 def test_a_gpu_is_the_one_that_was_given_to_it(
@@ -275,17 +273,17 @@ def test_a_gpu_is_the_one_that_was_given_to_it(
     monkeypatch.setattr(
         remote_worker_module, "find_devices", lambda: Devices(usable=(given, cpu_device()), unusable=())
     )
-    made_up = Slot(name="ray/5", device=Device(kind="cuda", name="A GPU, another GPU"), threads=1)
-    found = Site(tmp_path / "run-dir", make_plan()).worker(slot=made_up)
+    values = Slot(name="ray/5", device=Device(kind="cuda", name="A GPU, another GPU"), threads=1)
+    result = Site(tmp_path / "run-dir", make_plan()).worker(slot=values)
     try:
-        slot = found.describe().slot
+        slot = result.describe().slot
     finally:
-        found.close()
+        result.close()
     assert (slot.name, slot.device, slot.jobs, slot.shared) == ("ray/5", given, 1, False)
     assert environment_of(slot)["CUDA_VISIBLE_DEVICES"] == "GPU-3"
 
 
-def test_a_gpu_that_was_given_but_cannot_be_used_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_assigned_gpu_that_cannot_be_used_is_reported_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = UnusableDevice(name="GPU 3", reason="GPU is lost; restart the machine")
     monkeypatch.setattr(remote_worker_module, "find_devices", lambda: Devices(usable=(cpu_device(),), unusable=(lost,)))
     with pytest.raises(
@@ -294,7 +292,7 @@ def test_a_gpu_that_was_given_but_cannot_be_used_is_told_with_the_reason(monkeyp
         remote_worker_module._device_here("cuda", "box")
 
 
-def test_a_machine_without_the_data_is_found_out_before_it_has_a_run(tmp_path: Path, make_plan: MakePlan) -> None:
+def test_a_machine_without_the_data_is_detected_before_it_gets_a_run(tmp_path: Path, make_plan: MakePlan) -> None:
     """Other machines of the sweep may have them."""
     site = Site(tmp_path / "run-dir", make_plan("data.dataset=svhn", "data.root=nowhere", "data.limit=150"))
     data = DataInfo(name="svhn", sha256="0", samples=150, input_shape=(3, 32, 32), classes=10)
@@ -309,7 +307,7 @@ def test_a_machine_without_the_data_is_found_out_before_it_has_a_run(tmp_path: P
     assert not any(report.is_ready for report in reports)
 
 
-def test_what_an_attempt_prints_is_told_to_its_end(tmp_path: Path, make_plan: MakePlan) -> None:
+def test_the_complete_output_of_an_attempt_is_reported(tmp_path: Path, make_plan: MakePlan) -> None:
     (tmp_path / "wordy.py").write_text(
         "from torch import nn\n"
         "class Wordy(nn.Sequential):\n"
@@ -357,7 +355,7 @@ def test_a_machine_with_other_software_takes_no_part(
     assert list(scratch.iterdir()) == []
 
 
-def test_what_looks_like_a_folder_of_a_remote_worker_may_be_a_trap(
+def test_folders_of_other_users_are_not_touched(
     tmp_path: Path, make_plan: MakePlan, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a folder that all users write to: nobody else's folder is touched, and no link followed."""
@@ -372,8 +370,8 @@ def test_what_looks_like_a_folder_of_a_remote_worker_may_be_a_trap(
     (scratch / f"{PREFIX}trap").mkdir()
     (scratch / f"{PREFIX}trap" / "lock").symlink_to(dear / "file")
     os.utime(scratch / f"{PREFIX}trap", (0, 0))
-    own = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    uid = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
     Site(tmp_path / "run-dir", make_plan()).worker().close()
     assert (dear / "file").read_text() == "content"
     assert (scratch / f"{PREFIX}trap").exists()

@@ -19,7 +19,7 @@ from dnlbench.plan import Plan
 from dnlbench.store import CheckpointFiles, Execution, RunDir
 
 HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
-BEGUN = 1000.0
+START = 1000.0
 """By the engine's clock."""
 SLOW_S = 500.0
 """By how much the remote workers' clocks are behind."""
@@ -27,9 +27,9 @@ SLOW_S = 500.0
 
 @pytest.fixture
 def run_dir(tmp_path: Path, make_plan: Callable[..., Plan]) -> RunDir:
-    found = RunDir(tmp_path / "run-dir")
-    found.begin(make_plan(), HOW)
-    return found
+    result = RunDir(tmp_path / "run-dir")
+    result.begin(make_plan(), HOW)
+    return result
 
 
 @pytest.fixture
@@ -39,16 +39,16 @@ def run_id(run_dir: RunDir) -> str:
 
 @pytest.fixture
 def replica(run_dir: RunDir, run_id: str) -> EventReplica:
-    found = EventReplica(run_dir)
-    found.begin({run_id: 1}, BEGUN)
-    return found
+    result = EventReplica(run_dir)
+    result.begin({run_id: 1}, START)
+    return result
 
 
 def events_of(run_id: str, epochs: Sequence[int], *, attempt: int = 1, ended: bool = True) -> list[RunEvent]:
     """By a remote worker's clock, a second each."""
-    begun = BEGUN - SLOW_S
+    start = START - SLOW_S
     started = RunStarted(
-        time=begun,
+        time=start,
         run_id=run_id,
         attempt=attempt,
         device="cpu",
@@ -59,7 +59,7 @@ def events_of(run_id: str, epochs: Sequence[int], *, attempt: int = 1, ended: bo
     )
     done = [
         EpochDone(
-            time=begun + n,
+            time=start + n,
             run_id=run_id,
             epoch=n,
             train_loss=1 / n,
@@ -69,7 +69,7 @@ def events_of(run_id: str, epochs: Sequence[int], *, attempt: int = 1, ended: bo
         )
         for n in epochs
     ]
-    last = [RunEnded(time=begun + epochs[-1], run_id=run_id, status="ok")] if ended else []
+    last = [RunEnded(time=start + epochs[-1], run_id=run_id, status="ok")] if ended else []
     return [started, *done, *last]
 
 
@@ -97,21 +97,21 @@ def kept(run_dir: RunDir, run_id: str) -> list[RunEvent]:
 def test_each_event_is_kept_once_in_its_order(replica: EventReplica, run_dir: RunDir, run_id: str, order: int) -> None:
     events = events_of(run_id, range(1, 31))
     log = bytes(Random(order).randbytes(200))
-    random, told, logged = Random(order), 0, 0
-    while told < len(events) or logged < len(log):
-        first, log_from = random.randint(0, told), random.randint(0, logged)  # of what was told, some again
+    random, count, logged = Random(order), 0, 0
+    while count < len(events) or logged < len(log):
+        first, log_from = random.randint(0, count), random.randint(0, logged)  # of what was told, some again
         last, log_to = min(len(events), first + random.randint(0, 8)), min(len(log), log_from + random.randint(0, 40))
         replica.take(
             update(run_id, events[first:last], first, log=log[log_from:log_to], log_from=log_from), ahead_s=SLOW_S
         )
-        told, logged = max(told, last), max(logged, log_to)
-    found = kept(run_dir, run_id)
-    assert [event.event for event in found] == [event.event for event in events]
-    assert [event.epoch for event in found if isinstance(event, EpochDone)] == list(range(1, 31))
+        count, logged = max(count, last), max(logged, log_to)
+    result = kept(run_dir, run_id)
+    assert [event.event for event in result] == [event.event for event in events]
+    assert [event.epoch for event in result if isinstance(event, EpochDone)] == list(range(1, 31))
     assert run_dir.log_path(run_id, 1).read_bytes() == log
 
 
-def test_what_a_gap_hides_is_not_made_up(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
+def test_updates_after_a_gap_are_dropped(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     events = events_of(run_id, range(1, 5))
     replica.take(update(run_id, events[:2]), ahead_s=SLOW_S)
     late = update(run_id, events[3:], first=3, checkpoint=b"after the third")
@@ -122,12 +122,12 @@ def test_what_a_gap_hides_is_not_made_up(replica: EventReplica, run_dir: RunDir,
     assert len(kept(run_dir, run_id)) == len(events)
 
 
-def test_an_attempt_that_was_given_up_has_no_more_to_say(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
+def test_updates_of_an_abandoned_attempt_are_dropped(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     late = events_of(run_id, range(1, 5))
     replica.take(update(run_id, late[:3]), ahead_s=SLOW_S)
     replica.end({run_id: 1})
     replica.take(update(run_id, late[3:], first=3), ahead_s=SLOW_S)
-    replica.begin({run_id: 2}, BEGUN + 10)
+    replica.begin({run_id: 2}, START + 10)
     replica.take(update(run_id, late[3:], first=3), ahead_s=SLOW_S)
     again = events_of(run_id, range(3, 5), attempt=2)
     replica.take(update(run_id, again, attempt=2), ahead_s=SLOW_S)
@@ -141,7 +141,7 @@ def test_an_attempt_that_was_given_up_has_no_more_to_say(replica: EventReplica, 
 def test_the_end_of_an_earlier_attempt_does_not_end_the_next(
     replica: EventReplica, run_dir: RunDir, run_id: str
 ) -> None:
-    replica.begin({run_id: 2}, BEGUN)
+    replica.begin({run_id: 2}, START)
     replica.end({run_id: 1})
     replica.take(update(run_id, events_of(run_id, [1], attempt=2), attempt=2), ahead_s=SLOW_S)
     assert len(kept(run_dir, run_id)) == 3
@@ -149,17 +149,15 @@ def test_the_end_of_an_earlier_attempt_does_not_end_the_next(
 
 def test_times_are_by_the_engines_clock(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     replica.take(update(run_id, events_of(run_id, range(1, 4))), ahead_s=SLOW_S)
-    assert [event.time for event in kept(run_dir, run_id)] == [BEGUN, BEGUN + 1, BEGUN + 2, BEGUN + 3, BEGUN + 3]
+    assert [event.time for event in kept(run_dir, run_id)] == [START, START + 1, START + 2, START + 3, START + 3]
 
 
-def test_nothing_is_earlier_than_the_attempt_whatever_clocks_say(
-    replica: EventReplica, run_dir: RunDir, run_id: str
-) -> None:
+def test_no_event_is_earlier_than_its_attempt(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     replica.take(update(run_id, events_of(run_id, range(1, 4))), ahead_s=SLOW_S - 2.5)
-    assert [event.time for event in kept(run_dir, run_id)] == [BEGUN, BEGUN, BEGUN, BEGUN + 0.5, BEGUN + 0.5]
+    assert [event.time for event in kept(run_dir, run_id)] == [START, START, START, START + 0.5, START + 0.5]
 
 
-def test_figures_come_through_to_the_last_bit(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
+def test_values_are_kept_to_the_last_bit(replica: EventReplica, run_dir: RunDir, run_id: str) -> None:
     events = events_of(run_id, range(1, 8))
     replica.take(update(run_id, events), ahead_s=SLOW_S)
     before = [event.model_dump_json(exclude={"time"}) for event in events]
@@ -227,17 +225,17 @@ def test_a_checkpoint_in_the_shared_directory_is_of_the_time_by_the_engines_cloc
     """The scheduler holds it against that of the attempt; the server's clock, which dates files, may be another."""
     path = run_dir.run_path(run_id) / "checkpoint.incoming-1.pt"
     path.write_bytes(b"state")
-    monkeypatch.setattr(time, "time", lambda: BEGUN + 7)
+    monkeypatch.setattr(time, "time", lambda: START + 7)
     there = SharedCheckpoint(path=path, sha256=hashlib.sha256(b"state").hexdigest())
     replica.take(update(run_id, [], checkpoint=there), ahead_s=SLOW_S)
-    assert run_dir.checkpoint_time(run_id) == BEGUN + 7
+    assert run_dir.checkpoint_time(run_id) == START + 7
 
 
-def test_who_goes_on_is_told_all_of_it_but_what_it_sees_itself(
+def test_a_resuming_worker_gets_events_and_any_checkpoint_it_cannot_see(
     replica: EventReplica, run_dir: RunDir, run_id: str
 ) -> None:
     assert replica.resume_states({run_id: 1}, shared=False)[run_id].lines == ()
     replica.take(update(run_id, events_of(run_id, [1, 2], ended=False), checkpoint=b"state"), ahead_s=SLOW_S)
-    whole, rest = (replica.resume_states({run_id: 2}, shared=shared)[run_id] for shared in (False, True))
-    assert whole.lines == rest.lines == tuple(read_lines(run_dir.events_path(run_id)))
-    assert (whole.checkpoint, rest.checkpoint) == (b"state", None)
+    complete, rest = (replica.resume_states({run_id: 2}, shared=shared)[run_id] for shared in (False, True))
+    assert complete.lines == rest.lines == tuple(read_lines(run_dir.events_path(run_id)))
+    assert (complete.checkpoint, rest.checkpoint) == (b"state", None)

@@ -106,9 +106,9 @@ def test_what_a_command_comes_to(make_plan: MakePlan, fields: dict[str, Any], an
 )
 def test_commands_about_runs(make_plan: MakePlan, action: str, states: list[RunState], answer: str, count: int) -> None:
     plan = make_plan()
-    found = dict(zip(plan.runs, states, strict=False))
-    command = Command.model_validate({"action": action, "run_ids": [run.run_id for run in found] * 2})
-    result = check_command(command, plan, PLACES, lambda run: found[run])
+    result = dict(zip(plan.runs, states, strict=False))
+    command = Command.model_validate({"action": action, "run_ids": [run.run_id for run in result] * 2})
+    result = check_command(command, plan, PLACES, lambda run: result[run])
     assert "no: " * result.refused + result.answer == answer
     assert result.runs == plan.runs[:count], "each once, in order"
 
@@ -145,7 +145,7 @@ def release(device: str) -> Command:
     return Command(action="release", device=device)
 
 
-def test_holds_add_up_and_are_lifted() -> None:
+def test_pauses_add_up_and_are_lifted() -> None:
     pause_state = fold_journal(
         [done(pause("a", "b")), done(pause(device="cuda:1")), done(release("cpu/0"))]
     ).pause_state
@@ -172,7 +172,7 @@ def test_the_sweeps_resume_lifts_everything_but_a_full_disk() -> None:
     assert fold_journal([done(pause()), DiskFull(message="x"), DiskFree()]).pause_state == PauseState(sweep=True)
 
 
-def test_what_was_refused_or_said_to_an_earlier_engine_holds_nothing(lab: Lab) -> None:
+def test_rejected_commands_and_those_to_an_earlier_engine_pause_nothing(lab: Lab) -> None:
     assert (
         fold_journal(
             [done(pause(), refused=True), done(Command(action="cancel")), done(Command(action="retry"))]
@@ -232,7 +232,7 @@ def test_a_command_is_read_once_and_junk_is_passed_over(tmp_path: Path) -> None:
         assert control.read() == []
 
 
-def test_another_file_in_its_place_is_not_obeyed(tmp_path: Path) -> None:
+def test_a_replaced_control_file_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "control.jsonl"
     with closing(ControlFile(path)) as control:
         path.unlink()
@@ -280,7 +280,7 @@ def test_a_pause_costs_only_itself(make_lab: Callable[..., Lab]) -> None:
     assert 39 < disturbed.passed_s - undisturbed.passed_s < 42
 
 
-def test_a_run_that_is_lost_when_it_is_put_aside_is_lost(lab: Lab) -> None:
+def test_a_failure_during_suspension_counts_as_a_failure(lab: Lab) -> None:
     run_id = lab.find("dense-gaussian-L4-s0")
     script = {5.0: pause(run_id), 30.0: resume(run_id)}
     lab.run_sweep(3, lambda slot, name, attempt: "process@2" if name == run_id and attempt == 1 else "", script)
@@ -293,9 +293,9 @@ def test_a_run_that_is_lost_when_it_is_put_aside_is_lost(lab: Lab) -> None:
 def test_slots_that_are_paused_are_not_counted_on(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[float] = []
-    look = lambda: seen.append(watcher.poll(lab.clock()).time_left.sweep_s or 0.0)  # noqa: E731
+    observe = lambda: seen.append(watcher.poll(lab.clock()).time_left.sweep_s or 0.0)  # noqa: E731
     lab.run_sweep(
-        TWO_DEVICES, script={30.0: look, 30.5: pause(device="fake:1"), 35.0: look, 36.0: resume(device="fake:1")}
+        TWO_DEVICES, script={30.0: observe, 30.5: pause(device="fake:1"), 35.0: observe, 36.0: resume(device="fake:1")}
     )
     assert seen[1] > 2 * seen[0]
 
@@ -303,8 +303,8 @@ def test_slots_that_are_paused_are_not_counted_on(lab: Lab) -> None:
 def test_a_paused_sweep_expects_no_end(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[SweepView] = []
-    look = {at: (lambda: seen.append(watcher.poll(lab.clock()))) for at in (19.0, 30.0, 70.0)}
-    lab.run_sweep(3, script={20.0: pause(), 60.0: resume(), **look})
+    observe = {at: (lambda: seen.append(watcher.poll(lab.clock()))) for at in (19.0, 30.0, 70.0)}
+    lab.run_sweep(3, script={20.0: pause(), 60.0: resume(), **observe})
     assert [view.time_left.sweep_s is None for view in seen] == [False, True, False]
     assert [view.pause_state.sweep for view in seen] == [False, True, False]
     assert [len(view.leased) for view in seen] == [3, 0, 3]
@@ -343,7 +343,7 @@ def test_a_device_or_a_slot_of_it_can_be_paused(lab: Lab, device: str, concerned
 
 
 @pytest.mark.parametrize(("device", "concerned"), [("fake:1", {"fake:1/0", "fake:1/1"}), ("fake:1/0", {"fake:1/0"})])
-def test_a_released_device_loses_its_workers_once_their_runs_are_put_aside(
+def test_a_released_device_loses_its_workers_once_their_runs_are_suspended(
     lab: Lab, device: str, concerned: set[str]
 ) -> None:
     script = {20.0: release(device), 90.0: resume(device=device)}
@@ -389,17 +389,17 @@ def test_a_running_run_can_be_cancelled(lab: Lab) -> None:
 
 def test_a_run_that_has_just_ended_is_not_cancelled(lab: Lab) -> None:
     """Its last event is written, but its slot has not been freed yet."""
-    told: list[str] = []
+    reported: list[str] = []
 
     def cancel_what_has_ended() -> None:
         for attempt in lab.executor.running.values():
             run_id = attempt.run.run_id
-            if run_id not in told and lab.ended(run_id) is not None:
-                told.append(run_id)
+            if run_id not in reported and lab.ended(run_id) is not None:
+                reported.append(run_id)
                 lab.leave(Command(action="cancel", run_ids=(run_id,)))
 
     lab.run_sweep(3, tick=cancel_what_has_ended, back_s=0.5)
-    assert len(told) == 16
+    assert len(reported) == 16
     assert lab.statuses() == {"ok": 16}
     assert all(answer.endswith("has ended already") for answer in lab.answers())
 
@@ -444,8 +444,8 @@ def test_a_run_that_ends_while_the_sweep_is_cancelled_has_ended(lab: Lab) -> Non
 def test_a_cancelled_sweep_stops_at_once_and_the_next_engine_goes_on(lab: Lab) -> None:
     assert not lab.run_sweep(3, script={30.0: Command(action="cancel")})
     assert lab.passed_s < 31
-    found = lab.statuses()
-    assert (found["cancelled"], found["ok"] + found[None]) == (3, 13)
+    result = lab.statuses()
+    assert (result["cancelled"], result["ok"] + result[None]) == (3, 13)
     ends = [end for run in lab.plan.runs if (end := lab.ended(run.run_id)) and end.status == "cancelled"]
     assert all(not end.requested and end.error and end.error.type == "Interrupted" for end in ends)
     first = lab.executor
@@ -507,7 +507,7 @@ def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
     away = Watcher(lab.run_dir, lab.plan)
     seen: list[float] = []
 
-    def look() -> None:
+    def observe() -> None:
         if lab.ended(bad) is not None:
             lab.leave(Command(action="retry", run_ids=(bad,)))
         elif lab.journal(CommandDone) and not seen and lab.executor.starts[-1].run_id != bad:
@@ -519,7 +519,7 @@ def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
 
     away.poll(lab.clock())
     # it is put back behind others, which have begun in the meantime
-    lab.run_sweep(3, lambda slot, run_id, attempt: "failed@1" if run_id == bad and attempt == 1 else "", tick=look)
+    lab.run_sweep(3, lambda slot, run_id, attempt: "failed@1" if run_id == bad and attempt == 1 else "", tick=observe)
     assert seen
     assert lab.statuses() == {"ok": 16}
 
@@ -636,28 +636,28 @@ def test_a_cancel_on_a_full_disk_is_not_forgotten(lab: Lab, monkeypatch: pytest.
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: not full)
     lab.run_sweep(3, script={5.0: fill, 6.0: Command(action="cancel", run_ids=(run_id,)), 20.0: free})
     (answer,) = lab.journal(CommandDone)
-    found = lab.statuses()
-    assert found == ({"ok": 16} if answer.refused else {"ok": 15, "cancelled": 1})
+    result = lab.statuses()
+    assert result == ({"ok": 16} if answer.refused else {"ok": 15, "cancelled": 1})
 
 
 # Turns
 
 
-def test_by_turns_nothing_begins_before_it_is_resumed(lab: Lab) -> None:
+def test_start_paused_nothing_starts_before_it_is_resumed(lab: Lab) -> None:
     runs = [run.run_id for run in lab.plan.runs]
-    turns = [runs[8:10], runs[:1], *([run] for run in runs[1:8] + runs[10:])]
-    times = {50.0 + 100.0 * number: turn for number, turn in enumerate(turns)}
+    resumed = [runs[8:10], runs[:1], *([run] for run in runs[1:8] + runs[10:])]
+    times = {50.0 + 100.0 * number: turn for number, turn in enumerate(resumed)}
     script = {time: resume(*turn) for time, turn in times.items()}
     assert lab.run_sweep(2, script=script, start_paused=True)
     started = {start.run_id: start.time - lab.start_time for start in lab.starts}
-    assert [start.run_id for start in lab.starts] == [run for turn in turns for run in turn]
+    assert [start.run_id for start in lab.starts] == [run for turn in resumed for run in turn]
     for time, turn in times.items():
         assert all(0 <= started[run] - time < 1 for run in turn)
     first = lab.journal(CommandDone)[0]
     assert (first.command.action, first.command.run_ids) == ("pause", tuple(runs))
 
 
-def test_by_turns_what_is_done_does_not_wait(lab: Lab) -> None:
+def test_start_paused_a_finished_run_does_not_wait(lab: Lab) -> None:
     assert lab.run_sweep()
     done = len(lab.journal(CommandDone))
     assert lab.run_sweep(start_paused=True)
@@ -665,7 +665,7 @@ def test_by_turns_what_is_done_does_not_wait(lab: Lab) -> None:
     assert len(lab.starts) == len(lab.plan.runs)
 
 
-def test_by_turns_what_is_resumed_together_makes_packs(lab: Lab) -> None:
+def test_start_paused_runs_resumed_together_are_packed(lab: Lab) -> None:
     points: dict[object, list[str]] = {}
     for run in lab.plan.runs:
         points.setdefault(run.point, []).append(run.run_id)
@@ -674,7 +674,7 @@ def test_by_turns_what_is_resumed_together_makes_packs(lab: Lab) -> None:
     assert lab.packs == [tuple(turn) for turn in points.values()]
 
 
-def test_by_turns_a_sweep_that_is_resumed_goes_on_waiting(lab: Lab) -> None:
+def test_start_paused_resuming_the_sweep_resumes_no_run(lab: Lab) -> None:
     runs = [run.run_id for run in lab.plan.runs]
     script = {10.0: pause(), 20.0: resume(runs[0]), 30.0: resume(), 200.0: Command(action="cancel", run_ids=(runs[1],))}
     script |= {300.0 + 100.0 * number: resume(run) for number, run in enumerate(runs[2:])}
@@ -685,7 +685,7 @@ def test_by_turns_a_sweep_that_is_resumed_goes_on_waiting(lab: Lab) -> None:
     assert all(0 <= times[run] - (300 + 100 * number) < 1 for number, run in enumerate(runs[2:]))
 
 
-def test_by_turns_a_run_is_not_tried_again_out_of_turn(lab: Lab) -> None:
+def test_start_paused_a_run_cannot_be_retried(lab: Lab) -> None:
     runs = [run.run_id for run in lab.plan.runs]
     script = {10.0: resume(runs[0]), 200.0: Command(action="retry"), 300.0: resume(*runs[1:])}
     assert lab.run_sweep(3, lambda slot, run_id, attempt: "failed@1" * (run_id == runs[0]), script, start_paused=True)

@@ -191,7 +191,7 @@ def test_a_line_that_was_written_but_could_not_be_synced_is_there_once(
     assert run_dir.read_journal() == leases(1, 2)
 
 
-def test_a_sweep_whose_journal_waits_is_told_in_order_once_there_is_room(
+def test_delayed_journal_events_are_written_in_order_once_there_is_room(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full, write = False, LineWriter.write
@@ -211,19 +211,19 @@ def test_a_sweep_whose_journal_waits_is_told_in_order_once_there_is_room(
     monkeypatch.setattr(LineWriter, "write", write_if_there_is_room)
     monkeypatch.setattr(RunDir, "has_room", lambda run_dir: not full)
     sizes: list[int] = []
-    look = {at: (lambda: sizes.append(len(lab.run_dir.read_journal()))) for at in (21.0, 59.0)}
+    observe = {at: (lambda: sizes.append(len(lab.run_dir.read_journal()))) for at in (21.0, 59.0)}
     fate: Callable[[str, str, int], str] = lambda slot, run_id, attempt: "disk" if full else ""  # noqa: E731
     reserves: list[bool] = []
-    look_again = {at: (lambda: reserves.append(lab.run_dir.reserve_path.exists())) for at in (59.5, 70.0)}
-    lab.run_sweep(3, fate, {20.0: set_full(True), **look, **look_again, 60.0: set_full(False)})
+    observe_again = {at: (lambda: reserves.append(lab.run_dir.reserve_path.exists())) for at in (59.5, 70.0)}
+    lab.run_sweep(3, fate, {20.0: set_full(True), **observe, **observe_again, 60.0: set_full(False)})
     assert reserves == [False, True]
     assert lab.statuses() == {"ok": 16}
     assert sizes[0] == sizes[1], "nothing was written in between"
-    told = lab.run_dir.read_journal()
-    leased = [event.time - lab.start_time for event in told if isinstance(event, RunLeased)]
+    events = lab.run_dir.read_journal()
+    leased = [event.time - lab.start_time for event in events if isinstance(event, RunLeased)]
     assert leased == sorted(leased)
     assert len([at for at in leased if 20 < at < 60]) == 1, "the one that found out that the disk is full"
-    assert [type(event) for event in told if isinstance(event, DiskFull | DiskFree | EngineEnded)] == [
+    assert [type(event) for event in events if isinstance(event, DiskFull | DiskFree | EngineEnded)] == [
         DiskFull,
         DiskFree,
         EngineEnded,

@@ -155,7 +155,7 @@ def test_a_full_disk_parts_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> 
     assert lab.statuses() == {"ok": 4}
 
 
-def test_a_slot_that_loses_one_pack_is_not_set_aside_for_it(make_lab: MakeLab) -> None:
+def test_a_slot_is_not_disabled_for_one_failed_pack(make_lab: MakeLab) -> None:
     """Though that is two runs at once, of a point that works."""
     lab = make_lab(*POINT, "sweep.seeds=6")
     bad = ids(lab, 2)[0]
@@ -165,7 +165,7 @@ def test_a_slot_that_loses_one_pack_is_not_set_aside_for_it(make_lab: MakeLab) -
     assert not lab.journal(SlotDisabled)
 
 
-def test_a_slot_that_loses_one_pack_after_the_other_is_set_aside(make_lab: MakeLab) -> None:
+def test_a_slot_with_one_failed_pack_after_another_is_disabled(make_lab: MakeLab) -> None:
     lab = make_lab(*POINT, "sweep.seeds=8")
     lab.run_sweep(2, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" else "", pack_size=2)
     assert lab.statuses() == {"ok": 8}
@@ -181,12 +181,12 @@ def test_a_run_that_diverges_ends_early_and_the_others_go_on(lab: Lab) -> None:
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[SweepView] = []
 
-    def look() -> None:
+    def observe() -> None:
         if lab.ended(bad) is not None and not seen:
             seen.append(watcher.poll(lab.clock()))
             assert Watcher(lab.run_dir, lab.plan).poll(lab.clock()).leased == seen[0].leased
 
-    lab.run_sweep(1, lambda slot, run_id, attempt: "diverged@1" if run_id == bad else "", tick=look, pack_size=4)
+    lab.run_sweep(1, lambda slot, run_id, attempt: "diverged@1" if run_id == bad else "", tick=observe, pack_size=4)
     assert lab.statuses() == {"ok": 3, "diverged": 1}
     assert len(lab.packs) == 1
     assert not lab.journal(RunReturned)
@@ -291,7 +291,7 @@ def test_some_runs_of_a_pack_are_cancelled_with_one_command(lab: Lab) -> None:
     assert seeds_of(lab) == ["0123", "12"]
 
 
-def test_a_pack_of_which_one_run_is_paused_is_put_aside_and_the_others_go_on(lab: Lab) -> None:
+def test_pausing_one_run_of_a_pack_suspends_the_pack_and_the_others_resume(lab: Lab) -> None:
     held = ids(lab, 3)[0]
     lab.run_sweep(1, script={20.0: commands("pause", held), 22.0: commands("resume", held)}, pack_size=4)
     assert lab.statuses() == {"ok": 4}
@@ -325,27 +325,27 @@ def test_a_cancelled_sweep_ends_all_runs_of_its_packs_and_the_next_engine_goes_o
 
 
 @pytest.mark.parametrize("size", [1, 3, 4])
-def test_the_end_is_foreseen(make_lab: MakeLab, size: int) -> None:
+def test_the_end_is_estimated(make_lab: MakeLab, size: int) -> None:
     """Of the sweep and of what is under way, as soon as the first epochs have been seen."""
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1,2]", "sweep.seeds=10", "train.epochs=6")
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[tuple[float, SweepView]]()
     lab.run_sweep(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=size)
     assert lab.statuses() == {"ok": 20}
     end, ends = lab.clock(), {run_id: e.time for run_id in lab.plan.by_id if (e := lab.ended(run_id))}
-    for share in (1 / 3, 2 / 3):
-        now, view = next(look for look in seen if look[1].fraction_done >= share)
+    for fraction in (1 / 3, 2 / 3):
+        now, view = next(entry for entry in seen if entry[1].fraction_done >= fraction)
         assert view.time_left.sweep_s == pytest.approx(end - now, rel=0.15)
         assert len(view.jobs) == 2
         for run_id, left_s in view.time_left.runs_s.items():
             assert left_s == pytest.approx(ends[run_id] - now, rel=0.15, abs=2.0)
 
 
-def test_runs_that_wait_are_foreseen_in_packs(make_lab: MakeLab) -> None:
+def test_waiting_runs_are_estimated_in_packs(make_lab: MakeLab) -> None:
     """Three packs on two slots are two rounds, though twelve runs would go evenly."""
     lab = make_lab(*POINT, "sweep.seeds=12")
     watcher, seen = Watcher(lab.run_dir, lab.plan), list[tuple[float, SweepView]]()
     lab.run_sweep(2, tick=lambda: seen.append((lab.clock(), watcher.poll(lab.clock()))), pack_size=4)
-    now, view = next(look for look in seen if look[1].fraction_done >= 1 / 3)
+    now, view = next(entry for entry in seen if entry[1].fraction_done >= 1 / 3)
     assert len(view.leased) == 8
     assert view.time_left.sweep_s == pytest.approx(lab.clock() - now, rel=0.1)
 
@@ -361,15 +361,15 @@ def test_packs_keep_the_slots_busy(make_lab: MakeLab) -> None:
 # Anything at all
 
 
-def random_fate(random: Random, share: float) -> Fate:
+def random_fate(random: Random, fraction: float) -> Fate:
     kinds = [*get_args(Cause), "no-final-event", "failed", "oom", "diverged", "diverged", "disk"]
     return lambda slot, run_id, attempt: (
-        random.choice(kinds) + random.choice(["", "@0", "@1"]) if random.random() < share else ""
+        random.choice(kinds) + random.choice(["", "@0", "@1"]) if random.random() < fraction else ""
     )
 
 
 @pytest.mark.parametrize("block", range(4))
-def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
+def test_under_random_failures_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr(loop, "POLL_S", 0.5)
@@ -379,7 +379,7 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
         monkeypatch.setattr(RunDir, "has_room", lambda run_dir, random=random: random.random() < 0.5)
         watcher = Watcher(lab.run_dir, lab.plan)
 
-        def look(lab: Lab = lab, watcher: Watcher = watcher, random: Random = random) -> None:
+        def observe(lab: Lab = lab, watcher: Watcher = watcher, random: Random = random) -> None:
             if random.random() < 0.05:
                 leased = {run_id: slot for slot, job in lab.executor.running.items() for run_id in job.left}
                 assert watcher.poll(lab.clock()).leased == leased
@@ -397,13 +397,13 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
         size, slots = random.choice([2, 3, 4]), {"fake:0/0": 1.0, "fake:1/0": 2.0}
         fate = random_fate(random, random.choice([0.1, 0.3]))
         back_s = random.choice([0.0, 0.3])
-        look_if_exact = look if not back_s else lambda: None
+        observe_if_exact = observe if not back_s else lambda: None
         lab.run_sweep(
             slots,
             fate,
             script,
-            look_if_exact,
-            whole_script=False,
+            observe_if_exact,
+            complete_script=False,
             heartbeat_timeout_s=5.0,
             back_s=back_s,
             pack_size=size,

@@ -33,7 +33,7 @@ def anew(
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("seed", range(20))
-def test_tasks_are_those_of_a_list_made_up_anew(make_plan: MakePlan, tmp_path: Path, seed: int, size: int) -> None:
+def test_tasks_equal_those_of_a_new_queue(make_plan: MakePlan, tmp_path: Path, seed: int, size: int) -> None:
     random, plan = Random(seed), make_plan("sweep.depths=[1,2,3]", "sweep.seeds=5")
     estimator, retries = DurationEstimator(plan), RetryPolicy(RunDir(tmp_path), plan, SlotHealth())
     queue = Queue(estimator, retries, size)
@@ -77,7 +77,7 @@ def test_tasks_are_those_of_a_list_made_up_anew(make_plan: MakePlan, tmp_path: P
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_assignments_are_found_by_slot_and_by_run(make_plan: MakePlan, seed: int) -> None:
+def test_assignments_are_indexed_by_slot_and_by_run(make_plan: MakePlan, seed: int) -> None:
     random, slots = Random(seed), make_slots(7)
     task = Task(runs=make_plan().runs[:1], epochs=1)
     assignments, leases = Assignments(slots), dict[str, tuple[RunLeased, ...]]()
@@ -104,5 +104,5 @@ def test_assignments_are_found_by_slot_and_by_run(make_plan: MakePlan, seed: int
         assert len(assignments) == len(leases)
         assert all(assignments.lease_of(lease.run_id) is lease for each in assignments.busy for lease in each.leases)
         for slot in slots:
-            found = assignments.assignment_of(slot.name)
-            assert (found.leases if found else None) == leases.get(slot.name)
+            result = assignments.assignment_of(slot.name)
+            assert (result.leases if result else None) == leases.get(slot.name)

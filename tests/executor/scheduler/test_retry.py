@@ -40,8 +40,8 @@ def leases(plan: Plan) -> tuple[RunLeased, ...]:
 
 
 def started(plan: Plan) -> dict[RunLeased, RunHistory]:
-    found = zip(leases(plan), plan.runs, strict=True)
-    return {lease: history(run, 1.0, epochs=0, tail=None) for lease, run in found}
+    result = zip(leases(plan), plan.runs, strict=True)
+    return {lease: history(run, 1.0, epochs=0, tail=None) for lease, run in result}
 
 
 @pytest.mark.parametrize("cause", ["disk", "pack"])
@@ -63,7 +63,7 @@ def test_runs_are_given_up_after_their_retries_unless_forgiven(retries: RetryPol
     assert retries.failed == {first.run_id, second.run_id}
 
 
-def test_workers_that_are_killed_before_they_begin_set_their_slot_aside_once(retries: RetryPolicy, plan: Plan) -> None:
+def test_workers_killed_before_they_start_disable_their_slot_once(retries: RetryPolicy, plan: Plan) -> None:
     histories = dict.fromkeys(leases(plan), NOT_STARTED)
     dead = failure("killed", started=False)
     for _ in range(MAX_DEATHS_AT_START):

@@ -143,22 +143,22 @@ def test_nothing_waits_for_a_run_that_is_overdue(make_lab: MakeLab, hangs: bool)
 
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("noise", [0.0, 0.05])
-def test_the_end_is_foreseen_after_a_third_of_the_work(make_lab: MakeLab, order: int, noise: float) -> None:
+def test_the_end_is_estimated_after_a_third_of_the_work(make_lab: MakeLab, order: int, noise: float) -> None:
     lab = make_lab(*MANY)
     watcher, seen = Watcher(lab.run_dir, lab.plan), []
 
-    def look() -> None:
+    def observe() -> None:
         view = watcher.poll(lab.clock())
         if view.time_left.sweep_s is not None:
             seen.append((view.fraction_done, lab.clock(), view.time_left.sweep_s))
 
-    lab.run_sweep(speeds(order), tick=look, noise=noise)
+    lab.run_sweep(speeds(order), tick=observe, noise=noise)
     end = lab.clock()
     errors = {}
-    for share in (1 / 3, 1 / 2, 3 / 4):
-        _, now, left_s = next(look for look in seen if look[0] >= share)
-        errors[share] = (now + left_s - end) / (end - now)
-    print("errors of the time left:", {f"{share:.2f}": f"{error:+.1%}" for share, error in errors.items()})
+    for fraction in (1 / 3, 1 / 2, 3 / 4):
+        _, now, left_s = next(entry for entry in seen if entry[0] >= fraction)
+        errors[fraction] = (now + left_s - end) / (end - now)
+    print("errors of the time left:", {f"{fraction:.2f}": f"{error:+.1%}" for fraction, error in errors.items()})
     assert abs(errors[1 / 3]) < 0.2
     assert max(abs(errors[1 / 2]), abs(errors[3 / 4])) < 0.15
 
@@ -169,12 +169,12 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
     watcher = Watcher(lab.run_dir, lab.plan)
     seen: list[tuple[float, float]] = []
 
-    def look() -> None:
+    def observe() -> None:
         view = watcher.poll(lab.clock())
         if view.leased.keys() == {late} and view.time_left.sweep_s is not None:
             seen.append((lab.clock(), view.time_left.sweep_s))
 
-    lab.run_sweep(1, tick=look, stretch=lambda run_id, attempt: 10.0 if run_id == late else 1.0)
+    lab.run_sweep(1, tick=observe, stretch=lambda run_id, attempt: 10.0 if run_id == late else 1.0)
     usual_s, start_times = lab.base_s(lab.plan.runs[0]) / 4, seen[0][0]
     overdue = [(now - start_times, left_s) for now, left_s in seen if 5 * usual_s < now - start_times < 9 * usual_s]
     assert len(overdue) > 10
@@ -187,7 +187,7 @@ def test_the_time_left_of_a_sweep_grows_while_its_last_run_is_overdue(make_lab: 
 
 
 @pytest.mark.parametrize("cause", ["process", "device", "no-final-event"])
-def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause: str) -> None:
+def test_a_broken_slot_is_disabled_and_does_not_drain_the_queue(lab: Lab, cause: str) -> None:
     lab.run_sweep(3, lambda slot, run_id, attempt: cause if slot == "fake:1/0" else "")
     assert lab.statuses() == {"ok": 16}
     (event,) = lab.journal(SlotDisabled)
@@ -203,7 +203,7 @@ def test_a_broken_slot_is_set_aside_and_does_not_drain_the_queue(lab: Lab, cause
     assert (view.leased, dict(view.disabled_slots)) == ({}, {"fake:1/0": event.reason})
 
 
-def test_a_slot_that_breaks_later_is_set_aside_then(lab: Lab) -> None:
+def test_a_slot_that_breaks_later_is_disabled_then(lab: Lab) -> None:
     lab.run_sweep(3, lambda slot, run_id, attempt: "device" if slot == "fake:1/0" and lab.passed_s > 30 else "")
     assert lab.statuses() == {"ok": 16}
     (event,) = lab.journal(SlotDisabled)
@@ -233,7 +233,7 @@ def test_a_machine_that_is_out_of_memory_is_no_broken_slot(lab: Lab) -> None:
     assert not lab.journal(SlotDisabled)
 
 
-def test_a_broken_slot_is_told_from_a_network_that_works_elsewhere(make_lab: MakeLab) -> None:
+def test_a_broken_slot_is_distinguished_from_a_broken_network(make_lab: MakeLab) -> None:
     lab = make_lab("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=12")
     lab.run_sweep(2, lambda slot, run_id, attempt: "process" if slot == "fake:1/0" else "")
     assert lab.statuses() == {"ok": 12}
@@ -243,8 +243,8 @@ def test_a_broken_slot_is_told_from_a_network_that_works_elsewhere(make_lab: Mak
 
 def test_without_a_slot_left_the_rest_waits_for_another_day(lab: Lab) -> None:
     lab.run_sweep(2, lambda slot, run_id, attempt: "device" if len(lab.starts) > 3 else "")
-    found = lab.statuses()
-    assert (found["ok"], found["failed"]) == (3, 0)
+    result = lab.statuses()
+    assert (result["ok"], result["failed"]) == (3, 0)
     assert {event.slot for event in lab.journal(SlotDisabled)} == {"fake:0/0", "fake:1/0"}
     lab.run_sweep(2)
     assert lab.statuses() == {"ok": 16}
@@ -324,14 +324,14 @@ def test_no_run_is_charged_where_every_worker_dies_before_it_begins(make_lab: Ma
     lab.run_sweep(1, lambda slot, run_id, attempt: f"not-started-{cause}")
     assert lab.statuses() == {None: 3}
     assert len(lab.starts) <= 1 + deaths_at_start(cause)
-    (aside,) = lab.journal(SlotDisabled)
-    assert aside.reason == f"lost by {cause}"
+    (disabled,) = lab.journal(SlotDisabled)
+    assert disabled.reason == f"lost by {cause}"
     lab.run_sweep(1)
     assert lab.statuses() == {"ok": 3}
 
 
 @pytest.mark.parametrize("cause", ["killed", "process"])
-def test_runs_whose_workers_die_at_the_start_on_one_slot_are_done_on_another(lab: Lab, cause: Cause) -> None:
+def test_runs_whose_workers_die_at_the_start_move_to_another_slot(lab: Lab, cause: Cause) -> None:
     bad = "cpu/0"
     lab.run_sweep(2, lambda slot, run_id, attempt: f"not-started-{cause}" if slot == bad else "")
     assert lab.statuses() == {"ok": 16}
@@ -373,7 +373,7 @@ def test_a_run_that_loses_its_workers_is_given_up_after_a_few_tries(lab: Lab, ca
     assert not lab.journal(SlotDisabled)
 
 
-def test_each_cause_has_its_own_bound(lab: Lab) -> None:
+def test_each_cause_has_a_separate_bound(lab: Lab) -> None:
     bad = lab.find("densenet-L2-s1")
     causes = ["device@0", "process@0", "host-memory@0", "device@0", "process@0", "heartbeat@0", "device@0", ""]
     lab.run_sweep(3, lambda slot, run_id, attempt: causes[attempt - 1] if run_id == bad else "", heartbeat_timeout_s=5)
@@ -404,7 +404,7 @@ def test_a_run_goes_on_where_it_was_lost(lab: Lab) -> None:
         assert kinds == [RunStarted, EpochDone, EpochDone, *again, EpochDone, RunEnded]
 
 
-def test_a_silent_worker_is_ended_and_its_run_tried_again(lab: Lab) -> None:
+def test_a_worker_without_heartbeat_is_killed_and_its_run_retried(lab: Lab) -> None:
     bad = lab.find("dense-gaussian-L2-s0")
     lab.run_sweep(
         3, lambda slot, run_id, attempt: "heartbeat@1" if run_id == bad and attempt == 1 else "", heartbeat_timeout_s=20
@@ -473,17 +473,17 @@ def test_the_time_between_two_engines_is_not_taken_for_work(
     lab.run_sweep(4, lambda slot, run_id, attempt: "heartbeat@1", {5.0: Command(action="cancel")})
     lab.clock.now += 36000
     lab.widen(make_plan(*settings, "sweep.depths=[1,2]", "sweep.seeds=4"))
-    foreseen: list[float] = []
+    estimates: list[float] = []
 
-    def look() -> None:
+    def observe() -> None:
         """Somebody who comes when the runs of the first engine have ended."""
-        if not foreseen and lab.statuses()["ok"] >= 4:
+        if not estimates and lab.statuses()["ok"] >= 4:
             left_s = Watcher(lab.run_dir, lab.plan).poll(lab.clock()).time_left.sweep_s
-            foreseen.append(lab.clock() + (left_s or 0.0))
+            estimates.append(lab.clock() + (left_s or 0.0))
 
-    lab.run_sweep(4, tick=look)
+    lab.run_sweep(4, tick=observe)
     assert lab.statuses() == {"ok": 8}
-    assert abs(foreseen[0] - lab.clock()) < 0.2 * lab.passed_s
+    assert abs(estimates[0] - lab.clock()) < 0.2 * lab.passed_s
 
 
 # A full disk
@@ -491,10 +491,10 @@ def test_the_time_between_two_engines_is_not_taken_for_work(
 
 def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     room = False
-    looks: list[float] = []
+    check_times: list[float] = []
 
     def has_room(run_dir: RunDir) -> bool:
-        looks.append(lab.passed_s)
+        check_times.append(lab.passed_s)
         return room
 
     def free() -> None:
@@ -509,16 +509,16 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
         script={100.0: free},
     )
     assert lab.statuses() == {"ok": 16}
-    (told,), (freed,) = lab.journal(DiskFull), lab.journal(DiskFree)
-    assert told.message == f"lost by disk; nothing is begun until there is room in {lab.run_dir.root}"
+    (full,), (freed,) = lab.journal(DiskFull), lab.journal(DiskFree)
+    assert full.message == f"lost by disk; nothing is begun until there is room in {lab.run_dir.root}"
     kinds = [event.event for event in lab.run_dir.read_journal()]
     between = kinds[kinds.index("disk-full") : kinds.index("disk-free")]
     assert "run-leased" not in between
     assert freed.event == "disk-free"
-    gaps = [after - before for before, after in pairwise(looks)]
+    gaps = [after - before for before, after in pairwise(check_times)]
     assert all(CHECK_S <= gap < CHECK_S + 1 for gap in gaps)
     start_times = [start.time - lab.start_time for start in lab.starts]
-    assert not [at for at in start_times if looks[0] - CHECK_S < at < 100.0]
+    assert not [at for at in start_times if check_times[0] - CHECK_S < at < 100.0]
 
 
 def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,10 +533,10 @@ def test_a_disk_that_is_full_again_and_again_counts_against_nothing(lab: Lab, mo
 # Anything at all
 
 
-def random_fate(random: Random, share: float) -> Fate:
+def random_fate(random: Random, fraction: float) -> Fate:
     kinds = [*get_args(Cause), "no-final-event", "failed", "oom", "diverged", "disk"]
     return lambda slot, run_id, attempt: (
-        random.choice(kinds) + random.choice(["", "@0", "@1"]) if random.random() < share else ""
+        random.choice(kinds) + random.choice(["", "@0", "@1"]) if random.random() < fraction else ""
     )
 
 
@@ -554,7 +554,7 @@ def random_script(random: Random, lab: Lab) -> dict[float, Command | Callable[[]
 
 
 @pytest.mark.parametrize("block", range(8))
-def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
+def test_under_random_failures_every_run_is_done_once_or_ends_with_a_reason(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr(loop, "POLL_S", 0.5)
@@ -567,7 +567,7 @@ def test_whatever_happens_every_run_is_done_once_or_ends_with_a_reason(
             slots,
             random_fate(random, random.choice([0.1, 0.3, 0.6])),
             random_script(random, lab),
-            whole_script=False,
+            complete_script=False,
             heartbeat_timeout_s=5.0,
             back_s=random.choice([0.0, 0.3]),
             noise=0.3,
@@ -598,24 +598,24 @@ def test_a_watcher_that_follows_sees_what_one_that_comes_late_sees(
         lab = make_lab("sweep.depths=[1,2]", "sweep.seeds=2")
         watcher = Watcher(lab.run_dir, lab.plan)
 
-        def look(lab: Lab = lab, watcher: Watcher = watcher, random: Random = random) -> None:
+        def observe(lab: Lab = lab, watcher: Watcher = watcher, random: Random = random) -> None:
             if random.random() < 0.05:
                 leased = {attempt.run.run_id: slot for slot, attempt in lab.executor.running.items()}
                 assert watcher.poll(lab.clock()).leased == leased
-                assert facts(watcher.poll(lab.clock())) == facts(Watcher(lab.run_dir, lab.plan).poll(lab.clock()))
+                assert fields(watcher.poll(lab.clock())) == fields(Watcher(lab.run_dir, lab.plan).poll(lab.clock()))
 
         slots = {"fake:0/0": 1.0, "fake:1/0": 3.0, "fake:1/1": 2.0}
         lab.run_sweep(
             slots,
             random_fate(random, 0.3),
             random_script(random, lab),
-            look,
-            whole_script=False,
+            observe,
+            complete_script=False,
             heartbeat_timeout_s=5.0,
         )
 
 
-def facts(view: SweepView) -> tuple[object, ...]:
+def fields(view: SweepView) -> tuple[object, ...]:
     return (
         view.histories,
         view.leased,
