@@ -1,4 +1,4 @@
-"""``dnlbench run --against``: two sides that take turns, and what comes of it."""
+"""``dnlbench run --against``: a paired (A/B) benchmark of two environments or settings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def run_against(
     request: RunRequest, answer: Answer, against: str | None, base_settings: Sequence[str], base_out: Path | None
 ) -> ExitCode:
-    """Run both sides of a paired benchmark, compare them, and say how the command ends."""
+    """Run base and head, compare them and return the exit code."""
     from dnlbench.paired.session import plan_session, run_session
 
     session = plan_session(request, against, base_settings, base_out, on_message=say)
     with graceful():
-        end = run_session(session, (lambda news: None) if answer.quiet else say)
+        end = run_session(session, (lambda message: None) if answer.quiet else say)
         return _report(session, end, answer)
 
 
@@ -54,7 +54,7 @@ def _report(session: Session, end: SessionEnd, answer: Answer) -> ExitCode:
     if session.request.keep_weights:
         log = session.run_dir / "engine.log"
         lost = [run for run in compared.candidates[0].runs if run.status == "ok" and run.weights_sha256 is None]
-        warn_of_lost_weights({run.run_id: f"{log} says why" for run in lost})
+        warn_of_lost_weights({run.run_id: f"see {log}" for run in lost})
     return conclude(compared.gate, answer, failed=end.failed)
 
 
@@ -68,19 +68,19 @@ def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
     base, head = read_profile(session.base_out), read_profile(session.out)
     comparisons = with_distinct_titles([compare(base, head)], session.base_out, [session.out])
     alone = candidate_of(head, comparisons[0].candidate)
-    found = gate([*comparisons, alone], rules, known_floors(head)) if rules else None
-    return Compared(reference=base, candidates=[head], comparisons=comparisons, gate=found)
+    verdict = gate([*comparisons, alone], rules, known_floors(head)) if rules else None
+    return Compared(reference=base, candidates=[head], comparisons=comparisons, gate=verdict)
 
 
 def _content(session: Session, end: SessionEnd, compared: Compared | None) -> dict[str, Any]:
     from dnlbench.report.comparison import comparison_json
 
-    found = comparison_json(compared.comparisons, compared.gate) if compared else '{"comparisons": []}'
+    comparisons = comparison_json(compared.comparisons, compared.gate) if compared else '{"comparisons": []}'
     return {
         "profile": str(session.out),
         "base_profile": str(session.base_out),
         "run_dir": str(session.run_dir),
         "base_run_dir": str(session.base_run_dir),
         "interrupted": end.interrupted,
-        **json.loads(found),
+        **json.loads(comparisons),
     }

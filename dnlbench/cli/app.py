@@ -1,9 +1,10 @@
-"""The ``dnlbench`` command. Commands import what they need when they are called, so that ``--help`` is there at once."""
+"""The ``dnlbench`` command. Each command imports its dependencies when it is called, which keeps ``--help`` fast."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,32 +26,83 @@ from dnlbench.cli import (
     tui,
     tune,
 )
-from dnlbench.cli.group import Group
+from dnlbench.cli.group import HELP, Command, Group, examples
 from dnlbench.cli.output import ExitCode, prepare_streams, say, write
+
+SWEEPS, RESULTS, REFERENCE = "Run sweeps", "Work with results", "Machine and reference"
 
 app = typer.Typer(
     cls=Group,
     name="dnlbench",
-    help="Depth sweeps of densely connected networks: run them, save comparable profiles, compare them.",
-    no_args_is_help=False,
+    epilog=examples(
+        "dnlbench run digits-quick",
+        "dnlbench compare profiles/reference.json profiles/candidate.json",
+        "dnlbench docs tutorial",
+    ),
+    context_settings=HELP,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("run")(run.run)
-app.command("tune")(tune.tune)
-app.command("attach")(attach.attach)
-app.command("tui")(tui.tui)
-app.command("control")(control.control)
-app.command("compare")(compare.compare)
-app.command("calibrate")(calibrate.calibrate)
-app.command("plot")(plot.plot)
-app.command("diagnose")(diagnose.diagnose)
-profiles.app.command("export")(export.export)
-app.add_typer(profiles.app, name="profiles")
-app.add_typer(presets.app, name="presets")
-app.command("devices")(devices.devices)
-app.command("schema")(schema.schema)
-app.command("docs")(docs.docs)
+
+
+def _add(name: str, command: Callable[..., Any], panel: str, *lines: str) -> None:
+    app.command(name, cls=Command, rich_help_panel=panel, epilog=examples(*lines))(command)
+
+
+_add(
+    "run",
+    run.run,
+    SWEEPS,
+    "dnlbench run digits-quick",
+    "dnlbench run my.toml --set sweep.depths=[2,4,8] --set train.epochs=1",
+    "dnlbench run my.toml --against ../main/.venv/bin/python --fail-on loss:worse",
+)
+_add("tune", tune.tune, SWEEPS, "dnlbench tune digits-quick", "dnlbench tune my.toml --device cuda:0 --json")
+_add("attach", attach.attach, SWEEPS, "dnlbench attach", "dnlbench attach .dnlbench/runs/digits-quick-1a2b3c --plain")
+_add(
+    "control",
+    control.control,
+    SWEEPS,
+    "dnlbench control .dnlbench/runs/digits-quick-1a2b3c pause",
+    "dnlbench control .dnlbench/runs/digits-quick-1a2b3c release --device cuda:1",
+)
+_add("tui", tui.tui, SWEEPS, "dnlbench tui", "dnlbench tui profiles/a.json profiles/b.json")
+_add(
+    "compare",
+    compare.compare,
+    RESULTS,
+    "dnlbench compare profiles/reference.json profiles/candidate.json",
+    "dnlbench compare a.json b.json --fail-on loss:worse --fail-on throughput:5%",
+    "dnlbench compare a.json a.json --match depth --networks densenet,resnet",
+)
+app.add_typer(profiles.app, name="profiles", rich_help_panel=RESULTS)
+_add(
+    "plot",
+    plot.plot,
+    RESULTS,
+    "dnlbench plot profiles/a.json -o loss.pdf",
+    "dnlbench plot a.json b.json -o figure.svg --kind depth --width column",
+)
+_add(
+    "diagnose",
+    diagnose.diagnose,
+    RESULTS,
+    "dnlbench diagnose .dnlbench/runs/digits-quick-1a2b3c",
+    "dnlbench diagnose profiles/a.json --format csv -o diagnosis.csv",
+)
+app.add_typer(presets.app, name="presets", rich_help_panel=REFERENCE)
+_add("devices", devices.devices, REFERENCE, "dnlbench devices")
+_add("calibrate", calibrate.calibrate, REFERENCE, "dnlbench calibrate --rounds 7", "dnlbench calibrate --show")
+_add("schema", schema.schema, REFERENCE, "dnlbench schema spec > spec.schema.json")
+_add("docs", docs.docs, REFERENCE, "dnlbench docs", "dnlbench docs tutorial")
+profiles.app.command(
+    "export",
+    cls=Command,
+    epilog=examples(
+        "dnlbench profiles export profiles/a.json --format csv -o epochs.csv",
+        "dnlbench profiles export a.json b.json --format parquet --rows runs -o runs.parquet",
+    ),
+)(export.export)
 
 
 def _version(wanted: bool) -> None:
@@ -63,10 +115,13 @@ def _version(wanted: bool) -> None:
 def start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Depth sweeps of densely connected networks: run them, save comparable profiles, compare them."""
+    """Benchmark PyTorch networks over depth: run sweeps, save their results as profiles and compare profiles.
+
+    Without a command, dnlbench opens the terminal UI.
+    """
     try:
         Path.cwd()
     except FileNotFoundError as error:
@@ -75,7 +130,7 @@ def start(
     if context.invoked_subcommand is None:
         if not tui.has_terminal():
             say(
-                "dnlbench: the terminal UI needs a terminal; without one name a command, for example: "
+                "dnlbench: the terminal UI needs a terminal. Without one, name a command, such as "
                 "dnlbench run digits-quick. See dnlbench --help"
             )
             raise typer.Exit(ExitCode.USAGE)
@@ -83,6 +138,6 @@ def start(
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     prepare_streams()
     app()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import ExitCode, guarded, say
 from dnlbench.cli.tui import follow, has_terminal
 
@@ -17,50 +18,51 @@ if TYPE_CHECKING:
     from dnlbench.store import RunDir
     from dnlbench.watch import SweepView
 
-LOOK_S = 0.25
+POLL_S = 0.25
 
 
 @guarded
 def attach(
     run_dir: Annotated[
         Path | None,
-        typer.Argument(
+        options.Argument(
             metavar="RUN_DIR",
-            help="Default: the sweep below .dnlbench/runs that is running, or ran last.",
-            show_default=False,
+            help="Run directory of the sweep. Default: the running or most recent sweep in .dnlbench/runs.",
+            autocompletion=complete.run_dirs,
         ),
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Lines instead of the terminal UI, as without a terminal.")
+        bool,
+        options.Option("--plain", help="Print lines instead of opening the terminal UI. Default: off in a terminal."),
     ] = False,
 ) -> None:
-    """Follow a sweep: in a terminal with the terminal UI, where keys steer it. Leaving does it no harm.
+    """Follow a running sweep in the terminal UI.
 
-    With --plain, and without a terminal, it follows until the sweep ends, and ends with 0 if all its runs are ok, with 1
-    otherwise.
+    Keys control the sweep. Quitting does not affect it. With --plain or without a terminal, the command prints progress until the sweep ends. It exits with code 0 if all runs
+    are ok, else with code 1.
     """
     from dnlbench.cli.progress import create_progress
     from dnlbench.store import RunDir
     from dnlbench.store.workspace import find_sweep
 
-    found = RunDir(run_dir) if run_dir is not None else find_sweep()
+    source = RunDir(run_dir) if run_dir is not None else find_sweep()
     if has_terminal() and not plain:
-        found.read_plan()  # an error about it belongs on the command line
-        follow(found.root)
+        source.read_plan()  # raise its errors here, before the terminal UI opens
+        follow(source.root)
         return
     try:
-        with create_progress(sys.stderr, quiet=False, whole=True) as progress:
-            view = _follow(found, progress)
+        with create_progress(sys.stderr, quiet=False, show_earlier=True) as progress:
+            view = _follow(source, progress)
     except KeyboardInterrupt:
-        say(f"dnlbench: left; the sweep goes on. Stop it with: dnlbench control {found.root} cancel")
+        say(f"dnlbench: detached; the sweep continues. To stop it: dnlbench control {source.root} cancel")
         return
-    _tell_end(found, view)
+    _print_end(source, view)
     if view.not_ok or len(view.ended) < len(view.plan.runs):
         raise typer.Exit(ExitCode.FAILED)
 
 
 def _follow(run_dir: RunDir, progress: Observer) -> SweepView:
-    """Looks at a sweep until its engine has ended, in whatever way."""
+    """Report a sweep until its engine has exited, however that happens."""
     from dnlbench.errors import RunDirLostError
     from dnlbench.watch import Watcher
 
@@ -68,7 +70,7 @@ def _follow(run_dir: RunDir, progress: Observer) -> SweepView:
     progress.on_update(watcher.poll(time.time()))
     while run_dir.engine() is not None:
         progress.on_update(watcher.poll(time.time()))
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     if not run_dir.sweep_path.exists():
         raise RunDirLostError(f"The run directory {run_dir.root} was removed or renamed while the sweep was running.")
     view = watcher.poll(time.time())
@@ -76,13 +78,16 @@ def _follow(run_dir: RunDir, progress: Observer) -> SweepView:
     return view
 
 
-def _tell_end(run_dir: RunDir, view: SweepView) -> None:
+def _print_end(run_dir: RunDir, view: SweepView) -> None:
     total, ended, bad = len(view.plan.runs), len(view.ended), len(view.not_ok)
     reason = view.engine_ended.reason if view.engine_ended else "killed"
-    how = {"done": "done", "interrupted": "interrupted", "error": "ended by an error", "killed": "gone without a word"}[
-        reason
-    ]
-    text = f"{view.plan.spec.name}: its engine is {how}; {ended} of {total} runs have ended, {bad} of them not ok"
+    end = {
+        "done": "the sweep is finished",
+        "interrupted": "the sweep was interrupted",
+        "error": "the engine stopped with an error",
+        "killed": "the engine exited unexpectedly",
+    }[reason]
+    text = f"{view.plan.spec.name}: {end}; {ended} of {total} runs ended, {bad} of them not ok"
     if ended < total:
-        text += f". Go on with the same dnlbench run command and --resume (run directory: {run_dir.root})"
+        text += f". To resume, run the same dnlbench run command with --resume (run directory: {run_dir.root})"
     say(text)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dnlbench.cli import options
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import guarded, say, show, write, write_json
 from dnlbench.cli.signals import graceful
 
@@ -22,23 +20,35 @@ if TYPE_CHECKING:
 def calibrate(
     spec: Annotated[
         str | None,
-        typer.Argument(metavar="SPEC", help="A preset's name or a TOML file. Default: a small sweep of digits."),
+        options.Argument(
+            metavar="SPEC",
+            help="Name of a preset, or path of a TOML file. Default: a small sweep on the digits data.",
+            autocompletion=complete.specs,
+        ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Sessions; more of them know the floor better.")] = 3,
+    rounds: Annotated[
+        int,
+        options.Option(
+            min=1,
+            metavar="N",
+            help="Number of paired sessions; more sessions give a lower, more precise floor. Default: 3.",
+        ),
+    ] = 3,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     threads: options.Threads = None,
     set_: options.Settings = None,
     show_: Annotated[
-        bool, typer.Option("--show", help="Measure nothing; print what is known of this machine.")
+        bool,
+        options.Option("--show", help="Print the noise floors of this machine and measure nothing. Default: measure."),
     ] = False,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure this machine's noise floor: how far identical code differs from itself.
+    """Measure the noise floor of this machine.
 
-    A sweep takes turns with itself as with dnlbench run --against, in a few rounds. From then on gates take no tolerance of
-    throughput and memory to be smaller than that, of runs on this machine, on such a device and with as many threads.
+    The noise floor is how much two measurements of identical code differ. Runs paired benchmarks of a sweep against itself. Afterwards, gates raise any smaller tolerance for throughput and memory
+    to this noise floor. This holds for runs on this machine with the same kind of device and number of threads.
     """
     from dnlbench.machine import read_machine
     from dnlbench.noise import NoiseFile
@@ -50,7 +60,7 @@ def calibrate(
         return
     session = _session(spec, set_ or (), device=device, jobs=jobs, threads=threads)
     with graceful():
-        floor = measure(session, rounds, (lambda news: None) if quiet else say)
+        floor = measure(session, rounds, (lambda message: None) if quiet else say)
     memory.put(fingerprint, floor)
     if json_:
         write_json({"file": str(memory.path), "floor": floor.model_dump(mode="json")})
@@ -66,14 +76,13 @@ def _session(
     from dnlbench.paired.session import plan_session
     from dnlbench.spec import SpecText
 
-    name, own = (DEFAULT, DEFAULT_SETTINGS) if spec is None else (spec, ())
-    text = SpecText.read(name, [*own, *settings])
+    name, defaults = (DEFAULT, DEFAULT_SETTINGS) if spec is None else (spec, ())
+    text = SpecText.read(name, [*defaults, *settings])
     request = RunRequest(spec=text, device=device, jobs=jobs, threads=threads)
     return plan_session(request, against=None, base_settings=(), base_out=None)
 
 
 def _show(floors: Sequence[Floor], path: Path, *, json_: bool) -> None:
-    """That none is known is an answer too."""
     if json_:
         content = [floor.model_dump(mode="json") for floor in floors]
         write_json({"file": str(path), "floors": content})
@@ -82,7 +91,7 @@ def _show(floors: Sequence[Floor], path: Path, *, json_: bool) -> None:
             write("")
         show(_grid(floor))
     if not floors:
-        say("dnlbench: no noise floor is known of this machine; dnlbench calibrate measures it")
+        say("dnlbench: this machine has no noise floor yet; measure it with dnlbench calibrate")
 
 
 def _grid(floor: Floor) -> Grid:
@@ -97,7 +106,7 @@ def _grid(floor: Floor) -> Grid:
         columns=[Column(head="quantity", no_wrap=True), Column(head="floor", numeric=True)],
         rows=[[_label(name), units.percent(value)] for name, value in floor.floors.items()],
         note=f"{floor.sweep}, {', '.join(floor.networks)}: {rounds} on {floor.device}, {threads}, torch {floor.torch}, {when}\n"
-        "in 19 of 20 sessions no network of identical code differs by more",
+        "identical code differs by less than this in 19 of 20 sessions",
     )
 
 

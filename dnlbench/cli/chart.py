@@ -1,4 +1,4 @@
-"""A small chart between the lines of a command, for those who sit at a terminal."""
+"""A small chart in the output of a command, shown only in terminals."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from dnlbench.profiles import Profile
 
 ROWS = 12
-"""Of the chart without its legend."""
+"""Height of the chart without its legend."""
 NARROWEST = 30
-"""Columns that a chart needs."""
+"""Minimum width of a chart, in columns."""
 GAP = "   "
 
 
 def show_chart(profile: Profile, file: TextIO) -> None:
-    """The main result over depth, or the loss over epochs where there is one depth only; nothing without a terminal."""
+    """Print the main result over depth, or the loss over epochs for a single depth. Print nothing without a terminal."""
     out = console(file)
     if not file.isatty() or out.is_dumb_terminal or out.width < NARROWEST or "utf" not in (file.encoding or "").lower():
         return
@@ -41,7 +41,7 @@ def show_chart(profile: Profile, file: TextIO) -> None:
 
 
 def _chart(profile: Profile) -> Chart | None:
-    """None where there is nothing that a curve could be drawn through."""
+    """Return None if there are too few points for a curve."""
     from dnlbench.charts.depth import depth_chart, depth_quantities
     from dnlbench.charts.epochs import epoch_chart, metrics_of
     from dnlbench.charts.source import sources_of
@@ -59,7 +59,7 @@ def _rows(chart: Chart, width: int, theme: Theme) -> Iterator[Sequence[Span]]:
     from dnlbench.charts.terminal.draw import draw
     from dnlbench.charts.terminal.view import View
 
-    chart = replace(chart, fits=(), notes=())  # the tables below say it in full
+    chart = replace(chart, fits=(), notes=())  # the tables below contain them
     yield from draw(chart, View(), width, ROWS, theme).rows
     yield from _legend(chart, width, theme)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from dnlbench.cli import options
+from dnlbench.cli import complete, options
 from dnlbench.cli.gating import Answer, conclude
 from dnlbench.cli.output import ExitCode, guarded, say
 
@@ -24,12 +24,24 @@ Format: TypeAlias = Literal["table", "markdown", "json", "csv", "html", "junit",
 
 @guarded
 def compare(
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The profile to compare with.")],
+    reference: Annotated[
+        Path,
+        options.Argument(metavar="REFERENCE", help="Profile to compare with.", autocompletion=complete.profiles),
+    ],
     candidates: Annotated[
-        list[Path], typer.Argument(metavar="CANDIDATE", help="One or more profiles to hold against it.")
+        list[Path],
+        options.Argument(
+            metavar="CANDIDATE", help="Profiles to compare with REFERENCE.", autocompletion=complete.profiles
+        ),
     ],
     format_: Annotated[
-        Format, typer.Option("--format", help="How to print the result; html: one page with charts.")
+        Format,
+        options.Option(
+            "--format",
+            metavar="table|markdown|json|csv|html|junit|latex",
+            help="Format of the result; html is a single page with charts. Default: table.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = "table",
     output: options.Output = None,
     fail_on: options.CompareRules = None,
@@ -38,13 +50,15 @@ def compare(
     match: options.Match = "network",
     networks: options.Networks = None,
 ) -> None:
-    """Compare saved profiles.
+    """Compare saved profiles with a reference profile.
 
-    Each quantity of the study (of training: loss, throughput and memory) by network and depth, and over all depths, with a
-    verdict. With --match depth, one network of the reference and one of the candidate at equal depth; name a profile twice to
-    compare two of its networks. Exit code 5 if a candidate has nothing in common with the reference that could be compared;
-    the others are compared all the same. With --fail-on: 3 if a rule is broken, 4 if one could not be decided and
-    --inconclusive is fail, 5 if one could not be judged at all.
+    Reports a verdict for each quantity of the study (training: loss, throughput, memory), network and depth, and one over all
+    depths. With --match depth, compares a network of the reference with a network of the candidate at equal depth. Name a
+    profile twice to compare two of its networks.
+
+    Exits with code 5 if a candidate shares nothing with the reference; other candidates are still compared. With --fail-on,
+    exits with code 3 if a rule is violated, 4 if a rule is inconclusive and --inconclusive is fail, and 5 if a rule does not
+    apply.
     """
     from dnlbench.cli.formats import COMPARISON, put
     from dnlbench.cli.step_summary import add_to_step_summary
@@ -90,17 +104,21 @@ def _compared(
 
     origin, base = reference
     candidates: list[tuple[Path, Profile]] = []
-    found: list[Comparison] = []
+    results: list[Comparison] = []
     for path, profile in [(path, read_profile(path)) for path in paths]:
         try:
-            found.append(allow_rounding(compare(profile), roundings))
+            results.append(allow_rounding(compare(profile), roundings))
             candidates.append((path, profile))
         except NotComparableError as error:
             say(f"dnlbench: error: {path}: not comparable with {origin}: {error}")
-    comparisons = with_distinct_titles(found, origin, [path for path, _ in candidates])
+    comparisons = with_distinct_titles(results, origin, [path for path, _ in candidates])
     profiles = [profile for _, profile in candidates]
     pairs = zip(profiles, comparisons, strict=True)
-    subjects = [subject for profile, each in pairs for subject in (each, candidate_of(profile, each.candidate))]
+    subjects = [
+        subject
+        for profile, comparison in pairs
+        for subject in (comparison, candidate_of(profile, comparison.candidate))
+    ]
     floors = [known_floors(base), *(rounding_floors(comparison, roundings) for comparison in comparisons)]
     verdict = gate(subjects, rules, largest_of(floors)) if rules else None
     return Compared(reference=base, candidates=profiles, comparisons=comparisons, gate=verdict)
@@ -112,7 +130,7 @@ def _pair(networks: str | None, match: str) -> tuple[str, str] | None:
     if networks is None:
         return None
     if match != "depth":
-        raise ConfigurationError("--networks: goes with --match depth")
+        raise ConfigurationError("--networks: requires --match depth")
     names = [name.strip() for name in networks.split(",")]
     if len(names) != 2 or not all(names):
         raise ConfigurationError(

@@ -7,35 +7,42 @@ from typing import Annotated, Literal
 
 import typer
 
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import ExitCode, guarded, say, write
 
 
 @guarded
 def control(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The sweep's run directory.")],
+    run_dir: Annotated[
+        Path,
+        options.Argument(metavar="RUN_DIR", help="Run directory of the sweep.", autocompletion=complete.run_dirs),
+    ],
     action: Annotated[
         Literal["pause", "resume", "cancel", "retry", "release"],
-        typer.Argument(metavar="ACTION", help="pause, resume, cancel, retry or release."),
+        options.Argument(metavar="ACTION", help="One of pause, resume, cancel, retry and release."),
     ],
     run_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN_ID", help="Runs. Default: the whole sweep.", show_default=False),
+        options.Argument(metavar="RUN_ID", help="Runs to control. Default: the whole sweep."),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="A device, as cuda:1, or one slot of it, as cuda:1/0, to pause, release or resume."),
+        options.Option(
+            metavar="DEVICE",
+            help="Pause, resume or release only this device (cuda:1) or slot (cuda:1/0). Default: all devices.",
+        ),
     ] = None,
 ) -> None:
-    """Steer a sweep that is running.
+    """Pause, resume, cancel or retry a running sweep.
 
-    From any terminal of the user who started it.
+    Works from any terminal of the user who started the sweep.
 
     \b
-    pause    put runs aside at their next training step, with a checkpoint
-    resume   take up what was paused or released
-    cancel   end runs for good; without RUN_ID end the sweep, as Ctrl+C does
-    retry    do runs again that ended badly, at once or, if no engine is at work, with the next run --resume
-    release  pause a device and end its workers, so that its memory is free for others
+    pause    Suspend runs at their next training step, with a checkpoint.
+    resume   Resume what was paused or released.
+    cancel   Cancel runs; without RUN_ID stop the sweep like Ctrl+C.
+    retry    Repeat failed runs, now or with the next dnlbench run --resume.
+    release  Pause a device and stop its workers to free its memory.
     """  # noqa: D301 -- the backspace keeps the lines apart in --help
     from dnlbench.engine.control import give_command
     from dnlbench.events import Command

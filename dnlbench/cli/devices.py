@@ -10,22 +10,21 @@ if TYPE_CHECKING:
     from dnlbench.machine import Device
 
 UUID_LENGTH = 12
-"""Characters of a UUID that are shown: enough for CUDA_VISIBLE_DEVICES, few enough for 80 columns."""
+"""Number of characters shown of a UUID: enough for CUDA_VISIBLE_DEVICES, few enough for 80 columns."""
 
 
 @guarded
 def devices() -> None:
-    """List the devices for runs, which of them are busy with other work, and which cannot be used.
+    """List the devices of this machine and their load.
 
-    The first kind in the list is what --device auto takes. The beginning of a GPU's
-    UUID, as it is shown, names it in CUDA_VISIBLE_DEVICES. A GPU that shares the
-    machine's memory shows it as shared.
+    Unusable devices are listed with the reason.     --device auto selects the first kind in the list. CUDA_VISIBLE_DEVICES accepts the start of a UUID as printed. A GPU
+    without its own memory is marked as shared.
     """
     from dnlbench import units
     from dnlbench.machine import find_devices
     from dnlbench.report.grid import Column, Grid
 
-    found = find_devices()
+    inventory = find_devices()
     rows = [
         [
             device.label,
@@ -35,7 +34,7 @@ def devices() -> None:
             _busy(device),
             _identity(device),
         ]
-        for device in found.usable
+        for device in inventory.usable
     ]
     columns = [
         Column(head="--device", no_wrap=True),
@@ -46,14 +45,14 @@ def devices() -> None:
         Column(head="identity", no_wrap=True),
     ]
     show(Grid(title="Devices", columns=columns, rows=rows))
-    if found.unusable:
+    if inventory.unusable:
         write("")
-        reasons = [[device.name, device.reason] for device in found.unusable]
+        reasons = [[device.name, device.reason] for device in inventory.unusable]
         show(Grid(title="Not usable", columns=[Column(head="device"), Column(head="reason")], rows=reasons))
 
 
 def _busy(device: Device) -> str:
-    """``yes: 2 processes, 93 %``, ``no: 3 %``; how much memory is in use stands in a column of its own."""
+    """Format the load, such as ``yes: 2 processes, 93 %`` or ``no: 3 %``. Memory has a separate column."""
     from dnlbench import units
 
     known = []

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dnlbench.cli import options
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import ExitCode, guarded, say
 from dnlbench.cli.signals import graceful
 
@@ -16,23 +16,46 @@ from dnlbench.cli.signals import graceful
 def diagnose(
     source: Annotated[
         Path,
-        typer.Argument(metavar="RUN_DIR|PROFILE", help="A finished training sweep, or a profile with its weights."),
+        options.Argument(
+            metavar="RUN_DIR|PROFILE",
+            help="Run directory of a finished training sweep, or a profile with saved weights.",
+            autocompletion=complete.sources,
+        ),
     ],
-    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or one device as in cuda:0")] = "cpu",
-    samples: Annotated[int, typer.Option(min=1, help="Training images to measure on.")] = 128,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data are now. Default: as in the spec.")] = None,
+    device: Annotated[
+        str,
+        options.Option(
+            metavar="DEVICE",
+            help="Device to measure on: auto, cpu, mps, cuda or one GPU such as cuda:0. Default: cpu.",
+            autocompletion=complete.devices,
+        ),
+    ] = "cpu",
+    samples: Annotated[
+        int, options.Option(min=1, metavar="N", help="Number of training images to measure on. Default: 128.")
+    ] = 128,
+    data_root: Annotated[
+        Path | None, options.Option(metavar="FOLDER", help="Folder of the data set. Default: data.root of the spec.")
+    ] = None,
     format_: Annotated[
-        Literal["table", "markdown", "json", "csv"], typer.Option("--format", help="csv: one row a layer and figure.")
+        Literal["table", "markdown", "json", "csv"],
+        options.Option(
+            "--format",
+            metavar="table|markdown|json|csv",
+            help="Format of the result; csv has one row for each layer and metric. Default: table.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = "table",
     output: options.Output = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say how near trained networks are to the regimes that theory speaks of.
+    """Measure how close trained networks are to the deep-layer limit.
 
-    By network and depth: how far consecutive states, layers' maps and parameters are apart, how many units change sides, how
-    gradients go through depth. Weights come from the checkpoints of a run directory, or from beside a profile that was saved by
-    dnlbench run --keep-weights. Networks of your own are left out, and their code is not executed. Exit code 1 if weights that
-    should be there are absent or damaged.
+    Reports by network and depth: the distance between consecutive states, layer maps and parameters, the fraction of ReLU units
+    whose sign differs between consecutive layers, and gradient norms over depth. Reads the weights from the checkpoints of a
+    run directory, or beside a profile saved with dnlbench run --keep-weights. Skips custom networks and never executes their
+    code.
+
+    Exits with code 1 if weights are missing or damaged.
     """
     from dnlbench.cli.formats import DIAGNOSIS, put
     from dnlbench.diagnosis import diagnose as measure
@@ -43,11 +66,11 @@ def diagnose(
 
     if output is not None:
         check_output(output, RunDir(source).managed_paths if source.is_dir() else [source, weights_folder(source)])
-    found = find_source(source)
+    weights = find_source(source)
     if data_root is not None:
-        found = found.with_data_at(data_root)
+        weights = weights.with_data_at(data_root)
     with graceful():
-        diagnosis = measure(found, device=device, samples=samples, on_progress=None if quiet else _tell)
+        diagnosis = measure(weights, device=device, samples=samples, on_progress=None if quiet else _print_progress)
     put(DIAGNOSIS[format_](diagnosis), output)
     lost = [left for left in diagnosis.left_out if left.ended_well]
     for left in lost:
@@ -56,5 +79,5 @@ def diagnose(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _tell(run: str, number: int, of: int) -> None:
-    say(f"[{number:>{len(str(of))}}/{of}] {run}")
+def _print_progress(run: str, number: int, total: int) -> None:
+    say(f"[{number:>{len(str(total))}}/{total}] {run}")

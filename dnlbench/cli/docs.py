@@ -6,19 +6,21 @@ import re
 import sys
 from typing import Annotated
 
-import typer
-
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import console, guarded, show, write, write_json
 
 
 @guarded
 def docs(
     topic: Annotated[
-        str | None, typer.Argument(metavar="[TOPIC]", help="The page to print. Default: list all topics.")
+        str | None,
+        options.Argument(
+            metavar="TOPIC", help="Topic to print. Default: list all topics.", autocompletion=complete.topics
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the list, or the page, as one JSON object.")] = False,
+    json: options.Json = False,
 ) -> None:
-    """Print a page of the documentation, or list its topics."""
+    """Print a page of the documentation, or list the topics."""
     from dnlbench.docs import read_topic, topics
     from dnlbench.errors import ConfigurationError, did_you_mean
     from dnlbench.report.grid import Column, Grid

@@ -1,4 +1,4 @@
-"""``python -m dnlbench.engine``: an engine in a process of its own."""
+"""``python -m dnlbench.engine``: an engine in a separate process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dnlbench.cli.sweep import run_here
 
 @guarded
 def engine(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory with a request.json.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Run directory with a request.json.")],
     parent_pipe: Annotated[
-        bool, typer.Option("--parent-pipe", help="End as by Ctrl+C when standard input ends.")
+        bool, typer.Option("--parent-pipe", help="Interrupt the sweep when standard input closes. Default: off.")
     ] = False,
 ) -> None:
-    """Run the sweep that a run directory's request.json asks for, and save its profile."""
+    """Run the sweep requested by request.json in the run directory, and save its profile."""
     from dnlbench.engine.request import read_request
     from dnlbench.store import RunDir
 
@@ -30,7 +30,7 @@ def engine(
 
 
 def main() -> None:
-    """The program."""
+    """Run the program."""
     prepare_streams()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(engine)

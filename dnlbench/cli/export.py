@@ -1,13 +1,12 @@
-"""``dnlbench profiles export``: saved results for other people's tools."""
+"""``dnlbench profiles export``: saved results for other tools."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from dnlbench import units
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import guarded, say
 
 if TYPE_CHECKING:
@@ -21,20 +20,35 @@ Format = Literal["csv", "jsonl", "parquet", "tensorboard"]
 @guarded
 def export(
     profiles: Annotated[
-        list[Path], typer.Argument(metavar="PROFILE", help="Saved profiles; several go into one table.")
+        list[Path],
+        options.Argument(
+            metavar="PROFILE", help="Profiles to export into one table.", autocompletion=complete.profiles
+        ),
     ],
-    format_: Annotated[Format, typer.Option("--format", help="tensorboard: a folder of event files for each run.")],
-    output: Annotated[Path, typer.Option("-o", metavar="PATH", help="The file to write, or a new folder.")],
+    format_: Annotated[
+        Format,
+        options.Option(
+            "--format",
+            metavar="csv|jsonl|parquet|tensorboard",
+            help="Format to write; tensorboard is a folder with event files for each run.",
+        ),
+    ],
+    output: Annotated[Path, options.Option("-o", metavar="PATH", help="File to write; a new folder for tensorboard.")],
     rows: Annotated[
         Literal["epochs", "runs", "measurements", "contrasts"] | None,
-        typer.Option("--rows", help="What a row is; without it epochs where the study has them, and runs elsewhere."),
+        options.Option(
+            "--rows",
+            metavar="epochs|runs|measurements|contrasts",
+            help="Content of a row. Default: epochs if the study has epochs, else runs.",
+        ),
     ] = None,
 ) -> None:
-    """Export profiles as a table, or for TensorBoard.
+    """Export profiles as a table or for TensorBoard.
 
-    Every row names its profile and, but for contrasts, its run. --rows measurements has one for each number that a run without
-    epochs has found; --rows contrasts has one for each depth against the one before, and each network against the first one.
-    Parquet and TensorBoard need the extras `parquet` and `tensorboard` of dnlbench.
+    Each row names its profile and, except for contrasts, its run. --rows measurements has one row for each measured value of a
+    run without epochs. --rows contrasts compares each depth with the previous one, and each network with the first one.
+
+    Parquet and TensorBoard require an extra: pip install 'dnlbench[parquet]' or 'dnlbench[tensorboard]'.
     """
     from dnlbench.errors import ConfigurationError
     from dnlbench.outputs import check_folder, check_output
@@ -42,12 +56,12 @@ def export(
     from dnlbench.report.export import labeled
 
     files = [path.resolve() for path in profiles]
-    for place, path in enumerate(profiles):
-        if files[place] in files[:place]:
-            raise ConfigurationError(f"{path}: named twice; all of it would be exported twice")
+    for index, path in enumerate(profiles):
+        if files[index] in files[:index]:
+            raise ConfigurationError(f"{path}: named twice; name each profile once")
     if format_ == "tensorboard" and rows is not None:
         raise ConfigurationError(
-            "--rows is for tables; TensorBoard gets all that goes by epochs, and the runs' results"
+            "--rows: does not apply to --format tensorboard, which exports all epochs and results. Remove --rows"
         )
     if format_ == "tensorboard":
         check_folder(output.absolute().parent, f"-o {output}")
@@ -57,10 +71,10 @@ def export(
     if format_ == "tensorboard":
         from dnlbench.report.export.tensorboard import write_runs
 
-        said = units.counted(write_runs(named, output), "run")
+        text = units.counted(write_runs(named, output), "run")
     else:
-        said = _write_table(named, format_, rows, output)
-    say(f"{output}: {said}")
+        text = _write_table(named, format_, rows, output)
+    say(f"{output}: {text}")
 
 
 def _write_table(

@@ -1,4 +1,4 @@
-"""Reports of the commands in each of their formats."""
+"""Reports of commands in each of their formats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnlbench.cli.output import drawn, show, write
+from dnlbench.cli.output import render, show, write
 from dnlbench.compare import Comparison, Gate
 from dnlbench.diagnosis import Diagnosis
 from dnlbench.escape import json_text
@@ -22,24 +22,25 @@ from dnlbench.report.markdown import comparison_markdown, profile_markdown
 from dnlbench.report.profile import profile_csv, profile_grids, profile_header
 
 Report = str | Sequence[Grid | str]
-"""Finished text, or tables and text for a terminal."""
+"""Finished text, or a list of tables and texts to render."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Profiles with what was found."""
+    """Profiles and their comparisons."""
 
     reference: Profile
     candidates: Sequence[Profile]
     comparisons: Sequence[Comparison]
     """One for each candidate."""
     gate: Gate | None = None
-    """None if nothing was asked to fail on."""
+    """None without rules."""
 
     def tables(self) -> list[Grid | str]:
         parts: list[Grid | str] = []
-        for each in self.comparisons:
-            parts += [f"{each.candidate} against {each.reference}", *comparison_grids(each), summary_line(each)]
+        for comparison in self.comparisons:
+            heading = f"{comparison.candidate} against {comparison.reference}"
+            parts += [heading, *comparison_grids(comparison), summary_line(comparison)]
         return parts
 
 
@@ -69,9 +70,9 @@ DIAGNOSIS: Mapping[str, Callable[[Diagnosis], Report]] = {
 
 
 def put(report: Report, output: Path | None) -> None:
-    """Write a report to a file, or to stdout, where tables are as wide as the terminal."""
+    """Write a report to a file, or to stdout with tables as wide as the terminal."""
     if output is not None:
-        write_output(output, (report if isinstance(report, str) else drawn(report)).encode())
+        write_output(output, (report if isinstance(report, str) else render(report)).encode())
     elif isinstance(report, str):
         write(report)
     else:

@@ -1,4 +1,4 @@
-"""How commands judge and print results, and end by what a gate says."""
+"""Print the result of a regression gate and choose the exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OnInconclusive = Literal["fail", "warn"]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """How the result of a sweep is judged and printed."""
+    """Rules and output options for the result of a sweep."""
 
     rules: Sequence[Rule] = ()
     inconclusive: OnInconclusive = "warn"
@@ -25,7 +25,10 @@ class Answer:
 
 
 def conclude(gate: Gate | None, answer: Answer, *, failed: bool) -> ExitCode:
-    """Print a gate on stderr. It decides first how the command ends, since it can tell whose fault a failed run is."""
+    """Print a gate to stderr and return the exit code.
+
+    The gate takes precedence over failed runs, because it distinguishes failures of the base from those of the head.
+    """
     from dnlbench.report.gate import gate_lines
 
     if gate is not None:

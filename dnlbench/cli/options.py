@@ -1,59 +1,169 @@
-"""Arguments and options that commands declare: each once, for all commands that have it."""
+"""Arguments and options of commands, each declared once for all commands that have it."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Argument, Option
+import typer
 
+from dnlbench.cli import complete
 from dnlbench.cli.gating import OnInconclusive
 
-# Of several commands
+Argument = partial(typer.Argument, show_default=False)  # the help text names the default
+Option = partial(typer.Option, show_default=False)
 
-Spec = Annotated[str, Argument(metavar="SPEC", help="A preset's name or a TOML file.")]
-Device = Annotated[str, Option(help="auto, cpu, mps, cuda, or some devices as in cuda:0,1")]
-Jobs = Annotated[int | None, Option(min=1, help="Runs at a time. Default: one a GPU, or one a core.")]
-Threads = Annotated[int | None, Option(min=1, help="Threads of one CPU run. Default: cores / jobs.")]
-Settings = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a spec value; repeatable.")]
-Json = Annotated[bool, Option("--json", help="Print one JSON object.")]
-Quiet = Annotated[bool, Option("--quiet", help="Print no progress, only the result.")]
-Output = Annotated[Path | None, Option("-o", help="Write to a file instead of stdout.")]
+# Panels of the help
+
+SWEEP = "Sweep"
+DEVICES = "Devices"
+OUTPUT = "Output"
+PAIRED = "Paired runs"
+GATE = "Regression gate"
+CLUSTER = "Cluster"
+
+# Shared by several commands
+
+Spec = Annotated[
+    str,
+    Argument(metavar="SPEC", help="Name of a preset, or path of a TOML file.", autocompletion=complete.specs),
+]
+Device = Annotated[
+    str,
+    Option(
+        metavar="DEVICE",
+        help="Device to train on: auto, cpu, mps, cuda, or some GPUs such as cuda:0,1. Default: auto.",
+        autocompletion=complete.devices,
+        rich_help_panel=DEVICES,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    Option(
+        min=1,
+        metavar="N",
+        help="Number of runs at a time. Default: one for each GPU or CPU core.",
+        rich_help_panel=DEVICES,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    Option(min=1, metavar="N", help="Threads of each CPU run. Default: cores / jobs.", rich_help_panel=DEVICES),
+]
+Settings = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a value of the spec, such as train.epochs=1. Repeatable. Default: the spec as it is.",
+        autocompletion=complete.settings,
+        rich_help_panel=SWEEP,
+    ),
+]
+Json = Annotated[
+    bool, Option("--json", help="Print the result as one JSON object. Default: off.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[
+    bool, Option("--quiet", help="Print only the result, no progress. Default: off.", rich_help_panel=OUTPUT)
+]
+Output = Annotated[
+    Path | None,
+    Option("-o", metavar="FILE", help="Write the result to FILE. Default: print it.", rich_help_panel=OUTPUT),
+]
+Profile = Annotated[
+    Path,
+    Argument(metavar="PROFILE", help="Saved profile or run directory.", autocompletion=complete.profiles),
+]
 Inconclusive = Annotated[
     OnInconclusive,
-    Option("--inconclusive", help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive."),
+    Option(
+        "--inconclusive",
+        metavar="fail|warn",
+        help="Exit with code 4 (fail) or print a warning (warn) if a rule is inconclusive. Default: warn.",
+        rich_help_panel=GATE,
+    ),
 ]
 
-# Of ``dnlbench run``
+# ``dnlbench run``
 
-Out = Annotated[Path | None, Option(help="The profile to write. Default: profiles/<name>-<time>.json")]
-RunDir = Annotated[Path | None, Option(help="Directory for events and checkpoints. Default: .dnlbench/runs/<sweep id>")]
+Out = Annotated[
+    Path | None,
+    Option(
+        metavar="PROFILE",
+        help="File for the profile. Default: profiles/<name>-<time>.json.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+RunDir = Annotated[
+    Path | None,
+    Option(
+        metavar="RUN_DIR",
+        help="Directory for events and checkpoints. Default: .dnlbench/runs/<sweep id>.",
+        autocompletion=complete.run_dirs,
+        rich_help_panel=SWEEP,
+    ),
+]
 Pack = Annotated[
-    str, Option(metavar="N|auto|off", help="Maximum number of seeds of a point that train together; off is one.")
+    str,
+    Option(
+        metavar="N|auto|off",
+        help="Maximum number of seeds that train as one batched computation; off means 1. Default: auto, the value "
+        "measured by dnlbench tune, else 1.",
+        rich_help_panel=DEVICES,
+    ),
 ]
 Against = Annotated[
     str | None,
     Option(
         metavar="PYTHON",
-        help="Interpreter of another environment, a base whose runs take turns with these. Saves two profiles.",
+        help="Run a paired benchmark against the dnlbench of this Python interpreter, the base. Saves two profiles. "
+        "Default: no base.",
+        rich_help_panel=PAIRED,
     ),
 ]
 BaseSettings = Annotated[
-    list[str] | None, Option(metavar="KEY=VALUE", help="Override a spec value of the base alone; repeatable.")
+    list[str] | None,
+    Option(
+        metavar="KEY=VALUE",
+        help="Override a value of the spec for the base only. Repeatable. Default: the same spec.",
+        autocompletion=complete.settings,
+        rich_help_panel=PAIRED,
+    ),
 ]
-OutBase = Annotated[Path | None, Option(help="The base's profile. Default: beside the other, <name>-base.json")]
+OutBase = Annotated[
+    Path | None,
+    Option(
+        metavar="PROFILE",
+        help="File for the profile of the base. Default: <name>-base.json beside the other profile.",
+        rich_help_panel=PAIRED,
+    ),
+]
 RunRules = Annotated[
     list[str] | None,
     Option(
         metavar="RULE",
-        help="Exit with code 3 if RULE is violated: depth:loss:worse or network:loss:5%, and with --against also "
-        "loss:worse, throughput:5%, failed, … as in compare. Repeatable.",
+        help="Exit with code 3 if RULE is violated. Within the sweep: depth:loss:worse, network:loss:5%. With a base "
+        "also loss:worse, throughput:5%, failed and all other rules of dnlbench compare. Repeatable. Default: no rule.",
+        rich_help_panel=GATE,
     ),
 ]
-Resume = Annotated[bool, Option("--resume", help="Finish what the run directory still lacks.")]
+Resume = Annotated[
+    bool,
+    Option(
+        "--resume",
+        help="Require an interrupted sweep in the run directory and resume it. Default: start or resume.",
+        rich_help_panel=SWEEP,
+    ),
+]
 Executor = Annotated[
     Literal["local", "inline", "ray"],
-    Option(help="Worker processes, this process for debugging, or the machines of a Ray cluster."),
+    Option(
+        metavar="local|inline|ray",
+        help="Train in worker processes (local), in this process for debugging (inline) or on a Ray cluster (ray). "
+        "Default: local.",
+        rich_help_panel=DEVICES,
+    ),
 ]
 RayAddress = Annotated[
     str | None,
@@ -61,46 +171,86 @@ RayAddress = Annotated[
         envvar="RAY_ADDRESS",
         metavar="HOST:PORT|auto",
         help="Address of a running Ray cluster. Default: start a private one on this machine.",
+        rich_help_panel=CLUSTER,
     ),
 ]
-RayInsecure = Annotated[bool, Option("--ray-insecure", help="Accept a cluster that does not ask for a token.")]
-CheckpointEvery = Annotated[float, Option(min=0.0, metavar="SECONDS", help="Maximum time between checkpoints.")]
-KeepWeights = Annotated[
-    bool, Option("--keep-weights", help="Keep the final weights beside the profile, for dnlbench diagnose.")
+RayInsecure = Annotated[
+    bool,
+    Option(
+        "--ray-insecure",
+        help="Connect to a cluster without token authentication. Default: refuse such a cluster.",
+        rich_help_panel=CLUSTER,
+    ),
 ]
-Detach = Annotated[bool, Option("--detach", help="Leave it to a process of its own, which outlives this terminal.")]
+CheckpointEvery = Annotated[
+    float,
+    Option(
+        min=0.0,
+        metavar="SECONDS",
+        help="Maximum time between checkpoints. Default: 30.",
+        rich_help_panel=SWEEP,
+    ),
+]
+KeepWeights = Annotated[
+    bool,
+    Option(
+        "--keep-weights",
+        help="Save the final weights beside the profile, for dnlbench diagnose. Default: off.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Detach = Annotated[
+    bool,
+    Option(
+        "--detach",
+        help="Run the sweep in a background process that survives this terminal. Default: off.",
+        rich_help_panel=SWEEP,
+    ),
+]
 
-# Of ``dnlbench compare``
+# ``dnlbench compare``
 
 CompareRules = Annotated[
     list[str] | None,
     Option(
         metavar="RULE",
-        help="Exit with code 3 if RULE is violated: loss:worse, throughput:5%, failed, …; within the candidate "
-        "depth:loss:worse or network:loss:worse. Repeatable.",
+        help="Exit with code 3 if RULE is violated, such as loss:worse, throughput:5%, failed, or within the candidate "
+        "depth:loss:worse, network:loss:worse. Repeatable. Default: no rule.",
+        rich_help_panel=GATE,
     ),
 ]
 Twin = Annotated[
     Path | None,
     Option(
-        metavar="PROFILE", help="The reference run with train.nudge_ulps=1: measures rounding, which is no difference."
+        metavar="PROFILE",
+        help="Profile of the reference sweep with train.nudge_ulps=1. Differences within its rounding error do not "
+        "count. Default: no allowance for rounding.",
+        autocompletion=complete.profiles,
     ),
 ]
 Match = Annotated[
     Literal["network", "depth"],
-    Option(help="Compare points of equal network and depth, or two networks at equal depth."),
+    Option(
+        metavar="network|depth",
+        help="Compare runs of equal network and depth (network), or two networks at equal depth (depth). "
+        "Default: network.",
+    ),
 ]
 Networks = Annotated[
     str | None,
     Option(
         metavar="REFERENCE,CANDIDATE",
-        help="With --match depth: the network of each side. Not needed if every profile has one network.",
+        help="Names of the two networks for --match depth. Default: the only network of each profile.",
     ),
 ]
 
 
 def pack_size(text: str) -> int | None:
-    """Read ``--pack``; None for ``auto``."""
+    """Parse the value of ``--pack``. None means ``auto``.
+
+    Raises:
+        ConfigurationError: for any other text than a number, ``auto`` or ``off``.
+    """
     from dnlbench.engine.request import MOST
     from dnlbench.errors import ConfigurationError
 

@@ -1,4 +1,4 @@
-"""What the commands print and how they end: data on stdout, narration on stderr, errors with their exit codes."""
+"""Output of commands: data on stdout, messages on stderr, and exit codes for errors."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from dnlbench.escape import json_text, terminal
 if TYPE_CHECKING:
     from dnlbench.report.grid import Grid
 
-_WRONG_PLACES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 P = ParamSpec("P")
 T = TypeVar("T")
 
 PIPE_WIDTH = 160
-"""Columns where output goes to a file or a pipe, which have none of their own."""
+"""Width of output to a file or a pipe, in columns."""
 
 
 class ExitCode(IntEnum):
-    """How a command ends."""
+    """Exit code of a command."""
 
     OK = 0
     FAILED = 1
-    """Some runs failed, or dnlbench did."""
+    """Some runs failed, or dnlbench crashed."""
     USAGE = 2
     REGRESSION = 3
-    """A gate failed."""
+    """A rule of a gate is violated."""
     INCONCLUSIVE = 4
-    """A gate could not tell, and was asked to fail then."""
+    """A rule is inconclusive, with ``--inconclusive fail``."""
     NOT_COMPARABLE = 5
     INTERRUPTED = 130
 
 
 class _Console(Console):
-    """Shows control characters in what it renders instead of obeying them; colours and movements of its own are no text."""
+    """A console that escapes control characters in text. Its own colors and cursor movements are not text."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -54,24 +54,23 @@ class _Console(Console):
 
 
 def console(file: IO[str]) -> Console:
-    """A console on a stream: as wide as its terminal, plain and wide where there is none."""
-    # Both sizes have to be given: without the second Rich takes TERM=dumb for a terminal of 80 columns.
+    """Return a console for a stream: as wide as its terminal, or plain and ``PIPE_WIDTH`` wide without one."""
+    # Rich needs both sizes: without a height it treats TERM=dumb as a terminal of 80 columns.
     width, height = (None, None) if file.isatty() else (PIPE_WIDTH, 50)
     return _Console(file=file, width=width, height=height, highlight=False, markup=False)
 
 
 def show(*parts: Grid | str) -> None:
     """Print tables and text to stdout."""
-    _put(drawn(parts, sys.stdout))
+    _put(render(parts, sys.stdout))
 
 
-def drawn(parts: Iterable[Grid | str], file: IO[str] | None = None) -> str:
-    """Tables and text as a stream would show them, by default a file, with an empty line between them."""
-    return "\n".join(_drawn(part, console(file or io.StringIO())) for part in parts)
+def render(parts: Iterable[Grid | str], file: IO[str] | None = None) -> str:
+    """Return tables and text as a stream would show them, separated by empty lines. The default stream is a file."""
+    return "\n".join(_render(part, console(file or io.StringIO())) for part in parts)
 
 
-def _drawn(part: Grid | str, out: Console) -> str:
-    """Without the blanks at the ends of lines."""
+def _render(part: Grid | str, out: Console) -> str:
     if isinstance(part, str):
         return f"{terminal(part)}\n"
     with out.capture() as capture:
@@ -80,7 +79,7 @@ def _drawn(part: Grid | str, out: Console) -> str:
 
 
 def write(text: str) -> None:
-    """Write data to stdout, never wrapped, coloured or cut, with control characters shown."""
+    """Write data to stdout: never wrapped, colored or cut, with control characters escaped."""
     _put(terminal(text))
 
 
@@ -90,7 +89,7 @@ def write_json(content: object) -> None:
 
 
 def _put(text: str) -> None:
-    """Write to stdout. A reader that has left, as `head` does, gets nothing more; the command ends with its own exit code."""
+    """Write to stdout. A closed pipe, as left by `head`, does not change the exit code of the command."""
     try:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
@@ -99,13 +98,13 @@ def _put(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write a message to stderr. Nobody has to listen: a closed stream ends no command."""
+    """Write a message to stderr. A closed stream is ignored."""
     with contextlib.suppress(OSError):
         print(terminal(text), file=sys.stderr, flush=True)
 
 
 def guarded(command: Callable[P, T]) -> Callable[P, T]:
-    """Turns the errors that are meant for the user into a message and an exit code."""
+    """Decorate a command: turn errors meant for the user into a message and an exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -115,9 +114,9 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             say(f"dnlbench: error: {str(error).removeprefix('dnlbench: error: ')}")
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            say(f"dnlbench: error: {place}{error.strerror or error}")
-            raise typer.Exit(ExitCode.USAGE if isinstance(error, _WRONG_PLACES) else ExitCode.FAILED) from error
+            path = f"{error.filename}: " if error.filename else ""
+            say(f"dnlbench: error: {path}{error.strerror or error}")
+            raise typer.Exit(ExitCode.USAGE if isinstance(error, _WRONG_PATHS) else ExitCode.FAILED) from error
         except KeyboardInterrupt as error:
             say("dnlbench: interrupted")
             raise typer.Exit(ExitCode.INTERRUPTED) from error
@@ -126,16 +125,16 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def prepare_streams() -> None:
-    """Let commands print whatever the streams are.
+    """Make the standard streams usable for every command.
 
-    A closed one becomes /dev/null, so that no file of ours takes its number. One that cannot show a character shows a
-    question mark; a result must not be lost to an ``×``.
+    Replace closed streams by /dev/null, so that no other file takes their numbers. Print a question mark for characters that
+    a stream cannot encode: a result must not be lost to an ``×``.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115

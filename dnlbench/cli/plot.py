@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import guarded
 
 if TYPE_CHECKING:
@@ -16,30 +15,51 @@ if TYPE_CHECKING:
 @guarded
 def plot(
     profiles: Annotated[
-        list[Path], typer.Argument(metavar="PROFILE", help="One profile, or several of one study to overlay.")
+        list[Path],
+        options.Argument(
+            metavar="PROFILE",
+            help="Profiles of one study; several share the panels.",
+            autocompletion=complete.profiles,
+        ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--out", help="FILE.svg, FILE.png or FILE.pdf.")],
+    output: Annotated[
+        Path, options.Option("-o", "--out", metavar="FILE", help="File to write: FILE.svg, FILE.png or FILE.pdf.")
+    ],
     kinds: Annotated[
         list[str] | None,
-        typer.Option(
-            "--kind", metavar="epochs|depth|cost", help="What is drawn, repeatable; by default what suits the study."
+        options.Option(
+            "--kind",
+            metavar="epochs|depth|cost",
+            help="Kind of panel to plot. Repeatable. Default: all kinds that apply to the study.",
+            autocompletion=complete.plot_kinds,
         ),
     ] = None,
     quantities: Annotated[
         list[str] | None,
-        typer.Option("--quantity", help="What is drawn over depth, repeatable, by the names in the profile."),
+        options.Option(
+            "--quantity",
+            metavar="NAME",
+            help="Quantity to plot over depth, by its name in the profile. Repeatable. Default: those of the study.",
+        ),
     ] = None,
-    width: Annotated[str, typer.Option(help="column (3.3 in), page (6.8 in), or inches.")] = "page",
+    width: Annotated[
+        str,
+        options.Option(
+            metavar="column|page|INCHES", help="Width: column (3.3 in), page (6.8 in) or inches. Default: page."
+        ),
+    ] = "page",
     log: Annotated[
         bool | None,
-        typer.Option("--log/--linear", help="The y axes; by default as the values suggest.", show_default=False),
+        options.Option("--log/--linear", help="Scale of the y axes. Default: chosen from the range of the values."),
     ] = None,
-    dpi: Annotated[int, typer.Option(min=50, max=1200, help="Dots per inch of PNG.")] = 300,
+    dpi: Annotated[
+        int, options.Option(min=50, max=1200, metavar="N", help="Resolution of PNG in dots per inch. Default: 300.")
+    ] = 300,
 ) -> None:
-    """Draw profiles for print: loss over epochs, results with their fits over depth, and what depth costs.
+    """Plot profiles as SVG, PNG or PDF.
 
-    Several profiles share the panels: equal color is equal network, and each profile has dashes of its own. Equal profiles
-    give equal bytes. A profile with nothing to draw is exit code 2.
+    Panels show loss over epochs, results with fits over depth, and cost over depth. Several profiles share the panels: colors distinguish networks, dash patterns distinguish profiles. Equal profiles give
+    byte-identical files. Exits with code 2 if there is nothing to plot.
     """
     from dnlbench.charts.figure import check_format, check_kind, figure_layout
     from dnlbench.charts.mpl import figure_bytes, inches
@@ -69,4 +89,4 @@ def _width(text: str) -> Width:
     try:
         return float(text)
     except ValueError as error:
-        raise ConfigurationError(f"--width {text!r}: column, page, or a number of inches") from error
+        raise ConfigurationError(f"--width {text!r}: write column, page or a number of inches") from error

@@ -1,4 +1,4 @@
-"""``dnlbench presets``: the sweep specs that ship with dnlbench."""
+"""``dnlbench presets``: the specs that ship with dnlbench."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ from typing import Annotated
 
 import typer
 
-from dnlbench.cli.group import Group
+from dnlbench.cli import complete, options
+from dnlbench.cli.group import Command, Group, examples
 from dnlbench.cli.output import ExitCode, guarded, say, show, write
 
-app = typer.Typer(cls=Group, help="List and show presets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    cls=Group,
+    help="List and print the specs that ship with dnlbench.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
-@app.command("list")
+@app.command("list", cls=Command, epilog=examples("dnlbench presets list"))
 @guarded
 def list_() -> None:
-    """List the presets and what each asks."""
+    """List the presets with the question that each one answers."""
     from dnlbench.plan import Plan
     from dnlbench.report.grid import Column, Grid
     from dnlbench.spec import list_presets, parse_spec
 
     presets = list_presets()
     rows = [[p.name, str(len(Plan(parse_spec(p.text, p.name)).runs)), p.summary] for p in presets]
-    columns = [Column(head="preset"), Column(head="runs", numeric=True), Column(head="what it asks")]
+    columns = [Column(head="preset"), Column(head="runs", numeric=True), Column(head="question")]
     show(Grid(title="Presets: dnlbench run NAME", columns=columns, rows=rows))
 
 
-@app.command("show")
+@app.command("show", cls=Command, epilog=examples("dnlbench presets show digits-quick > my.toml"))
 @guarded
-def show_(name: Annotated[str, typer.Argument(metavar="NAME", help="A preset's name.")]) -> None:
-    """Print a preset as TOML, to be saved and changed."""
+def show_(
+    name: Annotated[str, options.Argument(metavar="NAME", help="Name of the preset.", autocompletion=complete.presets)],
+) -> None:
+    """Print a preset as TOML, which you can save and edit."""
     from dnlbench.spec import list_presets, read_preset
 
     try:

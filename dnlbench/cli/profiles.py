@@ -1,4 +1,4 @@
-"""``dnlbench profiles``: list, show and validate saved results."""
+"""``dnlbench profiles``: list, show, save and validate saved results."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from typing import Annotated, Literal
 import typer
 
 from dnlbench import units
-from dnlbench.cli import options
+from dnlbench.cli import complete, options
 from dnlbench.cli.chart import show_chart
-from dnlbench.cli.group import Group
+from dnlbench.cli.group import Command, Group, examples
 from dnlbench.cli.output import ExitCode, guarded, say, show, write
 
 DEFAULT_FOLDER = Path("profiles")
-"""Where `dnlbench run` saves profiles; it is absent until then, which is no error."""
+"""Default folder of `dnlbench run` for profiles. It need not exist."""
 
 app = typer.Typer(
-    cls=Group, help="List, show, save, validate, export profiles.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group,
+    help="List, show, save, validate and export profiles.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
-@app.command("list")
+@app.command("list", cls=Command, epilog=examples("dnlbench profiles list", "dnlbench profiles list results"))
 @guarded
 def list_(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to look.")] = DEFAULT_FOLDER,
+    folder: Annotated[
+        Path, options.Argument(metavar="FOLDER", help="Folder to list. Default: profiles.")
+    ] = DEFAULT_FOLDER,
 ) -> None:
-    """List the profiles of a folder, files that are none with the reason.
+    """List the profiles in a folder.
 
-    Profiles of one sweep's name are listed with the settings in which they differ. The values of runs are not checked;
-    `dnlbench profiles validate` does that.
+    Files that are not readable as profiles are listed with the reason. Profiles of the same sweep are listed with the settings in which they differ. To check the values as well, use
+    dnlbench profiles validate.
     """
     from dnlbench.errors import ConfigurationError, ProfileError
     from dnlbench.profiles import ListedProfile, differing_settings, list_profiles, settings_text
@@ -44,35 +49,49 @@ def list_(
             return [str(path), "not readable", "", "", str(content).removeprefix(f"{path}: "), ""]
         created = f"{content.created:%Y-%m-%d %H:%M}"
         nodes = f", {content.nodes} node{'' if content.nodes == 1 else 's'}" if content.nodes else ""
-        made_of = f"{content.data.name} on {', '.join(content.devices)}{nodes}"
-        return [str(path), content.state, created, f"{content.ok} of {len(content.runs)}", made_of, settings[path]]
+        content_text = f"{content.data.name} on {', '.join(content.devices)}{nodes}"
+        return [str(path), content.state, created, f"{content.ok} of {len(content.runs)}", content_text, settings[path]]
 
-    found = dict(list_profiles(folder))
-    read = {path: content for path, content in found.items() if not isinstance(content, ProfileError)}
+    contents = dict(list_profiles(folder))
+    read = {path: content for path, content in contents.items() if not isinstance(content, ProfileError)}
     differing = differing_settings([settings_text(profile.spec) for profile in read.values()])
     settings = dict(zip(read, differing, strict=True))
-    rows = [row(path, content) for path, content in found.items()]
+    rows = [row(path, content) for path, content in contents.items()]
     if not rows:
-        say(f"no profiles in {folder}; `dnlbench run` saves them in ./profiles")
+        say(f"no profiles in {folder}; dnlbench run saves them in ./profiles")
         return
     short = [Column(head=head, no_wrap=True) for head in ("state", "created (UTC)", "runs ok")]
-    columns = [Column(head="profile"), *short, Column(head="what"), Column(head="settings that differ")]
+    columns = [Column(head="profile"), *short, Column(head="data and devices"), Column(head="settings that differ")]
     if not any(settings.values()):
         columns, rows = columns[:-1], [cells[:-1] for cells in rows]
     show(Grid(title=f"{units.counted(len(rows), 'profile')} in {folder}", columns=columns, rows=rows))
 
 
-@app.command("show")
+@app.command(
+    "show",
+    cls=Command,
+    epilog=examples(
+        "dnlbench profiles show profiles/a.json",
+        "dnlbench profiles show profiles/a.json --format html -o a.html",
+    ),
+)
 @guarded
 def show_(
-    profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="A saved profile or a run directory.")],
+    profile: options.Profile,
     format_: Annotated[
         Literal["table", "markdown", "json", "csv", "html", "latex"],
-        typer.Option("--format", help="csv: one row an epoch. html: one page with charts."),
+        options.Option(
+            "--format",
+            metavar="table|markdown|json|csv|html|latex",
+            help="Format of the result; csv has one row for each epoch, html is a single page with charts. Default: table.",
+        ),
     ] = "table",
     output: options.Output = None,
 ) -> None:
-    """Show a profile: what was run on what, and the result by network and depth; in a terminal with a small chart."""
+    """Show a profile: sweep, machine and results.
+
+    Results are listed by network and depth. Terminals also show a small chart.
+    """
     from dnlbench.cli.formats import PROFILE, put
     from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
@@ -91,15 +110,24 @@ def show_(
             show(grid)
 
 
-@app.command("save")
+@app.command(
+    "save", cls=Command, epilog=examples("dnlbench profiles save .dnlbench/runs/digits-quick-1a2b3c -o a.json")
+)
 @guarded
 def save(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run directory of a sweep.")],
+    run_dir: Annotated[
+        Path,
+        options.Argument(metavar="RUN_DIR", help="Run directory of a sweep.", autocompletion=complete.run_dirs),
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", help="The profile to write. Default: profiles/<name>-<time>.json")
+        Path | None,
+        options.Option("-o", metavar="FILE", help="File for the profile. Default: profiles/<name>-<time>.json."),
     ] = None,
 ) -> None:
-    """Save the profile of a run directory without training, wherever its sweep ran. Print the profile's path."""
+    """Save the results in a run directory as a profile.
+
+    Trains nothing, and prints the path of the profile.
+    """
     from dnlbench.engine.outcome import check_out
     from dnlbench.profiles import read_run_dir, save_profile
     from dnlbench.store import RunDir
@@ -110,14 +138,22 @@ def save(
     write(str(save_profile(profile, output)))
 
 
-@app.command("validate")
+@app.command("validate", cls=Command, epilog=examples("dnlbench profiles validate profiles/*.json"))
 @guarded
-def validate(profiles: Annotated[list[Path], typer.Argument(metavar="PROFILE", help="Files to check.")]) -> None:
-    """Check that files are profiles, and that all that is derived follows from the runs. Exit code 2 if one is not."""
+def validate(
+    profiles: Annotated[
+        list[Path],
+        options.Argument(metavar="PROFILE", help="Files to check.", autocompletion=complete.profiles),
+    ],
+) -> None:
+    """Check profiles against their format.
+
+    Also checks that the summaries follow from the runs. Exits with code 2 if a file is invalid.
+    """
     from dnlbench.errors import ProfileError
     from dnlbench.profiles import check_profile, read_profile
 
-    found = False
+    has_problems = False
     for path in profiles:
         try:
             problems = [f"{path}: {problem}" for problem in check_profile(read_profile(path))]
@@ -127,6 +163,6 @@ def validate(profiles: Annotated[list[Path], typer.Argument(metavar="PROFILE", h
             say("\n".join(problems))
         else:
             write(f"{path}: ok")
-        found = found or bool(problems)
-    if found:
+        has_problems = has_problems or bool(problems)
+    if has_problems:
         raise typer.Exit(ExitCode.USAGE)

@@ -1,4 +1,4 @@
-"""How a sweep that is running looks in a terminal, and in a log."""
+"""Progress of a running sweep: a live view in terminals, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ from dnlbench.report.plan import data_title, plan_preview
 from dnlbench.watch import SweepView
 
 MOST_LINES = 16
-"""Runs under way that have a line each; a cluster may have a thousand."""
+"""Maximum number of runs shown with a line each; a cluster may train a thousand."""
 WIDE = 100
-"""Columns from which on there is room for everything."""
+"""Minimum width that has room for all columns."""
 
 
 @contextmanager
-def create_progress(stream: IO[str], *, quiet: bool, whole: bool = False) -> Iterator[Observer]:
-    """A live view on a terminal, plain lines elsewhere, nothing if ``quiet``.
+def create_progress(stream: IO[str], *, quiet: bool, show_earlier: bool = False) -> Iterator[Observer]:
+    """Return an observer that prints a live view in a terminal, plain lines elsewhere and nothing if ``quiet``.
 
-    If ``whole``, runs that had ended before the engine began are shown too.
+    With ``show_earlier``, the lines include runs that ended before the engine started.
     """
     if quiet:
         yield Observer()
         return
     out = console(stream)
     if not out.is_terminal or out.is_dumb_terminal:
-        yield Lines(out, whole=whole)
+        yield PlainProgress(out, show_earlier=show_earlier)
         return
     with Live(console=out, auto_refresh=False, transient=True) as live:
-        yield LiveView(live)
+        yield LiveProgress(live)
 
 
-class Lines(Observer):
-    """A line for each run that ends, and for what else happens."""
+class PlainProgress(Observer):
+    """One line for each run that ends, and for each other event."""
 
-    def __init__(self, out: Console, *, whole: bool) -> None:
+    def __init__(self, out: Console, *, show_earlier: bool) -> None:
         self._out = out
-        self._whole = whole
-        self._told: set[str] = set()
-        self._news = News()
+        self._show_earlier = show_earlier
+        self._reported: set[str] = set()
+        self._messages = SweepMessages()
 
-    def on_message(self, news: str) -> None:
-        self._out.print(news, soft_wrap=True)
+    def on_message(self, text: str) -> None:
+        self._out.print(text, soft_wrap=True)
 
     def on_starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         self._out.print(_starting_line(plan, slots))
@@ -67,26 +67,30 @@ class Lines(Observer):
         announce(self._out, started)
 
     def on_update(self, view: SweepView) -> None:
-        for text in self._news.since(view):
+        for text in self._messages.since(view):
             self._out.print(text, soft_wrap=True)
         ended = view.ended
-        new = [run for run in ended if run.run_id not in self._told and (self._whole or _ended_lately(view, run))]
+        new = [
+            run
+            for run in ended
+            if run.run_id not in self._reported and (self._show_earlier or _ended_lately(view, run))
+        ]
         for number, run in enumerate(new, start=len(ended) - len(new) + 1):
-            self._told.add(run.run_id)
+            self._reported.add(run.run_id)
             self._out.print(_ended_line(view, run, number), soft_wrap=True)
 
 
-class LiveView(Observer):
-    """One line for the sweep, one for each run under way; a line above them for each run that ends badly."""
+class LiveProgress(Observer):
+    """One line for the sweep and one for each active run, below one line for each run that is not ok."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._told: set[str] = set()
-        self._news = News()
-        self._drawn = 0.0
+        self._reported: set[str] = set()
+        self._messages = SweepMessages()
+        self._last_draw_s = 0.0
 
-    def on_message(self, news: str) -> None:
-        self._live.console.print(news, soft_wrap=True)
+    def on_message(self, text: str) -> None:
+        self._live.console.print(text, soft_wrap=True)
 
     def on_starting(self, plan: Plan, slots: Sequence[Slot], run_dir: Path) -> None:
         self._live.update(_starting_line(plan, slots), refresh=True)
@@ -95,31 +99,31 @@ class LiveView(Observer):
         announce(self._live.console, started)
 
     def on_update(self, view: SweepView) -> None:
-        """Redraws, four times a second at most."""
-        for text in self._news.since(view):
+        """Redraw at most four times a second."""
+        for text in self._messages.since(view):
             self._live.console.print(text)
         for run in view.not_ok:
-            if run.run_id not in self._told:
-                self._told.add(run.run_id)
+            if run.run_id not in self._reported:
+                self._reported.add(run.run_id)
                 self._live.console.print(_ended_line(view, run, len(view.ended)))
-        if time.monotonic() - self._drawn > 0.25:
-            self._drawn = time.monotonic()
+        if time.monotonic() - self._last_draw_s > 0.25:
+            self._last_draw_s = time.monotonic()
             self._live.update(draw(view, self._live.console.width), refresh=True)
 
 
-class News:
-    """What happens to the sweep itself, each thing told once."""
+class SweepMessages:
+    """Messages about the sweep itself, each reported once."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._lost = 0
         self._pause_state = PauseState()
 
     def since(self, view: SweepView) -> Iterator[Text]:
         for slot, reason in view.disabled_slots.items():
-            if slot not in self._told:
-                self._told.add(slot)
-                yield Text(f"slot {slot} is set aside: {reason}", style="red")
+            if slot not in self._reported:
+                self._reported.add(slot)
+                yield Text(f"slot {slot} is disabled: {reason}", style="red")
         for (_, _, error), lost in groupby(
             view.lost[self._lost :], key=lambda lost: (lost.slot, lost.time, lost.error)
         ):
@@ -131,14 +135,14 @@ class News:
 
 
 def _lost_line(plan: Plan, run_ids: Sequence[str], cause: str) -> Text:
-    """Of runs that were lost together; an earlier sweep of the run directory may have had others than the plan has."""
+    # An earlier sweep of the run directory may have had runs that the plan lacks.
     runs = [plan.by_id[run_id] for run_id in run_ids if run_id in plan.by_id]
     who = title(runs) if runs else run_ids[0]
-    return Text(f"{who} {'wait' if len(runs) > 1 else 'waits'} to be tried again: {cause}", style="yellow")
+    return Text(f"{who}: will be retried: {cause}", style="yellow")
 
 
 def describe_pause_state(pause_state: PauseState) -> str:
-    """What is paused, in one line."""
+    """Return what is paused, in one line."""
     if pause_state.disk is not None:
         return f"the disk is full: {pause_state.disk}"
     parts = [f"{name} {kind}d" for name, kind in pause_state.devices.items() if kind != "open"]
@@ -146,7 +150,7 @@ def describe_pause_state(pause_state: PauseState) -> str:
         parts.append(f"{len(pause_state.runs)} run{'s' if len(pause_state.runs) > 1 else ''} paused")
     if pause_state.sweep:
         parts.insert(0, "the sweep is paused")
-    return "; ".join(parts) or "nothing is paused any more"
+    return "; ".join(parts) or "nothing is paused"
 
 
 def _ended_lately(view: SweepView, run: Run) -> bool:
@@ -160,25 +164,25 @@ def _starting_line(plan: Plan, slots: Sequence[Slot]) -> str:
 
 
 def announce(out: Console, started: SweepStarted) -> None:
-    """What is about to happen."""
+    """Print the plan preview, the devices and the warnings of a sweep that starts."""
     plan, prepared, slots = started.plan, started.prepared, started.slots
     out.print(plan_preview(plan, data_title(plan, prepared.data), prepared.data).to_rich(out.width))
     threads = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
-    places = f"{at_a_time(len(slots), started.pack_size)} on {_where(started)}"
-    out.print(f"\n{places}, {threads}; torch {prepared.torch}")
+    text = f"{at_a_time(len(slots), started.pack_size)} on {_where(started)}"
+    out.print(f"\n{text}, {threads}; torch {prepared.torch}")
     if started.done:
-        out.print(f"{started.done} of {len(plan.runs)} runs are in the run directory already and are not done again")
+        out.print(f"{started.done} of {len(plan.runs)} runs are already finished in the run directory")
     if started.resumed:
-        out.print(_begun_line(started.resumed), soft_wrap=True)
+        out.print(_resumed_line(started.resumed), soft_wrap=True)
     out.print(f"run directory: {started.run_dir}\n", soft_wrap=True)
     for warning in started.warnings:
         out.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
     if not started.left:
-        out.print("Nothing is left to train. To measure afresh, name another --run-dir.\n")
+        out.print("Nothing is left to train. To repeat the measurements, choose another --run-dir.\n")
 
 
 def _where(started: SweepStarted) -> str:
-    """The devices and their models; ``3 nodes of a cluster (cpu: such a CPU, another one)``."""
+    """Return the devices and their models, such as ``3 nodes of a cluster (cpu: model A, model B)``."""
     labels = ", ".join(dict.fromkeys(slot.device.label for slot in started.slots))
     if not started.nodes:
         return f"{labels} ({started.prepared.device_name})"
@@ -186,32 +190,32 @@ def _where(started: SweepStarted) -> str:
     return f"{started.nodes} node{'s' if started.nodes > 1 else ''} of a cluster ({device.kind}: {device.name})"
 
 
-def _begun_line(begun: Sequence[tuple[Run, int]]) -> str:
-    epochs = [done for _, done in begun]
-    where = f"{min(epochs)}" if min(epochs) == max(epochs) else f"{min(epochs)} to {max(epochs)}"
-    runs = "1 run is" if len(begun) == 1 else f"{len(begun)} runs are"
-    return f"{runs} gone on with after {where} of {begun[0][0].epochs} epochs"
+def _resumed_line(resumed: Sequence[tuple[Run, int]]) -> str:
+    epochs = [done for _, done in resumed]
+    first, last = min(epochs), max(epochs)
+    position = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+    return f"Resuming {units.counted(len(resumed), 'run')} from {position} of {resumed[0][0].epochs}"
 
 
 def _ended_line(view: SweepView, run: Run, number: int) -> Text:
     history = view.histories[run.run_id]
-    assert history.ended is not None, "only runs that have ended are told of"
+    assert history.ended is not None, "only runs that ended are reported"
     status = history.ended.status
-    facts = _found(view.plan, history)
+    fields = _results(view.plan, history)
     if status != "ok":
         cause = history.ended.error.message.partition("\n")[0] if history.ended.error else ""
-        facts = [f"{status}: {cause}"]
-    facts.append(units.seconds(sum(event.seconds for event in history.epoch_events)))
+        fields = [f"{status}: {cause}"]
+    fields.append(units.seconds(sum(event.seconds for event in history.epoch_events)))
     if (node := view.node_of(run)) is not None:
-        facts.append(f"on {short_host(node)}")
+        fields.append(f"on {short_host(node)}")
     total = len(view.plan.runs)
     eta = f"  ETA {units.seconds(view.time_left.sweep_s)}" if number < total and view.engine_ended is None else ""
     style = "" if status == "ok" else "red"
-    return Text(f"[{number:>{len(str(total))}}/{total}] {run.title}: {', '.join(facts)}{eta}", style=style)
+    return Text(f"[{number:>{len(str(total))}}/{total}] {run.title}: {', '.join(fields)}{eta}", style=style)
 
 
-def _found(plan: Plan, history: RunHistory) -> list[str]:
-    """The results of a run in few words: of epochs the last one's, else the study's main quantity."""
+def _results(plan: Plan, history: RunHistory) -> list[str]:
+    """Return the loss and throughput of a run, or the main quantity of a study without epochs."""
     if history.measured is None:
         return [f"loss {units.number(history.last_loss)}", f"{units.count(history.samples_per_s)} samples/s"]
     main = plan.study.quantities[0]
@@ -220,7 +224,7 @@ def _found(plan: Plan, history: RunHistory) -> list[str]:
 
 
 def draw(view: SweepView, width: int) -> RenderableType:
-    """The sweep's line over its runs' lines, which do without the throughput in a narrow terminal."""
+    """Return the line of the sweep above the lines of its runs. A narrow terminal omits the throughput."""
     total, ended, bad = len(view.plan.runs), len(view.ended), len(view.not_ok)
     done = view.fraction_done
     head = Table.grid(padding=(0, 2), expand=False)
@@ -243,11 +247,11 @@ def draw(view: SweepView, width: int) -> RenderableType:
         row = _running_row(view, slot, job)
         runs.add_row(*(row if width >= WIDE else [*row[:-2], row[-1]]))
     more = len(jobs) - MOST_LINES
-    return Group(head, runs, *([Text(f"and {more} more under way", style="dim")] if more > 0 else []))
+    return Group(head, runs, *([Text(f"and {more} more running", style="dim")] if more > 0 else []))
 
 
 def _running_row(view: SweepView, slot: str, job: Sequence[Run]) -> list[str]:
-    """Of a pack the first run stands for the others, which are as far."""
+    # The runs of a pack advance together, so the first one represents all.
     first = view.histories[job[0].run_id]
     return [
         short_host(view.node_of(job[0]) or slot),

@@ -20,35 +20,37 @@ if TYPE_CHECKING:
 @guarded
 def run(
     spec: options.Spec,
-    out: options.Out = None,
+    set_: options.Settings = None,
     run_dir: options.RunDir = None,
+    resume: options.Resume = False,
+    checkpoint_every: options.CheckpointEvery = 30.0,
+    detach: options.Detach = False,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     threads: options.Threads = None,
     pack: options.Pack = "auto",
-    set_: options.Settings = None,
+    executor: options.Executor = "local",
+    out: options.Out = None,
+    keep_weights: options.KeepWeights = False,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
     against: options.Against = None,
     against_set: options.BaseSettings = None,
     out_base: options.OutBase = None,
     fail_on: options.RunRules = None,
     inconclusive: options.Inconclusive = "warn",
-    resume: options.Resume = False,
-    executor: options.Executor = "local",
     ray_address: options.RayAddress = None,
     ray_insecure: options.RayInsecure = False,
-    checkpoint_every: options.CheckpointEvery = 30.0,
-    keep_weights: options.KeepWeights = False,
-    detach: options.Detach = False,
-    json_: options.Json = False,
-    quiet: options.Quiet = False,
 ) -> None:
     """Run a sweep and save its profile.
 
-    Runs in the run directory are not repeated. The last line of stdout is the profile's path; with --detach, the run directory.
+    Finished runs in the run directory are not repeated. The last line of stdout is the path of the profile, or of the run
+    directory with --detach.
 
-    With --against or --against-set each run takes turns with the same run of a base: another environment, other settings,
-    or both. The two are compared, and --fail-on makes the exit code say what came of it. Without a base, --fail-on tests each
-    depth against the one before, and each network against the first one at equal depth.
+    With --against or --against-set, dnlbench runs a paired benchmark: each run alternates with the same run of a base, which is
+    another environment, the same one with other settings, or both. Then it compares head and base. --fail-on turns the
+    comparison into an exit code. Without a base, --fail-on compares each depth with the previous one, and each network with the
+    first one at equal depth.
     """
     from dnlbench.engine.request import RunRequest, resumed
     from dnlbench.spec import SpecText
@@ -91,8 +93,8 @@ def _read_rules(texts: Sequence[str], study: str, *, paired: bool) -> list[Rule]
     rules = [parse_rule(text, study) for text in texts]
     if not paired and (other := next((rule for rule in rules if rule.scope == "candidate"), None)):
         raise ConfigurationError(
-            f"--fail-on {other.text}: compares two profiles; add --against or --against-set, or ask within this sweep, such as "
-            "depth:loss:worse"
+            f"--fail-on {other.text}: compares two profiles. Add --against or --against-set, or use a rule within this sweep, "
+            "such as depth:loss:worse"
         )
     return rules
 
@@ -103,13 +105,15 @@ def _check_options(
     from dnlbench.errors import ConfigurationError
 
     problems = {
-        "--detach: does not go with two sides that take turns": paired and detach,
-        "--executor ray: does not go with two sides that take turns, which need one machine": paired and on_ray,
-        "--out-base: does not go with a sweep without --against or --against-set": out_base is not None and not paired,
-        "--fail-on: does not go with --detach, which ends before the sweep does": detach and bool(rules),
+        "--detach: not available for paired benchmarks; remove it, or --against and --against-set": paired and detach,
+        "--executor ray: not available for paired benchmarks, which need a single machine; remove it": paired
+        and on_ray,
+        "--out-base: requires --against or --against-set": out_base is not None and not paired,
+        "--fail-on: not available with --detach, which returns before the sweep ends; remove one of them": detach
+        and bool(rules),
     }
-    for problem, is_there in problems.items():
-        if is_there:
+    for problem, applies in problems.items():
+        if applies:
             raise ConfigurationError(problem)
 
 

@@ -7,18 +7,19 @@ import operator
 from functools import reduce
 from typing import Annotated, Any, Literal
 
-import typer
-
+from dnlbench.cli import options
 from dnlbench.cli.output import guarded, write
 
 
 @guarded
 def schema(
-    what: Annotated[Literal["spec", "profile"], typer.Argument(metavar="WHAT", help="Which form to describe.")],
+    what: Annotated[
+        Literal["spec", "profile"], options.Argument(metavar="spec|profile", help="File format to describe.")
+    ],
 ) -> None:
-    """Print the JSON Schema of a file.
+    """Print the JSON Schema of specs or profiles.
 
-    Of a sweep spec (one alternative for each study) or of a profile.
+    The schema of specs has one alternative for each study.
     """
     from pydantic import TypeAdapter
 
@@ -28,7 +29,7 @@ def schema(
     if what == "profile":
         content = Profile.model_json_schema(mode="serialization")
     else:
-        # One adapter for all alternatives: what they refer to stands at the root then, where their references point.
+        # A single adapter for all alternatives puts their definitions at the root, where their references point.
         specs: Any = reduce(operator.or_, (study.spec for study in STUDIES.values()))
         content = TypeAdapter(specs).json_schema()
     write(json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **content}, indent=1))

@@ -1,4 +1,4 @@
-"""Signals to commands that may take hours."""
+"""Signal handling of commands that may run for hours."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 REQUESTS_TO_END = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
-"""Sent by people and by batch systems, the last three before a time limit. SIGQUIT still ends a process at once."""
+"""Signals of users and batch systems that interrupt a sweep. SIGQUIT still terminates a process immediately."""
 
 
 @contextmanager
 def graceful() -> Iterator[None]:
-    """Make a command end as by Ctrl+C when asked to, and outlive its terminal: what it prints then goes nowhere."""
-    terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]  # none is, once it is closed
+    """Treat ``REQUESTS_TO_END`` like Ctrl+C, and keep running without output after the terminal is closed."""
+    terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]  # a closed terminal is not a terminal any more
 
     def interrupt(number: int, frame: object) -> NoReturn:
-        if number == signal.SIGXCPU:  # the system repeats it every second, and a second interrupt ends a sweep at once
+        if number == signal.SIGXCPU:  # the kernel repeats it every second; a second interrupt would abort the sweep
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    def fall_silent(number: int, frame: object) -> None:
+    def discard_output(number: int, frame: object) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in terminals:
             os.dup2(nowhere, stream)
 
-    handlers = {**dict.fromkeys(REQUESTS_TO_END, interrupt), signal.SIGHUP: fall_silent}
+    handlers = {**dict.fromkeys(REQUESTS_TO_END, interrupt), signal.SIGHUP: discard_output}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -38,10 +38,10 @@ def graceful() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """End as by Ctrl+C when standard input does, which a parent holds open as long as it lives."""
+    """Interrupt this process when standard input closes, which the parent process keeps open while it lives."""
 
     def wait() -> None:
-        while os.read(0, 4096):  # not sys.stdin, whose lock a thread must not hold when Python ends
+        while os.read(0, 4096):  # not sys.stdin: a thread must not hold its lock when Python exits
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

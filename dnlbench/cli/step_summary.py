@@ -1,4 +1,4 @@
-"""The page of a step of GitHub Actions: what a command found, in Markdown, below what earlier commands of the step wrote."""
+"""The job summary of GitHub Actions: results of a command in Markdown, after those of earlier commands in the step."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
 def add_to_step_summary(parts: Sequence[str]) -> None:
-    """Appends as many of the parts as there is still room for to the file that the variable names; nothing without it.
+    """Append as many parts as fit to the file named by ``$GITHUB_STEP_SUMMARY``. Without the variable do nothing.
 
-    That it cannot be written is said, and changes nothing else: the result is saved or printed by then.
+    A file that cannot be written causes a message only, because the result is already saved or printed.
     """
     name = os.environ.get(VARIABLE)
     if not name:

@@ -1,4 +1,4 @@
-"""Running a sweep for a command: here with its progress, or by an engine of its own."""
+"""Run a sweep for a command: in this process with progress, or in a background process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_here(request: RunRequest, answer: Answer) -> ExitCode:
-    """Run a sweep in this process, save its profile, print it and judge it."""
+    """Run a sweep in this process, save and print its profile, and apply the rules."""
     from dnlbench.cli.progress import create_progress
     from dnlbench.engine.run import run_sweep
 
@@ -27,7 +27,7 @@ def run_here(request: RunRequest, answer: Answer) -> ExitCode:
     gate = _gate(result, answer.rules)
     _report(result, gate, answer)
     if result.replaced and not answer.quiet:
-        say(f"dnlbench: replaced the profile that was in {result.path}")
+        say(f"dnlbench: replaced the existing profile {result.path}")
     warn_of_lost_weights(result.lost_weights)
     if result.interrupted:
         say(f"dnlbench: interrupted; to continue, run the same command with --resume (run directory: {result.run_dir})")
@@ -37,7 +37,7 @@ def run_here(request: RunRequest, answer: Answer) -> ExitCode:
 
 
 def detach(request: RunRequest, answer: Answer) -> ExitCode:
-    """Start an engine for a sweep, which outlives this terminal."""
+    """Start a background engine for a sweep. It survives this terminal."""
     from dnlbench.engine.launch import launch
     from dnlbench.engine.outcome import check_outcome
     from dnlbench.engine.placement import find_run_dir
@@ -51,8 +51,8 @@ def detach(request: RunRequest, answer: Answer) -> ExitCode:
         write_json({"run_dir": str(run_dir.root), "pid": pid})
         return ExitCode.OK
     say(
-        f"{request.plan.spec.name}: running as process {pid}, whatever becomes of this terminal.\n"
-        f"follow it:  dnlbench attach {run_dir.root}\nstop it:    dnlbench control {run_dir.root} cancel"
+        f"{request.plan.spec.name}: running in the background as process {pid}\n"
+        f"to follow it: dnlbench attach {run_dir.root}\nto stop it:   dnlbench control {run_dir.root} cancel"
     )
     write(str(run_dir.root))
     return ExitCode.OK
@@ -97,9 +97,9 @@ def _report(result: Result, gate: Gate | None, answer: Answer) -> None:
 
 
 def warn_of_lost_weights(lost: Mapping[str, str]) -> None:
-    """Name runs that ended well, by id, and why their weights were not kept."""
+    """Print the successful runs, by id, whose weights were not saved, and the reasons."""
     if lost:
         reasons = "; ".join(f"{run_id}: {reason}" for run_id, reason in list(lost.items())[:3])
         more = "; …" if len(lost) > 3 else ""
         runs = units.counted(len(lost), "run")
-        say(f"dnlbench: the weights of {runs} could not be kept: {reasons}{more}")
+        say(f"dnlbench: the weights of {runs} could not be saved: {reasons}{more}")

@@ -1,4 +1,4 @@
-"""``dnlbench`` alone and ``dnlbench tui``: the terminal UI."""
+"""``dnlbench`` without a command, and ``dnlbench tui``: the terminal UI."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from dnlbench.cli import complete, options
 from dnlbench.cli.output import guarded
 from dnlbench.errors import ConfigurationError
 
 
 def has_terminal() -> bool:
-    """Whether there is a terminal to draw in, or a browser through `textual serve`.
+    """Return True if there is a terminal to draw in, or a browser through `textual serve`.
 
-    stderr may go to a file. stdout may not: whoever redirects it wants data, and the terminal UI has none.
+    Standard error may go to a file. Standard output may not: a user who redirects it wants data.
     """
-    if os.environ.get("TEXTUAL_DRIVER"):  # Textual's driver then talks to the program that has set it
+    if os.environ.get("TEXTUAL_DRIVER"):  # set by the program that Textual's driver talks to
         return True
-    # None is a stream that was closed before the start.
+    # A stream that was closed before the start is None.
     streams = [stream for stream in (sys.stdin, sys.stdout) if stream is not None]
     return len(streams) == 2 and all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
 
@@ -29,15 +28,17 @@ def has_terminal() -> bool:
 def tui(
     profiles: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="PROFILE", help="Profiles to show; several are held against the first.", show_default=False
+        options.Argument(
+            metavar="PROFILE",
+            help="Profiles to show; several are compared with the first one. Default: open the start screen.",
+            autocompletion=complete.profiles,
         ),
     ] = None,
 ) -> None:
-    """Open the terminal UI: where one begins, or with profiles to look at and to compare."""
+    """Open the terminal UI, or profiles in it."""
     if not has_terminal():
         raise ConfigurationError(
-            "the terminal UI needs a terminal; without one use dnlbench run, dnlbench compare and dnlbench profiles show"
+            "the terminal UI needs a terminal. Without one, use dnlbench run, dnlbench compare and dnlbench profiles show"
         )
     for path in profiles or ():
         if not path.exists():
@@ -46,14 +47,14 @@ def tui(
 
 
 def start(profiles: tuple[Path, ...] = ()) -> None:
-    """The screen where one begins, or the one for profiles."""
+    """Open the start screen, or the screen for profiles."""
     from dnlbench.tui.app import DnlbenchApp, profiles_screen, start_screen
 
     DnlbenchApp((lambda: profiles_screen(profiles)) if profiles else start_screen).run()
 
 
 def follow(run_dir: Path) -> None:
-    """The screen of a sweep."""
+    """Open the screen of a sweep."""
     from dnlbench.tui.app import DnlbenchApp, sweep_screen
 
     DnlbenchApp(lambda: sweep_screen(run_dir)).run()

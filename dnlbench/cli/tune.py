@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from dnlbench.cli import options
 from dnlbench.cli.output import guarded, say, show, write_json
 from dnlbench.cli.signals import graceful
@@ -20,17 +18,40 @@ if TYPE_CHECKING:
 def tune(
     spec: options.Spec,
     device: options.Device = "auto",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Try this number of runs at a time only.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Try this number of threads only.")] = None,
-    pack: Annotated[str, typer.Option(metavar="N|auto|off", help="Try this pack size only. Default: auto.")] = "auto",
+    jobs: Annotated[
+        int | None,
+        options.Option(
+            min=1,
+            metavar="N",
+            help="Try only this number of runs at a time. Default: one, and one for each core.",
+            rich_help_panel=options.DEVICES,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        options.Option(
+            min=1,
+            metavar="N",
+            help="Try only this number of threads of each CPU run. Default: cores / jobs.",
+            rich_help_panel=options.DEVICES,
+        ),
+    ] = None,
+    pack: Annotated[
+        str,
+        options.Option(
+            metavar="N|auto|off",
+            help="Try only this number of batched seeds; off means 1. Default: auto, try several.",
+            rich_help_panel=options.DEVICES,
+        ),
+    ] = "auto",
     set_: options.Settings = None,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure how many runs at a time, threads and seeds of a pack train a sweep fastest.
+    """Find the fastest settings for a sweep on this machine.
 
-    The point of median work is trained for a few seconds in each way. The answer is stored for this machine: dnlbench run uses
-    it for this sweep, and for others of the same network settings, batch size, optimizer, precision and image size.
+    Measures the number of runs at a time, of threads and of batched seeds. Trains the point of median cost for a few seconds with each candidate, and stores the result for this machine. dnlbench run
+    then uses it for this sweep, and for others with the same network settings, batch size, optimizer, precision and image size.
     """
     from dnlbench.engine.request import RunRequest
     from dnlbench.engine.tuning import tune as measure
@@ -42,14 +63,14 @@ def tune(
     point = median_point(request.plan)
     title = f"{request.plan.spec.name}: {point.network} L={point.depth}"
     if not quiet:
-        say(f"{title}: measuring placement and pack size …")
+        say(f"{title}: measuring number of runs, threads and batched seeds …")
     with graceful():
         trials = measure(request)
     if json_:
         _write_json(request, trials)
     else:
         show(_grid(title, trials))
-    _tell_of_a_begun_sweep(request, trials)
+    _warn_of_started_sweep(request, trials)
 
 
 def _write_json(request: RunRequest, trials: Trials) -> None:
@@ -71,7 +92,7 @@ def _grid(title: str, trials: Trials) -> Grid:
     from dnlbench.executor.tuning import GOOD_ENOUGH, best
     from dnlbench.report.grid import Column, Grid
 
-    heads = ("runs at a time", "threads of each", "pack size", "samples/s")
+    heads = ("runs at a time", "threads per run", "batched seeds", "samples/s")
     chosen = best(trials)
     return Grid(
         title=title,
@@ -86,11 +107,11 @@ def _grid(title: str, trials: Trials) -> Grid:
             ]
             for trial in trials
         ],
-        note=f"the first one within {units.percent(1 - GOOD_ENOUGH)} of the fastest is chosen; dnlbench run uses it from now on",
+        note=f"chosen: the first within {units.percent(1 - GOOD_ENOUGH)} of the fastest; dnlbench run uses it from now on",
     )
 
 
-def _tell_of_a_begun_sweep(request: RunRequest, trials: Trials) -> None:
+def _warn_of_started_sweep(request: RunRequest, trials: Trials) -> None:
     from dnlbench.engine.placement import choose_placement, find_run_dir
     from dnlbench.executor.tuning import best
     from dnlbench.store import RunDir
@@ -100,5 +121,5 @@ def _tell_of_a_begun_sweep(request: RunRequest, trials: Trials) -> None:
     differs = (placement.slots[0].threads, placement.pack_size) != (chosen.threads, chosen.pack_size)
     if differs and run_dir.sweep_path.exists():
         say(
-            f"dnlbench: the sweep in {run_dir.root} continues as it was begun; name another --run-dir to use the answer"
+            f"dnlbench: the sweep in {run_dir.root} keeps its earlier settings; choose another --run-dir to use the new ones"
         )

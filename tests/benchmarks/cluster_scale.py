@@ -40,7 +40,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dnlbench.cli.progress import Lines
+from dnlbench.cli.progress import PlainProgress
 from dnlbench.events import EngineStarted
 from dnlbench.executor.ray.actors import POLL_S, POLLS_PER_S
 from dnlbench.executor.ray.remote_worker import POLL_INTERVAL_S
@@ -228,7 +228,7 @@ def make_plan(case: Case) -> Plan:
 def make_watch(run_dir: RunDir, plan: Plan, clock: Clock) -> Callable[[], None]:
     """What the thread does that tells an observer how the sweep goes on."""
     watcher, due = Watcher(run_dir, plan), 0.0
-    observer = Lines(Console(file=io.StringIO()), whole=False)
+    observer = PlainProgress(Console(file=io.StringIO()), show_earlier=False)
 
     def watch() -> None:
         nonlocal due

@@ -214,7 +214,7 @@ def test_a_detached_sweep_goes_on_by_itself_and_can_be_followed(
     left.send_signal(signal.SIGINT)
     _, stderr = left.communicate(timeout=PATIENCE_S)
     assert left.returncode == 0
-    assert f"left; the sweep goes on. Stop it with: dnlbench control {sweep.name} cancel" in stderr
+    assert f"detached; the sweep continues. To stop it: dnlbench control {sweep.name} cancel" in stderr
     killed = sweep.start("attach")
     assert killed.stderr is not None
     killed.stderr.readline()
@@ -226,7 +226,7 @@ def test_a_detached_sweep_goes_on_by_itself_and_can_be_followed(
     whole = sweep.call("attach")
     assert whole.returncode == 0, whole.stderr
     assert all(f"seed {seed}: loss" in whole.stderr for seed in range(8))
-    assert "its engine is done; 8 of 8 runs have ended, 0 of them not ok" in whole.stderr
+    assert "the sweep is finished; 8 of 8 runs ended, 0 of them not ok" in whole.stderr
     profile = read_profile(sweep.folder / "out.json")
     assert check_profile(profile) == []
     assert profile.state == "complete"
@@ -336,7 +336,7 @@ def test_a_sweep_outlives_the_terminal_that_it_was_started_in(
     sweep.gate.open()
     ended = sweep.call("attach", "rd")
     assert ended.returncode == 0, ended.stderr
-    assert "its engine is done; 4 of 4 runs have ended, 0 of them not ok" in ended.stderr
+    assert "the sweep is finished; 4 of 4 runs ended, 0 of them not ok" in ended.stderr
     assert all(f"seed {seed}: loss" in ended.stderr for seed in range(4))
     if not shell:
         assert started.wait(PATIENCE_S) == 0

@@ -174,7 +174,7 @@ def test_a_sweep_of_another_machine_is_shown_and_saved_but_not_continued(
     assert "machine: M9" in run_cli("profiles", "show", "rd").stdout
     assert run_cli("compare", "own.json", "rd").returncode == 0
     followed = run_cli("attach", "rd", "--plain")
-    assert (followed.returncode, "2 of 2 runs have ended, 0 of them not ok" in followed.stderr) == (0, True)
+    assert (followed.returncode, "2 of 2 runs ended, 0 of them not ok" in followed.stderr) == (0, True)
     none = run_cli("profiles", "save", ".")
     assert (none.returncode, "not a run directory: it has no sweep.json" in none.stderr) == (2, True)
 
