@@ -47,8 +47,9 @@ def calibrate(
 ) -> None:
     """Measure the noise floor of this machine.
 
-    The noise floor is how much two measurements of identical code differ. Runs paired benchmarks of a sweep against itself. Afterwards, gates raise any smaller tolerance for throughput and memory
-    to this noise floor. This holds for runs on this machine with the same kind of device and number of threads.
+    The noise floor is how much two measurements of identical code differ. Runs paired benchmarks of a sweep against itself.
+    Afterwards, gates raise any smaller tolerance for throughput and memory to this noise floor. This holds for runs on this
+    machine with the same kind of device and number of threads.
     """
     from dnlbench.machine import read_machine
     from dnlbench.noise import NoiseFile

@@ -17,8 +17,8 @@ UUID_LENGTH = 12
 def devices() -> None:
     """List the devices of this machine and their load.
 
-    Unusable devices are listed with the reason.     --device auto selects the first kind in the list. CUDA_VISIBLE_DEVICES accepts the start of a UUID as printed. A GPU
-    without its own memory is marked as shared.
+    Unusable devices are listed with the reason.     --device auto selects the first kind in the list. CUDA_VISIBLE_DEVICES
+    accepts the start of a UUID as printed. A GPU without its own memory is marked as shared.
     """
     from dnlbench import units
     from dnlbench.machine import find_devices

@@ -70,7 +70,9 @@ def _paths(commands: Mapping[str, Any], parent: str) -> Iterator[str]:
 def _unwrapped(text: str) -> str:
     r"""Join the lines of each paragraph, which are as wide as source code. Paragraphs that open with ``\b`` keep them."""
     paragraphs = text.split("\n\n")
-    return "\n\n".join(part if part.startswith("\b") else " ".join(part.split()) for part in paragraphs)
+    return "\n\n".join(
+        f"\b{part[1:].strip()}" if part.startswith("\b") else " ".join(part.split()) for part in paragraphs
+    )
 
 
 def examples(*commands: str) -> str:

@@ -58,8 +58,9 @@ def plot(
 ) -> None:
     """Plot profiles as SVG, PNG or PDF.
 
-    Panels show loss over epochs, results with fits over depth, and cost over depth. Several profiles share the panels: colors distinguish networks, dash patterns distinguish profiles. Equal profiles give
-    byte-identical files. Exits with code 2 if there is nothing to plot.
+    Panels show loss over epochs, results with fits over depth, and cost over depth. Several profiles share the panels: colors
+    distinguish networks, dash patterns distinguish profiles. Equal profiles give byte-identical files. Exits with code 2 if
+    there is nothing to plot.
     """
     from dnlbench.charts.figure import check_format, check_kind, figure_layout
     from dnlbench.charts.mpl import figure_bytes, inches

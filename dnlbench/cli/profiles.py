@@ -34,8 +34,8 @@ def list_(
 ) -> None:
     """List the profiles in a folder.
 
-    Files that are not readable as profiles are listed with the reason. Profiles of the same sweep are listed with the settings in which they differ. To check the values as well, use
-    dnlbench profiles validate.
+    Files that are not readable as profiles are listed with the reason. Profiles of the same sweep are listed with the settings
+    in which they differ. To check the values as well, use dnlbench profiles validate.
     """
     from dnlbench.errors import ConfigurationError, ProfileError
     from dnlbench.profiles import ListedProfile, differing_settings, list_profiles, settings_text

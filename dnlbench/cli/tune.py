@@ -50,8 +50,9 @@ def tune(
 ) -> None:
     """Find the fastest settings for a sweep on this machine.
 
-    Measures the number of runs at a time, of threads and of batched seeds. Trains the point of median cost for a few seconds with each candidate, and stores the result for this machine. dnlbench run
-    then uses it for this sweep, and for others with the same network settings, batch size, optimizer, precision and image size.
+    Measures the number of runs at a time, of threads and of batched seeds. Trains the point of median cost for a few seconds
+    with each candidate, and stores the result for this machine. dnlbench run then uses it for this sweep, and for others with
+    the same network settings, batch size, optimizer, precision and image size.
     """
     from dnlbench.engine.request import RunRequest
     from dnlbench.engine.tuning import tune as measure
