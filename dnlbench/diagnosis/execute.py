@@ -91,7 +91,7 @@ def diagnose(
         EngineError: if the process ends before it has measured.
     """
     slot, runs = _slot(device, source.data), [run for run in source.runs if not is_factory(run.network)]
-    by_id, figures, left_out = {run.run_id: run for run in runs}, [], list(source.left_out)
+    by_id, metrics, left_out = {run.run_id: run for run in runs}, [], list(source.left_out)
     left_out += [
         LeftOut(run_id=run.run_id, reason=f"{run.network} {CUSTOM_NETWORK}", ended_well=True)
         for run in source.runs
@@ -111,11 +111,11 @@ def diagnose(
             continue
         if on_progress is not None:
             on_progress(f"{run.network} L={run.depth} seed {run.seed}", number + 1, len(runs))
-        figures.append(_run_metrics(run, part, source.data.classes))
-    if not figures:
+        metrics.append(_run_metrics(run, part, source.data.classes))
+    if not metrics:
         raise ConfigurationError(_nothing(source, left_out))
-    points, trends = summarize_runs(figures)
-    learned = summarize_runs([run for run in figures if not run.never_learned])
+    points, trends = summarize_runs(metrics)
+    learned = summarize_runs([run for run in metrics if not run.never_learned])
     return Diagnosis(
         name=source.name,
         source=str(source.path),
@@ -123,8 +123,8 @@ def diagnose(
         device=slot.device.name,
         points=points,
         trends=trends,
-        findings=findings_of(*learned, never_learned=never_learned_findings(figures, source.data.classes)),
-        runs=tuple(figures),
+        findings=findings_of(*learned, never_learned=never_learned_findings(metrics, source.data.classes)),
+        runs=tuple(metrics),
         left_out=tuple(left_out),
     )
 

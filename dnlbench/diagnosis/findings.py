@@ -33,53 +33,53 @@ MUCH = 10.0
 
 Speed = Literal["one", "faster", "slower", "open"]
 """How values fall with L, beside 1/L; ``open``: the interval holds both 1 and orders that are well below."""
-Trends = Mapping[tuple[str, str], OrderRecord]
+OrderFits = Mapping[tuple[str, str], OrderRecord]
 """By quantity and ``L`` or ``l``."""
 
 
 def never_learned_findings(runs: Sequence[RunMetrics], classes: int | None) -> dict[str, tuple[str, ...]]:
     """By network, a line for each depth at which runs never learned."""
-    found: dict[str, tuple[str, ...]] = {}
+    lines: dict[str, tuple[str, ...]] = {}
     for network, depth in dict.fromkeys((run.network, run.depth) for run in runs if run.never_learned):
-        own = [run for run in runs if (run.network, run.depth) == (network, depth)]
-        losses = [run.training.loss for run in own if run.never_learned and run.training is not None]
-        line = f"L={depth}: {never_learned_text(losses, len(own), classes)}"
-        found[network] = (*found.get(network, ()), line)
-    return found
+        group = [run for run in runs if (run.network, run.depth) == (network, depth)]
+        losses = [run.training.loss for run in group if run.never_learned and run.training is not None]
+        line = f"L={depth}: {never_learned_text(losses, len(group), classes)}"
+        lines[network] = (*lines.get(network, ()), line)
+    return lines
 
 
 def findings_of(
     points: Sequence[DiagnosedPoint],
-    trends: Sequence[OrderRecord],
+    fits: Sequence[OrderRecord],
     never_learned: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> dict[str, tuple[str, ...]]:
     """By network, from runs that learned; ``never_learned`` names the others, and comes first."""
-    found = dict(never_learned)
+    lines = dict(never_learned)
     for network in dict.fromkeys(point.network for point in points):
         deepest = max((point for point in points if point.network == network), key=lambda point: point.depth)
-        own: dict[tuple[str, str], OrderRecord] = {
-            (trend.quantity, trend.along): trend for trend in trends if trend.network == network
+        by_key: dict[tuple[str, str], OrderRecord] = {
+            (fit.quantity, fit.along): fit for fit in fits if fit.network == network
         }
-        found[network] = (*found.get(network, ()), *_findings(deepest, own))
-    return found
+        lines[network] = (*lines.get(network, ()), *_findings(deepest, by_key))
+    return lines
 
 
-def _findings(deepest: DiagnosedPoint, trends: Trends) -> Iterator[str]:
+def _findings(deepest: DiagnosedPoint, fits: OrderFits) -> Iterator[str]:
     if "state_step" in deepest.quantities:
-        yield _of_states(deepest, trends)
+        yield _of_states(deepest, fits)
     if "roughness" in deepest.quantities:
-        yield _of_parameters(deepest, trends)
+        yield _of_parameters(deepest, fits)
     if "map_distance" in deepest.quantities:
         dense = deepest.network in ARCHITECTURES and ARCHITECTURES[deepest.network].dense
-        yield _of_dense_maps(deepest, trends) if dense else _of_maps(deepest, trends)
+        yield _of_dense_maps(deepest, fits) if dense else _of_maps(deepest, fits)
     if "gradient_ratio" in deepest.quantities:
         yield _of_gradients(deepest)
 
 
-def _of_states(deepest: DiagnosedPoint, trends: Trends) -> str:
-    trend = trends["state_step", "L"]
+def _of_states(deepest: DiagnosedPoint, fits: OrderFits) -> str:
+    fit = fits["state_step", "L"]
     limit = _against_one(
-        trend,
+        fit,
         one="as towards a continuous limit",
         faster="faster than a continuous limit asks for",
         slower="a continuous limit asks for L^−1",
@@ -87,26 +87,26 @@ def _of_states(deepest: DiagnosedPoint, trends: Trends) -> str:
     return f"states: differences are {_value(deepest, 'state_step')} of a state at L={deepest.depth}; {limit}"
 
 
-def _of_parameters(deepest: DiagnosedPoint, trends: Trends) -> str:
-    trend, size = trends["roughness", "L"], deepest.quantities["roughness"].mean
+def _of_parameters(deepest: DiagnosedPoint, fits: OrderFits) -> str:
+    fit, size = fits["roughness", "L"], deepest.quantities["roughness"].mean
     value = _value(deepest, "roughness")
     start = f"parameters: differences are {value} of their size at L={deepest.depth} (1.41: unrelated layers)"
-    if trend.low is None or trend.high is None:
-        return f"{start}; {_order(trend)}"
-    if size >= ROUGH and trend.high < 1:
-        return f"{start}; {_order(trend)}: far from the smooth regime that the regulariser asks for"
-    speed = _speed(trend.low, trend.high)
+    if fit.low is None or fit.high is None:
+        return f"{start}; {_order(fit)}"
+    if size >= ROUGH and fit.high < 1:
+        return f"{start}; {_order(fit)}: far from the smooth regime that the regulariser asks for"
+    speed = _speed(fit.low, fit.high)
     if size < ROUGH and speed in ("one", "faster"):
-        return f"{start}; {_order(trend)}: {'as' if speed == 'one' else 'faster than'} samples of smooth curves do"
-    return f"{start}; {_order(trend)}: neither clearly smooth nor clearly rough"
+        return f"{start}; {_order(fit)}: {'as' if speed == 'one' else 'faster than'} samples of smooth curves do"
+    return f"{start}; {_order(fit)}: neither clearly smooth nor clearly rough"
 
 
-def _of_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
+def _of_maps(deepest: DiagnosedPoint, fits: OrderFits) -> str:
     """The two conditions on deep ReLU networks: ``P_n → 0`` in depth, and a finite sum of ``‖P_n‖``."""
-    trend, along = trends["map_distance", "L"], trends["map_distance", "l"]
+    fit, along = fits["map_distance", "L"], fits["map_distance", "l"]
     start = f"maps: layers are {_value(deepest, 'map_distance')} from the identity at L={deepest.depth}"
     summed = _against_one(
-        trend,
+        fit,
         one="so their sum over L layers stays bounded",
         faster="so their sum over L layers falls",
         slower="their sum over L layers grows",
@@ -114,11 +114,11 @@ def _of_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
     return f"{start}; {summed}; along the layers they {_through(along)}"
 
 
-def _of_dense_maps(deepest: DiagnosedPoint, trends: Trends) -> str:
-    trend = trends["map_distance", "L"]
+def _of_dense_maps(deepest: DiagnosedPoint, fits: OrderFits) -> str:
+    fit = fits["map_distance", "L"]
     start = f"maps: the last state's part in the next is {_value(deepest, 'map_distance')} at L={deepest.depth}"
     judged = _against_one(
-        trend,
+        fit,
         one="as under an integral",
         faster="faster than under an integral",
         slower="under an integral it is O(1/L)",
@@ -149,12 +149,12 @@ def _of_gradients(deepest: DiagnosedPoint) -> str:
     return start
 
 
-def _against_one(trend: OrderRecord, *, one: str, faster: str, slower: str) -> str:
+def _against_one(fit: OrderRecord, *, one: str, faster: str, slower: str) -> str:
     """How values go with L, where theory has them fall like 1/L, and what that says; see the head of this file."""
-    if trend.low is None or trend.high is None:
-        return _order(trend)
-    said = {"one": one, "faster": faster, "slower": slower, "open": "whether like L^−1 or slower cannot be told"}
-    return f"{_order(trend)}: {said[_speed(trend.low, trend.high)]}"
+    if fit.low is None or fit.high is None:
+        return _order(fit)
+    texts = {"one": one, "faster": faster, "slower": slower, "open": "whether like L^−1 or slower cannot be told"}
+    return f"{_order(fit)}: {texts[_speed(fit.low, fit.high)]}"
 
 
 def _speed(low: float, high: float) -> Speed:
@@ -166,25 +166,25 @@ def _speed(low: float, high: float) -> Speed:
     return "one" if low > UNRELATED_ORDER else "open"
 
 
-def _order(trend: OrderRecord) -> str:
-    name = trend.along
-    if trend.order is None:
-        return trend.problem
-    order = f"{name}^{-trend.order:.2f}".replace("^-0.00", "^0.00").replace("-", "−")
-    if trend.low is None or trend.high is None:
+def _order(fit: OrderRecord) -> str:
+    name = fit.along
+    if fit.order is None:
+        return fit.problem
+    order = f"{name}^{-fit.order:.2f}".replace("^-0.00", "^0.00").replace("-", "−")
+    if fit.low is None or fit.high is None:
         return f"they go like {order} (one seed: no interval)"
-    if trend.low > -HARDLY and trend.high < HARDLY:
+    if fit.low > -HARDLY and fit.high < HARDLY:
         return f"they hardly change with {name}, {order}"
-    bounds = f"[{-trend.high:.2f}, {-trend.low:.2f}]".replace("-", "−")
-    if trend.low <= 0 <= trend.high:
+    bounds = f"[{-fit.high:.2f}, {-fit.low:.2f}]".replace("-", "−")
+    if fit.low <= 0 <= fit.high:
         return f"no clear change with {name}, {order} {bounds}"
-    return f"they {'fall' if trend.low > 0 else 'grow'} like {order} {bounds}"
+    return f"they {'fall' if fit.low > 0 else 'grow'} like {order} {bounds}"
 
 
-def _through(trend: OrderRecord) -> str:
-    if trend.order is None:
-        return f"have no law: {trend.problem}"
-    return _order(trend).removeprefix("they ").replace("no clear change", "show no clear change")
+def _through(fit: OrderRecord) -> str:
+    if fit.order is None:
+        return f"have no law: {fit.problem}"
+    return _order(fit).removeprefix("they ").replace("no clear change", "show no clear change")
 
 
 def _value(point: DiagnosedPoint, name: str) -> str:

@@ -86,8 +86,8 @@ def summarize_runs(runs: Sequence[RunMetrics]) -> tuple[tuple[DiagnosedPoint, ..
     for run in runs:
         points.setdefault((run.network, run.depth), []).append(run)
     networks = {network: [run for run in runs if run.network == network] for network, _ in points}
-    trends = [trend for own in networks.values() for trend in _trends(own)]
-    return tuple(_point(own) for own in points.values()), tuple(trends)
+    orders = [record for group in networks.values() for record in _orders(group)]
+    return tuple(_point(group) for group in points.values()), tuple(orders)
 
 
 def number_of(run: RunMetrics, quantity: DepthQuantity) -> float | None:
@@ -119,18 +119,18 @@ def mean_series(runs: Sequence[RunMetrics], name: str) -> tuple[float | None, ..
 
 
 def _point(runs: Sequence[RunMetrics]) -> DiagnosedPoint:
-    found = {}
+    quantities = {}
     for quantity in QUANTITIES:
         values = [value for run in runs if (value := number_of(run, quantity)) is not None]
         if values:
             interval = mean_interval(values, quantity.range)
-            found[quantity.name] = IntervalRecord(
+            quantities[quantity.name] = IntervalRecord(
                 mean=interval.estimate, low=interval.low, high=interval.high, n=interval.n
             )
-    return DiagnosedPoint(network=runs[0].network, depth=runs[0].depth, quantities=found)
+    return DiagnosedPoint(network=runs[0].network, depth=runs[0].depth, quantities=quantities)
 
 
-def _trends(runs: Sequence[RunMetrics]) -> Iterator[OrderRecord]:
+def _orders(runs: Sequence[RunMetrics]) -> Iterator[OrderRecord]:
     """Of one network. What no run has a value of has no trend."""
     depths = sorted({run.depth for run in runs})
     deepest = [run for run in runs if run.depth == depths[-1]]
@@ -142,30 +142,30 @@ def _trends(runs: Sequence[RunMetrics]) -> Iterator[OrderRecord]:
                 by_seed.setdefault(run.seed, {})[run.depth] = value
         at = sorted({depth for curve in by_seed.values() for depth in curve})
         if at:
-            whole = [[curve[depth] for depth in at] for curve in by_seed.values() if len(curve) == len(at)]
+            complete = [[curve[depth] for depth in at] for curve in by_seed.values() if len(curve) == len(at)]
             yield _fit(
-                OrderRecord(network=runs[0].network, quantity=quantity.name, along="L", depth=at[-1]), at, whole, 2
+                OrderRecord(network=runs[0].network, quantity=quantity.name, along="L", depth=at[-1]), at, complete, 2
             )
     for name in THROUGH_DEPTH:
         series = [series_of(run, name) for run in deepest]
         layers = [layer for layer, value in enumerate(series[0]) if value is not None]
         if layers:
-            curves = [[value for value in found if value is not None] for found in series]
-            trend = OrderRecord(network=runs[0].network, quantity=name, along="l", depth=depths[-1])
-            yield _fit(trend, [layer + 1 for layer in layers], curves, FEWEST_LAYERS)
+            curves = [[value for value in values if value is not None] for values in series]
+            record = OrderRecord(network=runs[0].network, quantity=name, along="l", depth=depths[-1])
+            yield _fit(record, [layer + 1 for layer in layers], curves, FEWEST_LAYERS)
 
 
-def _fit(trend: OrderRecord, at: Sequence[int], curves: Sequence[Sequence[float]], fewest: int) -> OrderRecord:
+def _fit(record: OrderRecord, at: Sequence[int], curves: Sequence[Sequence[float]], fewest: int) -> OrderRecord:
     if len(at) < fewest:
-        what = "depths" if trend.along == "L" else "layers"
-        return trend.model_copy(update={"problem": f"too few {what}: {len(at)}, an order needs {fewest}"})
+        what = "depths" if record.along == "L" else "layers"
+        return record.model_copy(update={"problem": f"too few {what}: {len(at)}, an order needs {fewest}"})
     if not curves:
-        return trend.model_copy(update={"problem": "no seed was measured at every depth"})
+        return record.model_copy(update={"problem": "no seed was measured at every depth"})
     try:
         order = fit_order(at, curves).order
     except (ValueError, OverflowError) as error:  # a value of 0 has no order, and equal layers have no differences
-        return trend.model_copy(update={"problem": str(error)})
-    return trend.model_copy(update={"order": order.estimate, "low": order.low, "high": order.high, "n": order.n})
+        return record.model_copy(update={"problem": str(error)})
+    return record.model_copy(update={"order": order.estimate, "low": order.low, "high": order.high, "n": order.n})
 
 
 def _mean(values: Sequence[float]) -> float | None:

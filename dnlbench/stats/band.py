@@ -53,12 +53,12 @@ def mean_band(curves: Sequence[_Curve], range_: Range = "any") -> Band:
         return _band(curves[0][0], [interval(values) for values in zip(*(y for _, y in curves), strict=True)], curves)
     points = [dict(zip(x, y, strict=True)) for x, y in curves]
     grid = sorted({x for each in points for x in each})
-    reaches = {place: bisect_right(grid, max(each)) for place, each in enumerate(points) if each}
+    reaches = {index: bisect_right(grid, max(each)) for index, each in enumerate(points) if each}
     members, spans = _chosen(points, grid, reaches)
     rows = [interval([points[m][x] for m in there if x in points[m]]) for there, xs in spans for x in xs]
-    chosen = {place: curves[place] for place in members}
+    chosen = {index: curves[index] for index in members}
     band = _band(grid[: len(rows)], rows, chosen)
-    return replace(band, left_out=tuple(place for place in reaches if place not in members))
+    return replace(band, left_out=tuple(index for index in reaches if index not in members))
 
 
 def _band(
@@ -68,8 +68,8 @@ def _band(
 ) -> Band:
     """From the mean, both ends and n at each x, of curves by their places."""
     mean, low, high, n = zip(*rows, strict=True) if rows else ((), (), (), ())
-    by_place = curves.items() if isinstance(curves, Mapping) else enumerate(curves)
-    diverged = tuple(place for place, (_, y) in by_place if not all(map(math.isfinite, y)))
+    by_index = curves.items() if isinstance(curves, Mapping) else enumerate(curves)
+    diverged = tuple(index for index, (_, y) in by_index if not all(map(math.isfinite, y)))
     return Band(x=tuple(x), mean=mean, low=low, high=high, n=n, diverged=diverged, left_out=())
 
 
@@ -82,16 +82,16 @@ def _chosen(points: _Points, grid: list[float], reaches: dict[int, int]) -> tupl
     if not reaches:
         return [], []
     block = _block(sorted(reaches.values(), reverse=True))
-    members = {place for place, reach in reaches.items() if reach >= block}
+    members = {index for index, reach in reaches.items() if reach >= block}
     for reach in sorted({r for r in reaches.values() if r < block}, reverse=True):
-        joining = {place for place, own in reaches.items() if own == reach}
+        joining = {index for index, other in reaches.items() if other == reach}
         if _is_smooth(points, grid[:reach], members | joining, members):
             members |= joining
     ends = [0]
-    for reach in sorted({reaches[place] for place in members}):
-        staying = {place for place in members if reaches[place] > reach}
+    for reach in sorted({reaches[index] for index in members}):
+        staying = {index for index in members if reaches[index] > reach}
         ends.append(reach)
-        present = {place for place in members if reaches[place] >= reach}
+        present = {index for index in members if reaches[index] >= reach}
         if reach >= block and not (staying and _is_smooth(points, grid[:reach], present, staying)):
             break
     spans = [([m for m in sorted(members) if reaches[m] >= end], grid[start:end]) for start, end in pairwise(ends)]
@@ -113,8 +113,8 @@ def _is_smooth(points: _Points, xs: list[float], before: set[int], after: set[in
     return abs(new - old) <= JUMP * min(max(means) - min(means), abs(old))
 
 
-def _mean(points: _Points, places: set[int], x: float) -> float:
-    return _interval([points[place][x] for place in places if x in points[place]])[0]
+def _mean(points: _Points, indices: set[int], x: float) -> float:
+    return _interval([points[index][x] for index in indices if x in points[index]])[0]
 
 
 def _interval(values: Sequence[float], range_: Range = "any") -> tuple[float, float, float, int]:

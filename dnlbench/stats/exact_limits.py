@@ -34,7 +34,7 @@ def fit_limit_of_curves(depths: Sequence[int], curves: Sequence[Sequence[float]]
     for curve in curves:
         check_curve(depths, curve)
     fits = [_exact(depths, curve) for curve in curves]
-    crooked = sorted(share for _, share in fits)
+    crooked = sorted(misfit for _, misfit in fits)
     if crooked and crooked[len(crooked) // 2] > CROOKED:
         off = units.percent(crooked[len(crooked) // 2])
         return Refusal(reason=f"{POWER.text} misses the values by {off} of their range", misfit_p=None)

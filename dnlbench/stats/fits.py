@@ -172,7 +172,7 @@ def _judged(means: Means, spread: Spread, trials: Sequence[_Trial], ceiling: _Ce
     undetermined = _undetermined(spread, kept) or (limit if isinstance(limit, str) else "")
     likely = min(trials, key=lambda trial: trial.curve.misfit)
     threshold = likely.curve.misfit + likely.allowance
-    near = [found for trial in trials if (found := regions.region_of(means, trial.curve, threshold)) is not None]
+    near = [region for trial in trials if (region := regions.region_of(means, trial.curve, threshold)) is not None]
     order = _order(means, shown, n) if curve.form is POWER else None
     return LimitFit(
         form=curve.form.name,
@@ -251,10 +251,10 @@ def _hull(quantity: Quantity, means: Means, curve: Curve, near: Sequence[Region]
 
 def _next_gain(means: Means, curve: Curve, near: Sequence[Region], n: int) -> Interval:
     """With 0 where no order is too high: the higher it is, the less is left to gain."""
-    found = _hull(regions.next_gain, means, curve, near, n)
+    gain = _hull(regions.next_gain, means, curve, near, n)
     if not any(region.form is POWER and region.high is None for region in near):
-        return found
-    return replace(found, low=min(found.low or 0.0, 0.0), high=max(found.high or 0.0, 0.0))
+        return gain
+    return replace(gain, low=min(gain.low or 0.0, 0.0), high=max(gain.high or 0.0, 0.0))
 
 
 def not_negative(interval: Interval) -> Interval:

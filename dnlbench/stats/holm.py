@@ -51,12 +51,12 @@ def _largest(families: Sequence[Family]) -> dict[PValues, float]:
     return {tuple(family): max(known) for family in families if (known := [p for p in holm(family) if p is not None])}
 
 
-def _over_families(p: float | None, own: PValues, largest: Mapping[PValues, float]) -> float | None:
+def _over_families(p: float | None, tested: PValues, largest: Mapping[PValues, float]) -> float | None:
     """The smallest level at which a test is significant, whatever number of other families have passed on their share."""
     if p is None:
         return None
     count, level, best = len(largest), 0.0, min(1.0, len(largest) * p)
-    others = sorted(value for family, value in largest.items() if family != own)
+    others = sorted(value for family, value in largest.items() if family != tested)
     for passed, other in enumerate(others, start=1):
         level = max(level, (count - passed + 1) * other)
         best = min(best, max(level, (count - passed) * p))

@@ -72,9 +72,9 @@ def mean_interval(values: Sequence[float], range_: Range = "any") -> Interval:
 
 def log_mean_interval(values: Sequence[float]) -> Interval:
     """The geometric mean of positive values with the t interval of their mean logarithm."""
-    found = mean_interval([math.log(value) for value in values])
-    low, high = (None if bound is None else exp(bound) for bound in (found.low, found.high))
-    return Interval(estimate=exp(found.estimate), low=low, high=high, n=found.n)
+    logarithms = mean_interval([math.log(value) for value in values])
+    low, high = (None if bound is None else exp(bound) for bound in (logarithms.low, logarithms.high))
+    return Interval(estimate=exp(logarithms.estimate), low=low, high=high, n=logarithms.n)
 
 
 def ends_of(range_: Range) -> tuple[float, float]:

@@ -20,8 +20,8 @@ FEWEST_DEPTHS = 4
 class TooFewDepthsError(ValueError):
     """Too few distinct depths for a limit."""
 
-    def __init__(self, found: int) -> None:
-        super().__init__(f"too few depths: {found}, a limit needs at least {FEWEST_DEPTHS}")
+    def __init__(self, count: int) -> None:
+        super().__init__(f"too few depths: {count}, a limit needs at least {FEWEST_DEPTHS}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,12 +51,12 @@ def significant_moves(spread: Spread) -> dict[Direction, Move]:
     pairs = list(itertools.combinations(range(len(spread.depths)), 2))
     scores = [_score(spread, i, j) for i, j in pairs]
     adjusted = holm([2 * t_tail(spread.freedom, abs(score)) for score in scores])
-    found: dict[Direction, Move] = {}
+    moves: dict[Direction, Move] = {}
     for (i, j), score, p in sorted(zip(pairs, scores, adjusted, strict=True), key=lambda each: abs(each[1])):
         if p is not None and p < SIGNIFICANT:
             move = Move(start=spread.depths[i], end=spread.depths[j], p=p)
-            found["rises" if score > 0 else "falls"] = move
-    return found
+            moves["rises" if score > 0 else "falls"] = move
+    return moves
 
 
 def _score(spread: Spread, i: int, j: int) -> float:

@@ -51,10 +51,10 @@ def noise_of(depths: Sequence[int], samples: Sequence[Sequence[float]]) -> Noise
     if freedom < 1:
         return None
     squares = [_relative_variance(sample) for sample in samples]
-    trend = _trend([math.log(depth) for depth in depths], squares, freedoms)
+    expected_squares = _fitted_squares([math.log(depth) for depth in depths], squares, freedoms)
     variances = tuple(
-        max(LEAST, (PRIOR * expected + f * found) / (PRIOR + f))
-        for expected, found, f in zip(trend, squares, freedoms, strict=True)
+        max(LEAST, (PRIOR * expected + f * measured) / (PRIOR + f))
+        for expected, measured, f in zip(expected_squares, squares, freedoms, strict=True)
     )
     return Noise(variances=variances, freedom=freedom)
 
@@ -64,22 +64,24 @@ def _relative_variance(sample: Sequence[float]) -> float:
     return variance_of([value / mean for value in sample], 1.0) if len(sample) > 1 else 0.0
 
 
-def _trend(x: Sequence[float], squares: Sequence[float], freedoms: Sequence[int]) -> list[float]:
+def _fitted_squares(x: Sequence[float], squares: Sequence[float], freedoms: Sequence[int]) -> list[float]:
     """``σ² exp(γ x)`` at each x. Fisher scoring changes σ² by no more than a factor e at a time, so it cannot run away."""
     total = sum(freedoms)
     pooled = math.fsum(f * s for f, s in zip(freedoms, squares, strict=True)) / total
     if pooled <= LEAST:
         return [pooled for _ in x]
-    centre = math.fsum(f * each for f, each in zip(freedoms, x, strict=True)) / total
-    places = [each - centre for each in x]
+    center = math.fsum(f * each for f, each in zip(freedoms, x, strict=True)) / total
+    offsets = [each - center for each in x]
     height, slope = math.log(pooled), 0.0
-    information = math.fsum(f / 2 * p * p for f, p in zip(freedoms, places, strict=True)) + 1
+    information = math.fsum(f / 2 * p * p for f, p in zip(freedoms, offsets, strict=True)) + 1
     for _ in range(_ROUNDS):
         scores = [
-            f / 2 * (s / math.exp(height + slope * p) - 1) for f, s, p in zip(freedoms, squares, places, strict=True)
+            f / 2 * (s / math.exp(height + slope * p) - 1) for f, s, p in zip(freedoms, squares, offsets, strict=True)
         ]
         up = math.fsum(scores) / (total / 2)
-        turn = (math.fsum(score * p for score, p in zip(scores, places, strict=True)) - (slope - TYPICAL)) / information
+        turn = (
+            math.fsum(score * p for score, p in zip(scores, offsets, strict=True)) - (slope - TYPICAL)
+        ) / information
         height += min(1.0, max(-1.0, up))
         slope += min(0.7, max(-0.7, turn))
-    return [math.exp(height + slope * p) for p in places]
+    return [math.exp(height + slope * p) for p in offsets]

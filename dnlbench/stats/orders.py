@@ -58,10 +58,10 @@ def _log_line(depths: Sequence[int], values: Sequence[float]) -> tuple[float, fl
     if len(set(depths)) < 2:
         raise ValueError(f"a slope needs at least 2 different depths, not {len(set(depths))}")
     x, y = [math.log(depth) for depth in depths], [math.log(value) for value in values]
-    centre, height = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    steps = [each - centre for each in x]
+    center, height = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    steps = [each - center for each in x]
     slope = math.fsum(s * each for s, each in zip(steps, y, strict=True)) / math.fsum(s * s for s in steps)
-    return slope, height - slope * centre
+    return slope, height - slope * center
 
 
 def check_curve(depths: Sequence[int], values: Sequence[float]) -> None:
@@ -92,10 +92,10 @@ class LocalOrders:
 
 def local_orders(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> LocalOrders:
     """The orders of positive curves over two or more increasing depths, each a replicate."""
-    found = [_orders(depths, curve) for curve in curves]
+    orders_by_curve = [_orders(depths, curve) for curve in curves]
     return LocalOrders(
-        orders=tuple(mean_interval(list(column)).estimate for column in zip(*found, strict=True)),
-        limit=mean_interval([_limit(depths, orders) for orders in found]),
+        orders=tuple(mean_interval(list(column)).estimate for column in zip(*orders_by_curve, strict=True)),
+        limit=mean_interval([_limit(depths, orders) for orders in orders_by_curve]),
     )
 
 

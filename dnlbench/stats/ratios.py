@@ -81,16 +81,16 @@ def welch_log_ratio(reference: Sequence[float], candidate: Sequence[float]) -> L
     Raises:
         ValueError: if a sample is empty or holds a value that is not positive and finite.
     """
-    sides = (_logs(reference), _logs(candidate))
-    means = [mean_of(side) for side in sides]
-    difference, n = means[1] - means[0], min(len(side) for side in sides)
+    samples = (_logs(reference), _logs(candidate))
+    means = [mean_of(sample) for sample in samples]
+    difference, n = means[1] - means[0], min(len(sample) for sample in samples)
     if n < 2:
         return LogRatio(estimate=difference, error=None, freedom=None, n=n)
-    errors = [variance_of(side, mean) / len(side) for side, mean in zip(sides, means, strict=True)]
+    errors = [variance_of(sample, mean) / len(sample) for sample, mean in zip(samples, means, strict=True)]
     total = sum(errors)
     if total == 0:
         return LogRatio(estimate=difference, error=0.0, freedom=None, n=n)
-    freedom = total**2 / sum(error**2 / (len(side) - 1) for error, side in zip(errors, sides, strict=True))
+    freedom = total**2 / sum(error**2 / (len(sample) - 1) for error, sample in zip(errors, samples, strict=True))
     return LogRatio(estimate=difference, error=math.sqrt(total), freedom=freedom, n=n)
 
 

@@ -86,8 +86,8 @@ def best_curve(means: Means, form: Form) -> Curve:
     start = int(equal[np.abs(shapes[equal] - 1).argmin()])
     best = _at(means, form, float(shapes[start]))
     below, above = shapes[max(start - 1, 0)], shapes[min(start + 1, len(shapes) - 1)]
-    found = _root(means, form, float(below), float(above))
-    refined = best if found is None else _at(means, form, found)
+    root = _root(means, form, float(below), float(above))
+    refined = best if root is None else _at(means, form, root)
     return refined if refined.misfit < best.misfit - _rounding(means) else best
 
 
@@ -198,7 +198,7 @@ def _at(means: Means, form: Form, shape: float) -> Curve:
 class _Lines:
     """For each shape the line ``limit + amplitude · x`` with the least misfit.
 
-    Another line has a misfit that is larger by ``level_weight (Δlimit + centre Δamplitude)² + slope_weight Δamplitude²``, so
+    Another line has a misfit that is larger by ``level_weight (Δlimit + center Δamplitude)² + slope_weight Δamplitude²``, so
     the lines within a threshold fill an ellipse; of this only the part with ``limit >= 0`` counts. Where the best line has a
     negative limit, the best allowed one is pinned: its limit is 0.
     """
@@ -206,7 +206,7 @@ class _Lines:
     free_limit: Array
     free_amplitude: Array
     free_misfit: Array
-    centre: Array
+    center: Array
     level_weight: float
     slope_weight: Array
     pinned_amplitude: Array
@@ -234,10 +234,10 @@ class _Lines:
         import numpy as np
 
         of_limit, of_amplitude = factors
-        level, slope = of_limit / self.level_weight, (of_amplitude - of_limit * self.centre) / self.slope_weight
-        length = (of_limit * level + (of_amplitude - of_limit * self.centre) * slope) ** 0.5
+        level, slope = of_limit / self.level_weight, (of_amplitude - of_limit * self.center) / self.slope_weight
+        length = (of_limit * level + (of_amplitude - of_limit * self.center) * slope) ** 0.5
         radius = sign * (threshold - self.free_misfit).clip(min=0) ** 0.5
-        touching = self.free_limit + radius * (level - self.centre * slope) / length
+        touching = self.free_limit + radius * (level - self.center * slope) / length
         free = of_limit * self.free_limit + of_amplitude * self.free_amplitude + radius * length
         pinned_radius = sign * ((threshold - self.pinned_misfit).clip(min=0) / self.pinned_weight) ** 0.5
         pinned = of_amplitude * self.pinned_amplitude + abs(of_amplitude) * pinned_radius
@@ -250,17 +250,17 @@ def _lines(means: Means, form: Form, shapes: Array) -> _Lines:
     level = ones / means.values
     x = level * form.basis(means.depths, shapes[:, None])
     level_weight = float((level * level).sum())
-    centre = (x * level).sum(1) / level_weight
-    slope = x - centre[:, None] * level
+    center = (x * level).sum(1) / level_weight
+    slope = x - center[:, None] * level
     slope_weight, pinned_weight = (slope * slope).sum(1), (x * x).sum(1)
     height = float((ones * level).sum()) / level_weight
     amplitude, pinned = (ones * slope).sum(1) / slope_weight, (ones * x).sum(1) / pinned_weight
     misfits = ones - height * level - amplitude[:, None] * slope, ones - pinned[:, None] * x
     return _Lines(
-        free_limit=height - centre * amplitude,
+        free_limit=height - center * amplitude,
         free_amplitude=amplitude,
         free_misfit=(misfits[0] ** 2).sum(1),
-        centre=centre,
+        center=center,
         level_weight=level_weight,
         slope_weight=slope_weight,
         pinned_amplitude=pinned,
