@@ -1,6 +1,6 @@
-"""Where the per-epoch metrics that the training study declares are computed.
+"""Computation of the per-epoch metrics of the training study.
 
-A new metric takes an `EpochMetric` in `dnlbench.studies.training` and a function here that returns its value under its name.
+To add a metric, declare an `EpochMetric` in `dnlbench.studies.training` and add a function here that returns its value by name.
 """
 
 from __future__ import annotations
@@ -18,43 +18,44 @@ from dnlbench.runners.training.learner import Learner
 
 @dataclass(frozen=True, kw_only=True)
 class EpochEnd:
-    """Networks in training after the last step of an epoch."""
+    """The state of training after the last step of an epoch."""
 
     learner: Learner
     data: Dataset
     gradient_norms: Tensor
-    """Of the epoch's training steps, shape (steps, S)."""
+    """Norms of the epoch's training steps, shape (steps, S)."""
     full_batches: int
-    """How many of the steps had full batches; they come first."""
+    """Number of steps with full batches. They come first."""
     evaluate: Callable[[int], Score | None]
-    """The score of a network on the evaluation split; None without one."""
+    """Returns the score of a network on the evaluation split; None if there is no such split."""
 
 
 Values = Mapping[str, float | None]
 
 
 def gradient_norms(end: EpochEnd, index: int) -> Values:
-    """Euclidean norms of the gradient, R_L included where it is part of the objective."""
+    """Return the median and maximum Euclidean norm of the objective's gradient."""
     ((median, largest),) = median_and_max(end.gradient_norms[:, index : index + 1], end.full_batches)
     return {"gradient_norm_median": median, "gradient_norm_max": largest}
 
 
-def regulariser(end: EpochEnd, index: int) -> Values:
-    """``R_L`` of the parameters as they are."""
+def regularizer(end: EpochEnd, index: int) -> Values:
+    """Return ``R_L`` of the current parameters."""
     return {"regulariser": end.learner.regularization(index)}
 
 
 def evaluation(end: EpochEnd, index: int) -> Values:
-    """Cross-entropy and accuracy on the evaluation split."""
-    found = end.evaluate(index)
-    return {"evaluation_loss": found.loss, "evaluation_accuracy": found.accuracy} if found else {}
+    """Return cross-entropy and accuracy on the evaluation split."""
+    score = end.evaluate(index)
+    return {"evaluation_loss": score.loss, "evaluation_accuracy": score.accuracy} if score else {}
 
 
-MEASURES: tuple[Callable[[EpochEnd, int], Values], ...] = (gradient_norms, regulariser, evaluation)
-"""Each returns metrics of the network at an index, by name; None for what does not apply. They change nothing in training."""
+MEASURES: tuple[Callable[[EpochEnd, int], Values], ...] = (gradient_norms, regularizer, evaluation)
+"""Functions that return metrics of the network at an index by name; None if a metric does not apply. They do not affect
+training."""
 
 
 def measure(end: EpochEnd, index: int) -> dict[str, float]:
-    """All metrics of the network at an index."""
-    found = {name: value for one in MEASURES for name, value in one(end, index).items()}
-    return {name: value for name, value in found.items() if value is not None}
+    """Return all metrics of the network at an index."""
+    values = {name: value for function in MEASURES for name, value in function(end, index).items()}
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,6 +1,6 @@
-"""Loss and accuracy of a network as it is: in evaluation mode, and in training mode with batch statistics.
+"""Loss and accuracy of a network at its current weights, in evaluation mode and in training mode with batch statistics.
 
-Whatever is measured here leaves training as it was: see `undisturbed`.
+Measurements inside `undisturbed` do not affect training.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dnlbench.runners.training.data import Split, epoch_order
 from dnlbench.runners.training.learner import Learner, random_state, restore_random_state
 
 BATCH = 256
-"""Images at a time in evaluation mode, where the result does not depend on it."""
+"""Batch size in evaluation mode, where results do not depend on it."""
 
 
 class Score(NamedTuple):
-    """Of a network on a split."""
+    """The score of a network on a split."""
 
     loss: float
     """Mean cross-entropy over the samples."""
@@ -32,9 +32,9 @@ class Score(NamedTuple):
 
 @contextmanager
 def undisturbed(learner: Learner) -> Iterator[None]:
-    """Restores buffers, momenta of batch norms, extra state of custom modules and the random state on exit.
+    """Restore buffers, momenta of batch norms, extra state of custom modules and the random state on exit.
 
-    Random draws inside start from one fixed state, so that they do not depend on what was drawn before.
+    Inside, the random state starts from a fixed seed, so results do not depend on earlier draws.
     """
     modules = list(learner.network.modules())
     buffers = [(buffer, buffer.detach().clone()) for buffer in learner.buffers]
@@ -48,7 +48,7 @@ def undisturbed(learner: Learner) -> Iterator[None]:
     finally:
         restore_random_state(random)
         for module, named in slots:
-            module._buffers.update(named)  # a forward pass may have put other tensors in their place
+            module._buffers.update(named)  # a forward pass may have replaced the tensors
         for buffer, value in buffers:
             buffer.copy_(value)
         for norm, momentum in momenta:
@@ -62,7 +62,7 @@ def _has_extra_state(module: nn.Module) -> bool:
 
 
 def has_running_statistics(network: nn.Module) -> bool:
-    """Whether evaluation mode depends on statistics that training has gathered."""
+    """Return true if the network has batch norms whose evaluation mode uses running statistics."""
     return bool(_norms(network))
 
 
@@ -71,20 +71,20 @@ def _norms(network: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def score(learner: Learner, index: int, split: Split, *, bf16: bool) -> Score:
-    """One of the learner's networks on a split, in evaluation mode."""
+    """Score one of the learner's networks on a split, in evaluation mode."""
     learner.network.eval()
     return _score(learner, index, split, torch.split(torch.arange(len(split)), BATCH), bf16=bf16)
 
 
 def recalibrate(learner: Learner, index: int, split: Split, batch_size: int, *, bf16: bool) -> Score:
-    """Sets batch-norm statistics to their averages over one pass over the training split; for use inside `undisturbed`.
+    """Set batch-norm statistics to their averages over one pass over the training split. Use it inside `undisturbed`.
 
     The average over full batches is cumulative, ``mean_k = mean_{k-1} + (batch_k - mean_{k-1}) / k``, as in
-    `torch.optim.swa_utils.update_bn`. The order of samples is fixed, the same for all networks and seeds. A smaller last batch
-    counts in the score alone.
+    `torch.optim.swa_utils.update_bn`. The order of samples is equal for all networks and seeds. A smaller last batch
+    contributes to the score only.
 
     Returns:
-        The score in training mode, with batch statistics; each batch is weighted by its size.
+        The score in training mode, with batch statistics. Batches are weighted by their size.
     """
     norms, values = _norms(learner.network), learner.values(index)
     for name in norms:

@@ -1,4 +1,4 @@
-"""Gradient norms of a training run: at the start, and over the batches of an epoch."""
+"""Gradient norms of a training run: in the first steps, and over the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from dnlbench.dnl.networks import DNLNetwork
 
 FIRST_STEPS = 10
-"""Training steps that count as the first ones."""
+"""Number of training steps that count as first steps."""
 
 
 def median_and_max(norms: Tensor, full: int) -> list[tuple[float, float]]:
-    """For each network the median and the maximum over the epoch's full batches; over all batches if none is full.
+    """Return each network's median and maximum over the epoch's full batches, or over all batches if none is full.
 
-    Norms have shape (steps, S); the first ``full`` steps had full batches.
+    Norms have shape (steps, S). The first ``full`` steps had full batches.
     """
     counted = norms[: full or len(norms)]
     medians, largest = counted.quantile(0.5, dim=0).tolist(), counted.amax(dim=0).tolist()
@@ -23,15 +23,16 @@ def median_and_max(norms: Tensor, full: int) -> list[tuple[float, float]]:
 
 
 def first_steps(norms: Tensor, full: int) -> list[tuple[float, float]]:
-    """For each network the norm at the initial weights, and the maximum over the first steps; arguments as above."""
+    """Return each network's norm at the initial weights and its maximum over the first steps; see `median_and_max`."""
     counted = norms[: min(FIRST_STEPS, full or len(norms))]
     return list(zip(counted[0].tolist(), counted.amax(dim=0).tolist(), strict=True))
 
 
 def first_over_last(network: nn.Module, gradients: Mapping[str, Tensor]) -> float | None:
-    """Norm of the gradient of the first block over that of the last; of a network of one block, of its layers.
+    """Return the gradient norm of the first block divided by that of the last block.
 
-    None for a custom network, whose blocks are unknown, and where the norm of the last is 0.
+    A network with a single block is compared by its first and last layers. The result is None for custom networks, whose
+    blocks are unknown, and if the norm of the last part is 0.
     """
     if not isinstance(network, DNLNetwork):
         return None
@@ -41,6 +42,6 @@ def first_over_last(network: nn.Module, gradients: Mapping[str, Tensor]) -> floa
 
 
 def _norm(network: nn.Module, part: nn.Module, gradients: Mapping[str, Tensor]) -> float:
-    own = {id(parameter) for parameter in part.parameters()}
-    names = [name for name, parameter in network.named_parameters() if id(parameter) in own]
+    ids = {id(parameter) for parameter in part.parameters()}
+    names = [name for name, parameter in network.named_parameters() if id(parameter) in ids]
     return float(nn.utils.get_total_norm([gradients[name] for name in names if name in gradients]))

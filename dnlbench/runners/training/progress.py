@@ -1,4 +1,4 @@
-"""How far a training run has come: its epoch, what the steps of the epoch gave, and the seconds they took."""
+"""Progress of a training run: its epoch and step, and the losses, gradient norms and seconds of the current epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Stopwatch:
-    """Seconds of training: it runs only between `start` and `stop`, each of which waits for the device's queue."""
+    """Measures seconds of training between `start` and `stop`. Both wait for the device's queue."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -35,18 +35,18 @@ class Stopwatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Losses and gradient norms of the epoch under way, of S networks that train side by side."""
+    """Losses and gradient norms of the current epoch, for S networks that train together."""
 
     total_losses: Tensor
     """Sums over the samples seen, shape (S,)."""
     gradient_norms: Tensor
     """Euclidean norm of each training step's gradient, shape (steps, S)."""
     row: Tensor
-    """Row of the next step, shape (1,). A tensor, since a CUDA graph repeats every Python number."""
+    """Row of the next step, shape (1,). It is a tensor because a CUDA graph would record a Python number as a constant."""
 
     @staticmethod
     def start(device: torch.device, size: int, steps: int = 1) -> Tally:
-        """Of an epoch that has not begun; in double precision where the device has it."""
+        """Create the tally of a new epoch, in double precision if the device supports it."""
         dtype = torch.float32 if device.type == "mps" else torch.float64
         return Tally(
             total_losses=torch.zeros(size, dtype=dtype, device=device),
@@ -55,7 +55,7 @@ class Tally:
         )
 
     def add(self, losses: Tensor, norms: Tensor) -> None:
-        """One more step: sums of losses over its batch and norms of its gradient, both of shape (S,)."""
+        """Add a training step: sums of losses over its batch and gradient norms, both of shape (S,)."""
         self.total_losses.add_(losses)
         self.gradient_norms.index_copy_(0, self.row, norms.to(self.gradient_norms.dtype).unsqueeze(0))
         self.row.add_(1).remainder_(len(self.gradient_norms))
@@ -67,17 +67,17 @@ class Tally:
 
 @dataclass(kw_only=True)
 class Progress:
-    """Epochs that are complete, and how much of the epoch after; the same for all networks that train side by side."""
+    """Completed epochs, and completed steps of the current epoch. All networks of a pack share it."""
 
     tally: Tally
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
-    """Of these steps."""
+    """Seconds of these steps."""
 
     @staticmethod
     def start(device: torch.device, size: int, steps: int) -> Progress:
-        """Of runs that have not begun, with so many training steps an epoch."""
+        """Create the progress of new runs with ``steps`` training steps per epoch."""
         return Progress(tally=Tally.start(device, size, steps))
 
     def end_epoch(self) -> None:
@@ -88,13 +88,13 @@ class Progress:
         common = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
         losses, norms = self.tally.total_losses.cpu(), self.tally.gradient_norms.T.cpu()
         return [
-            {**common, "total_loss": loss.clone(), "gradient_norms": own.clone()}
-            for loss, own in zip(losses, norms, strict=True)
+            {**common, "total_loss": loss.clone(), "gradient_norms": norm.clone()}
+            for loss, norm in zip(losses, norms, strict=True)
         ]
 
     @staticmethod
     def restore(states: Sequence[Mapping[str, Any]], device: torch.device) -> Progress:
-        """What `states` gave; runs that have come equally far."""
+        """Restore the progress from the result of `states`. All runs must be at the same step."""
         first = states[0]
         tally = Tally(
             total_losses=torch.stack([state["total_loss"] for state in states]).to(device),
@@ -110,5 +110,5 @@ class Progress:
 
 
 def position_of(state: Mapping[str, Any] | None) -> tuple[int, int]:
-    """Epoch and step that a checkpoint stands at; the beginning without one."""
+    """Return epoch and step of a checkpoint; (0, 0) without one."""
     return (int(state["epoch"]), int(state["step"])) if state else (0, 0)

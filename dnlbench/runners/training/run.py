@@ -1,4 +1,4 @@
-"""Training runs, from the first random weight to the last event."""
+"""The runner of the training study."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from dnlbench.studies.training import TrainingSpec
 
 
 class TrainingRunner:
-    """Trains the runs of a plan on a slot's device. The dataset is read once and stays on the device."""
+    """Trains the runs of a plan on a slot's device. The dataset is loaded once and stays on the device."""
 
     def __init__(self, plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> None:
         self.plan = plan
@@ -53,7 +53,7 @@ class TrainingRunner:
         self.device = open_device(slot)
         self._tracker = Tracker(plan.custom_networks, Path.cwd())
         self._peak_flops: float | None = None
-        """Of the slot, as soon as it is prepared."""
+        """Peak rate of the slot; None before `prepare`."""
         make_repeatable(self.device, slot.threads)
         set_float32_precision(self.spec.train.precision)
 
@@ -66,15 +66,15 @@ class TrainingRunner:
         return load_dataset(self.spec.data, evaluate=self.spec.train.evaluate).to(self.device)
 
     def prepare(self) -> Prepared:
-        """Reads the data and builds each point's network once; see `dnlbench.runners.base.Runner`."""
+        """Load the data, check the network of each point and measure the peak rate of the slot."""
         data, batch = self.data.info, self.spec.train.batch_size
         if data.samples % batch == 1:
             raise DataError(
-                f"train.batch_size = {batch}: of {data.samples} training samples a last batch of a single one would be "
-                "left, which batch norm cannot take. Choose another batch size or data.limit"
+                f"train.batch_size = {batch}: the last batch of {data.samples} training samples would have a single sample, "
+                "which batch norm does not support. Choose another batch size or data.limit"
             )
         if self.spec.train.precision == "tf32" and self.device.type != "cuda":
-            raise SpecError(f"train.precision = 'tf32': exists on CUDA devices only, not on {self.slot.device.name}")
+            raise SpecError(f"train.precision = 'tf32': available only on CUDA devices, not on {self.slot.device.name}")
         code = self.code
         self._peak_flops = matrix_peak(self.device, self.spec.train.precision)
         return Prepared(
@@ -87,7 +87,7 @@ class TrainingRunner:
 
     @cached_property
     def code(self) -> Sources:
-        """Builds each point's network once and records what the custom ones are made of."""
+        """Build each point's network once, and record the files and packages of custom networks."""
         with self._tracker.watch():
             for point in self.spec.points:
                 check_point(self.spec, point, self.data.info, self.device)
@@ -103,33 +103,35 @@ class TrainingRunner:
         return self.data.info
 
     def run(self, job: Job) -> Iterator[RunEvent]:
-        """Trains the members side by side, from their last checkpoints; see `dnlbench.runners.base.Runner`.
+        """Train the members together from their last checkpoints; see `dnlbench.runners.base.Runner`.
 
-        Members whose checkpoints stand at other places are trained after those that do not.
+        Members whose checkpoints are from different training steps form groups, which are trained one after another.
         """
-        groups: dict[tuple[int, int], list[_Kept]] = {}
+        groups: dict[tuple[int, int], list[_MemberState]] = {}
         for member in job.members:
             checkpoints = Checkpoints(member.folder)
             state = checkpoints.load()
             if state and state["epoch"] > member.epochs_known:
                 state = None
-            groups.setdefault(position_of(state), []).append(_Kept(member=member, checkpoints=checkpoints, state=state))
+            groups.setdefault(position_of(state), []).append(
+                _MemberState(member=member, checkpoints=checkpoints, state=state)
+            )
         for group in groups.values():
             yield from self._train(group, job.should_suspend)
 
-    def _train(self, group: Sequence[_Kept], should_suspend: Callable[[], bool]) -> Iterator[RunEvent]:
-        runs = [kept.member.run for kept in group]
-        states = [kept.state for kept in group if kept.state]
+    def _train(self, group: Sequence[_MemberState], should_suspend: Callable[[], bool]) -> Iterator[RunEvent]:
+        runs = [saved.member.run for saved in group]
+        states = [saved.state for saved in group if saved.state]
         progress = Progress.restore(states, self.device) if states else self._start(len(group))
         parameters = self.setup.learner(runs).parameter_count
-        for kept in group:
+        for saved in group:
             yield run_started(
-                kept.member,
+                saved.member,
                 self.slot,
                 self.device,
                 pack_size=len(group),
                 parameters=parameters,
-                flops_per_sample=self.setup.flops(kept.member.run),
+                flops_per_sample=self.setup.flops(saved.member.run),
                 peak_flops=self._peak_flops,
                 from_epoch=progress.epoch,
                 from_step=progress.step,
@@ -140,27 +142,27 @@ class TrainingRunner:
         if states:
             learner.restore(states)
         training = _Training(runs, learner, progress, self.setup.step(runs, learner, progress.tally), group)
-        while training.left and progress.epoch < runs[0].epochs:
+        while training.active and progress.epoch < runs[0].epochs:
             if not self._train_epoch(training, should_suspend):
-                for index in training.left:
+                for index in training.active:
                     yield RunPaused(run_id=runs[index].run_id, epoch=progress.epoch, step=progress.step)
                 return
-            for index, event in self._epochs_done(training).items():
-                yield event  # written before the checkpoint that counts on it
+            for index, event in self._epoch_events(training).items():
+                yield event  # written before the checkpoint that relies on it
                 if ratios:
                     yield self._measured_at_start(training, index, ratios[index])
                 if not _finite(event):
                     yield _diverged(runs[index], event, memory_bytes)
-                    training.left.pop(index).checkpoints.clear()
+                    training.active.pop(index).checkpoints.clear()
             progress.end_epoch()
             training.save()
             ratios = []
-        for index, kept in training.left.items():
+        for index, saved in training.active.items():
             yield self._measured_at_end(training, index)
             yield RunEnded(run_id=runs[index].run_id, status="ok", peak_memory_bytes=memory_bytes)
-            kept.checkpoints.keep_last()
+            saved.checkpoints.keep_last()
 
-    def _epochs_done(self, training: _Training) -> dict[int, EpochDone]:
+    def _epoch_events(self, training: _Training) -> dict[int, EpochDone]:
         learner, progress, samples = training.learner, training.progress, len(self.data.training)
         losses = progress.tally.total_losses.tolist()
         learner.schedule.step()
@@ -180,11 +182,11 @@ class TrainingRunner:
                 samples_per_s=samples / progress.seconds,
                 **measure(end, index),
             )
-            for index in training.left
+            for index in training.active
         }
 
     def _evaluate(self, learner: Learner, index: int) -> Score | None:
-        """On the evaluation split; None without one."""
+        """Evaluate a network on the evaluation split; None if there is no such split."""
         if self.data.evaluation is None:
             return None
         with undisturbed(learner):
@@ -196,43 +198,46 @@ class TrainingRunner:
         return recalibrate(learner, index, self.data.training, self.spec.train.batch_size, bf16=self.setup.bf16)
 
     def _measured_at_start(self, training: _Training, index: int, ratio: float | None) -> NetworkMeasured:
-        """To be called at the end of epoch 1."""
+        """Create the event with gradient norms of the first steps. Call it at the end of epoch 1."""
         start, largest = first_steps(training.progress.tally.gradient_norms, self._full_batches)[index]
-        found = {"gradient_norm_start": start, "gradient_norm_first_steps": largest}
+        values = {"gradient_norm_start": start, "gradient_norm_first_steps": largest}
         if ratio is not None:
-            found["gradient_ratio_start"] = ratio
-        return NetworkMeasured(run_id=training.runs[index].run_id, stage="start", epoch=1, measurements=found)
+            values["gradient_ratio_start"] = ratio
+        return NetworkMeasured(run_id=training.runs[index].run_id, stage="start", epoch=1, measurements=values)
 
     def _measured_at_end(self, training: _Training, index: int) -> NetworkMeasured:
-        """The final weights on the whole training split, and on the evaluation split where that is asked for."""
+        """Evaluate the final weights on the full training split, and on the evaluation split if requested."""
         learner, running = training.learner, self.spec.train.batch_norm == "running"
         with undisturbed(learner):
             before = score(learner, index, self.data.training, bf16=self.setup.bf16) if running else None
             batch = self._recalibrate(learner, index)
             evaluated = before or score(learner, index, self.data.training, bf16=self.setup.bf16)
-        found = {
+        values = {
             "train_loss_batch": batch.loss,
             "train_accuracy_batch": batch.accuracy,
             "train_loss_evaluation": evaluated.loss,
             "train_accuracy_evaluation": evaluated.accuracy,
         }
         if (evaluation := self._evaluate(learner, index)) is not None:
-            found["evaluation_loss"] = evaluation.loss
+            values["evaluation_loss"] = evaluation.loss
         run = training.runs[index]
-        return NetworkMeasured(run_id=run.run_id, stage="final", epoch=training.progress.epoch, measurements=found)
+        return NetworkMeasured(run_id=run.run_id, stage="final", epoch=training.progress.epoch, measurements=values)
 
     def _start(self, size: int) -> Progress:
         return Progress.start(self.device, size, math.ceil(len(self.data.training) / self.spec.train.batch_size))
 
     @property
     def _full_batches(self) -> int:
-        """How many an epoch has. They come first."""
+        """Number of full batches in an epoch. They come first."""
         return len(self.data.training) // self.spec.train.batch_size
 
     def _train_epoch(self, training: _Training, should_suspend: Callable[[], bool]) -> bool:
-        """Goes on with the epoch under way to its end, or until the job is to be put aside: whether it came to the end.
+        """Train the rest of the current epoch, or until the job is suspended.
 
-        Between checkpoints nothing waits for the device. The clock stands while one is saved.
+        Nothing synchronizes with the device between checkpoints. The time for saving a checkpoint is not counted.
+
+        Returns:
+            True if the epoch is complete, False if the job was suspended.
         """
         progress, watch = training.progress, Stopwatch(self.device)
         training.learner.network.train()
@@ -260,8 +265,8 @@ class TrainingRunner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kept:
-    """A run of a job with what is kept of it."""
+class _MemberState:
+    """A member of a job with its checkpoints and the state to resume from."""
 
     member: Member
     checkpoints: Checkpoints
@@ -269,21 +274,21 @@ class _Kept:
 
 
 class _Training:
-    """Runs that train side by side. One that diverges goes on in the computation, but is not among those that are left."""
+    """Runs that train together. A diverged run stays in the computation but is no longer ``active``."""
 
     def __init__(
-        self, runs: Sequence[Run], learner: Learner, progress: Progress, step: Step, group: Sequence[_Kept]
+        self, runs: Sequence[Run], learner: Learner, progress: Progress, step: Step, group: Sequence[_MemberState]
     ) -> None:
         self.runs = runs
         self.learner = learner
         self.progress = progress
         self.step = step
-        self.left = dict(enumerate(group))
+        self.active = dict(enumerate(group))
 
     def save(self) -> None:
-        places, networks = self.progress.states(), self.learner.states()
-        for index, kept in self.left.items():
-            kept.checkpoints.save({**places[index], **networks[index]})
+        positions, networks = self.progress.states(), self.learner.states()
+        for index, saved in self.active.items():
+            saved.checkpoints.save({**positions[index], **networks[index]})
 
 
 def _finite(epoch: EpochDone) -> bool:
@@ -291,12 +296,12 @@ def _finite(epoch: EpochDone) -> bool:
 
 
 def _diverged(run: Run, epoch: EpochDone, peak_memory_bytes: int) -> RunEnded:
-    found, remedy = f"the training loss of epoch {epoch.epoch} is {epoch.train_loss}", "a smaller train.lr"
-    if (regulariser := epoch.value("regulariser")) is not None:
-        found, remedy = f"{found} and R_L {regulariser}", f"{remedy} or train.regulariser_weight"
+    text, remedy = f"the training loss of epoch {epoch.epoch} is {epoch.train_loss}", "a smaller train.lr"
+    if (regularizer := epoch.value("regulariser")) is not None:
+        text, remedy = f"{text} and R_L {regularizer}", f"{remedy} or train.regulariser_weight"
     return RunEnded(
         run_id=run.run_id,
         status="diverged",
         peak_memory_bytes=peak_memory_bytes,
-        error=RunError(type="Diverged", message=f"{found}; {remedy} may help"),
+        error=RunError(type="Diverged", message=f"{text}; {remedy} may help"),
     )

@@ -1,4 +1,4 @@
-"""What training takes beside the data: learners of the runs of a point, their training steps, and what these cost."""
+"""Setup of training: learners for the runs of a point, their training steps, and the cost of these steps."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from dnlbench.studies.training.spec import is_factory
 WARM_UP_STEPS = 2
 
 PackKey = tuple[Point, int]
-"""A point, and how many of its runs train side by side."""
+"""A point, and how many of its runs train together."""
 
 
 class TrainingSetup:
-    """Makes learners and their training steps on one device, and remembers what it found out about them."""
+    """Creates learners and training steps on one device, and caches their measured properties."""
 
     def __init__(self, spec: TrainingSpec, device: torch.device, data: Dataset) -> None:
         self._spec = spec
@@ -42,11 +42,11 @@ class TrainingSetup:
 
     @property
     def bf16(self) -> bool:
-        """Whether networks compute in bfloat16 where autocast lets them."""
+        """True if networks compute in bfloat16 under autocast."""
         return self._spec.train.precision == "bf16"
 
     def learner(self, runs: Sequence[Run]) -> Learner:
-        """Networks with the initial weights of the runs' seeds, the same on every device."""
+        """Create a learner with the initial weights of the runs' seeds, which are equal on all devices."""
         networks = [self._build(run) for run in runs]
         train = self._spec.train
         return Learner(networks[0], train) if len(networks) == 1 else PackLearner(networks, train)
@@ -60,22 +60,22 @@ class TrainingSetup:
         return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _first_images(self, seed: int) -> Tensor:
-        """Of a run's first epoch, on the CPU."""
+        """Return the first images of a run's first epoch, on the CPU."""
         training = self._data.training
         first = epoch_order(len(training), seed, 1)[:CALIBRATION_IMAGES]
         return training.batch(first.to(self._device))[0].cpu()
 
     def step(self, runs: Sequence[Run], learner: Learner, tally: Tally) -> Step:
-        """The learner's training step, which adds to the tally; a CUDA graph where `warm_up` found that to do as well."""
-        step = self._plain_step(learner, tally)
+        """Create the learner's training step, which adds to the tally. It is a CUDA graph if `warm_up` found it equivalent."""
+        step = self._eager_step(learner, tally)
         graph = self._graphs.get(_pack_key(runs), False)
         return GraphedStep(step, learner, self._spec.train.batch_size) if graph else step
 
     def warm_up(self, runs: Sequence[Run]) -> int:
-        """A few training steps with learners that are thrown away, so that no first-time cost falls into the clock.
+        """Execute a few training steps with throwaway learners, so that one-time costs are not timed.
 
         Returns:
-            The bytes that a training step takes, of a pack each run's share.
+            The peak memory of a training step in bytes, divided by the number of runs.
         """
         pack_key = _pack_key(runs)
         if pack_key not in self._step_bytes:
@@ -87,48 +87,48 @@ class TrainingSetup:
     def _measured_bytes(self, runs: Sequence[Run]) -> int:
         learner, indices = self._warm_learner(runs)
         learner.optimizer.zero_grad(set_to_none=True)
-        step = self._plain_step(learner)
+        step = self._eager_step(learner)
         return step_memory_bytes(self._device, learner.persistent_tensors(), lambda: step(indices))
 
     def _warm_learner(self, runs: Sequence[Run], steps: int = WARM_UP_STEPS - 1) -> tuple[Learner, Tensor]:
-        """A learner after some steps on the first batch, and the indices of that."""
+        """Return a learner after some steps on the first batch, and the indices of this batch."""
         learner = self.learner(runs)
         learner.network.train()
         samples = min(self._spec.train.batch_size, len(self._data.training))
         indices = torch.arange(samples, device=self._device).expand(len(runs), -1)
-        step = self._plain_step(learner)
+        step = self._eager_step(learner)
         for _ in range(steps):
             step(indices)
         return learner, indices
 
     def gradient_ratios(self, runs: Sequence[Run]) -> list[float | None]:
-        """`first_over_last` of each run at its initial weights, in training mode, on the first batch that it will train on."""
+        """Compute `first_over_last` of each run at its initial weights, in training mode, on its first training batch."""
         learner, split = self.learner(runs), self._data.training
         learner.network.train()
         orders = [epoch_order(len(split), run.seed, epoch=1)[: self._spec.train.batch_size] for run in runs]
-        self._plain_step(learner)(torch.stack(orders).to(self._device))
+        self._eager_step(learner)(torch.stack(orders).to(self._device))
         return [first_over_last(learner.network, learner.gradients(index)) for index in range(learner.size)]
 
     def _graph_is_equivalent(self, runs: Sequence[Run]) -> bool:
         learner, indices = self._warm_learner(runs, steps=0)
         other, _ = self._warm_learner(runs, steps=0)
-        tally, others = (Tally.start(self._device, len(runs)) for _ in range(2))
-        graphed = GraphedStep(self._plain_step(other, others), other, indices.shape[1])
-        return graph_matches_step(self._plain_step(learner, tally), graphed, (tally, others), indices)
+        tally, other_tally = (Tally.start(self._device, len(runs)) for _ in range(2))
+        graphed = GraphedStep(self._eager_step(other, other_tally), other, indices.shape[1])
+        return graph_matches_step(self._eager_step(learner, tally), graphed, (tally, other_tally), indices)
 
-    def _plain_step(self, learner: Learner, tally: Tally | None = None) -> TrainingStep:
+    def _eager_step(self, learner: Learner, tally: Tally | None = None) -> TrainingStep:
         tally = tally or Tally.start(self._device, learner.size)
         return TrainingStep(learner, self._data.training, tally, bf16=self.bf16)
 
     def flops(self, run: Run) -> float | None:
-        """Of training on one sample; None for a network of the user's own that cannot be counted."""
+        """Return the operations of training on one sample; None for a custom network whose operations are unknown."""
         if run.point not in self._flops:
             network = self.learner([run]).network
             self._flops[run.point] = training_flops(network, self._spec, run.point, self._data.info)
         return self._flops[run.point]
 
     def step_seconds(self, runs: Sequence[Run], steps: int) -> float:
-        """The median duration of a training step of these runs side by side, once it is warmed up."""
+        """Measure the median duration of a training step of these runs together, after warm-up."""
         self.warm_up(runs)
         learner, indices = self._warm_learner(runs, steps=0)
         step = self.step(runs, learner, Tally.start(self._device, len(runs)))
@@ -144,7 +144,10 @@ class TrainingSetup:
 
 @torch.no_grad()
 def nudge(network: nn.Module, ulps: int) -> None:
-    """Move the values of the first parameter, the stem's filters in ours, by units in the last place towards infinity."""
+    """Move the values of the first parameter by ``ulps`` units in the last place towards infinity.
+
+    In built-in networks this parameter is the filters of the stem.
+    """
     first = next(network.parameters(), None)
     if first is None:
         return

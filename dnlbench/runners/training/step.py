@@ -1,7 +1,7 @@
-"""One training step of a learner, as it is or as a CUDA graph.
+"""One training step of a learner, eager or as a CUDA graph.
 
-Networks as small as these keep a GPU waiting for the launch of one operation after the other. A graph is the whole step
-recorded once, from the choice of the batch to the new weights, and started as one.
+With small networks, a GPU mostly waits for the launch of operations. A CUDA graph records the full step once, from the
+selection of the batch to the new weights, and launches it as a single unit.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.progress import Tally
 
 STEPS_BEFORE = 3
-"""Training steps that are done one by one before one is recorded: the first ones allocate moments and choose algorithms."""
+"""Eager training steps before a step is recorded. The first steps allocate moments and choose algorithms."""
 
 Step = Callable[[Tensor], None]
 """Trains on the samples at the indices (S, B)."""
 
 
 class TrainingStep:
-    """Gathers a batch for each network, and takes one step of the optimizer."""
+    """Gathers a batch for each network and takes one optimizer step."""
 
     def __init__(self, learner: Learner, split: Split, tally: Tally, *, bf16: bool) -> None:
         self._learner = learner
@@ -33,7 +33,7 @@ class TrainingStep:
         self._bf16 = bf16
 
     def __call__(self, indices: Tensor) -> None:
-        """Adds each network's loss over its batch and gradient norm, at the weights before the step, to the tally."""
+        """Take a step. Add each network's loss and gradient norm at the weights before the step to the tally."""
         learner = self._learner
         learner.optimizer.zero_grad(set_to_none=True)
         images, labels = self._split.batch(indices.flatten())
@@ -45,7 +45,7 @@ class TrainingStep:
 
 
 class GraphedStep:
-    """A training step as a CUDA graph, for batches of one size; others, such as a smaller last one, are done as they are."""
+    """A training step as a CUDA graph for full batches. Smaller last batches run eagerly."""
 
     def __init__(self, step: TrainingStep, learner: Learner, batch_size: int) -> None:
         self._step = step
@@ -60,7 +60,7 @@ class GraphedStep:
     def __call__(self, indices: Tensor) -> None:
         if indices.shape[1] != self._batch_size or self._before < STEPS_BEFORE:
             self._before += indices.shape[1] == self._batch_size
-            self._aside(indices)
+            self._run_on_side_stream(indices)
             return
         rates = [group["lr"] for group in self._learner.optimizer.param_groups]
         if self._graph is None or rates != self._rates:
@@ -72,8 +72,8 @@ class GraphedStep:
         for parameter, gradient in zip(self._learner.parameters, self._gradients, strict=True):
             parameter.grad = gradient
 
-    def _aside(self, indices: Tensor) -> None:
-        """On a stream of its own, as must be before recording."""
+    def _run_on_side_stream(self, indices: Tensor) -> None:
+        """Run the step on a side stream, as CUDA graphs require before recording."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -81,7 +81,7 @@ class GraphedStep:
         torch.cuda.current_stream().wait_stream(stream)
 
     def _record(self, indices: Tensor) -> None:
-        """Nothing is computed yet. The learning rate becomes part of the graph."""
+        """Record the step without computing it. The learning rate becomes a constant of the graph."""
         self._indices = indices.clone()
         self._graph = torch.cuda.CUDAGraph()
         self._learner.optimizer.zero_grad(set_to_none=True)
@@ -91,22 +91,24 @@ class GraphedStep:
 
 
 def graph_matches_step(
-    plain: TrainingStep, graphed: GraphedStep, tallies: tuple[Tally, Tally], indices: Tensor
+    eager: TrainingStep, graphed: GraphedStep, tallies: tuple[Tally, Tally], indices: Tensor
 ) -> bool:
-    """Whether a graph trains as its step does, tried on two learners that begin alike and are thrown away.
+    """Test on two throwaway learners with equal weights whether a graph trains like the eager step.
 
-    What cannot be recorded, such as a network of the user's own that looks at values, is no error: it trains without a graph.
+    A step that cannot be recorded is not an error, for example if a custom network reads values: it trains without a graph.
     """
     try:
         for _ in range(STEPS_BEFORE + 3):
-            plain(indices)
+            eager(indices)
             graphed(indices)
         torch.cuda.synchronize()
     except RuntimeError as error:
-        warnings.warn(f"the training step is not recorded as a CUDA graph: {error}", stacklevel=2)
+        warnings.warn(f"the training step cannot be recorded as a CUDA graph and runs eagerly: {error}", stacklevel=2)
         return False
     ours, theirs = tallies
     same = torch.allclose(ours.total_losses, theirs.total_losses, rtol=1e-4, atol=0.0)
     if not same:
-        warnings.warn("the training step as a CUDA graph gives other losses and is not used", stacklevel=2)
+        warnings.warn(
+            "the CUDA graph of the training step is not used: its losses differ from the eager step's", stacklevel=2
+        )
     return same
