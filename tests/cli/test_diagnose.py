@@ -96,7 +96,7 @@ def test_run_directory_and_kept_weights_say_the_same(
     second.unlink()
     done = run_cli("diagnose", "kept.json", *SMALL, "--format", "json")
     assert done.returncode == 1
-    assert f"{first.stem}: kept.weights/{first.name} is damaged, or of another sweep" in done.stderr
+    assert f"{first.stem}: kept.weights/{first.name} is damaged or from another sweep" in done.stderr
     assert f"{second.stem}: kept.weights/{second.name} cannot be read" in done.stderr
     assert len(json.loads(done.stdout)["runs"]) == 6
     for path in others:
@@ -134,14 +134,14 @@ def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_
     fewer = run_cli("run", spec_file, *RUN, *only, "--out", "fewer.json", "--keep-weights")
     assert fewer.returncode == 0
     assert "the weights of 2 runs could not be kept: " in fewer.stderr
-    assert "checkpoint.pt is of 3 epochs, not of the 2 epochs that are asked for" in fewer.stderr
+    assert "checkpoint.pt is from 3 epochs; expected 2 epochs" in fewer.stderr
     said = refused(run_cli("diagnose", "rd", *SMALL))
-    assert "is of 3 epochs, not of the 2 epochs that are asked for" in said
+    assert "is from 3 epochs; expected 2 epochs" in said
 
     for path in tmp_path.glob("rd/runs/*/checkpoint.pt*"):
         path.unlink()
     said = refused(run_cli("diagnose", "rd", *SMALL))
-    assert "checkpoint.pt is not there" in said
+    assert "checkpoint.pt does not exist" in said
     assert "train it again in another --run-dir" in said
 
 
@@ -192,7 +192,7 @@ def test_what_has_no_trained_networks_is_refused(
     other = make_profile({("plain", 1): [0.5]})
     runs = tuple(run.model_copy(update={"weights_sha256": "0" * 64}) for run in other.runs)
     (tmp_path / "other.json").write_bytes(other.model_copy(update={"runs": runs}).to_json())
-    assert "not the data that the sweep was trained on" in refused(run_cli("diagnose", "other.json"))
+    assert "the data have changed since the sweep" in refused(run_cli("diagnose", "other.json"))
 
 
 @pytest.mark.usefixtures("in_this_process")

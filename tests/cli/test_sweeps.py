@@ -277,7 +277,7 @@ NOWHERE = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'. T
         ("data.dataset=cifar10", "does not hold the original, whole cifar-10-batches-py/", "inline"),
         ("data.dataset=image-folder", "there is no folder", "inline"),
         ("sweep.networks=['nowhere:make']", NOWHERE, "local"),
-        ("data.limit=33", "a last batch of a single one", "inline"),
+        ("data.limit=33", "would have a single sample", "inline"),
     ],
 )
 def test_what_a_worker_finds_wrong_at_the_start_is_exit_code_2(

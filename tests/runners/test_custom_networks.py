@@ -73,7 +73,7 @@ def check(make_spec: MakeSpec, name: str = "net:make") -> None:
         (
             "    class Net(nn.Flatten):\n        def get_extra_state(self): return Note()\n"
             "    return nn.Sequential(Net(), nn.Linear(64, classes))\nclass Note: pass\n",
-            r"its state_dict\(\) cannot be read back from a checkpoint, because of a net.Note: let get_extra_state\(\) return",
+            r"its state_dict\(\) cannot be read back from a checkpoint because of a net.Note; get_extra_state\(\) must return",
         ),
         (
             "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n    net[0].unused = nn.LazyLinear(3)\n"

@@ -194,16 +194,16 @@ class Faked(MeasuringRunner[StudySpec]):
     found: Measurements | None = None
 
     def measure(self, run: Run, check: Check) -> Measurements:
-        if self.found is None:
+        if self.problem is None:
             check()
             raise AssertionError("the run was not suspended")
-        return self.found
+        return self.problem
 
 
 def faked(slot: Slot, found: Measurements | None) -> list[RunEvent]:
     plan = plan_of(TINY)
     runner = Faked(plan, slot)
-    runner.found = found
+    runner.problem = found
     return list(runner.run(job_of(plan.runs[0], should_suspend=True)))
 
 

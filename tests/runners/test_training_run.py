@@ -130,7 +130,7 @@ def test_a_run_does_not_depend_on_the_runs_before_it(make_plan: MakePlan, slot: 
 
 
 def test_tf32_is_refused_where_it_does_nothing(make_plan: MakePlan, slot: Slot) -> None:
-    with pytest.raises(SpecError, match="'tf32': exists on CUDA devices only"):
+    with pytest.raises(SpecError, match="'tf32': available only on CUDA devices"):
         TrainingRunner(make_plan("train.precision=tf32"), slot).prepare()
 
 
@@ -156,7 +156,7 @@ def test_divergence_ends_the_run_and_keeps_the_curve(make_plan: MakePlan, slot: 
 
 
 def test_a_last_batch_of_one_is_refused_before_work(make_plan: MakePlan, slot: Slot) -> None:
-    with pytest.raises(DataError, match="of 129 training samples a last batch of a single one"):
+    with pytest.raises(DataError, match="the last batch of 129 training samples would have a single sample"):
         TrainingRunner(make_plan("data.limit=129"), slot).prepare()
 
 
@@ -188,7 +188,7 @@ def test_a_network_of_ones_own(
         ("own_networks:nothing", "cannot be imported: AttributeError"),
         ("no_such_module:f", "cannot be imported: ModuleNotFoundError"),
         ("own_networks:not_callable", "is an int; it must be a function"),
-        ("own_networks:too_many", r"gives \(2, 11\) for 2 images; expected logits of shape \(2, 10\)"),
+        ("own_networks:too_many", r"returns \(2, 11\) for 2 images; expected logits of shape \(2, 10\)"),
         (
             "own_networks:broken",
             r"at depth 2 cannot be built: ZeroDivisionError: a bug of the user's \(own_networks.py:14\)",

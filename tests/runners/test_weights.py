@@ -40,8 +40,8 @@ def test_extra_state_is_kept_with_the_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("epoch", "step", "message"),
     [
-        (4, 0, r"is of 4 epochs, not of the 2 epochs that are asked for"),
-        (2, 3, "is of 2 epochs and 3 steps, not of the 2"),
+        (4, 0, r"is from 4 epochs; expected 2 epochs"),
+        (2, 3, "is from 2 epochs and 3 steps; expected 2"),
     ],
 )
 def test_a_checkpoint_of_another_moment_is_refused(tmp_path: Path, epoch: int, step: int, message: str) -> None:
@@ -50,7 +50,7 @@ def test_a_checkpoint_of_another_moment_is_refused(tmp_path: Path, epoch: int, s
 
 
 def test_a_checkpoint_that_is_damaged_or_absent_is_named_and_left_where_it_is(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"checkpoint\.pt is not there"):
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt does not exist"):
         from_checkpoint(tmp_path / "none", 2)
     path = checkpoint(tmp_path / "run") / "checkpoint.pt"
     content = bytearray(path.read_bytes())
@@ -69,7 +69,7 @@ def test_the_checkpoint_before_stands_in_where_it_is_of_the_same_epoch(tmp_path:
 
 def test_a_file_of_weights_with_another_hash_is_refused(tmp_path: Path) -> None:
     sha256 = keep(WEIGHTS, tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match="is damaged, or of another sweep"):
+    with pytest.raises(WeightsError, match="is damaged or from another sweep"):
         from_file(tmp_path / "w.pt", "0" * 64)
     (tmp_path / "w.pt").unlink()
     with pytest.raises(WeightsError, match="cannot be read: No such file"):
@@ -88,10 +88,10 @@ def test_a_pickle_that_would_run_code_is_refused_whatever_its_hash(
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps(Bomb(), protocol=2)
     Path("w.pt").write_bytes(content)
-    with pytest.raises(WeightsError, match="holds no weights that can be read"):
+    with pytest.raises(WeightsError, match="contains no readable weights"):
         from_file(Path("w.pt"), hashlib.sha256(content).hexdigest())
     torch.save({"stem.weight": Bomb()}, "w.pt")
-    with pytest.raises(WeightsError, match="holds no weights that can be read"):
+    with pytest.raises(WeightsError, match="contains no readable weights"):
         from_file(Path("w.pt"), hashlib.sha256(Path("w.pt").read_bytes()).hexdigest())
     assert not Path("exploded").exists()
 
@@ -103,5 +103,5 @@ def test_what_can_be_kept_is_kept(tmp_path: Path) -> None:
     ]
     kept, left_out = keep_all({"runs": runs, "into": str(tmp_path / "w")})
     assert same(from_file(tmp_path / "w" / "a.pt", kept["sha256"]))
-    assert left_out == {"run": "b", "left_out": f"{tmp_path / 'b' / 'checkpoint.pt'} is not there"}
+    assert left_out == {"run": "b", "left_out": f"{tmp_path / 'b' / 'checkpoint.pt'} does not exist"}
     assert [path.name for path in (tmp_path / "w").iterdir()] == ["a.pt"]

@@ -1,13 +1,13 @@
-"""Measures trained networks, in a process of its own.
+"""Measure trained networks in a child process.
 
-`dnlbench.diagnosis` asks for it::
+Request of `dnlbench.diagnosis`, and one reply per run::
 
     {"spec": {…}, "slot": {…}, "samples": 128, "data_sha256": …, "runs": [{"run_id": …, "network": "densenet", "depth": 8,
      "epochs": 8, "folder": "<of a checkpoint>"  or  "file": …, "sha256": …}, …]}
     {"run": …, "blocks": [{…}, …], "training": {"loss": …, "blocks": [{…}, …]}}  or  {"run": …, "left_out": "<reason>"}
 
-The images are a fixed choice of the training data, the same for all runs, in float32 whatever the precision of training. In
-training mode they are cut into batches of the training batch size, and a smaller last one is left out.
+The images are a fixed sample of the training data, equal for all runs. Computations are in float32 for any precision of
+training. In training mode the images are split into batches of the training batch size; a smaller last batch is dropped.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 
 BATCH = 32
-"""Images at a time: autograd keeps all that a deep network makes of them."""
+"""Batch size in evaluation mode. It limits the memory of autograd in deep networks."""
 
 
-def diagnose_all(question: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """See the head of this file.
+def diagnose_all(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Serve a request; see the module docstring.
 
     Raises:
-        DataError: if the data are not those that were trained on.
+        DataError: if the data are not the training data of the sweep.
         DeviceError: if torch cannot use the device.
     """
-    slot = Slot.model_validate(question["slot"])
+    slot = Slot.model_validate(request["slot"])
     device = open_device(slot)
     make_repeatable(device, slot.threads)
     set_float32_precision("fp32")
-    spec = TrainingSpec.model_validate_json(json.dumps(question["spec"]), strict=True)
+    spec = TrainingSpec.model_validate_json(json.dumps(request["spec"]), strict=True)
     data = load_dataset(spec.data, evaluate=False)
-    if data.info.sha256 != question["data_sha256"]:
+    if data.info.sha256 != request["data_sha256"]:
         raise DataError(
-            f"data.dataset = {spec.data.dataset!r}: not the data that the sweep was trained on: sha256 "
-            f"{question['data_sha256'][:12]} then, {data.info.sha256[:12]} now"
+            f"data.dataset = {spec.data.dataset!r}: the data have changed since the sweep: sha256 "
+            f"{request['data_sha256'][:12]} then, {data.info.sha256[:12]} now"
         )
-    batches = _batches(data, question["samples"], BATCH, device)
-    training = _batches(data, question["samples"], spec.train.batch_size, device)
+    batches = _batches(data, request["samples"], BATCH, device)
+    training = _batches(data, request["samples"], spec.train.batch_size, device)
     training = [batch for batch in training if len(batch[1]) == len(training[0][1])]
-    for run in question["runs"]:
+    for run in request["runs"]:
         try:
             network = _network(spec, run, data).to(device)
             blocks = [dataclasses.asdict(block) for block in diagnose(network, batches)]
@@ -70,17 +70,17 @@ def diagnose_all(question: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _batches(data: Dataset, samples: int, size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """A choice that no epoch's order begins with; files may be sorted by class, so the first ones would not do."""
+    """Sample images in the order of epoch 0, which training does not use. Files may be sorted by class."""
     chosen = epoch_order(len(data.training), seed=0, epoch=0)[:samples]
     split = data.training.to(device)
     return [split.batch(indices) for indices in torch.split(chosen.to(device), size)]
 
 
 def _network(spec: TrainingSpec, run: Mapping[str, Any], data: Dataset) -> DNLNetwork:
-    """With the weights of the run.
+    """Build the network of a run with its trained weights.
 
     Raises:
-        WeightsError: if they are not there or not of this network.
+        WeightsError: if the weights are missing or do not fit the network.
     """
     weights = (
         from_checkpoint(Path(run["folder"]), run["epochs"])
@@ -88,7 +88,7 @@ def _network(spec: TrainingSpec, run: Mapping[str, Any], data: Dataset) -> DNLNe
         else from_file(Path(run["file"]), run["sha256"])
     )
     network = build_network(spec, Point(network=run["network"], depth=run["depth"]), data.info)
-    assert isinstance(network, DNLNetwork), "networks of the user's own are not asked for"
+    assert isinstance(network, DNLNetwork), "custom networks are not diagnosed"
     try:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:

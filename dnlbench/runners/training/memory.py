@@ -1,4 +1,4 @@
-"""Memory of a training step."""
+"""Peak memory of a training step."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def step_memory_bytes(device: torch.device, held: Iterable[Tensor], step: Callable[[], object]) -> int:
-    """The most bytes that tensors take at any moment of a training step; ``held`` are those that outlive it.
+def step_memory_bytes(device: torch.device, persistent: Iterable[Tensor], step: Callable[[], object]) -> int:
+    """Measure the peak memory of tensors during a training step. ``persistent`` are the tensors that outlive the step.
 
-    On CUDA that is the peak of torch's allocator, less what it held before that is none of ours. The CPU's allocator keeps no
-    count, and a process's resident memory depends on what was freed before; there, every tensor that an operation gives is
-    counted from its making to its end. Scratch memory inside of an operation is not seen.
+    On CUDA, this is the peak of torch's allocator minus the memory of unrelated tensors. The CPU allocator has no such
+    statistic, and the resident memory of a process depends on what was freed before. On CPUs, each tensor that an operation
+    returns is therefore counted from its creation to its release; scratch memory inside operations is not included.
     """
-    held = {tensor.untyped_storage()._cdata: tensor for tensor in held}.values()  # each storage once
-    held_bytes: int = sum(tensor.untyped_storage().nbytes() for tensor in held)
+    persistent = {tensor.untyped_storage()._cdata: tensor for tensor in persistent}.values()  # each storage once
+    persistent_bytes: int = sum(tensor.untyped_storage().nbytes() for tensor in persistent)
     if device.type == "cuda":
-        others = int(torch.cuda.memory_allocated(device)) - held_bytes
+        unrelated_bytes = int(torch.cuda.memory_allocated(device)) - persistent_bytes
         torch.cuda.reset_peak_memory_stats(device)
         step()
-        return int(torch.cuda.max_memory_allocated(device)) - others
-    live = LiveTensors(held)
+        return int(torch.cuda.max_memory_allocated(device)) - unrelated_bytes
+    live = LiveTensors(persistent)
     with live:
         step()
-    return held_bytes + live.peak_bytes
+    return persistent_bytes + live.peak_bytes
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the storages that come into being while it is active, for as long as each exists."""
+    """Counts the bytes of the storages that are allocated while it is active, until each is released."""
 
     def __init__(self, known: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ from dnlbench.studies.training.spec import TrainSettings
 
 
 def _eager(optimizer: type[optim.Optimizer]) -> Callable[..., optim.Optimizer]:
-    """The optimizer without the wrappers that import torch's compiler, which takes a worker 1.5 s and 150 MB."""
+    """Return the optimizer without the wrappers that import torch's compiler, which costs a worker 1.5 s and 150 MB."""
     wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in wrapped}
     step = torch.no_grad()(inspect.unwrap(optimizer.step))
@@ -37,19 +37,19 @@ def parameter_groups(
     ``weights``                   parameters of two dimensions or more, which decay; then all others, which do not
     ============================  ==================================================================================
 
-    Those of a pack have a leading axis of seeds, which is why the dimensions are those of the network's own parameters.
+    Parameters of a pack have a leading axis of seeds. The dimensions are therefore taken from the parameters of ``network``.
     """
     if train.weight_decay_on == "all":
         return [{"params": list(parameters)}]
     pairs = list(zip(parameters, network.parameters(), strict=True))
     return [
-        {"params": [learned for learned, own in pairs if own.dim() > 1]},
-        {"params": [learned for learned, own in pairs if own.dim() <= 1], "weight_decay": 0.0},
+        {"params": [learned for learned, single in pairs if single.dim() > 1]},
+        {"params": [learned for learned, single in pairs if single.dim() <= 1], "weight_decay": 0.0},
     ]
 
 
 def create_optimizer(train: TrainSettings, parameters: ParamsT) -> optim.Optimizer:
-    """SGD with momentum, or AdamW with ``beta_1 = momentum``, for the groups of `parameter_groups`."""
+    """Create SGD with momentum, or AdamW with ``beta_1 = momentum``, for the groups of `parameter_groups`."""
     if train.optimizer == "adamw":
         betas = (train.momentum, 0.999)
         return _AdamW(parameters, lr=train.lr, betas=betas, weight_decay=train.weight_decay)
@@ -57,7 +57,9 @@ def create_optimizer(train: TrainSettings, parameters: ParamsT) -> optim.Optimiz
 
 
 def create_schedule(train: TrainSettings, optimizer: optim.Optimizer) -> lr_scheduler.LRScheduler:
-    """The schedule, to be stepped after each epoch; its rates with ``e`` epochs done of ``E``.
+    """Create the learning-rate schedule, to be stepped after each epoch.
+
+    Rates after ``e`` of ``E`` epochs:
 
     ====================  =================================================
     ``constant``          ``lr``
@@ -68,6 +70,6 @@ def create_schedule(train: TrainSettings, optimizer: optim.Optimizer) -> lr_sche
     if train.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=train.epochs)
     if train.schedule == "step":
-        assert train.step_epochs is not None, "the spec asks for it with this schedule"
+        assert train.step_epochs is not None, "required by the spec for this schedule"
         return lr_scheduler.StepLR(optimizer, train.step_epochs, gamma=train.step_factor)
     return lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)

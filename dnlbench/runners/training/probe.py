@@ -1,11 +1,11 @@
-"""A trial of training speed, in a process of its own; `dnlbench.executor.probe` is the other side.
+"""Measure training speed in a child process. `dnlbench.executor.probe` is the parent's side.
 
-It is asked as `dnlbench.executor.processes` asks, and trains as a worker does::
+The request follows the protocol of `dnlbench.executor.processes`; training is the same as in a worker::
 
     {"spec": {…}, "network": "densenet", "depth": 8, "slot": {…}, "pack_sizes": [1, 2], "seconds": 1.5}
 
-It says ``ready`` once it could begin. At the next message it measures, and answers with samples per second by pack size:
-``{"1": 512.0, "2": 700.5}``. Pack sizes after one that fails, for want of memory as a rule, are left out.
+The process sends ``ready`` when it can start. After the next message it measures, and replies with samples per second by pack
+size: ``{"1": 512.0, "2": 700.5}``. If a pack size fails, typically because memory runs out, larger ones are skipped.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 
 FIRST_STEPS = 3
-"""From which it is told how many steps there is time for."""
+"""Steps that are timed first, to compute how many steps fit into the available time."""
 MOST_STEPS = 1000
 
 StepSeconds = Callable[[int, int], float]
-"""Median seconds of a step of a pack of that size, over so many steps."""
+"""Takes a pack size and a number of steps, and returns the median seconds of a step."""
 
 
 def probe(task: Mapping[str, Any]) -> Iterator[Mapping[Any, Any]]:
-    """See the head of this file."""
+    """Serve a request; see the module docstring."""
     spec = TrainingSpec.model_validate_json(json.dumps(task["spec"]), strict=True)
     point = Point(network=task["network"], depth=task["depth"])
     runner = TrainingRunner(Plan(spec), Slot.model_validate(task["slot"]))
@@ -45,7 +45,7 @@ def probe(task: Mapping[str, Any]) -> Iterator[Mapping[Any, Any]]:
 
 
 def measure(step_seconds: StepSeconds, pack_sizes: Sequence[int], samples: int, seconds: float) -> dict[int, float]:
-    """Samples per second by growing pack size, each in about ``seconds``; the first that fails ends it."""
+    """Measure samples per second for each pack size, in about ``seconds`` each, and stop at the first failure."""
     rates = {}
     for size in pack_sizes:
         try:

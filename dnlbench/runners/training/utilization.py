@@ -1,7 +1,7 @@
-"""What share of a device's arithmetic a training run uses: the floating-point operations it needs against those it could do.
+"""Utilization: the floating-point operations that training needs, relative to those that the device could execute.
 
-Both sides count products alone, two operations for each multiply-add. What a run needs follows from its network, not from how
-it is computed, so that recomputing, copying and padding lower its utilisation and never raise it.
+Both counts include products only, with two operations for each multiply-add. The operations that training needs follow from
+the network, not from the implementation: recomputation, copies and padding lower the utilization and never raise it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from dnlbench.studies.training.size import network_size
 from dnlbench.studies.training.spec import TrainingSpec, is_factory
 
 PASSES = 3
-"""Forward, and backward at twice its operations: one product for the gradient of each of a product's two factors."""
+"""One forward pass, and a backward pass with twice its operations: a product for the gradient of each of the two factors."""
 PEAK_S = 0.2
-"""About what the measurement of a peak may take."""
-_SIDES = (256, 512, 1024, 2048, 4096)
-"""Of square matrices; the last one is for GPUs, which small ones do not fill."""
+"""Approximate time limit for measuring a peak."""
+_SIZES = (256, 512, 1024, 2048, 4096)
+"""Sizes of square matrices. The last one is for GPUs, which small matrices do not fill."""
 _TRIES = 4
 
 
 def training_flops(network: nn.Module, spec: TrainingSpec, point: Point, data: DataInfo) -> float | None:
-    """Floating-point operations that training on one sample takes, without those of ``R_L``.
+    """Count the floating-point operations of training on one sample, without those of ``R_L``.
 
-    Those of a built-in network follow from its architecture; those of a custom one are counted in a forward pass.
+    For built-in networks they follow from the architecture. For custom networks they are counted in a forward pass.
 
     Returns:
         None if they are unknown.
@@ -45,30 +45,31 @@ def training_flops(network: nn.Module, spec: TrainingSpec, point: Point, data: D
 
 
 def matrix_peak(device: torch.device, precision: str) -> float:
-    """The most floating-point operations per second that a product of two square matrices reaches there, on torch's threads.
+    """Measure the highest rate of a product of two square matrices, in floating-point operations per second.
 
-    The best of several tries at growing sizes, as long as there is time; what else the machine does can only lower it.
+    The rate is the maximum over several tries at growing sizes, within the time limit. Other load on the machine can only
+    lower it. Products on the CPU use torch's threads.
     """
     spent, best = 0.0, 0.0
-    for side in _SIDES:
-        seconds = _fastest(*_factors(side, device, precision))
-        best = max(best, 2 * side**3 / seconds)
+    for size in _SIZES:
+        seconds = _fastest(*_factors(size, device, precision))
+        best = max(best, 2 * size**3 / seconds)
         spent += (_TRIES + 1) * seconds
-        if spent + 8 * (_TRIES + 1) * seconds > PEAK_S:  # twice the side takes eight times as long
+        if spent + 8 * (_TRIES + 1) * seconds > PEAK_S:  # twice the size takes eight times as long
             break
     return best
 
 
-def _factors(side: int, device: torch.device, precision: str) -> tuple[Tensor, Tensor]:
-    """Random numbers of their own, so that those of the run stay as they are."""
+def _factors(size: int, device: torch.device, precision: str) -> tuple[Tensor, Tensor]:
+    """Create random matrices from a separate generator, which leaves the run's random state unchanged."""
     generator = torch.Generator(device).manual_seed(0)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.rand(side, side, generator=generator, device=device).to(dtype) for _ in range(2))
+    a, b = (torch.rand(size, size, generator=generator, device=device).to(dtype) for _ in range(2))
     return a, b
 
 
 def _fastest(a: Tensor, b: Tensor) -> float:
-    """Seconds of a product, the first one apart."""
+    """Return the shortest time of a product in seconds, after one warm-up product."""
     watch, seconds = Stopwatch(a.device), math.inf
     product = a @ b
     for _ in range(_TRIES):
