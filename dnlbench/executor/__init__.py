@@ -1,1 +1,1 @@
-"""Executors: where runs are carried out, behind one interface; and the scheduler that feeds them."""
+"""Executors, which run a sweep's jobs behind one interface, and the scheduler that assigns the jobs to them."""

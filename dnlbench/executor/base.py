@@ -13,26 +13,34 @@ HEARTBEAT_TIMEOUT_S = 60.0
 """Workers send a heartbeat every second and are considered lost after this many seconds without one."""
 
 Cause = Literal["process", "killed", "heartbeat", "host-memory", "device", "disk", "pack"]
-"""Why a run came back before its last event: its process ended; somebody killed its process; the heartbeat timeout passed; the
-system killed it because the machine's memory ran out; its device failed; the disk is full; it cannot train with its pack."""
+"""The reason why a run came back before its last event.
+
+- ``process``: its worker process exited.
+- ``killed``: somebody killed the worker process.
+- ``heartbeat``: the worker sent no heartbeat within the timeout.
+- ``host-memory``: the system killed the worker because the machine ran out of memory.
+- ``device``: the device failed.
+- ``disk``: the disk is full.
+- ``pack``: the run cannot train with the other runs of its pack.
+"""
 
 Attempts = Mapping[str, int]
-"""The number of the attempt by run id: of a single run, or of those of a pack, in their order."""
+"""Attempt numbers by run id: one run, or the runs of a pack in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailure:
-    """Why a run came back before its last event was written."""
+    """The reason why a run came back before its last event was written."""
 
     cause: Cause
     error: RunError
     started: bool = True
-    """False if the worker ended before it began the run, which then cannot be to blame."""
+    """False if the worker died before it started the run; the run is then not charged with the failure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlotFreed:
-    """A slot returned its runs: they ended or were suspended, or a failure hit those that had not ended."""
+    """A slot that returned its runs: they ended, were suspended, or were interrupted by a worker failure."""
 
     slot: Slot
     run_ids: tuple[str, ...]
@@ -40,14 +48,14 @@ class SlotFreed:
 
 
 class Executor(Protocol):
-    """Executes one run or pack on each slot at a time. Workers write the runs' events into the run directory themselves."""
+    """Execute one run or pack at a time on each slot. Workers write the events of a run into the run directory themselves."""
 
     def prepare(self) -> Prepared:
         """Start the workers and wait until one has loaded the data and checked the plan.
 
         Raises:
-            ConfigurationError: what the worker found wrong with the plan, the data or the device.
-            EngineError: if the worker ended before it answered.
+            ConfigurationError: if the worker rejects the plan, the data or the device.
+            EngineError: if the worker exits without a reply.
         """
         ...
 
@@ -56,33 +64,33 @@ class Executor(Protocol):
         ...
 
     def warm_up(self, slot: Slot) -> None:
-        """Start a worker on a free slot, so that a run need not wait for it."""
+        """Start a worker on a free slot, so that the next run does not wait for it."""
         return
 
     def is_open(self, slot: Slot) -> bool:
-        """Whether the slot can take a run now. On a cluster it first waits for room on some machine."""
+        """Return True if the slot can take a run now. On a cluster, a slot first waits for free resources on some machine."""
         return True
 
     def is_warm(self, slot: Slot) -> bool:
-        """Whether a run on the slot would begin at once."""
+        """Return True if a run on the slot would start at once."""
         return True
 
     def suspend(self, slot: Slot) -> None:
-        """Ask the slot's runs to stop at the next training step, with a checkpoint. They come back through `wait`."""
+        """Ask the slot's runs to save a checkpoint and stop at the next training step. `wait` returns them."""
         ...
 
     def end(self, slot: Slot) -> None:
-        """Kill the slot's worker at once, and with it its runs, which do not come back through `wait`."""
+        """Kill the slot's worker, and its runs with it, at once. `wait` does not return these runs."""
         ...
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
-        """The slots that became free, after at most about ``timeout_s`` seconds."""
+        """Wait at most about ``timeout_s`` seconds and return the slots that became free."""
         ...
 
     def heartbeat_age_s(self, slot: Slot) -> float:
-        """Seconds since the slot's worker last sent a heartbeat."""
+        """Return the seconds since the slot's worker last sent a heartbeat."""
         return 0.0
 
     def close(self) -> None:
-        """End all workers, in the middle of a run too."""
+        """Stop all workers, even in the middle of a run."""
         ...

@@ -1,4 +1,4 @@
-"""What does not fit in memory, found before the sweep starts."""
+"""Memory checks before a sweep starts: which runs do not fit on which devices."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from dnlbench.studies import Point
 from dnlbench.studies.training.spec import is_factory
 
 ESTIMATE_TOLERANCE = 0.15
-"""How far estimates are off, tiny networks apart, as a share of the peak: a run that needs more than a device has by more
-than that cannot fit, one by less may."""
+"""Relative error of memory estimates, tiny networks excepted. A run whose estimate exceeds a device's memory by more than this
+cannot fit; a run that exceeds it by less may fit."""
 WORKER_BYTES = int(0.4 * 2**30)
-"""What a worker process takes of the machine's memory beside its run, which is all that an estimate counts: torch and other
-libraries once they are loaded, without the pages of their files, which all workers share."""
+"""Host memory that a worker process needs besides its run: torch and other libraries once they are loaded. The pages of their
+files are not counted, because all workers share them. Estimates count only the run."""
 MAX_LISTED_DEPTHS = 4
-"""Of one network; of more than these the first and the last are named."""
+"""Maximum number of depths listed for one network; of more depths, a warning names the first and the last."""
 
 Needs = Mapping[Point, int]
-"""Bytes that a run or a pack of each point takes, with the worker's data, as far as that can be estimated."""
+"""Estimated bytes of a run or a pack of each point, including the worker's data. Points without an estimate are missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _DeviceMemory:
-    """A device whose memory is known."""
+    """A device whose memory size is known."""
 
     device: Device
     memory: int
@@ -44,7 +44,7 @@ class _DeviceMemory:
 
     @property
     def free(self) -> int:
-        """What others leave of it; all of it where the platform does not tell."""
+        """Bytes that other processes leave free; the total where the platform does not report usage."""
         return self.memory - (self.device.memory_used_bytes or 0)
 
     @property
@@ -56,23 +56,23 @@ class _DeviceMemory:
 
     @property
     def worker_bytes(self) -> int:
-        """What a worker takes of it beside its run."""
+        """Host memory in bytes that a worker needs besides its run; 0 on a GPU with its own memory."""
         return WORKER_BYTES if self.device.in_host_memory else 0
 
     def never_fits(self, need: int) -> bool:
-        """Whether a run cannot fit even with the whole device to itself."""
+        """Return True if a run cannot fit even if it has the device to itself."""
         return need / (1 + ESTIMATE_TOLERANCE) > self.memory
 
 
 def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size: int = 1) -> tuple[str, ...]:
-    """What will not fit on the slots' devices, or not without the user's help, as far as it can be foreseen.
+    """Estimate which runs do not fit on the slots' devices, or fit only if the user does something about it.
 
     Returns:
-        Warnings, each a sentence that names points, need, device memory and remedy.
+        Warnings, one sentence each, which name points, estimate, device memory and remedy.
 
     Raises:
-        ConfigurationError: if runs, or packs of up to ``pack_size`` of them, would need more than the memory of the whole
-            machine, on the CPU or on a GPU that shares its memory, where the system would end processes.
+        ConfigurationError: if runs, or packs of up to ``pack_size`` runs, need more than the memory of the machine, on the CPU
+            or on a GPU that shares the machine's memory. The system would kill processes.
     """
     needs = _needs(plan, data, pack_size=1)
     devices = Counter(slot.device for slot in slots)
@@ -98,7 +98,7 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
     )
     custom_networks = ", ".join(filter(is_factory, dict.fromkeys(point.network for point in plan.spec.points)))
     unknown = (
-        [f"the memory of {custom_networks} cannot be estimated, so nobody has checked that its runs fit"]
+        [f"the memory of {custom_networks} cannot be estimated, so it was not checked whether its runs fit"]
         if custom_networks
         else []
     )
@@ -111,22 +111,22 @@ def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:
 
 
 def _single_run_warnings(device: _DeviceMemory, needs: Needs, smaller: str) -> Iterator[str]:
-    """Of runs that are too large even for themselves: for the device, or for what others leave of it."""
+    """Warn about single runs that exceed the device's memory, or the part of it that is free now."""
     too_large = {point: need for point, need in needs.items() if device.never_fits(need)}
     if too_large:
         yield _too_large(
-            device, _need(too_large), " and end as oom, which is a result; for runs that fit choose", smaller
+            device, _need(too_large), ", and the profile records them as oom; for runs that fit, choose", smaller
         )
     tight = {point: need for point, need in needs.items() if need > device.free and point not in too_large}
     if tight:
         yield (
             f"{_need(tight)}, and {device.label} has {device.room}: they may not fit; "
-            f"end what else uses it, or choose {smaller}"
+            f"stop other programs that use it, or choose {smaller}"
         )
 
 
 def _pack_warnings(device: _DeviceMemory, needs: Needs, of_packs: Needs, pack_size: int) -> Iterator[str]:
-    """Of runs that fit, but not as many at once as are to train together."""
+    """Warn about packs that exceed the device's memory although each of their runs fits alone."""
     too_large = {
         point: need
         for point, need in of_packs.items()
@@ -135,52 +135,52 @@ def _pack_warnings(device: _DeviceMemory, needs: Needs, of_packs: Needs, pack_si
     if not too_large:
         return
     largest = max(too_large, key=too_large.__getitem__)
-    another = (of_packs[largest] - needs[largest]) // (pack_size - 1)  # a run without the data, which a pack has once
+    another = (of_packs[largest] - needs[largest]) // (pack_size - 1)  # one more run; the data are loaded once per pack
     fit = max(size for size in range(1, pack_size) if not device.never_fits(needs[largest] + (size - 1) * another))
     packs = f"packs of {pack_size} {_need(too_large)}"
-    yield _too_large(device, packs, ", and their runs one by one after that; choose", f"--pack {fit}")
+    yield _too_large(device, packs, ", and their runs one at a time if that fails; choose", f"--pack {fit}")
 
 
 def _too_large(device: _DeviceMemory, what: str, otherwise: str, remedy: str) -> str:
-    """A warning, where a device alone runs out of memory.
+    """Return a warning if only a device would run out of memory.
 
     Raises:
-        ConfigurationError: where the whole machine would.
+        ConfigurationError: if the machine would.
     """
     size = units.size(device.memory)
     if device.device.in_host_memory:
         raise ConfigurationError(
-            f"{what}, and the whole machine has {size}: the system would end processes, not only those of the sweep. "
+            f"{what}, and the whole machine has {size}: the system would kill processes, not only those of the sweep. "
             f"Choose {remedy}"
         )
-    return f"{what}, and {device.label} has {size}: they will be tried all the same{otherwise} {remedy}"
+    return f"{what}, and {device.label} has {size}: dnlbench tries them anyway{otherwise} {remedy}"
 
 
 def _concurrent_run_warnings(
     devices_with_memory: Sequence[_DeviceMemory], needs: Needs, kind: str, *, each: int, devices: int
 ) -> Iterator[str]:
-    """Of slots that share a device which cannot hold the largest of their runs or packs at once, ``each`` of a point."""
+    """Warn about devices that cannot hold the largest runs or packs of their slots at once, with ``each`` of them per point."""
     largest = [(device, _largest_tasks(device, needs, each)) for device in devices_with_memory]
     crowded = [(device, runs) for device, runs in largest if len(runs) > _count_fitting(device, runs)]
-    # Jobs are dealt to the devices in turn, so the tightest of these decides for all.
+    # Jobs are distributed over the devices in turn, so the device with the least room decides.
     jobs = devices * min((_count_fitting(device, runs) for device, runs in crowded), default=0)
     for device, runs in crowded:
         total = sum(need + device.worker_bytes for _, need in runs)
         yield (
-            f"{len(runs)} {kind} side by side, of {_names(point for point, _ in runs)}, would need up to about "
+            f"{len(runs)} {kind} at a time, of {_names(point for point, _ in runs)}, would need up to about "
             f"{units.size(total)}, and {device.label} has {units.size(device.memory)}: choose --jobs {jobs}"
         )
 
 
 def _largest_tasks(device: _DeviceMemory, needs: Needs, each: int) -> list[tuple[Point, int]]:
-    """As many as the device has slots, by falling need; without those that fit in no company at all."""
+    """Return the largest tasks that fit alone, in descending order, at most one for each slot of the device."""
     points = sorted(needs.items(), key=lambda item: -item[1])
     tasks = [(point, need) for point, need in points if not device.never_fits(need) for _ in range(each)]
     return tasks[: device.slots]
 
 
 def _count_fitting(device: _DeviceMemory, runs: Sequence[tuple[Point, int]]) -> int:
-    """How many of the runs, from the first on, the device holds at once; at least 1, since there are no fewer jobs."""
+    """Count how many of the runs, from the first on, fit on the device at once; at least 1, the smallest number of jobs."""
     cumulative = accumulate(need + device.worker_bytes for _, need in runs)
     return max(1, sum(need <= device.memory for need in cumulative))
 

@@ -1,4 +1,4 @@
-"""Runs and packs in this very process, one after the other: for debugging, and for tests that look inside."""
+"""An executor that runs everything in this process, one task after the other, for debugging and for tests."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class InlineExecutor(Executor):
-    """An executor of one slot. `wait` goes on with what it has by one event each time."""
+    """An executor with a single slot. Each call of `wait` advances its run by one event."""
 
     def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
         if len(slots) != 1:
-            raise ConfigurationError(f"the inline executor does one run at a time, not {len(slots)}; use --jobs 1")
+            raise ConfigurationError(f"the inline executor runs one job at a time, not {len(slots)}; use --jobs 1")
         self._run_dir = RunDir(run_dir.root.absolute())
         self._slot = slots[0]
         self._checkpoint_s = checkpoint_s
@@ -33,9 +33,9 @@ class InlineExecutor(Executor):
         self._running: tuple[Attempts, Iterator[RunEvent]] | None = None
 
     def prepare(self) -> Prepared:
-        """Imports torch, here and now."""
+        """Import torch in this process and prepare the worker."""
         if self._slot.device.kind == "cuda":
-            os.environ.update(environment_of(self._slot))  # in force as long as torch has not been imported
+            os.environ.update(environment_of(self._slot))  # effective only before torch is imported
         from dnlbench.executor.worker import Worker
 
         with _current_folder_restored():
@@ -43,21 +43,21 @@ class InlineExecutor(Executor):
             return self._worker.prepare()
 
     def start(self, slot: Slot, attempts: Attempts) -> None:
-        """Nothing moves until `wait`."""
+        """Create the run. Nothing is computed before `wait`."""
         assert self._worker is not None, "prepare comes first"
         self._running = attempts, self._worker.run(attempts)
 
     def suspend(self, slot: Slot) -> None:
-        """It stops at the first training step after its next event."""
+        """Ask the run to stop at the first training step after its next event."""
         if self._running is not None and self._worker is not None:
             self._worker.suspend(self._running[0])
 
     def end(self, slot: Slot) -> None:
-        """Drops what is running where it stands."""
+        """Drop the current run."""
         self._running = None
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
-        """Goes on until the next event, however long that takes."""
+        """Continue until the next event, ignoring ``timeout_s``."""
         if self._running is None:
             time.sleep(timeout_s)
             return []
@@ -85,6 +85,6 @@ class InlineExecutor(Executor):
 
 @contextlib.contextmanager
 def _current_folder_restored() -> Iterator[None]:
-    """Brings the engine's current folder back, which a network may change."""
+    """Restore the engine's current folder afterward, which a network may change."""
     with contextlib.chdir(Path.cwd()):
         yield

@@ -19,17 +19,17 @@ from dnlbench.store import RunDir
 from dnlbench.studies.training.spec import is_factory
 
 START_TIMEOUT_S = 300.0
-"""How long a worker may take to import torch, which is long from a cold or distant disk."""
+"""Maximum time for a worker to import torch, which takes long from a cold or remote disk."""
 EXIT_TIMEOUT_S = 3.0
-"""How long a worker may take to leave once its pipe is closed."""
+"""Time that a worker gets to exit after its pipe was closed."""
 MAX_IDLE_RESTARTS = 20
-"""Workers of a slot that may end one after the other with nothing to do before no more are started for that."""
+"""Maximum number of idle workers in a row that are replaced on one slot."""
 EXTERNAL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that no device and hardly a network sends: somebody wanted the process to end."""
+"""Signals that neither a device nor, usually, a network sends: somebody stopped the process."""
 
 
 class WorkerProcess(JsonLinesProcess):
-    """A child that executes runs; `dnlbench.executor.worker` is the other side."""
+    """A child process that executes runs; see `dnlbench.executor.worker` for its end of the pipe."""
 
     def __init__(self, run_dir: RunDir, slot: Slot, checkpoint_s: float) -> None:
         self.slot = slot
@@ -45,18 +45,18 @@ class WorkerProcess(JsonLinesProcess):
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has imported torch, and lives."""
+        """True if the process is alive and has imported torch."""
         return self._ready and self.poll() is None
 
     @property
     def heartbeat_age_s(self) -> float:
-        """Seconds since the last heartbeat; 0 while it imports torch, as long as that takes no unreasonable time."""
+        """Seconds since the last heartbeat; 0 while the process imports torch, unless that takes longer than the timeout."""
         now = time.monotonic()
         return now - self._heard if self._ready else max(0.0, now - self._launched - START_TIMEOUT_S)
 
     @property
     def is_late(self) -> bool:
-        """Whether it should have been ready long ago, or has fallen silent."""
+        """True if the process did not start in time, or sent no heartbeat within the timeout."""
         return self.heartbeat_age_s > (HEARTBEAT_TIMEOUT_S if self._ready else 0.0)
 
     def begin(self, job: Attempts, prepared: Prepared) -> None:
@@ -65,7 +65,7 @@ class WorkerProcess(JsonLinesProcess):
         self.send({"runs": dict(job), **fields})
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
-        """The replies to commands that have come in, and whether the worker has closed its side."""
+        """Read the replies that have arrived. The second value is True if the worker closed its end of the pipe."""
         messages, closed = self.receive()
         self._heard = time.monotonic()
         self._ready = self._ready or any("ready" in message for message in messages)
@@ -73,26 +73,29 @@ class WorkerProcess(JsonLinesProcess):
         return [message for message in messages if not message.keys() & {"ready", "heartbeat", "started"}], closed
 
     def dismiss(self, patience_s: float) -> WorkerFailure:
-        """Wait for its end, by force if it lingers; how it ended."""
+        """Wait until the process exits, kill it after ``patience_s`` seconds, and return how it ended."""
         code = self.leave(patience_s)
         who, when = (
             f"the worker process {self.process.pid}",
-            "in mid-run" if self._run_started else "before it began its run",
+            "during a run" if self._run_started else "before it started its run",
         )
         cause: Cause = "killed" if -code in EXTERNAL_SIGNALS else "process"
         if code >= 0:
-            error = RunError(type="WorkerLost", message=f"{who} ended with code {code} {when}")
+            error = RunError(type="WorkerLost", message=f"{who} exited with code {code} {when}")
         elif code == -signal.SIGKILL and oom_kills() > self._oom_kills:
-            cause, remedy = "host-memory", "fewer --jobs leave more for each run"
-            error = RunError(type="HostOutOfMemory", message=f"{who} was ended by the system {when}: {remedy}")
+            cause, remedy = "host-memory", "use fewer --jobs, which leaves more memory for each run"
+            error = RunError(
+                type="HostOutOfMemory",
+                message=f"{who} was killed by the system {when} because memory ran out: {remedy}",
+            )
         else:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            error = RunError(type="WorkerLost", message=f"{who} was ended by {name} {when}")
+            error = RunError(type="WorkerLost", message=f"{who} was killed by {name} {when}")
         return WorkerFailure(cause=cause, error=error, begun=self._run_started)
 
 
 class LocalExecutor(Executor):
-    """Worker processes, one for each slot. A worker that ended is replaced when its slot is asked for one."""
+    """Worker processes, one for each slot. A worker that exited is replaced when its slot needs one."""
 
     def __init__(self, run_dir: RunDir, slots: Sequence[Slot], *, checkpoint_s: float) -> None:
         self._run_dir = run_dir
@@ -100,22 +103,22 @@ class LocalExecutor(Executor):
         self._checkpoint_s = checkpoint_s
         self._prepared: Prepared | None = None
         self.has_checked = False
-        """Whether one of its own workers has loaded the data and found nothing wrong."""
+        """True if a worker of this executor has loaded the data and accepted the plan."""
         self.preparation_error: DnlbenchError | None = None
-        """What a worker that had no run yet found wrong."""
+        """The error that an idle worker reported while it loaded the data or checked the plan."""
         self._workers: dict[str, WorkerProcess] = {}
         self._idle_restarts: Counter[str] = Counter()
-        """Workers that were started for no run, since the slot last ended one."""
+        """Number of workers started without a run since the slot's last run ended."""
         self._selector = selectors.DefaultSelector()
 
     def prepare(self) -> Prepared:
-        """Starts all workers; the first one alone touches the data, so that a download happens once."""
+        """Start all workers. Only the first one touches the data at first, so that a download happens once."""
         for slot in self._slots:
             self._launch(slot)
         first, *others = self._workers.values()
         self._prepared, self.has_checked = self._prepare(first), True
         for worker in others:
-            worker.send({"prepare": True})  # they load the data while the first one is at work; nobody waits for them
+            worker.send({"prepare": True})  # they load the data in the background
         return self._prepared
 
     def _prepare(self, worker: WorkerProcess) -> Prepared:
@@ -132,11 +135,11 @@ class LocalExecutor(Executor):
                 break
         worker.kill()
         log = self._run_dir.slot_log_path(worker.slot.name)
-        how = self._dismiss(worker).error.message.replace("before it began its run", "before it was ready")
+        how = self._dismiss(worker).error.message.replace("before it started its run", "before it was ready")
         custom_networks = sorted(
             {point.network for point in self._run_dir.read_plan().spec.points if is_factory(point.network)}
         )
-        suspects = f". A network of your own may have ended it: {', '.join(custom_networks)}" if custom_networks else ""
+        suspects = f". A custom network may have ended it: {', '.join(custom_networks)}" if custom_networks else ""
         raise EngineError(f"{how}{suspects}. Its log: {log}")
 
     @property
@@ -144,12 +147,12 @@ class LocalExecutor(Executor):
         return self._prepared is not None
 
     def take_over(self, prepared: Prepared) -> None:
-        """In place of `prepare`, with what another executor of the sweep has found out."""
+        """Use the result of another executor's `prepare`, which then need not be called here."""
         self._prepared = prepared
 
     def start(self, slot: Slot, attempts: Attempts) -> None:
         worker = self._workers.get(slot.name)
-        if worker is not None and worker.poll() is not None:  # it ended while it had nothing to do
+        if worker is not None and worker.poll() is not None:  # it exited while it was idle
             self._dismiss(worker)
             worker = None
         worker = worker or self._launch(slot)
@@ -157,7 +160,7 @@ class LocalExecutor(Executor):
         worker.begin(attempts, self._prepared)
 
     def warm_up(self, slot: Slot) -> None:
-        """Replaces a worker that ended, a few times; one that cannot live with nothing to do is left for a run to find out."""
+        """Replace a worker that exited, a limited number of times. After that, the next run reports the problem."""
         worker = self._workers.get(slot.name)
         if worker is not None and worker.poll() is None:
             return
@@ -172,13 +175,13 @@ class LocalExecutor(Executor):
         return worker is not None and worker.is_ready
 
     def suspend(self, slot: Slot) -> None:
-        """A message to the worker, which keeps a checkpoint and stays."""
+        """Send a message to the worker, which saves a checkpoint and stays alive."""
         worker = self._workers.get(slot.name)
         if worker is not None and worker.job is not None:
             worker.send({"suspend": dict(worker.job)})
 
     def end(self, slot: Slot) -> None:
-        """SIGKILL to the worker and all its children, which ends stopped ones too."""
+        """Send SIGKILL to the worker and its children, which also ends stopped processes."""
         worker = self._workers.get(slot.name)
         if worker is not None:
             worker.kill()
@@ -188,7 +191,7 @@ class LocalExecutor(Executor):
         freed: list[SlotFreed] = []
         deadline = time.monotonic() + timeout_s
         for worker in self._workers.values():
-            worker.poll()  # what a dead one left behind may hold its pipe open, and ends with this
+            worker.poll()  # kills descendants of a dead worker, which may keep its pipe open
         while True:
             left = deadline - time.monotonic()
             for key, _ in self._selector.select(max(0.0, left)):
@@ -227,7 +230,7 @@ class LocalExecutor(Executor):
         return worker.dismiss(patience_s)
 
     def close(self) -> None:
-        """Closes every worker's pipe first, so that all leave at the same time."""
+        """Close the pipes of all workers first, so that they exit at the same time."""
         for worker in self._workers.values():
             worker.close_input()
         deadline = time.monotonic() + EXIT_TIMEOUT_S
@@ -237,6 +240,6 @@ class LocalExecutor(Executor):
 
 
 def _failure(reply: Mapping[str, Any]) -> WorkerFailure | None:
-    """What a reply says of runs that the worker could not execute, through no fault of theirs."""
+    """Return the failure if a reply reports one that is not the fault of its runs."""
     error = reply.get("refused")
     return WorkerFailure(cause=reply["blame"] or "process", error=RunError.model_validate(error)) if error else None

@@ -1,4 +1,4 @@
-"""Trials of training speed, from outside; `dnlbench.runners.training.probe` is the other side."""
+"""Measurements of training speed in child processes; see `dnlbench.runners.training.probe` for the child's end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import DataSettings
 
 MEASURE_S = 1.5
-"""Of measuring, for each pack size."""
+"""Duration of the measurement for each pack size."""
 TIMEOUT_S = 120.0
-"""How long a trial may take, start included."""
+"""Maximum duration of a trial, including the start of its processes."""
 FUNCTION = "dnlbench.runners.training.probe:probe"
 _ASSUMED_IMAGE_SIZE, _ASSUMED_CLASSES = 32, 10
 
@@ -34,16 +34,17 @@ def measure(
     seconds: float = MEASURE_S,
     timeout_s: float = TIMEOUT_S,
 ) -> Mapping[int, float]:
-    """Samples per second by pack size, of all slots together when each of them trains.
+    """Measure samples per second by pack size, summed over all slots while each of them trains.
 
-    The data are synthetic, so that none need be read. Each slot has a process. Each pack size, from the smallest to the
-    largest, takes about ``seconds``, and everything ``limit_s`` at most.
+    The data are synthetic, so that none need to be read. Each slot has its own process. Each pack size, in ascending order,
+    takes about ``seconds``.
 
     Returns:
-        Without the pack sizes that failed.
+        The measured pack sizes; those that failed are missing.
 
     Raises:
-        EngineError: if a process ends before it has measured or takes too long, with what it printed.
+        EngineError: if a process exits before it has measured, or if the trial takes longer than ``timeout_s``. The message
+            contains the last lines that the process printed.
     """
     with ExitStack() as stack:
         output = stack.enter_context(tempfile.TemporaryFile())
@@ -63,7 +64,7 @@ def measure(
 
 
 def image_shape(data: DataSettings) -> tuple[InputShape, int]:
-    """Shape and classes of the data; a guess as long as nobody has read them."""
+    """Return shape and number of classes of the data; a default if they are not known before the data are read."""
     image_size = data.image_size or _ASSUMED_IMAGE_SIZE
     return data.known_input or ((3, image_size, image_size), _ASSUMED_CLASSES)
 
@@ -74,10 +75,10 @@ def _kill(children: Sequence[JsonLinesProcess]) -> None:
 
 
 def _next_replies(replies: Sequence[Iterator[dict[str, Any]]], output: IO[bytes]) -> list[dict[str, Any]]:
-    """The next message of each process."""
-    messages = [next(reply, {"refused": "without a word"}) for reply in replies]
+    """Return the next message of each process."""
+    messages = [next(reply, {"refused": "exited"}) for reply in replies]
     if any("refused" in message for message in messages):
-        raise EngineError(f"the trial ended before it could answer, or took too long: {tail(output)}")
+        raise EngineError(f"the trial ended before it had a result, or took too long: {tail(output)}")
     return messages
 
 

@@ -1,10 +1,10 @@
-"""Child processes that speak JSON lines: both ends of the pipe.
+"""Child processes that exchange JSON lines with their parent: both ends of the pipe.
 
-A child hears messages on standard input and replies on a pipe of its own, each message one JSON object a line. What it prints
-goes to a log: libraries, and whatever an environment executes when Python starts, may print anything. When its standard input
-ends its parent is gone, and it leaves at once.
+A child receives messages on standard input and replies on a separate pipe, one JSON object per line. Its output goes to a
+log, because libraries and startup hooks may print anything. When its standard input ends, its parent is gone, and the child
+exits.
 
-``python -m dnlbench.executor.processes package.module:function`` answers one question, see `call`.
+``python -m dnlbench.executor.processes package.module:function`` serves one call; see `call`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TAIL_LINES = 5
 
 
 def environment_of(slot: Slot) -> Mapping[str, str]:
-    """What has to be set before a process imports torch: the one device it sees, and the threads of its libraries."""
+    """Return the environment that a process needs before it imports torch: the device it sees and the number of threads."""
     threads = str(slot.threads)
     return {
         "CUDA_VISIBLE_DEVICES": slot.device.uuid or str(slot.device.index) if slot.device.kind == "cuda" else "",
@@ -42,12 +42,12 @@ def environment_of(slot: Slot) -> Mapping[str, str]:
 
 
 class JsonLinesProcess:
-    """A child process, seen from its parent. As a context manager it is killed at the end."""
+    """A child process, seen from its parent. Leaving the context kills it."""
 
     def __init__(self, module: str, *arguments: str, slot: Slot, log: int | IO[bytes]) -> None:
-        """Start ``python -m module arguments… N``, where ``N`` is the descriptor for the replies."""
+        """Start ``python -m module arguments… N``, where ``N`` is the file descriptor for replies."""
         self.replies, theirs = os.pipe()
-        """Descriptor to read replies from."""
+        """File descriptor for reading replies."""
         try:
             self.process = subprocess.Popen(
                 # -P: a file in the current folder must not hide an installed package
@@ -57,7 +57,7 @@ class JsonLinesProcess:
                 stderr=log,
                 pass_fds=(theirs,),
                 env={**os.environ, **environment_of(slot)},
-                start_new_session=True,  # Ctrl+C in the terminal is for the parent, which ends it itself
+                start_new_session=True,  # Ctrl+C in the terminal goes to the parent, which ends the child
             )
         except BaseException:
             os.close(self.replies)
@@ -68,14 +68,14 @@ class JsonLinesProcess:
         self._is_reaped = False
 
     def send(self, message: Any) -> None:
-        """Send a message. A process that is gone does not get it; its closed pipe tells."""
+        """Send a message. A process that has exited does not receive it; its closed pipe reveals that."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
     def receive(self) -> tuple[list[Any], bool]:
-        """Wait for something to come in; the messages that are whole, and whether the process has closed the pipe."""
+        """Wait for data and return the complete messages. The second value is True if the process closed the pipe."""
         content = os.read(self.replies, 1 << 16)
         *lines, self._torn = (self._torn + content).split(b"\n")
         return [json.loads(line) for line in lines], not content
@@ -92,27 +92,29 @@ class JsonLinesProcess:
             self.process.stdin.close()
 
     def poll(self) -> int | None:
-        """Its exit code, None while it lives."""
+        """Return the exit code, or None while the process is running."""
         return self._swept(self.process.poll())
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Its exit code, once it has ended.
+        """Wait for the process to exit and return its exit code.
 
         Raises:
-            subprocess.TimeoutExpired: if that takes longer.
+            subprocess.TimeoutExpired: if it does not exit in time.
         """
         code = self._swept(self.process.wait(timeout_s))
         assert code is not None
         return code
 
     def kill(self) -> None:
-        """End it and the processes it started at once, stopped ones too."""
-        if not self._is_reaped:  # else its id may be another process's by now
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS, of one that just died
+        """Kill the process and its descendants, including stopped ones."""
+        if not self._is_reaped:  # otherwise the process id may have been reused
+            with contextlib.suppress(
+                ProcessLookupError, PermissionError
+            ):  # PermissionError: on macOS, for a process that just died
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def leave(self, patience_s: float | None = None) -> int:
-        """Close its pipes and wait for its end, by force if it lingers; its exit code."""
+        """Close the pipes, wait for the process to exit, and return its exit code. Kill it after ``patience_s`` seconds."""
         self.close_input()
         os.close(self.replies)
         try:
@@ -122,7 +124,7 @@ class JsonLinesProcess:
             return self.wait()
 
     def _swept(self, code: int | None) -> int | None:
-        """Once it has ended, end what it started and left behind."""
+        """Kill the descendants of a process that has exited."""
         if code is not None:
             self.kill()
             self._is_reaped = True
@@ -140,12 +142,12 @@ class Parent:
     """The process that started this one with `JsonLinesProcess`."""
 
     def __init__(self, urgent: Callable[[Any], bool] = lambda message: False) -> None:
-        """Take the pipe, whose descriptor is this process's last argument, and listen in a thread.
+        """Open the pipe, whose file descriptor is the last argument of this process, and read messages in a thread.
 
-        There ``urgent`` handles a message at once; False leaves it to `receive`.
+        In that thread, ``urgent`` may handle a message at once. If it returns False, `receive` returns the message.
         """
         descriptor = int(sys.argv.pop())
-        os.set_inheritable(descriptor, False)  # what this process starts does not get it
+        os.set_inheritable(descriptor, False)  # child processes do not inherit it
         self._replies = os.fdopen(descriptor, "w", encoding="utf-8")
         self._lock = threading.Lock()
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -156,7 +158,7 @@ class Parent:
         return self._messages.get()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; any thread may."""
+        """Send a message; safe to call from any thread."""
         with self._lock:
             print(json.dumps(message), file=self._replies, flush=True)
 
@@ -169,29 +171,29 @@ class Parent:
 
 
 def error_reply(error: Exception) -> dict[str, dict[str, str]]:
-    """The message that something cannot be done."""
+    """Return the message that reports an error."""
     return {"refused": {"type": type(error).__name__, "message": str(error)}}
 
 
 def error_in(message: Mapping[str, Any]) -> DnlbenchError | None:
-    """The error that a message reports, if it is a refusal."""
+    """Return the error that a message reports, if any."""
     error = message.get("refused")
     return rebuild(error["type"], error["message"]) if error else None
 
 
 def start_server(function: str, slot: Slot, log: IO[bytes]) -> JsonLinesProcess:
-    """A process that answers one question by ``package.module:function``, which yields the parts of the answer."""
+    """Start a process that calls ``package.module:function``, which yields the parts of the result."""
     return JsonLinesProcess(__name__, function, slot=slot, log=log)
 
 
 def call(function: str, request: Mapping[str, Any], slot: Slot) -> Iterator[dict[str, Any]]:
-    """Have a child process answer something that only torch knows, and yield the parts of the answer as they come.
+    """Call a function that needs torch in a child process and yield the parts of its result as they arrive.
 
-    The process is gone when the last part has come, or the iterator is closed.
+    The process ends with the last part, or when the iterator is closed.
 
     Raises:
-        DnlbenchError: what the function raises.
-        EngineError: if the process ends without having answered.
+        DnlbenchError: if the function raises it.
+        EngineError: if the process exits before the result is complete.
     """
     with tempfile.TemporaryFile() as log, start_server(function, slot, log) as process:
         process.send(request)
@@ -201,18 +203,18 @@ def call(function: str, request: Mapping[str, Any], slot: Slot) -> Iterator[dict
             yield part
         code = process.wait()
         if code:
-            raise EngineError(f"the process that measures ended with code {code}: {tail(log)}")
+            raise EngineError(f"the process that executes {function} exited with code {code}: {tail(log)}")
 
 
 def tail(log: IO[bytes]) -> str:
-    """The last lines of what a process printed."""
+    """Return the last lines that a process printed."""
     log.seek(0)
     lines = log.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
-    return "\n".join(lines) or "it said nothing"
+    return "\n".join(lines) or "no output"
 
 
 def _serve() -> None:
-    """Answer one question. After a part that says ``ready`` the work goes on when it is told to."""
+    """Serve one call. After a part with the key ``ready``, wait for a message before continuing."""
     parent = Parent()
     module, _, name = sys.argv.pop().partition(":")
     function = getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""Which slots a sweep runs on."""
+"""The choice of the slots that a sweep runs on."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def choose_slots(
     tasks: int | None = None,
     unusable: Sequence[UnusableDevice] = (),
 ) -> tuple[Slot, ...]:
-    """Slots for ``jobs`` runs or packs at a time.
+    """Return slots for ``jobs`` runs or packs at a time.
 
-    On CPUs there is one slot for each core with one thread each, since small networks gain little from a second thread; on
-    CUDA and MPS one slot for each device. More jobs than devices share them in turn.
+    On CPUs there is one slot per core with one thread each, because small networks gain little from a second thread. On
+    CUDA and MPS there is one slot per device. If there are more jobs than devices, the devices are shared in turn.
 
     Args:
-        devices: what the machine has.
+        devices: devices of the machine.
         cores: physical cores to divide among the slots.
-        device: ``auto``, ``cpu``, ``mps``, ``cuda`` for all CUDA devices, or some of them as in ``cuda:0,2``.
+        device: ``auto``, ``cpu``, ``mps``, ``cuda`` for all CUDA devices, or some of them, such as ``cuda:0,2``.
         jobs: number of slots.
-        threads: of one run's CPU work; ``cores / jobs`` by default.
-        tasks: runs or packs to be done, which need no more slots than that.
-        unusable: what the machine has and cannot use, for the error.
+        threads: CPU threads of one run; ``cores / jobs`` by default.
+        tasks: number of runs or packs; there are never more slots than tasks.
+        unusable: devices that cannot be used, for the error message.
 
     Raises:
-        DeviceError: if the device is not there or its name is not one of these.
+        DeviceError: if the device does not exist or its name is invalid.
     """
     chosen = _choose_devices(devices, device, unusable)
     by_default = max(1, cores // (threads or 1)) if chosen[0].kind == "cpu" else len(chosen)
@@ -58,7 +58,7 @@ def choose_slots(
 
 def _choose_devices(devices: Sequence[Device], wanted: str, unusable: Sequence[UnusableDevice]) -> list[Device]:
     if wanted == "auto":
-        kind = devices[0].kind  # the list is in order of preference
+        kind = devices[0].kind  # the list is sorted by preference
         return [device for device in devices if device.kind == kind]
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+(?:,\d+)*))?", wanted)
     if not match or (match[2] and match[1] != "cuda"):
@@ -67,7 +67,7 @@ def _choose_devices(devices: Sequence[Device], wanted: str, unusable: Sequence[U
     if not available:
         names = ", ".join(f"{device.label} ({device.name})" for device in devices)
         raise DeviceError(
-            f"--device {wanted}: this machine shows no such device. Present: {names}{why_unusable(unusable)}"
+            f"--device {wanted}: this machine has no such device. Available: {names}{why_unusable(unusable)}"
         )
     if not match[2]:
         return list(available.values())
@@ -76,6 +76,6 @@ def _choose_devices(devices: Sequence[Device], wanted: str, unusable: Sequence[U
     if missing:
         present = ", ".join(device.label for device in available.values())
         raise DeviceError(
-            f"--device {wanted}: no CUDA device {', '.join(missing)}. Present: {present}{why_unusable(unusable)}"
+            f"--device {wanted}: no CUDA device {', '.join(missing)}. Available: {present}{why_unusable(unusable)}"
         )
     return [available[number] for number in numbers]

@@ -1,8 +1,8 @@
-"""Placement and pack size of a training sweep: the candidates, and what ``dnlbench tune`` measured of them.
+"""Placement and pack size of a training sweep: the candidates, and the trials that ``dnlbench tune`` measured.
 
-The measurements are kept in ``tuned.json`` in the cache folder, see `dnlbench.cache`, for the machine and everything that the
-speed of a training step depends on but the axes: sweeps that differ in networks, depths, seeds, epochs or learning rate share
-them.
+The trials are stored in ``tuned.json`` in the cache folder (see `dnlbench.cache`). Their key consists of the machine and
+all settings that affect the speed of a training step, except the axes: sweeps that differ only in networks, depths, seeds,
+epochs or learning rate share their trials.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
 
 GOOD_ENOUGH = 0.95
-"""Share of the best throughput from which on a simpler candidate is chosen."""
+"""Fraction of the best throughput at which a simpler candidate is preferred."""
 MEMORY_FRACTION = 0.8
-"""Of a device's memory that runs may be estimated to take."""
+"""Fraction of a device's memory that the estimates of its runs may add up to."""
 MAX_ENTRIES = 500
-"""Sweeps that are kept."""
+"""Maximum number of sweeps in the cache."""
 
 Slots = tuple[Slot, ...]
 
@@ -39,64 +39,64 @@ class Trial(BaseModel):
 
     jobs: int
     threads: int
-    """Of each job."""
+    """Threads per job."""
     pack_size: int
     samples_per_s: float
-    """Of all jobs together."""
+    """Throughput of all jobs together."""
 
 
 Trials = tuple[Trial, ...]
-"""The simplest candidate first."""
+"""Trials, the simplest candidate first."""
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """The first one that is as good as any."""
+    """Return the first trial whose throughput is within the tolerance of the best one."""
     most = max(trial.samples_per_s for trial in trials)
     return next(trial for trial in trials if trial.samples_per_s >= GOOD_ENOUGH * most)
 
 
 def can_be_tuned(plan: Plan) -> bool:
-    """Whether speed can be measured. Custom networks may do more than compute, and are not tried."""
+    """Return True if training speed can be measured. Custom networks are excluded, because they may do more than compute."""
     return isinstance(plan.spec, TrainingSpec) and not plan.custom_networks
 
 
 def median_point(plan: Plan) -> Point:
-    """The point of median work, which is the one that is measured."""
+    """Return the point of median work, which represents the sweep in a trial."""
     points = sorted(plan.spec.points, key=lambda point: plan.estimate(point).work)
     return points[len(points) // 2]
 
 
 def candidates(plan: Plan, placements: Iterable[Slots], pack: int | None) -> Mapping[Slots, tuple[int, ...]]:
-    """Growing pack sizes by placement, of which the simplest comes first; ``pack`` is None for any number of runs.
+    """Return ascending pack sizes by placement, the simplest placement first. ``pack`` is None if any size is allowed.
 
     Raises:
-        ConfigurationError: if there is nothing to choose from.
+        ConfigurationError: if there are fewer than two candidates.
     """
     sizes = _pack_sizes(len(plan.spec.seeds)) if pack is None else (pack,)
     result = {slots: tuple(size for size in sizes if _is_possible(plan, slots, size)) for slots in placements}
     if not all(result.values()) or sum(map(len, result.values())) < 2:
         raise ConfigurationError(
-            f"{plan.spec.name}: there is nothing to tune: with these options, this number of runs and this memory, only one "
-            "placement and pack size is possible"
+            f"{plan.spec.name}: nothing to tune: with these options, this number of runs and this memory, only one placement and "
+            "pack size is possible"
         )
     return result
 
 
 def tuning_file() -> CacheFile[Trials]:
-    """The trials by key."""
+    """Return the cache file of the trials."""
     return CacheFile(cache_folder() / "tuned.json", "tuned", Trials, most=MAX_ENTRIES)
 
 
 def read_trials(plan: Plan, machine: Machine, slots: Slots) -> Trials:
-    """What was measured for such a sweep on the devices of these slots; empty if nothing was."""
+    """Return the stored trials for this sweep on the devices of these slots; empty if there are none."""
     return tuning_file().read().get(_key(plan, machine, slots), ()) if can_be_tuned(plan) else ()
 
 
 def save_trials(plan: Plan, machine: Machine, slots: Slots, trials: Trials) -> None:
-    """Keeps them in place of earlier ones.
+    """Store trials in place of earlier ones.
 
     Raises:
-        ConfigurationError: if that is not possible.
+        ConfigurationError: if the cache cannot be written.
     """
     tuning_file().put(_key(plan, machine, slots), trials)
 
@@ -118,13 +118,13 @@ def _key(plan: Plan, machine: Machine, slots: Slots) -> str:
 
 
 def _pack_sizes(seeds: int) -> tuple[int, ...]:
-    """1, 2, 4, … and all seeds."""
+    """Return 1, 2, 4, … and the number of seeds."""
     powers = [2**exponent for exponent in range(seeds.bit_length()) if 2**exponent < seeds]
     return (*powers, seeds)
 
 
 def _is_possible(plan: Plan, slots: Slots, size: int) -> bool:
-    """Whether packs of that size leave no slot idle, and fit in memory at every point."""
+    """Return True if packs of this size leave no slot idle and fit in memory at every point."""
     if count_packs(plan.runs, size) < len(slots):
         return False
     largest = max(plan.estimate(point).memory_bytes or 0 for point in plan.spec.points)

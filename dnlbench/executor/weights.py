@@ -1,7 +1,7 @@
-"""Keeping the final weights of a sweep beside its profile.
+"""Final weights of a sweep, stored next to its profile.
 
-They lie in ``<profile without .json>.weights/<run id>.pt``; `dnlbench.runners.training.weights` says what such a file holds.
-The profile names each one's SHA-256 in ``runs[].weights_sha256``.
+Path: ``<profile without .json>.weights/<run id>.pt``; `dnlbench.runners.training.weights` documents the content of these
+files. The profile records their SHA-256 in ``runs[].weights_sha256``.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ FUNCTION = "dnlbench.runners.training.weights:keep_all"
 
 @dataclass(frozen=True, kw_only=True)
 class KeptWeights:
-    """What became of the weights of some runs, by run id."""
+    """The result of storing weights, by run id."""
 
     sha256: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """With the reason."""
+    """The reason for each run whose weights were not stored."""
 
 
 def weights_folder(profile: Path) -> Path:
-    """Where the weights of a profile's runs are."""
+    """Return the folder that contains the weights of a profile's runs."""
     return profile.with_name(f"{profile.stem}.weights")
 
 
 def keep_weights(run_dir: RunDir, epochs: Mapping[str, int], into: Path) -> KeptWeights:
-    """Take the weights of finished runs, with the epochs of each, out of their checkpoints and into a folder."""
+    """Copy the weights of finished runs from their checkpoints into a folder. ``epochs`` maps run id to number of epochs."""
     if not epochs:
         return KeptWeights()
     request = {

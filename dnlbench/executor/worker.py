@@ -1,15 +1,16 @@
-"""The worker: the only door to torch. In a process of its own for `local`, in this one for `inline`.
+"""The worker, the only module of the executors that imports torch: a separate process for `local`, this process for `inline`.
 
-As a process it is started with the run directory and its slot, and obeys commands, see `dnlbench.executor.processes`::
+The process is started with the run directory and its slot as arguments. It executes commands, see
+`dnlbench.executor.processes`::
 
     {"prepare": true}                            {"prepared": {…}}  or  {"refused": {"type": …, "message": …}}
     {"runs": {"<run id>": 1, …},                 {"started": true}, then {"ended": true}
      "data": {…}, "code": {…}}                     or  {"refused": …, "blame": "disk", "device", "pack" or null}
-    {"suspend": {"<run id>": 1, …}}              none of its own: the runs under way end
+    {"suspend": {"<run id>": 1, …}}              no reply; the current runs end
 
-Runs come with the number of the attempt; several at once are a pack. A line of the right column says ``"exiting": true`` if
-the worker takes no further command. Without being asked the worker says ``ready`` once it has imported torch, and ``beat``
-every second. What happens in a run does not go through this pipe: it is in the run directory.
+Run ids come with their attempt numbers; several runs are a pack. A reply contains ``"exiting": true`` if the worker takes
+no further command. The worker also sends ``ready`` once it has imported torch, and ``heartbeat`` every second. Events of a
+run do not go through this pipe; the worker writes them into the run directory.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from dnlbench.runners.failures import Blame, PackError, blame, classify
 from dnlbench.store import RunDir
 
 HEARTBEAT_INTERVAL_S = 1.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-"""A batch system may send them to every process of a job before its time limit. The engine then has the runs suspended."""
+"""Batch systems may send these to all processes of a job before its time limit. The engine then suspends the runs."""
 
 
 class Worker:
-    """Carries out runs of a run directory's plan on one slot and writes their events."""
+    """Execute runs of a run directory's plan on one slot and write their events."""
 
     def __init__(self, run_dir: RunDir, slot: Slot, checkpoint_s: float) -> None:
         self._run_dir = run_dir
@@ -63,20 +64,20 @@ class Worker:
         return self._runner.prepare()
 
     def check_unchanged(self, data: DataInfo, code: Sources) -> None:
-        """Makes sure that this worker trains the networks, and on the data, that the sweep began with.
+        """Check that data and custom networks are the ones that the sweep started with.
 
         Raises:
-            DataError: if the data have changed since.
-            SpecError: if the code of a custom network has.
+            DataError: if the data have changed.
+            SpecError: if the code of a custom network has changed.
         """
         if split := data.differing_split(self._runner.data_info):
-            raise DataError(f"the {split} data have changed since the sweep began")
+            raise DataError(f"the {split} data have changed since the sweep started")
         changed = self._runner.code_changes(code)
         if changed:
             raise SpecError(f"the code of custom networks has changed since the sweep started: {', '.join(changed)}")
 
     def suspend(self, attempts: Attempts) -> None:
-        """Has these attempts stop at their next training step; may be called from another thread, and too late."""
+        """Ask these attempts to stop at their next training step. Any thread may call this, even after the runs have ended."""
         self._suspend_requested = attempts
 
     @staticmethod
@@ -84,12 +85,12 @@ class Worker:
         return blame(error)
 
     def run(self, attempts: Attempts) -> Iterator[RunEvent]:
-        """Does a run, or a pack, each event of which is in the run directory before it is yielded.
+        """Execute a run or a pack. Each event is in the run directory before it is yielded.
 
-        ``RunEnded`` or ``RunPaused`` is the last one of each run.
+        The last event of each run is ``RunEnded`` or ``RunPaused``.
 
         Raises:
-            Exception: one that the runs themselves are not to be blamed for; see `dnlbench.runners.failures.blame`.
+            Exception: an error that is not the fault of the runs; see `dnlbench.runners.failures.blame`.
         """
         with ExitStack() as stack:
             writers = {run_id: self._run_dir.events_writer(run_id) for run_id in attempts}
@@ -97,7 +98,7 @@ class Worker:
                 stack.callback(writer.close)
             for event in self._events(attempts):
                 line = event.model_dump_json(exclude_none=True)
-                writers[event.run_id].write(line, durable=True)  # a checkpoint may count on it
+                writers[event.run_id].write(line, durable=True)  # a checkpoint may rely on it
                 yield event
 
     def _events(self, attempts: Attempts) -> Iterator[RunEvent]:
@@ -114,7 +115,9 @@ class Worker:
                 traceback.print_exception(error, file=log)
             if others:
                 cause = f"{type(error).__name__}: {error}"
-                raise PackError(f"{title([member.run for member in members])} do not go together: {cause}") from error
+                raise PackError(
+                    f"{title([member.run for member in members])} cannot train together: {cause}"
+                ) from error
             yield self._failed(first, error)
 
     def _member(self, run_id: str, attempt: int) -> Member:
@@ -136,10 +139,10 @@ class Worker:
 
 
 def main() -> None:
-    """The worker process."""
+    """Run the worker process."""
     for number in IGNORED_SIGNALS:
         signal.signal(number, lambda *_: None)
-    # Absolute, since a network may change the current folder.
+    # Absolute, because a network may change the current folder.
     run_dir, slot = RunDir(Path(sys.argv[1]).absolute()), Slot.model_validate_json(sys.argv[2])
     checkpoint_s = float(sys.argv[3])
     faulthandler.enable()
@@ -155,7 +158,7 @@ def main() -> None:
     try:
         worker = Worker(run_dir, slot, checkpoint_s)  # imports torch
     except Exception as error:
-        worker = error  # told when the worker is asked for something
+        worker = error  # reported in reply to the next command
     parent.send({"ready": True})
     while True:
         reply = _execute(worker, run_dir, parent.receive(), parent)
@@ -191,13 +194,13 @@ def _execute(worker: Worker | Exception, run_dir: RunDir, command: dict[str, Any
 
 
 def _is_healthy(last: RunEvent | None) -> bool:
-    """Whether a run's last event says that the process is fit for another one."""
+    """Return True if a run's last event shows that the process can execute another run."""
     return isinstance(last, RunPaused) or (isinstance(last, RunEnded) and last.status in ("ok", "diverged"))
 
 
 @contextmanager
 def _output_in(path: Path) -> Iterator[None]:
-    """Sends everything that this process prints, C libraries included, to a file."""
+    """Redirect all output of this process, including that of C libraries, to a file."""
     saved = os.dup(1), os.dup(2)
     with path.open("ab") as log:
         os.dup2(log.fileno(), 1)

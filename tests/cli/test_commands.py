@@ -303,7 +303,7 @@ def test_the_schema_of_specs_accepts_what_is_accepted_and_refuses_misspelt_keys(
         (["run", "digits-quick", "--resume", "--run-dir", "nowhere"], "--resume: nowhere holds no sweep to resume"),
         (
             ["run", "digits-quick", "--executor", "inline", "--jobs", "2"],
-            "inline executor does one run at a time, not 2",
+            "inline executor runs one job at a time, not 2",
         ),
         (["run", "digits-quick", "--run-dir", "/dev/null"], "/dev/null: cannot be a run directory: File exists"),
         (["run", "digits-quick", "--out", "."], "is a folder; name a file in it"),

@@ -96,7 +96,7 @@ def test_studies_whose_runs_go_alone_refuse_packs(run_cli: RunCli) -> None:
     done = run_cli("run", "forward-limit", "--pack", "4")
     assert done.returncode == 2
     assert done.stderr == (
-        "dnlbench: error: --pack 4: runs of the study 'forward-limit' cannot be carried out together; choose --pack off\n"
+        "dnlbench: error: --pack 4: runs of the study 'forward-limit' cannot train together; choose --pack off\n"
     )
 
 
@@ -132,7 +132,7 @@ def test_runs_of_a_killed_worker_go_on_one_by_one(make_sweep: MakeSweep, workers
         words = sweep.run_dir.parse_events(run_id, read_lines(sweep.run_dir.events_path(run_id)))
         started = [event for event in words if isinstance(event, RunStarted)]
         assert [event.pack_size for event in started] in ([2, 1], [1]), (
-            "it may have been killed before it began this one"
+            "it may have been killed before it started this one"
         )
         assert started[-1].from_epoch >= epochs
 
@@ -148,7 +148,7 @@ def test_runs_that_do_not_go_together_are_done_one_by_one(
     options += ["--executor", executor, "--pack", "2", "--run-dir", "rd", "--out", "out.json"]
     done = run_process("run", spec_file, *options)
     assert done.returncode == 0, done.stderr
-    cause = "own:shy L=1 seeds 0–1 do not go together: LookupError: no room for two"
+    cause = "own:shy L=1 seeds 0–1 cannot train together: LookupError: no room for two"
     assert done.stderr.count(f"own:shy L=1 seeds 0–1 wait to be tried again: {cause}") == 1
     profile = read_profile(tmp_path / "out.json")
     assert [(run.status, run.pack_size) for run in profile.runs] == [("ok", 1)] * 2

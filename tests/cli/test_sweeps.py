@@ -248,7 +248,7 @@ def test_lost_failed_and_hungry_runs_are_rows_and_do_not_disturb_the_others(
     runs = by_depth(read_profile(out))
     assert {depth: run.status for depth, run in runs.items()} == {1: "ok", 2: "failed", 3: "failed", 4: "oom"}
     errors = {depth: run.error for depth, run in runs.items() if run.error}
-    assert "was ended by SIGKILL in mid-run" in errors[2].message
+    assert "was killed by SIGKILL during a run" in errors[2].message
     assert (errors[3].type, errors[3].message) == ("LookupError", "a bug of the user's")
     assert errors[3].log is not None
     assert 'own.py", line' in errors[3].log
@@ -295,8 +295,8 @@ def test_a_network_that_ends_its_worker_at_the_start_is_named(run_cli: RunCli, t
     (tmp_path / "leaving.py").write_text("import os\ndef make(**_):\n    os._exit(3)\n")
     done = run_cli("run", spec_file, "--set", "sweep.networks=['leaving:make']", "--device", "cpu", "--jobs", "1")
     assert done.returncode == 1
-    assert re.search(r"the worker process \d+ ended with code 3 before it was ready\. ", done.stderr)
-    assert "A network of your own may have ended it: leaving:make. Its log: " in done.stderr
+    assert re.search(r"the worker process \d+ exited with code 3 before it was ready\. ", done.stderr)
+    assert "A custom network may have ended it: leaving:make. Its log: " in done.stderr
 
 
 def test_the_parent_of_a_sweep_never_imports_torch(tmp_path: Path, spec_file: Path) -> None:

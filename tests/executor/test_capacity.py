@@ -68,8 +68,8 @@ def test_runs_too_large_for_a_gpu_are_tried_with_a_warning(plan: Plan) -> None:
     (warning,) = checked(plan, gpu(memory))
     assert warning == (
         "runs of densenet L=8 and dense-attention L=4, 8 would need up to about "
-        f"{units.size(need(plan, 'dense-attention', 8))} each, and cuda:0 (A GPU) has {units.size(memory)}: they will be "
-        "tried all the same and end as oom, which is a result; for runs that fit choose smaller depths, "
+        f"{units.size(need(plan, 'dense-attention', 8))} each, and cuda:0 (A GPU) has {units.size(memory)}: dnlbench "
+        "tries them anyway, and the profile records them as oom; for runs that fit, choose smaller depths, "
         "a smaller train.batch_size or a smaller network.growth_rate"
     )
 
@@ -81,14 +81,14 @@ def test_what_cannot_fit_on_the_cpu_is_refused(plan: Plan) -> None:
     assert str(refused.value) == (
         "runs of densenet L=8 and dense-attention L=4, 8 would need up to about "
         f"{units.size(need(plan, 'dense-attention', 8))} each, and the whole machine has {units.size(memory)}: the system "
-        "would end processes, not only those of the sweep. Choose smaller depths, a smaller train.batch_size or a smaller "
+        "would kill processes, not only those of the sweep. Choose smaller depths, a smaller train.batch_size or a smaller "
         "network.growth_rate"
     )
 
 
 def test_a_gpu_with_shared_memory_is_treated_like_the_cpu(plan: Plan) -> None:
     memory, largest = need(plan, "densenet", 4), need(plan, "dense-attention", 8)
-    with pytest.raises(ConfigurationError, match=r"the whole machine has .*: the system would end processes"):
+    with pytest.raises(ConfigurationError, match=r"the whole machine has .*: the system would kill processes"):
         checked(plan, gpu(memory).model_copy(update={"memory_shared": True}))
     workers_too = gpu(2 * largest + WORKER_BYTES).model_copy(update={"memory_shared": True})
     (warning,) = checked(plan, workers_too, jobs=2)
@@ -99,7 +99,7 @@ def test_estimates_are_given_their_tolerance(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[8]", "sweep.seeds=[0]")
     largest = need(plan, "densenet", 8)
     (just,) = checked(plan, cpu(int(largest / 1.14)))
-    assert "they may not fit; end what else uses it, or choose smaller depths" in just
+    assert "they may not fit; stop other programs that use it, or choose smaller depths" in just
     with pytest.raises(ConfigurationError, match="the whole machine"):
         checked(plan, cpu(int(largest / 1.16)))
     (untold,) = checked(plan, gpu(int(largest / 1.14)))
@@ -112,7 +112,7 @@ def test_what_fits_only_once_others_have_left(plan: Plan, device: Callable[..., 
     (warning,) = checked(plan, device(2 * largest, used=largest + 1))
     assert warning.startswith(
         f"runs of dense-attention L=8 would need up to about {units.size(largest)} each, and {label} has "
-        f"{units.size(largest)} of its {units.size(2 * largest)} free now: they may not fit; end what else uses it, or"
+        f"{units.size(largest)} of its {units.size(2 * largest)} free now: they may not fit; stop other programs that use it, or"
     )
 
 
@@ -128,7 +128,7 @@ def test_largest_concurrent_runs_on_a_gpu(plan: Plan) -> None:
     first, second = need(plan, "dense-attention", 8), need(plan, "densenet", 8)
     (warning,) = checked(plan, gpu(2 * first), jobs=4)
     assert warning == (
-        "4 runs side by side, of dense-attention L=8 and densenet L=8, would need up to about "
+        "4 runs at a time, of dense-attention L=8 and densenet L=8, would need up to about "
         f"{units.size(2 * first + 2 * second)}, and cuda:0 (A GPU) has {units.size(2 * first)}: choose --jobs 2"
     )
     (warning,) = checked(plan, gpu(2 * first + second), jobs=4)
@@ -140,7 +140,7 @@ def test_workers_count_on_the_cpu(plan: Plan) -> None:
     assert largest < WORKER_BYTES / 2
     assert checked(plan, gpu(2 * largest), jobs=2) == ()
     (warning,) = checked(plan, cpu(2 * largest + WORKER_BYTES), jobs=2)
-    assert warning.startswith("2 runs side by side, of dense-attention L=8, would need up to about ")
+    assert warning.startswith("2 runs at a time, of dense-attention L=8, would need up to about ")
     assert f" {units.size(2 * (largest + WORKER_BYTES))}, and cpu (A CPU) has" in warning
     assert warning.endswith(": choose --jobs 1")
 
@@ -158,7 +158,7 @@ def test_runs_that_never_fit_crowd_nobody(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[4,16]")
     (warning,) = checked(plan, gpu(2 * need(plan, "densenet", 4)), jobs=2)
     assert warning.startswith("runs of densenet L=16 would")
-    assert "they will be tried all the same" in warning
+    assert "dnlbench tries them anyway" in warning
 
 
 def test_one_run_at_a_time_needs_no_fewer_jobs(make_plan: MakePlan) -> None:
@@ -168,7 +168,7 @@ def test_one_run_at_a_time_needs_no_fewer_jobs(make_plan: MakePlan) -> None:
 
 
 def test_unknown_sizes_give_a_single_warning(make_plan: MakePlan, plan: Plan) -> None:
-    unknown = "the memory of own:unet cannot be estimated, so nobody has checked that its runs fit"
+    unknown = "the memory of own:unet cannot be estimated, so it was not checked whether its runs fit"
     assert checked(make_plan("sweep.networks=['own:unet']"), gpu(1, used=1), jobs=4) == (unknown,)
     assert checked(make_plan("sweep.networks=['own:unet']"), cpu(1, used=1), jobs=4) == (unknown,)
     assert checked(plan, gpu(None), jobs=4) == ()
@@ -198,7 +198,7 @@ def test_each_worker_has_its_copy_of_the_data(plan: Plan) -> None:
         (warning,) = check_memory(plan, data, slots)
         workers = 2 * WORKER_BYTES if device is cpu else 0
         both = units.size(2 * (largest + data.loaded_bytes) + workers)
-        assert warning.startswith(f"2 runs side by side, of dense-attention L=8, would need up to about {both}, and ")
+        assert warning.startswith(f"2 runs at a time, of dense-attention L=8, would need up to about {both}, and ")
         assert warning.endswith(": choose --jobs 1")
     with pytest.raises(ConfigurationError, match=r"would need up to about 1\.\d GiB each, and the whole machine has"):
         check_memory(plan, data, choose_slots([cpu(data.loaded_bytes // 2)], 8, jobs=1))
@@ -219,9 +219,9 @@ def test_packs_that_do_not_fit_where_their_runs_do(make_plan: MakePlan) -> None:
     (warning,) = packed(plan, gpu(3 * largest), 4)
     assert warning == (
         f"packs of 4 runs of densenet L=8 would need up to about {units.size(4 * largest)} each, and cuda:0 (A GPU) has "
-        f"{units.size(3 * largest)}: they will be tried all the same, and their runs one by one after that; choose --pack 3"
+        f"{units.size(3 * largest)}: dnlbench tries them anyway, and their runs one at a time if that fails; choose --pack 3"
     )
-    with pytest.raises(ConfigurationError, match=r"^packs of 6 runs .* would end processes.* Choose --pack 3$"):
+    with pytest.raises(ConfigurationError, match=r"^packs of 6 runs .* would kill processes.* Choose --pack 3$"):
         packed(plan, cpu(3 * largest), 99)
 
 
@@ -242,6 +242,6 @@ def test_largest_concurrent_packs(make_plan: MakePlan) -> None:
     first, second = need(plan, "densenet", 8), need(plan, "densenet", 4)
     (warning,) = packed(plan, gpu(5 * first), 2, jobs=4)
     assert warning == (
-        f"4 packs side by side, of densenet L=4, 8, would need up to about {units.size(6 * first + 2 * second)}, "
+        f"4 packs at a time, of densenet L=4, 8, would need up to about {units.size(6 * first + 2 * second)}, "
         f"and cuda:0 (A GPU) has {units.size(5 * first)}: choose --jobs 2"
     )

@@ -66,7 +66,7 @@ def test_the_cpu_by_choice_hides_the_gpus() -> None:
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("cuda", r"--device cuda: this machine shows no such device. Present: cpu \(A CPU\)"),
+        ("cuda", r"--device cuda: this machine has no such device. Available: cpu \(A CPU\)"),
         ("mps", "no such device"),
         ("gpu", "write auto, cpu, mps, cuda, or CUDA devices by number"),
         ("cpu:0", "write auto"),
@@ -92,5 +92,5 @@ def test_numbers_of_gpus_may_have_any_length() -> None:
 
 
 def test_a_gpu_that_is_not_there() -> None:
-    with pytest.raises(DeviceError, match=r"no CUDA device 5. Present: cuda:0, cuda:1, cuda:2"):
+    with pytest.raises(DeviceError, match=r"no CUDA device 5. Available: cuda:0, cuda:1, cuda:2"):
         choose_slots([*GPUS, CPU], 2, device="cuda:1,5")

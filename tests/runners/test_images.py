@@ -285,5 +285,5 @@ def test_a_worker_notices_that_data_were_changed_in_place(
     prepared = Worker(run_dir, slot, 30.0).prepare()
     Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, prepared.code)
     save(folder.parent / ("train" if split == "training" else "test") / "a" / "0.png", 6)
-    with pytest.raises(DataError, match=f"the {split} data have changed since the sweep began"):
+    with pytest.raises(DataError, match=f"the {split} data have changed since the sweep started"):
         Worker(run_dir, slot, 30.0).check_unchanged(prepared.data, prepared.code)
