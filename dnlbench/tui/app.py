@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from dnlbench.docs import topics
 from dnlbench.errors import DnlbenchError
 from dnlbench.escape import CONTROLS, terminal
 from dnlbench.tui.messages import EditSpec, OpenProfiles, OpenSweep, StartSpec
@@ -85,6 +87,8 @@ class DnlbenchApp(App[None]):
         """Yield Textual's commands, the pages of the documentation and all keys that do something now."""
         yield from super().get_system_commands(screen)
         yield SystemCommand("New sweep", "Edit a preset and run it", self.action_new_sweep)
+        for topic, title in topics().items():
+            yield SystemCommand(f"Documentation: {title.partition(':')[0]}", title, partial(self.open_topic, topic))
         for active in screen.active_bindings.values():
             binding = active.binding
             if binding.id and binding.description and active.node is not self:
@@ -100,10 +104,17 @@ class DnlbenchApp(App[None]):
         return run_binding
 
     def action_toggle_help(self) -> None:
-        if self.screen.query("HelpPanel"):
-            self.action_hide_help_panel()
+        from dnlbench.tui.screens.help import DocsScreen, HelpScreen
+
+        if isinstance(self.screen, (HelpScreen, DocsScreen)):
+            self.pop_screen()
         else:
-            self.action_show_help_panel()
+            self.push_screen(HelpScreen(self.screen))
+
+    def open_topic(self, topic: str) -> None:
+        from dnlbench.tui.screens.help import DocsScreen
+
+        self.push_screen(DocsScreen(topic))
 
     def action_leave(self) -> None:
         if len(self.screen_stack) > 2:
@@ -179,7 +190,7 @@ def binding_names() -> frozenset[str]:
     from dnlbench.tui.screens import columns, compare, confirm, control, new_sweep, run, start, sweep
     from dnlbench.tui.widgets import chart, devices, form_field, log_view, runs_table
 
-    screens = (columns, compare, confirm, new_sweep, run, start, control, sweep)
+    screens = (columns, compare, confirm, control, help, new_sweep, run, start, sweep)
     modules = (*screens, chart, devices, form_field, log_view, runs_table)
     classes = [DnlbenchApp, *(each for module in modules for each in vars(module).values() if isinstance(each, type))]
     bindings = [binding for each in classes for binding in vars(each).get("BINDINGS", ())]

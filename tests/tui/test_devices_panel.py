@@ -303,7 +303,7 @@ def test_a_sweep_elsewhere_says_so(drive: Drive, screen_text: ScreenText, view_o
         app.panel.update(history(gpu(0)), view_of(["cuda:1/0"]), remote=True)
         await pilot.pause()
         rows = screen_text(app).splitlines()
-        assert "Devices: telemetry of another machine is not available" in rows[0]
+        assert "Devices: no telemetry, the sweep runs on another machine" in rows[0]
         assert rows[1:3] == ["▸ cuda:0  idle", "  cuda:1  densenet L=1 seed 0"]
 
     drive(app, act)

@@ -194,7 +194,7 @@ def test_only_the_last_lines_are_kept_and_what_is_in_sight_stays(
         await pilot.pause()
         assert screen_text(app).startswith("  epoch 2001\n")
         assert (len(app.view.lines), app.view.lines[0]) == (KEPT_LINES, "epoch 1501")
-        assert app.view.status.startswith(f"{KEPT_LINES} lines at most  not following")
+        assert app.view.status.startswith(f"last {KEPT_LINES} lines  not following")
 
     drive(app, act)
 

@@ -206,6 +206,14 @@ def has_entries(screen: Screen[Any]) -> bool:
     return len(lists) == 3 and all(each.chosen for each in lists)
 
 
+def test_the_help(check: Callable[..., None]) -> None:
+    check(lambda: StartScreen(Path(), lambda: NOW), has_presets, ("help", ("f1",)))
+
+
+def has_presets(screen: Screen[Any]) -> bool:
+    return bool(screen.query(EntryList)) and screen.query(EntryList).first().chosen is not None
+
+
 @with_and_without_colors
 def test_the_form(steady_machine: None, check: Callable[..., None]) -> None:
     text = read_preset("digits-quick").text

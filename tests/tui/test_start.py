@@ -156,7 +156,7 @@ def test_filter(drive: Drive, screen_text: ScreenText, folder: Path) -> None:
         assert "fig3-svhn" in shown
         assert "fig3-cifar10" not in shown
         assert f"1 of {len(list_presets())}" in shown
-        assert "nothing here with 'svhn gpu': escape" in shown
+        assert "No match for 'svhn gpu': press escape" in shown
         await pilot.press("enter", "escape")
         assert "fig3-cifar10" in screen_text(pilot.app)
 
@@ -168,9 +168,9 @@ def test_empty_lists_say_what_to_do(drive: Drive, screen_text: ScreenText, tmp_p
         await pilot.resize_terminal(*size)
         await workers_done(pilot)
         await pilot.press("2")
-        assert "no sweeps yet: choose a preset and press s" in screen_text(pilot.app)
+        assert "No sweeps yet: select a preset and press s" in screen_text(pilot.app)
         await pilot.press("3")
-        assert "no profiles yet" in screen_text(pilot.app)
+        assert "No profiles yet" in screen_text(pilot.app)
         await pilot.press("enter", "space", "c")
 
     app = Collector(tmp_path)
@@ -207,7 +207,7 @@ def test_a_sweep_at_work_is_offered_first(drive: Drive, screen_text: ScreenText,
     async def act(pilot: Pilot[Any]) -> None:
         await workers_done(pilot)
         shown = screen_text(pilot.app)
-        assert "▶ 1 sweep at work" in shown
+        assert "▶ 1 sweep running" in shown
         assert "▶ tiny" in shown
         assert re.search(r"running [━─]{10} +\d+ %", shown)
         await pilot.press("enter")

@@ -148,7 +148,7 @@ def test_a_narrow_terminal(
         notices.clear()
         await pilot.press("P")
         await workers_done(pilot)
-        assert notices == [("no engine is at work here; g starts one for what is left", "warning")]
+        assert notices == [("No engine is running. Press g to resume the sweep.", "warning")]
         await pilot.press("R", "y")
         await until(pilot, lambda: ("nobody is there to ask", "error") in notices)
 
@@ -229,13 +229,15 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
         assert (first["status"], first["depth"], first["message"]) == ("failed", "4", "RuntimeError: something broke")
         assert (tmp_path / "tiny-loss.svg").read_text().lstrip().startswith("<?xml")
 
+    def is_shown(pilot: Pilot[Any], words: str) -> bool:
+        return words in screen_text(pilot.app)
+
     async def help_is_about_the_focused_widget(pilot: Pilot[Any]) -> None:
-        await pilot.press("4", "f1")
-        await until(pilot, lambda: "One line a run." in screen_text(pilot.app))
-        await pilot.press("1")
-        await until(pilot, lambda: "One line a run." not in screen_text(pilot.app))
-        await pilot.press("f1")
-        await until(pilot, lambda: not pilot.app.screen.query("HelpPanel"))
+        for key, words in (("4", "marks runs"), ("1", "reset the view")):
+            await pilot.press(key, "f1")
+            await until(pilot, partial(is_shown, pilot, words))
+            await pilot.press("f1")
+            await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen))
 
     async def metric_and_x_axis_are_chosen(pilot: Pilot[Any]) -> None:
         chart = screen_of(pilot).query_one("#loss", ChartView)
@@ -255,13 +257,13 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
     async def updates_can_be_frozen(pilot: Pilot[Any]) -> None:
         screen = screen_of(pilot)
         await pilot.press("u")
-        assert "updates paused" in screen_text(pilot.app)
+        assert "frozen" in screen_text(pilot.app)
         frozen = screen._view_model
         await polled_again(pilot, screen_of(pilot))
         assert screen._view_model is frozen
         await pilot.press("u")
         assert screen._view_model is not frozen
-        assert "updates paused" not in screen_text(pilot.app)
+        assert "frozen" not in screen_text(pilot.app)
 
     async def the_palette_has_the_keys_of_the_screen(pilot: Pilot[Any]) -> None:
         await pilot.press("4")
@@ -377,7 +379,7 @@ def test_what_cannot_be_read_is_a_message_and_never_a_crash(
 
     async def vanish(pilot: Pilot[Any]) -> None:
         shutil.rmtree(sweep.root)
-        await is_reported(pilot, "no longer there")
+        await is_reported(pilot, "no longer exists")
 
     async def is_reported(pilot: Pilot[Any], words: str) -> None:
         screen_of(pilot)._poller.wake()
@@ -431,13 +433,13 @@ def test_a_key_can_be_rebound(
         ((message, _),) = notices
         assert "keys.sweep.metrik: no such key; did you mean 'sweep.metric'?" in message
         await pilot.press("u")
-        assert "updates paused" not in screen_text(pilot.app)
+        assert "frozen" not in screen_text(pilot.app)
         await pilot.press("f8")
-        assert "updates paused" in screen_text(pilot.app)
+        assert "frozen" in screen_text(pilot.app)
         assert pilot.app.theme == "ansi-dark"
         charts = pilot.app.screen.query(ChartView)
         await until(pilot, lambda: all(c.chart.series for c in charts))
-        assert all(chart._look().ansi for chart in charts)
+        assert all(chart._theme().ansi for chart in charts)
 
     drive(app_of(sweep), act, size=WIDE)
 
@@ -450,7 +452,7 @@ def test_another_machine_s_sweep_is_shown_without_this_one_s_devices(
     async def act(pilot: Pilot[Any]) -> None:
         await loaded(pilot)
         text = screen_text(pilot.app)
-        assert "telemetry of another machine is not available" in text
+        assert "no telemetry, the sweep runs on another machine" in text
         assert "4 of 16 GiB" not in text
         assert "densenet L=1 seed 1" in text
 

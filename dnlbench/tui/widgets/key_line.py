@@ -14,7 +14,7 @@ from textual.events import Click
 from textual.screen import Screen
 from textual.widget import Widget
 
-LAST = ("app.help", "app.leave", "run.back", "new.back", "traceback.close")
+LAST = ("app.help", "app.leave", "run.back", "new.back", "traceback.close", "help.close", "docs.back")
 """Names of the keys that are always shown, at the end: help and close."""
 
 Key = tuple[str, str, str]

@@ -98,7 +98,7 @@ The view keeps the last 5000 lines and skips output that is too fast. The file h
         parts = [
             self._match_text(),
             self._problem if count else None,
-            f"{count} line{'s' if count > 1 else ''}{' at most' if count >= KEPT_LINES else ''}" if count else None,
+            f"last {count} lines" if count >= KEPT_LINES else units.counted(count, "line") if count else None,
             ("following" if self.follow else "not following") if count else None,
             self._path.name if self._path else None,
         ]
