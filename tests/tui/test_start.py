@@ -226,7 +226,7 @@ def test_what_is_new_appears_and_what_was_highlighted_stays(
         await pilot.press("3", "down")
         content = (folder / "profiles" / "of-2023.json").read_text()
         (folder / "profiles" / "newest.json").write_text(content.replace("2023-", "2025-"))
-        pilot.app.screen._look()  # type: ignore[attr-defined]  # as its timer does
+        pilot.app.screen._poll()  # type: ignore[attr-defined]  # as its timer does
         await workers_done(pilot)
         assert "newest" in screen_text(pilot.app)
         await pilot.press("enter")
