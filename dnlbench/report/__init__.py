@@ -1,1 +1,1 @@
-"""Profiles and comparisons as text: tables for a terminal, Markdown, CSV and JSON."""
+"""Reports of profiles and comparisons: terminal tables, Markdown, LaTeX, HTML, CSV, JSON and JUnit XML."""

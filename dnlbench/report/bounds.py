@@ -1,4 +1,4 @@
-"""Quantities that theory says vanish but for rounding: their largest values, and whether these are within its bounds."""
+"""Quantities that vanish in theory except for rounding: their largest values and their bounds."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report.grid import Column
 from dnlbench.studies import STUDIES, Quantity
 
-NAMED_VIOLATIONS = 6
-"""More than this are counted."""
+MAX_VIOLATIONS = 6
+"""Violations listed individually; more are counted."""
 
 
 def bounded(profile: Profile) -> list[Quantity]:
-    """Those of the profile's study."""
+    """Return the quantities of the study that have a bound."""
     return [quantity for quantity in STUDIES[profile.study].quantities if quantity.bound is not None]
 
 
 def largest(profile: Profile, point: PointSummary, quantity: Quantity) -> float | None:
-    """Over the runs of a point that ended well; infinite where one is no number, None where there is no value."""
+    """Return the largest value over the successful runs of a point; infinite if one is NaN, None without values."""
     runs = (run for run in profile.runs if (run.network, run.depth, run.status) == (point.network, point.depth, "ok"))
     values = [value for run in runs if isinstance(value := run.measurements.get(quantity.name), float)]
     return max((math.inf if math.isnan(value) else value for value in values), default=None)
 
 
 def largest_text(value: float | None) -> str:
-    """Of something whose size alone matters."""
+    """Format a value to two significant digits."""
     return f"{value:.1e}" if value is not None and math.isfinite(value) else units.number(value)
 
 
 def verdict_column() -> Column:
-    """Head of the column of verdicts."""
-    return Column(head="as theory says", no_wrap=True)
+    """Return the column of `verdict`."""
+    return Column(head="within bounds", no_wrap=True)
 
 
 def verdict(profile: Profile, point: PointSummary) -> str:
-    """Whether every bounded quantity is within its bound in every run of a point."""
+    """Return ``yes`` if every bounded quantity is within its bound in every run of a point, else ``no``."""
     values = [largest(profile, point, quantity) for quantity in bounded(profile)]
     if all(value is None for value in values):
         return units.NOTHING
@@ -45,23 +45,23 @@ def verdict(profile: Profile, point: PointSummary) -> str:
 
 
 def bound_notes(profile: Profile) -> Iterator[str]:
-    """What the verdicts mean, and what is not as theory says."""
+    """Yield the bounds and their violations."""
     quantities = bounded(profile)
     if not quantities:
         return
     bounds: dict[float | None, list[str]] = {}
     for quantity in quantities:
         bounds.setdefault(quantity.bound, []).append(quantity.label)
-    yield "as theory says: whether in every run the following are at most so large; their largest values are shown"
+    yield "within bounds: the theory predicts 0; every run must stay within these bounds for rounding (largest values shown)"
     yield from (f"  {bound:.0e}: {', '.join(labels)}" for bound, labels in bounds.items())
-    found = [
-        f"not so at {point.network} L={point.depth}: {violation}"
+    violations = [
+        f"bound exceeded at {point.network} L={point.depth}: {violation}"
         for point in profile.summary.points
         for violation in _violations(profile, point)
     ]
-    yield from found[:NAMED_VIOLATIONS]
-    if len(found) > NAMED_VIOLATIONS:
-        yield f"and {len(found) - NAMED_VIOLATIONS} more"
+    yield from violations[:MAX_VIOLATIONS]
+    if len(violations) > MAX_VIOLATIONS:
+        yield f"and {len(violations) - MAX_VIOLATIONS} more"
 
 
 def _violations(profile: Profile, point: PointSummary) -> Iterator[str]:
@@ -72,5 +72,5 @@ def _violations(profile: Profile, point: PointSummary) -> Iterator[str]:
 
 
 def cells(profile: Profile, point: PointSummary, shown: Sequence[Quantity]) -> dict[str, str]:
-    """The largest values of the bounded ones, by the quantity's name."""
+    """Return the largest values of bounded quantities by name."""
     return {q.name: largest_text(largest(profile, point, q)) for q in shown if q.bound is not None}

@@ -1,4 +1,4 @@
-"""A comparison as tables, CSV and JSON; with a gate's findings, where one was asked for."""
+"""A comparison as tables, CSV and JSON, with the findings of a gate if there is one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from dnlbench.studies import STUDIES, Quantity
 def with_distinct_titles(
     comparisons: Sequence[Comparison], reference: Path, candidates: Sequence[Path]
 ) -> list[Comparison]:
-    """Comparisons with one reference, in which profiles of different files have different titles.
+    """Make the titles of profiles from different files distinct.
 
-    A title is a sweep's name and the minute in which it began, which both sides of one session share, and sweeps of a script.
-    Those that are equal are followed by the stems of their files or, where these are equal as well, by the paths.
+    A title is the name of a sweep and the minute of its start, so that the two profiles of a paired benchmark have the same
+    title. Equal titles are followed by the stem of the file or, if stems are equal too, by its path.
     """
     if not comparisons:
         return []
@@ -37,22 +37,22 @@ def with_distinct_titles(
 
 
 def _distinct(titles: Sequence[str], files: Sequence[Path]) -> list[str]:
-    sharing: dict[str, set[Path]] = {}
+    files_by_title: dict[str, set[Path]] = {}
     for title, file in zip(titles, files, strict=True):
-        sharing.setdefault(title, set()).add(file)
-    return [_with_file(title, file, sharing[title]) for title, file in zip(titles, files, strict=True)]
+        files_by_title.setdefault(title, set()).add(file)
+    return [_with_file(title, file, files_by_title[title]) for title, file in zip(titles, files, strict=True)]
 
 
-def _with_file(title: str, file: Path, sharing: set[Path]) -> str:
-    """The file belongs to those that share the title."""
-    if len(sharing) == 1:
+def _with_file(title: str, file: Path, same_title: set[Path]) -> str:
+    """Append the file to a title if other files have the same title."""
+    if len(same_title) == 1:
         return title
-    stems = {other.stem for other in sharing}
-    return f"{title} ({file.stem if len(stems) == len(sharing) else file})"
+    stems = {other.stem for other in same_title}
+    return f"{title} ({file.stem if len(stems) == len(same_title) else file})"
 
 
 def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
-    """What differs first, because it decides whether the rest means anything; then one figure a network, and all points."""
+    """Yield the differences, which decide if the rest is meaningful, then the overall results, then all points."""
     if grid := difference_grid(comparison):
         yield grid
     yield overall_grid(comparison)
@@ -61,19 +61,19 @@ def comparison_grids(comparison: Comparison) -> Iterator[Grid]:
 
 
 def difference_grid(comparison: Comparison, *, shortened: bool = True) -> Grid | None:
-    """What is not the same on both sides, long values cut if asked for; None if nothing is."""
+    """Return the differences of the two profiles, with long values shortened on request; None without differences."""
     if not comparison.differences:
         return None
     cut = _short if shortened else str
     return Grid(
         title="Differences",
-        columns=[Column(head="what"), Column(head="reference"), Column(head="candidate")],
+        columns=[Column(head="property"), Column(head="reference"), Column(head="candidate")],
         rows=[[cut(d.what), cut(d.reference), cut(d.candidate)] for d in comparison.differences],
     )
 
 
 def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
-    """Each quantity by point."""
+    """Yield a table for each quantity, by point."""
     for quantity in dict.fromkeys(cell.quantity for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.quantity == quantity]
         columns = [
@@ -81,8 +81,8 @@ def cell_grids(comparison: Comparison) -> Iterator[tuple[Quantity, Grid]]:
             Column(head="L", numeric=True),
             Column(head="reference", numeric=True, drop_order=2),
             Column(head="candidate", numeric=True, drop_order=2),
-            Column(head="ratio [95 %]" if any(map(_has_interval, cells)) else "ratio", numeric=True, drop_order=3),
-            Column(head="p", numeric=True, drop_order=1),
+            Column(head="ratio [95 % CI]" if any(map(_has_interval, cells)) else "ratio", numeric=True, drop_order=3),
+            Column(head="p (Holm)", numeric=True, drop_order=1),
             Column(head="verdict", no_wrap=True),
         ]
         title = f"{quantity_head(quantity)[0].upper()}{quantity_head(quantity)[1:]}"
@@ -95,20 +95,20 @@ def _has_interval(cell: Cell) -> bool:
 
 
 def sentences(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    """Each network with what holds of it, in one sentence."""
+    """Yield each network with a sentence on its results."""
     for network in dict.fromkeys(result.network for result in comparison.overall):
-        own = [result for result in comparison.overall if result.network == network and result.verdict is not None]
-        yield network, f"{'; '.join(_phrase(result) for result in own)}."
+        results = [result for result in comparison.overall if result.network == network and result.verdict is not None]
+        yield network, f"{'; '.join(map(_phrase, results))}."
 
 
 def counted(cells: Sequence[Cell]) -> str:
-    """How many cells have each verdict."""
+    """Count the verdicts of cells: ``3 better, 1 worse``."""
     verdicts = [cell.verdict for cell in cells if cell.verdict is not None]
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
 
 
 def _phrase(result: Overall) -> str:
-    """Of one quantity: the verdict, with how large the difference is."""
+    """Return the verdict on one quantity with the ratio."""
     start = f"{result.quantity.label} {result.verdict}"
     ratio = f", × {ratio_text(result.ratio)}" if result.ratio else ""
     if result.verdict == "not comparable" or result.ratio is None:
@@ -118,7 +118,7 @@ def _phrase(result: Overall) -> str:
 
 
 def summary_line(comparison: Comparison) -> str:
-    """How many cells have each verdict."""
+    """Count the verdicts of a comparison."""
     return ", ".join(f"{count} {verdict}" for verdict, count in comparison.counts().items())
 
 
@@ -135,22 +135,22 @@ def _row(cell: Cell) -> list[str]:
 
 
 def overall_grid(comparison: Comparison) -> Grid:
-    """What all depths of a network say together."""
+    """Return the results over all depths of each network."""
     return Grid(
-        title="All depths together",
+        title="All depths combined",
         columns=[
             Column(head="quantity"),
             Column(head="network", no_wrap=True),
             Column(head="L", no_wrap=True, drop_order=1),
             Column(head="seeds", numeric=True, drop_order=1),
-            Column(head="ratio [95 %]", numeric=True, drop_order=3),
-            Column(head="p", numeric=True, drop_order=2),
+            Column(head="ratio [95 % CI]", numeric=True, drop_order=3),
+            Column(head="p (Holm)", numeric=True, drop_order=2),
             Column(head="verdict", no_wrap=True),
         ],
         rows=[_overall_row(result) for result in comparison.overall],
         note="\n".join(
             [
-                "ratio: geometric mean over depths within each seed, then over seeds"
+                "ratio: geometric mean over the depths of each seed, then over seeds"
                 f"{_holm(comparison, comparison.overall, 'the networks of a quantity')}",
                 *_matching(comparison),
                 *_remarks(comparison.overall),
@@ -172,13 +172,13 @@ def _overall_row(result: Overall) -> list[str]:
 
 
 def _remarks(results: Sequence[Overall]) -> Iterator[str]:
-    """What there is to say about figures, each with those that it is said of."""
+    """Yield each remark with the rows that it applies to."""
     remarks: dict[str, list[str]] = {}
     for result in results:
         for remark in filter(None, (result.reason and f"{result.verdict}: {result.reason}", result.left_out)):
             remarks.setdefault(remark, []).append(f"{result.quantity.label} of {result.network}")
-    for remark, places in remarks.items():
-        yield f"{named(places, 'rows')}: {remark}"
+    for remark, rows in remarks.items():
+        yield f"{named(rows, 'rows')}: {remark}"
 
 
 def _note(comparison: Comparison, quantity: Quantity, cells: Sequence[Cell]) -> str:
@@ -188,31 +188,33 @@ def _note(comparison: Comparison, quantity: Quantity, cells: Sequence[Cell]) -> 
     if quantity.follows:
         return "\n".join(
             [
-                f"{definition}; {direction}no verdict of its own: see {_label(comparison, quantity)}",
+                f"{definition}; {direction}no separate verdict; see {_label(comparison, quantity)}",
                 *reasons(cells, _where),
             ]
         )
     tolerance = units.percent(quantity.tolerance)
     tests = _holm(comparison, cells, "this table")
-    return "\n".join([f"{definition}; {direction}within {tolerance} is no difference{tests}", *reasons(cells, _where)])
+    return "\n".join(
+        [f"{definition}; {direction}changes within {tolerance} count as no difference{tests}", *reasons(cells, _where)]
+    )
 
 
 def _label(comparison: Comparison, quantity: Quantity) -> str:
-    """The label of the quantity that this one follows."""
+    """Return the label of the quantity whose verdict this one follows."""
     return next(q.label for q in STUDIES[comparison.study].quantities if q.name == quantity.follows)
 
 
 def _holm(comparison: Comparison, tests: Sequence[Cell | Overall], family: str) -> str:
-    """How p values are adjusted; nothing where there are none."""
+    """Describe the adjustment of p values; empty without p values."""
     if all(test.p_adjusted is None for test in tests):
         return ""
     others = f" and over {comparison.families} families of tests" if comparison.families > 1 else ""
-    return f"; p by Holm over {family}{others}"
+    return f"; p: Holm-adjusted over {family}{others}"
 
 
 def _matching(comparison: Comparison) -> Iterator[str]:
     if comparison.match == "depth":
-        yield "networks differ (candidate / reference): runs of equal seed share the order of data, not initial weights"
+        yield "networks differ (candidate / reference): equal seeds give the same data order but different initial weights"
 
 
 def _where(cells: Sequence[Cell]) -> str:
@@ -230,13 +232,13 @@ _CSV_HEAD = (
     *("paired", "p", "p_adjusted", "verdict", "reason", "gate"),
 )
 ALL_DEPTHS = "all"
-"""In place of a depth, in CSV."""
+"""Replaces the depth in CSV rows over all depths."""
 
 
 def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
-    """One row for each candidate, quantity and point, then one for each quantity and network over all depths.
+    """Return a row for each candidate, quantity and point, then one for each quantity and network over all depths.
 
-    The last column is what the gate's rules say of that row. A rule that is about no quantity has rows of its own.
+    The last column contains the outcomes of the gate rules for that row. Rules without a quantity have separate rows.
     """
     return csv_text([_CSV_HEAD, *(row for comparison in comparisons for row in _csv_rows(comparison, gate))])
 
@@ -259,7 +261,7 @@ def _csv_rows(comparison: Comparison, gate: Gate | None) -> Iterator[Sequence[ob
 
 
 def _gate_outcomes(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str, str], str]:
-    """``throughput:5% pass``, by quantity, network and depths."""
+    """Return outcomes such as ``throughput:5% pass`` by quantity, network and depths."""
     texts: dict[tuple[str, str, str], list[str]] = {}
     for finding in gate.findings if gate else ():
         if finding.candidate == comparison.candidate:
@@ -274,19 +276,19 @@ def _fields(interval: Interval | None) -> tuple[float | None, ...]:
 
 
 def comparison_json(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
-    """One object with a list of comparisons, and the gate; numbers that are not finite are strings, as in profiles."""
+    """Return an object with the comparisons and the gate. Non-finite numbers are strings, as in profiles."""
     content = [{**_plain(comparison), "counts": comparison.counts()} for comparison in comparisons]
     gates = {} if gate is None else {"gate": gate_content(gate)}
     return json_text(json.dumps({"comparisons": content, **gates}, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def gate_content(gate: Gate) -> dict[str, Any]:
-    """A gate as plain JSON values."""
+    """Return a gate as plain JSON values."""
     return dict(_plain(gate))
 
 
 def _plain(value: Any) -> Any:
-    """Of what JSON knows; quantities and rules are their names."""
+    """Convert a value to plain JSON values. Quantities and rules become their names."""
     if isinstance(value, Quantity):
         return value.name
     if isinstance(value, Rule):

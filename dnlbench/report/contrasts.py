@@ -1,4 +1,4 @@
-"""Depth against depth and network against network within a profile, as tables and in words."""
+"""Tables and sentences on the contrasts within a profile: between depths and between networks."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import named, p_text, pairing, ratio_text, reasons
 from dnlbench.studies import STUDIES, Quantity
 
-SETTINGS = "at this sweep's settings; another learning rate or number of epochs may give other ratios"
+SETTINGS = "valid for the settings of this sweep; ratios can differ for another learning rate or number of epochs"
 
 
 def contrast_grids(profile: Profile) -> Iterator[Grid]:
-    """For each quantity that is tested within the profile, its change with depth and its networks at equal depth."""
+    """Yield the change with depth and the networks at equal depth, for each quantity with contrasts."""
     for quantity in STUDIES[profile.study].quantities:
-        own = [contrast for contrast in profile.summary.contrasts if contrast.quantity == quantity.name]
-        depths = [contrast for contrast in own if is_depth(contrast)]
-        networks = [contrast for contrast in own if not is_depth(contrast)]
-        family = f"p by Holm over {_counted_tests(own)} of {quantity.label} in this profile; intervals are not adjusted"
+        contrasts = [contrast for contrast in profile.summary.contrasts if contrast.quantity == quantity.name]
+        depths = [contrast for contrast in contrasts if is_depth(contrast)]
+        networks = [contrast for contrast in contrasts if not is_depth(contrast)]
+        tests = f"{_counted_tests(contrasts)} of {quantity.label} in this profile"
+        family = f"p: Holm-adjusted over {tests}; intervals are not adjusted"
         if depths:
             title = f"{change_title(depths)}: {quantity.label}"
             yield _grid(title, depths, "ratio = deeper / shallower", quantity, f"{family}\n{SETTINGS}")
         for first in dict.fromkeys(contrast.against.network for contrast in networks):
-            title = f"Networks at equal depth: {quantity.label} over that of {first}"
+            title = f"Networks at equal depth: {quantity.label} relative to {first}"
             yield _grid(title, networks, f"ratio = network / {first}", quantity, family)
 
 
 def is_depth(contrast: ContrastRecord) -> bool:
-    """Tell a change with depth from a difference between networks."""
+    """Return True for a change with depth, False for a difference between networks."""
     return contrast.network == contrast.against.network
 
 
 def change_title(contrasts: Sequence[ContrastRecord]) -> str:
-    """``Change per doubling of depth`` where that is what all of them are."""
+    """Return ``Change per doubling of depth`` if every step doubles the depth, else ``Change with depth``."""
     doubling = all(contrast.depth == 2 * contrast.against.depth for contrast in contrasts)
     return "Change per doubling of depth" if doubling else "Change with depth"
 
 
 def steps_text(contrast: ContrastRecord) -> str:
-    """``2 → 4`` of a change with depth; the depth alone of two networks."""
+    """Return ``2 → 4`` for a change with depth, or the depth for a difference between networks."""
     return f"{contrast.against.depth} → {contrast.depth}" if is_depth(contrast) else str(contrast.depth)
 
 
 def contrast_sentence(contrasts: Sequence[ContrastRecord]) -> str:
-    """What the tests say of one network's changes with depth: each with ratio, interval, p and verdict."""
+    """Return ratio, interval, p and verdict of each change with depth of a network."""
     parts = [
         f"L={steps_text(contrast)}: × {ratio_text(contrast.interval)}, p {p_text(contrast.p_adjusted)}, {contrast.verdict}"
         if contrast.p_adjusted is not None
@@ -60,13 +61,13 @@ def _grid(title: str, contrasts: Sequence[ContrastRecord], ratio: str, quantity:
         Column(head="network", no_wrap=True),
         Column(head="L", numeric=True),
         Column(head="seeds", numeric=True, drop_order=1),
-        Column(head="ratio [95 %]", numeric=True, drop_order=3),
-        Column(head="p", numeric=True, drop_order=2),
+        Column(head="ratio [95 % CI]", numeric=True, drop_order=3),
+        Column(head="p (Holm)", numeric=True, drop_order=2),
         Column(head="verdict", no_wrap=True),
     ]
     rows = [_row(contrast) for contrast in contrasts]
     direction = f"{quantity.better} is better; " if quantity.better else ""
-    tolerance = f"within {units.percent(quantity.tolerance)} is no difference"
+    tolerance = f"changes within {units.percent(quantity.tolerance)} count as no difference"
     tested = [contrast for contrast in contrasts if contrast.ratio is not None]
     definition = f"{', '.join([ratio, *pairing(tested, _where)])}; {direction}{tolerance}"
     note = "\n".join([definition, family, *reasons(contrasts, _where)])

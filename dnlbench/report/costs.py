@@ -1,4 +1,4 @@
-"""What depth costs, as a table."""
+"""A table of the cost of depth."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from dnlbench.studies import STUDIES, Cost, Study
 
 
 def cost_grids(profile: Profile) -> Iterator[Grid]:
-    """One table with a column for each cost; none where no exponent was found."""
+    """Yield a table with a column for each cost if there is a fitted exponent."""
     study = STUDIES[profile.study]
-    found = [record for record in profile.summary.costs if not record.problem]
-    if not found:
+    if all(record.problem for record in profile.summary.costs):
         return
     networks = list(dict.fromkeys(record.network for record in profile.summary.costs))
     yield Grid(
-        title="Cost against depth",
+        title="Cost vs. depth",
         columns=[
             Column(head="network", no_wrap=True),
-            *(Column(head=f"{cost.label} ~ L^q", numeric=True) for cost in study.costs),
+            *(Column(head=f"q of {cost.label} ~ L^q [95 % CI]", numeric=True) for cost in study.costs),
             Column(head="seeds", numeric=True, drop_order=2),
-            Column(head="over L", numeric=True, drop_order=1),
+            Column(head="fitted L", numeric=True, drop_order=1),
         ],
         rows=[_row([r for r in profile.summary.costs if r.network == network], study.costs) for network in networks],
         note="\n".join(_reading(profile.summary.costs, study)),
@@ -32,25 +31,25 @@ def cost_grids(profile: Profile) -> Iterator[Grid]:
 
 def _row(records: Sequence[CostRecord], costs: Sequence[Cost]) -> list[str]:
     by_quantity = {record.quantity: record for record in records}
-    own = [by_quantity.get(cost.quantity) for cost in costs]
+    by_cost = [by_quantity.get(cost.quantity) for cost in costs]
     fitted = [record for record in records if not record.problem]
     return [
         records[0].network,
-        *(_exponent(record) if record else units.NOTHING for record in own),
+        *(_exponent(record) if record else units.NOTHING for record in by_cost),
         _distinct([str(record.n) for record in fitted]),
         _distinct([", ".join(map(str, record.depths)) for record in fitted]),
     ]
 
 
 def _exponent(record: CostRecord) -> str:
-    """To the hundredth, which is finer than any machine's timing and coarser than rounding."""
+    """Format an exponent with two decimals, which is finer than any timing."""
     if record.exponent is None:
         return units.NOTHING
-    middle, *bounds = (
-        units.NOTHING if value is None else f"{round(value, 2) + 0.0:.2f}"  # no minus before a zero
-        for value in (record.exponent, record.exponent_low, record.exponent_high)
+    value, *bounds = (
+        units.NOTHING if number is None else f"{round(number, 2) + 0.0:.2f}"  # avoids -0.00
+        for number in (record.exponent, record.exponent_low, record.exponent_high)
     )
-    return middle if record.n == 1 else f"{middle} [{', '.join(bounds)}]"
+    return value if record.n == 1 else f"{value} [{', '.join(bounds)}]"
 
 
 def _distinct(texts: Sequence[str]) -> str:
@@ -59,12 +58,12 @@ def _distinct(texts: Sequence[str]) -> str:
 
 def _reading(records: Sequence[CostRecord], study: Study) -> Iterator[str]:
     names = {quantity.name: quantity.label for quantity in study.quantities}
-    meant = (f"{cost.label} is {'1 / ' if cost.inverse else ''}{names[cost.quantity]}" for cost in study.costs)
-    yield f"{', '.join(meant)}; q: slope of log cost against log L, mean over seeds [95 %]"
+    definitions = (f"{cost.label} is {'1 / ' if cost.inverse else ''}{names[cost.quantity]}" for cost in study.costs)
+    yield f"{', '.join(definitions)}; q: slope of log cost vs. log L, mean over seeds"
     labels = {cost.quantity: cost.label for cost in study.costs}
     for record in records:
         if record.problem:
             yield f"{labels[record.quantity]} of {record.network}: {record.problem}"
     left_out = {record.network: record.left_out for record in records if record.left_out and not record.problem}
     for network, count in left_out.items():
-        yield f"{network}: not comparable with the rest and left out: {count} runs that were carried out otherwise"
+        yield f"{network}: {units.counted(count, 'run')} with different execution settings excluded"

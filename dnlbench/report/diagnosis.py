@@ -12,7 +12,7 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import both_ends
 
 ALL_LAYERS = 12
-"""Networks with more layers than this are shown at some of them."""
+"""Maximum number of layers for which every layer is shown."""
 NOTE_WIDTH = 79
 _BY_DEPTH = {
     "state_step": ("states", 0),
@@ -31,31 +31,31 @@ _BY_LAYER = {
     "filter_distance": "filters",
     "parameter_step": "parameters",
     "pattern_change": "patterns",
-    "forward": "size of x^l",
+    "forward": "norm of x^l",
     "state_gradient": "gradient at x^l",
     "parameter_gradient": "layer's gradient",
 }
 
 
 def diagnosis_header(diagnosis: Diagnosis) -> str:
-    """What was measured on what, and what the columns are."""
+    """Return the source of a diagnosis and the definitions of its columns."""
     return (
         f"{diagnosis.name}: {len(diagnosis.runs)} trained networks on {diagnosis.samples} training images, from "
         f"{diagnosis.source}\n"
         "states      |x^{l+1} − x^l| / |x^l|\n"
-        "maps        norm of the derivative of layer l in x^l; resnet and plain: less I\n"
-        "filters     the same from weights: |W − I| / |I|, resnet: |tau W| / |I|\n"
-        "parameters  consecutive differences in R_L over the size of the parameters\n"
-        "patterns    share of ReLUs that layers l and l + 1 have on different sides\n"
-        "growth      size of the last state of a block over that of the first\n"
+        "maps        norm of d(layer l)/d x^l; resnet and plain: minus I\n"
+        "filters     estimate of maps from weights: |W − I| / |I|, resnet: |tau W| / |I|\n"
+        "parameters  differences of consecutive layers in R_L over parameter norm\n"
+        "patterns    fraction of ReLUs with different sign in layers l and l + 1\n"
+        "growth      norm of the last state of a block over that of the first\n"
         "gradients   |x^l| |d loss/d x^l| at the first state of a block over the last\n"
         "layers      |d loss/d parameters| of the first layer of a block over the last\n"
-        "Columns marked training: are in training mode, the others in evaluation mode."
+        'Columns marked "training" are in training mode, the others in evaluation mode.'
     )
 
 
 def diagnosis_grids(diagnosis: Diagnosis) -> Iterator[Grid]:
-    """For each network how its figures go with L, with what that says, and how they go through its deepest form."""
+    """Yield for each network its metrics by depth, with the conclusions, and by layer at the largest depth."""
     for network in dict.fromkeys(point.network for point in diagnosis.points):
         points = [point for point in diagnosis.points if point.network == network]
         yield _by_depth(network, points, diagnosis.findings.get(network, ()))
@@ -72,7 +72,7 @@ def _by_depth(network: str, points: Sequence[DiagnosedPoint], findings: Sequence
     ]
     seeds = {record.n for point in points for record in point.quantities.values()}
     rows = [[str(point.depth), *(_value(point, name) for name in shown)] for point in points]
-    interval = f"± half of a 95 % t interval over seeds{both_ends(rows)}"
+    interval = f"±: half-width of the 95 % t interval over seeds{both_ends(rows)}"
     reading = f"means over layers and blocks, then over {_seeds(seeds)}; {interval}"
     return Grid(
         title=f"{network} by depth",
@@ -98,13 +98,13 @@ def _by_layer(network: str, depth: int, runs: Sequence[RunMetrics]) -> Grid:
             *(Column(head=_BY_LAYER[name], numeric=True, drop_order=heads.get(name, 0)) for name in shown),
         ],
         rows=rows,
-        note="means over blocks and seeds; layer l makes x^{l+1}"
-        + ("" if depth <= ALL_LAYERS else "; --format csv has all layers"),
+        note="means over blocks and seeds; layer l computes x^{l+1}"
+        + ("" if depth <= ALL_LAYERS else "; use --format csv for all layers"),
     )
 
 
 def _some(depth: int) -> set[int]:
-    """The first ones, then ever fewer, and the last ones."""
+    """Choose layers: the first ones, then increasingly few, and the last ones."""
     doubling = {2**power for power in range(depth.bit_length())}
     return {0, *doubling, *(3 * step // 2 for step in doubling), depth - 1, depth}
 
@@ -133,13 +133,13 @@ def _at(values: Sequence[float | None], index: int) -> str:
 
 
 def diagnosis_markdown(diagnosis: Diagnosis) -> str:
-    """The same for a pull request."""
-    facts = printable(diagnosis_header(diagnosis)).replace("`", "'")  # which would end the block
-    return "\n\n".join([f"```\n{facts}\n```", *(grid.to_markdown() for grid in diagnosis_grids(diagnosis))])
+    """Return a diagnosis for a pull request."""
+    header = printable(diagnosis_header(diagnosis)).replace("`", "'")  # backticks would end the code block
+    return "\n\n".join([f"```\n{header}\n```", *(grid.to_markdown() for grid in diagnosis_grids(diagnosis))])
 
 
 def diagnosis_csv(diagnosis: Diagnosis) -> str:
-    """A row for each figure of each layer or state, and, without a layer, for the roughness of each array."""
+    """Return a row for each metric of each layer or state. The roughness of an array has no layer."""
     head = ["run_id", "network", "depth", "seed", "block", "layer", "quantity", "value"]
     return csv_text([head, *_csv_rows(diagnosis)])
 

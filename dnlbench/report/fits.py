@@ -1,4 +1,4 @@
-"""What a profile's fits over depth say, as tables."""
+"""Tables of the fits over depth in a profile."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dnlbench.studies import STUDIES, Quantity
 
 
 def fit_grids(profile: Profile) -> Iterator[Grid]:
-    """Orders of convergence, and a table of limits for each quantity that has one; none where nothing could be fitted."""
+    """Yield the orders of convergence, and a table of limits for each quantity with a limit. Empty without fits."""
     quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
-    fitted = [fit for fit in profile.summary.fits if not fit.problem]  # with those that are refused
+    fitted = [fit for fit in profile.summary.fits if not fit.problem]  # includes refused fits
     powers = [fit for fit in fitted if fit.model == "power"]
     if local := [fit for fit in powers if fit.local_orders]:
         yield _local_orders(local, quantities)
@@ -27,7 +27,7 @@ def fit_grids(profile: Profile) -> Iterator[Grid]:
 
 
 def fit_problems(profile: Profile) -> list[str]:
-    """A line for each reason why something could not be fitted."""
+    """Return a line for each reason for a missing fit."""
     quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
     powers = {fit.quantity: fit.model == "power" for fit in profile.summary.fits}
     networks: dict[tuple[str, str], list[str]] = {}
@@ -35,13 +35,13 @@ def fit_problems(profile: Profile) -> list[str]:
         if fit.problem:
             networks.setdefault((fit.quantity, fit.problem), []).append(fit.network)
     return [
-        f"{'order' if powers[quantity] else 'depth limit'} of the {quantities[quantity].label} of {', '.join(names)}: {problem}"
+        f"no {'order' if powers[quantity] else 'depth limit'} of {quantities[quantity].label} of {', '.join(names)}: {problem}"
         for (quantity, problem), names in networks.items()
     ]
 
 
 def refusals(profile: Profile, network: str) -> list[str]:
-    """Each quantity whose fit was refused, with the reason and what can be said instead."""
+    """Return each quantity with a refused fit, with the reason and the best measured value."""
     quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
     return [
         f"{quantities[fit.quantity].label}: {fit.refused}; {best_words(fit, quantities[fit.quantity])}"
@@ -51,7 +51,7 @@ def refusals(profile: Profile, network: str) -> list[str]:
 
 
 def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
-    judged = any(fit.theory or fit.seen for fit in fits)
+    has_verdicts = any(fit.theory or fit.seen for fit in fits)
     rows = [
         [
             fit.network,
@@ -60,30 +60,30 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
             units.bounded(fit.order, fit.order_low, fit.order_high),
             units.number(fit.expected_order),
             {True: "yes", False: "no", None: units.NOTHING}[fit.agrees],
-            *([fit.theory or units.NOTHING, fit.seen or units.NOTHING] if judged else []),
+            *([fit.theory or units.NOTHING, fit.seen or units.NOTHING] if has_verdicts else []),
         ]
         for fit in fits
     ]
     columns = [
         Column(head="network", no_wrap=True),
-        Column(head="of", drop_order=2 if judged else 0),
+        Column(head="quantity", drop_order=2 if has_verdicts else 0),
         Column(head="L", numeric=True, drop_order=1),
-        Column(head="order p [95 %]", numeric=True),
-        Column(head="theory", numeric=True),
-        Column(head="within 0.1", drop_order=3 if judged else 0),
+        Column(head="order p [95 % CI]", numeric=True),
+        Column(head="expected p", numeric=True),
+        Column(head="within 0.1 of expected", drop_order=3 if has_verdicts else 0),
     ]
     note = (
-        "p: slope of log value against log L, mean over the seeds, whose problems differ; the interval is over them\n"
-        "theory: the p that it has, of values or of their bound; within 0.1: whether the mean slope is as near to that"
+        "p: slope of log value vs. log L, mean and interval over seeds, each a different problem\n"
+        "expected p: predicted by theory, for the values or for their bound"
     )
-    if judged:
-        columns += [Column(head="by theory", no_wrap=True), Column(head="seen")]
-        note += "\nseen: whether p is above 0, by more than 0.1 and with its whole interval; a power of L is taken for granted"
+    if has_verdicts:
+        columns += [Column(head="theory", no_wrap=True), Column(head="observed")]
+        note += "\nobserved: convergence requires p above 0.1 and an interval above 0; the fit assumes a power of L"
     return Grid(title="Order of convergence: value ≈ C / L^p", columns=columns, rows=rows, note=note)
 
 
 def _local_orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
-    """Orders between successive depths, and their limit beside the bound that theory has for it."""
+    """Return the orders between successive depths, with their limit and its theoretical bound."""
     rows = [
         [
             fit.network,
@@ -100,11 +100,11 @@ def _local_orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) ->
         title="Order of convergence: value ≈ C / L^p",
         columns=[
             Column(head="network", no_wrap=True),
-            Column(head="of", drop_order=2),
+            Column(head="quantity", drop_order=2),
             Column(head="L", numeric=True, drop_order=1),
             Column(head="local orders", numeric=True, drop_order=3),
-            Column(head="limit p [95 %]", numeric=True),
-            Column(head="theory", numeric=True),
+            Column(head="limit p [95 % CI]", numeric=True),
+            Column(head="expected p", numeric=True),
             Column(head="agrees", no_wrap=True),
         ],
         rows=rows,
@@ -113,15 +113,15 @@ def _local_orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) ->
 
 
 def _order_notes(fits: Sequence[FitRecord]) -> Iterator[str]:
-    yield "local orders: log2(value at L / value at 2 L) for successive L, means over the seeds, whose problems differ"
-    yield "limit p: where the line through them over 1 / L ends as L → ∞; the interval is over the seeds"
+    yield "local orders: log2(value at L / value at 2 L) for successive L, means over seeds, each a different problem"
+    yield "limit p: extrapolation of the local orders to L → ∞, linear in 1 / L; the interval is over seeds"
     if any(fit.expected_order is not None for fit in fits):
         yield (
-            "theory: an upper bound C / L^p, which a higher order meets too; agrees: yes where limit p is at most 0.1 below "
-            "it, no where its whole interval is lower"
+            "expected p: from an upper bound C / L^p, which higher orders satisfy too\n"
+            "agrees: yes if limit p is at most 0.1 below expected p, no if its interval lies below"
         )
     if any(fit.expected_order is None for fit in fits):
-        yield "theory –: these networks are outside its assumptions, so it says nothing of their order"
+        yield "expected p –: the network violates the assumptions of the theory, which predicts no order"
 
 
 def _agreement(fit: FitRecord) -> str:
@@ -132,30 +132,30 @@ def _agreement(fit: FitRecord) -> str:
 
 def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
     timed = any(fit.next_time_factor is not None for fit in fits)
-    shrinking = any(fit.shrinking for fit in fits)
+    has_factors = any(fit.shrinking for fit in fits)
     deepest = "max" if len({max(fit.depths) for fit in fits}) > 1 else max(fits[0].depths)
     columns = [
         Column(head="network", no_wrap=True),
-        Column(head="L → ∞ [95 %]", numeric=True),
-        Column(head="misfit p", numeric=True, drop_order=3),
-        Column(head=f"fit at L={deepest}", numeric=True, drop_order=2),
-        Column(head="order p [95 %]", numeric=True, drop_order=4 if timed else 0),
+        Column(head="limit L → ∞ [95 % CI]", numeric=True),
+        Column(head="lack-of-fit p", numeric=True, drop_order=3),
+        Column(head=f"fitted value at L={deepest}", numeric=True, drop_order=2),
+        Column(head="order p [95 % CI]", numeric=True, drop_order=4 if timed else 0),
         Column(head="next L", numeric=True, drop_order=5 if timed else 1),
-        Column(head="it gains [95 %]", numeric=True, drop_order=0 if timed else 1),
+        Column(head="gain at next L [95 % CI]", numeric=True, drop_order=0 if timed else 1),
     ]
     if timed:
         columns += [
-            Column(head="time", numeric=True),
-            Column(head="gain a doubling of time", numeric=True, drop_order=1),
-            Column(head="worth it"),
+            Column(head="time factor", numeric=True),
+            Column(head="gain per doubling of time", numeric=True, drop_order=1),
+            Column(head="worth the time"),
         ]
-    if shrinking:
-        columns.append(Column(head="differences shrink by", numeric=True))
+    if has_factors:
+        columns.append(Column(head="differences shrink by factor", numeric=True))
     return Grid(
-        title=f"Depth limit of the {quantity.label}",
+        title=f"Depth limit of {quantity.label}",
         columns=columns,
         rows=[
-            [*_limit_row(fit), *(_cost(fit, quantity) if timed else []), *([_factors(fit)] if shrinking else [])]
+            [*_limit_row(fit), *(_cost(fit, quantity) if timed else []), *([_factors(fit)] if has_factors else [])]
             for fit in fits
         ],
         note="\n".join(_reading(fits, quantity, timed=timed)),
@@ -166,24 +166,24 @@ def _reading(fits: Sequence[FitRecord], quantity: Quantity, *, timed: bool) -> I
     yield from _reasons(fits, quantity)
     if any(fit.model == "limit" for fit in fits):
         yield (
-            "L → ∞: the interval spans all forms of curve that the seeds do not reject at 1 % (power, exponential and more)\n"
-            "misfit p: lack-of-fit test of the curve shown; below 0.04 for all forms: no limit"
+            "limit L → ∞: the interval covers all curve forms (power, exponential and others) not rejected at the 1 % level\n"
+            "lack-of-fit p: test of the fitted curve; no limit is reported if it is below 0.04 for all forms"
         )
     if any(fit.model == "curve-limit" for fit in fits):
-        yield "each seed is a problem of its own: intervals are over problems, and say nothing of the limit of one of them"
+        yield "each seed is a different problem: intervals are over problems, not for the limit of a single problem"
     if any(fit.shrinking for fit in fits):
-        yield "differences: of means at successive L; by what factor they shrink from one doubling to the next"
+        yield "differences: between means at successive L; the factor compares one doubling with the next"
     unit = f", in {quantity.unit}" if quantity.unit else ""
-    yield f"it gains: fall of the fitted {quantity.label} from the largest L to the next, twice as large{unit}"
+    yield f"gain at next L: decrease of the fitted {quantity.label} from the largest L to twice that depth{unit}"
     if timed:
         yield (
-            "time: of a sample there, by the throughput of the last depths; worth it: whether a doubling of time takes at "
-            f"least {units.percent(quantity.tolerance)} off, by the gain's interval"
+            "time factor: of a sample at the next L, extrapolated from the throughput of the last depths\n"
+            f"worth the time: the interval of the gain per doubling of time exceeds {units.percent(quantity.tolerance)}"
         )
 
 
 def _reasons(fits: Sequence[FitRecord], quantity: Quantity) -> Iterator[str]:
-    """Why there is no limit, and what can be said instead."""
+    """Yield the reasons for missing limits, with the best measured value."""
     for fit in fits:
         if fit.refused:
             yield f"{fit.network}: no limit: {fit.refused}; {best_words(fit, quantity)}"
@@ -206,10 +206,10 @@ def _limit_row(fit: FitRecord) -> list[str]:
 
 
 def _p(fit: FitRecord) -> str:
-    """Of curves without noise the misfit itself."""
+    """Format the p value of the lack-of-fit test; for curves without noise, the residual."""
     if fit.misfit_p is not None:
         return "< 0.001" if fit.misfit_p < 0.001 else f"{fit.misfit_p:.2g}"
-    return units.NOTHING if fit.residual is None else f"off by {units.percent(fit.residual)}"
+    return units.NOTHING if fit.residual is None else f"residual {units.percent(fit.residual)}"
 
 
 def _order(fit: FitRecord) -> str:
@@ -229,7 +229,7 @@ def _cost(fit: FitRecord, quantity: Quantity) -> list[str]:
 
 
 def _verdict(fit: FitRecord, least: float) -> str:
-    """Whether the next doubling takes off the share ``least`` of the fitted value, as far as the seeds can tell."""
+    """Decide if the next doubling reduces the fitted value by at least the fraction ``least``."""
     if fit.next_gain_low is None or fit.next_gain_high is None or fit.next_gain is None or fit.next_value is None:
         return "unknown"
     threshold = least * (fit.next_value + fit.next_gain)

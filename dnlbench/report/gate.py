@@ -1,4 +1,4 @@
-"""What a gate says, as a table and in lines."""
+"""The findings of a gate as a table and as lines."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import p_text, ratio_text
 
 NEWLY_FAILED = "newly failed"
-"""The rule in a table, where ``failed`` alone is an outcome, and coloured as one."""
+"""The rule ``failed`` in a table, where ``failed`` itself would look like an outcome."""
 
 
 def gate_grid(gate: Gate) -> Grid:
-    """All findings; reasons stand below."""
+    """Return a table of all findings, with reasons in its note."""
     several = len({finding.candidate for finding in gate.findings}) > 1
     columns = [
         Column(head="rule", no_wrap=True),
         Column(head="candidate"),
         Column(head="network", no_wrap=True),
         Column(head="L", no_wrap=True, drop_order=2),
-        Column(head="times as bad [95 %]", numeric=True, drop_order=3),
-        Column(head="p", numeric=True, drop_order=1),
+        Column(head="degradation [95 % CI]", numeric=True, drop_order=3),
+        Column(head="p (Holm)", numeric=True, drop_order=1),
         Column(head="outcome", no_wrap=True),
     ]
     rows = [_row(finding) for finding in gate.findings]
@@ -34,13 +34,13 @@ def gate_grid(gate: Gate) -> Grid:
 
 
 def gate_lines(gate: Gate) -> Iterator[str]:
-    """One for each finding: ``fail: throughput:5% of densenet at L = 2, 4, 8: 1.15 [1.11, 1.19] times as bad``."""
+    """Yield a line for each finding: ``fail: throughput:5% of densenet at L = 2, 4, 8: degradation 1.15 [1.11, 1.19]``."""
     several = len({finding.candidate for finding in gate.findings}) > 1
     for finding in gate.findings:
-        of = f" of {finding.network}" + (f" at L = {depths_text(finding)}" if finding.depths else "")
+        subject = f" of {finding.network}" + (f" at L = {depths_text(finding)}" if finding.depths else "")
         parts = [
-            f"{finding.rule.text}{of}" + (f" in {finding.candidate}" if several else ""),
-            f"{ratio_text(finding.effect)} times as bad" if finding.effect else "",
+            f"{finding.rule.text}{subject}" + (f" in {finding.candidate}" if several else ""),
+            f"degradation {ratio_text(finding.effect)}" if finding.effect else "",
             _noise(finding),
             finding.reason,
         ]
@@ -48,10 +48,10 @@ def gate_lines(gate: Gate) -> Iterator[str]:
 
 
 def _noise(finding: Finding) -> str:
-    """What the machine's noise floor makes of the tolerance; empty if nothing."""
+    """Describe a tolerance raised to the noise floor of the machine; empty otherwise."""
     if not finding.effect or finding.tolerance <= finding.rule.tolerance:
         return ""
-    return f"below {units.percent(finding.tolerance)} is noise, which does not count"
+    return f"tolerance raised to the noise floor of {units.percent(finding.tolerance)}"
 
 
 def _row(finding: Finding) -> list[str]:
@@ -67,7 +67,7 @@ def _row(finding: Finding) -> list[str]:
 
 
 def depths_text(finding: Finding) -> str:
-    """``2, 4, 8``; of a change with depth ``2 → 4``."""
+    """Return ``2, 4, 8``, or ``2 → 4`` for a change with depth."""
     if finding.rule.scope == "depth":
         return " → ".join(map(str, finding.depths)) or units.NOTHING
     return ", ".join(map(str, finding.depths)) or units.NOTHING
@@ -75,7 +75,7 @@ def depths_text(finding: Finding) -> str:
 
 def _notes(gate: Gate) -> Iterator[str]:
     if any(finding.effect for finding in gate.findings):
-        yield "p that it is worse by no more than the tolerance, by Holm"
+        yield "degradation: factor by which the candidate is worse\np: Holm-adjusted, for a degradation within the tolerance"
     for finding in gate.findings:
         if noise := _noise(finding):
             yield f"{finding.rule.text}: {noise}"
@@ -86,6 +86,6 @@ def _notes(gate: Gate) -> Iterator[str]:
 
 
 def _location(finding: Finding) -> str:
-    """The rule and the network, with the depths where there is a finding for each."""
+    """Return the rule and the network, with depths if the rule has a finding for each."""
     depths = f" at L={depths_text(finding)}" if finding.rule.scope != "candidate" and finding.depths else ""
     return f"{finding.rule.text} of {finding.network}{depths}"

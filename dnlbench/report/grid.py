@@ -1,4 +1,4 @@
-"""A table of text before it is known where it will be shown."""
+"""A table of text for terminals, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rich.text import Text
 from dnlbench.escape import latex, latex_number, markdown, markdown_line
 
 HEAD_WIDTH = 3
-"""The narrowest that a column is made."""
+"""Minimum width of a column."""
 GAP = 2
-"""Columns between two columns."""
+"""Space between two columns."""
 STYLES = {
     "better": "green",
     "worse": "red",
@@ -31,20 +31,21 @@ STYLES = {
     "diverged": "red",
     "too large": "red",
 }
-"""Colour of a word, beside which the word itself always stands."""
+"""Colors of words, which are always shown together with the word."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column: its head, and what may be done to it where the table would be too wide."""
+    """The head and the layout rules of a column."""
 
     head: str
     numeric: bool = False
-    """To be flush right, and never broken."""
+    """Right-aligned and never wrapped."""
     no_wrap: bool = False
-    """Words that are never broken; other text goes on in the next line."""
+    """Never wrapped; other text continues on the next line."""
     drop_order: int = 0
-    """Left out where the table would be too wide: small numbers first, equal ones from left to right; 0 never."""
+    """Order in which columns are dropped from a table that is too wide: small numbers first, equal ones from left to right. 0:
+    never dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +79,15 @@ class Grid:
         return Group(Text(self.title, style="bold"), table, *note)
 
     def _width(self, index: int) -> int:
-        """Of the widest cell in a column, or of the longest word in its head, which is broken between words."""
+        """Return the width of the widest cell in a column or of the longest word in its head."""
         words = self.columns[index].head.split()
         return max([HEAD_WIDTH, *map(len, words), *(len(row[index]) for row in self.rows)])
 
     def _columns_within(self, width: int) -> list[int]:
-        """The columns to show: all, but for as many of the dispensable ones as it takes to fit."""
+        """Return the columns to show after dropping as many as necessary to fit."""
         shown = list(range(len(self.columns)))
-        dispensable = [index for index in shown if self.columns[index].drop_order]
-        for index in sorted(dispensable, key=lambda index: self.columns[index].drop_order):
+        droppable = [index for index in shown if self.columns[index].drop_order]
+        for index in sorted(droppable, key=lambda index: self.columns[index].drop_order):
             if sum(self._width(i) + GAP for i in shown) - GAP > width:
                 shown.remove(index)
         return shown
@@ -102,12 +103,12 @@ class Grid:
         return "\n".join([*lines, *(f"\n{markdown_line(line)}" for line in self.note.splitlines())])
 
     def to_latex(self) -> str:
-        """For a paper, with booktabs: title and note are the caption, and rows with different first cells lie apart."""
+        """Return a table for a paper, with booktabs. Title and note form the caption; rows are grouped by the first cell."""
         heads = [latex(column.head).replace(" \\%", "\\,\\%") for column in self.columns]
         caption = latex(": ".join(filter(None, (self.title, "; ".join(self.note.splitlines())))))
         body = []
-        for place, row in enumerate(self.rows):
-            if place and row[0] != self.rows[place - 1][0]:
+        for index, row in enumerate(self.rows):
+            if index and row[0] != self.rows[index - 1][0]:
                 body.append("    \\addlinespace")
             cells = (
                 latex_number(cell) if c.numeric else latex(cell) for c, cell in zip(self.columns, row, strict=True)

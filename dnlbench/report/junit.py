@@ -1,4 +1,4 @@
-"""A comparison as JUnit XML, as Jenkins and GitLab read it: a case for each run, and for each finding of a gate."""
+"""A comparison as JUnit XML for Jenkins and GitLab: a test case for each run and for each finding of a gate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dnlbench.report.runs import log_end
 from dnlbench.report.values import ratio_text
 
 PROBLEMS = {"failed": "error", "oom": "error", "diverged": "failure", "cancelled": "skipped", "skipped": "skipped"}
-"""What a run's status is to JUnit: a run that broke is an error; one that came to its end with a useless result has failed."""
+"""JUnit elements by run status. A crashed run is an error; a run that finished with a useless result is a failure."""
 OUTCOMES = {"fail": "failure", "inconclusive": "skipped", "not comparable": "skipped"}
-"""What a finding's outcome is to JUnit. A rule that is not comparable at any network of a candidate has errors instead. So
-a build fails by the tests it shows wherever it fails by exit code, but for ``--inconclusive fail``, which is no finding's."""
+"""JUnit elements by outcome. A rule that is not comparable for any network of a candidate is an error instead, so that a build
+with a nonzero exit code also has a failed test, except with ``--inconclusive fail``."""
 
 
 def comparison_junit(candidates: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
-    """A suite for each candidate, and one for the gate if there was one."""
+    """Return a suite for each candidate, and one for the gate if there is one."""
     suites = [_runs(profile, each) for profile, each in zip(candidates, comparisons, strict=True)]
     if gate is not None:
         unjudged = _unjudged(gate.findings)
@@ -52,7 +52,7 @@ def _suite(name: str, cases: Sequence[ET.Element]) -> ET.Element:
 
 
 def _totals(suites: Sequence[ET.Element]) -> dict[str, str]:
-    """Without the skipped ones, which the schema has no place for at the top."""
+    """Return the counts of all suites, without skipped cases, which the schema does not allow at the top level."""
     names = ("tests", "failures", "errors")
     counts = {name: str(sum(int(suite.get(name, 0)) for suite in suites)) for name in names}
     return {**counts, "time": f"{sum(float(suite.get('time', 0)) for suite in suites):.3f}"}
@@ -71,13 +71,13 @@ def _run(run: RunRecord) -> ET.Element:
 
 
 def _seconds(run: RunRecord) -> float:
-    """From the start of each attempt to its end; the time of training alone where that is not known."""
+    """Return the duration of all attempts, or the training time if it is unknown."""
     spans = [(a.ended - a.started).total_seconds() for a in run.attempts if a.ended is not None]
     return max(0.0, sum(spans)) if spans else sum(epoch.seconds for epoch in run.epochs)
 
 
 def _unjudged(findings: Sequence[Finding]) -> set[tuple[str, Rule]]:
-    """Of which candidates a rule said nothing at all."""
+    """Return the rules that are not comparable for any network of a candidate."""
     return {_candidate_and_rule(f) for f in findings} - {
         _candidate_and_rule(f) for f in findings if f.outcome != "not comparable"
     }
@@ -90,16 +90,16 @@ def _candidate_and_rule(finding: Finding) -> tuple[str, Rule]:
 def _finding(finding: Finding, *, judged: bool) -> ET.Element:
     case = _case("gate", f"{finding.rule.text} {_location(finding)} of {finding.candidate}", 0.0)
     if kind := OUTCOMES.get(finding.outcome) if judged else "error":
-        worse = f"{ratio_text(finding.effect)} times as bad" if finding.effect else ""
-        said = "; ".join(filter(None, (finding.outcome, worse, finding.reason)))
-        problem = ET.SubElement(case, kind, {"message": printable(said)})
+        degradation = f"degradation {ratio_text(finding.effect)}" if finding.effect else ""
+        message = "; ".join(filter(None, (finding.outcome, degradation, finding.reason)))
+        problem = ET.SubElement(case, kind, {"message": printable(message)})
         if kind != "skipped":
             problem.set("type", "regression" if kind == "failure" else "not comparable")
     return case
 
 
 def _location(finding: Finding) -> str:
-    """The network, with the depths where a rule has a finding for each."""
+    """Return the network, with depths if the rule has a finding for each."""
     return finding.network if finding.rule.scope == "candidate" else f"{finding.network} L={depths_text(finding)}"
 
 

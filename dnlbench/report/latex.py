@@ -1,4 +1,4 @@
-"""Tables for papers: LaTeX with booktabs, a row for each network and depth, units in the head."""
+"""LaTeX tables for papers, with booktabs: a row for each network and depth, units in the heads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, Quantity
 
 PREAMBLE = "% In the preamble: \\usepackage{booktabs}"
-_INTERVAL = "mean over seeds ± half of its 95 % t interval"
+_INTERVAL = "mean over seeds ± half-width of its 95 % t interval"
 _POWERS = {1e3: "10³ ", 1e6: "10⁶ ", 1e9: "10⁹ ", 1e12: "10¹² "}
 
 
 def profile_latex(profile: Profile) -> str:
-    """The result by network and depth, further quantities of the study in tables of their own, and the contrasts."""
+    """Return the results by network and depth, a table for each group of further quantities, and the contrasts."""
     shown = [
         q for q in STUDIES[profile.study].quantities if any(q.name in p.quantities for p in profile.summary.points)
     ]
@@ -32,7 +32,7 @@ def profile_latex(profile: Profile) -> str:
 
 
 def comparison_latex(comparisons: Sequence[Comparison]) -> str:
-    """A table for each quantity: both sides, their ratio and the verdict, at each depth and over all of them."""
+    """Return a table for each quantity: reference, candidate, ratio and verdict, at each depth and over all depths."""
     return _document(
         _comparison_grid(comparison, quantity)
         for comparison in comparisons
@@ -46,8 +46,8 @@ def _document(grids: Iterable[Grid]) -> str:
 
 def _profile_grid(profile: Profile, shown: Sequence[Quantity], title: str) -> Grid:
     points = profile.summary.points
-    found = [[p.quantities[q.name].interval if q.name in p.quantities else None for p in points] for q in shown]
-    columns, cells = zip(*(_column(q, q.label, own) for q, own in zip(shown, found, strict=True)), strict=True)
+    intervals = [[p.quantities[q.name].interval if q.name in p.quantities else None for p in points] for q in shown]
+    columns, cells = zip(*(_column(q, q.label, each) for q, each in zip(shown, intervals, strict=True)), strict=True)
     rows = [[p.network, str(p.depth), *values] for p, *values in zip(points, *cells, strict=True)]
     return Grid(
         title=f"{title or STUDIES[profile.study].question} {profile.name}",
@@ -58,16 +58,16 @@ def _profile_grid(profile: Profile, shown: Sequence[Quantity], title: str) -> Gr
 
 
 def _comparison_grid(comparison: Comparison, quantity: Quantity) -> Grid:
-    """A row for each cell; below those of a network one for all its depths, if there are several."""
+    """Return a row for each cell, and one for each network over all its depths if there is more than one."""
     cells = [cell for cell in comparison.cells if cell.quantity == quantity]
-    overall = {figure.network: figure for figure in comparison.overall if figure.quantity == quantity}
-    found: list[Cell | Overall] = []
+    overall = {result.network: result for result in comparison.overall if result.quantity == quantity}
+    entries: list[Cell | Overall] = []
     for network in dict.fromkeys(cell.network for cell in cells):
-        found += [cell for cell in cells if cell.network == network]
-        found += [overall[network]] if network in overall and len(overall[network].depths) > 1 else []
-    sides = [each.reference if isinstance(each, Cell) else None for each in found]
-    sides += [each.candidate if isinstance(each, Cell) else None for each in found]
-    column, texts = _column(quantity, "", sides)
+        entries += [cell for cell in cells if cell.network == network]
+        entries += [overall[network]] if network in overall and len(overall[network].depths) > 1 else []
+    intervals = [each.reference if isinstance(each, Cell) else None for each in entries]
+    intervals += [each.candidate if isinstance(each, Cell) else None for each in entries]
+    column, texts = _column(quantity, "", intervals)
     rows = [
         [
             each.network,
@@ -75,11 +75,11 @@ def _comparison_grid(comparison: Comparison, quantity: Quantity) -> Grid:
             ratio_text(each.ratio),
             verdict_text(each.verdict),
         ]
-        for each, reference, candidate in zip(found, texts[: len(found)], texts[len(found) :], strict=True)
+        for each, reference, candidate in zip(entries, texts[: len(entries)], texts[len(entries) :], strict=True)
     ]
-    heads = ("L", f"reference{column.head}", f"candidate{column.head}", "ratio [95 %]")
+    heads = ("L", f"reference{column.head}", f"candidate{column.head}", "ratio [95 % CI]")
     return Grid(
-        title=f"{quantity.label[0].upper()}{quantity.label[1:]}: {comparison.candidate} (candidate) against "
+        title=f"{quantity.label[0].upper()}{quantity.label[1:]}: {comparison.candidate} (candidate) vs. "
         f"{comparison.reference} (reference)",
         columns=[Column(head="network"), *(Column(head=head, numeric=True) for head in heads), Column(head="verdict")],
         rows=rows,
@@ -88,7 +88,7 @@ def _comparison_grid(comparison: Comparison, quantity: Quantity) -> Grid:
 
 
 def _column(quantity: Quantity, label: str, intervals: Sequence[Interval | None]) -> tuple[Column, list[str]]:
-    """Means with their intervals in the unit that makes the largest easy to read, which stands in the head."""
+    """Format means with intervals in the unit that suits the largest; the head names the unit."""
     means = [interval.estimate for interval in intervals if interval]
     divisor, unit = 1.0, quantity.unit
     if quantity.shown_as == "percent":

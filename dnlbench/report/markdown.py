@@ -1,4 +1,4 @@
-"""Reports as Markdown that fits a pull request: what matters first, the rest folded, never longer than there is room."""
+"""Markdown reports for pull requests: the main results first, the rest folded, cut to the size limit."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from dnlbench.report.grid import Grid
 from dnlbench.report.profile import profile_grids
 
 LARGEST_BYTES = 2**20
-"""What GitHub takes as the summary of a step."""
+"""Size limit of a GitHub step summary."""
 RESERVED_BYTES = 1024
-"""For the note on what was left out."""
-FEW_DIFFERENCES = 6
-"""More of them are folded."""
+"""Reserved for the note on omitted tables."""
+MAX_UNFOLDED = 6
+"""Maximum number of differences shown unfolded."""
 
 
 def comparison_markdown(comparisons: Sequence[Comparison], gate: Gate | None = None) -> str:
-    """All comparisons, one after the other."""
+    """Return all comparisons in sequence."""
     return within(comparison_parts(comparisons, gate))
 
 
 def comparison_parts(comparisons: Sequence[Comparison], gate: Gate | None = None) -> list[str]:
-    """What the gate says, then each comparison; cut between two parts, and the rest is still whole."""
+    """Return the gate, then each comparison, as parts that can be omitted from the end."""
     return [*_gate_parts(gate), *(part for each in comparisons for part in _comparison_parts(each))]
 
 
 def profile_markdown(profile: Profile) -> str:
-    """The tables of a profile."""
+    """Return the tables of a profile."""
     return within(profile_parts(profile)[1:])
 
 
 def profile_parts(profile: Profile, gate: Gate | None = None) -> list[str]:
-    """Its name, what the gate says, then its tables."""
+    """Return the name of a profile, the gate, then its tables."""
     start = f"### {markdown(profile.name)}, {profile.created:%Y-%m-%d %H:%M} UTC"
     return [start, *_gate_parts(gate), *(grid.to_markdown() for grid in profile_grids(profile))]
 
 
 def within(parts: Sequence[str], room: int = LARGEST_BYTES) -> str:
-    """As many of the parts as there is room for, in bytes, and a line on how many are missing.
+    """Join as many parts as fit into ``room`` bytes, with a note on the number of omitted ones.
 
-    Empty if there is no room for anything.
+    Return an empty string if nothing fits.
     """
-    whole = _joined(parts)
-    if len(whole.encode()) <= room:
-        return whole
+    full = _joined(parts)
+    if len(full.encode()) <= room:
+        return full
     used, kept = 0, 0
     for part in parts:
         used += len(part.encode()) + 2
@@ -57,7 +57,7 @@ def within(parts: Sequence[str], room: int = LARGEST_BYTES) -> str:
         kept += 1
     missing = len(parts) - kept
     tables = "table" if missing == 1 else "tables"
-    note = f"_{missing} more {tables} would exceed the limit; `--format html -o report.html` shows all._"
+    note = f"_Size limit reached: {missing} {tables} omitted. Use `--format html -o report.html` for the full report._"
     cut = _joined([*parts[:kept], note])
     return cut if len(cut.encode()) <= room else ""
 
@@ -72,9 +72,9 @@ def _gate_parts(gate: Gate | None) -> Iterator[str]:
 
 
 def _comparison_parts(comparison: Comparison) -> Iterator[str]:
-    """The overall verdicts; each quantity by depth, folded; what differs."""
-    said = [f"- **{markdown(network)}**: {markdown(sentence)}" for network, sentence in sentences(comparison)]
-    yield "\n".join([f"### {markdown(comparison.candidate)} against {markdown(comparison.reference)}", "", *said])
+    """Yield the overall verdicts, each quantity by depth (folded), and the differences."""
+    sentence_items = [f"- **{markdown(network)}**: {markdown(sentence)}" for network, sentence in sentences(comparison)]
+    yield "\n".join([f"### {markdown(comparison.candidate)} vs. {markdown(comparison.reference)}", "", *sentence_items])
     yield overall_grid(comparison).to_markdown()
     for quantity, grid in cell_grids(comparison):
         cells = [cell for cell in comparison.cells if cell.quantity == quantity]
@@ -82,9 +82,9 @@ def _comparison_parts(comparison: Comparison) -> Iterator[str]:
         yield _folded(f"{grid.title} by depth{f': {verdicts}' if verdicts else ''}", grid)
     if differences := difference_grid(comparison):
         count = len(differences.rows)
-        few = count <= FEW_DIFFERENCES
+        few = count <= MAX_UNFOLDED
         yield (
-            differences.to_markdown() if few else _folded(f"{count} differences of spec, machine and code", differences)
+            differences.to_markdown() if few else _folded(f"{count} differences in spec, machine and code", differences)
         )
 
 

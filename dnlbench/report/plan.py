@@ -1,4 +1,4 @@
-"""The runs of a plan as a table, before they are started."""
+"""A preview of the runs of a plan."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def plan_preview(
     run_s: Mapping[Point, float] | None = None,
     too_large: Collection[Point] = (),
 ) -> Grid:
-    """A row for each point: seeds, parameters, estimated memory, and time or relative cost.
+    """Return a row for each point: seeds, parameters, estimated memory, and time or relative cost.
 
-    Without ``run_s``, the estimated seconds of a run, cost is shown in multiples of the cheapest run's. The points in
-    ``too_large`` do not fit into the memory of a device.
+    Without ``run_s``, the estimated seconds per run, the cost is relative to the cheapest run. The points in ``too_large`` do
+    not fit into the memory of a device.
     """
     shape, classes = (data.input_shape, data.classes) if data else (None, None)
     estimates = {point: plan.estimate(point, shape, classes) for point in plan.spec.points}
@@ -32,8 +32,8 @@ def plan_preview(
         Column(head="L", numeric=True),
         Column(head="seeds", numeric=True, drop_order=1),
         Column(head="parameters", numeric=True),
-        Column(head="memory per run, about", numeric=True),
-        Column(head="time per run" if run_s else "cost per run", numeric=True, drop_order=2),
+        Column(head="estimated memory per run", numeric=True),
+        Column(head="estimated time per run" if run_s else "relative cost per run", numeric=True, drop_order=2),
         *([Column(head="", no_wrap=True)] if too_large else []),
     ]
     rows = [
@@ -52,12 +52,12 @@ def plan_preview(
 
 
 def data_title(plan: Plan, data: DataInfo) -> str:
-    """``digits-quick: 27 runs on digits, 1500 images of 1×8×8 in 10 classes``."""
+    """Return ``digits-quick: 27 runs on digits, 1500 images of 1×8×8 in 10 classes``."""
     channels, height, width = data.input_shape
-    what = f"images of {channels}×{height}×{width} in {data.classes} classes"
+    shape = f"images of {channels}×{height}×{width} in {data.classes} classes"
     if data.classes is None:
-        what = f"samples of {height} positions with {width} channels"
-    return f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')} on {data.name}, {data.samples} {what}"
+        shape = f"samples of {height} positions with {width} channels"
+    return f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')} on {data.name}, {data.samples} {shape}"
 
 
 def _times(factor: float) -> str:

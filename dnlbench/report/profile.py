@@ -1,8 +1,9 @@
-"""A profile as tables."""
+"""Tables of a profile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from dnlbench import units
 from dnlbench.profiles import IntervalRecord, PointSummary, Profile
@@ -26,12 +27,12 @@ from dnlbench.report.stability import never_learned_sentences, stability_sentenc
 from dnlbench.report.values import both_ends, mean_text, quantity_head, value_text
 from dnlbench.studies import STUDIES, Quantity, Study
 
-LAST_TO_GO = 99
-"""Rank of the columns that a narrow terminal does without last."""
+DROP_LAST = 99
+"""Drop order of the columns that a narrow terminal omits last."""
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
-    """The result by network and depth, what is tested of it, what depth costs, and the runs that ended badly."""
+    """Yield the results by network and depth, contrasts, fits, costs, and unsuccessful runs."""
     yield from result_grids(profile)
     yield from contrast_grids(profile)
     yield from fit_grids(profile)
@@ -40,7 +41,7 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
 
 
 def result_grids(profile: Profile) -> Iterator[Grid]:
-    """The result by network and depth."""
+    """Yield the results by network and depth."""
     study = STUDIES[profile.study]
     shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
     yield _main_grid(profile, study, [quantity for quantity in shown if not quantity.table])
@@ -51,15 +52,15 @@ def result_grids(profile: Profile) -> Iterator[Grid]:
 def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
     columns = [Column(head="network", no_wrap=True), Column(head="L", numeric=True)]
     columns += [
-        Column(head="seeds", numeric=True, drop_order=LAST_TO_GO),
+        Column(head="seeds", numeric=True, drop_order=DROP_LAST),
         Column(head="parameters", numeric=True, drop_order=1),
-        *([Column(head="device", drop_order=LAST_TO_GO - 1)] if has_nodes(profile) else []),
+        *([Column(head="device", drop_order=DROP_LAST - 1)] if has_nodes(profile) else []),
     ]
     columns += [
         Column(head=quantity_head(quantity), numeric=True, drop_order=_drop_order(quantity, shown))
         for quantity in shown
     ]
-    last = _last_columns(study)
+    last = _last_columns(profile, study)
     rows = [_row(profile, point, study, shown) for point in profile.summary.points]
     return Grid(
         title=f"{profile.name}: {study.question}",
@@ -80,7 +81,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
 
 
 def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
-    """Means over seeds alone, which leaves room for more of them."""
+    """Return a table of means over seeds without intervals."""
     rows = []
     for point in profile.summary.points:
         largest = bounds.cells(profile, point, shown)
@@ -88,12 +89,12 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
         rows.append([point.network, str(point.depth), *means])
     columns = [Column(head="network", no_wrap=True), Column(head="L", numeric=True)]
     columns += [
-        Column(head=quantity_head(quantity), numeric=True, drop_order=len(shown) - place)
-        for place, quantity in enumerate(shown)
+        Column(head=quantity_head(quantity), numeric=True, drop_order=len(shown) - index)
+        for index, quantity in enumerate(shown)
     ]
     note = "means over seeds"
     if any(quantity.bound is not None for quantity in shown):
-        note += "; largest values of what is to vanish"
+        note += "; largest values for quantities that vanish in theory"
     return Grid(title=title, columns=columns, rows=rows, note="\n".join([note, *stability_sentences(profile, shown)]))
 
 
@@ -104,7 +105,7 @@ def _bad_runs(profile: Profile) -> Iterator[Grid]:
     if bad or skipped:
         node = [Column(head="node", no_wrap=True, drop_order=1)] if on_nodes else []
         yield Grid(
-            title=f"Of {len(profile.runs)} runs {len(bad)} did not end well and {skipped} were not started",
+            title=f"{len(bad)} of {len(profile.runs)} runs unsuccessful, {skipped} not started",
             columns=[
                 Column(head="run", no_wrap=True),
                 Column(head="status", no_wrap=True),
@@ -115,12 +116,21 @@ def _bad_runs(profile: Profile) -> Iterator[Grid]:
         )
 
 
-def _last_columns(study: Study) -> list[Column]:
-    """How an untested main quantity goes with depth; whether theory holds where all of it is rounding."""
+def _last_columns(profile: Profile, study: Study) -> list[Column]:
+    """Return the column on bounds, or on the change with depth if the main quantity has no contrasts."""
     main = study.quantities[0]
     if main.bound is not None:
         return [bounds.verdict_column()]
-    return [] if _is_tested(study) else [Column(head="change from L before", numeric=True, drop_order=LAST_TO_GO)]
+    return [] if _is_tested(study) else [Column(head=_change_head(profile), numeric=True, drop_order=DROP_LAST)]
+
+
+def _change_head(profile: Profile) -> str:
+    """Return ``change per doubling`` if every step doubles the depth, else ``change from previous L``."""
+    depths: dict[str, list[int]] = {}
+    for point in sorted(profile.summary.points, key=lambda point: point.depth):
+        depths.setdefault(point.network, []).append(point.depth)
+    doubling = all(b == 2 * a for each in depths.values() for a, b in pairwise(each))
+    return "change per doubling" if doubling else "change from previous L"
 
 
 def _is_tested(study: Study) -> bool:
@@ -130,9 +140,9 @@ def _is_tested(study: Study) -> bool:
 def _reading(study: Study, shown: list[Quantity], rows: list[list[str]]) -> Iterator[str]:
     main = study.quantities[0]
     if any(quantity.bound is None for quantity in shown) or not shown:
-        half = f"± is half of a 95 % t interval of the mean over seeds{both_ends(rows)}"
+        half = f"±: half-width of the 95 % t interval of the mean over seeds{both_ends(rows)}"
         untested = main.bound is None and not _is_tested(study)
-        yield f"{half}; change: that of the {main.label}, not tested" if untested else half
+        yield f"{half}; change: of the {main.label}, not tested" if untested else half
     if geometric := [quantity.label for quantity in shown if quantity.mean == "geometric"]:
         yield f"geometric means, as in the fits: {', '.join(geometric)}"
 
@@ -140,29 +150,29 @@ def _reading(study: Study, shown: list[Quantity], rows: list[list[str]]) -> Iter
 def _pack_notes(profile: Profile, shown: list[Quantity]) -> Iterator[str]:
     labels = [quantity.label for quantity in shown if quantity.hardware_dependent]
     if labels and any(run.pack_size is not None and run.pack_size > 1 for run in profile.runs):
-        yield f"the seeds of a pack are measured together and count as one for {', '.join(labels)}"
+        yield f"{', '.join(labels)}: batched seeds are measured together and count once"
 
 
 def _memory_estimate(profile: Profile) -> list[str]:
-    """One line on how well the plan foresaw the memory; none if that is not known of any run."""
-    shares = [
+    """Return a line that compares estimated with measured memory; empty without measurements."""
+    percents = [
         round(100 * run.estimated_memory_bytes / run.peak_memory_bytes)
         for run in profile.runs
-        if run.estimated_memory_bytes is not None and run.peak_memory_bytes  # 0 has no share
+        if run.estimated_memory_bytes is not None and run.peak_memory_bytes  # avoids division by 0
     ]
-    if not shares:
+    if not percents:
         return []
-    lowest, highest = min(shares), max(shares)
-    share = f"{lowest} %" if lowest == highest else f"{lowest} to {highest} %"
-    return [f"memory: the plan foresaw {share} of the measured peaks"]
+    lowest, highest = min(percents), max(percents)
+    text = f"{lowest} %" if lowest == highest else f"{lowest} to {highest} %"
+    return [f"memory: the plan estimated {text} of the measured peaks"]
 
 
 def _drop_order(quantity: Quantity, shown: list[Quantity]) -> int:
-    """Sizes go first, then the study's lesser results; the main one stays."""
-    place = shown.index(quantity)
-    if place == 0:
+    """Return the drop order of a quantity: sizes first, then secondary results; the main result is never dropped."""
+    index = shown.index(quantity)
+    if index == 0:
         return 0
-    return 1 if quantity.shown_as == "bytes" else 1 + len(shown) - place
+    return 1 if quantity.shown_as == "bytes" else 1 + len(shown) - index
 
 
 def _row(profile: Profile, point: PointSummary, study: Study, shown: list[Quantity]) -> list[str]:
@@ -183,32 +193,32 @@ def _last_cells(profile: Profile, point: PointSummary, study: Study) -> list[str
     main = study.quantities[0]
     if main.bound is not None:
         return [bounds.verdict(profile, point)]
-    return [] if _is_tested(study) else [_change_per_doubling(profile, point, main)]
+    return [] if _is_tested(study) else [_change(profile, point, main)]
 
 
 def _value(quantity: Quantity, record: IntervalRecord | None) -> str:
     return value_text(quantity, record.interval if record else None)
 
 
-def _change_per_doubling(profile: Profile, point: PointSummary, quantity: Quantity) -> str:
-    """Change of the mean from the next smaller depth of the same network, in per cent."""
+def _change(profile: Profile, point: PointSummary, quantity: Quantity) -> str:
+    """Return the relative change of the mean from the next smaller depth of the network, in percent."""
     smaller = [p for p in profile.summary.points if p.network == point.network and p.depth < point.depth]
-    here = point.quantities.get(quantity.name)
-    there = max(smaller, key=lambda p: p.depth).quantities.get(quantity.name) if smaller else None
-    if here is None or there is None or there.mean <= 0:
+    current = point.quantities.get(quantity.name)
+    previous = max(smaller, key=lambda p: p.depth).quantities.get(quantity.name) if smaller else None
+    if current is None or previous is None or previous.mean <= 0:
         return units.NOTHING
-    return units.percent(here.mean / there.mean - 1, signed=True)
+    return units.percent(current.mean / previous.mean - 1, signed=True)
 
 
 def profile_csv(profile: Profile) -> str:
-    """The exported table: a row for each epoch, or for each run of a study without epochs."""
+    """Return the exported table: a row for each epoch, or for each run of a study without epochs."""
     return to_csv(make_table([Labeled(label=profile.name, profile=profile)]))
 
 
 def profile_header(profile: Profile) -> str:
-    """Where a profile comes from, in a few lines."""
+    """Return the origin of a profile in a few lines."""
     machine, code = profile.machine, profile.code
-    commit = f" at {code.git[:12]}{', with changes' if code.dirty else ''}" if code.git else ""
+    commit = f" at {code.git[:12]}{', with uncommitted changes' if code.dirty else ''}" if code.git else ""
     devices = ", ".join(dict.fromkeys(device.name for device in machine.devices))
     return "\n".join(
         [
@@ -216,7 +226,7 @@ def profile_header(profile: Profile) -> str:
             f"data: {profile.data.name}, {profile.data.samples} samples, sha256 {profile.data.sha256[:12]}",
             f"{machine_label(profile)}: {devices}; {machine.cores} cores; {machine.os}; "
             f"Python {machine.python}, torch {machine.torch}",
-            *(f"{label}: {told}" for label, told in node_properties(profile)),
+            *(f"{label}: {text}" for label, text in node_properties(profile)),
             f"code: dnlbench {code.version}{commit}; spec {profile.spec_hash}",
         ]
     )

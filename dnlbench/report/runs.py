@@ -1,4 +1,4 @@
-"""What reports say of runs: on which machines of a cluster they were, why they failed, and how their logs end."""
+"""Details of runs in reports: cluster nodes, causes of failures, and the end of logs."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from dnlbench.machine import short_model
 from dnlbench.profiles import NodeUse, PointSummary, Profile, RunRecord, alike, count_hardware, nodes_of
 from dnlbench.studies import STUDIES
 
-MOST_LINES = 8
-"""Nodes that have a line each; of more only their models have."""
-NAMED = 4
-"""Of more nodes than that of one model, only the first are named."""
+MAX_NODE_LINES = 8
+"""Maximum number of nodes with a line each; more are grouped by model."""
+MAX_NAMED = 4
+"""Nodes of one model listed by name; more are counted."""
 LOG_LINES = 40
 LOG_CHARACTERS = 8_000
 
 
 def has_nodes(profile: Profile) -> bool:
-    """Whether any run was on a cluster."""
+    """Return True if any run was executed on a cluster node."""
     return any(run.node for run in profile.runs)
 
 
 def node_properties(profile: Profile) -> list[tuple[str, str]]:
-    """What took part, with the runs and the device models of each; nothing for a sweep on one machine.
+    """Return labels and descriptions of the nodes; empty for a sweep on one machine.
 
     Returns:
-        ``node a`` and what there is to say about it; of many nodes ``12 nodes`` for each model of them.
+        ``node a`` and its runs and devices; for many nodes, ``12 nodes`` for each model.
     """
     uses = nodes_of(profile.runs)
-    if len(uses) <= MOST_LINES:
+    if len(uses) <= MAX_NODE_LINES:
         return [(f"node {use.node.name}", _work([use])) for use in uses]
     models: dict[str, list[NodeUse]] = {}
     for use in uses:
         models.setdefault(_model(use), []).append(use)
     return [
-        (f"{len(alike)} node{'' if len(alike) == 1 else 's'}", f"{_names(alike)}: {_work(alike)}")
-        for alike in models.values()
+        (f"{len(group)} node{'' if len(group) == 1 else 's'}", f"{_names(group)}: {_work(group)}")
+        for group in models.values()
     ]
 
 
 def machine_label(profile: Profile) -> str:
-    """What the profile's own machine is to be called: it carried out no run where all were on nodes."""
+    """Return the label of the machine in a profile. It executed no runs if all were on nodes."""
     started = [run for run in profile.runs if run.device is not None]
     return "engine on" if started and all(run.node for run in started) else "machine"
 
 
 def device_cell(runs: Sequence[RunRecord], point: PointSummary) -> str:
-    """The device models of a point's runs that ended well: ``H200``, or ``H200 (3), A100 (2)``.
+    """Return the device models of the successful runs of a point: ``H200``, or ``H200 (3), A100 (2)``.
 
-    The first is the one that what depends on hardware is told of.
+    Hardware-dependent results are those of the first model.
     """
     network = [run for run in runs if run.network == point.network and run.status == "ok"]
-    own = [run for run in network if run.depth == point.depth]
-    first = alike(own, count_hardware(network))
-    counts = Counter(short_model(run.device_name or run.device or "") for run in (*first, *own))
+    runs_at_point = [run for run in network if run.depth == point.depth]
+    first = alike(runs_at_point, count_hardware(network))
+    counts = Counter(short_model(run.device_name or run.device or "") for run in (*first, *runs_at_point))
     counts.subtract(short_model(run.device_name or run.device or "") for run in first)
     if len(counts) < 2:
         return "".join(counts) or units.NOTHING
@@ -63,24 +63,24 @@ def device_cell(runs: Sequence[RunRecord], point: PointSummary) -> str:
 
 
 def left_out_notes(profile: Profile) -> list[str]:
-    """One line on runs that count in no mean of what depends on hardware; none if all do."""
+    """Return a line on the runs excluded from hardware-dependent means; empty if there are none."""
     count = sum(point.left_out for point in profile.summary.points)
     if not count:
         return []
     labels = [quantity.label for quantity in STUDIES[profile.study].quantities if quantity.hardware_dependent]
     return [
-        f"{', '.join(labels)}: of the hardware of most runs at each point; {_counted(count)} on other hardware left out"
+        f"{', '.join(labels)}: only the most common hardware at each point; {_counted(count)} on other hardware excluded"
     ]
 
 
 def node_of_run(run: RunRecord) -> str:
-    """Its name; nothing for a run that was on none."""
+    """Return the node name of a run; a dash without one."""
     return run.node.name if run.node else units.NOTHING
 
 
-def _work(alike: Sequence[NodeUse]) -> str:
-    """``12 runs on H200; EPYC, 64 cores …``, of nodes of one model."""
-    return f"{_counted(sum(use.runs for use in alike))} on {_model(alike[0])}"
+def _work(group: Sequence[NodeUse]) -> str:
+    """Return ``12 runs on H200; EPYC, 64 cores …`` for nodes of one model."""
+    return f"{_counted(sum(use.runs for use in group))} on {_model(group[0])}"
 
 
 def _model(use: NodeUse) -> str:
@@ -95,16 +95,16 @@ def _counted(runs: int) -> str:
 
 
 def _names(uses: Sequence[NodeUse]) -> str:
-    first = ", ".join(use.node.name for use in uses[:NAMED])
-    return first if len(uses) <= NAMED else f"{first} and {len(uses) - NAMED} more"
+    first = ", ".join(use.node.name for use in uses[:MAX_NAMED])
+    return first if len(uses) <= MAX_NAMED else f"{first} and {len(uses) - MAX_NAMED} more"
 
 
 def cause(run: RunRecord) -> str:
-    """The first line of a run's error; nothing without one."""
+    """Return the first line of the error of a run; empty without an error."""
     return run.error.message.partition("\n")[0] if run.error else ""
 
 
 def log_end(log: str) -> str:
-    """The last lines, none longer all together than a page shows."""
-    found = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
-    return found if len(found) <= LOG_CHARACTERS else f"…{found[-LOG_CHARACTERS:]}"
+    """Return the last lines of a log, up to `LOG_LINES` and `LOG_CHARACTERS`."""
+    end = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
+    return end if len(end) <= LOG_CHARACTERS else f"…{end[-LOG_CHARACTERS:]}"

@@ -1,9 +1,9 @@
-"""What gradients at initialization say of each network, in sentences, and which networks never learned.
+"""Sentences on the stability of networks: gradients at initialization, and networks that never learned.
 
-A gradient *explodes* with depth if its norm more than doubles with each doubling of depth, on average from the smallest to the
-largest depth: that is faster than depth itself grows. Independent of that, the gradient of the first block over that of the
-last, at the largest depth, shows an explosion (above 10) or a vanishing gradient (below 1/10) on the way back. Both are
-conventions, and are printed with the sentences.
+A gradient *explodes* with depth if its norm more than doubles per doubling of depth, averaged from the smallest to the
+largest depth, that is, if it grows faster than depth itself. Independently, the ratio of the gradients of the first and the
+last block at the largest depth shows an exploding (above 10) or vanishing gradient (below 1/10) in the backward pass. Both
+thresholds are conventions, which reports print.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from dnlbench.profiles import PointSummary, Profile, never_learned_text, runs_th
 from dnlbench.studies import STUDIES, Point, Quantity
 
 GROWTH = 2.0
-"""Factor for each doubling of depth above which a gradient explodes."""
-MUCH = 10.0
-"""Factor between first and last block."""
-RULE = f"explodes: more than {GROWTH:g} times for each doubling of L; much larger or smaller: by a factor of {MUCH:g} or more"
+"""Factor per doubling of depth above which a gradient explodes."""
+LARGE_RATIO = 10.0
+"""Ratio of the gradients of the first and the last block above which it counts as much larger, and below its inverse as
+vanishing."""
+RULE = (
+    f"explodes: grows more than {GROWTH:g} times per doubling of L; much larger: {LARGE_RATIO:g} times or more; "
+    f"vanishes: 1/{LARGE_RATIO:g} or less"
+)
 
 
 def stability_sentences(profile: Profile, shown: Sequence[Quantity]) -> Iterator[str]:
-    """For each network how its gradient at initialization depends on depth, and the rule; nothing if it is not shown."""
+    """Yield how the gradient at initialization of each network depends on depth, and the rule, if the norm is shown."""
     declared = STUDIES[profile.study].stability
     if declared is None or declared.norm not in [quantity.name for quantity in shown]:
         return
@@ -39,35 +43,32 @@ def _growth(points: Sequence[PointSummary], name: str) -> str:
     start, end = first.quantities[name].mean, last.quantities[name].mean
     span = f"from {_short(start)} at L = {first.depth} to {_short(end)} at L = {last.depth}"
     if not start > 0 or not math.isfinite(end) or end <= 0:
-        return f"the gradient at initialization goes {span}"
+        return f"the gradient at initialization changes {span}"
     factor = (end / start) ** (1 / math.log2(last.depth / first.depth))
     verb = "grows" if end >= start else "falls"
-    what = f"the gradient at initialization {verb} {span}, {_short(factor)} times for each doubling"
-    return f"{what}: it explodes" if factor > GROWTH else f"{what}: it does not explode"
+    text = f"the gradient at initialization {verb} {span}, by a factor of {_short(factor)} per doubling"
+    return f"{text}: it explodes" if factor > GROWTH else f"{text}: it does not explode"
 
 
 def _ratio(deepest: PointSummary, name: str) -> str:
     record = deepest.quantities.get(name)
-    if record is None or 1 / MUCH < record.mean < MUCH:
+    if record is None or 1 / LARGE_RATIO < record.mean < LARGE_RATIO:
         return ""
-    if record.mean >= MUCH:
-        return f"; at L = {deepest.depth} that of the first block is {_short(record.mean)} times that of the last, much larger"
-    return (
-        f"; at L = {deepest.depth} that of the first block is {_short(record.mean)} times that of the last: it vanishes"
-    )
+    text = f"; at L = {deepest.depth} the gradient of the first block is {_short(record.mean)} times that of the last"
+    return f"{text}, much larger" if record.mean >= LARGE_RATIO else f"{text}: it vanishes"
 
 
 def never_learned_sentences(profile: Profile) -> Iterator[str]:
-    """One for each network and depth."""
+    """Yield a sentence for each network and depth with runs that never learned."""
     classes = profile.data.classes
-    found: dict[Point, list[float]] = {}
+    losses_by_point: dict[Point, list[float]] = {}
     for run, loss in runs_that_never_learned(profile.runs, classes):
-        found.setdefault(run.point, []).append(loss)
-    for point, losses in found.items():
+        losses_by_point.setdefault(run.point, []).append(loss)
+    for point, losses in losses_by_point.items():
         ok = sum(run.point == point and run.status == "ok" for run in profile.runs)
         yield f"{point.network} at L = {point.depth}: {never_learned_text(losses, ok, classes)}"
 
 
 def _short(value: float) -> str:
-    """Three significant digits, whole numbers from 1,000 to 10,000."""
+    """Format three significant digits; integers from 1,000 to 10,000."""
     return f"{value:.0f}" if 1e3 <= value < 1e4 else f"{value:.3g}"

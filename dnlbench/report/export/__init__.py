@@ -1,6 +1,6 @@
-"""Profiles for other people's tools: tables as CSV, JSON lines and Parquet, and runs as TensorBoard reads them.
+"""Export of profiles: tables as CSV, JSON lines and Parquet, and runs for TensorBoard.
 
-One file for the tables and one for each format. What a format is written with is imported when it is asked for.
+The packages for a format are imported only when it is written.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ __all__ = ["Labeled", "RowKind", "Table", "from_extra", "labeled", "make_table"]
 
 @contextmanager
 def from_extra(extra: str, package: str) -> Iterator[None]:
-    """Says what to install where an import within it fails."""
+    """Report which extra to install if an import in the block fails."""
     try:
         yield
     except ImportError as error:
         raise ConfigurationError(
-            f"this format is written with {package}, which cannot be imported ({error}); it comes with the extra {extra!r} of "
-            f"dnlbench: pip install 'dnlbench[{extra}]', or '.[{extra}]' in a copy of its repository"
+            f"this format requires {package}, which cannot be imported ({error}); install the extra {extra!r}: "
+            f"pip install 'dnlbench[{extra}]', or '.[{extra}]' in a copy of the repository"
         ) from error

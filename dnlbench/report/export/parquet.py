@@ -1,11 +1,11 @@
-"""Tables as Parquet, with a fixed type for each column and the facts of the profiles as key-value metadata.
+"""Tables as Parquet, with a fixed type for each column and key-value metadata of the profiles.
 
 ========================= ==============================================================================
 ``dnlbench.rows``         ``epochs``, ``runs`` or ``measurements``
-``dnlbench.version``      of the dnlbench that wrote the file
-``dnlbench.schema``       of the profiles
-``dnlbench.spec_hash``    of each profile, in their order, with commas between them
-``dnlbench.profiles``     a JSON list: all of each profile but its runs and summary, and its ``label``
+``dnlbench.version``      version of dnlbench that wrote the file
+``dnlbench.schema``       schema of the profiles
+``dnlbench.spec_hash``    spec hashes of the profiles, comma-separated, in order
+``dnlbench.profiles``     JSON list of the profiles without runs and summary, each with its ``label``
 ========================= ==============================================================================
 """
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def to_parquet(table: Table, profiles: Sequence[Labeled]) -> bytes:
-    """The whole file.
+    """Return the content of a Parquet file.
 
     Raises:
-        ConfigurationError: if pyarrow is not there, or a number is larger than 64 bits hold.
+        ConfigurationError: if pyarrow is not installed, or a number exceeds 64 bits.
     """
     with from_extra("parquet", "pyarrow"):
         import pyarrow as pa
@@ -47,8 +47,8 @@ def to_parquet(table: Table, profiles: Sequence[Labeled]) -> bytes:
         [(column.name, types[column.kind]) for column in table.columns], metadata=_metadata(table, profiles)
     )
     arrays = [
-        _array(column, [row[place] for row in table.rows], types[column.kind])
-        for place, column in enumerate(table.columns)
+        _array(column, [row[index] for row in table.rows], types[column.kind])
+        for index, column in enumerate(table.columns)
     ]
     out = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), out)
@@ -65,7 +65,7 @@ def _array(column: Column, values: Sequence[Value], type_: pa.DataType) -> pa.Ar
 
 
 def _metadata(table: Table, profiles: Sequence[Labeled]) -> dict[str, str]:
-    facts = [
+    metadata = [
         {"label": each.label, **json.loads(each.profile.model_dump_json(by_alias=True, exclude={"runs", "summary"}))}
         for each in profiles
     ]
@@ -74,5 +74,5 @@ def _metadata(table: Table, profiles: Sequence[Labeled]) -> dict[str, str]:
         "dnlbench.version": __version__,
         "dnlbench.schema": SCHEMA,
         "dnlbench.spec_hash": ",".join(each.profile.spec_hash for each in profiles),
-        "dnlbench.profiles": json.dumps(facts, ensure_ascii=False),
+        "dnlbench.profiles": json.dumps(metadata, ensure_ascii=False),
     }

@@ -1,8 +1,8 @@
-"""What exported tables hold: typed columns, and rows for epochs, runs or single measurements.
+"""Tables for export: typed columns, and rows for epochs, runs, measurements or contrasts.
 
-Every row begins with the columns of its profile and of its run. Which columns follow, in which order and of which type, is
-the same for all profiles; only measurements that no study declares, curves for charts as a rule, are columns of ``runs`` where
-they occur. Nothing is left out: a run without epochs or measurements has one row, without figures.
+Every row begins with the columns of its profile and its run. The following columns, their order and their types are the same
+for all profiles, except that ``runs`` has extra columns for measurements that no study declares, usually curves. Nothing is
+omitted: a run without epochs or measurements has one row without values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dnlbench.studies import STUDIES
 RowKind = Literal["epochs", "runs", "measurements", "contrasts"]
 ColumnKind = Literal["int64", "float64", "bool", "string", "list of float64"]
 Value = int | float | bool | str | tuple[float, ...] | None
-"""None: not known, or not there. Numbers that are not finite are floats like all others."""
+"""None for unknown or missing values. Non-finite numbers are floats."""
 
 REPEATED = (
     "run_id",
@@ -40,20 +40,20 @@ REPEATED = (
     "pack_size",
     "parameters",
 )
-"""Fields of a run that stand in every row: what it is, not what it found."""
+"""Fields of a run in every row: its identity, not its results."""
 _KINDS: dict[object, ColumnKind] = {int: "int64", float: "float64", bool: "bool", str: "string"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labeled:
-    """A profile with its name in an export."""
+    """A profile and its name in an export."""
 
     label: str
     profile: Profile
 
 
 def labeled(profiles: Mapping[Path, Profile]) -> tuple[Labeled, ...]:
-    """Each profile by the name of its file without the ending, or by the path as it was given where two files share a name."""
+    """Label each profile by the stem of its file, or by its path if two files have the same stem."""
     stems = Counter(path.stem for path in profiles)
     return tuple(
         Labeled(label=path.stem if stems[path.stem] == 1 else path.as_posix(), profile=profile)
@@ -63,7 +63,7 @@ def labeled(profiles: Mapping[Path, Profile]) -> tuple[Labeled, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of a table."""
+    """A typed column of a table."""
 
     name: str
     kind: ColumnKind
@@ -79,25 +79,25 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _RunColumn:
-    """A column that can be read off a run and its profile."""
+class _Field:
+    """A column with a function that reads its value from a run and its profile."""
 
     column: Column
     read: Callable[[Labeled, RunRecord], Value]
 
 
 def make_table(profiles: Sequence[Labeled], kind: RowKind | None = None) -> Table:
-    """One table of all profiles, in their order.
+    """Return one table of all profiles, in order.
 
     Args:
-        profiles: At least one.
-        kind: ``epochs``: a row for each epoch. ``runs``: one for each run, with its results and measurements, curves as lists.
-            ``measurements``: one for each number that a run without epochs has found. ``contrasts``: one for each depth against
-            the one before and each network against the first one. Without it epochs where the study has
-            them, and runs where it has none.
+        profiles: at least one profile.
+        kind: the rows. ``epochs``: one for each epoch. ``runs``: one for each run, with its results and measurements, curves
+            as lists. ``measurements``: one for each number measured by a run without epochs. ``contrasts``: one for each
+            depth against the previous one and each network against the first one. Default: epochs if the study has them,
+            otherwise runs.
 
     Raises:
-        ConfigurationError: if a study has no such rows, or if it is not clear which are meant.
+        ConfigurationError: if a study has no such rows, or the default is ambiguous.
     """
     chosen = kind or _usual(profiles)
     _check(profiles, chosen)
@@ -105,22 +105,22 @@ def make_table(profiles: Sequence[Labeled], kind: RowKind | None = None) -> Tabl
         return _runs(profiles)
     if chosen == "contrasts":
         return _contrasts(profiles)
-    columns = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
-    own, further = _epoch_rows(profiles) if chosen == "epochs" else (_MEASUREMENT, _measurements)
+    fields = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
+    columns, values = _epoch_rows(profiles) if chosen == "epochs" else (_MEASUREMENT, _measurements)
     rows = (
         (*start, *end)
         for each, run in _all_runs(profiles)
-        for start in [[column.read(each, run) for column in columns]]
-        for end in further(run)
+        for start in [[field.read(each, run) for field in fields]]
+        for end in values(run)
     )
-    return Table(kind=chosen, columns=(*(column.column for column in columns), *own), rows=tuple(rows))
+    return Table(kind=chosen, columns=(*(field.column for field in fields), *columns), rows=tuple(rows))
 
 
 def _usual(profiles: Sequence[Labeled]) -> RowKind:
     by_epochs = {each.profile.study: STUDIES[each.profile.study].has_epochs for each in profiles}
     if len(set(by_epochs.values())) > 1:
         studies = " and ".join(by_epochs)
-        raise ConfigurationError(f"{studies}: one of these studies has epochs, another has none; ask for --rows runs")
+        raise ConfigurationError(f"the studies {studies} differ in whether they have epochs; use --rows runs")
     return "epochs" if all(by_epochs.values()) else "runs"
 
 
@@ -128,13 +128,13 @@ def _check(profiles: Sequence[Labeled], kind: RowKind) -> None:
     for each in profiles:
         if kind == "contrasts":
             if not STUDIES[each.profile.study].contrasts:
-                raise ConfigurationError(f"{each.label}: study {each.profile.study!r} tests nothing within a profile")
+                raise ConfigurationError(f"{each.label}: study {each.profile.study!r} has no contrasts")
             continue
         has_epochs = STUDIES[each.profile.study].has_epochs
         if kind != "runs" and has_epochs != (kind == "epochs"):
             instead = "epochs" if has_epochs else "measurements"
             raise ConfigurationError(
-                f"{each.label}: runs of study {each.profile.study!r} have no {kind}; ask for --rows {instead} or --rows runs"
+                f"{each.label}: runs of study {each.profile.study!r} have no {kind}; use --rows {instead} or --rows runs"
             )
 
 
@@ -143,14 +143,14 @@ def _all_runs(profiles: Sequence[Labeled]) -> Iterator[tuple[Labeled, RunRecord]
 
 
 def _runs(profiles: Sequence[Labeled]) -> Table:
-    columns = _with_nodes(profiles, [*_PROFILE, *_RUN])
-    columns += _measured(profiles, {column.column.name for column in columns})
-    rows = (tuple(column.read(each, run) for column in columns) for each, run in _all_runs(profiles))
-    return Table(kind="runs", columns=tuple(column.column for column in columns), rows=tuple(rows))
+    fields = _with_nodes(profiles, [*_PROFILE, *_RUN])
+    fields += _measured(profiles, {field.column.name for field in fields})
+    rows = (tuple(field.read(each, run) for field in fields) for each, run in _all_runs(profiles))
+    return Table(kind="runs", columns=tuple(field.column for field in fields), rows=tuple(rows))
 
 
 def _contrasts(profiles: Sequence[Labeled]) -> Table:
-    """A row for each contrast; the point that it is against in columns of its own."""
+    """Return a row for each contrast, with separate columns for the point that it is against."""
     fields = list(_CONTRAST)
     rows = (
         (
@@ -164,32 +164,34 @@ def _contrasts(profiles: Sequence[Labeled]) -> Table:
         for contrast in each.profile.summary.contrasts
     )
     against = (Column(name="against_network", kind="string"), Column(name="against_depth", kind="int64"))
-    own = tuple(_CONTRAST.values())
+    columns = tuple(_CONTRAST.values())
     return Table(
-        kind="contrasts", columns=(*(column for column, _ in _SOURCE), *own[:2], *against, *own[2:]), rows=tuple(rows)
+        kind="contrasts",
+        columns=(*(column for column, _ in _SOURCE), *columns[:2], *against, *columns[2:]),
+        rows=tuple(rows),
     )
 
 
-def _with_nodes(profiles: Sequence[Labeled], columns: Sequence[_RunColumn]) -> list[_RunColumn]:
-    """The columns with one for the node, after that of the device, if any run was on one."""
+def _with_nodes(profiles: Sequence[Labeled], fields: Sequence[_Field]) -> list[_Field]:
+    """Insert a column for the node after the device if any run was on a node."""
     if not any(run.node for _, run in _all_runs(profiles)):
-        return list(columns)
-    place = next(place for place, column in enumerate(columns) if column.column.name == "device")
-    return [*columns[: place + 1], _NODE, *columns[place + 1 :]]
+        return list(fields)
+    index = next(index for index, field in enumerate(fields) if field.column.name == "device")
+    return [*fields[: index + 1], _NODE, *fields[index + 1 :]]
 
 
-def _measured(profiles: Sequence[Labeled], taken: set[str]) -> list[_RunColumn]:
-    """Quantities that the studies declare, then what else was measured; curves are lists."""
+def _measured(profiles: Sequence[Labeled], taken: set[str]) -> list[_Field]:
+    """Return columns for the declared quantities, then for all other measurements. Curves are lists."""
     studies = dict.fromkeys(each.profile.study for each in profiles)
     declared = [quantity.name for study in studies for quantity in STUDIES[study].quantities]
-    found: dict[str, bool] = dict.fromkeys((name for name in declared if name not in RunRecord.model_fields), False)
+    is_list: dict[str, bool] = dict.fromkeys((name for name in declared if name not in RunRecord.model_fields), False)
     for _, run in _all_runs(profiles):
         for name, value in run.measurements.items():
-            found[name] = found.get(name, False) or isinstance(value, tuple)
-    return [_measurement(name, taken, is_list=is_list) for name, is_list in found.items()]
+            is_list[name] = is_list.get(name, False) or isinstance(value, tuple)
+    return [_measurement(name, taken, is_list=is_curve) for name, is_curve in is_list.items()]
 
 
-def _measurement(name: str, taken: set[str], *, is_list: bool) -> _RunColumn:
+def _measurement(name: str, taken: set[str], *, is_list: bool) -> _Field:
     def read(_: Labeled, run: RunRecord) -> Value:
         value = run.measurements.get(name)
         return (value,) if is_list and isinstance(value, float) else value
@@ -197,13 +199,13 @@ def _measurement(name: str, taken: set[str], *, is_list: bool) -> _RunColumn:
     column = Column(
         name=f"measured_{name}" if name in taken else name, kind="list of float64" if is_list else "float64"
     )
-    return _RunColumn(column=column, read=read)
+    return _Field(column=column, read=read)
 
 
 def _epoch_rows(
     profiles: Sequence[Labeled],
 ) -> tuple[tuple[Column, ...], Callable[[RunRecord], Iterable[Sequence[Value]]]]:
-    """Columns of what the studies declare, and a run's rows in them."""
+    """Return the columns that the studies declare, and a function that yields the rows of a run."""
     names = dict.fromkeys(name for each in profiles for name in STUDIES[each.profile.study].epoch_columns)
 
     def rows(run: RunRecord) -> Iterator[Sequence[Value]]:
@@ -224,13 +226,13 @@ def _measurements(run: RunRecord) -> Iterable[Sequence[Value]]:
 
 
 def _columns_of(record: type[Record]) -> dict[str, Column]:
-    """A column for each field of a record that holds a single value; its type is that of the field."""
+    """Return a column for each scalar field of a record, with the type of the field."""
     kinds = {name: _kind(field.annotation) for name, field in record.model_fields.items()}
     return {name: Column(name=name, kind=kind) for name, kind in kinds.items() if kind is not None}
 
 
 def _kind(annotation: Any) -> ColumnKind | None:
-    """None for what has no place in a cell."""
+    """Return the kind of a column; None for types that do not fit a cell."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         (annotation,) = [part for part in typing.get_args(annotation) if part is not types.NoneType]
     if typing.get_origin(annotation) is Annotated:
@@ -240,20 +242,20 @@ def _kind(annotation: Any) -> ColumnKind | None:
     return _KINDS.get(annotation)
 
 
-def _field(name: str) -> _RunColumn:
-    return _RunColumn(column=_RUN_FIELDS[name], read=lambda _, run: getattr(run, name))
+def _field(name: str) -> _Field:
+    return _Field(column=_RUN_FIELDS[name], read=lambda _, run: getattr(run, name))
 
 
-def _run_column(name: str, kind: ColumnKind, read: Callable[[Labeled, RunRecord], Value]) -> _RunColumn:
-    return _RunColumn(column=Column(name=name, kind=kind), read=read)
+def _run_field(name: str, kind: ColumnKind, read: Callable[[Labeled, RunRecord], Value]) -> _Field:
+    return _Field(column=Column(name=name, kind=kind), read=read)
 
 
-def _of_profile(column: Column, read: Callable[[Labeled], Value]) -> _RunColumn:
-    return _RunColumn(column=column, read=lambda each, _: read(each))
+def _of_profile(column: Column, read: Callable[[Labeled], Value]) -> _Field:
+    return _Field(column=column, read=lambda each, _: read(each))
 
 
 def _moment(when: datetime | None) -> str | None:
-    """In UTC, as ISO 8601 has it."""
+    """Format a time as ISO 8601 in UTC."""
     return when.astimezone(UTC).isoformat() if when else None
 
 
@@ -273,18 +275,18 @@ _SOURCE: tuple[tuple[Column, Callable[[Labeled], Value]], ...] = (
     (Column(name="version", kind="string"), lambda each: each.profile.code.version),
     (Column(name="data", kind="string"), lambda each: each.profile.data.name),
 )
-"""Columns that say which profile a row is of."""
+"""Columns that identify the profile of a row."""
 _PROFILE = (
     *(_of_profile(column, read) for column, read in _SOURCE),
-    _run_column("machine", "string", lambda each, run: (run.node or each.profile.machine).fingerprint),
+    _run_field("machine", "string", lambda each, run: (run.node or each.profile.machine).fingerprint),
 )
-_NODE = _run_column("node", "string", lambda _, run: run.node.name if run.node else None)
+_NODE = _run_field("node", "string", lambda _, run: run.node.name if run.node else None)
 _RUN = (
     *(_field(name) for name in _RUN_FIELDS),
-    _run_column("epochs", "int64", lambda _, run: len(run.epochs)),
-    _run_column("attempts", "int64", lambda _, run: len(run.attempts)),
-    _run_column("started", "string", lambda _, run: _moment(run.attempts[0].started) if run.attempts else None),
-    _run_column("ended", "string", lambda _, run: _moment(run.attempts[-1].ended) if run.attempts else None),
-    _run_column("error_type", "string", lambda _, run: run.error.type if run.error else None),
-    _run_column("error_message", "string", lambda _, run: run.error.message if run.error else None),
+    _run_field("epochs", "int64", lambda _, run: len(run.epochs)),
+    _run_field("attempts", "int64", lambda _, run: len(run.attempts)),
+    _run_field("started", "string", lambda _, run: _moment(run.attempts[0].started) if run.attempts else None),
+    _run_field("ended", "string", lambda _, run: _moment(run.attempts[-1].ended) if run.attempts else None),
+    _run_field("error_type", "string", lambda _, run: run.error.type if run.error else None),
+    _run_field("error_message", "string", lambda _, run: run.error.message if run.error else None),
 )

@@ -1,17 +1,17 @@
-"""Runs as TensorBoard reads them: a folder of event files for each, written by TensorBoard's own package without TensorFlow.
+"""Runs for TensorBoard: a folder of event files for each run, written with the tensorboard package, without TensorFlow.
 
 ================================  ======================================================================================
 tag                               value, at step
 ================================  ======================================================================================
-``loss/train``                    training loss in nats, at the epoch; so for each metric that the study declares,
-                                  under its ``tag``
+``loss/train``                    training loss (nats) at the epoch; likewise each metric that the study declares,
+                                  with its ``tag``
 ``throughput/seconds_per_epoch``
-``curve/<name>``                  a curve that the run has measured, at the place in the list
-``by_depth/<name>``               a result of the run, at its depth: over all runs it is a chart over depth
+``curve/<name>``                  a measured curve, at the index in the list
+``by_depth/<name>``               a result of the run, at its depth, which gives a chart over depth for all runs
 ================================  ======================================================================================
 
-What was not measured has no tag. The network, depth and seed of a run and the settings of its spec are its hyperparameters, so
-that the results are a table there, too. TensorBoard keeps values in single precision; the tables have all bits.
+Values that were not measured have no tag. Network, depth, seed and the settings of the spec are hyperparameters, so that
+TensorBoard also shows the results as a table. TensorBoard stores values in single precision; exported tables keep all bits.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
 LONGEST_FOLDER = 120
-"""Characters of a folder's name: file systems take 255 bytes, and there may be a number behind it."""
+"""Maximum length of a folder name in characters. File systems allow 255 bytes, and a number may follow."""
 FILE_VERSION = "brain.Event:2"
-"""Of the form of event files; the first event in each says it."""
+"""Format version of event files, stored in the first event."""
 _SECONDS = "throughput/seconds_per_epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scalars:
-    """What is known at one step."""
+    """The values at one step."""
 
     step: int
     time: float
     values: Mapping[str, float]
-    """By tag."""
+    """Values by tag."""
 
 
 def write_runs(profiles: Sequence[Labeled], folder: Path) -> int:
-    """Writes ``<folder>/<network>-L<depth>-seed<seed>/`` for each run, below a folder of each profile if there are several.
+    """Write ``<folder>/<network>-L<depth>-seed<seed>/`` for each run, in a folder for each profile if there are several.
 
-    Runs that were never started are left out.
+    Runs that were never started are omitted.
 
     Returns:
-        How many runs there are.
+        The number of runs written.
 
     Raises:
-        ConfigurationError: if the package tensorboard is not there, or a number is larger than its files hold.
-        FileExistsError: if the folder is there and not empty.
+        ConfigurationError: if the package tensorboard is not installed, or a number exceeds the range of event files.
+        FileExistsError: if the folder exists and is not empty.
     """
     with from_extra("tensorboard", "tensorboard"):
         import tensorboard.compat.proto.event_pb2
@@ -75,46 +75,46 @@ def write_runs(profiles: Sequence[Labeled], folder: Path) -> int:
     written, names = 0, FolderNames()
     with new_folder(folder) as root:
         for each in profiles:
-            own = root / names.take(each.label) if len(profiles) > 1 else root
-            below = FolderNames()
+            parent = root / names.take(each.label) if len(profiles) > 1 else root
+            run_names = FolderNames()
             for run in each.profile.runs:
                 if run.status != "skipped" or run.epochs:
-                    name = below.take(f"{run.network}-L{run.depth}-seed{run.seed}")
+                    name = run_names.take(f"{run.network}-L{run.depth}-seed{run.seed}")
                     with _reporting(f"{each.label}: {run.run_id}"):
-                        _write(own / name, each.profile, run)
+                        _write(parent / name, each.profile, run)
                     written += 1
     return written
 
 
 class FolderNames:
-    """Gives out names of folders below one folder, each once, also where upper and lower case are the same."""
+    """Assigns unique folder names within one folder, also on case-insensitive file systems."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def take(self, wanted: str) -> str:
-        """The name that was wanted, as far as any file system has it.
+        """Return a unique name that is valid on all file systems.
 
-        Everything but letters and digits of ASCII, dots, dashes and underscores becomes an underscore, and so does a dot at
-        the beginning: no name leads to another folder, or hides. Where that makes two names equal, the second ends in ``-2``.
+        Characters other than ASCII letters, digits, dots, dashes and underscores become underscores, and so does a leading
+        dot. If two names become equal, the second ends in ``-2``.
         """
         name = re.sub(r"[^A-Za-z0-9._-]", "_", wanted)[:LONGEST_FOLDER] or "_"
         name = re.sub(r"^\.", "_", name)
-        found, number = name, 1
-        while found.casefold() in self._taken:
+        unique, number = name, 1
+        while unique.casefold() in self._taken:
             number += 1
-            found = f"{name}-{number}"
-        self._taken.add(found.casefold())
-        return found
+            unique = f"{name}-{number}"
+        self._taken.add(unique.casefold())
+        return unique
 
 
 @contextmanager
 def _reporting(location: str) -> Iterator[None]:
-    """Says where a number stands that event files have no room for."""
+    """Add the location to the error for a number that exceeds the range of event files."""
     try:
         yield
     except (OverflowError, ValueError) as error:
-        raise ConfigurationError(f"{location}: cannot be written for TensorBoard: {error}") from error
+        raise ConfigurationError(f"{location}: a value cannot be written for TensorBoard: {error}") from error
 
 
 def _write(folder: Path, profile: Profile, run: RunRecord) -> None:
@@ -135,22 +135,22 @@ def _write(folder: Path, profile: Profile, run: RunRecord) -> None:
 def _epochs(run: RunRecord, profile: Profile) -> Iterator[_Scalars]:
     metrics = STUDIES[profile.study].epoch_metrics
     for epoch, time in zip(run.epochs, wall_times(run, profile.created), strict=True):
-        found = {metric.tag or f"epoch/{metric.name}": epoch.value(metric.name) for metric in metrics}
-        known = {tag: value for tag, value in found.items() if value is not None}
+        values = {metric.tag or f"epoch/{metric.name}": epoch.value(metric.name) for metric in metrics}
+        known = {tag: value for tag, value in values.items() if value is not None}
         yield _Scalars(step=epoch.epoch, time=time, values={**known, _SECONDS: epoch.seconds})
 
 
 def _results(profile: Profile, run: RunRecord) -> Iterator[_Scalars]:
-    """What is known once a run has ended; its curves, too."""
+    """Yield the results and curves of a finished run."""
     end = _end(profile, run)
     quantities = [quantity.name for quantity in STUDIES[profile.study].quantities]
-    found = {name: getattr(run, name, None) for name in quantities} | run.measurements
-    results = {f"by_depth/{name}": float(value) for name, value in found.items() if isinstance(value, int | float)}
+    values = {name: getattr(run, name, None) for name in quantities} | run.measurements
+    results = {f"by_depth/{name}": float(value) for name, value in values.items() if isinstance(value, int | float)}
     yield _Scalars(step=run.depth, time=end, values=results)
     for name, value in run.measurements.items():
         if isinstance(value, tuple):
-            for location, number in enumerate(value):
-                yield _Scalars(step=location, time=end, values={f"curve/{name}": number})
+            for index, number in enumerate(value):
+                yield _Scalars(step=index, time=end, values={f"curve/{name}": number})
 
 
 def _end(profile: Profile, run: RunRecord) -> float:
@@ -172,7 +172,7 @@ def _dated(summary: Summary, time: float, step: int = 0) -> Event:
 
 
 def _start_event(profile: Profile, run: RunRecord, start: float) -> Event:
-    """The hyperparameters of a run."""
+    """Return the event with the hyperparameters of a run."""
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     info = plugin_data_pb2.SessionStartInfo(start_time_secs=start)
@@ -188,7 +188,7 @@ def _start_event(profile: Profile, run: RunRecord, start: float) -> Event:
 
 
 def _end_event(profile: Profile, run: RunRecord) -> Event:
-    """How a run ended; one that has not is neither a success nor a failure."""
+    """Return the event with the status of a run, which is unknown for an unfinished run."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     unfinished = run.status in ("cancelled", "skipped")
@@ -200,16 +200,16 @@ def _end_event(profile: Profile, run: RunRecord) -> Event:
 
 
 def _hidden(tag: str, content: Any) -> Summary:
-    """What the hyperparameters' plugin reads, and no chart shows."""
+    """Return a summary for the hyperparameter plugin, which charts ignore."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata
 
-    about = metadata.create_summary_metadata(content)
-    return Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)])
+    summary_metadata = metadata.create_summary_metadata(content)
+    return Summary(value=[Summary.Value(tag=tag, metadata=summary_metadata, tensor=metadata.NULL_TENSOR)])
 
 
 def _hyperparameters(profile: Profile, run: RunRecord) -> Iterable[tuple[str, Any]]:
-    """The point, the seed, and each setting that the spec makes, by its key."""
+    """Yield the network, the depth, the seed, and each setting of the spec by its key."""
     yield from (("network", run.network), ("depth", run.depth), ("seed", run.seed))
     for section, settings in profile.spec.items():
         if section != "sweep" and isinstance(settings, Mapping):
@@ -219,11 +219,11 @@ def _hyperparameters(profile: Profile, run: RunRecord) -> Iterable[tuple[str, An
 
 
 def wall_times(run: RunRecord, created: datetime) -> list[float]:
-    """The end of each epoch, in order, in seconds since 1970.
+    """Return the end of each epoch in seconds since 1970.
 
-    The epochs of an attempt share its time by the seconds that each took, so that the last one ends with it: warm-up,
-    evaluation and all else that lies between epochs is spread over them. An attempt whose end is not known had its epochs one
-    after the other from its start on; a run without attempts had them up to when its profile was ``created``.
+    The duration of an attempt is divided among its epochs in proportion to their training time. Warm-up, evaluation and other
+    time between epochs is thus spread over them, and the last epoch ends with the attempt. If the end of an attempt is
+    unknown, its epochs follow its start without gaps. Without attempts, the last epoch ends when the profile was ``created``.
     """
     if not run.attempts:
         start = created.timestamp() - _total_seconds(run.epochs)
@@ -237,11 +237,11 @@ def wall_times(run: RunRecord, created: datetime) -> list[float]:
 
 
 def _by_attempt(run: RunRecord) -> list[list[EpochRecord]]:
-    """What each attempt has contributed: an epoch is of the last one that did not keep it from an attempt before."""
+    """Return the epochs of each attempt. An epoch belongs to the last attempt that executed it."""
     parts: list[list[EpochRecord]] = [[] for _ in run.attempts]
     for epoch in run.epochs:
-        own = [location for location, attempt in enumerate(run.attempts) if attempt.from_epoch < epoch.epoch]
-        parts[own[-1] if own else 0].append(epoch)
+        executed_by = [index for index, attempt in enumerate(run.attempts) if attempt.from_epoch < epoch.epoch]
+        parts[executed_by[-1] if executed_by else 0].append(epoch)
     return parts
 
 
@@ -254,6 +254,6 @@ def _ends(epochs: Sequence[EpochRecord], start: float, lasted: float) -> list[fl
 
 
 def _total_seconds(epochs: Sequence[EpochRecord]) -> float:
-    """Seconds of all of them; 0 where that makes no sense."""
+    """Return the total seconds of epochs; 0 if any value is negative or not finite."""
     seconds = [epoch.seconds for epoch in epochs]
     return sum(seconds) if all(0 <= each < math.inf for each in seconds) else 0.0

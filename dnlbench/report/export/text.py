@@ -1,7 +1,7 @@
 """Tables as CSV (RFC 4180 with plain line breaks) and as JSON lines.
 
-Numbers that are not finite are ``NaN``, ``Infinity`` and ``-Infinity``, in JSON as strings; curves in CSV are JSON lists within
-a cell. pandas reads all of it but for the curves, though it does not tell ``NaN`` from an empty cell.
+Non-finite numbers are ``NaN``, ``Infinity`` and ``-Infinity``, in JSON as strings. Curves in CSV are JSON lists in a cell.
+pandas does not parse these lists and does not distinguish ``NaN`` from an empty cell.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dnlbench.report.export.tables import Table, Value
 
 
 def to_csv(table: Table) -> str:
-    """A row of names, then the rows."""
+    """Return the table as CSV with a header row."""
     cells = ([json.dumps(_plain(value)) if isinstance(value, tuple) else value for value in row] for row in table.rows)
     return csv_text([[column.name for column in table.columns], *cells])
 
 
 def to_json_lines(table: Table) -> str:
-    """An object for each row, with every column."""
+    """Return an object for each row, with every column."""
     names = [column.name for column in table.columns]
     rows = (dict(zip(names, map(_plain, row), strict=True)) for row in table.rows)
     return json_text("".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows))

@@ -1,4 +1,4 @@
-"""Reports as one page of HTML that needs no network: what it shows, and, with scripts, curves to look into."""
+"""Reports as a self-contained HTML page with tables and interactive charts."""
 
 from dnlbench.report.html.comparison import comparison_html
 from dnlbench.report.html.profile import profile_html

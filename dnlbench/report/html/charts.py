@@ -1,4 +1,4 @@
-"""Charts on a page: each as a picture, which the page's script replaces, and with its values as a table."""
+"""Charts on a page: a static image that the script replaces, and a table of the values."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dnlbench.report.html.page import folded
 from dnlbench.report.html.tables import table
 
 STATIC_WIDTH_IN = 5.0
-"""Width of the picture where scripts are off, which is scaled to the page: text is as large as around it."""
+"""Width of the static image, which matches the text size of the page."""
 MAX_TABLE_COLUMNS = 8
-"""Columns of a chart's table; if there are more values, some of them with the first and the last."""
+"""Maximum number of value columns in the table of a chart. A longer series is sampled, including its first and last value."""
 
 
 def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
-    """All charts of profiles of one study, the reference first: the loss of each network, and each main quantity over depth."""
+    """Return all charts of profiles of one study: the main metric of each network, and each main quantity over depth."""
     sources = sources_of(profiles)
     study = sources[0].study
     over_epochs = [each for metric in metrics_of(sources)[:1] for each in epoch_charts(sources, metric)]
@@ -34,29 +34,29 @@ def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
 
 
 def chart_figures(charts: Sequence[Chart]) -> Markup:
-    """All charts, in as many columns as there is room for."""
-    return tag("div", *(_figure(chart, place) for place, chart in enumerate(charts)), class_="charts")
+    """Return all charts, in as many columns as fit."""
+    return tag("div", *(_figure(chart, index) for index, chart in enumerate(charts)), class_="charts")
 
 
-def _figure(chart: Chart, place: int) -> Markup:
+def _figure(chart: Chart, index: int) -> Markup:
     note = lines("\n".join([*chart.profiles, *chart.fits, *chart.notes]))
     head = tag("figcaption", tag("h3", chart.title), tag("p", note, class_="note"))
-    bare = replace(chart, subject="", profiles=(), fits=(), notes=())  # which stand above
+    bare = replace(chart, subject="", profiles=(), fits=(), notes=())  # the caption contains them
     svg = Markup(chart_svg([bare], width=STATIC_WIDTH_IN))
-    still = tag("div", svg, class_="static", role="img", aria_label=describe(chart))
-    return tag("figure", head, still, folded("As a table", _values(chart)), data_chart=place)
+    image = tag("div", svg, class_="static", role="img", aria_label=describe(chart))
+    return tag("figure", head, image, folded("Data table", _values(chart)), data_chart=index)
 
 
 def _values(chart: Chart) -> Markup:
     measured = [each for each in chart.series if each.role == "mean"] or chart.series
-    places = sorted({x for each in measured for x in each.x})
-    if len(places) > MAX_TABLE_COLUMNS:
-        step = (len(places) - 1) / (MAX_TABLE_COLUMNS - 1)
-        places = [places[round(k * step)] for k in range(MAX_TABLE_COLUMNS)]
+    xs = sorted({x for each in measured for x in each.x})
+    if len(xs) > MAX_TABLE_COLUMNS:
+        step = (len(xs) - 1) / (MAX_TABLE_COLUMNS - 1)
+        xs = [xs[round(k * step)] for k in range(MAX_TABLE_COLUMNS)]
     rows = []
     for each in chart.series:
         if each.role == "mean" or (each.joined and each.role in ("run", "fit")):
             known = dict(zip(each.x, each.y, strict=True))
-            rows.append([each.label, *(units.number(known.get(place)) for place in places)])
-    heads = [Column(head="curve", no_wrap=True), *(Column(head=f"{place:g}", numeric=True) for place in places)]
+            rows.append([each.label, *(units.number(known.get(x)) for x in xs)])
+    heads = [Column(head="curve", no_wrap=True), *(Column(head=f"{x:g}", numeric=True) for x in xs)]
     return table(Grid(title=f"{chart.y.text} by {chart.x.text}", columns=heads, rows=rows))

@@ -1,4 +1,4 @@
-"""A comparison as one page."""
+"""A comparison as an HTML page."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from dnlbench.report.html.tables import side_by_side, table, verdict_class
 def comparison_html(
     reference: Profile, candidates: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None = None
 ) -> str:
-    """The page: verdicts in words and tables, curves of all profiles, differences, what went wrong, fits and costs."""
+    """Return the page: verdicts, charts of all profiles, differences, unsuccessful runs, fits and costs."""
     profiles = [reference, *candidates]
-    found = charts_of(profiles)
+    charts = charts_of(profiles)
     verdicts = [
-        part for place, each in enumerate(comparisons, start=1) for part in _verdicts(each, place, len(comparisons))
+        part for index, each in enumerate(comparisons, start=1) for part in _verdicts(each, index, len(comparisons))
     ]
     sections = [
         section("Summary", *_summary(profiles, comparisons, gate)),
         section("Verdicts", *([table(gate_grid(gate))] if gate else []), *verdicts),
-        *([section("Curves", chart_figures(found))] if found else []),
-        section("Differences of spec, machine and code", *_differences(comparisons)),
-        *_optional_section("Runs that did not end well", [join(*unsuccessful_runs(profile)) for profile in profiles]),
-        *_optional_section("Limits and costs of depth", [_limits(p, i) for i, p in enumerate(profiles)]),
-        section("What was run, and on what", *_origins(profiles)),
+        *([section("Charts", chart_figures(charts))] if charts else []),
+        section("Differences in spec, machine and code", *_differences(comparisons)),
+        *_optional_section("Unsuccessful runs", [join(*unsuccessful_runs(profile)) for profile in profiles]),
+        *_optional_section("Depth limits and costs", [_limits(p, i) for i, p in enumerate(profiles)]),
+        section("Sweep, machine and software", *_origins(profiles)),
     ]
     others = f"{len(candidates)} candidates" if len(candidates) > 1 else comparisons[0].candidate
-    return page(f"{others} against {comparisons[0].reference}", sections, chart_data(found))
+    return page(f"{others} vs. {comparisons[0].reference}", sections, chart_data(charts))
 
 
 def _summary(profiles: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None) -> Iterator[Markup]:
@@ -47,49 +47,48 @@ def _summary(profiles: Sequence[Profile], comparisons: Sequence[Comparison], gat
         "ul", *(tag("li", tag("strong", _named(p, i)), ": ", summary_sentence(p)) for i, p in enumerate(profiles))
     )
     if gate:
-        alike = sum(finding.outcome == gate.outcome for finding in gate.findings)
+        matching = sum(finding.outcome == gate.outcome for finding in gate.findings)
         outcome = tag("span", gate.outcome, class_=verdict_class(gate.outcome) or None)
-        yield tag("p", "Gate: ", outcome, f", at {alike} of {len(gate.findings)} findings.")
-    for place, comparison in enumerate(comparisons, start=1):
+        yield tag("p", "Gate: ", outcome, f" ({matching} of {len(gate.findings)} findings).")
+    for index, comparison in enumerate(comparisons, start=1):
         if len(comparisons) > 1:
-            yield tag("h3", f"{letter(place)} against A")
-        said = (tag("li", tag("strong", network), f": {text}") for network, text in sentences(comparison))
-        yield tag("ul", *said)
+            yield tag("h3", f"{letter(index)} vs. A")
+        yield tag("ul", *(tag("li", tag("strong", network), f": {text}") for network, text in sentences(comparison)))
 
 
-def _named(profile: Profile, place: int) -> str:
-    role = "candidate" if place else "reference"
-    return f"{letter(place)}, {role} {profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC"
+def _named(profile: Profile, index: int) -> str:
+    role = "candidate" if index else "reference"
+    return f"{letter(index)}, {role} {profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC"
 
 
-def _verdicts(comparison: Comparison, place: int, several: int) -> Iterator[Markup]:
-    if several > 1:
-        yield tag("h3", f"{letter(place)}, {comparison.candidate}, against A")
+def _verdicts(comparison: Comparison, index: int, count: int) -> Iterator[Markup]:
+    if count > 1:
+        yield tag("h3", f"{letter(index)}, {comparison.candidate}, vs. A")
     yield table(overall_grid(comparison))
     yield side_by_side(grid for _, grid in cell_grids(comparison))
 
 
 def _differences(comparisons: Sequence[Comparison]) -> Iterator[Markup]:
-    for place, comparison in enumerate(comparisons, start=1):
+    for index, comparison in enumerate(comparisons, start=1):
         grid = difference_grid(comparison, shortened=False)
         if grid is None:
-            yield tag("p", f"A and {letter(place)} do not differ in what was asked, on what and with what.")
+            yield tag("p", f"A and {letter(index)} have the same spec, machine and code.")
         else:
-            yield table(grid.titled(f"A (reference) and {letter(place)} (candidate)"))
+            yield table(grid.titled(f"A (reference) and {letter(index)} (candidate)"))
 
 
 def _optional_section(heading: str, parts: Sequence[Markup]) -> Iterator[Markup]:
-    """One with what there is; none if there is nothing."""
+    """Yield a section unless all its parts are empty."""
     if any(parts):
         yield section(heading, *parts)
 
 
-def _limits(profile: Profile, place: int) -> Markup:
+def _limits(profile: Profile, index: int) -> Markup:
     grids = [*fit_grids(profile), *cost_grids(profile)]
-    return join(*([tag("h3", _named(profile, place)), side_by_side(grids)] if grids else []))
+    return join(*([tag("h3", _named(profile, index)), side_by_side(grids)] if grids else []))
 
 
 def _origins(profiles: Sequence[Profile]) -> Iterator[Markup]:
     yield tag("div", *(origin(p, _named(p, i)) for i, p in enumerate(profiles)), class_="side")
-    for place, profile in enumerate(profiles):
-        yield folded(f"All settings of {letter(place)}", settings(profile))
+    for index, profile in enumerate(profiles):
+        yield folded(f"All settings of {letter(index)}", settings(profile))

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the charts of this page: axes by choice, curves on and off, values under a cursor that keys move too.
+// Draws the interactive charts of this page: axis scales, visible curves, and values at a cursor for mouse and keyboard.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const MARGINS = { left: 68, right: 12, top: 10, bottom: 46 }, PADDING = 0.04, BAND_FRACTION = 0.5;
@@ -18,7 +18,7 @@
     return node;
   }
 
-  // Numbers as text ---------------------------------------------------------------------------------------------------
+  // Number formatting -------------------------------------------------------------------------------------------------
 
   const short = (value, digits) => String(Number(value.toPrecision(digits)));
 
@@ -28,8 +28,8 @@
     const sign = value < 0 ? "−" : "", size = Math.abs(value);
     if (size < 1e-3) {
       const exponent = Math.floor(Math.log10(size) + 1e-9), mantissa = short(size / 10 ** exponent, 3);
-      const raised = [...String(-exponent)].map((digit) => SUPERSCRIPTS[digit]).join("");
-      return `${sign}${mantissa === "1" ? "" : `${mantissa}·`}10⁻${raised}`;
+      const superscript = [...String(-exponent)].map((digit) => SUPERSCRIPTS[digit]).join("");
+      return `${sign}${mantissa === "1" ? "" : `${mantissa}·`}10⁻${superscript}`;
     }
     const [factor, prefix] = PREFIXES.find(([least]) => size >= least) ?? [1, ""];
     return sign + short(size / factor, 4) + prefix;
@@ -37,7 +37,7 @@
 
   // Axes --------------------------------------------------------------------------------------------------------------
 
-  // On a linear axis intervals have room, too, as far as they do not press the values together.
+  // On a linear axis, intervals widen the axis by at most BAND_FRACTION of the range of values.
   function scaleOver(values, bands, axis, log, start, end) {
     const g = (v) => (log ? Math.log(v) : v), shown = values.filter((v) => v !== null && (!log || v > 0)).map(g);
     let [low, high] = shown.length ? [Math.min(...shown), Math.max(...shown)] : [0, log ? Math.log(10) : 1];
@@ -76,7 +76,7 @@
     return inside.find((values) => values.length <= most) ?? inside.at(-1).filter((_, index) => index % stride === 0);
   }
 
-  // One chart ---------------------------------------------------------------------------------------------------------
+  // Chart -------------------------------------------------------------------------------------------------------------
 
   class LiveChart {
     constructor(figure, chart) {
@@ -104,7 +104,7 @@
         const box = element("input", { type: "checkbox", name: `log-${axis}` });
         box.checked = this.log[axis];
         box.addEventListener("change", () => { this.log[axis] = box.checked; this.draw(); });
-        bar.append(element("label", {}, box, `logarithmic ${axis}`));
+        bar.append(element("label", {}, box, `log ${axis} axis`));
       }
       this.slider = element("input", { type: "range", min: 0, max: this.steps.length - 1, step: 1, value: 0 });
       this.slider.setAttribute("aria-label", `${this.chart.title}: read values at ${this.chart.x.text}`);
@@ -150,9 +150,9 @@
       for (const each of shown) this.drawInterval(each);
       for (const each of shown) this.drawCurve(each);
       for (const each of shown) if (each.failed) this.drawCross(each);
-      if (!shown.length) this.text(this.width / 2, this.height / 2, "all curves are off", "middle");
-      const hidden = shown.reduce((sum, s) => sum + s.x.filter((_, i) => s.y[i] !== null && !this.has(s, i)).length, 0);
-      if (hidden) this.text(this.width - MARGINS.right, MARGINS.top + 10, `${hidden} values ≤ 0 have no place here`, "end");
+      if (!shown.length) this.text(this.width / 2, this.height / 2, "all curves are hidden", "middle");
+      const hiddenValues = shown.reduce((sum, s) => sum + s.x.filter((_, i) => s.y[i] !== null && !this.has(s, i)).length, 0);
+      if (hiddenValues) this.text(this.width - MARGINS.right, MARGINS.top + 10, `${hiddenValues} values ≤ 0 not shown`, "end");
       this.cursor = this.path("", "cursor");
       this.showValues(this.cursorIndex);
     }
@@ -175,7 +175,7 @@
       this.text(12, middle, y.text, "middle").setAttribute("transform", `rotate(-90 12 ${middle})`);
     }
 
-    // The depths of the sweep, as far as their labels have room.
+    // Return the depths of the sweep whose labels do not overlap.
     depths() {
       let last = -Infinity;
       return this.steps.filter((step) => {
@@ -207,7 +207,7 @@
         this.mark(data.marks[series.mark], ...at(known[k]), `mark c${series.color}`);
     }
 
-    // Where its value is not known, at the lower end of the axis.
+    // Draw a cross at the last known value, or at the lower end of the axis.
     drawCross(series) {
       const known = series.x.map((_, i) => i).filter((i) => this.has(series, i)), last = known.at(-1);
       const y = last === undefined ? this.bottom : this.pixelY(series.y[last]);
@@ -229,8 +229,8 @@
     // The cursor ------------------------------------------------------------------------------------------------------
 
     pointAt(event) {
-      const x = event.clientX - this.svg.getBoundingClientRect().left, far = (i) => Math.abs(this.x.position(this.steps[i]) - x);
-      const nearest = this.steps.reduce((best, _, i) => (far(i) < far(best) ? i : best), 0);
+      const x = event.clientX - this.svg.getBoundingClientRect().left, distance = (i) => Math.abs(this.x.position(this.steps[i]) - x);
+      const nearest = this.steps.reduce((best, _, i) => (distance(i) < distance(best) ? i : best), 0);
       this.slider.value = nearest;
       this.showValues(nearest);
     }
@@ -239,7 +239,7 @@
       this.cursorIndex = index;
       const step = index === null ? null : this.steps[index], texts = [];
       for (const [series, value] of this.values) {
-        const isListed = step !== null && this.isShown(series) && series.role !== "theory"; // of which only the slope counts
+        const isListed = step !== null && this.isShown(series) && series.role !== "theory"; // only its slope is meaningful
         const k = isListed ? series.x.indexOf(step) : -1;
         value.textContent = k < 0 || series.y[k] === null ? "" : this.valueAt(series, k);
         if (value.textContent) texts.push(`${series.label} ${label(series.y[k], this.chart.y)}`);

@@ -1,4 +1,4 @@
-"""The document around a report: one file that loads nothing and connects to nothing."""
+"""The HTML document of a report: a single file without external resources."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import dnlbench
 from dnlbench.report.html.markup import Markup, join, tag
 
 _ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
-"""In JSON these only occur in strings, and there this means the same; nothing in it can end the element around it."""
+"""Escapes of characters that occur only in JSON strings and could end the enclosing element."""
 
 
 def page(title: str, sections: Sequence[Markup], data: Any) -> str:
-    """A whole HTML document.
+    """Return an HTML document.
 
     Args:
-        title: of the window and of the page.
-        sections: what stands below it.
-        data: what the script draws, as plain JSON values; finite numbers only.
+        title: title of the window and of the page.
+        sections: content of the page.
+        data: chart data for the script, as plain JSON values with finite numbers.
     """
     style, script = (
         files("dnlbench.report.html").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js")
@@ -41,7 +41,7 @@ def page(title: str, sections: Sequence[Markup], data: Any) -> str:
         "body",
         tag("header", tag("h1", title)),
         tag("main", *sections),
-        tag("footer", tag("p", f"Made by dnlbench {dnlbench.__version__}. This page is complete: it loads nothing.")),
+        tag("footer", tag("p", f"Created by dnlbench {dnlbench.__version__}. This page is self-contained.")),
         tag("script", Markup(embedded_json(data)), type="application/json", id="data"),
         tag("script", Markup(script)),
     )
@@ -49,22 +49,22 @@ def page(title: str, sections: Sequence[Markup], data: Any) -> str:
 
 
 def section(heading: str, *content: Markup, **attributes: str) -> Markup:
-    """A part of the page with its heading."""
+    """Return a section with its heading."""
     return tag("section", tag("h2", heading), *content, **attributes)
 
 
 def folded(summary: str, *content: Markup) -> Markup:
-    """What is shown when it is asked for, and printed."""
+    """Return content that is collapsed on screen and expanded in print."""
     return tag("details", tag("summary", summary), join(*content))
 
 
 def embedded_json(data: Any) -> str:
-    """JSON that can stand within a script element, whatever its strings hold."""
+    """Return JSON that is safe within a script element."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_ESCAPED)
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing may be loaded from anywhere; of what the page holds, its one style and its one script count."""
+    """Return a content security policy that allows only the embedded style and script."""
     return f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
 
 

@@ -1,4 +1,4 @@
-"""A profile as one page."""
+"""A profile as an HTML page."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from dnlbench.studies import STUDIES, Quantity
 
 
 def profile_html(profile: Profile) -> str:
-    """The page: result in words and tables, curves, fits and costs, what went wrong, and the spec."""
-    found = charts_of([profile])
+    """Return the page: results, charts, fits and costs, unsuccessful runs, and the spec."""
+    charts = charts_of([profile])
     further = [*fit_grids(profile), *cost_grids(profile)]
-    tested = list(contrast_grids(profile))
+    contrasts = list(contrast_grids(profile))
     failed = unsuccessful_runs(profile)
     sections = [
         section(
@@ -33,30 +33,30 @@ def profile_html(profile: Profile) -> str:
             tag("p", summary_sentence(profile)),
             tag("ul", *(tag("li", line) for line in sentences(profile))),
         ),
-        section("Result by network and depth", *(table(grid) for grid in result_grids(profile))),
-        *([section("Depth against depth, network against network", side_by_side(tested))] if tested else []),
-        *([section("Curves", chart_figures(found))] if found else []),
-        *([section("Limits and costs of depth", side_by_side(further))] if further else []),
-        *([section("Runs that did not end well", *failed)] if failed else []),
-        section("What was run, and on what", origin(profile, "Origin"), folded("All settings", settings(profile))),
+        section("Results by network and depth", *(table(grid) for grid in result_grids(profile))),
+        *([section("Changes with depth and between networks", side_by_side(contrasts))] if contrasts else []),
+        *([section("Charts", chart_figures(charts))] if charts else []),
+        *([section("Depth limits and costs", side_by_side(further))] if further else []),
+        *([section("Unsuccessful runs", *failed)] if failed else []),
+        section("Sweep, machine and software", origin(profile, "Origin"), folded("All settings", settings(profile))),
     ]
-    return page(f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC", sections, chart_data(found))
+    return page(f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC", sections, chart_data(charts))
 
 
 def sentences(profile: Profile) -> Iterator[Markup]:
-    """One for each network: how its main results go with depth, and why there is no limit if the fit is refused."""
+    """Yield a sentence for each network: the main results by depth, and the reasons for refused fits."""
     shown = [quantity for quantity in STUDIES[profile.study].quantities if not quantity.table]
     for network in dict.fromkeys(point.network for point in profile.summary.points):
         points = sorted((p for p in profile.summary.points if p.network == network), key=lambda p: p.depth)
         parts = [part for quantity in shown if (part := _change_with_depth(profile, points, quantity))]
-        parts += [f"no depth limit of the {words}" for words in refusals(profile, network)]
+        parts += [f"no depth limit of {words}" for words in refusals(profile, network)]
         bad = sum(count for p in points for status, count in p.statuses.items() if status != "ok")
-        ending = f"; {bad} of {sum(sum(p.statuses.values()) for p in points)} runs did not end well" if bad else ""
-        yield join(tag("strong", network), f": {'; '.join(parts) or 'no run has a result'}{ending}.")
+        ending = f"; {bad} of {sum(sum(p.statuses.values()) for p in points)} runs unsuccessful" if bad else ""
+        yield join(tag("strong", network), f": {'; '.join(parts) or 'no results'}{ending}.")
 
 
 def _change_with_depth(profile: Profile, points: list[PointSummary], quantity: Quantity) -> str:
-    """From the smallest depth that has the quantity to the largest; with the tests of what lies between, or the change."""
+    """Describe a quantity at the smallest and the largest depth, with contrasts or the relative change."""
     name = quantity.name
     known = [point for point in points if name in point.quantities]
     if not known:
@@ -71,7 +71,7 @@ def _change_with_depth(profile: Profile, points: list[PointSummary], quantity: Q
 
 
 def _change(profile: Profile, known: list[PointSummary], quantity: Quantity) -> str:
-    """The tested changes with depth; of what is not tested, the relative change of the mean."""
+    """Return the contrasts between depths; without contrasts, the relative change of the mean."""
     tested = [
         contrast
         for contrast in profile.summary.contrasts

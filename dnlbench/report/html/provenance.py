@@ -1,4 +1,4 @@
-"""What was run, on what, and with which settings."""
+"""The sweep, the machine, the software and the settings of a profile."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dnlbench.studies import STUDIES
 
 
 def origin(profile: Profile, title: str) -> Markup:
-    """Of one profile, in a table of a few rows."""
+    """Return a table of the origin of a profile."""
     machine, code, data = profile.machine, profile.code, profile.data
-    commit = f" at {code.git[:12]}{', with changes' if code.dirty else ''}" if code.git else ""
+    commit = f" at {code.git[:12]}{', with uncommitted changes' if code.dirty else ''}" if code.git else ""
     ok = sum(run.status == "ok" for run in profile.runs)
     rows = [
         ("sweep", f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC, {profile.state}"),
-        ("asked", STUDIES[profile.study].question),
+        ("question", STUDIES[profile.study].question),
         ("networks", ", ".join(dict.fromkeys(run.network for run in profile.runs))),
         ("depths", ", ".join(map(str, sorted({run.depth for run in profile.runs})))),
-        ("runs", f"{ok} of {len(profile.runs)} ended well; {_seeds(profile)}"),
+        ("runs", f"{ok} of {len(profile.runs)} succeeded; {_seeds(profile)}"),
         ("data", f"{data.name}, {data.samples} samples, sha256 {data.sha256[:12]}"),
         ("devices", _devices(profile)),
         *node_properties(profile),
@@ -38,18 +38,18 @@ def origin(profile: Profile, title: str) -> Markup:
 
 
 def summary_sentence(profile: Profile) -> str:
-    """What was run and on what, in few words."""
+    """Summarize runs, data and devices in a sentence."""
     ok = sum(run.status == "ok" for run in profile.runs)
     networks = ", ".join(dict.fromkeys(run.network for run in profile.runs))
     depths = ", ".join(map(str, sorted({run.depth for run in profile.runs})))
     return (
-        f"{ok} of {len(profile.runs)} runs ended well: {networks} at L = {depths} with {_seeds(profile)}, "
+        f"{ok} of {len(profile.runs)} runs succeeded: {networks} at L = {depths} with {_seeds(profile)}, "
         f"on {profile.data.name} ({profile.data.samples} samples); {_devices(profile)}."
     )
 
 
 def settings(profile: Profile) -> Markup:
-    """The whole spec, as dotted keys."""
+    """Return the full spec with dotted keys."""
     return property_table(f"Spec of {profile.name}", [(key, _value(value)) for key, value in _flat(profile.spec)])
 
 
@@ -59,18 +59,18 @@ def _seeds(profile: Profile) -> str:
 
 
 def _devices(profile: Profile) -> str:
-    """Those that runs were on, with how they were shared; those of the machine where no run says."""
-    found = dict.fromkeys(_execution(run) for run in profile.runs if run.device)
-    return "; ".join(found) or ", ".join(device.name for device in profile.machine.devices)
+    """Return the devices of the runs with their sharing; without any, the devices of the machine."""
+    devices = dict.fromkeys(_execution(run) for run in profile.runs if run.device)
+    return "; ".join(devices) or ", ".join(device.name for device in profile.machine.devices)
 
 
 def _execution(run: Any) -> str:
     parts = [
         run.device_name or run.device,
         f"{run.threads} thread{'' if run.threads == 1 else 's'}" if run.threads else "",
-        f"{run.jobs} runs at a time" if run.jobs and run.jobs > 1 else "",
+        f"{run.jobs} parallel runs" if run.jobs and run.jobs > 1 else "",
         f"packs of {run.pack_size}" if run.pack_size and run.pack_size > 1 else "",
-        "shared with others" if run.shared_device else "",
+        "shared with other processes" if run.shared_device else "",
     ]
     return ", ".join(filter(None, parts))
 

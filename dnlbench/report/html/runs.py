@@ -1,4 +1,4 @@
-"""The runs that did not end well, with what they left behind."""
+"""Unsuccessful runs with their errors and logs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dnlbench.report.html.tables import table, verdict_class
 from dnlbench.report.runs import cause, has_nodes, log_end, node_of_run
 
 MAX_LOGS = 25
-"""Runs whose errors are shown at length; a sweep that fails altogether fails of few causes."""
+"""Maximum number of runs whose errors are shown in full."""
 
 
 def unsuccessful_runs(profile: Profile) -> list[Markup]:
-    """A table of them, and each one's error and end of log; nothing if all ended well."""
+    """Return a table of unsuccessful runs, with the error and the end of the log of each; empty if all succeeded."""
     bad = [run for run in profile.runs if run.status != "ok"]
     if not bad:
         return []
-    title = f"{profile.name}: {len(bad)} of {len(profile.runs)} runs did not end well"
+    title = f"{profile.name}: {len(bad)} of {len(profile.runs)} runs unsuccessful"
     columns = [
         Column(head="run", no_wrap=True),
-        *(Column(head=head, numeric=True) for head in ("L", "seed", "epochs done", "attempts")),
+        *(Column(head=head, numeric=True) for head in ("L", "seed", "epochs", "attempts")),
         Column(head="status", no_wrap=True),
         *([Column(head="node", no_wrap=True)] if has_nodes(profile) else []),
         Column(head="cause"),
@@ -45,15 +45,15 @@ def _row(run: RunRecord, *, on_nodes: bool) -> list[str]:
 
 
 def _details(bad: list[RunRecord]) -> Iterator[Markup]:
-    told = [run for run in bad if run.error]
-    for run in told[:MAX_LOGS]:
+    with_error = [run for run in bad if run.error]
+    for run in with_error[:MAX_LOGS]:
         yield _detail(run)
-    if len(told) > MAX_LOGS:
-        yield tag("p", f"The errors of {len(told) - MAX_LOGS} more runs are in the profile.", class_="note")
+    if len(with_error) > MAX_LOGS:
+        yield tag("p", f"The profile contains the errors of {len(with_error) - MAX_LOGS} more runs.", class_="note")
 
 
 def _detail(run: RunRecord) -> Markup:
-    assert run.error is not None, "only runs with an error are told of"
+    assert run.error is not None, "only runs with an error have details"
     log = tag("pre", log_end(run.error.log), tabindex=0) if run.error.log else tag("p", "No log.", class_="note")
     return folded(
         join(tag("code", run.run_id), " ", tag("span", run.status, class_=verdict_class(run.status) or None)),
