@@ -274,8 +274,8 @@ NOWHERE = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'. T
 @pytest.mark.parametrize(
     ("override", "message", "executor"),
     [
-        ("data.dataset=cifar10", "does not hold the original, whole cifar-10-batches-py/", "inline"),
-        ("data.dataset=image-folder", "there is no folder", "inline"),
+        ("data.dataset=cifar10", "does not contain the complete original files: cifar-10-batches-py/", "inline"),
+        ("data.dataset=image-folder", "does not exist", "inline"),
         ("sweep.networks=['nowhere:make']", NOWHERE, "local"),
         ("data.limit=33", "would have a single sample", "inline"),
     ],

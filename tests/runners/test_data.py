@@ -198,14 +198,14 @@ def test_the_evaluation_split_has_the_classes_of_the_training_split(tmp_path: Pa
     assert data.evaluation is not None
     assert data.evaluation.labels.tolist() == [1, 2]
     write_images(tmp_path, "test", {"d": [(2, 2)]})
-    with pytest.raises(DataError, match="test has classes that the training split lacks: d"):
+    with pytest.raises(DataError, match="test has classes that are not in the training split: d"):
         load("image-folder", root=str(tmp_path), evaluate=True)
 
 
 def test_images_are_resized_on_request(tmp_path: Path) -> None:
     write_images(tmp_path, "train", {"a": [(6, 4)], "b": [(9, 9)]})
     assert load("image-folder", root=str(tmp_path), image_size=8).info.input_shape == (3, 8, 8)
-    with pytest.raises(DataError, match=r"a/0.png is 4×6, .*b/0.png is 9×9. Bring them .*--set data.image_size"):
+    with pytest.raises(DataError, match=r"a/0.png is 4×6, .*b/0.png is 9×9. Resize them .*--set data.image_size"):
         load("image-folder", root=str(tmp_path))
 
 
@@ -228,12 +228,14 @@ def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
     write_images(tmp_path, "train", {"only": [(2, 2)] * 3})
-    with pytest.raises(DataError, match="holds 3 samples of 1 class; a classifier needs at least two classes"):
+    with pytest.raises(DataError, match="has 3 samples of 1 class; a classifier needs at least two classes"):
         load("image-folder", root=str(tmp_path))
 
 
-def test_an_image_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"no folder {tmp_path}/train. Expected: .*--set data.root=FOLDER"):
+def test_an_image_folder_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=f"the folder {tmp_path}/train does not exist. Expected: .*--set data.root=FOLDER"
+    ):
         load("image-folder", root=str(tmp_path))
     (tmp_path / "train").mkdir()
     with pytest.raises(DataError, match=r"train: no class folders. Expected: "):
@@ -284,7 +286,7 @@ def test_data_that_memory_does_not_hold_are_refused_before_they_are_made(
     with pytest.raises(DataError, match="not enough memory for the data") as caught:
         load("image-folder", root=str(tmp_path), image_size=16384)
     assert str(caught.value).endswith(
-        "14 images of 3×16384×16384 need 10.5 GiB, and 10.0 GiB of 16.0 GiB are free. Choose a smaller data.image_size or "
+        "14 images of 3×16384×16384 need 10.5 GiB; 10.0 GiB of 16.0 GiB are free. Choose a smaller data.image_size or "
         "data.limit"
     )
     with pytest.raises(DataError, match=r"data\.image_size, data\.limit or data\.samples$"):
@@ -295,7 +297,7 @@ def test_memory_that_the_system_does_not_give_is_told_alike(monkeypatch: pytest.
     monkeypatch.setattr(split_module, "cpu_memory", lambda: (2**62, None))
     with pytest.raises(
         DataError,
-        match=r" 10000000 images of 1024×16384×16384 need .*, and the system does not give .* Choose a smaller data.image_size",
+        match=r" 10000000 images of 1024×16384×16384 need .*; the system refused the allocation. Choose a smaller data.image_size",
     ):
         load("synthetic", samples=10**7, image_size=2**14, channels=1024, classes=10**6)
 

@@ -189,21 +189,21 @@ def test_each_stream_and_each_seed_draws_from_a_seed_of_its_own() -> None:
 
 
 class Faked(MeasuringRunner[StudySpec]):
-    """Measures what the test says."""
+    """Returns given measurements."""
 
-    found: Measurements | None = None
+    measurements: Measurements | None = None
 
     def measure(self, run: Run, check: Check) -> Measurements:
-        if self.problem is None:
+        if self.measurements is None:
             check()
             raise AssertionError("the run was not suspended")
-        return self.problem
+        return self.measurements
 
 
-def faked(slot: Slot, found: Measurements | None) -> list[RunEvent]:
+def faked(slot: Slot, measurements: Measurements | None) -> list[RunEvent]:
     plan = plan_of(TINY)
     runner = Faked(plan, slot)
-    runner.problem = found
+    runner.measurements = measurements
     return list(runner.run(job_of(plan.runs[0], should_suspend=True)))
 
 

@@ -67,7 +67,7 @@ def test_modes_are_converted(mode: str, color: int | tuple[int, ...], expected: 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_modes_without_a_known_range_are_refused(mode: str) -> None:
-    with pytest.raises(DataError, match=f"pixels of mode '{mode}' .* Save the images with 8 bits a channel"):
+    with pytest.raises(DataError, match=f"pixels of mode '{mode}' .* Save the images with 8 bits per channel"):
         to_rgb(Image.new(mode, (1, 1)), [])
 
 

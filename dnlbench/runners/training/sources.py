@@ -1,8 +1,8 @@
-"""Finds which files and packages the user's own networks are made of, while they are imported and built.
+"""Record the files and packages that custom networks depend on, while the networks are imported and built.
 
-Two ways complete each other. Every file that Python opens meanwhile is seen, whoever asked for it: modules imported by a
-computed name or from a folder that the code itself added to `sys.path`, configurations, weights, archives. And the import
-statements of all Python files found are followed, also those that are not executed until training.
+Two methods complement each other. An audit hook sees every file that Python opens: modules imported by a computed name or from
+a folder that the code added to `sys.path`, configuration files, weights, archives. In addition, the import statements of these
+Python files are followed, including imports that are not executed before training.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
 
 _opened: ContextVar[dict[str, bool] | None] = ContextVar("opened", default=None)
-"""Files that are opened while `Tracker.watch` is in force, and whether one was written to."""
+"""Files opened during `Tracker.watch`, and whether each was opened for writing."""
 
 
 class Tracker:
-    """Collects what networks depend on. Made before the first of them is imported."""
+    """Collects the dependencies of custom networks. Create it before the first network is imported."""
 
     def __init__(self, networks: Sequence[str], folder: Path) -> None:
-        """Takes the names of the custom networks. Paths below ``folder`` are recorded relative to it."""
+        """Track the custom networks with these names. Paths below ``folder`` are recorded relative to it."""
         self._networks = networks
         self._folder = folder
         self._opened: dict[str, bool] = {}
@@ -52,37 +52,37 @@ class Tracker:
             _opened.reset(token)
 
     def sources(self) -> Sources:
-        """Everything that was opened, and the closure of the networks' modules and of the Python files among it."""
+        """Return the opened files, and all files that the networks' modules and the opened Python files import."""
         if not self._networks:
             return Sources()
         modules = [network.partition(":")[0] for network in self._networks]
         read = {_source_of(path) for path, written in self._opened.items() if not written}
         files = _closure([*_files_of(modules), *filter(self._is_input, read)])
         packages = {package for path in (*files, *read) for package in _packages_of(path)}
-        found = self._read(files, packages)
+        sources = self._read(files, packages)
         hashes = map(self._closure_hash, modules)
-        return found.model_copy(update={"networks": dict(zip(self._networks, hashes, strict=True))})
+        return sources.model_copy(update={"networks": dict(zip(self._networks, hashes, strict=True))})
 
     def changed_inputs(self, code: Sources) -> Sequence[str]:
-        """Files that have changed and that a network may read again: all but the modules that are in memory."""
+        """Return the changed files that a network may read again: all except loaded modules."""
         loaded = {self._name(_on_disk(Path(file))) for module in [*sys.modules.values()] if (file := _file_of(module))}
         files = {file: sha256 for file, sha256 in code.files.items() if file not in loaded}
         return code.model_copy(update={"files": files, "packages": {}}).changes(self._folder)
 
     def _closure_hash(self, module: str) -> str:
-        """Depends on nothing but the module, not even on where its files are."""
+        """Hash a module and its imports. The hash does not depend on the location of the files."""
         files = self._read(_closure(_files_of([module])), ()).files
         content = sorted((Path(file).name, sha256) for file, sha256 in files.items())
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
     def _read(self, files: Iterable[Path], packages: Iterable[str]) -> Sources:
-        return Sources.read((self._name(path) for path in files if _is_own(path)), packages, self._folder)
+        return Sources.read((self._name(path) for path in files if _is_custom(path)), packages, self._folder)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else str(path)
 
     def _is_input(self, path: Path) -> bool:
-        """Leaves out what is cached, temporary or the system's."""
+        """Return false for cached, temporary and system files."""
         if not path.is_file() or any(path.is_relative_to(folder) for folder in SYSTEM):
             return False
         if path.is_relative_to(self._folder):
@@ -98,7 +98,7 @@ def _is_hidden(path: Path) -> bool:
 
 @cache
 def _install_hook() -> None:
-    """Python has no way to remove an audit hook, so there is one for all trackers."""
+    """Install one audit hook for all trackers: Python cannot remove audit hooks."""
     sys.addaudithook(_note)
 
 
@@ -108,9 +108,9 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     opened = _opened.get()
     if opened is None:
         return
-    name = arguments[1] if event == "import" else arguments[0]  # of a module's import only that of a compiled one
+    name = arguments[1] if event == "import" else arguments[0]  # import events have a path for compiled modules only
     if isinstance(name, str | bytes) and name:
-        with suppress(FileNotFoundError):  # the current folder is gone
+        with suppress(FileNotFoundError):  # the current folder was deleted
             name = os.path.abspath(name)  # noqa: PTH100 - Path.resolve would follow links
         path = os.fsdecode(name)
         written = event == "open" and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
@@ -118,7 +118,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _source_of(path: str) -> Path:
-    """The Python file that a compiled one was made from."""
+    """Return the source of a compiled Python file; other paths unchanged."""
     if path.endswith(".pyc"):
         try:
             return Path(importlib.util.source_from_cache(path))
@@ -128,7 +128,7 @@ def _source_of(path: str) -> Path:
 
 
 def _files_of(modules: Iterable[str]) -> list[Path]:
-    """Files of modules that are imported, and of the packages around them."""
+    """Return the files of imported modules and of the packages that contain them."""
     names = {name.rsplit(".", n)[0] for name in modules for n in range(name.count(".") + 1)}
     return [_on_disk(Path(file)) for name in sorted(names) if (file := _file_of(sys.modules.get(name)))]
 
@@ -138,44 +138,44 @@ def _file_of(module: object) -> str | None:
 
 
 def _on_disk(path: Path) -> Path:
-    """The path itself; the archive for a module in one."""
-    return next((place for place in (path, *path.parents) if place.is_file()), path)
+    """Return the path, or the archive that contains it."""
+    return next((candidate for candidate in (path, *path.parents) if candidate.is_file()), path)
 
 
 def _closure(start: Iterable[Path]) -> set[Path]:
-    """The files, and all that the Python files of the user's own among them import, directly or not."""
-    found: set[Path] = set()
+    """Return the files and everything that the custom Python files among them import, directly or indirectly."""
+    files: set[Path] = set()
     waiting = list(start)
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            if path.suffix == ".py" and _is_own(path):
+        if path not in files:
+            files.add(path)
+            if path.suffix == ".py" and _is_custom(path):
                 waiting += _imported_by(path)
-    return found
+    return files
 
 
-def _is_own(path: Path) -> bool:
-    """Whether a file belongs to neither Python, nor an installed package, nor dnlbench, which has a hash of its own."""
-    ours = (PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")))
-    return not INSTALLED & set(path.parts) and not any(path.is_relative_to(folder) for folder in ours)
+def _is_custom(path: Path) -> bool:
+    """Return true for files outside of Python, installed packages and dnlbench, which has a separate hash."""
+    known = (PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")))
+    return not INSTALLED & set(path.parts) and not any(path.is_relative_to(folder) for folder in known)
 
 
 def _packages_of(path: Path) -> Sequence[str]:
-    place = next((n for n, part in enumerate(path.parts[:-1]) if part in INSTALLED), None)
-    module = path.parts[place + 1].partition(".")[0] if place is not None else ""
+    index = next((n for n, part in enumerate(path.parts[:-1]) if part in INSTALLED), None)
+    module = path.parts[index + 1].partition(".")[0] if index is not None else ""
     return (_named_like(module) or _by_module().get(module, ())) if module.isidentifier() else ()
 
 
 @cache
 def _named_like(module: str) -> Sequence[str]:
-    """The package of a module's own name if it holds the module, as most do: to ask all packages takes a second."""
+    """Return the package with the module's name if it contains the module. Searching all packages takes a second."""
     try:
-        found = metadata.distribution(module)
+        distribution = metadata.distribution(module)
     except metadata.PackageNotFoundError:
         return ()
-    told = found.read_text("top_level.txt")
-    return (found.name,) if told is None or module in told.split() else ()
+    top_level = distribution.read_text("top_level.txt")
+    return (distribution.name,) if top_level is None or module in top_level.split() else ()
 
 
 @cache
@@ -184,7 +184,7 @@ def _by_module() -> dict[str, list[str]]:
 
 
 def _imported_by(path: Path) -> Iterator[Path]:
-    """Files of the modules that a Python file names in import statements, or as text to ``import_module``."""
+    """Yield the files of modules that a Python file names in import statements or in calls of ``import_module``."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -206,7 +206,7 @@ def _imported_by(path: Path) -> Iterator[Path]:
 
 
 def _locate(name: str, folders: Sequence[str] | None = None) -> Iterator[Path]:
-    """Files of a module and of the packages around it, as far as they exist, without importing any."""
+    """Yield the existing files of a module and of the packages that contain it, without importing them."""
     if folders and (Path(folders[0]) / "__init__.py").is_file():
         yield Path(folders[0]) / "__init__.py"
     for part in name.split("."):

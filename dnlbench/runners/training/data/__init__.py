@@ -1,7 +1,7 @@
 """Datasets, each split as one uint8 tensor of images and one tensor of labels on the device.
 
-Networks here are small, so a loader with worker processes would cost more than it hides: batches are gathered on the device
-instead, in an order that depends on the seed and the epoch alone.
+The networks are small, so a data loader with worker processes would cost more than it saves. Batches are gathered on the device
+instead, in an order that depends only on the seed and the epoch.
 """
 
 from dnlbench.runners.training.data.load import Dataset, load_dataset

@@ -1,17 +1,17 @@
-"""One image file as 8-bit RGB: every mode of Pillow is converted as said here, or refused by its name.
+"""Read one image file as 8-bit RGB. Pillow's image modes are converted as in this table, or rejected with an error.
 
 ========================================  ==========================================================================
 ``1``, ``L``, ``P``, ``RGB``, ``RGBX``,   Pillow's conversion
 ``CMYK``, ``YCbCr``, ``LAB``, ``HSV``
-the same with an alpha channel or a       shown on white, with a warning: colors that nobody sees must not be learned
+the same with an alpha channel or a       composited on white, with a warning: networks must not learn invisible colors
 transparent color
-gray of 12 or 16 bits                     the upper 8 bits; Pillow's conversion would turn all above 255 to white.
-                                          Pillow does the same to colors of 16 bits when it opens a file
-``I`` and ``F`` (32 bits)                 refused: nothing tells which values are black and white
+gray of 12 or 16 bits                     the upper 8 bits; Pillow's conversion would turn all values above 255 to white.
+                                          Pillow itself reads 16-bit colors in this way
+``I`` and ``F`` (32 bits)                 rejected: the values of black and white are unknown
 ========================================  ==========================================================================
 
-Images are turned upright as their EXIF orientation says, which is how people saw them who sorted them into classes. Of several
-frames the first is read, with a warning.
+Images are rotated according to their EXIF orientation, as image viewers show them. Only the first frame of an animation is
+read, with a warning.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ FRAMES = "only the first frame is read"
 DIM = "16-bit images that use less than a quarter of their range keep fewer than 64 gray levels (scale them up first)"
 _DIM_BELOW = 64
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
-"""Tags of a TIFF, and a value."""
+"""TIFF tags, and the value of the photometric tag for inverted images."""
 
 
-def read_image(path: Path, side: int | None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """An image of shape (3, H, W), resized to a square if a side is given, and what the user should know of it.
+def read_image(path: Path, size: int | None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return an image of shape (3, H, W), resized to a square if a size is given, and warnings about it.
 
     Raises:
-        DataError: if it cannot be read, or has pixels that cannot be converted.
+        DataError: if the file cannot be read, or its pixels cannot be converted.
     """
     try:
         with Image.open(path) as file:
             notes = [FRAMES] if getattr(file, "is_animated", False) else []
             ImageOps.exif_transpose(file, in_place=True)
             image = to_rgb(file, notes)
-        if side is not None and image.size != (side, side):
-            image = image.resize((side, side), Image.Resampling.BILINEAR)
+        if size is not None and image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
     except DataError:
         raise
-    except Exception as error:  # a broken file makes decoders raise almost anything
+    except Exception as error:  # decoders raise many types of errors for broken files
         reason = str(error) or type(error).__name__
         raise DataError(f"data.dataset = 'image-folder': {path} cannot be read as an image: {reason}") from error
     return np.asarray(image).transpose(2, 0, 1), tuple(notes)
 
 
 def to_rgb(file: Image.Image, notes: list[str]) -> Image.Image:
-    """The image in mode ``RGB``. What the user should know is added to the notes.
+    """Convert an image to mode ``RGB`` and append warnings to ``notes``.
 
     Raises:
         DataError: if its pixels cannot be converted.
@@ -65,7 +65,7 @@ def to_rgb(file: Image.Image, notes: list[str]) -> Image.Image:
         transparent = "with a transparent color " if deep else ""
         raise DataError(
             f"data.dataset = 'image-folder': {_name(file)} has pixels of mode {file.mode!r} {transparent}that cannot be "
-            "converted without a guess. Save the images with 8 bits a channel"
+            "converted unambiguously. Save the images with 8 bits per channel"
         )
     if deep:
         return _upper_bits(file, notes).convert("RGB")

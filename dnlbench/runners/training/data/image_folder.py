@@ -1,4 +1,4 @@
-"""The user's own images, in a folder for each class."""
+"""Read image folders with one subfolder for each class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dnlbench.studies.training.spec import DataSettings
 
 
 def read_image_folder(settings: DataSettings, training: bool) -> Loaded:
-    """``root/train/<class>/<image>`` or ``root/test/<class>/<image>`` as RGB; classes are numbered by name."""
+    """Read ``root/train/<class>/<image>`` or ``root/test/<class>/<image>`` as RGB. Classes are numbered in order of name."""
     folder = settings.folder(training=training)
     listing = _list(folder)
     classes = listing.classes if training else _training_classes(settings, listing)
@@ -34,8 +34,8 @@ def read_image_folder(settings: DataSettings, training: bool) -> Loaded:
 def _list(folder: Path) -> Listing:
     if not folder.is_dir():
         raise DataError(
-            f"data.dataset = 'image-folder': there is no folder {folder}. Expected: {folder}/<class>/<image>, with one "
-            "folder for each class. Name the folder above it with --set data.root=FOLDER"
+            f"data.dataset = 'image-folder': the folder {folder} does not exist. Expected: {folder}/<class>/<image>, with "
+            "one folder for each class. Set its parent folder with --set data.root=FOLDER"
         )
     try:
         listing = list_images(folder)
@@ -44,11 +44,11 @@ def _list(folder: Path) -> Listing:
     filled = {name for _, name in listing.images}
     empty = [name for name in listing.classes if name not in filled]
     if empty or not filled:
-        found = f"no images in {', '.join(empty)}" if empty else "no class folders"
+        problem = f"no images in {', '.join(empty)}" if empty else "no class folders"
         left_out = f" ({describe_left_out(folder, listing.left_out)})" if listing.left_out else ""
         raise DataError(
-            f"data.dataset = 'image-folder': {folder}: {found}{left_out}. Expected: {folder}/<class>/<image>, with images "
-            f"that end in {', '.join(ENDINGS)}"
+            f"data.dataset = 'image-folder': {folder}: {problem}{left_out}. Expected: {folder}/<class>/<image>, with file "
+            f"names that end in {', '.join(ENDINGS)}"
         )
     return listing
 
@@ -58,29 +58,29 @@ def _training_classes(settings: DataSettings, listing: Listing) -> Sequence[str]
     unknown = [name for name in listing.classes if name not in classes]
     if unknown:
         raise DataError(
-            f"data.dataset = 'image-folder': {settings.folder(training=False)} has classes that the training split lacks: "
-            f"{', '.join(unknown)}"
+            f"data.dataset = 'image-folder': {settings.folder(training=False)} has classes that are not in the training "
+            f"split: {', '.join(unknown)}"
         )
     return classes
 
 
 def _read(paths: Sequence[Path], settings: DataSettings) -> tuple[NDArray[np.uint8], list[str]]:
-    """Images of one size, shape (N, 3, H, W), and what the user should know of them."""
-    side = settings.image_size
-    height, width = (side, side) if side else read_image(paths[0], side)[0].shape[1:]
+    """Return images of one size, shape (N, 3, H, W), and warnings about them."""
+    size = settings.image_size
+    height, width = (size, size) if size else read_image(paths[0], size)[0].shape[1:]
     images = empty_images(len(paths), (3, height, width), settings)
     noted: dict[str, list[Path]] = {}
     for index, path in enumerate(paths):
-        image, notes = read_image(path, side)
+        image, notes = read_image(path, size)
         if image.shape != images.shape[1:]:
             raise DataError(
                 f"data.dataset = 'image-folder': images differ in size: {paths[0]} is {height}×{width}, {path} "
-                f"is {image.shape[1]}×{image.shape[2]}. Bring them to one size with --set data.image_size=32"
+                f"is {image.shape[1]}×{image.shape[2]}. Resize them with --set data.image_size=32"
             )
         images[index] = image
         for note in notes:
             noted.setdefault(note, []).append(path)
     return images, [
-        f"{note}: {found[0]}" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
-        for note, found in noted.items()
+        f"{note}: {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+        for note, paths in noted.items()
     ]

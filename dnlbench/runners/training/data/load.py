@@ -1,4 +1,4 @@
-"""From a spec's ``[data]`` to images in memory."""
+"""Load the dataset of a spec's ``[data]`` into memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _DIGITS_TRAINING = 1500
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What a sweep trains on."""
+    """The data of a sweep."""
 
     info: DataInfo
     training: Split
     evaluation: Split | None
-    """None unless asked for."""
+    """None unless requested."""
     warnings: tuple[str, ...] = ()
-    """What the user should know of how files were read, each a sentence."""
+    """Warnings about files that were read, one sentence each."""
 
     def to(self, device: torch.device) -> Dataset:
         evaluation = self.evaluation.to(device) if self.evaluation else None
@@ -37,11 +37,10 @@ class Dataset:
 
 
 def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
-    """Reads the training split, cut to ``limit`` samples, and the evaluation split if it is asked for.
+    """Load the training split, limited to ``limit`` samples, and the evaluation split if requested.
 
     Raises:
-        DataError: if files are absent, unreadable or unfit for training, or if memory does not hold them, with what was
-            expected and where.
+        DataError: if files are missing, unreadable or unsuitable for training, or do not fit into memory.
     """
     read = _READERS[settings.dataset]
     loaded = read(settings, True)
@@ -66,16 +65,16 @@ def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
 
 
 def _check(split: Split, settings: DataSettings) -> None:
-    found = len(np.unique(split.labels.numpy()))
-    if found < 2:
+    classes = len(np.unique(split.labels.numpy()))
+    if classes < 2:
         raise DataError(
-            f"data.dataset = {settings.dataset!r}: the training split holds {len(split)} samples of {found} "
+            f"data.dataset = {settings.dataset!r}: the training split has {len(split)} samples of {classes} "
             "class; a classifier needs at least two classes. Check data.root and data.limit"
         )
 
 
 def _read_digits(settings: DataSettings, training: bool) -> Loaded:
-    """The 1,797 digits that scikit-learn ships, 8×8 with 17 gray levels; the first 1,500 are the training split."""
+    """Read scikit-learn's 1,797 digits, 8×8 pixels with 17 gray levels. The first 1,500 are the training split."""
     images, labels = read_digits()
     images = np.rint(images * (255 / 16))[:, None]  # (N, 1, 8, 8)
     part = slice(None, _DIGITS_TRAINING) if training else slice(_DIGITS_TRAINING, None)

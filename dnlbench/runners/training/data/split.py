@@ -35,7 +35,7 @@ class Split:
 
     @property
     def sha256(self) -> str:
-        """Hash of shape, pixels and labels. The split has to be on the CPU."""
+        """The hash of shape, pixels and labels. The split must be on the CPU."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(self.images.numpy().data)
         digest.update(self.labels.numpy().data)
@@ -45,30 +45,30 @@ class Split:
         return Split(images=self.images.to(device), labels=self.labels.to(device))
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images scaled to [0, 1], float32 in channels-last format, and labels, at ``indices`` on the split's device."""
+        """Return images in [0, 1], float32 in channels-last format, and labels. ``indices`` are on the split's device."""
         images = self.images[indices].to(torch.float32).div_(255)
         return images.contiguous(memory_format=torch.channels_last), self.labels[indices]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What a reader of a dataset returns."""
+    """The result of a dataset reader."""
 
     split: Split
     classes: int
     warnings: tuple[str, ...] = ()
-    """What the user should know of how files were read, each a sentence."""
+    """Warnings about files that were read, one sentence each."""
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
-    """The order in which an epoch visits the samples: a permutation that depends on seed and epoch and nothing else."""
+    """Return the order of samples in an epoch: a permutation that depends only on seed and epoch."""
     digest = hashlib.sha256(f"order/{seed}/{epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     return torch.randperm(samples, generator=generator)
 
 
 def choose(samples: int, settings: DataSettings, *, training: bool) -> NDArray[np.int64]:
-    """Indices of the samples to use, ascending: all, or of the training split a fixed random choice of ``data.limit``."""
+    """Return ascending indices of the samples to use: all, or a fixed random subset of ``data.limit`` training samples."""
     if not training or settings.limit is None or settings.limit >= samples:
         return np.arange(samples)
     chosen = torch.randperm(samples, generator=torch.Generator().manual_seed(_CHOICE_SEED))[: settings.limit]
@@ -76,7 +76,7 @@ def choose(samples: int, settings: DataSettings, *, training: bool) -> NDArray[n
 
 
 def make_split(images: NDArray[Any], labels: Any, chosen: NDArray[np.int64] | None = None) -> Split:
-    """A split from images (N, C, H, W) with values of a uint8, of all of them or of those that are chosen."""
+    """Create a split from images (N, C, H, W) with values 0 to 255, or from the ``chosen`` ones."""
     labels = np.asarray(labels, dtype=np.int64)
     if chosen is not None and len(chosen) < len(images):
         images, labels = images[chosen], labels[chosen]
@@ -84,23 +84,23 @@ def make_split(images: NDArray[Any], labels: Any, chosen: NDArray[np.int64] | No
 
 
 def empty_images(count: int, shape: InputShape, settings: DataSettings) -> NDArray[np.uint8]:
-    """Memory for images of shape (C, H, W), to be filled.
+    """Allocate memory for images of shape (C, H, W).
 
     Raises:
-        DataError: if there is not enough of it, before any is used.
+        DataError: if there is not enough memory.
     """
     total, used = cpu_memory()
     need, free = count * math.prod(shape), total - (used or 0)
-    found = f"{units.size(free)} of {units.size(total)} are free"
+    available = f"{units.size(free)} of {units.size(total)} are free"
     try:
         if need > free:
-            raise MemoryError(found)
-        found = "the system does not give this process so much"
+            raise MemoryError(available)
+        available = "the system refused the allocation"
         return np.empty((count, *shape), np.uint8)
     except MemoryError as error:
         more = ", data.limit or data.samples" if settings.dataset == "synthetic" else " or data.limit"
         raise DataError(
             f"data.dataset = {settings.dataset!r}: not enough memory for the data: {count} images of "
-            f"{'×'.join(map(str, shape))} need {units.size(need)}, and {found}. "
+            f"{'×'.join(map(str, shape))} need {units.size(need)}; {available}. "
             f"Choose a smaller data.image_size{more}"
         ) from error

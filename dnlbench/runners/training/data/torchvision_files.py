@@ -1,4 +1,4 @@
-"""CIFAR-10 and SVHN, as torchvision keeps them."""
+"""Read CIFAR-10 and SVHN with torchvision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dnlbench.studies.training.spec import DataSettings
 
 
 def read_cifar10(settings: DataSettings, training: bool) -> Loaded:
-    """50,000 images to train on and 10,000 to evaluate."""
+    """Read CIFAR-10: 50,000 training and 10,000 evaluation images."""
     from torchvision.datasets import CIFAR10
 
     data = _open(
@@ -29,7 +29,7 @@ def read_cifar10(settings: DataSettings, training: bool) -> Loaded:
 
 
 def read_svhn(settings: DataSettings, training: bool) -> Loaded:
-    """73,257 images to train on and 26,032 to evaluate."""
+    """Read SVHN: 73,257 training and 26,032 evaluation images."""
     from torchvision.datasets import SVHN
 
     part = "train" if training else "test"
@@ -39,28 +39,32 @@ def read_svhn(settings: DataSettings, training: bool) -> Loaded:
 
 
 def _open(reader: Callable[..., Any], settings: DataSettings, expected: str, **arguments: Any) -> Any:
-    """A torchvision dataset; its many ways to fail as one error with a remedy."""
+    """Open a torchvision dataset.
+
+    Raises:
+        DataError: for any failure of torchvision.
+    """
     root = Path(settings.root).resolve()
     try:
         with _one_at_a_time(root) if settings.download else nullcontext():
             return reader(root, download=settings.download, **arguments)
     except Exception as error:
         remedy = (
-            "The download failed; copy the files there by hand"
+            "The download failed; copy the files there manually"
             if settings.download
-            else "Name their folder with --set data.root=FOLDER, or fetch them with --set data.download=true"
+            else "Set their folder with --set data.root=FOLDER, or download them with --set data.download=true"
         )
         raise DataError(
-            f"data.dataset = {settings.dataset!r}: {root} does not hold the original, whole {expected} "
+            f"data.dataset = {settings.dataset!r}: {root} does not contain the complete original files: {expected} "
             f"({error}). {remedy}"
         ) from error
 
 
 @contextmanager
 def _one_at_a_time(root: Path) -> Iterator[None]:
-    """Workers on several machines may want the same data at the same moment; one of them fetches them."""
+    """Let one worker download the data while others wait, also on other machines with shared storage."""
     lock = FileLock(root / ".download.lock")
-    with suppress(OSError):  # where nothing can be written nothing is fetched, but all of it may be there
+    with suppress(OSError):  # a read-only folder may contain complete files already
         root.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     try:
