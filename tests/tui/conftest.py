@@ -1,4 +1,4 @@
-"""Fixtures of the terminal UI: a clock that stands still, sweeps as they are left on disk, and what a screen shows as text."""
+"""Fixtures of the terminal UI: a fixed clock, recorded sweeps on disk, and the text of a screen."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from dnlbench.tui.screens.sweep import SweepScreen
 from tests.conftest import TINY
 
 NOW = 1_800_000_000.0
-"""When everything recorded here is looked at: 2027-01-15 08:00 UTC."""
+"""Current time of the tests: 2027-01-15 08:00 UTC."""
 PATIENCE_S = 300.0
-"""After that long a test takes what it waits for to hang."""
+"""Timeout in seconds, after which a test fails."""
 NARROW, WIDE = (80, 24), (160, 48)
 
 Act = Callable[[Pilot[Any]], Awaitable[None]]
@@ -45,31 +45,31 @@ Drive = Callable[..., None]
 ScreenText = Callable[[App[Any]], str]
 Record = Callable[..., RunDir]
 Notices = list[tuple[str, str]]
-"""Messages, each with its severity."""
+"""Notifications, each with its severity."""
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
-    """Waits for what threads, timers and other processes bring about."""
+    """Wait for a condition that threads, timers or other processes fulfill."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "it has not come about"
+        assert time.monotonic() < deadline, "timeout"
         await pilot.pause(0.02)
 
 
 async def workers_done(pilot: Pilot[Any]) -> None:
-    """Until all that was begun in threads is done and shown."""
+    """Wait until all worker threads are done and their results are shown."""
     await pilot.pause()
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
 
 
 async def polled_again(pilot: Pilot[Any], screen: SweepScreen) -> None:
-    """Until the poller has looked anew, and what it found is painted."""
+    """Wait until the poller has polled again and its result is painted."""
 
     def is_newer(than: object) -> bool:
         return screen._poller.latest is not than
 
-    for _ in range(2):  # one look may have been under way
+    for _ in range(2):  # a poll may have been running
         before = screen._poller.latest
         screen._poller.wake()
         await until(pilot, partial(is_newer, before))
@@ -78,7 +78,7 @@ async def polled_again(pilot: Pilot[Any], screen: SweepScreen) -> None:
 
 
 async def _idle(app: App[Any], *_: float) -> None:
-    """Until all is done that can be done without time, files and threads."""
+    """Wait until only timers, files and threads can make progress."""
     ready: Sized = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
     while True:
         await asyncio.sleep(0)
@@ -91,9 +91,9 @@ async def _idle(app: App[Any], *_: float) -> None:
 
 @pytest.fixture
 def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
-    """Runs an app without a terminal while ``acts`` press its keys one after the other, at a size of columns × rows.
+    """Run an app without a terminal of the given size (columns × rows), while ``acts`` press its keys in turn.
 
-    Textual itself takes a process for idle that did not compute for 20 ms: slow, and wrong where the machine is busy.
+    It replaces Textual's test for idleness (no CPU time for 20 ms), which is slow, and wrong on a busy machine.
     """
 
     def run(app: App[Any], *acts: Act, size: tuple[int, int] = NARROW) -> None:
@@ -113,7 +113,7 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
 
 @pytest.fixture
 def notices(monkeypatch: pytest.MonkeyPatch) -> Notices:
-    """What apps say in passing; it stays for as long as the test takes."""
+    """The notifications of apps during the test."""
     messages: Notices = []
 
     def notify(app: App[Any], message: str, *, severity: str = "information", **_: object) -> None:
@@ -125,7 +125,7 @@ def notices(monkeypatch: pytest.MonkeyPatch) -> Notices:
 
 @pytest.fixture
 def screen_text() -> ScreenText:
-    """The characters on the screen, a line each, without blanks at their ends."""
+    """Return the lines of a screen without trailing blanks."""
 
     def text(app: App[Any]) -> str:
         lines = app.screen._compositor.render_strips()
@@ -139,7 +139,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "tui"
 
 @pytest.fixture
 def matches_golden() -> Callable[[str, str], None]:
-    """Holds what a screen shows against a file; with ``UPDATE_GOLDEN`` set the file is what it shows."""
+    """Compare the text of a screen with a file, or write the file if ``UPDATE_GOLDEN`` is set."""
 
     def compare(text: str, name: str) -> None:
         path = GOLDEN / f"{name}.txt"
@@ -153,7 +153,7 @@ def matches_golden() -> Callable[[str, str], None]:
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody's own settings, and no colors left out unless a test says so."""
+    """Ignore the user's settings and ``NO_COLOR``."""
     monkeypatch.setenv("DNLBENCH_CONFIG", str(tmp_path / "no-config.toml"))
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -175,7 +175,7 @@ EXECUTION = Execution(
 
 
 def epochs_of(run: Run, until: int, start: float) -> list[EpochDone]:
-    """A loss that falls to a floor which falls with depth, with a wiggle of its own for each seed."""
+    """Return epochs whose loss decays to a floor that decreases with depth, with a different oscillation for each seed."""
     depth, seed = run.point.depth, run.seed
     floor = 0.1 + 0.5 / depth
     return [
@@ -200,17 +200,17 @@ def record(tmp_path: Path) -> Record:
 
 @pytest.fixture(scope="module")
 def record_once(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    """Run directories that tests of a module share, and only read."""
+    """Run directories that the tests of a module share and do not change."""
     return partial(recorded, tmp_path_factory.mktemp("recorded"))
 
 
 def recorded(
     folder: Path, *overrides: str, states: Iterable[str] = (), name: str = "rd", engine: str | None = "done"
 ) -> RunDir:
-    """A run directory as an engine leaves it, of a plan made from overrides of the tiny spec.
+    """Write a run directory as an engine leaves it, for a plan made from overrides of the tiny spec.
 
-    ``states`` says what became of each run, in the plan's order: ``done``, ``half`` (under way), ``failed``, ``diverged`` or
-    ``waiting``; those that are not named wait.
+    ``states`` is the state of each run in the plan's order: ``done``, ``half`` (running), ``failed``, ``diverged`` or
+    ``waiting``, which is also the default.
     """
     plan = Plan(parse_spec(TINY, "tiny.toml", overrides))
     run_dir = RunDir(folder / name)

@@ -18,7 +18,7 @@ from dnlbench.tui.widgets.chart import ChartView
 Drive = Callable[..., None]
 ScreenText = Callable[[App[Any]], str]
 SIZES = (80, 24), (120, 30)
-"""With the legend below the chart, and beside it."""
+"""Sizes with the legend below the chart and beside it."""
 FREE = {"m", "t", "slash", "enter", "q", "p", "k", "r", "space", *"123456789"}
 """Keys that belong to the screens."""
 

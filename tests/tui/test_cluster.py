@@ -1,4 +1,4 @@
-"""A sweep on a cluster as it is watched: slots are ``ray/0`` and so on, and each run says which node it was on."""
+"""A sweep on a cluster: slots are ``ray/0`` and so on, and each run names its node."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STATES = ("done", "half", "done", "half", "failed", "waiting")
 
 
 def moved_to(run_dir: RunDir, nodes: Sequence[Node], slots: int) -> RunDir:
-    """A recorded sweep as if it had been on a cluster: run ``k`` on slot ``ray/k``, and there on node ``k``, in turn."""
+    """Rewrite a recorded sweep as if it ran on a cluster: run ``k`` on slot ``ray/k`` and node ``k``, modulo their numbers."""
     plan = run_dir.read_plan()
     indices = {run.run_id: index for index, run in enumerate(plan.runs)}
 
@@ -83,7 +83,7 @@ def test_nodes_stand_below_the_cluster_with_what_runs_there(view: SweepView) -> 
 
 
 def test_a_run_that_has_not_started_is_on_no_node(cluster: RunDir) -> None:
-    """Not even on that of its earlier attempt: Ray may have put the slot elsewhere."""
+    """A retry has no node before it starts: Ray may have moved the slot since the earlier attempt."""
     plan = cluster.read_plan()
     writer = cluster.journal_writer()
     again = {"event": "run-leased", "time": NOW - 5, "run_id": plan.runs[4].run_id, "attempt": 2, "slot": "ray/2"}
@@ -165,7 +165,7 @@ def test_a_thousand_slots_are_a_page(record: Record) -> None:
 
 
 def test_a_thousand_nodes_are_laid_out_by_few(view: SweepView) -> None:
-    """By as many as decide the layout, which is that of all of them."""
+    """The layout depends only on the widest lines."""
     ray, *some = device_lines({}, view)
     many = [ray, *some, *(DeviceLine(label=f"node n{k}", model="EPYC", state="idle") for k in range(1000))]
     few = widest_lines(many)
@@ -192,7 +192,7 @@ def test_durations_on_a_cluster_are_not_this_machine_s(cluster: RunDir, record: 
 
 
 def test_live_means_are_of_one_model(view: SweepView) -> None:
-    """Those of seeds 0, 1, 3 on one, of seed 2 on another."""
+    """Seeds 0, 1 and 3 run on one CPU model, seed 2 on another."""
     point = live_source(view).summary.points[0]
     assert (point.quantities["samples_per_s"].n, point.quantities["final_train_loss"].n, point.left_out) == (3, 4, 1)
 

@@ -30,7 +30,7 @@ LOSSES = {("densenet", L): [0.2 + 0.8 / L + 0.01 * seed for seed in range(3)] fo
 
 @pytest.fixture
 def save(tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A profile in a file; the current folder is an empty one."""
+    """Save a profile in an empty current folder."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
@@ -45,7 +45,7 @@ def save(tmp_path: Path, make_profile: MakeProfile, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def see(drive: Drive, screen_text: ScreenText) -> Callable[..., list[str]]:
-    """What the screen shows at first, and after each key or change of its size."""
+    """Return the text of the screen at first, and after each key or change of its size."""
 
     def see_lines(paths: list[Path], *steps: str | tuple[int, int], size: tuple[int, int] = LARGE) -> list[str]:
         seen: list[str] = []

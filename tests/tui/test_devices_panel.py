@@ -65,7 +65,7 @@ def history(*readings: Reading) -> DeviceHistory:
 
 @pytest.fixture(scope="module")
 def view_of(record_once: Record) -> MakeView:
-    """A sweep of which the first runs are under way on the given slots."""
+    """Return a sweep whose first runs are running on the given slots."""
     run_dir = record_once("sweep.seeds=[0,1,2,3,4]", engine=None)
     seen = Watcher(run_dir, run_dir.read_plan()).poll(NOW)
     fields = {name: getattr(seen, name) for name in SweepView.__dataclass_fields__}

@@ -1,4 +1,4 @@
-"""A sweep from the screen where one begins to the comparison of its profile, with a real engine that trains."""
+"""A sweep from the start screen to the comparison of its profile, with a real engine that trains."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ batch_size = 20
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current one, with a spec; no process that was started there is left."""
+    """The current folder, with a spec. All processes started there are killed afterwards."""
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.toml").write_text(SPEC)
@@ -57,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def turn_until(pilot: Pilot[Any], gate: Gate, condition: Callable[[SweepView], object]) -> None:
-    """Trains step by step until the run directory tells of something."""
+    """Train step by step until the run directory fulfills a condition."""
     run_dir = find_sweep()
 
     def has_come() -> bool:
@@ -68,7 +68,7 @@ async def turn_until(pilot: Pilot[Any], gate: Gate, condition: Callable[[SweepVi
 
 
 async def choose_mine(pilot: Pilot[Any], screen_text: ScreenText) -> None:
-    """Looks for the folder's own spec, once the lists are read."""
+    """Select the spec of the folder, once the lists are filled."""
     await until(pilot, lambda: "digits-quick" in screen_text(pilot.app))
     await pilot.press("slash", *"mine", "enter")
     await until(pilot, lambda: "6 runs" in screen_text(pilot.app) and "digits-quick" not in screen_text(pilot.app))

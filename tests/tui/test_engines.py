@@ -1,4 +1,4 @@
-"""Which requests the screens start engines with; none is started here."""
+"""The requests with which screens start engines; no engine is started here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_sweep_is_resumed_as_it_was_asked_for(
 def test_an_environment_of_a_paired_benchmark_is_resumed_as_a_single_sweep(
     launched: list[tuple[RunRequest, Path]], make_plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
-    """It would wait for its turns for ever, and replace a profile that is half of a comparison."""
+    """Otherwise it would wait for the other environment forever, and overwrite one profile of the pair."""
     asked = request_for(make_plan(), run_dir=tmp_path, session="one", out=Path("out.json"))
     write_request(asked, RunDir(tmp_path))
     engines.resume(RunDir(tmp_path))

@@ -10,7 +10,7 @@ from tests.tui.conftest import NOW, Record
 
 @pytest.fixture(scope="module")
 def rows(record_once: Record) -> list[RunRow]:
-    """Densenet then dense-gaussian, L=1 and 2, seeds 0 and 1."""
+    """Rows of densenet, then dense-gaussian, each with L=1 and 2 and seeds 0 and 1."""
     run_dir = record_once(states=["done", "failed", "done", "half", "diverged"])
     return list(rows_of(Watcher(run_dir, run_dir.read_plan()).poll(NOW)).values())
 

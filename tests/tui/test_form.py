@@ -55,7 +55,7 @@ def test_comments_and_order_stay_where_values_change() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_field_can_be_written_out(name: str) -> None:
-    """As if all had been typed in, each with the value that it has."""
+    """The form writes the same spec if all values are typed in."""
     form, spec = form_of(name), parse_spec(read_preset(name).text, name)
     bare = open_form(f'study = "{form.study}"', "bare")
     assert bare.check({**bare.initial, **form.initial}).spec == spec
@@ -101,7 +101,7 @@ def test_changed_values_come_through(
 
 
 def test_defaults_of_an_absent_table_are_not_those_of_an_empty_one() -> None:
-    """Without a table optimum-limit has 2 positions; with one that does not name them it would have 5."""
+    """Without the table, optimum-limit has 2 positions; an empty table has 5."""
     text = 'name = "x"\nstudy = "optimum-limit"\n[sweep]\nkernels = ["local"]\ndepths = [4]\n'
     form = open_form(text, "x.toml")
     assert form.initial["network", "positions"] == "2"

@@ -1,4 +1,4 @@
-"""From a sweep under way to the series of its chart."""
+"""Series of the charts of a running sweep."""
 
 from __future__ import annotations
 

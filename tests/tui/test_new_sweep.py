@@ -40,12 +40,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wait_after_typing(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Before what was typed is checked."""
+    """Shorten the pause before input is checked."""
     monkeypatch.setattr("dnlbench.tui.screens.new_sweep.DEBOUNCE_S", seconds)
 
 
 class Collector(App[None]):
-    """Keeps what is to be started."""
+    """An app that records the specs to start."""
 
     HORIZONTAL_BREAKPOINTS = DnlbenchApp.HORIZONTAL_BREAKPOINTS
     VERTICAL_BREAKPOINTS = DnlbenchApp.VERTICAL_BREAKPOINTS
@@ -70,7 +70,7 @@ def of_preset(folder: Path, name: str = "digits-quick") -> Collector:
 
 
 def of_few_fields(folder: Path) -> Collector:
-    """A form that is made and drawn in a fraction of the time."""
+    """Return a form with few fields, which is fast to build and draw."""
     return of_preset(folder, "forward-limit")
 
 
@@ -88,7 +88,7 @@ def is_to_be_checked(screen: NewSweepScreen) -> bool:
 
 
 async def checked(pilot: Pilot[Any]) -> None:
-    """Until what was typed is checked, as after a while, and what it means is shown."""
+    """Wait until the input is checked and its preview is shown."""
     await pilot.pause()
     for screen in pilot.app.screen_stack:
         if isinstance(screen, NewSweepScreen) and is_to_be_checked(screen):
@@ -248,7 +248,7 @@ def test_start_saves_and_posts(drive: Drive, tmp_path: Path) -> None:
 
 
 def test_start_takes_what_was_typed_last(drive: Drive, tmp_path: Path) -> None:
-    """Sooner than it is checked while typing."""
+    """Start includes input that has not been checked yet."""
 
     async def act(pilot: Pilot[Any]) -> None:
         await checked(pilot)

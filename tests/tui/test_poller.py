@@ -1,4 +1,4 @@
-"""The poller follows what is written, says what cannot be read, and goes on."""
+"""The poller reads new events, and reports what it cannot read without stopping."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def poller_of(run_dir: RunDir) -> Poller[Snapshot]:
 
 
 def begin(run_dir: RunDir, index: int) -> str:
-    """Another run is leased and started, by hand."""
+    """Lease and start another run by hand."""
     run = run_dir.read_plan().runs[index]
     journal = run_dir.journal_writer()
     journal.write(RunLeased(time=NOW, run_id=run.run_id, attempt=1, slot="cpu/0").model_dump_json())
@@ -127,7 +127,7 @@ def test_a_sweep_that_is_extended_shows_its_new_runs(record: Record, make_plan: 
 def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "it has not come about"
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.01)
 
 

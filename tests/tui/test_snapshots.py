@@ -1,4 +1,4 @@
-"""Every screen as text, from recorded files and with a clock that stands still, at two sizes, with colors and without.
+"""Golden text of every screen, from recorded files and with a fixed clock, at two sizes, with and without colors.
 
 ``UPDATE_GOLDEN=1`` writes what the screens show now; check_screen at the difference before it is committed.
 """
@@ -38,12 +38,12 @@ HERE = "0123456789abcdef"
 SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
 STATES = ["done"] * 4 + ["failed"] + ["done"] * 3 + ["diverged", "half", "half"]
 NO_SCREEN = ""
-"""Of steps that lead back, after which nothing is looked at."""
+"""Name of steps that only navigate, without a golden file."""
 MakeProfile = Callable[..., Profile]
 
 
 class SteadyTelemetry:
-    """A machine with two devices on which nothing moves."""
+    """Telemetry of two devices with constant values."""
 
     def read(self, now: float) -> tuple[Reading, ...]:
         fields: dict[str, Any] = {"time": now, "utilization": 0.5, "memory_used_bytes": 4 * 2**30}
@@ -58,7 +58,7 @@ class SteadyTelemetry:
 
 @pytest.fixture(autouse=True)
 def colors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """As `with_and_without_colors` says; with colors by default."""
+    """True, unless `with_and_without_colors` sets it to False."""
     wanted = bool(getattr(request, "param", True))
     if not wanted:
         monkeypatch.setenv("NO_COLOR", "1")
@@ -72,7 +72,7 @@ with_and_without_colors = pytest.mark.parametrize("colors", [True, False], ids=[
 def check(
     drive: Drive, screen_text: ScreenText, matches_golden: Callable[[str, str], None], colors: bool
 ) -> Callable[..., None]:
-    """Opens a screen and waits until it is ``ready``; then presses keys, and holds what they show against golden files."""
+    """Open a screen, wait until it is ``ready``, press the keys of each step and compare the screen with golden files."""
 
     def run(
         first: Callable[[], Screen[None]],
@@ -101,7 +101,7 @@ def check(
 
 
 async def polled(pilot: Pilot[Any]) -> None:
-    """Until everything that checks from time to time has looked, and what was begun in threads is shown."""
+    """Wait until all pollers have polled and all worker threads are done."""
     for screen in pilot.app.screen_stack:
         if isinstance(screen, SweepScreen):
             await polled_again(pilot, screen)
@@ -112,13 +112,13 @@ async def polled(pilot: Pilot[Any]) -> None:
     await pilot.app.workers.wait_for_complete(
         worker
         for worker in pilot.app.workers
-        if worker.group != "default"  # which wait for answers
+        if worker.group != "default"  # workers of this group wait for dialogs
     )
     await pilot.pause()
 
 
 def colors_on(app: App[Any]) -> list[str]:
-    """What the terminal would get, cell by cell: ``grey``, or another color by its name."""
+    """Return the color of each cell as sent to the terminal: ``grey``, or the name of another color."""
     filters = app._filters
     names = []
     for strip in app.screen._compositor.render_strips():
@@ -179,7 +179,7 @@ def test_a_sweep_under_way(record: Record, check: Callable[..., None], monkeypat
 
 @pytest.fixture
 def steady_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that the form foresees for."""
+    """The machine of the form's estimates."""
     machine = Machine(
         os="Linux 6.1",
         cpu="Some CPU",
@@ -201,7 +201,7 @@ def test_the_start(recorded: RunDir, make_profile: MakeProfile, check: Callable[
 
 
 def has_entries(screen: Screen[Any]) -> bool:
-    """Whether its three lists hold more than the word that they are being read."""
+    """Return True once its three lists are filled."""
     lists = list(screen.query(EntryList))
     return len(lists) == 3 and all(each.chosen for each in lists)
 

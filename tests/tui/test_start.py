@@ -25,7 +25,7 @@ MakeProfile = Callable[..., Profile]
 
 
 class Collector(App[None]):
-    """Keeps what the screen asks for."""
+    """An app that records the screen's messages."""
 
     HORIZONTAL_BREAKPOINTS = DnlbenchApp.HORIZONTAL_BREAKPOINTS
     VERTICAL_BREAKPOINTS = DnlbenchApp.VERTICAL_BREAKPOINTS
@@ -53,7 +53,7 @@ class Collector(App[None]):
 
 @pytest.fixture
 def folder(tmp_path: Path, record: Record, make_profile: MakeProfile) -> Path:
-    """Two sweeps, one directory that is none, three profiles, one file that is none."""
+    """A folder with two sweeps and an invalid one, three profiles and an invalid one."""
     record(name=".dnlbench/runs/a", states=["done"] * 8)
     record("name=other", name=".dnlbench/runs/b", states=["done"] * 2 + ["failed"] * 6)
     (tmp_path / ".dnlbench" / "runs" / "broken").mkdir()

@@ -50,7 +50,7 @@ STATES = ["done"] * 4 + ["failed"] + ["done"] * 3 + ["diverged", "half", "half"]
 
 
 class SteadyTelemetry:
-    """A machine on which nothing moves."""
+    """Telemetry of one device with constant values."""
 
     def read(self, now: float) -> tuple[Reading, ...]:
         return (
@@ -77,7 +77,7 @@ def app_of(run_dir: RunDir, here: str = HERE) -> DnlbenchApp:
 
 @pytest.fixture(scope="module")
 def sweep(record_once: Record) -> RunDir:
-    """Sixteen runs in all states, of an engine that is gone."""
+    """A run directory with sixteen runs in all states, without an engine."""
     return record_once("sweep.depths=[1,2,4,8]", "train.epochs=12", states=STATES)
 
 
@@ -86,7 +86,7 @@ def screen_of(pilot: Pilot[Any]) -> SweepScreen:
 
 
 async def loaded(pilot: Pilot[Any]) -> SweepScreen:
-    """The screen, once the poller has given it everything."""
+    """Return the screen, once the poller has delivered all its parts."""
     screen = screen_of(pilot)
     await until(
         pilot, lambda: screen.query_one("#depth", ChartView).chart.series or screen._view_model.snapshot.problem
@@ -100,7 +100,7 @@ def has(chart: ChartView, title: str, x: str) -> bool:
 
 
 def shown(screen: SweepScreen) -> list[str]:
-    """The runs of the table, in order."""
+    """Return the runs of the table in order."""
     table = screen.query_one(RunsTable)
     return [str(table._rows[run_id].run.title) for run_id in table._shown_rows]
 
@@ -161,7 +161,7 @@ def test_a_narrow_terminal(
     async def the_table_is_sorted_and_the_cursor_stays_on_its_run(pilot: Pilot[Any]) -> None:
         screen = screen_of(pilot)
         table = screen.query_one(RunsTable)
-        assert shown(screen)[:2] == ["densenet L=4 seed 0", "dense-gaussian L=1 seed 0"]  # what failed comes first
+        assert shown(screen)[:2] == ["densenet L=4 seed 0", "dense-gaussian L=1 seed 0"]  # failed runs come first
         under = table.current
         await pilot.press("o")
         assert shown(screen)[0] == "densenet L=1 seed 0"  # the plan's order
@@ -288,7 +288,7 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[Command]:
-    """What the engine, which is said to be at work, would have been asked to do."""
+    """The commands that would be sent to an engine, which seems to be running."""
     given: list[Command] = []
 
     def give(run_dir: RunDir, command: Command) -> CommandResult:
@@ -320,7 +320,7 @@ def test_keys_control_runs_and_devices_and_confirm_what_loses_work(
         assert await press("k", "escape") == []
         assert await press("k", "y") == [("cancel", (ids[1],), None)]
         assert await press("x", "x", "k", "y") == [("cancel", (ids[1], ids[2]), None)]
-        assert await press("x") == []  # now the one that failed is marked too
+        assert await press("x") == []  # now the failed run is marked too
         assert await press("r") == [("retry", (ids[0],), None)]
         assert await press("P") == [("pause", (), None)]
         assert await press("K", "n") == []
@@ -355,7 +355,7 @@ def test_the_end_of_a_watched_sweep_is_reported_once(
 def test_what_cannot_be_read_is_a_message_and_never_a_crash(
     record: Record, drive: Drive, screen_text: ScreenText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dnlbench.tui.poller.IDLE_S", PATIENCE_S)  # it looks when it is woken
+    monkeypatch.setattr("dnlbench.tui.poller.IDLE_S", PATIENCE_S)  # it polls when it is woken
     sweep = record("sweep.depths=[1,2,4,8]", "train.epochs=12", states=STATES)
 
     def add(line: bytes) -> None:

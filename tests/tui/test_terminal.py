@@ -1,4 +1,4 @@
-"""Where the terminal UI can be shown, and what passes between it and the terminal."""
+"""Terminals that can show the terminal UI, and the data exchanged with them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from dnlbench.tui.driver import TerminalDriver
 from tests.tui.conftest import PATIENCE_S
 
 NO_ANSWER, SUPPORTED, ENABLED = "\x1b[I", "\x1b[?2048;2$y", "\x1b[?2048;1$y"
-"""What a terminal answers if it is asked whether it can report its size among the keys; without an answer something else."""
+"""Replies of terminals when asked for in-band resize reports; the first one is unrelated input."""
 SIZE = "\x1b[48;24;80;480;800t"
-"""Such a report: cells of 20×10 pixels."""
+"""A resize report: cells of 20×10 pixels."""
 CLICK = "\x1b[<0;40;12M"
 
 
@@ -81,7 +81,7 @@ def test_the_driver_is_ours_unless_another_is_named(monkeypatch: pytest.MonkeyPa
 
 
 def positions(*sent: str) -> tuple[list[tuple[int, int]], str]:
-    """Where clicks arrive, and what is written, if a terminal sends this; it reports its size once it is asked to."""
+    """Return the positions of clicks and the output, for input from a terminal that reports its size once asked."""
     arrived: list[Message] = []
     written: list[str] = []
 
@@ -117,7 +117,7 @@ def test_clicks_arrive_in_the_clicked_cell(monkeypatch: pytest.MonkeyPatch, answ
 
 
 def test_reports_in_pixels_are_there_for_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And Textual then misplaces the clicks of terminals that report them in cells: without our driver it always does."""
+    """With this variable Textual misplaces clicks that a terminal reports in cells, as it always does without our driver."""
     monkeypatch.setenv("TEXTUAL_SMOOTH_SCROLL", "1")
     where, written = positions(SUPPORTED, CLICK)
     assert where == [(3, 0)]
@@ -157,7 +157,7 @@ def test_stderr_may_go_to_a_file(tmp_path: Path) -> None:
 
 
 def test_it_can_be_served_to_a_browser(tmp_path: Path) -> None:
-    """As `textual serve` starts it: packets of a kind, a length and a payload, through pipes."""
+    """`textual serve` starts it with pipes and packets of a kind, a length and a payload."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dnlbench"],
         cwd=tmp_path,

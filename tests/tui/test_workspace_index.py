@@ -25,7 +25,7 @@ MakeProfile = Callable[..., Profile]
 
 @pytest.fixture
 def recorded(record: Record, tmp_path: Path) -> Record:
-    """As ``record``, where the index looks."""
+    """Record sweeps in the folder of the index."""
     return lambda *overrides, name, **fields: record(*overrides, name=f".dnlbench/runs/{name}", **fields)
 
 
