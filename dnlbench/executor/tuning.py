@@ -76,8 +76,8 @@ def candidates(plan: Plan, placements: Iterable[Slots], pack: int | None) -> Map
     result = {slots: tuple(size for size in sizes if _is_possible(plan, slots, size)) for slots in placements}
     if not all(result.values()) or sum(map(len, result.values())) < 2:
         raise ConfigurationError(
-            f"{plan.spec.name}: nothing to tune: with these options, this number of runs and this memory, only one placement and "
-            "pack size is possible"
+            f"{plan.spec.name}: nothing to tune: with these options, this number of runs and this memory, only one placement "
+            "and pack size is possible"
         )
     return result
 

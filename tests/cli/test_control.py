@@ -127,12 +127,12 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
     sweep = make_sweep(seeds=5)
     engine = sweep.start()
     still, running = sorted(sweep.wait_until_busy().values())
-    assert "is under way" in sweep.refusal("control", "rd", "retry", still)
+    assert "is running" in sweep.refusal("control", "rd", "retry", still)
     waiting = [run_id for run_id in sweep.view().histories if not sweep.view().histories[run_id].attempts][-1]
     assert "seed 4" in sweep.control("cancel", waiting)
     assert sweep.control("cancel", running).startswith("cancelled: own:gated L=1 seed ")
     sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running, waiting})
-    assert sweep.control("retry", waiting) == "to be tried again: own:gated L=1 seed 4"
+    assert sweep.control("retry", waiting) == "will be retried: own:gated L=1 seed 4"
     sweep.wait_until(lambda view: {run.run_id for run in view.not_ok} == {running})
     sweep.turn_until(lambda view: [run for run in view.ended if run not in view.not_ok])
     sweep.wait_until(lambda view: view.leased)
@@ -155,13 +155,13 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
     assert {run.run_id for run in profile.runs if run.status == "cancelled"} == {running}
     assert next(run.error.message for run in profile.runs if run.error) == "cancelled on request"
     assert profile.state == "partial"
-    assert "has ended well" in sweep.refusal("control", "rd", "retry", waiting)
+    assert "has succeeded" in sweep.refusal("control", "rd", "retry", waiting)
     assert sweep.control("retry").endswith("; dnlbench run with --resume does it")  # all that ended badly
     last = sweep.run("--resume")
     assert last.returncode == 0, last.stderr
     check_undisturbed(sweep.profile(last.stdout))
     assert sweep.profile(last.stdout).state == "complete"
-    assert "no run has ended badly" in sweep.refusal("control", "rd", "retry")
+    assert "no run has failed" in sweep.refusal("control", "rd", "retry")
 
 
 # What is refused
@@ -177,10 +177,10 @@ def test_commands_that_cannot_be_obeyed_are_refused_with_their_remedy(make_sweep
     assert stat.S_IMODE(sweep.run_dir.control_path.stat().st_mode) == 0o600
     near = sweep.refusal("control", "rd", "pause", f"{running[:-2]}xx")
     assert f"did you mean '{running}'?" in near
-    assert "there are cpu, cpu/0, cpu/1" in sweep.refusal("control", "rd", "pause", "--device", "cuda:0")
-    assert "name either runs or a device" in sweep.refusal("control", "rd", "cancel", "--device", "cpu/0")
+    assert "available: cpu, cpu/0, cpu/1" in sweep.refusal("control", "rd", "pause", "--device", "cuda:0")
+    assert "specify either runs or a device" in sweep.refusal("control", "rd", "cancel", "--device", "cpu/0")
     assert "release needs a device" in sweep.refusal("control", "rd", "release")
-    assert "is under way" in sweep.refusal("control", "rd", "retry", running)
+    assert "is running" in sweep.refusal("control", "rd", "retry", running)
     with sweep.run_dir.control_path.open("a") as file:
         file.write("no command\n")  # nobody is to be bothered by it
     assert sweep.control("cancel") == "the sweep is cancelled"

@@ -112,7 +112,8 @@ def test_what_fits_only_once_others_have_left(plan: Plan, device: Callable[..., 
     (warning,) = checked(plan, device(2 * largest, used=largest + 1))
     assert warning.startswith(
         f"runs of dense-attention L=8 would need up to about {units.size(largest)} each, and {label} has "
-        f"{units.size(largest)} of its {units.size(2 * largest)} free now: they may not fit; stop other programs that use it, or"
+        f"{units.size(largest)} of its {units.size(2 * largest)} free now: they may not fit; "
+        "stop other programs that use it, or"
     )
 
 

@@ -281,7 +281,7 @@ def test_a_sweep_waits_for_room_and_goes_on_with_the_same_bits(
     # while the disk was full
     journal = filler.journal_when_full
     (full,) = (event for event in journal if isinstance(event, DiskFull))
-    assert re.search(r"No space left on device: .*; nothing is begun until there is room in", full.message)
+    assert re.search(r"No space left on device: .*; the sweep is paused until there is room in", full.message)
     since = journal[journal.index(full) + 1 :]
     returned = [event for event in since if isinstance(event, RunReturned)]
     assert returned

@@ -1,4 +1,4 @@
-"""The scheduler: which run goes to which slot and when. It alone writes the journal, for every executor."""
+"""The scheduler, which decides when each run starts and on which slot. Only the scheduler writes the journal."""
 
 from dnlbench.executor.scheduler.loop import Scheduler
 

@@ -1,4 +1,4 @@
-"""Which slots have which runs."""
+"""Assignments of runs to slots."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dnlbench.events import RunHistory, RunLeased
 from dnlbench.machine import Slot
 
 Leases = tuple[RunLeased, ...]
-"""Of a run, or of those of a pack."""
+"""Leases of one run, or of the runs of a pack."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment:
-    """What a slot is busy with."""
+    """The task that a slot is executing."""
 
     slot: Slot
     task: Task
     start_time: float
     leases: Leases
-    """Of the task's runs but for those that left the pack."""
+    """Leases of the task's runs, without those that left the pack."""
     suspended: bool = False
 
 
 class Assignments:
-    """The slots that were given runs and have not given them back; found by slot and by run, since clusters are large."""
+    """The slots that are executing runs, indexed by slot and by run, since clusters are large."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = slots
@@ -38,14 +38,14 @@ class Assignments:
         self._by_run.update((lease.run_id, lease) for lease in assignment.leases)
 
     def take(self, slot: str) -> Assignment | None:
-        """The slot is free from now on. Returns what it had."""
+        """Mark the slot as free and return its assignment."""
         assignment = self._by_slot.pop(slot, None)
         for lease in assignment.leases if assignment else ():
             del self._by_run[lease.run_id]
         return assignment
 
     def remove_run(self, lease: RunLeased) -> None:
-        """A run leaves its pack, the rest of which goes on."""
+        """Remove a run from its pack. The rest of the pack continues."""
         pack = self._by_slot[lease.slot]
         left = tuple(other for other in pack.leases if other is not lease)
         self._by_slot[lease.slot] = replace(pack, leases=left)
@@ -55,7 +55,7 @@ class Assignments:
         self._by_slot[slot] = replace(self._by_slot[slot], suspended=True)
 
     def lease_of(self, run_id: str) -> RunLeased | None:
-        """The open lease; a run of a pack may have ended under it while others go on."""
+        """Return the run's open lease. A run of a pack may have ended under it while others continue."""
         return self._by_run.get(run_id)
 
     def assignment_of(self, slot: str) -> Assignment | None:
@@ -67,7 +67,7 @@ class Assignments:
 
     @property
     def busy(self) -> list[Assignment]:
-        """What the others have, in the order of the slots."""
+        """Assignments of the busy slots, in the order of the slots."""
         return [self._by_slot[slot.name] for slot in self._slots if slot.name in self._by_slot]
 
     def __len__(self) -> int:
@@ -75,10 +75,10 @@ class Assignments:
 
 
 def started_under(lease: RunLeased, history: RunHistory) -> bool:
-    """Whether the run started under this lease."""
+    """Return True if the run started under this lease."""
     return history.started is not None and history.started.time >= lease.time
 
 
 def ended_under(lease: RunLeased, history: RunHistory) -> bool:
-    """Whether the run's last event was written under this lease."""
+    """Return True if the run's last event was written under this lease."""
     return history.ended is not None and history.ended.time >= lease.time

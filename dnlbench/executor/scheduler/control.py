@@ -1,4 +1,4 @@
-"""Commands from outside: what they mean for a sweep, and obeying them."""
+"""Control commands: validating and executing them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RunState = Literal["waiting", "running", "ok", "not ok"]
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """The answer to a command."""
+    """The result of a command."""
 
     answer: str
     refused: bool = False
@@ -30,7 +30,7 @@ class CommandResult:
 
 
 def inactive_state(history: RunHistory) -> RunState:
-    """The state of a run that nobody is at."""
+    """Return the state of a run that is neither waiting in the queue nor running."""
     if history.ended is None or not (history.done or history.ended.status == "failed"):
         return "waiting"
     return "ok" if history.ended.status == "ok" else "not ok"
@@ -39,7 +39,7 @@ def inactive_state(history: RunHistory) -> RunState:
 def check_command(
     command: Command, plan: Plan, slots: Sequence[str], state: Callable[[Run], RunState]
 ) -> CommandResult:
-    """Whether a command can be obeyed in a sweep on these slots, and what it is about."""
+    """Check whether a command can be executed in a sweep on these slots, and which runs it concerns."""
     unknown = [run_id for run_id in command.run_ids if run_id not in plan.by_id]
     if unknown:
         return _refused(f"no run {unknown[0]!r} in this sweep{did_you_mean(unknown[0], plan.by_id)}")
@@ -50,19 +50,19 @@ def check_command(
         return _check_retry(runs or plan.runs, state, named=bool(runs))
     ended = [run for run in runs if state(run) in ("ok", "not ok")]
     if ended:
-        return _refused(f"{ended[0].title} has ended already")
+        return _refused(f"{ended[0].title} has already ended")
     done = _DONE[command.action]
     return CommandResult(answer=f"{done}: {_names(runs)}" if runs else f"the sweep is {done}", runs=runs)
 
 
 def _check_device(command: Command, slots: Sequence[str]) -> CommandResult:
     if command.action in ("cancel", "retry") or command.run_ids:
-        return _refused("a device can be paused, released or resumed; name either runs or a device")
+        return _refused("a device can only be paused, released or resumed; specify either runs or a device")
     if command.device is None:
-        return _refused("release needs a device; runs and sweeps can be paused")
+        return _refused("release needs a device; use pause for runs and sweeps")
     devices = dict.fromkeys(map(device_of, slots))
     if command.device not in (*devices, *slots):
-        return _refused(f"no device {command.device!r} in this sweep; there are {', '.join([*devices, *slots])}")
+        return _refused(f"no device {command.device!r} in this sweep; available: {', '.join([*devices, *slots])}")
     return CommandResult(answer=f"{command.device} is {_DONE[command.action]}")
 
 
@@ -71,11 +71,11 @@ def _check_retry(runs: Iterable[Run], state: Callable[[Run], RunState], *, named
     again = tuple(run for run, current in states.items() if current == "not ok")
     if named and len(again) < len(states):
         run = next(run for run in states if run not in again)
-        why = {"ok": "has ended well; to measure afresh, use another --run-dir", "running": "is under way"}
-        return _refused(f"{run.title} {why.get(states[run], 'is waiting for its turn')}")
+        why = {"ok": "has succeeded; to run it again, use another --run-dir", "running": "is running"}
+        return _refused(f"{run.title} {why.get(states[run], 'is waiting')}")
     if not again:
-        return _refused("no run has ended badly")
-    return CommandResult(answer=f"to be tried again: {_names(again)}", runs=again)
+        return _refused("no run has failed")
+    return CommandResult(answer=f"will be retried: {_names(again)}", runs=again)
 
 
 def _names(runs: Sequence[Run]) -> str:
@@ -87,9 +87,9 @@ def _refused(reason: str) -> CommandResult:
 
 
 class Control:
-    """Obeys the commands that are left in the run directory. Pausing and resuming is done by the records' holds.
+    """Execute the commands in the run directory's control file. The pause state in `Records` implements pausing and resuming.
 
-    ``by_turns`` all runs are paused at first: each begins when a command resumes it.
+    With ``start_paused`` all runs are paused at first. Each starts when a command resumes it.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Control:
         self.cancelled = False
 
     def begin(self) -> None:
-        """By turns, pause all that waits."""
+        """Pause all waiting runs if the sweep starts paused."""
         if self._start_paused:
             self._not_resumed = set(self._queue)
         self._pause_waiting()
@@ -124,7 +124,7 @@ class Control:
             if command.action == "resume" and result.runs and self._records.pause_state.sweep:
                 result = replace(result, answer=f"{result.answer}; the sweep itself is still paused")
             if not result.refused and not self._execute(command, result.runs):
-                result = _refused("the disk is full; ask again when there is room")
+                result = _refused("the disk is full; repeat the command when there is room")
             self._records.note(CommandDone(command=command, refused=result.refused, answer=result.answer))
             if command.action in ("resume", "cancel") and not result.refused:
                 self._not_resumed -= set(command.run_ids)
@@ -133,7 +133,7 @@ class Control:
     def _check(self, command: Command) -> CommandResult:
         if self._start_paused and command.action == "retry":
             return _refused(
-                "its runs take turns with those of another sweep; dnlbench run with --resume tries both of a pair again"
+                "its runs are paired with those of another environment; dnlbench run with --resume retries both runs of a pair"
             )
         return check_command(command, self._plan, self._slots, self._state)
 
@@ -144,7 +144,7 @@ class Control:
         return inactive_state(history) if lease is None or ended_under(lease, history) else "running"
 
     def _execute(self, command: Command, runs: Sequence[Run]) -> bool:
-        """Whether there was room for what it takes."""
+        """Execute a valid command. Return False if the disk had no room for its events."""
         if command.action == "cancel":
             self.cancelled |= not runs
             done = [run for run in runs if self._dispatcher.cancel(run)]
@@ -156,12 +156,14 @@ class Control:
         return len(done) == len(runs)
 
     def _pause_waiting(self) -> None:
-        """Pause what has not had its turn, also when the sweep as a whole is resumed."""
+        """Pause runs that no command has resumed yet, even if the sweep as a whole is resumed."""
         not_paused = self._not_resumed - self._records.pause_state.runs
         free = tuple(run_id for run_id in self._queue if run_id in not_paused)
         if free:
             command = Command(action="pause", run_ids=free)
-            self._records.note(CommandDone(command=command, refused=False, answer="they wait for their turns"))
+            self._records.note(
+                CommandDone(command=command, refused=False, answer="paused until the paired benchmark resumes them")
+            )
 
     def close(self) -> None:
         self._commands.close()

@@ -1,4 +1,4 @@
-"""What the scheduler writes: its journal, and last events of runs whose workers are gone. Both survive a full disk."""
+"""The scheduler's writers: the journal, and last events of runs whose workers have exited. Both tolerate a full disk."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dnlbench.files import is_disk_full
 from dnlbench.store import RunDir
 
 RESERVE_BYTES = 64 * 1024
-"""Kept on the disk to be given up when it is full, so that there is room to say so."""
+"""Size of the reserve file, which is deleted when the disk is full, so that the journal can record that."""
 CHECK_S = 5.0
-"""Seconds between two checks of a disk that is full."""
+"""Seconds between two checks of a full disk."""
 
 
 class Journal:
-    """Appends events in order. Those that a full disk does not take wait until it does."""
+    """Append events in order. Events that do not fit on a full disk are kept until there is room."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._writer = run_dir.journal_writer()
@@ -26,15 +26,15 @@ class Journal:
         self.restore_reserve()
 
     def note(self, *events: JournalEvent) -> None:
-        """Adds events; they are on the disk when this returns, if there is room."""
+        """Append events. They are on the disk when this returns, if there is room."""
         lines = [event.model_dump_json() for event in events]
         if len(lines) > 1 and not self._waiting and self._try_write("\n".join(lines)):
-            return  # together they wait for the disk only once
+            return  # one write instead of several
         self._waiting.extend(lines)
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Writes what waits, as far as it goes."""
+        """Write as many of the pending events as possible."""
         while self._waiting:
             if self._try_write(self._waiting[0]):
                 self._waiting.popleft()
@@ -44,7 +44,7 @@ class Journal:
                 return
 
     def _try_write(self, content: str) -> bool:
-        """Writes it if there is room, and says whether there was."""
+        """Write ``content`` and return True, or return False if the disk is full."""
         try:
             self._writer.write(content, durable=True)
         except OSError as error:
@@ -58,13 +58,13 @@ class Journal:
         return bool(self._waiting)
 
     def restore_reserve(self) -> None:
-        """Takes the room back that was given up, if it is there."""
+        """Create the reserve file again if it is missing and there is room."""
         with contextlib.suppress(OSError):
             if not self._reserve.exists():
                 try:
                     self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
                 except OSError:
-                    self._reserve.unlink()  # a part of it would be taken for the whole
+                    self._reserve.unlink()  # a partial file would pass for a complete one
 
     def close(self) -> None:
         self.catch_up()
@@ -73,7 +73,7 @@ class Journal:
 
 
 class Records:
-    """Writes the scheduler's events, and knows what they leave paused: everything, while the disk is full."""
+    """Write the scheduler's events and track the pause state that results. A full disk pauses everything."""
 
     def __init__(self, run_dir: RunDir, clock: Callable[[], float]) -> None:
         self._run_dir, self._clock = run_dir, clock
@@ -87,7 +87,7 @@ class Records:
             self.pause_state = self.pause_state.after(event)
 
     def append(self, event: RunEvent) -> bool:
-        """Add an event to its run's file; whether there was room for it."""
+        """Append an event to its run's file. Return False if the disk is full."""
         try:
             with contextlib.closing(self._run_dir.events_writer(event.run_id)) as writer:
                 writer.write(event.model_dump_json(), durable=True)
@@ -99,15 +99,15 @@ class Records:
         return True
 
     def end_run(self, run_id: str, attempt: int, status: str, error: RunError, *, requested: bool = False) -> bool:
-        """Add the last event of a run whose worker is gone; whether there was room for it."""
+        """Write the last event of a run whose worker has exited. Return False if the disk is full."""
         with_log = error.model_copy(update={"log": self._run_dir.log_tail(run_id, attempt)})
         fields = {"run_id": run_id, "status": status, "error": with_log, "requested": requested, "time": self._clock()}
         return self.append(RunEnded.model_validate(fields))
 
     def disk_is_full(self, message: str) -> None:
-        """Hold everything until there is room."""
+        """Pause everything until there is room."""
         if self.pause_state.disk is None:
-            self.note(DiskFull(message=f"{message}; nothing is begun until there is room in {self._run_dir.root}"))
+            self.note(DiskFull(message=f"{message}; the sweep is paused until there is room in {self._run_dir.root}"))
         self._next_check = self._clock() + CHECK_S
 
     def check_disk(self) -> None:

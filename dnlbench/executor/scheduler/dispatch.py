@@ -1,4 +1,4 @@
-"""Giving runs to slots and taking them back; each change is in the journal before anything else happens."""
+"""Dispatching runs to slots and back. Each change is written to the journal before it takes effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dnlbench.store import RunDir
 
 
 class Dispatcher:
-    """Moves runs between the queue and the slots."""
+    """Move runs between the queue and the slots."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Dispatcher:
         return tuple(lease for lease in leases if not ended_under(lease, self.history(lease)))
 
     def start(self, matches: Iterable[tuple[Slot, Task]]) -> None:
-        """Start tasks on free slots. The leases are all on the disk before the first run begins."""
+        """Start tasks on free slots. All leases are on the disk before the first run starts."""
         started = [self._assign(slot, task) for slot, task in matches]
         self._records.note(*chain.from_iterable(each.leases for each in started))
         for each in started:
@@ -66,7 +66,7 @@ class Dispatcher:
         return Assignment(slot=slot, task=task, start_time=now, leases=leases)
 
     def take_back(self, leases: Sequence[RunLeased], error: RunError | None = None) -> None:
-        """Queue runs again. Those of a pack stand in the journal at once: whoever reads it sees all or none."""
+        """Queue runs again. Those of a pack are written to the journal at once, so that a reader sees all or none."""
         now = self._clock()
         self._records.note(
             *(
@@ -78,7 +78,7 @@ class Dispatcher:
             self._queue.add(self._plan.by_id[lease.run_id], self.history(lease))
 
     def cancel(self, run: Run) -> bool:
-        """End a run as cancelled, and queue the rest of its pack again; whether there was room to say so."""
+        """Cancel a run and queue the rest of its pack again. Return False if the disk is full."""
         lease = self._assignments.lease_of(run.run_id)
         left = self.unfinished(self._end_worker(lease)) if lease else ()
         self.take_back([other for other in left if other is not lease])
@@ -93,20 +93,20 @@ class Dispatcher:
         return False
 
     def _end_worker(self, lease: RunLeased) -> Leases:
-        """End the worker that has the run, and with it all that it has."""
+        """Kill the worker that executes the run, and return the leases of all its runs."""
         assignment = self._assignments.take(lease.slot)
         assert assignment is not None
         self._executor.end(assignment.slot)
         return assignment.leases
 
     def retry(self, run: Run) -> bool:
-        """Queue a run that ended badly; whether there was room to say so."""
+        """Queue a run that ended unsuccessfully. Return False if the disk is full."""
         if not self._records.append(RunRequeued(run_id=run.run_id)):
             return False
         lease = self._assignments.lease_of(run.run_id)
         if lease is None:
             self._queue.add(run, self._run_dir.read_history(run))
-        else:  # the rest of its pack is still under way
+        else:  # the rest of its pack is still running
             self._assignments.remove_run(lease)
             self.take_back([lease])
         return True

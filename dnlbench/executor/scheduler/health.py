@@ -1,4 +1,4 @@
-"""Which slots are fit for use, and which workers are alive."""
+"""Health of slots and workers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Run
 
 BACKOFF_S = 1.0
-"""Rest of a slot after a failure at once; doubled with each further one, so that a broken device cannot drain the queue."""
+"""Backoff of a slot after an immediate failure. It doubles with each further failure, so that a broken device cannot drain the
+queue."""
 MAX_BACKOFF_S = 60.0
 STALL_S = 5.0
-"""An engine that does not come round for longer than that was stopped."""
+"""An engine whose loop takes longer than this must have been stopped."""
 
 
 class SlotHealth:
-    """Tells a broken device from a broken network.
+    """Distinguish a broken device from a broken network.
 
-    A slot is set aside after two different runs in a row that failed at once on it, if they were of different points, or
-    of a point that has come through an epoch elsewhere. Runs of one point that nobody has seen work speak against the
-    point, and one run that fails again and again against the run.
+    A slot is disabled after two different runs in a row failed on it before their first epoch, if the runs are of different
+    points, or of a point that has completed an epoch elsewhere. Failures of runs of a single unproven point count against
+    the point, and repeated failures of one run against the run.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,18 +43,18 @@ class SlotHealth:
         del self._deaths_at_start[slot]
 
     def died_at_start(self, slot: str) -> int:
-        """Count a worker that ended before it began a run; how many there were in a row."""
+        """Count a worker that died before it started a run, and return the number of such deaths in a row."""
         self._deaths_at_start[slot] += 1
         return self._deaths_at_start[slot]
 
     def disable(self, slot: str) -> bool:
-        """Give the slot no further run; whether that is new."""
+        """Disable the slot. Return False if it was disabled before."""
         is_new = self.is_enabled(slot)
         self._disabled.add(slot)
         return is_new
 
     def succeeded(self, slot: str) -> None:
-        """A run has come through an epoch on the slot: all is forgiven."""
+        """Reset all counts after a run has completed an epoch on the slot."""
         self._failed.pop(slot, None)
         self._backoff_until.pop(slot, None)
 
@@ -61,7 +62,7 @@ class SlotHealth:
         """Count a run that failed before its first epoch; ``proven`` if its point has worked elsewhere.
 
         Returns:
-            Whether the slot is set aside.
+            True if the slot is disabled.
         """
         failed = self._failed.setdefault(slot, [])
         failed.append(run)
@@ -72,9 +73,9 @@ class SlotHealth:
 
 
 class Heartbeats:
-    """Finds workers whose heartbeat timeout has passed.
+    """Find workers whose heartbeat timeout has passed.
 
-    An engine that was stopped itself, with Ctrl+Z for one, has heard nobody and listens for a while first.
+    After the engine itself was stopped, for example with Ctrl+Z, it first waits for new heartbeats.
     """
 
     def __init__(self, timeout_s: float, clock: Callable[[], float]) -> None:
@@ -82,7 +83,7 @@ class Heartbeats:
         self._called = self._awake = clock()
 
     def expired(self, executor: Executor, slots: Iterable[Slot]) -> Iterator[Slot]:
-        """The slots whose workers have sent no heartbeat in time; to be called often."""
+        """Return the slots whose workers sent no heartbeat in time. Call this several times a second."""
         now = self._clock()
         if not 0 <= now - self._called <= STALL_S:
             self._awake = now

@@ -1,4 +1,4 @@
-"""The scheduler's loop."""
+"""The main loop of the scheduler."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from dnlbench.plan import Plan
 from dnlbench.store import RunDir
 
 POLL_S = 0.1
-"""Seconds between two looks at a sweep that goes on by itself."""
+"""Maximum seconds between two iterations of the loop."""
 STOP_TIMEOUT_S = 3.0
-"""How long an engine that is told to end waits for runs to be suspended."""
+"""Time that runs get to suspend when the engine stops."""
 
 NO_FINAL_EVENT = WorkerFailure(
     cause="process", error=RunError(type="WorkerLost", message="the run came back without its last event")
@@ -32,10 +32,10 @@ NO_FINAL_EVENT = WorkerFailure(
 
 
 class Scheduler:
-    """Keeps every slot busy with the longest task that is left, until none is, or until no slot is fit for use.
+    """Keep every slot busy with the longest remaining task, until no task is left or no slot is enabled.
 
-    A task is a run, or a pack of up to ``pack_size`` of them. Each run of a pack that came to grief is tried again alone.
-    ``by_turns`` all runs are paused at first: each begins when a command resumes it.
+    A task is a run, or a pack of up to ``pack_size`` runs. After a failure, the runs of a pack are retried one by one. With
+    ``start_paused`` all runs are paused at first; each starts when a command resumes it.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class Scheduler:
         self._records.note(*events)
 
     def prepare(self) -> Prepared:
-        """Make the workers ready; see `Executor.prepare`. Nothing is noted yet: the answer may have to be refused."""
+        """Start the workers; see `Executor.prepare`. Write no event, because the engine may still reject the result."""
         return self._executor.prepare()
 
     def run(self, tick: Callable[[], None] = lambda: None) -> bool:
-        """Do every run that is not done yet. ``tick`` is called several times a second.
+        """Execute all unfinished runs. Call ``tick`` several times a second.
 
         Returns:
-            False if somebody cancelled the sweep.
+            False if the sweep was cancelled.
         """
         self._dispatcher.enqueue_unfinished()
         self._control.begin()
@@ -117,17 +117,19 @@ class Scheduler:
             return
         tasks = self._queue.longest_first(pause_state.runs)
         if self._start_paused and not tasks:
-            return  # it is not our turn, and a worker that imports torch would disturb whose it is
+            return  # a worker that imports torch would disturb the other environment's runs
         able = sorted(filter(self._executor.is_open, free), key=lambda slot: not self._executor.is_warm(slot))
         if able and tasks:
             busy = [each for each in self._assignments.busy if not pause_state.of_slot(each.slot.name)]
             self._dispatcher.start(assign(self._estimator, self._clock(), able, busy, tasks))
         for slot in free:
-            if self._assignments.assignment_of(slot.name) is None:  # a run that fails elsewhere can go on here at once
+            if (
+                self._assignments.assignment_of(slot.name) is None
+            ):  # a run that fails elsewhere can continue here at once
                 self._executor.warm_up(slot)
 
     def _freed(self) -> Iterator[SlotFreed]:
-        """The slots that come back, and those whose heartbeat timeout has passed, whose workers are killed."""
+        """Return the slots that became free, and those whose heartbeat timeout has passed, after killing their workers."""
         yield from self._executor.wait(POLL_S)
         busy = {each.slot.name: each for each in self._assignments.busy}
         for slot in self._heartbeats.expired(self._executor, [each.slot for each in busy.values()]):
@@ -138,7 +140,7 @@ class Scheduler:
             yield SlotFreed(slot=slot, run_ids=run_ids, failure=failure)
 
     def _process_freed(self, freed: SlotFreed) -> None:
-        """Take back what a slot had, and learn from it."""
+        """Take back a slot's assignment and update estimates, slot health and retries."""
         assignment = self._assignments.take(freed.slot.name)
         if assignment is None or not {lease.run_id for lease in assignment.leases} <= set(freed.run_ids):
             return
@@ -170,7 +172,7 @@ class Scheduler:
         self._dispatcher.take_back([lease for lease in histories if lease.run_id not in ended], failure.error)
 
     def _suspend_paused(self) -> None:
-        """Suspend what is paused, packs as a whole, and let go of devices that are released."""
+        """Suspend paused runs, packs as a whole, and end the workers of released devices."""
         pause_state = self._records.pause_state
         if not pause_state.any_paused:
             return
@@ -186,23 +188,23 @@ class Scheduler:
                 self._executor.suspend(slot)
 
     def abandon(self) -> None:
-        """End the workers at once and write nothing about their runs: the run directory is lost, or another engine's."""
+        """Kill the workers without writing about their runs: the run directory is lost, or belongs to another engine."""
         for assignment in self._assignments.busy:
             self._executor.end(assignment.slot)
             self._assignments.take(assignment.slot.name)
 
     def stop(self) -> None:
-        """End the workers; a run that was under way becomes ``cancelled``, to be resumed by a later engine."""
+        """Stop the workers. Active runs end as ``cancelled``; a later engine can resume them."""
         busy = self._assignments.busy
         for assignment in busy:
             self._executor.suspend(assignment.slot)
         left = {assignment.slot.name for assignment in busy}
         deadline = time.monotonic() + STOP_TIMEOUT_S
         try:
-            with suppress(EngineError):  # what ends the sweep may go on
+            with suppress(EngineError):  # the sweep ends in any case
                 while left and time.monotonic() < deadline:
                     left -= {freed.slot.name for freed in self._executor.wait(POLL_S)}
-        finally:  # a second interrupt ends the waiting; a worker that was stopped would outlive the engine
+        finally:  # also after a second interrupt: a stopped worker would outlive the engine
             self._executor.close()
         error = RunError(type="Interrupted", message="the sweep was interrupted")
         for assignment in busy:
@@ -216,9 +218,9 @@ class Scheduler:
 
 
 def _estimator(run_dir: RunDir, plan: Plan, earlier: Iterable[RunLeased]) -> DurationEstimator:
-    """What earlier engines' runs took foretells what is left."""
+    """Return a duration estimator that knows the runs of earlier engines."""
     estimator = DurationEstimator(plan)
-    for run_id, lease in {lease.run_id: lease for lease in earlier}.items():  # the last one of each run
+    for run_id, lease in {lease.run_id: lease for lease in earlier}.items():  # the last lease of each run
         run = plan.by_id.get(run_id)
         if run is not None:
             estimator.observe(run, lease.slot, lease.time, run_dir.read_history(run, all_epochs=True))

@@ -1,4 +1,4 @@
-"""The queue: the runs that wait for a slot, and which slot begins which of them."""
+"""The queue of waiting runs, and the assignment of its tasks to free slots."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Run
 
 MAX_TASKS_TO_BALANCE = 1000
-"""With more tasks waiting than that, which takes long to work out, any slot begins the longest: there is time to even out."""
+"""Maximum number of tasks that are balanced over the slots, which takes long. With more tasks any free slot starts the longest
+one; there is time to balance later."""
 
 
 class Queue:
-    """The runs that wait, made up to tasks, the longest first; only when that changes are all of them gone through.
+    """The waiting runs, combined into tasks, the longest first. Tasks are recomputed only if the set of runs changes.
 
-    A task is a run, or a pack of up to ``pack_size`` of them. Runs that a worker failure hit go last, and alone.
+    A task is a run, or a pack of up to ``pack_size`` runs. Runs that a worker failure interrupted come last, and train
+    alone.
     """
 
     def __init__(self, estimator: DurationEstimator, retries: RetryPolicy, pack_size: int) -> None:
@@ -26,13 +28,13 @@ class Queue:
         self._runs: dict[str, Task] = {}
         self._paused: frozenset[str] = frozenset()
         self._packs: dict[str, Task] | None = None
-        """By the id of the first run, in the order in which those came; None if they have to be made up anew."""
+        """Tasks by the id of their first run, in insertion order; None if they must be recomputed."""
         self._sorted: dict[str, Task] = {}
         self._revision: int | None = None
         """Revision of the estimator at the last sort; None if tasks must be sorted again."""
 
     def add(self, run: Run, history: RunHistory) -> None:
-        """Add a run, whose history says how many epochs are left."""
+        """Add a run. Its history determines how many epochs are left."""
         self._runs[run.run_id] = Task(runs=(run,), epochs=max(1, run.epochs - len(history.epoch_events)))
         self._packs = None
 
@@ -41,17 +43,17 @@ class Queue:
             self._packs = None
 
     def take(self, task: Task) -> None:
-        """Remove the runs of a task; the other tasks stay as they are."""
+        """Remove the runs of a task. Other tasks stay as they are."""
         for run in task.runs:
             del self._runs[run.run_id]
         if self._packs is not None:
             first = task.runs[0].run_id
             del self._packs[first], self._sorted[first]
             if not self._packs:
-                self._packs = None  # runs that failed have their turn
+                self._packs = None  # now the runs that failed
 
     def longest_first(self, paused: frozenset[str]) -> Collection[Task]:
-        """The tasks that may begin, by falling expected duration; equals in the order in which they came."""
+        """Return the tasks that may start, by descending estimated duration; ties keep insertion order."""
         if self._packs is None or self._paused is not paused:
             self._paused, self._packs, self._revision = paused, self._make_packs(paused), None
         if self._revision != self._estimator.revision:
@@ -84,16 +86,21 @@ def assign(
     busy: Iterable[Assignment],
     longest: Collection[Task],
 ) -> list[tuple[Slot, Task]]:
-    """Which free slots begin which tasks: the longest first, but not on a slot where another would end it sooner.
+    """Assign tasks to free slots: the longest first, but not to a slot where it would end later than on a busy one.
 
-    Busy slots are those that can be counted on. What waits is sorted by falling expected duration.
+    Args:
+        estimator: estimates of durations.
+        now: current time.
+        free: slots that can start a task.
+        busy: assignments of slots that will take another task.
+        longest: waiting tasks by descending estimated duration.
     """
     if len(longest) > MAX_TASKS_TO_BALANCE:
         return list(zip(free, longest, strict=False))
     free_in_s = dict.fromkeys((slot.name for slot in free), 0.0)
     for each in busy:
         expected = estimator.duration_s(each.task, each.slot.name)
-        # A task that is overdue is taken to need as long again as it is overdue, so that no other waits for it.
+        # An overdue task is assumed to need as much time again as it is overdue, so that no other task waits for it.
         free_in_s[each.slot.name] = abs(each.start_time + expected - now) if estimator.known else expected
     first = first_tasks(estimator, longest, free_in_s, {slot.name for slot in free})
     return [(slot, first[slot.name]) for slot in free if slot.name in first]

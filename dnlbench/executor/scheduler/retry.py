@@ -1,4 +1,4 @@
-"""The retry policy: what a worker failure means for the runs that it hit, and for the slot."""
+"""The retry policy: the consequences of a worker failure for its runs and for the slot."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from dnlbench.plan import Plan, Run
 from dnlbench.store import RunDir
 
 RETRIES: Mapping[Cause, int] = {"process": 2, "killed": 2, "heartbeat": 2, "host-memory": 1, "device": 3}
-"""How often a run that gets no further is retried, by the cause of the failure; after a full disk as often as it takes. A run
-that failed by itself would fail again."""
+"""Maximum number of retries of a run without progress, by cause of the failure; unlimited after a full disk. A run that failed
+by itself is not retried, because it would fail again."""
 
 MAX_DEATHS_AT_START = 20
-"""Workers of a slot that may be killed one after the other before they began their run. After that the slot is set aside, or,
-where nobody knows whether the worker had begun it, the run is charged."""
+"""Maximum number of workers in a row that may be killed on a slot before they started their run. After that the slot is
+disabled, or the run is charged if it is not known whether the worker had started it."""
 
 
 def deaths_at_start(cause: Cause) -> int:
-    """Workers of a slot that may end for that cause, one after the other, before they began a run."""
+    """Return the maximum number of workers in a row that may die on a slot, for that cause, before they started a run."""
     return MAX_DEATHS_AT_START if cause == "killed" else RETRIES[cause]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What follows from a worker failure. All runs that are not given up are retried."""
+    """The consequences of a worker failure. All runs that are not given up are retried."""
 
     give_up: Leases = ()
     disable_slot: bool = False
 
 
 class RetryPolicy:
-    """Retries runs within bounds, which count anew once a run gets further. Some failures are not charged to the runs."""
+    """Retry runs a limited number of times, counted anew after progress. Some failures are not charged to runs."""
 
     def __init__(self, run_dir: RunDir, plan: Plan, health: SlotHealth) -> None:
         self._run_dir, self._plan, self._health = run_dir, plan, health
         self._counts: Counter[tuple[str, Cause]] = Counter()
         self.failed: set[str] = set()
-        """Ids of runs that were charged with a failure since they last got further."""
+        """Ids of runs that were charged with a failure since their last progress."""
         self.alone: set[str] = set()
-        """Ids of runs that train with no other any more."""
+        """Ids of runs that must train alone."""
 
     def decide(self, failure: WorkerFailure, slot: str, histories: Mapping[RunLeased, RunHistory]) -> Decision:
-        """Judge a failure of a slot's worker by the runs that had not ended, none of which is packed again."""
-        if failure.cause == "disk":  # everything waits for it
+        """Decide about a failure of a slot's worker, given the runs that had not ended. None of these is packed again."""
+        if failure.cause == "disk":  # everything is paused until there is room
             return Decision()
         if failure.cause == "pack":
             self.alone |= {lease.run_id for lease in histories}
@@ -71,32 +71,32 @@ class RetryPolicy:
         )
 
     def forgive(self, run_ids: Iterable[str]) -> None:
-        """Count anew: the runs got further, or somebody wants them to be retried."""
+        """Reset the counts of runs that made progress or that a user retries."""
         for run_id in run_ids:
             self.failed.discard(run_id)
             for cause in RETRIES:
                 del self._counts[run_id, cause]
 
     def _may_retry(self, run_id: str, cause: Cause) -> bool:
-        """Charge a failure to a run; whether it may be retried."""
+        """Charge a failure to a run, and return True if the run may be retried."""
         self.alone.add(run_id)
         self.failed.add(run_id)
         self._counts[run_id, cause] += 1
         return self._counts[run_id, cause] <= RETRIES[cause]
 
     def _made_progress(self, lease: RunLeased) -> bool:
-        """Whether the attempt left a checkpoint of its own."""
+        """Return True if the attempt saved a checkpoint."""
         kept = self._run_dir.checkpoint_time(lease.run_id)
         return kept is not None and kept >= lease.time
 
     def _check_dead_at_start(self, failure: WorkerFailure, slot: str, suspect: Run, *, within_bounds: bool) -> bool:
-        """Whether a worker that died before it began its run, which is not charged, was one too many for the slot."""
+        """Return True if the slot is to be disabled after a worker died before it started its run, which is not charged."""
         if within_bounds:
             return self._check_slot(slot, suspect, failure)
         return self._health.disable(slot)
 
     def _check_slot(self, slot: str, suspect: Run, failure: WorkerFailure) -> bool:
-        """Whether a failure that came at once speaks against the slot."""
+        """Return True if the slot is to be disabled after a run failed at once."""
         if failure.cause in ("host-memory", "killed"):
             return False
         siblings = (other for other in self._plan.runs if other.point == suspect.point)

@@ -65,17 +65,17 @@ def resume(*run_ids: str, device: str | None = None) -> Command:
         ({"action": "pause", "device": "cuda:1/1"}, "cuda:1/1 is paused"),
         ({"action": "release", "device": "cpu"}, "cpu is released"),
         ({"action": "resume", "device": "cpu/0"}, "cpu/0 is resumed"),
-        ({"action": "release"}, "no: release needs a device; runs and sweeps can be paused"),
+        ({"action": "release"}, "no: release needs a device; use pause for runs and sweeps"),
         ({"action": "cancel", "device": "cpu"}, "no: a device can be paused, released or resumed; name either"),
         ({"action": "retry", "device": "cpu"}, "no: a device can be paused, released or resumed; name either"),
         (
             {"action": "pause", "device": "cuda:2"},
-            "no: no device 'cuda:2' in this sweep; there are cuda:0, cuda:1, cpu, ",
+            "no: no device 'cuda:2' in this sweep; available: cuda:0, cuda:1, cpu, ",
         ),
         ({"action": "pause", "device": "cuda:1/2"}, "no: no device 'cuda:1/2' in this sweep"),
         ({"action": "pause", "device": "cuda"}, "no: no device 'cuda' in this sweep"),
         ({"action": "pause", "device": ""}, "no: no device '' in this sweep"),
-        ({"action": "retry"}, "no: no run has ended badly"),
+        ({"action": "retry"}, "no: no run has failed"),
     ],
 )
 def test_what_a_command_comes_to(make_plan: MakePlan, fields: dict[str, Any], answer: str) -> None:
@@ -91,17 +91,17 @@ def test_what_a_command_comes_to(make_plan: MakePlan, fields: dict[str, Any], an
         ("pause", ["running", "waiting"], "paused: densenet L=1 seed 0, densenet L=1 seed 1", 2),
         ("resume", ["running"], "resumed: densenet L=1 seed 0", 1),
         ("cancel", ["waiting"] * 5, "cancelled: 5 runs", 5),
-        ("cancel", ["waiting", "ok"], "no: densenet L=1 seed 1 has ended already", 0),
-        ("pause", ["not ok"], "no: densenet L=1 seed 0 has ended already", 0),
-        ("retry", ["not ok"], "to be tried again: densenet L=1 seed 0", 1),
+        ("cancel", ["waiting", "ok"], "no: densenet L=1 seed 1 has already ended", 0),
+        ("pause", ["not ok"], "no: densenet L=1 seed 0 has already ended", 0),
+        ("retry", ["not ok"], "will be retried: densenet L=1 seed 0", 1),
         (
             "retry",
             ["not ok", "ok"],
-            "no: densenet L=1 seed 1 has ended well; to measure afresh, use another --run-dir",
+            "no: densenet L=1 seed 1 has succeeded; to run it again, use another --run-dir",
             0,
         ),
-        ("retry", ["running"], "no: densenet L=1 seed 0 is under way", 0),
-        ("retry", ["waiting"], "no: densenet L=1 seed 0 is waiting for its turn", 0),
+        ("retry", ["running"], "no: densenet L=1 seed 0 is running", 0),
+        ("retry", ["waiting"], "no: densenet L=1 seed 0 is waiting", 0),
     ],
 )
 def test_commands_about_runs(make_plan: MakePlan, action: str, states: list[RunState], answer: str, count: int) -> None:
@@ -401,7 +401,7 @@ def test_a_run_that_has_just_ended_is_not_cancelled(lab: Lab) -> None:
     lab.run_sweep(3, tick=cancel_what_has_ended, back_s=0.5)
     assert len(reported) == 16
     assert lab.statuses() == {"ok": 16}
-    assert all(answer.endswith("has ended already") for answer in lab.answers())
+    assert all(answer.endswith("has already ended") for answer in lab.answers())
 
 
 def test_a_run_that_ends_while_it_is_being_cancelled_has_ended(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,7 +498,7 @@ def test_a_run_that_ended_badly_can_be_tried_again(lab: Lab, status: str, named:
         *["epoch-done"] * 2,
         "run-ended",
     ]
-    assert lab.answers() == ["to be tried again: dense-gaussian L=3 seed 1"]
+    assert lab.answers() == ["will be retried: dense-gaussian L=3 seed 1"]
 
 
 def test_a_run_that_waits_to_be_tried_again_is_not_under_way(lab: Lab) -> None:
@@ -590,11 +590,11 @@ def test_refusals_are_answered_and_change_nothing(lab: Lab) -> None:
     assert [done.command for done in lab.journal(CommandDone)] == commands
     assert [answer.split(";")[0] for answer in lab.answers()] == [
         "no: no run 'nobody' in this sweep",
-        "no: dense-gaussian L=4 seed 0 has ended already",
-        "no: dense-gaussian L=4 seed 0 has ended already",
-        "no: dense-gaussian L=4 seed 0 has ended well",
-        "no: densenet L=1 seed 0 is waiting for its turn",
-        "no: no run has ended badly",
+        "no: dense-gaussian L=4 seed 0 has already ended",
+        "no: dense-gaussian L=4 seed 0 has already ended",
+        "no: dense-gaussian L=4 seed 0 has succeeded",
+        "no: densenet L=1 seed 0 is waiting",
+        "no: no run has failed",
         "no: release needs a device",
         "no: no device 'fake:9' in this sweep",
         "no: a device can be paused, released or resumed",

@@ -218,7 +218,7 @@ def test_a_run_that_diverged_is_tried_again_while_its_pack_goes_on(lab: Lab, slo
         tick=ask,
         pack_size=4,
     )
-    assert lab.answers() == ["to be tried again: densenet L=1 seed 2"]
+    assert lab.answers() == ["will be retried: densenet L=1 seed 2"]
     assert lab.statuses() == {"ok": 4}
     assert seeds_of(lab) == ["0123", "2"]
     first, second = (start for start in lab.starts if start.run_id == bad)

@@ -510,7 +510,7 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     )
     assert lab.statuses() == {"ok": 16}
     (full,), (freed,) = lab.journal(DiskFull), lab.journal(DiskFree)
-    assert full.message == f"lost by disk; nothing is begun until there is room in {lab.run_dir.root}"
+    assert full.message == f"lost by disk; the sweep is paused until there is room in {lab.run_dir.root}"
     kinds = [event.event for event in lab.run_dir.read_journal()]
     between = kinds[kinds.index("disk-full") : kinds.index("disk-free")]
     assert "run-leased" not in between
