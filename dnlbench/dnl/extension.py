@@ -118,16 +118,18 @@ def prolong(arrays: Arrays) -> Arrays:
 def _between(values: Tensor, t: Tensor, *, dim: int, linear: bool) -> Tensor:
     """Samples along ``dim``, L of them, to the values at m times: at the last ``t_l`` before each, or linearly between two."""
     last = values.shape[dim] - 1
-    place = (t * (last + 1)).to(values.device)
-    nearest = place.round()
-    place = torch.where((place - nearest).abs() < SNAP, nearest, place).clamp(0, last + 1)  # t_l L is not always l
-    below = place.long().clamp(max=last)
+    position = (t * (last + 1)).to(values.device)
+    nearest = position.round()
+    position = torch.where((position - nearest).abs() < SNAP, nearest, position).clamp(
+        0, last + 1
+    )  # t_l L is not always l
+    below = position.long().clamp(max=last)
     before = values.index_select(dim, below)
     if not linear:
         return before
     after = values.index_select(dim, (below + 1).clamp(max=last))
-    share = (place - below).to(values.dtype).view(-1, *[1] * (values.dim() - 1 - dim))
-    return torch.lerp(before, after, share)
+    fraction = (position - below).to(values.dtype).view(-1, *[1] * (values.dim() - 1 - dim))
+    return torch.lerp(before, after, fraction)
 
 
 def sup_norm(curve: Curve, points: int = 1025) -> float:
@@ -169,11 +171,11 @@ def distances(coarse: Arrays, fine: Arrays) -> dict[str, float]:
     def difference(p: Curve, q: Curve) -> Curve:
         return lambda t: p(t) - q(t)
 
-    found = {
+    norms = {
         name: sup_norm(difference(p, q), cells + 1)
         for (name, p), (_, q) in zip(ours.one_index(), theirs.one_index(), strict=True)
     }
-    return {**found, "K": l2_norm(lambda t, s: ours.K(t, s) - theirs.K(t, s), cells)}
+    return {**norms, "K": l2_norm(lambda t, s: ours.K(t, s) - theirs.K(t, s), cells)}
 
 
 def _gauss(cells: int, points: int) -> tuple[Tensor, Tensor]:

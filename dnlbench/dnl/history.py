@@ -96,8 +96,8 @@ class _Columns(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
-        whole, ctx.adjoint.K = ctx.adjoint.K, None
-        return whole, None
+        full, ctx.adjoint.K = ctx.adjoint.K, None
+        return full, None
 
 
 class _Push(torch.autograd.Function):
@@ -122,14 +122,14 @@ class _Push(torch.autograd.Function):
     def backward(ctx: Any, now: Tensor, later: Tensor) -> tuple[Tensor | None, ...]:
         y, column = ctx.saved_tensors
         weights, step = column.reshape(-1, y.shape[1]), 1 / ctx.adjoint.depth
-        whole = ctx.adjoint.extended(ctx.k, now, later)
-        p = whole if ctx.closed is None else without(whole, ctx.closed)
+        full = ctx.adjoint.extended(ctx.k, now, later)
+        p = full if ctx.closed is None else without(full, ctx.closed)
         of_y = (p.mT @ weights).mul_(step) if ctx.needs_input_grad[1] else None
         of_column = None
         if ctx.needs_input_grad[2]:
-            place = ctx.adjoint.column(ctx.k, column)
-            of_column = torch.addmm(place, p, y, beta=0, alpha=step, out=place).view(column.shape)
-        return whole, of_y, of_column, None, None, None
+            target = ctx.adjoint.column(ctx.k, column)
+            of_column = torch.addmm(target, p, y, beta=0, alpha=step, out=target).view(column.shape)
+        return full, of_y, of_column, None, None, None
 
 
 def without(shares: Tensor, closed: Tensor) -> Tensor:

@@ -134,8 +134,8 @@ def _newton(g: Callable[[Tensor], Tensor], start: Tensor, tolerance: float) -> T
 
 def _jacobian(g: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``dg / dx``, shape (n, n) for a state of n numbers; row by row, so that ``g`` may be anything that autograd follows."""
-    found: Tensor = jacobian(g, x)  # type: ignore[no-untyped-call]
-    return found.reshape(x.numel(), x.numel())
+    matrix: Tensor = jacobian(g, x)  # type: ignore[no-untyped-call]
+    return matrix.reshape(x.numel(), x.numel())
 
 
 def _eigenvalues(J: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def minimize(
         return value.item(), gradient.cpu().numpy()
 
     first, _ = evaluate(z0.cpu().numpy())
-    found = optimize.minimize(
+    result = optimize.minimize(
         evaluate,
         z0.cpu().numpy(),
         jac=True,
@@ -106,17 +106,17 @@ def minimize(
         callback=lambda intermediate_result: values.append(float(intermediate_result.fun)),
         options={"maxcor": pairs, "ftol": tolerance, "gtol": 0.0, "maxiter": max_iterations, "maxfun": 10**6},
     )
-    z = torch.from_numpy(found.x).to(z0)
+    z = torch.from_numpy(result.x).to(z0)
     arrays = coordinates.unflatten(z)
     regularizer = float(z.square().sum())
     return Minimum(
         arrays=arrays,
-        value=float(found.fun),
-        data_loss=float(found.fun) - problem.weight * regularizer,
+        value=float(result.fun),
+        data_loss=float(result.fun) - problem.weight * regularizer,
         regularizer=regularizer,
-        gradient_norm=float(np.linalg.norm(found.jac)),
-        iterations=int(found.nit),
-        evaluations=int(found.nfev),
-        converged=bool(found.success),
+        gradient_norm=float(np.linalg.norm(result.jac)),
+        iterations=int(result.nit),
+        evaluations=int(result.nfev),
+        converged=bool(result.success),
         values=(first, *values),
     )

@@ -31,8 +31,8 @@ class LayerForm:
     kind: WeightKind
     positions: int
     channels: int
-    taps: int = 3
-    """Of a filter, centred: tap ``k`` reads the position at the distance ``k − taps // 2``."""
+    filter_size: int = 3
+    """Of a filter, centred: tap ``k`` reads the position at the distance ``k − filter_size // 2``."""
     padding: Padding = "zeros"
     """What a filter reads beyond the ends: nothing, or the other end."""
 
@@ -46,7 +46,7 @@ class LayerForm:
         """Of one layer."""
         if self.kind == "dense":
             return self.width * (self.width + 1)
-        return self.channels * (self.taps * self.channels + 1)
+        return self.channels * (self.filter_size * self.channels + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,9 @@ class Directions:
 
 def convolution_matrices(filters: Tensor, positions: int, padding: Padding) -> Tensor:
     """The matrices of convolutions over ``n`` positions, filters of shape (m, out, in, taps) to (m, n · out, n · in)."""
-    m, out, channels, taps = filters.shape
+    m, out, channels, filter_size = filters.shape
     n = torch.arange(positions, device=filters.device)
-    reads = n[:, None] + torch.arange(taps, device=filters.device) - taps // 2  # (n, taps)
+    reads = n[:, None] + torch.arange(filter_size, device=filters.device) - filter_size // 2  # (n, taps)
     if padding == "circular":
         reads = reads % positions
     shifts = (reads[..., None] == n).to(filters)  # (n, taps, n): beyond the ends no position is read
@@ -73,13 +73,13 @@ def convolution_matrices(filters: Tensor, positions: int, padding: Padding) -> T
 
 def draw_directions(form: LayerForm, direction: Direction, *, layers: int, seed: int) -> Directions:
     """Random directions of so many layers, equal for equal arguments on every machine; float64, on the CPU."""
-    drawn = 1 if direction == "fixed" else layers
+    count = 1 if direction == "fixed" else layers
     weights, biases = [], []
-    for block in range(-(-drawn // _BLOCK)):
+    for block in range(-(-count // _BLOCK)):
         generator = torch.Generator().manual_seed(seed + block)
         weights.append(_matrices(form, generator))
         biases.append(_vectors(form, generator))
-    U, v = torch.cat(weights)[:drawn], torch.cat(biases)[:drawn]
+    U, v = torch.cat(weights)[:count], torch.cat(biases)[:count]
     U = U / torch.linalg.matrix_norm(U, ord=2)[:, None, None]
     v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True)
     return Directions(U=U.expand(layers, -1, -1), v=v.expand(layers, -1))
@@ -88,7 +88,7 @@ def draw_directions(form: LayerForm, direction: Direction, *, layers: int, seed:
 def _matrices(form: LayerForm, generator: torch.Generator) -> Tensor:
     if form.kind == "dense":
         return _normal(generator, form.width, form.width)
-    filters = _normal(generator, form.channels, form.channels, form.taps)
+    filters = _normal(generator, form.channels, form.channels, form.filter_size)
     return convolution_matrices(filters, form.positions, form.padding)
 
 

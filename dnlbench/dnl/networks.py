@@ -52,10 +52,12 @@ class NormReluConv(nn.Module):
 
     scaled: Tensor | None
 
-    def __init__(self, c_in: int, c_out: int, side: int, scaled: Tensor | None = None, step: float = 1.0) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, scaled: Tensor | None = None, step: float = 1.0
+    ) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(c_in)
-        self.conv = nn.Conv2d(c_in, c_out, side, padding=side // 2, bias=False)
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
         self.step = step
         self.register_buffer("scaled", None if scaled is None else scaled.view(1, -1, 1, 1), persistent=False)
 
@@ -79,7 +81,7 @@ class Block(nn.Module):
         sources: Sources,
         depth: int,
         channels: int,
-        made: int,
+        out_channels: int,
         *,
         bottleneck: bool,
         step: float,
@@ -91,12 +93,12 @@ class Block(nn.Module):
         self.residual = architecture.family == "residual"
         self.step = step
         self.sources = [sources(layer) for layer in range(depth)]
-        self.widths = width = [channels, *[made] * depth]  # of x^0 .. x^L
+        self.widths = width = [channels, *[out_channels] * depth]  # of x^0 .. x^L
         self.layers = nn.ModuleList(
             _layer(
                 [width[k] for k in read],
                 [architecture.scaled_by_step(k) for k in read],
-                made,
+                out_channels,
                 bottleneck=bottleneck,
                 step=step,
             )
@@ -132,7 +134,7 @@ class Block(nn.Module):
 
     def advance(self, layer: int, x: Tensor, transformed: States, new_states: NewStates) -> Tensor:
         """State ``layer + 1``, from the last state ``x^l`` and the transformed ones ``N(x^0) .. N(x^l)``."""
-        new = _make(self.layers[layer], transformed, self.sources[layer], new_states)
+        new = _apply(self.layers[layer], transformed, self.sources[layer], new_states)
         return x + self.step * new if self.residual else new
 
     def transform(self, index: int, state: Tensor) -> Tensor:
@@ -146,27 +148,31 @@ class Block(nn.Module):
             transformed.add(self.transform(index, state))
 
 
-def _make(layer: nn.Module, states: States, read: Sequence[int], new_states: NewStates) -> Tensor:
+def _apply(layer: nn.Module, states: States, read: Sequence[int], new_states: NewStates) -> Tensor:
     """What a layer, or the two that a bottleneck has, makes of some states."""
     first, *behind = layer if isinstance(layer, nn.Sequential) else [layer]
     assert isinstance(first, NormReluConv)
-    made: Tensor = first(states, read)
+    output: Tensor = first(states, read)
     for part in behind:
         assert isinstance(part, NormReluConv)
-        inner = new_states([made.shape[1]])
-        inner.add(made)
-        made = part(inner, [0])
-    return made
+        inner = new_states([output.shape[1]])
+        inner.add(output)
+        output = part(inner, [0])
+    return output
 
 
-def _layer(widths: Sequence[int], stepped: Sequence[bool], made: int, *, bottleneck: bool, step: float) -> nn.Module:
-    """A layer that reads states of the given widths, some with the step before their weights, and makes ``made`` channels."""
+def _layer(
+    widths: Sequence[int], stepped: Sequence[bool], out_channels: int, *, bottleneck: bool, step: float
+) -> nn.Module:
+    """A layer that reads states of the given widths, some with the step before their weights, and makes ``out_channels`` channels."""
     scaled = None
     if step != 1.0 and any(stepped):
         scaled = torch.tensor([on for width, on in zip(widths, stepped, strict=True) for _ in range(width)])
     if not bottleneck:
-        return NormReluConv(sum(widths), made, 3, scaled, step)
-    return nn.Sequential(NormReluConv(sum(widths), 4 * made, 1, scaled, step), NormReluConv(4 * made, made, 3))
+        return NormReluConv(sum(widths), out_channels, 3, scaled, step)
+    return nn.Sequential(
+        NormReluConv(sum(widths), 4 * out_channels, 1, scaled, step), NormReluConv(4 * out_channels, out_channels, 3)
+    )
 
 
 class DNLNetwork(nn.Module):
@@ -215,7 +221,7 @@ class DNLNetwork(nn.Module):
         initialization: InitializationName = "kaiming",
     ) -> None:
         super().__init__()
-        colours, height, image_width = input_shape
+        image_channels, height, image_width = input_shape
         if depth < 1 or blocks < 1:
             raise ValueError(f"a network has at least 1 block of at least 1 layer, not {blocks} of {depth}")
         if blocks > most_blocks(height, image_width):
@@ -228,12 +234,19 @@ class DNLNetwork(nn.Module):
         sources = sources_of(architecture, connectivity, window)
         step = 1 / depth if step_scaling == "1/L" else 1.0
         channels = 2 * growth_rate if architecture.dense else width or 2 * growth_rate
-        parts: list[nn.Module] = [nn.Conv2d(colours, channels, 3, padding=1, bias=False)]
+        parts: list[nn.Module] = [nn.Conv2d(image_channels, channels, 3, padding=1, bias=False)]
         for block in range(blocks):
-            made = growth_rate if architecture.dense else channels
+            out_channels = growth_rate if architecture.dense else channels
             parts.append(
                 Block(
-                    architecture, sources, depth, channels, made, bottleneck=bottleneck, step=step, bandwidth=bandwidth
+                    architecture,
+                    sources,
+                    depth,
+                    channels,
+                    out_channels,
+                    bottleneck=bottleneck,
+                    step=step,
+                    bandwidth=bandwidth,
                 )
             )
             channels += depth * growth_rate if architecture.dense else 0

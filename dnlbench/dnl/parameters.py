@@ -78,12 +78,12 @@ def packed_pairs(depth: int) -> tuple[Tensor, Tensor]:
     return l, k
 
 
-def packed_places(depth: int) -> Tensor:
+def packed_indices(depth: int) -> Tensor:
     """Where ``(l, k)`` is packed, shape (L, L); above the diagonal where its mirror image ``(k, l)`` is."""
     l, k = packed_pairs(depth)  # noqa: E741
-    places = torch.empty(depth, depth, dtype=torch.long)
-    places[l, k] = places[k, l] = torch.arange(len(l))
-    return places
+    indices = torch.empty(depth, depth, dtype=torch.long)
+    indices[l, k] = indices[k, l] = torch.arange(len(l))
+    return indices
 
 
 def pack(square: Tensor) -> Tensor:
@@ -93,8 +93,8 @@ def pack(square: Tensor) -> Tensor:
 
 def unpack(packed: Tensor) -> Tensor:
     """(L (L + 1) / 2, ...) to (L, L, ...), flipped across the diagonal (Definition 2): entry (l, k) with k > l is (k, l)."""
-    places = packed_places(depth_of_packed(len(packed)))
-    return packed[places.to(packed.device)]
+    indices = packed_indices(depth_of_packed(len(packed)))
+    return packed[indices.to(packed.device)]
 
 
 def columns(packed: Tensor) -> tuple[Tensor, ...]:

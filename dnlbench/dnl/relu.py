@@ -55,19 +55,19 @@ class Domains:
 
 def states(network: ReluNetwork, x0: Tensor) -> Tensor:
     """``x_k = ReLU(W_k x_{k-1} + b_k)``, inputs of shape (B, d) to the states ``x_0 … x_n``, shape (n + 1, B, d)."""
-    found = x0.new_empty(len(network.b) + 1, *x0.shape)
-    found[0] = x0
+    x = x0.new_empty(len(network.b) + 1, *x0.shape)
+    x[0] = x0
     for k, (weights, bias) in enumerate(zip(network.W, network.b, strict=True)):
-        torch.addmm(bias, found[k], weights.mT, out=found[k + 1]).relu_()
-    return found
+        torch.addmm(bias, x[k], weights.mT, out=x[k + 1]).relu_()
+    return x
 
 
-def activations(found: Tensor) -> Tensor:
+def activations(x: Tensor) -> Tensor:
     """The diagonals of the activation matrices ``D_k`` at each point, from the states: (n + 1, B, d) to (n, B, d), booleans.
 
     A unit is on where its state is above 0. Where ``W x + b = 0`` both values of ``D`` give the same network.
     """
-    return found[1:] > 0
+    return x[1:] > 0
 
 
 def explicit_states(
@@ -88,14 +88,14 @@ def explicit_states(
     Returns:
         Shape (B, d).
     """
-    point_of = {which: place for place, which in enumerate(domains.of_point.tolist())}  # any will do
+    point_of = {which: index for index, which in enumerate(domains.of_point.tolist())}  # any will do
     points = [point_of[which] for which in range(len(point_of))]
     few = max(1, at_once // network.W.numel())
     maps = [_compose(network, active[:, points[i : i + few]]) for i in range(0, len(points), few)]
     matrices, vectors = (torch.cat(parts) for parts in zip(*maps, strict=True))
     mine = domains.of_point
-    found: Tensor = (matrices[mine] @ x0[..., None])[..., 0] + vectors[mine]
-    return found
+    x: Tensor = (matrices[mine] @ x0[..., None])[..., 0] + vectors[mine]
+    return x
 
 
 def _compose(network: ReluNetwork, active: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,7 +127,7 @@ def find_domains(active: Tensor) -> Domains:
     return Domains(of_point=of_point, count=1 + torch.bincount(first, minlength=n).cumsum(0))
 
 
-def stable_share(active: Tensor) -> float:
+def stable_fraction(active: Tensor) -> float:
     """The share of units, over all points, that are on in each of the given layers or off in each: (m, B, d)."""
     return float((active == active[0]).all(dim=0).double().mean())
 

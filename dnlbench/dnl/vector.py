@@ -135,13 +135,15 @@ def _propagate(form: VectorForm, one_index: Mapping[str, Tensor], push: Push, x0
     L, d = b.shape
     B, n, c = _shape(x0, d, inner[0].shape[-1])
     z = torch.addmm(b.reshape(L * d, 1), A.reshape(L * d, d), x0.reshape(B, d).mT)  # of all layers, below each other
-    made = [x0]
+    trajectory = [x0]
     for k in range(L):
         # Indexed, not unbound: small gradients that stay until the end would lie between the large ones and scatter the heap.
-        y = form.transform(made[k], *(p[k] for p in inner)).reshape(B, d)
+        y = form.transform(trajectory[k], *(p[k] for p in inner)).reshape(B, d)
         now, z = push(z, k, y)
-        made.append(form.sigma(now.clone()).mT.reshape(B, n, c))  # a view that is kept would keep all layers' sums
-    return torch.stack(made)
+        trajectory.append(
+            form.sigma(now.clone()).mT.reshape(B, n, c)
+        )  # a view that is kept would keep all layers' sums
+    return torch.stack(trajectory)
 
 
 def _shape(x0: Tensor, d: int, c: int) -> tuple[int, int, int]:
@@ -154,13 +156,17 @@ def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
     """The column is not kept for the backward pass but sampled once more there."""
     L, closed = len(t), form.closed(len(t), x0.device)
 
-    def share(k: int, y: Tensor) -> Tensor:
+    def weighted_sum(k: int, y: Tensor) -> Tensor:
         column = K(t[k:, None], t[k : k + 1])[:, 0]  # K(t_l, t_k), l >= k
         return column.reshape(-1, y.shape[1]) @ y.mT
 
     def push(z: Tensor, k: int, y: Tensor) -> tuple[Tensor, Tensor]:
         again = torch.is_grad_enabled()
-        product = checkpoint(share, k, y, use_reentrant=False, preserve_rng_state=False) if again else share(k, y)
+        product = (
+            checkpoint(weighted_sum, k, y, use_reentrant=False, preserve_rng_state=False)
+            if again
+            else weighted_sum(k, y)
+        )
         sums = torch.add(z, product if closed is None else without(product, closed[k:, k]), alpha=1 / L)
         now, later = torch.split(
             sums, [y.shape[1], len(z) - y.shape[1]]

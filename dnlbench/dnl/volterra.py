@@ -137,8 +137,8 @@ def solve_volterra(
     difference = _size(row[-1] - above[-1]) if above else math.nan
     if not exponents:
         difference /= 2**SLOWEST - 1
-    own_times = times[:: 1 << (levels - 1)].to(forces.device)
-    return VolterraSolution(times=own_times, values=row[-1], error=difference + tolerance * _size(row[-1]))
+    coarse_times = times[:: 1 << (levels - 1)].to(forces.device)
+    return VolterraSolution(times=coarse_times, values=row[-1], error=difference + tolerance * _size(row[-1]))
 
 
 def _check_numbers(steps: int, levels: int, horizon: float, tolerance: float) -> None:
@@ -274,9 +274,9 @@ class _March:
         kernel = self._kernel(first, end)
         sums = self.history[:, :start] @ kernel[:, :start].mT  # (b, rows · d): all columns before the block
         rows, pasts = kernel.view(-1, d, end * d).unbind(), sums.view(-1, end - first, d).unbind(1)
-        for i, own, past in zip(range(first, end), rows, pasts, strict=True):
-            near = self.history[:, start : i * d] @ own[:, start : i * d].mT  # the block's columns before i
-            diagonal = own[:, i * d : (i + 1) * d].mT * (self.h / 2)
+        for i, row, past in zip(range(first, end), rows, pasts, strict=True):
+            near = self.history[:, start : i * d] @ row[:, start : i * d].mT  # the block's columns before i
+            diagonal = row[:, i * d : (i + 1) * d].mT * (self.h / 2)
             self._keep(i, self._solve(i, self.forces[i] + past + near, diagonal), self.h)
 
     def _kernel(self, first: int, end: int) -> Tensor:

@@ -24,7 +24,7 @@ from dnlbench.dnl.embedding.descent import (
     polyak,
     relative,
 )
-from dnlbench.dnl.embedding.margin import KKT, kkt, normalised_margins
+from dnlbench.dnl.embedding.margin import KKT, kkt, normalized_margins
 from dnlbench.dnl.embedding.networks import Network, convolutional, densenet, fully_connected
 from dnlbench.dnl.embedding.splitting import Splitting, on_the_sphere, split_alike
 from dnlbench.events import DataInfo
@@ -209,7 +209,7 @@ def _train(pair: Pair, twin: Tensor, batches: Sequence[Samples], step_size: Step
 
 def _margins(pair: Pair, samples: Samples) -> Values:
     """Return the normalized margin, and the largest difference of a sample's margins relative to the largest margin."""
-    ours, theirs = (normalised_margins(network, theta, samples) for network, theta in pair.starts)
+    ours, theirs = (normalized_margins(network, theta, samples) for network, theta in pair.starts)
     difference = relative(float((theirs - ours).abs().max()), float(ours.abs().max()))
     return {"margin": float(ours.min()), "margin_apart": difference}
 

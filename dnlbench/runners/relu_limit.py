@@ -60,7 +60,7 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
         return measured | {
             "domains": float(domains.count[L - 1]),
             "domains_of_layers": tuple(float(domains.count[k - 1]) for k in (2**j for j in range(L.bit_length()))),
-            "stable_share": relu.stable_share(active[L:]),
+            "stable_share": relu.stable_fraction(active[L:]),
             "explicit_error": self._deviation(explicit, x),
         }
 
@@ -96,7 +96,7 @@ class ReluLimitRunner(MeasuringRunner[ReluLimitSpec]):
             kind=name.kind,
             positions=settings.positions,
             channels=settings.channels,
-            taps=settings.filter,
+            filter_size=settings.filter,
             padding=settings.padding,
         )
         stream = derived_seed(seed, f"{name.kind} {name.direction} directions")

@@ -31,7 +31,7 @@ from torch import Tensor
 from dnlbench.architecture import KernelName
 from dnlbench.dnl.curves import CosineCurve, CosineSurface, Curves, random_curves
 from dnlbench.dnl.extension import sample
-from dnlbench.dnl.parameters import Arrays, packed_places
+from dnlbench.dnl.parameters import Arrays, packed_indices
 from dnlbench.dnl.vector import VectorForm, states
 
 KERNELS: tuple[KernelName, ...] = ("local", "attention")
@@ -126,8 +126,8 @@ def _double_loop(form: VectorForm, arrays: Arrays, x0: Tensor) -> Pass:
     lists = {name: _leaves(p) for name, p in arrays.one_index()}
     A, b, inner = lists["A"], lists["b"], [lists[name] for name in ("V", "Q", "R") if name in lists]
     packed = _leaves(arrays.K)
-    places = packed_places(L).tolist()
-    K = [[packed[places[l][k]] for k in range(l + 1)] for l in range(L)]  # noqa: E741
+    indices = packed_indices(L).tolist()
+    K = [[packed[indices[l][k]] for k in range(l + 1)] for l in range(L)]  # noqa: E741
     leaves = [leaf for leaves in (*lists.values(), packed) for leaf in leaves]
 
     def once() -> tuple[Tensor, Sequence[Tensor]]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dnlbench.architecture import ConnectivityName
 from dnlbench.dnl.embedding.descent import Samples, constant, descend, distance, moment, perturbed, polyak
-from dnlbench.dnl.embedding.margin import factor_to_margin_1, kkt, normalised_margins
+from dnlbench.dnl.embedding.margin import factor_to_margin_1, kkt, normalized_margins
 from dnlbench.dnl.embedding.networks import INPUT, OUTPUT, Layer, Network, convolutional, densenet, fully_connected
 from dnlbench.dnl.embedding.splitting import Split, Splitting, on_the_sphere, split_alike
 from dnlbench.dnl.networks import DNLNetwork
@@ -40,7 +40,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def samples_for(network: Network, count: int = 8) -> Samples:
-    images = (2, 6, 6) if any(layer.side for layer in network.layers) else (5,)
+    images = (2, 6, 6) if any(layer.kernel_size for layer in network.layers) else (5,)
     x = torch.randn(count, *images, generator=seeded(1), dtype=torch.float64)
     return Samples(x=x, y=torch.tensor([1.0, -1.0] * (count // 2), dtype=torch.float64))
 
@@ -274,11 +274,11 @@ def test_scaling_one_side_only_is_found(name: str, side: str) -> None:
         parts = []
         for layer, weight in right.wide.weights(right.embed(theta)):
             scaled = weight.clone()
-            if layer.makes == state:
+            if layer.target == state:
                 by = 1 / c if side == "outgoing" else c
                 scaled *= by.view(-1, *[1] * (weight.ndim - 1))
-            if state in layer.reads:
-                first = sum(right.wide.widths[read] for read in layer.reads[: layer.reads.index(state)])
+            if state in layer.sources:
+                first = sum(right.wide.widths[read] for read in layer.sources[: layer.sources.index(state)])
                 by = c if side == "outgoing" else 1 / c
                 scaled[:, first : first + len(c)] *= by.view(1, -1, *[1] * (weight.ndim - 2))
             parts.append(scaled.flatten())
@@ -299,7 +299,7 @@ def test_a_forgotten_consumer_in_a_dense_block_is_found(forgotten: str) -> None:
     def embed(theta: Tensor) -> Tensor:
         parts = []
         for layer, weight in right.wide.weights(right.embed(theta)):
-            read = right.of_side_by_side(layer.reads).coefficients
+            read = right.of_concatenation(layer.sources).coefficients
             by = 1 / read.view(1, -1, *[1] * (weight.ndim - 2)) if layer.name == forgotten else 1
             parts.append((weight * by).flatten())
         return torch.cat(parts)
@@ -355,7 +355,7 @@ def test_splittings_of_other_states_are_refused() -> None:
 
 # --- Margins and KKT points. ---
 
-LINEAR = Network(layers=(Layer(name="v", reads=(INPUT,), makes=OUTPUT),), widths={INPUT: 2, OUTPUT: 1})
+LINEAR = Network(layers=(Layer(name="v", sources=(INPUT,), target=OUTPUT),), widths={INPUT: 2, OUTPUT: 1})
 
 
 def two_points() -> Samples:
@@ -375,7 +375,7 @@ def test_the_maximum_margin_of_two_points_is_that_of_the_closed_form() -> None:
         assert found is not None
         assert found.residual < 1e-14
         assert found.multipliers == pytest.approx(multipliers.tolist(), rel=1e-12)
-    assert float(normalised_margins(LINEAR, w, samples).min()) == pytest.approx(1 / float(w.norm()), rel=1e-14)
+    assert float(normalized_margins(LINEAR, w, samples).min()) == pytest.approx(1 / float(w.norm()), rel=1e-14)
 
 
 def test_the_residual_off_the_maximum_margin_is_that_of_the_closed_form() -> None:
@@ -448,9 +448,9 @@ def test_the_residuals_of_any_network_and_of_the_wide_one_agree(name: str) -> No
     assert 1e-3 < ours.residual <= 1.5
     assert theirs.parts == pytest.approx(ours.parts, rel=1e-10)
     assert theirs.multipliers == pytest.approx(ours.multipliers, rel=1e-8, abs=1e-10)
-    margins = normalised_margins(network, end, samples)
+    margins = normalized_margins(network, end, samples)
     torch.testing.assert_close(
-        normalised_margins(splitting.wide, splitting.embed(end), samples), margins, rtol=1e-10, atol=1e-14
+        normalized_margins(splitting.wide, splitting.embed(end), samples), margins, rtol=1e-10, atol=1e-14
     )
     if name in HOMOGENEOUS:
         again = kkt(network, 3.7 * end, samples)  # the same for every multiple
@@ -465,6 +465,6 @@ def test_normalised_margins_and_the_factor_to_margin_1_are_those_of_the_degree(n
     margins = samples.y * network(end, samples.x)
     assert float(margins.min()) > 0
     expected = margins / end.norm() ** degree
-    torch.testing.assert_close(normalised_margins(network, end, samples), expected, rtol=1e-11, atol=0)
+    torch.testing.assert_close(normalized_margins(network, end, samples), expected, rtol=1e-11, atol=0)
     factor = factor_to_margin_1(network, end, samples)
     assert factor == pytest.approx(float(margins.min()) ** (-1 / degree), rel=1e-12)

@@ -30,12 +30,12 @@ def form(kind: WeightKind, *, positions: int = 5, channels: int = 2, padding: Pa
 
 
 @pytest.mark.parametrize("padding", get_args(Padding))
-@pytest.mark.parametrize(("positions", "taps"), [(5, 1), (5, 3), (7, 5), (3, 3), (1, 1)])
-def test_matrices_do_what_convolutions_do(padding: Padding, positions: int, taps: int) -> None:
-    filters, x = torch.randn(4, 3, 2, taps), torch.randn(6, positions, 2)
+@pytest.mark.parametrize(("positions", "filter_size"), [(5, 1), (5, 3), (7, 5), (3, 3), (1, 1)])
+def test_matrices_do_what_convolutions_do(padding: Padding, positions: int, filter_size: int) -> None:
+    filters, x = torch.randn(4, 3, 2, filter_size), torch.randn(6, positions, 2)
     matrices = convolution_matrices(filters, positions, padding)
     assert matrices.shape == (4, positions * 3, positions * 2)
-    around = taps // 2
+    around = filter_size // 2
     for kernel, matrix in zip(filters, matrices, strict=True):
         mode = "circular" if padding == "circular" else "constant"
         padded = functional.pad(x.mT, (around, around), mode=mode)

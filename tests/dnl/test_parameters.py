@@ -7,8 +7,8 @@ from dnlbench.dnl.parameters import (
     columns,
     depth_of_packed,
     pack,
+    packed_indices,
     packed_pairs,
-    packed_places,
     packed_size,
     unpack,
 )
@@ -30,9 +30,9 @@ def test_the_order_of_packing(L: int) -> None:
     l, k = packed_pairs(L)  # noqa: E741
     assert list(zip(l.tolist(), k.tolist(), strict=True)) == by_hand(L)
     assert packed_size(L) == len(by_hand(L))
-    places = packed_places(L)
-    assert places.dtype == torch.long
-    assert [[by_hand(L).index((max(i, j), min(i, j))) for j in range(L)] for i in range(L)] == places.tolist()
+    indices = packed_indices(L)
+    assert indices.dtype == torch.long
+    assert [[by_hand(L).index((max(i, j), min(i, j))) for j in range(L)] for i in range(L)] == indices.tolist()
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 4)])

@@ -18,7 +18,7 @@ from dnlbench.dnl.relu import (
     expected_order,
     explicit_states,
     find_domains,
-    stable_share,
+    stable_fraction,
     states,
 )
 
@@ -219,10 +219,10 @@ def test_the_count_is_that_of_distinct_patterns() -> None:
 
 def test_settled_units_are_those_that_never_change() -> None:
     active = torch.tensor([[[True, False]], [[True, True]], [[True, False]]]).expand(3, 2, 2).clone()
-    assert stable_share(active) == 0.5
-    assert stable_share(active[:1]) == 1.0
+    assert stable_fraction(active) == 0.5
+    assert stable_fraction(active[:1]) == 1.0
     active[1, 1, 0] = False
-    assert stable_share(active) == 0.25
+    assert stable_fraction(active) == 0.25
 
 
 # What theory says

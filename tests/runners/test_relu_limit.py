@@ -105,7 +105,7 @@ def test_parameters_are_those_of_the_layers(slot: Slot) -> None:
     runner = ReluLimitRunner(plan, slot)
     for run in plan.runs:
         kind = runner.spec.networks[run.point.network].kind
-        form = LayerForm(kind=kind, positions=4, channels=3, taps=5)
+        form = LayerForm(kind=kind, positions=4, channels=3, filter_size=5)
         started = next(iter(runner.run(job_of(run))))
         assert isinstance(started, RunStarted)
         assert started.parameters == run.point.depth * form.parameters

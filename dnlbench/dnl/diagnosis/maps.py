@@ -15,7 +15,7 @@ from dnlbench.dnl.states import SeparateStates
 ITERATIONS = 40
 """At most. Slow convergence means that several singular values are next to equal; the norm then is found some per cent too
 small."""
-SETTLED = 1e-3
+CONVERGED = 1e-3
 """Relative change of the mean norm in one iteration below which no further one is made."""
 _SEED = 20251119
 
@@ -68,7 +68,7 @@ def jacobian_norms(function: Map, x: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         (image,) = torch.autograd.grad(pulled, u, direction, retain_graph=True)
         before, norms = norms, torch.maximum(norms, _norms(image))
-        if float((norms - before).mean()) <= SETTLED * float(norms.mean()):
+        if float((norms - before).mean()) <= CONVERGED * float(norms.mean()):
             break
         (back,) = torch.autograd.grad(value, at, image, retain_graph=True)
         direction = _unit(back)

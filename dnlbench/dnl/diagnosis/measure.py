@@ -45,7 +45,7 @@ def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> l
             _add(sums, hooks, loss)
     if not distances:
         raise ValueError("a diagnosis needs at least one image")
-    return [summed.figures(found) for summed, found in zip(sums, distances, strict=True)]
+    return [summed.metrics(distance) for summed, distance in zip(sums, distances, strict=True)]
 
 
 def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> TrainingMetrics:
@@ -186,20 +186,20 @@ class _Sums:
         self.parameter_gradients = _added(self.parameter_gradients, parts)
 
     @torch.no_grad()
-    def figures(self, map_distance: tuple[float | None, ...]) -> BlockMetrics:
+    def metrics(self, map_distance: tuple[float | None, ...]) -> BlockMetrics:
         block, first = self.block, int(self.block.dense)
-        depth, found = len(block.layers), variations(parameters_in_depth(block))
+        depth, by_array = len(block.layers), variations(parameters_in_depth(block))
         before = (None,) * first
-        shares = [changed / units for changed, units in zip(self.changed, self.units, strict=True)]
+        fractions = [changed / units for changed, units in zip(self.changed, self.units, strict=True)]
         steps = [_root(step, square) for step, square in zip(self.step_squares, self.squares[first:], strict=False)]
         return BlockMetrics(
             first_state=first,
             state_step=(*before, *steps),
             map_distance=map_distance,
             filter_distance=filter_distances(block),
-            parameter_step=parameter_steps(found, depth),
-            roughness=roughness(found),
-            pattern_change=(*before, *shares, None)[:depth],
+            parameter_step=parameter_steps(by_array, depth),
+            roughness=roughness(by_array),
+            pattern_change=(*before, *fractions, None)[:depth],
             **vars(self.in_training_mode()),
         )
 

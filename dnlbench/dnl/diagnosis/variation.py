@@ -38,27 +38,27 @@ class Variation:
 
 def variations(parameters: ParametersInDepth) -> dict[str, Variation]:
     """Of each array that has any consecutive elements."""
-    found = {name: _of_sequence(p) for name, p in parameters.sequences.items() if len(p) > 1}
+    by_array = {name: _of_sequence(p) for name, p in parameters.sequences.items() if len(p) > 1}
     if parameters.square is not None and len(parameters.square) > 1:
-        found["K"] = _of_square(parameters.square)
-    return found
+        by_array["K"] = _of_square(parameters.square)
+    return by_array
 
 
-def roughness(found: Mapping[str, Variation]) -> dict[str, float]:
+def roughness(by_array: Mapping[str, Variation]) -> dict[str, float]:
     """Root mean square of the differences over that of the parameters, by array and for all of them together."""
-    ratios = {name: _ratio(variation.differences, variation.size) for name, variation in found.items()}
-    if found:
-        differences = _sum(variation.differences for variation in found.values())
-        ratios["all"] = _ratio(differences, _sum(variation.size for variation in found.values()))
+    ratios = {name: _ratio(variation.differences, variation.size) for name, variation in by_array.items()}
+    if by_array:
+        differences = _sum(variation.differences for variation in by_array.values())
+        ratios["all"] = _ratio(differences, _sum(variation.size for variation in by_array.values()))
     return ratios
 
 
-def parameter_steps(found: Mapping[str, Variation], depth: int) -> tuple[float | None, ...]:
+def parameter_steps(by_array: Mapping[str, Variation], depth: int) -> tuple[float | None, ...]:
     """Of each layer to the next, of all arrays together; None where nothing has a next."""
     steps: list[float | None] = []
-    size = _sum(variation.size for variation in found.values())
+    size = _sum(variation.size for variation in by_array.values())
     for layer in range(depth):
-        here = [variation.by_layer[layer] for variation in found.values() if layer in variation.by_layer]
+        here = [variation.by_layer[layer] for variation in by_array.values() if layer in variation.by_layer]
         steps.append(_ratio(_sum(here), size) if here else None)
     return tuple(steps)
 

@@ -84,13 +84,13 @@ def constant(learning_rate: float) -> StepSize:
     return lambda _: learning_rate
 
 
-def polyak(share: float) -> StepSize:
-    """``a_k = share L / ‖∇L‖²`` (Polyak 1987, for the optimal value 0), which lowers ``log L`` by about ``share`` a step.
+def polyak(fraction: float) -> StepSize:
+    """``a_k = fraction L / ‖∇L‖²`` (Polyak 1987, for the optimal value 0), which lowers ``log L`` by about ``fraction`` a step.
 
     With a constant rate the loss falls like ``1 / k`` and the direction of ``theta`` settles like ``1 / log k``; these steps
     grow as the loss falls, and lead to late times.
     """
-    return lambda here: share * here.loss / float(here.gradient.square().sum())
+    return lambda here: fraction * here.loss / float(here.gradient.square().sum())
 
 
 def perturbed(theta: Tensor, generator: torch.Generator) -> Tensor:

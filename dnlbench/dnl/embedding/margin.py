@@ -46,7 +46,7 @@ class KKT:
         return largest(self.parts)
 
 
-def normalised_margins(network: Network, theta: Tensor, samples: Samples) -> Tensor:
+def normalized_margins(network: Network, theta: Tensor, samples: Samples) -> Tensor:
     """``y_m f(theta / ‖theta‖; x_m)`` of each sample, shape (M,); their least is the normalised margin.
 
     For a network of degree ``n`` it is ``y_m f(theta; x_m) / ‖theta‖^n``; stated like this it needs no degree.

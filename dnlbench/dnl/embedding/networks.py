@@ -35,11 +35,11 @@ class Layer:
     """One linear map between states."""
 
     name: str
-    reads: tuple[str, ...]
-    makes: str
-    side: int = 0
+    sources: tuple[str, ...]
+    target: str
+    kernel_size: int = 0
     """Of the filters of a convolution that keeps the image's size; 0: a matrix, on the means over the pixels of images."""
-    halves: bool = False
+    pools: bool = False
     """Whether 2×2 pixels of what it makes are averaged."""
 
 
@@ -55,16 +55,16 @@ class Network:
     @property
     def hidden(self) -> tuple[str, ...]:
         """The states that can be split."""
-        return tuple(layer.makes for layer in self.layers if layer.makes != OUTPUT)
+        return tuple(layer.target for layer in self.layers if layer.target != OUTPUT)
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Of each weight: (made, read) or (made, read, side, side)."""
         return {
             layer.name: (
-                self.widths[layer.makes],
-                sum(self.widths[state] for state in layer.reads),
-                *([layer.side] * 2 if layer.side else ()),
+                self.widths[layer.target],
+                sum(self.widths[state] for state in layer.sources),
+                *([layer.kernel_size] * 2 if layer.kernel_size else ()),
             )
             for layer in self.layers
         }
@@ -101,33 +101,36 @@ class Network:
         """``f(theta; x)``, shape (M,), of inputs of shape (M, neurons) or (M, channels, H, W)."""
         states = {INPUT: x}
         for layer, weight in self.weights(theta):
-            parts = [states[name] for name in layer.reads]
-            read = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-            made = _apply(layer, weight, read if layer.reads == (INPUT,) else functional.relu(read))
-            states[layer.makes] = functional.avg_pool2d(made, 2) if layer.halves else made
+            parts = [states[name] for name in layer.sources]
+            values = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            output = _apply(layer, weight, values if layer.sources == (INPUT,) else functional.relu(values))
+            states[layer.target] = functional.avg_pool2d(output, 2) if layer.pools else output
         return states[OUTPUT].squeeze(1)
 
 
-def _apply(layer: Layer, weight: Tensor, read: Tensor) -> Tensor:
-    if layer.side:
-        return functional.conv2d(read, weight, padding=layer.side // 2)
-    return functional.linear(read.mean(dim=(2, 3)) if read.ndim == 4 else read, weight)
+def _apply(layer: Layer, weight: Tensor, x: Tensor) -> Tensor:
+    if layer.kernel_size:
+        return functional.conv2d(x, weight, padding=layer.kernel_size // 2)
+    return functional.linear(x.mean(dim=(2, 3)) if x.ndim == 4 else x, weight)
 
 
 def fully_connected(depth: int, *, inputs: int, width: int) -> Network:
     """``f = v σ(W_L σ(… σ(W_1 x)))``: ``depth`` hidden layers of ``width`` neurons; depth 1 is the two-layer network."""
-    return _chain(depth, inputs=inputs, width=width, side=0)
+    return _chain(depth, inputs=inputs, width=width, kernel_size=0)
 
 
 def convolutional(depth: int, *, inputs: int, width: int) -> Network:
     """``depth`` 3×3 convolutions with ReLU, ``width`` channels each, then the mean over the pixels and one linear unit."""
-    return _chain(depth, inputs=inputs, width=width, side=3)
+    return _chain(depth, inputs=inputs, width=width, kernel_size=3)
 
 
-def _chain(depth: int, *, inputs: int, width: int, side: int) -> Network:
+def _chain(depth: int, *, inputs: int, width: int, kernel_size: int) -> Network:
     names = [INPUT, *(f"x{n}" for n in range(1, depth + 1))]
-    layers = [Layer(name=f"W{n}", reads=(names[n - 1],), makes=names[n], side=side) for n in range(1, depth + 1)]
-    layers.append(Layer(name="v", reads=(names[-1],), makes=OUTPUT))
+    layers = [
+        Layer(name=f"W{n}", sources=(names[n - 1],), target=names[n], kernel_size=kernel_size)
+        for n in range(1, depth + 1)
+    ]
+    layers.append(Layer(name="v", sources=(names[-1],), target=OUTPUT))
     return Network(layers=tuple(layers), widths={INPUT: inputs, **dict.fromkeys(names[1:], width), OUTPUT: 1})
 
 
@@ -147,19 +150,19 @@ def densenet(
     block's, so splitting a channel of a state concerns every one of them.
     """
     sources = sources_of(ARCHITECTURES["densenet"], connectivity, window)
-    layers = [Layer(name="stem", reads=(INPUT,), makes="1.x0", side=3)]
+    layers = [Layer(name="stem", sources=(INPUT,), target="1.x0", kernel_size=3)]
     widths = {INPUT: inputs, "1.x0": 2 * growth_rate, OUTPUT: 1}
     for block in range(1, blocks + 1):
         states = [f"{block}.x{k}" for k in range(depth + 1)]
         for layer in range(depth):
-            read, made = tuple(states[k] for k in sources(layer)), states[layer + 1]
-            layers.append(Layer(name=f"{block}.K{layer}", reads=read, makes=made, side=3))
-            widths[made] = growth_rate
+            read, target = tuple(states[k] for k in sources(layer)), states[layer + 1]
+            layers.append(Layer(name=f"{block}.K{layer}", sources=read, target=target, kernel_size=3))
+            widths[target] = growth_rate
         if block < blocks:
             kept = max(1, int(sum(widths[state] for state in states) * compression))
             following = f"{block + 1}.x0"
-            layers.append(Layer(name=f"{block}.T", reads=tuple(states), makes=following, side=1, halves=True))
+            layers.append(Layer(name=f"{block}.T", sources=tuple(states), target=following, kernel_size=1, pools=True))
             widths[following] = kept
         else:
-            layers.append(Layer(name="v", reads=tuple(states), makes=OUTPUT))
+            layers.append(Layer(name="v", sources=tuple(states), target=OUTPUT))
     return Network(layers=tuple(layers), widths=widths)

@@ -72,9 +72,9 @@ def split_alike(channels: int, coefficients: Tensor) -> Split:
 
 def on_the_sphere(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Random coefficients, uniform on the part of the unit sphere without negative coordinates (the last axis), float64."""
-    drawn = torch.randn(*shape, generator=generator, dtype=torch.float64).abs()
-    norms: Tensor = torch.linalg.vector_norm(drawn, dim=-1, keepdim=True)
-    return torch.div(drawn, norms)
+    normal = torch.randn(*shape, generator=generator, dtype=torch.float64).abs()
+    norms: Tensor = torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
+    return torch.div(normal, norms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +96,13 @@ class Splitting:
     def wide(self) -> Network:
         return self.network.with_widths({state: len(split.parents) for state, split in self.splits.items()})
 
-    def of_side_by_side(self, states: tuple[str, ...]) -> Split:
+    def of_concatenation(self, states: tuple[str, ...]) -> Split:
         """How the concatenation of some states is split."""
         parts = [
             self.splits.get(state) or split_alike(self.network.widths[state], torch.ones(1, dtype=torch.float64))
             for state in states
         ]
-        starts = [sum(part.channels for part in parts[:place]) for place in range(len(parts))]
+        starts = [sum(part.channels for part in parts[:index]) for index in range(len(parts))]
         return Split(
             parents=torch.cat([start + part.parents for start, part in zip(starts, parts, strict=True)]),
             coefficients=torch.cat([part.coefficients for part in parts]),
@@ -111,22 +111,22 @@ class Splitting:
     @cached_property
     def _entries(self) -> tuple[Tensor, Tensor]:
         """For each entry of ``eta`` that of ``theta`` that it is a copy of, and its factor; both of shape (wide P,)."""
-        places, factors = [], []
-        for layer, place in self.network.weights(torch.arange(self.network.parameters)):
-            made, read = self.of_side_by_side((layer.makes,)), self.of_side_by_side(layer.reads)
-            copied = place[made.parents][:, read.parents]
-            both = torch.outer(made.coefficients, read.coefficients)
-            places.append(copied.flatten())
+        indices, factors = [], []
+        for layer, index in self.network.weights(torch.arange(self.network.parameters)):
+            rows, columns = self.of_concatenation((layer.target,)), self.of_concatenation(layer.sources)
+            copied = index[rows.parents][:, columns.parents]
+            both = torch.outer(rows.coefficients, columns.coefficients)
+            indices.append(copied.flatten())
             factors.append(both.view(*both.shape, *[1] * (copied.ndim - 2)).expand(copied.shape).flatten())
-        return torch.cat(places), torch.cat(factors)
+        return torch.cat(indices), torch.cat(factors)
 
     def embed(self, theta: Tensor) -> Tensor:
         """``S theta``, shape (wide P,), of ``theta``, shape (P,)."""
-        places, factors = self._entries
-        return theta[places.to(theta.device)] * factors.to(theta.device)
+        indices, factors = self._entries
+        return theta[indices.to(theta.device)] * factors.to(theta.device)
 
     def project(self, eta: Tensor) -> Tensor:
         """``S^T eta``, shape (P,): the inverse of ``S`` on its range; ``S S^T`` is the orthogonal projection onto that."""
-        places, factors = self._entries
+        indices, factors = self._entries
         scaled = eta * factors.to(eta.device)
-        return eta.new_zeros(self.network.parameters).index_add(0, places.to(eta.device), scaled)
+        return eta.new_zeros(self.network.parameters).index_add(0, indices.to(eta.device), scaled)
