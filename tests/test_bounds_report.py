@@ -51,7 +51,7 @@ def planted(make_profile: MakeProfile) -> Callable[..., Profile]:
 
 def main_rows(profile: Profile) -> list[list[str]]:
     grid = next(iter(profile_grids(profile)))
-    assert [column.head for column in grid.columns][-1] == "as theory says"
+    assert [column.head for column in grid.columns][-1] == "within bounds"
     return [list(row) for row in grid.rows]
 
 
@@ -71,7 +71,7 @@ def test_one_run_beyond_a_bound_is_told(planted: Callable[..., Profile], name: s
     assert (one[-1], two[-1]) == ("yes", "no")
     label = next(quantity.label for quantity in STUDY.quantities if quantity.name == name)
     note = next(iter(profile_grids(profile))).note
-    assert f"not so at densenet L=2: {label} {'∞' if not math.isfinite(value) else '2.0e-10'}" in note
+    assert f"bound exceeded at densenet L=2: {label} {'∞' if not math.isfinite(value) else '2.0e-10'}" in note
     assert "1e-10: trajectory apart, apart under SGD" in note
 
 

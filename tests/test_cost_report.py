@@ -47,7 +47,7 @@ def test_runs_that_are_left_out_are_told_once(make_profile: MakeProfile) -> None
     records = [record.model_copy(update={"left_out": 4}) for record in (TIME, MEMORY)]
     (grid,) = cost_grids(with_costs(make_profile, *records))
     assert grid.note.splitlines()[1:] == [
-        "dense-attention: not comparable with the rest and left out: 4 runs that were carried out otherwise"
+        "dense-attention: 4 runs with different execution settings excluded"
     ]
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_cut_off_in_a_terminal(make_profile: MakeProfile, width: int)
         for grid in profile_grids(with_costs(make_profile, TIME, MEMORY)):
             console.print(grid.to_rich(width))
     assert "…" not in capture.get()
-    assert "Cost against depth" in capture.get()
+    assert "Cost vs. depth" in capture.get()
     assert "1.82 [1.74, 1.90]" in capture.get()
 
 

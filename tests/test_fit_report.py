@@ -50,15 +50,15 @@ def row(make_profile: MakeProfile, **changes: object) -> dict[str, str]:
 def test_the_limit_the_order_and_what_the_next_doubling_is_worth(make_profile: MakeProfile) -> None:
     assert row(make_profile) == {
         "network": "densenet",
-        "L → ∞ [95 %]": "0.200 [0.180, 0.230]",
-        "misfit p": "0.31",
+        "limit L → ∞ [95 % CI]": "0.200 [0.180, 0.230]",
+        "lack-of-fit p": "0.31",
         "fit at L=16": "0.26",
-        "order p [95 %]": "1.02 [0.81, 1.30]",
+        "order p [95 % CI]": "1.02 [0.81, 1.30]",
         "next L": "32",
-        "it gains [95 %]": "0.030 [0.020, 0.040]",
+        "gain at next L [95 % CI]": "0.030 [0.020, 0.040]",
         "time": "× 4.00",
         "gain a doubling of time": "0.015",
-        "worth it": "yes",
+        "worth the time": "yes",
     }
 
 
@@ -75,12 +75,12 @@ def test_the_limit_the_order_and_what_the_next_doubling_is_worth(make_profile: M
 def test_a_gain_that_may_be_none_is_not_worth_its_cost(
     make_profile: MakeProfile, low: float | None, high: float | None, verdict: str
 ) -> None:
-    assert row(make_profile, next_gain_low=low, next_gain_high=high)["worth it"] == verdict
+    assert row(make_profile, next_gain_low=low, next_gain_high=high)["worth the time"] == verdict
 
 
 def test_an_order_that_the_values_do_not_determine_is_not_given_as_a_number(make_profile: MakeProfile) -> None:
     found = row(make_profile, order=None, order_low=None, order_high=None)
-    assert found["order p [95 %]"] == "undetermined"
+    assert found["order p [95 % CI]"] == "undetermined"
 
 
 REFUSED = FitRecord(
@@ -107,7 +107,7 @@ def test_a_refused_fit_shows_its_reason_and_no_figures(make_profile: MakeProfile
     (quantity,) = [q for q in STUDIES["training"].quantities if q.name == "final_train_loss"]
     assert fit_words(REFUSED, quantity) == f"no limit: {REFUSED.refused}; {BEST}"
     assert fitted_model(REFUSED) is None
-    assert f"no depth limit of the final training loss: {REFUSED.refused}; {BEST}" in profile_html(
+    assert f"no depth limit of final training loss: {REFUSED.refused}; {BEST}" in profile_html(
         with_fits(make_profile, REFUSED.model_copy(update={"network": "densenet"}))
     ).replace("&lt;", "<")
 
@@ -116,9 +116,9 @@ def test_an_undetermined_limit_keeps_what_is_known(make_profile: MakeProfile) ->
     line = "a straight line in log L is not rejected (p = 0.4)"
     facts = {"limit": None, "undetermined": line, "order": None, "form": "line", "best_depth": 16, "best_value": 0.26}
     found = row(make_profile, **facts)
-    assert found["L → ∞ [95 %]"] == "undetermined"
-    assert found["order p [95 %]"] == "none: line"
-    assert found["it gains [95 %]"] == "0.030 [0.020, 0.040]"
+    assert found["limit L → ∞ [95 % CI]"] == "undetermined"
+    assert found["order p [95 % CI]"] == "none: line"
+    assert found["gain at next L [95 % CI]"] == "0.030 [0.020, 0.040]"
     (grid,) = fit_grids(with_fits(make_profile, LIMIT.model_copy(update={"limit": None, "undetermined": line})))
     assert f"densenet: limit undetermined: {line}" in grid.note
 
@@ -126,14 +126,14 @@ def test_an_undetermined_limit_keeps_what_is_known(make_profile: MakeProfile) ->
 def test_without_a_throughput_there_is_no_cost(make_profile: MakeProfile) -> None:
     found = row(make_profile, next_time_factor=None)
     assert "time" not in found
-    assert "worth it" not in found
+    assert "worth the time" not in found
 
 
 def test_reasons_stand_below_the_main_table_once_for_all_networks(make_profile: MakeProfile) -> None:
     few = {"depths": (2, 4), "problem": "too few depths: 2, a limit needs at least 4"}
     fits = (LIMIT.model_copy(update=few), LIMIT.model_copy(update={**few, "network": "plain"}))
     profile = with_fits(make_profile, *fits)
-    line = "depth limit of the final training loss of densenet, plain: too few depths: 2, a limit needs at least 4"
+    line = "no depth limit of final training loss of densenet, plain: too few depths: 2, a limit needs at least 4"
     assert fit_problems(profile) == [line]
     assert line in next(profile_grids(profile)).note
     assert list(fit_grids(profile)) == []
@@ -167,7 +167,7 @@ JUDGED = ORDER.model_copy(update={"theory": "possible", "seen": "not seen to con
 def test_verdicts_stand_beside_the_orders_where_there_are_any(make_profile: MakeProfile) -> None:
     other = ORDER.model_copy(update={"network": "plain"})
     (grid,) = fit_grids(with_fits(make_profile, JUDGED, other))
-    assert [column.head for column in grid.columns][-3:] == ["within 0.1", "by theory", "seen"]
+    assert [column.head for column in grid.columns][-3:] == ["within 0.1 of expected", "theory", "observed"]
     assert [row[-3:] for row in grid.rows] == [
         ["yes", "possible", "not seen to converge"],
         ["yes", "–", "–"],

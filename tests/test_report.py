@@ -77,7 +77,7 @@ def test_a_comparison_leaves_out_columns_from_the_left(make_profile: MakeProfile
     base = make_profile(LOSSES)
     grid = next(grid for grid in comparison_grids(compare(base, base)) if grid.title.startswith("Final"))
     heads = {width: drawn([grid], width).splitlines()[1].split() for width in (160, 80, 60, 40)}
-    ratio = ["ratio", "[95", "%]"]
+    ratio = ["ratio", "[95", "%", "CI]"]
     assert heads[160] == ["network", "L", "reference", "candidate", *ratio, "p", "verdict"]
     assert heads[80] == ["network", "L", "candidate", *ratio, "verdict"]
     assert heads[60] == ["network", "L", *ratio, "verdict"]
@@ -131,8 +131,8 @@ def test_the_plans_memory_is_held_against_the_measured_one(
         for run, factor in zip(profile.runs, estimated, strict=True)
     )
     grid = next(profile_grids(profile.model_copy(update={"runs": runs})))
-    expected = [f"memory: the plan foresaw {share} of the measured peaks"] if share else []
-    few = "depth limit of the final training loss of densenet: too few depths: 1, a limit needs at least 4"
+    expected = [f"memory: the plan estimated {share} of the measured peaks"] if share else []
+    few = "no depth limit of final training loss of densenet: too few depths: 1, a limit needs at least 4"
     assert grid.note.splitlines()[1:] == [*expected, few]
     assert grid.to_markdown().splitlines()[-1] == few
 
@@ -220,7 +220,7 @@ def test_a_gate_never_cuts_rules_networks_and_outcomes(make_profile: MakeProfile
 def test_a_gate_in_lines_names_rule_network_depths_effect_and_reason(make_profile: MakeProfile) -> None:
     lines = list(gate_lines(regressed(make_profile)))
     assert lines[0].startswith(
-        "fail: loss:worse of densenet at L = 2: 0.600 [0.600, 0.600] times as bad: seed 2 oom at L=2"
+        "fail: loss:worse of densenet at L = 2: degradation 0.600 [0.600, 0.600]: seed 2 oom at L=2"
     )
     assert "not comparable: accuracy:worse of densenet: no run has a value" in lines
     assert "pass: failed of dense-attention at L = 2" in lines
@@ -230,13 +230,13 @@ def test_a_gate_in_lines_names_rule_network_depths_effect_and_reason(make_profil
 def test_a_floor_that_counts_is_told(make_profile: MakeProfile) -> None:
     base = make_profile(LOSSES, interleaved="ab")
     rule = [parse_rule("throughput:1%", "training")]
-    assert "below 2 % is noise" in gate_grid(gate([compare(base, base)], rule, {"samples_per_s": 0.02})).note
+    assert "noise floor of 2 %" in gate_grid(gate([compare(base, base)], rule, {"samples_per_s": 0.02})).note
     assert "noise" not in gate_grid(gate([compare(base, base)], rule, {"samples_per_s": 0.005})).note
 
 
 def test_overall_figures_are_a_table_of_their_own(make_profile: MakeProfile) -> None:
     base = make_profile(LOSSES)
-    grid = next(grid for grid in comparison_grids(compare(base, changed(base))) if grid.title == "All depths together")
+    grid = next(grid for grid in comparison_grids(compare(base, changed(base))) if grid.title == "All depths combined")
     assert [row[:3] for row in grid.rows[:3]] == [
         ["final training loss", "densenet", "2"],
         ["final training loss", "dense-attention", "2"],

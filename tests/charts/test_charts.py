@@ -229,7 +229,7 @@ def test_a_power_law_has_its_curve_and_a_line_of_the_expected_order(make_profile
     assert [(each.role, each.parent) for each in seeds] == [("run", points.key)] * 2
     assert fit.y == pytest.approx([3.0 / x for x in fit.x])
     assert fit.x[-1] == pytest.approx(64.0)
-    assert theory.label == "order 1 by theory"
+    assert theory.label == "expected order 1"
     assert theory.x == (8.0, 64.0)
     assert theory.y == pytest.approx((1.6 * 3 / 8, 1.6 * 3 / 64))
     assert theory.key != points.key

@@ -58,7 +58,7 @@ def test_memory_has_the_unit_of_its_largest_value(sweep: Draw) -> None:
 def test_runs_that_were_carried_out_otherwise_are_told(sweep: Draw) -> None:
     others = {("densenet", 2, 0): run_of("densenet", 2, 0, curve("densenet", 2, 0, 3), threads=2)}
     (throughput, _) = costs_of(sweep(networks=("densenet",), others=others))
-    assert "densenet: not in the exponent, because executed differently: 1 run." in throughput.notes
+    assert "densenet: the exponent excludes 1 run with different execution settings." in throughput.notes
 
 
 def test_one_depth_has_no_exponent_and_says_so(sweep: Draw) -> None:

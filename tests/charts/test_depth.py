@@ -110,7 +110,7 @@ def test_without_a_fit_lines_join_the_points_and_the_reason_is_told(sweep: Draw)
 def test_one_seed_has_no_interval_and_says_so(sweep: Draw) -> None:
     drawn = read(plot_svg([sweep(seeds=1)], "depth"))
     assert drawn.named("bars") == {}
-    assert "Points: one seed each." in drawn.texts
+    assert "Each point is one seed." in drawn.texts
 
 
 def test_one_depth_is_a_point(sweep: Draw) -> None:
@@ -153,9 +153,9 @@ def test_orders_stand_beside_the_expected_slope(problems: Draw) -> None:
     )
     drawn = read(plot_svg([profile]))
     assert drawn.texts.count("depth L") == 2
-    assert {"largest error", "error of the last state", "order 1 by theory"} <= set(drawn.texts)
+    assert {"largest error", "error of the last state", "expected order 1"} <= set(drawn.texts)
     text = " ".join(drawn.texts).replace("\u00a0", " ")
-    assert "Points: geometric mean over n = 3 seeds, each a problem of its own; faint lines: single seeds." in text
+    assert "Points: geometric mean over n = 3 seeds, each a different problem; faint lines: single seeds." in text
     assert "Largest error [95 %]: local-tanh: order 1 [1, 1] (locally 1.00, 1.00, 1.00), theory at least 1." in text
     assert (
         "Error of the last state [95 %]: local-tanh: order 2 [2, 2] (locally 2.00, 2.00, 2.00), theory at least 1."
@@ -206,7 +206,7 @@ def test_every_chart_shows_the_mean_that_the_fit_goes_through(problems: Draw) ->
     assert (fit.x[0], fit.x[-1], *theory.x) == pytest.approx((8.0, 64.0, 8.0, 64.0))
     assert (chart.y.scale, chart.x.scale, chart.x.ticks) == ("log", "log", "depth")
     assert chart.notes == (
-        "Points: geometric mean over n = 2 seeds, each a problem of its own; faint lines: single seeds.",
+        "Points: geometric mean over n = 2 seeds, each a different problem; faint lines: single seeds.",
     )
     means = {point.depth: point.quantities["error_max"].mean for point in profile.summary.points}
     assert list(means.values()) == pytest.approx([2.0, 1.0, 0.5])  # what tables show
@@ -245,7 +245,7 @@ def test_intervals_that_reach_where_no_value_can_lie_are_cut_and_told(sweep: Dra
     old = profile.model_copy(update={"summary": summary})
     for log in (True, False):
         chart = chart_of(old, log=log)
-        assert "Cut at the axis: 1 end of intervals below 0, where no value can be." in chart.notes
+        assert "1 interval bound below 0 cut at the axis: no value can lie there." in chart.notes
         drawn = read(plot_svg([old], "depth", log=log))
         assert "nan" not in " ".join(drawn.texts)
         assert drawn.named("bars", key="densenet")
@@ -256,6 +256,6 @@ def test_a_mean_that_cannot_be_geometric_is_said_to_be_arithmetic(problems: Draw
     chart = chart_of(profile, "error_max")
     assert list(next(each for each in chart.series if each.role == "mean").y) == [1 / 16, 1 / 32, 1 / 64]
     assert chart.notes[0].startswith(
-        "Points: geometric mean (arithmetic where a value is not above 0) over n = 2 seeds"
+        "Points: geometric mean (arithmetic if a value is not positive) over n = 2 seeds"
     )
     assert chart.y.scale == "log"  # of the means

@@ -87,9 +87,9 @@ def test_bad_runs_are_faint_crossed_and_told(sweep: Draw) -> None:
     }
     notes = " ".join(failed_note(sources_of([profile])))
     assert notes == (
-        "×: 4 failed runs, in no mean: densenet L=4 seed 0 diverged in epoch 3; densenet L=4 seed 1 diverged in epoch 1; "
+        "×: 4 failed runs, excluded from means: densenet L=4 seed 0 diverged in epoch 3; densenet L=4 seed 1 diverged in epoch 1; "
         "densenet L=8 seed 0 failed in epoch 5; densenet L=8 seed 2 ran out of memory. "
-        "1 run canceled or never started, in no mean."
+        "1 run canceled or never started, excluded from means."
     )
     drawn = read(plot_svg([profile], "epochs"))
     assert len(drawn.named("cross")) == 3

@@ -56,7 +56,7 @@ def test_values_without_a_place_on_a_logarithmic_axis_are_counted(sweep: Draw) -
     others = {("densenet", 2, s): run_of("densenet", 2, s, [1.0, 0.0]) for s in range(3)}
     profile = sweep(networks=("densenet",), depths=(2,), others=others)
     texts = read(plot_svg([profile], "epochs", log=True)).texts
-    assert "1 value is not above 0 and cannot be shown on a logarithmic axis." in texts
+    assert "1 value ≤ 0 is not shown on the logarithmic axis." in texts
 
 
 def test_values_that_are_no_numbers_have_a_cross(problems: Draw) -> None:
@@ -64,7 +64,7 @@ def test_values_that_are_no_numbers_have_a_cross(problems: Draw) -> None:
     drawn = read(plot_svg([profile], "depth", quantities=["error_max"]))
     assert list(drawn.named("cross")) == ["local-tanh-L-8-failed"]
     text = " ".join(drawn.texts)
-    assert "×: 1 failed run, in no mean: local-tanh L=8 seed 1 has a value that is not a number." in text
+    assert "×: 1 failed run, excluded from means: local-tanh L=8 seed 1 has a non-finite value." in text
 
 
 def test_no_profiles_are_nothing_to_draw() -> None:
@@ -89,5 +89,5 @@ def test_values_that_no_axis_reaches_are_beyond_it(sweep: Draw, size: float, log
 
 
 def test_a_quantity_without_values_is_refused_by_its_name(sweep: Draw) -> None:
-    with pytest.raises(ConfigurationError, match=r"no run that ended well has a value of evaluation accuracy$"):
+    with pytest.raises(ConfigurationError, match=r"no successful run has a value of evaluation accuracy$"):
         figure_layout([sweep()], metric=LOSS, quantities=["final_train_loss", "evaluation_accuracy"])

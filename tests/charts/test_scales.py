@@ -44,9 +44,9 @@ def test_an_axis_is_logarithmic_if_all_means_are_above_zero(
 def test_what_an_axis_cannot_show_is_said() -> None:
     chart = chart_of([0.0, -1.0, 2.0], "any")
     assert list(cannot_show(chart, "linear")) == []
-    assert list(cannot_show(chart, "log")) == ["2 values are not above 0 and cannot be shown on a logarithmic axis."]
+    assert list(cannot_show(chart, "log")) == ["2 values ≤ 0 are not shown on the logarithmic axis."]
     old = chart_of([1.0, 2.0, 3.0], "positive", low=[-1.0, 1.0, -2.0])
-    said = "Cut at the axis: 2 ends of intervals below 0, where no value can be."
+    said = "2 interval bounds below 0 cut at the axis: no value can lie there."
     assert list(cannot_show(old, "log")) == list(cannot_show(old, "linear")) == [said]
     assert with_scale(old, prefer_log=True).notes == (said,)
 

@@ -70,4 +70,4 @@ def test_a_gate_bears_what_is_noise(
         know(floor, device)
     done = run_cli("compare", before, after, "--fail-on", "throughput:5%")
     assert done.returncode == code, done.stderr
-    assert ("20 % is noise" in done.stderr) == (code == 0)
+    assert ("noise floor of 20 %" in done.stderr) == (code == 0)

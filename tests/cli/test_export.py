@@ -67,7 +67,7 @@ def test_tensorboard_gets_a_folder_that_must_be_new(run_cli: RunCli, saved: tupl
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--format", "csv", "--rows", "measurements"), "have no measurements; ask for --rows epochs or --rows runs"),
+        (("--format", "csv", "--rows", "measurements"), "have no measurements; use --rows epochs or --rows runs"),
         (("--format", "tensorboard", "--rows", "runs"), "--rows is for tables"),
         (("profiles/../profiles/a.json", "--format", "csv"), "profiles/a.json: named twice"),
         (("nowhere.json", "--format", "csv"), "nowhere.json: cannot be read"),

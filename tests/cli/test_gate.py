@@ -39,8 +39,8 @@ def test_equal_results_pass(run_cli: RunCli, saved: Saved) -> None:
     done = run_cli("compare", base, base, *RULES, "--inconclusive", "fail")
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "dnlbench: pass: throughput:5% of densenet at L = 2, 4: 1.000 [1.000, 1.000] times as bad",
-        "dnlbench: pass: loss:worse of densenet at L = 2, 4: 1.000 [1.000, 1.000] times as bad",
+        "dnlbench: pass: throughput:5% of densenet at L = 2, 4: degradation 1.000 [1.000, 1.000]",
+        "dnlbench: pass: loss:worse of densenet at L = 2, 4: degradation 1.000 [1.000, 1.000]",
         "dnlbench: pass: failed of densenet at L = 2, 4",
         "dnlbench: gate: pass",
     ]
@@ -76,7 +76,7 @@ def test_what_cannot_be_judged_is_exit_code_5(run_cli: RunCli, saved: Saved) -> 
     base, apart = saved("base"), saved("apart", rate=500.0, session=None)
     done = run_cli("compare", base, apart, *RULES)
     assert done.returncode == 5
-    assert "not comparable: throughput:5% of densenet at L = 2, 4: 2.000 times as bad: measured at dif" in done.stderr
+    assert "not comparable: throughput:5% of densenet at L = 2, 4: degradation 2.000: measured at dif" in done.stderr
     assert run_cli("compare", base, apart, "--fail-on", "loss:worse").returncode == 0
 
 

@@ -74,16 +74,16 @@ def test_what_is_drawn_can_be_chosen(call: Call, profile: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "x.gif"], "x.gif: ends in '.gif'; a figure is written as .svg, .png, .pdf"),
-        (["-o", "x"], "x: has no ending; a figure is written as .svg, .png, .pdf"),
-        (["-o", "x.svg", "--kind", "pie"], "kind 'pie' is unknown; there are epochs, depth, cost"),
+        (["-o", "x.gif"], "x.gif: unsupported extension '.gif'; use .svg, .png, .pdf"),
+        (["-o", "x"], "x: no extension; use .svg, .png, .pdf"),
+        (["-o", "x.svg", "--kind", "pie"], "unknown kind 'pie'; choose from epochs, depth, cost"),
         (
             ["-o", "x.svg", "--quantity", "loss"],
-            "quantity 'loss' is unknown; study training measures final_train_loss, ",
+            "unknown quantity 'loss'; study training measures final_train_loss, ",
         ),
         (["-o", "x.svg", "--width", "wide"], "--width 'wide': column, page, or a number of inches"),
-        (["-o", "x.svg", "--width", "200"], "width 200: a figure is 2.5 to 40 inches wide"),
-        (["-o", "x.svg", "--width", "nan"], "width nan: a figure is 2.5 to 40 inches wide"),
+        (["-o", "x.svg", "--width", "200"], "width 200: a figure must be 2.5 to 40 inches wide"),
+        (["-o", "x.svg", "--width", "nan"], "width nan: a figure must be 2.5 to 40 inches wide"),
         (["-o", "x.svg", "--kind", "depth", "--quantity", "utilisation"], "has a value of utilisation"),
         (["b.json", "-o", "x.svg"], "b.json: cannot be read: No such file or directory"),
         (["a.json"] * 6 + ["-o", "x.svg"], "7 profiles in one figure: more than 6 cannot be told apart"),
@@ -106,7 +106,7 @@ def test_a_profile_without_results_is_exit_code_2(call: Call, tmp_path: Path, ma
     done = call("plot", "e.json", "-o", "x.svg")
     assert done.exit_code == 2
     assert (
-        "nothing to draw: no run has an epoch; no run that ended well has a value of final training loss" in done.stderr
+        "nothing to plot: no run finished an epoch; no successful run has a value of final training loss" in done.stderr
     )
 
 
@@ -124,7 +124,7 @@ def test_profiles_of_two_studies_are_exit_code_2(call: Call, profile: Path, make
     path = save_profile(other, profile.parent / "f.json")
     done = call("plot", profile, path, "-o", "x.svg")
     assert done.exit_code == 2
-    assert "profiles of different studies have no figure in common: training, forward-limit" in done.stderr
+    assert "profiles belong to different studies: training, forward-limit" in done.stderr
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -137,7 +137,7 @@ def test_a_study_without_epochs_or_costs_says_so(
         assert done.exit_code == 0
     else:
         assert done.exit_code == 2
-        assert f"nothing to draw: study {study} declares no costs" in done.stderr
+        assert f"nothing to plot: study {study} declares no costs" in done.stderr
 
 
 def test_drawing_reaches_neither_torch_nor_pyplot(profile: Path) -> None:

@@ -37,10 +37,10 @@ def test_tables_have_ratio_interval_p_and_verdict_and_fit_80_columns(make_profil
         ("plain", "2 → 4", "4", "worse"),
     ]
     assert re.fullmatch(r"0\.509 \[0\.499, 0\.519\]", depths.rows[0][3])
-    assert networks.title == "Networks at equal depth: final training loss over that of densenet"
+    assert networks.title == "Networks at equal depth: final training loss relative to densenet"
     assert [row[1] for row in networks.rows] == ["2", "4"]
     for grid in (depths, networks):
-        assert "p by Holm over all 4 comparisons of final training loss in this profile" in grid.note
+        assert "p: Holm-adjusted over all 4 comparisons of final training loss in this profile" in grid.note
         assert len(grid._columns_within(80)) == len(grid.columns)
 
 
@@ -57,7 +57,7 @@ def test_the_main_table_leaves_the_change_to_the_tested_one(make_profile: MakePr
 
 def test_the_page_says_in_words_what_is_tested(make_profile: MakeProfile) -> None:
     page = profile_html(make_profile(LOSSES))
-    assert "Depth against depth, network against network" in page
+    assert "Changes with depth and between networks" in page
     sentence = re.search(r"<strong>plain</strong>: final training loss from [^<]*", page)
     assert sentence
     assert re.search(r"L=2 → 4: × 1\.992 \[1\.952, 2\.032\], p <?&?l?t?;?0\.\d+, worse", sentence[0])
@@ -77,7 +77,7 @@ def test_latex_and_exports_hold_them(make_profile: MakeProfile) -> None:
     ]
     assert float(rows[0]["p_adjusted"]) == profile.summary.contrasts[0].p_adjusted
     other = profile.model_copy(update={"study": "relu-limit"})
-    with pytest.raises(ConfigurationError, match="tests nothing within a profile"):
+    with pytest.raises(ConfigurationError, match="has no contrasts"):
         make_table([Labeled(label="x", profile=other)], "contrasts")
 
 

@@ -171,7 +171,7 @@ def test_runs_that_went_wrong_are_in_no_mean(make_sweep: MakeSweep) -> None:
         ("L=2 seed 0", True, 3, mean["key"]),
         ("L=2 seed 1", False, 3, mean["key"]),
     ]
-    assert "1 failed run, in no mean: plain L=2 seed 0 diverged in epoch 3." in page
+    assert "1 failed run, excluded from means: plain L=2 seed 0 diverged in epoch 3." in page
 
 
 def test_errors_of_problems_have_geometric_means(make_profile: Callable[..., Profile]) -> None:
@@ -184,7 +184,7 @@ def test_errors_of_problems_have_geometric_means(make_profile: Callable[..., Pro
     ]
     summary = summarize(runs, STUDIES["forward-limit"])
     page = profile_html(base.model_copy(update={"runs": tuple(runs), "summary": summary}))
-    (chart,) = [each for each in data_of(page)["charts"] if each["title"] == "Largest error against depth"]
+    (chart,) = [each for each in data_of(page)["charts"] if each["title"] == "Largest error vs. depth"]
     (mean,) = [each for each in chart["series"] if each["role"] == "mean"]
     assert (mean["x"], mean["y"]) == ([8, 16, 32], [2, 1, 0.5])
     assert set(mean["low"] + mean["high"]) <= {None}

@@ -159,7 +159,7 @@ def test_the_legend_switches_curves(browser: Any, page: Path) -> None:
     assert browser.evaluate(DRAWING) == before
     browser.evaluate(f"{BUTTONS}.forEach((button) => button.click())")
     assert lines(browser) == {}
-    assert "all curves are off" in browser.evaluate(DRAWING)
+    assert "all curves are hidden" in browser.evaluate(DRAWING)
     assert browser.complaints() == []
 
 
@@ -279,7 +279,7 @@ def test_numbers_are_short(browser: Any, tmp_path: Path) -> None:
 
 def test_shares_are_in_percent_and_a_logarithmic_axis_tells_what_it_hides(browser: Any, tmp_path: Path) -> None:
     open_chart(browser, tmp_path, [(0, 0.0), (1, 0.5)], log=True, ticks="percent")
-    assert "1 values ≤ 0 have no place here" in browser.evaluate(DRAWING)
+    assert "1 values ≤ 0 not shown" in browser.evaluate(DRAWING)
     browser.evaluate(f"{SLIDER}.value = 1; {SLIDER}.dispatchEvent(new Event('input'))")
     assert browser.evaluate("document.querySelector('.legend .value').textContent") == "50 %"
 

@@ -70,10 +70,10 @@ def test_one_column_tells_the_devices_and_one_line_what_is_left_out(on_nodes: Ma
     grid = next(result_grids(on_nodes(bad=BAD)))
     place = [column.head for column in grid.columns].index("device")
     assert [row[place] for row in grid.rows] == ["EPYC 9654 (2), Xeon E5-2680 v4 (1)", "EPYC 9654"]
-    assert "of the hardware of most runs at each point; 1 run on other hardware left out" in grid.note
+    assert "only the most common hardware at each point; 1 run on other hardware excluded" in grid.note
     alike = next(result_grids(on_nodes(THREE[:2])))
     assert [row[place] for row in alike.rows] == ["EPYC 9654"] * 2
-    assert "left out" not in alike.note
+    assert "excluded" not in alike.note
 
 
 def test_the_device_named_first_is_that_of_the_throughput(on_nodes: MakeSweep) -> None:
@@ -127,5 +127,5 @@ def test_names_of_nodes_stay_text(on_nodes: MakeSweep, nasty: str) -> None:
 
 
 def test_a_table_for_a_paper_says_what_its_throughput_is_of(on_nodes: MakeSweep) -> None:
-    assert "2 runs on other hardware left out." in profile_latex(on_nodes())
-    assert "left out" not in profile_latex(on_nodes(THREE[:2]))
+    assert "2 runs on other hardware excluded." in profile_latex(on_nodes())
+    assert "excluded" not in profile_latex(on_nodes(THREE[:2]))

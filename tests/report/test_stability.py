@@ -47,14 +47,14 @@ def test_a_gradient_explodes_if_it_grows_faster_than_depth(measured: Callable[..
     said = notes(measured({"plain": (0.25, 2.0, 150.0), "resnet": (0.5, 0.9, 2.0), "densenet": (8.0, -0.5, 0.05)}))
     lines = said["Gradients"].splitlines()
     assert lines[1:4] == [
-        "plain: the gradient at initialization grows from 1 at L = 2 to 256 at L = 32, 4 times for each doubling: it explodes; "
+        "plain: the gradient at initialization grows from 1 at L = 2 to 256 at L = 32, by a factor of 4 per doubling: it explodes; "
         "at L = 32 that of the first block is 150 times that of the last, much larger",
-        "resnet: the gradient at initialization grows from 0.933 at L = 2 to 11.3 at L = 32, 1.87 times for each doubling: "
+        "resnet: the gradient at initialization grows from 0.933 at L = 2 to 11.3 at L = 32, by a factor of 1.87 per doubling: "
         "it does not explode",
-        "densenet: the gradient at initialization falls from 5.66 at L = 2 to 1.41 at L = 32, 0.707 times for each doubling: "
+        "densenet: the gradient at initialization falls from 5.66 at L = 2 to 1.41 at L = 32, by a factor of 0.707 per doubling: "
         "it does not explode; at L = 32 that of the first block is 0.05 times that of the last: it vanishes",
     ]
-    assert lines[4].startswith("explodes: more than 2 times for each doubling of L")
+    assert lines[4].startswith("explodes: grows more than 2 times per doubling of L")
 
 
 def test_profiles_without_gradients_say_nothing_of_them(make_profile: MakeProfile) -> None:

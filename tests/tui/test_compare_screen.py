@@ -117,14 +117,14 @@ def test_keys_choose_what_is_plotted(save: Save, see: See) -> None:
     assert " epoch" in first
     assert "Gradient norm" in metric
     assert "training step" in over
-    assert "Final training loss (nats) against depth" in depth
+    assert "Final training loss (nats) vs. depth" in depth
     assert "L → ∞ 0.2" in depth
-    assert "Throughput (samples/s) against depth" in quantity
+    assert "Throughput (samples/s) vs. depth" in quantity
     assert "Gradient norm" in epochs
 
 
 def test_in_a_small_terminal_keys_of_the_chart_show_it(save: Save, see: See) -> None:
-    assert "against depth" in see([save("base")], "d", size=SMALL)[1]
+    assert "vs. depth" in see([save("base")], "d", size=SMALL)[1]
 
 
 def test_a_single_profile_shows_metadata_results_and_failed_runs(
@@ -133,7 +133,7 @@ def test_a_single_profile_shows_metadata_results_and_failed_runs(
     bad = save_profile(make_profile({("plain", 2): [0.4]}, status="failed", name="bad"), tmp_path / "bad.json")
     _, large, _, small = see([bad], "end", SMALL, "end")
     for text in (large, small):
-        assert "Of 1 runs 1 did not end well" in text
+        assert "1 of 1 runs unsuccessful" in text
         assert "✗ failed" in text
         assert "made up" in text
         assert "profile ▸ bad" in text
@@ -162,7 +162,7 @@ def test_profiles_of_different_studies_say_that_they_cannot_be_compared(
     assert "– B is not comparable with A: studies differ: training and forward-limit" in text
     assert "At what rate do the states" in text
     assert "Training loss (nats)" in base  # its epochs are drawn again
-    assert "Largest error against depth" in text
+    assert "Largest error vs. depth" in text
     assert "solid:" not in text
     assert "B is not comparable" not in base
 
@@ -170,8 +170,8 @@ def test_profiles_of_different_studies_say_that_they_cannot_be_compared(
 @pytest.mark.parametrize(
     ("study", "name", "title"),
     [
-        ("forward-limit", "error_max", "Largest error against depth"),
-        ("optimum-limit", "optimal_value", "Optimal value J_L* against depth"),
+        ("forward-limit", "error_max", "Largest error vs. depth"),
+        ("optimum-limit", "optimal_value", "Optimal value J_L* vs. depth"),
     ],
 )
 def test_studies_without_epochs_are_plotted_against_depth(

@@ -356,6 +356,6 @@ def test_the_preview_estimates_time_from_an_earlier_sweep(
         await checked(pilot)
         assert "estimated from earlier sweeps" in screen_text(pilot.app)
         (grid,) = pilot.app.screen.query_one("#points", GridView).grids
-        assert "time per run" in [column.head for column in grid.columns]
+        assert "estimated time per run" in [column.head for column in grid.columns]
 
     drive(Collector(result.text, "x.toml", tmp_path), act, size=WIDE)

@@ -198,7 +198,7 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
         text = screen_text(pilot.app)
         for word in ("tiny", "✓ done", "2 not ok", "Training loss (nats)", "densenet", "✗ failed"):
             assert word in text
-        assert "Final training loss (nats) against depth, so far" in text
+        assert "Final training loss (nats) vs. depth, so far" in text
         assert "4 of 16 GiB" in text
         assert "RuntimeError: something broke" in text
 
@@ -495,7 +495,7 @@ def test_a_study_without_epochs_shows_its_chart_in_the_same_layout(
         depth = screen.query_one("#depth", ChartView)
         assert depth.region.area > 0
         assert screen.query_one("#loss").region.area == 0
-        assert depth.chart.title.startswith("Largest error against depth")
+        assert depth.chart.title.startswith("Largest error vs. depth")
         assert any("order 1" in line for line in depth.chart.fits)
         await pilot.press("m")
         await until(pilot, lambda: depth.chart.title.startswith("Error of the last state"))

@@ -49,7 +49,7 @@ def test_logarithmic_axes_are_named() -> None:
 
 
 def test_values_without_a_logarithm_are_counted() -> None:
-    assert "2 ≤ 0 left out" in text(chart(curve(y=[*Y[:98], 0.0, -1.0])), View(log_y=True), width=80)
+    assert "2 ≤ 0 not shown" in text(chart(curve(y=[*Y[:98], 0.0, -1.0])), View(log_y=True), width=80)
     assert NOT_POSITIVE in text(chart(curve(y=[-1.0] * 100)), View(log_y=True), width=80)
 
 

@@ -142,7 +142,7 @@ def test_rows_that_there_are_none_of_are_refused(mixed: Profile, measured: Profi
         make_table(one(mixed), "measurements")
     with pytest.raises(ConfigurationError, match=r"x: runs of study 'forward-limit' have no epochs; .* measurements"):
         make_table(one(measured), "epochs")
-    with pytest.raises(ConfigurationError, match=r"^training and forward-limit: .* ask for --rows runs"):
+    with pytest.raises(ConfigurationError, match=r"^the studies training and forward-limit differ .* use --rows runs"):
         make_table([*one(mixed), *one(measured, "y")])
 
 

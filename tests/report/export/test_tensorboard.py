@@ -174,7 +174,7 @@ def test_what_is_there_is_not_touched(mixed: Profile, tmp_path: Path) -> None:
 
 def test_a_number_that_does_not_fit_leaves_nothing(mixed: Profile, tmp_path: Path) -> None:
     deep = mixed.runs[1].model_copy(update={"depth": 2**63})
-    with pytest.raises(ConfigurationError, match=r"p0: plain-L2-s0-00000000: cannot be written for TensorBoard"):
+    with pytest.raises(ConfigurationError, match=r"p0: plain-L2-s0-00000000: a value cannot be written for TensorBoard"):
         write(tmp_path / "out", mixed.model_copy(update={"runs": (mixed.runs[0], deep)}))
     assert list(tmp_path.iterdir()) == []
 
