@@ -32,7 +32,7 @@ ScreenFactory = Callable[[], Screen[None]]
 
 
 class EscapeControls(LineFilter):
-    """Escapes control characters in every line of every widget, because names and logs may contain them."""
+    """A filter that escapes control characters, which names and logs may contain, in every line of every widget."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         if not any(CONTROLS.search(segment.text) for segment in segments):

@@ -129,7 +129,7 @@ def _with_work(line: DeviceLine, view: SweepView, slots: Sequence[str], jobs: Se
     """Return the line with its runs. Problems come first, because a line may be cut off."""
     excluded = _exclusion(view, slots)
     paused_text = _pause_state(view, slots) if view.engine_ended is None else ""
-    state = "bad" if excluded else "held" if paused_text else "running" if jobs else "idle"
+    state = "bad" if excluded else "paused" if paused_text else "running" if jobs else "idle"
     at_work = _cluster_activity(view, slots, jobs) if line.label == CLUSTER else _jobs(jobs)
     work = [text for text in (excluded, paused_text, at_work) if text]
     return replace(line, work=" · ".join(work) or _idle_text(view, slots), state=state)

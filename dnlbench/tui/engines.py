@@ -36,7 +36,7 @@ def start_sweep(spec: str, folder: Path) -> RunDir:
 def resume(run_dir: RunDir) -> None:
     """Start an engine for the unfinished runs of a run directory, with its original options.
 
-    The side of a paired benchmark is resumed as a sweep of its own, with a new profile.
+    An environment of a paired benchmark is resumed as a single sweep with a new profile.
     """
     request = replace(read_request(run_dir), resume=True)
     launch(replace(request, session=None, out=None) if request.session else request, run_dir)

@@ -39,7 +39,7 @@ class LogUpdate:
 
 
 class LogTail:
-    """Reads the text that was added to a file since the last call of `read`."""
+    """A reader of the text that is added to a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

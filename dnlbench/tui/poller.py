@@ -36,7 +36,7 @@ class Snapshot:
 
 
 class Poller(Generic[M]):
-    """Polls a run directory at most ten times a second and builds a view model from each snapshot in its own thread.
+    """A thread that polls a run directory at most ten times a second and builds a view model from each snapshot.
 
     `latest` can be read at any time from any thread. ``clock`` returns seconds since the epoch.
     """

@@ -36,7 +36,7 @@ SPARKLINE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """One run of the table."""
+    """A run of the table."""
 
     run: Run
     history: RunHistory

@@ -1,4 +1,4 @@
-"""Details of one run, as pairs of a name and a value."""
+"""The details of a run, as pairs of a name and a value."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class SweepViewModel:
 
 
 class ViewModelBuilder:
-    """Builds view models in the poller's thread. The screen sets `choice`."""
+    """The builder of view models. It runs in the poller's thread; the screen sets `choice`."""
 
     def __init__(
         self,

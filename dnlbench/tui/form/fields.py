@@ -16,12 +16,12 @@ Kind = Literal["choice", "switch", "text", "value"]
 _NAMES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "on or off"}
 _LIMITS = (("exclusiveMinimum", ">"), ("minimum", "≥"), ("exclusiveMaximum", "<"), ("maximum", "≤"))
 _NO_LIMIT = 2**62
-"""Bounds from here on only prevent integer overflow, so hints omit them."""
+"""Bounds of at least this size only prevent integer overflow, so hints omit them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormField:
-    """One key of a spec."""
+    """A key of a spec."""
 
     key: Key
     kind: Kind
@@ -60,7 +60,7 @@ class FormField:
 
 @dataclass(frozen=True, kw_only=True)
 class FormSection:
-    """One table of a spec. The section without a name contains the keys above all tables."""
+    """A table of a spec. The section without a name contains the keys above all tables."""
 
     name: str
     about: str

@@ -38,7 +38,7 @@ NAMED_SHORT, NAMED_TALL = 3, 8
 
 
 class CompareScreen(Screen[None]):
-    """One profile as tables and chart, or a reference (the first) compared with candidates."""
+    """A profile as tables and chart, or a comparison of candidates with a reference, which is the first profile."""
 
     CSS_PATH = "compare.tcss"
     AUTO_FOCUS = "#tables-pane"

@@ -79,8 +79,8 @@ class ControlScreen(Screen[None]):
         if name.startswith(NODE):
             self.app.notify("A single node cannot be paused. Select ray to pause the cluster.", severity="warning")
             return
-        held = any(view.pause_state.of_slot(slot) for slot in view.slots if device_of(slot) == name)
-        self._request(control.device(name, "resume" if held else action))
+        is_paused = any(view.pause_state.of_slot(slot) for slot in view.slots if device_of(slot) == name)
+        self._request(control.device(name, "resume" if is_paused else action))
 
     @work
     async def _request(self, request: ControlRequest | None, otherwise: str = "") -> None:

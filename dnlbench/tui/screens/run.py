@@ -31,7 +31,7 @@ PANELS = {"chart": "#run-chart", "details": "#run-left", "log": "LogLines"}
 
 
 class RunScreen(Screen[None]):
-    """Shows one run. It uses the poller of the sweep screen."""
+    """The screen of a run. It uses the poller of the sweep screen."""
 
     CSS_PATH = "run.tcss"
     HELP = """

@@ -111,7 +111,7 @@ class StartScreen(Screen[None]):
     def _poll(self) -> None:
         if not self._polling:
             self._polling = True
-            self.run_worker(self._read, thread=True, group="look")
+            self.run_worker(self._read, thread=True, group="poll")
 
     def _read(self) -> None:
         try:

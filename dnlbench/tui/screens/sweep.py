@@ -42,7 +42,7 @@ PANELS = ("loss", "depth", "devices")
 
 
 class SweepScreen(ControlScreen):
-    """Follows one run directory. Closing the screen, or a crash of it, does not affect the sweep."""
+    """The screen of a run directory. Closing it, or a crash of it, does not affect the sweep."""
 
     CSS_PATH = "sweep.tcss"
     HELP = """

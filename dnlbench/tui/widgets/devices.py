@@ -20,7 +20,7 @@ TITLE = "Devices"
 REMOTE = "no telemetry, the sweep runs on another machine"
 CURVE, WORDS = re.compile("[▁-█]+"), re.compile(r"\b(util|memory|power|of)\b")
 MUTED = "$foreground-muted"
-STYLES = {"": "", "running": "", "idle": MUTED, "held": "$text-warning", "bad": "$text-error"}
+STYLES = {"": "", "running": "", "idle": MUTED, "paused": "$text-warning", "bad": "$text-error"}
 """Style of each state of a device; the text of the line states it too."""
 
 

@@ -23,7 +23,7 @@ class Choice(Select[str], inherit_bindings=False):
 
 
 class FieldRow(Vertical):
-    """One key of the spec: name, control, description and error."""
+    """A key of the spec: name, control, description and error."""
 
     class Edited(Message):
         """The value was edited."""
@@ -89,7 +89,7 @@ class FieldRow(Vertical):
 
 
 class Fields(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """All fields. The arrow keys move between them."""
+    """The fields of the form. The arrow keys move between them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "app.focus_previous", "field above", show=False, id="new.above"),

@@ -45,7 +45,7 @@ class GridView(Static):
 
 
 class _Tables:
-    """Renders tables with the width and colors at the time of rendering."""
+    """Tables, rendered with the width and colors at the time of rendering."""
 
     def __init__(self, view: GridView, grids: Sequence[Grid]) -> None:
         self._view = view
