@@ -83,7 +83,8 @@ def _crossed(row: tuple[Span, ...], column: int, theme: Theme) -> tuple[Span, ..
     return tuple(result)
 
 
-MAX_NOTE_LINES = 2
+NOTE_LINES, NOTE_LINES_TALL, TALL = 2, 3, 16
+"""Maximum lines of the notes, the same for tall charts, and the minimum height of these."""
 ALL_HIDDEN = "all series are hidden"
 NOT_POSITIVE = "no positive values for the logarithmic axis"
 
@@ -96,7 +97,7 @@ def draw(chart: Chart, view: View, width: int, height: int, theme: Theme | None 
     limits = limits_of_curves(chart, view, visible_curves)
     plan = _plan(chart, width, height)
     title = [_title(chart, view, limits, width, theme)] if plan.title else []
-    note = [fitted([Span(line, theme.quiet())], width) for line in _note(chart, width)[: plan.note]]
+    note = [fitted([Span(line, theme.quiet())], width) for line in _note(chart, width, height)[: plan.note]]
     message = _empty_message(chart, limits)
     if message or plan.rows < 1 or width < 1:
         body = _centered(message, width, height - len(title) - len(note))
@@ -119,21 +120,20 @@ class _Plan:
 
 def _plan(chart: Chart, width: int, height: int) -> _Plan:
     title, labels, axis = height >= 4, height >= 3, height >= 8
-    note = min(MAX_NOTE_LINES, len(_note(chart, width))) if height >= 12 else 0
+    note = len(_note(chart, width, height)) if height >= 12 else 0
     name = height >= 20 or (height >= 10 and any(series.points for series in chart.series))
     rows = height - title - labels - axis - name - note
     return _Plan(title=title, axis=axis, labels=labels, name=name, note=note, rows=rows)
 
 
-def _note(chart: Chart, width: int) -> list[str]:
+def _note(chart: Chart, width: int, height: int) -> list[str]:
     """Return the lines of the notes; the last one is shortened if there are more."""
     others = [profile.partition(":")[0] for profile in chart.profiles]
     notes = [f"Solid: {others[0]}; dashed: {', '.join(others[1:])}."] if others else []
     notes += [*(f"{line}." for line in chart.fits), *chart.notes]
     lines = [part for line in notes for part in textwrap.wrap(line, max(10, width))]
-    return (
-        [*lines[: MAX_NOTE_LINES - 1], shortened(" ".join(lines[MAX_NOTE_LINES - 1 :]), width)] if lines[1:] else lines
-    )
+    limit = NOTE_LINES_TALL if height >= TALL else NOTE_LINES
+    return lines if len(lines) <= limit else [*lines[: limit - 1], shortened(" ".join(lines[limit - 1 :]), width)]
 
 
 def _empty_message(chart: Chart, limits: Limits) -> str:
