@@ -432,4 +432,4 @@ def test_a_network_that_came_with_an_extension_is_noticed_when_it_changes(
     monkeypatch.delitem(sys.modules, "own_changed")  # as in a new process
     done = run_cli(*arguments, *both, "--set", "sweep.seeds=3")
     assert done.returncode == 2
-    assert "rd holds results of other code: own_changed.py changed since then" in done.stderr
+    assert "rd contains results of other code: own_changed.py changed since then" in done.stderr

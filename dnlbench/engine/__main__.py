@@ -1,4 +1,4 @@
-"""``python -m dnlbench.engine RUN_DIR``: a program, which stands above all layers and reports as the command line does."""
+"""``python -m dnlbench.engine RUN_DIR``: a program above all layers, with the messages of the command line."""
 
 from dnlbench.cli.engine import main
 

@@ -1,4 +1,4 @@
-"""Steering engines from outside."""
+"""Control running engines from other processes."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ from dnlbench.events import Command, CommandDone, RunRequeued
 from dnlbench.executor.scheduler.control import CommandResult, check_command, inactive_state
 from dnlbench.store import Journal, RunDir, send_command
 
-ANSWER_S = 10.0
-"""How long an engine may take to answer; it looks for commands ten times a second."""
+RESPONSE_TIMEOUT_S = 10.0
+"""Maximum time until an engine responds, in seconds. It polls for commands ten times a second."""
 POLL_S = 0.05
 
 
 def give_command(run_dir: RunDir, command: Command) -> CommandResult:
-    """Has the engine of a run directory obey a command, and waits for its answer.
+    """Send a command to the engine of a run directory and wait for its response.
 
-    Where no engine is at work runs can still be marked to be tried again by the next one.
+    Without a running engine, ``retry`` marks runs for the next engine.
 
     Raises:
-        RunDirError: if there is no sweep, or no engine to obey.
-        EngineError: if the engine does not answer.
+        RunDirError: if there is no sweep, or no running engine.
+        EngineError: if the engine does not respond.
     """
     run_dir.read_plan()
     if run_dir.engine() is None:
         if command.action == "retry":
             return _mark_for_retry(run_dir, command)
-        raise RunDirError(f"{run_dir.root}: no engine is at work here; dnlbench run with --resume starts one")
+        raise RunDirError(f"{run_dir.root}: no engine is running. Start one with dnlbench run and --resume")
     journal = Journal(run_dir, from_now=True)
-    _leave(run_dir, command)
-    deadline = time.monotonic() + ANSWER_S
-    at_work = True
-    while at_work and time.monotonic() < deadline:
-        at_work = run_dir.engine() is not None  # asked first: its last answers are heard after that
+    _send(run_dir, command)
+    deadline = time.monotonic() + RESPONSE_TIMEOUT_S
+    is_running = True
+    while is_running and time.monotonic() < deadline:
+        is_running = run_dir.engine() is not None  # checked first, so that its last events are still read
         for event in journal.poll():
             if isinstance(event, CommandDone) and event.command.id == command.id:
                 return CommandResult(answer=event.answer, refused=event.refused)
         time.sleep(POLL_S)
-    if not at_work:
-        raise RunDirError(f"{run_dir.root}: its engine ended before it could obey")
+    if not is_running:
+        raise RunDirError(f"{run_dir.root}: the engine exited before it handled the command")
     raise EngineError(
-        f"{run_dir.root}: its engine, process {run_dir.engine()}, has not answered for {ANSWER_S:.0f} s. "
-        "It may still be starting, or be in the middle of an epoch if it runs inline"
+        f"{run_dir.root}: the engine (process {run_dir.engine()}) has not responded for {RESPONSE_TIMEOUT_S:.0f} s. "
+        "It may still be starting or, with --executor inline, training an epoch. Try again later"
     )
 
 
-def _leave(run_dir: RunDir, command: Command) -> None:
+def _send(run_dir: RunDir, command: Command) -> None:
     try:
         send_command(run_dir.control_path, command)
     except FileNotFoundError as error:
-        raise RunDirError(f"{run_dir.root}: its engine takes no commands yet; try again in a moment") from error
+        raise RunDirError(f"{run_dir.root}: the engine does not accept commands yet. Try again in a moment") from error
     except PermissionError as error:
-        raise RunDirError(f"{run_dir.control_path}: only the owner of the sweep may steer it") from error
+        raise RunDirError(
+            f"{run_dir.control_path}: permission denied. Only the owner of the sweep can control it"
+        ) from error
 
 
 def _mark_for_retry(run_dir: RunDir, command: Command) -> CommandResult:
-    """What an engine would do, under the engine's lock."""
+    """Do what an engine would do, under the lock of the engine."""
     with run_dir.locked():
         plan = run_dir.read_plan()
         result = check_command(command, plan, [], lambda run: inactive_state(run_dir.read_history(run)))
@@ -66,4 +68,4 @@ def _mark_for_retry(run_dir: RunDir, command: Command) -> CommandResult:
             writer.close()
     if result.refused:
         return result
-    return CommandResult(answer=f"{result.answer}; dnlbench run with --resume does it", runs=result.runs)
+    return CommandResult(answer=f"{result.answer}; they start with the next dnlbench run --resume", runs=result.runs)

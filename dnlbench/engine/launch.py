@@ -1,4 +1,4 @@
-"""Starting engines as processes of their own."""
+"""Start engines in separate processes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dnlbench.errors import EngineError, RunDirError
 from dnlbench.store import Journal, RunDir
 
 PROGRAM = ("-P", "-m", "dnlbench.engine")
-"""For Python; with -P a file in the current folder does not hide an installed package."""
+"""Arguments for Python. With -P, a file in the current folder does not hide an installed package."""
 POLL_S = 0.05
 
 
 class EngineProcess:
-    """An engine in a session of its own, which no closed terminal ends. What it prints goes to ``engine.log``."""
+    """An engine in a separate process session, so that it survives the terminal. It prints to ``engine.log``."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class EngineProcess:
     ) -> None:
         """Start ``python -m dnlbench.engine`` for the request in a run directory.
 
-        With ``parent_pipe`` it ends as by Ctrl+C when this process ends, or closes `stdin`.
+        With ``parent_pipe``, the engine is interrupted when this process exits or closes `stdin`.
         """
         self._log_path = run_dir.engine_log_path
         self.journal = Journal(run_dir, from_now=True)
@@ -46,31 +46,33 @@ class EngineProcess:
             )
 
     def problem(self) -> str:
-        """The engine's error message, or how the process ended without one."""
-        said = self._log_path.read_bytes()[self._log_start :].decode(errors="replace").strip()
-        _, mark, message = said.rpartition("dnlbench: error: ")
+        """Return the error message of the engine, or how its process ended."""
+        output = self._log_path.read_bytes()[self._log_start :].decode(errors="replace").strip()
+        _, mark, message = output.rpartition("dnlbench: error: ")
         if mark:
             return message
         code = self.process.poll() or 0
         if code < 0:
-            return f"it ended with signal {-code}"
-        return said.splitlines()[-1] if said else f"it ended with exit code {code} and printed nothing"
+            return f"killed by signal {-code}"
+        return output.splitlines()[-1] if output else f"exit code {code} without a message"
 
 
 def launch(request: RunRequest, run_dir: RunDir) -> int:
-    """Start an engine that outlives this process.
+    """Start an engine that outlives this process, and wait until its workers are ready.
+
+    An interrupt during the wait stops the engine.
 
     Returns:
-        Its process id, once its workers are ready. An interrupt before that ends it.
+        The process id of the engine.
 
     Raises:
-        RunDirError: if another engine is at work there.
-        EngineError: if the engine ended before its workers were ready, with its message and its ``exit_code``.
+        RunDirError: if another engine uses the run directory.
+        EngineError: if the engine exited before its workers were ready, with its message and its ``exit_code``.
     """
     holder = run_dir.engine()
     if holder is not None:
         raise RunDirError(
-            f"{run_dir.root}: in use by another engine, process {holder}; follow it with dnlbench attach {run_dir.root}"
+            f"{run_dir.root}: in use by another engine, process {holder}. Follow it with dnlbench attach {run_dir.root}"
         )
     with kept_if_refused(run_dir):
         write_request(request, run_dir)
@@ -87,13 +89,13 @@ def _wait_until_prepared(engine: EngineProcess) -> int:
     try:
         while process.poll() is None:
             if prepared():
-                # Who started it may live on: an engine that ends is not to remain as a zombie of theirs.
+                # The caller may outlive the engine, whose process must not remain as a zombie.
                 threading.Thread(target=process.wait, name="engine", daemon=True).start()
                 return process.pid
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         process.terminate()
         raise
-    if process.returncode == 0 or prepared():  # a sweep that was done already, or had next to nothing left
+    if process.returncode == 0 or prepared():  # nothing, or next to nothing, was left to run
         return process.pid
     raise EngineError(engine.problem(), exit_code=max(1, process.returncode))

@@ -1,4 +1,4 @@
-"""Where results are to go, checked before hours of work and not after."""
+"""Check output paths before a sweep starts, not after hours of training."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dnlbench.store import RunDir
 
 
 def check_outcome(request: RunRequest) -> None:
-    """Make sure that a sweep can save its profile, and the weights if they are to be kept.
+    """Check that a sweep can save its profile, and its weights with ``keep_weights``.
 
     Raises:
-        ConfigurationError: if not.
+        ConfigurationError: if it cannot.
     """
     if request.keep_weights and not request.plan.study.has_epochs:
         raise ConfigurationError(
-            f"--keep-weights: runs of the study {request.plan.study.name!r} have no weights to keep"
+            f"--keep-weights: runs of the study {request.plan.study.name!r} have no weights. Remove the option"
         )
     if request.out is None:
         check_folder(FOLDER, "the profile")
@@ -33,17 +33,17 @@ def check_outcome(request: RunRequest) -> None:
 
 
 def used_by(request: RunRequest) -> list[Path]:
-    """The files and folders that no output of the sweep may replace."""
-    own = RunDir(request.run_dir).managed_paths if request.run_dir is not None else []
-    return [Path(request.spec.origin), *own]
+    """Return the files and folders that no output of the sweep may replace."""
+    managed = RunDir(request.run_dir).managed_paths if request.run_dir is not None else []
+    return [Path(request.spec.origin), *managed]
 
 
 def check_out(out: Path, inputs: Sequence[Path], option: str = "--out") -> None:
-    """Make sure that a profile can be saved there, and replaces nothing but another profile.
+    """Check that a profile can be saved at ``out`` and replaces at most another profile.
 
     Raises:
-        ConfigurationError: if not.
+        ConfigurationError: if it cannot.
     """
     check_output(out, inputs, option)
-    if out.is_file() and out.stat().st_size > 0 and not is_profile(out):  # mktemp makes empty files for such uses
+    if out.is_file() and out.stat().st_size > 0 and not is_profile(out):  # mktemp creates empty files
         raise ConfigurationError(f"{option} {out}: exists and is not a profile; name another file, or remove this one")

@@ -1,7 +1,7 @@
-"""Where a sweep is carried out, and where it lives.
+"""Choose the slots and the run directory of a sweep.
 
-What the request leaves open is as in a run directory that was begun, else as `dnlbench.engine.tuning` measured it, else by
-default: a run with one thread for each core, or a run for each GPU, and no packs.
+Options that the request leaves open are taken from an existing run directory, else from the measurements of
+`dnlbench.engine.tuning`, else from the defaults: one run with one thread for each core, or one run for each GPU, and no packs.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ OnMessage = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a sweep is carried out."""
+    """The slots on which a sweep runs."""
 
     machine: Machine
     slots: tuple[Slot, ...]
     pack_size: int
     nodes: tuple[ClusterNode, ...] = ()
-    """The machines of the cluster that it is carried out on; none for this machine alone."""
+    """Machines of the cluster; empty without a cluster."""
 
 
 def find_run_dir(
     request: RunRequest, *, suffix: str = "", folder: Path = Path(), on_message: OnMessage | None = None
 ) -> Path:
-    """Where a sweep lives: as asked, or one folder for all sweeps of a name that can share their runs.
+    """Return the run directory of a sweep: the requested one, or a default shared by all sweeps with compatible runs.
 
-    On a cluster it is the same folder whatever machines that has at the time. Where the code of custom networks has changed
-    since, it is the first of ``<folder>-2``, ``-3``, … that holds no results of other code.
+    The default does not depend on the current machines of a cluster. After a change to the code of custom networks, it is the
+    first of ``<folder>-2``, ``-3``, … without results of other code.
     """
     if request.run_dir is not None:
         return request.run_dir
@@ -64,10 +64,10 @@ def _usual_root(request: RunRequest, folder: Path) -> Path:
 
 
 def choose_placement(request: RunRequest, machine: Machine | None = None) -> Placement:
-    """Where the runs of a request are carried out, and how many of them together.
+    """Return the slots and the pack size for a request.
 
     Raises:
-        ConfigurationError: if that cannot be done as asked.
+        ConfigurationError: if the requested devices or numbers are not available.
     """
     machine = machine or read_machine()
     if request.executor == "ray":
@@ -76,7 +76,7 @@ def choose_placement(request: RunRequest, machine: Machine | None = None) -> Pla
 
 
 def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> RunRequest:
-    """What the request leaves open as it was begun or tuned."""
+    """Fill in the open options of a request from an existing run directory or from tuning."""
     request = _with_recorded(request, machine)
     trials = _matching_trials(request, machine) if request.executor == "local" else []
     if not trials:
@@ -92,17 +92,17 @@ def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> Run
 
 
 def _matching_trials(request: RunRequest, machine: Machine) -> list[Trial]:
-    """Those that have what the user has fixed."""
-    asked = {"jobs": request.jobs, "threads": request.threads, "pack_size": request.pack}
+    """Return the trials that match the options fixed by the user."""
+    fixed = {"jobs": request.jobs, "threads": request.threads, "pack_size": request.pack}
     return [
         trial
         for trial in read_trials(request.plan, machine, slots_of(request, machine))
-        if all(value in (None, getattr(trial, name)) for name, value in asked.items())
+        if all(value in (None, getattr(trial, name)) for name, value in fixed.items())
     ]
 
 
 def _with_recorded(request: RunRequest, machine: Machine) -> RunRequest:
-    """What is left open is as it is in a run directory that is gone on with."""
+    """Fill in the open options of a request from its existing run directory."""
     if request.run_dir is None:
         return request
     try:
@@ -120,17 +120,17 @@ def _with_recorded(request: RunRequest, machine: Machine) -> RunRequest:
 
 
 def placement_of(request: RunRequest, machine: Machine) -> Placement:
-    """As the request says, with defaults for what it leaves open."""
+    """Return the placement for a request, with defaults for its open options."""
     pack_size = resolve_pack_size(request.plan, request.pack)
     slots = slots_of(request, machine, packs=count_packs(request.plan.runs, pack_size))
     return Placement(machine=machine, slots=slots, pack_size=pack_size)
 
 
 def cluster_placement(request: RunRequest, machine: Machine) -> Placement:
-    """Where the runs are carried out of the cluster that is connected to.
+    """Return the placement for a request on the connected cluster.
 
     Raises:
-        ConfigurationError: if it has no such devices, or machines that cannot take part.
+        ConfigurationError: if the cluster lacks the requested devices or has unsuitable machines.
     """
     nodes = read_nodes()
     kind = kind_of(nodes, request.device)
@@ -154,12 +154,12 @@ def _cluster_root(request: RunRequest) -> Path:
 
 
 def _default_root(request: RunRequest, machine: Machine) -> Path:
-    jobs = len(slots_of(request, machine))  # not fewer if the sweep happens to have few runs
+    jobs = len(slots_of(request, machine))  # independent of the number of runs
     return RunDir.default_root(request.plan, execution_of(placement_of(request, machine)), jobs=jobs)
 
 
 def slots_of(request: RunRequest, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:
-    """Those that a request asks for; not more than ``packs``, if that is given."""
+    """Return the requested slots, at most ``packs`` of them."""
     jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
     return choose_slots(
         machine.devices,
@@ -173,7 +173,7 @@ def slots_of(request: RunRequest, machine: Machine, packs: int | None = None) ->
 
 
 def execution_of(placement: Placement) -> Execution:
-    """What the bits of results depend on, beside the spec."""
+    """Return the settings, other than the spec, that affect the bits of results."""
     return Execution.here(
         device_kind=placement.slots[0].device.kind,
         threads=placement.slots[0].threads,

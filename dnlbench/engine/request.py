@@ -1,4 +1,4 @@
-"""The request for a sweep: a spec and how to run it, kept as ``request.json`` in the run directory."""
+"""The request for a sweep: a spec and how to run it, stored as ``request.json`` in the run directory."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ from dnlbench.store.documents import damaged, first_problem, read_document
 SCHEMA = "dnlbench.request/1"
 ExecutorName = Literal["local", "inline", "ray"]
 MOST = 4096
-"""Jobs, threads or runs of a pack: more than machines have cores. A larger number is a slip, and each job is a process."""
+"""Maximum number of jobs, threads or runs in a pack: more than machines have cores. Each job is a process."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RunRequest:
-    """A spec and how to run it. What is None is left to the engine."""
+    """A spec and how to run it. The engine chooses the options that are None."""
 
     spec: SpecText
     out: Path | None = None
-    """The profile to write; None: a new file below ``profiles/``."""
+    """File for the profile; None: a new file in ``profiles/``."""
     run_dir: Path | None = None
-    """None: one folder for each spec and way to run it, below ``.dnlbench/runs/``."""
+    """The run directory; None: a folder in ``.dnlbench/runs/`` for each spec and placement."""
     device: str = "auto"
     jobs: int | None = None
     threads: int | None = None
     pack: int | None = None
-    """The maximum number of runs of a point that train together."""
+    """Maximum number of batched seeds."""
     executor: ExecutorName = "local"
     ray_address: str | None = None
     """Address of a running cluster; None: start a private one on this machine."""
     ray_insecure: bool = False
     """Accept a cluster that does not ask for a token."""
     checkpoint_s: float = 30.0
-    """The maximum time between checkpoints, in seconds; there also is one after each epoch."""
+    """Maximum time between checkpoints, in seconds. Each epoch also ends with a checkpoint."""
     resume: bool = False
-    """Insist that there is a sweep to resume."""
+    """Fail if there is no sweep to resume."""
     keep_weights: bool = False
-    """Keep the final weights in a folder beside the profile."""
+    """Save the final weights in a folder beside the profile."""
     session: str | None = None
-    """Name of a paired benchmark: each run waits for a command to resume it."""
+    """Name of a paired benchmark, whose runs start paused."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that can only be a slip.
+        """Check the numbers.
 
         Raises:
-            ConfigurationError: for such a number.
+            ConfigurationError: if a number is not between 1 and ``MOST``.
         """
         for option in ("jobs", "threads", "pack"):
             number = getattr(self, option)
@@ -67,7 +67,7 @@ class RunRequest:
 
     @cached_property
     def plan(self) -> Plan:
-        """The runs that the spec asks for.
+        """The runs of the spec.
 
         Raises:
             SpecError: if the spec is not valid.
@@ -79,25 +79,25 @@ _JSON = TypeAdapter(RunRequest)
 
 
 def write_request(request: RunRequest, run_dir: RunDir) -> None:
-    """Write ``request.json``. What has its default is left out, so that an older dnlbench can read what it knows."""
+    """Write ``request.json`` without default values, so that older versions can read it."""
     content = _JSON.dump_python(request, mode="json", exclude_defaults=True, exclude={"run_dir"})
-    text = json.dumps({"schema": SCHEMA, **content}, indent=1)  # in ASCII: names of files need not be Unicode
+    text = json.dumps({"schema": SCHEMA, **content}, indent=1)  # in ASCII: file names need not be valid Unicode
     run_dir.root.mkdir(parents=True, exist_ok=True)
     write_atomically(run_dir.request_path, text.encode())
 
 
 def read_request(run_dir: RunDir) -> RunRequest:
-    """Read the request of a run directory; it is to be run in that directory.
+    """Read the request of a run directory, to be run in that directory.
 
     Raises:
-        RunDirError: if there is none, or one that this version cannot read.
+        RunDirError: if there is no request, or this version cannot read it.
     """
     path = run_dir.request_path
     try:
         content = read_document(path, SCHEMA)
     except FileNotFoundError as error:
         raise RunDirError(
-            f"{run_dir.root}: holds no {path.name} to resume. Resume with the same dnlbench run command and --resume"
+            f"{run_dir.root}: no {path.name} found. To resume, run the same dnlbench run command with --resume"
         ) from error
     del content["schema"]
     try:
@@ -105,12 +105,12 @@ def read_request(run_dir: RunDir) -> RunRequest:
     except ValidationError as error:
         if error.errors()[0]["type"] == "unexpected_keyword_argument":
             key = ".".join(map(str, error.errors()[0]["loc"]))
-            raise RunDirError(f'{path}: "{key}" is not a key that this version of dnlbench knows') from error
+            raise RunDirError(f'{path}: this version of dnlbench does not support the key "{key}"') from error
         raise damaged(path, first_problem(error)) from error
 
 
 def resumed(request: RunRequest) -> RunRequest:
-    """A request to resume a run directory, with what it leaves open as it was asked for there."""
+    """Fill in the open options of a request with ``resume`` from the request stored in its run directory."""
     if not request.resume or request.run_dir is None or not RunDir(request.run_dir).request_path.exists():
         return request
     earlier = read_request(RunDir(request.run_dir))
@@ -121,7 +121,7 @@ def resumed(request: RunRequest) -> RunRequest:
 
 @contextmanager
 def kept_if_refused(run_dir: RunDir) -> Iterator[None]:
-    """Put an earlier request and plan back if one that is to take their place is refused."""
+    """Restore the earlier request and plan if the new ones are rejected."""
     paths = [path for path in (run_dir.request_path, run_dir.sweep_path) if path.exists()]
     earlier = {path: read_regular(path) for path in paths}
     try:

@@ -1,4 +1,4 @@
-"""Runs a sweep, from its request to its saved profile."""
+"""Run a sweep, from its request to its saved profile."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ EndReason = Literal["done", "interrupted", "error"]
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a sweep ended."""
+    """The outcome of a sweep."""
 
     profile: Profile | None
-    """None if it was interrupted before the data were loaded, or before its first turn, and so has nothing to save."""
+    """None if the sweep was interrupted before the data were loaded, or before its first run in a paired benchmark."""
     path: Path | None
     run_dir: Path
     interrupted: bool
     replaced: bool = False
     lost_weights: Mapping[str, str] = field(default_factory=dict)
-    """By run id why weights that were to be kept were not."""
+    """Reasons why weights were not saved, by run id."""
 
 
 def run_sweep(request: RunRequest, observer: Observer) -> Result:
-    """Run what a run directory still lacks and save the profile.
+    """Run the unfinished runs of a sweep and save the profile.
 
     Raises:
-        ConfigurationError: if the plan cannot be carried out as asked; nothing was started then.
+        ConfigurationError: if the sweep cannot run as requested. Nothing was started.
         EngineError: if the workers cannot be started.
         RunDirLostError: if the run directory is removed, renamed or taken over by another engine.
     """
@@ -63,7 +63,7 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
     run_dir = RunDir(find_run_dir(request, on_message=messages.append))
     _check_resumed(request, run_dir, messages)
     _send(observer, messages)
-    with _reached(request), run_dir.locked() as lock:
+    with _connected(request), run_dir.locked() as lock:
         with kept_if_refused(run_dir):
             placement = choose_placement(request)
             run_dir.begin(plan, execution_of(placement))
@@ -75,8 +75,8 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
         return _save(request, run_dir, interrupted=reason == "interrupted")
 
 
-def _reached(request: RunRequest) -> AbstractContextManager[None]:
-    """What has to be there before it is known where a sweep is carried out."""
+def _connected(request: RunRequest) -> AbstractContextManager[None]:
+    """Connect to the cluster, if the request needs one."""
     if request.executor == "ray":
         return connected(request.ray_address, insecure=request.ray_insecure)
     return nullcontext()
@@ -84,9 +84,9 @@ def _reached(request: RunRequest) -> AbstractContextManager[None]:
 
 def _check_resumed(request: RunRequest, run_dir: RunDir, messages: Sequence[str]) -> None:
     if request.resume and not run_dir.sweep_path.exists():
-        why = f" ({'; '.join(messages)})" if messages else ""
+        reason = f" ({'; '.join(messages)})" if messages else ""
         raise RunDirError(
-            f"--resume: {run_dir.root} holds no sweep to resume{why}. Run without --resume, or name its --run-dir."
+            f"--resume: {run_dir.root}: no sweep to resume{reason}. Run without --resume, or set --run-dir."
         )
 
 
@@ -99,18 +99,18 @@ def _send(observer: Observer, messages: Sequence[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What an engine has to do, and where."""
+    """The unfinished runs of a sweep and their slots."""
 
     request: RunRequest
     run_dir: RunDir
     placement: Placement
     histories: Mapping[Run, RunHistory]
     slots: tuple[Slot, ...]
-    """Not more than have something to do."""
+    """At most as many as there are packs to run."""
 
     @classmethod
     def read(cls, request: RunRequest, run_dir: RunDir, placement: Placement) -> _Work:
-        """What a run directory still lacks. Even if nothing is left there is a slot: its worker checks data and code."""
+        """Read a run directory. Without unfinished runs, one slot remains: its worker checks data and code."""
         histories = {run: run_dir.read_history(run) for run in request.plan.runs}
         left = [run for run, history in histories.items() if not history.done]
         slots = placement.slots[: max(1, count_packs(left, placement.pack_size))]
@@ -118,7 +118,7 @@ class _Work:
 
 
 def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -> EndReason:
-    """Prepare, run everything, and leave no worker behind, however it ends."""
+    """Prepare and run all runs. Stop all workers at the end, also after errors."""
     request, run_dir = work.request, work.run_dir
     reporter = ProgressReporter(observer)
     executor = _create_executor(work, lambda message: reporter.call(lambda observer: observer.on_message(message)))
@@ -147,7 +147,7 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
         with closing(scheduler):
             scheduler.stop()
             reporter.close()
-            if not is_lost:  # else the journal may be another engine's
+            if not is_lost:  # else the journal may belong to another engine
                 scheduler.note(EngineEnded(reason=reason))
     return reason
 
@@ -186,7 +186,7 @@ def _sweep_started(work: _Work, prepared: Prepared) -> SweepStarted:
 
 
 def _unusable_devices(request: RunRequest, placement: Placement, slots: Sequence[Slot]) -> Iterator[str]:
-    """GPUs that the user may expect to be used, but that are not."""
+    """Yield a warning for each GPU that the user may expect to be used, but that is unusable."""
     on_cpu = slots[0].device.kind == "cpu"
     if request.device not in ("auto", *(() if on_cpu else ("cuda",))):
         return
@@ -202,23 +202,23 @@ def _prepare(scheduler: Scheduler, request: RunRequest, log: Path) -> Prepared:
     try:
         return scheduler.prepare()
     except NetworkError as error:
-        if request.executor != "local":  # inline there is no log, and that of another machine stays there
+        if request.executor != "local":  # the inline executor has no log, and logs of remote workers stay remote
             raise
         raise NetworkError(f"{error}. The traceback is in {log}") from error
 
 
 def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:
-    """What else is going on where the runs are to be; on the CPU something always is."""
+    """Return a warning for each GPU that other processes use."""
     devices = {slot.device.label: slot.device for slot in slots if slot.device.kind != "cpu"}
     return tuple(
-        f"{label} is busy with other work ({device.busy}): throughput will not be that of a device alone"
+        f"{label} is used by other processes ({device.busy}): throughput will be lower than on an idle device"
         for label, device in devices.items()
         if device.busy
     )
 
 
 def _largest(placement: Placement, slots: Sequence[Slot]) -> Sequence[Slot]:
-    """Whose memory decides whether runs fit: of a cluster one slot, on the largest machine, since Ray sees to the rest."""
+    """Return the slots whose memory limits the runs: on a cluster, one slot of the largest machine."""
     return slots[:1] if placement.nodes else slots
 
 
@@ -240,12 +240,16 @@ def _create_executor(work: _Work, on_message: Callable[[str], None]) -> Executor
 
 
 def _check_unchanged(run_dir: RunDir, plan: Plan, before: Sequence[Prepared], now: Prepared) -> None:
-    """Holds the data and the user's own networks against those of all earlier engines, each of which may have had others."""
+    """Check that data and custom networks are the same as those of all earlier engines.
+
+    Raises:
+        RunDirError: if they differ.
+    """
     if not before:
         return
     if split := before[0].data.differing_split(now.data):
         raise RunDirError(
-            f"{run_dir.root}: the {split} data of its runs were others than now. Choose another --run-dir"
+            f"{run_dir.root}: the {split} data differ from those of its earlier runs. Choose another --run-dir"
         )
     _check_code(run_dir, run_dir.recorded_code(plan).differences(now.code))
 
@@ -253,14 +257,14 @@ def _check_unchanged(run_dir: RunDir, plan: Plan, before: Sequence[Prepared], no
 def _check_code(run_dir: RunDir, changed: Sequence[str]) -> None:
     if changed:
         raise RunDirError(
-            f"{run_dir.root} holds results of other code: {', '.join(changed)} changed since then. "
+            f"{run_dir.root} contains results of other code: {', '.join(changed)} changed since then. "
             "Undo the change, or choose another --run-dir."
         )
 
 
 def _save(request: RunRequest, run_dir: RunDir, *, interrupted: bool) -> Result:
     if interrupted and request.session is not None and not run_dir.read_state().has_worked:
-        # its session was refused or given up: a profile that is there stays as it is
+        # the session was rejected or interrupted before its first run: keep an existing profile
         return Result(profile=None, path=None, run_dir=run_dir.root, interrupted=True)
     try:
         profile = reduce_run_dir(run_dir, request.plan)
@@ -272,7 +276,7 @@ def _save(request: RunRequest, run_dir: RunDir, *, interrupted: bool) -> Result:
     lost: Mapping[str, str] = {}
     try:
         path = save_profile(profile, request.out)
-        if request.keep_weights:  # after the profile, which is the more dear
+        if request.keep_weights:  # after the profile, which is more important
             profile, lost = _keep_weights(profile, path, request.plan, run_dir)
     except OSError as error:
         raise EngineError(
@@ -290,7 +294,7 @@ def _save(request: RunRequest, run_dir: RunDir, *, interrupted: bool) -> Result:
 
 
 def _keep_weights(profile: Profile, path: Path, plan: Plan, run_dir: RunDir) -> tuple[Profile, Mapping[str, str]]:
-    """Keeps the weights of all runs that ended well, and saves the profile once more with their hashes."""
+    """Save the weights of all successful runs, and the profile again with their hashes."""
     epochs = {run.run_id: plan.by_id[run.run_id].epochs for run in profile.runs if run.status == "ok"}
     kept = keep_weights(run_dir, epochs, weights_folder(path))
     runs = tuple(run.model_copy(update={"weights_sha256": kept.sha256.get(run.run_id)}) for run in profile.runs)

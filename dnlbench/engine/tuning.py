@@ -1,4 +1,4 @@
-"""Measures how a sweep is best placed on this machine, and keeps the answer for `dnlbench.engine.placement`."""
+"""Autotune the placement of a sweep on this machine, and cache the result for `dnlbench.engine.placement`."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from dnlbench.plan import Plan
 from dnlbench.studies import Point
 
 Measure = Callable[[Plan, Point, Sequence[Slot], Sequence[int]], Mapping[int, float]]
-"""As `dnlbench.executor.probe.measure`."""
+"""The signature of `dnlbench.executor.probe.measure`."""
 
 
 def tune(request: RunRequest, measure: Measure = probe.measure) -> Trials:
-    """Measures every placement and pack size that the request leaves open, and keeps the result.
+    """Measure every placement and pack size that the request leaves open, and cache the result.
 
-    On the CPU runs go side by side with one thread each, or one at a time on all cores.
+    On the CPU, the candidates are one run with one thread for each core, and one run at a time on all cores.
 
     Raises:
-        ConfigurationError: if there is nothing to choose from, or the answer cannot be kept.
-        EngineError: if nothing can be measured. A placement that fails alone is left out.
+        ConfigurationError: if there is nothing to choose from, or the result cannot be stored.
+        EngineError: if all measurements fail. Single placements that fail are skipped.
     """
     plan, machine = request.plan, read_machine()
     if not can_be_tuned(plan):
         raise ConfigurationError(
-            f"{plan.spec.name}: only training sweeps of built-in networks are tuned; set --jobs, --threads and --pack of "
-            "dnlbench run by hand"
+            f"{plan.spec.name}: dnlbench tune supports only training sweeps of built-in networks. Set --jobs, --threads and "
+            "--pack of dnlbench run by hand"
         )
     placements = _placements(request, machine)
     point = median_point(plan)
@@ -44,9 +44,7 @@ def tune(request: RunRequest, measure: Measure = probe.measure) -> Trials:
         for size, rate in rates.items():
             trials.append(Trial(jobs=len(slots), threads=slots[0].threads, pack_size=size, samples_per_s=rate))
     if not trials:
-        raise EngineError(
-            f"{plan.spec.name}: the speed of {point.network} L={point.depth} could not be measured{problem}"
-        )
+        raise EngineError(f"{plan.spec.name}: measuring {point.network} L={point.depth} failed{problem}")
     save_trials(plan, machine, placements[0], tuple(trials))
     return tuple(trials)
 

@@ -1,11 +1,9 @@
-"""Two sweeps that take turns, run by run, so that what the machine does to one it does to the other.
+"""Paired (A/B) benchmarks: two sweeps whose runs alternate, so that the state of the machine affects both equally.
 
-The *head* is this environment's sweep; the *base* is another environment's, or this one's with other settings. Each side is
-an engine of its own: ``python -m dnlbench.engine RUN_DIR`` in its interpreter, whose runs all wait to be resumed. What the two
-versions of dnlbench have to agree on is small: ``request.json``, ``sweep.json``, the journal, the runs' events and the control
-file of the run directory, and the profile. Events are read as plain JSON here, so that another version may
-write more into them.
+The *head* is the sweep of this environment. The *base* is the sweep of another environment, or of this one with other settings.
+Each runs in its own engine, ``python -m dnlbench.engine RUN_DIR`` with the interpreter of its environment, and all runs start
+paused. The two versions of dnlbench share only the formats of ``request.json``, ``sweep.json``, the journal, the events of
+runs, the control file and the profile. Events are parsed as plain JSON, so that another version may add fields.
 
-A run directory that takes part holds ``session.json``; what it shares with its other side is in
-`dnlbench.paired.record`.
+The run directory of the head contains ``session.json``, which identifies the base; see `dnlbench.paired.record`.
 """

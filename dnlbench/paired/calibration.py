@@ -1,4 +1,4 @@
-"""Measuring the noise floor: a sweep takes turns with itself, several times; see `dnlbench.noise`."""
+"""Measure the noise floor with paired benchmarks of a sweep against itself; see `dnlbench.noise`."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ DEFAULT_SETTINGS = (
     "sweep.depths=[2,4]",
     "train.epochs=3",
 )
-"""With three rounds two to three minutes on two cores of a server."""
+"""Settings of the default sweep: three rounds take two to three minutes on two server cores."""
 
 
 def calibrate(session: Session, rounds: int, on_message: OnMessage) -> Floor:
-    """Carries out a session of identical sides several times and works the floor out of what they differ in.
+    """Run a paired benchmark of identical base and head ``rounds`` times, and return the noise floor.
 
-    The session has this environment as its base, and no settings for the base alone. Its run directories and profiles are not
-    used: each round, of which there is at least one, has new ones, which are gone after it.
+    The base of the session is this environment without settings of its own. Each round uses temporary run directories and
+    profiles instead of those of the session. ``rounds`` is at least 1.
 
     Raises:
-        ConfigurationError: if nothing that its study measures depends on the machine.
+        ConfigurationError: if no quantity of the study depends on the hardware.
         KeyboardInterrupt: if a round was interrupted.
         EngineError: if runs failed.
     """
     study = session.request.plan.study
     if not any(quantity.hardware_dependent for quantity in study.quantities):
         raise ConfigurationError(
-            f"study {study.name!r}: measures nothing that depends on the machine, and so has no noise floor; "
-            "calibrate with a spec of the study 'training'"
+            f"study {study.name!r}: has no noise floor, because its quantities do not depend on the hardware. "
+            "Calibrate with a spec of the study 'training'"
         )
     comparisons, head = [], None
     for number in range(1, rounds + 1):

@@ -1,4 +1,4 @@
-"""One side of a session: an engine in a process of its own, seen through its run directory."""
+"""An engine of a paired benchmark: a separate process, observed through its run directory."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from dnlbench.paired.schedule import Key, Role
 from dnlbench.store import RunDir, RunFollower, SweepState, send_command
 
 POLL_S = 0.05
-"""Seconds between two looks: they cost next to nothing, and a turn that has ended is to be noticed."""
-LEAVE_S = 60.0
-"""How long an engine may take to put its runs aside and to save its profile."""
-KEEP_S = 3600.0
-"""The same of one that keeps its weights, which are read and written once more."""
+"""Time between two polls, in seconds: short, to notice the end of a run soon."""
+STOP_TIMEOUT_S = 60.0
+"""Maximum time to suspend runs and save the profile, in seconds."""
+SAVE_WEIGHTS_TIMEOUT_S = 3600.0
+"""Maximum time for an engine that also saves weights, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """How a run of a turn ended."""
+    """The end of a run."""
 
     key: Key
     status: str
     seconds: float
-    """From when it was given its turn."""
+    """Time since its group was started."""
     samples_per_s: float | None
-    """Mean over its epochs; None of a study without any."""
+    """Mean over epochs; None for studies without epochs."""
 
 
 class PairedEngine:
-    """An engine whose runs wait for their turns."""
+    """An engine whose runs start paused and are resumed group by group."""
 
     def __init__(self, name: Role, request: RunRequest, interpreter: Interpreter) -> None:
-        """Starts an engine, which ends with this process; what it prints goes to ``engine.log`` in its run directory."""
-        assert request.run_dir is not None, "each side has one of its own"
+        """Start the engine. It exits with this process and prints to ``engine.log`` in its run directory."""
+        assert request.run_dir is not None, "base and head have separate run directories"
         self.name = name
         self.run_dir = RunDir(request.run_dir)
-        self._patience_s = KEEP_S if request.keep_weights else LEAVE_S
+        self._patience_s = SAVE_WEIGHTS_TIMEOUT_S if request.keep_weights else STOP_TIMEOUT_S
         self._interpreter = interpreter
         write_request(request, self.run_dir)
         self._engine = EngineProcess(
@@ -52,7 +52,7 @@ class PairedEngine:
         )
         self._process = self._engine.process
         self.waiting: dict[Key, str] = {}
-        """Ids of the runs that have not had their turn."""
+        """Ids of the runs that have not started."""
 
     @property
     def state(self) -> SweepState:
@@ -68,52 +68,52 @@ class PairedEngine:
 
     @property
     def prepared(self) -> Prepared:
-        """What it trains on, and what the user should know of how that was read; once it is prepared."""
+        """The data and warnings of a prepared engine."""
         assert self.state.prepared is not None, "see `prepare`"
         return self.state.prepared
 
     @property
     def exit_code(self) -> int | None:
-        """None while it is at work."""
+        """The exit code of the process; None while it is running."""
         return self._process.poll()
 
     @property
     def has_saved(self) -> bool:
-        """Whether it has saved a profile, once it has ended: one that was interrupted before its first turn has not."""
+        """True if the exited engine saved a profile; an engine interrupted before its first run saves none."""
         return self.exit_code in (0, 1) or self.state.has_worked
 
     def prepare(self) -> None:
-        """Waits until its data are loaded and its runs wait for their turns, or until it has found that none is left.
+        """Wait until the data are loaded and the runs are paused, or until the engine exits because no run is left.
 
         Raises:
-            ConfigurationError: if it ended before that, with what it said.
+            ConfigurationError: if the engine exited before, with its message.
         """
         while True:
-            ended = self.exit_code is not None  # asked first: its last events are read after that
+            has_exited = self.exit_code is not None  # checked first, so that its last events are still read
             self._engine.journal.poll()
             if self.state.last_command is not None:  # its own: nobody else was told of it
                 waiting = set(self.state.last_command.command.run_ids)
                 self.waiting = {key: run for key, run in self.run_dir.read_run_ids().items() if run in waiting}
                 return
-            if ended and self.state.prepared and self.exit_code in (0, 1):
+            if has_exited and self.state.prepared and self.exit_code in (0, 1):
                 return
-            if ended:
-                raise ConfigurationError(f"the {self.name} side, {self._interpreter.path}: {self._engine.problem()}")
+            if has_exited:
+                raise ConfigurationError(f"{self.name} ({self._interpreter.path}): {self._engine.problem()}")
             time.sleep(POLL_S)
 
     def run_group(self, keys: Sequence[Key]) -> Iterator[RunEnd]:
-        """Has it do runs that wait, all at the same time, and tells of each as soon as it has ended.
+        """Run paused runs at the same time, and yield the end of each.
 
         Raises:
-            EngineError: if the engine ends before they do, with what it said.
+            EngineError: if the engine exits before the runs end, with its message.
         """
         runs = {key: self.waiting.pop(key) for key in keys}
         followers = {key: RunFollower(self.run_dir, run) for key, run in runs.items()}
         for key, follower in followers.items():
             follower.poll()
-            if follower.history.ended and follower.history.ended.requested:  # somebody cancelled it while it waited
+            if follower.history.ended and follower.history.ended.requested:  # cancelled by the user while it was paused
                 del runs[key]
-        began = time.time()
+        started_s = time.time()
         self._release(list(runs.values()))
         while runs:
             has_exited = self.exit_code is not None
@@ -123,35 +123,35 @@ class PairedEngine:
                 history = followers[key].history
                 if history.ended is not None and history.ended != before:
                     del runs[key]
-                    status, seconds = history.ended.status, history.ended.time - began
+                    status, seconds = history.ended.status, history.ended.time - started_s
                     yield RunEnd(key=key, status=status, seconds=seconds, samples_per_s=history.samples_per_s)
             if runs and has_exited:
-                raise EngineError(f"the {self.name} side ended in the middle of its turn: {self._engine.problem()}")
+                raise EngineError(f"the engine of the {self.name} exited during a run: {self._engine.problem()}")
             time.sleep(POLL_S)
 
     def _release(self, run_ids: Sequence[str]) -> None:
         if not run_ids:
             return
-        with contextlib.suppress(FileNotFoundError):  # it has just ended, as its process will tell
+        with contextlib.suppress(FileNotFoundError):  # the engine has just exited, which the caller notices
             send_command(self.run_dir.control_path, Command(action="resume", run_ids=tuple(run_ids)))
 
     def finish(self) -> None:
-        """Waits until it has saved its profile, which it does once nothing is left to do."""
+        """Wait until the engine has saved its profile, after its last run."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(self._patience_s)
 
     def interrupt(self) -> None:
-        """Asks it to end as by Ctrl+C: a run under way is put aside, and a partial profile saved.
+        """Interrupt the engine, which suspends its runs and saves a partial profile.
 
-        Once only: to be asked again would interrupt it at that.
+        Call this once: a second interrupt would abort the saving.
         """
         if self._process.poll() is None:
             self._process.terminate()
 
     def end(self) -> None:
-        """Waits until it has ended, which it was asked to; in the end by force, with which its workers end too."""
+        """Wait until the interrupted engine has exited. Kill it, and with it its workers, after ``STOP_TIMEOUT_S``."""
         try:
-            self._process.wait(LEAVE_S)
+            self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             pass
         finally:

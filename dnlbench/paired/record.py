@@ -1,10 +1,10 @@
-"""``session.json``: which two run directories take turns, so that nothing else is taken for their common work.
+"""``session.json``: the identity of a paired benchmark, so that only its own run directories are resumed together.
 
 ::
 
     {"schema": "dnlbench.session/1", "name": "…", "base": {"python": "…", "set": ["…"], "run_dir": "…"}}
 
-It lies in the head's run directory. The name is in both journals and in both profiles.
+The file is in the run directory of the head. Both journals and both profiles contain the name.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SCHEMA = "dnlbench.session/1"
 
 
 def begin_record(head: RunDir, base: RunDir, python: str, settings: Sequence[str], *, resume: bool) -> str:
-    """The name of the session of two run directories, begun now or gone on with.
+    """Start or resume the session of two run directories, and return its name.
 
     Raises:
-        RunDirError: if one of them is in use, or has results that were got in another way.
+        RunDirError: if a run directory is in use, or contains results of another session or of an ordinary sweep.
     """
     for run_dir in (head, base):
         if (holder := run_dir.engine()) is not None:
@@ -38,11 +38,13 @@ def begin_record(head: RunDir, base: RunDir, python: str, settings: Sequence[str
         return _resume(path, theirs)
     if resume:
         raise RunDirError(
-            f"--resume: {head.root} holds no session to go on with. Run without --resume, or name its --run-dir"
+            f"--resume: {head.root}: no paired benchmark to resume. Run without --resume, or set --run-dir"
         )
     for run_dir in (head, base):
         if run_dir.sweep_path.exists():
-            raise RunDirError(f"{run_dir.root}: holds a sweep that did not take turns. Choose another --run-dir")
+            raise RunDirError(
+                f"{run_dir.root}: contains an ordinary sweep, not a paired benchmark. Choose another --run-dir"
+            )
     name = uuid.uuid4().hex[:16]
     content = {"schema": SCHEMA, "name": name, "base": theirs}
     write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
@@ -54,22 +56,19 @@ def _resume(path: Path, theirs: Mapping[str, object]) -> str:
         content = json.loads(read_regular(path))
         name, known = str(content["name"]), dict(content["base"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunDirError(f"{path}: says of no session: {error}. Choose another --run-dir") from error
-    differing = [
-        f"{key} there is {known.get(key)}, here {theirs[key]}" for key in theirs if known.get(key) != theirs[key]
-    ]
+        raise RunDirError(f"{path}: not a session file: {error}. Choose another --run-dir") from error
+    differing = [f"{key} was {known.get(key)}, is now {theirs[key]}" for key in theirs if known.get(key) != theirs[key]]
     if differing:
         raise RunDirError(
-            f"{path.parent}: took turns with another base: {'; '.join(differing)}. Choose another --run-dir"
+            f"{path.parent}: belongs to a paired benchmark with another base: {'; '.join(differing)}. Choose another --run-dir"
         )
     return name
 
 
 def drop_split_pairs(head: RunDir, base: RunDir) -> list[Key]:
-    """Removes what there is of pairs of which one run, or both, are not done, and says of which.
+    """Delete the results of pairs with an unfinished run, and return the keys of these pairs.
 
-    A session was interrupted in the middle of them. Their runs would be gone on with at another time than their partners
-    were carried out, and would be pairs in name only.
+    Such pairs were interrupted. A resumed run would be measured at another time than its partner.
     """
     ours, theirs = head.read_run_ids(), base.read_run_ids()
     dropped = []
@@ -84,7 +83,6 @@ def drop_split_pairs(head: RunDir, base: RunDir) -> list[Key]:
 
 
 def _is_done(run_dir: RunDir, run_id: str) -> bool:
-    """Whether no later engine would take the run up again."""
     follower = RunFollower(run_dir, run_id)
     follower.poll()
     return follower.history.done

@@ -1,4 +1,4 @@
-"""The order in which two sides take turns."""
+"""The order in which the runs of base and head alternate."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ from typing import Literal
 
 Role = Literal["base", "head"]
 Key = tuple[str, int, int]
-"""Network, depth and seed of a run: what makes two runs of different sweeps a pair."""
+"""Network, depth and seed of a run, which are equal for the two runs of a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunGroup:
-    """What a side does while the other one is idle."""
+    """Runs of one engine that run at the same time, while the other engine is idle."""
 
     role: Role
     keys: tuple[Key, ...]
-    """Runs of one point: as many as go on at the same time."""
+    """Runs of one point."""
 
 
 def alternate_runs(base: Sequence[Key], head: Sequence[Key], size: int) -> list[RunGroup]:
-    """The two sides' turns at the runs that they have in common, always one of each back to back; then the other runs.
+    """Return groups of runs in an order that alternates between base and head.
 
-    Which side comes first alternates along the seeds and, for the same seeds, along the points. So a machine that becomes
-    slower while it works, or is faster after a pause, treats both sides alike, within each seed and on the whole.
+    The common runs come first, in pairs of groups with the same keys. The role that starts a pair alternates over the seeds
+    and, for equal seeds, over the points. A drift of the machine's speed then affects both roles equally, for each seed and in
+    total. The remaining runs follow.
 
-    Both list the runs that are left, seeds of a point one after the other; the order of the head counts.
+    Args:
+        base: unfinished runs of the base, seeds of a point next to each other.
+        head: unfinished runs of the head, whose order is used.
+        size: maximum number of runs in a group.
     """
-    there = set(base)
-    common = [key for key in head if key in there]
+    base_keys = set(base)
+    common = [key for key in head if key in base_keys]
     groups = []
     for number, seeds in enumerate(_by_point(common)):
-        for place, keys in enumerate(_chunks(seeds, size)):
-            first, second = _ORDERS[(number + place) % 2]
+        for index, keys in enumerate(_chunks(seeds, size)):
+            first, second = _ORDERS[(number + index) % 2]
             groups += [RunGroup(role=first, keys=keys), RunGroup(role=second, keys=keys)]
-    ours = set(common)
-    return [*groups, *_alone("base", base, ours, size), *_alone("head", head, ours, size)]
+    shared = set(common)
+    return [*groups, *_alone("base", base, shared, size), *_alone("head", head, shared, size)]
 
 
 def _alone(role: Role, keys: Sequence[Key], common: Set[Key], size: int) -> list[RunGroup]:

@@ -1,4 +1,4 @@
-"""The session: starts both sides, gives them their turns, and leaves no process behind."""
+"""A session of a paired benchmark: start both engines, alternate their runs and stop the engines."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from dnlbench.store import RunDir
 
 OnMessage = Callable[[str], None]
 COMPARED_WITH_ITSELF = (
-    "--against: the base is this environment with the same settings, so the sweep would be compared with itself. Name another "
-    "environment, change a setting of the base with --against-set, or measure this machine's noise with dnlbench calibrate"
+    "--against: the base is this environment with the same settings, which would compare the sweep with itself. Name another "
+    "environment, change a setting of the base with --against-set, or measure the noise floor with dnlbench calibrate"
 )
-NOTHING_IN_COMMON = "the two sides have no network, depth and seed in common; nothing was trained"
+NOTHING_IN_COMMON = "base and head have no network, depth and seed in common; nothing was trained"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """Two sweeps that are to take turns, with nothing of the way to carry them out left open."""
+    """A paired benchmark with all options resolved."""
 
     request: RunRequest
-    """The head's."""
+    """The request of the head."""
     base: Interpreter
     base_settings: tuple[str, ...]
-    """``--against-set``: of the base alone."""
+    """Settings of ``--against-set``, for the base only."""
     slots: tuple[Slot, ...]
     run_dir: Path
     base_run_dir: Path
@@ -51,10 +51,10 @@ class Session:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionEnd:
-    """How a session ended."""
+    """The outcome of a session."""
 
     saved: bool
-    """Whether there are two profiles: not if it was interrupted before each side had had a turn."""
+    """True if both profiles were saved: not after an interrupt before the first run of each."""
     interrupted: bool
     failed: bool
 
@@ -66,17 +66,17 @@ def plan_session(
     base_out: Path | None,
     on_message: OnMessage | None = None,
 ) -> Session:
-    """Settles what is open: one run at a time, unless ``--jobs`` or ``--pack`` ask for more, with the threads of a sweep's run.
+    """Resolve the options of a paired benchmark. The default is one run at a time, with the threads of an ordinary run.
 
-    An ordinary sweep looks for the fastest way, this for the quietest: a run alone, which on a CPU has one thread and
-    leaves the other cores to what else the machine does. Threads that wait for each other wait for the slowest, and
-    on cores that they have to share that multiplies what the others do to them. With ``--jobs`` a turn is so many runs of
-    one side, side by side, so that all slots always carry the same kind of load.
+    An ordinary sweep uses the fastest placement, a paired benchmark the least noisy one: a single run, which uses one thread on
+    a CPU and leaves the other cores to other processes. Threads wait for the slowest among them, which amplifies the effect of
+    other processes on shared cores. With ``--jobs N``, N runs of one role share the machine, so that all slots have the same
+    kind of load.
 
     Raises:
-        ConfigurationError: if there is no such interpreter, or no dnlbench in it that can take turns; if the base that was
-            asked for is the head.
-        NotComparableError: if settings of the base alone leave it no run in common with the head.
+        ConfigurationError: if the interpreter does not exist or its dnlbench does not support paired benchmarks, or if base and
+            head are identical.
+        NotComparableError: if the settings of the base leave no run in common with the head.
     """
     base = find_interpreter(against)
     if base.is_this_one:
@@ -103,21 +103,21 @@ def plan_session(
 
 
 def run_session(session: Session, on_message: OnMessage) -> SessionEnd:
-    """Carries out what both sides lack, in turns; each side saves its profile.
+    """Alternate the unfinished runs of base and head. Each engine saves its profile.
 
-    An interrupt ends both as it ends a sweep. A side that has not had a turn by then leaves a profile that is there alone.
+    An interrupt stops both like an ordinary sweep. An engine interrupted before its first run keeps an existing profile.
 
     Raises:
-        ConfigurationError: if a side cannot be carried out as asked; nothing was trained then.
-        NotComparableError: if they have no runs in common; likewise.
-        EngineError: if a side ends in the middle of its work.
+        ConfigurationError: if base or head cannot run as requested; nothing was trained.
+        NotComparableError: if they have no runs in common; nothing was trained.
+        EngineError: if an engine exits during a run.
     """
     _check_outs(session)
     head_dir, base_dir = RunDir(session.run_dir), RunDir(session.base_run_dir)
     base, settings = session.base.path, session.base_settings
     name = begin_record(head_dir, base_dir, base, settings, resume=session.request.resume)
     for key in drop_split_pairs(head_dir, base_dir):
-        on_message(f"{_title(key)}: a pair that was interrupted, and is begun anew")
+        on_message(f"{_title(key)}: restarting the interrupted pair")
     engines: dict[Role, PairedEngine] = {}
     have_started = interrupted = False
     try:
@@ -140,17 +140,17 @@ def run_session(session: Session, on_message: OnMessage) -> SessionEnd:
 
 
 def _check_outs(session: Session) -> None:
-    """Before anything is begun, as for a sweep. Two profiles in one file would be one that is held against itself."""
+    """Check the paths of both profiles before anything starts."""
     if is_same_file(session.out, session.base_out):
         raise ConfigurationError(
-            f"--out-base {session.base_out}: is where the head's profile goes; name another file, or leave it out"
+            f"--out-base {session.base_out}: is the profile of the head. Name another file, or remove the option"
         )
     check_outcome(replace(session.request, out=session.out, run_dir=session.run_dir))
     check_out(session.base_out, used_by(replace(session.request, run_dir=session.base_run_dir)), "--out-base")
 
 
 def _start(session: Session, name: str, role: Role, engines: dict[Role, PairedEngine], on_message: OnMessage) -> None:
-    """One after the other, so that data are not downloaded twice."""
+    # The engines start one after the other, so that data are not downloaded twice.
     interpreter = session.base if role == "base" else find_interpreter(None)
     on_message(f"{role}: starting {' '.join([interpreter.path, *(session.base_settings if role == 'base' else ())])} …")
     engines[role] = engine = PairedEngine(role, _request(session, name, role), interpreter)
@@ -165,15 +165,15 @@ def _group_runs(engines: dict[Role, PairedEngine], on_message: OnMessage) -> lis
     if not set(there) & set(here):
         raise NotComparableError(NOTHING_IN_COMMON)
     if split := head.prepared.data.differing_split(base.prepared.data):
-        raise NotComparableError(f"the two sides have different data: their {split} splits differ; nothing was trained")
+        raise NotComparableError(f"base and head have different data: their {split} splits differ; nothing was trained")
     size = min(base.slots * base.pack_size, head.slots * head.pack_size)
     groups = alternate_runs(list(base.waiting), list(head.waiting), size)
     left = len(base.waiting) + len(head.waiting)
     done = len(there) + len(here) - left
-    at_a_time = "one run at a time" if size == 1 else f"up to {size} runs of one side at a time"
+    at_a_time = "one run at a time" if size == 1 else f"up to {size} runs of base or head at a time"
     on_message(
-        f"{units.counted(left, 'run')} in {units.counted(len(groups), 'group')}, {at_a_time}"
-        + (f"; {done} are done already" if done else "")
+        f"{units.counted(left, 'run')} in {units.counted(len(groups), 'alternating group')}, {at_a_time}"
+        + (f"; {done} already finished" if done else "")
     )
     return groups
 
@@ -193,7 +193,7 @@ def _run_groups(engines: dict[Role, PairedEngine], groups: Sequence[RunGroup], o
 
 
 def _request(session: Session, name: str, role: Role) -> RunRequest:
-    """What a side is asked for: the text of the spec, in which another version's preset may ask something else."""
+    """Return the request for an engine. It contains the text of the spec: the preset of another version may differ."""
     request, is_base = session.request, role == "base"
     return replace(
         request,
@@ -201,7 +201,7 @@ def _request(session: Session, name: str, role: Role) -> RunRequest:
         run_dir=session.base_run_dir if is_base else session.run_dir,
         out=session.base_out if is_base else session.out,
         device=request.device if request.device != "auto" else session.slots[0].device.kind,
-        keep_weights=request.keep_weights and not is_base,  # which another version may not know
+        keep_weights=request.keep_weights and not is_base,  # unknown to older versions
         resume=False,
         session=name,
     )
@@ -212,7 +212,7 @@ def _base_spec(request: RunRequest, base_settings: Sequence[str]) -> SpecText:
 
 
 def _base_plan(request: RunRequest, base_settings: Sequence[str]) -> Plan:
-    """Checked early, and in the user's words. A spec for another version is for that version to judge."""
+    """Check the plan of the base early, with errors that name ``--against-set``. Only for a base in this environment."""
     try:
         base = Plan(_base_spec(request, base_settings).parse())
     except SpecError as error:
@@ -226,20 +226,20 @@ def _base_plan(request: RunRequest, base_settings: Sequence[str]) -> Plan:
 
 
 def _runs_as(plan: Plan) -> tuple[str, int]:
-    """What decides how each run of a plan is trained, whichever runs those are."""
+    """Return what determines the training of each run, independent of the set of runs."""
     return plan.settings_hash, plan.spec.epochs
 
 
 def _default_run_dir(
     request: RunRequest, base: Interpreter, base_settings: Sequence[str], on_message: OnMessage | None
 ) -> Path:
-    """Beside those of ordinary sweeps, whose runs did not take turns."""
+    """Return a default that differs from the run directory of an ordinary sweep."""
     other = content_hash({"python": base.path, "set": list(base_settings)}, digits=6)
     return find_run_dir(request, suffix=f"-against-{other}", on_message=on_message)
 
 
 def _new_path(name: str) -> Path:
-    """Random in part: its profile is written hours later, and other sessions may start at the same moment."""
+    """Return a new path with a random part: other sessions may start in the same second."""
     return FOLDER / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}.json"
 
 

@@ -268,7 +268,7 @@ def test_an_interrupted_session_goes_on_and_pairs_stay_pairs(bench: Bench, wait_
     bench.gate.open()
     done = bench.run(*options, "--resume", "--set", "sweep.seeds=3", "--json")  # which may have more seeds
     assert done.returncode == 0, done.stderr
-    assert "seed 1: a pair that was interrupted, and is begun anew" in done.stderr
+    assert "seed 1: restarting the interrupted pair" in done.stderr
     after = bench.profiles()
     assert {profile.interleaved for profile in (*before, *after)} == {before[0].interleaved} != {None}
     for profile in after:
@@ -304,7 +304,7 @@ def test_a_session_that_is_killed_or_loses_a_side_leaves_nobody_at_work(
     _, err = process.communicate(timeout=PATIENCE_S)
     if whom == "base":
         assert process.returncode == 1
-        assert "dnlbench: error: the base side ended in the middle of its turn: it ended with signal 9" in err
+        assert "dnlbench: error: the engine of the base exited during a run: killed by signal 9" in err
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_this_environment_is_known_by_any_of_its_names(tmp_path: Path) -> None:
 
 def test_a_base_without_dnlbench_is_refused(refused: Refused, tmp_path: Path) -> None:
     said = refused("--against", bare_environment(tmp_path / "bare"))
-    assert "has no dnlbench: install it in that environment" in said
+    assert "dnlbench is not installed in this environment. Install it there" in said
     assert not (tmp_path / "rd").exists()
 
 
@@ -355,7 +355,7 @@ def test_a_base_that_cannot_take_turns_is_refused(
 ) -> None:
     python = make_environment()
     shutil.rmtree(python.parents[2] / "lib-of-its-own" / "dnlbench" / "engine")
-    assert "is too old to take turns: it has no dnlbench.engine" in refused("--against", python)
+    assert "is too old for paired benchmarks. Install a newer version there" in refused("--against", python)
     assert not (tmp_path / "rd").exists()
 
 
@@ -366,7 +366,7 @@ def test_a_base_that_lacks_a_key_is_refused_before_anything_is_trained(
     good = '{"schema": "dnlbench.profile/1", "name": "good"}'
     profile.write_text(good)
     said = refused("--against", make_environment(NO_KEY), "--set", "train.evaluate=true")
-    assert "the base side" in said
+    assert "dnlbench: error: base (" in said
     assert "--set train.evaluate=true" in said
     assert not (tmp_path / "out.json").exists()
     assert profile.read_text() == good
@@ -381,12 +381,12 @@ def test_settings_of_the_base_are_judged_in_the_users_words(refused: Refused, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fail-on", "throughput:5%"], "--fail-on throughput:5%: compares two profiles; add --against"),
-        (["--out-base", "x.json"], "--out-base: does not go with a sweep without --against"),
-        (["--against", sys.executable, "--detach"], "--detach: does not go with two sides"),
+        (["--fail-on", "throughput:5%"], "--fail-on throughput:5%: compares two profiles. Add --against"),
+        (["--out-base", "x.json"], "--out-base: requires --against"),
+        (["--against", sys.executable, "--detach"], "--detach: not available for paired benchmarks"),
         (["--against", sys.executable, "--fail-on", "speed:5%"], "speed"),
-        ([*OTHER_SETTINGS, "--resume"], "holds no session to go on with"),
-        ([*OTHER_SETTINGS, "--out-base", "./out.json"], "--out-base out.json: is where the head's profile goes"),
+        ([*OTHER_SETTINGS, "--resume"], "no paired benchmark to resume"),
+        ([*OTHER_SETTINGS, "--out-base", "./out.json"], "--out-base out.json: is the profile of the head"),
         (["--against", sys.executable], ITSELF),
         (["--against", sys.executable, "--against-set", "name='another'", "--against-set", "sweep.seeds=1"], ITSELF),
         (["--against-set", "train.batch_size=32"], ITSELF),

@@ -34,7 +34,7 @@ def test_calibration_measures_a_floor_and_shows_it(
     """With engines of their own, but workers in them: they are of no matter here."""
     unknown = run_cli("calibrate", "--show")
     assert (unknown.returncode, unknown.stdout) == (0, "")
-    assert "no noise floor is known" in unknown.stderr
+    assert "has no noise floor yet" in unknown.stderr
     monkeypatch.setattr("dnlbench.engine.request.RunRequest", partial(RunRequest, executor="inline"))
     small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
     done = run_cli("calibrate", spec_file, "--rounds", "1", *small, "--json")
@@ -53,7 +53,7 @@ def test_calibration_measures_a_floor_and_shows_it(
 def test_a_study_without_noise_is_not_calibrated(run_cli: RunCli, tmp_path: Path) -> None:
     done = run_cli("calibrate", "forward-limit")
     assert done.returncode == 2
-    assert "study 'forward-limit': measures nothing that depends on the machine" in done.stderr
+    assert "study 'forward-limit': has no noise floor, because its quantities do not depend" in done.stderr
     assert not NoiseFile().path.exists()
 
 

@@ -156,7 +156,7 @@ def test_cancelled_runs_stay_so_until_they_are_tried_again(
     assert next(run.error.message for run in profile.runs if run.error) == "cancelled on request"
     assert profile.state == "partial"
     assert "has succeeded" in sweep.refusal("control", "rd", "retry", waiting)
-    assert sweep.control("retry").endswith("; dnlbench run with --resume does it")  # all that ended badly
+    assert sweep.control("retry").endswith("; they start with the next dnlbench run --resume")  # all that ended badly
     last = sweep.run("--resume")
     assert last.returncode == 0, last.stderr
     check_undisturbed(sweep.profile(last.stdout))
@@ -186,7 +186,7 @@ def test_commands_that_cannot_be_obeyed_are_refused_with_their_remedy(make_sweep
     assert sweep.control("cancel") == "the sweep is cancelled"
     sweep.turn_until(lambda view: sweep.run_dir.engine() is None)
     message = sweep.refusal("control", "rd", "pause")
-    assert "no engine is at work here; dnlbench run with --resume starts one" in message
+    assert "no engine is running. Start one with dnlbench run and --resume" in message
 
 
 # An engine of its own

@@ -133,7 +133,7 @@ def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_
 
     fewer = run_cli("run", spec_file, *RUN, *only, "--out", "fewer.json", "--keep-weights")
     assert fewer.returncode == 0
-    assert "the weights of 2 runs could not be kept: " in fewer.stderr
+    assert "the weights of 2 runs could not be saved: " in fewer.stderr
     assert "checkpoint.pt is from 3 epochs; expected 2 epochs" in fewer.stderr
     said = refused(run_cli("diagnose", "rd", *SMALL))
     assert "is from 3 epochs; expected 2 epochs" in said
@@ -185,7 +185,7 @@ def test_what_has_no_trained_networks_is_refused(
         said = refused(run_cli("diagnose", source))
         assert "'forward-limit', which trains no image networks; diagnose is for study 'training'" in said
     said = refused(run_cli("run", "forward-limit", *RUN, *limit, "--keep-weights"))
-    assert "--keep-weights: runs of the study 'forward-limit' have no weights to keep" in said
+    assert "--keep-weights: runs of the study 'forward-limit' have no weights" in said
 
     assert "not a run directory" in refused(run_cli("diagnose", "."))
     assert "none.json: cannot be read" in refused(run_cli("diagnose", "none.json"))

@@ -68,7 +68,7 @@ def test_tensorboard_gets_a_folder_that_must_be_new(run_cli: RunCli, saved: tupl
     ("arguments", "message"),
     [
         (("--format", "csv", "--rows", "measurements"), "have no measurements; use --rows epochs or --rows runs"),
-        (("--format", "tensorboard", "--rows", "runs"), "--rows is for tables"),
+        (("--format", "tensorboard", "--rows", "runs"), "--rows: does not apply to --format tensorboard"),
         (("profiles/../profiles/a.json", "--format", "csv"), "profiles/a.json: named twice"),
         (("nowhere.json", "--format", "csv"), "nowhere.json: cannot be read"),
         (("--format", "xlsx"), "xlsx"),

@@ -138,7 +138,7 @@ def test_changed_code_of_a_custom_network_starts_a_new_run_directory(
     first, parameters = outcome(run(before))
     refused = run(after, "--resume")
     assert refused.returncode == 2
-    assert f"{first}-2 holds no sweep to resume (changing.py changed since the runs in {first}; " in refused.stderr
+    assert f"{first}-2: no sweep to resume (changing.py changed since the runs in {first}; " in refused.stderr
     done = run(after)
     assert outcome(done) == (f"{first}-2", (parameters or 0) - 10)
     assert f"changing.py changed since the runs in {first}; this sweep uses {first}-2\n" in done.stderr
@@ -149,7 +149,7 @@ def test_changed_code_of_a_custom_network_starts_a_new_run_directory(
     assert "changed" not in back.stderr
     named = run(after, "--run-dir", first)
     assert named.returncode == 2
-    assert f"{first} holds results of other code: changing.py changed since then. Undo the change" in named.stderr
+    assert f"{first} contains results of other code: changing.py changed since then. Undo the change" in named.stderr
 
 
 def test_a_sweep_of_another_machine_is_shown_and_saved_but_not_continued(
@@ -195,7 +195,7 @@ def test_data_that_were_changed_are_noticed_each_time(run_cli: RunCli, tmp_path:
     for _ in range(2):
         done = run_cli(*arguments, "--set", "data.root=moved")
         assert done.returncode == 2
-        assert "the training data of its runs were others than now" in done.stderr
+        assert "the training data differ from those of its earlier runs" in done.stderr
 
 
 def test_evaluation_data_that_were_changed_are_noticed(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
@@ -214,7 +214,7 @@ def test_evaluation_data_that_were_changed_are_noticed(run_cli: RunCli, tmp_path
     Image.new("L", (4, 4), 77).save(tmp_path / "img" / "test" / "a" / "0.png")
     done = run_cli(*arguments)
     assert done.returncode == 2
-    assert "the evaluation data of its runs were others than now" in done.stderr
+    assert "the evaluation data differ from those of its earlier runs" in done.stderr
 
 
 def test_a_reader_that_leaves_does_not_end_the_sweep(tmp_path: Path, spec_file: Path) -> None:

@@ -52,10 +52,10 @@ def test_a_sweep_that_was_begun_is_named(run_cli: RunCli, spec_file: Path) -> No
     assert run_cli("run", spec_file, *small, "--device", "cpu", "--jobs", "1", "--executor", "inline").returncode == 0
     done = run_cli("tune", spec_file, *small, "--device", "cpu", "--jobs", "1", "--quiet")
     assert done.returncode == 0
-    assert "continues as it was begun; name another --run-dir to use the answer" in done.stderr
+    assert "keeps its earlier settings; choose another --run-dir to use the new ones" in done.stderr
 
 
 def test_what_cannot_be_tuned_is_refused(run_cli: RunCli) -> None:
     done = run_cli("tune", "forward-limit")
     assert done.returncode == 2
-    assert "only training sweeps of built-in networks are tuned" in done.stderr
+    assert "supports only training sweeps of built-in networks" in done.stderr

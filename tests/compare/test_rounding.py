@@ -136,7 +136,9 @@ def test_compare_takes_a_twin(
     shown = run_cli("compare", "a.json", "b.json", "--twin", "t.json", "--fail-on", "loss:1%")
     assert "rounding alone changes it by up to 9.76 %" in shown.stdout
     assert shown.returncode == 0, shown.stderr
-    assert "rounding changes the final training loss of a run by up to: dense-attention 17.5 %, densenet " in shown.stderr
+    assert (
+        "rounding changes the final training loss of a run by up to: dense-attention 17.5 %, densenet " in shown.stderr
+    )
     assert run_cli("compare", "a.json", "b.json", "--fail-on", "loss:1%").returncode == 3
     refused = run_cli("compare", "a.json", "b.json", "--twin", "b.json")
     assert refused.returncode == 5

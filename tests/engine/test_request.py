@@ -80,8 +80,11 @@ def test_an_older_version_is_told_no_more_than_it_has_to_know(make_plan: MakePla
             {"schema": "dnlbench.request/2"},
             "written by another version of dnlbench: its schema is 'dnlbench.request/2'",
         ),
-        ({"color": "red"}, '"color" is not a key that this version of dnlbench knows'),
-        ({"spec": {"text": "", "origin": "", "color": "red"}}, '"spec.color" is not a key that this version'),
+        ({"color": "red"}, 'this version of dnlbench does not support the key "color"'),
+        (
+            {"spec": {"text": "", "origin": "", "color": "red"}},
+            'this version of dnlbench does not support the key "spec.color"',
+        ),
         ({"device": 3}, 'request.json is damaged: "device"'),
         ({"executor": "slurm"}, 'request.json is damaged: "executor"'),
         ({"jobs": 10**6}, "--jobs 1000000: choose a number from 1 to 4096"),
@@ -112,7 +115,7 @@ def test_a_request_that_cannot_be_read_is_refused(
 
 
 def test_a_run_directory_without_a_request_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunDirError, match=r"holds no request\.json to resume"):
+    with pytest.raises(RunDirError, match=r"no request\.json found"):
         read_request(RunDir(tmp_path))
 
 

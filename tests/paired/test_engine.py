@@ -152,5 +152,5 @@ def test_a_side_that_ends_in_its_turn_ends_the_session(waiting_engine: PairedEng
     key: Key = ("densenet", 1, 0)
     waiting_engine.waiting = {key: "a"}
     waiting_engine.interrupt()
-    with pytest.raises(EngineError, match="the base side ended in the middle of its turn: it ended with signal 15"):
+    with pytest.raises(EngineError, match="the engine of the base exited during a run: killed by signal 15"):
         list(waiting_engine.run_group([key]))

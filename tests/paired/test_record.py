@@ -54,19 +54,19 @@ def test_a_session_keeps_its_name(tmp_path: Path, make_plan: MakePlan) -> None:
 def test_another_base_is_refused(tmp_path: Path) -> None:
     head, base = RunDir(tmp_path / "rd"), RunDir(tmp_path / "rd-base")
     begin(head, base)
-    with pytest.raises(RunDirError, match=r"another base: set there is \[\], here \['train.lr=1'\]"):
+    with pytest.raises(RunDirError, match=r"another base: set was \[\], is now \['train.lr=1'\]"):
         begin(head, base, settings=["train.lr=1"])
-    with pytest.raises(RunDirError, match="python there is /there/python, here /elsewhere"):
+    with pytest.raises(RunDirError, match="python was /there/python, is now /elsewhere"):
         begin_record(head, base, "/elsewhere", [], resume=False)
 
 
 def test_runs_that_took_no_turns_are_not_taken_for_some_that_did(run_dirs: tuple[RunDir, RunDir]) -> None:
-    with pytest.raises(RunDirError, match="did not take turns"):
+    with pytest.raises(RunDirError, match="not a paired benchmark"):
         begin(*run_dirs)
 
 
 def test_there_is_nothing_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(RunDirError, match=r"--resume: .* holds no session"):
+    with pytest.raises(RunDirError, match=r"--resume: .*: no paired benchmark to resume"):
         begin(RunDir(tmp_path / "rd"), RunDir(tmp_path / "rd-base"), resume=True)
 
 

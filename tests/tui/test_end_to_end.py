@@ -127,7 +127,7 @@ def test_a_sweep_is_started_paused_left_reopened_and_compared(
         await pilot.press("slash", *"status=cancelled", "enter")
         await until(pilot, lambda: table(pilot).shown == 1 and pilot.app.focused is table(pilot))
         await pilot.press("r")
-        await until(pilot, lambda: any("--resume does it" in message for message, _ in notices))
+        await until(pilot, lambda: any("dnlbench run --resume" in message for message, _ in notices))
         await pilot.press("g")
         await until(pilot, lambda: states(pilot).count("ok") == 6)
         await until(pilot, lambda: RunDir(run_dir.root).engine() is None)
