@@ -247,7 +247,7 @@ def test_more_epochs_go_on_from_fewer_with_the_bits_of_all_of_them_at_once(
     sweep(two, "rd")
     found, said = sweep(four, "rd")
     expected, _ = sweep(four, "at-once")
-    assert "2 runs are gone on with after 2 of 4 epochs" in said
+    assert "Resuming 2 runs from epoch 2 of 4" in said
     assert statuses(found) == ["ok", "ok"]
     assert curves(found) == curves(expected)
     for run in found.runs:
@@ -273,7 +273,7 @@ def test_fewer_epochs_are_there_already(make_plan: MakePlan, here: Path) -> None
     before = events_in("rd")
     found, said = sweep(two, "rd")
     expected, _ = sweep(two, "two-only")
-    assert "2 of 2 runs are in the run directory already and are not done again" in said
+    assert "2 of 2 runs are already finished in the run directory" in said
     assert "Nothing is left to train" in said
     assert statuses(found) == ["ok", "ok"]
     assert found.state == "complete"
@@ -294,7 +294,7 @@ def test_a_run_lost_beyond_the_epochs_now_asked_for_has_only_to_be_looked_at(mak
         *lines, _ = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join(lines))
     found, said = sweep(two, "rd")
-    assert "2 runs are gone on with after 2 of 2 epochs" in said
+    assert "Resuming 2 runs from epoch 2 of 2" in said
     assert statuses(found) == ["ok", "ok"]
     assert curves(found) == {run_id: epochs[:2] for run_id, epochs in curves(whole).items()}
     again, said = sweep(four, "rd")
@@ -308,7 +308,7 @@ def test_more_depths_and_seeds_leave_the_runs_that_are_there_alone(make_plan: Ma
     before = events_in("rd")
     found, said = sweep(large, "rd")
     expected, _ = sweep(large, "at-once")
-    assert "2 of 6 runs are in the run directory already and are not done again" in said
+    assert "2 of 6 runs are already finished in the run directory" in said
     assert "gone on with" not in said
     assert statuses(found) == ["ok"] * 6
     assert curves(found) == curves(expected)
@@ -325,7 +325,7 @@ def test_more_seeds_and_more_epochs_at_once(make_plan: MakePlan, here: Path) -> 
     sweep(make_plan(*SMALL, "train.epochs=1"), "rd")
     large = make_plan(*SMALL, "sweep.seeds=[5,1]", "train.epochs=3")
     found, said = sweep(large, "rd")
-    assert "1 run is gone on with after 1 of 3 epochs" in said
+    assert "Resuming 1 run from epoch 1 of 3" in said
     assert curves(found) == curves(sweep(large, "at-once")[0])
 
 
@@ -337,7 +337,7 @@ def test_with_a_cosine_more_epochs_are_another_sweep(make_plan: MakePlan, here: 
         sweep(four, "rd")
     assert events_in("rd") == before
     more, said = sweep(make_plan(*SMALL, *COSINE, "sweep.seeds=3", "train.epochs=2"), "rd")
-    assert "2 of 3 runs are in the run directory already" in said
+    assert "2 of 3 runs are already finished in the run directory" in said
     assert statuses(more) == ["ok"] * 3
 
 
@@ -378,7 +378,7 @@ def test_a_sweep_in_its_usual_folder_is_extended_by_asking_for_more(
     assert first.returncode == 0, first.stderr
     more = run_cli(*arguments, "--set", "sweep.seeds=2", "--set", "train.epochs=3")
     assert more.returncode == 0, more.stderr
-    assert "1 run is gone on with after 2 of 3 epochs" in more.stderr
+    assert "Resuming 1 run from epoch 2 of 3" in more.stderr
     assert json.loads(first.stdout)["run_dir"] == json.loads(more.stdout)["run_dir"]
     assert len(list((tmp_path / ".dnlbench" / "runs").iterdir())) == 1
 

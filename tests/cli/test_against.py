@@ -38,7 +38,7 @@ WaitUntil = Callable[[Callable[[], object]], None]
 VERSION: Edit = ("__init__.py", f'__version__ = "{dnlbench.__version__}"', '__version__ = "0.0.7"')
 NO_KEY: Edit = ("studies/training/spec.py", "    evaluate: bool = False\n", "    evaluated: bool = False\n")
 OTHER_SETTINGS = ("--against", sys.executable, "--against-set", "train.lr=0.5")
-ITSELF = "the sweep would be compared with itself"
+ITSELF = "would compare the sweep with itself"
 WAY = ("--device", "cpu", "--run-dir", "rd", "--out", "out.json")
 SESSION_S = 2 * PATIENCE_S
 """After that long a whole session is taken to hang."""
@@ -310,9 +310,9 @@ def test_a_session_that_is_killed_or_loses_a_side_leaves_nobody_at_work(
 @pytest.mark.parametrize(
     ("python", "message"),
     [
-        ("nowhere/python", "there is no such interpreter"),
-        (".", "is a folder; name the interpreter in it"),
-        ("tiny.toml", "there is no such interpreter, or it may not be executed"),
+        ("nowhere/python", "no such interpreter"),
+        (".", "is a folder. Name the interpreter in it"),
+        ("tiny.toml", "no such interpreter, or not executable"),
     ],
 )
 def test_a_base_that_is_no_interpreter_is_refused(refused: Refused, tmp_path: Path, python: str, message: str) -> None:

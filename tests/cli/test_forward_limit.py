@@ -108,7 +108,7 @@ def test_a_second_start_does_nothing_and_gives_the_same_profile(run_cli: RunCli,
     assert len(sizes) == 16
     again = run_cli("run", "forward-limit", *SMALL, "--run-dir", run_dir, "--out", out, "--resume")
     assert again.returncode == 0, again.stderr
-    assert "16 of 16 runs are in the run directory already" in again.stderr
+    assert "16 of 16 runs are already finished in the run directory" in again.stderr
     assert "Nothing is left to train" in again.stderr
     assert {path: path.stat().st_size for path in sizes} == sizes
     first, second = read_profile(folder / "out.json"), read_profile(out)
@@ -121,7 +121,7 @@ def test_a_sweep_can_grow_by_depths_but_its_settings_stay(run_cli: RunCli, tmp_p
     grown = ["run", "forward-limit", *SMALL, "--set", "sweep.depths=[4,8,16,32,2]", "--run-dir", "rd"]
     done = run_cli(*grown, "--jobs", "1", "--out", "grown.json")
     assert done.returncode == 0, done.stderr
-    assert "16 of 20 runs are in the run directory already" in done.stderr
+    assert "16 of 20 runs are already finished in the run directory" in done.stderr
     found, before = (measurements(read_profile(path)) for path in (tmp_path / "grown.json", folder / "out.json"))
     assert len(found) == 20
     assert before.items() <= found.items()

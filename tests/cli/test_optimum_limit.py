@@ -62,7 +62,7 @@ def test_a_sweep_from_its_start_to_its_profile_inline_and_in_workers(run_cli: Ru
 
     again = run_cli(*arguments(tmp_path, "inline", *INLINE))
     assert again.returncode == 0, again.stderr
-    assert "16 of 16 runs are in the run directory already" in again.stderr
+    assert "16 of 16 runs are already finished in the run directory" in again.stderr
     assert "Nothing is left" in again.stderr
     assert read_profile(tmp_path / "inline.json") == profile
 

@@ -124,7 +124,7 @@ def test_runs_of_a_killed_worker_go_on_one_by_one(make_sweep: MakeSweep, workers
     sweep.gate.open()
     stdout, stderr = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 0, stderr
-    assert stderr.count("own:gated L=1 seeds 0–1 wait to be tried again: the worker process") == 1
+    assert stderr.count("own:gated L=1 seeds 0–1: will be retried: the worker process") == 1
     profile = sweep.profile(stdout)
     assert [(run.status, run.pack_size) for run in profile.runs] == [("ok", 1)] * 2
     assert sorted(map(len, packs(sweep.run_dir))) == [1, 1, 2]
@@ -149,7 +149,7 @@ def test_runs_that_do_not_go_together_are_done_one_by_one(
     done = run_process("run", spec_file, *options)
     assert done.returncode == 0, done.stderr
     cause = "own:shy L=1 seeds 0–1 cannot train together: LookupError: no room for two"
-    assert done.stderr.count(f"own:shy L=1 seeds 0–1 wait to be tried again: {cause}") == 1
+    assert done.stderr.count(f"own:shy L=1 seeds 0–1: will be retried: {cause}") == 1
     profile = read_profile(tmp_path / "out.json")
     assert [(run.status, run.pack_size) for run in profile.runs] == [("ok", 1)] * 2
     run_dir = RunDir(tmp_path / "rd")

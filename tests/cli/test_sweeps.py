@@ -75,7 +75,7 @@ def test_a_second_start_does_nothing_again_and_another_sweep_is_refused(run_cli:
     first = run_cli("run", spec_file, *SMALL, *INLINE, "--json")
     assert first.returncode == 0, first.stderr
     second = run_cli("run", spec_file, *SMALL, *INLINE, "--json")
-    assert "2 of 2 runs are in the run directory already" in second.stderr
+    assert "2 of 2 runs are already finished in the run directory" in second.stderr
     assert "Nothing is left to train" in second.stderr
     one, two = json.loads(first.stdout), json.loads(second.stdout)
     assert one["run_dir"] == two["run_dir"]
@@ -380,7 +380,7 @@ def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(
     sweep.gate.open()
     resumed = sweep.run("--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"{len(done_before)} of 4 runs are in the run directory already" in resumed.stderr
+    assert f"{len(done_before)} of 4 runs are already finished in the run directory" in resumed.stderr
     whole = sweep.profile(resumed.stdout)
     assert whole.state == "complete"
     assert [run.status for run in whole.runs] == ["ok"] * 4

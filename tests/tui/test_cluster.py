@@ -161,7 +161,7 @@ def test_a_thousand_slots_are_a_page(record: Record) -> None:
     with (out := Console(width=160)).capture() as shown:
         out.print(draw(view, 160))
     assert len(shown.get().splitlines()) == 1 + MOST_LINES + 1
-    assert shown.get().rstrip().endswith("and 44 more under way")
+    assert shown.get().rstrip().endswith("and 44 more running")
 
 
 def test_a_thousand_nodes_are_laid_out_by_few(view: SweepView) -> None:
