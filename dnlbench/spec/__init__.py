@@ -1,4 +1,4 @@
-"""From TOML text to a frozen, checked spec, and from a spec to its identity."""
+"""Specs: read and validate TOML, and compute a spec's identity."""
 
 from dnlbench.spec.identity import content_hash, spec_hash
 from dnlbench.spec.presets import Preset, list_presets, read_preset

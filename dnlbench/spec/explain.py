@@ -1,4 +1,4 @@
-"""Validation errors in the user's terms: file, line, key, value, what is allowed and the nearest known key."""
+"""Error messages for invalid specs: file, line, key, value, allowed values and the nearest known key."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from dnlbench.spec.lines import Key, key_lines
 from dnlbench.spec.values import find_type, write_value
 
 _NEAR = 0.6
-"""Likeness, 0 to 1, from which on a known word is offered for an unknown one."""
+"""Minimum similarity, 0 to 1, at which a known key is suggested for an unknown one."""
 MOST_ERRORS = 20
-"""Lines of one explanation; further errors are counted."""
+"""Maximum number of errors listed in a message. Further errors are only counted."""
 LONGEST_VALUE = 80
-"""Characters of a value in a message."""
+"""Maximum number of characters of a value in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a spec came from: a text, and the overrides put on top of it."""
+    """The origin of a spec: a text, and the overrides applied to it."""
 
     origin: str
     text: str
     """Valid TOML."""
     overrides: Mapping[Key, str]
 
-    def place(self, key: Key) -> str:
-        """Where the value of a key was given: an override, or file and line; the file alone for an absent key.
+    def location(self, key: Key) -> str:
+        """Return where a key is set: an override, or file and line; only the file for an absent key.
 
-        The line is that of the statement which first names the key; where none does, of its nearest table.
+        The line is that of the first statement with the key, or else of the nearest table that contains it.
         """
         for end in range(len(key), 0, -1):
             if key[:end] in self.overrides:
@@ -49,9 +49,9 @@ class Source:
 
 
 def _nearest_key(key: Key, value: Any, model: type[BaseModel]) -> str:
-    """As `did_you_mean`, over the keys of all tables; among equally near ones that of the same table comes first.
+    """Suggest a key from all tables like `did_you_mean`, preferring the same table among equally similar keys.
 
-    A key of another table is named in full: it has to be written elsewhere. Only a table may have the name of a table.
+    A key of another table is written in full. Tables are suggested only for tables, other keys only for other values.
     """
 
     def likeness(known: Key) -> tuple[float, bool]:
@@ -69,12 +69,12 @@ def _is_table(key: Key, model: type[BaseModel]) -> bool:
 
 
 def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> SpecError:
-    """An error with the problem of each key, and one line for each of the first `MOST_ERRORS`."""
+    """Convert validation errors into a `SpecError` with a problem for each key."""
     errors = error.errors()
-    # A list whose values are all refused is reported as empty too, which its author did not write.
-    refused = {details["loc"][:-1] for details in errors}
-    told = [details for details in errors if details["type"] != "too_short" or details["loc"] not in refused]
-    return spec_error([_problem(details, model) for details in told], source)
+    # Pydantic also reports a list whose values are all invalid as empty.
+    invalid = {details["loc"][:-1] for details in errors}
+    relevant = [details for details in errors if details["type"] != "too_short" or details["loc"] not in invalid]
+    return spec_error([_problem(details, model) for details in relevant], source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +85,14 @@ class Problem:
     index: str
     """``[1]`` for an item of a list."""
     value: str
-    """`` = 'x'``; empty if the message needs no value."""
+    """For example `` = 'x'``. Empty if the message does not include the value."""
     message: str
 
 
 def spec_error(problems: Sequence[Problem], source: Source) -> SpecError:
-    """The error for invalid values: a line for each of the first `MOST_ERRORS`, and the number of the others."""
+    """Create the error for invalid values: a line for each of the first `MOST_ERRORS`, and the number of the others."""
     lines = [
-        f"{source.place(each.key)}: {'.'.join(each.key)}{each.index}{each.value}{each.message}"
+        f"{source.location(each.key)}: {'.'.join(each.key)}{each.index}{each.value}{each.message}"
         for each in problems[:MOST_ERRORS]
     ]
     more = len(problems) - MOST_ERRORS
@@ -105,33 +105,33 @@ def spec_error(problems: Sequence[Problem], source: Source) -> SpecError:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: as Python writes it, cut where it is very long."""
+    """Format a value for a message: its ``repr``, truncated if it is long."""
     try:
         text = repr(value)
-    except ValueError:  # integers of more digits than Python writes
+    except ValueError:  # Python does not print integers with too many digits
         return "an integer of thousands of digits"
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     context = details.get("ctx", {})
-    location = tuple(context["key"].split(".")) if "key" in context else details["loc"]
-    key = tuple(part for part in location if isinstance(part, str))
-    index = "".join(f"[{part}]" for part in location if isinstance(part, int))
-    message, value = _complaint(details, key, model), ""
+    path = tuple(context["key"].split(".")) if "key" in context else details["loc"]
+    key = tuple(part for part in path if isinstance(part, str))
+    index = "".join(f"[{part}]" for part in path if isinstance(part, int))
+    message, value = _message(details, key, model), ""
     if message.startswith(" = "):
         value = f" = {shown(context.get('value', details['input']))}"
     return Problem(key=key, index=index, value=value, message=message.removeprefix(value))
 
 
-def _complaint(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
+def _message(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
     value, context = details["input"], details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
             allowed = [known[-1] for known in _keys(model) if known[:-1] == key[:-1]]
             return f": unknown key{_nearest_key(key, value, model)} Allowed: {', '.join(allowed)}"
         case "missing":
-            return ": this key is required and missing"
+            return ": required key is missing"
         case "literal_error" | "unknown_choice":
             choices = _choices(details)
             reason = f" ({details['msg']})" if details["type"] == "unknown_choice" else ""
@@ -176,7 +176,7 @@ def _choices(details: ErrorDetails) -> list[str]:
 
 
 def _keys(model: type[BaseModel], table: Key = ()) -> Iterator[Key]:
-    """Every key of a spec, its tables and their keys alike."""
+    """Yield every key of a spec, including tables and their keys."""
     for name, field in model.model_fields.items():
         key = (*table, name)
         yield key

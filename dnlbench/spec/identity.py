@@ -1,4 +1,4 @@
-"""Identity by content: equal questions have equal hashes, wherever and whenever they are asked."""
+"""Content hashes: specs that request the same results have equal hashes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dnlbench.studies import StudySpec
 
 
 def content_hash(content: Any, digits: int = 16) -> str:
-    """Hexadecimal SHA-256 of plain data, cut to ``digits``; the order of keys does not matter."""
+    """Return the hexadecimal SHA-256 of plain data, truncated to ``digits``. The order of keys does not matter."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
 def spec_hash(spec: StudySpec) -> str:
-    """Hash of what was asked; how it was carried out, its label and where its files lie are not in it."""
+    """Hash the requested results. Name, file locations and execution settings are not included."""
     return content_hash(spec.identity())

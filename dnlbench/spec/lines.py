@@ -1,4 +1,4 @@
-"""On which lines of a TOML text its keys stand; the readers of Python's library tell no positions."""
+"""Find the line numbers of keys in a TOML text, which Python's ``tomllib`` does not report."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 Key = tuple[str, ...]
 
 MOST_PARTS = 50
-"""Parts of the longest key that is read, and levels of nested values. No spec needs as many."""
+"""Maximum number of parts of a key, and of levels of nested values."""
 
 _TOKEN = re.compile(
-    r'"""(?:\\.|[^\\])*?"{3,5}'  # strings of several lines, which may end in two quotation marks of their own
+    r'"""(?:\\.|[^\\])*?"{3,5}'  # multi-line strings may end with two more quotation marks
     r"|'''.*?'{3,5}"
     r'|"(?:\\.|[^"\\\n])*"'
     r"|'[^'\n]*'"
@@ -21,29 +21,29 @@ _TOKEN = re.compile(
     r"|[\[\]{}\n]",
     re.DOTALL,
 )
-"""What can begin or end a bracket, a line, or a stretch in which neither counts."""
+"""Brackets, line ends, strings and comments. Brackets and line ends inside strings and comments do not count."""
 
 
 def key_lines(text: str) -> dict[Key, int]:
-    """Line, from 1, of the statement that first names each key or table, in time linear in the text's length.
+    """Return the line, starting at 1, of the first statement with each key or table, in linear time.
 
-    Keys of arrays of tables are left out.
+    Keys of arrays of tables are not included.
     """
     lines: dict[Key, int] = {}
     table: Key | None = ()
     for number, statement in _statements(text):
         content = tomllib.loads(statement)
         if statement.startswith("["):
-            found, table = _paths(content, ()), _only_path(content)
+            paths, table = _paths(content, ()), _only_path(content)
         else:
-            found = iter(()) if table is None else _paths(content, table)
-        for key in found:
+            paths = iter(()) if table is None else _paths(content, table)
+        for key in paths:
             lines.setdefault(key, number)
     return lines
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Each key with its value and each table's head, with the line that it begins on."""
+    """Yield each assignment and each table header with its first line."""
     start, line, depth, number = 0, 1, 0, 1
     for token in _TOKEN.finditer(text + "\n"):
         number += token[0].count("\n")
@@ -56,7 +56,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _only_path(content: Mapping[str, Any]) -> Key | None:
-    """The table that a head opens; None for an element of an array of tables."""
+    """Return the table that a header opens; None for an element of an array of tables."""
     path: Key = ()
     while content and len(path) < MOST_PARTS:
         (name, inner), *_ = content.items()
@@ -67,7 +67,7 @@ def _only_path(content: Mapping[str, Any]) -> Key | None:
 
 
 def _paths(content: Mapping[str, Any], table: Key) -> Iterator[Key]:
-    """Every key in nested tables, down to a depth that no spec has."""
+    """Yield every key in nested tables, up to the maximum depth."""
     waiting = [(table, content)]
     while waiting:
         outer, inner = waiting.pop()

@@ -10,7 +10,7 @@ _FOLDER = resources.files("dnlbench") / "presets"
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A spec by name; its first comment line says what it asks."""
+    """A spec that ships with the package. Its first comment line is its summary."""
 
     name: str
     text: str
@@ -21,13 +21,13 @@ class Preset:
 
 
 def list_presets() -> tuple[Preset, ...]:
-    """All presets, by name."""
+    """Return all presets, sorted by name."""
     files = sorted((entry for entry in _FOLDER.iterdir() if entry.name.endswith(".toml")), key=lambda file: file.name)
     return tuple(Preset(name=file.name.removesuffix(".toml"), text=file.read_text(encoding="utf-8")) for file in files)
 
 
 def read_preset(name: str) -> Preset:
-    """The preset of that name, which is never taken for a path: paths are the user's own files.
+    """Return the preset with this name.
 
     Raises:
         KeyError: if there is none.

@@ -1,4 +1,4 @@
-"""Strict reading of specs: TOML text and ``--set`` overrides in, a checked spec or every error at once out."""
+"""Read specs strictly: parse TOML text and ``--set`` overrides into a validated spec, or report all errors at once."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from dnlbench.spec.values import ANY, find_type, is_deep, read_toml, read_value,
 from dnlbench.studies import STUDIES, StudySpec
 
 _LONGEST_OVERRIDE = 200
-"""Characters of an override in a message."""
+"""Maximum number of characters of an override in a message."""
 _TOO_DEEP = f"values are nested more than {MOST_PARTS} levels deep"
 _STATEMENT = re.compile(
     r"\s*([A-Za-z0-9_-]+)\s*=\s*([.+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?|[A-Za-z][\w./:+-]*|\[[\w.,/:+\s-]*\])\s*(?:#.*)?"
 )
-"""A key with a number, a word or a list of them, whether TOML has them or not."""
+"""A key with a number, a word or a list of them, in valid or invalid TOML."""
 _LONG_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
-"""Python reads no integer of more than 4,300 digits."""
+"""Python cannot read integers of more than 4,300 digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecText:
-    """A spec as its user wrote it, which another version of dnlbench may read in another way."""
+    """The text of a spec and its overrides. Other versions of dnlbench may interpret it differently."""
 
     text: str
     """TOML."""
@@ -75,16 +75,20 @@ class SpecText:
 
 
 def read_spec(name: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """The spec of a preset's name or of a TOML file, with ``KEY=VALUE`` overrides applied.
+    """Read a preset or a TOML file and apply ``KEY=VALUE`` overrides.
 
     Raises:
-        SpecError: for a name that is neither, and for every error in the spec, with file, line, key and remedy.
+        SpecError: if there is neither, or with all errors in the spec, each with file, line, key and remedy.
     """
     return SpecText.read(name, overrides).parse()
 
 
 def parse_spec(text: str, origin: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """The same for a text that is at hand; ``origin`` names it in errors."""
+    """Parse the text of a spec and apply overrides. ``origin`` names the text in errors.
+
+    Raises:
+        SpecError: with all errors in the spec, each with file, line, key and remedy.
+    """
     table = load_toml(text, origin)
     settings = [_Override.read(override) for override in overrides]
     source = Source(origin=origin, text=text, overrides={setting.key: setting.label for setting in settings})
@@ -100,15 +104,15 @@ def parse_spec(text: str, origin: str, overrides: Sequence[str] = ()) -> StudySp
 
 
 def load_toml(text: str, origin: str) -> dict[str, Any]:
-    """The content of a TOML text.
+    """Parse a TOML text.
 
     Raises:
-        SpecError: if it is none.
+        SpecError: if it is not valid TOML.
     """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{origin}: not valid TOML: {error}{_mended(text, error)}") from error
+        raise SpecError(f"{origin}: not valid TOML: {error}{_suggestion(text, error)}") from error
     except RecursionError as error:
         raise SpecError(f"{origin}: {_TOO_DEEP}") from error
     except ValueError as error:
@@ -120,8 +124,8 @@ def load_toml(text: str, origin: str) -> dict[str, Any]:
     return table
 
 
-def _mended(text: str, error: tomllib.TOMLDecodeError) -> str:
-    """What to write in place of the line that is wrong, where it can only mean one thing; or empty."""
+def _suggestion(text: str, error: tomllib.TOMLDecodeError) -> str:
+    """Suggest a replacement for the invalid line if its meaning is unambiguous; otherwise return an empty string."""
     number = re.search(r"at line (\d+)", str(error))
     statement = _STATEMENT.fullmatch(text.splitlines()[int(number[1]) - 1]) if number else None
     if statement is None or len(statement[2]) > LONGEST_VALUE:
@@ -131,7 +135,7 @@ def _mended(text: str, error: tomllib.TOMLDecodeError) -> str:
         read = read_value(value, ANY)
     except ValueError as refusal:
         return f": {value} {refusal}"
-    is_clear = value[0].isalpha() or not isinstance(read, str)  # 01 may be a number or a text
+    is_clear = value[0].isalpha() or not isinstance(read, str)  # 01 may be a number or a string
     return f"; write {name} = {write_value(read)}" if is_clear else ""
 
 
@@ -142,7 +146,7 @@ def _read_file(name: str) -> str:
         presets = [preset.name for preset in list_presets()]
         near = did_you_mean(name, presets) or "."
         raise SpecError(
-            f"{name}: no such file, and no preset of that name{near} Presets: {', '.join(presets)}"
+            f"{name}: no such file, and no preset with this name{near} Presets: {', '.join(presets)}"
         ) from error
     except OSError as error:
         raise SpecError(f"{name}: cannot be read: {error.strerror}") from error
@@ -155,7 +159,7 @@ class _Override:
     """One ``KEY=VALUE``."""
 
     label: str
-    """How errors name it."""
+    """Name of the override in errors."""
     key: Key
     text: str
 
@@ -170,16 +174,16 @@ class _Override:
         if not equals or not all(key):
             raise SpecError(f"{label}: write it as KEY=VALUE, for example --set sweep.depths=[2,4]")
         if len(key) > MOST_PARTS:
-            raise SpecError(f"{label}: a key of {len(key):,} parts; no key of a spec has more than {MOST_PARTS}")
+            raise SpecError(f"{label}: the key has {len(key):,} parts; at most {MOST_PARTS} are allowed")
         return cls(label=label, key=key, text=value_text.strip())
 
     def apply(self, table: dict[str, Any], study: type[StudySpec]) -> None:
-        """Puts the value into the table; ``none`` takes an optional one out of it."""
+        """Set the value in the table; ``none`` removes an optional key."""
         inner = table
         for part in self.key[:-1]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise SpecError(f"{self.label}: {part!r} is a value, not a table, so nothing can be set in it")
+                raise SpecError(f"{self.label}: {part!r} is a value, not a table; it has no keys")
         value = self._value(study)
         if value is None:
             inner.pop(self.key[-1], None)
@@ -188,15 +192,15 @@ class _Override:
 
     def _value(self, study: type[StudySpec]) -> Any:
         type_ = find_type(study, self.key)
-        if type_ is None:  # a key that the spec does not have is refused whatever its value
+        if type_ is None:  # unknown key: rejected later with any value
             return self.text
         try:
             return read_value(self.text, type_)
         except ValueError as error:
-            said, write, form = str(error).partition("write it as ")
+            message, write, form = str(error).partition("write it as ")
             quoted = shlex.quote(f"{'.'.join(self.key)}={form}")
             raise SpecError(
-                f"{self.label}: {said}{write}--set {quoted}" if form else f"{self.label}: {said}"
+                f"{self.label}: {message}{write}--set {quoted}" if form else f"{self.label}: {message}"
             ) from error
 
 
@@ -209,15 +213,15 @@ def _study_of(table: dict[str, Any], settings: Sequence[_Override], source: Sour
     if not isinstance(name, str) or name not in STUDIES:
         known = ", ".join(STUDIES)
         raise SpecError(
-            f"{source.place(('study',))}: study = {shown(name)}: allowed: {known}{did_you_mean(str(name), STUDIES) or '.'}"
+            f"{source.location(('study',))}: study = {shown(name)}: allowed: {known}{did_you_mean(str(name), STUDIES) or '.'}"
         )
     return STUDIES[name].spec
 
 
 def _check_plain(table: dict[str, Any], source: Source) -> None:
-    """Refuses values that TOML has and JSON, in which specs are kept and compared, has not.
+    """Reject TOML values that JSON does not have: specs are stored and compared as JSON.
 
-    Written as JSON, dates would become strings, and infinite numbers and NaN the same null.
+    JSON would turn dates into strings, and infinite numbers and NaN into null.
     """
     if problems := list(_not_plain(table, ())):
         raise spec_error(problems, source)
@@ -240,7 +244,7 @@ def _not_plain(value: Any, key: Key) -> Iterator[Problem]:
 
 
 def _check_is_text(override: str) -> None:
-    """Bytes of an argument that are no text reach Python as surrogates, which JSON cannot carry."""
+    """Reject arguments that are not valid UTF-8. Python reads them as surrogates, which JSON does not support."""
     try:
         override.encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""The settings of profiles, and those in which profiles of one sweep's name differ."""
+"""Settings of specs as dotted keys, and the settings in which specs with the same name differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def flat_settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested tables as dotted keys; lists of plain values stay whole."""
+    """Flatten nested tables into dotted keys. Lists of plain values are kept as lists."""
     if isinstance(table, dict):
         for key, value in table.items():
             yield from flat_settings(value, f"{prefix}.{key}" if prefix else str(key))
@@ -20,23 +20,23 @@ def flat_settings(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def settings_text(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Every setting by its dotted key, as text."""
+    """Return every setting as text, by its dotted key."""
     return {key: _text(value) for key, value in flat_settings(spec)}
 
 
-def differing_settings(found: Sequence[Mapping[str, str]]) -> list[str]:
-    """For each `settings_text`, the settings that differ among specs of the same study and name, as in ``train.lr=0.03``.
+def differing_settings(specs: Sequence[Mapping[str, str]]) -> list[str]:
+    """For each spec, list the settings that differ among specs of the same study and name, as in ``train.lr=0.03``.
 
-    A setting that a spec lacks, because an earlier version wrote it, is no difference.
+    ``specs`` are results of `settings_text`. A setting that is missing in a spec of an earlier version is not a difference.
     """
     groups: dict[str, list[Mapping[str, str]]] = {}
-    names = [f"{settings.get('study')} {settings.get('name')}" for settings in found]
-    for name, settings in zip(names, found, strict=True):
+    names = [f"{settings.get('study')} {settings.get('name')}" for settings in specs]
+    for name, settings in zip(names, specs, strict=True):
         groups.setdefault(name, []).append(settings)
     differing = {name: _differing(settings) for name, settings in groups.items()}
     return [
         ", ".join(f"{key}={settings[key]}" for key in differing[name] if key in settings)
-        for name, settings in zip(names, found, strict=True)
+        for name, settings in zip(names, specs, strict=True)
     ]
 
 

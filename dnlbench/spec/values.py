@@ -1,4 +1,4 @@
-"""Values of a spec as text: read as TOML with the ceremony left out that a key's type makes needless, and written as TOML."""
+"""Read and write the values of a spec as TOML. Quotes and brackets are optional if the key's type makes them unnecessary."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from pydantic.fields import FieldInfo
 from dnlbench.spec.lines import MOST_PARTS, Key
 
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-"""Also those that TOML refuses: ``.5``, ``1.``, ``1.e3``."""
+"""Numbers, including ``.5``, ``1.`` and ``1.e3``, which are not valid TOML."""
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _MOST_WORDS = 8
-"""Items of a list that are repeated in a message."""
+"""Maximum number of list items in a message."""
 _WORD = re.compile(r"[^\s,\[\](){}\"']+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueType:
-    """The type of a key's values, as far as it decides how a text is read."""
+    """The properties of a key's type that determine how its text is read."""
 
     element: Any = None
-    """bool, int, float, str or dict; of a list, that of its items. None: any."""
+    """bool, int, float, str or dict; for a list, the type of its items. None: any type."""
     choices: tuple[str, ...] = ()
-    """The only strings allowed; empty: all."""
+    """Allowed strings. Empty: all strings."""
     is_list: bool = False
     is_count: bool = False
-    """Whether a single number is not a list of one, but stands for something else."""
+    """A single number is a count, not a list with one item."""
     is_optional: bool = False
-    """Whether the key may be absent without a default."""
+    """The value may be None."""
 
     @property
     def is_words(self) -> bool:
-        """Whether it holds strings, or a list of them."""
+        """True for strings and lists of strings."""
         return self.element is str
 
 
 ANY = ValueType()
-"""The type of keys that the user chooses."""
+"""The type of user-defined keys."""
 
 
 def value_type(info: FieldInfo) -> ValueType:
-    """The type of one field of a spec."""
+    """Return the type of a field of a spec."""
     annotation, metadata = without_none(info.annotation, info.metadata)
     element, _ = element_of(annotation)
     choices = tuple(map(str, get_args(element))) if get_origin(element) is Literal else ()
@@ -62,21 +62,21 @@ def value_type(info: FieldInfo) -> ValueType:
 
 
 def find_type(model: type[BaseModel], key: Key) -> ValueType | None:
-    """The type of a key in nested tables; None for one that the spec does not have."""
+    """Return the type of a key in nested tables; None if the spec does not have the key."""
     name, *rest = key
     if name not in model.model_fields:
         return None
     annotation = model.model_fields[name].annotation
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return find_type(annotation, tuple(rest)) if rest else ValueType(element=dict)
-    found = value_type(model.model_fields[name])
+    type_ = value_type(model.model_fields[name])
     if not rest:
-        return found
-    return ANY if found.element is dict else None
+        return type_
+    return ANY if type_.element is dict else None
 
 
 def without_none(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
-    """``X`` of ``X | None``, with the limits that are on it."""
+    """Return ``X`` for ``X | None``, with its metadata."""
     if NoneType in get_args(annotation):
         annotation = next(each for each in get_args(annotation) if each is not NoneType)
     if get_origin(annotation) is Annotated:
@@ -86,23 +86,23 @@ def without_none(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
 
 
 def element_of(annotation: Any) -> tuple[Any, list[Any]]:
-    """``X`` of ``tuple[X, ...]``, anything else itself."""
+    """Return ``X`` for ``tuple[X, ...]``, and other annotations unchanged."""
     if get_origin(annotation) is not tuple:
         return annotation, []
     return without_none(get_args(annotation)[0], [])
 
 
 def read_value(text: str, type_: ValueType) -> Any:
-    """A typed text as a value: TOML, or what it can only mean for this type.
+    """Convert a text to a value: TOML, or a simpler form that is unambiguous for this type.
 
-    Strings need no quotes and lists no brackets, numbers may begin or end with their point, a whole number may have an
-    exponent, a list of one may be its item, and ``none`` stands for a key that is absent.
+    Strings need no quotes and lists no brackets. Numbers may start or end with a decimal point, integers may have an exponent,
+    a list with one item may be written as the item, and ``none`` removes an optional key.
 
     Returns:
-        The value; None for ``none``. A word that is no value of the type is returned as a string, for the spec to refuse.
+        The value; None for ``none``. A word that is not a value of the type is returned as a string; validation rejects it.
 
     Raises:
-        ValueError: for brackets or quotes that do not match, with what to write, and for values nested too deeply.
+        ValueError: for unmatched brackets or quotes, with the correct form, and for values that are nested too deeply.
     """
     if type_.is_optional and text.lower() in ("none", "null"):
         return None
@@ -113,7 +113,7 @@ def read_value(text: str, type_: ValueType) -> Any:
 
 
 def is_deep(value: Any, levels: int = MOST_PARTS) -> bool:
-    """Whether lists and tables are nested in more levels than that."""
+    """Return true if lists and tables are nested in more than ``levels`` levels."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels < 0 or any(is_deep(each, levels - 1) for each in inner)
 
@@ -124,10 +124,10 @@ def _read_list(text: str, type_: ValueType) -> Any:
         return _read_item(text, type_)
     items = read_toml(f"[{inner}]")
     if items is not None:
-        return [_fitted(item, type_) for item in items]
+        return [_convert(item, type_) for item in items]
     parts = [part.strip() for part in inner.split(",")]
     if set(inner) & set("[](){}"):
-        raise ValueError(_refusal(text, type_))
+        raise ValueError(_message(text, type_))
     return [_read_item(part, type_) for part in parts if part]
 
 
@@ -142,17 +142,17 @@ def _read_item(text: str, type_: ValueType) -> Any:
     if value is None and type_.element is None and text in ("True", "False"):
         value = text == "True"
     if value is None and (text[:1] in ("[", "{", '"', "'") or (type_.element is None and text in ("None", "null"))):
-        raise ValueError(_refusal(text, type_))
-    return text if value is None else _fitted(value, type_)
+        raise ValueError(_message(text, type_))
+    return text if value is None else _convert(value, type_)
 
 
-def _fitted(value: Any, type_: ValueType) -> Any:
-    """``1e3`` is a whole number where one is asked for; beyond 2**53 not every float is the number that was typed."""
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
-    return int(value) if is_whole and type_.element is int else value
+def _convert(value: Any, type_: ValueType) -> Any:
+    """Convert a float such as ``1e3`` to an integer if the type is int. Above 2**53, a float may differ from the typed text."""
+    is_integer = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_integer and type_.element is int else value
 
 
-def _refusal(text: str, type_: ValueType) -> str:
+def _message(text: str, type_: ValueType) -> str:
     words = _WORD.findall(text)[:_MOST_WORDS]
     if type_.element is dict or (type_.element is None and text[:1] == "{"):
         return "is not a valid table; write it as { key = 1 }"
@@ -160,12 +160,12 @@ def _refusal(text: str, type_: ValueType) -> str:
         items = [_read_item(word, type_) for word in words] or (["one", "two"] if type_.is_words else [2, 4, 8])
         return f"is not a valid list; write it as {write_value(items)}"
     if type_.element is None and text in ("None", "null"):
-        return f"is no value in TOML; leave the key out or, for the word, write it as {write_value(text)}"
-    return f"is not a valid text; write it as {write_value(' '.join(words))}"
+        return f"is not a TOML value; remove the key or, for the word, write it as {write_value(text)}"
+    return f"is not a valid string; write it as {write_value(' '.join(words))}"
 
 
 def read_toml(text: str) -> Any:
-    """The value of a TOML text; None if it is none."""
+    """Return the value of a TOML text; None if it is not valid."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -174,8 +174,8 @@ def read_toml(text: str) -> Any:
 
 
 def write_value(value: Any) -> str:
-    """A value as TOML in one line."""
-    import tomlkit  # messages and forms alone need it
+    """Format a value as TOML in one line."""
+    import tomlkit  # deferred: only messages and forms need it
 
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(write_value, value))}]"
@@ -185,7 +185,7 @@ def write_value(value: Any) -> str:
 
 
 def write_pair(name: str, value: Any) -> str:
-    """``name = value``, the name in quotes where TOML needs them."""
+    """Format ``name = value``, with quotes around the name if TOML needs them."""
     import tomlkit
 
     return f"{tomlkit.key(name).as_string()} = {write_value(value)}"

@@ -297,7 +297,7 @@ def test_the_schema_of_specs_accepts_what_is_accepted_and_refuses_misspelt_keys(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nothing.toml"], "nothing.toml: no such file, and no preset of that name"),
+        (["run", "nothing.toml"], "nothing.toml: no such file, and no preset with this name"),
         (["run", "digits-quick", "--device", "cuda"], "--device cuda: this machine shows no such device"),
         (["run", "digits-quick", "--device", "tpu"], "write auto, cpu, mps, cuda"),
         (["run", "digits-quick", "--resume", "--run-dir", "nowhere"], "--resume: nowhere: no sweep to resume"),

@@ -48,8 +48,8 @@ def test_a_count_of_seeds_is_the_list() -> None:
 
 
 def line_of(text: str, key: tuple[str, ...]) -> int | None:
-    place = Source(origin="x", text=text, overrides={}).place(key)
-    return int(place.removeprefix("x:")) if ":" in place else None
+    location = Source(origin="x", text=text, overrides={}).location(key)
+    return int(location.removeprefix("x:")) if ":" in location else None
 
 
 def test_the_line_is_that_of_the_statement() -> None:
@@ -107,7 +107,7 @@ def test_the_line_is_that_of_the_statement() -> None:
         (("  4,\n", "  2,\n"), r"sweep.toml:6: sweep.depths repeats 2: list each value once$"),
         (("  2,\n  4,\n", ""), r"sweep.toml:6: sweep.depths is empty: at least one value is needed"),
         (('["densenet"]', "[]"), r"sweep.networks is empty"),
-        (('name = "good"', ""), r"sweep.toml: name: this key is required and missing"),
+        (('name = "good"', ""), r"sweep.toml: name: required key is missing"),
         (
             ('name = "good"', 'name = "../x"'),
             r"sweep.toml:1: name = '../x': use only the letters a–z and A–Z, digits, ",
@@ -140,7 +140,7 @@ def test_the_line_is_that_of_the_statement() -> None:
         ),
         (
             ("lr = 0.1", "lr = None"),
-            r'line 11, column 6\): None is no value in TOML; leave the key out or, for the word, write it as "None"$',
+            r'line 11, column 6\): None is not a TOML value; remove the key or, for the word, write it as "None"$',
         ),
         (("lr = 0.1", "epochs = 01"), r"line 11, column 11\)$"),
         (("lr = 0.1", "lr 0.1"), r"line 11, column 4\)$"),
@@ -193,14 +193,14 @@ def test_all_errors_are_told_at_once() -> None:
         ("train.lr=0,01", r"train.lr = '0,01': must be a number$"),
         ("train.evaluate=1", r"train.evaluate = 1: must be true or false$"),
         ('network.options={"a": 1}', r"is not a valid table; write it as --set 'network.options=\{ key = 1 \}'$"),
-        ("network.options.a=None", r"is no value in TOML; leave the key out or, .*'network.options.a=\"None\"'$"),
+        ("network.options.a=None", r"is not a TOML value; remove the key or, .*'network.options.a=\"None\"'$"),
         ("network.options.a=nan", r"^--set network.options.a=nan: network.options.a = nan: must be a finite number$"),
         ("network.options.a=1e999", r"network.options.a = inf: must be a finite number$"),
         ("network.options.a=10:30:00", r"network.options.a = 10:30:00: dates and times are not supported"),
         (f"train.epochs=1{'0' * 5000}", r"^--set train.epochs=10+…: train.epochs = '10+…: must be a whole number$"),
         (f"sweep.seeds={'[' * 5000}", r"is not a valid list"),
         (f"sweep.seeds={'[' * 60}{']' * 60}", r"^--set sweep.seeds=.*: is nested more than 50 levels deep$"),
-        (f"{'a.' * 3000}a=1", r"^--set [a.]+…: a key of 3,001 parts; no key of a spec has more than 50$"),
+        (f"{'a.' * 3000}a=1", r"^--set [a.]+…: the key has 3,001 parts; at most 50 are allowed$"),
         ("data.root=\udcff", r"^--set data.root=\\udcff: not valid UTF-8$"),
         ("da\udcffta.root=x", r"^--set da\\udcffta.root=x: not valid UTF-8$"),
         (
@@ -384,7 +384,7 @@ def test_a_name_that_is_no_file_and_no_preset() -> None:
 def test_a_path_is_never_taken_for_a_preset(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(GOOD)
     assert read_spec(str(tmp_path / "mine.toml")).name == "good"
-    with pytest.raises(SpecError, match="mine: no such file, and no preset of that name"):
+    with pytest.raises(SpecError, match="mine: no such file, and no preset with this name"):
         read_spec(str(tmp_path / "mine"))
     for name in (str(tmp_path / "mine"), "../presets/stability", "./stability", ""):
         with pytest.raises(KeyError):
