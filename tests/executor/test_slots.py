@@ -82,7 +82,7 @@ def test_devices_that_are_not_there(device: str, message: str) -> None:
 @pytest.mark.parametrize(("devices", "wanted"), [([CPU], "cuda"), ([*GPUS, CPU], "cuda:5")])
 def test_gpus_that_cannot_be_used_are_in_the_error(devices: list[Device], wanted: str) -> None:
     lost = UnusableDevice(name="GPU 5", reason="GPU is lost; restart the machine")
-    with pytest.raises(DeviceError, match=r"Present: .*\. Not usable: GPU 5: GPU is lost; restart the machine$"):
+    with pytest.raises(DeviceError, match=r"Available: .*\. Not usable: GPU 5: GPU is lost; restart the machine$"):
         choose_slots(devices, 2, device=wanted, unusable=[lost])
 
 

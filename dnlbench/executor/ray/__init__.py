@@ -1,4 +1,4 @@
-"""Ray clusters: connecting to them safely, what machines they have, and whether they are still there.
+"""The executor for Ray clusters: safe connections, an inventory of the machines, and remote workers.
 
-Ray is imported inside functions alone, so that nobody else needs it.
+Ray is imported only inside functions, so that other executors work without it.
 """

@@ -1,4 +1,4 @@
-"""The actors on a Ray cluster: one remote worker for each slot, and the answers that are awaited from it."""
+"""The actors on a Ray cluster: one remote worker for each slot, and its pending calls."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from dnlbench.executor.ray.remote_worker import RemoteWorker
 from dnlbench.machine import Slot
 
 POLL_S = 0.5
-"""How long a remote worker may wait for something to report."""
+"""Maximum time that a call of `RemoteWorker.poll` waits for something to report."""
 POLLS_PER_S = 400
-"""Of all remote workers that have nothing to report; where there are many each is asked less often."""
+"""Maximum rate of empty reports from all remote workers together. With many workers, each is polled less often."""
 GATHER_S, LONGEST_GATHER_S = 5e-5, 0.1
-"""How long answers are gathered before they are read, for each that is awaited, and at the most: to ask Ray which have come
-takes time for all of them."""
+"""Time for which results are collected before they are read, per pending call, and its maximum. Asking Ray which calls have
+finished takes time for each of them."""
 LEAVE_S = 5.0
-"""How long remote workers may take to clear up behind them."""
+"""Time that remote workers get to clean up."""
 
 Kind = Literal["placed", "prepared", "report", "done"]
 
 
 @dataclass(eq=False)
 class Handle:
-    """A slot's remote worker, as far as the engine knows it."""
+    """The engine's handle of a slot's remote worker."""
 
     slot: Slot
     actor: Any
     memory_bytes: int
     placement: Placement | None = None
-    """None while Ray has no room for it."""
+    """None while Ray has no free resources for it."""
     job: Attempts | None = None
     is_warm: bool = False
     is_ready: bool = False
     ahead_s: float = math.inf
-    """How much the engine's clock is ahead of its own: the least that was seen, since reports take their time."""
+    """Offset of the engine's clock from the worker's clock: the smallest one observed, since reports take time to arrive."""
     _heard: float = field(default_factory=lambda: time.monotonic())
     _worker_heartbeat_age_s: float = 0.0
 
     @property
     def where(self) -> str:
-        """``ray/3 on such-a-machine``."""
+        """The slot and, if known, its machine: ``ray/3 on node-name``."""
         node = self.placement.slot.node if self.placement else None
         return f"{self.slot.name} on {node.name}" if node else self.slot.name
 
@@ -63,43 +63,43 @@ class Handle:
 
     @property
     def starved_s(self) -> float:
-        """Seconds that its runs have waited for a place; 0 for those that have one, and without any."""
+        """Seconds that its runs have waited for resources; 0 without runs or once it has been placed."""
         return time.monotonic() - self._heard if self.job is not None and self.placement is None else 0.0
 
     def heartbeat_age_s(self, patience_s: float) -> float:
-        """Seconds without a heartbeat of it or its worker, beyond what it may take to answer; 0 without a place."""
+        """Return the seconds since the last heartbeat, less the ``patience_s`` that a reply may take; 0 before it is placed."""
         if self.placement is None:
             return 0.0
         return max(self._worker_heartbeat_age_s, time.monotonic() - self._heard - patience_s)
 
 
 class Actors:
-    """Spawns, asks and kills the actors. Ray itself retries nothing: the scheduler does, which knows what was kept."""
+    """Create, call and kill actors. Ray itself retries nothing; the scheduler does, because it knows what was saved."""
 
     def __init__(self, config: WorkerConfig, actor: type | None) -> None:
-        """Ask Ray for nothing yet. ``actor`` takes the place of real remote workers, for measurements."""
+        """Make no call to Ray yet. ``actor`` replaces the real remote workers, for benchmarks."""
         self._config, self._actor = config, actor or RayRemoteWorker
         self._handles: dict[str, Handle] = {}
         self._awaited: dict[Any, tuple[Handle, Kind]] = {}
         self._idle: list[Handle] = []
-        """Those that nobody awaits a report of, which comes after what they are told next."""
+        """Handles without a pending report. They are polled after all other calls have been sent."""
 
     @cached_property
     def _class(self) -> Any:
         import ray
 
-        # no second try by Ray, and a way for what cannot wait until a report is due
+        # no retries by Ray, and a separate queue for requests to suspend
         return ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"suspend": 1})(self._actor)
 
     @cached_property
     def _config_reference(self) -> Any:
-        """Spares a copy for each actor, since the plan of a large sweep is large."""
+        """A reference to the shared configuration, which saves a copy for each actor; the plan of a large sweep is large."""
         import ray
 
         return ray.put(self._config)
 
     def spawn(self, slot: Slot, memory_bytes: int) -> Handle:
-        """Ask Ray for room for a slot's remote worker, which is awaited as ``placed``."""
+        """Request resources for a slot's remote worker. The result has the kind ``placed``."""
         gpus = 1 if slot.device.kind == "cuda" else 0
         claim = {"num_cpus": slot.threads, "num_gpus": gpus, "memory": memory_bytes}
         actor = self._class.options(**claim).remote(self._config_reference, slot)
@@ -111,7 +111,7 @@ class Actors:
         return self._handles.get(slot.name)
 
     def kill(self, handle: Handle) -> None:
-        """End a remote worker, of which nothing is awaited any more."""
+        """Kill a remote worker and drop its pending calls."""
         import ray
 
         del self._handles[handle.slot.name]
@@ -123,11 +123,11 @@ class Actors:
         self._awaited[answer] = handle, kind
 
     def rest(self, handle: Handle) -> None:
-        """Have it report when it is polled next: it has answered all it was asked."""
+        """Include the remote worker in the next poll, because it has no pending call."""
         self._idle.append(handle)
 
     def poll(self) -> None:
-        """Have remote workers report that nothing more is to be told to before."""
+        """Request reports from all remote workers without a pending call."""
         for handle in self._idle:
             self.expect(handle, "report", handle.actor.poll.remote(self.poll_s))
         self._idle = []
@@ -137,7 +137,7 @@ class Actors:
         return max(POLL_S, len(self._handles) / POLLS_PER_S)
 
     def answers(self, deadline: float) -> Iterator[tuple[Handle, Kind, Any]]:
-        """What comes in next, until the deadline at most; an error of Ray's stands for an answer that cannot come."""
+        """Yield the results that arrive before the deadline. An error of Ray replaces a result that cannot arrive."""
         import ray
 
         left, awaited = max(0.0, deadline - time.monotonic()), list(self._awaited)
@@ -148,7 +148,7 @@ class Actors:
             time.sleep(max(0.0, min(gather_s, deadline - time.monotonic())))
             for answer in ray.wait(awaited, num_returns=len(awaited), timeout=0)[0]:
                 if answer not in self._awaited:
-                    continue  # of one that was killed for another answer of this moment
+                    continue  # its worker was killed because of another result in this batch
                 handle, kind = self._awaited.pop(answer)
                 try:
                     result = ray.get(answer)
@@ -157,7 +157,7 @@ class Actors:
                 yield handle, kind, result
 
     def close(self) -> None:
-        """Have the remote workers clear up, and kill them all."""
+        """Let all remote workers clean up, then kill them."""
         import ray
 
         answers = [handle.actor.close.remote() for handle in self if handle.placement is not None]
@@ -171,7 +171,7 @@ class Actors:
 
 
 class RayRemoteWorker(RemoteWorker):
-    """A remote worker in an actor."""
+    """A remote worker in a Ray actor."""
 
     def __init__(self, config: WorkerConfig, slot: Slot) -> None:
         import ray
@@ -183,7 +183,7 @@ class RayRemoteWorker(RemoteWorker):
         threading.Thread(target=self._leave_with_raylet, args=(os.getppid(),), daemon=True).start()
 
     def _leave_with_raylet(self, raylet: int) -> None:
-        """End this process when its machine's part of Ray is gone; by itself it would wait for calls that cannot come."""
+        """Exit when the raylet of this machine is gone; otherwise the process would wait for calls forever."""
         while os.getppid() == raylet:
             time.sleep(1.0)
         self.clear_up()

@@ -1,4 +1,4 @@
-"""How much of a machine's memory runs claim on a cluster, by what the plan and the data need."""
+"""Memory claims of runs on a cluster, from the estimates of the plan and the size of the data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 
 INITIAL_CLAIM_BYTES = 2**30
-"""For finding out what runs need; and for a run of a network of one's own, of which nothing can be foreseen."""
+"""Claim before the needs are known, and for runs of custom networks, which cannot be estimated."""
 
 
 class Claims:
-    """Claims on main memory. On a GPU the arrays of a run are in the GPU's own, which comes with it; the data are read here."""
+    """Claims on main memory.
+
+    On a GPU, the arrays of a run are in the GPU's memory, which Ray does not count; the data are in main memory.
+    """
 
     def __init__(
         self,
@@ -26,7 +29,7 @@ class Claims:
         pack_size: int,
         largest_bytes: int,
     ) -> None:
-        """Estimate the claims of the runs that are left. No machine has more than ``largest_bytes`` to give."""
+        """Estimate the claims of the remaining runs. No machine offers more than ``largest_bytes``."""
         self._plan = plan
         self._largest_bytes = largest_bytes
         self._worker_bytes = WORKER_BYTES + data.loaded_bytes
@@ -38,11 +41,11 @@ class Claims:
         self._pack_size = pack_size
 
     def of(self, run_ids: Iterable[str]) -> int:
-        """Bytes that a worker takes which trains these together."""
+        """Return the bytes that a worker needs to train these runs together."""
         return self._with_worker(self._needs[self._plan.by_id[run_id].point] for run_id in run_ids)
 
     def of_slot(self, number: int) -> int:
-        """Bytes that a slot is likely to need first: the longest runs come first, which are mostly the largest."""
+        """Return the bytes that a slot probably needs first: the longest runs start first, and they are mostly the largest."""
         begin = number * self._pack_size % len(self._by_size)
         return self._with_worker(self._by_size[begin : begin + self._pack_size])
 
@@ -51,5 +54,5 @@ class Claims:
 
 
 def claim_fits(claimed: int, needed: int) -> bool:
-    """Whether what was claimed does for what is needed, and does not keep much from others."""
+    """Return True if a claim is sufficient and not wastefully large."""
     return needed <= claimed <= 2 * needed + INITIAL_CLAIM_BYTES

@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster: to one that is there, or to one of this machine alone, for as long as it is needed."""
+"""Connections to a Ray cluster: an existing one, or a private one on this machine for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ from dnlbench.executor.ray.safety import LOOPBACK_ONLY, examine
 from dnlbench.machine import usable_cores
 
 OBJECT_STORE_BYTES = 200 * 2**20
-"""Of a cluster of this machine alone: checkpoints pass through it, and it is taken from the machine's memory."""
+"""Object store size of a private cluster. Checkpoints pass through it; it is taken from the machine's memory."""
 REAP_TIMEOUT_S = 15.0
-"""How long what Ray leaves behind may take to be ended."""
+"""Time limit for killing the processes that Ray leaves behind."""
 MAX_FOLDER_LENGTH = 20
-"""Characters: Ray's sockets have names of about 60 below it, and a socket's path ends at 107."""
+"""Maximum length in characters: names of Ray's sockets add about 60, and a socket's path is limited to 107."""
 _NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}
 NORMAL_PRIORITY = {"RAY_worker_niceness": "0"}
-"""Ray's own default is 15: beside any other load its workers hardly train, and throughput there says nothing."""
+"""The default of Ray is niceness 15. With any other load on the machine, workers would then hardly train, and their throughput
+would be meaningless."""
 
 
 @contextlib.contextmanager
 def connected(address: str | None, *, insecure: bool = False) -> Iterator[None]:
-    """This process as the driver of a cluster.
+    """Connect this process to a cluster as its driver.
 
-    To be entered by a thread that lives as long as the cluster, which ends with it.
+    Enter this context in a thread that lives as long as the connection: the cluster ends with the thread.
 
     Args:
-        address: ``host:port``, ``auto`` for the cluster that runs on this machine, None for one of this machine alone that
-            is started here, answers to nobody else and ends with this process, even if that is killed.
-        insecure: whether to use a cluster that others can reach and that asks nobody for a token.
+        address: ``host:port``; ``auto`` for the cluster that runs on this machine; None to start a private cluster here,
+            which accepts no other clients and ends with this process, even if the process is killed.
+        insecure: allow a cluster that other machines can reach and that requires no token.
 
     Raises:
-        ConfigurationError: if Ray is not installed; for a cluster as `dnlbench.executor.ray.safety.examine` refuses it.
-        EngineError: if Ray does not start or does not answer.
+        ConfigurationError: if Ray is not installed, or if `dnlbench.executor.ray.safety.examine` rejects the cluster.
+        EngineError: if Ray does not start or does not respond.
     """
     _require_ray()
     with output_suppressed(), _private_cluster() if address is None else _attached(address, insecure=insecure):
@@ -54,7 +55,7 @@ def connected(address: str | None, *, insecure: bool = False) -> Iterator[None]:
 
 
 def head_address() -> str:
-    """``host:port`` of the head of the cluster that this process is connected to."""
+    """Return ``host:port`` of the head of the connected cluster."""
     import ray
 
     return str(ray.get_runtime_context().gcs_address)
@@ -83,7 +84,7 @@ def _private_cluster() -> Iterator[None]:
     mark, folder = secrets.token_hex(8), _short_folder()
     environment = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # not an argument: everybody can read those
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # not an argument, which every user could read
         MARK: mark,
         **NORMAL_PRIORITY,
     }
@@ -96,14 +97,14 @@ def _private_cluster() -> Iterator[None]:
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder / "ray"),  # which Ray opens to everybody
+            _temp_dir=str(folder / "ray"),  # Ray makes this folder accessible to all users
         )
         _require_loopback()
         yield
 
 
 def _short_folder() -> Path:
-    """New, and this user's alone."""
+    """Create a folder that only this user can access."""
     folder = tempfile.gettempdir()
     return Path(
         tempfile.mkdtemp(prefix="dnlbench-", dir=folder if len(folder) <= MAX_FOLDER_LENGTH else "/tmp")
@@ -112,13 +113,13 @@ def _short_folder() -> Path:
 
 @contextlib.contextmanager
 def _reaped(mark: str, folder: Path) -> Iterator[None]:
-    """Whatever happens in the meantime, to this process too."""
+    """Run a reaper that cleans up in any case, even if this process is killed."""
     reaper = subprocess.Popen(
         [sys.executable, "-P", "-m", "dnlbench.executor.ray.reaper", mark, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a signal to the driver's group is not for it
+        start_new_session=True,  # it must survive a signal to the driver's process group
     )
     try:
         yield
@@ -138,12 +139,12 @@ def _shut_down_after() -> Iterator[None]:
 
 
 def _init(doing: str, environment: Mapping[str, str], **options: Any) -> None:
-    """``ray.init`` without its words and without its handler of SIGTERM, which is the engine's.
+    """Call ``ray.init`` without its output and without its SIGTERM handler, which would replace the engine's.
 
-    Ray hands the environment on to what it starts; this process's other children do not get it.
+    Ray passes ``environment`` on to the processes it starts; other children of this process do not inherit it.
 
     Raises:
-        EngineError: what could not be done, which is ``doing``, and what Ray says.
+        EngineError: if it fails. The message contains ``doing`` and Ray's error.
     """
     import ray
 
@@ -156,7 +157,7 @@ def _init(doing: str, environment: Mapping[str, str], **options: Any) -> None:
         read_environment_again()
         try:
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
-        except Exception as error:  # Ray raises a dozen kinds
+        except Exception as error:  # Ray raises many types
             raise EngineError(f"could not {doing}: {type(error).__name__}: {error}") from error
 
 
@@ -166,13 +167,13 @@ def _require_loopback() -> None:
     addresses = {str(node["NodeManagerAddress"]) for node in ray.nodes()}
     if addresses != {"127.0.0.1"}:
         raise EngineError(
-            f"this version of Ray does not keep to loopback: it listens on {', '.join(sorted(addresses))}"
+            f"this version of Ray is not restricted to loopback: it listens on {', '.join(sorted(addresses))}"
         )
 
 
 @contextlib.contextmanager
 def _kept_handler(number: int) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # Ray sets none there
+    if threading.current_thread() is not threading.main_thread():  # Ray sets no handler there
         yield
         return
     handler = signal.getsignal(number)

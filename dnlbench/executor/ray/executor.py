@@ -1,7 +1,7 @@
-"""Slots on the machines of a Ray cluster.
+"""An executor whose slots are on the machines of a Ray cluster.
 
-Each slot is a claim for a share of some machine. Ray finds the machine, shows it the GPU, and tells when it is lost. An actor
-there is the slot's remote worker, which does the work as it is done on one machine; the event replica writes what it reports.
+Each slot is a resource claim. Ray finds a machine for it, assigns the GPU, and reports if the machine is lost. An actor on
+that machine is the slot's remote worker, which runs a local executor; the event replica writes what the worker reports.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from dnlbench.plan import Plan
 from dnlbench.store import RunDir
 
 ROOM_TIMEOUT_S = 10.0
-"""After that long without room on any machine it is said what is waited for."""
+"""Time without free resources after which the user is told what the sweep waits for."""
 POLL_INTERVAL_S = 0.5
-"""Seconds between two looks for that."""
+"""Seconds between two checks for resources."""
 
 
 class RayExecutor(Executor):
-    """An executor whose slots are wherever Ray has room for them. Ray is connected to before it is made, and left after it."""
+    """An executor whose slots are wherever Ray has resources. The connection to Ray must outlive it."""
 
     def __init__(
         self,
@@ -52,7 +52,19 @@ class RayExecutor(Executor):
         on_message: Callable[[str], None] = lambda message: None,
         actor: type | None = None,
     ) -> None:
-        """Ask Ray for nothing yet. ``tell`` is called with what the sweep waits for; for ``actor`` see `Actors`."""
+        """Make no call to Ray yet.
+
+        Args:
+            run_dir: the engine's run directory.
+            slots: slots of the sweep, all of the same kind.
+            checkpoint_s: maximum seconds between checkpoints.
+            plan: the plan of the sweep.
+            pack_size: maximum number of runs in a pack.
+            nodes: machines of the cluster.
+            head: the cluster's head, which is checked regularly.
+            on_message: called with a text while the sweep waits for resources.
+            actor: see `Actors`.
+        """
         self._run_dir, self._slots, self._plan, self._pack_size = run_dir, slots, plan, pack_size
         self._head, self._on_message = head, on_message
         able = [node for node in nodes if node.cpus >= slots[0].threads] or nodes
@@ -72,11 +84,11 @@ class RayExecutor(Executor):
         self._prepared: Prepared | None = None
         self._claims: Claims | None = None
         self._returned: list[SlotFreed] = []
-        """Slots whose runs did not come to a remote worker at all."""
+        """Slots whose runs never reached a remote worker."""
         self._is_crowded = False
 
     def prepare(self) -> Prepared:
-        """Waits for room for one remote worker, which loads the data and checks the plan."""
+        """Wait for resources for one remote worker, which loads the data and checks the plan."""
         write_atomically(self._run_dir.secret_path, self._config.secret.encode())
         slot, started, reported = self._slots[0], time.monotonic(), False
         while self._prepared is None:
@@ -86,7 +98,7 @@ class RayExecutor(Executor):
             has_placement = handle is not None and handle.placement is not None
             if not (reported or has_placement) and time.monotonic() - started > ROOM_TIMEOUT_S:
                 reported = True
-                self._on_message(f"waiting for room on the cluster for a worker: {_claimed(slot, INITIAL_CLAIM_BYTES)}")
+                self._on_message(f"waiting for free resources on the cluster: {_claimed(slot, INITIAL_CLAIM_BYTES)}")
         self._claims = Claims(
             self._plan,
             self._prepared.data,
@@ -98,7 +110,7 @@ class RayExecutor(Executor):
         return self._prepared
 
     def start(self, slot: Slot, attempts: Attempts) -> None:
-        """Gives the runs to the slot's remote worker; to a new one if they need more memory than that has, or much less."""
+        """Pass the runs to the slot's remote worker. Replace the worker if its memory claim is too small or far too large."""
         assert self._claims is not None, "prepare comes first"
         needed = self._claims.of(attempts)
         handle = self._actors.of(slot)
@@ -117,13 +129,13 @@ class RayExecutor(Executor):
         self._actors.expect(handle, "done", handle.actor.start.remote(dict(attempts), states))
 
     def warm_up(self, slot: Slot) -> None:
-        """Asks Ray for room for it, if it has none; the remote worker sees to its worker itself."""
+        """Request resources for the slot if it has no remote worker. The remote worker starts its own worker process."""
         if self._actors.of(slot) or self._is_crowded or self._backoff.remaining_s(slot.name):
             return
         self._spawn(slot, self._claims.of_slot(self._slots.index(slot)) if self._claims else INITIAL_CLAIM_BYTES)
 
     def is_open(self, slot: Slot) -> bool:
-        """Whether it has a machine, and that has what the sweep needs."""
+        """Return True if the slot has a machine whose worker has accepted the plan."""
         handle = self._actors.of(slot)
         return handle is not None and handle.is_ready
 
@@ -132,7 +144,7 @@ class RayExecutor(Executor):
         return handle is not None and handle.is_warm
 
     def suspend(self, slot: Slot) -> None:
-        """A message to the remote worker, which it hears at once; what has no place yet comes back as it is."""
+        """Forward the request to the remote worker. Runs that still wait for resources are returned."""
         handle = self._actors.of(slot)
         if handle is None or handle.job is None:
             return
@@ -143,7 +155,7 @@ class RayExecutor(Executor):
             handle.actor.suspend.options(concurrency_group="suspend").remote(dict(handle.job))
 
     def end(self, slot: Slot) -> None:
-        """Ends the remote worker, and its worker with it; the slot has to find another place."""
+        """Kill the remote worker and its worker process. The slot has to wait for resources again."""
         handle = self._actors.of(slot)
         if handle is not None:
             if handle.job is not None:
@@ -151,10 +163,10 @@ class RayExecutor(Executor):
             self._actors.kill(handle)
 
     def wait(self, timeout_s: float) -> Sequence[SlotFreed]:
-        """Listens to all remote workers.
+        """Process the results of all remote workers.
 
         Raises:
-            EngineError: if the cluster is no more, or comes to nothing.
+            EngineError: if the cluster is gone, or if remote workers keep dying.
         """
         if self._head is not None:
             self._head.require()
@@ -170,7 +182,7 @@ class RayExecutor(Executor):
         return freed
 
     def heartbeat_age_s(self, slot: Slot) -> float:
-        """Since the remote worker was last heard of, or its worker by that; nothing while it waits for a place."""
+        """Return the seconds since the last heartbeat of the worker; 0 while it waits for resources."""
         handle = self._actors.of(slot)
         return handle.heartbeat_age_s(self._actors.poll_s) if handle is not None else 0.0
 
@@ -180,7 +192,7 @@ class RayExecutor(Executor):
             self._run_dir.secret_path.unlink(missing_ok=True)
 
     def _make_room(self) -> None:
-        """Ends idle remote workers, which may hold, or be about to take, the very room that runs wait for."""
+        """Kill idle remote workers if runs starve, since they may occupy the resources that these runs need."""
         self._is_crowded = is_crowded(handle.starved_s for handle in self._actors)
         if self._is_crowded:
             for handle in self._actors:
@@ -228,32 +240,32 @@ class RayExecutor(Executor):
         return [SlotFreed(slot=handle.slot, run_ids=report.freed, failure=report.failure)]
 
     def _count_death(self, handle: Handle, error: Exception) -> WorkerFailure:
-        """Take note of a remote worker that is no more.
+        """Log the death of a remote worker and start the slot's backoff.
 
         Raises:
-            EngineError: if many of the slot's have come to nothing, and there is no other.
+            EngineError: if many of the slot's workers have died and no other slot has a ready one.
         """
         failure = failure_of(error, handle.where)
         self._replica.log(handle.slot.name, f"{failure.error.message}\n".encode())
         deaths = self._backoff.add(handle.slot.name)
         if deaths > MAX_DEATHS and not any(other.is_ready for other in self._actors if other is not handle):
             raise EngineError(
-                f"{deaths} remote workers died on the cluster before they reported anything; the last one: "
+                f"{deaths} remote workers died on the cluster before they reported anything; the last error: "
                 f"{failure.error.message}"
             )
         return failure
 
     def _give_up(self, handle: Handle, failure: WorkerFailure) -> Sequence[SlotFreed]:
-        """End a remote worker; the slot with the runs that it had."""
+        """Kill a remote worker and return its slot with its runs."""
         job = handle.job
         self.end(handle.slot)
         return [SlotFreed(slot=handle.slot, run_ids=tuple(job), failure=failure)] if job else []
 
     def _give_up_for_disk(self, handle: Handle, error: OSError) -> Sequence[SlotFreed]:
-        """If it is the engine's that is full.
+        """Kill a remote worker because the engine's disk is full.
 
         Raises:
-            OSError: if it is not.
+            OSError: if the error has another reason.
         """
         if not is_disk_full(error):
             raise error
@@ -262,6 +274,6 @@ class RayExecutor(Executor):
 
 
 def _claimed(slot: Slot, memory_bytes: int) -> str:
-    """``1 CPU, a GPU and 1.0 GiB``."""
+    """Describe a claim: ``1 CPU, a GPU and 1.0 GiB``."""
     gpu = ", a GPU" if slot.device.kind == "cuda" else ""
     return f"{slot.threads} CPU{'s' if slot.threads > 1 else ''}{gpu} and {units.size(memory_bytes)}"

@@ -1,4 +1,4 @@
-"""The head of a Ray cluster, without which Ray ends the process of whoever is connected to it after a minute."""
+"""The head of a Ray cluster. Ray kills connected processes one minute after losing it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import time
 from dnlbench.errors import EngineError
 
 CHECK_INTERVAL_S = 5.0
-"""Seconds between two looks whether it is there."""
+"""Seconds between two checks."""
 ANSWER_S = 2.0
-"""How long it may take to accept a connection."""
+"""Time limit for accepting a connection."""
 HEAD_TIMEOUT_S = 20.0
-"""After that long without an answer it is given up: before Ray does, which says nothing."""
+"""Time without a connection after which the engine gives up, earlier than Ray, which would exit without a message."""
 
 
 class Head:
-    """Whether it still answers, looked at now and then."""
+    """The reachability of the head, checked regularly."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._checked_at = self._reachable_at = time.monotonic()
 
     def require(self) -> None:
-        """Looks at it if the last time is long enough ago.
+        """Check whether the head is reachable if the last check is long enough ago.
 
         Raises:
-            EngineError: if it has not answered for a while.
+            EngineError: if it has been unreachable for `HEAD_TIMEOUT_S`.
         """
         now = time.monotonic()
         if now - self._checked_at < CHECK_INTERVAL_S:
             return
-        if now - self._checked_at > HEAD_TIMEOUT_S:  # nobody has looked in between
+        if now - self._checked_at > HEAD_TIMEOUT_S:  # no check in between
             self._reachable_at = now
         self._checked_at = now
         host, _, port = self.address.rpartition(":")
@@ -41,6 +41,6 @@ class Head:
         except OSError as error:
             if now - self._reachable_at >= HEAD_TIMEOUT_S:
                 raise EngineError(
-                    f"the head of the Ray cluster, {self.address}, no longer answers ({error}). What was found until now is "
-                    "kept: when the cluster is up again, run the same command with --resume"
+                    f"the head of the Ray cluster, {self.address}, is unreachable ({error}). Results so far are saved. When "
+                    "the cluster is up again, run the same command with --resume"
                 ) from error

@@ -1,4 +1,4 @@
-"""What a Ray cluster has: its machines, whether they run this very code, and how many runs they can carry out at a time."""
+"""The inventory of a Ray cluster: its machines, their versions of dnlbench and torch, and how many runs fit at a time."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from dnlbench.errors import ConfigurationError, DeviceError, EngineError
 from dnlbench.machine import Device, Machine, Node, node_of, source_hash, torch_version, why_unusable
 
 PROBE_S = 120.0
-"""How long the machines may take to tell about themselves: each starts a process for it and may import over a network."""
+"""Time limit for machines to describe themselves. Each starts a process, which may import dnlbench over a network."""
 ID_LENGTH = 8
-"""Digits of Ray's id in the names of nodes that would otherwise have the same."""
+"""Number of digits of Ray's node id that are appended to make a name unique."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterNode:
-    """One machine of a cluster, or one of the nodes that run on it, that has room for work."""
+    """A node of the cluster that offers CPUs: one machine, or one of several nodes on a machine."""
 
     node_id: str
-    """Ray's."""
+    """Node id assigned by Ray."""
     name: str
-    """What it was started with (``ray start --node-name``), else its host's name; with part of its id where that is shared."""
+    """Name given with ``ray start --node-name``, or else the host name, with part of the node id if several nodes share it."""
     cpus: float
-    """Offered to Ray, as is what follows."""
+    """CPUs offered to Ray; the following fields are also what the node offers."""
     gpus: float
     memory_bytes: int
     machine: Machine
-    """Read there, with all of its GPUs."""
+    """The machine as read on the node, with all of its GPUs."""
 
     @property
     def node(self) -> Node:
@@ -38,11 +38,11 @@ class ClusterNode:
 
 
 def read_nodes() -> tuple[ClusterNode, ...]:
-    """The machines of the connected cluster that have room for work, by name.
+    """Return the nodes of the connected cluster that offer CPUs, sorted by name.
 
     Raises:
-        ConfigurationError: if there are none, or if one of them has no dnlbench, or another one, or another torch.
-        EngineError: if one does not tell in time.
+        ConfigurationError: if there are none, or if a node has no dnlbench, or another version of dnlbench or torch.
+        EngineError: if a node does not describe itself in time.
     """
     import ray
 
@@ -52,7 +52,7 @@ def read_nodes() -> tuple[ClusterNode, ...]:
     descriptions = [answer for answer in answers if answer is not None]
     if not offers:
         raise ConfigurationError(
-            "the Ray cluster offers no CPU: let a machine join it that may work, `ray start --address=…` without --num-cpus=0"
+            "the Ray cluster offers no CPU: add a machine with `ray start --address=…`, without --num-cpus=0"
         )
     _require_equal(offers, descriptions)
     nodes = map(_read, offers, descriptions, _names(offers, descriptions))
@@ -60,36 +60,36 @@ def read_nodes() -> tuple[ClusterNode, ...]:
 
 
 def kind_of(nodes: Sequence[ClusterNode], asked: str) -> Literal["cpu", "cuda"]:
-    """On which kind of device the cluster executes runs: ``auto`` takes the GPUs if there are any.
+    """Return the kind of device that runs use on the cluster; ``auto`` means GPUs if there are any.
 
     Raises:
-        DeviceError: for another device, and for GPUs that are not there.
+        DeviceError: if ``asked`` is another device, or if GPUs are missing.
     """
     if asked not in ("auto", "cpu", "cuda"):
         raise DeviceError(
-            f"--device {asked} with --executor ray: write auto, cpu or cuda. Ray gives out the GPUs of its machines; "
-            "CUDA_VISIBLE_DEVICES at `ray start` says which of them it has"
+            f"--device {asked} with --executor ray: write auto, cpu or cuda. Ray assigns the GPUs of its machines; set "
+            "CUDA_VISIBLE_DEVICES at `ray start` to choose which of them it uses"
         )
     offering = [node for node in nodes if node.gpus > 0]
     if asked == "cpu" or (asked == "auto" and not offering):
         return "cpu"
     if not offering:
-        raise DeviceError("--device cuda: no machine of the Ray cluster offers a GPU. Present: " + _present(nodes))
+        raise DeviceError("--device cuda: no machine of the Ray cluster offers a GPU. Available: " + _present(nodes))
     for node in offering:
         there = sum(device.kind == "cuda" for device in node.machine.devices)
         if there < node.gpus:
             raise DeviceError(
                 f"{node.name} offers {node.gpus:g} GPUs to Ray but has {there} CUDA devices. Start its node again without "
-                "--num-gpus, by which Ray counts them itself, or use --device cpu" + why_unusable(node.machine.unusable)
+                "--num-gpus, so that Ray counts them itself, or use --device cpu" + why_unusable(node.machine.unusable)
             )
     return "cuda"
 
 
 def capacity(nodes: Sequence[ClusterNode], kind: Literal["cpu", "cuda"], threads: int) -> int:
-    """How many runs of so many threads, each with a GPU of its own if the kind is ``cuda``, fit on the cluster at a time.
+    """Count the runs with ``threads`` CPUs each, plus one GPU each for ``cuda``, that fit on the cluster at a time.
 
     Raises:
-        ConfigurationError: if not even one does.
+        ConfigurationError: if not even one fits.
     """
     fitting = [int(node.cpus // threads) for node in nodes]
     if kind == "cuda":
@@ -97,13 +97,13 @@ def capacity(nodes: Sequence[ClusterNode], kind: Literal["cpu", "cuda"], threads
     if not any(fitting):
         with_gpu = " and a GPU" if kind == "cuda" else ""
         raise ConfigurationError(
-            f"--threads {threads}: no machine of the Ray cluster offers so many CPUs{with_gpu}. Present: {_present(nodes)}"
+            f"--threads {threads}: no machine of the Ray cluster offers so many CPUs{with_gpu}. Available: {_present(nodes)}"
         )
     return sum(fitting)
 
 
 def device_of_any(nodes: Sequence[ClusterNode], kind: Literal["cpu", "cuda"]) -> Device:
-    """The largest device of the kind, for all of them: with the names of all models, and whatever it is busy with left out."""
+    """Return a device that represents all devices of the kind: the largest memory, the names of all models, no utilization."""
     devices = [device for node in nodes for device in node.machine.devices if device.kind == kind]
     largest = max(devices, key=lambda device: device.memory_bytes or 0)
     names = ", ".join(sorted({device.name for device in devices}))
@@ -115,16 +115,22 @@ def _present(nodes: Sequence[ClusterNode]) -> str:
 
 
 def _probe(node_ids: Sequence[str]) -> list[dict[str, Any] | None]:
-    """What each node tells about itself, in their order; ``missing`` where it cannot, None if it is no longer there."""
+    """Return the description of each node, in order; None if the node has left.
+
+    A description has the key ``missing`` if dnlbench cannot be imported there.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def describe() -> dict[str, Any]:
-        """Sent as it is, not by its name: there may be no dnlbench where it runs. Plain data, for the same reason."""
+        """Describe this machine.
+
+        Ray serializes this function by value, and its result is plain data, because dnlbench may be missing there.
+        """
         import os
         import socket
 
-        hidden = os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from whoever asks for none
+        hidden = os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from tasks that request none
         try:
             from dnlbench.machine import read_machine, source_hash
 
@@ -152,17 +158,17 @@ def _answer(reference: Any, node_id: str) -> dict[str, Any] | None:
     try:
         answer: dict[str, Any] = ray.get(reference, timeout=0.1)
     except exceptions.GetTimeoutError:
-        raise EngineError(f"Ray node {node_id} did not tell within {PROBE_S:.0f} s what machine it is") from None
+        raise EngineError(f"Ray node {node_id} did not describe its machine within {PROBE_S:.0f} s") from None
     except (exceptions.TaskUnschedulableError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError):
-        return None  # Ray lists a machine that was lost for a while
+        return None  # Ray still lists a lost machine for a while
     except exceptions.RayError as error:
         reason = str(error).splitlines()[-1]
-        raise EngineError(f"Ray node {node_id} could not tell what machine it is: {reason}") from error
+        raise EngineError(f"Ray node {node_id} could not describe its machine: {reason}") from error
     return answer
 
 
 def _require_equal(offers: Sequence[dict[str, Any]], descriptions: Sequence[dict[str, Any]]) -> None:
-    """Results must not depend on where they were computed, as far as that can be told."""
+    """Reject a cluster whose machines could compute different results."""
     wrong = [
         f"{description['host']} ({offer['NodeManagerAddress']}) {why}"
         for offer, description in zip(offers, descriptions, strict=True)
@@ -170,7 +176,7 @@ def _require_equal(offers: Sequence[dict[str, Any]], descriptions: Sequence[dict
     ]
     if wrong:
         raise ConfigurationError(
-            f"not every machine of the Ray cluster has this dnlbench with this torch: {'; '.join(dict.fromkeys(wrong))}. "
+            f"machines of the Ray cluster have different versions of dnlbench or torch: {'; '.join(dict.fromkeys(wrong))}. "
             "Install the same versions on all of them, or put the environment on storage that they share, and start "
             "`ray start` from it"
         )
@@ -181,15 +187,17 @@ def _differences(description: dict[str, Any]) -> Iterator[str]:
         yield f"cannot import dnlbench ({description['missing']})"
         return
     if description["source"] != source_hash():
-        yield f"has other source files of dnlbench (hash {description['source']}, here {source_hash()})"
+        yield f"has different source files of dnlbench (hash {description['source']}, here {source_hash()})"
     if description["machine"]["torch"] != torch_version():
-        yield f"has torch {description['machine']['torch']}, here it is {torch_version()}"
+        yield f"has torch {description['machine']['torch']}, here torch {torch_version()}"
 
 
 def given_name(offer: Mapping[str, Any]) -> str | None:
-    """What a node, as Ray lists it, was started with; None if nobody gave it a name."""
+    """Return the name that a node was started with; None if it has none."""
     name = offer.get("NodeName")
-    return str(name) if name and name != offer["NodeManagerAddress"] else None  # Ray takes the address instead
+    return (
+        str(name) if name and name != offer["NodeManagerAddress"] else None
+    )  # Ray uses the address if there is no name
 
 
 def _names(offers: Sequence[dict[str, Any]], descriptions: Sequence[dict[str, Any]]) -> list[str]:
@@ -204,7 +212,7 @@ def _names(offers: Sequence[dict[str, Any]], descriptions: Sequence[dict[str, An
 
 
 def name_of_newcomer(offer: Mapping[str, Any], taken: Iterable[str]) -> str:
-    """The name of the machine that this process is on, which has joined the cluster since the others got theirs."""
+    """Return the name of this machine, which joined the cluster after the inventory was taken."""
     name = given_name(offer) or socket.gethostname()
     return f"{name}-{offer['NodeID'][:ID_LENGTH]}" if name in taken else name
 

@@ -1,4 +1,4 @@
-"""What goes between the engine and a remote worker, which has one of its slots on another machine."""
+"""Messages between the engine and a remote worker."""
 
 from __future__ import annotations
 
@@ -12,90 +12,90 @@ from dnlbench.machine import Slot
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
-    """What all remote workers of a sweep are to be."""
+    """The configuration shared by all remote workers of a sweep."""
 
     sweep: bytes
-    """``sweep.json``: the plan, and the software that it needs, which a machine that joins later may not have."""
+    """Content of ``sweep.json``: the plan and the software it requires, which a machine that joins later may not have."""
     slots: int
-    """How many the sweep has in all."""
+    """Number of slots of the sweep."""
     checkpoint_s: float
     folder: Path
-    """Where the engine works, which finds modules and data there."""
+    """The engine's working folder, which contains modules and data."""
     run_dir: Path
-    """The engine's, which a remote worker may see too: then checkpoints go through it."""
+    """The engine's run directory. If a remote worker has access to it, checkpoints are copied through it."""
     secret: str
-    """What stands in its ``cluster.secret``. Where there is another one, or none, it is not the same directory."""
+    """Content of ``cluster.secret`` in the run directory. A folder without the same content is another directory."""
     names: Mapping[str, str]
-    """Of the cluster's machines, by Ray's id, as far as they were there at the beginning."""
+    """Names of the cluster's machines by Ray's node id, for machines that were present at the start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """What a remote worker has become."""
+    """The machine on which Ray placed a remote worker."""
 
     slot: Slot
-    """With its machine and the device that it has there."""
+    """The slot with its machine and its device there."""
     sees_run_dir: bool
-    """Whether it is the engine's run directory that it sees where that is."""
+    """True if the machine has access to the engine's run directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCheckpoint:
-    """A checkpoint that lies in the run's folder in the shared directory."""
+    """A checkpoint in the run's folder of the shared run directory."""
 
     path: Path
     sha256: str
 
 
 Checkpoint = bytes | SharedCheckpoint
-"""Itself, or where it is."""
+"""The content of a checkpoint, or its location."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeState:
-    """Where a run stands, for a remote worker that is to resume it."""
+    """The state from which a remote worker resumes a run."""
 
     lines: tuple[bytes, ...]
-    """Its events so far."""
+    """Lines of the run's events so far."""
     checkpoint: bytes | None
-    """None where there is none, and where it is in the shared directory."""
+    """None if there is no checkpoint, or if it is in the shared directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunUpdate:
-    """What has happened in an attempt at a run since the last report."""
+    """News of an attempt since the last report."""
 
     run_id: str
     attempt: int
     first: int
-    """How many of the attempt's events came before these."""
+    """Number of the attempt's events before these."""
     lines: tuple[bytes, ...]
     checkpoint: Checkpoint | None = None
-    """The last one if it is new. It counts on these events and earlier ones only."""
+    """The latest checkpoint if it is new. It relies only on these events and earlier ones."""
     log_from: int
     log: bytes
-    """What the attempt has printed from that byte on."""
+    """Output of the attempt from byte ``log_from`` on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """How things stand at a remote worker."""
+    """The state of a remote worker."""
 
     time: float
-    """By its own clock, when it was sent."""
+    """Time by the worker's clock when the report was sent."""
     is_warm: bool
     is_ready: bool
-    """Whether a worker there has loaded the data and found nothing wrong."""
+    """True if a worker process there has loaded the data and accepted the plan."""
     heartbeat_age_s: float
-    """Of its worker."""
+    """Age of the last heartbeat of its worker process."""
     updates: tuple[RunUpdate, ...] = ()
     log: bytes = b""
-    """What its worker has printed between runs since the last report."""
+    """Output of its worker process between runs since the last report."""
     freed: tuple[str, ...] | None = None
-    """The runs that it has let go of; None while it has them, or has none."""
+    """The runs that it returned; None while it has runs, or has none to return."""
     failure: WorkerFailure | None = None
-    """Why it let go of those of them that have not ended."""
+    """The reason why it returned runs that have not ended."""
 
 
 ResumeStates = Mapping[str, ResumeState]
-"""By run id."""
+"""Resume states by run id."""

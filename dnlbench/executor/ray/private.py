@@ -1,11 +1,16 @@
-"""All that uses interfaces which Ray does not promise to keep.
+"""All code that uses private interfaces of Ray.
 
-As a process of its own it asks a Ray cluster who it is, for `dnlbench.executor.ray.safety`: Ray's library reads the environment
-once, ends the process where a token is wanted that cannot be read, and keeps trying for most of a minute where nobody answers,
-nothing that a sweep's engine should find out for itself. Prints one JSON object with ``status``: ``answered``, with
-``address``, ``nodes`` (addresses), ``here`` (whether one of them runs on this machine), ``ray`` and ``python`` (versions);
-``refused`` for want of the right token; ``absent`` where ``auto`` finds no cluster; ``failed``, with ``message``. Nothing of
-ours is sent but the token, if the environment has it.
+As a separate process, this module queries a Ray cluster for `dnlbench.executor.ray.safety`. The engine cannot do that
+itself: Ray reads the environment only once, exits if a required token cannot be read, and retries for almost a minute if a
+cluster does not respond. The process prints one JSON object with the key ``status``:
+
+- ``answered``, with ``address``, ``nodes`` (addresses), ``here`` (True if a node runs on this machine), ``ray`` and ``python``
+  (versions)
+- ``refused`` if the token is missing or wrong
+- ``absent`` if ``auto`` finds no cluster
+- ``failed``, with ``message``
+
+It sends nothing but the token, if the environment contains one.
 """
 
 from __future__ import annotations
@@ -17,11 +22,11 @@ from collections.abc import Iterator
 from typing import Any
 
 CALL_TIMEOUT_S = 10.0
-"""For each of the two questions."""
+"""Time limit for each of the two calls."""
 
 
 def read_environment_again() -> None:
-    """Ray's library keeps what it read of the environment before, in a process that had to do with another cluster."""
+    """Make Ray read the environment again, in a process that was connected to another cluster before."""
     from ray import _raylet
     from ray._private import ray_constants
 
@@ -32,7 +37,7 @@ def read_environment_again() -> None:
 
 @contextlib.contextmanager
 def output_suppressed() -> Iterator[None]:
-    """Keeps what the cluster reports, such as a node's death, off stdout, which is data. Ray has no switch for that."""
+    """Keep the cluster's reports, such as a node's death, off stdout. Ray has no option for this."""
     from ray._private import worker
 
     printed = getattr(worker, "print_to_stdstream", None)
@@ -44,14 +49,14 @@ def output_suppressed() -> Iterator[None]:
 
 
 def main(address: str) -> None:
-    """Prints the answer."""
+    """Print the result of the query."""
     from ray.exceptions import AuthenticationError
 
     try:
         answer = _query(address)
     except AuthenticationError:
         answer = {"status": "refused"}
-    except Exception as error:  # whatever it is, the other side is told
+    except Exception as error:  # any error is reported
         answer = {"status": "failed", "message": f"{type(error).__name__}: {error}"}
     print(json.dumps(answer))
 
@@ -79,10 +84,10 @@ def _query(asked: str) -> dict[str, Any]:
 
 
 def _find_address(asked: str) -> str | None:
-    """As ``host:port``, by Ray's rules but for a cluster that was, and for one of several; None without one.
+    """Return ``host:port`` by Ray's rules, ignoring clusters that have ended; None if no cluster runs.
 
     Raises:
-        LookupError: if several run here and none of them was started last.
+        LookupError: if several clusters run on this machine and none of them was started last.
     """
     from ray._private.services import canonicalize_bootstrap_address, find_bootstrap_address, find_gcs_addresses
 
@@ -92,7 +97,7 @@ def _find_address(asked: str) -> str | None:
     if last in running or len(running) == 1:
         return str(last if last in running else next(iter(running)))
     if running:
-        raise LookupError(f"several run here, at {', '.join(sorted(running))}: name one")
+        raise LookupError(f"several clusters run here, at {', '.join(sorted(running))}: specify one of them")
     return None
 
 

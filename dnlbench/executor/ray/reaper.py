@@ -1,8 +1,8 @@
-"""Ends what is left of a Ray cluster of this machine alone once its driver is gone, however it went.
+"""A process that cleans up a private Ray cluster once its driver has ended, for whatever reason.
 
-Ray's own agents outlive a killed driver by a minute. This process, which the driver starts before Ray, knows what the cluster
-started by a mark in its environment, or, as Ray's processes write their titles over their environment, by the log that it
-keeps open in the cluster's folder. It waits until its standard input ends, with the driver.
+Ray's own agents outlive a killed driver by a minute. The driver starts this process before Ray. It recognizes the cluster's
+processes by a marker in their environment or, because Ray's processes overwrite their environment with their titles, by
+open log files in the cluster's folder. It waits until its standard input ends, which happens when the driver ends.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from pathlib import Path
 import psutil
 
 MARK = "DNLBENCH_RAY_CLUSTER"
-"""Environment variable: one value for each cluster."""
+"""Environment variable with a unique value for each cluster."""
 ROUNDS = 50
-"""How often at most it is looked for processes, some of which may start others in the meantime."""
+"""Maximum number of passes over all processes, since some may start others in the meantime."""
 PAUSE_S = 0.1
 
 
 def main(mark: str, folder: str) -> None:
-    """Waits for the driver's end, then ends what is left and removes the cluster's folder."""
-    driver = os.getppid()  # which has a log there as well, and may have more to do
+    """Wait until the driver ends, then kill the remaining processes and remove the cluster's folder."""
+    driver = os.getppid()  # the driver also has a log there, and may still be busy
     sys.stdin.buffer.read()
     reap(mark, Path(folder), spare=driver)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def reap(mark: str, folder: Path, *, spare: int) -> None:
-    """Ends what runs for a cluster, but for the process with the id ``spare``."""
+    """Kill all processes of a cluster except the one with the id ``spare``."""
     for _ in range(ROUNDS):
         left = [process for process in left_of(mark, folder) if process.pid != spare]
         if not left:
@@ -45,7 +45,7 @@ def reap(mark: str, folder: Path, *, spare: int) -> None:
 
 
 def left_of(mark: str, folder: Path) -> Iterator[psutil.Process]:
-    """What runs for the cluster with this mark and this folder."""
+    """Yield the processes of the cluster with this marker and this folder."""
     for process in psutil.process_iter():
         try:
             if process.status() != psutil.STATUS_ZOMBIE and (
@@ -53,7 +53,7 @@ def left_of(mark: str, folder: Path) -> Iterator[psutil.Process]:
                 or any(Path(file.path).is_relative_to(folder) for file in process.open_files())
             ):
                 yield process
-        except (psutil.Error, OSError):  # it is gone, or somebody else's
+        except (psutil.Error, OSError):  # it has exited, or belongs to another user
             continue
 
 

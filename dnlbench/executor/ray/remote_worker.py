@@ -1,6 +1,6 @@
-"""A slot on another machine: a local executor in a folder of its own there, which reports to the engine what happens.
+"""A slot on another machine: a local executor in its own folder there, which reports its progress to the engine.
 
-Nothing in here knows what carries the reports; `dnlbench.executor.ray.executor` has Ray do it.
+This module does not depend on the transport of the reports; `dnlbench.executor.ray.executor` uses Ray.
 """
 
 from __future__ import annotations
@@ -48,26 +48,26 @@ from dnlbench.machine import (
 from dnlbench.store import CheckpointFiles, Execution, RunDir
 
 POLL_INTERVAL_S = 0.2
-"""Seconds between two looks at what a run has written, so that fast epochs come in bundles."""
+"""Seconds between two checks of a run's files. Fast epochs are reported in batches."""
 LOG_BYTES, LAST_LOG_BYTES = 2**18, 2**24
-"""Of a log in a report at most; the rest comes with the next ones. And in the last report of an attempt."""
+"""Maximum bytes of log in a report, where the rest follows in later reports, and in the last report of an attempt."""
 NEW_S = 60.0
-"""A folder that is younger may not have its lock yet."""
+"""Minimum age in seconds of a folder that may be removed; a newer one may not have its lock yet."""
 PREFIX = "dnlbench-remote-worker-"
 
 
 class RemoteWorker:
-    """Carries out runs on the machine that it is created on, one or one pack at a time."""
+    """Execute runs on the machine where this object is created, one run or pack at a time."""
 
     def __init__(self, config: WorkerConfig, slot: Slot, *, name: str, cpus: float) -> None:
-        """Take a slot of the machine with this name, which offers so many CPUs to sweeps in all.
+        """Take a slot on the machine ``name``, which offers ``cpus`` CPUs to all sweeps together.
 
         Raises:
-            ConfigurationError: if the machine has other software than the engine.
-            DeviceError: if it has no device of the kind.
+            ConfigurationError: if the machine's software differs from the engine's.
+            DeviceError: if it has no device of the required kind.
         """
         _require_same(config, name)
-        with suppress(OSError):  # the engine's folder need not be there
+        with suppress(OSError):  # the engine's folder may not exist here
             os.chdir(config.folder)
         self._slot = _slot_here(config, slot, name, cpus)
         self._root, self._lock = _new_folder()
@@ -77,21 +77,21 @@ class RemoteWorker:
         self._local = LocalExecutor(self._run_dir, [self._slot], checkpoint_s=config.checkpoint_s)
         self._watchers: tuple[_RunWatcher, ...] = ()
         self._suspend_requested: Attempts = {}
-        """What was last asked to stop."""
+        """The attempts that were last asked to stop."""
         self._log = _LogFollower(self._run_dir.slot_log_path(self._slot.name))
 
     def describe(self) -> Placement:
         return Placement(slot=self._slot, sees_run_dir=self._shared is not None)
 
     def prepare(self) -> Prepared | dict[str, dict[str, str]]:
-        """Load the data and check the plan, which takes a while; see `Executor.prepare` and `error_reply`."""
+        """Load the data and check the plan; see `Executor.prepare` and `error_reply`."""
         try:
             return self._local.prepare()
         except DnlbenchError as error:
             return error_reply(error)
 
     def take_over(self, prepared: Prepared) -> None:
-        """What another remote worker has found out need not be asked again; starts a worker."""
+        """Reuse the result of another remote worker's `prepare` and start a worker process."""
         self._local.take_over(prepared)
         self._local.warm_up(self._slot)
 
@@ -103,7 +103,7 @@ class RemoteWorker:
             for index, (run_id, attempt) in enumerate(attempts.items())
         )
         self._local.start(self._slot, attempts)
-        self._suspend_if_requested()  # the request may have come first, since it is carried out beside all else
+        self._suspend_if_requested()  # the request may arrive first, because it is handled concurrently
 
     def _restore(self, run_id: str, state: ResumeState) -> None:
         folder = self._run_dir.run_path(run_id)
@@ -117,7 +117,7 @@ class RemoteWorker:
             CheckpointFiles(folder).save(content)
 
     def suspend(self, attempts: Attempts) -> None:
-        """Asks these, under way or to begin, to stop at the next training step. May come from another thread."""
+        """Ask these attempts, running or about to start, to stop at the next training step. Any thread may call this."""
         self._suspend_requested = dict(attempts)
         self._suspend_if_requested()
 
@@ -129,10 +129,10 @@ class RemoteWorker:
             self._local.suspend(self._slot)
 
     def poll(self, timeout_s: float) -> Report:
-        """Waits until there is something to report, for so many seconds at most.
+        """Wait at most ``timeout_s`` seconds for something to report.
 
         Raises:
-            DnlbenchError: what a worker finds wrong with the data or the device of this machine before it has a run.
+            DnlbenchError: if an idle worker process rejects the data or the device of this machine.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -160,11 +160,11 @@ class RemoteWorker:
                 shutil.rmtree(self._run_dir.run_path(watcher.run_id), ignore_errors=True)
             self._watchers = ()
         if not self._watchers and self._local.is_prepared:
-            self._local.warm_up(self._slot)  # in place of a worker that ended
+            self._local.warm_up(self._slot)  # replaces a worker that exited
         return report
 
     def _localize_disk_failure(self, failure: WorkerFailure | None) -> WorkerFailure | None:
-        """A disk that is full here says nothing about the engine's, which waits for its own to have room."""
+        """Convert a full disk on this machine to a device failure, because the engine only waits for its own disk."""
         if failure is None or failure.cause != "disk":
             return failure
         name = self._slot.node.name if self._slot.node else "the machine"
@@ -181,13 +181,13 @@ class RemoteWorker:
 
 
 class _RunWatcher:
-    """A run under way, and how much of it was reported."""
+    """Track a running attempt and how much of it was reported."""
 
     def __init__(self, run_dir: RunDir, shared: RunDir | None, run_id: str, attempt: int, *, log: bool) -> None:
         self.run_id = run_id
         self.attempt = attempt
         self._events = LineFollower(run_dir.events_path(run_id))
-        self._events.read()  # what came before the attempt is known
+        self._events.read()  # skips the events of earlier attempts
         self._reported = 0
         self._files = CheckpointFiles(run_dir.run_path(run_id))
         self._sha256 = self._files.sha256
@@ -195,11 +195,11 @@ class _RunWatcher:
         self._log = _LogFollower(run_dir.log_path(run_id, attempt)) if log else None
 
     def poll(self, *, last: bool) -> RunUpdate | None:
-        """What is new; None if nothing is."""
-        checkpoint = self._checkpoint()  # before the events: those that it counts on are there when it is
+        """Return what is new, or None."""
+        checkpoint = self._checkpoint()  # before the events, so that those that it relies on are included
         lines = self._events.read()
         if lines and isinstance(read_run_event(lines[-1]), RunEnded | RunPaused):
-            checkpoint = self._checkpoint() or checkpoint  # the very last one may have come in between
+            checkpoint = self._checkpoint() or checkpoint  # the last checkpoint may have been written in between
         log_from = self._log.offset if self._log else 0
         log = self._log.read(LAST_LOG_BYTES if last else LOG_BYTES) if self._log else b""
         if not lines and checkpoint is None and not log:
@@ -221,20 +221,20 @@ class _RunWatcher:
         content = self._files.last()
         sha256 = hashlib.sha256(content).hexdigest() if content is not None else None
         if content is None or sha256 is None or sha256 == self._sha256:
-            return None  # the new one is on record, and not there yet
+            return None  # its hash is recorded, but the file is not there yet
         self._sha256 = sha256
         if self._shared is None:
             return content
         path = self._shared / f"checkpoint.incoming-{self.attempt}.pt"
         try:
             write_atomically(path, content)
-        except OSError:  # it is the engine's to find out why, and to wait for room
+        except OSError:  # the engine will get the same error, and waits for room
             return content
         return SharedCheckpoint(path=path, sha256=sha256)
 
 
 class _LogFollower:
-    """Reads what was added to a file of text, in parts."""
+    """Read additions to a text file in parts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -254,13 +254,15 @@ class _LogFollower:
 def _require_same(config: WorkerConfig, name: str) -> None:
     wrong = Execution.model_validate(json.loads(config.sweep)["execution"]).software_differences()
     if wrong:
-        raise ConfigurationError(f"{name} cannot take part in the sweep: {'; '.join(wrong)}. Install the same on both.")
+        raise ConfigurationError(
+            f"{name} cannot join the sweep: {'; '.join(wrong)}. Install the same versions on both machines."
+        )
 
 
 def _slot_here(config: WorkerConfig, slot: Slot, name: str, cpus: float) -> Slot:
     device = _device_here(slot.device.kind, name)
     threads = slot.threads
-    on_cpu = device.kind == "cpu"  # a GPU is for one slot alone
+    on_cpu = device.kind == "cpu"  # a GPU belongs to a single slot
     jobs = min(config.slots, max(1, int(cpus // threads))) if on_cpu else 1
     shared = on_cpu and jobs * threads > usable_cores()
     changes = {"device": device, "jobs": jobs, "shared": shared, "node": node_of(read_machine(), name)}
@@ -268,17 +270,17 @@ def _slot_here(config: WorkerConfig, slot: Slot, name: str, cpus: float) -> Slot
 
 
 def _device_here(kind: str, name: str) -> Device:
-    """The CPU, or the one GPU that this process was given to see."""
+    """Return the CPU, or the single GPU that is visible to this process."""
     if kind == "cpu":
         return cpu_device()
     devices = find_devices()
     if devices.usable[0].kind != "cuda":
-        raise DeviceError(f"{name}: was given a GPU to use, and shows none{why_unusable(devices.unusable)}")
+        raise DeviceError(f"{name}: was assigned a GPU, but has no usable one{why_unusable(devices.unusable)}")
     return devices.usable[0]
 
 
 def _is_shared(config: WorkerConfig) -> bool:
-    """Whether this machine sees the engine's run directory."""
+    """Return True if this machine has access to the engine's run directory."""
     try:
         return RunDir(config.run_dir).secret_path.read_text() == config.secret
     except OSError:
@@ -286,14 +288,14 @@ def _is_shared(config: WorkerConfig) -> bool:
 
 
 def _new_folder() -> tuple[Path, FileLock]:
-    """A folder of this process's, which holds its lock; those whose process is gone are removed."""
+    """Create a locked folder for this process, and remove folders whose processes have ended."""
     parent = Path(tempfile.gettempdir())
     for left in parent.glob(f"{PREFIX}*"):
         lock = FileLock(left / "lock")
         with suppress(Timeout, OSError):
             status = left.lstat()
             if status.st_uid != os.getuid() or not S_ISDIR(status.st_mode) or time.time() - status.st_mtime < NEW_S:
-                continue  # in somebody else's the lock might be a link to any file of ours, which it would empty
+                continue  # another user's lock might be a link to one of our files, which locking would truncate
             lock.acquire(timeout=0)
             shutil.rmtree(left, ignore_errors=True)
             lock.release()

@@ -1,7 +1,7 @@
-"""The engine's copy of what happens at remote workers: reports become files of the run directory, each event once.
+"""The engine's replica of events from remote workers: reports become files in the run directory, each event exactly once.
 
-Events are numbered within an attempt, and only those of the attempt that is under way count. So whatever comes twice, late or
-from a remote worker that was given up is left out, and every epoch is there once for each attempt that came through it.
+Events are numbered within an attempt, and only those of the current attempt count. Duplicates, late events and events from
+abandoned remote workers are dropped. Every epoch is stored once for each attempt that completed it.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from dnlbench.store import CheckpointFiles, RunDir
 
 @dataclass
 class _Attempt:
-    """An attempt under way."""
+    """A running attempt."""
 
     number: int
     started_at: float
-    """By the engine's clock."""
+    """Start time by the engine's clock."""
     event_count: int = 0
-    """Of its events."""
+    """Number of its events received so far."""
     logged: int = 0
-    """Bytes of what it printed."""
+    """Bytes of its output received so far."""
 
 
 class EventReplica:
-    """Writes what is reported of runs into a run directory."""
+    """Write reports about runs into a run directory."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         self._attempts: dict[str, _Attempt] = {}
 
     def resume_states(self, attempts: Attempts, *, shared: bool) -> ResumeStates:
-        """Where runs stand, for a remote worker; ``shared`` if it sees the checkpoints here."""
+        """Return the resume states of runs. ``shared`` is True if the remote worker has access to the checkpoints."""
         return {run_id: self._resume_state(run_id, shared=shared) for run_id in attempts}
 
     def _resume_state(self, run_id: str, *, shared: bool) -> ResumeState:
@@ -47,7 +47,7 @@ class EventReplica:
         return ResumeState(lines=lines, checkpoint=content)
 
     def begin(self, attempts: Attempts, now: float) -> None:
-        """From now on these attempts count, and no earlier ones."""
+        """Accept only these attempts of their runs from now on."""
         self._attempts |= {run_id: _Attempt(number=number, started_at=now) for run_id, number in attempts.items()}
         self._run_dir.open_log(attempts)
 
@@ -57,18 +57,18 @@ class EventReplica:
                 del self._attempts[run_id]
 
     def take(self, update: RunUpdate, *, ahead_s: float) -> None:
-        """Take in what happened in an attempt, where the clock is ``ahead_s`` behind the engine's.
+        """Store an update of an attempt whose worker's clock is ``ahead_s`` behind the engine's.
 
-        Events are on the disk before the checkpoint that counts on them, and a run's last event comes after its last
-        checkpoint: so a run that has ended has all that it needs to be resumed.
+        Events are on the disk before a checkpoint that relies on them, and a run's last event is written after its last
+        checkpoint. A run that has ended therefore has everything that is needed to resume it.
 
         Raises:
-            OSError: if it cannot be written, on a full disk for one.
+            OSError: if writing fails, for example on a full disk.
         """
         attempt = self._attempts.get(update.run_id)
         if attempt is None or attempt.number != update.attempt:
             return
-        if update.first > attempt.event_count:  # what came between was lost, and its checkpoint may count on that
+        if update.first > attempt.event_count:  # events in between were lost, and the checkpoint may rely on them
             self._log(update, attempt)
             return
         new = update.lines[max(0, attempt.event_count - update.first) :]
@@ -106,7 +106,7 @@ class EventReplica:
             attempt.logged += len(new)
 
     def _clear_up(self, run_id: str, last: RunEvent) -> None:
-        """As a runner does with the checkpoints of a run that has ended."""
+        """Remove checkpoints of a run that has ended, like a runner does."""
         files = CheckpointFiles(self._run_dir.run_path(run_id))
         if isinstance(last, RunEnded) and last.status == "ok":
             files.keep_last()
@@ -122,5 +122,5 @@ class EventReplica:
 
 
 def _to_engine_clock(event: RunEvent, started_at: float, ahead_s: float) -> RunEvent:
-    """The event at its time by the engine's clock; nothing of an attempt comes before its beginning."""
+    """Convert an event's time to the engine's clock. No event is earlier than the start of its attempt."""
     return event.model_copy(update={"time": max(started_at, event.time + ahead_s)})

@@ -1,4 +1,4 @@
-"""Whether a Ray cluster may be trusted with a sweep: found out from outside, before anything is sent to it."""
+"""Safety checks of a Ray cluster from outside, before anything is sent to it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import Any
 from dnlbench.errors import ConfigurationError, EngineError
 
 CONNECT_TIMEOUT_S = 5.0
-"""How long a machine may take to accept a connection."""
+"""Time limit for a machine to accept a connection."""
 QUERY_TIMEOUT_S = 25.0
-"""How long a cluster may take to tell who it is, start of the asking process included."""
+"""Time limit for a query of the cluster, including the start of the process that sends it."""
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Keeps Ray, which reads it when it is imported, from putting this machine's outward address in the place of loopback."""
+"""Keep Ray, which reads this at import, from replacing loopback by the machine's external address."""
 _CREDENTIALS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _QUERY_MODULE = "dnlbench.executor.ray.private"
 _TOKENS = (
@@ -32,26 +32,26 @@ _TOKENS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrustedCluster:
-    """A cluster that may be connected to."""
+    """A cluster that is safe to connect to."""
 
     address: str
-    """``host:port``, whatever was asked for."""
+    """Resolved address, ``host:port``."""
     enforces: bool
-    """Whether it turned away a question without a token."""
+    """True if the cluster rejected a query without a token."""
 
 
 def examine(address: str, *, insecure: bool = False) -> TrustedCluster:
-    """Ask the cluster without a token, then, if it wants one, with that of the environment; for options see `connected`.
+    """Query the cluster without a token and, if it requires one, with the token of the environment; see `connected`.
 
     Raises:
-        ConfigurationError: for a cluster that is not there, that does not take our token, that is not safe, of another
-            Ray or Python, or of which no node runs on this machine.
-        EngineError: for one that does not answer as a cluster does.
+        ConfigurationError: if the cluster does not exist, rejects the token, is not safe, runs another version of Ray
+            or Python, or has no node on this machine.
+        EngineError: if the response is not that of a cluster.
     """
     if "://" in address:
         raise ConfigurationError(
-            f"--ray-address {address}: sweeps are not run through Ray's client. Run dnlbench on a machine of the "
-            "cluster, for example its head, with --ray-address auto; `dnlbench attach` follows it there over SSH"
+            f"--ray-address {address}: dnlbench does not support Ray's client. Run dnlbench on a machine of the "
+            "cluster, for example its head, with --ray-address auto; follow it over SSH with `dnlbench attach`"
         )
     if address != "auto":
         _check_reachable(address)
@@ -63,8 +63,8 @@ def examine(address: str, *, insecure: bool = False) -> TrustedCluster:
     outside = [node for node in (_host(answer["address"]), *answer["nodes"]) if not _is_loopback(node)]
     if outside and not enforces and not insecure:
         raise ConfigurationError(
-            f"the Ray cluster at {answer['address']} can be reached from other machines (at {outside[0]}) and asks nobody "
-            f"for a token: whoever reaches it can run any code as its user. {_TOKENS}; or use --ray-insecure where "
+            f"the Ray cluster at {answer['address']} can be reached from other machines (at {outside[0]}) and requires no "
+            f"token: anyone who can reach it can run any code as its user. {_TOKENS}; or use --ray-insecure if "
             "nobody else can reach these machines"
         )
     return TrustedCluster(address=answer["address"], enforces=enforces)
@@ -81,8 +81,8 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise ConfigurationError(
-            f"--ray-address {address}: nobody answers there ({error}). Is the head up (`ray start --head`), "
-            "and is this its address and port?"
+            f"--ray-address {address}: no response ({error}). Check that the head is running (`ray start --head`) "
+            "and that this is its address and port"
         ) from None
 
 
@@ -100,11 +100,11 @@ def _query(address: str, *, anonymous: bool) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return {"status": "failed", "message": f"no answer within {QUERY_TIMEOUT_S:.0f} s"}
+        return {"status": "failed", "message": f"no response within {QUERY_TIMEOUT_S:.0f} s"}
     if done.returncode == 0 and done.stdout.strip():
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
-    if "authentication_token_loader" in done.stderr:  # Ray ends a process that is to use a token which cannot be read
+    if "authentication_token_loader" in done.stderr:  # Ray exits if a required token cannot be read
         return {"status": "refused"}
     return {"status": "failed", "message": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]}
 
@@ -118,27 +118,27 @@ def _check(asked: str, answer: Mapping[str, Any]) -> None:
     cluster = "the Ray cluster of this machine" if asked == "auto" else f"the Ray cluster at {asked}"
     if answer["status"] == "absent":
         raise ConfigurationError(
-            "--ray-address auto: no Ray cluster runs on this machine. Start one (`ray start --head`), name its address, "
-            "or leave --ray-address out for a cluster of this machine alone"
+            "--ray-address auto: no Ray cluster runs on this machine. Start one (`ray start --head`), specify its address, "
+            "or omit --ray-address to start a private cluster on this machine"
         )
     if answer["status"] == "refused":
         raise ConfigurationError(
-            f"{cluster} does not take this process's token. Set RAY_AUTH_MODE=token, and its token in "
-            "~/.ray/auth_token, which `ray get-auth-token` prints on a machine of the cluster, or in RAY_AUTH_TOKEN"
+            f"{cluster} rejects this process's token. Set RAY_AUTH_MODE=token. Put the token, which "
+            "`ray get-auth-token` prints on a machine of the cluster, into ~/.ray/auth_token or RAY_AUTH_TOKEN"
         )
     if answer["status"] == "failed":
-        raise EngineError(f"{cluster} does not tell who it is: {answer['message']}")
+        raise EngineError(f"{cluster} could not be queried: {answer['message']}")
     ours = {"ray": metadata.version("ray"), "python": platform.python_version()}
     theirs = {name: answer[name] for name in ours}
     if theirs != ours:
         raise ConfigurationError(
             f"{cluster} runs Ray {theirs['ray']} on Python {theirs['python']}, this is Ray {ours['ray']} "
-            f"on Python {ours['python']}: both have to be the same on every machine"
+            f"on Python {ours['python']}: both versions must be the same on every machine"
         )
     if not answer["here"]:
         raise ConfigurationError(
             f"no node of the Ray cluster at {answer['address']} runs on this machine. Run dnlbench on one of its machines, or "
-            f"let this one join it: `ray start --address={answer['address']}`, with --num-cpus=0 if it is not to do any work"
+            f"add this one: `ray start --address={answer['address']}`, with --num-cpus=0 if it should not run any work"
         )
 
 
@@ -149,6 +149,6 @@ def _host(address: str) -> str:
 def _is_loopback(host: str) -> bool:
     try:
         addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
-    except OSError:  # whoever cannot be found here is somewhere else
+    except OSError:  # an unknown host is not this machine
         return False
     return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in addresses)

@@ -36,8 +36,8 @@ def test_every_machine_that_is_not_like_this_one_is_named() -> None:
     message = str(raised.value)
     assert "one (10" not in message
     assert "two (10.0.0.1) cannot import dnlbench (No module named 'dnlbench')" in message
-    assert "three (10.0.0.1) has other source files of dnlbench (hash 0" in message
-    assert f"four (10.0.0.1) has torch 1.0, here it is {read_machine().torch}" in message
+    assert "three (10.0.0.1) has different source files of dnlbench (hash 0" in message
+    assert f"four (10.0.0.1) has torch 1.0, here torch {read_machine().torch}" in message
     assert "Install the same versions on all of them" in message
 
 
@@ -75,7 +75,7 @@ def test_capacity(nodes: list[ClusterNode], kind: Any, threads: int, expected: i
 
 def test_no_room_at_all() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"--threads 8: no machine .* so many CPUs\. Present: node-4: 4 CPUs, 0 GPUs"
+        ConfigurationError, match=r"--threads 8: no machine .* so many CPUs\. Available: node-4: 4 CPUs, 0 GPUs"
     ):
         capacity([node(4), node(7)], "cpu", 8)
     with pytest.raises(ConfigurationError, match="so many CPUs and a GPU"):
@@ -89,7 +89,7 @@ def test_the_kind_of_device() -> None:
     assert kind_of([bare, gpus], "cpu") == "cpu"
     assert kind_of([bare, gpus], "cuda") == "cuda"
     assert kind_of([node(8, 2, 3)], "cuda") == "cuda", "not all of them are offered"
-    with pytest.raises(DeviceError, match=r"--device cuda: no machine .* offers a GPU\. Present: node-4"):
+    with pytest.raises(DeviceError, match=r"--device cuda: no machine .* offers a GPU\. Available: node-4"):
         kind_of([bare], "cuda")
     with pytest.raises(DeviceError, match="node-9 offers 2 GPUs to Ray but has 1 CUDA devices"):
         kind_of([gpus, node(9, 2, 1)], "auto")

@@ -44,6 +44,6 @@ def test_another_dnlbench_somewhere_is_refused(driver: RayCluster, monkeypatch: 
     here = source_hash()
     monkeypatch.setattr(inventory, "source_hash", lambda: "fedcba9876543210")
     with pytest.raises(
-        ConfigurationError, match=rf"\(127\.0\.0\.1\) has other source files .*{here}, here fedcba9876543210"
+        ConfigurationError, match=rf"\(127\.0\.0\.1\) has different source files .*{here}, here fedcba9876543210"
     ):
         read_nodes()

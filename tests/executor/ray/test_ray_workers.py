@@ -49,7 +49,7 @@ def test_a_missing_gpu_is_reported_and_not_waited_for_indefinitely(
     monkeypatch.setattr(ray_executor, "MAX_DEATHS", 1)  # each is a process
     slot = Slot(name="ray/0", device=Device(kind="cuda", name="made up"), threads=1)
     result = executor(tmp_path, make_plan(), slot)
-    with pytest.raises(EngineError, match="was given a GPU to use, and shows none"):
+    with pytest.raises(EngineError, match="was assigned a GPU, but has no usable one"):
         result.prepare()
     result.close()
     log = result._run_dir.slot_log_path("ray/0").read_text()
@@ -88,7 +88,7 @@ def test_waiting_for_a_full_cluster_is_reported(
     result = executor(tmp_path, make_plan(), first, second, on_message=on_message)
     try:
         result.prepare()
-        assert updates == ["waiting for room on the cluster for a worker: 1 CPU and 1.0 GiB"]
+        assert updates == ["waiting for free resources on the cluster: 1 CPU and 1.0 GiB"]
         result.warm_up(second)
         result.wait(2.0)
         assert (result.is_open(first), result.is_open(second)) == (True, False)

@@ -56,7 +56,7 @@ def test_nobody_there() -> None:
         listener.bind(("127.0.0.1", 0))  # so that nobody else comes to listen there
         port = listener.getsockname()[1]
         with pytest.raises(
-            ConfigurationError, match=rf"127\.0\.0\.1:{port}: nobody answers there \(.*refused.*ray start --head"
+            ConfigurationError, match=rf"127\.0\.0\.1:{port}: no response \(.*refused.*ray start --head"
         ):
             examine(f"127.0.0.1:{port}")
 
@@ -78,7 +78,7 @@ def test_one_of_several_clusters_on_this_machine(monkeypatch: pytest.MonkeyPatch
     assert find("10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2") == "10.0.0.1:1"
     assert find("10.0.0.1:1", "10.0.0.1:2") == "10.0.0.1:2", "the last one is gone"
     assert find("10.0.0.1:1") is None
-    with pytest.raises(LookupError, match=r"several run here, at 10\.0\.0\.1:1, 10\.0\.0\.1:2"):
+    with pytest.raises(LookupError, match=r"several clusters run here, at 10\.0\.0\.1:1, 10\.0\.0\.1:2"):
         find(None, "10.0.0.1:1", "10.0.0.1:2")
 
 
@@ -86,7 +86,7 @@ def test_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safety, "QUERY_TIMEOUT_S", 3)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(EngineError, match="does not tell who it is: no answer within 3 s"),
+        pytest.raises(EngineError, match="could not be queried: no response within 3 s"),
     ):
         examine(f"127.0.0.1:{server.getsockname()[1]}")
 

@@ -287,7 +287,7 @@ def test_an_assigned_gpu_that_cannot_be_used_is_reported_with_the_reason(monkeyp
     lost = UnusableDevice(name="GPU 3", reason="GPU is lost; restart the machine")
     monkeypatch.setattr(remote_worker_module, "find_devices", lambda: Devices(usable=(cpu_device(),), unusable=(lost,)))
     with pytest.raises(
-        DeviceError, match=r"^box: was given a GPU to use, and shows none\. Not usable: GPU 3: GPU is lost"
+        DeviceError, match=r"^box: was assigned a GPU, but has no usable one\. Not usable: GPU 3: GPU is lost"
     ):
         remote_worker_module._device_here("cuda", "box")
 
@@ -339,7 +339,7 @@ def test_the_complete_output_of_an_attempt_is_reported(tmp_path: Path, make_plan
     ("there", "message"),
     [
         ({"source": "another"}, "somewhere cannot take part in the sweep: dnlbench's own code is not the same"),
-        ({"torch": "1.0"}, r"torch is 1\.0 there and \S+ here\. Install the same on both\."),
+        ({"torch": "1.0"}, r"torch is 1\.0 there and \S+ here\. Install the same versions on both machines\."),
         ({"packages": {"numpy": "1.0"}}, r"numpy is 1\.0 there and \S+ here"),
         ({"environment": {"NVIDIA_TF32_OVERRIDE": "1"}}, "NVIDIA_TF32_OVERRIDE is 1 there and not set here"),
     ],

@@ -689,5 +689,5 @@ def test_start_paused_a_run_cannot_be_retried(lab: Lab) -> None:
     runs = [run.run_id for run in lab.plan.runs]
     script = {10.0: resume(runs[0]), 200.0: Command(action="retry"), 300.0: resume(*runs[1:])}
     assert lab.run_sweep(3, lambda slot, run_id, attempt: "failed@1" * (run_id == runs[0]), script, start_paused=True)
-    assert any(answer.startswith("no: its runs take turns") for answer in lab.answers())
+    assert any(answer.startswith("no: its runs are paired") for answer in lab.answers())
     assert lab.statuses() == {"ok": len(runs) - 1, "failed": 1}
