@@ -96,7 +96,7 @@ REFUSED = FitRecord(
     best_high=0.33,
     next_time_factor=4.0,
 )
-BEST = "best of those measured: L = 8 with 0.310 [0.290, 0.330] nats"
+BEST = "best measured: L = 8 with 0.310 [0.290, 0.330] nats"
 
 
 def test_a_refused_fit_shows_its_reason_and_no_figures(make_profile: MakeProfile) -> None:

@@ -243,7 +243,7 @@ def test_overall_figures_are_a_table_of_their_own(make_profile: MakeProfile) -> 
         ["final training loss", "dense-gaussian", "4"],
     ]
     assert [row[-1] for row in grid.rows[:3]] == ["better", "no difference", "inconclusive"]
-    assert "final training loss of dense-gaussian: inconclusive: the interval holds 1" in grid.note
+    assert "final training loss of dense-gaussian: inconclusive: the interval contains 1" in grid.note
     assert grid.note.endswith(f"dense-gaussian: not comparable: {MEASURED_APART}")
     assert max(map(len, drawn([grid], 80).splitlines())) <= 80
     assert "0.600 [0.600, 0.600]" in drawn([grid], 80)

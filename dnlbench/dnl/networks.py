@@ -1,16 +1,16 @@
-"""The image networks: one skeleton for the dense non-local networks and the baselines that they are held against.
+"""The image networks: one skeleton for the dense non-local networks and the baselines.
 
 ::
 
     3×3 stem → block → transition → block → … → block → batch norm, ReLU, global average → linear classifier
 
-A block has ``L`` layers; layer ``l`` makes state ``l + 1`` from earlier ones (`dnlbench.architecture` says which)::
+A block has ``L`` layers; layer ``l`` computes state ``l + 1`` from earlier ones, which `dnlbench.architecture` defines::
 
     x^{l+1} = [x^l + tau *]  conv(relu(norm([ N(x^k) for k in sources(l) ])))             x^0: the block's input
 
 The convolution of concatenated states is ``sum_k K^{l,k} * relu(norm(N(x^k)))``: its filter slices are the two-index
 connection weights of Eq. (1) of arXiv 2510.02049, and those on ``x^0`` its ``A^l``. With the local kernel a block is that of
-DenseNet (Huang et al. 2017). A dense block hands on all its states, a baseline its last one.
+DenseNet (Huang et al. 2017). A dense block outputs all its states, a baseline its last one.
 
 There are two implementations of one function: ``standard``, which concatenates the inputs of each layer, and
 ``memory-efficient``, which stores states and their batch statistics once (`dnlbench.dnl.memory_efficient`). They differ only
@@ -47,7 +47,7 @@ NewStates = Callable[[Sequence[int]], States]
 class NormReluConv(nn.Module):
     """Batch norm, ReLU and a convolution that keeps the image's size; the norm comes first, as in DenseNet.
 
-    ``scaled`` says for each input channel whether ``step`` multiplies the filter slices on it; None: it does on none.
+    ``scaled`` is True for the input channels whose filter slices are multiplied by ``step``; None: for none.
     """
 
     scaled: Tensor | None
@@ -71,8 +71,8 @@ class NormReluConv(nn.Module):
 class Block(nn.Module):
     """``depth`` layers on states of the given widths.
 
-    ``transforms[k]`` is the non-local transformation of state ``k``. It is computed once, as soon as the state exists, and
-    shared by all layers that read it; a state that no layer reads has none.
+    ``transforms[k]`` is the non-local transformation of state ``k``. It is computed once and shared by all layers that read the
+    state. A state that no layer reads has none.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class Block(nn.Module):
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Indices of the states that the next part of the network reads: all of a dense block, the last of a baseline."""
+        """The indices of the output states: all of a dense block, the last of a baseline."""
         return tuple(range(len(self.widths))) if self.dense else (len(self.layers),)
 
     def forward(self, x: Tensor, new_states: NewStates) -> States:
-        """Makes the block's states from its input, shape (B, channels, H, W).
+        """Compute the block's states from its input, shape (B, channels, H, W).
 
         Returns:
-            The states as they are, those of `outputs` to be read.
+            The states without the non-local transformation. The next part of the network reads those in `outputs`.
         """
         states = new_states(self.widths)
         transformed = new_states(self.widths) if self.non_local else states
@@ -133,23 +133,23 @@ class Block(nn.Module):
         return states
 
     def advance(self, layer: int, x: Tensor, transformed: States, new_states: NewStates) -> Tensor:
-        """State ``layer + 1``, from the last state ``x^l`` and the transformed ones ``N(x^0) .. N(x^l)``."""
+        """Compute state ``layer + 1`` from the last state ``x^l`` and the transformed ones ``N(x^0) .. N(x^l)``."""
         new = _apply(self.layers[layer], transformed, self.sources[layer], new_states)
         return x + self.step * new if self.residual else new
 
     def transform(self, index: int, state: Tensor) -> Tensor:
-        """``N(x^k)`` of one state; in a local block, and where no layer reads it, the state itself."""
+        """Return ``N(x^k)``; in a local block, and for a state that no layer reads, the state itself."""
         key = str(index)
         return self.transforms[key](state) if key in self.transforms else state
 
     def _add_transformed(self, index: int, state: Tensor, transformed: States) -> None:
-        """Adds ``N(x^k)``, computed once, to what layers read; in a local block both are one."""
+        """Add ``N(x^k)``, computed once, to the states that layers read; nothing to do in a local block."""
         if self.non_local:
             transformed.add(self.transform(index, state))
 
 
 def _apply(layer: nn.Module, states: States, read: Sequence[int], new_states: NewStates) -> Tensor:
-    """What a layer, or the two that a bottleneck has, makes of some states."""
+    """Apply a layer, or the two of a bottleneck, to some states."""
     first, *behind = layer if isinstance(layer, nn.Sequential) else [layer]
     assert isinstance(first, NormReluConv)
     output: Tensor = first(states, read)
@@ -164,7 +164,7 @@ def _apply(layer: nn.Module, states: States, read: Sequence[int], new_states: Ne
 def _layer(
     widths: Sequence[int], stepped: Sequence[bool], out_channels: int, *, bottleneck: bool, step: float
 ) -> nn.Module:
-    """A layer that reads states of the given widths, some with the step before their weights, and makes ``out_channels`` channels."""
+    """Build a layer that reads states of the given widths; ``stepped`` ones have the step before their weights."""
     scaled = None
     if step != 1.0 and any(stepped):
         scaled = torch.tensor([on for width, on in zip(widths, stepped, strict=True) for _ in range(width)])
@@ -176,25 +176,25 @@ def _layer(
 
 
 class DNLNetwork(nn.Module):
-    """A network of the table in `dnlbench.architecture`, for images of shape (B, C, H, W), giving logits (B, classes).
+    """A network of `dnlbench.architecture.ARCHITECTURES`: images (B, C, H, W) to logits (B, classes).
 
     Args:
-        network: its name in the table.
+        network: the name of the architecture.
         depth: layers per block, ``L``.
         input_shape: channels, height and width of an image.
         classes: number of logits.
-        blocks: how many, each on images of half the side of the one before.
+        blocks: number of blocks; each halves the image size of the one before.
         growth_rate: channels of a state in a dense block; the stem has twice as many.
-        compression: share of channels that a transition between dense blocks keeps; baselines keep all of theirs.
+        compression: fraction of channels that a transition between dense blocks keeps; baselines keep all channels.
         bottleneck: a 1×1 convolution to ``4 * growth_rate`` channels before each 3×3 one.
         step_scaling: ``"1/L"`` puts the step tau before the connection weights ``K^{l,k}``, not before ``A^l``; ``"none"``
-            leaves it absorbed in them. Batch norms take a factor that is common to all of a layer's output out again, so
-            tau acts relative to ``x^0``, and in a dense layer that does not read ``x^0`` it has next to no effect.
+            absorbs it in them. Batch norm removes a factor that is common to the entire output of a layer, so tau acts
+            relative to ``x^0``. It has almost no effect in a dense layer that does not read ``x^0``.
         connectivity: which earlier states a dense layer reads: ``full``, ``window`` or ``strides``.
-        window: how many, for ``window``.
+        window: number of states that a layer reads, for ``window``.
         bandwidth: ``h`` of the rbf kernel.
         width: channels of a baseline's states; None: those of the stem.
-        implementation: ``standard``, ``memory-efficient`` or ``auto``, usually the faster one; the function is the same.
+        implementation: ``standard``, ``memory-efficient`` or ``auto``, usually the faster one. Equal up to rounding.
         initialization: ``torch`` or ``kaiming``; see `dnlbench.dnl.initialization`.
 
     Raises:
@@ -276,7 +276,7 @@ class DNLNetwork(nn.Module):
         return SharedStates(widths, self.norm.eps) if memory_efficient else SeparateStates()
 
     def regularizer(self) -> Tensor:
-        """``R_L`` of the parameters as they are, a scalar; `dnlbench.dnl.image_regularizer` says what it sums."""
+        """Return ``R_L`` of the current parameters, a scalar; see `dnlbench.dnl.image_regularizer`."""
         return torch.stack([block_regularizer(block) for block in self.blocks]).sum()
 
     @property

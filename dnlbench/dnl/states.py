@@ -1,4 +1,4 @@
-"""States of a block, as layers read them."""
+"""The states of a block, and how layers read them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from torch.nn import functional
 
 
 class States(Protocol):
-    """States that are added one after the other, and read by layers as soon as they are there."""
+    """States that are added one after the other. Layers can read them as soon as they are added."""
 
     def add(self, state: Tensor) -> None:
-        """Adds the next state, shape (B, c, H, W)."""
+        """Add the next state, shape (B, c, H, W)."""
         ...
 
     def read(self, states: Sequence[int], norm: nn.BatchNorm2d, filters: Tensor | None) -> Tensor:
-        """Batch norm, ReLU and convolution of some states side by side, in the order of their indices.
+        """Apply batch norm, ReLU and convolution to the concatenation of some states, in the order of their indices.
 
         Args:
-            states: indices of those that are read.
-            norm: with as many channels as they have together.
-            filters: shape (made, c, k, k), ``k`` odd, of a convolution that keeps the size; None for no convolution.
+            states: indices of the states.
+            norm: the batch norm, with as many channels as the states have together.
+            filters: shape (out, c, k, k), ``k`` odd, of a convolution that keeps the image size; None: no convolution.
 
         Returns:
-            Shape (B, made, H, W); without filters (B, c, H, W).
+            Shape (B, out, H, W); without filters (B, c, H, W).
         """
         ...
 
 
 class SeparateStates:
-    """Each on its own; a reader concatenates what it reads, and autograd keeps what it makes."""
+    """States as separate tensors. Reading concatenates them, and autograd stores the results."""
 
     def __init__(self) -> None:
         self.kept: list[Tensor] = []
-        """As they were added."""
+        """The states in the order in which they were added."""
 
     def add(self, state: Tensor) -> None:
         self.kept.append(state)

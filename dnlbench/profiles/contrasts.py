@@ -1,9 +1,9 @@
-"""Depth against depth and network against network within one profile.
+"""Contrasts within one profile: depth with depth, and network with network.
 
 Each depth of a network is compared with the depth before, and each network with the first one at equal depth. Runs of equal
-seed see the data in equal order at every depth and with every network, while their weights differ; so a seed is a block, and
-values are paired by seed. Where two points share fewer than two seeds, Welch's test replaces the paired t test. The p values of
-all contrasts of a quantity in a profile are one family, adjusted by Holm's method.
+seed see the data in equal order at every depth and with every network, but have different weights. A seed is therefore a block,
+and values are paired by seed. If two points share fewer than two seeds, Welch's test replaces the paired t test. The p values
+of all contrasts of a quantity in a profile form one family, adjusted by Holm's method.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Contrast:
     against: Point
     test: RatioTest
     p_adjusted: float | None
-    """By Holm's method, over all contrasts of the quantity in the profile."""
+    """The p value adjusted by Holm's method over all contrasts of the quantity in the profile."""
     verdict: Verdict
     reason: str
     diverged: str
-    """The seeds that diverged at this point and ended well at the other one; empty if there are none."""
+    """The seeds that diverged at this point and succeeded at the other one; empty if there are none."""
     survivors_only: bool
-    """Whether seeds diverged at either point, so that the ratio is over those that did well."""
+    """True if seeds diverged at either point, so that the ratio is over the other seeds only."""
 
     @property
     def record(self) -> ContrastRecord:
@@ -59,7 +59,7 @@ class Contrast:
 
 
 def contrasts_of(runs: Sequence[RunRecord], quantity: Quantity) -> tuple[Contrast, ...]:
-    """Every contrast of a quantity: by network the changes with depth, then each network against the first one."""
+    """Return every contrast of a quantity: by network each depth with the one before, then each network with the first."""
     points = by_point(runs)
     pairs = [*_depths(points), *_networks(points)]
     tests = [_test(points, quantity, *pair) for pair in pairs]
@@ -103,7 +103,7 @@ def _contrast(
         verdict, reason = "worse", _diverged(new, point)
     elif test.ratio is None:
         verdict, reason = "not comparable", test.problem
-    elif any(diverged_seeds):  # the seeds that are left are those that did well
+    elif any(diverged_seeds):  # the remaining seeds are a selection: they did not diverge
         diverged = " and ".join(
             _diverged(seeds, each) for seeds, each in zip(diverged_seeds, pair, strict=True) if seeds
         )

@@ -1,7 +1,7 @@
-"""What depth costs: the exponents of ``cost ≈ c · L^q`` of a study's costs, of each network.
+"""The cost of depth: the exponent of ``cost ≈ c · L^q`` for each cost of a study and each network.
 
-The slope is that over the three largest depths, as in `dnlbench.stats.fit_exponent`: what a run costs at any depth hides the
-growth at small ones, so a line through all depths would say too little of the depths that come next.
+The slope is that over the three largest depths, see `dnlbench.stats.fit_exponent`. Costs that do not depend on depth hide the
+growth at small depths, so a line through all depths would underestimate the cost of the next ones.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _EXECUTION = ("threads", "jobs", "shared_device", "pack_size")
 def fit_cost(
     network: str, runs: Sequence[RunRecord], cost: Cost, study: Study, method: Method = CURRENT
 ) -> CostRecord | None:
-    """The exponent of one cost of one network, a slope for each seed; the reason where there is none.
+    """Fit the exponent of one cost of one network: the mean of the slopes of the seeds.
 
-    Only runs that were carried out alike say something about depth alone; those of the commonest execution count. A seed counts
-    that has a value at each of the depths; the seeds of a pack, which share its measurements, count once.
+    Only runs with the most common execution (hardware, threads, concurrent runs, pack size) count. A seed counts if it has a
+    value at each of the depths. The seeds of a pack share its measurements and count once.
 
     Returns:
-        None where no run has a value at all.
+        The exponent, or the reason for a missing one. None if no run has a value.
     """
     quantity = next(quantity for quantity in study.quantities if quantity.name == cost.quantity)
     valued = [run for run in runs if values_of([run], quantity)]
@@ -40,7 +40,7 @@ def fit_cost(
     depths = tuple(sorted({depth for curve in curves.values() for depth in curve})[-MOST_DEPTHS:])
     start = {"network": network, "quantity": cost.quantity, "depths": depths, "left_out": left_out}
     if len(depths) < 2:
-        apart = f"; {left_out} runs were carried out otherwise and are not comparable" if left_out else ""
+        apart = f"; {left_out} runs ran under other conditions and are not comparable" if left_out else ""
         return CostRecord(**start, problem=f"an exponent needs at least 2 depths, not {len(depths)}{apart}")
     complete = [curve for curve in curves.values() if all(depth in curve for depth in depths)]
     if not complete:
@@ -50,7 +50,7 @@ def fit_cost(
 
 
 def _alike(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Those of the commonest execution; of equally common ones the first. A run that moved was not carried out in one way."""
+    """Return the runs of the most common execution, in a tie of the first one. Runs that moved are excluded."""
     stayed = [(run, hardware) for run in runs if (hardware := single(run)) is not None]
     executions = [(hardware, *(getattr(run, fact) for fact in _EXECUTION)) for run, hardware in stayed]
     if not executions:
@@ -62,7 +62,7 @@ def _alike(runs: Sequence[RunRecord]) -> list[RunRecord]:
 def _costs_by_seed(
     runs: Sequence[RunRecord], quantity: Quantity, cost: Cost, method: Method
 ) -> dict[int, Mapping[int, float]]:
-    """The cost by depth of each seed; a value that is not positive is none."""
+    """Return the cost by depth of each seed, without values that are not positive."""
     curves: dict[int, dict[int, float]] = {}
     for depth in dict.fromkeys(run.depth for run in runs):
         for seed, value in values_of([run for run in runs if run.depth == depth], quantity, method).items():

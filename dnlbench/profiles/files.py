@@ -1,4 +1,4 @@
-"""Profiles as files: saved whole or not at all, read with errors that name file, place and cause."""
+"""Profile files: saved atomically, and read with errors that name file, location and cause."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from dnlbench.profiles.values import CURRENT, Method
 from dnlbench.studies import STUDIES, Study
 
 MOST_BYTES = 2**30
-"""Of a profile; a sweep of 100,000 runs with 20 epochs takes about 700 MB."""
+"""Maximum size of a profile; a sweep of 100,000 runs with 20 epochs takes about 700 MB."""
 LONGEST_INTEGER = 100
-"""Digits of the longest integer that is read: no profile holds one as long, and floats cannot hold much longer ones."""
+"""Maximum digits of an integer. Profiles contain no longer ones, and floats cannot represent much longer ones."""
 RATE_TOLERANCE = 1e-9
-"""Relative; a rate is worked out again from rounded ones, and an interval with a quantile that has been rounded."""
+"""Relative tolerance of recomputed rates and intervals, which differ by rounding."""
 FIT_TOLERANCE = 1e-6
-"""Relative; a fit may differ in its last digits from machine to machine."""
+"""Relative tolerance of recomputed fits, which differ in the last digits between machines."""
 FIT_ZERO = 1e-12
-"""Absolute: bounds that are 0 on one machine may be this on another."""
+"""Absolute tolerance of recomputed fits: bounds that are 0 on one machine may be this large on another."""
 _LONG_NUMBER = b"0" * (LONGEST_INTEGER + 1)
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _START = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/1"\s*,')
 _OF_ANY_VERSION = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/\d+"\s*,')
 FOLDER = Path("profiles")
-"""Where profiles are saved and looked for unless told otherwise, below the current folder."""
+"""Default folder of profiles, below the current folder."""
 METHOD_0_7 = Method(one_per_pack=False, within_range=False, local_orders=False)
 METHOD_0_6 = Method(one_hardware=False, one_per_pack=False, within_range=False, local_orders=False)
 F = TypeVar("F", bound=BaseModel)
@@ -49,7 +49,7 @@ def save_profile(profile: Profile, path: Path | None = None) -> Path:
     """Write a profile to the path, or under a new name made of sweep and time.
 
     Returns:
-        Its path. Sweeps that end at the same moment get a name each.
+        The path. Sweeps that end at the same moment get different names.
     """
     if path is None:
         return write_new(_free_paths(profile.name, profile.created), profile.to_json())
@@ -63,7 +63,7 @@ def _free_paths(name: str, created: datetime) -> Iterator[Path]:
 
 
 def is_profile(path: Path) -> bool:
-    """Tell whether a file is a profile of any version, sound or not."""
+    """Return True if a file is a profile of any version, valid or not."""
     with path.open("rb") as file:
         if _OF_ANY_VERSION.match(file.read(1000)):
             return True
@@ -75,15 +75,15 @@ def is_profile(path: Path) -> bool:
 
 
 def read_profile(path: Path) -> Profile:
-    """The profile of a file or of a run directory; see `read_profile_file` and `read_run_dir`."""
+    """Read the profile of a file or of a run directory; see `read_profile_file` and `read_run_dir`."""
     return read_run_dir(path) if path.is_dir() else read_profile_file(path)
 
 
 def read_profile_file(path: Path) -> Profile:
-    """A saved profile.
+    """Read a saved profile.
 
     Raises:
-        ProfileError: if the file is absent, not JSON, of a newer schema, of the wrong form or of an unknown study.
+        ProfileError: if the file is missing, not JSON, of a newer schema, invalid, or of an unknown study.
     """
     try:
         profile = _parse(path)
@@ -108,7 +108,7 @@ def _with_contrasts(profile: Profile) -> Profile:
 
 
 def _impossible(profile: Profile, study: Study) -> Iterator[str]:
-    """What no sweep of the study can have found, beyond what the types refuse."""
+    """Yield values that are impossible in the study, beyond those that the types refuse."""
     for index, run in enumerate(profile.runs):
         if not run.network:
             yield f"runs.{index}.network = '': a network has a name"
@@ -148,10 +148,10 @@ def _parse(path: Path) -> Profile:
 
 
 def parse_as_written(form: type[F], content: bytes) -> F | None:
-    """Reads a profile that is written as ours are, the schema first, in a quarter of the time that care takes.
+    """Parse a profile with the schema as its first key, in a quarter of the time of `_parse_with_care`.
 
     Returns:
-        None where anything is unusual or wrong: `read_profile` has the last word on it, and the reason.
+        The profile; None if anything is unusual or invalid, which `read_profile` then handles.
     """
     if not _START.match(content):
         return None
@@ -178,12 +178,12 @@ def _parse_with_care(path: Path, content: bytes) -> Profile:
 
 
 class _TooLongError(ValueError):
-    """An integer that no profile holds."""
+    """An integer with more than `LONGEST_INTEGER` digits."""
 
 
 def _integer(digits: str) -> int:
     if len(digits) > LONGEST_INTEGER:
-        raise _TooLongError(f"it holds an integer of {len(digits)} digits")
+        raise _TooLongError(f"it contains an integer of {len(digits)} digits")
     return int(digits)
 
 
@@ -204,13 +204,13 @@ def _explain(path: Path, error: ValidationError) -> str:
 
 
 def check_profile(profile: Profile) -> list[str]:
-    """What is inconsistent in a profile of the right form; nothing, as a rule."""
+    """Return the inconsistencies of a valid profile; usually none."""
     problems = [problem for run in profile.runs for problem in _contradictions(run)]
     ids = [run.run_id for run in profile.runs]
     if len(set(ids)) < len(ids):
         problems.append("runs: a run id occurs more than once")
     if not _follows(profile):
-        problems.append("summary: differs from what the runs add up to")
+        problems.append("summary: differs from the one computed from the runs")
     unfinished = any(run.status in ("cancelled", "skipped") for run in profile.runs)
     if unfinished != (profile.state == "partial"):
         problems.append(f"state: {profile.state!r} does not fit the runs' statuses")
@@ -218,7 +218,7 @@ def check_profile(profile: Profile) -> list[str]:
 
 
 def _follows(profile: Profile) -> bool:
-    """Whether the summary is what this version, or the one that wrote it, makes of the runs."""
+    """Return True if the summary is that of the runs by the method of this or an older version."""
     study = STUDIES[profile.study]
     has_hardware = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
     methods = [CURRENT, METHOD_0_7] if has_hardware else [CURRENT, METHOD_0_7, METHOD_0_6]
@@ -227,10 +227,10 @@ def _follows(profile: Profile) -> bool:
 
 
 def _agree(stated: Summary, computed: Summary) -> bool:
-    """Points up to rounding; fits, costs and contrasts up to what linear algebra may differ in.
+    """Compare points up to rounding, and fits, costs and contrasts up to differences of linear algebra.
 
-    Profiles before 0.3 state no fits, those before 0.5 no costs, and those before 0.8 no contrasts. The limits that profiles
-    of 0.7 and before state came from a fit that was never refused, and are taken as they are.
+    Profiles before 0.3 have no fits, those before 0.5 no costs, and those before 0.8 no contrasts. The limits of profiles of
+    0.7 and before come from a fit that was never refused, and are not checked.
     """
     fits = [theirs if _is_old_limit(ours) else ours for ours, theirs in zip(stated.fits, computed.fits, strict=False)]
     return (
@@ -269,20 +269,20 @@ def _same_value(stated: Any, computed: Any, tolerance: float, zero: float) -> bo
 
 
 def _contradictions(run: RunRecord) -> Iterator[str]:
-    """Where a run's id or figures differ from what its other fields or its epochs say."""
+    """Yield the values of a run that contradict its other fields or its epochs."""
     label = run_label(run.point, run.seed)
     if run.run_id.rpartition("-")[0] != label:
-        yield f"{run.run_id}: network, depth and seed say {label}"
+        yield f"{run.run_id}: network, depth and seed give {label}"
     numbers = [epoch.epoch for epoch in run.epochs]
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"{run.run_id}: its epochs are not 1 to {len(numbers)}, in this order"
     computed = flops_utilization(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
     if not _same(run.utilisation, computed, RATE_TOLERANCE):
-        yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates say {computed}"
+        yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates give {computed}"
     for field, computed in derived(run.epochs).items():
         stated = getattr(run, field)
         if not _same(stated, computed, RATE_TOLERANCE if field == "samples_per_s" else 0.0):
-            yield f"{run.run_id}: {field} is {stated}, but its epochs say {computed}"
+            yield f"{run.run_id}: {field} is {stated}, but its epochs give {computed}"
 
 
 def _same(stated: float | None, computed: float | None, tolerance: float, absolute: float = 0.0) -> bool:

@@ -1,4 +1,4 @@
-"""How a study's quantities go with depth: one fit for each network and trend."""
+"""Fits of a study's quantities over depth, one for each network."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from dnlbench.stats import (
 from dnlbench.studies import DepthFit, Quantity, Study
 
 ORDER_TOLERANCE = 0.1
-"""An order that is as near to the expected one agrees with it; values fall if their order is above 0 by more than this."""
+"""Tolerance of orders: agreement with the expected order, and the order above which values count as falling."""
 
 Samples = Mapping[int, Mapping[int, float]]
-"""By depth, increasing, and seed."""
+"""Values by depth, increasing, and seed."""
 
 
 def fit_over_depth(
@@ -40,9 +40,9 @@ def fit_over_depth(
     method: Method = CURRENT,
     classes: int | None = None,
 ) -> FitRecord:
-    """The fit of one trend to the runs of one network; without figures where they allow none, and then with the reason.
+    """Fit one quantity of one network over depth. A record without a fit contains the reason.
 
-    Only the runs in ``timed``, all if None, have throughputs that can be compared. Without ``classes`` nothing is classified.
+    Only the runs in ``timed`` have comparable throughputs; None: all. ``classes`` is None for data without classes.
     """
     quantity = _named(study, depth_fit.quantity)
     samples = _samples(runs, quantity)
@@ -104,7 +104,7 @@ def _curves(samples: Samples) -> list[list[float]]:
 
 
 def _theory(runs: Sequence[RunRecord], depth_fit: DepthFit) -> dict[str, Any]:
-    """What is expected of a network: the trend says it, or the network's runs that are ``ok``, which all say the same."""
+    """Return the expected order and verdict of a network, from the study or from the measurements of its runs."""
     expected, theory = depth_fit.expected_order, {}
     if depth_fit.expected_from is not None:
         expected = _measurement(runs, depth_fit.expected_from)
@@ -129,7 +129,7 @@ def _power(fitted: OrderFit, expected: float | None, depth_fit: DepthFit) -> dic
 
 
 def _bounded(samples: Samples, expected: float | None) -> dict[str, Any]:
-    """Local orders, and whether what they tend to is at least the expected order; None where the seeds do not tell."""
+    """Return the local orders, and whether their limit is at least the expected order (None: inconclusive)."""
     fitted = local_orders(list(samples), _curves(samples))
     agrees = None
     if expected is not None:
@@ -143,7 +143,7 @@ def _bounded(samples: Samples, expected: float | None) -> dict[str, Any]:
 def _limit(fitted: LimitFit) -> dict[str, Any]:
     order = _interval("order", fitted.order)
     if fitted.order is not None and fitted.order.estimate in ORDERS:
-        order["order"] = None  # nothing but the end of what is looked at speaks for it
+        order["order"] = None  # an end of the search range, not an estimate
     return {
         **order,
         **_interval("limit", fitted.limit),
@@ -175,13 +175,13 @@ def _interval(name: str, interval: Interval | None, estimate: str | None = None)
 
 
 def _time_factor(rates: Samples) -> float | None:
-    """``2^q`` where a sample takes a time of ``c L^q``."""
+    """Return ``2^q`` for a time per sample of ``c L^q``."""
     seconds = [len(by_seed) / sum(by_seed.values()) for by_seed in rates.values()]
     return 2 ** fit_exponent(list(rates), seconds) if len(rates) > 1 else None
 
 
 def _shrinking(samples: Samples) -> tuple[float, ...]:
-    """``(m_j − m_{j+1}) / (m_{j+1} − m_{j+2})`` of the means ``m`` over the seeds that are whole, while depths double."""
+    """Return ``(m_j − m_{j+1}) / (m_{j+1} − m_{j+2})`` of the means over complete seeds, if the depths double."""
     depths, curves = list(samples), _curves(samples)
     if any(b != 2 * a for a, b in itertools.pairwise(depths)):
         return ()

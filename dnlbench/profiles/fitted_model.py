@@ -1,4 +1,4 @@
-"""The curve of a fit over depth, and what it says in words."""
+"""The fitted model of a fit over depth, and its description in words."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LOG_LARGEST = math.log(sys.float_info.max)
 
 @dataclass(frozen=True, kw_only=True)
 class PowerModel:
-    """``limit + constant · L^-order``."""
+    """The model ``limit + constant · L^-order``."""
 
     limit: float
     constant: float
     order: float
 
     def at(self, depth: float) -> float:
-        """The value there; infinite where it leaves the range of floats."""
+        """Return the value at a depth; infinite if it exceeds the range of floats."""
         try:
             return self.limit + self.constant * math.pow(depth, -self.order)
         except OverflowError:  # of the power; its product with the constant may well be a float
@@ -39,7 +39,7 @@ class PowerModel:
 
 @dataclass(frozen=True, kw_only=True)
 class FormModel:
-    """``base + constant · x(L / unit)`` with the x of a form."""
+    """The model ``base + constant · x(L / unit)`` with the basis function x of a form."""
 
     form: Form
     shape: float
@@ -55,9 +55,9 @@ class FormModel:
 
 
 def fitted_model(fit: FitRecord) -> PowerModel | FormModel | None:
-    """The curve of a fit; None where there is none, or where the fit is refused.
+    """Return the fitted model of a record; None without a fit, or if the fit is refused.
 
-    Where the record's numbers are means over curves, or no order is known, it is the law with the same limit that has the
+    If the record's numbers are means over curves, or no order is known, it is the power law with the same limit through the
     fitted values at the largest depth and at twice that.
     """
     if fit.model == "power":
@@ -80,7 +80,7 @@ def fitted_model(fit: FitRecord) -> PowerModel | FormModel | None:
 
 
 def order_words(fit: FitRecord) -> str:
-    """The order of a power: the limit of local orders where there are any, and else the slope."""
+    """Describe the order of a power: the limit of the local orders if there are any, otherwise the slope."""
     if fit.local_orders:
         limit = units.bounded(fit.order_limit, fit.order_limit_low, fit.order_limit_high)
         return f"{limit} (locally {order_list(fit.local_orders)})"
@@ -88,7 +88,7 @@ def order_words(fit: FitRecord) -> str:
 
 
 def order_list(orders: Sequence[float]) -> str:
-    """Local orders in a row, with two decimals."""
+    """Format local orders with two decimals."""
     return ", ".join(f"{order:.2f}" for order in orders)
 
 
@@ -102,7 +102,7 @@ def _form_model(fit: FitRecord) -> PowerModel | FormModel | None:
 
 
 def fit_words(fit: FitRecord, quantity: Quantity) -> str:
-    """What a fit says, in a line: limit, order, and what the next doubling of depth gains."""
+    """Describe a fit in a line: limit, order, and the gain of the next doubling of depth."""
     if fit.model == "power":
         least = "at least " if fit.at_least else ""
         theory = "" if fit.expected_order is None else f", theory {least}{units.number(fit.expected_order)}"
@@ -120,9 +120,9 @@ def fit_words(fit: FitRecord, quantity: Quantity) -> str:
 
 
 def best_words(fit: FitRecord, quantity: Quantity) -> str:
-    """``best of those measured: L = 8 with 0.31 [0.29, 0.33] nats``: what can be said without a curve."""
+    """Describe the best measured depth, such as ``best measured: L = 8 with 0.31 [0.29, 0.33] nats``."""
     if fit.best_depth is None:
         return ""
     unit = f" {quantity.unit}" if quantity.unit else ""
     value = units.bounded(fit.best_value, fit.best_low, fit.best_high)
-    return f"best of those measured: L = {fit.best_depth} with {value}{unit}"
+    return f"best measured: L = {fit.best_depth} with {value}{unit}"

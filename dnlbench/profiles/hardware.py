@@ -1,4 +1,4 @@
-"""What runs were carried out on, as far as times and memory depend on it: those of several are not put into one figure."""
+"""The hardware of runs. Hardware-dependent values from different hardware are not averaged."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ NO_RANKS: Mapping[Hardware, int] = {}
 
 @dataclass(frozen=True)
 class Hardware:
-    """One model of device in one model of machine."""
+    """A model of device in a model of machine."""
 
     machine: str | None
-    """The machine's fingerprint; None for the profile's own, where that was not given."""
+    """The fingerprint of the machine; None for the profile's machine if that is unknown."""
     device: str | None
-    """The device's model; None in profiles that do not tell."""
+    """The model of the device; None in older profiles."""
 
 
 def hardware_of(run: RunRecord, machine: Machine | None = None) -> frozenset[Hardware]:
-    """That of every attempt which has a part in the run's result: several for a run that moved; none if it never started.
+    """Return the hardware of every attempt that contributed to a run: several for a run that moved, none if it never started.
 
-    Runs without a node were on ``machine``, the machine of their profile.
+    Runs without a node ran on ``machine``, the machine of their profile.
     """
     if run.device is None:
         return frozenset()
@@ -38,14 +38,14 @@ def hardware_of(run: RunRecord, machine: Machine | None = None) -> frozenset[Har
 
 
 def _kept(attempt: AttemptRecord) -> tuple[int, int]:
-    """Epochs and training steps that were done when it began."""
+    """Return the epochs and training steps that were done when the attempt started."""
     return attempt.from_epoch, attempt.from_step
 
 
 def alike(runs: Sequence[RunRecord], ranks: Mapping[Hardware, int] = NO_RANKS) -> list[RunRecord]:
-    """The runs on the hardware that most of them were on; one that moved from one to another is never among them.
+    """Return the runs on the most common hardware, without runs that moved.
 
-    Of equally common hardware it is that with the larger rank, then the first.
+    In a tie the hardware with the larger rank counts, then the first.
     """
     all_hardware = [single(run) for run in runs]
     counts = Counter(hardware for hardware in all_hardware if hardware is not None)
@@ -56,29 +56,29 @@ def alike(runs: Sequence[RunRecord], ranks: Mapping[Hardware, int] = NO_RANKS) -
 
 
 def single(run: RunRecord) -> Hardware | None:
-    """What a run was carried out on; None if it moved, and if it never started."""
+    """Return the hardware of a run; None if it moved or never started."""
     all_hardware = hardware_of(run)
     return next(iter(all_hardware)) if len(all_hardware) == 1 else None
 
 
 def count_hardware(runs: Sequence[RunRecord]) -> Counter[Hardware]:
-    """How many runs were on each."""
+    """Count the runs by hardware."""
     return Counter(hardware for run in runs if (hardware := single(run)) is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeUse:
-    """What one machine of a cluster did for a profile."""
+    """The part of one cluster machine in a profile."""
 
     node: Node
     runs: int
-    """That ended there, in whatever way, or were there last."""
+    """Number of runs whose last attempt was on this machine."""
     devices: tuple[str, ...]
-    """Models of the devices that they were on."""
+    """Models of the devices of these runs."""
 
 
 def nodes_of(runs: Sequence[RunRecord]) -> tuple[NodeUse, ...]:
-    """The machines of a cluster that runs were on, by name; none for a sweep on one machine."""
+    """Return the cluster machines of the runs, by name; none for a sweep on one machine."""
     by_node: dict[Node, list[RunRecord]] = {}
     for run in runs:
         if run.node is not None:

@@ -1,4 +1,4 @@
-"""Lists of profiles: what each is, without the figures of its runs."""
+"""Lists of profiles: their metadata, without the measurements of their runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dnlbench.studies import STUDIES
 
 
 class ListedProfile(ProfileMetadata):
-    """A profile as lists show it."""
+    """The part of a profile that lists show."""
 
     runs: tuple[RunMetadata, ...]
     summary: Record
-    """Read as the place where a whole profile ends, without what is in it."""
+    """Read without its content, as proof that the file is complete."""
 
     @property
     def ok(self) -> int:
@@ -25,17 +25,17 @@ class ListedProfile(ProfileMetadata):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Names of the devices that runs were started on, in the order of the runs."""
+        """Names of the devices of the runs, in their order."""
         return tuple(dict.fromkeys(run.device_name or run.device or "" for run in self.runs if run.device))
 
     @property
     def nodes(self) -> int:
-        """Machines of a cluster that runs were on; 0 for a sweep on one machine."""
+        """Number of cluster machines; 0 for a sweep on one machine."""
         return len({run.node for run in self.runs if run.node})
 
 
 def list_profiles(folder: Path) -> Iterator[tuple[Path, ListedProfile | ProfileError]]:
-    """Every JSON file of a folder, by name, as a profile or as the reason why it is none; see `read_listed`."""
+    """Yield every JSON file of a folder, by name, as a profile or as the error of reading it; see `read_listed`."""
     for path in sorted(folder.glob("*.json")):
         try:
             yield path, read_listed(path)
@@ -44,15 +44,14 @@ def list_profiles(folder: Path) -> Iterator[tuple[Path, ListedProfile | ProfileE
 
 
 def read_listed(path: Path) -> ListedProfile:
-    """What a list tells of a profile, in a fifth of the time that reading all of it takes.
+    """Read the metadata of a profile, in a fifth of the time of reading all of it.
 
-    A file that is cut off or overwritten anywhere is found, since all of it has to be JSON that ends where it should; so are
-    a schema or study that this version does not know, and facts that are absent or of the wrong form. What nobody looks at
-    in a list is not checked: epochs, measurements and other figures of the runs, and the summary. A file may thus be listed
-    that `read_profile_file` refuses because somebody wrote a word in the place of a figure.
+    Truncated or overwritten files are detected, since the entire file must be valid JSON. Unknown schemas and studies and
+    invalid metadata are detected too. Epochs, measurements and the summary are not checked, so a file may be listed that
+    `read_profile_file` refuses.
 
     Raises:
-        ProfileError: as `read_profile_file` does, which has the last word on all that is written otherwise than ours are.
+        ProfileError: as `read_profile_file`, which reads all files with an unusual layout.
     """
     try:
         profile = parse_as_written(ListedProfile, read_regular(path, MOST_BYTES))

@@ -1,4 +1,4 @@
-"""The profile's form: JSON in UTF-8, numbered from the first version on, raw samples beside everything derived from them."""
+"""The profile format: JSON in UTF-8 with a schema version, raw samples and everything derived from them."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Record(BaseModel):
-    """Part of a profile. Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity"."""
+    """Part of a profile. Non-finite numbers are the strings "NaN", "Infinity" and "-Infinity"."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", populate_by_name=True)
 
 
 class AttemptRecord(Record):
-    """One try at a run."""
+    """An attempt at a run."""
 
     attempt: Count
     started: datetime
     ended: datetime | None
-    """None if its process was lost before it could say."""
+    """None if the process died without a final event."""
     status: RunStatus | Literal["paused"] | None
     device: str
     node: str | None = None
-    """Name of the machine of a cluster that it was on; None for the profile's own ``machine``."""
+    """Name of the cluster machine; None for the ``machine`` of the profile."""
     fingerprint: str | None = None
-    """That machine's; None for the profile's own."""
+    """Fingerprint of the cluster machine; None for the ``machine`` of the profile."""
     device_name: str | None = None
-    """The device's model; None in profiles that do not tell."""
+    """Model of the device; None in older profiles."""
     from_epoch: Count = 0
-    """Epochs kept from the attempt before."""
+    """Number of epochs taken over from the previous attempt."""
     from_step: Count = 0
-    """Training steps of the epoch after those that were kept too."""
+    """Number of training steps of the next epoch taken over too."""
 
 
 class RunMetadata(Record):
-    """Which run it is, how it ended and on what."""
+    """The identity, status and device of a run."""
 
     run_id: str
     network: str
@@ -55,10 +55,10 @@ class RunMetadata(Record):
     seed: Count
     status: RunStatus
     device: str | None
-    """None for a run that never started; so for all fields below that may be None."""
+    """None for a run that never started, as all optional fields below."""
     device_name: str | None = None
     node: Node | None = None
-    """The machine of a cluster that it was on; None for the profile's own ``machine``."""
+    """The cluster machine; None for the ``machine`` of the profile."""
 
     @property
     def point(self) -> Point:
@@ -66,30 +66,30 @@ class RunMetadata(Record):
 
 
 class RunRecord(RunMetadata):
-    """One seed at one point, with all that was measured."""
+    """A run with all its measurements."""
 
     threads: Positive | None = None
     jobs: Positive | None = None
-    """Runs of the sweep that could go on side by side on the device."""
+    """Maximum number of concurrent runs of the sweep on the device."""
     shared_device: bool = False
     pack_size: Positive | None
     parameters: Count | None
     flops_per_sample: Measure | None = None
-    """Floating-point operations that training on one sample takes, in products alone; None where torch can count none, in
-    studies other than training, and in profiles that do not tell. So for the two fields that go with it."""
+    """Floating-point operations of matrix products per training sample. None if torch cannot count them, in other studies and
+    in older profiles, as the next two fields."""
     peak_flops: Measure | None = None
-    """The most of them per second that a product of matrices reached on the run's slot, in its precision."""
+    """Highest measured rate of a matrix product on the run's slot in its precision, in operations per second."""
     utilisation: Measure | None = None
     """``samples_per_s`` times ``pack_size`` times ``flops_per_sample`` over ``peak_flops``."""
     epochs: tuple[EpochRecord, ...]
     final_train_loss: float | None
-    """Of the last epoch done."""
+    """Training loss of the last finished epoch."""
     samples_per_s: Measure | None
     """Samples of all epochs over their seconds."""
     evaluation_accuracy: float | None = None
-    """After the last epoch, where it was asked for."""
+    """Accuracy after the last epoch, if evaluated."""
     gradient_norm_median: float | None = None
-    """Of the last epoch done; None in profiles of versions before 0.8."""
+    """Median gradient norm of the last finished epoch; None in profiles of versions before 0.8."""
     peak_memory_bytes: Count | None
     estimated_memory_bytes: Count | None = Field(
         default=None, validation_alias=AliasChoices("estimated_memory_bytes", "foreseen_memory_bytes")
@@ -97,9 +97,9 @@ class RunRecord(RunMetadata):
     """Peak memory estimated by the plan. None for custom networks and in profiles without it. Profiles of 0.7 and before call
     the key ``foreseen_memory_bytes``."""
     measurements: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
-    """By quantity, and curves for charts. Of training: the initial and the final network; empty in profiles before 0.8."""
+    """Values by quantity, and curves for charts. Empty in training profiles before 0.8."""
     weights_sha256: str | None = None
-    """Of the file with its final weights, ``<profile without .json>.weights/<run_id>.pt``; None where none was kept."""
+    """SHA-256 of the final weights in ``<profile without .json>.weights/<run_id>.pt``; None if they were not kept."""
     attempts: tuple[AttemptRecord, ...]
     error: RunError | None
 
@@ -110,12 +110,12 @@ class IntervalRecord(Record):
     mean: float
     """Geometric for a quantity whose order of convergence is fitted, arithmetic otherwise."""
     low: float | None
-    """Inside the quantity's range, so the mean need not be in the middle; None for a single value, and where all values are at
+    """Lower bound within the quantity's range; the interval may be asymmetric. None for a single value, and if all values are at
     an end of the range. Profiles of 0.7 and before have the symmetric interval."""
     high: float | None
     n: Count
-    """Values. The runs of a pack have one value of throughput, utilisation and memory in common; in profiles of 0.7 and
-    before they counted one by one."""
+    """Number of values. The runs of a pack share one value of throughput, utilization and memory; profiles of 0.7 and before
+    count each run."""
 
     @property
     def interval(self) -> Interval:
@@ -123,24 +123,24 @@ class IntervalRecord(Record):
 
 
 class PointSummary(Record):
-    """All seeds of one network at one depth."""
+    """The runs of one network at one depth, summarized over seeds."""
 
     network: str
     depth: Positive
     parameters: Count | None
     statuses: dict[str, Count]
-    """How many runs ended in which way."""
+    """Number of runs by status."""
     quantities: dict[str, IntervalRecord]
-    """By the study's names, over the runs that are ``ok``; a quantity that no run has is left out. What depends on the machine
-    (throughput, memory) is over the runs of one device model on one model of machine alone: that which most of the point's
-    runs were on, of equally common ones that which most of the network's were on."""
+    """Means by quantity over the runs that are ``ok``, without quantities that no run has. Hardware-dependent quantities
+    (throughput, memory) are means over the runs on one model of device and machine: the most common one of the point, in a tie
+    the most common one of the network."""
     left_out: Count = 0
-    """Runs that are ``ok`` and count in no mean of what depends on the machine, because they were on other hardware than most,
-    or moved from one to another. In profiles of versions before 0.7 such runs count."""
+    """Number of ``ok`` runs excluded from hardware-dependent means, because they ran on other hardware than most, or moved. In
+    profiles of versions before 0.7 such runs count."""
 
 
 class FitRecord(Record):
-    """How a quantity goes with depth, of one network. Intervals are at 95 %; None: not determined."""
+    """The fit of a quantity over depth for one network. Intervals are at 95 %; None: not determined."""
 
     network: str
     quantity: str
@@ -152,39 +152,39 @@ class FitRecord(Record):
     order_low: float | None = None
     order_high: float | None = None
     expected_order: float | None = None
-    """What theory says."""
+    """The order that theory predicts."""
     at_least: bool = False
-    """Whether theory bounds the values from above, so that a higher order agrees with it too."""
+    """True if theory bounds the values from above, so that a higher order agrees with it too."""
     agrees: bool | None = None
-    """Whether the order is within 0.1 of that. Of a bound: whether ``order_limit`` is not below it by more than 0.1; None also
-    where only a part of its interval is."""
+    """True if the order is within 0.1 of the prediction. For a bound: True if ``order_limit`` is not below it by more than 0.1,
+    None if only part of its interval is."""
     local_orders: tuple[float, ...] = ()
-    """Between successive depths, means over the seeds; where theory has a bound."""
+    """Orders between successive depths, means over the seeds. Only if theory has a bound."""
     order_limit: float | None = None
-    """What they tend to; see `dnlbench.stats.orders`."""
+    """The limit of the local orders; see `dnlbench.stats.orders`."""
     order_limit_low: float | None = None
     order_limit_high: float | None = None
     theory: str = ""
-    """The word that theory has for the network; empty in studies without verdicts. So for the next one."""
+    """The verdict of theory for the network. Empty in studies without verdicts, as the next field."""
     seen: str = ""
-    """The word for what the fit shows."""
+    """The verdict of the fit."""
     constant: float | None = None
-    """``C``, of a power for depths that count from 1; of another form for depths that count from the smallest one."""
+    """``C``: of a power for depths in layers, of other forms for depths in units of the smallest one."""
     form: str = ""
-    """Of ``base + C x(L)``, the curve that stands for those that fit: a name in `dnlbench.stats.forms`. Empty where no curve is
-    fitted, for a ``power``, and in profiles of 0.7 and before, whose fits were never refused. So for the next fields."""
+    """Name of the form in `dnlbench.stats.forms` of the fitted curve ``base + C x(L)``. Empty without a curve, for the model
+    ``power``, and in profiles of 0.7 and before, whose fits were never refused, as the next fields."""
     shape: float | None = None
-    """The number of the form."""
+    """The shape parameter of the form."""
     base: float | None = None
-    """The curve's own limit, even where ``limit`` is undetermined."""
+    """The limit of the curve, even if ``limit`` is undetermined."""
     forms: tuple[str, ...] = ()
-    """All forms that the values do not reject at 1 %."""
+    """All forms that are not rejected at 1 %."""
     limit: float | None = None
     """The value at infinite depth; its interval is the hull over the forms that are not rejected."""
     limit_low: float | None = None
     limit_high: float | None = None
     undetermined: str = ""
-    """Why a curve that fits has no limit that the values can tell."""
+    """The reason why the values do not determine a limit, although a curve fits."""
     fitted_value: float | None = None
     """The curve at the largest depth."""
     next_value: float | None = None
@@ -192,52 +192,52 @@ class FitRecord(Record):
     next_low: float | None = None
     next_high: float | None = None
     next_gain: float | None = None
-    """How much that is less than the fitted value at the largest depth."""
+    """The fitted value at the largest depth minus the next value."""
     next_gain_low: float | None = None
     next_gain_high: float | None = None
     next_time_factor: float | None = None
-    """How many times as long a sample will take at twice the largest depth, by the last depths' throughput."""
+    """Estimated time of a sample at twice the largest depth, over that at the largest depth."""
     shrinking: tuple[float, ...] = ()
-    """By what factor the differences of successive means fall, where each depth is twice the one before."""
+    """Ratios of successive differences of the means, if each depth is twice the previous one."""
     residual: float | None = None
     """Root mean square relative misfit."""
     misfit_p: float | None = None
-    """p of the test for lack of fit; None for curves without noise."""
+    """p value of the lack-of-fit test; None for curves without noise."""
     refused: str = ""
-    """Why no curve fits; then there is neither a limit nor an order, nor what follows from them."""
+    """The reason why no curve fits. Then limit, order and everything derived from them are None."""
     best_depth: Positive | None = None
-    """The depth with the best mean of those measured, where the fit is refused or its limit undetermined."""
+    """The measured depth with the best mean, if the fit is refused or the limit undetermined."""
     best_value: float | None = None
-    """That mean."""
+    """The mean at the best depth."""
     best_low: float | None = None
     best_high: float | None = None
     problem: str = ""
-    """Why there is no fit; empty if there is one, or if it is refused."""
+    """The reason for a missing fit; empty if there is one, or if it is refused."""
 
     @property
     def is_fitted(self) -> bool:
-        """Whether a curve was fitted and stands."""
+        """True if a curve was fitted and not refused."""
         return not (self.problem or self.refused)
 
 
 class CostRecord(Record):
-    """How a cost grows with depth, like ``L^exponent``, of one network; see `dnlbench.studies.Cost`."""
+    """The growth ``L^exponent`` of a cost with depth for one network; see `dnlbench.studies.Cost`."""
 
     network: str
     quantity: str
     depths: tuple[Positive, ...]
-    """The largest ones, which the exponent is fitted over."""
+    """The largest depths, over which the exponent is fitted."""
     exponent: float | None = None
-    """Mean over the seeds, each with a slope of its own."""
+    """Mean of the slopes of the seeds."""
     exponent_low: float | None = None
-    """Of the 95 % t interval over seeds; None for a single one."""
+    """Lower bound of the 95 % t interval over seeds; None for a single seed."""
     exponent_high: float | None = None
     n: Count = 0
-    """Seeds that have a value at each of the depths; the seeds of a pack count as one."""
+    """Number of seeds with a value at each of the depths; the seeds of a pack count as one."""
     left_out: Count = 0
-    """Runs on another machine or device, with other threads, other runs beside them or in packs of another size than most."""
+    """Number of excluded runs, with other hardware, threads, concurrent runs or pack size than most."""
     problem: str = ""
-    """Why there is no exponent; empty if there is one."""
+    """The reason for a missing exponent; empty if there is one."""
 
 
 class PointRecord(Record):
@@ -254,21 +254,21 @@ class ContrastRecord(PointRecord):
     """The same network at the depth before, or the profile's first network at the same depth."""
     quantity: str
     ratio: float | None
-    """Geometric mean of the ratios by seed; None where none can be stated."""
+    """Geometric mean of the ratios by seed; None if undefined."""
     low: float | None
-    """Of the 95 % t interval of the log ratio, which is not adjusted for the number of tests. None for a single seed."""
+    """Lower bound of the 95 % t interval of the log ratio, not adjusted for the number of tests. None for a single seed."""
     high: float | None
     n: Count
-    """Pairs of seeds; unpaired, the seeds of the point with fewer of them."""
+    """Number of pairs of seeds; unpaired, the seeds of the point with fewer of them."""
     paired: bool
-    """Whether the t test is over pairs of equal seed; otherwise it is Welch's."""
+    """True for a t test over pairs of equal seed, False for Welch's test."""
     p: float | None
-    """Two-sided, that the ratio is 1."""
+    """Two-sided p value that the ratio is 1."""
     p_adjusted: float | None
-    """By Holm's method, over all contrasts of the quantity in the profile."""
+    """The p value adjusted by Holm's method over all contrasts of the quantity in the profile."""
     verdict: Verdict
     reason: str = ""
-    """Why the verdict is not better, worse or no difference, and the seeds left out. May be empty."""
+    """The reason for any verdict but better, worse or no difference, and the seeds left out. May be empty."""
 
     @property
     def interval(self) -> Interval | None:
@@ -278,7 +278,7 @@ class ContrastRecord(PointRecord):
 
 
 class Summary(Record):
-    """What follows from the runs; `dnlbench profiles validate` computes it again."""
+    """The values derived from the runs; `dnlbench profiles validate` recomputes them."""
 
     points: tuple[PointSummary, ...]
     fits: tuple[FitRecord, ...] = ()
@@ -286,12 +286,12 @@ class Summary(Record):
     costs: tuple[CostRecord, ...] = ()
     """Empty in studies without any, and in profiles of versions before 0.5."""
     contrasts: tuple[ContrastRecord, ...] = ()
-    """Depth against depth, then network against network. Empty in studies without any. Profiles of versions before 0.8 have
-    none in the file; they are computed on reading."""
+    """Contrasts of depths, then of networks. Empty in studies without any. Files of versions before 0.8 have none; they are
+    computed on reading."""
 
 
 class ProfileMetadata(Record):
-    """What was asked, when and on what it was found: all of a profile that stands before its runs."""
+    """The part of a profile before its runs: study, spec, code, machine and data."""
 
     schema_: Annotated[Literal["dnlbench.profile/1"], Field(alias="schema")] = "dnlbench.profile/1"
     study: str
@@ -299,19 +299,19 @@ class ProfileMetadata(Record):
     state: Literal["complete", "partial"]
     """Partial: some runs were cancelled or never started."""
     created: datetime
-    """When the last of its runs ended."""
+    """End of the last run."""
     spec: dict[str, Any]
-    """With the keys of later versions, which mean in a file without them what was computed before they existed."""
+    """The spec in its current form. Keys that an older file lacks have the values from before they existed."""
     spec_hash: str
     workload_version: int
     code: Code
     custom_code: Sources = Sources()
-    """What the custom networks were made of; empty without any, and in profiles of versions before 0.8."""
+    """Source files of the custom networks; empty without any, and in profiles of versions before 0.8."""
     machine: Machine
     data: DataInfo
     interleaved: str | None = None
-    """Name of the session in which the runs of this profile and of another took turns on the same slots; None where they did
-    not. Two profiles of one session may be held against each other in what depends on the state of the machine."""
+    """Name of the session of a paired benchmark, None without one. Throughputs of two profiles of one session are comparable,
+    since their runs alternated on the same slots."""
 
     @field_validator("spec")
     @classmethod
@@ -327,5 +327,5 @@ class Profile(ProfileMetadata):
     summary: Summary
 
     def to_json(self) -> bytes:
-        """Indented, one final line break."""
+        """Return the profile as indented JSON with a final line break."""
         return (self.model_dump_json(indent=1, by_alias=True) + "\n").encode()

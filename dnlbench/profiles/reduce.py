@@ -1,4 +1,4 @@
-"""From a run directory to a profile."""
+"""Reduce a run directory to a profile."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ FROM_START = (
     *NEEDS_START,
     *("device_name", "node", "threads", "jobs", "shared_device", "flops_per_sample", "peak_flops"),
 )
-"""Fields that a run has from its start."""
-NOT_ENDED = RunError(type="Interrupted", message="begun, and waiting to be gone on with")
+"""The fields of a run that its start event contains."""
+NOT_ENDED = RunError(type="Interrupted", message="started but not finished; resume the sweep to continue")
 
 
 def read_run_dir(path: Path) -> Profile:
-    """The profile of a run directory as far as its sweep has come, whichever machine it ran on.
+    """Read the profile of a run directory, complete or partial, from any machine.
 
     Raises:
         RunDirError: if it is not a run directory, or its sweep has not loaded its data yet.
@@ -43,15 +43,15 @@ def read_run_dir(path: Path) -> Profile:
 
 
 def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
-    """The profile of a sweep as far as it has come.
+    """Reduce a sweep, complete or partial, to a profile.
 
     Raises:
-        RunDirError: if no engine ever got as far as loading the data.
+        RunDirError: if no data was loaded yet.
     """
     state = run_dir.read_state()
     engine = state.worked[-1] if state.worked else state.engine
     if engine is None or not state.preparations:
-        raise RunDirError(f"{run_dir.root}: no results yet: its sweep has not loaded its data")
+        raise RunDirError(f"{run_dir.root}: no results yet: the sweep has not loaded its data")
     prepared = state.preparations[0]
     estimated = _estimated_memory(plan, prepared.data)
     runs = tuple(
@@ -86,9 +86,9 @@ def _estimated_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:
 def run_record(
     run: Run, history: RunHistory, study: Study, *, estimated_memory_bytes: int | None = None, live: bool = False
 ) -> RunRecord:
-    """A run as profiles hold it.
+    """Return the record of a run.
 
-    If ``live``, for a summary of a sweep under way, it has the last epoch alone, as if what it has reached were its result.
+    With ``live``, for the summary of a running sweep, it contains only the last epoch, with the current values as results.
     """
     started, ended = history.started, history.ended
     epochs = (history.epochs[-1:] if live else history.epochs).records(study.epoch_columns)
@@ -118,7 +118,7 @@ def _status_so_far(history: RunHistory, *, live: bool) -> RunStatus:
 
 
 def attempt_record(attempt: Attempt) -> AttemptRecord:
-    """One try as a profile has it."""
+    """Return the record of an attempt."""
     started, last = attempt.started, attempt.last
     return AttemptRecord(
         attempt=started.attempt,

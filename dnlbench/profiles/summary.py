@@ -1,4 +1,4 @@
-"""What a profile's runs add up to, for any study."""
+"""The summary of a profile's runs, for any study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dnlbench.studies import Quantity, Study
 
 
 def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
-    """The fields of a run that follow from its epochs."""
+    """Compute the fields of a run that follow from its epochs."""
     last = epochs[-1] if epochs else None
     seconds = sum(epoch.seconds for epoch in epochs)
     samples = sum(epoch.samples_per_s * epoch.seconds for epoch in epochs)
@@ -30,10 +30,10 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
 def summarize(
     runs: Sequence[RunRecord], study: Study, method: Method = CURRENT, *, classes: int | None = None
 ) -> Summary:
-    """Mean and interval of each quantity at each point, in the order in which the runs name them, with fits and costs.
+    """Compute mean and interval of each quantity at each point, in the order of the runs, with fits, costs and contrasts.
 
-    Another ``method`` than today's only checks what an older profile states. ``classes`` is None where nothing is classified or
-    the data are not known yet.
+    An older ``method`` serves to check the summary of an older profile. ``classes`` is None for data without classes, or
+    unknown data.
     """
     points = by_point(runs)
     networks = {point.network: [run for run in runs if run.network == point.network] for point in points}
@@ -64,7 +64,7 @@ def summarize(
 
 
 def contrast_records(runs: Sequence[RunRecord], study: Study) -> tuple[ContrastRecord, ...]:
-    """The contrasts of all quantities that the study tests within a profile."""
+    """Return the contrasts of all quantities that the study tests within a profile."""
     quantities = {quantity.name: quantity for quantity in study.quantities}
     return tuple(contrast.record for name in study.contrasts for contrast in contrasts_of(runs, quantities[name]))
 

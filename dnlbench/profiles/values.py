@@ -1,4 +1,4 @@
-"""What the runs of a profile hold of a quantity."""
+"""The values of a quantity in the runs of a profile."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from dnlbench.studies import Point, Quantity
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """How runs are summarized. Older profiles state what older versions of dnlbench made of their runs."""
+    """The method of summarizing runs. Older profiles contain the results of older methods."""
 
     one_hardware: bool = True
     """Hardware-dependent values come from runs on one model of machine and device (since 0.7)."""
     one_per_pack: bool = True
-    """A pack has one value of what is measured once for all its runs."""
+    """A quantity that is measured once for a pack has one value (since 0.8)."""
     within_range: bool = True
-    """Intervals stay inside the quantity's range, and means are those that the quantity declares."""
+    """Intervals stay within the range of the quantity, and means are those that it declares (since 0.8)."""
     local_orders: bool = True
-    """A theory that bounds an order is compared with the limit of local orders, not with the mean slope."""
+    """A bound of an order is compared with the limit of the local orders, not with the mean slope (since 0.8)."""
 
 
 CURRENT = Method()
 
 
 def by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
-    """Runs by network and depth, in the order in which they name these."""
+    """Group runs by network and depth, in their order."""
     points: dict[Point, list[RunRecord]] = {}
     for run in runs:
         points.setdefault(run.point, []).append(run)
@@ -37,9 +37,9 @@ def by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
 
 
 def values_of(runs: Iterable[RunRecord], quantity: Quantity, method: Method = CURRENT) -> dict[int, float]:
-    """The finite values of a quantity by seed, for the runs of one point that are ``ok``.
+    """Return the finite values of a quantity by seed, for the ``ok`` runs of one point.
 
-    A pack is timed as a whole, so its runs are one sample of a hardware-dependent quantity, under the smallest of their seeds.
+    A pack is timed as one, so its runs are one sample of a hardware-dependent quantity, under the smallest of their seeds.
     """
     per_pack = method.one_per_pack and quantity.hardware_dependent
     values: dict[Hashable, tuple[int, float]] = {}
@@ -52,7 +52,7 @@ def values_of(runs: Iterable[RunRecord], quantity: Quantity, method: Method = CU
 
 
 def interval_of(values: Sequence[float], quantity: Quantity, method: Method = CURRENT) -> Interval:
-    """The mean of at least one value with its interval, as the quantity declares them."""
+    """Return the mean of at least one value with its interval, as declared by the quantity."""
     if not method.within_range:
         return mean_interval(values)
     if quantity.mean == "geometric" and min(values) > 0:
@@ -61,21 +61,21 @@ def interval_of(values: Sequence[float], quantity: Quantity, method: Method = CU
 
 
 def one_per_pack(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """The runs of one point, without those whose times another one of their pack has told."""
+    """Return one run of each pack, and all runs without a pack."""
     return list({clock_of(run.pack_size, run.samples_per_s, run.seed): run for run in runs}.values())
 
 
 def clock_of(pack_size: int | None, samples_per_s: float | None, alone: Hashable) -> Hashable:
-    """Equal for runs of one pack: their throughputs come from the same clock readings and agree to the last bit.
+    """Return a key that is equal for the runs of one pack, and ``alone`` for a run without a pack.
 
-    For a run that trained on its own it is ``alone``.
+    The throughputs of a pack come from the same clock readings and are bit-equal.
     """
     in_pack = pack_size is not None and pack_size > 1 and samples_per_s is not None
     return ("pack", samples_per_s) if in_pack else alone
 
 
 def _value(run: RunRecord, name: str) -> float | None:
-    """A measurement, a field of the run that is named as the quantity, or the last epoch's metric."""
+    """Return a measurement, the field of the run with that name, or the metric of the last epoch."""
     of_epoch = run.epochs[-1].value(name) if run.epochs else None
     value = run.measurements.get(name, getattr(run, name, of_epoch))
     return float(value) if isinstance(value, int | float) else None

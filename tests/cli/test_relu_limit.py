@@ -57,7 +57,7 @@ def test_a_verdict_that_the_runs_do_not_say_is_noticed(folder: Path) -> None:
     profile = read_profile(folder / "out.json")
     fits = tuple(fit.model_copy(update={"theory": "guaranteed"}) for fit in profile.summary.fits)
     changed = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": fits})})
-    assert check_profile(changed) == ["summary: differs from what the runs add up to"]
+    assert check_profile(changed) == ["summary: differs from the one computed from the runs"]
 
 
 def test_the_verdicts_are_shown_beside_the_orders(run_cli: RunCli, folder: Path) -> None:

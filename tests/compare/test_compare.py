@@ -94,7 +94,7 @@ def test_with_fewer_than_two_seeds_in_common_the_samples_are_independent(make_pr
     for seeds in (2, 3):
         found = cells(compare(make_profile(LOSSES), shifted(make_profile(scaled(0.9)), seeds)))[0]
         assert not found.paired
-        assert (found.verdict, found.reason) == ("inconclusive", "the interval holds 1; more seeds may decide")
+        assert (found.verdict, found.reason) == ("inconclusive", "the interval contains 1; more seeds may decide")
 
 
 def test_one_seed_decides_nothing(make_profile: MakeProfile) -> None:

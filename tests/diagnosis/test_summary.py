@@ -208,7 +208,7 @@ def test_nothing_is_concluded_from_networks_that_never_learned() -> None:
     assert never == {
         "plain": (
             "L=16: 3 of 3 runs never learned: training loss 0.1, not below 0.9 times ln(10) = 2.30; "
-            "nothing is concluded from the weights",
+            "no conclusion is drawn from the weights",
         )
     }
     learned = [run for run in found if run.depth < 16]

@@ -123,7 +123,7 @@ def test_a_contrast_that_does_not_follow_from_the_runs_is_found(make_profile: Ma
     better = first.model_copy(update={"p_adjusted": 0.001})
     summary = profile.summary.model_copy(update={"contrasts": (better, *others)})
     problems = check_profile(profile.model_copy(update={"summary": summary}))
-    assert "summary: differs from what the runs add up to" in problems
+    assert "summary: differs from the one computed from the runs" in problems
 
 
 def test_what_is_tested_within_a_profile_has_a_direction_and_is_no_matter_of_the_machine() -> None:

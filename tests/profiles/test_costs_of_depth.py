@@ -117,7 +117,7 @@ def test_depths_that_were_all_carried_out_otherwise_are_not_comparable(make_prof
     runs = [run.model_copy(update={"pack_size": run.depth}) for run in runs]
     time = costs(runs)[TIME]
     assert time.problem == (
-        "an exponent needs at least 2 depths, not 1; 2 runs were carried out otherwise and are not comparable"
+        "an exponent needs at least 2 depths, not 1; 2 runs ran under other conditions and are not comparable"
     )
 
 
@@ -144,7 +144,7 @@ def test_costs_survive_saving_and_are_checked(make_profile: MakeProfile, tmp_pat
 
     first, second = read.summary.costs
     assert problems(first.model_copy(update={"exponent": 7.0}), second) == problems(first)
-    assert problems(first) == ["summary: differs from what the runs add up to"]
+    assert problems(first) == ["summary: differs from the one computed from the runs"]
     assert problems() == []  # as in profiles of earlier versions
 
 

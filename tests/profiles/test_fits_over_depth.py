@@ -176,7 +176,7 @@ def test_a_profile_with_slopes_alone_is_valid(make_profile: MakeProfile, templat
     }
     profile = make_profile(losses(0.2, 1.0, 1.0))
     profile = profile.model_copy(update={"study": "forward-limit", "runs": tuple(runs), "summary": old})
-    assert "summary: differs from what the runs add up to" not in check_profile(profile)
+    assert "summary: differs from the one computed from the runs" not in check_profile(profile)
 
 
 def test_no_seed_with_every_depth_is_a_problem_and_not_an_error(template: RunRecord) -> None:
@@ -220,7 +220,7 @@ def test_fits_survive_saving_and_are_checked(make_profile: MakeProfile, tmp_path
             "summary": read.summary.model_copy(update={"fits": (fit.model_copy(update={"limit": 0.21}),)}),
         }
     )
-    assert check_profile(wrong) == ["summary: differs from what the runs add up to"]
+    assert check_profile(wrong) == ["summary: differs from the one computed from the runs"]
     last_digit = fit.model_copy(update={"limit": (fit.limit or 0) * (1 + 1e-12)})
     close = read.model_copy(update={"summary": read.summary.model_copy(update={"fits": (last_digit,)})})
     assert check_profile(close) == []

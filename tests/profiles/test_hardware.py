@@ -107,7 +107,7 @@ def test_exponents_of_cost_are_of_one_model_of_machine(make_profile: MakeProfile
     assert (record.n, record.left_out) == (1, 4)
     went = [moved(run) for run in spread(make_profile, [B], depths)]
     (record,) = [cost for cost in summarize(went, TRAINING).costs if cost.quantity == "samples_per_s"]
-    assert record.problem.endswith("3 runs were carried out otherwise and are not comparable")
+    assert record.problem.endswith("3 runs ran under other conditions and are not comparable")
 
 
 def test_the_time_of_twice_the_depth_is_told_of_one_model(make_profile: MakeProfile) -> None:
@@ -136,7 +136,7 @@ def test_earlier_versions_put_all_devices_of_a_machine_into_one_mean(make_profil
     (mixed,), (apart,) = earlier.summary.points, points(runs)
     assert (mixed.quantities["samples_per_s"].n, apart.quantities["samples_per_s"].n) == (3, 2)
     later = earlier.model_copy(update={"runs": tuple(run.model_copy(update={"node": A}) for run in runs)})
-    assert check_profile(later) == ["summary: differs from what the runs add up to"]
+    assert check_profile(later) == ["summary: differs from the one computed from the runs"]
 
 
 def test_where_each_attempt_was_is_kept() -> None:

@@ -167,9 +167,9 @@ def test_the_memory_that_the_plan_foresaw_is_kept_with_the_measured_one(
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"seed": 5}, "densenet-L1-s0-00000000: network, depth and seed say densenet-L1-s5"),
-        ({"depth": 2}, "densenet-L1-s0-00000000: network, depth and seed say densenet-L2-s0"),
-        ({"network": "own:net"}, "densenet-L1-s0-00000000: network, depth and seed say own-net-L1-s0"),
+        ({"seed": 5}, "densenet-L1-s0-00000000: network, depth and seed give densenet-L1-s5"),
+        ({"depth": 2}, "densenet-L1-s0-00000000: network, depth and seed give densenet-L2-s0"),
+        ({"network": "own:net"}, "densenet-L1-s0-00000000: network, depth and seed give own-net-L1-s0"),
         ({"epochs": (1, 1)}, "densenet-L1-s0-00000000: its epochs are not 1 to 2, in this order"),
         ({"epochs": (0,)}, "densenet-L1-s0-00000000: its epochs are not 1 to 1, in this order"),
     ],
@@ -204,8 +204,8 @@ def _change(content: dict[str, Any], key: str, value: object) -> None:
         (b'{"schema": "dnlbench.profile/1"}', r"x.json: study: Field required"),
         (b'{"schema": ' + b"[" * 100_000, "x.json: not a profile: nested too deeply"),
         (b'{"schema": "dnlbench.profile/1", "spec": ' + b"[" * 500 + b"]" * 500 + b"}", "x.json: "),
-        (b'{"depth": ' + b"1" * 5000 + b"}", "x.json: not a profile: it holds an integer of 5000 digits"),
-        (b'{"parameters": ' + b"1" * 400 + b"}", "x.json: not a profile: it holds an integer of 400 digits"),
+        (b'{"depth": ' + b"1" * 5000 + b"}", "x.json: not a profile: it contains an integer of 5000 digits"),
+        (b'{"parameters": ' + b"1" * 400 + b"}", "x.json: not a profile: it contains an integer of 400 digits"),
         (b'{"schema": "dnlbench.profile/' + b"1" * 5000 + b'"}', "x.json: not a profile: its schema is 'dnlbench"),
     ],
     ids=lambda value: str(value)[:40],
@@ -325,8 +325,8 @@ def test_inconsistent_profiles_are_found(make_profile: MakeProfile) -> None:
     assert check_profile(profile) == []
     forged = profile.runs[0].model_copy(update={"final_train_loss": 0.001})
     assert check_profile(profile.model_copy(update={"runs": (forged, *profile.runs[1:])})) == [
-        "densenet-L2-s0-00000000: final_train_loss is 0.001, but its epochs say 0.3",
-        "summary: differs from what the runs add up to",
+        "densenet-L2-s0-00000000: final_train_loss is 0.001, but its epochs give 0.3",
+        "summary: differs from the one computed from the runs",
     ]
     assert "a run id occurs more than once" in check_profile(make_profile(LOSSES, runs=profile.runs * 2))[0]
     assert "state: 'partial' does not fit" in check_profile(make_profile(LOSSES, state="partial"))[0]
@@ -335,10 +335,10 @@ def test_inconsistent_profiles_are_found(make_profile: MakeProfile) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"final_train_loss": None}, "final_train_loss is None, but its epochs say nan"),
-        ({"samples_per_s": 1000.001}, "samples_per_s is 1000.001, but its epochs say 1000.0"),
-        ({"evaluation_accuracy": 0.99}, "evaluation_accuracy is 0.99, but its epochs say None"),
-        ({"epochs": ()}, "final_train_loss is nan, but its epochs say None"),
+        ({"final_train_loss": None}, "final_train_loss is None, but its epochs give nan"),
+        ({"samples_per_s": 1000.001}, "samples_per_s is 1000.001, but its epochs give 1000.0"),
+        ({"evaluation_accuracy": 0.99}, "evaluation_accuracy is 0.99, but its epochs give None"),
+        ({"epochs": ()}, "final_train_loss is nan, but its epochs give None"),
         ({"samples_per_s": 1000.0 * (1 + 1e-12)}, None),
     ],
 )

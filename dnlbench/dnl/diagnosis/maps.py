@@ -1,4 +1,4 @@
-"""How far the map that a layer is lies from the identity: its derivative at data points, and its filters."""
+"""The distance of a layer from the identity: its derivative at data points, and its filters."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from dnlbench.dnl.networks import Block, NormReluConv
 from dnlbench.dnl.states import SeparateStates
 
 ITERATIONS = 40
-"""At most. Slow convergence means that several singular values are next to equal; the norm then is found some per cent too
-small."""
+"""Maximum number of power iterations. If several singular values are almost equal, convergence is slow and the norm a few
+percent too small."""
 CONVERGED = 1e-3
-"""Relative change of the mean norm in one iteration below which no further one is made."""
+"""The power iteration stops at a smaller relative change of the mean norm."""
 _SEED = 20251119
 
 Map = Callable[[Tensor], Tensor]
 
 
 def map_distances(block: Block, states: Sequence[Tensor], first: int) -> tuple[float | None, ...]:
-    """For each layer the mean over the images of the operator norm that `BlockMetrics.map_distance` defines.
+    """Compute `BlockMetrics.map_distance`: for each layer the mean operator norm over the images.
 
     The block is in evaluation mode; states are ``x^0 .. x^L``, shape (B, c, H, W). Layers before the ``first`` have none.
     """
-    # The tiled kernels of attention have no second derivative, which `jacobian_norms` asks for; the plain one has.
+    # The tiled kernels of attention have no second derivative, which `jacobian_norms` needs; the math kernel has.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         transformed = [block.transform(k, state) for k, state in enumerate(states[:-1])]
         norms = [
@@ -38,7 +38,7 @@ def map_distances(block: Block, states: Sequence[Tensor], first: int) -> tuple[f
 
 
 def _map(block: Block, layer: int, transformed: Sequence[Tensor]) -> Map:
-    """``x^l`` to ``x^{l+1}`` with the earlier states held fixed, for baselines less the identity."""
+    """Return the map ``x^l`` to ``x^{l+1}`` for fixed earlier states; for baselines minus the identity."""
 
     def advance(x: Tensor) -> Tensor:
         known = SeparateStates()
@@ -52,14 +52,14 @@ def _map(block: Block, layer: int, transformed: Sequence[Tensor]) -> Map:
 
 
 def jacobian_norms(function: Map, x: Tensor) -> Tensor:
-    """Operator norm of the derivative of a function that acts on each image by itself, by power iteration on ``JᵀJ``.
+    """Compute the operator norm of the derivative of a function that acts on each image separately.
 
-    Shape (B,) for ``x`` of shape (B, …). The true norm is never smaller, but for rounding.
+    Power iteration on ``JᵀJ``: a lower bound of the true norm, up to rounding. Shape (B,) for ``x`` of shape (B, …).
     """
     generator = torch.Generator().manual_seed(_SEED)
     direction = _unit(torch.randn(x.shape, generator=generator).to(x))
     with torch.enable_grad():
-        # Jᵀu is linear in u, with J for its own transpose: both products come from one forward pass.
+        # Jᵀu is linear in u, and its derivative is J: both products come from one forward pass.
         at = x.detach().requires_grad_()
         value = function(at)
         u = torch.zeros_like(value).requires_grad_()
@@ -87,7 +87,7 @@ def _unit(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def filter_distances(block: Block) -> tuple[float | None, ...]:
-    """For each layer of a baseline ``‖W − I‖ / ‖I‖`` as `BlockMetrics.filter_distance` defines it; None for dense layers."""
+    """Compute `BlockMetrics.filter_distance`, ``‖W − I‖ / ‖I‖``, for each layer of a baseline; None for dense layers."""
     if block.dense:
         return (None,) * len(block.layers)
     return tuple(_distance(linear_part(layer), block) for layer in block.layers)
@@ -104,7 +104,7 @@ def _distance(filters: Tensor, block: Block) -> float:
 
 
 def linear_part(layer: nn.Module) -> Tensor:
-    """The filters of a layer all of whose units are active, shape (made, read, k, k): of its shifts nothing is kept."""
+    """Return the filters of a layer with all units active, without its shifts, shape (out, in, k, k)."""
     parts = [part for part in layer.modules() if isinstance(part, NormReluConv)]
     filters = [part.conv.weight * _scale(part.norm).view(1, -1, 1, 1) for part in parts]
     if len(filters) == 1:

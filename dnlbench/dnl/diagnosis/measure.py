@@ -1,4 +1,4 @@
-"""The measurement: a network's states, patterns and gradients on some images, added up over batches."""
+"""Measure the states, activation patterns and gradients of a network on some images, summed over batches."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from dnlbench.dnl.states import SeparateStates
 T = TypeVar("T", int, float, Tensor)
 
 MAP_IMAGES = 16
-"""At so many images layers are differentiated."""
+"""Number of images at which layers are differentiated."""
 
 
 def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> list[BlockMetrics]:
-    """The figures of each block. Nothing of the network is changed, running statistics neither.
+    """Measure each block in evaluation mode. The network stays unchanged, including its running statistics.
 
-    Batches are images (B, C, H, W) and classes (B,). Results do not depend on how images are cut into batches, but for the map
-    distances, which are taken at the first `MAP_IMAGES` of the first batch.
+    Batches are images (B, C, H, W) and classes (B,). Results do not depend on the batch size, except the map distances, which
+    are measured at the first `MAP_IMAGES` images of the first batch.
 
     Raises:
         ValueError: if there are no images.
@@ -49,9 +49,9 @@ def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> l
 
 
 def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> TrainingMetrics:
-    """The same states and gradients with batch statistics. Nothing of the network is changed, running statistics neither.
+    """Measure states and gradients in training mode. The network stays unchanged, including its running statistics.
 
-    Each batch has at least two images. Results depend on the batches.
+    Each batch needs at least two images. Results depend on the batches.
 
     Raises:
         ValueError: if there are no images.
@@ -69,12 +69,12 @@ def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tenso
 
 
 def _summed_loss(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """The sum, not the mean: so each image's states have the gradient of its own loss."""
+    """Return the sum of the losses, so that the states of an image have the gradient of its own loss."""
     return functional.cross_entropy(network(images), labels, reduction="sum")
 
 
 def _add(sums: Sequence[_Sums], hooks: Sequence[_Seen], loss: Tensor) -> None:
-    """The last forward pass, and the gradients of its loss."""
+    """Add the last forward pass and the gradients of its loss to the sums."""
     wanted = [value for seen in hooks for value in (*seen.states, *seen.parameters)]
     gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
     for summed, seen in zip(sums, hooks, strict=True):
@@ -108,14 +108,14 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 class _Seen:
-    """What a block did in the last forward pass."""
+    """The states and activation patterns of a block in the last forward pass."""
 
     def __init__(self, block: Block) -> None:
         self.block = block
         self.first = int(block.dense)
         self.states: list[Tensor] = []
         self.active: list[Tensor] = [torch.empty(0)] * len(block.layers)
-        """Which of the units through which a layer reads its newest state are, shape (B, c, H, W)."""
+        """By layer, the active units on its newest state, shape (B, c, H, W)."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -150,7 +150,7 @@ def _watching(block: Block) -> Iterator[_Seen]:
 
 
 def _first_norm(layer: nn.Module) -> nn.BatchNorm2d:
-    """Of a layer, or of the 1×1 convolution that a bottleneck begins with."""
+    """Return the first batch norm of a layer or bottleneck."""
     return next(part for part in layer.modules() if isinstance(part, NormReluConv)).norm
 
 
@@ -161,7 +161,7 @@ class _Sums:
     block: Block
     images: int = 0
     values: list[int] = field(default_factory=list)
-    """Of a state of one image, how many."""
+    """Number of values of each state of one image."""
     squares: list[float] = field(default_factory=list)
     step_squares: list[float] = field(default_factory=list)
     gradient_squares: list[float] = field(default_factory=list)
@@ -171,7 +171,7 @@ class _Sums:
 
     @torch.no_grad()
     def add(self, seen: _Seen, gradients: Iterator[Tensor | None]) -> None:
-        """One batch more; takes the gradients of its states and parameters from the iterator, in that order."""
+        """Add a batch. The iterator yields the gradients of its states, then those of its parameters."""
         states = [state.detach() for state in seen.states]
         pairs = list(zip(states[seen.first :], states[seen.first + 1 :], strict=False))
         patterns = list(zip(seen.active[seen.first :], seen.active[seen.first + 1 :], strict=False))
@@ -221,7 +221,6 @@ class _Sums:
         return tuple(math.sqrt(square / self.images) for square in self.gradient_squares)
 
     def _layer_gradients(self) -> Iterator[float]:
-        """Of the mean loss."""
         parts = iter(self.parameter_gradients)
         for layer in self.block.layers:
             yield math.sqrt(sum(_square(next(parts)) for _ in layer.parameters())) / self.images
@@ -236,5 +235,5 @@ def _square(values: Tensor | None) -> float:
 
 
 def _root(difference: float, size: float) -> float:
-    """``‖difference‖ / ‖size‖``; a state that is zero and stays so has made no step."""
+    """Return ``‖difference‖ / ‖size‖``; 0 for a state that stays zero."""
     return math.sqrt(difference / size) if size else (math.inf if difference else 0.0)

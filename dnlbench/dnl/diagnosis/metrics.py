@@ -1,4 +1,4 @@
-"""What is measured of a block of a trained network."""
+"""The metrics of a block of a trained network."""
 
 from __future__ import annotations
 
@@ -6,71 +6,71 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Series = tuple[float | None, ...]
-"""By layer or state, from index 0; None where it is not defined."""
+"""Values by layer or state, from index 0; None if undefined."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMetrics:
-    """A block of ``L`` layers: layer ``l`` makes state ``l + 1``.
+    """The metrics of a block of ``L`` layers; layer ``l`` computes state ``l + 1``.
 
-    ``‖x‖`` is the Euclidean norm over the images, channels and pixels of a state. The network is in evaluation mode, batch
-    norms with their running statistics: so it is one fixed map of a single image, of which derivatives and identities can be
-    spoken of; with the statistics of a batch a layer would depend on the other images too.
+    ``‖x‖`` is the Euclidean norm over the images, channels and pixels of a state. The network is in evaluation mode, with
+    the running statistics of the batch norms, so it is a fixed map of a single image with a derivative. With the statistics of
+    a batch a layer would depend on the other images too.
 
-    In a dense block ``x^0``, the block's input, has other channels than ``x^1, x^2, …`` and is no sample of the same curve: it
-    enters through ``A^l``. There all that compares consecutive states begins at ``x^1``.
+    In a dense block ``x^0``, the block's input, has other channels than ``x^1, x^2, …`` and is not a sample of the same curve:
+    it enters through ``A^l``. Comparisons of consecutive states start at ``x^1`` there.
     """
 
     first_state: int
-    """Of the states that are compared: 1 in a dense block, 0 in the others."""
+    """Index of the first state that is compared: 1 in a dense block, otherwise 0."""
 
     state_step: Series
-    """``‖x^{l+1} − x^l‖ / ‖x^l‖``. Samples of a continuous curve ``x(t)`` (Cor. 5 of the continuous limit) have ``O(1/L)``
-    here; states that converge in depth have a finite sum."""
+    """``‖x^{l+1} − x^l‖ / ‖x^l‖``. It is ``O(1/L)`` for samples of a continuous curve ``x(t)`` (Cor. 5 of the continuous limit),
+    and has a finite sum for states that converge in depth."""
 
     map_distance: Series
-    """Operator norm of a layer's derivative with respect to the last state ``x^l``, at the states of some images, by power
-    iteration, which comes from below; the mean over the images. Of what, depends on the family:
+    """Operator norm of a derivative with respect to the last state ``x^l``, the mean over some images, by power iteration (a
+    lower bound). The derivative depends on the family:
 
-    - *residual*: of ``d x^{l+1}/d x^l − I``, which is that of the branch, ``tau Df``: the ``‖P_n‖`` of deep ReLU networks;
-    - *sequential*: of ``d x^{l+1}/d x^l − I`` too, with ``W_n − I`` for ``P_n``;
-    - *dense*: of ``d x^{l+1}/d x^l`` with the earlier states held fixed. There is no identity that a dense layer should come
-      near to: it makes a new state from all that there are. In the continuous limit the last state is one of ``L`` under an
-      integral, and its part in the next one, ``tau K^{l,l} DN``, is ``O(1/L)``."""
+    - *residual*: ``d x^{l+1}/d x^l − I``, the derivative ``tau Df`` of the branch: ``P_n`` of deep ReLU networks;
+    - *sequential*: ``d x^{l+1}/d x^l − I``, with ``W_n − I`` as ``P_n``;
+    - *dense*: ``d x^{l+1}/d x^l`` for fixed earlier states. A dense layer need not be close to the identity: it computes a new
+      state from all earlier ones. In the continuous limit the last state is one of ``L`` under an integral, and its part in
+      the next one, ``tau K^{l,l} DN``, is ``O(1/L)``."""
 
     filter_distance: Series
-    """The same from weights alone, for baselines: ``‖W − I‖ / ‖I‖`` in the Frobenius norm of filters, ``W`` being what the
-    layer does while all its units are active: its filter with the batch norm's scale, with bottleneck the composition of
-    both; of a residual layer ``I + tau f``. The matrix ``W_n − I`` of deep ReLU networks."""
+    """Distance from the identity computed from the weights, for baselines: ``‖W − I‖ / ‖I‖`` in the Frobenius norm of filters.
+    ``W`` is the layer with all units active: its filter times the scale of the batch norm, with a bottleneck the composition
+    of both, for a residual layer ``I + tau f``. ``W − I`` is the matrix ``W_n − I`` of deep ReLU networks."""
 
     parameter_step: Series
-    """How far the parameters of layer ``l + 1`` are from those of layer ``l``, root mean squares, over the size of the
-    parameters: ``|K^{l+1,k} − K^{l,k}|``, ``k <= l``, ``|A^{l+1} − A^l|`` and so on together. The differences along the
-    layers that ``R_L``, Eq. (5), penalises."""
+    """Root mean square difference of the parameters of layers ``l + 1`` and ``l``, over that of the parameters:
+    ``|K^{l+1,k} − K^{l,k}|``, ``k <= l``, ``|A^{l+1} − A^l|`` and the others together. ``R_L``, Eq. (5), penalizes these
+    differences."""
 
     roughness: Mapping[str, float]
     """By array (``K``, ``A``, ``filter``, …) and for ``all``: root mean square of all differences in ``R_L``, for ``K`` along
     both of its indices, over the root mean square of the parameters. It is 0 for equal layers, ``O(1/L)`` for samples of a
-    smooth curve and ``√2`` for layers that have nothing to do with each other. Arrays of a single element have none."""
+    smooth curve and ``√2`` for independent layers. Arrays of a single element have none."""
 
     pattern_change: Series
-    """Share of the positions at which the units that layers ``l`` and ``l + 1`` read their newest states through (ReLU after
-    the batch norm, of equal channel indices) are on different sides of zero. 0 is an activation domain that does not change
-    with depth; two patterns that have nothing to do with each other and are half active differ in half of the positions."""
+    """Fraction of positions at which layers ``l`` and ``l + 1`` have different activation patterns: the units (ReLU after batch
+    norm, equal channel indices) on their newest states have different signs. 0: the activation domain does not change with
+    depth. Two independent patterns that are half active differ in half of the positions."""
 
     forward: Series
     """Root mean square of the values of ``x^l``, ``l = 0 .. L``."""
 
     state_gradient: Series
-    """``‖d loss / d x^l‖``, ``l = 0 .. L``, of each image's own loss: root mean square over the images."""
+    """``‖d loss / d x^l‖``, ``l = 0 .. L``, for the loss of each image: root mean square over the images."""
 
     parameter_gradient: Series
-    """Norm of the gradient of the mean loss with respect to all that layer ``l`` learns: filters, scales and shifts."""
+    """Norm of the gradient of the mean loss with respect to the parameters of layer ``l``: filters, scales and shifts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingMetrics:
-    """A network in training mode, with the statistics of each batch: what a training step sees."""
+    """The metrics of a network in training mode, with the statistics of each batch, as in a training step."""
 
     loss: float
     """Mean cross-entropy over the images."""
@@ -79,9 +79,9 @@ class TrainingMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBlock:
-    """A block in training mode.
+    """The metrics of a block in training mode.
 
-    Each field is that of `BlockMetrics`, except that an image's gradient includes its effect on the other images of its batch.
+    The fields are those of `BlockMetrics`, but the gradient of an image includes its effect on the other images of its batch.
     """
 
     forward: Series

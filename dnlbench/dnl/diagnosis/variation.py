@@ -1,4 +1,4 @@
-"""Consecutive differences of parameters that are samples in depth: what `dnlbench.dnl.regularizer` penalises, without units."""
+"""Consecutive differences of parameters in depth, relative to their size; `dnlbench.dnl.regularizer` penalizes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dnlbench.dnl.image_regularizer import ParametersInDepth
 
 @dataclass(frozen=True, kw_only=True)
 class Squares:
-    """A sum of squares of so many numbers."""
+    """A sum of squares and the number of its terms."""
 
     total: float
     count: int
@@ -26,18 +26,18 @@ class Squares:
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """Of one array."""
+    """The variation of one array in depth."""
 
     size: Squares
-    """Of the array."""
+    """The squares of the array."""
     differences: Squares
-    """Of all its consecutive differences."""
+    """The squares of all consecutive differences."""
     by_layer: Mapping[int, Squares]
-    """Of those between layers ``l`` and ``l + 1``."""
+    """The squares of the differences between layers ``l`` and ``l + 1``."""
 
 
 def variations(parameters: ParametersInDepth) -> dict[str, Variation]:
-    """Of each array that has any consecutive elements."""
+    """Compute the variation of each array with at least two elements."""
     by_array = {name: _of_sequence(p) for name, p in parameters.sequences.items() if len(p) > 1}
     if parameters.square is not None and len(parameters.square) > 1:
         by_array["K"] = _of_square(parameters.square)
@@ -45,7 +45,7 @@ def variations(parameters: ParametersInDepth) -> dict[str, Variation]:
 
 
 def roughness(by_array: Mapping[str, Variation]) -> dict[str, float]:
-    """Root mean square of the differences over that of the parameters, by array and for all of them together."""
+    """Return the root mean square of the differences over that of the parameters, by array and for all together."""
     ratios = {name: _ratio(variation.differences, variation.size) for name, variation in by_array.items()}
     if by_array:
         differences = _sum(variation.differences for variation in by_array.values())
@@ -54,7 +54,7 @@ def roughness(by_array: Mapping[str, Variation]) -> dict[str, float]:
 
 
 def parameter_steps(by_array: Mapping[str, Variation], depth: int) -> tuple[float | None, ...]:
-    """Of each layer to the next, of all arrays together; None where nothing has a next."""
+    """Return the relative difference of each layer to the next, over all arrays; None for the last layer."""
     steps: list[float | None] = []
     size = _sum(variation.size for variation in by_array.values())
     for layer in range(depth):
@@ -71,8 +71,8 @@ def _of_sequence(p: Tensor) -> Variation:
 def _of_square(K: Tensor) -> Variation:
     """Entry (l − 1, k − 1) is ``K^{l,k}``; only ``k <= l`` are weights.
 
-    Flipped to the square each difference within the triangle is there twice, and there are no others: root mean squares
-    over the triangle are those over the square.
+    The flipped square contains each difference within the triangle twice and no others, so root mean squares over the triangle
+    equal those over the square.
     """
     index = torch.arange(len(K), device=K.device)
     triangle = index[:, None] >= index
@@ -92,5 +92,5 @@ def _sum(parts: Iterable[Squares]) -> Squares:
 
 
 def _ratio(differences: Squares, size: Squares) -> float:
-    """Weights that are all zero do not differ either."""
+    # weights that are all zero do not differ
     return differences.root_mean / size.root_mean if size.total else 0.0
