@@ -1,4 +1,4 @@
-"""Profiles to draw."""
+"""Profiles for charts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dnlbench.profiles import Profile, RunRecord
-from tests.charts.synthetic import LAWS, curve, of_runs, run_of
+from tests.charts.synthetic import MODELS, curve, of_runs, run_of
 
 MakeProfile = Callable[..., Profile]
 Draw = Callable[..., Profile]
@@ -16,11 +16,11 @@ Draw = Callable[..., Profile]
 
 @pytest.fixture
 def sweep(make_profile: MakeProfile) -> Draw:
-    """A training profile of networks, depths, seeds and epochs, some of whose runs may be others."""
+    """Return a factory of training profiles; ``others`` replaces runs."""
 
     def make(
         *,
-        networks: Sequence[str] = tuple(LAWS),
+        networks: Sequence[str] = tuple(MODELS),
         depths: Sequence[int] = (2, 4, 8, 16),
         seeds: int = 3,
         epochs: int = 12,
@@ -40,7 +40,7 @@ def sweep(make_profile: MakeProfile) -> Draw:
 
 @pytest.fixture
 def problems(make_profile: MakeProfile) -> Draw:
-    """A profile of a study whose seeds are problems of their own, with values of its quantities by formula."""
+    """Return a factory of profiles whose seeds are different problems, with values from formulas."""
 
     def make(
         study: str,

@@ -1,4 +1,4 @@
-"""The ticks of drawn axes."""
+"""Ticks of rendered axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dnlbench.charts.mpl.axes import Frame, labeled_depths, number, set_axes
 
 
 def labels_of(low: float, high: float, scale: Scale, kind: Ticks, height_in: float = 1.7) -> list[tuple[float, str]]:
-    """Where the y axis has ticks, and what is written there."""
+    """Return the positions and labels of the y ticks."""
     axes = Figure().add_axes((0, 0, 1, 1))
     y = Axis(label="y", scale=scale, ticks=kind)
     chart = Chart(key="", title="", x=Axis(label="x"), y=y, series=())
@@ -52,9 +52,9 @@ def test_labels(low: float, high: float, scale: Scale, kind: Ticks, labels: list
 def test_ticks_are_few_and_have_labels_of_their_own(
     low: float, ratio: float, height_in: float, scale: Scale, kind: Ticks
 ) -> None:
-    found = labels_of(low, low * ratio, scale, kind, height_in)
-    assert 1 <= len(found) <= height_in / 0.27 + 3
-    assert len({label for _, label in found}) == len(found)
+    result = labels_of(low, low * ratio, scale, kind, height_in)
+    assert 1 <= len(result) <= height_in / 0.27 + 3
+    assert len({label for _, label in result}) == len(result)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the builders decide: which series a chart has, their means and intervals, axes, units and words."""
+"""Chart builders: series, means, intervals, axes, units and notes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def offered(profile: Profile) -> list[str]:
 
 
 def with_curves(profile: Profile, curves: dict[int, Sequence[float]], **changes: Any) -> Profile:
-    """With these training losses, by seed; an epoch takes as many seconds as the seed's number plus one."""
+    """Return a profile with training losses by seed. An epoch takes (seed + 1) seconds."""
     runs = []
     for run in profile.runs:
         losses = curves[run.seed]
@@ -65,8 +65,8 @@ def three(make_profile: MakeProfile) -> Profile:
     return with_curves(profile, {seed: [3.0 + seed, 2.0 + seed] for seed in range(3)})
 
 
-def test_letters_go_on_after_z() -> None:
-    assert [letter(place) for place in (0, 1, 25, 26, 27)] == ["A", "B", "Z", "AA", "BB"]
+def test_letters_continue_after_z() -> None:
+    assert [letter(index) for index in (0, 1, 25, 26, 27)] == ["A", "B", "Z", "AA", "BB"]
 
 
 def test_an_epoch_curve_is_the_mean_over_seeds_with_its_t_band(three: Profile) -> None:
@@ -113,15 +113,15 @@ def test_profiles_share_the_identity_of_equal_networks_and_depths(make_profile: 
         ("B densenet L=2", 1),
         ("B densenet L=4", 1),
     ]
-    places = [(s.identity.index, s.identity.label) for s in chart.series]
-    assert places[0] == places[2] != places[1] == places[3]
+    identities = [(s.identity.index, s.identity.label) for s in chart.series]
+    assert identities[0] == identities[2] != identities[1] == identities[3]
     assert [name.partition(":")[0] for name in chart.profiles] == ["A", "B"]
     assert len({s.key for s in chart.series}) == 4
     others = over_training(make_profile(points), make_profile(points), letters=["A", "C"])
     assert others.series[-1].label == "C densenet L=4"
 
 
-def test_runs_that_did_not_end_well_are_faint_beside_the_mean(three: Profile) -> None:
+def test_unsuccessful_runs_are_faint_beside_the_mean(three: Profile) -> None:
     bad = with_curves(three, {0: [3.0, 2.0], 1: [4.0, 3.0], 2: [9.0, math.nan]}, **{"2": {"status": "diverged"}})
     mean, alone = over_training(bad).series
     assert (mean.y, mean.n, mean.failed) == ((3.5, 2.5), 2, False)
@@ -130,7 +130,7 @@ def test_runs_that_did_not_end_well_are_faint_beside_the_mean(three: Profile) ->
     assert alone.low is None
 
 
-def test_where_no_run_ended_well_each_is_shown(make_profile: MakeProfile) -> None:
+def test_without_successful_runs_each_run_is_shown(make_profile: MakeProfile) -> None:
     series = over_training(make_profile({("densenet", 2): [0.3, 0.5]}, status="failed")).series
     assert [(each.role, each.failed, each.parent, each.y) for each in series] == [
         ("run", True, "", (0.3,)),
@@ -179,7 +179,7 @@ def test_a_chart_over_depth_has_points_intervals_fit_and_limit(make_profile: Mak
     assert "nats" in chart.fits[0]
 
 
-def test_what_cannot_be_fitted_is_said_once_for_all_networks(make_profile: MakeProfile) -> None:
+def test_missing_fits_are_reported_once_for_all_networks(make_profile: MakeProfile) -> None:
     chart = over_depth(make_profile({("densenet", 2): [0.3], ("plain", 2): [0.4]}))
     assert [s.label for s in chart.series] == ["densenet", "plain"]
     assert chart.fits == ("no limit of densenet, plain: too few depths: 1, a limit needs at least 4",)
@@ -202,7 +202,7 @@ def test_bytes_have_the_unit_of_the_largest(make_profile: MakeProfile) -> None:
     assert chart.y.unit == "MiB"
 
 
-def test_values_that_are_not_positive_take_the_logarithm_away(make_profile: MakeProfile) -> None:
+def test_nonpositive_values_have_a_linear_axis(make_profile: MakeProfile) -> None:
     assert over_depth(make_profile({("densenet", 2): [0.0]})).y.scale == "linear"
 
 
@@ -237,7 +237,7 @@ def test_a_power_law_has_its_curve_and_a_line_of_the_expected_order(make_profile
     assert chart.fits[0].endswith("theory at least 1")
 
 
-def test_limits_of_curves_have_the_law_that_has_their_means(make_profile: MakeProfile) -> None:
+def test_limits_of_curves_have_the_model_with_their_means(make_profile: MakeProfile) -> None:
     values = {L: [0.5 + 1.0 / L, 0.3 + 2.0 / L] for L in (4, 8, 16, 32)}
     profile = measured(make_profile, "optimum-limit", values, "optimal_value")
     chart = over_depth(profile, of=quantity("optimal_value", "optimum-limit"))

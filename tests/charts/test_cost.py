@@ -1,4 +1,4 @@
-"""What depth costs: values, lines of the exponents, and what is told of them."""
+"""Costs over depth: values, lines of the exponents, and notes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_panel_for_each_cost_with_the_slope_of_its_exponent(sweep: Draw) -> No
     assert list(by_key["densenet"].y) == [3 * depth for depth in (2, 4, 8, 16, 32)]
 
 
-def test_the_exponents_are_told(sweep: Draw) -> None:
+def test_notes_report_the_exponents(sweep: Draw) -> None:
     throughput, memory = costs_of(sweep(networks=("densenet",)))
     assert throughput.fits == ("densenet: time ~ L^1.50 [1.50, 1.50]",)
     assert memory.fits == ("densenet: memory ~ L^1.00 [1.00, 1.00]",)
@@ -49,28 +49,28 @@ def test_the_exponents_are_told(sweep: Draw) -> None:
 def test_memory_has_the_unit_of_its_largest_value(sweep: Draw) -> None:
     losses = curve("densenet", 16, 0, 3)
     others = {("densenet", 16, s): run_of("densenet", 16, s, losses, peak_memory_bytes=5 * 2**30) for s in range(3)}
-    drawn = read(plot_svg([sweep(networks=("densenet",), others=others)], "cost"))
-    assert "peak memory (GiB)" in drawn.texts
-    found = [drawn.value(1, y, log=True) for _, y in marks(drawn.named("series", "peak_memory_bytes")["densenet"])]
-    assert found == pytest.approx([6 / 1024, 12 / 1024, 24 / 1024, 5], rel=2e-3)
+    svg = read(plot_svg([sweep(networks=("densenet",), others=others)], "cost"))
+    assert "peak memory (GiB)" in svg.texts
+    result = [svg.value(1, y, log=True) for _, y in marks(svg.named("series", "peak_memory_bytes")["densenet"])]
+    assert result == pytest.approx([6 / 1024, 12 / 1024, 24 / 1024, 5], rel=2e-3)
 
 
-def test_runs_that_were_carried_out_otherwise_are_told(sweep: Draw) -> None:
+def test_runs_with_different_execution_settings_are_reported(sweep: Draw) -> None:
     others = {("densenet", 2, 0): run_of("densenet", 2, 0, curve("densenet", 2, 0, 3), threads=2)}
     (throughput, _) = costs_of(sweep(networks=("densenet",), others=others))
     assert "densenet: the exponent excludes 1 run with different execution settings." in throughput.notes
 
 
-def test_one_depth_has_no_exponent_and_says_so(sweep: Draw) -> None:
+def test_one_depth_has_no_exponent_and_a_note(sweep: Draw) -> None:
     (throughput, memory) = costs_of(sweep(networks=("densenet",), depths=(4,)))
     assert all(each.role == "mean" for each in (*throughput.series, *memory.series))
     assert throughput.fits == ("no exponent of densenet: an exponent needs at least 2 depths, not 1",)
 
 
-def test_packed_timings_are_not_passed_off_as_those_of_single_runs(sweep: Draw) -> None:
+def test_a_note_reports_batched_timings(sweep: Draw) -> None:
     packed = {("densenet", 2, s): run_of("densenet", 2, s, curve("densenet", 2, s, 3), pack_size=3) for s in range(3)}
-    said = "Packs of 3 runs: throughput and memory are not those of single runs, and count once per pack."
-    assert all(said in chart.notes for chart in costs_of(sweep(networks=("densenet",), others=packed)))
+    note = "Packs of 3 runs: throughput and memory are not those of single runs, and count once per pack."
+    assert all(note in chart.notes for chart in costs_of(sweep(networks=("densenet",), others=packed)))
 
 
 def test_no_axis_goes_below_a_throughput_of_zero_or_beyond_an_accuracy_of_one(sweep: Draw) -> None:

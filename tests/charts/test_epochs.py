@@ -1,4 +1,4 @@
-"""Loss over epochs: panels, curves, bands, and runs that ended badly."""
+"""Loss over epochs: panels, curves, bands and failed runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dnlbench.charts.source import failed_note, sources_of
 from dnlbench.profiles import Profile
 from dnlbench.stats import mean_interval
 from tests.charts.read_svg import LOSS, plot_svg, points, read, style_of
-from tests.charts.synthetic import LAWS, curve, run_of
+from tests.charts.synthetic import MODELS, curve, run_of
 
 Draw = Callable[..., Profile]
 ERROR = {"type": "Made", "message": "made up"}
@@ -24,25 +24,25 @@ def charts_of(*profiles: Profile) -> tuple[Chart, ...]:
 
 
 def test_a_panel_for_each_network_and_a_curve_for_each_depth(sweep: Draw) -> None:
-    drawn = read(plot_svg([sweep(depths=(2, 4, 8))], "epochs"))
-    for network in LAWS:
-        assert network in drawn.texts
-        assert list(drawn.named("series", network)) == [f"L-{depth}" for depth in (2, 4, 8)]
-        assert len(drawn.named("band", network)) == 3
-    assert [text for text in drawn.texts if text.startswith("L=")] == ["L=2", "L=4", "L=8"]
-    assert drawn.texts.count("training loss (nats)") == 1
-    assert drawn.texts.count("epoch") == 3
+    svg = read(plot_svg([sweep(depths=(2, 4, 8))], "epochs"))
+    for network in MODELS:
+        assert network in svg.texts
+        assert list(svg.named("series", network)) == [f"L-{depth}" for depth in (2, 4, 8)]
+        assert len(svg.named("band", network)) == 3
+    assert [text for text in svg.texts if text.startswith("L=")] == ["L=2", "L=4", "L=8"]
+    assert svg.texts.count("training loss (nats)") == 1
+    assert svg.texts.count("epoch") == 3
 
 
 @pytest.mark.parametrize("log", [True, False])
-def test_a_curve_is_the_mean_over_seeds_where_the_ticks_say(sweep: Draw, log: bool) -> None:
+def test_a_curve_is_the_mean_over_seeds(sweep: Draw, log: bool) -> None:
     profile = sweep(networks=("densenet",), depths=(4,), seeds=3, epochs=9)
-    drawn = read(plot_svg([profile], "epochs", log=log))
-    (line,) = drawn.named("series").values()
+    svg = read(plot_svg([profile], "epochs", log=log))
+    (line,) = svg.named("series").values()
     losses = [[epoch.train_loss for epoch in run.epochs] for run in profile.runs]
     for (x, y), values, epoch in zip(points(line), zip(*losses, strict=True), range(1, 10), strict=True):
-        assert drawn.value(0, y, log=log) == pytest.approx(sum(values) / 3, rel=1e-3)
-        ticks = drawn.ticks(0, "x")
+        assert svg.value(0, y, log=log) == pytest.approx(sum(values) / 3, rel=1e-3)
+        ticks = svg.ticks(0, "x")
         per_epoch = (ticks["8"] - ticks["2"]) / 6
         assert x == pytest.approx(ticks["2"] + per_epoch * (epoch - 2), abs=0.01)
 
@@ -52,20 +52,20 @@ def test_the_band_is_the_t_interval_of_the_mean(sweep: Draw) -> None:
     (series,) = charts_of(profile)[0].series
     assert series.low is not None
     assert series.high is not None
-    for place in (0, 11):
-        found = mean_interval([run.epochs[place].train_loss for run in profile.runs], "positive")
-        assert (series.low[place], series.high[place]) == pytest.approx((found.low, found.high))
+    for index in (0, 11):
+        interval = mean_interval([run.epochs[index].train_loss for run in profile.runs], "positive")
+        assert (series.low[index], series.high[index]) == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize(
-    ("seeds", "said"),
+    ("seeds", "note"),
     [(1, "Curves: one seed each."), (4, "Curves: mean over n = 4 seeds; bands: 95 % t interval.")],
 )
-def test_it_says_what_the_band_is(sweep: Draw, seeds: int, said: str) -> None:
-    assert said in read(plot_svg([sweep(seeds=seeds)], "epochs")).texts
+def test_a_note_explains_the_band(sweep: Draw, seeds: int, note: str) -> None:
+    assert note in read(plot_svg([sweep(seeds=seeds)], "epochs")).texts
 
 
-def test_bad_runs_are_faint_crossed_and_told(sweep: Draw) -> None:
+def test_failed_runs_are_faint_crossed_and_listed(sweep: Draw) -> None:
     others = {
         ("densenet", 4, 0): run_of("densenet", 4, 0, [2.0, 1.5, math.nan], status="diverged", error=ERROR),
         ("densenet", 4, 1): run_of("densenet", 4, 1, [math.inf], status="diverged", error=ERROR),
@@ -87,23 +87,24 @@ def test_bad_runs_are_faint_crossed_and_told(sweep: Draw) -> None:
     }
     notes = " ".join(failed_note(sources_of([profile])))
     assert notes == (
-        "×: 4 failed runs, excluded from means: densenet L=4 seed 0 diverged in epoch 3; densenet L=4 seed 1 diverged in epoch 1; "
+        "×: 4 failed runs, excluded from means: densenet L=4 seed 0 diverged in epoch 3; "
+        "densenet L=4 seed 1 diverged in epoch 1; "
         "densenet L=8 seed 0 failed in epoch 5; densenet L=8 seed 2 ran out of memory. "
         "1 run canceled or never started, excluded from means."
     )
-    drawn = read(plot_svg([profile], "epochs"))
-    assert len(drawn.named("cross")) == 3
-    assert "failed" in drawn.texts
-    assert "×: 4 failed runs" in " ".join(drawn.texts)
+    svg = read(plot_svg([profile], "epochs"))
+    assert len(svg.named("cross")) == 3
+    assert "failed" in svg.texts
+    assert "×: 4 failed runs" in " ".join(svg.texts)
 
 
-def test_of_many_bad_runs_some_are_named(sweep: Draw) -> None:
+def test_many_failed_runs_are_partly_listed(sweep: Draw) -> None:
     others = {("densenet", 2, s): run_of("densenet", 2, s, [], status="failed", error=ERROR) for s in range(7)}
     (note,) = failed_note(sources_of([sweep(networks=("densenet",), seeds=7, others=others)]))
     assert note.endswith("densenet L=2 seed 3 failed; and 3 more.")
 
 
-def test_losses_that_are_no_numbers_are_in_no_mean_even_if_the_run_is_ok(sweep: Draw) -> None:
+def test_non_finite_losses_are_in_no_mean(sweep: Draw) -> None:
     others = {("densenet", 2, 0): run_of("densenet", 2, 0, [1.0, math.nan, 0.5])}
     (chart,) = charts_of(sweep(networks=("densenet",), depths=(2,), others=others))
     mean, run = chart.series
@@ -111,42 +112,42 @@ def test_losses_that_are_no_numbers_are_in_no_mean_even_if_the_run_is_ok(sweep: 
     assert (run.x[-1], run.y[-1]) == (3.0, 0.5)
 
 
-def test_profiles_share_panels_and_have_dashes_of_their_own(sweep: Draw) -> None:
-    drawn = read(plot_svg([sweep(), sweep(name="other")], "epochs"))
-    assert len(drawn.named("series", "densenet")) == 8
-    texts = [text for text in drawn.texts if "UTC" in text]
+def test_profiles_share_panels_and_differ_by_dashes(sweep: Draw) -> None:
+    svg = read(plot_svg([sweep(), sweep(name="other")], "epochs"))
+    assert len(svg.named("series", "densenet")) == 8
+    texts = [text for text in svg.texts if "UTC" in text]
     assert texts == ["A: made-up, 2026-11-20 12:00 UTC", "B: other, 2026-11-20 12:00 UTC"]
-    dashed = {key for key, group in drawn.named("series", "densenet").items() if "stroke-dasharray" in style_of(group)}
+    dashed = {key for key, group in svg.named("series", "densenet").items() if "stroke-dasharray" in style_of(group)}
     assert dashed == {f"B-L-{depth}" for depth in (2, 4, 8, 16)}
 
 
 def test_profiles_of_one_sweep_are_named_with_the_settings_that_differ(sweep: Draw) -> None:
     first = sweep()
     spec = {**first.spec, "train": {**first.spec["train"], "lr": 0.5}}
-    drawn = read(plot_svg([first, first.model_copy(update={"spec": spec})], "epochs"))
+    svg = read(plot_svg([first, first.model_copy(update={"spec": spec})], "epochs"))
     rate = first.spec["train"]["lr"]
-    assert [text for text in drawn.texts if "UTC" in text] == [
+    assert [text for text in svg.texts if "UTC" in text] == [
         f"A: made-up, 2026-11-20 12:00 UTC, train.lr={rate}",
         "B: made-up, 2026-11-20 12:00 UTC, train.lr=0.5",
     ]
 
 
-def test_other_data_have_panels_of_their_own(sweep: Draw) -> None:
-    """As in the paper: one panel for each data set."""
+def test_other_data_have_separate_panels(sweep: Draw) -> None:
+    """The figure of the paper has one panel for each data set."""
     first = sweep(networks=("densenet",))
     second = first.model_copy(update={"data": first.data.model_copy(update={"name": "svhn"})})
-    drawn = read(plot_svg([first, second], "epochs"))
-    assert {"densenet, digits", "densenet, svhn"} <= set(drawn.texts)
-    assert drawn.texts.count("training loss (nats)") == 2
+    svg = read(plot_svg([first, second], "epochs"))
+    assert {"densenet, digits", "densenet, svhn"} <= set(svg.texts)
+    assert svg.texts.count("training loss (nats)") == 2
 
 
 def test_one_epoch_is_a_point_with_its_interval(sweep: Draw) -> None:
-    drawn = read(plot_svg([sweep(networks=("densenet",), depths=(2,), epochs=1)], "epochs"))
-    assert list(drawn.ticks(0, "x")) == ["1"]
-    assert len(drawn.named("bars")) == 1
+    svg = read(plot_svg([sweep(networks=("densenet",), depths=(2,), epochs=1)], "epochs"))
+    assert list(svg.ticks(0, "x")) == ["1"]
+    assert len(svg.named("bars")) == 1
 
 
-def test_losses_that_are_not_positive_are_drawn_on_a_linear_axis(sweep: Draw) -> None:
+def test_nonpositive_losses_have_a_linear_axis(sweep: Draw) -> None:
     others = {("densenet", 2, s): run_of("densenet", 2, s, [1.0, 0.0]) for s in range(3)}
     profile = sweep(networks=("densenet",), depths=(2,), others=others)
     assert charts_of(profile)[0].y.scale == "linear"

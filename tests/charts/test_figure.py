@@ -1,4 +1,4 @@
-"""What a figure consists of, by study and by what was asked for."""
+"""The charts of a figure, by study and by request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def keys(profile: Profile, *kinds: Kind) -> list[list[str]]:
     return [[chart.subject or chart.key for chart in block.charts] for block in layout.blocks]
 
 
-def test_the_sheet_of_a_training_sweep_is_what_a_paper_would_show(sweep: Draw) -> None:
+def test_the_default_figure_of_a_training_sweep(sweep: Draw) -> None:
     assert keys(sweep()) == [
         ["densenet", "dense-attention", "dense-gaussian"],
         ["final_train_loss", "samples_per_s", "peak_memory_bytes"],
@@ -32,7 +32,7 @@ def test_the_sheet_of_a_training_sweep_is_what_a_paper_would_show(sweep: Draw) -
     assert keys(sweep(), "cost") == [["samples_per_s", "peak_memory_bytes"]]
 
 
-def test_studies_without_epochs_and_costs_have_their_trends(problems: Draw) -> None:
+def test_studies_without_epochs_and_costs_show_their_fits(problems: Draw) -> None:
     forward = problems("forward-limit", {"error_max": lambda d, s: 1 / d, "error_end": lambda d, s: 1 / d})
     assert keys(forward) == [["error_max", "error_end"]]
     with pytest.raises(ConfigurationError, match="study forward-limit declares no costs"):
@@ -40,11 +40,11 @@ def test_studies_without_epochs_and_costs_have_their_trends(problems: Draw) -> N
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_what_studies_have_drawn_is_among_their_quantities(name: str) -> None:
-    assert set(STUDIES[name].drawn) <= {quantity.name for quantity in STUDIES[name].quantities}
+def test_plotted_quantities_are_quantities_of_the_study(name: str) -> None:
+    assert set(STUDIES[name].svg) <= {quantity.name for quantity in STUDIES[name].quantities}
 
 
-def test_the_drawing_names_no_study_and_no_quantity() -> None:
+def test_renderers_do_not_depend_on_studies_or_quantities() -> None:
     folder = Path(str(dnlbench.charts.__file__)).parent
     names = {study.name for study in STUDIES.values()} | {q.name for s in STUDIES.values() for q in s.quantities}
     for path in folder.rglob("*.py"):
@@ -52,30 +52,30 @@ def test_the_drawing_names_no_study_and_no_quantity() -> None:
         assert not [name for name in names if f'"{name}"' in text], path.name
 
 
-def test_values_without_a_place_on_a_logarithmic_axis_are_counted(sweep: Draw) -> None:
+def test_values_that_a_logarithmic_axis_cannot_show_are_counted(sweep: Draw) -> None:
     others = {("densenet", 2, s): run_of("densenet", 2, s, [1.0, 0.0]) for s in range(3)}
     profile = sweep(networks=("densenet",), depths=(2,), others=others)
     texts = read(plot_svg([profile], "epochs", log=True)).texts
     assert "1 value ≤ 0 is not shown on the logarithmic axis." in texts
 
 
-def test_values_that_are_no_numbers_have_a_cross(problems: Draw) -> None:
+def test_non_finite_values_have_a_cross(problems: Draw) -> None:
     profile = problems("forward-limit", {"error_max": lambda d, s: math.nan if (d, s) == (8, 1) else 1 / d})
-    drawn = read(plot_svg([profile], "depth", quantities=["error_max"]))
-    assert list(drawn.named("cross")) == ["local-tanh-L-8-failed"]
-    text = " ".join(drawn.texts)
+    svg = read(plot_svg([profile], "depth", quantities=["error_max"]))
+    assert list(svg.named("cross")) == ["local-tanh-L-8-failed"]
+    text = " ".join(svg.texts)
     assert "×: 1 failed run, excluded from means: local-tanh L=8 seed 1 has a non-finite value." in text
 
 
-def test_no_profiles_are_nothing_to_draw() -> None:
+def test_no_profiles_raise_an_error() -> None:
     with pytest.raises(ConfigurationError, match="a figure needs at least one profile"):
         figure_layout([], metric=LOSS)
 
 
 @pytest.mark.parametrize("log", [None, True, False])
 @pytest.mark.parametrize("size", [1e200, 1e308])
-def test_values_that_no_axis_reaches_are_beyond_it(sweep: Draw, size: float, log: bool | None) -> None:
-    """Nor does a fit whose powers are no floats keep the others from being drawn."""
+def test_values_beyond_the_range_of_axes(sweep: Draw, size: float, log: bool | None) -> None:
+    """A fit that overflows does not affect the others."""
     far = run_of("densenet", 2, 0, [size] * 12)
     profile = sweep(networks=("densenet",), depths=(2, 4, 8), others={("densenet", 2, 0): far})
     fits = tuple(
@@ -88,6 +88,6 @@ def test_values_that_no_axis_reaches_are_beyond_it(sweep: Draw, size: float, log
         assert "nan" not in plot_svg([each], "epochs", log=log)
 
 
-def test_a_quantity_without_values_is_refused_by_its_name(sweep: Draw) -> None:
+def test_a_quantity_without_values_is_rejected(sweep: Draw) -> None:
     with pytest.raises(ConfigurationError, match=r"no successful run has a value of evaluation accuracy$"):
         figure_layout([sweep()], metric=LOSS, quantities=["final_train_loss", "evaluation_accuracy"])

@@ -1,4 +1,4 @@
-"""Nothing is cut, nothing lies over something else, and no text is too small to read."""
+"""Layout: nothing is cut off, nothing overlaps, and all text is readable."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PROFILES: dict[str, Callable[[Draw], list[Profile]]] = {
 }
 
 
-def drawn(profiles: list[Profile], width: Width) -> Figure:
+def rendered(profiles: list[Profile], width: Width) -> Figure:
     parameters: Any = settings.RC_PARAMS
     with matplotlib.rc_context(parameters):
         figure = draw_figure(figure_layout(profiles, metric=LOSS).blocks, inches(width))
@@ -61,23 +61,23 @@ def drawn(profiles: list[Profile], width: Width) -> Figure:
 
 @pytest.fixture(params=["page", "column", 4.5], ids=str)
 def width(request: pytest.FixtureRequest) -> Width:
-    found: Width = request.param
-    return found
+    result: Width = request.param
+    return result
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_everything_is_on_the_sheet_and_apart(sweep: Draw, name: str, width: Width) -> None:
-    figure = drawn(PROFILES[name](sweep), width)
-    whole = figure.bbox
+def test_everything_is_inside_the_figure_without_overlap(sweep: Draw, name: str, width: Width) -> None:
+    figure = rendered(PROFILES[name](sweep), width)
+    page = figure.bbox
     beyond = _beyond(figure)
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text() and text not in beyond]
     assert texts
     boxes: list[tuple[str, Any]] = [(text.get_text(), text.get_window_extent()) for text in texts]
-    for said, box in boxes:
-        assert whole.x0 <= box.x0, said
-        assert box.x1 <= whole.x1 + 0.5, said
-        assert whole.y0 <= box.y0, said
-        assert box.y1 <= whole.y1 + 0.5, said
+    for text, box in boxes:
+        assert page.x0 <= box.x0, text
+        assert box.x1 <= page.x1 + 0.5, text
+        assert page.y0 <= box.y0, text
+        assert box.y1 <= page.y1 + 0.5, text
     for (a, first), (b, second) in itertools.combinations(boxes, 2):
         assert not _overlap(first, second), (a, b)
     panels = [axes.get_window_extent() for axes in figure.axes]
@@ -88,7 +88,7 @@ def test_everything_is_on_the_sheet_and_apart(sweep: Draw, name: str, width: Wid
 
 
 def _beyond(figure: Figure) -> set[Text]:
-    """Labels of ticks outside of the axes, which are not drawn."""
+    """Return the labels of ticks outside the axes, which are not drawn."""
     axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
     hidden = (
         tick.label1
@@ -100,7 +100,7 @@ def _beyond(figure: Figure) -> set[Text]:
 
 
 def _overlap(first: Any, second: Any) -> bool:
-    """By more than a third of a point, which is less than there is between letters."""
+    """Return True if boxes overlap by more than a third of a point, less than the distance of letters."""
     x = min(first.x1, second.x1) - max(first.x0, second.x0)
     y = min(first.y1, second.y1) - max(first.y0, second.y0)
     return bool(x > 0.5 and y > 0.5)
@@ -108,23 +108,23 @@ def _overlap(first: Any, second: Any) -> bool:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_no_text_is_smaller_than_seven_points(sweep: Draw, name: str) -> None:
-    found = read(plot_svg(PROFILES[name](sweep), width="column"))
-    assert min(found.sizes_pt) >= 7
-    assert len(found.sizes_pt) == len(found.texts)
-    assert float(found.root.get("width", "").removesuffix("pt")) == pytest.approx(72 * 3.3)
+    result = read(plot_svg(PROFILES[name](sweep), width="column"))
+    assert min(result.sizes_pt) >= 7
+    assert len(result.sizes_pt) == len(result.texts)
+    assert float(result.root.get("width", "").removesuffix("pt")) == pytest.approx(72 * 3.3)
 
 
-def test_long_notes_are_cut_with_a_word_where_to_find_the_rest(sweep: Draw) -> None:
+def test_long_notes_are_cut_with_a_hint(sweep: Draw) -> None:
     texts = read(plot_svg([sweep(networks=SIX) for _ in range(6)], width="column")).texts
     assert "… and more: see dnlbench profiles show." in texts
 
 
-def test_names_with_signs_of_formulas_are_names(sweep: Draw) -> None:
+def test_dollar_signs_in_names_are_literal(sweep: Draw) -> None:
     network = "my_net:$build<L>&"
     assert network in read(plot_svg([sweep(networks=(network,))])).texts
 
 
-def test_control_characters_of_names_are_shown_and_the_drawing_is_xml(sweep: Draw) -> None:
+def test_control_characters_of_names_are_escaped(sweep: Draw) -> None:
     profile = sweep(networks=("net\x1b[2J\x01", "net\u202e"), name="a\x07")
     fits = tuple(fit.model_copy(update={"problem": "none\x1b"}) for fit in profile.summary.fits)
     profile = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": fits})})
@@ -133,7 +133,7 @@ def test_control_characters_of_names_are_shown_and_the_drawing_is_xml(sweep: Dra
     assert any(r"none\x1b" in text for text in texts)
 
 
-def test_long_names_take_no_time_and_stay_apart(sweep: Draw) -> None:
+def test_long_names_are_fast_and_distinct(sweep: Draw) -> None:
     networks = tuple("n" * 5000 + middle + "n" * 5000 for middle in "ab")
     measured = 0
 

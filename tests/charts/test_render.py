@@ -1,4 +1,4 @@
-"""Equal profiles give equal bytes, whatever the user's settings are; and an SVG can stand in HTML."""
+"""Rendering is reproducible and independent of user settings, and SVG can be embedded in HTML."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ for format_ in sys.argv[1:]:
 """
 
 
-_drawn: dict[str, bytes] = {}
+_rendered: dict[str, bytes] = {}
 
 
 @pytest.fixture
-def drawn(sweep: Draw) -> dict[str, bytes]:
-    """The same sweep in each format, drawn once."""
-    if not _drawn:
-        _drawn.update({format_: plot_bytes([sweep()], format_) for format_ in FORMATS})
-    return _drawn
+def rendered(sweep: Draw) -> dict[str, bytes]:
+    """Return a sweep rendered in each format, cached for the module."""
+    if not _rendered:
+        _rendered.update({format_: plot_bytes([sweep()], format_) for format_ in FORMATS})
+    return _rendered
 
 
-def test_equal_profiles_give_equal_bytes(sweep: Draw, drawn: dict[str, bytes], tmp_path: Path) -> None:
+def test_equal_profiles_give_equal_bytes(sweep: Draw, rendered: dict[str, bytes], tmp_path: Path) -> None:
     save_profile(sweep(), tmp_path / "p.json")
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 5\nsvg.fonttype: path\n")
     others = {"MATPLOTLIBRC": "matplotlibrc", "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1", "TZ": "Asia/Tokyo"}
     subprocess.run([sys.executable, "-c", PLOT, *FORMATS], cwd=tmp_path, check=True, env={**os.environ, **others})
-    for format_, content in drawn.items():
+    for format_, content in rendered.items():
         assert content.startswith(MAGIC[format_])
         assert (tmp_path / f"x.{format_}").read_bytes() == content
 
 
-def test_fonts_are_embedded_as_truetype(drawn: dict[str, bytes]) -> None:
-    assert b"/FontFile2" in drawn["pdf"]
-    assert b"/Type3" not in drawn["pdf"]
+def test_fonts_are_embedded_as_truetype(rendered: dict[str, bytes]) -> None:
+    assert b"/FontFile2" in rendered["pdf"]
+    assert b"/Type3" not in rendered["pdf"]
 
 
-def test_no_date_and_no_program_is_named(drawn: dict[str, bytes]) -> None:
-    for format_, content in drawn.items():
+def test_files_contain_no_date_and_no_program_name(rendered: dict[str, bytes]) -> None:
+    for format_, content in rendered.items():
         assert not re.search(rb"CreationDate|dc:date|[Mm]atplotlib v|Software", content), format_
 
 
@@ -68,7 +68,7 @@ def test_text_is_text_with_fonts_to_fall_back_on(sweep: Draw) -> None:
     assert "font-family: 'DejaVu Sans', Verdana, Arial, sans-serif" in svg
 
 
-def test_two_figures_in_one_page_do_not_touch(sweep: Draw) -> None:
+def test_two_figures_in_one_page_are_independent(sweep: Draw) -> None:
     sources = sources_of([sweep()])
     first, second = (chart_svg([depth_chart(sources, quantity)]) for quantity in depth_quantities(sources)[:2])
     for svg in (first, second):
@@ -82,7 +82,7 @@ def test_two_figures_in_one_page_do_not_touch(sweep: Draw) -> None:
     assert not set(re.findall(r'\bid="([^"]+)"', first)) & set(re.findall(r'\bid="([^"]+)"', second))
 
 
-def test_settings_of_others_are_left_as_they_were(sweep: Draw) -> None:
+def test_user_settings_are_unchanged(sweep: Draw) -> None:
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 13.0}):
@@ -91,7 +91,7 @@ def test_settings_of_others_are_left_as_they_were(sweep: Draw) -> None:
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
-def test_matplotlib_waits_until_something_is_drawn() -> None:
+def test_matplotlib_is_imported_only_to_draw() -> None:
     code = "import sys, dnlbench.charts.mpl; assert not {'matplotlib', 'numpy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -101,7 +101,7 @@ def test_dots_per_inch_of_png(sweep: Draw) -> None:
     assert int.from_bytes(content[16:20], "big") == 660
 
 
-def test_a_chart_without_values_says_so() -> None:
+def test_a_chart_without_values_shows_a_message() -> None:
     chart = Chart(
         key="loss", title="Loss", x=Axis(label="epoch"), y=Axis(label="loss"), series=(), empty="no epoch yet"
     )
@@ -110,6 +110,6 @@ def test_a_chart_without_values_says_so() -> None:
 
 def test_a_single_chart_names_its_series(sweep: Draw) -> None:
     chart = epoch_chart(sources_of([sweep(depths=(2, 4))]), LOSS, "time")
-    drawn = read(chart_bytes([chart], "svg").decode())
-    assert {"densenet L=2", "dense-attention L=4", "training time (s)"} <= set(drawn.texts)
-    assert len(drawn.named("series")) == 6
+    rendered = read(chart_bytes([chart], "svg").decode())
+    assert {"densenet L=2", "dense-attention L=4", "training time (s)"} <= set(rendered.texts)
+    assert len(rendered.named("series")) == 6

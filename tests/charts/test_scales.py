@@ -1,4 +1,4 @@
-"""One rule for logarithmic axes, and what axes cannot show."""
+"""The rule for logarithmic axes, and values that axes cannot show."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def test_an_axis_is_logarithmic_if_all_means_are_above_zero(
     assert with_scale(chart, prefer_log=preferred, log=False).y.scale == "linear"
 
 
-def test_what_an_axis_cannot_show_is_said() -> None:
+def test_notes_count_values_that_an_axis_cannot_show() -> None:
     chart = chart_of([0.0, -1.0, 2.0], "any")
     assert list(cannot_show(chart, "linear")) == []
     assert list(cannot_show(chart, "log")) == ["2 values ≤ 0 are not shown on the logarithmic axis."]
     old = chart_of([1.0, 2.0, 3.0], "positive", low=[-1.0, 1.0, -2.0])
-    said = "2 interval bounds below 0 cut at the axis: no value can lie there."
-    assert list(cannot_show(old, "log")) == list(cannot_show(old, "linear")) == [said]
-    assert with_scale(old, prefer_log=True).notes == (said,)
+    note = "2 interval bounds below 0 cut at the axis: no value can lie there."
+    assert list(cannot_show(old, "log")) == list(cannot_show(old, "linear")) == [note]
+    assert with_scale(old, prefer_log=True).notes == (note,)
 
 
 @pytest.mark.parametrize(
     ("value", "found"), [(2.0, 2.0), (1e-300, 0.0), (-1e300, None), (math.inf, None), (math.nan, None)]
 )
-def test_charts_show_numbers_of_some_size(value: float, found: float | None) -> None:
-    assert drawable(value) == found
+def test_the_range_of_drawable_numbers(value: float, result: float | None) -> None:
+    assert drawable(value) == result

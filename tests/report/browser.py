@@ -1,4 +1,4 @@
-"""A real browser for tests: headless Chromium, spoken to over a pipe, with nothing but the standard library."""
+"""Control headless Chromium over a pipe with the standard library."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ FLAGS = (
 
 
 def find_browser() -> str | None:
-    """The path of a Chromium; None where there is none."""
+    """Return the path of a Chromium executable; None if there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One Chromium with one page, by the DevTools protocol: JSON messages that end in a zero byte, on descriptors 3 and 4."""
+    """A Chromium with one page. Communicates by the DevTools protocol: zero-terminated JSON on descriptors 3 and 4."""
 
     def __init__(self, program: str, profile: Path) -> None:
         theirs_in, self._write = os.pipe()
@@ -42,7 +42,7 @@ class Browser:
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20) for fd in (theirs_in, theirs_out)]
         null = os.open(os.devnull, os.O_RDWR)
         actions: list[Any] = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
-        actions += [(os.POSIX_SPAWN_DUP2, fd, place) for fd, place in zip(high, (3, 4), strict=True)]
+        actions += [(os.POSIX_SPAWN_DUP2, fd, index) for fd, index in zip(high, (3, 4), strict=True)]
         arguments = [program, *FLAGS, f"--user-data-dir={profile}"]
         self._pid = os.posix_spawn(program, arguments, dict(os.environ), file_actions=actions, setpgroup=0)
         for fd in (*high, theirs_in, theirs_out, null):
@@ -50,14 +50,14 @@ class Browser:
         self._buffer, self._last = b"", 0
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
-        """All that the page has reported so far, oldest first."""
+        """Events of the page, oldest first."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command and its answer."""
+        """Send a command and return its response."""
         self._last += 1
         message = {"id": self._last, "method": method, "params": parameters}
         if self._session:
@@ -87,7 +87,7 @@ class Browser:
     def open(
         self, path: Path, *, width: int = 1400, height: int = 1000, scheme: str = "light", scripts: bool = True
     ) -> None:
-        """Shows a file, and forgets the events of those before."""
+        """Open a file and clear earlier events."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
@@ -99,13 +99,13 @@ class Browser:
             self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        """Evaluate a JavaScript expression in the page."""
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
 
     def press(self, key: str) -> None:
-        """A key, as from a keyboard."""
+        """Press a key."""
         codes = {"Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, " ": 32, "Home": 36, "End": 35}
         key_fields = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": codes[key]}
         text = {"text": " "} if key == " " else {}
@@ -113,16 +113,16 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", **key_fields)
 
     def move(self, x: float, y: float) -> None:
-        """The mouse, to a place of the window."""
+        """Move the mouse."""
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def complaints(self) -> list[str]:
-        """Exceptions, messages on the console and log entries such as refused loads."""
+        """Return exceptions, console messages and log entries such as blocked requests."""
         kinds = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
         return [json.dumps(event["params"]) for event in self.events if event["method"] in kinds]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for, but for those that the page's policy refused before anything was sent."""
+        """Return the requested URLs except those blocked by the policy of the page."""
         asked = {
             event["params"]["requestId"]: str(event["params"]["request"]["url"])
             for event in self.events
@@ -134,11 +134,11 @@ class Browser:
         return list(asked.values())
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """The page as a PNG file."""
+        """Save a screenshot as PNG."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]))
 
     def close(self) -> None:
-        """Ends it, with all of its processes."""
+        """Terminate the browser with all its processes."""
         os.close(self._write)
         os.close(self._read)
         os.killpg(self._pid, signal.SIGKILL)

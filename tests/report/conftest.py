@@ -1,4 +1,4 @@
-"""Profiles as reports get them: several depths, curves over epochs, runs that went wrong, names that try to be markup."""
+"""Profiles for reports: several depths, curves over epochs, failed runs, and names that contain markup."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NASTY = (
     "</script><img src=x onerror=\"alert(1)\"><!-- & | ` \\ $x_1$ 100% #1 ~^{} 'quoted'\n"
     + "\x1b[31mred\x1b[0m \x00\x0b\ufffe ]]>"
 )
-"""What a name, a message or a log may hold."""
+"""Hostile content of names, messages and logs."""
 NO_PATH = dict.fromkeys(map(ord, "/\\\x00"), "-")
-"""A run's id is part of a file's name."""
+"""Hostile text that is valid in a file name, because a run id is part of one."""
 LOG = "first line\n" + "\n".join(f"line {k} of <b>many</b>" for k in range(60)) + f"\n{NASTY}"
 
 
 def _loss(network: str, depth: int, seed: int, epoch: int, factor: float) -> float:
-    """Falls with epochs and with depth to ``0.02 + 0.1 / depth``; a per cent a seed apart."""
+    """Return losses that decrease with epochs and depth to ``0.02 + 0.1 / depth``, with 1 % difference per seed."""
     limit = 0.02 + 0.1 / depth
     return (
         factor
@@ -38,7 +38,7 @@ def _loss(network: str, depth: int, seed: int, epoch: int, factor: float) -> flo
 
 @pytest.fixture
 def make_sweep(make_profile: MakeProfile) -> MakeSweep:
-    """A training sweep of made-up runs; ``bad`` gives the status of some of them by network, depth and seed."""
+    """Return a factory of synthetic training sweeps; ``bad`` sets the status of runs by network, depth and seed."""
 
     def make(
         networks: tuple[str, ...] = ("densenet", "dense-gaussian"),
@@ -122,7 +122,7 @@ def _run(network: str, depth: int, seed: int, epochs: int, factor: float, rate: 
 
 
 def _browser_module() -> ModuleType:
-    """Test folders are no packages, so that a helper among them is loaded by its place."""
+    """Load a helper module by path, because test folders are not packages."""
     spec = importlib.util.spec_from_file_location("report_browser", Path(__file__).with_name("browser.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -134,19 +134,19 @@ def _browser_module() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Any]:
-    """What is made once for all tests of a module, by name."""
+    """Return a cache shared by the tests of a module."""
     return {}
 
 
 @pytest.fixture
 def nasty() -> str:
-    """A name, message or log that tries to be more than text."""
+    """Return a name, message or log that contains markup."""
     return NASTY
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real browser; the test is skipped where there is none."""
+    """Return a browser; skip the test if none is installed."""
     module = _browser_module()
     program = module.find_browser()
     if program is None:

@@ -1,4 +1,4 @@
-"""What readers are told of depth against depth and network against network."""
+"""Contrasts between depths and between networks in reports."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_main_table_leaves_the_change_to_the_tested_one(make_profile: MakePr
     assert all(len(row) == len(main.columns) for row in main.rows)
 
 
-def test_the_page_says_in_words_what_is_tested(make_profile: MakeProfile) -> None:
+def test_the_page_describes_contrasts_in_words(make_profile: MakeProfile) -> None:
     page = profile_html(make_profile(LOSSES))
     assert "Changes with depth and between networks" in page
     sentence = re.search(r"<strong>plain</strong>: final training loss from [^<]*", page)
@@ -64,7 +64,7 @@ def test_the_page_says_in_words_what_is_tested(make_profile: MakeProfile) -> Non
     assert "(+99" not in sentence[0]
 
 
-def test_latex_and_exports_hold_them(make_profile: MakeProfile) -> None:
+def test_latex_and_exports_contain_contrasts(make_profile: MakeProfile) -> None:
     profile = make_profile(LOSSES)
     assert r"densenet & 2 $\to$ 4 & 4 & 0.509 {[}0.499, 0.519] &" in profile_latex(profile)
     table = make_table([Labeled(label="x", profile=profile)], "contrasts")
@@ -81,23 +81,23 @@ def test_latex_and_exports_hold_them(make_profile: MakeProfile) -> None:
         make_table([Labeled(label="x", profile=other)], "contrasts")
 
 
-def test_utilization_is_no_finding_beside_throughput(make_profile: MakeProfile) -> None:
-    """Its ratio is shown, without verdict, p value or share of the error."""
+def test_utilization_has_no_separate_verdict(make_profile: MakeProfile) -> None:
+    """Its ratio is shown without a verdict or p value, and it does not count in the Holm adjustment."""
     noisy = {point: [(1 + 0.01 * seed) * loss for seed, loss in enumerate(values)] for point, values in LOSSES.items()}
     base, slow = (make_profile(v, rate=rate, interleaved="ab") for v, rate in ((LOSSES, 1000.0), (noisy, 800.0)))
-    sides = []
-    for side, share in ((base, 0.2), (slow, 0.16)):
-        runs = tuple(run.model_copy(update={"utilisation": share + 0.001 * run.seed}) for run in side.runs)
-        sides.append(side.model_copy(update={"runs": runs}))
-    found = compare(*sides)
-    shares = [cell for cell in found.cells if cell.quantity.name == "utilisation"]
+    profiles = []
+    for profile, utilization in ((base, 0.2), (slow, 0.16)):
+        runs = tuple(run.model_copy(update={"utilisation": utilization + 0.001 * run.seed}) for run in profile.runs)
+        profiles.append(profile.model_copy(update={"runs": runs}))
+    result = compare(*profiles)
+    shares = [cell for cell in result.cells if cell.quantity.name == "utilisation"]
     assert {(cell.verdict, cell.p, cell.p_adjusted) for cell in shares} == {(None, None, None)}
     assert all(cell.ratio is not None and cell.ratio.low is not None for cell in shares)
-    assert {cell.verdict for cell in found.cells if cell.quantity.name == "samples_per_s"} == {"worse"}
-    assert found.families == compare(base, slow).families == 2  # points and overall figures of the loss
-    grid = next(grid for quantity, grid in cell_grids(found) if quantity.name == "utilisation")
+    assert {cell.verdict for cell in result.cells if cell.quantity.name == "samples_per_s"} == {"worse"}
+    assert result.families == compare(base, slow).families == 2  # points and overall figures of the loss
+    grid = next(grid for quantity, grid in cell_grids(result) if quantity.name == "utilisation")
     assert {row[-1] for row in grid.rows} == {"–"}
-    assert "no verdict of its own: see throughput" in grid.note
-    assert '"verdict": null' in comparison_json([found])
-    assert all(verdict is not None for verdict in found.counts())
-    assert "over 2 families of tests" in overall_grid(found).note
+    assert "no separate verdict; see throughput" in grid.note
+    assert '"verdict": null' in comparison_json([result])
+    assert all(verdict is not None for verdict in result.counts())
+    assert "over 2 families of tests" in overall_grid(result).note

@@ -1,4 +1,4 @@
-"""``dnlbench compare`` and ``dnlbench profiles show`` in each format, as a user runs them."""
+"""``dnlbench compare`` and ``dnlbench profiles show`` in each format."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def sweeps(make_sweep: MakeSweep, tmp_path: Path) -> tuple[Profile, Profile]:
     bad = {("densenet", 4, 1): "failed"}
-    found = make_sweep(name="base"), make_sweep(factor=1.1, bad=bad)
-    for name, profile in zip("ab", found, strict=True):
+    result = make_sweep(name="base"), make_sweep(factor=1.1, bad=bad)
+    for name, profile in zip("ab", result, strict=True):
         save_profile(profile, tmp_path / f"{name}.json")
-    return found
+    return result
 
 
 @pytest.mark.parametrize("format_", ["html", "junit", "latex", "markdown"])
@@ -39,13 +39,13 @@ def test_a_comparison_in_each_format(
     tmp_path: Path, run_cli: RunCli, sweeps: tuple[Profile, Profile], format_: str
 ) -> None:
     a, b = sweeps
-    found = compare(a, b)
-    held = gate([found], [parse_rule("failed", "training")])
+    result = compare(a, b)
+    held = gate([result], [parse_rule("failed", "training")])
     expected = {
-        "html": comparison_html(a, [b], [found], held),
-        "junit": comparison_junit([b], [found], held),
-        "latex": comparison_latex([found]),
-        "markdown": comparison_markdown([found], held),
+        "html": comparison_html(a, [b], [result], held),
+        "junit": comparison_junit([b], [result], held),
+        "latex": comparison_latex([result]),
+        "markdown": comparison_markdown([result], held),
     }[format_]
     done = run_cli("compare", "a.json", "b.json", "--fail-on", "failed", "--format", format_, "-o", "out/report")
     assert (done.returncode, done.stdout) == (3, "")
@@ -54,7 +54,7 @@ def test_a_comparison_in_each_format(
 
 
 @pytest.mark.usefixtures("sweeps")
-def test_what_cannot_be_compared_is_in_no_report(run_cli: RunCli, tmp_path: Path, make_sweep: MakeSweep) -> None:
+def test_incomparable_profiles_have_no_report(run_cli: RunCli, tmp_path: Path, make_sweep: MakeSweep) -> None:
     other = make_sweep(("plain",), (3,), name="left-out")
     save_profile(other, tmp_path / "c.json")
     done = run_cli("compare", "a.json", "c.json", "b.json", "--format", "junit")
@@ -112,10 +112,10 @@ def test_a_report_that_cannot_be_written_is_an_error(run_cli: RunCli, tmp_path: 
         ("a\x1b[0m", "a\\x1b[0m"),
     ],
 )
-def test_spreadsheets_run_no_cell(value: object, cell: str) -> None:
+def test_spreadsheets_execute_no_cell(value: object, cell: str) -> None:
     assert csv_text([["x", value]]) == f"x,{cell}\n"
 
 
-def test_every_table_of_cells_is_written_so_that_spreadsheets_run_none() -> None:
+def test_every_csv_table_is_safe_for_spreadsheets() -> None:
     for path in Path(dnlbench.__file__).parent.rglob("*.py"):
         assert path.name == "escape.py" or "csv.writer" not in path.read_text(), path

@@ -1,4 +1,4 @@
-"""Every format of text as files, so that no change of one goes unseen. ``UPDATE_GOLDEN=1`` writes what there is now."""
+"""Golden files of all text formats. ``UPDATE_GOLDEN=1`` rewrites them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:\.\d+)?(?:e[-+]\d+)?(?![\w.])")
 
 
-def hold(name: str, found: str) -> None:
-    """Equal text, and numbers equal but for what linear algebra and special functions differ in from machine to machine."""
+def hold(name: str, result: str) -> None:
+    """Compare text exactly and numbers up to differences between machines in linear algebra and special functions."""
     path = GOLDEN / name
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(found, encoding="utf-8")
+        path.write_text(result, encoding="utf-8")
     expected = path.read_text(encoding="utf-8")
-    assert NUMBER.sub("#", found) == NUMBER.sub("#", expected), f"{path} differs; look at both, then UPDATE_GOLDEN=1"
-    for one, other in zip(NUMBER.findall(found), NUMBER.findall(expected), strict=True):
+    assert NUMBER.sub("#", result) == NUMBER.sub("#", expected), f"{path} differs; look at both, then UPDATE_GOLDEN=1"
+    for one, other in zip(NUMBER.findall(result), NUMBER.findall(expected), strict=True):
         ours, theirs = (float(text.replace("−", "-")) for text in (one, other))
         assert math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-12), f"{path}: {one} was {other}"
 
@@ -41,14 +41,14 @@ def test_a_comparison(make_sweep: MakeSweep, format_: str) -> None:
     bad = {("densenet", 4, 1): "oom", ("dense-gaussian", 8, 0): "diverged", ("dense-gaussian", 8, 2): "skipped"}
     a = make_sweep(depths=(2, 4, 8), name="base")
     b = make_sweep(depths=(2, 4, 8), factor=1.02, rate=950.0, bad=bad, name="a|b_c")
-    found = compare(a, b.model_copy(update={"machine": b.machine.model_copy(update={"torch": "2.12.0"})}))
-    held = gate([found], [parse_rule(rule, "training") for rule in ("loss:5%", "failed")])
+    result = compare(a, b.model_copy(update={"machine": b.machine.model_copy(update={"torch": "2.12.0"})}))
+    held = gate([result], [parse_rule(rule, "training") for rule in ("loss:5%", "failed")])
     formats = {
-        "md": lambda: comparison_markdown([found], held),
-        "csv": lambda: comparison_csv([found], held),
-        "json": lambda: comparison_json([found], held),
-        "xml": lambda: comparison_junit([b], [found], held),
-        "tex": lambda: comparison_latex([found]),
+        "md": lambda: comparison_markdown([result], held),
+        "csv": lambda: comparison_csv([result], held),
+        "json": lambda: comparison_json([result], held),
+        "xml": lambda: comparison_junit([b], [result], held),
+        "tex": lambda: comparison_latex([result]),
     }
     hold(f"comparison.{format_}", formats[format_]())
 

@@ -1,4 +1,4 @@
-"""The page as a document: what it says, what it holds, and that nothing in it leads out of it."""
+"""The HTML page: text, data, and no external references."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALONE = {"meta", "br", "input"}
 
 
 class Document(HTMLParser):
-    """Elements with their attributes and own text, and whether they are nested rightly."""
+    """Parses elements with attributes and text, and checks their nesting."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Document(HTMLParser):
             self.texts.append((self.open[-1], data))
 
     def all(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for found, attributes in self.elements if found == name]
+        return [attributes for result, attributes in self.elements if result == name]
 
     def text_of(self, *names: str) -> str:
         return "".join(text for name, text in self.texts if name in names)
@@ -67,14 +67,14 @@ def pages(make_sweep: MakeSweep, kept: dict[str, str]) -> dict[str, str]:
     if not kept:
         bad = {("densenet", 4, 1): "oom", ("densenet", 8, 0): "skipped"}
         a, b = make_sweep(name="base"), make_sweep(factor=1.1, bad=bad)
-        found = compare(a, b)
-        held = gate([found], [parse_rule("loss:worse", "training")])
-        kept |= {"profile": profile_html(b), "comparison": comparison_html(a, [b, b], [found, found], held)}
+        result = compare(a, b)
+        held = gate([result], [parse_rule("loss:worse", "training")])
+        kept |= {"profile": profile_html(b), "comparison": comparison_html(a, [b, b], [result, result], held)}
     return kept
 
 
 @pytest.mark.parametrize("kind", ["profile", "comparison"])
-def test_it_is_one_document_that_can_be_gone_through_by_its_headings(pages: dict[str, str], kind: str) -> None:
+def test_the_document_has_a_heading_structure(pages: dict[str, str], kind: str) -> None:
     document = Document(pages[kind])
     assert document.all("html") == [{"lang": "en"}]
     levels = [int(name[1]) for name, _ in document.elements if re.fullmatch("h[1-6]", name)]
@@ -91,7 +91,7 @@ def test_it_is_one_document_that_can_be_gone_through_by_its_headings(pages: dict
 
 
 @pytest.mark.parametrize("kind", ["profile", "comparison"])
-def test_nothing_leads_out_of_it(pages: dict[str, str], kind: str) -> None:
+def test_the_page_has_no_external_references(pages: dict[str, str], kind: str) -> None:
     text, document = pages[kind], Document(pages[kind])
     assert "//" not in re.sub(r"\s// .*$", "", text, flags=re.MULTILINE)  # but for comments of the script
     assert "http" not in text.replace("http-equiv", "")
@@ -103,7 +103,7 @@ def test_nothing_leads_out_of_it(pages: dict[str, str], kind: str) -> None:
     assert "@import" not in text
 
 
-def test_its_policy_allows_its_own_style_and_script_and_nothing_else(pages: dict[str, str]) -> None:
+def test_the_policy_allows_only_the_embedded_style_and_script(pages: dict[str, str]) -> None:
     document = Document(pages["comparison"])
     policy = next(m["content"] for m in document.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
@@ -117,7 +117,7 @@ def test_its_policy_allows_its_own_style_and_script_and_nothing_else(pages: dict
         assert directives[directive] == f"'sha256-{digest}'"
 
 
-def test_hostile_text_stays_text_wherever_it_comes_from(make_sweep: MakeSweep, nasty: str) -> None:
+def test_hostile_text_is_escaped_everywhere(make_sweep: MakeSweep, nasty: str) -> None:
     bad = {("densenet", 4, 1): "failed"}
     spec = {"name": nasty, nasty: nasty, "sweep": {"depths": [2]}}
     plain = make_sweep((nasty, "densenet"), bad=bad)
@@ -132,7 +132,7 @@ def test_hostile_text_stays_text_wherever_it_comes_from(make_sweep: MakeSweep, n
         assert any(nasty[:30] in chart["title"] for chart in data["charts"])
 
 
-def test_json_in_a_script_element_is_read_back_whole(nasty: str) -> None:
+def test_json_in_a_script_element_round_trips(nasty: str) -> None:
     content = {"a": [nasty, "</SCRIPT ", "<!--", "\u2028"], "b": 1.5}
     assert not re.search("[<>&\u2028\u2029]", embedded_json(content))
     assert json.loads(embedded_json(content)) == content
@@ -140,7 +140,7 @@ def test_json_in_a_script_element_is_read_back_whole(nasty: str) -> None:
         embedded_json(float("nan"))
 
 
-def test_markup_escapes_all_but_itself() -> None:
+def test_markup_escapes_everything_else() -> None:
     assert tag("p", "<b>", Markup("<i></i>"), title='"<', aria_label=None, hidden=True) == (
         '<p title="&quot;&lt;" hidden>&lt;b&gt;<i></i></p>'
     )
@@ -157,12 +157,12 @@ def test_curves_are_means_with_t_intervals(make_sweep: MakeSweep) -> None:
             losses = [run.epochs[epoch].train_loss for run in runs]
             mean = statistics.fmean(losses)
             interval = student.interval(0.95, 3, math.log(mean), statistics.stdev(losses) / 2 / mean)
-            found = (series["low"][epoch], series["high"][epoch])
-            assert found == pytest.approx([math.exp(v) for v in interval], rel=1e-4)
+            result = (series["low"][epoch], series["high"][epoch])
+            assert result == pytest.approx([math.exp(v) for v in interval], rel=1e-4)
             assert series["y"][epoch] == pytest.approx(mean, rel=1e-4)
 
 
-def test_runs_that_went_wrong_are_in_no_mean(make_sweep: MakeSweep) -> None:
+def test_failed_runs_are_in_no_mean(make_sweep: MakeSweep) -> None:
     profile = make_sweep(("plain",), (2,), bad={("plain", 2, 0): "diverged", ("plain", 2, 1): "cancelled"})
     page = profile_html(profile)
     mean, *alone = data_of(page)["charts"][0]["series"]
@@ -196,15 +196,15 @@ def test_errors_of_problems_have_geometric_means(make_profile: Callable[..., Pro
     assert ["local-tanh", "2", "1", "0.5"] in rows
 
 
-def test_the_summary_says_what_holds_of_each_network(make_sweep: MakeSweep) -> None:
+def test_the_summary_describes_each_network(make_sweep: MakeSweep) -> None:
     a, b = make_sweep(), make_sweep(factor=1.1)
     items = comparison_html(a, [b], [compare(a, b)])
     assert "<strong>densenet</strong>: final training loss worse, × 1.100 [1.100, 1.100]" in items
-    said = profile_html(a)
+    output = profile_html(a)
     ratio = a.summary.contrasts[0].ratio
-    assert f"(change per doubling of depth: L=2 → 4: × {ratio:.3f} [" in said
+    assert f"(change per doubling of depth: L=2 → 4: × {ratio:.3f} [" in output
     first, last = (p.quantities["samples_per_s"].mean for p in (a.summary.points[0], a.summary.points[3]))
-    assert f"at L=16 (−{100 * (1 - last / first):.3g} %)" in said
+    assert f"at L=16 (−{100 * (1 - last / first):.3g} %)" in output
 
 
 def test_errors_and_ends_of_logs_are_there(make_sweep: MakeSweep) -> None:
@@ -229,32 +229,32 @@ def test_a_large_comparison_is_small(make_sweep: MakeSweep) -> None:
     assert len(comparison_html(many[0], [many[1]], [compare(*many)]).encode()) < 500_000
 
 
-def luminance(colour: str) -> float:
-    """Relative luminance by WCAG 2."""
-    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+def luminance(color: str) -> float:
+    """Return the relative luminance of WCAG 2."""
+    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(one: str, other: str) -> float:
-    """Of two colours by WCAG 2: from 1 to 21."""
+    """Return the contrast ratio of WCAG 2, from 1 to 21."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("place", [0, 1, 2], ids=["light", "dark", "print"])
-def test_text_and_curves_stand_out(place: int) -> None:
+@pytest.mark.parametrize("index", [0, 1, 2], ids=["light", "dark", "print"])
+def test_text_and_curves_stand_out(index: int) -> None:
     style = (REPOSITORY / "dnlbench/report/html/page.css").read_text()
     blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     assert len(blocks) == 3
-    colours: dict[str, str] = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[place]))
-    for name in ("ink", "soft", "good", "bad", "unsure", *(f"c{k}" for k in range(8))):
-        assert contrast(colours[name], colours["ground"]) >= 4.5, name
-    assert contrast(colours["ink"], colours["raised"]) >= 4.5
-    assert contrast(colours["soft"], colours["raised"]) >= 4.5
+    colors: dict[str, str] = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[index]))
+    for name in ("text", "muted", "good", "bad", "warn", *(f"c{k}" for k in range(8))):
+        assert contrast(colors[name], colors["background"]) >= 4.5, name
+    assert contrast(colors["text"], colors["surface"]) >= 4.5
+    assert contrast(colors["muted"], colors["surface"]) >= 4.5
 
 
-def test_data_holds_no_number_that_json_has_not(make_sweep: MakeSweep) -> None:
+def test_data_contain_only_json_numbers(make_sweep: MakeSweep) -> None:
     profile = make_sweep(("plain",), (2,))
     runs = [
         run.model_copy(
@@ -272,19 +272,19 @@ def test_data_holds_no_number_that_json_has_not(make_sweep: MakeSweep) -> None:
 
 
 def data_of(page: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
-    return found
+    result: dict[str, Any] = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    return result
 
 
 def charts_in(*profiles: Profile) -> list[dict[str, Any]]:
-    """The charts of a page of these profiles, as its script reads them."""
-    found: dict[str, Any] = json.loads(embedded_json(chart_data(charts_of(profiles))))
-    return list(found["charts"])
+    """Return the chart data of a page."""
+    result: dict[str, Any] = json.loads(embedded_json(chart_data(charts_of(profiles))))
+    return list(result["charts"])
 
 
 @pytest.mark.parametrize("factor", [1e160, 1e200, 8e307, 1e-315])
-def test_values_at_the_ends_of_the_range_of_floats_are_drawn_or_left_out(make_sweep: MakeSweep, factor: float) -> None:
-    """From about 1e154 on intervals are infinite, as squares are; from 1e250 on there is no room for an axis."""
+def test_extreme_floats_are_plotted_or_omitted(make_sweep: MakeSweep, factor: float) -> None:
+    """Intervals are infinite from about 1e154, where squares overflow; charts omit values from 1e250."""
     usual, far = make_sweep(), make_sweep(factor=factor)
     alone, together = charts_in(far), charts_in(usual, far)
     Document(comparison_html(usual, [far], [compare(usual, far)]))
@@ -301,7 +301,7 @@ def test_values_at_the_ends_of_the_range_of_floats_are_drawn_or_left_out(make_sw
         assert set(curve["low"] + curve["high"]) <= {None, 0}
 
 
-def test_fits_that_leave_the_range_of_floats_are_drawn_as_far_as_they_are_in_it(make_sweep: MakeSweep) -> None:
+def test_fits_beyond_the_range_of_floats_are_plotted_partly(make_sweep: MakeSweep) -> None:
     profile = make_sweep(("densenet",))
     fit = profile.summary.fits[0].model_copy(update={"model": "power", "constant": 1.0, "order": -300.0, "problem": ""})
     steep = profile.model_copy(update={"summary": profile.summary.model_copy(update={"fits": (fit,)})})

@@ -1,4 +1,4 @@
-"""The page as a person has it: in a real browser, from a file, with mouse and with keys."""
+"""The page in a real browser, with mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ def page(sweeps: tuple[Profile, Profile], kept: dict[str, Any], tmp_path_factory
 
 
 def points(path: str) -> list[tuple[float, float]]:
-    """Of a drawn line."""
+    """Return the points of a plotted line."""
     numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", path)]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def lines(browser: Any) -> dict[str, list[tuple[float, float]]]:
-    """The curves of the first chart, by name."""
-    found = json.loads(
+    """Return the curves of the first chart by name."""
+    result = json.loads(
         browser.evaluate(f"JSON.stringify({CURVES}.map((c) => [c.dataset.series, c.getAttribute('d')]))")
     )
-    return {name: points(path) for name, path in found}
+    return {name: points(path) for name, path in result}
 
 
 def straight(x: list[float], y: list[float]) -> float:
-    """By how much values at most differ from the best line, a + b x."""
+    """Return the largest deviation of values from the best line a + b x."""
     slope, intercept = statistics.linear_regression(x, y)
     return max(abs(b - intercept - slope * a) for a, b in zip(x, y, strict=True))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 400])
-def test_it_opens_without_complaint_and_asks_for_nothing(browser: Any, page: Path, width: int, scheme: str) -> None:
+def test_it_opens_without_errors_or_requests(browser: Any, page: Path, width: int, scheme: str) -> None:
     browser.open(page, width=width, scheme=scheme)
     assert browser.complaints() == []
     assert browser.requests() == [page.resolve().as_uri()]
@@ -139,7 +139,7 @@ def test_the_switch_makes_an_axis_logarithmic(browser: Any, page: Path, sweeps: 
     assert straight([math.log(e) for e in epochs], [x for x, _ in lines(browser)[chosen]]) < 0.2
 
 
-def test_the_legend_switches_curves(browser: Any, page: Path) -> None:
+def test_the_legend_hides_curves(browser: Any, page: Path) -> None:
     browser.open(page)
     before = browser.evaluate(DRAWING)
     names = list(lines(browser))
@@ -188,8 +188,8 @@ def test_values_are_read_by_keys_and_by_mouse(browser: Any, page: Path, sweeps: 
     )  # t quantile, 2 degrees of freedom
     by_key = json.loads(browser.evaluate(values))
     assert by_key[0] == f"{mean:.4g} [{mean / factor:.4g}, {mean * factor:.4g}]"
-    said = browser.evaluate(f"{SLIDER}.getAttribute('aria-valuetext')")
-    assert said.startswith(f"epoch 3: A L=2 {mean:.4g}; A L=4 ")
+    output = browser.evaluate(f"{SLIDER}.getAttribute('aria-valuetext')")
+    assert output.startswith(f"epoch 3: A L=2 {mean:.4g}; A L=4 ")
     x, y = lines(browser)["A L=2"][4]
     browser.evaluate("document.querySelector('figure .chart').scrollIntoView({ block: 'center' })")
     box = json.loads(
@@ -251,16 +251,16 @@ def test_ticks_are_few_distinct_and_on_the_axis(
     browser: Any, tmp_path: Path, low: float, high: float, log: bool
 ) -> None:
     open_chart(browser, tmp_path, [(0, low), (1, high)], log=log, ticks="number")
-    found = json.loads(
+    result = json.loads(
         browser.evaluate(
             "JSON.stringify([...document.querySelectorAll('.chart text[text-anchor=end]')].map("
             "(tick) => [tick.textContent, Number(tick.getAttribute('y'))]))"
         )
     )
     height = browser.evaluate("document.querySelector('.chart').viewBox.baseVal.height")
-    assert 2 <= len(found) <= 9
-    assert len({text for text, _ in found}) == len(found)
-    downs = [down for _, down in found]
+    assert 2 <= len(result) <= 9
+    assert len({text for text, _ in result}) == len(result)
+    downs = [down for _, down in result]
     assert downs == sorted(downs, reverse=True)
     assert all(10 <= down <= height - 46 + 5 for down in downs)
 
@@ -277,7 +277,7 @@ def test_numbers_are_short(browser: Any, tmp_path: Path) -> None:
         assert browser.evaluate(f"{SLIDER}.getAttribute('aria-valuetext')") == f"index {index}: a {text}"
 
 
-def test_shares_are_in_percent_and_a_logarithmic_axis_tells_what_it_hides(browser: Any, tmp_path: Path) -> None:
+def test_fractions_are_in_percent_and_a_logarithmic_axis_counts_hidden_values(browser: Any, tmp_path: Path) -> None:
     open_chart(browser, tmp_path, [(0, 0.0), (1, 0.5)], log=True, ticks="percent")
     assert "1 values ≤ 0 not shown" in browser.evaluate(DRAWING)
     browser.evaluate(f"{SLIDER}.value = 1; {SLIDER}.dispatchEvent(new Event('input'))")

@@ -1,4 +1,4 @@
-"""JUnit XML, against what Jenkins' schema (junit-10.xsd) and GitLab ask of it."""
+"""JUnit XML, checked against the schema of Jenkins (junit-10.xsd) and the requirements of GitLab."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHILDREN = {
 
 
 def check(element: ET.Element) -> None:
-    """Against the part of the schema that is made use of."""
+    """Validate against the used part of the schema."""
     assert REQUIRED.get(element.tag, set()) <= set(element.keys())
     for name, value in element.items():
         assert re.fullmatch(ALLOWED[element.tag][name], value, re.DOTALL), (element.tag, name, value)
@@ -55,9 +55,9 @@ def check(element: ET.Element) -> None:
 @pytest.fixture
 def root(make_sweep: MakeSweep) -> ET.Element:
     a, b = make_sweep(), make_sweep(factor=1.2, bad=BAD)
-    found = compare(a, b)
+    result = compare(a, b)
     rules = [parse_rule(text, "training") for text in ("loss:worse", "throughput:5%", "failed")]
-    return ET.fromstring(comparison_junit([b], [found], gate([found], rules)))
+    return ET.fromstring(comparison_junit([b], [result], gate([result], rules)))
 
 
 def test_it_keeps_to_the_schema(root: ET.Element) -> None:
@@ -110,13 +110,13 @@ def test_a_case_for_each_finding(root: ET.Element, make_sweep: MakeSweep) -> Non
     assert "seed 1 failed at L=4" in held["failed densenet"][0].get("message", "")
     assert held["loss:worse densenet"][0].get("type") == "regression"
     a = make_sweep()
-    found = compare(a, a)
-    suite = ET.fromstring(comparison_junit([a], [found], gate([found], [parse_rule("failed", "training")])))[1]
+    result = compare(a, a)
+    suite = ET.fromstring(comparison_junit([a], [result], gate([result], [parse_rule("failed", "training")])))[1]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "0", "0")
 
 
-def test_what_no_network_can_be_judged_by_is_an_error(make_sweep: MakeSweep) -> None:
-    """As by exit code, which is 5 there; but not where a network of the candidate has been judged."""
+def test_a_rule_without_comparable_network_is_an_error(make_sweep: MakeSweep) -> None:
+    """This matches exit code 5. It is no error if at least one network of the candidate is comparable."""
     reference = make_sweep(seeds=2)
     apart = compare(reference, reference)  # whose runs took no turns
     rules = [parse_rule("throughput:5%", "training")]
@@ -129,31 +129,31 @@ def test_what_no_network_can_be_judged_by_is_an_error(make_sweep: MakeSweep) -> 
     )
     partly = reference.model_copy(update={"runs": runs, "name": "partly"})
     comparisons = [compare(reference, partly), compare(reference, reference)]
-    found = gate(comparisons, [parse_rule("memory:10%", "training")])
-    whole = ET.fromstring(comparison_junit([partly, reference], comparisons, found))
+    result = gate(comparisons, [parse_rule("memory:10%", "training")])
+    whole = ET.fromstring(comparison_junit([partly, reference], comparisons, result))
     check(whole)
-    assert found.outcome == "inconclusive"
+    assert result.outcome == "inconclusive"
     assert [[child.tag for child in case] for case in whole[-1]] == [["skipped"], [], [], []]
 
 
-def test_characters_that_xml_has_not_are_left_out(make_sweep: MakeSweep, nasty: str) -> None:
+def test_invalid_xml_characters_are_omitted(make_sweep: MakeSweep, nasty: str) -> None:
     bad = make_sweep((nasty + "\ud800",), bad={(nasty + "\ud800", 2, 0): "failed"})
     text = comparison_junit([bad], [compare(bad, bad)])
     text.encode()
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]", text)
-    found = ET.fromstring(text)
-    check(found)
-    assert "<img src=x" in (found[0][0].get("classname") or "")
+    result = ET.fromstring(text)
+    check(result)
+    assert "<img src=x" in (result[0][0].get("classname") or "")
 
 
 def test_several_candidates_are_several_suites(make_sweep: MakeSweep) -> None:
     a = make_sweep(("densenet",), (2,))
     others = [a.model_copy(update={"name": name}) for name in ("b", "c")]
-    found = ET.fromstring(comparison_junit(others, [compare(a, other) for other in others]))
-    assert [suite.get("name", "")[:2] for suite in found] == ["b,", "c,"]
+    result = ET.fromstring(comparison_junit(others, [compare(a, other) for other in others]))
+    assert [suite.get("name", "")[:2] for suite in result] == ["b,", "c,"]
 
 
-def test_without_attempts_the_time_is_that_of_training(make_sweep: MakeSweep) -> None:
+def test_without_attempts_the_time_is_the_training_time(make_sweep: MakeSweep) -> None:
     profile = make_sweep(("densenet",), (2,), seeds=1)
     run = profile.runs[0].model_copy(update={"attempts": ()})
     alone = profile.model_copy(update={"runs": (run,)})

@@ -1,4 +1,4 @@
-"""LaTeX tables, read back cell by cell, since there may be no LaTeX to compile them."""
+"""LaTeX tables, parsed cell by cell because LaTeX may not be installed."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ COMMANDS = {
         "to",
     ),
 }
-"""All that booktabs and plain LaTeX know, among those that are made use of."""
+"""Commands of booktabs and LaTeX that tables may use."""
 
 
 def tables(text: str) -> list[tuple[str, list[list[str]]]]:
-    """Caption and rows of each table, the head among them, after a check of the structure."""
+    """Return the caption and the rows of each table, including the head, after a check of the structure."""
     lines = text.splitlines()
     assert lines[0] == "% In the preamble: \\usepackage{booktabs}"
     body = "\n".join(lines[1:])
@@ -56,7 +56,7 @@ def tables(text: str) -> list[tuple[str, list[list[str]]]]:
     assert plain.count("$") % 2 == 0
     assert not re.search(r"[%#_^~]", re.sub(r"\$[^$]*\$", "", plain)), "special characters outside of formulas"
     assert set(re.findall(r"\\([a-zA-Z]+)", body)) <= COMMANDS
-    found = []
+    result = []
     for table in re.findall(r"\\begin\{table\}(.*?)\\end\{table\}", body, re.DOTALL):
         caption = re.search(r"\\caption\{(.*)\}\n", table)
         columns = re.search(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", table)
@@ -66,9 +66,9 @@ def tables(text: str) -> list[tuple[str, list[list[str]]]]:
         rows = [re.split(r"(?<!\\) & ", row.strip()) for row in re.findall(r"^(.*) \\\\$", table, re.MULTILINE)]
         assert {len(row) for row in rows} == {len(columns[1])}
         assert not any(row[0].startswith("[") for row in rows)
-        found.append((caption[1], rows))
-    assert body.count("\\begin{table}") == len(found)
-    return found
+        result.append((caption[1], rows))
+    assert body.count("\\begin{table}") == len(result)
+    return result
 
 
 def test_a_profile_has_a_row_for_each_network_and_depth(make_sweep: MakeSweep) -> None:
@@ -94,11 +94,11 @@ def test_a_profile_has_a_row_for_each_network_and_depth(make_sweep: MakeSweep) -
             assert half == pytest.approx(record.interval.half_width / unit, rel=0.06)
 
 
-def test_a_comparison_has_both_sides_their_ratio_and_the_verdict(make_sweep: MakeSweep) -> None:
+def test_a_comparison_has_reference_candidate_ratio_and_verdict(make_sweep: MakeSweep) -> None:
     a, b = make_sweep(), make_sweep(factor=1.1)
-    found = tables(comparison_latex([compare(a, b)]))
-    assert len(found) == 3
-    caption, (head, *rows) = found[0]
+    result = tables(comparison_latex([compare(a, b)]))
+    assert len(result) == 3
+    caption, (head, *rows) = result[0]
     assert caption.startswith("Final training loss: made-up, 2026-11-20 12:00 UTC (candidate) against")
     assert head == ["network", "$L$", "reference (nats)", "candidate (nats)", "ratio {[}95\\,\\%]", "verdict"]
     assert [row[:2] for row in rows] == [

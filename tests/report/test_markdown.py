@@ -20,14 +20,14 @@ RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def cells(line: str) -> list[str]:
-    """Of a table's row, as GitHub splits it."""
+    """Return the cells of a table row as GitHub splits them."""
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-def test_what_matters_comes_first_and_depths_are_folded(make_sweep: MakeSweep) -> None:
+def test_main_results_come_first_and_depths_are_folded(make_sweep: MakeSweep) -> None:
     a, b = make_sweep(), make_sweep(factor=1.1)
-    found = compare(a, b)
-    text = comparison_markdown([found], gate([found], [parse_rule("loss:worse", "training")]))
+    result = compare(a, b)
+    text = comparison_markdown([result], gate([result], [parse_rule("loss:worse", "training")]))
     order = ["Gate: fail", "- **densenet**: final training loss worse", "| final training loss | ", "<details>"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
@@ -62,7 +62,7 @@ def test_many_differences_are_folded_too(make_sweep: MakeSweep) -> None:
         ("a/b#12 #x", "a/b#<!-- -->12 #x"),
     ],
 )
-def test_names_are_nothing_but_names(text: str, escaped: str) -> None:
+def test_names_are_escaped(text: str, escaped: str) -> None:
     assert markdown(text) == escaped
 
 
@@ -95,7 +95,7 @@ def test_it_is_cut_between_tables_with_a_note() -> None:
     assert "_1 more table " in within(["a" * 3000, "é" * 3000], 8000)
 
 
-def test_it_is_never_larger_than_what_github_takes(make_sweep: MakeSweep) -> None:
+def test_it_never_exceeds_the_limit_of_github(make_sweep: MakeSweep) -> None:
     networks = tuple(f"network-{k}-{'n' * 150}" for k in range(60))
     a = make_sweep(networks, (2, 4, 8, 16, 32, 64), seeds=2, epochs=1)
     text = comparison_markdown([compare(a, a)] * 4)
@@ -124,8 +124,8 @@ def test_a_summary_is_appended_to_and_never_beyond_the_limit(
     assert path.stat().st_size == LARGEST_BYTES
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     add_to_step_summary(["more"])
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    output = capsys.readouterr().err.splitlines()
+    assert output == [
         "dnlbench: GITHUB_STEP_SUMMARY is full; nothing was added to it",
         f"dnlbench: GITHUB_STEP_SUMMARY={tmp_path}: cannot be written: Is a directory",
     ]

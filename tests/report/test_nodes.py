@@ -1,4 +1,4 @@
-"""What reports say of the machines of a cluster; of one machine they say nothing new."""
+"""Cluster nodes in reports."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dnlbench.report.profile import profile_csv, profile_grids, profile_header, 
 from dnlbench.studies import STUDIES
 
 MakeSweep = Callable[..., Profile]
-CPU, FACTS = "AMD EPYC 9654 96-Core Processor", {"memory_bytes": 2**38, "python": "3.12.1", "torch": "2.15.0"}
+CPU, FIELDS = "AMD EPYC 9654 96-Core Processor", {"memory_bytes": 2**38, "python": "3.12.1", "torch": "2.15.0"}
 
 
 def node(name: str, cpu: str = CPU, cores: int = 64) -> Node:
-    return Node(name=name, cpu=cpu, cores=cores, fingerprint=f"{cpu} {cores}", **FACTS)
+    return Node(name=name, cpu=cpu, cores=cores, fingerprint=f"{cpu} {cores}", **FIELDS)
 
 
 SMALL = ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", 28)
@@ -30,7 +30,7 @@ THREE = (node("a"), node("b"), node("c", *SMALL))
 
 @pytest.fixture
 def on_nodes(make_sweep: MakeSweep) -> MakeSweep:
-    """A sweep of which the seeds went to the nodes in turn; one run failed."""
+    """Return a factory of sweeps with seeds distributed over nodes and one failed run."""
 
     def make(nodes: Sequence[Node] = THREE, device: str | None = None, **options: object) -> Profile:
         profile = make_sweep(("densenet",), (2, 4), seeds=len(nodes), **options)
@@ -46,7 +46,7 @@ def on_nodes(make_sweep: MakeSweep) -> MakeSweep:
 BAD = {("densenet", 4, 2): "oom"}
 
 
-def test_the_facts_tell_nodes_runs_and_models(on_nodes: MakeSweep) -> None:
+def test_the_header_lists_nodes_runs_and_models(on_nodes: MakeSweep) -> None:
     lines = profile_header(on_nodes()).splitlines()
     assert lines[2].startswith("engine on: A CPU; 2 cores;")
     assert lines[3:6] == [
@@ -57,7 +57,7 @@ def test_the_facts_tell_nodes_runs_and_models(on_nodes: MakeSweep) -> None:
     assert "node a: 2 runs on H200; EPYC 9654, 64 cores" in profile_header(on_nodes(device="NVIDIA H200"))
 
 
-def test_many_nodes_are_told_by_their_models(on_nodes: MakeSweep) -> None:
+def test_many_nodes_are_grouped_by_model(on_nodes: MakeSweep) -> None:
     nodes = [node(f"n{i:02}", *SMALL) if i % 4 == 0 else node(f"n{i:02}") for i in range(20)]
     lines = profile_header(on_nodes(nodes)).splitlines()
     assert lines[3:5] == [
@@ -66,22 +66,22 @@ def test_many_nodes_are_told_by_their_models(on_nodes: MakeSweep) -> None:
     ]
 
 
-def test_one_column_tells_the_devices_and_one_line_what_is_left_out(on_nodes: MakeSweep) -> None:
+def test_a_column_lists_the_devices_and_a_note_counts_excluded_runs(on_nodes: MakeSweep) -> None:
     grid = next(result_grids(on_nodes(bad=BAD)))
-    place = [column.head for column in grid.columns].index("device")
-    assert [row[place] for row in grid.rows] == ["EPYC 9654 (2), Xeon E5-2680 v4 (1)", "EPYC 9654"]
+    index = [column.head for column in grid.columns].index("device")
+    assert [row[index] for row in grid.rows] == ["EPYC 9654 (2), Xeon E5-2680 v4 (1)", "EPYC 9654"]
     assert "only the most common hardware at each point; 1 run on other hardware excluded" in grid.note
     alike = next(result_grids(on_nodes(THREE[:2])))
-    assert [row[place] for row in alike.rows] == ["EPYC 9654"] * 2
+    assert [row[index] for row in alike.rows] == ["EPYC 9654"] * 2
     assert "excluded" not in alike.note
 
 
 def test_the_device_named_first_is_that_of_the_throughput(on_nodes: MakeSweep) -> None:
-    """With as many runs of one as of the other at a point it is that of most of the network's runs."""
+    """For a tie at a point, it is the device of most runs of the network."""
     profile = on_nodes((THREE[2], THREE[0], THREE[1]), bad={("densenet", 4, 1): "failed"})
     grid = next(result_grids(profile))
-    place = [column.head for column in grid.columns].index("device")
-    assert [row[place] for row in grid.rows] == [
+    index = [column.head for column in grid.columns].index("device")
+    assert [row[index] for row in grid.rows] == [
         "EPYC 9654 (2), Xeon E5-2680 v4 (1)",
         "EPYC 9654 (1), Xeon E5-2680 v4 (1)",
     ]
@@ -89,21 +89,21 @@ def test_the_device_named_first_is_that_of_the_throughput(on_nodes: MakeSweep) -
     assert profile.summary.points[1].quantities["samples_per_s"].mean == rate
 
 
-def test_what_ended_badly_is_told_with_its_node(on_nodes: MakeSweep) -> None:
+def test_unsuccessful_runs_are_listed_with_their_node(on_nodes: MakeSweep) -> None:
     *_, bad = profile_grids(on_nodes(bad=BAD))
     assert [column.head for column in bad.columns] == ["run", "status", "node", "cause"]
     assert bad.rows[0][1:3] == ["oom", "c"]
 
 
-def test_tables_for_other_programs_have_a_column_more(on_nodes: MakeSweep) -> None:
+def test_exported_tables_have_a_node_column(on_nodes: MakeSweep) -> None:
     profile = on_nodes()
     head, first, *_ = profile_csv(profile).splitlines()
     assert dict(zip(head.split(","), first.split(","), strict=True))["node"] == "a"
     table = make_table([Labeled(label="x", profile=profile)], "runs")
     names = [column.name for column in table.columns]
     assert names[names.index("device") + 1] == "node"
-    found = {(row[names.index("node")], row[names.index("machine")]) for row in table.rows}
-    assert found == {(each.name, each.fingerprint) for each in THREE}
+    result = {(row[names.index("node")], row[names.index("machine")]) for row in table.rows}
+    assert result == {(each.name, each.fingerprint) for each in THREE}
     epochs = make_table([Labeled(label="x", profile=profile)], "epochs")
     assert "node" in [column.name for column in epochs.columns]
 
@@ -126,6 +126,6 @@ def test_names_of_nodes_stay_text(on_nodes: MakeSweep, nasty: str) -> None:
     assert "<img src=x" not in page
 
 
-def test_a_table_for_a_paper_says_what_its_throughput_is_of(on_nodes: MakeSweep) -> None:
+def test_latex_notes_the_hardware_of_throughput(on_nodes: MakeSweep) -> None:
     assert "2 runs on other hardware excluded." in profile_latex(on_nodes())
     assert "excluded" not in profile_latex(on_nodes(THREE[:2]))

@@ -1,4 +1,4 @@
-"""What is said of gradients and of networks that never learned, from profiles that are made up."""
+"""Sentences on gradients and on networks that never learned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPTHS = (2, 4, 8, 16, 32)
 
 @pytest.fixture
 def measured(make_profile: MakeProfile) -> Callable[..., Profile]:
-    """A profile whose networks have gradients ``a L^p`` at initialization, and a ratio of blocks at all depths."""
+    """Return a profile whose networks have gradients ``a L^p`` at initialization and a constant block ratio."""
 
     def make(networks: Mapping[str, tuple[float, float, float]], loss: float = 0.5) -> Profile:
         profile = make_profile({(network, depth): [loss, loss] for network in networks for depth in DEPTHS})
@@ -44,26 +44,26 @@ def notes(profile: Profile) -> dict[str, str]:
 
 
 def test_a_gradient_explodes_if_it_grows_faster_than_depth(measured: Callable[..., Profile]) -> None:
-    said = notes(measured({"plain": (0.25, 2.0, 150.0), "resnet": (0.5, 0.9, 2.0), "densenet": (8.0, -0.5, 0.05)}))
-    lines = said["Gradients"].splitlines()
+    output = notes(measured({"plain": (0.25, 2.0, 150.0), "resnet": (0.5, 0.9, 2.0), "densenet": (8.0, -0.5, 0.05)}))
+    lines = output["Gradients"].splitlines()
     assert lines[1:4] == [
-        "plain: the gradient at initialization grows from 1 at L = 2 to 256 at L = 32, by a factor of 4 per doubling: it explodes; "
-        "at L = 32 that of the first block is 150 times that of the last, much larger",
-        "resnet: the gradient at initialization grows from 0.933 at L = 2 to 11.3 at L = 32, by a factor of 1.87 per doubling: "
-        "it does not explode",
-        "densenet: the gradient at initialization falls from 5.66 at L = 2 to 1.41 at L = 32, by a factor of 0.707 per doubling: "
-        "it does not explode; at L = 32 that of the first block is 0.05 times that of the last: it vanishes",
+        "plain: the gradient at initialization grows from 1 at L = 2 to 256 at L = 32, by a factor of 4 "
+        "per doubling: it explodes; at L = 32 the gradient of the first block is 150 times that of the last, much larger",
+        "resnet: the gradient at initialization grows from 0.933 at L = 2 to 11.3 at L = 32, by a factor of 1.87 "
+        "per doubling: it does not explode",
+        "densenet: the gradient at initialization falls from 5.66 at L = 2 to 1.41 at L = 32, by a factor of 0.707 "
+        "per doubling: it does not explode; at L = 32 the gradient of the first block is 0.05 times that of the last: it vanishes",
     ]
     assert lines[4].startswith("explodes: grows more than 2 times per doubling of L")
 
 
-def test_profiles_without_gradients_say_nothing_of_them(make_profile: MakeProfile) -> None:
-    said = notes(make_profile({("plain", depth): [0.5] for depth in DEPTHS}))
-    assert not any("gradient" in title.lower() or "explode" in note for title, note in said.items())
+def test_profiles_without_gradients_have_no_sentences(make_profile: MakeProfile) -> None:
+    output = notes(make_profile({("plain", depth): [0.5] for depth in DEPTHS}))
+    assert not any("gradient" in title.lower() or "explode" in note for title, note in output.items())
 
 
 def test_networks_that_never_learned_are_named(make_profile: MakeProfile) -> None:
-    """Of digits, with ten classes: at 0.9 ln 10 = 2.07 and above."""
+    """Chance level for ten classes: 0.9 ln 10 = 2.07."""
     losses = {("plain", 2): [0.5, 0.4], ("plain", 32): [2.18, 2.2], ("resnet", 32): [2.08, 1.0]}
     (main, *_) = notes(make_profile(losses)).values()
     lines = [line for line in main.splitlines() if "never learned" in line]

@@ -1,4 +1,4 @@
-"""Profiles of one name and minute, side by side."""
+"""Titles of profiles with the same name and minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TITLE = "made-up, 2026-11-20 12:00 UTC"
 
 
 def titles(make_sweep: MakeSweep, reference: str, *candidates: str, **names: str) -> list[str]:
-    """Of profiles in those files, which are called ``made-up`` but where another name is given by the file's stem."""
+    """Return the titles of profiles in these files. ``names`` sets profile names by file stem; default: ``made-up``."""
     files = [Path(reference), *map(Path, candidates)]
     profiles = [make_sweep(("densenet",), (2,), name=names.get(file.stem, "made-up")) for file in files]
     comparisons = with_distinct_titles([compare(profiles[0], other) for other in profiles[1:]], files[0], files[1:])
@@ -27,7 +27,7 @@ def test_titles_that_differ_stay_as_they_are(make_sweep: MakeSweep) -> None:
     assert titles(make_sweep, "a.json", "b.json", b="other") == [TITLE, "other, 2026-11-20 12:00 UTC"]
 
 
-def test_equal_ones_are_followed_by_what_tells_their_files_apart(make_sweep: MakeSweep) -> None:
+def test_equal_titles_are_followed_by_their_files(make_sweep: MakeSweep) -> None:
     assert titles(make_sweep, "a.json", "b.json") == [f"{TITLE} (a)", f"{TITLE} (b)"]
     assert titles(make_sweep, "r.json", "a.json", "b.json", r="other")[1:] == [f"{TITLE} (a)", f"{TITLE} (b)"]
     assert titles(make_sweep, "1/p.json", "2/p.json") == [f"{TITLE} (1/p.json)", f"{TITLE} (2/p.json)"]

@@ -11,7 +11,7 @@ VALUES = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=300)
 
 
 @given(VALUES, st.integers(1, 40))
-def test_extremes_ends_and_what_is_not_finite_are_kept(values: list[float], buckets: int) -> None:
+def test_extremes_ends_and_non_finite_values_are_kept(values: list[float], buckets: int) -> None:
     places = [float(k) for k in range(len(values))]
     kept = decimated(places, values, buckets)
     assert kept == sorted(set(kept))
@@ -25,7 +25,7 @@ def test_extremes_ends_and_what_is_not_finite_are_kept(values: list[float], buck
         assert any(not math.isfinite(values[k]) for k in kept) == any(not math.isfinite(v) for v in values)
 
 
-def test_each_bucket_keeps_its_own() -> None:
+def test_each_bucket_keeps_its_extremes() -> None:
     values = [0.0, 5.0, -5.0, 1.0, 2.0, 9.0, 3.0, 3.0]
     assert decimated([float(k) for k in range(8)], values, 2) == [0, 1, 2, 4, 5, 7]
 
@@ -34,5 +34,5 @@ def test_few_points_are_all_kept() -> None:
     assert decimated([0.0, 1.0, 2.0], [1.0, 1.0, 1.0], 5) == [0, 1, 2]
 
 
-def test_points_at_one_place() -> None:
+def test_points_at_one_x() -> None:
     assert decimated([1.0] * 9, [float(k % 5) for k in range(9)], 3) == [0, 4, 8]

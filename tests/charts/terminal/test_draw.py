@@ -43,9 +43,9 @@ def test_title_axes_and_units() -> None:
 
 
 def test_logarithmic_axes_are_named() -> None:
-    said = text(chart(curve()), View(log_x=True, log_y=True))
-    assert "log y" in said
-    assert "epoch (log)" in said
+    lines = text(chart(curve()), View(log_x=True, log_y=True))
+    assert "log y" in lines
+    assert "epoch (log)" in lines
 
 
 def test_values_without_a_logarithm_are_counted() -> None:
@@ -53,11 +53,11 @@ def test_values_without_a_logarithm_are_counted() -> None:
     assert NOT_POSITIVE in text(chart(curve(y=[-1.0] * 100)), View(log_y=True), width=80)
 
 
-def test_profiles_are_told_apart_by_dashes_and_marks() -> None:
+def test_profiles_differ_by_dashes_and_markers() -> None:
     other = curve(key="b", identity=replace(A, profile=1), points=True, y=[y + 1 for y in Y])
-    said = text(replace(chart(curve(points=True), other), profiles=("A: one", "B: two")))
-    assert "Solid: A; dashed: B." in said
-    assert {"●", "◆"} <= set(said)
+    lines = text(replace(chart(curve(points=True), other), profiles=("A: one", "B: two")))
+    assert "Solid: A; dashed: B." in lines
+    assert {"●", "◆"} <= set(lines)
 
 
 def test_points_that_are_not_joined_have_no_line() -> None:
@@ -66,7 +66,7 @@ def test_points_that_are_not_joined_have_no_line() -> None:
     assert count_dots(draw(chart(curve(**three)), View(), 60, 16, THEME).lines) > 20
 
 
-def test_lines_to_compare_with_are_dashed() -> None:
+def test_reference_lines_are_dashed() -> None:
     solid, dashed = (draw(chart(curve(role=role)), View(), 60, 16, THEME).lines for role in ("mean", "theory"))
     assert count_dots(dashed) < 0.8 * count_dots(solid)
     assert "●" not in "".join(dashed)
@@ -77,19 +77,19 @@ def test_note_is_below() -> None:
     assert "limit" not in text(chart(curve(), notes=("limit 0.2",)), height=8)
 
 
-def test_nothing_to_show_is_said() -> None:
+def test_empty_charts_show_a_message() -> None:
     assert "nothing yet" in text(chart())
     assert "nothing yet" in text(chart(curve(x=[], y=[])))
     assert ALL_HIDDEN in text(chart(curve()), View(hidden=frozenset("a")))
 
 
-def test_curves_carry_their_marks() -> None:
+def test_curves_have_markers() -> None:
     assert text(chart(curve())).count("●") >= 1
     assert text(chart(curve(points=True, x=[1.0, 2.0, 3.0], y=[3.0, 1.0, 2.0]))).count("●") == 3
     assert text(chart(curve(x=[1.0], y=[1.0]))).count("●") == 1
 
 
-def test_what_is_not_finite_is_marked() -> None:
+def test_non_finite_values_are_marked() -> None:
     assert text(chart(curve(y=[*Y[:50], *[math.nan] * 50]))).count("✗") == 1
     assert text(chart(curve(y=[math.inf] * 100))).count("✗") == 1
     assert text(chart(curve(failed=True))).count("✗") == 1
@@ -111,7 +111,7 @@ def count_dots(lines: list[str]) -> int:
     return sum((ord(char) - 0x2800).bit_count() for line in lines for char in line if 0x2800 <= ord(char) < 0x2900)
 
 
-def test_smoothed_curves_are_bold_and_the_raw_stays() -> None:
+def test_smoothed_curves_are_bold_in_front_of_the_raw_curve() -> None:
     noisy = curve(y=[y + 0.3 * (-1) ** k for k, y in enumerate(Y)])
     drawing = draw(chart(noisy), View(smoothing=0.9), 60, 16, THEME)
     styles = {span.style for row in drawing.rows for span in row}
@@ -119,7 +119,7 @@ def test_smoothed_curves_are_bold_and_the_raw_stays() -> None:
     assert any(style.color == blend("#56B4E9", "#000000", 0.5) for style in styles)
 
 
-def test_the_chosen_series_is_on_top() -> None:
+def test_the_selected_series_is_on_top() -> None:
     two = chart(curve(), curve(key="b", identity=B))
     for key, color in (("a", "#56B4E9"), ("b", "#E69F00")):
         drawing = draw(two, View(focus_series=key), 60, 16, THEME)

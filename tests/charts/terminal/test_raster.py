@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dnlbench.charts.terminal.raster import Raster, at, clip, crosses, segments
 
-PLACE = st.floats(-1e4, 1e4)
+COORDINATE = st.floats(-1e4, 1e4)
 
 
 def rows(raster: Raster) -> list[str]:
@@ -17,7 +17,7 @@ def rows(raster: Raster) -> list[str]:
     ]
 
 
-def test_every_dot_has_its_place() -> None:
+def test_dots_map_to_braille_bits() -> None:
     expected = {
         0x01: (0, 0),
         0x02: (0, 1),
@@ -49,20 +49,20 @@ def test_dots_add_and_the_last_pen_stays() -> None:
     assert raster.pens == [1]
 
 
-def test_dashes_go_on_around_corners() -> None:
+def test_dashes_continue_around_corners() -> None:
     raster = Raster(20, 1)
     raster.line([(0.0, 0.0), (10.0, 0.0), (39.0, 0.0)], 0, dashed=True)
     dots = [bool(raster.dots[x // 2] & (0x08 if x % 2 else 0x01)) for x in range(40)]
     assert dots == [x % 7 < 4 for x in range(40)]
 
 
-def test_shades_are_of_cells_whose_middle_is_inside() -> None:
+def test_shades_cover_cells_with_their_center_inside() -> None:
     raster = Raster(1, 4)
     raster.shade(0, 4.0, 12.0, 2)
     assert raster.shades == [-1, 2, 2, -1]
 
 
-def test_marks_stand_in_place_of_dots() -> None:
+def test_markers_replace_dots() -> None:
     raster = Raster(2, 1)
     raster.line([(0.0, 0.0), (3.0, 0.0)], 0)
     raster.mark((0.0, 0.0), "✗", 1)
@@ -70,7 +70,7 @@ def test_marks_stand_in_place_of_dots() -> None:
     assert rows(raster) == ["✗⠉"]
 
 
-@given(PLACE, PLACE, PLACE, PLACE)
+@given(COORDINATE, COORDINATE, COORDINATE, COORDINATE)
 def test_clipping_leaves_what_is_inside_and_on_the_line(x0: float, y0: float, x1: float, y1: float) -> None:
     clipped = clip((x0, y0), (x1, y1), 100.0, 50.0)
     if clipped is None:
@@ -85,19 +85,19 @@ def test_clipping_leaves_what_is_inside_and_on_the_line(x0: float, y0: float, x1
         assert abs((x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)) / length < 1e-3
 
 
-@given(st.lists(st.tuples(PLACE, PLACE), max_size=8), st.integers(0, 6), st.integers(0, 4), st.booleans())
+@given(st.lists(st.tuples(COORDINATE, COORDINATE), max_size=8), st.integers(0, 6), st.integers(0, 4), st.booleans())
 def test_no_line_leaves_the_raster(points: list[tuple[float, float]], columns: int, height: int, dashed: bool) -> None:
     raster = Raster(columns, height)
     raster.line(points, 0, dashed=dashed)
     assert len(raster.dots) == columns * height
 
 
-def test_lines_are_broken_where_there_is_no_value() -> None:
+def test_lines_break_at_missing_values() -> None:
     assert segments([0.0, 1.0, 2.0, 3.0], [1.0, math.nan, 2.0, math.inf]) == [[(0.0, 1.0)], [(2.0, 2.0)]]
     assert segments([], []) == []
 
 
-def test_points_on_the_way() -> None:
+def test_mark_positions() -> None:
     assert at([[(0.0, 0.0), (4.0, 8.0)]], 1.0) == (1.0, 2.0)
     assert at([[(0.0, 0.0), (4.0, 8.0)]], 5.0) is None
 

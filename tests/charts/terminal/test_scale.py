@@ -11,39 +11,39 @@ from dnlbench.charts.terminal.scale import LARGEST, Scale, extent, joined, scale
 ANYTHING = st.floats(allow_nan=True, allow_infinity=True)
 
 
-def test_linear_places_are_shares_of_the_way() -> None:
+def test_linear_fractions() -> None:
     scale = Scale(low=2.0, high=6.0)
     assert scale.fractions([2.0, 3.0, 6.0, 8.0]) == [0.0, 0.25, 1.0, 1.5]
     assert scale.value(0.25) == 3.0
 
 
-def test_logarithmic_places_are_shares_of_the_ratio() -> None:
+def test_logarithmic_fractions() -> None:
     scale = Scale(low=1.0, high=10000.0, log=True)
     assert scale.fractions([10.0, 100.0]) == pytest.approx([0.25, 0.5])
     assert scale.value(0.75) == pytest.approx(1000.0)
-    assert all(math.isnan(place) for place in scale.fractions([0.0, -1.0, math.nan]))
+    assert all(math.isnan(fraction) for fraction in scale.fractions([0.0, -1.0, math.nan]))
 
 
 @pytest.mark.parametrize(
     ("low", "high", "log"), [(1.0, 1.0, False), (2.0, 1.0, False), (0.0, 1.0, True), (0.0, math.inf, False)]
 )
-def test_impossible_axes_are_refused(low: float, high: float, log: bool) -> None:
+def test_invalid_axes_are_rejected(low: float, high: float, log: bool) -> None:
     with pytest.raises(ValueError, match="no axis"):
         Scale(low=low, high=high, log=log)
 
 
 @given(st.lists(ANYTHING), st.booleans())
-def test_extent_is_that_of_what_has_a_place(values: list[float], log: bool) -> None:
-    found = extent(values, log=log)
-    placed = [v for v in values if abs(v) <= LARGEST and (v > 0 or not log)]
-    assert found.empty == (not placed)
-    assert found.left_out == sum(1 for v in values if log and -LARGEST <= v <= 0)
-    if placed:
-        assert (found.low, found.high) == (min(placed), max(placed))
+def test_extent_of_drawable_values(values: list[float], log: bool) -> None:
+    result = extent(values, log=log)
+    drawable = [v for v in values if abs(v) <= LARGEST and (v > 0 or not log)]
+    assert result.empty == (not drawable)
+    assert result.left_out == sum(1 for v in values if log and -LARGEST <= v <= 0)
+    if drawable:
+        assert (result.low, result.high) == (min(drawable), max(drawable))
 
 
 @given(ANYTHING, ANYTHING, st.booleans(), st.floats(0, 0.5))
-def test_there_is_an_axis_over_whatever_data(a: float, b: float, log: bool, padding: float) -> None:
+def test_an_axis_exists_for_any_data(a: float, b: float, log: bool, padding: float) -> None:
     scale = scale_over(a, b, log=log, padding=padding)
     assert scale.low < scale.high
     for fraction in (0.0, 0.3, 1.0):

@@ -14,33 +14,33 @@ FINITE = st.floats(-1e6, 1e6)
 
 def test_closed_form() -> None:
     values = [3.0, 1.0, 4.0, 1.0, 5.0]
-    for k, found in enumerate(smoothed(values, 0.6), 1):
+    for k, result in enumerate(smoothed(values, 0.6), 1):
         weights = [0.6 ** (k - j) for j in range(1, k + 1)]
-        assert found == pytest.approx(sum(w * y for w, y in zip(weights, values, strict=False)) / sum(weights))
+        assert result == pytest.approx(sum(w * y for w, y in zip(weights, values, strict=False)) / sum(weights))
 
 
 @given(FINITE, st.integers(1, 50), SMOOTHING_WEIGHTS)
-def test_what_is_constant_stays(value: float, count: int, weight: float) -> None:
+def test_constants_stay(value: float, count: int, weight: float) -> None:
     assert smoothed([value] * count, weight) == pytest.approx([value] * count)
 
 
 @given(st.lists(FINITE))
-def test_no_weight_changes_nothing(values: list[float]) -> None:
+def test_zero_weight_changes_nothing(values: list[float]) -> None:
     assert smoothed(values, 0.0) == values
 
 
 @given(
     st.lists(FINITE, min_size=1), st.lists(FINITE), st.sampled_from([math.nan, math.inf, -math.inf]), SMOOTHING_WEIGHTS
 )
-def test_what_is_not_finite_stays_and_does_no_harm(
+def test_non_finite_values_stay_and_are_skipped(
     before: list[float], after: list[float], bad: float, weight: float
 ) -> None:
-    found = smoothed([*before, bad, *after], weight)
-    assert str(found[len(before)]) == str(bad)
-    assert found[: len(before)] + found[len(before) + 1 :] == smoothed(before + after, weight)
+    result = smoothed([*before, bad, *after], weight)
+    assert str(result[len(before)]) == str(bad)
+    assert result[: len(before)] + result[len(before) + 1 :] == smoothed(before + after, weight)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.0, math.nan])
-def test_impossible_weights(weight: float) -> None:
+def test_invalid_weights(weight: float) -> None:
     with pytest.raises(ValueError, match="a weight"):
         smoothed([1.0], weight)

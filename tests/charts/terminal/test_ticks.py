@@ -14,33 +14,33 @@ BOUNDS = st.floats(-1e12, 1e12)
 POSITIVE = st.floats(1e-12, 1e12)
 
 
-def said(scale: Scale, columns: int, *, kind: Ticks = "number") -> list[str]:
+def tick_labels(scale: Scale, columns: int, *, kind: Ticks = "number") -> list[str]:
     return [tick.label for tick in row_ticks(scale, columns, kind=kind)]
 
 
 def test_round_values_at_equal_steps() -> None:
-    assert said(Scale(low=0.0, high=1.0), 40) == ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-    assert said(Scale(low=1.0, high=150.0), 70, kind="integer") == ["20", "40", "60", "80", "100", "120", "140"]
+    assert tick_labels(Scale(low=0.0, high=1.0), 40) == ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert tick_labels(Scale(low=1.0, high=150.0), 70, kind="integer") == ["20", "40", "60", "80", "100", "120", "140"]
 
 
-def test_epochs_are_whole() -> None:
-    assert said(Scale(low=1.0, high=3.0), 60, kind="integer") == ["1", "2", "3"]
+def test_epoch_ticks_are_integers() -> None:
+    assert tick_labels(Scale(low=1.0, high=3.0), 60, kind="integer") == ["1", "2", "3"]
 
 
 def test_depths_are_powers_of_two() -> None:
-    assert said(Scale(low=1.9, high=33.0, log=True), 60, kind="depth") == ["2", "4", "8", "16", "32"]
-    assert said(Scale(low=1.0, high=1024.0, log=True), 24, kind="depth") == ["1", "8", "64", "512"]
+    assert tick_labels(Scale(low=1.9, high=33.0, log=True), 60, kind="depth") == ["2", "4", "8", "16", "32"]
+    assert tick_labels(Scale(low=1.0, high=1024.0, log=True), 24, kind="depth") == ["1", "8", "64", "512"]
 
 
-def test_shares_are_percentages() -> None:
-    assert said(Scale(low=0.0, high=1.0), 40, kind="percent") == ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]
-    assert said(Scale(low=0.1, high=1.0, log=True), 40, kind="percent") == ["10 %", "20 %", "50 %", "100 %"]
+def test_fractions_are_percentages() -> None:
+    assert tick_labels(Scale(low=0.0, high=1.0), 40, kind="percent") == ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]
+    assert tick_labels(Scale(low=0.1, high=1.0, log=True), 40, kind="percent") == ["10 %", "20 %", "50 %", "100 %"]
 
 
-def test_decades_are_divided_where_they_are_few() -> None:
-    assert said(Scale(low=0.1, high=10.0, log=True), 60) == ["0.1", "0.2", "0.5", "1", "2", "5", "10"]
-    assert said(Scale(low=1e-8, high=1.0, log=True), 40) == ["10⁻⁸", "10⁻⁶", "10⁻⁴", "0.01", "1"]
-    assert said(Scale(low=2.0, high=4.0, log=True), 40) == ["2.0", "2.5", "3.0", "3.5", "4.0"]
+def test_few_decades_are_subdivided() -> None:
+    assert tick_labels(Scale(low=0.1, high=10.0, log=True), 60) == ["0.1", "0.2", "0.5", "1", "2", "5", "10"]
+    assert tick_labels(Scale(low=1e-8, high=1.0, log=True), 40) == ["10⁻⁸", "10⁻⁶", "10⁻⁴", "0.01", "1"]
+    assert tick_labels(Scale(low=2.0, high=4.0, log=True), 40) == ["2.0", "2.5", "3.0", "3.5", "4.0"]
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_logarithmic_labels_neither_overlap_nor_repeat(a: float, b: float, colum
 
 
 def check(scale: Scale, columns: int, kind: Ticks) -> None:
-    placed = row_ticks(scale, columns, kind=kind)
-    labels = [tick.label for tick in placed if tick.label]
+    ticks = row_ticks(scale, columns, kind=kind)
+    labels = [tick.label for tick in ticks if tick.label]
     assert len(set(labels)) == len(labels)
-    for tick in placed:
+    for tick in ticks:
         assert 0 <= tick.column < columns
         assert tick.start + len(tick.label) <= columns
-    for left, right in pairwise(tick for tick in placed if tick.label):
+    for left, right in pairwise(tick for tick in ticks if tick.label):
         assert right.start - left.start - len(left.label) >= 2
     rows = column_ticks(scale, max(1, columns // 4), kind=kind)
     assert len(set(rows.values())) == len(rows)

@@ -44,7 +44,7 @@ def test_zooming_out_ends_with_everything() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([1.5, 1 / 1.5, 40.0]), st.floats(0, 1), st.floats(-2, 2)), max_size=12))
-def test_a_view_stays_where_there_is_something(moves: list[tuple[float, float, float]]) -> None:
+def test_panning_stays_within_the_data(moves: list[tuple[float, float, float]]) -> None:
     view = View()
     for factor, about, step in moves:
         shown = Frame(x=FULL.x if view.x is None else Scale(low=view.x[0], high=view.x[1]), y=FULL.y)
@@ -56,7 +56,7 @@ def test_a_view_stays_where_there_is_something(moves: list[tuple[float, float, f
             assert -1e-9 <= view.x[0] < view.x[1] <= 100 + 1e-9
 
 
-def test_series_go_off_and_on() -> None:
+def test_series_are_hidden_and_shown() -> None:
     assert View().toggled("a").hidden == {"a"}
     assert View().toggled("a").toggled("a").hidden == frozenset()
     isolated = View().isolated("a", ["a", "b", "c"])
@@ -65,49 +65,49 @@ def test_series_go_off_and_on() -> None:
     assert isolated.isolated("b", ["a", "b", "c"]).hidden == {"a", "c"}
 
 
-def test_choosing_goes_around() -> None:
+def test_selection_is_cyclic() -> None:
     view = View().next_focus(["a", "b"], 1)
     assert view.focus_series == "a"
     assert view.next_focus(["a", "b"], -1).focus_series == "b"
     assert view.next_focus([], 1).focus_series is None
 
 
-def test_smoothing_goes_around() -> None:
+def test_smoothing_is_cyclic() -> None:
     weights = [View().smoothing, View().smoother().smoothing, View().smoother().smoother().smoothing]
     assert weights == [0.0, 0.6, 0.9]
     assert View(smoothing=0.9).smoother().smoothing == 0.0
 
 
-def test_reset_keeps_what_is_chosen() -> None:
+def test_reset_keeps_the_selection() -> None:
     view = View(log_y=True, x=(1.0, 2.0), hidden=frozenset("a"), cursor=1.0, focus_series="b", smoothing=0.6)
     assert view.reset() == View(focus_series="b")
 
 
-def test_axes_are_those_of_what_is_visible() -> None:
+def test_axes_fit_the_visible_series() -> None:
     assert limits_of(CHART, View()).frame.y.high > 9
     assert limits_of(CHART, View(hidden=frozenset("a"))).frame.y.high < 3
     assert limits_of(CHART, View(log_y=True)).left_out == 1
     assert limits_of(CHART, View(hidden=frozenset("ab"))).empty
 
 
-def test_y_follows_the_part_of_x() -> None:
-    found = limits_of(CHART, View(x=(3.0, 4.0), hidden=frozenset("b"))).frame
-    assert (found.x.low, found.x.high) == (3.0, 4.0)
+def test_y_fits_the_zoomed_range_of_x() -> None:
+    result = limits_of(CHART, View(x=(3.0, 4.0), hidden=frozenset("b"))).frame
+    assert (result.x.low, result.x.high) == (3.0, 4.0)
     assert full_frame(CHART, View(x=(3.0, 4.0))).x.high == 6.0
 
 
-def test_readout_is_of_the_nearest_points() -> None:
-    found = values_at(CHART, View(), 2.2)
-    assert found.x == 2.0
-    assert [(r.key, r.x, r.y) for r in found.readings] == [("a", 2.0, 3.0), ("b", 2.0, 1.0)]
+def test_cursor_values_are_those_of_the_nearest_points() -> None:
+    result = values_at(CHART, View(), 2.2)
+    assert result.x == 2.0
+    assert [(r.key, r.x, r.y) for r in result.readings] == [("a", 2.0, 3.0), ("b", 2.0, 1.0)]
     assert [r.key for r in values_at(CHART, View(hidden=frozenset("a")), 2.2).readings] == ["b"]
 
 
-def test_no_value_where_a_series_has_not_come() -> None:
+def test_no_cursor_value_beyond_the_end_of_a_series() -> None:
     assert [r.y for r in values_at(CHART, View(), 4.2).readings] == [1.0, None]
 
 
-def test_readout_smooths_up_to_the_point() -> None:
+def test_cursor_values_are_smoothed_up_to_the_point() -> None:
     reading = values_at(CHART, View(smoothing=0.6), 2.0).readings[0]
     assert reading.y == 3.0
     assert reading.smoothed == pytest.approx((0.6 * 4 + 3) / 1.6)

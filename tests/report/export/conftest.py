@@ -1,4 +1,4 @@
-"""Profiles with everything that an export may meet."""
+"""Profiles with all special cases of exports."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DIVERGING = (0.1 + 0.2, 5e-324, -0.0, math.inf, -math.inf, math.nan)
 
 
-def attempt(number: int, begun: float, lasted: float | None, from_epoch: int = 0) -> AttemptRecord:
-    """Begun so many seconds after noon; ``lasted`` None: lost."""
-    started = NOON + timedelta(seconds=begun)
+def attempt(number: int, start_s: float, lasted: float | None, from_epoch: int = 0) -> AttemptRecord:
+    """Return an attempt that started ``start_s`` seconds after noon. ``lasted`` None: lost."""
+    started = NOON + timedelta(seconds=start_s)
     return AttemptRecord(
         attempt=number,
         started=started,
@@ -56,13 +56,15 @@ def mixed(make_profile: MakeProfile) -> Profile:
 def measured(make_profile: MakeProfile) -> Profile:
     """A study without epochs: two runs with numbers and a curve, one that failed."""
     runs = make_profile({("local-tanh", 8): [1.0] * 3}).runs
-    found = [
+    result = [
         {"error_max": 0.5, "error_end": math.nan, "errors": (0.0, 0.5, math.inf), "device": 3.0},
         {"error_max": 0.1 + 0.2, "errors": (0.25,)},
         {},
     ]
     nothing: dict[str, Any] = {"epochs": (), "final_train_loss": None, "samples_per_s": None}
-    records = [_changed(run, measurements=own, **nothing) for run, own in zip(runs, found, strict=True)]
+    records = [
+        _changed(run, measurements=measurements, **nothing) for run, measurements in zip(runs, result, strict=True)
+    ]
     records[2] = _changed(records[2], status="failed", error={"type": "E", "message": "m"})
     spec = {"name": "made-up", "study": "forward-limit", "network": {"positions": 5}, "sweep": {"seeds": [0]}}
     return make_profile({}, study="forward-limit", spec=spec, runs=records, summary=Summary(points=()))

@@ -32,9 +32,9 @@ def bits(value: object) -> object:
 @pytest.mark.parametrize("rows", ["epochs", "runs"])
 def test_values_come_back_with_every_bit(mixed: Profile, rows: RowKind) -> None:
     profiles = [Labeled(label="x", profile=mixed)]
-    table, found = make_table(profiles, rows), read_back(profiles, rows)
-    for place, column in enumerate(table.columns):
-        assert bits(found[column.name].to_pylist()) == bits([row[place] for row in table.rows]), column.name
+    table, result = make_table(profiles, rows), read_back(profiles, rows)
+    for index, column in enumerate(table.columns):
+        assert bits(result[column.name].to_pylist()) == bits([row[index] for row in table.rows]), column.name
 
 
 def test_curves_come_back_with_every_bit(measured: Profile) -> None:
@@ -48,7 +48,7 @@ def test_nothing_is_not_nan(mixed: Profile) -> None:
     assert [value.is_valid for value in losses[9:11]] == [True, False]
 
 
-def test_types_do_not_depend_on_what_is_there(mixed: Profile) -> None:
+def test_types_do_not_depend_on_the_values(mixed: Profile) -> None:
     empty = mixed.model_copy(update={"runs": ()})
     for rows in ("epochs", "runs"):
         full, none = (read_back([Labeled(label="x", profile=each)], rows).schema for each in (mixed, empty))
@@ -59,14 +59,14 @@ def test_types_do_not_depend_on_what_is_there(mixed: Profile) -> None:
     assert {str(field.type) for field in schema} == {"string", "int64", "bool", "double"}
 
 
-def test_the_facts_of_the_profiles_are_metadata(mixed: Profile, measured: Profile) -> None:
+def test_profiles_are_metadata(mixed: Profile, measured: Profile) -> None:
     profiles = [Labeled(label="x", profile=mixed), Labeled(label="y", profile=measured)]
-    found = {key.decode(): value.decode() for key, value in read_back(profiles, "runs").schema.metadata.items()}
-    assert found["dnlbench.schema"] == "dnlbench.profile/1"
-    assert found["dnlbench.version"] == __version__
-    assert found["dnlbench.rows"] == "runs"
-    assert found["dnlbench.spec_hash"] == f"{mixed.spec_hash},{measured.spec_hash}"
-    first, second = json.loads(found["dnlbench.profiles"])
+    result = {key.decode(): value.decode() for key, value in read_back(profiles, "runs").schema.metadata.items()}
+    assert result["dnlbench.schema"] == "dnlbench.profile/1"
+    assert result["dnlbench.version"] == __version__
+    assert result["dnlbench.rows"] == "runs"
+    assert result["dnlbench.spec_hash"] == f"{mixed.spec_hash},{measured.spec_hash}"
+    first, second = json.loads(result["dnlbench.profiles"])
     assert (first["label"], second["label"], second["study"]) == ("x", "y", "forward-limit")
     assert first["spec"] == json.loads(mixed.to_json())["spec"]
     assert first.keys() & {"runs", "summary"} == set()

@@ -1,4 +1,4 @@
-"""What exported rows are, held against the profile's own JSON, and how text formats write them."""
+"""Exported rows, compared with the JSON of the profile, and text formats."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def objects(table: Table) -> list[dict[str, Any]]:
 
 
 def bits(value: object) -> object:
-    """Floats as their bytes, so that NaN equals itself and 0 is not -0; words of JSON are floats."""
+    """Convert floats to bytes, so that NaN equals itself and 0 differs from -0."""
     if value in ("NaN", "Infinity", "-Infinity"):
         value = float(str(value))
     if isinstance(value, list | tuple):
@@ -54,7 +54,7 @@ def bits(value: object) -> object:
 
 
 def expected_epochs(profile: Profile) -> list[dict[str, Any]]:
-    """The rows from the profile's JSON, by itself."""
+    """Return the expected rows from the JSON of the profile."""
     content = json.loads(profile.to_json())
     return [
         {name: run[name] for name in REPEATED} | {name: epoch.get(name) for name in EPOCH}
@@ -63,7 +63,7 @@ def expected_epochs(profile: Profile) -> list[dict[str, Any]]:
     ]
 
 
-def test_epochs_have_a_row_each_with_the_facts_of_their_run(mixed: Profile) -> None:
+def test_each_epoch_has_a_row_with_the_fields_of_its_run(mixed: Profile) -> None:
     rows = objects(make_table(one(mixed)))
     expected = expected_epochs(mixed)
     assert len(rows) == len(expected) == 4 + 6 + 1 + 1 + 1
@@ -101,10 +101,10 @@ def test_measurements_are_columns_of_runs(measured: Profile) -> None:
     assert (first["device"], first["measured_device"]) == ("cpu", 3.0), "a run's own field keeps its name"
 
 
-def test_measurements_have_rows_of_their_own_on_request(measured: Profile) -> None:
+def test_measurements_have_separate_rows_on_request(measured: Profile) -> None:
     rows = objects(make_table(one(measured), "measurements"))
-    found = [(row["seed"], row["measurement"], row["index"], row["value"]) for row in rows]
-    assert [each for each in found if each[1] != "error_end"] == [
+    result = [(row["seed"], row["measurement"], row["index"], row["value"]) for row in rows]
+    assert [each for each in result if each[1] != "error_end"] == [
         (0, "error_max", None, 0.5),
         (0, "errors", 0, 0.0),
         (0, "errors", 1, 0.5),
@@ -114,7 +114,7 @@ def test_measurements_have_rows_of_their_own_on_request(measured: Profile) -> No
         (1, "errors", 0, 0.25),
         (2, None, None, None),
     ]
-    assert math.isnan(found[1][3])
+    assert math.isnan(result[1][3])
 
 
 def test_columns_are_the_same_for_all_profiles(mixed: Profile, measured: Profile) -> None:
@@ -128,7 +128,7 @@ def test_columns_are_the_same_for_all_profiles(mixed: Profile, measured: Profile
     assert [column.name for column in make_table(one(measured)).columns[len(fixed) :]] == ["errors", "measured_device"]
 
 
-def test_several_profiles_are_told_apart(mixed: Profile, measured: Profile) -> None:
+def test_several_profiles_have_distinct_labels(mixed: Profile, measured: Profile) -> None:
     paths = {Path("a/x.json"): mixed, Path("b/x.json"): mixed, Path("b/y.json"): measured}
     named = labeled(paths)
     assert [each.label for each in named] == ["a/x.json", "b/x.json", "y"]
@@ -137,7 +137,7 @@ def test_several_profiles_are_told_apart(mixed: Profile, measured: Profile) -> N
     assert (rows[0]["error_max"], rows[-2]["final_train_loss"], rows[-2]["error_max"]) == (None, None, 0.1 + 0.2)
 
 
-def test_rows_that_there_are_none_of_are_refused(mixed: Profile, measured: Profile) -> None:
+def test_missing_kinds_of_rows_are_rejected(mixed: Profile, measured: Profile) -> None:
     with pytest.raises(ConfigurationError, match=r"x: runs of study 'training' have no measurements; .* --rows epochs"):
         make_table(one(mixed), "measurements")
     with pytest.raises(ConfigurationError, match=r"x: runs of study 'forward-limit' have no epochs; .* measurements"):
@@ -150,8 +150,8 @@ def test_csv_is_read_back_with_every_bit(mixed: Profile) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(make_table(one(mixed))))))
     for row, wanted in zip(rows, expected_epochs(mixed), strict=True):
         for name in ("train_loss", "seconds", "evaluation_loss"):
-            found = float(row[name]) if row[name] else None
-            assert bits(found) == bits(wanted[name])
+            result = float(row[name]) if row[name] else None
+            assert bits(result) == bits(wanted[name])
         assert row["parameters"] == ("" if wanted["parameters"] is None else str(wanted["parameters"]))
         assert (row["network"], row["shared_device"]) == (wanted["network"], "false")
     assert [row["train_loss"] for row in rows[4:10]] == [
@@ -181,25 +181,25 @@ def test_pandas_reads_csv(mixed: Profile) -> None:
 
 
 @pytest.mark.parametrize("rows", ["epochs", "runs"])
-def test_json_lines_hold_every_column_as_profiles_do(mixed: Profile, rows: Any) -> None:
+def test_json_lines_contain_every_column(mixed: Profile, rows: Any) -> None:
     table = make_table(one(mixed), rows)
     text = to_json_lines(table)
-    found = [
+    result = [
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) for line in text.splitlines()
     ]
-    assert len(found) == len(table.rows)
-    for row, wanted in zip(found, objects(table), strict=True):
+    assert len(result) == len(table.rows)
+    for row, wanted in zip(result, objects(table), strict=True):
         assert {name: bits(value) for name, value in row.items()} == {name: bits(v) for name, v in wanted.items()}
     if rows == "epochs":
-        assert [row["train_loss"] for row in found[7:10]] == ["Infinity", "-Infinity", "NaN"]
+        assert [row["train_loss"] for row in result[7:10]] == ["Infinity", "-Infinity", "NaN"]
 
 
-def test_json_lines_hold_curves(measured: Profile) -> None:
+def test_json_lines_contain_curves(measured: Profile) -> None:
     first = json.loads(to_json_lines(make_table(one(measured))).splitlines()[0])
     assert first["errors"] == [0.0, 0.5, "Infinity"]
 
 
-def test_folder_names_lead_nowhere_else_and_are_never_equal() -> None:
+def test_folder_names_are_safe_and_unique() -> None:
     names = FolderNames()
     wanted = [
         "a/b",
@@ -218,7 +218,7 @@ def test_folder_names_lead_nowhere_else_and_are_never_equal() -> None:
         "a\0b",
         "größe",
     ]
-    found = [names.take(name) for name in wanted]
-    assert found[:4] == ["a_b", "a_b-2", "A_B-3", "_."]
-    assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,130}", name) for name in found)
-    assert len({name.casefold() for name in found}) == len(wanted)
+    result = [names.take(name) for name in wanted]
+    assert result[:4] == ["a_b", "a_b-2", "A_B-3", "_."]
+    assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,130}", name) for name in result)
+    assert len({name.casefold() for name in result}) == len(wanted)

@@ -1,4 +1,4 @@
-"""Event files, read back by TensorBoard's own reader."""
+"""Event files, read back by the reader of TensorBoard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EPOCH_TAGS = {"loss/train", "throughput/samples_per_s", "throughput/seconds_per_
 
 
 def single(value: float) -> bytes:
-    """As TensorBoard keeps it, and so that NaN equals itself."""
+    """Return the bits of a value in single precision, so that NaN equals itself."""
     return struct.pack("<f", value)
 
 
@@ -40,7 +40,7 @@ def series(folder: Path, tag: str) -> list[tuple[int, bytes]]:
 
 
 def write(folder: Path, *profiles: Profile) -> int:
-    return write_runs([Labeled(label=f"p{place}", profile=profile) for place, profile in enumerate(profiles)], folder)
+    return write_runs([Labeled(label=f"p{index}", profile=profile) for index, profile in enumerate(profiles)], folder)
 
 
 def test_each_run_that_was_started_has_a_folder(mixed: Profile, tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_each_run_that_was_started_has_a_folder(mixed: Profile, tmp_path: Path) 
 def test_epochs_are_scalars(mixed: Profile, tmp_path: Path) -> None:
     write(tmp_path / "out", mixed)
     for name, run in (("densenet-L1-seed0", mixed.runs[0]), ("plain-L2-seed0", mixed.runs[1])):
-        found = tmp_path / "out" / name
-        assert series(found, "loss/train") == [(epoch.epoch, single(epoch.train_loss)) for epoch in run.epochs]
-        assert series(found, "throughput/seconds_per_epoch") == [(epoch.epoch, single(2.0)) for epoch in run.epochs]
+        result = tmp_path / "out" / name
+        assert series(result, "loss/train") == [(epoch.epoch, single(epoch.train_loss)) for epoch in run.epochs]
+        assert series(result, "throughput/seconds_per_epoch") == [(epoch.epoch, single(2.0)) for epoch in run.epochs]
     first = read_back(tmp_path / "out" / "densenet-L1-seed0").Tags()["scalars"]
     assert {tag for tag in first if not tag.startswith("by_depth/")} == EPOCH_TAGS | {"loss/evaluation"}
     second = read_back(tmp_path / "out" / "plain-L2-seed0").Tags()["scalars"]
@@ -70,7 +70,7 @@ def test_epochs_are_scalars(mixed: Profile, tmp_path: Path) -> None:
     assert math.isnan(read_back(tmp_path / "out" / "plain-L2-seed0").Scalars("loss/train")[-1].value)
 
 
-def test_results_stand_at_their_depth(mixed: Profile, tmp_path: Path) -> None:
+def test_results_have_their_depth_as_step(mixed: Profile, tmp_path: Path) -> None:
     write(tmp_path / "out", mixed)
     ok, diverged = tmp_path / "out" / "densenet-L1-seed0", tmp_path / "out" / "plain-L2-seed0"
     assert series(ok, "by_depth/peak_memory_bytes") == [(1, single(2**20))]
@@ -79,7 +79,7 @@ def test_results_stand_at_their_depth(mixed: Profile, tmp_path: Path) -> None:
     assert read_back(tmp_path / "out" / "mine_net_.._.._x_y-L3-seed0").Tags()["scalars"] == []
 
 
-def test_curves_go_by_their_places(measured: Profile, tmp_path: Path) -> None:
+def test_curves_have_the_index_as_step(measured: Profile, tmp_path: Path) -> None:
     write(tmp_path / "out", measured)
     first = tmp_path / "out" / "local-tanh-L8-seed0"
     assert series(first, "curve/errors") == [(0, single(0.0)), (1, single(0.5)), (2, single(math.inf))]
@@ -96,7 +96,7 @@ def test_wall_times_are_those_of_the_attempts(mixed: Profile, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("seconds", [0.0, math.nan, math.inf, -1.0])
-def test_wall_times_survive_seconds_that_make_no_sense(mixed: Profile, seconds: float) -> None:
+def test_wall_times_with_invalid_seconds(mixed: Profile, seconds: float) -> None:
     ok, diverged, *_ = (
         run.model_copy(update={"epochs": tuple(e.model_copy(update={"seconds": seconds}) for e in run.epochs)})
         for run in mixed.runs
@@ -112,8 +112,8 @@ def test_settings_are_hyperparameters(mixed: Profile, tmp_path: Path) -> None:
         return dict(read_back(tmp_path / "out" / folder).PluginTagToContent("hparams"))
 
     ok = plugin("densenet-L1-seed0")
-    begun = metadata.parse_session_start_info_plugin_data(ok[metadata.SESSION_START_INFO_TAG])
-    values = {name: getattr(value, value.WhichOneof("kind")) for name, value in begun.hparams.items()}
+    start = metadata.parse_session_start_info_plugin_data(ok[metadata.SESSION_START_INFO_TAG])
+    values = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
     assert (values["network"], values["depth"], values["seed"]) == ("densenet", 1.0, 0.0)
     train = mixed.spec["train"]
     assert {key: values[f"train.{key}"] for key in ("lr", "optimizer", "evaluate", "batch_size")} == {
@@ -159,7 +159,7 @@ def test_the_same_profile_gives_the_same_bytes(mixed: Profile, tmp_path: Path) -
     assert first == second
 
 
-def test_what_is_there_is_not_touched(mixed: Profile, tmp_path: Path) -> None:
+def test_existing_files_are_not_changed(mixed: Profile, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("x")
     (tmp_path / "file").write_text("x")
@@ -172,9 +172,11 @@ def test_what_is_there_is_not_touched(mixed: Profile, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
 
 
-def test_a_number_that_does_not_fit_leaves_nothing(mixed: Profile, tmp_path: Path) -> None:
+def test_an_overflow_leaves_no_files(mixed: Profile, tmp_path: Path) -> None:
     deep = mixed.runs[1].model_copy(update={"depth": 2**63})
-    with pytest.raises(ConfigurationError, match=r"p0: plain-L2-s0-00000000: a value cannot be written for TensorBoard"):
+    with pytest.raises(
+        ConfigurationError, match=r"p0: plain-L2-s0-00000000: a value cannot be written for TensorBoard"
+    ):
         write(tmp_path / "out", mixed.model_copy(update={"runs": (mixed.runs[0], deep)}))
     assert list(tmp_path.iterdir()) == []
 
