@@ -1,3 +1,3 @@
-"""dnlbench: depth sweeps of densely connected networks, measured and compared."""
+"""dnlbench: run depth sweeps of PyTorch networks, save the results as profiles and compare them."""
 
 __version__ = "0.7.0"

@@ -1,4 +1,4 @@
-"""``python -m dnlbench`` is the same as the ``dnlbench`` command."""
+"""``python -m dnlbench``: the ``dnlbench`` command."""
 
 from dnlbench.cli.app import main
 

@@ -1,6 +1,6 @@
-"""Measurements of this machine, each kind in a JSON file of the user's cache folder.
+"""Cached measurements of this machine, one JSON file for each kind.
 
-The files may be deleted at any time. ``$DNLBENCH_CACHE_DIR`` names another folder.
+The files may be deleted at any time. ``$DNLBENCH_CACHE_DIR`` sets another folder.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from pydantic import TypeAdapter
 from dnlbench.errors import ConfigurationError
 from dnlbench.files import write_atomically
 
-LOCK_PATIENCE_S = 5.0
+LOCK_TIMEOUT_S = 5.0
 _CONTENT = TypeAdapter(dict[str, Any])
 
 T = TypeVar("T")
 
 
 def cache_folder() -> Path:
-    """``$DNLBENCH_CACHE_DIR``, or the platform's folder for caches."""
+    """Return ``$DNLBENCH_CACHE_DIR``, or the cache folder of the platform."""
     named = os.environ.get("DNLBENCH_CACHE_DIR")
     return Path(named) if named else user_cache_path("dnlbench")
 
 
 class CacheFile(Generic[T]):
-    """Values by key in a field of a JSON file: the latest ``most``. A file that cannot be read counts as empty."""
+    """The ``most`` latest values by key, in a field of a JSON file. An unreadable file counts as empty."""
 
     def __init__(self, path: Path, field: str, of: type[T], *, most: int) -> None:
         self.path = path
@@ -39,24 +39,26 @@ class CacheFile(Generic[T]):
         self._most = most
 
     def read(self) -> dict[str, T]:
-        """All values, the latest last."""
+        """Return all values, the latest last."""
         try:
             return self._values.validate_python(_CONTENT.validate_json(self.path.read_bytes()).get(self._field, {}))
         except (OSError, ValueError):
             return {}
 
     def put(self, key: str, value: T) -> None:
-        """Keeps a value in place of an earlier one.
+        """Store a value, in place of an earlier one with this key.
 
         Raises:
-            ConfigurationError: if that is not possible.
+            ConfigurationError: if the file cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_PATIENCE_S):
+            with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
                 others = {name: other for name, other in self.read().items() if name != key}
                 kept = dict(list({**others, key: value}.items())[-self._most :])
                 content = {"schema_": 1, self._field: self._values.dump_python(kept, mode="json")}
                 write_atomically(self.path, json.dumps(content, indent=1).encode())
         except (OSError, Timeout) as error:
-            raise ConfigurationError(f"{self.path}: the measurement cannot be kept there: {error}") from error
+            raise ConfigurationError(
+                f"{self.path}: cannot store the measurement: {error}. Set DNLBENCH_CACHE_DIR to a writable folder"
+            ) from error

@@ -1,18 +1,18 @@
-"""The errors that dnlbench raises on purpose; anything else is a bug.
+"""The errors that dnlbench raises on purpose. Any other exception is a bug.
 
 ::
 
     DnlbenchError
-    ├── ConfigurationError        what was asked for cannot be done as asked        exit 2
-    │   ├── SpecError             a sweep spec, a preset or a --set override
-    │   │   └── NetworkError      a network of the user's own that does not work
-    │   ├── DataError             a dataset that is absent, unreadable or unusable
-    │   ├── DeviceError           a device that is not there
+    ├── ConfigurationError        invalid options, or options that do not apply     exit 2
+    │   ├── SpecError             an invalid spec, preset or --set override
+    │   │   └── NetworkError      a custom network that does not work
+    │   ├── DataError             a dataset that is missing, unreadable or unusable
+    │   ├── DeviceError           a requested device that does not exist
     │   ├── ProfileError          a file that is not a profile this version reads
     │   └── RunDirError           a run directory that cannot be used
-    ├── NotComparableError        two profiles that share nothing to compare        exit 5
+    ├── NotComparableError        two profiles without a common quantity            exit 5
     ├── RunDirLostError           a run directory that was removed while in use     exit 1
-    └── EngineError               the machinery failed: a worker that never started exit 1
+    └── EngineError               an internal failure: a worker that did not start  exit 1
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from collections.abc import Iterable, Sequence
 
 
 class DnlbenchError(Exception):
-    """Base of every error whose message is written for the user."""
+    """The base class of errors whose message is written for the user."""
 
     exit_code = 1
 
 
 class ConfigurationError(DnlbenchError):
-    """What was asked for cannot be done as asked; nothing was started."""
+    """Invalid options, or options that do not apply. Nothing was started."""
 
     exit_code = 2
 
 
 class SpecError(ConfigurationError):
-    """A sweep spec, preset or override that is not valid."""
+    """An invalid spec, preset or override."""
 
     def __init__(self, message: str, problems: Sequence[tuple[tuple[str, ...], str]] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
-        """Key and message of each invalid value; empty where the spec cannot be read at all."""
+        """Key and message of each invalid value; empty if the spec cannot be parsed."""
 
 
 class NetworkError(SpecError):
-    """A network of the user's own that cannot be imported, built or trained; its process's log has the traceback."""
+    """A custom network that cannot be imported, built or trained. The log of its process contains the traceback."""
 
 
 class DataError(ConfigurationError):
-    """A dataset that is absent, unreadable or unusable for training."""
+    """A dataset that is missing, unreadable or unusable for training."""
 
 
 class DeviceError(ConfigurationError):
-    """A device that was asked for and is not there."""
+    """A requested device that does not exist."""
 
 
 class ProfileError(ConfigurationError):
@@ -63,7 +63,7 @@ class RunDirError(ConfigurationError):
 
 
 class NotComparableError(DnlbenchError):
-    """Two profiles that have nothing in common that could be compared."""
+    """Two profiles without a common quantity, network and depth."""
 
     exit_code = 5
 
@@ -73,12 +73,12 @@ class RunDirLostError(DnlbenchError):
 
 
 class EngineError(DnlbenchError):
-    """The machinery failed, for example a worker that never became ready."""
+    """An internal failure, such as a worker that did not become ready."""
 
     def __init__(self, message: str, *, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-        """Of an engine that was started as a process of its own."""
+        """Exit code of an engine in a separate process; 1 for other failures."""
 
 
 _BY_NAME: dict[str, type[DnlbenchError]] = {
@@ -97,12 +97,12 @@ _BY_NAME: dict[str, type[DnlbenchError]] = {
 
 
 def rebuild(type_name: str, message: str) -> DnlbenchError:
-    """The error that another process reported by its type's name; an ``EngineError`` for a type not listed here."""
+    """Return the error that another process reported by the name of its type. Unknown types become ``EngineError``."""
     known = _BY_NAME.get(type_name)
     return known(message) if known else EngineError(f"{type_name}: {message}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?``, to follow a complaint about a word; empty when no known word is near."""
+    """Return ``; did you mean 'x'?`` for the most similar known word; empty if no known word is similar."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,7 +1,7 @@
-"""Text that is nothing but text in each medium, whatever names, messages and logs hold.
+"""Escape text for terminals, CSV, JSON, Markdown, LaTeX and, with `printable`, XML and HTML.
 
-Terminals, CSV, JSON, Markdown, LaTeX, and with `printable` XML and HTML. Commands and the terminal UI apply `terminal` where
-text leaves them (`dnlbench.cli.output`, `dnlbench.tui.app`), so that no caller has to think of it.
+Names, messages and logs may contain any characters. Commands and the terminal UI apply `terminal` at their output
+(`dnlbench.cli.output`, `dnlbench.tui.app`), so that callers need not.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ CONTROLS = re.compile(
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line separators; what turns the direction of writing
     "\ud800-\udfff\ufeff\ufffe\uffff]"  # lone surrogates, byte-order marks, what is no character
 )
-"""Characters that do something instead of showing something: never printed as they are."""
+"""Control characters, which are never printed unescaped."""
 SEQUENCES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colors, cursor movements
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links and other strings
     r"|\x1b[ -/]*[0-~]?"
 )
-"""Whole sequences for terminals, as in logs."""
-_COLOUR = re.compile("\x1b\\[[0-9;:?]*[A-Za-z]")
+"""Complete escape sequences of terminals."""
+_COLOR = re.compile("\x1b\\[[0-9;:?]*[A-Za-z]")
 _FORMULA = re.compile("[=+@\t\r\n\uff1d\uff0b\uff20\uff0d-]")
 _LINKS = re.compile(r"(?<=@)(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=#)(?=\d)", re.IGNORECASE)
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: f"\\{char}" for char in "\\`|*~$"}}
@@ -52,7 +52,7 @@ _LATEX = {
 
 
 def terminal(text: str) -> str:
-    r"""Show control characters as in ``\x1b``, so that text cannot steer a terminal."""
+    r"""Escape control characters, as in ``\x1b``, so that text cannot control a terminal."""
     return CONTROLS.sub(_visible, text)
 
 
@@ -62,14 +62,14 @@ def _visible(match: re.Match[str]) -> str:
 
 
 def json_text(text: str) -> str:
-    """The same JSON with control characters escaped as JSON does."""
+    """Return JSON with control characters escaped."""
     return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Rows as CSV in which spreadsheets run no cell as a formula.
+    """Return rows as CSV in which spreadsheets interpret no cell as a formula.
 
-    Numbers are written so that reading gives the same bits, True and False as in JSON, and None as an empty cell.
+    Numbers round-trip exactly, booleans are written as in JSON, and None is an empty cell.
     """
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([_csv_value(value) for value in row] for row in rows)
@@ -89,14 +89,14 @@ def _csv_value(value: object) -> object:
 
 
 def finite_or_word(value: float) -> float | str:
-    """A number for a file; one that is not finite as the word that profiles have for it."""
+    """Return a number for a file. A number that is not finite becomes the word used in profiles."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def csv_cell(text: str) -> str:
-    """Text of a cell: with an apostrophe before what a spreadsheet would run."""
+    """Return the text of a cell, with an apostrophe before anything that a spreadsheet would evaluate."""
     return terminal(f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text)
 
 
@@ -109,16 +109,16 @@ def _is_number(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Text for XML and pages: colours of terminals left out, other control characters shown."""
-    return terminal(_COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+    """Return text for XML and HTML, without terminal colors and with other control characters escaped."""
+    return terminal(_COLOR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 LABEL_LETTERS = 80
-"""The most of a name that labels show; data formats hold all of it."""
+"""Maximum length of a name in labels. Data formats contain the full name."""
 
 
 def label(name: str) -> str:
-    """A name in one line of a figure, with an ellipsis in the middle of a long one: both ends tell names apart."""
+    """Return a name on one line of a figure. A long name is shortened in the middle, because both ends distinguish names."""
     line = " ".join(printable(name).split())
     if len(line) <= LABEL_LETTERS:
         return line
@@ -126,9 +126,9 @@ def label(name: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """One line of GitHub's Markdown that shows the text: no cell, code, emphasis, formula, link or element begins in it.
+    """Return one line of GitHub Markdown that shows the text literally.
 
-    GitHub makes links of bare addresses, names and numbers of issues; an empty comment within keeps it from that.
+    GitHub links bare URLs, user names and issue numbers; an empty comment inside them prevents this.
     """
     line = " ".join(printable(text).split())
     escaped = "".join(_MARKDOWN.get(char, char) for char in line)
@@ -137,21 +137,21 @@ def markdown(text: str) -> str:
 
 
 def markdown_line(text: str) -> str:
-    """The same where a line begins, so that it is no heading and no list."""
+    """Return Markdown for the start of a line, where it must not become a heading or a list."""
     return re.sub(r"^(\d*)(?=[#+.)-])", r"\1\\", markdown(text))
 
 
 def latex(text: str) -> str:
-    """LaTeX that shows the text wherever it stands; what is no Latin letter and has no name there is a question mark.
+    """Return LaTeX that shows the text. Characters that are neither Latin nor known by name become question marks.
 
-    A bracket is in braces, because a row that begins with one would be an option of the row before.
+    Brackets are put in braces: LaTeX parses a bracket at the start of a table row as an option of the previous row.
     """
     line = " ".join(printable(text).split())
     return "".join(_LATEX.get(char, char if char < "\u0180" else "?") for char in line)
 
 
 def latex_number(text: str) -> str:
-    """The same for numbers among text: with minus signs, and powers of ten in place of exponents."""
-    powers = re.sub(r"e([+-])0*(\d+)", lambda found: f"E{'-' if found[1] == '-' else ''}{found[2]}", text)
+    """Return LaTeX for text with numbers: with minus signs, and powers of ten in place of exponents."""
+    powers = re.sub(r"e([+-])0*(\d+)", lambda match: f"E{'-' if match[1] == '-' else ''}{match[2]}", text)
     signed = latex(re.sub(r"(?<![\dE])-(?=\d)", "−", powers))
     return re.sub(r"E(-?\d+)", r"$\\cdot10^{\1}$", signed)

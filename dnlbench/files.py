@@ -1,4 +1,4 @@
-"""Files that survive being cut off: whole-file replacement, and files of lines whose torn end is noticed and mended."""
+"""Crash-safe files: atomic replacement, and line files whose torn last line is detected and repaired."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from typing import TypeAlias
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a file could not be written for want of room: the disk's, or the user's share of it."""
+    """Return True if a file could not be written because the disk or the quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_text(path: Path) -> str:
-    """The UTF-8 text of a file that a user wrote, with or without a byte order mark, with line breaks of any system.
+    """Read the UTF-8 text of a user's file, with or without a byte order mark, with the line breaks of any system.
 
     Raises:
-        OSError: if it cannot be read.
-        UnicodeError: if it has another encoding, with what to do.
+        OSError: if the file cannot be read.
+        UnicodeError: if the file has another encoding.
     """
     content = path.read_bytes()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
-        raise UnicodeError("not UTF-8 text but, by its bytes, UTF-16; save it as UTF-8")
+        raise UnicodeError("not UTF-8 text but probably UTF-16; save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -41,25 +41,25 @@ def read_text(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that any reader, at any moment and after any crash, finds the old content or the new one whole.
+    """Replace a file atomically: readers see either the old or the new content, also after a crash.
 
-    A link is replaced itself, never its target: nobody who can plant links in a run directory can redirect a write.
-    `dnlbench.outputs.write_output` follows the links of files that the user names.
+    A link is replaced, not its target, so that a link in a run directory cannot redirect a write. In contrast,
+    `dnlbench.outputs.write_output` follows links.
 
     Raises:
-        OSError: if the file cannot be written, with its name and not the temporary file's.
+        OSError: if the file cannot be written. The error names the file, not the temporary one.
     """
     with _temporary(path, content) as temporary:
         temporary.replace(path)
 
 
 def write_new(candidates: Iterable[Path], content: bytes) -> Path:
-    """Write a new file under the first free name, all in one folder, and never replace a file.
+    """Write a new file under the first free path, and never replace a file. All paths must be in one folder.
 
-    Processes that race for a name get one each.
+    Concurrent processes get different paths.
 
     Returns:
-        The name that was free.
+        The path of the new file.
     """
     candidates = iter(candidates)
     first = next(candidates)
@@ -68,13 +68,13 @@ def write_new(candidates: Iterable[Path], content: bytes) -> Path:
 
 
 def _take(path: Path, temporary: Path) -> bool:
-    """Move a whole file to a name, unless the name is taken."""
+    """Move a file to a path, unless the path exists."""
     try:
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
             raise
-        except OSError:  # a file system without hard links: reserve the name, then fill it
+        except OSError:  # the file system has no hard links: reserve the path, then replace it
             path.touch(exist_ok=False)
             temporary.replace(path)
     except FileExistsError:
@@ -84,7 +84,7 @@ def _take(path: Path, temporary: Path) -> bool:
 
 @contextmanager
 def _temporary(path: Path, content: bytes) -> Iterator[Path]:
-    """A file with this content beside ``path``, durable, for the caller to move there."""
+    """Create a durable temporary file with this content beside ``path``."""
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}."[:100], suffix=".tmp")
@@ -103,7 +103,7 @@ def _temporary(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file that was to be written in errors, instead of a temporary file or none."""
+    """Name ``path`` in errors, instead of a temporary file."""
     try:
         yield
     except OSError as error:
@@ -112,14 +112,14 @@ def _naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to be filled, which is at ``path`` when everything is in it; after an error there is nothing.
+    """Create a temporary folder to fill, and move it to ``path`` at the end. After an error nothing remains.
 
     Raises:
-        FileExistsError: if there is a file, or a folder with something in it.
+        FileExistsError: if ``path`` is a file, or a folder that is not empty.
     """
     path = path.resolve()
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise FileExistsError(errno.EEXIST, "is there already; name a folder that is new or empty", str(path))
+        raise FileExistsError(errno.EEXIST, "already exists; name a new or empty folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
@@ -139,7 +139,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename last through a power cut. Not every system lets a folder be opened; there it has to do without."""
+    """Make a rename durable. Some systems cannot open folders; there it does nothing."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -151,10 +151,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
-    """The content of a file that is one, also at the end of links: reading it neither waits nor goes on for ever.
+    """Read a regular file, also through links. Pipes and devices, which may block or never end, are refused.
 
     Raises:
-        OSError: if it cannot be read, is a pipe, a device or a folder, or is larger than ``most_bytes``.
+        OSError: if the file cannot be read, is not a regular file, or is larger than ``most_bytes``.
     """
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         status = os.fstat(file.fileno())
@@ -166,11 +166,11 @@ def read_regular(path: Path, most_bytes: int | None = None) -> bytes:
 
 
 Stamp: TypeAlias = tuple[int, int]
-"""Time of a file's last change, and its size."""
+"""Time of the last change of a file, and its size."""
 
 
 def file_stamp(path: Path) -> Stamp | None:
-    """Differs where a file was written to since; None if there is none."""
+    """Return a stamp that changes when the file is written; None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -179,42 +179,44 @@ def file_stamp(path: Path) -> Stamp | None:
 
 
 def read_lines(path: Path) -> list[bytes]:
-    """The whole lines of a file, none if there is no file. A last line without its line break is torn and left out."""
+    """Return the complete lines of a file; none if there is no file. A last line without line break is left out."""
     return LineFollower(path).read()
 
 
 class LineFollower:
-    """Reads the lines that were added to a file since the last look."""
+    """Read the lines that were appended to a file since the last read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
         self.passed = 0
-        """Lines that were read before the last look."""
+        """Number of lines before those of the last read."""
         self._read = 0
 
     def read(self) -> list[bytes]:
-        """New whole lines, without their line breaks; what follows the last line break waits for the next look."""
+        """Return new complete lines, without line breaks. An incomplete line is left for the next read."""
         self.passed = self._read
         try:
-            if self._path.stat().st_size <= self._offset:  # most have nothing new, and to open them all would take long
+            if (
+                self._path.stat().st_size <= self._offset
+            ):  # most files have nothing new, and opening all of them is slow
                 return []
             with self._path.open("rb", buffering=0) as file:
                 file.seek(self._offset)
                 content = file.read()
         except FileNotFoundError:
             return []
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        lines = whole.splitlines()
+        complete = content[: content.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        lines = complete.splitlines()
         self._read += len(lines)
         return lines
 
 
 class LineWriter:
-    """Appends lines, each with one write, so that a reader sees whole lines and a crash can tear the last one only.
+    """Append lines, each with a single write: readers see complete lines, and a crash can tear only the last one.
 
-    What stands at the path has to be a file: a link that was planted there is not followed, and a pipe not waited for.
+    The path must be a regular file. Links are not followed, and pipes are refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -224,23 +226,23 @@ class LineWriter:
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", str(path))
-            self._mend()
+            self._repair()
         except BaseException:
             self.close()
             raise
 
-    def _mend(self) -> None:
-        """Cuts off a torn last line, which would otherwise swallow the next one."""
+    def _repair(self) -> None:
+        """Truncate a torn last line, which would corrupt the next one."""
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             os.truncate(self._file, os.pread(self._file, size, 0).rfind(b"\n") + 1)
 
     def write(self, line: str, *, durable: bool = False) -> None:
-        """Adds one line; a ``durable`` one is on the disk when this returns."""
+        """Append a line. A ``durable`` line is on the disk when this returns."""
         self.write_all([line], durable=durable)
 
     def write_all(self, lines: Iterable[str], *, durable: bool = False) -> None:
-        """Adds lines, all of them or none."""
+        """Append all lines or none."""
         content, before = "".join(f"{line}\n" for line in lines).encode(), os.fstat(self._file).st_size
         try:
             if os.write(self._file, content) != len(content):
@@ -248,11 +250,11 @@ class LineWriter:
             if durable:
                 os.fsync(self._file)
         except OSError as error:
-            os.truncate(self._file, before)  # half a line would spoil the next one
+            os.truncate(self._file, before)  # an incomplete line would corrupt the next one
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def close(self) -> None:
-        """Ends the writing. A second call does nothing."""
+        """Close the file. A second call does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -1,20 +1,19 @@
-"""The noise floor of a machine: how far two measurements of the very same thing differ there.
+"""The noise floor of a machine: how much two measurements of identical code differ.
 
-It is measured by ``dnlbench calibrate``, which lets identical code take turns with itself, several times, and kept in
-``noise.json`` beside the other remembered measurements, for the machine's fingerprint, the kind of device and the threads of a
-run; ``$DNLBENCH_CACHE_DIR`` names another folder. A gate takes no tolerance to be smaller than the floor.
+``dnlbench calibrate`` measures it with paired benchmarks of a sweep against itself. The file ``noise.json`` in the cache folder
+(``$DNLBENCH_CACHE_DIR``) stores it by machine fingerprint, kind of device and threads of a run. A gate raises any smaller
+tolerance to this floor.
 
-*Definition.* Each round r, a session of its own, gives for each network i a single figure for all depths and seeds: the log
-x_ri of the geometric mean of head over base. What the machine did meanwhile is common to the networks of a round, so a round
-counts once, with the network that differs most:
+*Definition.* Each round r is a session. It gives one value for each network i, over all depths and seeds: the log x_ri of the
+geometric mean of head over base. Disturbances of the machine are common to the networks of a round, so a round counts once,
+with the network that differs most:
 
     m_r = max of |x_ri| over the networks,    s² = mean of m_r² over the rounds,    floor = exp(t_{0.975, n} s) − 1
 
-with n the number of rounds and t the quantile of Student's distribution with n degrees of freedom: both sides are the same
-code, so the x_ri have mean 0, and only a spread has to be learned of them. In 19 of 20 further sessions no network of identical
-code differs by more. For one network, and for several that differ alike, that is exact where the x_ri are normal; for several
-that differ each in their own way it is more than 19. Few rounds make t, and so the floor, larger: t is 12.7 with one, 3.2 with
-three and 2.4 with seven.
+where n is the number of rounds and t the quantile of Student's t distribution with n degrees of freedom. Base and head run the
+same code, so the x_ri have mean 0, and only their spread is estimated. In 19 of 20 further sessions, no network of identical
+code differs by more. For one network, or several perfectly correlated ones, this is exact for normal x_ri; otherwise it is
+conservative. Few rounds give a large t and a large floor: t is 12.7 for one, 3.2 for three and 2.4 for seven rounds.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ from dnlbench.profiles import Profile, RunRecord, hardware_of
 from dnlbench.stats.student import t_quantile
 
 MOST = 100
-"""Floors; the oldest go first."""
+"""Maximum number of stored floors. The oldest are deleted first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
-    """What a floor speaks for: runs there, and no others."""
+class Conditions:
+    """The runs to which a floor applies."""
 
     fingerprint: str
-    """The machine's."""
+    """Fingerprint of the machine."""
     device_kind: str
     threads: int
 
@@ -50,7 +49,7 @@ class Where:
 
 
 class Floor(BaseModel):
-    """Of runs on one kind of device of a machine, each with so many threads."""
+    """The noise floor of runs on one kind of device of a machine, with a number of threads."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,75 +58,75 @@ class Floor(BaseModel):
     rounds: int
     networks: tuple[str, ...]
     device: str
-    """As in ``--device``."""
+    """The device, in the notation of ``--device``."""
     threads: int
     torch: str
     floors: Mapping[str, float]
-    """Relative difference by quantity: 0.02 is 2 %."""
+    """Relative difference by quantity name; 0.02 is 2 %."""
 
-    def where(self, fingerprint: str) -> Where:
-        """What it speaks for, on the machine of that fingerprint."""
-        return Where(fingerprint=fingerprint, device_kind=_kind(self.device), threads=self.threads)
+    def conditions(self, fingerprint: str) -> Conditions:
+        """Return the runs to which it applies on the machine with this fingerprint."""
+        return Conditions(fingerprint=fingerprint, device_kind=_kind(self.device), threads=self.threads)
 
 
 class NoiseFile:
-    """The file."""
+    """The file of noise floors."""
 
     def __init__(self) -> None:
         self._file = CacheFile(cache_folder() / "noise.json", "machines", Floor, most=MOST)
         self.path = self._file.path
 
-    def get(self, where: Where) -> Floor | None:
-        return self._read().get(where.key)
+    def get(self, conditions: Conditions) -> Floor | None:
+        return self._read().get(conditions.key)
 
     def of_machine(self, fingerprint: str) -> list[Floor]:
-        """What is known of a machine, the latest last."""
-        return [floor for key, floor in self._read().items() if key == floor.where(fingerprint).key]
+        """Return the floors of a machine, the latest last."""
+        return [floor for key, floor in self._read().items() if key == floor.conditions(fingerprint).key]
 
     def put(self, fingerprint: str, floor: Floor) -> None:
-        """Remembers it instead of what was known of such runs on that machine.
+        """Store a floor, in place of an earlier one for the same runs.
 
         Raises:
-            ConfigurationError: if that is not possible.
+            ConfigurationError: if the file cannot be written.
         """
-        self._file.put(floor.where(fingerprint).key, floor)
+        self._file.put(floor.conditions(fingerprint).key, floor)
 
     def _read(self) -> dict[str, Floor]:
-        """By `Where.key`. Earlier versions had one floor a machine, by its fingerprint alone."""
-        return {key if "/" in key else floor.where(key).key: floor for key, floor in self._file.read().items()}
+        """Return all floors by `Where.key`. Earlier versions stored one floor by fingerprint alone."""
+        return {key if "/" in key else floor.conditions(key).key: floor for key, floor in self._file.read().items()}
 
 
 def known_floors(profile: Profile) -> Mapping[str, float]:
-    """By quantity, of runs where a profile's were carried out; nothing where none was measured.
+    """Return the noise floor of a profile's runs by quantity name; empty without a calibration.
 
-    If they were carried out in several ways, or on several machines of a cluster, the largest floor that is known of any. That
-    of the machine from which a cluster was steered says nothing of runs elsewhere.
+    If the runs used several machines, devices or numbers of threads, return the largest known floor. The floor of a cluster's
+    head machine does not apply to runs on other machines.
     """
-    memory, largest = NoiseFile(), dict[str, float]()
-    for where in {where for run in profile.runs for where in _ways(run, profile.machine)}:
-        floor = memory.get(where)
+    file, largest = NoiseFile(), dict[str, float]()
+    for conditions in {conditions for run in profile.runs for conditions in _hardware(run, profile.machine)}:
+        floor = file.get(conditions)
         for name, value in floor.floors.items() if floor else ():
             largest[name] = max(value, largest.get(name, 0.0))
     return largest
 
 
-def _ways(run: RunRecord, own: Machine) -> Iterator[Where]:
-    """Where a run was carried out; nothing of one that never began, or of a version that did not say."""
+def _hardware(run: RunRecord, machine: Machine) -> Iterator[Conditions]:
+    """Yield the hardware of a run; nothing for runs that never started, or that lack the record."""
     if run.device is not None and run.threads is not None:
-        for place in hardware_of(run, own):
-            yield Where(fingerprint=place.machine or "", device_kind=_kind(run.device), threads=run.threads)
+        for hardware in hardware_of(run, machine):
+            yield Conditions(fingerprint=hardware.machine or "", device_kind=_kind(run.device), threads=run.threads)
 
 
 def _kind(label: str) -> str:
-    """``cuda`` of ``cuda:1``."""
+    """Return the kind of a device, such as ``cuda`` for ``cuda:1``."""
     return label.partition(":")[0]
 
 
 def noise_floor(rounds: Sequence[float]) -> float:
-    """The relative difference that equal code stays below in 19 of 20 sessions; see the module's text.
+    """Return the relative difference that identical code exceeds in 1 of 20 sessions; see the module docstring.
 
     Args:
-        rounds: of each, the log of head over base that is furthest from 0; at least one.
+        rounds: log of head over base with the largest absolute value, for each round; at least one.
     """
     n = len(rounds)
     spread = math.sqrt(math.fsum(x * x for x in rounds) / n)

@@ -1,4 +1,4 @@
-"""Files that a command writes where the user says: checked before any work, and never in the place of an input."""
+"""Output files of commands: checked before any work, and never in place of an input."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dnlbench.files import write_atomically
 
 
 def check_output(path: Path, inputs: Iterable[Path], option: str = "-o") -> None:
-    """Refuse a file that cannot be written, or that would replace an input. Nothing is created.
+    """Check that a file can be written and does not replace an input. Nothing is created.
 
     Args:
-        path: the file to be written later, with `write_output`.
-        inputs: files and folders that the command uses. Links and hard links to them count too.
+        path: the file for `write_output`.
+        inputs: files and folders used by the command, also through links and hard links.
         option: the option that named the file.
 
     Raises:
         ConfigurationError: with the option, the file and the cause.
     """
-    for each in inputs:
-        if is_same_file(path, each) or real_path(path).is_relative_to(real_path(each)):
+    for used in inputs:
+        if is_same_file(path, used) or real_path(path).is_relative_to(real_path(used)):
             raise ConfigurationError(
-                f"{option} {path}: would overwrite {each}, which this command uses; name another file"
+                f"{option} {path}: would overwrite {used}, which this command uses; name another file"
             )
     if path.is_dir():
         raise ConfigurationError(f"{option} {path}: is a folder; name a file in it")
@@ -34,10 +34,10 @@ def check_output(path: Path, inputs: Iterable[Path], option: str = "-o") -> None
 
 
 def check_folder(folder: Path, subject: str) -> None:
-    """Try to create a file in the folder, or in the nearest one above it that exists.
+    """Check that a file can be created in the folder, or in its nearest existing parent.
 
     Raises:
-        ConfigurationError: with the subject, which is to be written there, and the cause.
+        ConfigurationError: with the subject (what would be written) and the cause.
     """
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     try:
@@ -48,7 +48,7 @@ def check_folder(folder: Path, subject: str) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write a file that the user named. A link's target is replaced, a pipe or a device such as ``/dev/stdout`` written to."""
+    """Write a file named by the user. Follow links, and write to pipes and devices such as ``/dev/stdout``."""
     if _is_stream(path):
         path.write_bytes(content)
     else:
@@ -56,7 +56,7 @@ def write_output(path: Path, content: bytes) -> None:
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """Tell whether two paths lead to one file, also through links and hard links, and also to one that is still to come."""
+    """Return True if two paths lead to the same file, also through links and hard links. The file need not exist."""
     try:
         return one.samefile(other)
     except OSError:
@@ -64,9 +64,9 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 
 def real_path(path: Path) -> Path:
-    """The absolute path without links; a link that leads to itself stays as it is."""
+    """Return the absolute path with links resolved. A link to itself is kept."""
     return Path(os.path.realpath(path))
 
 
 def _is_stream(path: Path) -> bool:
-    return path.exists() and not path.is_file()  # before links are followed: that of a pipe leads to no path
+    return path.exists() and not path.is_file()  # before links are resolved: the link of a pipe has no real path

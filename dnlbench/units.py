@@ -1,6 +1,6 @@
-"""Numbers as text: the only place where seconds, bytes, rates and measured values are formatted.
+"""Format numbers as text: seconds, bytes, rates and measured values.
 
-Everywhere else a time is seconds, a size is bytes and a rate is samples per second.
+All other modules use seconds, bytes and samples per second.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from typing import Literal
 
 NOTHING = "–"
-"""Shown where there is no value."""
-_LOPSIDED = 1.5
-"""Longer over shorter side of an interval from which on both bounds are told."""
+"""The text for a missing value."""
+_ASYMMETRY = 1.5
+"""Ratio of the distances of the bounds from the mean above which both bounds are printed."""
 Kind = Literal["number", "count", "bytes", "percent", "seconds"]
-"""How values are shown: as they are, with a decimal prefix, in binary units, in percent, or as times."""
+"""Format of values: plain, with a decimal prefix, in binary units, in percent, or as times."""
 _SCALES: dict[Kind, tuple[tuple[float, str], ...]] = {
     "number": ((1.0, ""),),
     "count": ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
@@ -22,24 +22,24 @@ _SCALES: dict[Kind, tuple[tuple[float, str], ...]] = {
     "percent": ((0.01, "%"),),
     "seconds": ((3600.0, "h"), (60.0, "min"), (1.0, "s")),
 }
-_FEWEST_OF_A_TIME = 3.0
-"""A unit of time is used only if the largest value has this many of it."""
+_MIN_TIME_UNITS = 3.0
+"""Minimum of the largest value in its unit of time; below, a smaller unit is used."""
 
 
 def scale_for(values: Iterable[float], kind: Kind) -> tuple[float, str]:
-    """The divisor and the unit that values share: those that make the largest of them easy to read.
+    """Return the divisor and the unit for a set of values, chosen for the largest of them.
 
     The unit is a decimal prefix (``k``, ``M``, ``G``, ``T``), a binary unit, ``%`` or a unit of time; empty for plain numbers.
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    fewest, scales = (_FEWEST_OF_A_TIME if kind == "seconds" else 1.0), _SCALES[kind]
+    fewest, scales = (_MIN_TIME_UNITS if kind == "seconds" else 1.0), _SCALES[kind]
     return next((scale for scale in scales if largest >= fewest * scale[0]), scales[-1])
 
 
 def seconds(value: float | None) -> str:
-    """A duration: ``350 ms``, ``4.1 s``, ``2 min 05 s``, ``1 h 12 min``, ``3 d 04 h``.
+    """Format a duration: ``350 ms``, ``4.1 s``, ``2 min 05 s``, ``1 h 12 min``, ``3 d 04 h``.
 
-    The unit is chosen after rounding, so that there is never a ``60 s`` or ``1000 ms``.
+    The unit is chosen after rounding, which avoids ``60 s`` and ``1000 ms``.
     """
     if value is None or not math.isfinite(value):
         return NOTHING
@@ -56,7 +56,7 @@ def seconds(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """A number of bytes in binary units: ``512 B``, ``6.1 GiB``."""
+    """Format a number of bytes in binary units: ``512 B``, ``6.1 GiB``."""
     if value is None:
         return NOTHING
     divisor, unit = scale_for([value], "bytes")
@@ -65,7 +65,7 @@ def size(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A large number with three significant digits and a decimal prefix: ``812``, ``12.4 k``, ``1.25 M``."""
+    """Format a large number with three significant digits and a decimal prefix: ``812``, ``12.4 k``, ``1.25 M``."""
     if value is None or not math.isfinite(value):
         return NOTHING
     divisor, prefix = scale_for([value / 0.9995], "count")  # rounding never leaves 1000 in front of a prefix
@@ -75,12 +75,12 @@ def count(value: float | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: ``1 run``, ``1,200 runs``."""
+    """Format a number with its noun: ``1 run``, ``1,200 runs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def number(value: float | None) -> str:
-    """A plain figure with four significant digits; non-finite values by name."""
+    """Format a number with four significant digits, or the name of a non-finite value."""
     if value is None:
         return NOTHING
     if not math.isfinite(value):
@@ -91,7 +91,7 @@ def number(value: float | None) -> str:
 
 
 def measured(mean: float | None, half_width: float | None) -> str:
-    """``mean ± half width`` with two significant digits of the half width, as measurement results are written."""
+    """Format ``mean ± half width`` with two significant digits of the half width."""
     if mean is None or not math.isfinite(mean):
         return number(mean)
     if half_width is None or not math.isfinite(half_width):
@@ -105,7 +105,7 @@ def measured(mean: float | None, half_width: float | None) -> str:
 
 
 def bounded(estimate: float | None, low: float | None, high: float | None) -> str:
-    """``1.02 [0.97, 1.06]``, with two significant digits of half the interval; a bound that is not known is a dash."""
+    """Format ``1.02 [0.97, 1.06]`` with two significant digits of the half width. An unknown bound is a dash."""
     if estimate is None:
         return NOTHING
     if low is None and high is None:
@@ -125,8 +125,8 @@ def bounded(estimate: float | None, low: float | None, high: float | None) -> st
 def estimated(
     mean: float | None, low: float | None, high: float | None, kind: Literal["number", "count", "percent"] = "number"
 ) -> str:
-    """``mean ± half width``, or ``mean [low, high]`` where one bound is so much nearer that ``±`` would mislead."""
-    if mean is None or low is None or high is None or not _is_lopsided(mean, low, high):
+    """Format ``mean ± half width``, or ``mean [low, high]`` if the interval is too asymmetric for ``±``."""
+    if mean is None or low is None or high is None or not _is_asymmetric(mean, low, high):
         half = None if low is None or high is None else (high - low) / 2
         return {"number": measured, "count": measured_count, "percent": measured_percent}[kind](mean, half)
     divisor, unit = scale_for([mean], kind)
@@ -135,13 +135,13 @@ def estimated(
     return f"{text} [{ends}] {unit}".rstrip()
 
 
-def _is_lopsided(mean: float, low: float, high: float) -> bool:
-    sides = mean - low, high - mean
-    return max(sides) > _LOPSIDED * min(sides) + 1e-9 * abs(mean)
+def _is_asymmetric(mean: float, low: float, high: float) -> bool:
+    widths = mean - low, high - mean
+    return max(widths) > _ASYMMETRY * min(widths) + 1e-9 * abs(mean)
 
 
 def _rounded(value: float, to: float) -> str:
-    """To the second significant digit of ``to``."""
+    """Round to the second significant digit of ``to``."""
     decimals = 1 - math.floor(math.log10(to)) if 0 < to < math.inf else 0
     if not math.isfinite(value) or decimals > 6:
         return number(value)
@@ -149,7 +149,7 @@ def _rounded(value: float, to: float) -> str:
 
 
 def measured_count(mean: float | None, half_width: float | None) -> str:
-    """``mean ± half width`` of a large number, both with the mean's decimal prefix: ``12.4 ± 0.3 k``."""
+    """Format ``mean ± half width`` of a large number, with the decimal prefix of the mean: ``12.4 ± 0.3 k``."""
     if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
         return count(mean)
     divisor, prefix = scale_for([mean], "count")
@@ -159,7 +159,7 @@ def measured_count(mean: float | None, half_width: float | None) -> str:
 
 
 def measured_percent(mean: float | None, half_width: float | None) -> str:
-    """A share as per cent with half its interval's width: ``3.27 ± 0.02 %``."""
+    """Format ``mean ± half width`` of a fraction as a percentage: ``3.27 ± 0.02 %``."""
     if mean is None or half_width is None or not math.isfinite(mean) or not math.isfinite(half_width):
         return percent(mean)
     digits = max(0, 2 - math.floor(math.log10(abs(mean) * 100))) if mean else 0
@@ -167,7 +167,7 @@ def measured_percent(mean: float | None, half_width: float | None) -> str:
 
 
 def percent(fraction: float | None, *, signed: bool = False) -> str:
-    """A fraction as per cent with three significant digits: ``7.25 %``, signed on request."""
+    """Format a fraction as a percentage with three significant digits: ``7.25 %``."""
     if fraction is None or not math.isfinite(fraction):
         return NOTHING
     text = f"{abs(fraction) * 100:.3g} %"

@@ -1,4 +1,4 @@
-"""A sweep as somebody who watches it sees it, with the time that is left."""
+"""Follow a running sweep and estimate its remaining time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dnlbench.store.state import TimeLeft
 __all__ = ["SweepView", "TimeLeft", "Watcher"]
 
 ESTIMATE_S = 1.0
-"""Seconds between two estimates, per `ESTIMATE_RUNS` of the sweep: they move slowly, and a large sweep's takes a while."""
+"""Time between two estimates, in seconds for each `ESTIMATE_RUNS` runs: those of large sweeps take longer."""
 ESTIMATE_RUNS = 2000
 
 
@@ -31,11 +31,10 @@ class Watcher:
         self._time_left, self._estimated = TimeLeft(), -math.inf
 
     def poll(self, now: float) -> SweepView:
-        """The sweep at the time ``now``, in seconds since the epoch.
+        """Return the state of the sweep at the time ``now``, in seconds since the epoch.
 
         Raises:
-            RunDirError: for a line that was added and is no event that this version reads. It is passed over: the next look
-                goes on behind it.
+            RunDirError: if a new line is not an event that this version reads. The next poll continues after that line.
         """
         view = self._follower.poll()
         for lease in self._follower.fresh:
@@ -51,7 +50,7 @@ class Watcher:
         return replace(view, time_left=self._time_left)
 
     def _estimate(self, view: SweepView, now: float) -> TimeLeft:
-        """The time left, if the scheduler goes on as it does: the longest task first, each to where it ends first."""
+        """Estimate the time left by simulating the scheduler: longest task first, each on the slot where it ends first."""
         self._learn()
         if not self._estimator.known:
             return TimeLeft()

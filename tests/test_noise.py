@@ -14,12 +14,12 @@ from scipy import stats
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.machine import Node
-from dnlbench.noise import Floor, NoiseFile, Where, known_floors, noise_floor
+from dnlbench.noise import Floor, NoiseFile, Conditions, known_floors, noise_floor
 from dnlbench.profiles import Profile
 from tests.conftest import MACHINE
 
 MakeProfile = Callable[..., Profile]
-HERE = Where(fingerprint="one", device_kind="cpu", threads=1)
+HERE = Conditions(fingerprint="one", device_kind="cpu", threads=1)
 FLOOR = Floor(
     measured=datetime(2026, 11, 20, tzinfo=UTC),
     sweep="calibration",
@@ -81,8 +81,8 @@ def test_it_is_kept_by_machine_device_and_threads(own_cache: Path) -> None:
     assert NoiseFile().get(HERE) is None
     NoiseFile().put("one", FLOOR)
     assert NoiseFile().get(HERE) == FLOOR
-    assert NoiseFile().get(Where(fingerprint="one", device_kind="cpu", threads=8)) == others[0]
-    assert NoiseFile().get(Where(fingerprint="one", device_kind="cuda", threads=1)) == others[2]
+    assert NoiseFile().get(Conditions(fingerprint="one", device_kind="cpu", threads=8)) == others[0]
+    assert NoiseFile().get(Conditions(fingerprint="one", device_kind="cuda", threads=1)) == others[2]
     assert NoiseFile().of_machine("one") == [others[0], others[2], FLOOR]
     assert NoiseFile().of_machine("two") == [others[0]]
     assert (own_cache / "noise.json").exists()
@@ -123,7 +123,7 @@ def test_a_floor_that_an_earlier_version_kept_by_machine_alone_is_known(own_cach
     old = {"schema_": 1, "machines": {"one": FLOOR.model_dump(mode="json")}}
     (own_cache / "noise.json").write_text(json.dumps(old))
     assert NoiseFile().get(HERE) == FLOOR
-    assert NoiseFile().get(Where(fingerprint="one", device_kind="cuda", threads=1)) is None
+    assert NoiseFile().get(Conditions(fingerprint="one", device_kind="cuda", threads=1)) is None
     later = FLOOR.model_copy(update={"rounds": 7})
     NoiseFile().put("one", later)
     assert NoiseFile().of_machine("one") == [later]

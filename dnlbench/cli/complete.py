@@ -23,8 +23,7 @@ def specs(incomplete: str) -> list[str]:
 def profiles(incomplete: str) -> list[str]:
     """Return paths of profiles: JSON files, those in ``profiles`` even without a folder in the text."""
     saved = (str(path) for path in Path("profiles").glob("*.json"))
-    found = [*_matching(saved, incomplete), *_paths(incomplete, ".json")]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*_matching(saved, incomplete), *_paths(incomplete, ".json")]))
 
 
 def run_dirs(incomplete: str) -> list[str]:

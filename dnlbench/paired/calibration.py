@@ -62,11 +62,11 @@ def calibrate(session: Session, rounds: int, on_message: OnMessage) -> Floor:
 
 
 def furthest(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
-    """By machine-bound quantity, of each comparison: |log of head over base|, all depths and seeds together.
+    """Return |log of head over base| of the network that differs most, for each comparison, by hardware-dependent quantity.
 
-    It is that of the network which differs most.
+    All depths and seeds of a network are combined.
     """
-    found: dict[str, list[float]] = {}
+    logs: dict[str, list[float]] = {}
     for comparison in comparisons:
         largest: dict[str, float] = {}
         for overall in comparison.overall:
@@ -74,8 +74,8 @@ def furthest(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
                 name, size = overall.quantity.name, abs(math.log(overall.ratio.estimate))
                 largest[name] = max(size, largest.get(name, 0.0))
         for name, size in largest.items():
-            found.setdefault(name, []).append(size)
-    return found
+            logs.setdefault(name, []).append(size)
+    return logs
 
 
 def _round(session: Session, on_message: OnMessage) -> tuple[Profile, Comparison]:

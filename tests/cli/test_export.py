@@ -61,7 +61,7 @@ def test_tensorboard_gets_a_folder_that_must_be_new(run_cli: RunCli, saved: tupl
         "plain-L4-seed0",
     ]
     assert second.returncode == 2
-    assert "tb: is there already; name a folder that is new or empty" in second.stderr
+    assert "tb: already exists; name a new or empty folder" in second.stderr
 
 
 @pytest.mark.parametrize(

@@ -408,8 +408,8 @@ def test_a_spec_may_come_from_any_editor(tmp_path: Path, encode: Callable[[str],
 @pytest.mark.parametrize(
     ("encoding", "message"),
     [
-        ("utf-16", "mine.toml: not UTF-8 text but, by its bytes, UTF-16; save it as UTF-8$"),
-        ("utf-16-le", "mine.toml: not UTF-8 text but, by its bytes, UTF-16; save it as UTF-8$"),
+        ("utf-16", "mine.toml: not UTF-8 text but probably UTF-16; save it as UTF-8$"),
+        ("utf-16-le", "mine.toml: not UTF-8 text but probably UTF-16; save it as UTF-8$"),
         ("latin-1", "mine.toml: not UTF-8 text: byte 0xef in line 1; save it as UTF-8$"),
     ],
 )

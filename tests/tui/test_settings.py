@@ -25,7 +25,7 @@ def test_a_file_may_come_from_any_editor(tmp_path: Path) -> None:
     assert (read_settings(path, ["nord"], keys).theme, read_settings(path, ["nord"], keys).problems) == ("nord", ())
     path.write_text('theme = "nord"', encoding="utf-16")
     assert read_settings(path, ["nord"], keys).problems == (
-        f"{path}: cannot be read: not UTF-8 text but, by its bytes, UTF-16; save it as UTF-8",
+        f"{path}: cannot be read: not UTF-8 text but probably UTF-16; save it as UTF-8",
     )
 
 

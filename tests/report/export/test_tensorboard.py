@@ -165,7 +165,7 @@ def test_existing_files_are_not_changed(mixed: Profile, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
     for name in ("full", "file"):
-        with pytest.raises(FileExistsError, match="is there already; name a folder that is new or empty"):
+        with pytest.raises(FileExistsError, match="already exists; name a new or empty folder"):
             write(tmp_path / name, mixed)
     assert write(tmp_path / "empty", mixed) == 4
     assert {path.name for path in tmp_path.iterdir()} == {"full", "file", "empty"}
