@@ -52,7 +52,8 @@ def test_a_gradient_explodes_if_it_grows_faster_than_depth(measured: Callable[..
         "resnet: the gradient at initialization grows from 0.933 at L = 2 to 11.3 at L = 32, by a factor of 1.87 "
         "per doubling: it does not explode",
         "densenet: the gradient at initialization falls from 5.66 at L = 2 to 1.41 at L = 32, by a factor of 0.707 "
-        "per doubling: it does not explode; at L = 32 the gradient of the first block is 0.05 times that of the last: it vanishes",
+        "per doubling: it does not explode; at L = 32 the gradient of the first block is 0.05 times that of the last: "
+        "it vanishes",
     ]
     assert lines[4].startswith("explodes: grows more than 2 times per doubling of L")
 
