@@ -110,7 +110,7 @@ class IntervalRecord(Record):
     mean: float
     """Geometric for a quantity whose order of convergence is fitted, arithmetic otherwise."""
     low: float | None
-    """Lower bound within the quantity's range; the interval may be asymmetric. None for a single value, and if all values are at
+    """Lower bound within the quantity's range; the interval may be asymmetric. None for a single value, or if all values are at
     an end of the range. Profiles of 0.7 and before have the symmetric interval."""
     high: float | None
     n: Count

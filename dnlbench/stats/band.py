@@ -1,9 +1,9 @@
-"""The mean over seeds and its 95 % band, while the seeds are under way and have come differently far.
+"""The mean over seeds and its 95 % band, while seeds have reached different points of x.
 
-A mean that loses a seed moves to where the others are, which looks as if training had changed. So the mean is over the
-seeds and up to the x that hold the most points without a gap (of seeds ordered by how far they have come, the j-th at
-``r_j``: the j with the largest ``j · r_j``). Beyond that, it goes on with fewer seeds, and takes in those that have not
-come that far, only where the change of seeds moves it by less than `JUMP`. Seeds that are not in it are named.
+A mean that loses a seed jumps to the mean of the others, which looks like a change of training. The mean is therefore over the
+seeds, and up to the x, that contain the most points without a gap: for seeds sorted by their reach ``r_j``, the j with the
+largest ``j · r_j``. Beyond that x it continues with fewer seeds, and it includes seeds with a smaller reach, only if the change
+of seeds moves it by less than `JUMP`. Seeds that are left out are named.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from dnlbench.stats.intervals import Range, bounds_within, range_of
 from dnlbench.stats.student import t_quantile
 
 JUMP = 0.02
-"""A change of seeds may move the mean by this share of its range and of its value: about a dot of a usual chart."""
+"""A change of seeds may move the mean by this fraction of its range and of its value: about a dot of a usual chart."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """A mean over seeds with its interval at each x. All sequences but the last two have one length."""
+    """A mean over seeds with its interval at each x. All sequences except the last two have the same length."""
 
     x: tuple[float, ...]
     mean: tuple[float, ...]
-    """NaN where no seed has a finite value."""
+    """The mean; NaN where no seed has a finite value."""
     low: tuple[float, ...]
-    """NaN, as ``high``, where fewer than two seeds have a finite value."""
+    """Lower bound; NaN, as ``high``, where fewer than two seeds have a finite value."""
     high: tuple[float, ...]
     n: tuple[int, ...]
-    """Seeds with a finite value."""
+    """Number of seeds with a finite value."""
     diverged: tuple[int, ...]
-    """Places of the curves with a value that is not finite; the mean there is that of the others."""
+    """Indices of the curves with a non-finite value; the mean there is that of the others."""
     left_out: tuple[int, ...]
-    """Places of the curves that have not come far enough to be in the mean."""
+    """Indices of the curves that are too short to be in the mean."""
 
 
 _Curve = tuple[Sequence[float], Sequence[float]]
 
 
 def mean_band(curves: Sequence[_Curve], range_: Range = "any") -> Band:
-    """The mean of curves, each its x and its y, with x on a common grid of which each may have less.
+    """Compute the mean of curves ``(x, y)`` on a common grid, of which a curve may cover only the start.
 
-    The band lies in the range, as `dnlbench.stats.mean_interval` does.
+    The band lies within the range, see `dnlbench.stats.mean_interval`.
     """
     interval = partial(_interval, range_=range_)
     if curves and len(curves[0][0]) and all(x == curves[0][0] for x, _ in curves):
@@ -66,7 +66,7 @@ def _band(
     rows: Sequence[tuple[float, float, float, int]],
     curves: Mapping[int, _Curve] | Sequence[_Curve],
 ) -> Band:
-    """From the mean, both ends and n at each x, of curves by their places."""
+    """Build a band from mean, bounds and n at each x; ``curves`` are by index."""
     mean, low, high, n = zip(*rows, strict=True) if rows else ((), (), (), ())
     by_index = curves.items() if isinstance(curves, Mapping) else enumerate(curves)
     diverged = tuple(index for index, (_, y) in by_index if not all(map(math.isfinite, y)))
@@ -78,7 +78,7 @@ _Spans = list[tuple[list[int], list[float]]]
 
 
 def _chosen(points: _Points, grid: list[float], reaches: dict[int, int]) -> tuple[list[int], _Spans]:
-    """The seeds in the mean, and stretches of x with those that are there."""
+    """Return the seeds in the mean, and the intervals of x with the seeds that cover them."""
     if not reaches:
         return [], []
     block = _block(sorted(reaches.values(), reverse=True))
@@ -99,12 +99,12 @@ def _chosen(points: _Points, grid: list[float], reaches: dict[int, int]) -> tupl
 
 
 def _block(reaches: list[int]) -> int:
-    """Up to where the most points are without a gap. Of two such, the one with more seeds."""
+    """Return the reach that contains the most points without a gap; in a tie the one with more seeds."""
     return max(enumerate(reaches, 1), key=lambda item: (item[0] * item[1], item[0]))[1]
 
 
 def _is_smooth(points: _Points, xs: list[float], before: set[int], after: set[int]) -> bool:
-    """Whether the mean hardly moves if after the last x only some of the seeds go on."""
+    """Return True if the mean hardly moves when only some of the seeds continue after the last x."""
     some = xs[:: 1 + len(xs) // 32]  # enough for its range
     means = [mean for x in some if math.isfinite(mean := _mean(points, before, x))]
     old, new = _mean(points, before, xs[-1]), _mean(points, after, xs[-1])
@@ -118,7 +118,7 @@ def _mean(points: _Points, indices: set[int], x: float) -> float:
 
 
 def _interval(values: Sequence[float], range_: Range = "any") -> tuple[float, float, float, int]:
-    """The mean, both ends of its interval and n of the finite values."""
+    """Return mean, lower and upper bound, and the number of the finite values."""
     finite = [value for value in values if math.isfinite(value)]
     n = len(finite)
     if n == 0:

@@ -1,4 +1,4 @@
-"""``limit + amplitude · L^-order`` through curves without noise, each a replicate such as one random problem."""
+"""Fits of ``limit + amplitude · L^-order`` to curves without noise, each a replicate such as one random problem."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from dnlbench.stats.orders import check_curve
 from dnlbench.stats.region import Curve, Region, amplitude_of, relative_misfit
 
 CROOKED = 0.1
-"""Root mean square misfit of a curve without noise, as a share of its range, from which on the fit is refused."""
+"""A fit is refused above this root mean square misfit, as a fraction of the curve's range."""
 
 
 def fit_limit_of_curves(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> LimitFit | Refusal:
-    """``limit + amplitude · L^-order`` for each curve by itself; estimates are means over curves, with t intervals.
+    """Fit ``limit + amplitude · L^-order`` to each curve. Estimates are means over curves, with t intervals.
 
-    The curves are whole replicates without noise of their own, such as the errors of one random problem at every depth. A
-    flat curve, or one that is fitted best at an end of `ORDERS`, leaves the mean order without an interval, and one that is
-    fitted best at the lower end leaves the mean limit without one. Without noise any misfit is real, so the fit is refused by
-    size: where the misfit of half the curves is above `CROOKED` of their range.
+    The curves are complete replicates without noise, such as the errors of one random problem at every depth. The mean order
+    has no interval if a curve is flat or its best order is an end of `ORDERS`; the mean limit has none if that is the lower
+    end. Without noise any misfit is real. The fit is refused if the misfit of half the curves exceeds `CROOKED`.
 
     Raises:
         TooFewDepthsError: for fewer than `FEWEST_DEPTHS` distinct depths.
@@ -42,7 +41,7 @@ def fit_limit_of_curves(depths: Sequence[int], curves: Sequence[Sequence[float]]
 
 
 def _exact(depths: Sequence[int], values: Sequence[float]) -> tuple[LimitFit, float]:
-    """The power through a curve without noise, and its misfit as a share of the curve's range."""
+    """Fit a power to a curve without noise; return the fit and its misfit as a fraction of the curve's range."""
     import numpy as np
 
     means = means_of(depths, [[value] for value in values])

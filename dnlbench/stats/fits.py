@@ -1,28 +1,28 @@
-"""What values at growing depth L say of their limit.
+"""The limit of values at growing depth L.
 
-`fit_limit` asks in this order, with the relative variances v of the seeds from `dnlbench.stats.noise`:
+`fit_limit` tests in this order, with the relative variances v of the seeds from `dnlbench.stats.noise`:
 
 1. *Do the means turn?* A significant rise and a significant fall (`dnlbench.stats.monotone`) refuse every fit.
 2. *Does a form fit?* The best curve of each form in `dnlbench.stats.forms` has the least ``M = Σ_d n_d / v_d (1 - curve /
-   mean_d)²``. Without lack of fit ``M / (D - k) ~ F(D - k, ν)``, where k counts the parameters that are not held at an end, and
-   ν is the noise's degrees of freedom: the lack-of-fit test with pure error from replicates (N. R. Draper, H. Smith, Applied
-   Regression Analysis, 3rd ed., section 2.1), with estimated weights. The fit is refused if all forms are rejected at `MISFIT`,
-   or if the change per doubling of depth grows (at `FASTER`).
-3. *Can the limit be told?* It is undetermined where the change per doubling does not slow down at the level `FLAT`, where a
-   form without a limit is not rejected at `REJECTED`, and where nothing bounds it. Otherwise its interval is the hull over all
-   forms not rejected at `REJECTED`, each with the limits of its curves that have ``M <= its least M + s² F(1, ν)``.
-4. *What comes next?* The next value and gain are one doubling away, so there the forms compete: their intervals hold what
-   the curves of any form say that have ``M <= least M of all forms + s² F(1, ν)``.
+   mean_d)²``. Without lack of fit ``M / (D - k) ~ F(D - k, ν)``, where k is the number of parameters that are not held at an
+   end, and ν the degrees of freedom of the noise. This is the lack-of-fit test with pure error from replicates (N. R. Draper,
+   H. Smith, Applied Regression Analysis, 3rd ed., section 2.1), with estimated weights. The fit is refused if all forms are
+   rejected at `MISFIT`, or if the change per doubling of depth grows (at `FASTER`).
+3. *Is there a limit?* It is undetermined if the change per doubling does not slow down at the level `FLAT`, if a form without
+   a limit is not rejected at `REJECTED`, or if the limit has no bound. Otherwise its interval is the hull over all forms not
+   rejected at `REJECTED`, each with the limits of its curves that have ``M <= its least M + s² F(1, ν)``.
+4. *What is the next value?* The next value and gain are one doubling away. Their intervals contain the predictions of the
+   curves of any form that have ``M <= least M of all forms + s² F(1, ν)``.
 
-``s² = max(1, M / (D - k))`` widens intervals where the fit is poor but not rejected (the scale factor of the Particle Data
-Group). Nothing is drawn at random: `dnlbench.stats.region` has the ends in closed form.
+``s² = max(1, M / (D - k))`` widens intervals of poor fits that are not rejected (the scale factor of the Particle Data Group).
+The method is deterministic: `dnlbench.stats.region` has the bounds in closed form.
 
-Simulated by `tests/stats/limit_curves.py`, which has the tables: depths 2 to 32, three and five seeds, lognormal noise of 3 %,
-of 10 %, and as measured. Where a power is true, 1 to 6 % of the fits are refused; intervals cover the limit in 95 to 100 %,
-since other forms fit as well, the next value in 90 to 97 %, and the next gain in 92 to 97 %. For curves without a limit one is
-printed in 0 to 3 of 200 data sets. Of other curves 82 to 100 % of the limits that are printed are covered, but for those with
-a late knee (62 to 84 % at a noise of 3 %) and those that go on otherwise behind the last depth (39 to 77 %), which no test
-there can see.
+`tests/stats/limit_curves.py` simulates the method and has the tables: depths 2 to 32, three and five seeds, lognormal noise of
+3 %, of 10 %, and as measured. If a power is true, 1 to 6 % of the fits are refused; intervals cover the limit in 95 to 100 %,
+since other forms fit as well, the next value in 90 to 97 %, and the next gain in 92 to 97 %. For curves without a limit a limit
+is reported in 0 to 3 of 200 data sets. Of other curves 82 to 100 % of the reported limits are covered, except those with a late
+knee (62 to 84 % at a noise of 3 %) and those that change their form behind the last depth (39 to 77 %), which no test can
+detect.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from dnlbench.stats.region import Curve, Quantity, Region, amplitude_of, relativ
 from dnlbench.stats.student import f_tail, t_quantile
 
 REJECTED = 0.01
-"""A form that fits no better than this has no say in the limit, which is far from all that was measured."""
+"""Forms with a smaller p value do not contribute to the limit, which is far from the measured depths."""
 FLAT = 0.001
-"""The change per doubling slows down if this rejects that it does not."""
+"""Level at which the change per doubling must be shown to slow down."""
 FASTER = 0.01
 """The change per doubling grows if this rejects that it does not: then no form says where it ends."""
 MISFIT = 0.04
@@ -52,53 +52,53 @@ MISFIT = 0.04
 
 
 class NoSpreadError(ValueError):
-    """Too few seeds to tell whether a curve fits."""
+    """Too few seeds for a test of fit."""
 
     def __init__(self) -> None:
-        super().__init__("too few seeds: without their spread nothing tells whether a curve fits; run 2 seeds or more")
+        super().__init__("too few seeds: a test of fit needs their spread; run 2 seeds or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why no curve is fitted to values over depth."""
+    """The reason why no curve is fitted to values over depth."""
 
     reason: str
     """``it falls from L = 2 to 8 (p < 0.001) and rises from L = 8 to 32 (p = 0.002)``."""
     misfit_p: float | None
-    """Of the form that fits best; None for curves without noise."""
+    """p value of the form that fits best; None for curves without noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitFit:
-    """The curve that stands for those that fit, and what all of them say."""
+    """The fitted curve, and the estimates over all curves that fit."""
 
     form: str
-    """Its name: ``power`` unless the values reject it."""
+    """Name of the form: ``power`` unless it is rejected."""
     shape: float
-    """The number of its form, for depths in units of the smallest one. Of a power it is the order."""
+    """The shape parameter of the form, for depths in units of the smallest one. For a power it is the order."""
     base: float
-    """``base + amplitude · x(L)`` is the curve; the limit of forms that have one."""
+    """The curve is ``base + amplitude · x(L)``; base is the limit of forms that have one."""
     amplitude: float
-    """Negative where the values rise with depth. A power's is for depths that count from 1."""
+    """Negative if the values rise with depth. For a power it refers to depths in layers."""
     limit: Interval | None
-    """None where it is undetermined. Its interval lies between 0, the cap, and what was measured last if the values fall."""
+    """The limit; None if undetermined. The interval is between 0 and the cap, and below the last mean if the values fall."""
     undetermined: str
-    """Why there is no limit; empty if there is one."""
+    """The reason for an undetermined limit; empty if there is one."""
     order: Interval | None
-    """None where the power is rejected. A bound is None where the values do not rule out that end of `ORDERS`."""
+    """The order; None if the power is rejected. A bound is None if that end of `ORDERS` is not excluded."""
     fitted_value: float
     """The curve at the largest depth."""
     next_value: Interval
     """The value expected at twice the largest depth."""
     next_gain: Interval
-    """What doubling the largest depth takes off the value, from the curve at both; negative where the values rise.
+    """The decrease of the curve when the largest depth is doubled; negative if the values rise.
 
-    The interval holds 0 wherever the order of a power has no upper bound.
+    The interval contains 0 if the order of a power has no upper bound.
     """
     residual: float
     """Root mean square of the relative misfits."""
     misfit_p: float | None
-    """p of the lack-of-fit test; None for curves without noise."""
+    """p value of the lack-of-fit test; None for curves without noise."""
     forms: tuple[str, ...]
     """Names of all forms that are not rejected."""
 
@@ -106,10 +106,10 @@ class LimitFit:
 def fit_limit(
     depths: Sequence[int], samples: Sequence[Sequence[float]], *, cap: float | None = None
 ) -> LimitFit | Refusal:
-    """The limit of values over depth, and what the next doubling gains, as far as the spread of the seeds allows.
+    """Estimate the limit of values over depth, and the gain of the next doubling.
 
-    Depths may be in any order. Samples are the values of the seeds at each, independent between depths; their numbers may
-    differ. No limit is above the ``cap``, such as the loss of a network that guesses.
+    Depths may be in any order. Samples are the values of the seeds at each depth, independent between depths; their numbers
+    may differ. ``cap`` is an upper bound of the limit, such as the loss of a network that guesses.
 
     Raises:
         TooFewDepthsError: for fewer than `FEWEST_DEPTHS` distinct depths.
@@ -148,7 +148,7 @@ class _Trial:
 
     curve: Curve
     p: float
-    """Of the lack-of-fit test."""
+    """p value of the lack-of-fit test."""
     allowance: float
     """``s² F(1, ν)``, where ``F(1, ν) = t²``."""
 
@@ -192,7 +192,7 @@ def _judged(means: Means, spread: Spread, trials: Sequence[_Trial], ceiling: _Ce
 
 
 def _undetermined(spread: Spread, kept: Sequence[_Trial]) -> str:
-    """Why the values have no limit that can be told; empty if they may."""
+    """Return the reason for an undetermined limit; empty if the values may have one."""
     for trial in kept:
         if not trial.curve.form.has_limit:
             return f"{trial.curve.form.text} is not rejected ({p_text(trial.p)})"
@@ -202,7 +202,7 @@ def _undetermined(spread: Spread, kept: Sequence[_Trial]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Ceiling:
-    """What no limit is above."""
+    """An upper bound of the limit."""
 
     value: float
     reason: str
@@ -212,7 +212,7 @@ def _ceiling(depths: Sequence[int], samples: Sequence[Sequence[float]], spread: 
     last = max(zip(depths, samples, strict=True), key=lambda pair: pair[0])[1]
     unit = max(last)
     high = mean_interval([value / unit for value in last], "positive").high
-    ceilings = [_Ceiling(value=math.inf, reason="no upper end is in sight")]
+    ceilings = [_Ceiling(value=math.inf, reason="the limit has no upper bound")]
     if cap is not None:
         ceilings.append(_Ceiling(value=cap, reason=f"the fitted limit is above {cap:.4g}, the value of a guess"))
     if high is not None and spread.means[-1] < spread.means[0]:
@@ -250,7 +250,7 @@ def _hull(quantity: Quantity, means: Means, curve: Curve, near: Sequence[Region]
 
 
 def _next_gain(means: Means, curve: Curve, near: Sequence[Region], n: int) -> Interval:
-    """With 0 where no order is too high: the higher it is, the less is left to gain."""
+    """Return the next gain. Its interval includes 0 if the order has no upper bound: a high order leaves nothing to gain."""
     gain = _hull(regions.next_gain, means, curve, near, n)
     if not any(region.form is POWER and region.high is None for region in near):
         return gain
@@ -258,5 +258,5 @@ def _next_gain(means: Means, curve: Curve, near: Sequence[Region], n: int) -> In
 
 
 def not_negative(interval: Interval) -> Interval:
-    """The interval with a lower end of at least 0."""
+    """Return the interval with a lower bound of at least 0."""
     return interval if interval.low is None else replace(interval, low=max(interval.low, 0.0))

@@ -1,4 +1,4 @@
-"""The forms that values over depth may have: ``a + C x(L)`` with a function x that has one number of its own, its shape.
+"""The forms of values over depth: ``a + C x(L)`` with a basis function x that has one parameter, its shape.
 
 ===========  ==============================  =============================  ===================================
 name         curve                           shape                          as depth grows
@@ -13,8 +13,8 @@ line         a - C ln L                      none                           no l
 turn         a + C ln²(L / m)                m, inside the depths measured  no limit: it turns at m
 ===========  ==============================  =============================  ===================================
 
-Five depths and a few seeds seldom tell these apart; what is said of a limit has to hold for all that the values do not reject.
-Depths are in units of the smallest one, so that ``x = 1`` there for all but the last three.
+Five depths and a few seeds can seldom distinguish these forms, so a limit must be valid for all forms that are not rejected.
+Depths are in units of the smallest one, so ``x = 1`` there for all but the last three.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[np.float64]
 
 ORDERS = (0.1, 6.0)
-"""The orders that are looked at."""
+"""The range of orders that is searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """One row of the table."""
+    """A row of the table."""
 
     name: str
     text: str
-    """The curve as reports write it."""
+    """The curve in reports."""
     basis: Callable[[Array, Array], Array]
-    """x at these depths for these shapes, which broadcast."""
+    """The basis function x of depths and shapes, which broadcast."""
     slope: Callable[[Array, Array], Array]
-    """Its derivative by the shape."""
+    """The derivative of x with respect to the shape."""
     shapes: Callable[[Array], Array]
-    """Those that are looked at, given the depths, the slowest curve first."""
+    """The shapes that are searched for given depths, the slowest curve first."""
     parameters: int = 3
     has_limit: bool = True
     has_slow_end: bool = True
-    """Whether its first shapes are like a line in ln L or in L, with an amplitude that grows without end."""
+    """True if the first shapes approach a line in ln L or in L, with an unbounded amplitude."""
 
 
 def _power(depths: Array, p: Array) -> Array:
@@ -163,9 +163,9 @@ FORMS = (
     LINE,
     TURN,
 )
-"""The power first: it is the one that theory expects, and stands for all where several fit."""
+"""The power is first: theory predicts it, and it is reported if several forms fit."""
 
 
 def form_named(name: str) -> Form | None:
-    """The form of that name; None for a name of another version."""
+    """Return the form with a name; None for a name of another version."""
     return next((form for form in FORMS if form.name == name), None)

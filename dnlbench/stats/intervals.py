@@ -1,20 +1,20 @@
 """Statistics on plain floats: means with intervals.
 
-The replicate is the seed run. Intervals are Student-t intervals, which keep their coverage at the three to five seeds that
-depth sweeps have; a bootstrap at n = 5 covers 84 % where 95 % is asked for.
+The replicate is the run of a seed. Intervals are Student-t intervals, which keep their coverage at the three to five seeds of
+depth sweeps; a bootstrap at n = 5 covers 84 % instead of 95 %.
 
-The interval of a quantity that cannot have every value is a t interval on a scale without ends: of the logarithm for a positive
-quantity, of the log odds for a share. The scale is taken as straight over the standard error (the delta method), so the
-estimate remains the arithmetic mean, and the interval is ``mean ± t_{n-1} s / sqrt(n)`` where that is short. Simulated coverage
-in % of it, and of the symmetric interval, with 20,000 samples each:
+The interval of a bounded quantity is a t interval on an unbounded scale: the logarithm for a positive quantity, the log odds
+for a fraction. The scale is linearized over the standard error (the delta method), so the estimate remains the arithmetic mean,
+and short intervals are ``mean ± t_{n-1} s / sqrt(n)``. Simulated coverage in %, of this interval and of the symmetric one, with
+20,000 samples each:
 
 =====================  ===========  ===========  ===========
 values                 n = 2        n = 3        n = 5
 =====================  ===========  ===========  ===========
 log-normal, σ = 0.2    95.0 / 94.9  94.6 / 94.3  94.7 / 94.4
 log-normal, σ = 0.5    94.6 / 93.5  94.3 / 92.5  93.6 / 91.9
-beta(8, 2), a share    95.0 / 94.0  95.0 / 93.0  94.9 / 93.0
-beta(40, 2), a share   94.8 / 93.3  94.7 / 92.0  94.5 / 92.0
+beta(8, 2)             95.0 / 94.0  95.0 / 93.0  94.9 / 93.0
+beta(40, 2)            94.8 / 93.3  94.7 / 92.0  94.5 / 92.0
 =====================  ===========  ===========  ===========
 """
 
@@ -28,7 +28,7 @@ from typing import Literal
 from dnlbench.stats.student import t_quantile
 
 Range = Literal["any", "positive", "fraction"]
-"""Where a quantity's values can lie: any number, 0 and above, or from 0 to 1."""
+"""The range of a quantity: any number, 0 and above, or from 0 to 1."""
 _ENDS: dict[Range, tuple[float, float]] = {
     "any": (-math.inf, math.inf),
     "positive": (0.0, math.inf),
@@ -42,7 +42,7 @@ class Interval:
 
     estimate: float
     low: float | None
-    """Lower bound; None when one sample gives no spread."""
+    """Lower bound; None for a single sample."""
     high: float | None
     n: int
     """Number of replicates, or of pairs."""
@@ -53,7 +53,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], range_: Range = "any") -> Interval:
-    """The arithmetic mean and its interval, which lies in the range; see the module's text.
+    """Compute the arithmetic mean and its interval, which lies within the range; see the module.
 
     Raises:
         ValueError: if there are no values.
@@ -71,19 +71,19 @@ def mean_interval(values: Sequence[float], range_: Range = "any") -> Interval:
 
 
 def log_mean_interval(values: Sequence[float]) -> Interval:
-    """The geometric mean of positive values with the t interval of their mean logarithm."""
+    """Compute the geometric mean of positive values with the t interval of their mean logarithm."""
     logarithms = mean_interval([math.log(value) for value in values])
     low, high = (None if bound is None else exp(bound) for bound in (logarithms.low, logarithms.high))
     return Interval(estimate=exp(logarithms.estimate), low=low, high=high, n=logarithms.n)
 
 
 def ends_of(range_: Range) -> tuple[float, float]:
-    """The least and the largest value of a range."""
+    """Return the least and the largest value of a range."""
     return _ENDS[range_]
 
 
 def range_of(values: Sequence[float], declared: Range) -> Range:
-    """The declared range, or the next wider one that holds all values, such as a utilization above the measured peak."""
+    """Return the declared range, or a wider one if values exceed it, such as a utilization above the measured peak."""
     least, largest = min(values), max(values)
     if declared == "fraction" and largest > 1:
         declared = "positive"
@@ -91,15 +91,15 @@ def range_of(values: Sequence[float], declared: Range) -> Range:
 
 
 def axis_within(range_: Range, values: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """The ends of a linear axis over values, cut where the range ends."""
+    """Clip the limits of a linear axis to the range of the values."""
     least, largest = ends_of(range_of(values, range_) if values else range_)
     return max(low, least), min(high, largest)
 
 
 def bounds_within(range_: Range, mean: float, half: float) -> tuple[float, float] | None:
-    """The bounds of an interval around a mean that is known to ``± half`` where it is far from the range's ends.
+    """Return the bounds of an interval around a mean with half width ``half`` far from the ends of the range.
 
-    None if the mean is at an end, or if nothing is known.
+    None if the mean is at an end of the range, or ``half`` is infinite.
     """
     if range_ == "any":
         return mean - half, mean + half
@@ -113,18 +113,18 @@ def bounds_within(range_: Range, mean: float, half: float) -> tuple[float, float
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """The mean of at least one value."""
+    """Return the mean of at least one value."""
     return _sum(values) / len(values)
 
 
 def variance_of(values: Sequence[float], mean: float) -> float:
-    """With ``n - 1``, of at least two values whose mean is known."""
+    """Return the variance, with divisor ``n - 1``, of at least two values with known mean."""
     deviations = [value - mean for value in values]
     return _sum([deviation * deviation for deviation in deviations]) / (len(values) - 1)
 
 
 def exp(value: float) -> float:
-    """Infinite beyond the range of floats, as it is zero below it: few seeds that lie far apart give such bounds."""
+    """Return the exponential, infinite instead of an overflow: a few seeds far apart have such bounds."""
     try:
         return math.exp(value)
     except OverflowError:
@@ -132,7 +132,7 @@ def exp(value: float) -> float:
 
 
 def _sum(values: Sequence[float]) -> float:
-    """Without rounding on the way; infinite where it leaves the range of floats, as is usual in arithmetic."""
+    """Return the correctly rounded sum; infinite instead of an overflow."""
     try:
         return math.fsum(values)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Means of measured values at some depths, which curves are fitted to."""
+"""Means of measured values over depth, to which curves are fitted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dnlbench.stats.forms import Array
 
 FEWEST_DEPTHS = 4
-"""Three numbers are fitted, and one depth more is needed to see whether they fit."""
+"""Fits have three parameters, and a test of fit needs one more depth."""
 
 
 class TooFewDepthsError(ValueError):
@@ -26,12 +26,12 @@ class TooFewDepthsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """Mean values at some depths, in units in which the smallest depth and the largest value are 1."""
+    """Mean values over depth, in units of the smallest depth and the largest value."""
 
     depths: Array
     values: Array
     weights: Array
-    """One over the relative variance of each mean, or how many values it is the mean of."""
+    """The reciprocal of the relative variance of each mean, or the number of its values."""
     depth_unit: float
     value_unit: float
 
@@ -42,7 +42,7 @@ class Means:
 
 
 def means_of(depths: Sequence[int], samples: Sequence[Sequence[float]]) -> Means:
-    """Means and sizes of the samples, with an error for what no limit can be fitted to; see `fit_limit`."""
+    """Compute means and sizes of the samples; raises the errors of `fit_limit`."""
     import numpy as np  # here, not above: it takes a tenth of a second that --help should not wait for
 
     check_depths(depths, len(samples))

@@ -1,4 +1,4 @@
-"""Two questions to means over depth that need no curve: do they turn, and does their change slow down?"""
+"""Two tests of means over depth without a curve: do they turn, and does their change slow down?"""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Spread:
     depths: tuple[int, ...]
     means: tuple[float, ...]
     variances: tuple[float, ...]
-    """Of the means."""
+    """Variances of the means."""
     freedom: int
     """Degrees of freedom of the variances."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """The clearest rise or fall between two depths."""
+    """The most significant rise or fall between two depths."""
 
     start: int
     end: int
     p: float
-    """Two-sided, by Welch's statistic and Holm's method over all pairs of depths."""
+    """Two-sided p value of Welch's statistic, adjusted by Holm's method over all pairs of depths."""
 
     @property
     def text(self) -> str:
@@ -42,12 +42,12 @@ class Move:
 
 
 def p_text(p: float) -> str:
-    """``p = 0.002`` or ``p < 0.001``."""
+    """Format a p value: ``p = 0.002`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def significant_moves(spread: Spread) -> dict[Direction, Move]:
-    """The clearest rise and the clearest fall, as far as they are significant. A curve that has both is not monotone."""
+    """Return the most significant rise and fall, if any. A curve with both is not monotone."""
     pairs = list(itertools.combinations(range(len(spread.depths)), 2))
     scores = [_score(spread, i, j) for i, j in pairs]
     adjusted = holm([2 * t_tail(spread.freedom, abs(score)) for score in scores])
@@ -64,10 +64,10 @@ def _score(spread: Spread, i: int, j: int) -> float:
 
 
 def flattening(spread: Spread) -> float:
-    """One-sided p of the claim that the change per doubling of depth does not get smaller; near 1 where it gets larger.
+    """Return the one-sided p value that the change per doubling of depth does not slow down; near 1 if it gets faster.
 
-    It is the t test of the quadratic coefficient of a weighted parabola in log L, which is above 0 for a fall that slows down
-    and below 0 for such a rise. Whatever has a limit slows down; a straight line in log L does not.
+    It is the t test of the quadratic coefficient of a weighted parabola in log L, which is positive for a fall that slows down
+    and negative for a rise that slows down. Every curve with a limit slows down; a straight line in log L does not.
     """
     import numpy as np
 
@@ -82,7 +82,7 @@ def flattening(spread: Spread) -> float:
 
 
 def spread_of(depths: Sequence[int], means: Sequence[float], variances: Sequence[float], freedom: int) -> Spread:
-    """In the order of the depths."""
+    """Return means and variances sorted by depth."""
     rows = sorted(zip(depths, means, variances, strict=True))
     return Spread(
         depths=tuple(depth for depth, _, _ in rows),

@@ -1,18 +1,17 @@
-"""How much seeds differ at each depth, from three to five of them.
+"""The variance of seeds at each depth, estimated from three to five of them.
 
-Noise of losses grows with depth, but a variance of three values is too uncertain to be a weight: with a variance for each depth
-alone, 95 % intervals of a fit cover 83 to 92 %. So variances are shrunk toward a trend, as limma shrinks those of genes
-(G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, article 3, eq. 3.3)::
+The noise of losses grows with depth, but a variance of three values is too uncertain for a weight: with a separate variance for
+each depth, 95 % intervals of a fit cover 83 to 92 %. Variances are therefore shrunk toward a regression over depth, as limma
+shrinks those of genes (G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, article 3, eq. 3.3)::
 
     v_d = (PRIOR v(L_d) + f_d s_d²) / (PRIOR + f_d),    v(L) = σ² L^γ,    f_d = n_d - 1
 
-where s_d is the relative standard deviation of the seeds at depth d. The trend is the gamma regression of s_d² with a
+where s_d is the relative standard deviation of the seeds at depth d. The regression v(L) is the gamma regression of s_d² with a
 logarithmic link (G. K. Smyth, J. R. Stat. Soc. B 51, 1989, p. 47), by Fisher scoring. γ has the normal prior ``TYPICAL ± 1``,
-between equal noise (0) and the steepest that was measured (1.8). Smyth estimates the prior degrees of freedom from thousands
-of genes; a sweep has five depths, so `PRIOR` is fixed. Its choice, and the figure above, come from simulations of the power
-alone, before there were other forms: 4, 8 and infinity differed by less than 3 % in coverage where the trend holds. Where one
-depth of five is four times as noisy as the others, the lack-of-fit test rejected the true curve in 8 to 14 % with 8, and in 12
-to 16 % with infinity.
+between equal noise (0) and the steepest measured growth (1.8). Smyth estimates the prior degrees of freedom from thousands of
+genes; a sweep has five depths, so `PRIOR` is fixed. Its value and the coverage above come from simulations of powers only: 4, 8
+and infinity differed by less than 3 % in coverage if the regression is correct. If one depth of five is four times as noisy as
+the others, the lack-of-fit test rejected the true curve in 8 to 14 % with 8, and in 12 to 16 % with infinity.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from dataclasses import dataclass
 from dnlbench.stats.intervals import mean_of, variance_of
 
 PRIOR = 8.0
-"""Degrees of freedom that the trend counts for at each depth."""
+"""Prior degrees of freedom of the regression at each depth."""
 TYPICAL = 0.7
-"""γ that is expected before the seeds are looked at."""
+"""Prior mean of γ."""
 LEAST = 1e-14
 """Relative variance of seeds that agree in all digits."""
 _ROUNDS = 25
@@ -38,13 +37,13 @@ class Noise:
 
     variances: tuple[float, ...]
     freedom: int
-    """``Σ (n_d - 1) - 1``: the trend's slope takes one."""
+    """``Σ (n_d - 1) - 1``: the slope of the regression takes one."""
 
 
 def noise_of(depths: Sequence[int], samples: Sequence[Sequence[float]]) -> Noise | None:
-    """The shrunk variances; None where fewer than two degrees of freedom are left to tell them.
+    """Estimate the shrunk variances; None with fewer than two degrees of freedom.
 
-    Samples are the values of the seeds at each depth; their mean is above 0.
+    Samples are the values of the seeds at each depth; their mean is positive.
     """
     freedoms = [len(sample) - 1 for sample in samples]
     freedom = sum(freedoms) - 1
@@ -65,7 +64,7 @@ def _relative_variance(sample: Sequence[float]) -> float:
 
 
 def _fitted_squares(x: Sequence[float], squares: Sequence[float], freedoms: Sequence[int]) -> list[float]:
-    """``σ² exp(γ x)`` at each x. Fisher scoring changes σ² by no more than a factor e at a time, so it cannot run away."""
+    """Fit ``σ² exp(γ x)`` at each x. Fisher scoring changes σ² by a factor e at most in a step, so it cannot diverge."""
     total = sum(freedoms)
     pooled = math.fsum(f * s for f, s in zip(freedoms, squares, strict=True)) / total
     if pooled <= LEAST:

@@ -1,9 +1,9 @@
 """``value ≈ constant · L^-order``: orders of convergence with their limit, and the exponents of costs.
 
-Where ``e_L = C L^-p (1 + c / L + …)``, the order between two depths is ``p`` up to a term that falls like one over the depth.
-A slope through all depths keeps that term, and its interval over replicates shrinks around a wrong value. The line through the
-local orders over ``1 / L`` ends at ``p``. It is one through all of them: where errors depend on where a rough place lies
-between two points of a grid, local orders take turns, and the last two would say nothing.
+For ``e_L = C L^-p (1 + c / L + …)`` the order between two depths is ``p`` up to a term that falls like one over the depth. A
+slope through all depths contains that term, and its interval over replicates shrinks around a wrong value. The line through the
+local orders over ``1 / L`` has the intercept ``p``. It uses all local orders, since they may alternate if the errors depend on
+the position of a kink between two grid points.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from dnlbench.stats.intervals import Interval, mean_interval
 
 @dataclass(frozen=True, kw_only=True)
 class OrderFit:
-    """``value ≈ constant · L^-order``."""
+    """The fit ``value ≈ constant · L^-order``."""
 
     order: Interval
     constant: float
 
 
 def fit_order(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> OrderFit:
-    """``log value = log constant - order · log L`` by least squares for each replicate; the mean over replicates.
+    """Fit ``log value = log constant - order · log L`` by least squares for each replicate; return the mean over replicates.
 
-    The interval is the t interval over replicates. One replicate gives none: how one curve bends about its line says
-    nothing about the next curve. Depths may be in any order.
+    The interval is the t interval over replicates; a single replicate has none. Depths may be in any order.
 
     Raises:
         ValueError: for no curves, fewer than two distinct depths, unequal lengths or values that are not positive.
@@ -40,9 +39,9 @@ def fit_order(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> Order
 
 
 def fit_exponent(depths: Sequence[int], values: Sequence[float]) -> float:
-    """Exponent q of ``cost ≈ c · L^q``: the least-squares slope of log cost on log L over the three largest depths.
+    """Fit the exponent q of ``cost ≈ c · L^q``: the least-squares slope of log cost on log L over the three largest depths.
 
-    Only those, because what a run costs at any depth hides the growth at small depths.
+    Costs that do not depend on depth hide the growth at small depths.
 
     Raises:
         ValueError: for fewer than two distinct depths, unequal lengths or values that are not positive.
@@ -82,7 +81,7 @@ def check_depths(depths: Sequence[int], values: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalOrders:
-    """Orders between successive depths, and what they tend to."""
+    """Orders between successive depths, and their limit."""
 
     orders: tuple[float, ...]
     """``log(e_a / e_b) / log(b / a)`` for successive depths ``a < b``, means over the replicates."""
@@ -91,7 +90,7 @@ class LocalOrders:
 
 
 def local_orders(depths: Sequence[int], curves: Sequence[Sequence[float]]) -> LocalOrders:
-    """The orders of positive curves over two or more increasing depths, each a replicate."""
+    """Compute the local orders of positive curves over two or more increasing depths, each a replicate."""
     orders_by_curve = [_orders(depths, curve) for curve in curves]
     return LocalOrders(
         orders=tuple(mean_interval(list(column)).estimate for column in zip(*orders_by_curve, strict=True)),

@@ -1,7 +1,7 @@
-"""Ratios of two samples, worked on as differences of logarithms, and their tests over seeds.
+"""Ratios of two samples, computed as differences of logarithms, and their tests over seeds.
 
-On logarithms "twice as large" and "half as large" are the same distance from no difference. A `LogRatio` is the t statistic
-that intervals and p values are different views of, so that the two can never say different things.
+For logarithms "twice as large" and "half as large" are equally far from no difference. Intervals and p values both derive from
+the t statistic of a `LogRatio`, so they never contradict each other.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dnlbench.stats.student import t_quantile, t_tail
 
 @dataclass(frozen=True, kw_only=True)
 class LogRatio:
-    """The logarithm of a ratio as estimated: ``(estimate - truth) / error`` has a Student t distribution."""
+    """An estimate of the logarithm of a ratio: ``(estimate - truth) / error`` has a Student t distribution."""
 
     estimate: float
     error: float | None
-    """Standard error; None where one replicate gives no spread. 0 where there is no spread at all."""
+    """Standard error; None for a single replicate, 0 without any spread."""
     freedom: float | None
-    """Degrees of freedom; None without an error, and where it is 0."""
+    """Degrees of freedom; None without an error, or if it is 0."""
     n: int
-    """Replicates, or pairs; of two independent samples those of the smaller one."""
+    """Number of replicates or pairs; for two independent samples that of the smaller one."""
 
     @property
     def ratio(self) -> Interval:
@@ -46,12 +46,12 @@ class LogRatio:
         return LogRatio(estimate=-self.estimate, error=self.error, freedom=self.freedom, n=self.n)
 
     def p(self) -> float | None:
-        """Of the two-sided test that the ratio is 1; None without an error."""
+        """Return the two-sided p value that the ratio is 1; None without an error."""
         above, below = self.p_above(0.0), self.inverse.p_above(0.0)
         return None if above is None or below is None else min(1.0, 2 * min(above, below))
 
     def p_above(self, bound: float) -> float | None:
-        """Of the one-sided test that the logarithm is at most ``bound``; None without an error."""
+        """Return the one-sided p value that the logarithm is at most ``bound``; None without an error."""
         if self.error is None:
             return None
         distance = self.estimate - bound
@@ -61,10 +61,10 @@ class LogRatio:
 
 
 def paired_log_ratio(reference: Sequence[float], candidate: Sequence[float]) -> LogRatio:
-    """Mean of ``log(candidate_i / reference_i)``, as in a paired t test.
+    """Compute the mean of ``log(candidate_i / reference_i)``, as in a paired t test.
 
     Raises:
-        ValueError: if the samples differ in length, are empty or hold a value that is not positive and finite.
+        ValueError: if the samples differ in length, are empty or contain a value that is not positive and finite.
     """
     if len(reference) != len(candidate):
         raise ValueError(f"pairs need samples of one length, not {len(reference)} and {len(candidate)}")
@@ -76,10 +76,10 @@ def paired_log_ratio(reference: Sequence[float], candidate: Sequence[float]) -> 
 
 
 def welch_log_ratio(reference: Sequence[float], candidate: Sequence[float]) -> LogRatio:
-    """Difference of the mean logarithms of two independent samples, as in Welch's t test.
+    """Compute the difference of the mean logarithms of two independent samples, as in Welch's t test.
 
     Raises:
-        ValueError: if a sample is empty or holds a value that is not positive and finite.
+        ValueError: if a sample is empty or contains a value that is not positive and finite.
     """
     samples = (_logs(reference), _logs(candidate))
     means = [mean_of(sample) for sample in samples]
@@ -95,7 +95,7 @@ def welch_log_ratio(reference: Sequence[float], candidate: Sequence[float]) -> L
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """As it says.
+    """Return the geometric mean of positive values.
 
     Raises:
         ValueError: if there are no values, or one that is not positive and finite.
@@ -113,22 +113,22 @@ def _logs(values: Sequence[float]) -> list[float]:
 
 
 _FEWEST_PAIRS = 2
-"""Fewer pairs have no interval, while all the runs together may have one."""
+"""Fewer pairs have no interval, but all runs unpaired may have one."""
 
 _ROUNDING = 1e-12
-"""A standard error of logarithms below this is rounding: the values of each side, or their ratios, are equal."""
+"""A smaller standard error of logarithms is rounding: the values of each sample, or their ratios, are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatioTest:
-    """A ratio of candidate to reference, or the reason why there is none."""
+    """The ratio of candidate to reference with its test, or the reason for a missing ratio."""
 
     log_ratio: LogRatio | None = None
     ratios: tuple[tuple[int, float], ...] = ()
-    """Ratio by seed, for the seeds on both sides."""
+    """Ratio by seed, for the seeds in both samples."""
     paired: bool = False
     problem: str = ""
-    """Why there is no ratio; empty if there is one."""
+    """The reason for a missing ratio; empty if there is one."""
 
     @property
     def p(self) -> float | None:
@@ -137,9 +137,9 @@ class RatioTest:
 
     @property
     def chance_p(self) -> float | None:
-        """The same where chance plays a part; None for values without any spread beyond rounding, whose p is as good as 0 or 1.
+        """The p value; None for values without spread beyond rounding, whose p value is practically 0 or 1.
 
-        A test without spread takes no share of the error that a family of tests may make.
+        A test without spread uses none of the error of a family of tests.
         """
         error = None if self.log_ratio is None else self.log_ratio.error
         return None if error is None or error < _ROUNDING else self.p
@@ -149,7 +149,7 @@ class RatioTest:
         return None if self.log_ratio is None else self.log_ratio.ratio
 
     def without_spread(self) -> RatioTest:
-        """The ratio alone, where the spread of the values says nothing about its error."""
+        """Return the ratio without error, if the spread of the values does not measure it."""
         if self.log_ratio is None:
             return self
         return replace(self, log_ratio=replace(self.log_ratio, error=None, freedom=None))
@@ -177,12 +177,12 @@ def seeds_left_out(
     theirs: Mapping[int, float],
     names: tuple[str, str] = ("in the reference", "in the candidate"),
 ) -> str:
-    """The seeds without a partner on the other side, in a phrase; empty if there are none."""
+    """Describe the seeds without a partner in the other sample; empty if there are none."""
     missing = (ours.keys() - theirs.keys(), theirs.keys() - ours.keys())
     parts = [f"{seeds_text(seeds)} (only {name})" for name, seeds in zip(names, missing, strict=True) if seeds]
     return f"the pairs leave out {' and '.join(parts)}" if parts else ""
 
 
 def seeds_text(seeds: set[int]) -> str:
-    """``seeds 1, 2``."""
+    """Format seeds: ``seeds 1, 2``."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"

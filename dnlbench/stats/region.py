@@ -1,7 +1,7 @@
-"""``limit + amplitude · x(L)`` by least squares, and the region of all such curves of one form that fit well enough.
+"""Least-squares fits of ``limit + amplitude · x(L)``, and the region of all curves of one form that fit well enough.
 
-For a given shape a form is a straight line in x, so the best curve of each shape has a closed form, and so has what the curves
-within a threshold say about anything that is linear in limit and amplitude. Only the shape is searched.
+For a given shape a form is a straight line in x. The best curve of each shape has a closed form, and so have the bounds of all
+quantities that are linear in limit and amplitude over the curves within a threshold. Only the shape is searched.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 STEPS = 129
 ROUNDS = 3
-"""A place between two shapes is found by that many steps from one to the other, then as many between two of those, …"""
+"""Number of refinements of a search between two shapes, each with `STEPS` steps."""
 ROUNDING = 1e-24
-"""Misfit per weight that is rounding: curves that differ by less fit equally well."""
+"""Rounding of the misfit per weight: curves with a smaller difference fit equally well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """``limit + amplitude · x`` in the units of the means, and its ``misfit = Σ weight (1 - curve / value)²``."""
+    """The curve ``limit + amplitude · x`` in the units of the means, with ``misfit = Σ weight (1 - curve / value)²``."""
 
     form: Form
     limit: float
@@ -41,16 +41,16 @@ class Region:
 
     form: Form
     shapes: Array
-    """Those the region has, closely spaced from the lowest to the highest."""
+    """The shapes of the region, closely spaced from the lowest to the highest."""
     low: float | None
-    """The lowest shape; None where the region reaches the first of those that are looked at."""
+    """The lowest shape; None if the region reaches the start of the searched range."""
     high: float | None
     threshold: float
     lines: _Lines
 
 
 Quantity: TypeAlias = "Callable[[Form, Means, Array], tuple[float, Array]]"
-"""Something linear in limit and amplitude: the factors of both, for each shape."""
+"""A quantity that is linear in limit and amplitude: the factors of both, for each shape."""
 
 
 def limit(form: Form, means: Means, shapes: Array) -> tuple[float, Array]:
@@ -74,9 +74,9 @@ def next_gain(form: Form, means: Means, shapes: Array) -> tuple[float, Array]:
 
 
 def best_curve(means: Means, form: Form) -> Curve:
-    """The curve with the least misfit and a limit that is not negative.
+    """Return the curve with the least misfit and a non-negative limit.
 
-    Where several shapes fit equally well, as they do for a flat curve, it is the one nearest to 1.
+    If several shapes fit equally well, as for a flat curve, it is the one nearest to 1.
     """
     import numpy as np
 
@@ -92,9 +92,9 @@ def best_curve(means: Means, form: Form) -> Curve:
 
 
 def _root(means: Means, form: Form, below: float, above: float) -> float | None:
-    """Where the least misfit has no slope; None if it does not turn in between.
+    """Return the shape at which the derivative of the least misfit is 0; None if there is none in between.
 
-    This zero is known to rounding, the minimum itself only to the root of that.
+    The zero is accurate to rounding, a search for the minimum only to the root of it.
     """
     import numpy as np
 
@@ -109,7 +109,7 @@ def _root(means: Means, form: Form, below: float, above: float) -> float | None:
 
 
 def _slopes(means: Means, form: Form, shapes: Array) -> Array:
-    """Half of the derivative of the least misfit by the shape: limit and amplitude, which are best, contribute nothing."""
+    """Return half of the derivative of the least misfit with respect to the shape; optimal limit and amplitude drop out."""
     lines, column = _lines(means, form, shapes), shapes[:, None]
     limit, amplitude = lines.limit[:, None], lines.amplitude[:, None]
     left = 1 - (limit + amplitude * form.basis(means.depths, column)) / means.values
@@ -118,7 +118,7 @@ def _slopes(means: Means, form: Form, shapes: Array) -> Array:
 
 
 def region_of(means: Means, best: Curve, threshold: float) -> Region | None:
-    """The curves of a form whose misfit is at most the threshold; None if even the best one's is larger."""
+    """Return the curves of a form with a misfit of at most the threshold; None if there are none."""
     import numpy as np
 
     form, threshold = best.form, threshold * (1 + 1e-12) + _rounding(means)
@@ -137,7 +137,7 @@ def region_of(means: Means, best: Curve, threshold: float) -> Region | None:
 
 
 def _edge(means: Means, form: Form, threshold: float, inner: float, outer: float) -> float:
-    """The last shape within the threshold on the way from one within to one beyond: in steps, then in steps of one of them."""
+    """Return the last shape within the threshold between a shape within and one beyond, by refined steps."""
     import numpy as np
 
     for _ in range(ROUNDS):
@@ -150,7 +150,7 @@ def _edge(means: Means, form: Form, threshold: float, inner: float, outer: float
 
 
 def estimate(quantity: Quantity, means: Means, curve: Curve) -> float:
-    """What one curve says, in the units of the caller."""
+    """Return the quantity of one curve, in the units of the caller."""
     import numpy as np
 
     of_limit, of_amplitude = quantity(curve.form, means, np.array([curve.shape]))
@@ -158,16 +158,16 @@ def estimate(quantity: Quantity, means: Means, curve: Curve) -> float:
 
 
 def ends(quantity: Quantity, means: Means, region: Region) -> tuple[Array, Array]:
-    """The least and the largest that any curve of the region says, for each of its shapes, in the units of the caller."""
+    """Return the least and the largest quantity of the region for each shape, in the units of the caller."""
     factors = quantity(region.form, means, region.shapes)
     low, high = (means.value_unit * region.lines.end(factors, region.threshold, sign) for sign in (-1, 1))
     return low, high
 
 
 def limit_ends(means: Means, region: Region) -> tuple[float, float]:
-    """The least and the largest limit, without the bounds that only the slow end of the shapes sets.
+    """Return the least and the largest limit; 0 and infinity if only the slow end of the shapes bounds them.
 
-    There a still slower curve would move them on, down to 0 or up without end.
+    A still slower curve would move such a bound further.
     """
     low, high = ends(limit, means, region)
     least, largest = float(low.min()), float(high.max())
@@ -196,11 +196,11 @@ def _at(means: Means, form: Form, shape: float) -> Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class _Lines:
-    """For each shape the line ``limit + amplitude · x`` with the least misfit.
+    """The line ``limit + amplitude · x`` with the least misfit for each shape.
 
-    Another line has a misfit that is larger by ``level_weight (Δlimit + center Δamplitude)² + slope_weight Δamplitude²``, so
-    the lines within a threshold fill an ellipse; of this only the part with ``limit >= 0`` counts. Where the best line has a
-    negative limit, the best allowed one is pinned: its limit is 0.
+    The misfit of another line is larger by ``level_weight (Δlimit + center Δamplitude)² + slope_weight Δamplitude²``, so the
+    lines within a threshold form an ellipse. Only its part with ``limit >= 0`` counts. If the best line has a negative limit,
+    the best allowed one is pinned: its limit is 0.
     """
 
     free_limit: Array
@@ -230,7 +230,7 @@ class _Lines:
         return np.where(self.free_limit < 0, self.pinned_misfit, self.free_misfit)
 
     def end(self, factors: tuple[float, Array], threshold: float, sign: int) -> Array:
-        """The largest (sign 1) or least (sign -1) value within the threshold, for each shape."""
+        """Return the largest (sign 1) or least (sign -1) value within the threshold, for each shape."""
         import numpy as np
 
         of_limit, of_amplitude = factors
@@ -245,7 +245,7 @@ class _Lines:
 
 
 def _lines(means: Means, form: Form, shapes: Array) -> _Lines:
-    """Least squares of ``1 = limit · (1 / value) + amplitude · (x / value)``, made orthogonal against round-off."""
+    """Solve the least squares of ``1 = limit · (1 / value) + amplitude · (x / value)``, orthogonalized against round-off."""
     ones = means.weights**0.5
     level = ones / means.values
     x = level * form.basis(means.depths, shapes[:, None])
@@ -270,13 +270,13 @@ def _lines(means: Means, form: Form, shapes: Array) -> _Lines:
 
 
 def amplitude_of(means: Means, curve: Curve) -> float:
-    """The amplitude in the unit of the values; of a power for depths that count from 1."""
+    """Return the amplitude in the unit of the values; for a power for depths in layers."""
     unit = means.depth_unit**curve.shape if curve.form is POWER else 1.0
     return curve.amplitude * means.value_unit * unit
 
 
 def relative_misfit(curve: Curve, means: Means) -> float:
-    """Root mean square of the relative misfits of the means."""
+    """Return the root mean square of the relative misfits of the means."""
     import numpy as np
 
     shape = np.array(curve.shape)

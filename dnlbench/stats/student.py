@@ -1,7 +1,7 @@
-"""Student's t and Fisher's F distributions, as far as intervals and tests need them.
+"""Student's t and Fisher's F distributions for intervals and tests.
 
-SciPy has it too, but importing the part of SciPy that does takes a third of the time in which two profiles are read, compared
-and printed. The tests hold every function against SciPy's.
+Importing them from SciPy takes a third of the time of reading, comparing and printing two profiles. The tests compare every
+function with SciPy's.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import functools
 import math
 
 LEVEL = 0.95
-"""Coverage of every interval that dnlbench states."""
+"""Coverage of every interval in dnlbench."""
 _NORMAL = 1.95996
-"""Just below what a normal variable stays within with probability `LEVEL`; no t variable stays within less."""
+"""Just below the normal quantile of `LEVEL`, a lower bound of all t quantiles."""
 _PRECISION = 1e-15
 _TINY = 1e-300
 
 
 def t_tail(freedom: float, value: float) -> float:
-    """The probability that a t variable is above ``value``, to some twelve digits; ``freedom`` is at least 1."""
+    """Return the probability that a t variable exceeds ``value``, to about twelve digits; ``freedom`` is at least 1."""
     if value < 0:
         return 1 - t_tail(freedom, -value)
     square = value * value
@@ -31,7 +31,7 @@ def t_tail(freedom: float, value: float) -> float:
 
 
 def f_tail(freedom: float, freedom_below: float, value: float) -> float:
-    """The probability that an F variable is above ``value`` (DLMF 8.17.5: with its ends exchanged where that is fast)."""
+    """Return the probability that an F variable exceeds ``value`` (DLMF 8.17.5, in the form that converges fast)."""
     if value <= 0:
         return 1.0
     a, b = freedom_below / 2, freedom / 2
@@ -43,9 +43,9 @@ def f_tail(freedom: float, freedom_below: float, value: float) -> float:
 
 @functools.cache
 def t_quantile(freedom: float) -> float:
-    """What a t variable stays within, either way, with probability `LEVEL`.
+    """Return the two-sided t quantile of `LEVEL`.
 
-    By Newton's method from below: the tail is convex there, so each step stays below the root and is nearer to it.
+    Newton's method from below: the tail is convex there, so each step approaches the root without passing it.
     """
     value, outside = _NORMAL, (1 - LEVEL) / 2
     for _ in range(100):
@@ -62,7 +62,7 @@ def _density(freedom: float, value: float) -> float:
 
 
 def _beta(a: float, b: float, x: float, rest: float) -> float:
-    """The regularised incomplete beta function; ``rest`` is ``1 - x``, which may be known better than that."""
+    """Return the regularized incomplete beta function; ``rest`` is ``1 - x``, which may be known more accurately."""
     if x == 0:
         return 0.0
     scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
@@ -70,7 +70,7 @@ def _beta(a: float, b: float, x: float, rest: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """Its continued fraction, from the front by Lentz's method (DLMF 8.17.22)."""
+    """Evaluate its continued fraction from the front by Lentz's method (DLMF 8.17.22)."""
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
     result = d
     for m in range(1, 100_000):
