@@ -1,4 +1,4 @@
-"""What a finished training sweep says of the theories of depth: its networks measured, and the figures read."""
+"""Diagnosis of a finished training sweep: metrics of its networks, and findings on the theories of depth."""
 
 from dnlbench.diagnosis.execute import Source, diagnose, find_source
 from dnlbench.diagnosis.model import (

@@ -1,4 +1,4 @@
-"""From a run directory or a profile to its diagnosis."""
+"""Diagnose the networks of a run directory or a profile."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from dnlbench.studies.training.spec import is_factory
 
 FUNCTION = "dnlbench.runners.training.diagnose:diagnose_all"
 NAMED_REASONS = 3
-CUSTOM_NETWORK = "is a network of your own, whose blocks and states are not known"
-ONLY_OURS = f"Diagnose works on dnlbench's own networks only: {', '.join(ARCHITECTURES)}"
+CUSTOM_NETWORK = "is a custom network, whose blocks and states are unknown"
+ONLY_OURS = f"Only the networks of dnlbench can be diagnosed: {', '.join(ARCHITECTURES)}"
 SMALL_PIXELS = 256
 
 OnProgress = Callable[[str, int, int], None]
-"""A run's id, how many there are before it, and how many there are in all."""
+"""Receives the title of a run, its number from 1, and the number of runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunWithWeights:
-    """A run, and where its final weights are."""
+    """A run and the location of its final weights."""
 
     run_id: str
     network: str
     depth: int
     seed: int
     weights: Mapping[str, Any]
-    """As `dnlbench.runners.training.diagnose` is told."""
+    """Location of the weights in the form of `dnlbench.runners.training.diagnose`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Source:
 
     @property
     def has_only_custom_networks(self) -> bool:
-        """Whether all of its networks are custom networks, which cannot be diagnosed."""
+        """True if all networks are custom networks, which cannot be diagnosed."""
         return all(map(is_factory, self.spec.sweep.networks))
 
     def with_data_at(self, root: Path) -> Source:
@@ -70,11 +70,11 @@ class Source:
 
 
 def find_source(path: Path) -> Source:
-    """A run directory, whose last checkpoints are kept, or a profile that was saved with its weights.
+    """Find the weights of a run directory (its last checkpoints), or of a profile that was saved with weights.
 
     Raises:
-        RunDirError: if a folder is no run directory of a training sweep that was begun.
-        ProfileError: if a file is no profile of one.
+        RunDirError: if a folder is not the run directory of a training sweep that has started.
+        ProfileError: if a file is not the profile of a training sweep.
     """
     return _of_run_dir(path) if path.is_dir() else _of_profile(path)
 
@@ -82,13 +82,13 @@ def find_source(path: Path) -> Source:
 def diagnose(
     source: Source, *, device: str = "auto", samples: int = 128, on_progress: OnProgress | None = None
 ) -> Diagnosis:
-    """Measures every run that has its weights, in a process of its own.
+    """Measure every run that has its weights, in a child process.
 
-    ``samples`` is how many images are measured on at most: there may be fewer to train on.
+    ``samples`` is the maximum number of training images for the measurement.
 
     Raises:
-        ConfigurationError: if there is none, with the reasons; if the device or the data are not there.
-        EngineError: if the process ends before it has measured.
+        ConfigurationError: if no run has its weights, with the reasons; if the device or the data is missing.
+        EngineError: if the process ends before the measurement.
     """
     slot, runs = _slot(device, source.data), [run for run in source.runs if not is_factory(run.network)]
     by_id, metrics, left_out = {run.run_id: run for run in runs}, [], list(source.left_out)
@@ -144,7 +144,7 @@ def _run_metrics(run: RunWithWeights, part: Mapping[str, Any], classes: int | No
 
 
 def _slot(device: str, data: DataInfo) -> Slot:
-    """On CPUs all cores, but for small images, on which threads only wait for each other."""
+    """Choose the slot: on CPUs all cores, but one thread for small images, which do not profit from more."""
     machine, (_, height, width) = read_machine(), data.input_shape
     threads = 1 if height * width < SMALL_PIXELS else None
     slots = choose_slots(
@@ -173,7 +173,7 @@ def _of_run_dir(path: Path) -> Source:
         raise RunDirError(_no_networks(path, plan.spec.study))
     preparations = run_dir.read_state().preparations
     if not preparations:
-        raise RunDirError(f"{path}: no sweep was begun here: its journal names no data")
+        raise RunDirError(f"{path}: the sweep has not started: its journal names no data")
     runs, left_out = [], []
     for run in plan.runs:
         ended = run_dir.read_history(run).ended
@@ -186,7 +186,7 @@ def _of_run_dir(path: Path) -> Source:
                 )
             )
         else:
-            reason = f"ended as {ended.status}" if ended else "has not been trained to its end"
+            reason = f"ended as {ended.status}" if ended else "has not finished"
             left_out.append(LeftOut(run_id=run.run_id, reason=reason, ended_well=False))
     return Source(
         name=plan.spec.name,
@@ -195,7 +195,7 @@ def _of_run_dir(path: Path) -> Source:
         data=preparations[0].data,
         runs=tuple(runs),
         left_out=tuple(left_out),
-        remedy="Let the sweep end (dnlbench run with --resume), or train it again in another --run-dir",
+        remedy="Finish the sweep (dnlbench run with --resume), or train it again in another --run-dir",
     )
 
 
@@ -206,7 +206,7 @@ def _of_profile(path: Path) -> Source:
     try:
         spec = TrainingSpec.from_saved(profile.spec)
     except ValidationError as error:
-        raise ProfileError(f"{path}: its spec is not one that this version trains: {error}") from error
+        raise ProfileError(f"{path}: this version cannot train its spec: {error}") from error
     runs, left_out = [], []
     for run in profile.runs:
         if run.status == "ok" and run.weights_sha256 is not None:
@@ -226,11 +226,11 @@ def _of_profile(path: Path) -> Source:
         runs=tuple(runs),
         left_out=tuple(left_out),
         remedy=(
-            "Name the sweep's run directory instead, or run the sweep again with --keep-weights: where that directory "
-            f"still is nothing is trained anew. Weights belong in {weights_folder(path)}"
+            "Pass the sweep's run directory instead, or run the sweep again with --keep-weights, which retrains nothing if the "
+            f"run directory still exists. The weights of this profile belong in {weights_folder(path)}"
         ),
     )
 
 
 def _no_networks(path: Path, study: str) -> str:
-    return f"{path}: of the study {study!r}, which trains no image networks; diagnose is for study 'training'"
+    return f"{path}: study {study!r} trains no image networks; diagnose needs study 'training'"

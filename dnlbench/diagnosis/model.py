@@ -1,4 +1,4 @@
-"""The form of a diagnosis: what was measured of each run, and what that comes to."""
+"""The format of a diagnosis: the measurements of each run, and their summary."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SERIES = (
     "state_gradient",
     "parameter_gradient",
 )
-"""Fields of `BlockRecord` that go by layer or state."""
+"""Fields of `BlockRecord` with a value for each layer or state."""
 
 
 TRAINING_SERIES = tuple(name for name in SERIES if name in ("forward", "state_gradient", "parameter_gradient"))
-"""Fields of `TrainingBlockRecord` that go by layer or state."""
+"""Fields of `TrainingBlockRecord` with a value for each layer or state."""
 
 
 class DiagnosisRecord(BaseModel):
-    """Part of a diagnosis. Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity"."""
+    """Part of a diagnosis. Non-finite numbers are the strings "NaN", "Infinity" and "-Infinity"."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
 
 class BlockRecord(DiagnosisRecord):
-    """A block; `dnlbench.dnl.diagnosis.metrics.BlockMetrics`, as a child process says it, where each field is defined."""
+    """The metrics of a block, from a child process; see `dnlbench.dnl.diagnosis.metrics.BlockMetrics`."""
 
     first_state: int
     state_step: Series
@@ -49,7 +49,7 @@ class BlockRecord(DiagnosisRecord):
 
 
 class TrainingBlockRecord(DiagnosisRecord):
-    """`dnlbench.dnl.diagnosis.metrics.TrainingBlock`, as a child process says it."""
+    """The metrics of a block in training mode; see `dnlbench.dnl.diagnosis.metrics.TrainingBlock`."""
 
     forward: Series
     state_gradient: Series
@@ -57,25 +57,25 @@ class TrainingBlockRecord(DiagnosisRecord):
 
 
 class TrainingRecord(DiagnosisRecord):
-    """`dnlbench.dnl.diagnosis.metrics.TrainingMetrics`, as a child process says it."""
+    """The metrics of a network in training mode; see `dnlbench.dnl.diagnosis.metrics.TrainingMetrics`."""
 
     loss: float
     blocks: tuple[TrainingBlockRecord, ...]
 
 
 class RunMetrics(DiagnosisRecord):
-    """A run, block by block from the input to the classifier."""
+    """The metrics of a run, block by block from the input to the classifier."""
 
     run_id: str
     network: str
     depth: int
     seed: int
     blocks: tuple[BlockRecord, ...]
-    """In evaluation mode."""
+    """The blocks in evaluation mode."""
     training: TrainingRecord | None = None
-    """In training mode, with the statistics of each batch; None if fewer than two images were measured."""
+    """The network in training mode, with the statistics of each batch; None if fewer than two images were measured."""
     never_learned: bool = False
-    """Whether the loss in training mode is still near that of chance, so that nothing is concluded from the weights."""
+    """True if the loss in training mode is still near that of chance, so the weights allow no conclusion."""
 
 
 class LeftOut(DiagnosisRecord):
@@ -84,37 +84,37 @@ class LeftOut(DiagnosisRecord):
     run_id: str
     reason: str
     ended_well: bool
-    """Whether it had been trained to the end, so that its weights should be there."""
+    """True if the run finished, so its weights should exist."""
 
 
 class DiagnosedPoint(DiagnosisRecord):
-    """All seeds of one network at one depth."""
+    """The metrics of one network at one depth over all seeds."""
 
     network: str
     depth: int
     quantities: dict[str, IntervalRecord]
-    """By name in `dnlbench.diagnosis.summary.QUANTITIES`, mean over the seeds with its 95 % t interval. What is not defined is
-    left out."""
+    """Mean over the seeds with its 95 % t interval, by name in `dnlbench.diagnosis.summary.QUANTITIES`, without undefined
+    values."""
 
 
 class OrderRecord(DiagnosisRecord):
-    """``value ≈ C · L^-order`` or, along the layers of the deepest networks, ``C · (l + 1)^-order``."""
+    """The fit ``value ≈ C · L^-order`` or, along the layers of the deepest networks, ``C · (l + 1)^-order``."""
 
     network: str
     quantity: str
     along: Literal["L", "l"]
     depth: int
-    """The largest."""
+    """The largest depth."""
     order: float | None = None
     low: float | None = None
-    """Of the 95 % t interval over seeds; None for a single one."""
+    """Lower bound of the 95 % t interval over seeds; None for a single seed."""
     high: float | None = None
     n: int = 0
     problem: str = ""
 
 
 class Diagnosis(DiagnosisRecord):
-    """A sweep, measured."""
+    """The diagnosis of a sweep."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", populate_by_name=True)
 
@@ -123,12 +123,12 @@ class Diagnosis(DiagnosisRecord):
     source: str
     """The run directory or profile."""
     samples: int
-    """Images of the training data on which states and gradients were measured."""
+    """Number of training images on which states and gradients were measured."""
     device: str
     points: tuple[DiagnosedPoint, ...]
     trends: tuple[OrderRecord, ...]
     findings: dict[str, tuple[str, ...]]
-    """What is seen, in words, by network."""
+    """The findings in words by network."""
     runs: tuple[RunMetrics, ...]
     left_out: tuple[LeftOut, ...]
 

@@ -1,4 +1,4 @@
-"""What the figures of single runs come to: means over seeds at each depth, and how they go with depth and through it."""
+"""Summary of the metrics of runs: means over seeds at each depth, and orders over depth and along the layers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dnlbench.profiles import IntervalRecord
 from dnlbench.stats import Range, fit_order, mean_interval
 
 FEWEST_LAYERS = 4
-"""A law in ``l`` is looked for over so many layers or more."""
+"""Minimum number of layers for a fit in ``l``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DepthQuantity:
-    """One number of a run."""
+    """A metric of a run."""
 
     name: str
     label: str
     of_block: Callable[[BlockRecord], float | None] | None = None
-    """In evaluation mode."""
+    """The value of a block in evaluation mode."""
     in_training: Callable[[BlockRecord, TrainingBlockRecord], float | None] | None = None
-    """In training mode; then ``of_block`` is None."""
+    """The value of a block in training mode; then ``of_block`` is None."""
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
-    """Over the blocks; ratios have a geometric one."""
+    """The mean over the blocks; geometric for ratios."""
     range: Range = "positive"
 
 
@@ -39,7 +39,10 @@ def _growth(block: BlockRecord) -> float | None:
 
 
 def _gradient_ratio(block: BlockRecord, seen: BlockRecord | TrainingBlockRecord) -> float | None:
-    """Of what the loss changes by for equal relative changes of the states: a layer behind a batch norm sees no other ones."""
+    """Return the ratio of the loss changes for equal relative changes of the first and the last state.
+
+    Relative changes count, since a layer behind a batch norm does not depend on the size of the state.
+    """
     first, last = (
         None if (gradient := seen.state_gradient[at]) is None or (size := seen.forward[at]) is None else gradient * size
         for at in (block.first_state, -1)
@@ -68,20 +71,20 @@ QUANTITIES = (
         name="training_layer_ratio", label="layers' gradients in training", in_training=_layer_ratio, mean="geometric"
     ),
 )
-"""Of the first five each block gives its mean over the layers, of ``roughness`` what `BlockMetrics` has for all arrays.
-``growth`` is the size of the last state over that of the first. ``gradient_ratio`` is ``‖x^l‖ ‖d loss/d x^l‖`` at the first
-state over that at the last: far below 1 gradients vanish on the way back, far above 1 they explode. ``training_gradient_ratio``
-is the same in training mode, and ``training_layer_ratio`` the norm of the gradient of the first layer's parameters over that of
-the last layer's, in training mode too."""
+"""The value of a block is the mean over its layers for the first five quantities except ``roughness``, which is that of all
+arrays in `BlockMetrics`. ``growth`` is the size of the last state over that of the first. ``gradient_ratio`` is
+``‖x^l‖ ‖d loss/d x^l‖`` at the first state over that at the last: far below 1 gradients vanish in the backward pass, far above
+1 they explode. ``training_gradient_ratio`` is the same in training mode. ``training_layer_ratio`` is the gradient norm of the
+first layer's parameters over that of the last layer's, in training mode."""
 
 WITH_DEPTH = ("state_step", "map_distance", "filter_distance", "roughness")
-"""Quantities that a continuous limit makes fall like 1/L."""
+"""Quantities that fall like 1/L in a continuous limit."""
 THROUGH_DEPTH = ("state_step", "map_distance", "filter_distance", "parameter_step")
 """Series that fall with ``l`` in networks that converge as layers are added."""
 
 
 def summarize_runs(runs: Sequence[RunMetrics]) -> tuple[tuple[DiagnosedPoint, ...], tuple[OrderRecord, ...]]:
-    """Points in the order of the runs, and the trends of each network."""
+    """Return the points in the order of the runs, and the fitted orders of each network."""
     points: dict[tuple[str, int], list[RunMetrics]] = {}
     for run in runs:
         points.setdefault((run.network, run.depth), []).append(run)
@@ -91,7 +94,7 @@ def summarize_runs(runs: Sequence[RunMetrics]) -> tuple[tuple[DiagnosedPoint, ..
 
 
 def number_of(run: RunMetrics, quantity: DepthQuantity) -> float | None:
-    """A run's value of a quantity; None where no block has one."""
+    """Return a run's value of a quantity; None if no block has one."""
     values = [value for value in _of_blocks(run, quantity) if value is not None]
     if quantity.mean == "arithmetic" or not values:
         return _mean(values)
@@ -107,13 +110,13 @@ def _of_blocks(run: RunMetrics, quantity: DepthQuantity) -> list[float | None]:
 
 
 def series_of(run: RunMetrics, name: str) -> tuple[float | None, ...]:
-    """A run's series, at each index the mean over the blocks."""
+    """Return a series of a run, at each index the mean over the blocks."""
     columns = zip(*(getattr(block, name) for block in run.blocks), strict=True)
     return tuple(_mean([value for value in column if value is not None]) for column in columns)
 
 
 def mean_series(runs: Sequence[RunMetrics], name: str) -> tuple[float | None, ...]:
-    """At each index the mean over runs of one depth."""
+    """Return the mean series over runs of one depth."""
     columns = zip(*(series_of(run, name) for run in runs), strict=True)
     return tuple(_mean([value for value in column if value is not None]) for column in columns)
 
@@ -131,7 +134,7 @@ def _point(runs: Sequence[RunMetrics]) -> DiagnosedPoint:
 
 
 def _orders(runs: Sequence[RunMetrics]) -> Iterator[OrderRecord]:
-    """Of one network. What no run has a value of has no trend."""
+    """Yield the fitted orders of one network, for quantities with a value."""
     depths = sorted({run.depth for run in runs})
     deepest = [run for run in runs if run.depth == depths[-1]]
     for quantity in (quantity for quantity in QUANTITIES if quantity.name in WITH_DEPTH):

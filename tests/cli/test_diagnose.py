@@ -170,7 +170,7 @@ def test_runs_that_failed_and_networks_of_ones_own_are_left_out(
         reasons = {left["reason"] for left in content["left_out"]}
         assert reasons == {
             "ended as failed",
-            "failing_in_training:network is a network of your own, whose blocks and states are not known",
+            "failing_in_training:network is a custom network, whose blocks and states are unknown",
         }
 
 
@@ -183,7 +183,7 @@ def test_what_has_no_trained_networks_is_refused(
     assert done.returncode == 0, done.stderr
     for source in ("rd", "limit.json"):
         said = refused(run_cli("diagnose", source))
-        assert "'forward-limit', which trains no image networks; diagnose is for study 'training'" in said
+        assert "'forward-limit' trains no image networks; diagnose needs study 'training'" in said
     said = refused(run_cli("run", "forward-limit", *RUN, *limit, "--keep-weights"))
     assert "--keep-weights: runs of the study 'forward-limit' have no weights" in said
 
@@ -209,7 +209,7 @@ def test_a_sweep_that_was_killed_is_diagnosed_as_far_as_it_came(
     found = diagnosed(run_cli, "rd")
     assert found["runs"] == [run for run in whole["runs"] if run["depth"] == 2]
     (left_out,) = found["left_out"]
-    assert left_out["reason"] == "has not been trained to its end"
+    assert left_out["reason"] == "has not finished"
 
     again = run_cli("run", spec_file, *RUN, *only, "--resume", "--out", "p.json", "--keep-weights")
     assert again.returncode == 0, again.stderr

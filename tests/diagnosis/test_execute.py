@@ -28,11 +28,11 @@ def test_networks_of_ones_own_are_not_imported_and_no_training_is_advised(
         data=DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10),
         runs=(RunWithWeights(run_id="a", network="os:abort", depth=4, seed=0, weights={"file": "x", "sha256": "0"}),),
         left_out=(),
-        remedy="Let the sweep end (dnlbench run with --resume)",
+        remedy="Finish the sweep (dnlbench run with --resume)",
     )
     with pytest.raises(ConfigurationError) as refused:
         execute.diagnose(source, device="cpu")
-    assert "a: os:abort is a network of your own" in str(refused.value)
+    assert "a: os:abort is a custom network" in str(refused.value)
     assert str(refused.value).splitlines()[-1].startswith("Diagnose works on dnlbench's own networks only: densenet, ")
 
 

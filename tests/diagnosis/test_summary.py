@@ -90,8 +90,8 @@ def test_smooth_networks_are_called_smooth() -> None:
     said = read(runs("resnet", lambda layer, depth: 1 / depth, lambda depth: 3 / depth, NOISES, DEPTHS))["resnet"]
     assert len(said) == 4
     states, parameters, maps, gradients = said
-    assert "as towards a continuous limit" in states
-    assert "as samples of smooth curves do" in parameters
+    assert "consistent with a continuous limit" in states
+    assert "like samples of smooth curves" in parameters
     assert "so their sum over L layers stays bounded" in maps
     assert "they neither vanish nor explode" in gradients
 
@@ -100,24 +100,28 @@ def test_rough_networks_are_called_rough() -> None:
     said = read(runs("resnet", lambda layer, depth: depth**-0.5, lambda depth: math.sqrt(2), NOISES, DEPTHS))["resnet"]
     states, parameters, maps, _ = said
     assert "L^−0.5" in states
-    assert "a continuous limit asks for L^−1" in states
+    assert "slower than a continuous limit, L^−1" in states
     assert "they hardly change with L" in parameters
-    assert "far from the smooth regime that the regulariser asks for" in parameters
+    assert "far from the smooth regime that the regularizer enforces" in parameters
     assert "their sum over L layers grows" in maps
 
 
-ONE = ("as towards a continuous limit", "as samples of smooth curves do", "so their sum over L layers stays bounded")
+ONE = (
+    "consistent with a continuous limit",
+    "like samples of smooth curves",
+    "so their sum over L layers stays bounded",
+)
 FASTER = (
-    "faster than a continuous limit asks for",
-    "faster than samples of smooth curves do",
+    "faster than a continuous limit predicts",
+    "faster than samples of smooth curves",
     "so their sum over L layers falls",
 )
 SLOWER = (
-    "a continuous limit asks for L^−1",
+    "slower than a continuous limit, L^−1",
     "neither clearly smooth nor clearly rough",
-    "their sum over L layers grows",
+    "so their sum over L layers grows",
 )
-OPEN = ("whether like L^−1 or slower cannot be told", SLOWER[1], "whether like L^−1 or slower cannot be told")
+OPEN = ("inconclusive, L^−1 or slower", SLOWER[1], "inconclusive, L^−1 or slower")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,11 @@ def test_an_order_is_held_against_1_by_its_whole_interval(low: float, high: floa
 
 @pytest.mark.parametrize(
     ("low", "said"),
-    [(0.9, ": as under an integral"), (1.1, ": faster than under an integral"), (0.1, "slower cannot be told")],
+    [
+        (0.9, ": like the integrand of a continuous limit"),
+        (1.1, ": faster than the integrand of a continuous limit"),
+        (0.1, "inconclusive, L^−1 or slower"),
+    ],
 )
 def test_dense_maps_are_held_against_an_integral(low: float, said: str) -> None:
     points, trends = summarize_runs(runs("densenet", lambda _, depth: 1 / depth, lambda depth: 1.4, NOISES, DEPTHS))
@@ -169,13 +177,13 @@ def test_maps_that_come_near_to_the_identity_along_the_layers_are_told() -> None
 def test_of_one_seed_nothing_is_concluded() -> None:
     said = read(runs("resnet", lambda layer, depth: 1 / depth, lambda depth: 1.4, [1.0], DEPTHS))["resnet"]
     assert all("one seed: no interval" in line for line in said[:3])
-    assert not any("far from" in line or "as towards" in line for line in said)
+    assert not any("far from" in line or "consistent with" in line for line in said)
 
 
 def test_too_few_depths_or_layers_are_named() -> None:
     said = read(runs("plain", lambda layer, depth: 1.0, lambda depth: 1.4, NOISES, [2]))["plain"]
     assert "too few depths: 1, an order needs 2" in said[0]
-    assert "along the layers they have no law: too few layers: 2, an order needs 4" in said[2]
+    assert "along the layers they have no fit: too few layers: 2, an order needs 4" in said[2]
 
 
 def test_networks_that_stand_still_have_no_order_and_no_crash() -> None:
@@ -187,18 +195,17 @@ def test_networks_that_stand_still_have_no_order_and_no_crash() -> None:
 @pytest.mark.parametrize(("decay", "word"), [(0.5, "vanish"), (-0.5, "explode")])
 def test_gradients_that_vanish_or_explode_are_called_so(decay: float, word: str) -> None:
     said = read(runs("plain", lambda layer, depth: 1.0, lambda depth: 1.4, NOISES, [16], decay=decay))["plain"]
-    assert f"they {word} on the way back, by {math.exp(-decay):.2f} a layer" in said[-1].replace("inf", "")
+    assert f"they {word} in the backward pass, by a factor of {math.exp(-decay):.2f} per layer" in said[-1].replace(
+        "inf", ""
+    )
 
 
 def test_gradients_are_judged_in_training_mode_and_of_parameters_too() -> None:
     """Evaluation mode shows equal gradients in all layers here."""
     found = runs("plain", lambda layer, depth: 1.0, lambda depth: 1.4, NOISES, [16], layers=150.0)
-    assert (
-        "of its first layer 150 ± 0 times those of its last, L=16: they explode on the way back"
-        in read(found)["plain"][-1]
-    )
+    assert "first over last layer 150 ± 0; they explode in the backward pass" in read(found)["plain"][-1]
     unseen = [run.model_copy(update={"training": None}) for run in found]
-    assert read(unseen)["plain"][-1] == "gradients: not measured in training mode at L=16; nothing is concluded"
+    assert read(unseen)["plain"][-1] == "gradients: not measured in training mode at L=16; no conclusion is drawn"
 
 
 def test_nothing_is_concluded_from_networks_that_never_learned() -> None:
