@@ -1,12 +1,12 @@
-"""What distinguishes the networks that dnlbench builds, as plain data.
+"""The architectures of built-in networks, as plain data.
 
-All of them are one skeleton: blocks of ``L`` layers with a stem in front, transitions between and a classifier behind.
-A layer ``l`` (``0 <= l < L``) reads some of the states ``x^0 .. x^l``, each through the kernel's transformation ``N``,
-and makes the next one::
+All networks consist of a stem, blocks of ``L`` layers with transitions between them, and a classifier. A layer ``l``
+(``0 <= l < L``) reads some of the states ``x^0 .. x^l``, each through the kernel's transformation ``N``, and computes the next
+state::
 
     x^{l+1} = [x^l + tau *]  conv(relu(norm([ N(x^k) for k in sources(l) ])))
 
-Networks differ in the kernel, in the sources and in whether the bracketed term is there; nothing else.
+Networks differ only in the kernel, in the sources, and in the presence of the bracketed term.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Roughness = Literal["smooth", "kink", "sqrt", "hoelder", "jump"]
 Padding = Literal["zeros", "circular"]
 
 MEMORY_EFFICIENT_PIXELS = 256
-"""Image positions from which ``auto`` chooses the memory-efficient implementation for dense networks. It trains faster there (on
-32×32 images) and needs far less memory; on 8×8 images it is slower, by a factor of 1.4 at depth 8."""
+"""Number of pixels from which ``auto`` selects the memory-efficient implementation for dense networks. On 32×32 images it trains
+faster and needs far less memory. On 8×8 images it is slower, by a factor of 1.4 at depth 8."""
 
 Sources = Callable[[int], tuple[int, ...]]
-"""Layer index ``l`` to the indices ``k <= l`` of the states it reads, increasing."""
+"""Maps a layer index ``l`` to the increasing indices ``k <= l`` of the states that the layer reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One row of the table of networks."""
+    """The architecture of a built-in network."""
 
     name: str
     kernel: KernelName
@@ -48,15 +48,14 @@ class Architecture:
 
     @property
     def dense(self) -> bool:
-        """Whether layers read states older than the last, and the block hands on all of them."""
+        """True if layers read earlier states than the last one, and the block outputs all states."""
         return self.family == "dense"
 
     def scaled_by_step(self, source: int) -> bool:
-        """Whether ``step_scaling = "1/L"`` puts the step ``tau = 1/L`` on a layer's weights on this source.
+        """Return true if ``step_scaling = "1/L"`` multiplies a layer's weights on this source by the step ``tau = 1/L``.
 
-        In Eq. (1) of the DNL framework ``tau`` stands before the sum over states but not before ``A^l x^0``, and the filter
-        slices on the block's input are that one-index term. What a residual layer adds is scaled as a whole instead, and
-        a sequential network has no step.
+        In Eq. (1) of the DNL framework, ``tau`` multiplies the sum over states but not ``A^l x^0``, which corresponds to the
+        filter slices on the block's input. Residual layers scale the full added term instead. Sequential networks have no step.
         """
         return self.dense and source > 0
 
@@ -75,28 +74,28 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def full(layer: int) -> tuple[int, ...]:
-    """All states so far: ``0 .. l``."""
+    """Return all states so far: ``0 .. l``."""
     return tuple(range(layer + 1))
 
 
 def window(width: int) -> Sources:
-    """The last ``width`` states: ``l − width < k <= l``.
+    """Return the function that selects the last ``width`` states: ``l − width < k <= l``.
 
     Raises:
         ValueError: if ``width < 1``.
     """
     if width < 1:
-        raise ValueError(f"a window holds at least 1 state, not {width}")
+        raise ValueError(f"the window must have at least 1 state, not {width}")
     return lambda layer: tuple(range(max(0, layer + 1 - width), layer + 1))
 
 
 def strides(layer: int) -> tuple[int, ...]:
-    """The states at distances 1, 2, 4, 8, … from the new one: ``k = l + 1 − 2^j >= 0``."""
+    """Return the states at distances 1, 2, 4, 8, … from the new state: ``k = l + 1 − 2^j >= 0``."""
     return tuple(layer + 1 - 2**j for j in reversed(range((layer + 1).bit_length())))
 
 
 def sources_of(architecture: Architecture, connectivity: ConnectivityName, window_width: int | None) -> Sources:
-    """Which states each layer of a network reads.
+    """Return the function that selects the states that each layer of a network reads.
 
     Raises:
         ValueError: if the connectivity is ``window`` and no width is given.
@@ -105,20 +104,20 @@ def sources_of(architecture: Architecture, connectivity: ConnectivityName, windo
         return window(1)
     if connectivity == "window":
         if window_width is None:
-            raise ValueError("connectivity 'window' needs a width")
+            raise ValueError("connectivity 'window' requires a width")
         return window(window_width)
     return full if connectivity == "full" else strides
 
 
 def choose_implementation(
-    asked: RequestedImplementation, architecture: Architecture, height: int, width: int
+    requested: RequestedImplementation, architecture: Architecture, height: int, width: int
 ) -> ImplementationName:
-    """How a network trains on images of a size. Baselines read each state once, so there is nothing to share."""
-    if asked != "auto":
-        return asked
+    """Resolve ``auto`` for an architecture and image size. Baselines read each state once, so they have nothing to share."""
+    if requested != "auto":
+        return requested
     return "memory-efficient" if architecture.dense and height * width >= MEMORY_EFFICIENT_PIXELS else "standard"
 
 
 def most_blocks(height: int, width: int) -> int:
-    """How many blocks fit an image: each transition between two blocks halves its sides, rounding down, to 1 at least."""
+    """Return the maximum number of blocks: each transition halves the sides of the image, rounding down, to at least 1."""
     return min(height, width).bit_length()

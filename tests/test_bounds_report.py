@@ -72,7 +72,7 @@ def test_one_run_beyond_a_bound_is_told(planted: Callable[..., Profile], name: s
     label = next(quantity.label for quantity in STUDY.quantities if quantity.name == name)
     note = next(iter(profile_grids(profile))).note
     assert f"bound exceeded at densenet L=2: {label} {'∞' if not math.isfinite(value) else '2.0e-10'}" in note
-    assert "1e-10: trajectory apart, apart under SGD" in note
+    assert "1e-10: trajectory difference, SGD difference" in note
 
 
 def test_a_quantity_without_bound_is_not_judged(planted: Callable[..., Profile]) -> None:

@@ -1,4 +1,4 @@
-"""Studies: what each kind of sweep asks, measures and concludes, as declarations without any computation."""
+"""Studies: declarations of the spec, quantities and conclusions of each kind of sweep. They compute nothing."""
 
 from collections.abc import Mapping
 
@@ -27,4 +27,4 @@ from dnlbench.studies.training import TRAINING
 STUDIES: Mapping[str, Study] = {
     study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT, EMBEDDING)
 }
-"""Every study by its name in a spec."""
+"""Studies by their name in specs."""

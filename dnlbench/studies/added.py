@@ -49,13 +49,13 @@ class Renamed:
         return core_schema.no_info_before_validator_function(self.new, handler(source))
 
 
-def completed(form: type[BaseModel], saved: Mapping[str, Any]) -> dict[str, Any]:
+def completed(model: type[BaseModel], saved: Mapping[str, Any]) -> dict[str, Any]:
     """Add the keys that a saved spec lacks, with their values from before they existed, and rename old values.
 
     The result may be invalid if the saved spec is; only the model validates it.
     """
     result = dict(saved)
-    for name, field in form.model_fields.items():
+    for name, field in model.model_fields.items():
         table, added, renamed = _table(field), _metadata(field, Added), _metadata(field, Renamed)
         if added:
             result.setdefault(name, added.before)
@@ -66,11 +66,11 @@ def completed(form: type[BaseModel], saved: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def essential(form: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:
+def essential(model: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the added keys whose value is the one from before they existed, and give renamed values their old names."""
     kept: dict[str, Any] = {}
     for name, value in settings.items():
-        field = form.model_fields[name]
+        field = model.model_fields[name]
         table, added, renamed = _table(field), _metadata(field, Added), _metadata(field, Renamed)
         if added is None or value != added.before:
             kept[name] = essential(table, value) if table else renamed.old(value) if renamed else value
@@ -78,8 +78,8 @@ def essential(form: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, A
 
 
 def _table(field: FieldInfo) -> type[BaseModel] | None:
-    form = field.annotation
-    return form if isinstance(form, type) and issubclass(form, BaseModel) else None
+    model = field.annotation
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def _metadata(field: FieldInfo, kind: type[M]) -> M | None:

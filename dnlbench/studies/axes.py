@@ -1,4 +1,4 @@
-"""The axes that sweeps of all studies have: depths and seeds, each value named once, and not too many runs in all."""
+"""Axes of sweeps in all studies: depths and seeds with distinct values, and a limit on the number of runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dnlbench.studies.base import Section
 T = TypeVar("T")
 
 MOST_RUNS = 100_000
-"""Of one sweep. The limits here and below are far beyond what can be run; they tell a slip before it takes all memory."""
+"""Maximum number of runs of a sweep. The limits here are far above practical sizes; they catch typing errors early."""
 MOST_SEEDS = 10_000
 MOST_LAYERS = 10_000
 
 
 def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
-    """The values, refused if one occurs twice."""
+    """Return the values, or reject them if a value occurs twice."""
     counts = Counter(values)
     if len(counts) < len(values):
         first = next(value for value in values if counts[value] > 1)
@@ -29,7 +29,7 @@ def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def _seed_list(value: Any) -> Any:
-    """A count ``n`` stands for the seeds ``0 .. n − 1``."""
+    """Convert a count ``n`` to the seeds ``0 .. n − 1``."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_SEEDS:
         return tuple(range(value))
     if isinstance(value, list | tuple):
@@ -38,7 +38,7 @@ def _seed_list(value: Any) -> Any:
 
 
 Axis = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(distinct)]
-"""One value at least, each once."""
+"""One or more distinct values."""
 Depth = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 Depths = Axis[Depth]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -48,7 +48,7 @@ Seeds = Annotated[SeedList, BeforeValidator(_seed_list, json_schema_input_type=S
 
 
 class Axes(Section):
-    """The ``[sweep]`` of a study: each key is an axis, ``depths`` and ``seeds`` among them."""
+    """The ``[sweep]`` table of a study. Each key is an axis, including ``depths`` and ``seeds``."""
 
     @model_validator(mode="after")
     def _runs_are_not_too_many(self) -> Self:

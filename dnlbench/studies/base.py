@@ -1,4 +1,4 @@
-"""What a study is: a spec, its points and seeds, the quantities it measures and an estimate of each point's size."""
+"""The base of studies: spec, points and seeds, measured quantities, and an estimate of each point's size."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ InputShape = tuple[int, int, int]
 
 
 class Section(BaseModel):
-    """One table of a spec: frozen, and unknown keys are refused."""
+    """A table of a spec: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def refuse(key: str, value: Any, reason: str) -> NoReturn:
-    """Refuse the value of a dotted key that does not fit the rest of its spec."""
+    """Reject the value of a dotted key that is inconsistent with the rest of its spec."""
     raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One place on the sweep's axes; its runs differ only in the seed."""
+    """A combination of network and depth. The runs of a point differ only in the seed."""
 
     network: str
     depth: int
 
 
 class StudySpec(Section):
-    """The part that the specs of all studies share."""
+    """The common part of the specs of all studies."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Name of the sweep; its files are named after it. Letters, digits, dots, dashes and underscores, 64 at most."""
@@ -49,17 +49,17 @@ class StudySpec(Section):
 
     @classmethod
     def from_saved(cls, saved: object) -> Self:
-        """The spec of a saved document; keys that its version did not have mean what that version computed.
+        """Read a saved spec. Keys that did not exist in its version get the value that describes that version's computation.
 
         Raises:
-            ValidationError: if the document is no spec of this study.
+            ValidationError: if the document is not a spec of this study.
         """
         document = completed(cls, saved) if isinstance(saved, Mapping) else saved
         return cls.model_validate_json(json.dumps(document), strict=True)
 
     @property
     def networks(self) -> Collection[str]:
-        """The names of the networks, in the order of the spec."""
+        """Names of the networks, in the order of the spec."""
         raise NotImplementedError
 
     @property
@@ -72,25 +72,25 @@ class StudySpec(Section):
 
     @property
     def epochs(self) -> int:
-        """How many epochs each run has; 1 in studies whose runs have none."""
+        """Epochs of each run; 1 in studies without epochs."""
         return 1
 
     def settings(self) -> dict[str, Any]:
-        """What was asked for, without labels and places."""
+        """Return the spec without its name and file locations."""
         return self.model_dump(mode="json", exclude={"name": True})
 
     def run_settings(self) -> dict[str, Any]:
-        """The settings without the axes: what a single run depends on beside its point and seed.
+        """Return the settings that a single run depends on besides its point and seed: all except the axes.
 
-        Two specs that agree in it share their runs. A study whose runs of few epochs are the beginning of those of many
-        leaves the number of epochs out.
+        Two specs with equal run settings share their runs. If a run of few epochs is the beginning of a longer run, the study
+        excludes the number of epochs.
         """
         return {key: value for key, value in self.settings().items() if key != "sweep"}
 
     def identity(self) -> dict[str, Any]:
-        """The settings as they are hashed: two specs with equal identities ask for the same results.
+        """Return the settings that are hashed. Specs with equal identities have the same results.
 
-        Keys of later versions are left out where they ask for what was computed before (see `dnlbench.studies.added`).
+        Keys of later versions are omitted if they describe the computation of earlier versions (see `dnlbench.studies.added`).
         """
         return essential(type(self), self.settings())
 
@@ -104,57 +104,57 @@ Direction = Literal["lower", "higher"]
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """The fields that quantities and per-epoch metrics share."""
+    """The common fields of quantities and per-epoch metrics."""
 
     name: str
-    """Field of the profile's runs, or key of its epochs, that holds the values."""
+    """Field of a profile's runs, or key of its epochs, with the values."""
     label: str
     unit: str = ""
-    """Empty for a pure number."""
+    """Empty for dimensionless values."""
     better: Direction | None = None
     shown_as: Literal["number", "count", "bytes", "percent"] = "number"
     hardware_dependent: bool = False
     """The values depend on the hardware: only runs on equal machines are compared, and a pack counts once."""
     range: Range = "any"
-    """The range of possible values; intervals and axes keep to it."""
+    """The range of possible values. Intervals and axes stay inside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity(Described):
-    """Something a study measures once per run."""
+    """A value that a study measures once per run."""
 
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
-    """How values of several seeds are averaged: geometric where an order of convergence is fitted, as the fit is through
-    logarithms. Values that are not all above 0 have the arithmetic mean."""
+    """Mean over seeds. It is geometric if an order of convergence is fitted, since the fit uses logarithms. Values that are
+    not all positive always have the arithmetic mean."""
     tolerance: float = 0.01
-    """Relative difference below which two values count as the same for every purpose."""
+    """Relative difference below which two values are considered equal."""
     timed: bool = False
-    """Whether it depends on the machine's state at the time, as a throughput does and a peak of memory does not."""
+    """The value depends on the machine's state at the time, like throughput and unlike peak memory."""
     follows: str = ""
-    """Name of the quantity that says the same, so that this one gets no verdict of its own in comparisons; empty: none."""
+    """Name of a quantity with the same information. Comparisons then give no separate verdict for this one. Empty: none."""
     alias: str = ""
-    """What it may be called for short, in rules; empty: only its name."""
+    """Short name in rules. Empty: no short name."""
     bound: float | None = None
-    """Theory says that it is 0 but for rounding, which stays below this: smaller values agree with theory and with each
-    other. None: theory does not say so."""
+    """In theory the value is 0. Rounding stays below this bound, so smaller values agree with theory and with each other.
+    None: theory does not predict 0."""
     table: str = ""
-    """Title of the table that shows it; empty: the main one."""
+    """Title of the table with this quantity. Empty: the main table."""
     compared: bool = True
-    """Whether `dnlbench.compare` compares it between profiles."""
+    """`dnlbench.compare` compares it between profiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetric(Described):
-    """Something a study measures once per epoch. Profiles, tables, charts and exports follow from this declaration."""
+    """A value that a study measures once per epoch. Profiles, tables, charts and exports are generated from it."""
 
     range: Range = "positive"
     log: bool = False
-    """Draw it on a logarithmic axis at first."""
+    """The default axis is logarithmic."""
     tag: str = ""
-    """Name in TensorBoard; empty: the metric's own, below ``epoch``."""
+    """Name in TensorBoard. Empty: ``epoch/`` and the metric's name."""
 
     def last(self, **changes: Any) -> Quantity:
-        """The value after the last epoch as a quantity of the run, with the given fields of `Quantity`."""
+        """Return the value after the last epoch as a quantity, with the given fields of `Quantity`."""
         shared = {field.name: getattr(self, field.name) for field in fields(Described)}
         return Quantity(**shared, **changes)
 
@@ -171,115 +171,115 @@ THROUGHPUT = EpochMetric(
     hardware_dependent=True,
     tag="throughput/samples_per_s",
 )
-"""With the training loss what every study with epochs measures."""
+"""Every study with epochs measures throughput and training loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is said of each network in a word: by theory beforehand, and by whether the fitted values fall to 0."""
+    """The verdicts about each network: the prediction of theory, and whether the fitted values converge to 0."""
 
     measured_as: str
-    """The measurement that holds the place of theory's word; equal in all runs of a network."""
+    """The measurement with the index of theory's verdict. It is equal in all runs of a network."""
     by_theory: tuple[str, ...]
     seen: tuple[str, str]
-    """Where the values are not seen to fall like a power of depth, and where they are."""
+    """The verdict if the values do not fall like a power of depth, and the verdict if they do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DepthFit:
-    """How a quantity is expected to go with depth: a fit for each network."""
+    """A fit of a quantity over depth, for each network."""
 
     quantity: str
     model: FitModel
-    """``power``: ``C L^-p``, one curve a seed. ``limit``: ``a + C L^-p`` through samples that are independent between depths.
-    ``curve-limit``: the same through one deterministic curve a seed, each seed being a problem of its own."""
+    """``power``: ``C L^-p``, one curve per seed. ``limit``: ``a + C L^-p``, with independent samples at each depth.
+    ``curve-limit``: ``a + C L^-p``, one deterministic curve per seed, where each seed is a separate problem."""
     expected_order: float | None = None
-    """``p`` as theory has it, of all networks."""
+    """Order ``p`` that theory predicts for all networks."""
     at_least: bool = False
-    """Whether theory bounds the values by ``C L^-p``, so that a higher order agrees with it too. The limit of local orders is
-    compared with a bound, since that is about the limit; a value is compared with the mean slope."""
+    """Theory bounds the values by ``C L^-p``, so a higher order agrees with it too. The limit of local orders is compared
+    with such a bound, since it is asymptotic. An exact prediction is compared with the mean slope."""
     unless: str | None = None
-    """The measurement that runs hold where theory says nothing of them; the others lack it."""
+    """A measurement that only runs outside the assumptions of theory have."""
     expected_from: str | None = None
-    """The measurement that holds ``p`` where it differs between networks; runs of networks without one lack it."""
+    """The measurement with ``p`` if it differs between networks. Networks without a predicted order lack it."""
     verdict: Verdict | None = None
-    """Of a ``power``."""
+    """Verdicts about the fit, for ``power`` only."""
     at_most_chance: bool = False
-    """Whether no limit is above ln(classes), the cross-entropy of a network that guesses."""
+    """Limits never exceed ln(classes), the cross-entropy of guessing."""
     rate: str | None = None
-    """The quantity that holds the throughput, from which the cost of the next doubling follows."""
+    """The quantity with the throughput, from which the cost of the next doubling is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stability:
-    """The quantities that tell whether gradients explode or vanish with depth."""
+    """The quantities that show whether gradients explode or vanish with depth."""
 
     norm: str
-    """Norm of the whole gradient."""
+    """Norm of the full gradient."""
     ratio: str
-    """Norm at the first part of a network over that at the last."""
+    """Gradient norm of the first part of a network divided by that of the last part."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A quantity that tells what depth costs, as it grows like ``L^q``."""
+    """A quantity that measures the cost of depth. The cost grows like ``L^q``."""
 
     quantity: str
     label: str
-    """One word, for the head of a column."""
+    """One word for a column head."""
     inverse: bool = False
-    """Whether the cost is one over the quantity, as the time of a sample is one over the throughput."""
+    """The cost is the inverse of the quantity, for example time per sample of throughput."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run of a point will take, foreseen without building it. None: not foreseeable."""
+    """The estimated size and cost of a run, computed without building its network. None: unknown."""
 
     parameters: int | None
     memory_bytes: int | None
     work: float
-    """Relative cost of the run, for ordering and time left; comparable only within one sweep."""
+    """Relative cost, for the order of runs and the time left. It is comparable only within one sweep."""
 
 
 class Estimator(Protocol):
-    """Foresees the size of a point's runs on given data."""
+    """Estimates the size of a point's runs on given data."""
 
     def __call__(self, spec: Any, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
-        """The estimate; ``shape`` and ``classes`` are None as long as the data are not known."""
+        """Return the estimate. ``shape`` and ``classes`` are None until the data are known."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """One kind of sweep."""
+    """A kind of sweep."""
 
     name: str
     question: str
-    """What it answers, in one line."""
+    """The research question in one line."""
     spec: type[StudySpec]
     quantities: tuple[Quantity, ...]
     """The first one is the study's main result."""
     epoch_metrics: tuple[EpochMetric, ...] = ()
-    """In the order in which charts offer them, the training loss first; empty if runs have no epochs."""
+    """Metrics in the order of charts, the training loss first. Empty if runs have no epochs."""
     estimate: Estimator
     to_save_memory: str
-    """What in a spec makes its runs smaller."""
+    """Changes of the spec that reduce memory."""
     fits: tuple[DepthFit, ...] = ()
     costs: tuple[Cost, ...] = ()
     contrasts: tuple[str, ...] = ()
-    """Names of quantities that are tested within a profile, depth against depth and network against network. Their values
-    differ by chance between seeds, do not depend on the machine and have a better direction."""
+    """Names of quantities that are tested within a profile, between depths and between networks. Their values vary randomly
+    between seeds, do not depend on the hardware, and have a better direction."""
     plotted: tuple[str, ...] = ()
-    """Names of quantities without a trend that a figure over depth shows beside those that have one."""
+    """Names of quantities without a fit that figures over depth show in addition to those with one."""
     stability: Stability | None = None
     packs: bool = False
-    """Whether runs that differ only in the seed can be carried out together."""
+    """Runs that differ only in the seed can be batched."""
     workload_version: int
-    """Raised whenever equal specs stop meaning equal computations."""
+    """Increased whenever equal specs no longer mean equal computations."""
 
     @property
     def has_epochs(self) -> bool:
-        """Whether runs go by epochs, or find everything in one go."""
+        """True if runs train in epochs, false if they are a single measurement."""
         return bool(self.epoch_metrics)
 
     @property

@@ -1,10 +1,10 @@
-"""The embedding study: does a wide ReLU network that was split from a narrow one train and end like it?
+"""The embedding study: does a wide ReLU network that was split from a narrow one train like it?
 
-The embedding principle of arXiv 2505.12419: if each neuron or channel of a homogeneous network is split into copies whose
-incoming and outgoing weights are both scaled by ``c_i``, ``sum c_i² = 1``, then the wide network computes the same function,
-its gradient is the image of the narrow one's, and so is its whole training; KKT points of the maximum-margin problem become
-such points. Each run draws a narrow network, splits it, trains both, and measures how far they come apart; in exact
-arithmetic nothing would. The map is the same in dense networks, at any depth.
+The embedding principle of arXiv 2505.12419: split each neuron or channel of a homogeneous network into copies whose incoming
+and outgoing weights are both scaled by ``c_i``, with ``sum c_i² = 1``. Then the wide network computes the same function, its
+gradients are the images of the narrow network's gradients, and so is its training trajectory. KKT points of the maximum-margin
+problem are mapped to KKT points. Each run draws a narrow network, splits it, trains both and measures their differences, which
+would be 0 in exact arithmetic. The map also applies to dense networks of any depth.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ WiringName = Literal["fully-connected", "convolutional", "densenet"]
 Case = tuple[WiringName, int, float]
 """Wiring, width factor and learning rate."""
 
-PREDICTED = "What the principle predicts to vanish"
-CHAOS = (
-    "The narrow network against itself, its start off by one rounding error: so far apart does descent take rounding"
-)
-MARGINS = "Maximum margin: the narrow network and the wide one at late times"
+PREDICTED = "Differences that the embedding principle predicts to be 0"
+ROUNDING_TWIN = "Narrow network against its rounding twin: amplification of rounding errors by training"
+MARGINS = "Maximum margin at late times: narrow and wide network"
 FEWEST_OF_A_DIGIT = 174
 SPHERE_TOLERANCE = 1e-12
-"""So much may the squares of the coefficients be off 1, which is their rounding."""
+"""Maximum rounding error of the sum of squared coefficients."""
 TRAJECTORY_BOUND = 1e-10
 KKT_BOUND = 1e-8
 
@@ -84,7 +82,7 @@ class WiringSettings(Section):
             reason = "batch normalization cancels the coefficient of a copy, so later layers count the copy in full"
             refuse("network.batch_norm", self.batch_norm, f"must be false: {reason}")
         if (self.connectivity == "window") != (self.window is not None):
-            reason = 'is needed with network.connectivity = "window", and has an effect only with it'
+            reason = 'is required with network.connectivity = "window" and not allowed otherwise'
             refuse("network.window", self.window, reason)
         return self
 
@@ -103,7 +101,7 @@ class SplittingSettings(Section):
             refuse(
                 "splitting.values",
                 self.values and list(self.values),
-                'are needed with splitting.coefficients = "given", and have an effect only with it',
+                'are required with splitting.coefficients = "given" and not allowed otherwise',
             )
         if self.values is None:
             return self
@@ -157,7 +155,7 @@ class EmbeddingSpec(StudySpec):
 
     @property
     def networks(self) -> dict[str, Case]:
-        """What distinguishes the networks of the table, by their names, such as ``densenet-x2-lr0.1``."""
+        """Wiring, width factor and learning rate of each network by its name, such as ``densenet-x2-lr0.1``."""
         return {
             f"{wiring}-x{factor}-lr{rate!r}": (wiring, factor, rate)
             for wiring in self.sweep.networks
@@ -175,28 +173,30 @@ class EmbeddingSpec(StudySpec):
         values = self.splitting.values
         for factor in self.sweep.width_factors:
             if values is not None and len(values) != factor:
-                reason = f"their number, {len(values)}, must be the width factor, {factor} (sweep.width_factors)"
+                reason = (
+                    f"must have as many values as the width factor {factor} (sweep.width_factors), not {len(values)}"
+                )
                 refuse("splitting.values", list(values), reason)
         return self
 
 
 def weight_sizes(spec: EmbeddingSpec, wiring: WiringName, depth: int, factor: int) -> Iterator[tuple[int, int]]:
-    """Of each layer of the wide network the numbers in its weight, and the pixels that it is applied at."""
+    """Yield the number of weights and the number of output pixels of each layer of the wide network."""
     network, pixels = spec.network, spec.data.side**2
     if wiring != "densenet":
         filters, width = (9, network.channels * factor) if wiring == "convolutional" else (1, network.neurons * factor)
-        places = pixels if filters > 1 else 1
-        yield filters * width * (1 if filters > 1 else pixels), places
-        yield from [(filters * width**2, places)] * (depth - 1)
+        positions = pixels if filters > 1 else 1
+        yield filters * width * (1 if filters > 1 else pixels), positions
+        yield from [(filters * width**2, positions)] * (depth - 1)
         yield width, 1
         return
-    sources, made = sources_of(ARCHITECTURES["densenet"], network.connectivity, network.window), network.growth_rate
-    first = 2 * made
+    sources, growth = sources_of(ARCHITECTURES["densenet"], network.connectivity, network.window), network.growth_rate
+    first = 2 * growth
     yield 9 * first * factor, pixels
     for block in range(network.blocks):
-        widths = [first, *[made] * depth]
+        widths = [first, *[growth] * depth]
         for layer in range(depth):
-            yield 9 * made * sum(widths[k] for k in sources(layer)) * factor**2, pixels
+            yield 9 * growth * sum(widths[k] for k in sources(layer)) * factor**2, pixels
         first = max(1, int(sum(widths) * network.compression))
         last = block == network.blocks - 1
         yield (sum(widths) * factor, 1) if last else (sum(widths) * first * factor**2, pixels)
@@ -204,7 +204,7 @@ def weight_sizes(spec: EmbeddingSpec, wiring: WiringName, depth: int, factor: in
 
 
 def estimate(spec: EmbeddingSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
-    """Foresees a run. Parameters are those of the wide network, which takes most of the work beside what each layer costs."""
+    """Estimate a run. Parameters are those of the wide network, which dominates the work besides a fixed cost per layer."""
     wiring, factor, _ = spec.networks[point.network]
     sizes = list(weight_sizes(spec, wiring, point.depth, factor))
     parameters, samples = sum(size for size, _ in sizes), spec.data.samples
@@ -221,31 +221,31 @@ def estimate(spec: EmbeddingSpec, point: Point, shape: InputShape | None, classe
 
 _vanishing = partial(Quantity, better="lower", range="positive")
 _predicted = partial(_vanishing, table=PREDICTED)
-_rounding = partial(Quantity, range="positive", table=CHAOS)
+_rounding = partial(Quantity, range="positive", table=ROUNDING_TWIN)
 _late = partial(Quantity, range="positive", table=MARGINS)
 
 EMBEDDING = Study(
     name="embedding",
-    question="Does a wide network that was split from a narrow one train and end like it?",
+    question="Does a wide network that was split from a narrow one train like it?",
     spec=EmbeddingSpec,
     quantities=(
-        _vanishing(name="deviation", label="trajectory apart", bound=TRAJECTORY_BOUND),
-        _vanishing(name="deviation_sgd", label="apart under SGD", bound=TRAJECTORY_BOUND),
-        _vanishing(name="kkt_difference", label="KKT residuals apart", bound=KKT_BOUND),
-        _predicted(name="function_start", label="function at the start", bound=TRAJECTORY_BOUND),
-        _predicted(name="gradient_start", label="gradient at the start", bound=TRAJECTORY_BOUND),
+        _vanishing(name="deviation", label="trajectory difference", bound=TRAJECTORY_BOUND),
+        _vanishing(name="deviation_sgd", label="SGD difference", bound=TRAJECTORY_BOUND),
+        _vanishing(name="kkt_difference", label="KKT difference", bound=KKT_BOUND),
+        _predicted(name="function_start", label="initial function", bound=TRAJECTORY_BOUND),
+        _predicted(name="gradient_start", label="initial gradient", bound=TRAJECTORY_BOUND),
         _predicted(name="gradient_apart", label="gradient", bound=KKT_BOUND),
         _predicted(name="loss_apart", label="loss", bound=KKT_BOUND),
         _predicted(name="margin_apart", label="margins", bound=KKT_BOUND),
-        Quantity(name="margin", label="normalised margin", table=PREDICTED),
+        Quantity(name="margin", label="normalized margin", table=PREDICTED),
         _rounding(name="perturbation", label="trajectory"),
-        _rounding(name="perturbation_sgd", label="of SGD"),
+        _rounding(name="perturbation_sgd", label="SGD trajectory"),
         _late(name="kkt_residual", label="KKT residual"),
-        _late(name="kkt_residual_wide", label="of the wide one"),
+        _late(name="kkt_residual_wide", label="KKT residual, wide"),
         _late(name="stationarity", label="stationarity"),
         _late(name="slackness", label="slackness"),
         _late(name="late_loss", label="loss"),
-        _late(name="deviation_late", label="trajectory apart"),
+        _late(name="deviation_late", label="trajectory difference"),
     ),
     estimate=estimate,
     to_save_memory="smaller width factors, smaller depths or fewer data.samples",

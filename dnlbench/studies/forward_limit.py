@@ -1,12 +1,12 @@
-"""The forward-limit study: at what rate do networks with smooth parameters approach their integral equation?
+"""The forward-limit study: at what rate do networks with smooth parameters converge to their integral equation?
 
-With the parameters of Eq. (1) sampled from smooth curves, Corollary 5 of arXiv 2510.02049 says that
+If the parameters of Eq. (1) are sampled from smooth curves, Corollary 5 of arXiv 2510.02049 states that
 ``max_l ‖x^l − x(t_l)‖ <= C / L``, where ``x`` solves Eq. (7) with these curves. Each run draws curves and a few inputs from
-its seed and measures that error at one depth; the orders between depths are what the corollary is tested with. It is an upper
-bound: an order above 1 agrees with it.
+its seed and measures this error at one depth. The orders between depths test the corollary. It is an upper bound: an order
+above 1 agrees with it.
 
-Rough curves (``curves.roughness``) are controls. The corollary says nothing of them, and a study that could show no other
-order than 1 would test nothing.
+Rough curves (``curves.roughness``) are controls outside the assumptions of the corollary. They show that the study can measure
+orders other than 1.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ ASSUMPTIONS = "Assumptions of the theory, and the bound of Lemma 2"
 
 
 OUTSIDE = "outside_assumptions"
-"""The measurement that marks the runs of which Corollary 5 says nothing: 1."""
+"""Name of the measurement that marks runs outside the assumptions of Corollary 5. Its value is 1."""
 
 
 def rough_time(steps: int) -> Fraction:
-    """``t_0`` near ½: a fraction over the smallest odd prime that does not divide ``steps``.
+    """Return ``t_0`` near ½ whose denominator is the smallest odd prime that does not divide ``steps``.
 
-    No grid whose depth divides ``steps`` has it as a point. Its distance from such grids stays the same share of the step, or
-    takes turns, as depths double.
+    ``t_0`` is on no grid whose depth divides ``steps``. Its distance from such a grid, relative to the step, is constant or
+    alternates as depths double.
     """
     prime = 3
     while steps % prime == 0 or any(prime % factor == 0 for factor in range(3, prime, 2)):
@@ -42,7 +42,7 @@ def rough_time(steps: int) -> Fraction:
 
 
 class ForwardCurveSettings(CurveSettings):
-    """``[curves]``, with a rough part where asked for."""
+    """``[curves]``: smooth curves, optionally with a rough function added."""
 
     roughness: Annotated[Roughness, Added(before="smooth")] = "smooth"
     """Rough function of t to add to all parameters: none, a kink, a square root, a Weierstrass function of exponent ½, or a
@@ -52,8 +52,8 @@ class ForwardCurveSettings(CurveSettings):
 class ReferenceSettings(Section):
     """``[reference]``: the solution of Eq. (7) that the states are compared with.
 
-    For rough curves its grids are finer by the factor that makes the rough place a point of them: 3, or the next prime that
-    does not divide ``steps``.
+    For rough curves, the grids are finer so that they contain the rough point, by the smallest odd prime that does not divide
+    ``steps``.
     """
 
     steps: Annotated[int, Field(ge=1, le=2**16)] = 256
@@ -80,7 +80,7 @@ class ForwardLimitSpec(VectorSpec):
 
     @property
     def reference_steps(self) -> int:
-        """Of the coarsest grid: finer for rough curves, so that the rough place is a point of it."""
+        """Steps of the coarsest grid. It is finer for rough curves, so that it contains the rough point."""
         smooth = self.curves.roughness == "smooth"
         return self.reference.steps * (1 if smooth else rough_time(self.reference.steps).denominator)
 
@@ -89,21 +89,19 @@ class ForwardLimitSpec(VectorSpec):
         steps = self.reference.steps
         bad = [depth for depth in self.sweep.depths if steps % depth]
         if bad:
-            reason = (
-                f"must be a multiple of every depth, to compare states on its grid; depth {bad[0]} does not divide it"
-            )
+            reason = f"must be a multiple of every depth, since its grid compares the states; depth {bad[0]} does not divide it"
             refuse("reference.steps", steps, reason)
         return self
 
 
 def estimate(spec: ForwardLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
-    """Foresees a run: the work of all pairs of layers, and that of the reference, which runs share as it happens."""
+    """Estimate a run: the work of all pairs of layers, plus that of the reference, which runs of a seed may share."""
     kernel, _ = spec.networks[point.network]
     finest = spec.reference_steps * 2 ** (spec.reference.levels - 1)
     d = spec.network.positions * spec.network.channels
     return Estimate(
         parameters=parameter_count(spec.network, kernel, point.depth),
-        memory_bytes=8 * d * d * 3 * max(point.depth, finest),  # A at all times, and the columns of K that are at work
+        memory_bytes=8 * d * d * 3 * max(point.depth, finest),  # A at all times, and the columns of K in use
         work=float(point.depth**2 + finest**2 / 10),
     )
 
@@ -113,20 +111,20 @@ _assumption = partial(Quantity, range="positive", table=ASSUMPTIONS)
 
 FORWARD_LIMIT = Study(
     name="forward-limit",
-    question="At what rate do the states of a network with smooth parameters approach the integral equation?",
+    question="At what rate do the states of a network with smooth parameters converge to the integral equation?",
     spec=ForwardLimitSpec,
     quantities=(
         _error(name="error_max", label="largest error"),
         _error(name="error_end", label="error of the last state"),
         _assumption(name="state_seen", label="largest state"),
         _assumption(name="state_bound", label="bound of Lemma 2"),
-        _assumption(name="lipschitz_seen", label="Lipschitz of N seen"),
-        _assumption(name="lipschitz_bound", label="Lipschitz bound"),
-        _assumption(name="growth_seen", label="growth of N seen"),
-        _assumption(name="growth_bound", label="growth bound"),
-        _assumption(name="reference_error", label="error of the solution"),
+        _assumption(name="lipschitz_seen", label="Lipschitz of N, measured"),
+        _assumption(name="lipschitz_bound", label="Lipschitz of N, bound"),
+        _assumption(name="growth_seen", label="growth of N, measured"),
+        _assumption(name="growth_bound", label="growth of N, bound"),
+        _assumption(name="reference_error", label="error of reference"),
         _assumption(name="sigma_lipschitz", label="Lipschitz of sigma"),
-        _assumption(name="state_bound_sharp", label="Lemma 2 as a recursion"),
+        _assumption(name="state_bound_sharp", label="recursion of Lemma 2"),
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer network.positions or fewer network.channels",

@@ -1,9 +1,10 @@
-"""The optimum-limit study: do optimal values and minimisers of the learning problem converge as depth grows?
+"""The optimum-limit study: do optimal values and minimizers of the learning problem converge as depth grows?
 
-Theorem 1 of arXiv 2510.02049: with the regulariser ``R_L`` the optimal values ``J_L*`` of Eq. (4) converge to that of the
-continuous problem, and the extended minimisers converge along subsequences. Each run finds a minimiser at one depth: along
-the chain of depths ``first, 2 first, 4 first, …``, each started from the prolonged minimiser of the one before, and from
-scratch for contrast. Since the chain is part of what a run is, its result does not depend on the other depths of the sweep.
+Theorem 1 of arXiv 2510.02049: with the regularizer ``R_L`` the optimal values ``J_L*`` of Eq. (4) converge to that of the
+continuous problem, and the extended minimizers converge along subsequences. Each run computes a minimizer at one depth in two
+ways: along the chain of depths ``first, 2 first, 4 first, …``, where each depth starts from the prolonged minimizer of the
+previous one, and from scratch for comparison. The run includes its chain, so the result does not depend on the other depths of
+the sweep.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from dnlbench.studies.axes import Depth
 from dnlbench.studies.base import DepthFit, Estimate, InputShape, Point, Quantity, Section, Study, refuse
 from dnlbench.studies.vector import CurveSettings, VectorSettings, VectorSpec, parameter_count
 
-DISTANCES = "Distance of the extended minimiser from that of half the depth"
+DISTANCES = "Distance between the extended minimizers at depth L and at half the depth"
 PAIRS = 20
-"""Of steps and gradient changes that L-BFGS keeps."""
+"""Pairs of steps and gradient changes that L-BFGS stores."""
 IMAGE_SIDE = 8
-"""Of the digits."""
+"""Side of the digits in pixels."""
 IMAGES = 1797
-"""Digits that there are."""
+"""Number of available digits."""
 DIGITS = 10
-"""As many numbers has a state at least: its readout has a row for each digit, orthonormal ones."""
+"""Minimum size of a state: the output layer has an orthonormal row for each class."""
 
 
 class ProblemSettings(Section):
-    """``[data]``: what is learned."""
+    """``[data]``: the learning problem."""
 
     problem: Literal["regression", "digits"] = "regression"
     """Fit a smooth random function by mean squared error, or classify handwritten digits by cross-entropy."""
@@ -45,8 +46,8 @@ class ObjectiveSettings(Section):
     """λ, the weight of the regularizer R_L."""
 
 
-class MinimiserSettings(Section):
-    """``[minimiser]``: L-BFGS in coordinates in which the regulariser is a square norm."""
+class MinimizerSettings(Section):
+    """``[minimiser]``: L-BFGS in coordinates in which the regularizer is a squared norm."""
 
     first_depth: Depth = 4
     """First depth of the chain. Every depth must be this times a power of two."""
@@ -65,7 +66,7 @@ class OptimumLimitSpec(VectorSpec):
     network: VectorSettings = VectorSettings(positions=2, channels=2)
     data: ProblemSettings = ProblemSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
-    minimiser: MinimiserSettings = MinimiserSettings()
+    minimiser: MinimizerSettings = MinimizerSettings()
     curves: CurveSettings = CurveSettings(scale=0.5)
 
     @model_validator(mode="after")
@@ -91,13 +92,13 @@ class OptimumLimitSpec(VectorSpec):
             refuse(
                 "network.positions",
                 self.network.positions,
-                f"cannot hold digits with network.channels = {self.network.channels}: each position holds a square patch of an "
+                f"does not fit digits with network.channels = {self.network.channels}: each position is a square patch of an "
                 "image of 4×4 or 8×8 pixels, one pixel per channel; use 4 or 16 positions with 4 channels",
             )
 
 
 def estimate(spec: OptimumLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
-    """Foresees a run: pairs of layers over the chain and from scratch, with a share for each layer."""
+    """Estimate a run: all pairs of layers along the chain and from scratch, plus a cost for each layer."""
     kernel, _ = spec.networks[point.network]
     parameters = parameter_count(spec.network, kernel, point.depth)
     chain = [
@@ -106,25 +107,23 @@ def estimate(spec: OptimumLimitSpec, point: Point, shape: InputShape | None, cla
     starts = spec.minimiser.starts * spec.minimiser.first_depth
     return Estimate(
         parameters=parameters,
-        memory_bytes=8
-        * parameters
-        * (2 * PAIRS + 12),  # those of L-BFGS; arrays, coordinates, gradients and their like
+        memory_bytes=8 * parameters * (2 * PAIRS + 12),  # L-BFGS pairs; arrays, coordinates, gradients and temporaries
         work=float(sum(depth * (depth + 20) for depth in [*chain, point.depth]) + starts * 20),
     )
 
 
-_value = partial(Quantity, range="positive")  # another minimizer, not a better one
+_value = partial(Quantity, range="positive")  # neither direction is better: the minimizer is another one
 _distance = partial(_value, table=DISTANCES)
 
 OPTIMUM_LIMIT = Study(
     name="optimum-limit",
-    question="Do the optimal values and minimisers of the learning problem converge as depth grows?",
+    question="Do the optimal values and minimizers of the learning problem converge as depth grows?",
     spec=OptimumLimitSpec,
     quantities=(
         _value(name="optimal_value", label="optimal value J_L*"),
         _value(name="scratch_value", label="J_L from scratch"),
-        _value(name="data_loss", label="data loss at the minimiser"),
-        _value(name="regulariser", label="R_L at the minimiser"),
+        _value(name="data_loss", label="data loss at the minimizer"),
+        _value(name="regulariser", label="R_L at the minimizer"),
         _value(name="iterations", label="iterations", shown_as="count"),
         _value(name="scratch_iterations", label="iterations from scratch", shown_as="count"),
         _distance(name="distance", label="sum of distances"),

@@ -1,10 +1,10 @@
 """The relu-limit study: do deep ReLU networks of fixed width converge as layers are added?
 
 ``x_n = ReLU(W_n x_{n-1} + b_n)`` with ``W_n = I + P_n``, where ``‖P_n‖`` and ``‖b_n‖`` fall like ``n^-a``. By arXiv 2107.12530
-such a network converges at every point if both norms have a finite sum, and can converge only if ``W_n → I`` and ``b_n → 0``.
-Each run draws a network and a cloud of points from its seed and measures ``|x_2L − x_L|`` at one depth ``L``; the order is
-fitted over the depths, and stands beside what these conditions say. Equal seeds have equal directions of ``P_n`` and ``b_n``,
-whatever their exponents, and the network of depth ``L`` is the beginning of all deeper ones.
+such a network converges at every point if both norms are summable, and can converge only if ``W_n → I`` and ``b_n → 0``.
+Each run draws a network and points from its seed and measures ``|x_2L − x_L|`` at one depth ``L``. The order is fitted over the
+depths and compared with these conditions. Equal seeds have equal directions of ``P_n`` and ``b_n`` for all exponents, and the
+network of depth ``L`` consists of the first layers of all deeper ones.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dnlbench.architecture import Direction, Padding, WeightKind
 from dnlbench.studies.axes import Axes, Axis, Depths, Seeds, distinct
 from dnlbench.studies.base import DepthFit, Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Verdict
 
-SUMS = "What the theory asks for, and its explicit form against the recursion"
+SUMS = "Conditions of the theory, and error of the explicit form"
 AT_ONCE = 2**18
-"""Numbers of the products of matrices that are held at once, two megabytes: with more of them much of the time goes into
-getting memory. A single domain may have more."""
+"""Maximum number of values of matrix products in memory at a time (two megabytes), since allocating more is slow. A single
+domain may need more."""
 _MOST_NUMBERS = 1024
 
 Exponent = Annotated[float, Field(gt=0, le=64)]
-"""a of norms that fall like n^-a."""
+"""Exponent a of norms that fall like n^-a."""
 
 
 class ReluAxes(Axes):
@@ -47,7 +47,7 @@ class ReluAxes(Axes):
 
 
 class ReluSettings(Section):
-    """``[network]``: what all networks of the sweep share. Their width is ``positions`` × ``channels``."""
+    """``[network]``: settings of all networks of the sweep. Their width is ``positions`` × ``channels``."""
 
     positions: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 3
     """Positions of a state. The width is positions × channels."""
@@ -74,18 +74,18 @@ class CloudSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ReluName:
-    """What a network's name says, such as ``conv-a1.5``, ``conv-fixed-a1.5`` and ``dense-a1-b2``."""
+    """The properties in a network's name, such as ``conv-a1.5``, ``conv-fixed-a1.5`` and ``dense-a1-b2``."""
 
     kind: WeightKind
     direction: Direction
     exponent: float
     bias_exponent: float
-    own_bias_exponent: bool
+    has_bias_exponent: bool
 
     @property
     def text(self) -> str:
         direction = "" if self.direction == "independent" else f"-{self.direction}"
-        bias = f"-b{_plain(self.bias_exponent)}" if self.own_bias_exponent else ""
+        bias = f"-b{_plain(self.bias_exponent)}" if self.has_bias_exponent else ""
         return f"{self.kind}{direction}-a{_plain(self.exponent)}{bias}"
 
 
@@ -110,7 +110,7 @@ class ReluLimitSpec(StudySpec):
                 direction=direction,
                 exponent=exponent,
                 bias_exponent=exponent if bias is None else bias,
-                own_bias_exponent=bias is not None,
+                has_bias_exponent=bias is not None,
             )
             for kind in axes.weights
             for direction in axes.directions
@@ -121,7 +121,7 @@ class ReluLimitSpec(StudySpec):
 
 
 def estimate(spec: ReluLimitSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
-    """Foresees a run: matrices, states and activations of twice the depth, and the products of some of them."""
+    """Estimate a run: matrices, states and activations of twice the depth, and matrix products."""
     settings, layers = spec.network, 2 * point.depth
     d = settings.positions * settings.channels
     dense = spec.networks[point.network].kind == "dense"
@@ -135,7 +135,7 @@ def estimate(spec: ReluLimitSpec, point: Point, shape: InputShape | None, classe
     )
 
 
-_quantity = partial(Quantity, range="positive")  # another network, not a better one
+_quantity = partial(Quantity, range="positive")  # neither direction is better
 
 RELU_LIMIT = Study(
     name="relu-limit",
@@ -144,11 +144,11 @@ RELU_LIMIT = Study(
     quantities=(
         _quantity(name="change", label="|x_2L − x_L|", mean="geometric"),
         _quantity(name="domains", label="activation domains", shown_as="count"),
-        _quantity(name="stable_share", label="units settled after L", shown_as="percent", range="fraction"),
+        _quantity(name="stable_share", label="units stable after L", shown_as="percent", range="fraction"),
         _quantity(name="weight_sum", label="sum of ‖P_n‖", table=SUMS),
         _quantity(name="bias_sum", label="sum of ‖b_n‖", table=SUMS),
         _quantity(name="state_size", label="largest |x_L|", table=SUMS),
-        _quantity(name="explicit_error", label="explicit form off by", tolerance=1e4, table=SUMS),  # rounding
+        _quantity(name="explicit_error", label="error of explicit form", tolerance=1e4, table=SUMS),  # rounding
     ),
     estimate=estimate,
     to_save_memory="smaller depths, fewer data.points, network.positions or network.channels",

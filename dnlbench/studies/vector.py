@@ -1,4 +1,4 @@
-"""What the studies of the vector form share: the size of its states, and what distinguishes its networks."""
+"""The common part of the studies on the vector form: axes, network settings and random curves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VectorAxes(Axes):
 
 
 class VectorSettings(Section):
-    """``[network]``: what all networks of the sweep share. A state has ``positions`` × ``channels`` numbers."""
+    """``[network]``: settings of all networks of the sweep. A state has ``positions`` × ``channels`` numbers."""
 
     positions: Annotated[int, Field(ge=1, le=_MOST_NUMBERS)] = 5
     """Positions of a state."""
@@ -49,7 +49,7 @@ class CurveSettings(Section):
 
 
 class VectorSpec(StudySpec):
-    """The part that the specs of these studies share. Everything is computed in float64."""
+    """The common part of the specs of these studies. All computations are in float64."""
 
     sweep: VectorAxes
     network: VectorSettings
@@ -62,7 +62,10 @@ class VectorSpec(StudySpec):
 
 
 def parameter_count(settings: VectorSettings, kernel: KernelName, depth: int) -> int:
-    """``L (d² + d) + L (L + 1) / 2 d²`` for A, b and K, and ``c²`` for each matrix inside N: 3 of them for attention."""
+    """Count the parameters: ``L (d² + d) + L (L + 1) / 2 d²`` for A, b and K, and ``L c²`` for each matrix inside N.
+
+    Attention has 3 such matrices, other kernels have 1.
+    """
     d, c = settings.positions * settings.channels, settings.channels
     inner = 3 if kernel == "attention" else 1
     return depth * (d * d + d + inner * c * c) + depth * (depth + 1) // 2 * d * d

@@ -43,11 +43,11 @@ def test_the_profile_is_sound_and_as_theory_says(run_cli: RunCli, folder: Path) 
         assert deviation < 1e-10
     shown = run_cli("profiles", "show", folder / "out.json")
     assert shown.returncode == 0, shown.stderr
-    main, *_ = shown.stdout.partition("What the principle predicts to vanish")
+    main, *_ = shown.stdout.partition("Differences that the embedding principle predicts to be 0")
     rows = [line.split() for line in main.splitlines() if "-x2-lr0.3 " in line]
     assert len(rows) == 6
     assert {row[-1] for row in rows} == {"yes"}
-    assert "Maximum margin: the narrow network and the wide one at late times" in shown.stdout
+    assert "Maximum margin at late times: narrow and wide network" in shown.stdout
 
 
 def test_it_does_not_differ_from_itself(run_cli: RunCli, folder: Path) -> None:

@@ -180,11 +180,11 @@ def test_a_jump_has_order_0_and_theory_says_nothing_of_it(run_cli: RunCli, tmp_p
     [
         (
             "sweep.depths=[8,12]",
-            "reference.steps = 32: must be a multiple of every depth, to compare states on its grid; depth 12",
+            "reference.steps = 32: must be a multiple of every depth, since its grid compares the states; depth 12",
         ),
         (
             "reference.steps=48",
-            "reference.steps = 48: must be a multiple of every depth, to compare states on its grid; depth 32",
+            "reference.steps = 48: must be a multiple of every depth, since its grid compares the states; depth 32",
         ),
         ("sweep.kernels=['local','gausian']", "sweep.kernels[1] = 'gausian': allowed: local, attention, "),
         ("sweep.kernels=['gausian']", "; did you mean 'gaussian'?"),

@@ -44,7 +44,7 @@ def test_a_sweep_from_its_start_to_its_profile_inline_and_in_workers(run_cli: Ru
     for words in (
         "optimal value J_L*",
         "differences",
-        "Distance of the extended minimiser",
+        "Distance between the extended minimizers",
         "attention-tanh",
         "K (L²)",
     ):
@@ -89,7 +89,7 @@ def test_runs_are_shared_with_a_sweep_of_more_depths(run_cli: RunCli, tmp_path: 
     [
         ("sweep.depths=[4, 12]", "12 is not a power of two times minimiser.first_depth = 4"),
         ("objective.weight=0", "greater than 0"),
-        ("data.problem=digits", "network.positions = 2: cannot hold digits with network.channels = 2"),
+        ("data.problem=digits", "network.positions = 2: does not fit digits with network.channels = 2"),
         ("train.lr=0.1", "train"),
     ],
 )

@@ -210,7 +210,7 @@ def test_evaluation_data_that_were_changed_are_noticed(run_cli: RunCli, tmp_path
     first = run_cli(*arguments)
     assert first.returncode == 0, first.stderr
     assert "in 2 classes" in first.stderr
-    assert f"{tmp_path}/img/test: left out .hidden (hidden)\n" in first.stderr
+    assert f"{tmp_path}/img/test: skipped .hidden (hidden)\n" in first.stderr
     Image.new("L", (4, 4), 77).save(tmp_path / "img" / "test" / "a" / "0.png")
     done = run_cli(*arguments)
     assert done.returncode == 2

@@ -245,13 +245,13 @@ def test_the_preset_asks_for_what_the_study_is_about() -> None:
             "network.batch_norm=true",
             r"network\.batch_norm = True: must be false: batch normalization cancels the coefficient",
         ),
-        ("network.window=2", r"network\.window = 2: is needed with network"),
+        ("network.window=2", r"network\.window = 2: is required with network"),
         ("network.blocks=4", r"network\.blocks = 4: images of data\.side = 4 have room for at most 3 blocks"),
         ("train.batch_size=9", r"train\.batch_size = 9: must be at most data\.samples = 8"),
-        ("splitting.coefficients=given", r"splitting\.values = None: are needed with splitting"),
+        ("splitting.coefficients=given", r"splitting\.values = None: are required with splitting"),
         (
             "splitting.values=[0.6,0.8]",
-            r"splitting\.values = \[0\.6, 0\.8\]: are needed with splitting\.coefficients",
+            r"splitting\.values = \[0\.6, 0\.8\]: are required with splitting\.coefficients",
         ),
         ("data.side=6", r"data\.side = 6: must be a multiple of 4"),
         ("data.classes=[1,1]", r"data\.classes repeats 1: list"),
@@ -271,7 +271,7 @@ def test_specs_that_cannot_be_run_are_refused(override: str, message: str) -> No
         ),
         ("[-0.6, 0.8]", r"relu\(c z\) = c relu\(z\) holds for c >= 0 only"),
         ("[0, 0]", r"add up to 0 instead of 1"),
-        ("[1.0]", r"= \[1\.0\]: their number, 1, must be the width factor, 2"),
+        ("[1.0]", r"= \[1\.0\]: must have as many values as the width factor 2 .*, not 1"),
     ],
 )
 def test_coefficients_that_are_none_are_refused(values: str, message: str) -> None:

@@ -212,8 +212,8 @@ def test_what_nobody_means_to_train_on_is_left_out_and_named(folder: Path) -> No
     assert data.info == clean.info
     assert data.info.classes == 2
     assert data.warnings == (
-        f"{folder}: left out .ipynb_checkpoints (hidden), Thumbs.db (of the operating system), __MACOSX (of the operating "
-        "system), labels.csv (not a class folder) and 6 more",
+        f"{folder}: skipped .ipynb_checkpoints (hidden), Thumbs.db (operating system file), __MACOSX (operating "
+        "system file), labels.csv (not a class folder) and 6 more",
     )
 
 
@@ -229,17 +229,15 @@ def test_images_below_a_class_folder_and_behind_links_are_read_once(folder: Path
     assert (data.info.samples, data.info.classes) == (7, 2)
     assert data.training.images[:, 0, 0, 0].tolist() == [10, 11, 12, 30, 200, 201, 202]
     assert data.warnings == (
-        f"{folder}: left out c (a link to a folder that is used already), circle (a link to a folder that is used already), "
-        "a/self (a link to a folder that is used already), b/other (a link to a folder that is used already) and 1 more",
+        f"{folder}: skipped c (link to a folder that is already used), circle (link to a folder that is already used), "
+        "a/self (link to a folder that is already used), b/other (link to a folder that is already used) and 1 more",
     )
 
 
 def test_class_folders_without_images_are_refused(folder: Path) -> None:
     (folder / "c").mkdir()
     (folder / "c" / "0.heic").write_text("")
-    with pytest.raises(
-        DataError, match=r"train: no images in c \(.* left out c/0.heic \(not an image\)\)\. Expected: "
-    ):
+    with pytest.raises(DataError, match=r"train: no images in c \(.* skipped c/0.heic \(not an image\)\)\. Expected: "):
         load(folder)
 
 

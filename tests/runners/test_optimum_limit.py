@@ -385,26 +385,26 @@ def test_the_data_are_told_by_their_hash(slot: Slot) -> None:
             ["minimiser.first_depth=3", "sweep.depths=[3, 6, 9]"],
             "9 is not a power of two times minimiser.first_depth = 3",
         ),
-        ([*DIGITS], r"positions = 2: cannot hold digits with network\.channels = 2:"),
+        ([*DIGITS], r"positions = 2: does not fit digits with network\.channels = 2:"),
         (
             [*DIGITS, "network.positions=4", "network.channels=3"],
-            r"positions = 4: cannot hold digits with network\.channels = 3:",
+            r"positions = 4: does not fit digits with network\.channels = 3:",
         ),
         (
             [*DIGITS, "network.positions=9", "network.channels=4"],
-            r"positions = 9: cannot hold digits with network\.channels = 4:",
+            r"positions = 9: does not fit digits with network\.channels = 4:",
         ),
         (
             [*DIGITS, "network.positions=16", "network.channels=16"],
-            r"positions = 16: cannot hold digits with network\.channels = 16:",
+            r"positions = 16: does not fit digits with network\.channels = 16:",
         ),
         (
             [*DIGITS, "network.positions=4", "network.channels=1"],
-            r"positions = 4: cannot hold digits with network\.channels = 1:",
+            r"positions = 4: does not fit digits with network\.channels = 1:",
         ),
         (
             [*DIGITS, "network.positions=1", "network.channels=1"],
-            r"positions = 1: cannot hold digits with network\.channels = 1:",
+            r"positions = 1: does not fit digits with network\.channels = 1:",
         ),
         ([*DIGITS, "data.samples=1798"], "must be at most 1797, the number of digits"),
         (["objective.weight=0"], r"(?s)objective\.weight.*greater than 0"),

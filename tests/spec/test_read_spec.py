@@ -115,7 +115,7 @@ def test_the_line_is_that_of_the_statement() -> None:
         (("lr = 0.1", 'optimizer = "adam"'), r"train.optimizer = 'adam': allowed: sgd, adamw; did you mean 'adamw'\?"),
         (
             ("lr = 0.1", 'schedule = "step"'),
-            r"sweep.toml:11: train.schedule = 'step': needs train.step_epochs",
+            r"sweep.toml:11: train.schedule = 'step': requires train.step_epochs",
         ),
         (("[train]\nlr = 0.1", "train = 3"), r"train"),
         (
@@ -205,7 +205,7 @@ def test_all_errors_are_told_at_once() -> None:
         ("da\udcffta.root=x", r"^--set da\\udcffta.root=x: not valid UTF-8$"),
         (
             "network.connectivity=window",
-            r"--set network.connectivity=window: network.connectivity = 'window': needs network.window",
+            r"--set network.connectivity=window: network.connectivity = 'window': requires network.window",
         ),
     ],
 )

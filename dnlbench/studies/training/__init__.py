@@ -1,4 +1,4 @@
-"""The training study: how does the training loss fall with depth, and what does depth cost?"""
+"""The training study: how does the training loss depend on depth, and what does depth cost?"""
 
 from functools import partial
 
@@ -36,18 +36,18 @@ EPOCH_METRICS = (
     ACCURACY,
     EpochMetric(
         name="gradient_norm_median", label="gradient norm, median", log=True, tag="gradient/norm_median"
-    ),  # over the epoch's full batches, in training mode, R_L included where it is part of the objective
+    ),  # over the epoch's full batches in training mode, including R_L if it is part of the objective
     EpochMetric(name="gradient_norm_max", label="gradient norm, maximum", log=True, tag="gradient/norm_max"),
     EpochMetric(name="gradient_norm", label="gradient norm, last batch", log=True, tag="gradient/norm"),  # until 0.7
-    EpochMetric(name="regulariser", label="regulariser R_L", log=True, tag="objective/regulariser"),  # after the epoch
+    EpochMetric(name="regulariser", label="regularizer R_L", log=True, tag="objective/regulariser"),  # after the epoch
     THROUGHPUT,
 )
 
-# Loss and accuracy of the weights after the last epoch have no verdict of their own: more tests have less power.
+# Loss and accuracy of the weights after the last epoch have no separate verdict: more tests have less power.
 _final = partial(Quantity, table=FINAL_NETWORK, follows="final_train_loss")
 _final_loss = partial(_final, unit="nats", better="lower", range="positive")
 _final_accuracy = partial(_final, better="higher", shown_as="percent", range="fraction")
-# In training mode; R_L included where it is part of the objective.
+# In training mode, including R_L if it is part of the objective.
 _gradient = partial(Quantity, range="positive", tolerance=0.05, table=GRADIENTS, compared=False)
 
 TRAINING = Study(
@@ -90,12 +90,12 @@ TRAINING = Study(
         ACCURACY.last(alias="accuracy"),
         Quantity(
             name="utilisation",
-            label="utilisation",
+            label="utilization",
             better="higher",
             shown_as="percent",
             range="fraction",
             hardware_dependent=True,
-            tolerance=0.15,  # all runs of a worker share one measured peak, whose error no interval over seeds holds
+            tolerance=0.15,  # all runs of a worker share one measured peak, whose error is in no interval over seeds
             timed=True,
             follows="samples_per_s",
         ),

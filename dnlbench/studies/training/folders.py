@@ -1,4 +1,4 @@
-"""Folders of images, with one folder for each class: listed without reading an image."""
+"""List image folders with one subfolder for each class, without reading images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Of the names of images, in small or capital letters."""
-_OF_SYSTEMS = frozenset({"$recycle.bin", "@eadir", "__macosx", "desktop.ini", "lost+found", "thumbs.db"})
+"""File name extensions of images, in lower or upper case."""
+_SYSTEM_NAMES = frozenset({"$recycle.bin", "@eadir", "__macosx", "desktop.ini", "lost+found", "thumbs.db"})
 _MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A file or folder that is not used."""
+    """A skipped file or folder."""
 
     path: Path
     reason: str
@@ -28,15 +28,15 @@ class Listing:
     classes: tuple[str, ...]
     """Names of the class folders, sorted."""
     images: tuple[tuple[Path, str], ...]
-    """Path and class of each, class by class."""
+    """Path and class of each image, sorted by class."""
     left_out: tuple[LeftOut, ...]
 
 
 def list_images(folder: Path) -> Listing:
-    """All images below the class folders of a folder. Links to folders are followed; each folder is read once.
+    """List all images below the class folders. Links to folders are followed; each folder is read once.
 
     Raises:
-        OSError: if a folder is not there or cannot be read.
+        OSError: if a folder does not exist or cannot be read.
     """
     left_out: list[LeftOut] = []
     images: list[tuple[Path, str]] = []
@@ -49,19 +49,19 @@ def list_images(folder: Path) -> Listing:
 
 
 def class_names(folder: Path) -> list[str]:
-    """Names of the class folders, sorted.
+    """Return the names of the class folders, sorted.
 
     Raises:
-        OSError: if the folder is not there or cannot be read.
+        OSError: if the folder does not exist or cannot be read.
     """
     return _class_names(folder, [])
 
 
 def describe_left_out(folder: Path, left_out: Sequence[LeftOut]) -> str:
-    """A sentence that names the first few."""
+    """Describe the skipped files and folders in a sentence. It names the first few."""
     named = [f"{entry.path.relative_to(folder)} ({entry.reason})" for entry in left_out[:_MOST_NAMED]]
     more = len(left_out) - len(named)
-    return f"{folder}: left out {', '.join(named)}{f' and {more} more' if more else ''}"
+    return f"{folder}: skipped {', '.join(named)}{f' and {more} more' if more else ''}"
 
 
 def _class_names(folder: Path, left_out: list[LeftOut]) -> list[str]:
@@ -89,10 +89,10 @@ def _walk(top: Path, seen: set[Path], left_out: list[LeftOut]) -> Iterator[tuple
 
 
 def _unwanted(name: str) -> str:
-    """Why nobody means a file or folder of that name to be part of the data; empty if somebody may."""
+    """Return the reason to skip a file or folder with this name, or an empty string."""
     if name.startswith("."):
         return "hidden"
-    return "of the operating system" if name.lower() in _OF_SYSTEMS else ""
+    return "operating system file" if name.lower() in _SYSTEM_NAMES else ""
 
 
 def _no_image(name: str) -> str:
@@ -100,11 +100,11 @@ def _no_image(name: str) -> str:
 
 
 def _seen_before(folder: Path, seen: set[Path]) -> str:
-    """Why a folder is not read once more, to which another path led; links in circles would have no end."""
-    found = folder.resolve()
-    if found in seen:
-        return "a link to a folder that is used already"
-    seen.add(found)
+    """Return a reason to skip the folder if it was read under another path. Cyclic links would never end."""
+    path = folder.resolve()
+    if path in seen:
+        return "link to a folder that is already used"
+    seen.add(path)
     return ""
 
 

@@ -24,7 +24,7 @@ from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
 DatasetName = Literal["digits", "cifar10", "svhn", "image-folder", "synthetic"]
 
 _MOST_CHANNELS = 2**16
-"""The limits here are far beyond what can be trained; they tell a slip before it takes all memory."""
+"""The limits here are far above practical sizes; they catch typing errors early."""
 _MOST_EPOCHS = 10**6
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -43,7 +43,7 @@ _ONLY_FOR = {
 
 
 def is_factory(network: str) -> bool:
-    """Whether a network's name is ``package.module:factory``, a user's own."""
+    """Return true for the name of a custom network, ``package.module:factory``."""
     return _FACTORY.fullmatch(network) is not None
 
 
@@ -52,7 +52,7 @@ def _known_network(name: str) -> str:
         return name
     raise PydanticCustomError(
         "unknown_choice",
-        "no network of this name; a custom network is written package.module:factory",
+        "no network with this name; a custom network is written package.module:factory",
         {"choices": list(ARCHITECTURES)},
     )
 
@@ -74,7 +74,7 @@ class TrainingAxes(Axes):
 
 
 class NetworkSettings(Section):
-    """``[network]``: what all networks of the sweep share."""
+    """``[network]``: settings of all networks of the sweep."""
 
     blocks: Annotated[int, Field(ge=1, le=32)] = 4
     """Number of blocks. Each transition between two blocks halves the sides of the image."""
@@ -110,7 +110,7 @@ class NetworkSettings(Section):
 
 
 class DataSettings(Section):
-    """``[data]``: what is trained on. Pixels are scaled to [0, 1]; nothing else is done to them."""
+    """``[data]``: the training data. Pixels are scaled to [0, 1] without further processing."""
 
     dataset: DatasetName = "digits"
     """The data set to train on."""
@@ -131,7 +131,7 @@ class DataSettings(Section):
 
     @property
     def known_input(self) -> tuple[InputShape, int] | None:
-        """Shape of one image and number of classes where they are known without reading a file."""
+        """Shape of an image and number of classes, or None if a file must be read to know them."""
         if self.dataset == "synthetic":
             side = self.image_size or 32
             return (self.channels or 3, side, side), self.classes or 10
@@ -139,17 +139,17 @@ class DataSettings(Section):
 
     @property
     def known_samples(self) -> int | None:
-        """Number of training samples where it is known without reading a file."""
+        """Number of training samples, or None if a file must be read to know it."""
         samples = self.samples or 1024 if self.dataset == "synthetic" else _FIXED_SAMPLES.get(self.dataset)
         return samples and min(samples, self.limit or samples)
 
     def folder(self, *, training: bool) -> Path:
-        """Where image-folder has the class folders of a split."""
+        """Return the folder with the class folders of a split, for image-folder."""
         return Path(self.root).resolve() / ("train" if training else "test")
 
 
 class TrainSettings(Section):
-    """``[train]``: the protocol. The defaults are the paper's where it states one."""
+    """``[train]``: the training protocol. Defaults are those of the paper where it states them."""
 
     epochs: Epochs = 10
     """Passes over the training split."""
@@ -201,11 +201,11 @@ class TrainingSpec(StudySpec):
         return self.train.epochs
 
     def settings(self) -> dict[str, Any]:
-        """Without the name and without the place of the data, whose content has a hash of its own."""
+        """Return the spec without its name and the location of the data, whose content has a separate hash."""
         return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
 
     def run_settings(self) -> dict[str, Any]:
-        """Without the number of epochs, unless the learning rate depends on it: more of them go on from fewer."""
+        """Exclude the number of epochs unless the learning rate depends on it: longer runs then continue shorter ones."""
         settings = super().run_settings()
         train = {key: value for key, value in settings["train"].items() if key != "epochs"}
         return settings if self.train.schedule == "cosine" else {**settings, "train": train}
@@ -214,7 +214,7 @@ class TrainingSpec(StudySpec):
     def _settings_fit_together(self) -> Self:
         network, data, train = self.network, self.data, self.train
         if network.connectivity == "window" and network.window is None:
-            self._refuse("network.connectivity", "needs network.window, the number of states that a layer reads")
+            self._refuse("network.connectivity", "requires network.window, the number of states that a layer reads")
         if network.window is not None and network.connectivity != "window":
             self._refuse("network.window", 'has an effect only with network.connectivity = "window"')
         if network.options and not any(is_factory(name) for name in self.sweep.networks):
@@ -223,7 +223,7 @@ class TrainingSpec(StudySpec):
                 "have an effect only on custom networks (package.module:factory), and this sweep has none",
             )
         if train.schedule == "step" and train.step_epochs is None:
-            self._refuse("train.schedule", "needs train.step_epochs, the number of epochs between two steps")
+            self._refuse("train.schedule", "requires train.step_epochs, the number of epochs between two steps")
         if train.step_epochs is not None and train.schedule != "step":
             self._refuse("train.step_epochs", 'has an effect only with train.schedule = "step"')
         for key, datasets in _ONLY_FOR.items():
