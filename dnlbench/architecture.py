@@ -29,8 +29,8 @@ Roughness = Literal["smooth", "kink", "sqrt", "hoelder", "jump"]
 Padding = Literal["zeros", "circular"]
 
 MEMORY_EFFICIENT_PIXELS = 256
-"""Number of pixels from which ``auto`` selects the memory-efficient implementation for dense networks. On 32×32 images it trains
-faster and needs far less memory. On 8×8 images it is slower, by a factor of 1.4 at depth 8."""
+"""Number of pixels from which ``auto`` selects the memory-efficient implementation of dense networks. It trains faster on 32×32
+images and needs far less memory. On 8×8 images it is slower, by a factor of 1.4 at depth 8."""
 
 Sources = Callable[[int], tuple[int, ...]]
 """Maps a layer index ``l`` to the increasing indices ``k <= l`` of the states that the layer reads."""

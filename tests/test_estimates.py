@@ -93,7 +93,7 @@ def test_the_plans_work_orders_the_runs_as_long_as_nothing_is_known(make_plan: M
 
 
 @pytest.mark.parametrize("events", ["", "s", "E"])
-def test_a_run_without_epochs_tells_nothing(make_plan: MakePlan, events: str) -> None:
+def test_a_run_without_epochs_is_not_observed(make_plan: MakePlan, events: str) -> None:
     plan = make_plan()
     run = plan.runs[0]
     kinds: dict[str, RunEvent] = {"s": started(run), "E": ended(run, 1.0, "failed")}
@@ -135,7 +135,7 @@ def test_unseen_depths_follow_from_the_networks_other_depths(make_plan: MakePlan
         assert epoch_s(estimator, run, "b") == pytest.approx(law(plan, run, "b"), rel=0.1)
 
 
-def test_a_network_of_the_users_own_is_learned_too(make_plan: MakePlan) -> None:
+def test_a_custom_network_is_learned_too(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet','mine:unet']", "sweep.depths=[1,2,4]", "sweep.seeds=1")
     factor = {"densenet": 1.0, "mine:unet": 20.0}
     seen = [run for run in plan.runs if run.point.depth != 2]
@@ -146,7 +146,7 @@ def test_a_network_of_the_users_own_is_learned_too(make_plan: MakePlan) -> None:
         assert epoch_s(estimator, run, "a") == pytest.approx(expected, rel=0.1)
 
 
-def test_later_epochs_take_what_passes_between_their_ends(make_plan: MakePlan) -> None:
+def test_later_epochs_last_from_one_end_to_the_next(make_plan: MakePlan) -> None:
     plan = make_plan()
     run = plan.runs[0]
     estimator = DurationEstimator(plan)
@@ -160,7 +160,7 @@ def test_later_epochs_take_what_passes_between_their_ends(make_plan: MakePlan) -
     assert epoch_s(estimator, run, "a") == pytest.approx((2 + 3 + 4) / 3)
 
 
-def test_only_the_last_attempts_own_epochs_count(make_plan: MakePlan) -> None:
+def test_only_epochs_of_the_last_attempt_count(make_plan: MakePlan) -> None:
     plan = make_plan()
     run = plan.runs[0]
     estimator = DurationEstimator(plan)
@@ -197,7 +197,7 @@ def test_leases_add_up(make_plan: MakePlan) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-300, 1e300, math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("time", [0.0, 5.0, 1e300, math.inf, math.nan])
-def test_impossible_times_break_nothing(make_plan: MakePlan, seconds: float, time: float) -> None:
+def test_impossible_times_are_ignored(make_plan: MakePlan, seconds: float, time: float) -> None:
     plan = make_plan()
     run, other = plan.runs[0], plan.runs[-1]
     estimator = learned(plan, {(other, "a"): 1.0})
@@ -213,7 +213,7 @@ def test_impossible_times_break_nothing(make_plan: MakePlan, seconds: float, tim
 # Overhead
 
 
-def test_overhead_is_the_median_of_what_ended_runs_took_beside_their_epochs(make_plan: MakePlan) -> None:
+def test_overhead_is_the_median_time_of_ended_runs_outside_their_epochs(make_plan: MakePlan) -> None:
     plan = make_plan()
     estimator = DurationEstimator(plan)
     for run, head in zip(plan.runs, (1.0, 2.0, 50.0), strict=False):
@@ -236,7 +236,7 @@ def test_overhead_of_running_runs_counts_until_one_has_ended(make_plan: MakePlan
     assert estimator.duration_s(nothing, "a") == pytest.approx(4.0)
 
 
-def test_an_epoch_taken_up_in_its_middle_tells_no_overhead(make_plan: MakePlan) -> None:
+def test_an_epoch_resumed_in_its_middle_has_no_known_overhead(make_plan: MakePlan) -> None:
     plan = make_plan()
     run = plan.runs[0]
     estimator = DurationEstimator(plan)
@@ -257,7 +257,7 @@ def history_of_pack(run: Run, epoch_s: float, size: int) -> RunHistory:
     return fold([begun, *(epoch(run, e.epoch, e.time, e.seconds) for e in alone.epochs), alone.ended])
 
 
-def test_a_run_of_a_pack_costs_its_share_and_a_pack_what_its_runs_do(make_plan: MakePlan) -> None:
+def test_the_cost_of_a_pack_is_divided_among_its_runs(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=8")
     estimator = DurationEstimator(plan)
     for run in plan.runs[:4]:
@@ -271,7 +271,7 @@ def test_a_run_of_a_pack_costs_its_share_and_a_pack_what_its_runs_do(make_plan: 
     assert schedule(estimator, packs, {"a": 0.0}).first == {"a": packs[0]}
 
 
-def test_what_is_put_together(make_plan: MakePlan) -> None:
+def test_tasks_are_packed(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[1,2]", "sweep.seeds=5")
     runs, deeper = plan.runs[:5], plan.runs[5:]
     left = [Task(runs=(run,), epochs=epochs) for run, epochs in zip(runs, (2, 1, 2, 2, 1), strict=True)]
@@ -311,7 +311,7 @@ def test_equal_runs_on_equal_slots_go_in_rounds(make_plan: MakePlan) -> None:
     assert schedule(estimator, whole(plan.runs), {"a": 0.0, "b": 100.0}).seconds == pytest.approx(100.0)
 
 
-def test_what_is_left_decides_not_what_was(make_plan: MakePlan) -> None:
+def test_remaining_epochs_determine_the_order(make_plan: MakePlan) -> None:
     plan = make_plan()
     short, *_, long = plan.runs
     tasks = [Task(runs=(long,), epochs=0.001), Task(runs=(short,), epochs=2)]
@@ -387,7 +387,7 @@ def test_unseen_slots_are_scheduled_as_average_ones(make_plan: MakePlan) -> None
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_what_slots_begin_with_is_what_they_begin_with_in_the_schedule(make_plan: MakePlan, seed: int) -> None:
+def test_first_tasks_are_those_of_the_schedule(make_plan: MakePlan, seed: int) -> None:
     random, plan = Random(seed), make_plan("sweep.depths=[1,2,4]", "sweep.seeds=3")
     speeds = {slot: random.choice([1.0, 1.5, 4.0]) for slot in "abcdef"}
     estimator = learned(
@@ -400,7 +400,7 @@ def test_what_slots_begin_with_is_what_they_begin_with_in_the_schedule(make_plan
     assert first_tasks(estimator, tasks, free, asked) == {slot: task for slot, task in first.items() if slot in asked}
 
 
-def test_of_many_runs_a_few_more_change_nothing(make_plan: MakePlan) -> None:
+def test_a_few_observations_among_many_do_not_refit(make_plan: MakePlan) -> None:
     """Of fewer than a hundred each one counts at once."""
     plan = make_plan("sweep.depths=[1,2]", "sweep.seeds=100")
     estimator, task, found = DurationEstimator(plan), Task(runs=plan.runs[:1], epochs=1), []

@@ -131,7 +131,7 @@ def undisturbed(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> Callable[...
 
 @pytest.mark.faults
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_run_lost_in_any_epoch_goes_on_with_the_same_bits(
+def test_a_run_lost_in_any_epoch_resumes_with_the_same_bits(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, undisturbed: Callable[..., RunHistory], protocol: str
 ) -> None:
     plan, expected = make_plan(*AXES, *PROTOCOLS[protocol]), undisturbed(*PROTOCOLS[protocol])
@@ -158,7 +158,7 @@ VARIANTS = [
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("network", "protocol"), VARIANTS)
-def test_a_run_lost_after_any_training_step_goes_on_with_the_same_bits(
+def test_a_run_lost_after_any_training_step_resumes_with_the_same_bits(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, network: str, protocol: str
 ) -> None:
     plan = make_protocol(network, protocol)
@@ -176,7 +176,7 @@ def test_a_run_lost_after_any_training_step_goes_on_with_the_same_bits(
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("network", "protocol"), [("ours", "step"), ("dropout", "adamw, cosine")])
-def test_a_run_lost_right_after_any_checkpoint_goes_on_with_the_same_bits(
+def test_a_run_lost_right_after_any_checkpoint_resumes_with_the_same_bits(
     make_protocol: Callable[[str, str], Plan],
     slot: Slot,
     tmp_path: Path,
@@ -208,7 +208,7 @@ def test_a_run_lost_right_after_any_checkpoint_goes_on_with_the_same_bits(
 
 
 @pytest.mark.faults
-def test_a_run_that_is_lost_again_and_again_goes_on_with_the_same_bits(
+def test_a_run_that_is_lost_again_and_again_resumes_with_the_same_bits(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
 ) -> None:
     plan = make_protocol("dropout", "adamw, cosine")
@@ -221,7 +221,7 @@ def test_a_run_that_is_lost_again_and_again_goes_on_with_the_same_bits(
 
 
 @pytest.mark.parametrize(("network", "protocol"), VARIANTS)
-def test_a_run_put_aside_at_any_training_step_goes_on_with_the_same_bits(
+def test_a_run_suspended_at_any_training_step_resumes_with_the_same_bits(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, network: str, protocol: str
 ) -> None:
     plan = make_protocol(network, protocol)
@@ -238,7 +238,7 @@ def test_a_run_put_aside_at_any_training_step_goes_on_with_the_same_bits(
         check(folder, [*first, *second], tmp_path / "undisturbed", expected)
 
 
-def test_a_run_put_aside_twice_at_one_place_goes_on(
+def test_a_run_suspended_twice_at_one_step_resumes(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
 ) -> None:
     plan = make_protocol("dropout", "sgd")
@@ -254,7 +254,7 @@ def test_a_run_put_aside_twice_at_one_place_goes_on(
 
 
 @pytest.mark.faults
-def test_a_checkpoint_that_has_lost_its_events_is_not_gone_on_with(
+def test_a_checkpoint_that_has_lost_its_events_is_not_resumed(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
 ) -> None:
     plan = make_protocol("dropout", "step")
@@ -276,7 +276,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
 
 
-def test_the_seconds_of_an_epoch_taken_up_in_its_middle_are_those_of_its_parts(
+def test_the_seconds_of_an_epoch_resumed_in_its_middle_are_those_of_its_parts(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, ticking: None
 ) -> None:
     plan = make_protocol("dropout", "sgd")
@@ -302,7 +302,7 @@ def test_time_spent_on_checkpoints_is_not_training(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("damage", ["another network's", "an older format's"])
-def test_a_checkpoint_that_does_not_fit_is_not_taken_for_good(
+def test_a_checkpoint_of_another_network_is_refused(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path, damage: str
 ) -> None:
     plan = make_protocol("dropout", "sgd")
@@ -318,7 +318,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_taken_for_good(
 
 
 @pytest.mark.faults
-def test_what_killed_saves_left_goes_with_the_end_of_the_run(
+def test_files_of_killed_saves_are_deleted_at_the_end_of_the_run(
     make_protocol: Callable[[str, str], Plan], slot: Slot, tmp_path: Path
 ) -> None:
     plan, folder = make_protocol("dropout", "sgd"), tmp_path / "x"
@@ -332,7 +332,7 @@ def test_what_killed_saves_left_goes_with_the_end_of_the_run(
 
 
 @pytest.mark.faults
-def test_a_run_ends_with_a_checkpoint_even_if_only_the_one_before_is_whole(
+def test_a_run_ends_with_a_checkpoint_even_if_only_the_previous_one_is_intact(
     make_protocol: Callable[[str, str], Plan], make_plan: MakePlan, slot: Slot, tmp_path: Path
 ) -> None:
     """It is asked for fewer epochs than it has, and the save of the last checkpoint was cut off."""
@@ -359,7 +359,7 @@ def two_checkpoints(tmp_path: Path) -> Checkpoints:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
+def test_a_truncated_checkpoint_is_replaced_by_the_previous_one(
     two_checkpoints: Checkpoints, tmp_path: Path, share: float
 ) -> None:
     path = tmp_path / "checkpoint.pt"
@@ -397,7 +397,9 @@ def test_both_damaged_is_a_fresh_start(two_checkpoints: Checkpoints, tmp_path: P
 
 
 @pytest.mark.faults
-def test_a_save_cut_off_at_any_step_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_cut_off_at_any_step_leaves_an_intact_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each change of the file system on the way of a save is made to be the last one."""
     original = Path.replace
 
@@ -438,7 +440,9 @@ def test_a_save_cut_off_at_any_step_leaves_a_whole_checkpoint(tmp_path: Path, mo
 
 
 @pytest.mark.faults
-def test_a_full_disk_keeps_the_checkpoint_before(two_checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_previous_checkpoint(
+    two_checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

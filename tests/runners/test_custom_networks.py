@@ -82,7 +82,7 @@ def check(make_spec: MakeSpec, name: str = "net:make") -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_the_users_file_and_line(
+def test_errors_in_custom_code_name_file_and_line(
     write_module: WriteModule, make_spec: MakeSpec, body: str, message: str
 ) -> None:
     write_module("net", HEAD + body)
@@ -162,7 +162,7 @@ class Unreadable:
     """Nothing that a checkpoint gives back."""
 
 
-def test_a_state_that_cannot_be_read_back_is_refused_when_the_first_one_is_kept(tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_read_back_is_refused_at_the_first_checkpoint(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(CheckpointError, match=r"because of a [\w.]+\.Unreadable: let get_extra_state"):
         checkpoints.save({"network": {"_extra_state": Unreadable()}})

@@ -72,7 +72,7 @@ def _trust(monkeypatch: pytest.MonkeyPatch, folder: Path, names: list[str]) -> N
     monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": md5("batches.meta")})
 
 
-def test_cifar10_is_read_from_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_is_read_from_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = write_cifar10(tmp_path, monkeypatch)
     data = load("cifar10", root=str(tmp_path), evaluate=True)
     assert data.evaluation is not None
@@ -82,7 +82,7 @@ def test_cifar10_is_read_from_its_own_format(tmp_path: Path, monkeypatch: pytest
     assert data.info.input_shape == (3, 32, 32)
 
 
-def test_svhn_is_read_from_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_svhn_is_read_from_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = RANDOM.integers(0, 256, (32, 32, 3, 20), dtype=np.uint8)  # MATLAB order: row, column, colour, sample
     labels = np.arange(20) % 10 + 1  # the digit 0 has the label 10
     scipy.io.savemat(tmp_path / "train_32x32.mat", {"X": images, "y": labels[:, None].astype(np.uint8)})
@@ -105,7 +105,7 @@ def test_absent_files_are_named_with_folder_and_remedy(tmp_path: Path, dataset: 
         assert part in message
 
 
-def test_a_failed_download_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
 
@@ -154,9 +154,7 @@ def test_workers_that_want_the_same_data_download_them_one_after_the_other(
     assert most == 1
 
 
-def test_data_that_are_there_need_no_folder_that_can_be_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_existing_data_need_no_writable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -242,7 +240,7 @@ def test_an_image_folder_that_does_not_exist(tmp_path: Path) -> None:
         load("image-folder", root=str(tmp_path))
 
 
-def test_synthetic_images_have_the_form_asked_for_and_can_be_told_apart() -> None:
+def test_synthetic_images_have_the_requested_shape_and_distinct_classes() -> None:
     data = load("synthetic", evaluate=True, image_size=8, channels=2, classes=3, samples=90)
     assert data.info.input_shape == (2, 8, 8)
     assert data.evaluation is not None
@@ -254,7 +252,7 @@ def test_synthetic_images_have_the_form_asked_for_and_can_be_told_apart() -> Non
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5000, 2**24])
 @pytest.mark.parametrize("training", [True, False])
-def test_synthetic_images_are_the_same_however_much_memory_they_are_made_in(
+def test_synthetic_images_do_not_depend_on_the_chunk_size(
     monkeypatch: pytest.MonkeyPatch, training: bool, chunk_bytes: int
 ) -> None:
     """All at once, as versions before 0.8 made them, in eight bytes for each value and more."""
@@ -278,7 +276,7 @@ def test_the_hash_of_synthetic_data_is_that_of_earlier_versions() -> None:
     assert load("digits").info.sha256.startswith("17de5066fa7d9ed333878aed38f48fe5")
 
 
-def test_data_that_memory_does_not_hold_are_refused_before_they_are_made(
+def test_data_that_do_not_fit_into_memory_are_refused_before_allocation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(split_module, "cpu_memory", lambda: (16 * 2**30, 6 * 2**30))
@@ -293,7 +291,7 @@ def test_data_that_memory_does_not_hold_are_refused_before_they_are_made(
         load("synthetic", samples=14, image_size=16384, classes=2)
 
 
-def test_memory_that_the_system_does_not_give_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_allocation_is_reported_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_module, "cpu_memory", lambda: (2**62, None))
     with pytest.raises(
         DataError,
@@ -302,7 +300,7 @@ def test_memory_that_the_system_does_not_give_is_told_alike(monkeypatch: pytest.
         load("synthetic", samples=10**7, image_size=2**14, channels=1024, classes=10**6)
 
 
-def test_the_fingerprint_is_of_what_is_trained_on() -> None:
+def test_the_hash_covers_the_training_data() -> None:
     whole, part = load("digits"), load("digits", limit=1499)
     assert whole.info.sha256 == load("digits", root="/elsewhere").info.sha256
     assert whole.info.sha256 != part.info.sha256

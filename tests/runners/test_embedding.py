@@ -71,7 +71,7 @@ def number(found: Mapping[str, object], name: str) -> float:
     return value
 
 
-def test_every_network_is_as_theory_says(slot: Slot) -> None:
+def test_every_network_agrees_with_theory(slot: Slot) -> None:
     plan = plan_of()
     runner = EmbeddingRunner(plan, slot)
     names = {quantity.name for quantity in EMBEDDING.quantities}
@@ -109,7 +109,7 @@ def test_parameters_are_those_of_the_wide_network(slot: Slot) -> None:
 
 
 @pytest.mark.parametrize(("coefficients", "expected"), [("equal", 0.5**0.5), ("given", 0.6)])
-def test_coefficients_are_those_asked_for(slot: Slot, coefficients: str, expected: float) -> None:
+def test_coefficients_are_the_requested_ones(slot: Slot, coefficients: str, expected: float) -> None:
     given = ["splitting.values=[0.6, 0.8]"] if coefficients == "given" else []
     plan = plan_of("sweep.width_factors=[2]", f"splitting.coefficients={coefficients}", *given)
     runner = EmbeddingRunner(plan, slot)
@@ -139,7 +139,7 @@ def test_a_result_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
     assert len({str(found) for found in first.values()}) == len(first)
 
 
-def test_one_value_that_is_no_number_is_not_passed_over() -> None:
+def test_a_nan_is_not_ignored() -> None:
     assert math.isnan(largest([0.0, math.nan, 1.0]))
     assert largest([0.5, math.inf]) == math.inf
 
@@ -164,7 +164,7 @@ def test_each_epoch_of_sgd_sees_every_sample_once(slot: Slot) -> None:
         assert sorted(seen.tolist()) == sorted(samples.x.tolist())
 
 
-def test_a_run_that_is_put_aside_has_measured_nothing(slot: Slot) -> None:
+def test_a_suspended_run_has_measured_nothing(slot: Slot) -> None:
     plan = plan_of()
     calls = iter([False] * 30 + [True])
     started, paused = EmbeddingRunner(plan, slot).run(job_of(plan.runs[0], lambda: next(calls)))
@@ -172,7 +172,7 @@ def test_a_run_that_is_put_aside_has_measured_nothing(slot: Slot) -> None:
     assert isinstance(paused, RunPaused)
 
 
-def test_a_wrong_map_is_found(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_map_is_detected(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     embed = Splitting.embed
 
     def off(self: Splitting, theta: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ def test_a_wide_network_that_separates_nothing_has_no_residual(slot: Slot, monke
     assert math.isnan(number(measured(EmbeddingRunner(plan, slot), plan.runs[0]), "kkt_residual_wide"))
 
 
-def test_places_are_spread_from_the_first_to_the_last() -> None:
+def test_indices_are_spread_from_the_first_to_the_last() -> None:
     assert spread(3, 4) == (0, 1, 2)
     assert spread(501, 4) == (0, 167, 333, 500)
 
@@ -220,7 +220,7 @@ def test_places_are_spread_from_the_first_to_the_last() -> None:
 # --- Specs. ---
 
 
-def test_the_preset_asks_for_what_the_study_is_about() -> None:
+def test_the_preset_covers_the_study() -> None:
     spec = read_spec("embedding")
     assert isinstance(spec, EmbeddingSpec)
     assert set(spec.sweep.networks) == {"fully-connected", "convolutional", "densenet"}
@@ -274,6 +274,6 @@ def test_specs_that_cannot_be_run_are_refused(override: str, message: str) -> No
         ("[1.0]", r"= \[1\.0\]: must have as many values as the width factor 2 .*, not 1"),
     ],
 )
-def test_coefficients_that_are_none_are_refused(values: str, message: str) -> None:
+def test_invalid_coefficients_are_refused(values: str, message: str) -> None:
     with pytest.raises(SpecError, match=r"splitting\.values.*" + message):
         plan_of("sweep.width_factors=[2]", "splitting.coefficients=given", f"splitting.values={values}")

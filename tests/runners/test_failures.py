@@ -53,14 +53,14 @@ MEANINGS: dict[str, tuple[BaseException, Blame | None, RunStatus]] = {
 
 
 @pytest.mark.parametrize("name", MEANINGS)
-def test_what_an_exception_means(name: str) -> None:
+def test_exceptions_are_classified(name: str) -> None:
     error, at_fault, status = MEANINGS[name]
     assert blame(error) == at_fault
     if at_fault is None:
         assert classify(error) == status
 
 
-def test_the_systems_own_words_for_a_full_disk() -> None:
+def test_messages_of_the_system_for_a_full_disk() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no device that is always full")
@@ -162,7 +162,7 @@ def test_a_run_on_a_broken_device_is_tried_again_and_then_failed(
 
 
 @pytest.mark.faults
-def test_a_full_disk_is_waited_for_as_often_as_it_takes(run_network: Callable[[str], tuple[Plan, RunDir]]) -> None:
+def test_a_full_disk_is_waited_for_without_limit(run_network: Callable[[str], tuple[Plan, RunDir]]) -> None:
     plan, run_dir = run_network("full_disk")
     assert end_of(plan, run_dir).status == "ok"
     assert len(run_dir.read_history(plan.runs[0]).epochs) == plan.spec.epochs

@@ -98,7 +98,7 @@ def loss_and_accuracy(network: nn.Module, parts: list[tuple[Tensor, Tensor]]) ->
 
 @pytest.mark.parametrize("implementation", ["standard", "memory-efficient"])
 @pytest.mark.parametrize("kind", ["recalibrated", "running"])
-def test_the_final_network_is_measured_as_by_a_loop_written_out(
+def test_the_final_network_is_measured_as_by_an_explicit_loop(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, kind: str, implementation: str
 ) -> None:
     plan = make_plan(
@@ -161,7 +161,7 @@ def test_measuring_changes_no_training_that_follows(
 
 
 @pytest.mark.parametrize("network", ["densenet", "plain"])
-def test_seeds_of_a_pack_are_measured_as_alone(make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str) -> None:
+def test_batched_seeds_are_measured_as_alone(make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str) -> None:
     axes = (*SHORT[:3], f"sweep.networks=['{network}']", "train.epochs=1", "train.evaluate=true")
     together = train(make_plan(*axes, "sweep.seeds=[3, 4]"), slot, tmp_path / "pack")
     alone = [train(make_plan(*axes, f"sweep.seeds=[{seed}]"), slot, tmp_path / str(seed)) for seed in (3, 4)]
@@ -170,7 +170,7 @@ def test_seeds_of_a_pack_are_measured_as_alone(make_plan: MakePlan, slot: Slot, 
             assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-def test_gradients_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+def test_gradients_are_those_of_an_explicit_loop(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     events = train(make_plan(*SHORT, "sweep.networks=['plain']", "train.epochs=1"), slot, tmp_path)
     torch.manual_seed(3)
     network = DNLNetwork("plain", depth=2, input_shape=(1, 8, 8), classes=10, blocks=2, growth_rate=3)

@@ -66,7 +66,7 @@ def test_scaled_dot_products_do_not_depend_on_which_kernels_torch_can_count(
     assert forward_flops(OnSequences(nn.Identity(), attend), SHAPE) == 2 * 3 * POSITIONS * 2 * CHANNELS
 
 
-def test_recurrent_cells_are_counted_or_refused_but_never_taken_for_free() -> None:
+def test_recurrent_cells_are_counted_or_refused_but_never_count_as_zero() -> None:
     gru = OnSequences(nn.GRU(CHANNELS, 6, batch_first=True), lambda layer, x: layer(x)[0])
     assert forward_flops(gru, SHAPE) in (2 * POSITIONS * 3 * 6 * (CHANNELS + 6), None)
     lstm = OnSequences(nn.LSTM(CHANNELS, 6, batch_first=True), lambda layer, x: layer(x)[0])
@@ -78,7 +78,7 @@ def test_recurrent_cells_are_counted_or_refused_but_never_taken_for_free() -> No
     [lambda layer, x: torch.fft.rfft(x), lambda layer, x: torch.cdist(x, x), lambda layer, x: torch.linalg.pinv(x)],
     ids=["fft", "cdist", "linalg"],
 )
-def test_a_product_of_unknown_cost_leaves_the_whole_network_uncounted(
+def test_a_product_of_unknown_cost_leaves_the_network_uncounted(
     product: Callable[[nn.Module, Tensor], object],
 ) -> None:
     def call(layer: nn.Module, x: Tensor) -> object:

@@ -147,7 +147,7 @@ def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot, in_turn: dict[str
         assert found.items() <= in_turn.items()  # to the last bit, and under the same ids
 
 
-def test_seeds_and_networks_are_problems_of_their_own_and_depths_are_not(in_turn: dict[str, Measurements]) -> None:
+def test_seeds_and_networks_are_separate_problems_and_depths_are_not(in_turn: dict[str, Measurements]) -> None:
     plan = plan_of(TINY)
     references = {
         (run.point.network, run.seed): {
@@ -173,7 +173,7 @@ def test_the_data_are_the_same_for_all_axes_and_others_for_other_settings(slot: 
     assert len({sha256(), *(sha256(other) for other in others)}) == 4
 
 
-def test_what_is_told_about_the_data(slot: Slot) -> None:
+def test_the_description_of_the_data(slot: Slot) -> None:
     prepared = ForwardLimitRunner(plan_of(TINY, "data.inputs=7"), slot).prepare()
     assert prepared.data.name == "random inputs"
     assert (prepared.data.samples, prepared.data.input_shape, prepared.data.classes) == (7, (1, 5, 3), None)
@@ -181,7 +181,7 @@ def test_what_is_told_about_the_data(slot: Slot) -> None:
     assert prepared.torch == str(torch.__version__)
 
 
-def test_each_stream_and_each_seed_draws_from_a_seed_of_its_own() -> None:
+def test_each_stream_and_each_seed_has_its_own_derived_seed() -> None:
     seeds = [derived_seed(seed, stream) for seed in range(100) for stream in ("curves", "inputs", "target")]
     assert len(set(seeds)) == 300
     assert derived_seed(3, "curves") == derived_seed(3, "curves")
@@ -207,7 +207,7 @@ def faked(slot: Slot, measurements: Measurements | None) -> list[RunEvent]:
     return list(runner.run(job_of(plan.runs[0], should_suspend=True)))
 
 
-def test_a_run_that_is_put_aside_has_kept_nothing(slot: Slot) -> None:
+def test_a_suspended_run_keeps_nothing(slot: Slot) -> None:
     started, paused = faked(slot, None)
     assert isinstance(started, RunStarted)
     assert isinstance(paused, RunPaused)
@@ -226,13 +226,13 @@ def test_a_main_result_that_is_not_finite_is_divergence(slot: Slot, value: float
     assert (ended.error.type, ended.error.message) == ("Diverged", f"error_max is {value}")
 
 
-def test_another_result_that_is_not_finite_is_none(slot: Slot) -> None:
+def test_a_side_result_that_is_not_finite_is_not_divergence(slot: Slot) -> None:
     ended = faked(slot, {"error_max": 1.0, "reference_error": math.nan})[-1]
     assert isinstance(ended, RunEnded)
     assert ended.status == "ok"
 
 
-def test_a_solution_that_is_not_known_well_enough_measures_nothing(slot: Slot) -> None:
+def test_an_inaccurate_solution_measures_nothing(slot: Slot) -> None:
     """Errors of a few per cent cannot be told with a grid that is hardly finer than the network."""
     plan = plan_of(
         TINY, "sweep.kernels=['local']", "reference.steps=32", "reference.levels=2", "curves.modes=12", "curves.scale=4"
@@ -241,7 +241,7 @@ def test_a_solution_that_is_not_known_well_enough_measures_nothing(slot: Slot) -
         results(ForwardLimitRunner(plan, slot), plan.runs)
 
 
-def test_one_grid_alone_is_refused_since_nothing_tells_its_error() -> None:
+def test_a_single_grid_is_refused_since_its_error_is_unknown() -> None:
     with pytest.raises(SpecError, match=r"reference.levels = 1: must be greater than or equal to 2"):
         plan_of(TINY, "reference.levels=1")
 
@@ -340,14 +340,14 @@ def agreeing(fits: Iterable[FitRecord]) -> set[tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("no_bounds")
-def test_networks_as_they_are_have_order_one(runner: ForwardLimitRunner) -> None:
+def test_unmodified_networks_have_order_one(runner: ForwardLimitRunner) -> None:
     fits = fits_of(runner)
     assert agreeing(fits) == set(orders(fits)), orders(fits)
     assert all(fit.order_low is not None and fit.order_high is not None for fit in fits)
 
 
 @pytest.mark.usefixtures("no_bounds")
-def test_what_they_are_held_against_is_far_more_exact(runner: ForwardLimitRunner) -> None:
+def test_the_reference_is_far_more_accurate(runner: ForwardLimitRunner) -> None:
     for run in runner.plan.runs:
         if run.point.depth == 128:
             found = results(runner, [run])[run.run_id]
@@ -391,7 +391,7 @@ LASTING: Mapping[str, tuple[Change, float, int]] = {
 
 @pytest.mark.usefixtures("no_bounds")
 @pytest.mark.parametrize(("change", "below", "deepest"), LASTING.values(), ids=LASTING)
-def test_an_error_that_stays_is_found_in_every_network(
+def test_a_constant_error_is_detected_in_every_network(
     runner: ForwardLimitRunner, monkeypatch: pytest.MonkeyPatch, change: Change, below: float, deepest: int
 ) -> None:
     with_error(monkeypatch, change)
@@ -422,7 +422,7 @@ def without_normaliser(form: VectorForm, curves: Curves, L: int) -> tuple[Vector
 
 
 @pytest.mark.usefixtures("no_bounds")
-def test_a_missing_normaliser_is_found_in_every_kernel_that_has_one(
+def test_a_missing_normalizer_is_detected_in_every_kernel_that_has_one(
     runner: ForwardLimitRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_error(monkeypatch, without_normaliser)
@@ -455,7 +455,7 @@ VANISHING: Mapping[str, Change] = {
 
 @pytest.mark.usefixtures("no_bounds")
 @pytest.mark.parametrize("change", VANISHING.values(), ids=VANISHING)
-def test_an_error_that_vanishes_like_the_step_is_none(
+def test_an_error_of_the_order_of_the_step_changes_no_order(
     runner: ForwardLimitRunner, monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:
     run = runner.plan.runs[0]

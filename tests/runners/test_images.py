@@ -132,7 +132,7 @@ def test_gray_of_12_bits(tmp_path: Path) -> None:
     assert pixels(tmp_path / "1.tif") == [[[255, 128]]] * 3
 
 
-def test_gray_that_leaves_its_range_unused_is_told(tmp_path: Path) -> None:
+def test_gray_that_leaves_its_range_unused_is_reported(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 2), 4095, np.uint16)).save(tmp_path / "1.png")
     image, notes = read_image(tmp_path / "1.png", None)
     assert (image == 15).all()
@@ -201,7 +201,7 @@ def load(folder: Path, *, evaluate: bool = False) -> Dataset:
     return load_dataset(DataSettings.model_validate(settings), evaluate=evaluate)
 
 
-def test_what_nobody_means_to_train_on_is_left_out_and_named(folder: Path) -> None:
+def test_files_that_are_not_data_are_skipped_and_named(folder: Path) -> None:
     clean = load(folder)
     assert clean.warnings == ()
     for name in (".ipynb_checkpoints/0.png", "__MACOSX/a/0.png", "a/.hidden/0.png", "a/._0.png", "b/@eaDir/0.png"):
@@ -250,13 +250,13 @@ def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytes
         load(folder)
 
 
-def test_what_was_done_to_images_is_told_with_the_first_of_them(folder: Path) -> None:
+def test_conversions_of_images_are_reported_with_the_first_of_them(folder: Path) -> None:
     for name in "ab":
         Image.new("RGBA", (2, 2), (1, 2, 3, 100)).save(folder / name / "clear.png")
     assert load(folder).warnings == (f"{TRANSPARENT}: {folder}/a/clear.png and 1 more",)
 
 
-def test_the_evaluation_split_has_a_hash_of_its_own(folder: Path) -> None:
+def test_the_evaluation_split_has_its_own_hash(folder: Path) -> None:
     test = folder.parent / "test"
     save(test / "b" / "0.png", 5)
     without, before = load(folder).info, load(folder, evaluate=True).info

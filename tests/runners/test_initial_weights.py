@@ -54,7 +54,7 @@ def test_attention_starts_with_unit_scores_on_the_runs_first_images(make_plan: M
     assert max(first_variances(unscaled, images)) < 0.5
 
 
-def test_custom_networks_are_told_how_to_start(
+def test_custom_networks_receive_the_initialization(
     make_plan: MakePlan, slot: Slot, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path_factory.mktemp("custom")
@@ -112,7 +112,7 @@ def test_a_pack_decays_what_its_networks_alone_do(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("decaying", ["all", "weights"])
-def test_both_layouts_of_groups_go_on_from_their_states(decaying: str) -> None:
+def test_both_layouts_of_groups_resume_from_their_states(decaying: str) -> None:
     train = TrainSettings(weight_decay=0.2, weight_decay_on=decaying, schedule="cosine")
 
     def advance(learner: Learner) -> None:

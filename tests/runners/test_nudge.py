@@ -36,7 +36,7 @@ def test_the_first_filters_move_by_units_in_the_last_place_and_nothing_else_does
     assert all(torch.equal(ours, theirs) for (_, ours), (_, theirs) in zip(others, same, strict=True))
 
 
-def test_no_nudge_is_nothing_and_asks_for_the_same_runs() -> None:
+def test_without_a_nudge_nothing_changes_and_runs_are_the_same() -> None:
     before, after = network(), network()
     nudge(after, 0)
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))

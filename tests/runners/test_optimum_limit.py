@@ -110,7 +110,7 @@ def expected_names(kernel: str, depth: int) -> set[str]:
 # --- One run. ---
 
 
-def test_events_tell_the_whole_story(slot: Slot) -> None:
+def test_events_of_a_run(slot: Slot) -> None:
     plan = plan_of("sweep.depths=[4, 8]")
     runner = OptimumLimitRunner(plan, slot)
     for run in plan.runs:
@@ -136,7 +136,7 @@ def test_the_number_of_parameters_is_that_of_the_arrays(slot: Slot) -> None:
         assert held == plan.estimate(run.point).parameters
 
 
-def test_what_is_measured_belongs_together(alone: dict[str, Found]) -> None:
+def test_measurements_are_consistent(alone: dict[str, Found]) -> None:
     for run in plan_of().runs:
         found = alone[run.run_id]
         values, scratch = curve(found, "values"), curve(found, "scratch_values")
@@ -158,7 +158,7 @@ def test_what_is_measured_belongs_together(alone: dict[str, Found]) -> None:
             assert found["distance"] == sum(part for part in parts if isinstance(part, float))
 
 
-def test_a_chain_begins_with_the_best_start_and_goes_on_from_the_prolonged_minimiser(slot: Slot) -> None:
+def test_a_chain_starts_with_the_best_start_and_continues_from_the_prolonged_minimizer(slot: Slot) -> None:
     plan = plan_of("sweep.kernels=['local']", "minimiser.starts=3")
     runner = OptimumLimitRunner(plan, slot)
     found = {run.point.depth: measured(runner, run) for run in plan.runs}
@@ -177,7 +177,7 @@ def test_a_chain_begins_with_the_best_start_and_goes_on_from_the_prolonged_minim
         arrays = minimum.arrays
 
 
-def test_the_prolonged_minimiser_is_a_better_start_than_a_random_one(alone: dict[str, Found]) -> None:
+def test_the_prolonged_minimizer_is_a_better_start_than_a_random_one(alone: dict[str, Found]) -> None:
     for run in plan_of("sweep.depths=[8, 16]").runs:
         chain, scratch = (curve(alone[run.run_id], name) for name in ("values", "scratch_values"))
         assert chain[0] < 0.2 * scratch[0], run.run_id
@@ -225,7 +225,7 @@ class After:
 
 
 @pytest.mark.parametrize("calls", [1, 40, 150])
-def test_a_run_that_is_put_aside_has_measured_nothing_and_begins_anew(slot: Slot, calls: int) -> None:
+def test_a_suspended_run_has_measured_nothing_and_starts_again(slot: Slot, calls: int) -> None:
     plan = plan_of("sweep.kernels=['local']", "sweep.depths=[16]")
     (run,) = plan.runs
     runner = OptimumLimitRunner(plan, slot)
@@ -236,7 +236,7 @@ def test_a_run_that_is_put_aside_has_measured_nothing_and_begins_anew(slot: Slot
     assert measured(runner, run) == measured(OptimumLimitRunner(plan, slot), run)
 
 
-def test_a_chain_that_is_known_is_not_gone_through_again(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_chain_is_not_computed_again(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     depths: list[int] = []
 
     def noting(problem: LearningProblem, start: Arrays, **options: Any) -> Minimum:
@@ -362,7 +362,7 @@ def test_digits_are_learned(slot: Slot) -> None:
     assert number(found, "data_loss") < 0.6 * math.log(10)
 
 
-def test_the_data_are_told_by_their_hash(slot: Slot) -> None:
+def test_the_data_have_a_hash(slot: Slot) -> None:
     def data(*overrides: str) -> object:
         return OptimumLimitRunner(plan_of(*overrides), slot).prepare().data
 
@@ -414,7 +414,7 @@ def test_the_data_are_told_by_their_hash(slot: Slot) -> None:
         (["sweep.kernels=['local', 'local']"], "'local': list each value once"),
     ],
 )
-def test_specs_that_cannot_be_are_refused(overrides: list[str], message: str) -> None:
+def test_inconsistent_specs_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         spec_of(*overrides)
 
@@ -471,7 +471,7 @@ def _mean(runs: list[RunRecord], depth: int) -> Found:
     return {name: sum(number(each, name) for each in found) / 2 for name in found[0] if not name.endswith("values")}
 
 
-def test_extended_minimisers_come_closer_as_depth_grows(converging: list[RunRecord]) -> None:
+def test_extended_minimizers_come_closer_as_depth_grows(converging: list[RunRecord]) -> None:
     by_depth = [_mean(converging, depth) for depth in (8, 16, 32)]
     for name in ("distance", "distance_A", "distance_b", "distance_V", "distance_K"):
         values = [number(found, name) for found in by_depth]

@@ -188,7 +188,7 @@ def test_a_run_that_diverges_does_not_disturb_the_others(
 @pytest.mark.parametrize(
     ("steps", "protocol"), [(0, "sgd"), (2, "adamw"), (7, "sgd"), (7, "adamw"), (7, "decay on weights")]
 )
-def test_a_pack_that_is_put_aside_goes_on_together(
+def test_a_suspended_pack_resumes_together(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, steps: int, protocol: str
 ) -> None:
     plan = make_plan("sweep.networks=['densenet']", *SMALL, *PROTOCOLS[protocol])
@@ -203,7 +203,7 @@ def test_a_pack_that_is_put_aside_goes_on_together(
         assert all(torch.equal(here[name], there[name]) for name in here)
 
 
-def test_members_that_stand_at_other_places_go_on_too(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+def test_members_at_other_steps_resume_too(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     plan = make_plan("sweep.networks=['densenet']", *SMALL)
     first = train(plan, slot, tmp_path, [1], should_suspend=after(2))
     events = train(plan, slot, tmp_path, [0, 1, 2])

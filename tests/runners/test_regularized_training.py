@@ -94,7 +94,7 @@ def trained(plan: Plan, folder: Path) -> DNLNetwork:
     return network
 
 
-def test_the_weight_lowers_the_regulariser(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+def test_the_weight_lowers_the_regularizer(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     ends = []
     for weight in (0.0, 0.002, 0.02, 0.2):
         plan, folder = make_plan(*ONE, f"train.regulariser_weight={weight}"), tmp_path / str(weight)
@@ -119,7 +119,7 @@ def test_without_a_weight_nothing_is_computed_and_no_bit_changes(
     assert len(epochs_of(plain)) == 2
 
 
-def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+def test_losses_are_those_of_an_explicit_loop(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     found = epochs_of(attempt(make_plan(*ONE, WEIGHTED), slot, tmp_path))
     torch.manual_seed(5)
     network = DNLNetwork("densenet", depth=4, input_shape=(1, 8, 8), classes=10, blocks=2, growth_rate=3)
@@ -143,7 +143,7 @@ def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot,
         )  # of R_L too, over the four full batches
 
 
-def test_bf16_leaves_the_regulariser_in_float32(
+def test_bf16_leaves_the_regularizer_in_float32(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, found = DNLNetwork.regularizer, []
@@ -164,7 +164,7 @@ def test_bf16_leaves_the_regulariser_in_float32(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("network", ["dense-attention", "resnet"])
-def test_a_run_put_aside_goes_on_with_the_same_bits(
+def test_a_suspended_run_resumes_with_the_same_bits(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str
 ) -> None:
     plan = make_plan(f"sweep.networks=['{network}']", *AXES, WEIGHTED)
@@ -254,7 +254,7 @@ def test_an_impossible_weight_is_refused(make_plan: MakePlan, weight: str) -> No
         ["standard", "memory-efficient"],
     ),
 )
-def test_the_memory_of_a_regularised_run_is_foreseen(
+def test_the_memory_of_a_regularized_run_is_estimated(
     make_plan: MakePlan,
     slot: Slot,
     tmp_path: Path,
@@ -275,7 +275,7 @@ def test_the_memory_of_a_regularised_run_is_foreseen(
     assert foreseen == pytest.approx(ended.peak_memory_bytes, rel=0.15)
 
 
-def test_the_profile_and_its_table_have_the_regulariser(make_profile: Callable[..., Profile]) -> None:
+def test_the_profile_and_its_table_have_the_regularizer(make_profile: Callable[..., Profile]) -> None:
     done = EpochDone(
         run_id="r", epoch=1, train_loss=0.5, seconds=1, samples_per_s=1, gradient_norm=1, regulariser=0.1 + 0.2
     )

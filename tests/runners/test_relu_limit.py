@@ -111,7 +111,7 @@ def test_parameters_are_those_of_the_layers(slot: Slot) -> None:
         assert started.parameters == run.point.depth * form.parameters
 
 
-def test_the_measurements_are_those_of_a_plain_loop(slot: Slot) -> None:
+def test_the_measurements_are_those_of_an_explicit_loop(slot: Slot) -> None:
     plan = plan_of(TINY, "network.bias_scale=0.5", "sweep.bias_exponents=[1]")
     runner = ReluLimitRunner(plan, slot)
     for run in plan.runs:
@@ -161,7 +161,7 @@ def test_the_data_are_the_same_for_all_axes_and_others_for_other_settings(slot: 
     assert (data.name, data.samples, data.input_shape, data.classes) == ("random points", 12, (1, 3, 2), None)
 
 
-def test_names_tell_the_axes() -> None:
+def test_names_contain_the_axes() -> None:
     names = ["dense-a0.5", "dense-a2", "conv-a0.5", "conv-a2"]
     assert list(dict.fromkeys(point.network for point in plan_of(TINY).spec.points)) == names
     more = ("sweep.bias_exponents=[1, 2.5]", "sweep.directions=['fixed']", "sweep.weights=['conv']")
@@ -178,7 +178,7 @@ def test_every_study_has_a_runner() -> None:
     assert RUNNERS.keys() == STUDIES.keys()
 
 
-def test_a_run_that_is_put_aside_has_kept_nothing(slot: Slot) -> None:
+def test_a_suspended_run_keeps_nothing(slot: Slot) -> None:
     plan = plan_of(TINY)
     started, paused = ReluLimitRunner(plan, slot).run(job_of(plan.runs[0], should_suspend=True))
     assert isinstance(started, RunStarted)
@@ -275,7 +275,7 @@ def test_deep_networks_of_all_kinds_have_their_explicit_form(slot: Slot) -> None
 
 @pytest.mark.usefixtures("only_changes")
 @pytest.mark.slow
-def test_orders_and_verdicts_of_networks_as_they_are(slot: Slot) -> None:
+def test_orders_and_verdicts_of_unmodified_networks(slot: Slot) -> None:
     fits = fits_of(slot)
     expected = {"a0.5": None, "a1.5": 1.0, "a2": 1.5}
     fixed = {"a0.5": None, "a1.5": 0.5, "a2": 1.0}
@@ -323,14 +323,14 @@ def half_the_exponent(decay: Decay, layers: int) -> Tensor:
 
 
 @pytest.mark.usefixtures("only_changes")
-def test_weights_that_fall_more_slowly_are_found_out(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_fall_more_slowly_are_detected(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Decay, "norms", half_the_exponent)
     fits = fits_of(slot, "sweep.exponents=[1.5, 2]", "sweep.seeds=3")
     assert not any(fit.agrees for fit in fits.values())
 
 
 @pytest.mark.usefixtures("only_changes")
-def test_directions_that_are_not_independent_are_found_out(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directions_that_are_not_independent_are_detected(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     def correlated(form: LayerForm, direction: str, *, layers: int, seed: int) -> Directions:
         return drawn(form, "fixed", layers=layers, seed=seed)
 

@@ -76,7 +76,7 @@ def prepared(plan: Plan, slot: Slot) -> Sources:
     return TrainingRunner(plan, slot).prepare().code
 
 
-def test_all_that_a_network_is_made_of_is_found(folder: Path, plan: Plan, slot: Slot) -> None:
+def test_all_dependencies_of_a_network_are_recorded(folder: Path, plan: Plan, slot: Slot) -> None:
     code = prepared(plan, slot)
     assert code.files.keys() == FILES.keys() - {"unrelated.py"}
     assert code.packages["numpy"] == metadata.version("numpy")
@@ -86,7 +86,7 @@ def test_all_that_a_network_is_made_of_is_found(folder: Path, plan: Plan, slot: 
 
 
 @pytest.mark.parametrize("name", sorted(FILES.keys() - {"unrelated.py"}))
-def test_a_change_anywhere_is_told_without_importing(folder: Path, plan: Plan, slot: Slot, name: str) -> None:
+def test_a_change_anywhere_is_detected_without_importing(folder: Path, plan: Plan, slot: Slot, name: str) -> None:
     code = prepared(plan, slot)
     (folder / "unrelated.py").write_text("A = 1\n")
     (folder / name).write_text(FILES[name] + "\n\n")
@@ -108,7 +108,7 @@ def test_another_version_of_a_package_or_another_python_path_is_a_change(
     )
 
 
-def test_modules_in_an_archive_and_those_imported_before_are_found(
+def test_modules_in_an_archive_and_those_imported_before_are_recorded(
     folder: Path, make_plan: MakePlan, slot: Slot
 ) -> None:
     with zipfile.ZipFile(folder / "nets.zip", "w") as archive:
@@ -124,7 +124,7 @@ def test_modules_in_an_archive_and_those_imported_before_are_found(
     assert first.differences(again) == ()
 
 
-def test_a_module_that_another_file_now_answers_for_is_a_change(folder: Path, plan: Plan, slot: Slot) -> None:
+def test_a_module_that_moves_to_another_file_is_a_change(folder: Path, plan: Plan, slot: Slot) -> None:
     before = prepared(plan, slot)
     for name in MODULES:
         sys.modules.pop(name, None)
@@ -135,7 +135,7 @@ def test_a_module_that_another_file_now_answers_for_is_a_change(folder: Path, pl
     assert before.differences(after) == ("what network:make imports",)
 
 
-def test_networks_of_ours_are_made_of_nothing_else(folder: Path, make_plan: MakePlan, slot: Slot) -> None:
+def test_built_in_networks_have_no_dependencies(folder: Path, make_plan: MakePlan, slot: Slot) -> None:
     assert prepared(make_plan("sweep.depths=[1]"), slot) == Sources()
 
 

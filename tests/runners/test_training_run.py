@@ -67,7 +67,7 @@ def train(plan: Plan, slot: Slot) -> list[RunEvent]:
 ONE = ("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=[5]")
 
 
-def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot) -> None:
+def test_losses_are_those_of_an_explicit_loop(make_plan: MakePlan, slot: Slot) -> None:
     events = train(make_plan(*ONE, "train.epochs=3"), slot)
     torch.manual_seed(5)
     network = DNLNetwork("densenet", depth=2, input_shape=(1, 8, 8), classes=10, blocks=2, growth_rate=3)
@@ -90,7 +90,7 @@ def test_losses_are_those_of_a_loop_written_out(make_plan: MakePlan, slot: Slot)
     assert losses(events)[0] > losses(events)[-1]
 
 
-def test_events_tell_the_whole_story(make_plan: MakePlan, slot: Slot) -> None:
+def test_events_of_a_run(make_plan: MakePlan, slot: Slot) -> None:
     plan = make_plan(*ONE, "train.evaluate=true")
     started, *between, ended = train(plan, slot)
     epochs = [event for event in between if isinstance(event, EpochDone)]
@@ -129,7 +129,7 @@ def test_a_run_does_not_depend_on_the_runs_before_it(make_plan: MakePlan, slot: 
     assert in_turn == alone[::-1]
 
 
-def test_tf32_is_refused_where_it_does_nothing(make_plan: MakePlan, slot: Slot) -> None:
+def test_tf32_is_refused_on_other_devices_than_cuda(make_plan: MakePlan, slot: Slot) -> None:
     with pytest.raises(SpecError, match="'tf32': available only on CUDA devices"):
         TrainingRunner(make_plan("train.precision=tf32"), slot).prepare()
 
@@ -172,9 +172,7 @@ def test_blocks_that_do_not_fit_an_image_folder_are_refused(make_plan: MakePlan,
         TrainingRunner(plan, slot).prepare()
 
 
-def test_a_network_of_ones_own(
-    make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_custom_network(make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_networks.py").write_text(FACTORIES)
     monkeypatch.chdir(tmp_path)
     plan = make_plan("sweep.networks=['own_networks:linear']", *ONE[1:], "network.options={gain=2.0}")
@@ -222,7 +220,7 @@ def test_schedules(settings: dict[str, object], rates: list[float], optimizer: s
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_optimizers_take_the_steps_of_torchs_own(optimizer: str) -> None:
+def test_optimizers_take_the_same_steps_as_torch(optimizer: str) -> None:
     train = TrainSettings(optimizer=optimizer, lr=0.1, momentum=0.8, weight_decay=0.01, schedule="cosine", epochs=4)
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4)) for _ in range(2))
     optimizers = [
@@ -275,7 +273,7 @@ sys.exit("torch._dynamo" in sys.modules)
         (ValueError("out of memory, says a value"), "failed"),
     ],
 )
-def test_what_an_exception_means(error: Exception, status: str) -> None:
+def test_exceptions_are_classified(error: Exception, status: str) -> None:
     assert classify(error) == status
 
 
@@ -307,7 +305,7 @@ def test_the_memory_of_a_step_is_that_of_its_live_tensors() -> None:
     ("network", "optimizer", "implementation"),
     covering(["densenet", "dense-gaussian", "resnet"], ["sgd", "adamw"], ["standard", "memory-efficient"]),
 )
-def test_the_memory_of_a_run_is_foreseen(
+def test_the_memory_of_a_run_is_estimated(
     make_plan: MakePlan, slot: Slot, network: str, optimizer: str, implementation: str
 ) -> None:
     data = ("data.dataset=synthetic", "data.image_size=16", "data.samples=64", "data.limit=64", "train.batch_size=64")

@@ -56,7 +56,7 @@ def spec_and_runner(make_plan: MakePlan, slot: Slot) -> tuple[TrainingSpec, Trai
     return runner.spec, runner
 
 
-def test_ours_take_three_times_what_their_forward_pass_takes(
+def test_built_in_networks_train_with_three_times_the_operations_of_a_forward_pass(
     spec_and_runner: tuple[TrainingSpec, TrainingRunner],
 ) -> None:
     spec, runner = spec_and_runner
@@ -67,7 +67,7 @@ def test_ours_take_three_times_what_their_forward_pass_takes(
     assert training_flops(network, spec, point, runner.data.info) == 3 * 2 * forward
 
 
-def test_counting_a_network_of_ones_own_leaves_no_trace(spec_and_runner: tuple[TrainingSpec, TrainingRunner]) -> None:
+def test_counting_a_custom_network_leaves_no_trace(spec_and_runner: tuple[TrainingSpec, TrainingRunner]) -> None:
     spec, runner = spec_and_runner
     network, state = Own().train(), torch.get_rng_state()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -94,7 +94,7 @@ def test_a_peak_leaves_random_numbers_as_they_are(precision: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_prepared_runner_tells_both_sides(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+def test_a_prepared_runner_reports_operations_and_peak(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     runner = TrainingRunner(make_plan(*ONE), slot)
     runner.prepare()
     events = events_of(runner, tmp_path)
@@ -105,7 +105,7 @@ def test_a_prepared_runner_tells_both_sides(make_plan: MakePlan, slot: Slot, tmp
     assert history.utilization == pytest.approx(rate * started.flops_per_sample / started.peak_flops)
 
 
-def test_without_a_peak_there_is_no_utilisation(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
+def test_without_a_peak_there_is_no_utilization(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
     events = events_of(TrainingRunner(make_plan(*ONE), slot), tmp_path)
     assert started_of(events).peak_flops is None
     assert fold(events).utilization is None
@@ -119,7 +119,7 @@ def test_the_runs_of_a_pack_count_together() -> None:
     assert flops_utilization(100.0, 6e6, None, 1) is None
 
 
-def test_a_utilisation_that_does_not_follow_is_noticed(make_profile: Callable[..., Profile]) -> None:
+def test_an_inconsistent_utilization_is_noticed(make_profile: Callable[..., Profile]) -> None:
     profile = make_profile({("densenet", 2): [0.3]})
     counted = {"flops_per_sample": 6e6, "peak_flops": 1e10}
 

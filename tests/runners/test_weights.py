@@ -24,7 +24,7 @@ def same(found: object) -> bool:
     return found.keys() == WEIGHTS.keys() and all(torch.equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
 
 
-def test_weights_of_a_checkpoint_are_kept_and_come_back(tmp_path: Path) -> None:
+def test_weights_of_a_checkpoint_are_saved_and_read_back(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "run")
     assert same(from_checkpoint(folder, 2))
     sha256 = keep(from_checkpoint(folder, 2), tmp_path / "p.weights" / "run.pt")
@@ -44,12 +44,12 @@ def test_extra_state_is_kept_with_the_weights(tmp_path: Path) -> None:
         (2, 3, "is from 2 epochs and 3 steps; expected 2"),
     ],
 )
-def test_a_checkpoint_of_another_moment_is_refused(tmp_path: Path, epoch: int, step: int, message: str) -> None:
+def test_a_checkpoint_of_another_epoch_is_refused(tmp_path: Path, epoch: int, step: int, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
         from_checkpoint(checkpoint(tmp_path / "run", epoch=epoch, step=step), 2)
 
 
-def test_a_checkpoint_that_is_damaged_or_absent_is_named_and_left_where_it_is(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_checkpoint_is_named_and_not_moved(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"checkpoint\.pt does not exist"):
         from_checkpoint(tmp_path / "none", 2)
     path = checkpoint(tmp_path / "run") / "checkpoint.pt"
@@ -61,7 +61,7 @@ def test_a_checkpoint_that_is_damaged_or_absent_is_named_and_left_where_it_is(tm
     assert path.read_bytes() == content
 
 
-def test_the_checkpoint_before_stands_in_where_it_is_of_the_same_epoch(tmp_path: Path) -> None:
+def test_the_previous_checkpoint_of_the_same_epoch_is_used(tmp_path: Path) -> None:
     folder = checkpoint(checkpoint(tmp_path / "run"))
     (folder / "checkpoint.pt").write_bytes(b"torn")
     assert same(from_checkpoint(folder, 2))
@@ -82,9 +82,7 @@ class Bomb:
 
 
 @pytest.mark.faults
-def test_a_pickle_that_would_run_code_is_refused_whatever_its_hash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pickle_that_would_run_code_is_refused_with_any_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps(Bomb(), protocol=2)
     Path("w.pt").write_bytes(content)
@@ -96,7 +94,7 @@ def test_a_pickle_that_would_run_code_is_refused_whatever_its_hash(
     assert not Path("exploded").exists()
 
 
-def test_what_can_be_kept_is_kept(tmp_path: Path) -> None:
+def test_readable_weights_are_saved(tmp_path: Path) -> None:
     runs = [
         {"run_id": "a", "folder": str(checkpoint(tmp_path / "a")), "epochs": 2},
         {"run_id": "b", "folder": str(tmp_path / "b"), "epochs": 2},

@@ -81,7 +81,7 @@ def test_absent_keys_have_their_values_from_before() -> None:
     assert completed(Outer, {"inner": 3}) == {"inner": 3, "new": "was"}, "the model is what refuses it"
 
 
-def test_identities_leave_out_what_was_computed_before() -> None:
+def test_identities_omit_values_from_before() -> None:
     assert essential(Outer, {"inner": {"old": 0, "new": 0}, "free": {"new": 0}, "new": "was"}) == {
         "inner": {"old": 0},
         "free": {"new": 0},

@@ -153,13 +153,13 @@ def test_the_line_is_that_of_the_statement() -> None:
         (('name = "good"', 'name = "good"\n".x" = 1'), r"sweep.toml:2: \.x: unknown key\. Allowed: name, "),
     ],
 )
-def test_bad_input_is_told_with_place_and_remedy(change: tuple[str, str], message: str) -> None:
+def test_errors_name_location_and_remedy(change: tuple[str, str], message: str) -> None:
     assert change[0] in GOOD
     with pytest.raises(SpecError, match=message):
         read(GOOD.replace(*change))
 
 
-def test_all_errors_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         read(GOOD.replace("lr", "rl").replace("densenet", "dense"))
     assert len(str(caught.value).splitlines()) == 2
@@ -209,7 +209,7 @@ def test_all_errors_are_told_at_once() -> None:
         ),
     ],
 )
-def test_bad_overrides_are_told(override: str, message: str) -> None:
+def test_invalid_overrides_are_reported(override: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         read(GOOD, override)
 
@@ -223,7 +223,7 @@ def test_bad_overrides_are_told(override: str, message: str) -> None:
         for key in field.annotation.model_fields
     ],
 )
-def test_the_place_of_an_error_is_the_key_alone(key: str) -> None:
+def test_the_location_of_an_error_is_the_key_only(key: str) -> None:
     if key == "data.root":  # any text names a folder
         return
     with pytest.raises(SpecError, match=rf"^--set {key}=nan: {key}(\[0\])? = '?nan'?: "):
@@ -267,7 +267,7 @@ def test_counts_have_bounds(key: str, most: int) -> None:
     assert f"{most}" in told.replace(",", "").rpartition("must be")[2]
 
 
-def test_a_slip_in_the_seeds_is_told_at_once() -> None:
+def test_a_typo_in_the_seeds_is_reported_at_once() -> None:
     start = time.process_time()  # which other work on the machine does not lengthen
     with pytest.raises(
         SpecError, match=r"sweep.seeds = 20261120: must be a list of seeds, or a count from 1 to 10,000"
@@ -351,7 +351,7 @@ def test_options_are_read_without_a_type(text: str, value: object) -> None:
     assert type(options["a"]) is type(value)
 
 
-def test_a_slip_of_5000_keys_is_told_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_5000_errors_are_reported_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     text = GOOD + "".join(f"key{number} = {number}\n" for number in range(5000))
     text += "[data]\nroots = [\n" + "2,\n" * 5000 + "]\n"
     read_characters, loads = [0], tomllib.loads
@@ -424,7 +424,7 @@ def test_a_folder_is_no_spec(tmp_path: Path) -> None:
         read_spec(str(tmp_path))
 
 
-def test_a_factory_is_a_network_of_ones_own() -> None:
+def test_a_factory_is_a_custom_network() -> None:
     assert read(GOOD.replace("densenet", "my_package.networks:make")).points[0].network == "my_package.networks:make"
 
 
@@ -451,7 +451,7 @@ def test_figure_3_has_the_papers_protocol(name: str, epochs: int) -> None:
     assert (network.blocks, network.growth_rate, len(spec.seeds)) == (4, 6, 5)
 
 
-def test_the_hash_is_of_what_is_asked_not_of_labels_and_places() -> None:
+def test_the_hash_ignores_names_and_file_locations() -> None:
     base = spec_hash(read(GOOD))
     assert spec_hash(read(GOOD, "name=other", "data.root=/elsewhere", "data.download=true")) == base
     assert spec_hash(read("# moved\n" + GOOD.replace("lr = 0.1", "lr = 0.10\nepochs = 10"))) == base
