@@ -51,10 +51,10 @@ def history(
     run: Run, epoch_s: float, *, leased: float = 0.0, epochs: int = 2, head: float = 0.0, tail: float | None = 0.0
 ) -> RunHistory:
     """A run of equal epochs, ``head`` seconds before them and ``tail`` behind; under way if ``tail`` is None."""
-    begun = leased + head
-    events: list[RunEvent] = [started(run, begun)]
-    events += [epoch(run, k, begun + k * epoch_s, seconds=epoch_s) for k in range(1, epochs + 1)]
-    return fold(events if tail is None else [*events, ended(run, begun + epochs * epoch_s + tail)])
+    start = leased + head
+    events: list[RunEvent] = [started(run, start)]
+    events += [epoch(run, k, start + k * epoch_s, seconds=epoch_s) for k in range(1, epochs + 1)]
+    return fold(events if tail is None else [*events, ended(run, start + epochs * epoch_s + tail)])
 
 
 def learned(plan: Plan, epoch_s: Mapping[tuple[Run, str], float]) -> DurationEstimator:
@@ -70,11 +70,11 @@ def epoch_s(estimator: DurationEstimator, run: Run, slot: str) -> float:
     )
 
 
-def whole(runs: Sequence[Run]) -> list[Task]:
+def full_tasks(runs: Sequence[Run]) -> list[Task]:
     return [Task(runs=(run,), epochs=run.epochs) for run in runs]
 
 
-def law(plan: Plan, run: Run, slot: str) -> float:
+def expected_seconds(plan: Plan, run: Run, slot: str) -> float:
     return 1e-5 * NETWORKS[run.point.network] * math.pow(plan.work[run.run_id], 0.8) * SLOTS[slot]
 
 
@@ -86,9 +86,9 @@ def test_the_plans_work_orders_the_runs_as_long_as_nothing_is_known(make_plan: M
     estimator = DurationEstimator(plan)
     assert not estimator.known
     expected = [epochs * work for work, epochs in zip(plan.work.values(), [2] * 8, strict=True)]
-    assert [estimator.duration_s(task, "a") for task in whole(plan.runs)] == expected
+    assert [estimator.duration_s(task, "a") for task in full_tasks(plan.runs)] == expected
     slots = [f"slot {number}" for number in range(len(plan.runs))]
-    first = schedule(estimator, whole(plan.runs), dict.fromkeys(slots, 0.0)).first
+    first = schedule(estimator, full_tasks(plan.runs), dict.fromkeys(slots, 0.0)).first
     assert [first[slot].runs for slot in slots] == [(run,) for run in plan.longest_first]
 
 
@@ -119,20 +119,20 @@ def test_unseen_pairs_follow_from_seen_points_and_slots(make_plan: MakePlan) -> 
     pairs = list(product(range(len(plan.runs)), range(len(SLOTS))))
     seen = {(i, j) for i, j in pairs if (i + j) % 4 in (0, 1)}
     names = list(SLOTS)
-    times = {(plan.runs[i], names[j]): law(plan, plan.runs[i], names[j]) for i, j in seen}
+    times = {(plan.runs[i], names[j]): expected_seconds(plan, plan.runs[i], names[j]) for i, j in seen}
     estimator = learned(plan, times)
     for i, j in set(pairs) - seen:
-        expected = law(plan, plan.runs[i], names[j])
+        expected = expected_seconds(plan, plan.runs[i], names[j])
         assert epoch_s(estimator, plan.runs[i], names[j]) == pytest.approx(expected, rel=0.1)
 
 
 def test_unseen_depths_follow_from_the_networks_other_depths(make_plan: MakePlan) -> None:
     plan = make_plan(*LARGE)
     seen = [run for run in plan.runs if run.point.depth in (1, 4, 16)]
-    times = {(run, slot): law(plan, run, slot) for run in seen for slot in ("a", "b", "d")}
+    times = {(run, slot): expected_seconds(plan, run, slot) for run in seen for slot in ("a", "b", "d")}
     estimator = learned(plan, times)
     for run in plan.runs:
-        assert epoch_s(estimator, run, "b") == pytest.approx(law(plan, run, "b"), rel=0.1)
+        assert epoch_s(estimator, run, "b") == pytest.approx(expected_seconds(plan, run, "b"), rel=0.1)
 
 
 def test_a_custom_network_is_learned_too(make_plan: MakePlan) -> None:
@@ -204,7 +204,7 @@ def test_impossible_times_are_ignored(make_plan: MakePlan, seconds: float, time:
     events: list[RunEvent] = [started(run), epoch(run, 1, 3.0, seconds), epoch(run, 2, time, seconds), ended(run, time)]
     for part in (2, 3, 4):
         estimator.observe(run, "a", 0.0, fold(events[:part]))
-        for task in whole(plan.runs):
+        for task in full_tasks(plan.runs):
             assert 0 < estimator.duration_s(task, "a") < math.inf
     estimator.observe(run, "a", 0.0, RunHistory())
     assert epoch_s(estimator, other, "a") == pytest.approx(1.0, rel=1e-3)
@@ -253,8 +253,8 @@ def history_of_pack(run: Run, epoch_s: float, size: int) -> RunHistory:
     """As of a run alone, but for what it says of its company."""
     alone = history(run, epoch_s, head=1.0, tail=0.5)
     assert alone.ended is not None
-    begun = started(run, 1.0).model_copy(update={"pack_size": size})
-    return fold([begun, *(epoch(run, e.epoch, e.time, e.seconds) for e in alone.epochs), alone.ended])
+    start = started(run, 1.0).model_copy(update={"pack_size": size})
+    return fold([start, *(epoch(run, e.epoch, e.time, e.seconds) for e in alone.epochs), alone.ended])
 
 
 def test_the_cost_of_a_pack_is_divided_among_its_runs(make_plan: MakePlan) -> None:
@@ -266,7 +266,7 @@ def test_the_cost_of_a_pack_is_divided_among_its_runs(make_plan: MakePlan) -> No
     for size in (1, 4, 8):
         task = Task(runs=plan.runs[:size], epochs=10)
         assert estimator.duration_s(task, "a") == pytest.approx(1.5 + 10 * size * 1.5), "the overhead once"
-    packs = pack(whole(plan.runs), 4)
+    packs = pack(full_tasks(plan.runs), 4)
     assert schedule(estimator, packs, {"a": 0.0, "b": 0.0}).seconds == pytest.approx(1.5 + 2 * 4 * 1.5)
     assert schedule(estimator, packs, {"a": 0.0}).first == {"a": packs[0]}
 
@@ -294,7 +294,7 @@ def test_no_slots_and_no_tasks(make_plan: MakePlan) -> None:
     plan = make_plan()
     estimator = DurationEstimator(plan)
     assert schedule(estimator, [], {}).seconds == 0.0
-    assert schedule(estimator, whole(plan.runs), {}).seconds == math.inf
+    assert schedule(estimator, full_tasks(plan.runs), {}).seconds == math.inf
     busy = schedule(estimator, [], {"a": 3.0, "b": -1.0})
     assert busy.seconds == 3.0
     assert busy.first == {}
@@ -305,10 +305,10 @@ def test_equal_runs_on_equal_slots_go_in_rounds(make_plan: MakePlan) -> None:
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=10")
     estimator = DurationEstimator(plan)
     estimator.observe(plan.runs[0], "a", 0.0, history(plan.runs[0], 3.0, head=1.0))
-    planned = schedule(estimator, whole(plan.runs), dict.fromkeys("abcd", 0.0))
+    planned = schedule(estimator, full_tasks(plan.runs), dict.fromkeys("abcd", 0.0))
     assert planned.seconds == pytest.approx(3 * (1 + 2 * 3)), "ten runs on four slots are three rounds"
     assert [planned.first[slot].runs for slot in "abcd"] == [(run,) for run in plan.runs[:4]], "ties keep their order"
-    assert schedule(estimator, whole(plan.runs), {"a": 0.0, "b": 100.0}).seconds == pytest.approx(100.0)
+    assert schedule(estimator, full_tasks(plan.runs), {"a": 0.0, "b": 100.0}).seconds == pytest.approx(100.0)
 
 
 def test_remaining_epochs_determine_the_order(make_plan: MakePlan) -> None:
@@ -322,7 +322,7 @@ def test_a_slow_slot_does_not_get_the_last_long_run(make_plan: MakePlan) -> None
     plan = make_plan("sweep.networks=['densenet']", "sweep.depths=[2]", "sweep.seeds=2")
     one, two = plan.runs
     estimator = learned(plan, {(one, "fast"): 1.0, (one, "slow"): 8.0})
-    first, second = whole([one, two])
+    first, second = full_tasks([one, two])
     planned = schedule(estimator, [first, second], {"slow": 0.0, "fast": 0.0})
     assert planned.first == {"fast": first}
     both = 2 * estimator.duration_s(first, "fast")
@@ -365,14 +365,14 @@ def test_thousands_of_runs_on_hundreds_of_slots(make_plan: MakePlan) -> None:
         for run, slot in zip(seen, random.choices(list(slots), k=2000), strict=True)
     }
     estimator = learned(plan, times)
-    tasks = whole(plan.runs)
+    tasks = full_tasks(plan.runs)
     planned = schedule(estimator, tasks, dict.fromkeys(slots, 0.0))
     assert schedule(estimator, tasks, dict.fromkeys(slots, 0.0)) == planned
     throughput = sum(1 / slots[slot] for slot in slots)
     at_best = sum(task.epochs * plan.work[task.runs[0].run_id] for task in tasks) / throughput
     assert at_best * 0.9 < planned.seconds < at_best * 1.3
-    begun = [planned.first[slot] for slot in sorted(planned.first, key=lambda slot: slots[slot])]
-    work = [plan.work[task.runs[0].run_id] for task in begun]
+    start = [planned.first[slot] for slot in sorted(planned.first, key=lambda slot: slots[slot])]
+    work = [plan.work[task.runs[0].run_id] for task in start]
     assert work[0] == max(plan.work.values()), "the fastest slot begins with one of the longest runs"
 
 
@@ -393,7 +393,7 @@ def test_first_tasks_are_those_of_the_schedule(make_plan: MakePlan, seed: int) -
     estimator = learned(
         plan, {(run, slot): plan.work[run.run_id] * speeds[slot] for run in plan.runs for slot in speeds}
     )
-    tasks = whole(random.sample(plan.runs, random.randint(1, len(plan.runs))))
+    tasks = full_tasks(random.sample(plan.runs, random.randint(1, len(plan.runs))))
     free = {slot: random.choice([0.0, random.uniform(0, 1e6)]) for slot in speeds}
     asked = {slot for slot in free if free[slot] == 0.0}
     first = schedule(estimator, tasks, free).first
@@ -403,12 +403,12 @@ def test_first_tasks_are_those_of_the_schedule(make_plan: MakePlan, seed: int) -
 def test_a_few_observations_among_many_do_not_refit(make_plan: MakePlan) -> None:
     """Of fewer than a hundred each one counts at once."""
     plan = make_plan("sweep.depths=[1,2]", "sweep.seeds=100")
-    estimator, task, found = DurationEstimator(plan), Task(runs=plan.runs[:1], epochs=1), []
+    estimator, task, result = DurationEstimator(plan), Task(runs=plan.runs[:1], epochs=1), []
     for number, run in enumerate(plan.runs):
         estimator.observe(run, "a", 0.0, history(run, 1.0 + number))
-        found.append((estimator.revision, estimator.duration_s(task, "a")))
-    revisions = [revision for revision, _ in found]
+        result.append((estimator.revision, estimator.duration_s(task, "a")))
+    revisions = [revision for revision, _ in result]
     assert revisions[:99] == list(range(1, 100))
     assert 99 < revisions[-1] < 99 + 300 / (1 + 100 * REFIT_FRACTION)
-    for (before, seconds), (after, later) in pairwise(found):
+    for (before, seconds), (after, later) in pairwise(result):
         assert (before == after) == (seconds == later)

@@ -108,8 +108,8 @@ def curve(history: RunHistory) -> list[tuple[int, float, float | None]]:
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     state = Checkpoints(folder).load()
     assert state is not None
-    found: dict[str, torch.Tensor] = state["network"]
-    return found
+    result: dict[str, torch.Tensor] = state["network"]
+    return result
 
 
 def check(folder: Path, events: Sequence[RunEvent], expected_in: Path, expected: Sequence[RunEvent]) -> None:
@@ -358,13 +358,13 @@ def two_checkpoints(tmp_path: Path) -> Checkpoints:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_replaced_by_the_previous_one(
-    two_checkpoints: Checkpoints, tmp_path: Path, share: float
+    two_checkpoints: Checkpoints, tmp_path: Path, fraction: float
 ) -> None:
     path = tmp_path / "checkpoint.pt"
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(content[: int(fraction * len(content))])
     state = two_checkpoints.load()
     assert state is not None
     assert state["epoch"] == 2
@@ -375,9 +375,9 @@ def test_a_truncated_checkpoint_is_replaced_by_the_previous_one(
 def test_a_flipped_bit_anywhere_is_noticed(two_checkpoints: Checkpoints, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     content = path.read_bytes()
-    for place in range(0, len(content), 97):
+    for position in range(0, len(content), 97):
         changed = bytearray(content)
-        changed[place] ^= 4
+        changed[position] ^= 4
         path.write_bytes(changed)
         state = two_checkpoints.load()
         assert state is not None

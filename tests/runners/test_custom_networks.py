@@ -100,15 +100,15 @@ def test_lazy_layers_get_their_weights_from_the_seed_and_their_statistics_from_t
     )
     spec, point = make_spec("sweep.networks=['net:make']"), Point(network="net:make", depth=1)
     check_point(spec, point, DATA, CPU)
-    found = []
+    result = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        found.append(build_network(spec, point, DATA))
-    assert isinstance(found[0], nn.Sequential)
-    assert [module.training for module in found[0]] == [True, True, True, False, True]
-    assert sum(p.numel() for p in found[0].parameters()) == 65 * 5 + 10 + 60
-    assert all(parameter.requires_grad for parameter in found[0].parameters())
-    first, again, other = (network.state_dict() for network in found)
+        result.append(build_network(spec, point, DATA))
+    assert isinstance(result[0], nn.Sequential)
+    assert [module.training for module in result[0]] == [True, True, True, False, True]
+    assert sum(p.numel() for p in result[0].parameters()) == 65 * 5 + 10 + 60
+    assert all(parameter.requires_grad for parameter in result[0].parameters())
+    first, again, other = (network.state_dict() for network in result)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["1.weight"], other["1.weight"])
     assert torch.equal(first["2.running_mean"], torch.zeros(5))

@@ -301,9 +301,9 @@ def test_a_refused_allocation_is_reported_alike(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_hash_covers_the_training_data() -> None:
-    whole, part = load("digits"), load("digits", limit=1499)
-    assert whole.info.sha256 == load("digits", root="/elsewhere").info.sha256
-    assert whole.info.sha256 != part.info.sha256
+    full, part = load("digits"), load("digits", limit=1499)
+    assert full.info.sha256 == load("digits", root="/elsewhere").info.sha256
+    assert full.info.sha256 != part.info.sha256
 
 
 # Order and batches

@@ -61,12 +61,12 @@ def job_of(run: Run, should_suspend: Callable[[], bool] = lambda: False) -> Job:
 
 
 def measured(runner: EmbeddingRunner, run: Run) -> Measurements:
-    (found,) = (event for event in runner.run(job_of(run)) if isinstance(event, Measured))
-    return found.measurements
+    (result,) = (event for event in runner.run(job_of(run)) if isinstance(event, Measured))
+    return result.measurements
 
 
-def number(found: Mapping[str, object], name: str) -> float:
-    value = found[name]
+def number(result: Mapping[str, object], name: str) -> float:
+    value = result[name]
     assert isinstance(value, float)
     return value
 
@@ -77,22 +77,22 @@ def test_every_network_agrees_with_theory(slot: Slot) -> None:
     names = {quantity.name for quantity in EMBEDDING.quantities}
     separated = 0
     for run in plan.runs:
-        started, found, ended = runner.run(job_of(run))
+        started, result, ended = runner.run(job_of(run))
         assert isinstance(started, RunStarted)
-        assert isinstance(found, Measured)
+        assert isinstance(result, Measured)
         assert isinstance(ended, RunEnded)
         assert (ended.status, ended.error) == ("ok", None)
-        assert set(found.measurements) - CURVES in (names | {"kkt_residuals"}, names - LATE)
+        assert set(result.measurements) - CURVES in (names | {"kkt_residuals"}, names - LATE)
         for quantity in EMBEDDING.quantities:
-            if quantity.bound is not None and quantity.name in found.measurements:
-                assert 0 <= number(found.measurements, quantity.name) <= quantity.bound, run.run_id
+            if quantity.bound is not None and quantity.name in result.measurements:
+                assert 0 <= number(result.measurements, quantity.name) <= quantity.bound, run.run_id
         for curve, main in (("deviations", "deviation"), ("deviations_sgd", "deviation_sgd")):
-            values = found.measurements[curve]
+            values = result.measurements[curve]
             assert isinstance(values, tuple)
             assert len(values) == 61
             assert values[0] == 0  # S theta_0 it is
-            assert max(values) == found.measurements[main]
-        separated += set(found.measurements) >= LATE
+            assert max(values) == result.measurements[main]
+        separated += set(result.measurements) >= LATE
     assert separated >= 4
 
 
@@ -124,8 +124,8 @@ def test_random_coefficients_differ_from_neuron_to_neuron_and_from_seed_to_seed(
     plan = plan_of()
     runner = EmbeddingRunner(plan, slot)
     network = runner._network(plan.runs[0])
-    drawn = [runner._splitting(network, 3, seed).splits["x1"].coefficients for seed in (0, 1)]
-    assert len(set(torch.cat(drawn).tolist())) == 2 * 3 * 16
+    coefficients = [runner._splitting(network, 3, seed).splits["x1"].coefficients for seed in (0, 1)]
+    assert len(set(torch.cat(coefficients).tolist())) == 2 * 3 * 16
 
 
 def test_a_result_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
@@ -136,7 +136,7 @@ def test_a_result_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
     torch.manual_seed(7)
     again = {run.run_id: measured(EmbeddingRunner(plan, slot), run) for run in reversed(plan.runs)}
     assert again == first
-    assert len({str(found) for found in first.values()}) == len(first)
+    assert len({str(result) for result in first.values()}) == len(first)
 
 
 def test_a_nan_is_not_ignored() -> None:
@@ -176,15 +176,15 @@ def test_a_wrong_map_is_detected(slot: Slot, monkeypatch: pytest.MonkeyPatch) ->
     embed = Splitting.embed
 
     def off(self: Splitting, theta: Tensor) -> Tensor:
-        found = embed(self, theta)
-        return torch.cat([1.01 * found[:1], found[1:]])
+        result = embed(self, theta)
+        return torch.cat([1.01 * result[:1], result[1:]])
 
     monkeypatch.setattr(Splitting, "embed", off)
     plan = plan_of("sweep.width_factors=[2]", "sweep.depths=[2]")
     for run in plan.runs:
-        found = measured(EmbeddingRunner(plan, slot), run)
+        result = measured(EmbeddingRunner(plan, slot), run)
         for name in ("deviation", "deviation_sgd", "gradient_start"):
-            assert number(found, name) > 1e-6, (run.run_id, name)
+            assert number(result, name) > 1e-6, (run.run_id, name)
 
 
 def test_descent_that_runs_away_is_a_diverged_run(slot: Slot) -> None:
@@ -196,9 +196,9 @@ def test_descent_that_runs_away_is_a_diverged_run(slot: Slot) -> None:
 
 def test_where_nothing_is_separated_there_is_no_margin_problem(slot: Slot) -> None:
     plan = plan_of("train.steps=1", "sweep.learning_rates=[1e-6]")
-    found = measured(EmbeddingRunner(plan, slot), plan.runs[-1])
-    assert number(found, "margin") <= 0
-    assert not LATE & set(found)
+    result = measured(EmbeddingRunner(plan, slot), plan.runs[-1])
+    assert number(result, "margin") <= 0
+    assert not LATE & set(result)
 
 
 def test_a_wide_network_that_separates_nothing_has_no_residual(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_messages_of_the_system_for_a_full_disk() -> None:
     assert blame(caught.value) == "disk"
 
 
-OWN = """
+CUSTOM_CODE = """
 import errno
 from pathlib import Path
 import torch
@@ -108,7 +108,7 @@ def run_network(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], tuple[Plan, RunDir]]:
     """A sweep of one run of a network with incidents, by a real worker process."""
-    (tmp_path / "troubled.py").write_text(OWN)
+    (tmp_path / "troubled.py").write_text(CUSTOM_CODE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(health, "BACKOFF_S", 0.0)
     monkeypatch.setattr(disk, "CHECK_S", 0.1)

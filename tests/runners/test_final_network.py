@@ -67,8 +67,8 @@ def train(plan: Plan, slot: Slot, folder: Path, known: int = 0) -> list[RunEvent
 
 
 def measured(events: Sequence[RunEvent], stage: str) -> list[dict[str, float]]:
-    found = [event for event in events if isinstance(event, NetworkMeasured) and event.stage == stage]
-    return [event.measurements for event in sorted(found, key=lambda event: event.run_id)]
+    result = [event for event in events if isinstance(event, NetworkMeasured) and event.stage == stage]
+    return [event.measurements for event in sorted(result, key=lambda event: event.run_id)]
 
 
 def epochs(events: Sequence[RunEvent]) -> list[dict[str, object]]:
@@ -109,7 +109,7 @@ def test_the_final_network_is_measured_as_by_an_explicit_loop(
         f"network.implementation={implementation}",
     )
     events = train(plan, slot, tmp_path)
-    (found,) = measured(events, "final")
+    (result,) = measured(events, "final")
     state = Checkpoints(tmp_path / plan.runs[0].run_id).load()
     assert state is not None
     network = DNLNetwork("densenet", depth=2, input_shape=(1, 8, 8), classes=10, blocks=2, growth_rate=3)
@@ -123,20 +123,20 @@ def test_the_final_network_is_measured_as_by_an_explicit_loop(
     if kind == "recalibrated":
         update_bn((images for images, _ in batches(order[: SAMPLES // 16 * 16], 16)), network)
     network.eval()
-    whole = batches(torch.arange(SAMPLES), SAMPLES)
+    batch = batches(torch.arange(SAMPLES), SAMPLES)
     expected |= dict(
-        zip(("train_loss_evaluation", "train_accuracy_evaluation"), loss_and_accuracy(network, whole), strict=True)
+        zip(("train_loss_evaluation", "train_accuracy_evaluation"), loss_and_accuracy(network, batch), strict=True)
     )
     evaluation = load_dataset(DataSettings(limit=SAMPLES), evaluate=True).evaluation
     assert evaluation is not None
     loss, accuracy = loss_and_accuracy(network, [(evaluation.images.float() / 255, evaluation.labels)])
     expected["evaluation_loss"] = loss
-    assert found == pytest.approx(expected, rel=2e-5)
+    assert result == pytest.approx(expected, rel=2e-5)
     last = [event for event in events if isinstance(event, EpochDone)][-1]
     assert (last.value("evaluation_loss"), last.value("evaluation_accuracy")) == pytest.approx(
         (loss, accuracy), rel=2e-5
     )
-    assert last.value("evaluation_loss") == found["evaluation_loss"]
+    assert last.value("evaluation_loss") == result["evaluation_loss"]
     assert SAMPLES < BATCH
 
 

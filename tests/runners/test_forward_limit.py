@@ -72,16 +72,16 @@ def job_of(run: Run, *, should_suspend: bool = False) -> Job:
 
 
 def measured(events: Iterable[RunEvent]) -> Measurements:
-    (found,) = (event for event in events if isinstance(event, Measured))
-    return found.measurements
+    (result,) = (event for event in events if isinstance(event, Measured))
+    return result.measurements
 
 
 def results(runner: ForwardLimitRunner, runs: Iterable[Run]) -> dict[str, Measurements]:
     return {run.run_id: measured(runner.run(job_of(run))) for run in runs}
 
 
-def number(found: Measurements, name: str) -> float:
-    value = found[name]
+def number(result: Measurements, name: str) -> float:
+    value = result[name]
     assert isinstance(value, float)
     return value
 
@@ -91,19 +91,19 @@ def test_a_run_begins_measures_and_ends(slot: Slot) -> None:
     runner = ForwardLimitRunner(plan, slot)
     quantities = {quantity.name for quantity in plan.study.quantities}
     for run in plan.runs:
-        started, found, ended = runner.run(job_of(run, should_suspend=True))  # too short to be suspended
+        started, result, ended = runner.run(job_of(run, should_suspend=True))  # too short to be suspended
         assert isinstance(started, RunStarted)
-        assert isinstance(found, Measured)
+        assert isinstance(result, Measured)
         assert isinstance(ended, RunEnded)
-        assert started.run_id == found.run_id == ended.run_id == run.run_id
+        assert started.run_id == result.run_id == ended.run_id == run.run_id
         assert (started.device, started.threads, started.attempt) == ("cpu", 1, 1)
         assert (ended.status, ended.error) == ("ok", None)
-        assert found.seconds > 0
-        errors = found.measurements["errors"]
+        assert result.seconds > 0
+        errors = result.measurements["errors"]
         assert isinstance(errors, tuple)
         assert len(errors) == run.point.depth
-        assert set(found.measurements) == quantities | {"errors"}
-        values = {name: number(found.measurements, name) for name in quantities}
+        assert set(result.measurements) == quantities | {"errors"}
+        values = {name: number(result.measurements, name) for name in quantities}
         assert all(math.isfinite(value) for value in (*values.values(), *errors))
         assert values["error_max"] == max(errors)
         assert values["error_end"] == errors[-1]
@@ -115,7 +115,7 @@ def test_a_run_begins_measures_and_ends(slot: Slot) -> None:
             ("growth_seen", "growth_bound"),
         ):
             assert values[seen] <= values[bound] * (1 + 1e-9)
-        assert read_run_event(found.model_dump_json().encode()) == found
+        assert read_run_event(result.model_dump_json().encode()) == result
 
 
 @pytest.mark.parametrize("kernel", get_args(KernelName))
@@ -143,8 +143,8 @@ def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot, in_turn: dict[str
     for depth in (4, 32):
         alone = plan_of(TINY, "sweep.kernels=['attention']", f"sweep.depths=[{depth}]", "sweep.seeds=[1]")
         assert len(alone.runs) == 2
-        found = results(ForwardLimitRunner(alone, slot), alone.runs)
-        assert found.items() <= in_turn.items()  # to the last bit, and under the same ids
+        result = results(ForwardLimitRunner(alone, slot), alone.runs)
+        assert result.items() <= in_turn.items()  # to the last bit, and under the same ids
 
 
 def test_seeds_and_networks_are_separate_problems_and_depths_are_not(in_turn: dict[str, Measurements]) -> None:
@@ -216,8 +216,8 @@ def test_a_suspended_run_keeps_nothing(slot: Slot) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_main_result_that_is_not_finite_is_divergence(slot: Slot, value: float) -> None:
-    found: Measurements = {"error_max": value, "error_end": 1.0, "errors": (1.0, value)}
-    _, measurement, ended = faked(slot, found)
+    result: Measurements = {"error_max": value, "error_end": 1.0, "errors": (1.0, value)}
+    _, measurement, ended = faked(slot, result)
     assert isinstance(measurement, Measured)
     assert str(read_run_event(measurement.model_dump_json().encode())) == str(measurement)  # nan is not nan
     assert isinstance(ended, RunEnded)
@@ -252,10 +252,10 @@ def test_states_that_are_not_finite_are_divergence(slot: Slot, monkeypatch: pyte
 
     with_error(monkeypatch, infinite)
     plan = plan_of(TINY, "sweep.activations=['relu']")
-    *_, found, ended = ForwardLimitRunner(plan, slot).run(job_of(plan.runs[0]))
-    assert isinstance(found, Measured)
+    *_, result, ended = ForwardLimitRunner(plan, slot).run(job_of(plan.runs[0]))
+    assert isinstance(result, Measured)
     assert isinstance(ended, RunEnded)
-    assert not math.isfinite(number(found.measurements, "error_max"))
+    assert not math.isfinite(number(result.measurements, "error_max"))
     assert ended.status == "diverged"
 
 
@@ -311,7 +311,7 @@ def fits_of(
     return list(fits)
 
 
-def record_of(run: Run, found: Measurements) -> RunRecord:
+def record_of(run: Run, result: Measurements) -> RunRecord:
     return RunRecord(
         run_id=run.run_id,
         network=run.point.network,
@@ -325,7 +325,7 @@ def record_of(run: Run, found: Measurements) -> RunRecord:
         final_train_loss=None,
         samples_per_s=None,
         peak_memory_bytes=None,
-        measurements=dict(found),
+        measurements=dict(result),
         attempts=(),
         error=None,
     )
@@ -350,8 +350,8 @@ def test_unmodified_networks_have_order_one(runner: ForwardLimitRunner) -> None:
 def test_the_reference_is_far_more_accurate(runner: ForwardLimitRunner) -> None:
     for run in runner.plan.runs:
         if run.point.depth == 128:
-            found = results(runner, [run])[run.run_id]
-            assert number(found, "reference_error") < number(found, "error_end") / 100
+            result = results(runner, [run])[run.run_id]
+            assert number(result, "reference_error") < number(result, "error_end") / 100
 
 
 def doubled_step(form: VectorForm, curves: Curves, L: int) -> tuple[VectorForm, Curves]:

@@ -27,8 +27,8 @@ RAMP = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)  # 256 levels, 
 
 def pixels(path: Path) -> list[list[list[int]]]:
     """Of a file, by channel, row and column."""
-    found: list[list[list[int]]] = read_image(path, None)[0].tolist()
-    return found
+    result: list[list[list[int]]] = read_image(path, None)[0].tolist()
+    return result
 
 
 # Modes

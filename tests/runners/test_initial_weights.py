@@ -34,17 +34,17 @@ def initial(plan: Plan, slot: Slot) -> tuple[nn.Module, torch.Tensor]:
 
 def first_variances(network: nn.Module, images: torch.Tensor) -> list[float]:
     """Of the scores of the first state of every block."""
-    found = []
+    result = []
 
     def record(kernel: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         assert isinstance(kernel, Attention)
-        found.append(float(score_variance(inputs[0].flatten(2).mT, kernel.q.weight, kernel.r.weight).detach()))
+        result.append(float(score_variance(inputs[0].flatten(2).mT, kernel.q.weight, kernel.r.weight).detach()))
 
     for module in network.modules():
         if isinstance(module, Attention):
             module.register_forward_pre_hook(record)
     network.train()(images)
-    return found
+    return result
 
 
 def test_attention_starts_with_unit_scores_on_the_runs_first_images(make_plan: MakePlan, slot: Slot) -> None:

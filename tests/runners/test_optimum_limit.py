@@ -44,7 +44,7 @@ tolerance = 1e-6
 """
 """Six runs of a fraction of a second, whose minimisers make use of all parameters."""
 
-Found = dict[str, float | tuple[float, ...]]
+Values = dict[str, float | tuple[float, ...]]
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread"), pytest.mark.xdist_group("optimum-limit")]
 
@@ -66,19 +66,19 @@ def events_of(
     return list(runner.run(Job(members=(member,), should_suspend=should_suspend)))
 
 
-def measured(runner: OptimumLimitRunner, run: Run) -> Found:
-    _, found, _ = events_of(runner, run)
-    assert isinstance(found, Measured)
-    return found.measurements
+def measured(runner: OptimumLimitRunner, run: Run) -> Values:
+    _, result, _ = events_of(runner, run)
+    assert isinstance(result, Measured)
+    return result.measurements
 
 
-def all_measured(plan: Plan, slot: Slot) -> dict[str, Found]:
+def all_measured(plan: Plan, slot: Slot) -> dict[str, Values]:
     """By run id, each by a runner of its own that has done no other."""
     return {run.run_id: measured(OptimumLimitRunner(plan, slot), run) for run in plan.runs}
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[dict[str, Found]]:
+def alone() -> Iterator[dict[str, Values]]:
     """What is measured in all tiny runs, each alone."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -86,14 +86,14 @@ def alone() -> Iterator[dict[str, Found]]:
     torch.set_num_threads(threads)
 
 
-def number(found: Found, name: str) -> float:
-    value = found[name]
+def number(result: Values, name: str) -> float:
+    value = result[name]
     assert isinstance(value, float)
     return value
 
 
-def curve(found: Found, name: str) -> tuple[float, ...]:
-    value = found[name]
+def curve(result: Values, name: str) -> tuple[float, ...]:
+    value = result[name]
     assert isinstance(value, tuple)
     return value
 
@@ -114,17 +114,17 @@ def test_events_of_a_run(slot: Slot) -> None:
     plan = plan_of("sweep.depths=[4, 8]")
     runner = OptimumLimitRunner(plan, slot)
     for run in plan.runs:
-        started, found, ended = events_of(runner, run)
+        started, result, ended = events_of(runner, run)
         assert isinstance(started, RunStarted)
         assert started.parameters == plan.estimate(run.point).parameters
         assert (started.device, started.threads) == ("cpu", 1)
-        assert isinstance(found, Measured)
-        assert found.seconds > 0
-        assert set(found.measurements) == expected_names(run.point.network.removesuffix("-tanh"), run.point.depth)
+        assert isinstance(result, Measured)
+        assert result.seconds > 0
+        assert set(result.measurements) == expected_names(run.point.network.removesuffix("-tanh"), run.point.depth)
         assert isinstance(ended, RunEnded)
         assert ended.status == "ok"
         assert ended.error is None
-        assert {event.run_id for event in (started, found, ended)} == {run.run_id}
+        assert {event.run_id for event in (started, result, ended)} == {run.run_id}
 
 
 def test_the_number_of_parameters_is_that_of_the_arrays(slot: Slot) -> None:
@@ -136,48 +136,48 @@ def test_the_number_of_parameters_is_that_of_the_arrays(slot: Slot) -> None:
         assert held == plan.estimate(run.point).parameters
 
 
-def test_measurements_are_consistent(alone: dict[str, Found]) -> None:
+def test_measurements_are_consistent(alone: dict[str, Values]) -> None:
     for run in plan_of().runs:
-        found = alone[run.run_id]
-        values, scratch = curve(found, "values"), curve(found, "scratch_values")
-        assert found["optimal_value"] == values[-1] == min(values)
-        assert found["scratch_value"] == scratch[-1] == min(scratch)
-        assert found["iterations"] == len(values) - 1
-        assert found["scratch_iterations"] == len(scratch) - 1
-        assert found["converged"] == 1.0
-        loss, energy = number(found, "data_loss"), number(found, "regulariser")
-        assert number(found, "optimal_value") == pytest.approx(loss + 1e-3 * energy, rel=1e-12)
+        result = alone[run.run_id]
+        values, scratch = curve(result, "values"), curve(result, "scratch_values")
+        assert result["optimal_value"] == values[-1] == min(values)
+        assert result["scratch_value"] == scratch[-1] == min(scratch)
+        assert result["iterations"] == len(values) - 1
+        assert result["scratch_iterations"] == len(scratch) - 1
+        assert result["converged"] == 1.0
+        loss, energy = number(result, "data_loss"), number(result, "regulariser")
+        assert number(result, "optimal_value") == pytest.approx(loss + 1e-3 * energy, rel=1e-12)
         assert loss > 0
         assert energy > 1  # no trivial minimiser
         if run.point.depth > 4:
-            parts = [value for name, value in found.items() if name.startswith("distance_")]
+            parts = [value for name, value in result.items() if name.startswith("distance_")]
             assert len(parts) == (4 if run.point.network == "local-tanh" else 6)
             assert all(isinstance(part, float) and part > 0 for part in parts)
-            assert number(found, "distance_A") > 1e-2
-            assert number(found, "distance_K") > 1e-3
-            assert found["distance"] == sum(part for part in parts if isinstance(part, float))
+            assert number(result, "distance_A") > 1e-2
+            assert number(result, "distance_K") > 1e-3
+            assert result["distance"] == sum(part for part in parts if isinstance(part, float))
 
 
 def test_a_chain_starts_with_the_best_start_and_continues_from_the_prolonged_minimizer(slot: Slot) -> None:
     plan = plan_of("sweep.kernels=['local']", "minimiser.starts=3")
     runner = OptimumLimitRunner(plan, slot)
-    found = {run.point.depth: measured(runner, run) for run in plan.runs}
+    result = {run.point.depth: measured(runner, run) for run in plan.runs}
     starts = [runner._start("local-tanh", 0, 4, f"start {i}") for i in range(3)]
     ends = [runner._minimize("local-tanh", 0, start, lambda: None) for start in starts]
     assert len({end.value for end in ends}) == 3
     best = min(ends, key=lambda end: end.value)
-    assert found[4]["values"] == best.values
+    assert result[4]["values"] == best.values
     arrays = best.arrays
     for depth in (8, 16):
         minimum = runner._minimize("local-tanh", 0, prolong(arrays), lambda: None)
-        assert found[depth]["values"] == minimum.values
+        assert result[depth]["values"] == minimum.values
         assert minimum.values[0] >= minimum.value
         far = distances(arrays, minimum.arrays)
-        assert {name: found[depth][f"distance_{name}"] for name in far} == far
+        assert {name: result[depth][f"distance_{name}"] for name in far} == far
         arrays = minimum.arrays
 
 
-def test_the_prolonged_minimizer_is_a_better_start_than_a_random_one(alone: dict[str, Found]) -> None:
+def test_the_prolonged_minimizer_is_a_better_start_than_a_random_one(alone: dict[str, Values]) -> None:
     for run in plan_of("sweep.depths=[8, 16]").runs:
         chain, scratch = (curve(alone[run.run_id], name) for name in ("values", "scratch_values"))
         assert chain[0] < 0.2 * scratch[0], run.run_id
@@ -197,7 +197,7 @@ def test_the_seed_decides_data_and_starts(slot: Slot) -> None:
 
 
 def test_a_result_does_not_depend_on_other_depths_nor_on_the_order_nor_on_the_runner(
-    slot: Slot, alone: dict[str, Found]
+    slot: Slot, alone: dict[str, Values]
 ) -> None:
     plan = plan_of()
     for runs in (plan.runs, plan.longest_first):
@@ -357,9 +357,9 @@ def test_digits_are_learned(slot: Slot) -> None:
     plan = plan_of(*DIGITS, *changes, "objective.weight=3e-2", "minimiser.starts=1", "minimiser.tolerance=1e-4")
     runner = OptimumLimitRunner(plan, slot)
     assert runner.prepare().data.input_shape == (1, 4, 4)
-    found = measured(runner, plan.runs[0])
-    assert found["converged"] == 1.0
-    assert number(found, "data_loss") < 0.6 * math.log(10)
+    result = measured(runner, plan.runs[0])
+    assert result["converged"] == 1.0
+    assert number(result, "data_loss") < 0.6 * math.log(10)
 
 
 def test_the_data_have_a_hash(slot: Slot) -> None:
@@ -438,7 +438,7 @@ def converging() -> Iterator[list[RunRecord]]:
     torch.set_num_threads(threads)
 
 
-def _record(run: Run, found: Found) -> RunRecord:
+def _record(run: Run, result: Values) -> RunRecord:
     nothing = dict.fromkeys(("device", "pack_size", "parameters", "final_train_loss", "samples_per_s"))
     return RunRecord.model_validate(
         {
@@ -450,7 +450,7 @@ def _record(run: Run, found: Found) -> RunRecord:
             "status": "ok",
             "epochs": [],
             "peak_memory_bytes": None,
-            "measurements": found,
+            "measurements": result,
             "attempts": [],
             "error": None,
         }
@@ -465,16 +465,16 @@ def test_differences_of_optimal_values_halve_as_depth_doubles(converging: list[R
     assert all(1.6 <= factor <= 2.6 for factor in factors)
 
 
-def _mean(runs: list[RunRecord], depth: int) -> Found:
-    found = [run.measurements for run in runs if run.depth == depth]
-    assert len(found) == 2
-    return {name: sum(number(each, name) for each in found) / 2 for name in found[0] if not name.endswith("values")}
+def _mean(runs: list[RunRecord], depth: int) -> Values:
+    result = [run.measurements for run in runs if run.depth == depth]
+    assert len(result) == 2
+    return {name: sum(number(each, name) for each in result) / 2 for name in result[0] if not name.endswith("values")}
 
 
 def test_extended_minimizers_come_closer_as_depth_grows(converging: list[RunRecord]) -> None:
     by_depth = [_mean(converging, depth) for depth in (8, 16, 32)]
     for name in ("distance", "distance_A", "distance_b", "distance_V", "distance_K"):
-        values = [number(found, name) for found in by_depth]
+        values = [number(result, name) for result in by_depth]
         assert all(after < 0.75 * before for before, after in pairwise(values)), name
     energies = [number(_mean(converging, depth), "regulariser") for depth in (8, 16, 32)]
     assert energies[2] == pytest.approx(energies[1], rel=0.05)
@@ -482,8 +482,8 @@ def test_extended_minimizers_come_closer_as_depth_grows(converging: list[RunReco
 
 def test_the_chain_takes_fewer_iterations_than_starting_from_scratch(converging: list[RunRecord]) -> None:
     for depth in (8, 16, 32):
-        found = _mean(converging, depth)
-        assert number(found, "iterations") < number(found, "scratch_iterations")
+        result = _mean(converging, depth)
+        assert number(result, "iterations") < number(result, "scratch_iterations")
 
 
 def test_the_summary_has_the_limit(converging: list[RunRecord]) -> None:

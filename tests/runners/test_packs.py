@@ -71,9 +71,9 @@ def train(
     members = []
     for run in (plan.runs[seed] for seed in seeds):
         known = len(history_of(before, run.run_id).epochs) if before else 0
-        place = folder / run.run_id
-        place.mkdir(parents=True, exist_ok=True)
-        members.append(Member(run=run, attempt=1, folder=place, epochs_known=known))
+        run_folder = folder / run.run_id
+        run_folder.mkdir(parents=True, exist_ok=True)
+        members.append(Member(run=run, attempt=1, folder=run_folder, epochs_known=known))
     return list(TrainingRunner(plan, slot).run(Job(members=tuple(members), should_suspend=should_suspend)))
 
 
@@ -93,8 +93,8 @@ def curve(events: Sequence[RunEvent], run_id: str) -> list[tuple[float, ...]]:
 def weights(folder: Path, run_id: str) -> dict[str, torch.Tensor]:
     state = Checkpoints(folder / run_id).load()
     assert state is not None
-    found: dict[str, torch.Tensor] = state["network"]
-    return found
+    result: dict[str, torch.Tensor] = state["network"]
+    return result
 
 
 def assert_as_alone(

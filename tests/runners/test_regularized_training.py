@@ -34,7 +34,7 @@ MakePlan = Callable[..., Plan]
 AXES = ("sweep.depths=[4]", "sweep.seeds=[5]")
 ONE = ("sweep.networks=['densenet']", *AXES)
 WEIGHTED = "train.regulariser_weight=0.02"
-OWN = """
+CUSTOM_CODE = """
 import torch
 from torch import nn
 
@@ -120,12 +120,12 @@ def test_without_a_weight_nothing_is_computed_and_no_bit_changes(
 
 
 def test_losses_are_those_of_an_explicit_loop(make_plan: MakePlan, slot: Slot, tmp_path: Path) -> None:
-    found = epochs_of(attempt(make_plan(*ONE, WEIGHTED), slot, tmp_path))
+    result = epochs_of(attempt(make_plan(*ONE, WEIGHTED), slot, tmp_path))
     torch.manual_seed(5)
     network = DNLNetwork("densenet", depth=4, input_shape=(1, 8, 8), classes=10, blocks=2, growth_rate=3)
     momentum = [torch.zeros_like(p) for p in network.parameters()]
     data = load_dataset(DataSettings(limit=150), evaluate=False).training
-    for epoch, ours in enumerate(found, start=1):
+    for epoch, ours in enumerate(result, start=1):
         total, norms, order = 0.0, [], epoch_order(150, seed=5, epoch=epoch).tolist()
         for start in range(0, 150, 32):
             batch = order[start : start + 32]
@@ -146,17 +146,17 @@ def test_losses_are_those_of_an_explicit_loop(make_plan: MakePlan, slot: Slot, t
 def test_bf16_leaves_the_regularizer_in_float32(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, found = DNLNetwork.regularizer, []
+    ours, result = DNLNetwork.regularizer, []
 
     def watched(network: DNLNetwork) -> Tensor:
         value = ours(network)
-        found.append((value.dtype, torch.is_autocast_enabled("cpu")))
+        result.append((value.dtype, torch.is_autocast_enabled("cpu")))
         return value
 
     monkeypatch.setattr(DNLNetwork, "regularizer", watched)
     plan = make_plan(*ONE, WEIGHTED, "train.precision=bf16")
     epochs = epochs_of(attempt(plan, slot, tmp_path))
-    assert set(found) == {(torch.float32, False)}
+    assert set(result) == {(torch.float32, False)}
     assert epochs[-1].value("regulariser") == float(
         ours(trained(plan, tmp_path).to(memory_format=torch.channels_last)).detach()
     )
@@ -173,9 +173,9 @@ def test_a_suspended_run_resumes_with_the_same_bits(
         folder = tmp_path / str(step)
         first = attempt(plan, slot, folder, suspend_at=step)
         assert isinstance(first[-1], RunPaused)
-        found = epochs_of([*first, *attempt(plan, slot, folder, first)])
+        result = epochs_of([*first, *attempt(plan, slot, folder, first)])
         kept = {"epoch", "train_loss", "gradient_norm_median", "gradient_norm_max", "regulariser"}
-        assert [e.model_dump(include=kept) for e in found] == [e.model_dump(include=kept) for e in expected]
+        assert [e.model_dump(include=kept) for e in result] == [e.model_dump(include=kept) for e in expected]
         there, here = (trained(plan, where).state_dict() for where in (tmp_path / "whole", folder))
         assert all(torch.equal(there[name], here[name]) for name in there)
 
@@ -196,7 +196,7 @@ def test_too_large_a_weight_ends_the_run(make_plan: MakePlan, slot: Slot, tmp_pa
 def test_a_custom_network_defines_its_regularizer(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str
 ) -> None:
-    (tmp_path / "custom_regularizers.py").write_text(OWN)
+    (tmp_path / "custom_regularizers.py").write_text(CUSTOM_CODE)
     monkeypatch.chdir(tmp_path)
     ends: list[float] = []
     for weight in (0.01, 0.1):
@@ -205,9 +205,9 @@ def test_a_custom_network_defines_its_regularizer(
         )
         TrainingRunner(plan, slot).prepare()
         folder = tmp_path / str(weight)
-        found = epochs_of(attempt(plan, slot, folder))[-1].value("regulariser")
-        assert found is not None
-        ends.append(found)
+        result = epochs_of(attempt(plan, slot, folder))[-1].value("regulariser")
+        assert result is not None
+        ends.append(result)
         state = Checkpoints(folder).load()
         assert state is not None
         assert ends[-1] == pytest.approx(3 * float(state["network"]["1.weight"].square().sum()))
@@ -226,7 +226,7 @@ def test_a_custom_network_defines_its_regularizer(
 def test_a_network_without_a_valid_regularizer_is_refused(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
-    (tmp_path / "custom_regularizers.py").write_text(OWN)
+    (tmp_path / "custom_regularizers.py").write_text(CUSTOM_CODE)
     monkeypatch.chdir(tmp_path)
     axes = (f"sweep.networks=['custom_regularizers:{name}']", *AXES)
     with pytest.raises(SpecError, match=message):
@@ -271,8 +271,8 @@ def test_the_memory_of_a_regularized_run_is_estimated(
     plan = make_plan(*axes, *data, *protocol, "network.growth_rate=6")
     *_, ended = attempt(plan, slot, tmp_path)
     assert isinstance(ended, RunEnded)
-    foreseen = plan.estimate(plan.runs[0].point, (3, 8, 8), 10).memory_bytes
-    assert foreseen == pytest.approx(ended.peak_memory_bytes, rel=0.15)
+    estimated = plan.estimate(plan.runs[0].point, (3, 8, 8), 10).memory_bytes
+    assert estimated == pytest.approx(ended.peak_memory_bytes, rel=0.15)
 
 
 def test_the_profile_and_its_table_have_the_regularizer(make_profile: Callable[..., Profile]) -> None:

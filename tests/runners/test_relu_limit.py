@@ -69,8 +69,8 @@ def results(runner: ReluLimitRunner, runs: Iterable[Run]) -> dict[str, Measureme
     return {run.run_id: runner.measure(run, lambda: None) for run in runs}
 
 
-def number(found: Measurements, name: str) -> float:
-    value = found[name]
+def number(result: Measurements, name: str) -> float:
+    value = result[name]
     assert isinstance(value, float)
     return value
 
@@ -81,23 +81,23 @@ def test_a_run_begins_measures_and_ends(slot: Slot) -> None:
     assert isinstance(runner, ReluLimitRunner)
     quantities = {quantity.name for quantity in plan.study.quantities}
     for run in plan.runs:
-        started, found, ended = runner.run(job_of(run))
+        started, result, ended = runner.run(job_of(run))
         assert isinstance(started, RunStarted)
-        assert isinstance(found, Measured)
+        assert isinstance(result, Measured)
         assert isinstance(ended, RunEnded)
         assert (ended.status, ended.error) == ("ok", None)
         theory = {"condition", "expected_order"} if run.point.network.endswith("a2") else {"condition"}
-        assert set(found.measurements) == quantities | theory | {"domains_of_layers"}
-        values = [value for value in found.measurements.values() if isinstance(value, float)]
+        assert set(result.measurements) == quantities | theory | {"domains_of_layers"}
+        values = [value for value in result.measurements.values() if isinstance(value, float)]
         assert all(math.isfinite(value) and value >= 0 for value in values)
-        assert number(found.measurements, "explicit_error") <= 1e-12
-        assert 1 <= number(found.measurements, "domains") <= 12
-        grown = found.measurements["domains_of_layers"]
+        assert number(result.measurements, "explicit_error") <= 1e-12
+        assert 1 <= number(result.measurements, "domains") <= 12
+        grown = result.measurements["domains_of_layers"]
         assert isinstance(grown, tuple)
         assert len(grown) == {4: 3, 16: 5}[run.point.depth]
         assert list(grown) == sorted(grown)
-        assert grown[-1] == number(found.measurements, "domains")  # these depths are powers of two
-        assert read_run_event(found.model_dump_json().encode()) == found
+        assert grown[-1] == number(result.measurements, "domains")  # these depths are powers of two
+        assert read_run_event(result.model_dump_json().encode()) == result
 
 
 def test_parameters_are_those_of_the_layers(slot: Slot) -> None:
@@ -115,26 +115,26 @@ def test_the_measurements_are_those_of_an_explicit_loop(slot: Slot) -> None:
     plan = plan_of(TINY, "network.bias_scale=0.5", "sweep.bias_exponents=[1]")
     runner = ReluLimitRunner(plan, slot)
     for run in plan.runs:
-        found = results(runner, [run])[run.run_id]
+        result = results(runner, [run])[run.run_id]
         name, L = runner.spec.networks[run.point.network], run.point.depth
         form = LayerForm(kind=name.kind, positions=3, channels=2)
         seed = derived_seed(run.seed, f"{name.kind} independent directions")
-        drawn = draw_directions(form, "independent", layers=2 * L, seed=seed)
+        directions = draw_directions(form, "independent", layers=2 * L, seed=seed)
         x = normal((12, 6), derived_seed(run.seed, "points"))
         states, patterns = [x], []
         for k in range(1, 2 * L + 1):
-            z = x + 0.3 * k**-name.exponent * x @ drawn.U[k - 1].T + 0.5 / k * drawn.v[k - 1]
+            z = x + 0.3 * k**-name.exponent * x @ directions.U[k - 1].T + 0.5 / k * directions.v[k - 1]
             x = z.clamp(min=0)
             states.append(x)
             patterns.append(z > 0)
-        assert number(found, "change") == pytest.approx(float((states[2 * L] - states[L]).norm(dim=1).max()), rel=1e-9)
-        assert number(found, "state_size") == pytest.approx(float(states[L].norm(dim=1).max()))
+        assert number(result, "change") == pytest.approx(float((states[2 * L] - states[L]).norm(dim=1).max()), rel=1e-9)
+        assert number(result, "state_size") == pytest.approx(float(states[L].norm(dim=1).max()))
         met = {tuple(torch.cat([pattern[m] for pattern in patterns[:L]]).tolist()) for m in range(12)}
-        assert number(found, "domains") == len(met)
+        assert number(result, "domains") == len(met)
         later = torch.stack(patterns[L:])
-        assert number(found, "stable_share") == pytest.approx(float((later == later[0]).all(dim=0).double().mean()))
-        assert number(found, "weight_sum") == pytest.approx(sum(0.3 * k**-name.exponent for k in range(1, L + 1)))
-        assert number(found, "bias_sum") == pytest.approx(sum(0.5 / k for k in range(1, L + 1)))
+        assert number(result, "stable_share") == pytest.approx(float((later == later[0]).all(dim=0).double().mean()))
+        assert number(result, "weight_sum") == pytest.approx(sum(0.3 * k**-name.exponent for k in range(1, L + 1)))
+        assert number(result, "bias_sum") == pytest.approx(sum(0.5 / k for k in range(1, L + 1)))
 
 
 def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
@@ -143,9 +143,9 @@ def test_a_run_depends_on_its_point_and_seed_alone(slot: Slot) -> None:
     assert results(ReluLimitRunner(plan, slot), reversed(plan.runs)) == in_turn
     torch.manual_seed(99)
     alone = plan_of(TINY, "sweep.weights=['conv']", "sweep.exponents=[2]", "sweep.depths=[16]", "sweep.seeds=[1]")
-    found = results(ReluLimitRunner(alone, slot), alone.runs)
-    assert len(found) == 1
-    assert found.items() <= in_turn.items()
+    result = results(ReluLimitRunner(alone, slot), alone.runs)
+    assert len(result) == 1
+    assert result.items() <= in_turn.items()
 
 
 def test_the_data_are_the_same_for_all_axes_and_others_for_other_settings(slot: Slot) -> None:
@@ -187,12 +187,12 @@ def test_a_suspended_run_keeps_nothing(slot: Slot) -> None:
 
 def test_states_without_bound_are_divergence(slot: Slot) -> None:
     plan = plan_of(TINY, "network.gain=1e200")
-    *_, found, ended = ReluLimitRunner(plan, slot).run(job_of(plan.runs[0]))
-    assert isinstance(found, Measured)
+    *_, result, ended = ReluLimitRunner(plan, slot).run(job_of(plan.runs[0]))
+    assert isinstance(result, Measured)
     assert isinstance(ended, RunEnded)
     assert ended.status == "diverged"
-    assert not math.isfinite(number(found.measurements, "change"))
-    assert number(found.measurements, "condition") == 0
+    assert not math.isfinite(number(result.measurements, "change"))
+    assert number(result.measurements, "condition") == 0
 
 
 # Whether the checks are ones
@@ -215,11 +215,11 @@ def test_an_explicit_form_of_another_network_is_noticed(part: str, slot: Slot, m
 def test_the_changes_at_depth_1024_are_of_the_known_size(a: float, expected: float, slot: Slot) -> None:
     """Independent directions, width 6: measured elsewhere, to one digit."""
     plan = plan_of(TINY, "sweep.weights=['dense']", f"sweep.exponents=[{a}]", "sweep.depths=[1024]")
-    changes = [number(found, "change") for found in results(ReluLimitRunner(plan, slot), plan.runs).values()]
+    changes = [number(result, "change") for result in results(ReluLimitRunner(plan, slot), plan.runs).values()]
     assert all(expected / 3 < change < 3 * expected for change in changes), changes
 
 
-def record_of(run: Run, found: Measurements) -> RunRecord:
+def record_of(run: Run, result: Measurements) -> RunRecord:
     return RunRecord(
         run_id=run.run_id,
         network=run.point.network,
@@ -233,13 +233,13 @@ def record_of(run: Run, found: Measurements) -> RunRecord:
         final_train_loss=None,
         samples_per_s=None,
         peak_memory_bytes=None,
-        measurements=dict(found),
+        measurements=dict(result),
         attempts=(),
         error=None,
     )
 
 
-drawn = cache(draw_directions)
+cached_directions = cache(draw_directions)
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def only_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(relu, "find_domains", one_domain)
     monkeypatch.setattr(relu, "explicit_states", by_recursion)
-    monkeypatch.setattr(relu_limit, "draw_directions", drawn)
+    monkeypatch.setattr(relu_limit, "draw_directions", cached_directions)
 
 
 def fits_of(slot: Slot, *overrides: str) -> dict[str, FitRecord]:
@@ -268,9 +268,9 @@ def fits_of(slot: Slot, *overrides: str) -> dict[str, FitRecord]:
 
 def test_deep_networks_of_all_kinds_have_their_explicit_form(slot: Slot) -> None:
     plan = plan_of(ORDERS, "sweep.depths=[1024]", "sweep.seeds=1")
-    found = results(ReluLimitRunner(plan, slot), plan.runs)
-    assert len(found) == 12
-    assert max(number(each, "explicit_error") for each in found.values()) <= 1e-12
+    result = results(ReluLimitRunner(plan, slot), plan.runs)
+    assert len(result) == 12
+    assert max(number(each, "explicit_error") for each in result.values()) <= 1e-12
 
 
 @pytest.mark.usefixtures("only_changes")
@@ -332,7 +332,7 @@ def test_weights_that_fall_more_slowly_are_detected(slot: Slot, monkeypatch: pyt
 @pytest.mark.usefixtures("only_changes")
 def test_directions_that_are_not_independent_are_detected(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     def correlated(form: LayerForm, direction: str, *, layers: int, seed: int) -> Directions:
-        return drawn(form, "fixed", layers=layers, seed=seed)
+        return cached_directions(form, "fixed", layers=layers, seed=seed)
 
     monkeypatch.setattr(relu_limit, "draw_directions", correlated)
     fits = fits_of(slot, "sweep.directions=['independent']", "sweep.exponents=[1.5, 2]", "sweep.seeds=3")

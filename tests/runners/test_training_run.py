@@ -210,13 +210,13 @@ def test_schedules(settings: dict[str, object], rates: list[float], optimizer: s
     weight = nn.Parameter(torch.ones(1))
     chosen = create_optimizer(train, [weight])
     schedule = create_schedule(train, chosen)
-    found = []
+    result = []
     for _ in range(6):
-        found.append(chosen.param_groups[0]["lr"])
+        result.append(chosen.param_groups[0]["lr"])
         weight.grad = torch.ones(1)
         chosen.step()
         schedule.step()
-    assert found == pytest.approx(rates)
+    assert result == pytest.approx(rates)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -316,6 +316,6 @@ def test_the_memory_of_a_run_is_estimated(
     assert isinstance(ended, RunEnded)
     assert isinstance(again, RunEnded)
     assert ended.peak_memory_bytes == again.peak_memory_bytes
-    foreseen = plan.estimate(only_run(plan).point, (3, 16, 16), 10).memory_bytes
-    assert foreseen is not None
-    assert foreseen == pytest.approx(ended.peak_memory_bytes, rel=0.15)
+    estimated = plan.estimate(only_run(plan).point, (3, 16, 16), 10).memory_bytes
+    assert estimated is not None
+    assert estimated == pytest.approx(ended.peak_memory_bytes, rel=0.15)

@@ -22,10 +22,10 @@ from dnlbench.studies.training import TrainingSpec
 
 MakePlan = Callable[..., Plan]
 ONE = ("sweep.networks=['densenet']", "sweep.depths=[1]", "sweep.seeds=[0]", "train.epochs=1")
-OWN = Point(network="own:network", depth=1)
+CUSTOM_CODE = Point(network="own:network", depth=1)
 
 
-class Own(nn.Module):
+class CustomNetwork(nn.Module):
     """Draws a random number in each pass, and has a norm."""
 
     def __init__(self) -> None:
@@ -69,9 +69,9 @@ def test_built_in_networks_train_with_three_times_the_operations_of_a_forward_pa
 
 def test_counting_a_custom_network_leaves_no_trace(spec_and_runner: tuple[TrainingSpec, TrainingRunner]) -> None:
     spec, runner = spec_and_runner
-    network, state = Own().train(), torch.get_rng_state()
+    network, state = CustomNetwork().train(), torch.get_rng_state()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert training_flops(network, spec, OWN, runner.data.info) == 3 * 2 * 64 * 10
+    assert training_flops(network, spec, CUSTOM_CODE, runner.data.info) == 3 * 2 * 64 * 10
     assert network.training
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in network.state_dict().items():
@@ -84,7 +84,7 @@ def test_a_network_that_cannot_be_counted_is_trained_all_the_same(
 ) -> None:
     spec, runner = spec_and_runner
     network = nn.Flatten() if bad == "without products" else nn.Linear(3, 3)
-    assert training_flops(network, spec, OWN, runner.data.info) is None
+    assert training_flops(network, spec, CUSTOM_CODE, runner.data.info) is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

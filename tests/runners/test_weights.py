@@ -19,9 +19,9 @@ def checkpoint(folder: Path, *, epoch: int = 2, step: int = 0) -> Path:
     return folder
 
 
-def same(found: object) -> bool:
-    assert isinstance(found, dict)
-    return found.keys() == WEIGHTS.keys() and all(torch.equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
+def same(result: object) -> bool:
+    assert isinstance(result, dict)
+    return result.keys() == WEIGHTS.keys() and all(torch.equal(result[name], WEIGHTS[name]) for name in WEIGHTS)
 
 
 def test_weights_of_a_checkpoint_are_saved_and_read_back(tmp_path: Path) -> None:

@@ -90,9 +90,9 @@ def test_identities_omit_values_from_before() -> None:
 
 
 def test_every_added_key_accepts_its_value_from_before() -> None:
-    found = [key for study in STUDIES.values() for key in keys_of(study.spec)]
-    assert {name for _, name, _ in found} >= BEFORE.keys()
-    for form, name, added in found:
+    result = [key for study in STUDIES.values() for key in keys_of(study.spec)]
+    assert {name for _, name, _ in result} >= BEFORE.keys()
+    for form, name, added in result:
         assert getattr(form.model_validate({name: added.before}), name) == added.before
 
 
@@ -147,8 +147,8 @@ def test_a_profile_of_version_0_7_is_read(tmp_path: Path, make_profile: Callable
             spec = read(path).spec
             assert {key: spec[table][key] for table, keys in ADDED.items() for key in keys} == BEFORE
     new = save_profile(make_profile({("densenet", 2): [0.3, 0.4]}), tmp_path / "new.json")
-    told = compare(read_profile(path), read_profile(new)).differences
-    assert [(each.what, each.reference, each.candidate) for each in told] == [
+    message = compare(read_profile(path), read_profile(new)).differences
+    assert [(each.what, each.reference, each.candidate) for each in message] == [
         ("spec network.initialization", "torch", "kaiming"),
         ("spec network.attention_initialization", "torch", "unit-scores"),
         ("spec train.batch_norm", "running", "recalibrated"),

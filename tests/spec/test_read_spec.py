@@ -262,9 +262,9 @@ def test_counts_have_bounds(key: str, most: int) -> None:
     read(GOOD, *needed, f"{key}={most}")
     with pytest.raises(SpecError) as caught:
         read(GOOD, *needed, f"{key}={most + 1}")
-    told = str(caught.value)
-    assert told.startswith(f"--set {key}={most + 1}: {key} = {most + 1}: must be ")
-    assert f"{most}" in told.replace(",", "").rpartition("must be")[2]
+    message = str(caught.value)
+    assert message.startswith(f"--set {key}={most + 1}: {key} = {most + 1}: must be ")
+    assert f"{most}" in message.replace(",", "").rpartition("must be")[2]
 
 
 def test_a_typo_in_the_seeds_is_reported_at_once() -> None:
@@ -330,8 +330,8 @@ def test_the_number_of_runs_has_a_bound() -> None:
 )
 def test_overrides_are_accepted_as_people_type_them(override: str, value: object) -> None:
     table, _, key = override.partition("=")[0].partition(".")
-    found = read(GOOD + "[data]\nlimit = 9\n", override)
-    assert (getattr(getattr(found, table), key), type(value)) == (value, type(getattr(getattr(found, table), key)))
+    result = read(GOOD + "[data]\nlimit = 9\n", override)
+    assert (getattr(getattr(result, table), key), type(value)) == (value, type(getattr(getattr(result, table), key)))
 
 
 @pytest.mark.parametrize(
