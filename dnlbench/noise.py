@@ -92,7 +92,7 @@ class NoiseFile:
         self._file.put(floor.conditions(fingerprint).key, floor)
 
     def _read(self) -> dict[str, Floor]:
-        """Return all floors by `Where.key`. Earlier versions stored one floor by fingerprint alone."""
+        """Return all floors by `Conditions.key`. Earlier versions stored one floor by fingerprint alone."""
         return {key if "/" in key else floor.conditions(key).key: floor for key, floor in self._file.read().items()}
 
 

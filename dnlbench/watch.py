@@ -27,7 +27,7 @@ class Watcher:
         self._estimator = DurationEstimator(plan)
         self._estimate_s = ESTIMATE_S * max(1.0, len(plan.runs) / ESTIMATE_RUNS)
         self._unlearned: dict[tuple[str, int], tuple[RunLeased, RunHistory]] = {}
-        """What was read since the last estimate, by run and attempt."""
+        """Leases and histories since the last estimate, by run and attempt."""
         self._time_left, self._estimated = TimeLeft(), -math.inf
 
     def poll(self, now: float) -> SweepView:

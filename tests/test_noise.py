@@ -14,7 +14,7 @@ from scipy import stats
 
 from dnlbench.errors import ConfigurationError
 from dnlbench.machine import Node
-from dnlbench.noise import Floor, NoiseFile, Conditions, known_floors, noise_floor
+from dnlbench.noise import Conditions, Floor, NoiseFile, known_floors, noise_floor
 from dnlbench.profiles import Profile
 from tests.conftest import MACHINE
 

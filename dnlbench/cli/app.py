@@ -100,7 +100,7 @@ profiles.app.command(
     cls=Command,
     epilog=examples(
         "dnlbench profiles export profiles/a.json --format csv -o epochs.csv",
-        "dnlbench profiles export a.json b.json --format parquet --rows runs -o runs.parquet",
+        "dnlbench profiles export a.json b.json --format parquet -o runs.parquet",
     ),
 )(export.export)
 

@@ -19,7 +19,7 @@ def control(
     ],
     action: Annotated[
         Literal["pause", "resume", "cancel", "retry", "release"],
-        options.Argument(metavar="ACTION", help="One of pause, resume, cancel, retry and release."),
+        options.Argument(metavar="ACTION", help="Action: pause, resume, cancel, retry or release."),
     ],
     run_ids: Annotated[
         list[str] | None,

@@ -32,7 +32,7 @@ class Compared:
     reference: Profile
     candidates: Sequence[Profile]
     comparisons: Sequence[Comparison]
-    """One for each candidate."""
+    """A comparison for each candidate."""
     gate: Gate | None = None
     """None without rules."""
 

@@ -20,7 +20,7 @@ class _PanelHelp:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._examples, self.epilog = self.epilog, None  # Typer's versions break its lines in different ways
+        self.examples, self.epilog = self.epilog or "", None  # Typer's versions break its lines in different ways
         self.help = _unwrapped(self.help or "")
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -37,8 +37,8 @@ class _PanelHelp:
 
         command: Any = self
         rich_format_help(obj=command, ctx=ctx, markup_mode="rich")
-        if self._examples:
-            formatter.write(f" Examples\n{self._examples}\n")
+        if self.examples:
+            formatter.write(f" Examples\n{self.examples}\n")
 
 
 class Command(_PanelHelp, TyperCommand):

@@ -49,7 +49,7 @@ def create_progress(stream: IO[str], *, quiet: bool, show_earlier: bool = False)
 
 
 class PlainProgress(Observer):
-    """One line for each run that ends, and for each other event."""
+    """Print a line for each run that ends, and for each other event."""
 
     def __init__(self, out: Console, *, show_earlier: bool) -> None:
         self._out = out
@@ -81,7 +81,7 @@ class PlainProgress(Observer):
 
 
 class LiveProgress(Observer):
-    """One line for the sweep and one for each active run, below one line for each run that is not ok."""
+    """Show a line for the sweep and each active run, below lines for the runs that are not ok."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
