@@ -9,7 +9,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +198,13 @@ def test_each_command_has_examples_that_fit_a_terminal(path: str) -> None:
     lines = COMMANDS[path].examples.splitlines()
     assert lines
     assert all(line.strip().startswith(f"{path}") and len(line) <= 80 for line in lines), lines
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=str)
+def test_help_fits_80_columns_and_is_plain_without_colors(path: str, run_cli: Callable[..., Any]) -> None:
+    arguments = path.split()[1:]
+    done = run_cli(*arguments, "-h", NO_COLOR="1", COLUMNS="80")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run_cli(*arguments, "--help", NO_COLOR="1", COLUMNS="80").stdout
+    assert not re.search("[\x08\x1b]", done.stdout)
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())

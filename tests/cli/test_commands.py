@@ -80,40 +80,6 @@ def test_commands_that_do_not_train_do_not_import_torch(tmp_path: Path, argument
     assert done.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "",
-        "run",
-        "tune",
-        "attach",
-        "control",
-        "tui",
-        "compare",
-        "calibrate",
-        "plot",
-        "diagnose",
-        "devices",
-        "schema",
-        "docs",
-    ]
-    + [
-        "profiles",
-        *(f"profiles {name}" for name in ("list", "show", "save", "validate", "export")),
-        "presets",
-        "presets show",
-    ],
-)
-def test_help_fits_a_terminal_of_80_columns_and_is_plain_without_colors(run_cli: RunCli, command: str) -> None:
-    done = run_cli(*command.split(), "-h", NO_COLOR="1", COLUMNS="80")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == run_cli(*command.split(), "--help", NO_COLOR="1", COLUMNS="80").stdout
-    assert "\x1b" not in done.stdout
-    assert "\b" not in done.stdout
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    assert ("Examples\n" in done.stdout) == (command not in ("profiles", "presets"))
-
-
 def test_ray_is_asked_for_by_name_where_it_is_not_installed(
     run_process: RunCli, spec_file: Path, tmp_path: Path
 ) -> None:
