@@ -209,9 +209,9 @@ def _train(pair: Pair, twin: Tensor, batches: Sequence[Samples], step_size: Step
 
 def _margins(pair: Pair, samples: Samples) -> Values:
     """Return the normalized margin, and the largest difference of a sample's margins relative to the largest margin."""
-    ours, theirs = (normalized_margins(network, theta, samples) for network, theta in pair.starts)
-    difference = relative(float((theirs - ours).abs().max()), float(ours.abs().max()))
-    return {"margin": float(ours.min()), "margin_apart": difference}
+    narrow, wide = (normalized_margins(network, theta, samples) for network, theta in pair.starts)
+    difference = relative(float((wide - narrow).abs().max()), float(narrow.abs().max()))
+    return {"margin": float(narrow.min()), "margin_apart": difference}
 
 
 def _late(pair: Pair, samples: Samples, steps: int, check: Check) -> Values:
@@ -231,11 +231,11 @@ def _late(pair: Pair, samples: Samples, steps: int, check: Check) -> Values:
     ):
         gaps.add(narrow, wide)
         if step in kkt_steps:
-            ours = kkt(splitting.network, narrow.theta, samples)
+            original = kkt(splitting.network, narrow.theta, samples)
             mapped = kkt(splitting.wide, splitting.embed(narrow.theta), samples)
-            if ours is None or mapped is None:
+            if original is None or mapped is None:
                 return {}
-            residuals.append((ours, mapped))
+            residuals.append((original, mapped))
     last, _ = residuals[-1]
     trained = kkt(splitting.wide, wide.theta, samples)
     return {
@@ -248,7 +248,7 @@ def _late(pair: Pair, samples: Samples, steps: int, check: Check) -> Values:
         "slackness": last.slackness,
         "deviation_late": largest(gaps.weights),
         "late_loss": narrow.loss,
-        "kkt_residuals": tuple(ours.residual for ours, _ in residuals),
+        "kkt_residuals": tuple(original.residual for original, _ in residuals),
     }
 
 

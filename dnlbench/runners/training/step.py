@@ -1,4 +1,4 @@
-"""One training step of a learner, eager or as a CUDA graph.
+"""A training step of a learner, eager or as a CUDA graph.
 
 With small networks, a GPU mostly waits for the launch of operations. A CUDA graph records the full step once, from the
 selection of the batch to the new weights, and launches it as a single unit.
@@ -105,8 +105,8 @@ def graph_matches_step(
     except RuntimeError as error:
         warnings.warn(f"the training step cannot be recorded as a CUDA graph and runs eagerly: {error}", stacklevel=2)
         return False
-    ours, theirs = tallies
-    same = torch.allclose(ours.total_losses, theirs.total_losses, rtol=1e-4, atol=0.0)
+    eager_tally, graph_tally = tallies
+    same = torch.allclose(eager_tally.total_losses, graph_tally.total_losses, rtol=1e-4, atol=0.0)
     if not same:
         warnings.warn(
             "the CUDA graph of the training step is not used: its losses differ from the eager step's", stacklevel=2

@@ -14,7 +14,7 @@ _MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class Skipped:
     """A skipped file or folder."""
 
     path: Path
@@ -29,7 +29,7 @@ class Listing:
     """Names of the class folders, sorted."""
     images: tuple[tuple[Path, str], ...]
     """Path and class of each image, sorted by class."""
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[Skipped, ...]
 
 
 def list_images(folder: Path) -> Listing:
@@ -38,14 +38,14 @@ def list_images(folder: Path) -> Listing:
     Raises:
         OSError: if a folder does not exist or cannot be read.
     """
-    left_out: list[LeftOut] = []
+    skipped: list[Skipped] = []
     images: list[tuple[Path, str]] = []
-    classes = _class_names(folder, left_out)
+    classes = _class_names(folder, skipped)
     seen = _resolved(folder, classes)
     for name in classes:
-        for parent, files in sorted(_walk(folder / name, seen, left_out), key=lambda walked: str(walked[0])):
+        for parent, files in sorted(_walk(folder / name, seen, skipped), key=lambda walked: str(walked[0])):
             images += [(parent / file, name) for file in files]
-    return Listing(classes=tuple(classes), images=tuple(images), left_out=tuple(left_out))
+    return Listing(classes=tuple(classes), images=tuple(images), skipped=tuple(skipped))
 
 
 def class_names(folder: Path) -> list[str]:
@@ -57,34 +57,34 @@ def class_names(folder: Path) -> list[str]:
     return _class_names(folder, [])
 
 
-def describe_left_out(folder: Path, left_out: Sequence[LeftOut]) -> str:
+def describe_skipped(folder: Path, skipped: Sequence[Skipped]) -> str:
     """Describe the skipped files and folders in a sentence. It names the first few."""
-    named = [f"{entry.path.relative_to(folder)} ({entry.reason})" for entry in left_out[:_MOST_NAMED]]
-    more = len(left_out) - len(named)
+    named = [f"{entry.path.relative_to(folder)} ({entry.reason})" for entry in skipped[:_MOST_NAMED]]
+    more = len(skipped) - len(named)
     return f"{folder}: skipped {', '.join(named)}{f' and {more} more' if more else ''}"
 
 
-def _class_names(folder: Path, left_out: list[LeftOut]) -> list[str]:
+def _class_names(folder: Path, skipped: list[Skipped]) -> list[str]:
     names, seen = [], _resolved(folder)
     for path in sorted(folder.iterdir()):
         reason = _unwanted(path.name) or ("" if path.is_dir() else "not a class folder") or _seen_before(path, seen)
         if reason:
-            left_out.append(LeftOut(path=path, reason=reason))
+            skipped.append(Skipped(path=path, reason=reason))
         else:
             names.append(path.name)
     return names
 
 
-def _walk(top: Path, seen: set[Path], left_out: list[LeftOut]) -> Iterator[tuple[Path, list[str]]]:
+def _walk(top: Path, seen: set[Path], skipped: list[Skipped]) -> Iterator[tuple[Path, list[str]]]:
     for folder, folders, files in os.walk(top, followlinks=True, onerror=_raise):
         parent = Path(folder)
         folders.sort()
         for child in tuple(folders):
             if reason := _unwanted(child) or _seen_before(parent / child, seen):
                 folders.remove(child)
-                left_out.append(LeftOut(path=parent / child, reason=reason))
+                skipped.append(Skipped(path=parent / child, reason=reason))
         reasons = {file: _unwanted(file) or _no_image(file) for file in sorted(files)}
-        left_out += [LeftOut(path=parent / file, reason=reason) for file, reason in reasons.items() if reason]
+        skipped += [Skipped(path=parent / file, reason=reason) for file, reason in reasons.items() if reason]
         yield parent, [file for file, reason in reasons.items() if not reason]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dnlbench.errors import DataError
 from dnlbench.runners.training.data.image_file import read_image
 from dnlbench.runners.training.data.split import Loaded, choose, empty_images, make_split
-from dnlbench.studies.training.folders import ENDINGS, Listing, class_names, describe_left_out, list_images
+from dnlbench.studies.training.folders import ENDINGS, Listing, class_names, describe_skipped, list_images
 from dnlbench.studies.training.spec import DataSettings
 
 
@@ -23,11 +23,11 @@ def read_image_folder(settings: DataSettings, training: bool) -> Loaded:
     chosen = [listing.images[index] for index in choose(len(listing.images), settings, training=training)]
     numbers = {name: number for number, name in enumerate(classes)}
     images, notes = _read([path for path, _ in chosen], settings)
-    left_out = [describe_left_out(folder, listing.left_out)] if listing.left_out else []
+    skipped = [describe_skipped(folder, listing.skipped)] if listing.skipped else []
     return Loaded(
         split=make_split(images, [numbers[name] for _, name in chosen]),
         classes=len(classes),
-        warnings=(*left_out, *notes),
+        warnings=(*skipped, *notes),
     )
 
 
@@ -45,9 +45,9 @@ def _list(folder: Path) -> Listing:
     empty = [name for name in listing.classes if name not in filled]
     if empty or not filled:
         problem = f"no images in {', '.join(empty)}" if empty else "no class folders"
-        left_out = f" ({describe_left_out(folder, listing.left_out)})" if listing.left_out else ""
+        skipped = f" ({describe_skipped(folder, listing.skipped)})" if listing.skipped else ""
         raise DataError(
-            f"data.dataset = 'image-folder': {folder}: {problem}{left_out}. Expected: {folder}/<class>/<image>, with file "
+            f"data.dataset = 'image-folder': {folder}: {problem}{skipped}. Expected: {folder}/<class>/<image>, with file "
             f"names that end in {', '.join(ENDINGS)}"
         )
     return listing

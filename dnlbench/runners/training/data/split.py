@@ -1,4 +1,4 @@
-"""One split of a dataset in memory."""
+"""A split of a dataset in memory."""
 
 from __future__ import annotations
 
