@@ -38,7 +38,7 @@ class PlanPreview:
 
     @property
     def summary(self) -> str:
-        memory = f" · up to {units.size(self.memory_bytes)} a run" if self.memory_bytes is not None else ""
+        memory = f" · up to {units.size(self.memory_bytes)} per run" if self.memory_bytes is not None else ""
         seconds = f" · about {units.seconds(self.sweep_s)}" if self.sweep_s is not None else ""
         trouble = " · ✗ does not fit" if self.problems else ""
         return f"{units.counted(self.runs, 'run')}{memory}{seconds}{trouble}"

@@ -121,7 +121,7 @@ def test_form_and_preview(drive: Drive, screen_text: ScreenText, tmp_path: Path)
     async def one_after_the_other(pilot: Pilot[Any]) -> None:
         await checked(pilot)
         is_form(pilot)
-        assert "22.5 MiB a run" in screen_text(pilot.app)
+        assert "22.5 MiB per run" in screen_text(pilot.app)
         await pilot.press("f2")
         assert "networks  " not in screen_text(pilot.app)
         means(pilot)

@@ -99,7 +99,7 @@ The chart shows the curve of the run, and the mean and band of all seeds of its 
 
     def _details(self, view_model: SweepViewModel, row: RunRow) -> Table:
         view = view_model.snapshot.view
-        assert view is not None, "only what was looked at is painted"
+        assert view is not None, "rows exist only with a view"
         data = view.prepared.data if view.prepared else None
         estimated = view.plan.estimate(
             self._run.point, data.input_shape if data else None, data.classes if data else None
@@ -112,7 +112,7 @@ The chart shows the curve of the run, and the mean and band of all seeds of its 
 
     def _chart(self, view_model: SweepViewModel, row: RunRow) -> Chart:
         view = view_model.snapshot.view
-        assert view is not None, "only what was looked at is painted"
+        assert view is not None, "rows exist only with a view"
         curves = measured_curves(row.history)
         if curves:
             name = list(curves)[self._curve % len(curves)]
