@@ -50,7 +50,7 @@ def ended(run: Run, time: float, status: str = "ok") -> RunEnded:
 def history(
     run: Run, epoch_s: float, *, leased: float = 0.0, epochs: int = 2, head: float = 0.0, tail: float | None = 0.0
 ) -> RunHistory:
-    """A run of equal epochs, ``head`` seconds before them and ``tail`` behind; under way if ``tail`` is None."""
+    """A run of equal epochs with ``head`` seconds before and ``tail`` seconds after them; still running if ``tail`` is None."""
     start = leased + head
     events: list[RunEvent] = [started(run, start)]
     events += [epoch(run, k, start + k * epoch_s, seconds=epoch_s) for k in range(1, epochs + 1)]
@@ -250,7 +250,7 @@ def test_an_epoch_resumed_in_its_middle_has_no_known_overhead(make_plan: MakePla
 
 
 def history_of_pack(run: Run, epoch_s: float, size: int) -> RunHistory:
-    """As of a run alone, but for what it says of its company."""
+    """Return the history of a run alone, with another pack size."""
     alone = history(run, epoch_s, head=1.0, tail=0.5)
     assert alone.ended is not None
     start = started(run, 1.0).model_copy(update={"pack_size": size})
@@ -401,7 +401,7 @@ def test_first_tasks_are_those_of_the_schedule(make_plan: MakePlan, seed: int) -
 
 
 def test_a_few_observations_among_many_do_not_refit(make_plan: MakePlan) -> None:
-    """Of fewer than a hundred each one counts at once."""
+    """With fewer than a hundred observations, each new one is used at once."""
     plan = make_plan("sweep.depths=[1,2]", "sweep.seeds=100")
     estimator, task, result = DurationEstimator(plan), Task(runs=plan.runs[:1], epochs=1), []
     for number, run in enumerate(plan.runs):

@@ -1,4 +1,4 @@
-"""Data that are read once."""
+"""Digits are read once per test session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dnlbench.runners import digits
 
 @pytest.fixture(scope="session", autouse=True)
 def digits_read_once() -> Iterator[None]:
-    """Each of many runners would read their file, which takes longer than most of these runs."""
+    """Cache the digits: reading their file takes longer than most of the runs."""
     from dnlbench.runners.training.data import load
 
     once = cache(digits.read_digits)

@@ -26,7 +26,7 @@ PROTOCOLS = {
     "step": ("train.schedule=step", "train.step_epochs=2"),
 }
 STEPS = 5
-"""In an epoch of 76 samples in batches of 16."""
+"""Training steps of an epoch with 76 samples in batches of 16."""
 SHORT = (
     "sweep.depths=[1]",
     "sweep.seeds=[3]",
@@ -45,12 +45,12 @@ def network(depth, input_shape, classes, network):
 
 
 class Lost(BaseException):
-    """What stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 @pytest.fixture
 def make_protocol(make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Plan]:
-    """A plan of one run of three epochs, by network and protocol."""
+    """Create a plan with one run of three epochs."""
     (tmp_path / "with_dropout.py").write_text(DROPOUT)
     monkeypatch.chdir(tmp_path)
     return lambda network, protocol: make_plan(NETWORKS[network], *SHORT, *PROTOCOLS[protocol])
@@ -61,7 +61,7 @@ def never() -> bool:
 
 
 def at_step(step: int, *, lost: bool) -> Callable[[], bool]:
-    """Has a run suspended, or lost, when so many of an attempt's training steps are done."""
+    """Suspend a run, or lose it, after ``step`` training steps of an attempt."""
     steps = count()
 
     def should_suspend() -> bool:
@@ -84,7 +84,7 @@ def attempt(
     should_suspend: Callable[[], bool] = never,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> list[RunEvent]:
-    """The events of one more attempt; it may be lost in the epoch after ``epochs``, before its checkpoint is written."""
+    """Return the events of another attempt. It may be lost after the epoch ``epochs``, before its checkpoint is written."""
     history = fold(before)
     number = len(history.attempts) + 1
     member = Member(run=plan.runs[0], attempt=number, folder=folder, epochs_known=len(history.epochs))
@@ -113,7 +113,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def check(folder: Path, events: Sequence[RunEvent], expected_in: Path, expected: Sequence[RunEvent]) -> None:
-    """That a run ended well, each epoch once, with the bits of another in events and weights, and left one checkpoint."""
+    """Check that a run ended with each epoch once, bit-equal to another run, and left one checkpoint."""
     history = fold(events)
     assert history.ended is not None
     assert history.ended.status == "ok"
@@ -139,7 +139,7 @@ def test_a_run_lost_in_any_epoch_resumes_with_the_same_bits(
         folder = tmp_path / str(lost_after)
         first = attempt(plan, slot, folder, epochs=lost_after)
         second = attempt(plan, slot, folder, first)
-        # the last epoch of the first attempt has its event but not its checkpoint: it is done again, and counted once
+        # the last epoch of the first attempt has an event but no checkpoint: it is repeated and counted once
         assert sum(isinstance(event, EpochDone) for event in second) == 4 - lost_after + 1
         history = fold([*first, *second])
         assert curve(history) == curve(expected)
@@ -168,7 +168,7 @@ def test_a_run_lost_after_any_training_step_resumes_with_the_same_bits(
         first = attempt(plan, slot, folder, should_suspend=at_step(step, lost=True), checkpoint_s=0)
         second = attempt(plan, slot, folder, first, checkpoint_s=0)
         (started,) = (event for event in second if isinstance(event, RunStarted))
-        # the last checkpoint is the one before the last training step, or the one at the end of the epoch
+        # the last checkpoint is from before the last training step, or from the end of the epoch
         kept = step - 1 if step % STEPS else step
         assert STEPS * started.from_epoch + started.from_step == kept
         check(folder, [*first, *second], tmp_path / "undisturbed", expected)
@@ -271,7 +271,7 @@ def test_a_checkpoint_that_has_lost_its_events_is_not_resumed(
 
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that each look at it moves on by one second."""
+    """A clock that advances by one second at each call."""
     seconds = count()
     monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
 
@@ -296,7 +296,7 @@ def test_time_spent_on_checkpoints_is_not_training(
 ) -> None:
     plan = make_protocol("dropout", "sgd")
     events = attempt(plan, slot, tmp_path, checkpoint_s=0)
-    # one stretch before the first checkpoint and one after each; what lies between them is not counted
+    # one interval before the first checkpoint and one after each; the time between them does not count
     assert [epoch.seconds for epoch in fold(events).epochs] == [1.0 + STEPS] * 3
 
 
@@ -335,7 +335,7 @@ def test_files_of_killed_saves_are_deleted_at_the_end_of_the_run(
 def test_a_run_ends_with_a_checkpoint_even_if_only_the_previous_one_is_intact(
     make_protocol: Callable[[str, str], Plan], make_plan: MakePlan, slot: Slot, tmp_path: Path
 ) -> None:
-    """It is asked for fewer epochs than it has, and the save of the last checkpoint was cut off."""
+    """Request fewer epochs than the run has, after the save of the last checkpoint was cut off."""
     plan, folder = make_protocol("dropout", "sgd"), tmp_path / "x"
     expected = attempt(plan, slot, tmp_path / "undisturbed")
     events = attempt(plan, slot, folder, should_suspend=at_step(2 * STEPS + 3, lost=False))
@@ -400,7 +400,7 @@ def test_both_damaged_is_a_fresh_start(two_checkpoints: Checkpoints, tmp_path: P
 def test_a_save_cut_off_at_any_step_leaves_an_intact_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each change of the file system on the way of a save is made to be the last one."""
+    """Abort a save after each of its changes of the file system."""
     original = Path.replace
 
     class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""Networks of the user's own that do what they should not."""
+"""Custom networks with errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOW = Execution.here(device_kind="cpu", threads=1, pack_size=1, machine="")
 
 @pytest.fixture
 def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriteModule]:
-    """Writes modules in the current folder, which are forgotten after the test."""
+    """Write modules in the current folder, and unload them after the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -159,7 +159,7 @@ def test_a_network_that_wants_to_end_the_process_ends_its_run(
 
 
 class Unreadable:
-    """Nothing that a checkpoint gives back."""
+    """A value that checkpoints cannot restore."""
 
 
 def test_a_state_that_cannot_be_read_back_is_refused_at_the_first_checkpoint(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_digits_are_scikit_learns_scaled_to_bytes() -> None:
     assert data.info.classes == 10
 
 
-# CIFAR-10, written as its authors did: pickled dicts of rows of 3,072 bytes, all red first, then green, then blue
+# CIFAR-10 in its original format: pickled dicts of rows of 3,072 bytes, red values first, then green, then blue
 
 
 def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray[Any, Any], list[int]]:
@@ -60,7 +60,7 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarr
 
 
 def _trust(monkeypatch: pytest.MonkeyPatch, folder: Path, names: list[str]) -> None:
-    """The reader checks the MD5 of the original files; ours have others."""
+    """Disable the check of the MD5 of the original files."""
     import hashlib
 
     def md5(name: str) -> str:
@@ -117,7 +117,7 @@ def test_a_failed_download_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
 def test_workers_that_want_the_same_data_download_them_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is at it until all others are at it as well, or have been refused the lock."""
+    """Each download lasts until all others have started too, or failed to acquire the lock."""
     everyone, try_to_lock = threading.Condition(), FileLock._acquire
     arrived: set[int] = set()
     at_it, most = 0, 0
@@ -255,7 +255,7 @@ def test_synthetic_images_have_the_requested_shape_and_distinct_classes() -> Non
 def test_synthetic_images_do_not_depend_on_the_chunk_size(
     monkeypatch: pytest.MonkeyPatch, training: bool, chunk_bytes: int
 ) -> None:
-    """All at once, as versions before 0.8 made them, in eight bytes for each value and more."""
+    """Create the images in one piece, as versions before 0.8 did."""
     samples, classes, shape = 37, 50, (3, 5, 5)
     patterns = np.random.default_rng(0).integers(0, 256, (classes, *shape))
     noise = np.random.default_rng(1 if training else 2).integers(0, 256, (samples, *shape))

@@ -1,4 +1,4 @@
-"""Runs of the embedding study, and whether they tell wrong splittings from right ones."""
+"""Runs of the embedding study. Wrong splittings must be detected."""
 
 from __future__ import annotations
 

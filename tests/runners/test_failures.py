@@ -1,4 +1,4 @@
-"""What an exception means, and what becomes of the run that it ended."""
+"""Classification of exceptions, and retries of the runs that they end."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def bug(depth, input_shape, classes, network):
 def run_network(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], tuple[Plan, RunDir]]:
-    """A sweep of one run of a network with incidents, by a real worker process."""
+    """Run a sweep with a single run of a failing network in a worker process."""
     (tmp_path / "troubled.py").write_text(CUSTOM_CODE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(health, "BACKOFF_S", 0.0)
@@ -142,7 +142,7 @@ def count(run_dir: RunDir, kind: type) -> int:
 
 
 def messages(run_dir: RunDir) -> Sequence[str]:
-    """Why the run came back, each time."""
+    """Return the reasons why the run was returned."""
     return [event.error.message for event in run_dir.read_journal() if isinstance(event, RunReturned) and event.error]
 
 

@@ -1,4 +1,4 @@
-"""What is measured of the initial and the final network, against loops written out."""
+"""Measurements of the initial and the final network, compared with explicit loops."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Counting(nn.Module):
 
 
 def train(plan: Plan, slot: Slot, folder: Path, known: int = 0) -> list[RunEvent]:
-    """The runs of the plan, together."""
+    """Train the runs of the plan together."""
     members = []
     for run in plan.runs:
         (folder / run.run_id).mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def test_the_final_network_is_measured_as_by_an_explicit_loop(
 def test_measuring_changes_no_training_that_follows(
     make_plan: MakePlan, slot: Slot, tmp_path: Path, network: str
 ) -> None:
-    """Extended, and resumed after the last epoch, a run has the bits of one that was never interrupted."""
+    """A run that is extended or resumed after its last epoch is bit-equal to an uninterrupted run."""
     axes = (*SHORT, f"sweep.networks=['{network}']")
     evaluated = (*axes, "train.evaluate=true")
     at_once = train(make_plan(*evaluated, "train.epochs=3"), slot, tmp_path / "at once")

@@ -1,4 +1,4 @@
-"""Floating-point operations of networks, against closed forms."""
+"""Floating-point operations of networks, compared with closed forms."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_attention_costs_the_same_with_and_without_its_weights(need_weights: boo
 def test_scaled_dot_products_do_not_depend_on_which_kernels_torch_can_count(
     monkeypatch: pytest.MonkeyPatch, is_known: bool
 ) -> None:
-    """Values may have other channels than keys; then no kernel is fused, and products are counted one by one."""
+    """If values have other channels than keys, no kernel is fused and the products are counted separately."""
     if not is_known:
         for packet in [packet for packet in flop_registry if "scaled_dot_product" in packet.__name__]:
             monkeypatch.delitem(flop_registry, packet)

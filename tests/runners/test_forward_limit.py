@@ -1,4 +1,4 @@
-"""The forward-limit study's runs, and whether its check of the order tells right networks from wrong ones."""
+"""Runs of the forward-limit study. Its check of the order must detect wrong networks."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_parameters_are_counted_as_they_are_sampled(kernel: KernelName, slot: Sl
 
 @pytest.fixture(scope="module")
 def in_turn() -> dict[str, Measurements]:
-    """What is measured in all tiny runs, in their order."""
+    """Measurements of all tiny runs, in their order."""
     plan = plan_of(TINY)
     return results(ForwardLimitRunner(plan, Slot(name="cpu/0", device=cpu_device(), threads=1)), plan.runs)
 
@@ -233,7 +233,7 @@ def test_a_side_result_that_is_not_finite_is_not_divergence(slot: Slot) -> None:
 
 
 def test_an_inaccurate_solution_measures_nothing(slot: Slot) -> None:
-    """Errors of a few per cent cannot be told with a grid that is hardly finer than the network."""
+    """A grid that is hardly finer than the network cannot resolve errors of a few percent."""
     plan = plan_of(
         TINY, "sweep.kernels=['local']", "reference.steps=32", "reference.levels=2", "curves.modes=12", "curves.scale=4"
     )
@@ -266,14 +266,14 @@ def test_a_device_without_float64_is_refused(slot: Slot) -> None:
         runner.prepare()
 
 
-# Whether the check of the order is one
+# The check of the order detects wrong networks
 
 Change = Callable[[VectorForm, Curves, int], tuple[VectorForm, Curves]]
-"""What is done to a network, but not to its limit, at a depth."""
+"""A change of a network at a depth, without the same change of its limit."""
 
 
 def with_error(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
-    """From now on the runner's networks, and they alone, are others than they should be."""
+    """Change the networks of the runner, but not their limits."""
 
     def changed(form: VectorForm, curves: Curves, x0: Tensor, *, depth: int) -> Tensor:
         form, curves = change(form, curves, depth)
@@ -284,13 +284,13 @@ def with_error(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
 
 @pytest.fixture(scope="module")
 def runner() -> ForwardLimitRunner:
-    """It remembers the solutions of the integral equations, which no test changes."""
+    """Share a runner, which caches the solutions of the integral equations. No test changes them."""
     return ForwardLimitRunner(plan_of(ALL_KERNELS), Slot(name="cpu/0", device=cpu_device(), threads=1))
 
 
 @pytest.fixture
 def no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The errors alone are measured: bounds take most of the time, and no order depends on them."""
+    """Skip the bounds: they take most of the time, and no order depends on them."""
     report = AssumptionReport(**{field.name: 1.0 for field in dataclasses.fields(AssumptionReport)})
     monkeypatch.setattr(forward_limit, "assess", lambda *_: report)
 
@@ -298,7 +298,7 @@ def no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 def fits_of(
     runner: ForwardLimitRunner, kernels: Sequence[str] = get_args(KernelName), *, deepest: int = 128
 ) -> list[FitRecord]:
-    """All orders that a profile of these runs would hold, down to a depth."""
+    """Return all orders in a profile of these runs, up to a depth."""
     runs = [run for run in runner.plan.runs if run.point.network.partition("-")[0] in kernels]
     runs = [run for run in runs if run.point.depth <= deepest]
     fits = summarize([record_of(run, results(runner, [run])[run.run_id]) for run in runs], runner.plan.study).fits
@@ -370,7 +370,7 @@ def transposed_weights(form: VectorForm, curves: Curves, L: int) -> tuple[Vector
 
 
 def every_other_state(form: VectorForm, curves: Curves, L: int) -> tuple[VectorForm, Curves]:
-    """Of all earlier states every second one is left out."""
+    """Every second earlier state is skipped."""
     return dataclasses.replace(form, sources=lambda layer: tuple(range(0, layer + 1, 2))), curves
 
 
@@ -386,7 +386,7 @@ LASTING: Mapping[str, tuple[Change, float, int]] = {
     "every other state": (every_other_state, 0.3, 64),
     "the step comes right slowly": (slow_step, 0.8, 128),
 }
-"""Errors, below what all their orders are, and the depth down to which they are to be seen."""
+"""Changes, an upper bound of the orders that they cause, and the depth at which they are visible."""
 
 
 @pytest.mark.usefixtures("no_bounds")
@@ -401,7 +401,7 @@ def test_a_constant_error_is_detected_in_every_network(
 
 
 class WithoutNormaliser(VectorForm):
-    """Sums ``kappa`` over ``n`` times its largest value in the state, which keeps them finite, in place of ``kappa / C_i``."""
+    """Replace ``kappa / C_i`` by ``kappa`` divided by ``n`` times its largest value in the state, which keeps it finite."""
 
     def transform(self, x: Tensor, V: Tensor, *QR: Tensor) -> Tensor:
         n, c = x.shape[-2:]

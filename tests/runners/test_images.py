@@ -1,4 +1,4 @@
-"""Image files and folders of them, with the pixels that they should give."""
+"""Image files and image folders, with the expected pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RAMP = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)  # 256 levels, 
 
 
 def pixels(path: Path) -> list[list[list[int]]]:
-    """Of a file, by channel, row and column."""
+    """Read the pixels of a file, by channel, row and column."""
     result: list[list[list[int]]] = read_image(path, None)[0].tolist()
     return result
 
@@ -72,7 +72,7 @@ def test_modes_without_a_known_range_are_refused(mode: str) -> None:
 
 
 def test_every_mode_is_converted_or_refused() -> None:
-    """Those that are not above depend on the version of Pillow, or need a palette."""
+    """Modes that are not listed above depend on the version of Pillow, or need a palette."""
     assert set(Image.MODES) <= {mode for mode, *_ in CONVERTED} | {"I", "F", "LAB", "P", "PA"}
 
 

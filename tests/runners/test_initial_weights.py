@@ -1,4 +1,4 @@
-"""What training sweeps start from, and which parameters decay."""
+"""Initial weights of training sweeps, and the parameters with weight decay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTENTION = ("sweep.networks=dense-attention", "sweep.depths=2", "sweep.seeds=[4
 
 
 def initial(plan: Plan, slot: Slot) -> tuple[nn.Module, torch.Tensor]:
-    """The network of the only run before training, and the first 64 images of its first epoch."""
+    """Return the network of the only run before training, and the first 64 images of its first epoch."""
     runner = TrainingRunner(plan, slot)
     training = runner.data.training
     images, _ = training.batch(epoch_order(len(training), 4, 1)[:64])
@@ -33,7 +33,7 @@ def initial(plan: Plan, slot: Slot) -> tuple[nn.Module, torch.Tensor]:
 
 
 def first_variances(network: nn.Module, images: torch.Tensor) -> list[float]:
-    """Of the scores of the first state of every block."""
+    """Return the variance of the scores of the first state of every block."""
     result = []
 
     def record(kernel: nn.Module, inputs: tuple[torch.Tensor]) -> None:

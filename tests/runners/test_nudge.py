@@ -1,4 +1,4 @@
-"""A rounding twin: the same run from a start that differs by units in the last place."""
+"""Rounding twins: runs whose initial weights differ by units in the last place."""
 
 from __future__ import annotations
 

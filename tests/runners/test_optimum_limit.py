@@ -42,7 +42,7 @@ weight = 1e-3
 starts = 2
 tolerance = 1e-6
 """
-"""Six runs of a fraction of a second, whose minimisers make use of all parameters."""
+"""Six runs of a fraction of a second, whose minimizers use all parameters."""
 
 Values = dict[str, float | tuple[float, ...]]
 
@@ -73,13 +73,13 @@ def measured(runner: OptimumLimitRunner, run: Run) -> Values:
 
 
 def all_measured(plan: Plan, slot: Slot) -> dict[str, Values]:
-    """By run id, each by a runner of its own that has done no other."""
+    """Return measurements by run id, each from a separate runner."""
     return {run.run_id: measured(OptimumLimitRunner(plan, slot), run) for run in plan.runs}
 
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[dict[str, Values]]:
-    """What is measured in all tiny runs, each alone."""
+    """Measurements of all tiny runs, each alone."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield all_measured(plan_of(), Slot(name="cpu/0", device=cpu_device(), threads=1))
@@ -214,7 +214,7 @@ def test_a_result_does_not_depend_on_other_depths_nor_on_the_order_nor_on_the_ru
 
 
 class After:
-    """Says yes from the n-th time on that it is asked."""
+    """Return true from the n-th call on."""
 
     def __init__(self, calls: int) -> None:
         self.left = calls
@@ -280,7 +280,7 @@ def test_the_regression_is_that_of_the_formula() -> None:
     assert x0.shape == (5, 3, 2)
     assert x0.dtype == torch.float64
     zeros = torch.zeros(5, 3, 2, dtype=torch.float64)
-    # The loss is a quadratic function of x whose minimum is 0, so its gradient tells the targets.
+    # The loss is a quadratic function of x with minimum 0, so the targets follow from its gradient.
     x = zeros.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(x), x)
     targets = -gradient * 30 / 2
@@ -296,7 +296,7 @@ DIGITS = ("data.problem=digits", "data.samples=20")
 
 
 def by_hand(image: Tensor, n: int, c: int) -> Tensor:
-    """Means of pixels, (n, c): patches row by row, and the pixels of a patch row by row."""
+    """Average pixels to (n, c): patches row by row, and the pixels of a patch row by row."""
     rows, side = math.isqrt(n), math.isqrt(c)
     width = 8 // (rows * side)
     patches = torch.empty(n, c, dtype=torch.float64)
@@ -338,8 +338,8 @@ def test_the_loss_of_digits_is_the_cross_entropy_of_logits_with_orthonormal_rows
     x0, loss = pose_problem(spec, 2)
     every = torch.stack([2 * by_hand(image, 16, 4) - 1 for image in images])
     label = labels[(x0[:, None] - every).abs().amax(dim=(2, 3)).argmin(dim=1)]
-    # At x = 0 all probabilities are 1/10, so the gradient is (mean of W's rows − row of the label) / M: it tells the rows
-    # but for what they have in common, which does not count in a cross-entropy.
+    # At x = 0 all probabilities are 1/10, so the gradient is (mean of W's rows − row of the label) / M. It determines the rows
+    # up to a common term, which does not affect the cross-entropy.
     zeros = torch.zeros(60, 16, 4, dtype=torch.float64, requires_grad=True)
     assert loss(zeros).item() == pytest.approx(math.log(10), rel=1e-12)
     (gradient,) = torch.autograd.grad(loss(zeros), zeros)
@@ -372,7 +372,7 @@ def test_the_data_have_a_hash(slot: Slot) -> None:
     assert data("data.samples=9") != info
 
 
-# --- Specs that cannot be. ---
+# --- Inconsistent specs. ---
 
 
 @pytest.mark.parametrize(
@@ -424,12 +424,12 @@ def test_a_chain_may_begin_anywhere() -> None:
     assert spec_of("minimiser.first_depth=1").minimiser.first_depth == 1
 
 
-# --- What the study is for. ---
+# --- Results of the study. ---
 
 
 @pytest.fixture(scope="module")
 def converging() -> Iterator[list[RunRecord]]:
-    """A small version of the preset ``optimum-limit``."""
+    """Run a small version of the preset ``optimum-limit``."""
     threads = torch.get_num_threads()
     changes = ("sweep.kernels=['local']", "sweep.depths=[4, 8, 16, 32]", "sweep.seeds=2", "data.samples=64")
     plan = plan_of(*changes, "minimiser.tolerance=1e-9", "minimiser.starts=4")

@@ -1,4 +1,4 @@
-"""Runs that train side by side against the same runs alone."""
+"""Batched seeds, compared with the same runs alone."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from dnlbench.runners.training.step import TrainingStep
 MakePlan = Callable[..., Plan]
 
 CLOSE, EXACT = 1e-5, 1e-8
-"""Relative: how far sums that are made in another order may take a run, in float32 and in float64. The latter is for networks
-that normalise averages over an image: these differ so little from each other that a batch norm makes much of their rounding."""
+"""Relative differences that another order of summation may cause, in float32 and in float64. float64 is for networks that
+normalize averages over an image: these are so similar that batch norm amplifies their rounding."""
 SMALL = (
     "sweep.depths=[2]",
     "sweep.seeds=3",
@@ -34,7 +34,7 @@ SMALL = (
 
 @pytest.fixture
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Networks and images in double precision, which a spec does not offer."""
+    """Use networks and images in double precision, which specs do not support."""
     batch = Split.batch
 
     def in_double(self: Split, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,7 +53,7 @@ def never() -> bool:
 
 
 def after(steps: int) -> Callable[[], bool]:
-    """Has the job suspended when so many training steps are done."""
+    """Suspend the job after ``steps`` training steps."""
     left = iter(range(steps))
     return lambda: next(left, None) is None
 
@@ -67,7 +67,7 @@ def train(
     should_suspend: Callable[[], bool] = never,
     before: Sequence[RunEvent] = (),
 ) -> list[RunEvent]:
-    """The events of runs of the plan that are given to a slot together."""
+    """Return the events of runs of the plan that train together."""
     members = []
     for run in (plan.runs[seed] for seed in seeds):
         known = len(history_of(before, run.run_id).epochs) if before else 0
@@ -100,7 +100,7 @@ def weights(folder: Path, run_id: str) -> dict[str, torch.Tensor]:
 def assert_as_alone(
     plan: Plan, slot: Slot, folder: Path, events: Sequence[RunEvent], seeds: Sequence[int], rel: float = CLOSE
 ) -> None:
-    """That each run went as it goes alone."""
+    """Check that each run has the results of the same run alone."""
     for seed in seeds:
         run_id, alone = plan.runs[seed].run_id, folder / "alone"
         expected = train(plan, slot, alone, [seed])
@@ -162,7 +162,7 @@ def test_a_run_that_diverges_does_not_disturb_the_others(
     ruined: list[TrainingStep] = []
 
     def ruin(self: TrainingStep, indices: torch.Tensor) -> None:
-        """The second seed's weights become useless in the middle of the first epoch of training for good."""
+        """Destroy the second seed's weights in the middle of the first epoch."""
         totals = self._tally.total_losses
         if totals.any() and self not in ruined:
             ruined.append(self)

@@ -73,7 +73,7 @@ number, vector, broken = map(of, (Number, Vector, Broken))
 def attempt(
     plan: Plan, slot: Slot, folder: Path, before: Sequence[RunEvent] = (), *, suspend_at: int | None = None
 ) -> list[RunEvent]:
-    """The events of one more attempt at the only run, suspended before its training step of that number."""
+    """Return the events of another attempt at the only run, suspended before the training step ``suspend_at``."""
     steps, known = count(), len(fold(before).epochs)
     member = Member(run=plan.runs[0], attempt=1, folder=folder, epochs_known=known)
     job = Job(members=(member,), should_suspend=lambda: next(steps) == suspend_at)
@@ -85,7 +85,7 @@ def epochs_of(events: Sequence[RunEvent]) -> list[EpochDone]:
 
 
 def trained(plan: Plan, folder: Path) -> DNLNetwork:
-    """The network at the end of a run."""
+    """Return the network at the end of a run."""
     state = Checkpoints(folder).load()
     assert state is not None
     point, options = plan.runs[0].point, {"input_shape": (1, 8, 8), "classes": 10, "blocks": 2, "growth_rate": 3}

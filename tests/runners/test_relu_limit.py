@@ -1,4 +1,4 @@
-"""The relu-limit study's runs, and whether its orders and verdicts tell right networks from wrong ones."""
+"""Runs of the relu-limit study. Its orders and verdicts must detect wrong networks."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_states_without_bound_are_divergence(slot: Slot) -> None:
     assert number(result.measurements, "condition") == 0
 
 
-# Whether the checks are ones
+# Orders and verdicts detect wrong networks
 
 
 @pytest.mark.parametrize("part", ["W", "b"])
@@ -213,7 +213,7 @@ def test_an_explicit_form_of_another_network_is_noticed(part: str, slot: Slot, m
 
 @pytest.mark.parametrize(("a", "expected"), [(0.5, 4e-1), (1, 2e-2), (1.5, 5e-4), (2, 1e-5)])
 def test_the_changes_at_depth_1024_are_of_the_known_size(a: float, expected: float, slot: Slot) -> None:
-    """Independent directions, width 6: measured elsewhere, to one digit."""
+    """Independent directions, width 6: values from an independent measurement, to one digit."""
     plan = plan_of(TINY, "sweep.weights=['dense']", f"sweep.exponents=[{a}]", "sweep.depths=[1024]")
     changes = [number(result, "change") for result in results(ReluLimitRunner(plan, slot), plan.runs).values()]
     assert all(expected / 3 < change < 3 * expected for change in changes), changes
@@ -244,7 +244,7 @@ cached_directions = cache(draw_directions)
 
 @pytest.fixture
 def only_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Activation domains and explicit forms take most of the time, and no order depends on them."""
+    """Skip activation domains and explicit forms: they take most of the time, and no order depends on them."""
 
     def one_domain(active: Tensor) -> relu.Domains:
         return relu.Domains(of_point=torch.zeros(active.shape[1], dtype=torch.long), count=torch.ones(len(active)))

@@ -1,4 +1,4 @@
-"""What custom networks are made of, and what is noticed when it changes."""
+"""Dependencies of custom networks, and detection of their changes."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_relative_paths_are_those_of_the_folder(tmp_path: Path) -> None:
 
 
 class TestWorker:
-    """One that starts, or goes on, after something was edited."""
+    """A worker that starts or resumes after a file was edited."""
 
     @pytest.fixture
     def run_dir(self, folder: Path, plan: Plan) -> RunDir:

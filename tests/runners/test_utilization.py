@@ -1,4 +1,4 @@
-"""What share of a device's arithmetic a run uses, from counting to the profile."""
+"""Utilization of devices, from counted operations to the profile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs of versions that had fewer keys: what they mean, and that they are still the same specs."""
+"""Specs of versions with fewer keys keep their meaning and identity."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Outer(BaseModel):
 
 
 def saved(plan: Plan) -> dict[str, Any]:
-    """A plan's spec as version 0.7.0 saved it."""
+    """Return a plan's spec as saved by version 0.7.0."""
     spec = plan.spec.model_dump(mode="json")
     return {
         name: {key: value for key, value in table.items() if key not in ADDED.get(name, ())}
