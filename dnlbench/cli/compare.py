@@ -38,8 +38,9 @@ def compare(
         Format,
         options.Option(
             "--format",
-            metavar="table|markdown|json|csv|html|junit|latex",
-            help="Format of the result; html is a single page with charts. Default: table.",
+            metavar="FORMAT",
+            help="Format of the result: table, markdown, json, csv, html (a single page with charts), junit or latex. "
+            "Default: table.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = "table",

@@ -40,8 +40,8 @@ def diagnose(
         Literal["table", "markdown", "json", "csv"],
         options.Option(
             "--format",
-            metavar="table|markdown|json|csv",
-            help="Format of the result; csv has one row for each layer and metric. Default: table.",
+            metavar="FORMAT",
+            help="Format of the result: table, markdown, json or csv (one row for each layer and metric). Default: table.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = "table",

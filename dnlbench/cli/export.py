@@ -29,8 +29,8 @@ def export(
         Format,
         options.Option(
             "--format",
-            metavar="csv|jsonl|parquet|tensorboard",
-            help="Format to write; tensorboard is a folder with event files for each run.",
+            metavar="FORMAT",
+            help="Format to write: csv, jsonl, parquet or tensorboard (a folder with event files for each run).",
         ),
     ],
     output: Annotated[Path, options.Option("-o", metavar="PATH", help="File to write; a new folder for tensorboard.")],
@@ -38,8 +38,9 @@ def export(
         Literal["epochs", "runs", "measurements", "contrasts"] | None,
         options.Option(
             "--rows",
-            metavar="epochs|runs|measurements|contrasts",
-            help="Content of a row. Default: epochs if the study has epochs, else runs.",
+            metavar="ROWS",
+            help="Content of the rows: epochs, runs, measurements or contrasts. Default: epochs if the study has epochs, "
+            "else runs.",
         ),
     ] = None,
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -21,7 +22,7 @@ class _PanelHelp:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples, self.epilog = self.epilog or "", None  # Typer's versions break its lines in different ways
-        self.help = _unwrapped(self.help or "")
+        self.help = escape(_unwrapped(self.help or ""))
 
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]

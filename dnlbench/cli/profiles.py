@@ -82,8 +82,9 @@ def show_(
         Literal["table", "markdown", "json", "csv", "html", "latex"],
         options.Option(
             "--format",
-            metavar="table|markdown|json|csv|html|latex",
-            help="Format of the result; csv has one row for each epoch, html is a single page with charts. Default: table.",
+            metavar="FORMAT",
+            help="Format of the result: table, markdown, json, csv (one row for each epoch), html (a single page with charts) "
+            "or latex. Default: table.",
         ),
     ] = "table",
     output: options.Output = None,
