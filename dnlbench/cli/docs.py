@@ -50,4 +50,4 @@ def _render(text: str) -> None:
     from rich.markdown import Markdown
 
     text = re.sub(r"\[([^]]+)\]\((?!\w+:)[^)]*\)", r"*\1*", text)
-    console(sys.stdout).print(Markdown(text, hyperlinks=False))
+    console(sys.stdout).print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
