@@ -1,4 +1,4 @@
-"""From a spec to the runs that it asks for, each with an identity of its own."""
+"""The plan of a sweep: the runs of a spec, each with an id."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Run:
     """One seed at one point."""
 
     run_id: str
-    """Readable, and unique to what the run computes: point, seed and every setting that it depends on."""
+    """Readable id that is unique to what the run computes: point, seed and all relevant settings."""
     point: Point
     seed: int
     epochs: int
-    """How many are asked for. Runs that differ in nothing else have one id."""
+    """Number of requested epochs. Runs that differ only in this number have the same id."""
 
     @property
     def title(self) -> str:
-        """For people: ``densenet L=8 seed 0``."""
+        """Readable title: ``densenet L=8 seed 0``."""
         return title((self,))
 
 
 def title(runs: Sequence[Run]) -> str:
-    """Of runs of one point: ``densenet L=8 seed 3``, ``densenet L=8 seeds 0–4``, ``densenet L=8 seeds 0, 2``."""
+    """Return a title of runs of one point: ``densenet L=8 seed 3``, ``… seeds 0–4``, ``… seeds 0, 2``."""
     point, seeds = runs[0].point, [run.seed for run in runs]
     return f"{point.network} L={point.depth} {_seeds(seeds)}"
 
@@ -46,7 +46,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """A spec with its runs spelled out."""
+    """A spec and its runs."""
 
     spec: StudySpec
 
@@ -56,19 +56,19 @@ class Plan:
 
     @cached_property
     def spec_hash(self) -> str:
-        """Identity of what was asked."""
+        """Hash of the spec."""
         return spec_hash(self.spec)
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """Every run: points in the order of the spec, seeds within."""
+        """All runs: points in the order of the spec, with their seeds."""
         common = {**self.spec.run_identity(), "workload_version": self.study.workload_version}
         epochs = self.spec.epochs
         return tuple(_run(common, point, seed, epochs) for point in self.spec.points for seed in self.spec.seeds)
 
     @cached_property
     def settings_hash(self) -> str:
-        """Identity of all that the runs share: two sweeps that agree in it can share their runs."""
+        """Hash of the settings that all runs share. Two sweeps with equal hashes can share their runs."""
         return content_hash({**self.spec.run_identity(), "workload_version": self.study.workload_version}, digits=16)
 
     @cached_property
@@ -80,18 +80,18 @@ class Plan:
         return tuple(dict.fromkeys(point.network for point in self.spec.points if is_factory(point.network)))
 
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
-        """What a run of that point will take; more exact once the data are known."""
+        """Estimate the cost of a run of this point. The estimate is more precise if shape and classes of the data are known."""
         return self.study.estimate(self.spec, point, shape, classes)
 
     @cached_property
     def work(self) -> dict[str, float]:
-        """Relative cost of each run, by its id."""
+        """Relative cost of each run by id."""
         by_point = {point: self.estimate(point).work for point in self.spec.points}
         return {run.run_id: by_point[run.point] for run in self.runs}
 
     @cached_property
     def longest_first(self) -> tuple[Run, ...]:
-        """The runs by falling expected duration, which keeps the slots busy to the end; ties keep the plan's order."""
+        """The runs by descending estimated duration, which keeps all slots busy to the end; ties keep the plan's order."""
         return tuple(sorted(self.runs, key=lambda run: -self.work[run.run_id]))
 
 
@@ -101,6 +101,6 @@ def _run(common: dict[str, object], point: Point, seed: int, epochs: int) -> Run
 
 
 def run_label(point: Point, seed: int) -> str:
-    """The readable part of a run's id: ``densenet-L8-s0``."""
+    """Return the readable part of a run's id: ``densenet-L8-s0``."""
     network = re.sub(r"[^A-Za-z0-9_-]+", "-", point.network)
     return f"{network}-L{point.depth}-s{seed}"

@@ -224,7 +224,7 @@ def test_a_uuid_that_cuda_would_read_as_a_number_is_not_used(nvml: Nvml) -> None
     assert (gpu.index, gpu.uuid) == (0, None)
     nvml(IDLE, IDLE, failing={("nvmlDeviceGetUUID", 1): nvml_error("NotSupported")})
     assert [device.uuid for device in cuda_devices()] == [module.nvmlDeviceGetUUID(0)]
-    assert unusable() == {"GPU 1": "the driver does not report its UUID, by which workers would select it"}
+    assert unusable() == {"GPU 1": "the driver does not report its UUID, which workers need to select it"}
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_gpu_without_the_library_is_known_by_its_node(nvml: Nvml, tmp_path: Pa
 
 def test_a_driver_without_gpus(nvml: Nvml) -> None:
     nvml()
-    assert unusable() == {"NVIDIA GPUs": "the driver is loaded, but shows no GPU"}
+    assert unusable() == {"NVIDIA GPUs": "the driver is loaded, but reports no GPU"}
 
 
 def test_amd_gpus_are_named(nvml: Nvml, tmp_path: Path) -> None:
@@ -317,8 +317,8 @@ LISTS = "and CUDA ignores the rest; nvidia-smi -L lists numbers and UUIDs"
         ("MIG-377e0049", [], f"no NVIDIA GPU matches 'MIG-377e0049', {LISTS}"),
         ("0,GPU-", ["GPU-0"], f"4 GPUs match 'GPU-', {LISTS}"),
         ("MIG-", [], f"2 GPUs match 'MIG-', {LISTS}"),
-        ("1,0,1", [], "'1' names a GPU for the second time, and CUDA then shows none; name each once"),
-        ("GPU-1,1", [], "'1' names a GPU for the second time, and CUDA then shows none; name each once"),
+        ("1,0,1", [], "'1' lists a GPU twice, which makes CUDA hide all of them; list each GPU once"),
+        ("GPU-1,1", [], "'1' lists a GPU twice, which makes CUDA hide all of them; list each GPU once"),
     ],
 )
 def test_cuda_visible_devices_is_read_as_cuda_does(

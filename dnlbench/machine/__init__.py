@@ -1,6 +1,6 @@
 """The machine and the code that ran, read without importing torch.
 
-Devices are listed through NVML (CUDA) and the platform's name (MPS), so the parent process never opens a GPU.
+NVML lists CUDA devices and the platform's name reveals MPS, so the parent process never opens a GPU.
 """
 
 from dnlbench.machine.code import PACKAGE, Code, Sources, read_code, source_hash

@@ -1,4 +1,4 @@
-"""The code that ran: dnlbench itself, and the user's own code that results depend on."""
+"""The code that ran: dnlbench itself, and the user's code that results depend on."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ import dnlbench
 from dnlbench.machine.environment import package_version
 
 PACKAGE = Path(dnlbench.__file__).resolve().parent
-"""The folder of the whole package, wherever in it this module is."""
+"""The package's folder."""
 
 
 class Code(BaseModel):
-    """Which dnlbench ran."""
+    """The version of dnlbench that ran."""
 
     model_config = ConfigDict(frozen=True)
 
     version: str
     git: str | None = None
-    """Commit of the working tree that dnlbench was imported from; None when it is installed as a package."""
+    """Commit of the working tree from which dnlbench was imported; None if it is installed as a package."""
     dirty: bool | None = None
-    """Whether that tree had uncommitted changes; None without one."""
+    """True if that tree had uncommitted changes; None without a working tree."""
     source: str | None = None
-    """Hash of the package's Python files as they ran; None in profiles that do not tell."""
+    """Hash of the package's Python files; None in profiles that do not record it."""
 
 
 def read_code() -> Code:
-    """The version of dnlbench and, in a working tree, its commit."""
+    """Read the version of dnlbench and, in a working tree, its commit."""
     commit = _git("rev-parse", "HEAD") if (PACKAGE.parent / ".git").exists() else None
     dirty = bool(_git("status", "--porcelain", "--", str(PACKAGE))) if commit else None
     return Code(version=dnlbench.__version__, git=commit, dirty=dirty, source=source_hash())
 
 
 def source_hash() -> str:
-    """Hash of the package's Python files, by which two states of one version can be told apart."""
+    """Hash the package's Python files. Different states of one version have different hashes."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
@@ -58,18 +58,18 @@ def _git(*arguments: str) -> str | None:
 
 
 class Sources(BaseModel):
-    """What custom networks were made of. Found by the worker that imports them; verified anywhere, without importing."""
+    """The code of custom networks. The worker that imports it records it; any process can verify it without importing."""
 
     model_config = ConfigDict(frozen=True)
 
     files: dict[str, str] = {}
-    """SHA-256 of each file by its path, relative to the sweep's folder if it is below it. Empty for a file that is gone."""
+    """SHA-256 of each file by path, relative to the sweep's folder if the file is inside it. Empty for a deleted file."""
     packages: dict[str, str] = {}
-    """Version of each installed package by its name. Empty for a package that is gone."""
+    """Version of each installed package by name. Empty for a removed package."""
     networks: dict[str, str] = {}
-    """Hash of each network's module and of all that it imports, directly or not, by the network's name."""
+    """Hash of each network's module and of everything it imports, directly or indirectly, by the network's name."""
     python_path: str = ""
-    """``PYTHONPATH``, which decides where modules are found."""
+    """``PYTHONPATH``, which determines where modules are found."""
 
     @classmethod
     def read(cls, files: Iterable[str], packages: Iterable[str], folder: Path) -> Sources:
@@ -80,12 +80,12 @@ class Sources(BaseModel):
         )
 
     def joined(self, other: Sources) -> Sources:
-        """Both; the other one's state where they share a file or a package."""
+        """Merge both records. The other record takes precedence."""
         tables = ("files", "packages", "networks")
         return other.model_copy(update={name: {**getattr(self, name), **getattr(other, name)} for name in tables})
 
     def changes(self, folder: Path) -> tuple[str, ...]:
-        """What is no longer as recorded: ``blocks.py``, ``timm (1.0 before, now 1.1)``, ``PYTHONPATH``."""
+        """Return what differs from the record: ``blocks.py``, ``timm (1.0 before, now 1.1)``, ``PYTHONPATH``."""
         if not self.networks:
             return ()
         now = Sources.read(self.files, self.packages, folder)
@@ -93,7 +93,7 @@ class Sources(BaseModel):
         return (*self.differences(now), *path)
 
     def differences(self, other: Sources) -> tuple[str, ...]:
-        """What both have, but not in the same state."""
+        """Return what both records contain in different states."""
         changed = tuple(self._changed_parts(other))
         networks = [name for name, sha256 in self.networks.items() if other.networks.get(name, sha256) != sha256]
         return changed or tuple(f"what {name} imports" for name in networks)
@@ -118,6 +118,6 @@ def _file_hash(path: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _hash(path: Path, *state: int) -> str:
-    """Read once for each state of the file: a network's weights may be large."""
+    """Hash a file once for each state, because a network's weights may be large."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A device that can run a worker, or that cannot, and why."""
+"""Devices that can run a worker, and devices that cannot, with the reason."""
 
 from __future__ import annotations
 
@@ -12,52 +12,53 @@ from dnlbench import units
 DeviceKind = Literal["cpu", "cuda", "mps"]
 
 BUSY_GPU = 0.1
-"""Utilisation above which a GPU is busy: a display takes less."""
+"""Utilization above which a GPU counts as busy; a display causes less."""
 BUSY_CPU = 0.5
-"""Utilisation above which the CPU is busy: it always has something to do."""
+"""Utilization above which the CPU counts as busy; some load is normal."""
 BUSY_MEMORY = 2**30
-"""Memory in use above which a GPU is busy, together with a share of the whole; drivers and displays take less."""
+"""Memory in use above which a GPU counts as busy, plus a fraction of its memory. Drivers and displays use less."""
 BUSY_MEMORY_FRACTION = 0.02
 
 
 class Device(BaseModel):
-    """One device that can carry out runs."""
+    """A device that can execute runs."""
 
     model_config = ConfigDict(frozen=True)
 
     kind: DeviceKind
     index: int = 0
-    """Place among the devices of its kind that this process may use."""
+    """Index among the devices of its kind that are visible to this process."""
     name: str
     uuid: str | None = None
-    """The UUID of a CUDA device, or of a MIG instance, for CUDA_VISIBLE_DEVICES; None elsewhere, and for a machine's only
-    GPU if the driver does not report it."""
+    """UUID of a CUDA device or MIG instance, for CUDA_VISIBLE_DEVICES. None for other devices, and for a machine's only GPU if
+    the driver does not report a UUID."""
     memory_bytes: int | None = None
-    """Total memory; None where the platform does not tell."""
+    """Total memory; None if the platform does not report it."""
     memory_used_bytes: int | None = None
-    """Memory in use when the device was listed, by anybody."""
+    """Memory used by all processes when the device was listed."""
     memory_shared: bool = False
-    """Whether a GPU has no memory of its own, so that both values are those of the machine."""
+    """True if a GPU shares the machine's memory; both values then are those of the machine."""
     driver: str | None = None
     utilisation: float | None = None
-    """Share of the last moment, of the last minute for the CPU, that it was computing when it was listed, 0 to 1; None
-    where the platform does not tell."""
+    """Fraction of time, 0 to 1, that the device was computing just before it was listed; for the CPU, during the last minute.
+    None if the platform does not report it."""
     processes: int | None = None
-    """Processes that computed on it when it was listed, by anybody; None for the CPU and where NVML does not tell."""
+    """Number of processes of all users that computed on the device when it was listed. None for the CPU and if NVML does not
+    report it."""
 
     @property
     def label(self) -> str:
-        """What ``--device`` calls it: ``cpu``, ``mps``, ``cuda:1``."""
+        """Name for ``--device``: ``cpu``, ``mps``, ``cuda:1``."""
         return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
 
     @property
     def in_host_memory(self) -> bool:
-        """Whether its runs take the machine's memory, where the system ends processes if that runs out."""
+        """True if its runs use the machine's memory. The system kills processes when that runs out."""
         return self.kind == "cpu" or self.memory_shared
 
     @property
     def busy(self) -> str | None:
-        """By what it was busy when it was listed, as in ``2 processes, 93 % busy, 40.1 GiB in use``; None if it was free."""
+        """What occupied the device when it was listed: ``2 processes, 93 % busy, 40.1 GiB in use``; None if it was idle."""
         return ", ".join(self._occupations()) or None
 
     def _occupations(self) -> Iterator[str]:
@@ -65,7 +66,7 @@ class Device(BaseModel):
             yield f"{self.processes} process{'es' if self.processes > 1 else ''}"
         if (self.utilisation or 0) > (BUSY_CPU if self.kind == "cpu" else BUSY_GPU):
             yield f"{units.percent(round(self.utilisation or 0, 2))} busy"
-        # Much of a machine's own memory is always in use: that says nothing about the device.
+        # Usage of the machine's memory is ignored: much of it is always in use.
         allowed = BUSY_MEMORY + BUSY_MEMORY_FRACTION * (self.memory_bytes or 0)
         if not self.in_host_memory and (self.memory_used_bytes or 0) > allowed:
             yield f"{units.size(self.memory_used_bytes)} in use"
@@ -77,17 +78,17 @@ class UnusableDevice(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    """``GPU 1``, ``NVIDIA GPUs``, or a value of CUDA_VISIBLE_DEVICES that names no GPU."""
+    """``GPU 1``, ``NVIDIA GPUs``, or a value of CUDA_VISIBLE_DEVICES that matches no GPU."""
     reason: str
     hidden: bool = False
 
     @property
     def text(self) -> str:
-        """``GPU 1: GPU is lost; restart the machine``."""
+        """Name and reason: ``GPU 1: GPU is lost; restart the machine``."""
         return f"{self.name}: {self.reason}"
 
 
 def why_unusable(devices: Iterable[UnusableDevice]) -> str:
-    """A sentence to append to an error message; empty if there are none."""
+    """Return a sentence to append to an error message; empty if there are no such devices."""
     texts = [device.text for device in devices]
     return f". Not usable: {'. '.join(texts)}" if texts else ""

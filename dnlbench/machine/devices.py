@@ -1,4 +1,4 @@
-"""The devices that can carry out runs, and how busy they are."""
+"""The devices that can execute runs, and their utilization."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dnlbench.machine.memory import cpu_memory
 from dnlbench.machine.nvml import ALL_GPUS, Gpu, list_gpus
 
 HIDE_ALL = ("", "-1", "NoDevFiles")
-"""Values that are meant to hide all GPUs; the last is Slurm's for a job that did not ask for one."""
+"""Values that hide all GPUs; Slurm sets the last one for a job without GPUs."""
 KFD = Path("/dev/kfd")
-"""Where the kernel offers AMD's GPUs for computing."""
+"""Device node of AMD's GPUs for computing."""
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may run on; at least 1."""
+    """Return the number of physical cores available to this process; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Devices:
-    """What this machine has for runs."""
+    """The devices of this machine."""
 
     usable: tuple[Device, ...]
     """CUDA devices first, then MPS, then the CPU."""
@@ -36,20 +36,20 @@ class Devices:
 
 
 def find_devices() -> Devices:
-    """Every device that runs could be placed on, and GPUs that are there but cannot be used; never raises."""
+    """Find all devices that can execute runs, and GPUs that exist but cannot be used. Never raises."""
     cuda, unusable = _cuda_devices()
-    if not cuda:  # beside an NVIDIA GPU that runs use, one in an AMD processor is not missed
+    if not cuda:  # with a usable NVIDIA GPU, an integrated AMD GPU does not matter
         unusable = (*unusable, *_amd_gpus())
     return Devices(usable=(*cuda, *_mps_devices(), cpu_device()), unusable=unusable)
 
 
 def list_devices() -> tuple[Device, ...]:
-    """Every device that runs could be placed on: CUDA devices first, then MPS, then the CPU."""
+    """List all devices that can execute runs: CUDA devices first, then MPS, then the CPU."""
     return find_devices().usable
 
 
 def cpu_device() -> Device:
-    """The CPU, with the memory of the whole machine, or with the part of it that this process's container may take."""
+    """Return the CPU with the machine's memory, or with the limit of this process's container."""
     total, used = cpu_memory()
     return Device(
         kind="cpu", name=cpu_name(), memory_bytes=total, memory_used_bytes=used, utilisation=_cpu_utilization()
@@ -57,7 +57,7 @@ def cpu_device() -> Device:
 
 
 def _cuda_devices() -> tuple[tuple[Device, ...], tuple[UnusableDevice, ...]]:
-    """Those that NVML shows and ``CUDA_VISIBLE_DEVICES`` allows, numbered as a child process would see them, and the others."""
+    """Return the GPUs visible to a child process, numbered as there, and those that cannot be used."""
     gpus, problem = list_gpus()
     unusable = [UnusableDevice(name=ALL_GPUS, reason=problem)] if problem else []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -70,11 +70,11 @@ def _cuda_devices() -> tuple[tuple[Device, ...], tuple[UnusableDevice, ...]]:
 
 
 def select_visible(gpus: Sequence[Gpu], value: str) -> tuple[tuple[Gpu, ...], UnusableDevice | None]:
-    """The GPUs, or single MIG instances of them, that a value of ``CUDA_VISIBLE_DEVICES`` names, read as CUDA reads it.
+    """Select the GPUs or MIG instances that a value of ``CUDA_VISIBLE_DEVICES`` lists, by CUDA's rules.
 
     Returns:
-        Those that CUDA takes, and what is wrong with the rest. The first name that is not understood ends the list; one
-        that is there twice leaves no GPU at all.
+        The selected GPUs, and the problem with the rest of the value. An unknown name ends the list; a repeated name hides all
+        GPUs.
     """
     setting = f"CUDA_VISIBLE_DEVICES={value}"
     if value.strip() in HIDE_ALL:
@@ -88,7 +88,7 @@ def select_visible(gpus: Sequence[Gpu], value: str) -> tuple[tuple[Gpu, ...], Un
             reason = f"{which} {name.strip()!r}, and CUDA ignores the rest; nvidia-smi -L lists numbers and UUIDs"
             return tuple(chosen), UnusableDevice(name=setting, reason=reason)
         if matches[0] in chosen:
-            reason = f"{name.strip()!r} names a GPU for the second time, and CUDA then shows none; name each once"
+            reason = f"{name.strip()!r} lists a GPU twice, which makes CUDA hide all of them; list each GPU once"
             return (), UnusableDevice(name=setting, reason=reason)
         chosen += matches
     return tuple(chosen), None
@@ -105,9 +105,9 @@ def _named(gpus: Sequence[Gpu], name: str) -> Iterator[Gpu]:
 
 
 def _amd_gpus() -> Iterator[UnusableDevice]:
-    """Named, at least: torch's builds for ROCm call them CUDA devices, but NVML does not list them."""
+    """Report AMD's GPUs as unusable. Builds of torch for ROCm call them CUDA devices, but NVML does not list them."""
     if KFD.exists():
-        yield UnusableDevice(name="AMD GPUs", reason="dnlbench does not support ROCm; use the CPU, or an NVIDIA GPU")
+        yield UnusableDevice(name="AMD GPUs", reason="dnlbench does not support ROCm; use the CPU or an NVIDIA GPU")
 
 
 def _mps_devices() -> Iterator[Device]:
@@ -116,16 +116,16 @@ def _mps_devices() -> Iterator[Device]:
 
 
 def _cpu_utilization() -> float | None:
-    """Of all its logical cores over the last minute, from the number of processes that wanted one."""
+    """Return the load average of the last minute, divided by the number of logical cores."""
     try:
         load = os.getloadavg()[0]
-    except (AttributeError, OSError):  # Windows has no such figure
+    except (AttributeError, OSError):  # not available on Windows
         return None
     return min(1.0, load / (psutil.cpu_count() or 1))
 
 
 def cpu_name() -> str:
-    """The processor's model as the system calls it."""
+    """Return the processor's model name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(errors="replace").splitlines():

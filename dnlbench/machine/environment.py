@@ -1,4 +1,4 @@
-"""The machine and the software that results depend on, and the places on it where runs are executed."""
+"""The machine, its slots, and the software that results depend on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dnlbench.machine.device import Device, UnusableDevice
 from dnlbench.machine.devices import cpu_name, find_devices, usable_cores
 
 COMPUTING = ("numba", "numpy", "scipy")
-"""Packages beside torch that results are computed with."""
+"""Packages besides torch that compute results."""
 VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_EMULATE_SINGLE_PRECISION",
@@ -38,14 +38,14 @@ VARIABLES = (
     "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
     "TORCH_CUDNN_V8_API_DISABLED",
 )
-"""Environment variables by which torch and its libraries choose precision or instructions."""
+"""Environment variables that affect precision or instructions of torch and its libraries."""
 
 _NOISE = re.compile(r"\((R|TM)\)|^(NVIDIA|AMD|Intel)\b|\bGeForce\b|\b\d+-Core\b|\b(Processor|CPU)\b|@.*", re.IGNORECASE)
-"""What a model's name is as clear without."""
+"""Parts of a model name that can be omitted."""
 
 
 class Machine(BaseModel):
-    """What a measurement was made on."""
+    """The machine on which results were measured."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,23 +59,23 @@ class Machine(BaseModel):
     unusable: tuple[UnusableDevice, ...] = ()
     """GPUs that could not be used; empty in profiles of versions before 0.8."""
     fingerprint: str
-    """Hash of processor, cores and device models: equal where timings may be held against each other. Software is listed,
-    not hashed, and which of several equal devices are visible, or how busy they were, does not matter."""
+    """Hash of processor, cores and device models. Timings are comparable if it is equal. Software, utilization and the number
+    of equal devices are not part of the hash."""
 
     @property
     def title(self) -> str:
-        """All that tells machines with other fingerprints apart: ``AMD EPYC 9654, 16 cores, NVIDIA H200``."""
+        """The hashed properties as text: ``AMD EPYC 9654, 16 cores, NVIDIA H200``."""
         models = sorted({device.name for device in self.devices if device.kind != "cpu"})
         return ", ".join([self.cpu, f"{self.cores} core{'' if self.cores == 1 else 's'}", *models])
 
 
 def torch_version() -> str:
-    """The installed torch's version, from its package metadata."""
+    """Return the version of the installed torch from its package metadata."""
     return package_version("torch") or "none"
 
 
 def read_machine() -> Machine:
-    """The machine as it is now."""
+    """Read the machine's current state."""
     devices = find_devices()
     fields = {
         "os": f"{platform.system()} {platform.release().partition('-')[0]}",
@@ -97,45 +97,46 @@ def read_machine() -> Machine:
 
 
 class Node(BaseModel):
-    """A machine of a cluster, as far as results depend on it."""
+    """A machine of a cluster, with the properties that results depend on."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    """What it calls itself."""
+    """The machine's name in the cluster."""
     cpu: str
     cores: int
     memory_bytes: int
     python: str
     torch: str
     fingerprint: str
-    """As of `Machine`: equal where timings may be held against each other."""
+    """Fingerprint like that of `Machine`: timings are comparable if it is equal."""
 
 
 def node_of(machine: Machine, name: str) -> Node:
-    """This machine as one of a cluster's."""
+    """Return this machine as a node of a cluster."""
     return Node(name=name, **machine.model_dump(include=set(Node.model_fields)))
 
 
 class Slot(BaseModel):
-    """A place where one run at a time is carried out, by one worker process."""
+    """A slot, on which one worker process executes one run or pack at a time."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    """Such as ``cpu/0`` or ``cuda:1/0``: the device and the place on it."""
+    """Device and number: ``cpu/0``, ``cuda:1/0``."""
     device: Device
     threads: int
     jobs: int = 1
-    """Slots that use the device side by side, this one included."""
+    """Number of slots on the device, including this one."""
     shared: bool = False
-    """Whether they share the device, or more CPU cores than there are, so that a throughput is not that of a run alone."""
+    """True if the slots share the device, or use more CPU cores than there are. The throughput of a run is then not that of a
+    run alone."""
     node: Node | None = None
-    """The machine of a cluster that the place is on; None on this machine, and where that is not known yet."""
+    """The cluster machine that the slot is on; None on this machine, and before Ray has placed it."""
 
 
 def package_version(name: str) -> str:
-    """From the package's metadata, without importing it; empty if it is not installed."""
+    """Return a package's version from its metadata, without importing it; empty if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -143,20 +144,20 @@ def package_version(name: str) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that compute."""
+    """Return the versions of the packages that compute results."""
     return {name: package_version(name) for name in COMPUTING}
 
 
 def numeric_environment() -> dict[str, str]:
-    """The variables that are set."""
+    """Return the relevant environment variables that are set."""
     return {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
 
 
 def short_model(name: str) -> str:
-    """A model without what all models of its maker are called: ``EPYC 9654``; the whole name if nothing else is left."""
+    """Shorten a model name to its distinctive part: ``EPYC 9654``. Return the full name if nothing else is left."""
     return " ".join(_NOISE.sub(" ", name).split()) or name
 
 
 def short_host(name: str) -> str:
-    """A host without its domain; an address has none."""
+    """Remove the domain from a host name. Addresses stay as they are."""
     return name if re.fullmatch(r"[\d.]+|.*:.*", name) else name.partition(".")[0] or name

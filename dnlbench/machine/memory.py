@@ -1,4 +1,4 @@
-"""How much memory there is for this process, and whether the system had to end processes because it ran out."""
+"""Memory available to this process, and processes that the system killed because memory ran out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def oom_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """How many processes the system has ended so far because memory ran out; 0 where it does not tell.
+    """Count the processes that the system has killed because memory ran out; 0 if it does not report that.
 
-    What it says by itself means little: that it has grown tells why a worker may have died of SIGKILL. The count is of
-    this process's control group where that is told, of the whole machine otherwise, where others may have a part in it.
+    An increase explains why a worker died of SIGKILL. The count is that of this process's control group if available, and
+    otherwise that of the machine, which may include other users' processes.
     """
     cgroup = _process_cgroup(proc)
     of_group = _count_in(cgroups / cgroup / "memory.events") if cgroup is not None else None
@@ -22,7 +22,7 @@ def oom_kills(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def memory_limit(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """The most bytes that this process's control group, or one that it is in, may take; None without a limit."""
+    """Return the smallest memory limit in bytes of this process's control group and its parents; None without a limit."""
     cgroup = _process_cgroup(proc)
     if cgroup is None:
         return None
@@ -32,7 +32,7 @@ def memory_limit(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
 
 
 def cpu_memory() -> tuple[int, int | None]:
-    """Bytes of the whole machine and those in use; with a container's limit that limit, of whose use nobody tells."""
+    """Return total and used bytes of the machine; in a container with a limit, the limit and None."""
     memory, limit = psutil.virtual_memory(), memory_limit()
     if limit is not None and limit < memory.total:
         return limit, None
@@ -40,9 +40,9 @@ def cpu_memory() -> tuple[int, int | None]:
 
 
 def _process_cgroup(proc: Path) -> str | None:
-    """The path of this process's control group of version 2, below where these are; None without one."""
+    """Return the path of this process's version 2 control group, relative to the hierarchy's root; None without one."""
     for line in _lines(proc / "self" / "cgroup"):
-        if line.startswith("0::"):  # other numbers are hierarchies of version 1
+        if line.startswith("0::"):  # other numbers belong to version 1
             return line.removeprefix("0::").lstrip("/")
     return None
 
@@ -58,5 +58,5 @@ def _count_in(path: Path) -> int | None:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(errors="replace").splitlines()
-    except OSError:  # another system, an older kernel, or a container that hides it
+    except OSError:  # not Linux, an older kernel, or hidden in a container
         return []

@@ -1,6 +1,6 @@
-"""NVIDIA's GPUs as NVML reports them.
+"""NVIDIA GPUs as reported by NVML.
 
-Each call may fail alone: for some GPUs, with some drivers, in some containers, for some users.
+Each call may fail independently: for some GPUs, drivers, containers or users.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEV = Path("/dev")
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA = "0x10de"
 DISPLAY = "0x03"
-"""Beginning of the PCI classes of GPUs, with and without a display."""
+"""Prefix of the PCI classes of GPUs, with and without a display."""
 ALL_GPUS = "NVIDIA GPUs"
 REMEDIES = {
     "DriverNotLoaded": "load the driver (modprobe nvidia)",
@@ -28,23 +28,23 @@ REMEDIES = {
     "LibRmVersionMismatch": "the driver was updated: restart the machine",
     "ResetRequired": "reset it (nvidia-smi --gpu-reset), or restart the machine",
 }
-"""What to do about NVML's errors, by the names of their classes without NVMLError_."""
+"""Remedies for NVML errors, by class name without the prefix NVMLError_."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A GPU as the driver counts it."""
+    """A GPU as numbered by the driver."""
 
     number: int
-    """The driver's, which CUDA_VISIBLE_DEVICES uses."""
+    """The driver's number, which CUDA_VISIBLE_DEVICES uses."""
     uuid: str | None = None
     devices: tuple[Device, ...] = ()
-    """Where runs can be placed: the GPU itself, or its MIG instances. None if it cannot be used."""
+    """The GPU itself or its MIG instances; empty if it cannot be used."""
     problem: str | None = None
 
 
 def list_gpus() -> tuple[tuple[Gpu, ...], str | None]:
-    """All GPUs, and why there are none if there should be some."""
+    """List all GPUs. The second value is the reason if there are none although there should be some."""
     import pynvml
 
     try:
@@ -55,7 +55,7 @@ def list_gpus() -> tuple[tuple[Gpu, ...], str | None]:
         driver = query_or_none(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
         count = int(pynvml.nvmlDeviceGetCount())
         gpus = tuple(_gpu(number, driver, alone=count == 1) for number in range(count))
-        return gpus, None if gpus else "the driver is loaded, but shows no GPU"
+        return gpus, None if gpus else "the driver is loaded, but reports no GPU"
     except pynvml.NVMLError as error:
         return (), describe(error)
     finally:
@@ -63,20 +63,17 @@ def list_gpus() -> tuple[tuple[Gpu, ...], str | None]:
 
 
 def query_or_none(query: Callable[[], T]) -> T | None:
-    """NVML's answer to what it does not tell of every device, under every driver, or to everybody."""
+    """Return the result of an NVML query, or None if the device, the driver or the user's permissions do not support it."""
     import pynvml
 
     try:
         return query()
-    except (
-        pynvml.NVMLError,
-        AttributeError,
-    ):  # the latter from another distribution's pynvml, which has fewer functions
+    except (pynvml.NVMLError, AttributeError):  # some distributions' pynvml lacks functions
         return None
 
 
 def describe(error: Exception) -> str:
-    """NVML's own words, and what to do."""
+    """Return NVML's message and a remedy if one is known."""
     message, remedy = str(error).rstrip("."), REMEDIES.get(_kind(error))
     return f"{message}; {remedy}" if remedy else message
 
@@ -86,13 +83,13 @@ def _kind(error: Exception) -> str:
 
 
 def _why_not_open(error: Exception) -> str | None:
-    """None if this machine has neither a driver nor a GPU."""
+    """Return the reason why NVML does not work; None if this machine has neither a driver nor a GPU."""
     if _kind(error) != "LibraryNotFound":
         return describe(error)
     if not _is_there():
         return None
     return (
-        "there is a GPU, but not the driver's library libnvidia-ml; install the driver, or start the container with "
+        "there is a GPU, but the driver's library libnvidia-ml is missing; install the driver, or start the container with "
         "--gpus all and NVIDIA_DRIVER_CAPABILITIES=compute,utility"
     )
 
@@ -123,7 +120,7 @@ def _gpu(number: int, driver: str | None, *, alone: bool) -> Gpu:
     except pynvml.NVMLError as error:
         return Gpu(number=number, problem=describe(error))
     if device.uuid is None and not alone:
-        return Gpu(number=number, problem="the driver does not report its UUID, by which workers would select it")
+        return Gpu(number=number, problem="the driver does not report its UUID, which workers need to select it")
     return Gpu(number=number, uuid=device.uuid, devices=(device,))
 
 
@@ -134,7 +131,7 @@ def _divided(number: int, handle: Any, instances: list[Device]) -> Gpu:
 
 
 def _mig_instances(handle: Any) -> list[Any] | None:
-    """The handles of a GPU's MIG instances; None if MIG is not enabled."""
+    """Return the handles of a GPU's MIG instances; None if MIG is disabled."""
     import pynvml
 
     current_and_pending = query_or_none(lambda: pynvml.nvmlDeviceGetMigMode(handle))
@@ -164,7 +161,7 @@ def _device(handle: Any, driver: str | None) -> Device:
 
 
 def _uuid(handle: Any) -> str | None:
-    """None without one that CUDA_VISIBLE_DEVICES understands: those of some Jetsons lack the prefix and are read as numbers."""
+    """Return the UUID; None if CUDA_VISIBLE_DEVICES would not accept it, since some Jetsons' UUIDs lack the prefix."""
     import pynvml
 
     uuid = query_or_none(lambda: str(pynvml.nvmlDeviceGetUUID(handle)))
@@ -172,7 +169,7 @@ def _uuid(handle: Any) -> str | None:
 
 
 def _memory(handle: Any) -> tuple[int, int | None, bool]:
-    """Bytes in all, bytes in use, and whether they are the machine's, as on GB10 and Jetson, where NVML supports no answer."""
+    """Return total and used bytes. The third value is True if they are the machine's, as on GB10 and Jetson."""
     import pynvml
 
     try:

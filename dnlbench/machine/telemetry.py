@@ -1,4 +1,4 @@
-"""How busy, full, warm and hungry the devices of this machine are, from one moment to the next."""
+"""Telemetry of this machine's devices: utilization, memory, temperature and power."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ from dnlbench.machine.nvml import query_or_none
 
 RAPL = Path("/sys/class/powercap")
 KEPT_READINGS = 300
-"""Of each device: five minutes at one a second."""
+"""Number of readings kept for each device: five minutes at one per second."""
 REOPEN_S = 30.0
-"""Seconds between two attempts to find a driver again that went away: each may take a while."""
+"""Seconds between two attempts to reload a driver that disappeared; each may take a while."""
 LONGEST_GAP_S = 60.0
 """Seconds after which the processor's energy counter may have wrapped around more than once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One device at one moment. What the machine does not tell is None."""
+    """One device at one moment. Values that the machine does not report are None."""
 
     time: float
-    """In seconds since the epoch."""
+    """Seconds since the epoch."""
     label: str
-    """What ``--device`` calls it: ``cpu``, ``mps``, ``cuda:1``."""
+    """Name for ``--device``: ``cpu``, ``mps``, ``cuda:1``."""
     name: str
     utilization: float | None = None
-    """Share of the time since the last reading, of NVML's last sample for a GPU, that it was computing, 0 to 1."""
+    """Fraction of time, 0 to 1, that the device was computing since the last reading; for a GPU, during NVML's last sample."""
     memory_used_bytes: int | None = None
-    """In use by anybody."""
+    """Bytes used by all processes."""
     memory_bytes: int | None = None
     temperature_c: float | None = None
-    """In degrees Celsius, of the hottest of several packages."""
+    """Degrees Celsius, of the hottest CPU package."""
     power_w: float | None = None
     power_limit_w: float | None = None
 
 
 DeviceHistory = Mapping[str, tuple[Reading, ...]]
-"""By device label: its readings, the oldest first."""
+"""Readings by device label, the oldest first."""
 
 
 class Telemetry:
-    """Reads the devices of this machine, which are those that `list_devices` found when it was opened.
+    """Read the devices of this machine, as listed by `list_devices` when this object is created.
 
-    One thread at a time may read. A reading takes milliseconds, but a driver in trouble may make it wait: read in a thread.
+    Only one thread may read at a time. A reading takes milliseconds, but a broken driver may block: read in a separate
+    thread.
     """
 
     def __init__(self, rapl: Path = RAPL) -> None:
@@ -71,7 +72,7 @@ class Telemetry:
         self._nvml.close()
 
     def read(self, now: float) -> tuple[Reading, ...]:
-        """Every device at the time ``now``, in seconds since the epoch, in the order of `list_devices`."""
+        """Read every device at the time ``now``, in seconds since the epoch, in the order of `list_devices`."""
         readings = tuple(self._read(device, now) for device in self._devices)
         gpus = [pair for pair in zip(self._devices, readings, strict=True) if pair[0].kind == "cuda"]
         if gpus and not any(_has_values(*pair) for pair in gpus):
@@ -102,7 +103,7 @@ class Telemetry:
 
 
 class TelemetryLog:
-    """The last readings of each device."""
+    """The most recent readings of each device."""
 
     def __init__(self, keep: int = KEPT_READINGS) -> None:
         self._keep = keep
@@ -113,12 +114,12 @@ class TelemetryLog:
             self._readings.setdefault(reading.label, deque(maxlen=self._keep)).append(reading)
 
     def snapshot(self) -> DeviceHistory:
-        """All that is kept; it does not change when more is added."""
+        """Return a copy of all readings that later additions do not change."""
         return MappingProxyType({label: tuple(readings) for label, readings in self._readings.items()})
 
 
 class _Nvml:
-    """The library, opened once, and its handle of each GPU."""
+    """The NVML library, initialized once, and its handles of the GPUs."""
 
     def __init__(self) -> None:
         self._handles: dict[str, Any] = {}
@@ -142,20 +143,20 @@ class _Nvml:
                     else pynvml.nvmlDeviceGetHandleByIndex(device.index)
                 )
             )
-            if handle is None:  # a GPU that was lost may come back
+            if handle is None:  # a lost GPU may come back
                 return None
             self._handles[device.label] = handle
         return self._handles.get(device.label)
 
     def reopen(self, now: float) -> None:
-        """Handles are worthless once the driver was gone; see `REOPEN_S`."""
+        """Initialize NVML again, at most every `REOPEN_S` seconds. Old handles are invalid after the driver was reloaded."""
         if not self._closed and (self._tried_at is None or now - self._tried_at >= REOPEN_S):
             self._tried_at = now
             self._shut_down()
             self._is_open = self._open()
 
     def close(self) -> None:
-        """For good: a reading that is under way in another thread finds nothing."""
+        """Close permanently. A concurrent reading in another thread gets no values."""
         self._closed = True
         self._shut_down()
 
@@ -199,20 +200,20 @@ def _gpu_memory(device: Device, handle: Any) -> tuple[int | None, int | None]:
 
 
 def _has_values(device: Device, reading: Reading) -> bool:
-    """Whether the driver answered at all; of memory that is the machine's it was not asked."""
+    """Return True if the driver reported any value, not counting shared memory, which does not come from the driver."""
     memory_bytes = None if device.memory_shared else reading.memory_bytes
     values = (reading.utilization, memory_bytes, reading.temperature_c, reading.power_w)
     return any(value is not None for value in values)
 
 
 class _CpuClock:
-    """Utilisation of all logical cores. psutil's own since the last call is since that of the same thread."""
+    """Utilization of all logical cores. The interval of psutil's own function is per thread, so it cannot be used."""
 
     def __init__(self) -> None:
         self._last = _busy_and_all_s()
 
     def utilization(self) -> float | None:
-        """Since the last call; None if no time has passed."""
+        """Return the utilization since the last call; None if no time has passed."""
         (busy_before, all_before), self._last = self._last, _busy_and_all_s()
         busy, everything = self._last[0] - busy_before, self._last[1] - all_before
         return min(1.0, max(0.0, busy / everything)) if everything > 0 else None
@@ -227,11 +228,11 @@ def _busy_and_all_s() -> tuple[float, float]:
 
 
 def _cpu_temperature_c() -> float | None:
-    """Of the hottest package, else of the hottest of what its sensor tells, without what no processor survives."""
+    """Return the temperature of the hottest package, or else of the hottest sensor, ignoring implausible values."""
     sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
     for chip in ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal"):
         entries = [entry for entry in sensors.get(chip, ()) if 0 < entry.current < 150]
-        # Tctl of some AMD models is the temperature and an offset, for the fan's sake; where that is so there is Tdie.
+        # On some AMD models Tctl is the temperature plus an offset for the fan; those also report Tdie.
         for beginning in ("Package", "Tdie", "Tctl", ""):
             chosen = [float(entry.current) for entry in entries if entry.label.startswith(beginning)]
             if chosen:
@@ -240,14 +241,14 @@ def _cpu_temperature_c() -> float | None:
 
 
 class _Rapl:
-    """Power of the processor's packages by their energy counters, which many systems show to root alone."""
+    """Power of the processor's packages from their energy counters, which many systems show only to root."""
 
     def __init__(self, root: Path) -> None:
         self._packages = sorted(_packages(root))
         self._last: tuple[float, list[int]] | None = None
 
     def power_w(self, now: float) -> float | None:
-        """Mean since the last call; None where it is not told, and after a long gap."""
+        """Return the mean power since the last call; None if it is unavailable, or after a long gap."""
         energies_uj = [_integer(package / "energy_uj") for package in self._packages]
         known = [energy for energy in energies_uj if energy is not None]
         if not known or len(known) < len(energies_uj):
@@ -260,20 +261,20 @@ class _Rapl:
         return sum(used_uj) / 1e6 / (now - last[0]) if min(used_uj) >= 0 else None
 
     def limit_w(self) -> float | None:
-        """What the packages may take for long; None unless each tells."""
+        """Return the sustained power limit of all packages; None if one does not report it."""
         limits_uw = [_integer(package / "constraint_0_power_limit_uw") for package in self._packages]
         known = [limit for limit in limits_uw if limit]
         return sum(known) / 1e6 if known and len(known) == len(limits_uw) else None
 
 
 def _used_uj(package: Path, before: int, after: int) -> int:
-    """Negative if the counter wrapped around and does not tell where."""
+    """Return the energy used; negative if the counter wrapped around at an unknown value."""
     return after - before + (0 if after >= before else _integer(package / "max_energy_range_uj") or 0)
 
 
 def _packages(root: Path) -> Iterator[Path]:
-    """Not the cores and the memory, which are parts of a package, nor the whole platform, which has one as its part."""
-    for zone in root.glob("intel-rapl:*"):  # AMD's as well
+    """Yield the packages, without their parts (cores, memory) and without the platform, which contains a package."""
+    for zone in root.glob("intel-rapl:*"):  # also used for AMD
         try:
             name = (zone / "name").read_text()
         except OSError:
