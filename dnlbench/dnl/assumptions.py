@@ -1,4 +1,4 @@
-r"""What the theory assumes of a network, Eq. (1), with the constants of a given one.
+r"""The assumptions of the theory on a network, Eq. (1), with the constants of a given network.
 
 States are measured in the norm :math:`|x| = \max_i \|x_i\|_2` over the positions. With ``Lip`` the Lipschitz constant of sigma,
 and on the ball :math:`|x|, |y| \le r`,
@@ -18,8 +18,8 @@ gaussian      :math:`r^2`                      :math:`a + \sqrt{1 + a^2}`
 rbf           :math:`r^2 / h^2`                :math:`\min\{ a + \sqrt{\max(1, 1 - 2a + 4a^2)}, \; 1 + 4 W((n - 1) / e) \}`
 ============  ===============================  ========================================================================
 
-``W`` is Lambert's function, ``W(z) e^W(z) = z``: with the kernel of distances ``N`` is Lipschitz everywhere. With one position
-all kernels are the local one.
+``W`` is Lambert's function, ``W(z) e^W(z) = z``: with the rbf kernel ``N`` is Lipschitz everywhere. For a single position all
+kernels equal the local one.
 
 *Growth.* ``N(x)_i`` is ``V`` times a mean of the ``x_j``.
 
@@ -29,7 +29,7 @@ all kernels are the local one.
 
 Take a unit vector ``u``, ``|dx| <= 1`` and ``xi_j = u·(x_j − m_i)``, which under the weights ``p_ij`` has mean 0 and a variance
 ``v <= r²``. With ``s_ij = x_i·M x_j`` (attention: ``M = Q^T R / sqrt(c)``, gaussian: ``M = I``) the change ``dx_i`` of the
-reader contributes ``u·Cov(x) M^T dx_i <= r² ‖M‖ = a`` and the ``dx_j`` that are read at most, by Jensen,
+reading position contributes ``u·Cov(x) M^T dx_i <= r² ‖M‖ = a`` and the ``dx_j`` that are read at most, by Jensen,
 
 .. math:: \sum_j p_{ij} \| u + \xi_j M^T x_i \| \le \Big( 1 + v \, \|M^T x_i\|^2 \Big)^{1/2} \le \sqrt{1 + a^2}.
 
@@ -37,8 +37,8 @@ With ``s_ij = −‖x_i − x_j‖² / (2 h²)`` they contribute ``u·Cov(x) dx_
 
 .. math:: \sum_j p_{ij} \| u + \xi_j (x_i - x_j) / h^2 \| \le \Big( 1 - 2 v / h^2 + v \, (2 r)^2 / h^4 \Big)^{1/2},
 
-which is largest at one end of ``0 <= v <= r²``. Far positions hardly count: with ``y_j = (x_j − x_i) / h`` the weights are
-``e^(−‖y_j‖²/2)`` over their sum, and ``y_i = 0``. So ``g = sum_j p_ij ‖y_j‖²`` is largest where its derivatives with respect
+which is largest at one end of ``0 <= v <= r²``. Distant positions hardly contribute: with ``y_j = (x_j − x_i) / h`` the
+weights are ``e^(−‖y_j‖²/2)`` over their sum, and ``y_i = 0``. So ``g = sum_j p_ij ‖y_j‖²`` is largest where its derivatives with respect
 to the squares vanish, ``‖y_j‖² = 2 + g`` for all ``j ≠ i``, which gives ``g = 2 W((n − 1) / e)``; and the two contributions are
 at most ``g`` and ``1 + g`` as well.
 
@@ -83,17 +83,17 @@ from dnlbench.dnl.parameters import Arrays, columns
 from dnlbench.dnl.vector import VectorForm
 
 _JACOBIANS = 32
-"""States, of all layers and inputs, whose Jacobian is formed."""
+"""Number of states, over all layers and inputs, whose Jacobian is computed."""
 
 _ITERATIONS = 10
-"""Towards the norm of each Jacobian. On random networks more of them changed it by less than 1e-8 of it."""
+"""Iterations for the norm of each Jacobian. On random networks more iterations changed it by less than 1e-8."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssumptionReport:
-    """The constants of one network on one batch: bounds that were proved, and what was seen. Maxima are over the batch too.
+    """The constants of one network on one batch: proved bounds and observed values. Maxima are over the batch too.
 
-    What was seen never exceeds its bound by more than rounding.
+    Observed values never exceed their bounds by more than rounding.
     """
 
     sigma_lipschitz: float
@@ -105,26 +105,26 @@ class AssumptionReport:
     lipschitz_bound: float
     """``max_k ‖V^k‖_2 lambda_k(r)``, on the whole ball."""
     lipschitz_seen: float
-    """The largest ``max_i sum_j ‖J_ij^T u‖`` that was found over unit vectors ``u`` and the Jacobians ``J`` of ``N_k`` at
-    ``x^k``; the maximum over ``u`` is the norm of ``J``. Of the 32 states where ``‖V^k‖_2 lambda_k(|x^k|)`` is largest."""
+    """The largest ``max_i sum_j ‖J_ij^T u‖`` over unit vectors ``u`` and the Jacobians ``J`` of ``N_k`` at ``x^k``, for the 32
+    states with the largest ``‖V^k‖_2 lambda_k(|x^k|)``. The maximum over ``u`` is the norm of ``J``."""
     state_bound: float
-    """``max(|x^0|, (alpha + tau beta |x^0|) (1 + tau beta)^(L − 1))``; infinite where that is no number in float64."""
+    """``max(|x^0|, (alpha + tau beta |x^0|) (1 + tau beta)^(L − 1))``; infinite if it overflows float64."""
     state_bound_sharp: float
     """``max_l u_l`` with ``u_0 = |x^0|``, ``u_{l+1} = Lip (|A^l x^0 + b^l| + tau sum_{k<=l} ‖K^{l,k}‖ ‖V^k‖_2 u_k)``: Lemma 2
     before maxima are taken, and never above `state_bound`."""
     state_seen: float
-    """``r = max_l |x^l|``, ``0 <= l <= L``: the radius of the ball that the states stay in."""
+    """``r = max_l |x^l|``, ``0 <= l <= L``: the radius of the ball that contains the states."""
 
 
 @torch.no_grad()
 def assess(form: VectorForm, parameters: Arrays | Curves, x: Tensor) -> AssumptionReport:
-    """The constants above, for a network and the states it made.
+    """Compute the constants for a network and its states.
 
-    ``K`` is read column by column, and given as curves sampled so: memory grows like ``L``, time like ``L²``.
-    Curves are sampled at ``t_l = l / L``; ``x`` is what `dnlbench.dnl.vector.states` gives, shape (L + 1, B, n, c).
+    ``K`` is read, or sampled from curves, column by column: memory grows like ``L``, time like ``L²``. Curves are sampled at
+    ``t_l = l / L``. ``x`` is the result of `dnlbench.dnl.vector.states`, shape (L + 1, B, n, c).
 
     Raises:
-        ValueError: if the states are not finite, or if they and the parameters do not fit each other.
+        ValueError: if the states are not finite, or if their shape does not match the parameters.
     """
     one_index, weights = _at_depth(parameters, x)
     theta = form.theta(one_index)
@@ -148,15 +148,15 @@ def assess(form: VectorForm, parameters: Arrays | Curves, x: Tensor) -> Assumpti
 
 
 def sigma_lipschitz(form: VectorForm) -> float:
-    """``Lip`` in ``|sigma(y) − sigma(z)| <= Lip |y − z|``."""
+    """Return ``Lip`` in ``|sigma(y) − sigma(z)| <= Lip |y − z|``."""
     return max(1.0, abs(form.slope)) if form.activation == "prelu" else 1.0
 
 
 def block_norms(matrices: Tensor, channels: int) -> Tensor:
-    """``max_i sum_j ‖K_ij^T K_ij‖_F^(1/2)``: bounds of ``max |K x| / |x|`` in the norm ``|x| = max_i ‖x_i‖_2``.
+    """Compute ``max_i sum_j ‖K_ij^T K_ij‖_F^(1/2)``, bounds of ``max |K x| / |x|`` in the norm ``|x| = max_i ‖x_i‖_2``.
 
-    In float64, whose range the fourth powers of small entries do not leave.
-    Shape (m, d, d) to (m,); ``channels``, the side of a block, divides ``d``.
+    Computed in float64, in which fourth powers of small entries do not underflow. Shape (m, d, d) to (m,); ``channels``, the
+    size of a block, divides ``d``.
     """
     n = matrices.shape[-1] // channels
     blocks = matrices.double().reshape(-1, n, channels, n, channels).transpose(2, 3)
@@ -165,17 +165,17 @@ def block_norms(matrices: Tensor, channels: int) -> Tensor:
 
 
 def _size(x: Tensor) -> Tensor:
-    """``max_i ‖x_i‖_2``, shape (..., n, c) to (...)."""
+    """Compute ``max_i ‖x_i‖_2``, shape (..., n, c) to (...)."""
     norms: Tensor = torch.linalg.vector_norm(x, dim=-1)
     return norms.amax(dim=-1)
 
 
 def _at_depth(parameters: Arrays | Curves, x: Tensor) -> tuple[dict[str, Tensor], Iterable[Tensor]]:
-    """The one-index parameters, and column ``k`` of ``K``, shape (L − k, d, d), for each ``k``."""
+    """Return the one-index parameters, and column ``k`` of ``K``, shape (L − k, d, d), for each ``k``."""
     if x.dim() != 4 or len(x) < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}; states are of shape (L + 1, B, n, c) with L >= 1")
     if not x.isfinite().all():
-        raise ValueError("the states are not finite, so there is no ball that they stay in")
+        raise ValueError("the states are not finite, so no ball contains them")
     L, (n, c) = len(x) - 1, x.shape[2:]
     one_index = dict(parameters.one_index() if isinstance(parameters, Arrays) else sample_one_index(parameters, L))
     for name, shape in (("b", (L, n * c)), ("V", (L, c, c))):
@@ -194,7 +194,7 @@ def _columns(parameters: Arrays | Curves, depth: int) -> Iterable[Tensor]:
 
 
 def _stretch(form: VectorForm, r: Tensor, theta: Sequence[Tensor], n: int) -> Tensor:
-    """``lambda(r)`` of each layer for ``n`` positions, shape (L, B) to the same."""
+    """Compute ``lambda(r)`` of each layer for ``n`` positions; shape (L, B) to (L, B)."""
     if n == 1:  # the mean of one
         return torch.ones_like(r)
     match form.kernel:
@@ -216,7 +216,7 @@ def _stretch(form: VectorForm, r: Tensor, theta: Sequence[Tensor], n: int) -> Te
 def _state_bounds(
     form: VectorForm, A: Tensor, b: Tensor, weights: Iterable[Tensor], growth: Tensor, x0: Tensor
 ) -> tuple[float, float]:
-    """`AssumptionReport.state_bound` and `AssumptionReport.state_bound_sharp`; ``growth`` holds the ``‖V^k‖_2``."""
+    """Compute `AssumptionReport.state_bound` and `AssumptionReport.state_bound_sharp`; ``growth`` is ``‖V^k‖_2``."""
     L, c, Lip, size = len(b), x0.shape[-1], sigma_lipschitz(form), float(_size(x0).max())
     affine = (x0.flatten(1) @ A.mT + b[:, None]).view(L, *x0.shape)
     u = Lip * _size(affine).amax(dim=1).double()  # of the states 1 … L, once all that they read is added
@@ -235,16 +235,16 @@ def _state_bounds(
 
 
 def _largest_jacobian(form: VectorForm, x: Tensor, theta: Sequence[Tensor], bounds: Tensor) -> float:
-    """`AssumptionReport.lipschitz_seen`: of the states (L, B, n, c) those with the largest ``bounds``, (L, B)."""
+    """Compute `AssumptionReport.lipschitz_seen` from the states (L, B, n, c) with the largest ``bounds``, (L, B)."""
     chosen = bounds.flatten().topk(min(_JACOBIANS, bounds.numel())).indices
     layers = chosen // bounds.shape[1]
     return float(_induced_norms(_jacobians(form, x.flatten(0, 1)[chosen], [p[layers] for p in theta])).max())
 
 
 def _jacobians(form: VectorForm, x: Tensor, theta: Sequence[Tensor]) -> Tensor:
-    """``dN_i / dx_j`` at each of the states (S, n, c), shape (S, n, c, n, c).
+    """Compute ``dN_i / dx_j`` at each of the states (S, n, c), shape (S, n, c, n, c).
 
-    Each state is copied once for each of its numbers, so that one backward pass gives all rows.
+    Each state is copied once for each of its values, so that one backward pass computes all rows.
     """
     S, n, c = x.shape
     copies = x.expand(n * c, S, n, c).clone().requires_grad_()
@@ -256,10 +256,10 @@ def _jacobians(form: VectorForm, x: Tensor, theta: Sequence[Tensor]) -> Tensor:
 
 
 def _induced_norms(J: Tensor) -> Tensor:
-    """``max_i max_{‖u‖ = 1} sum_j ‖J_ij^T u‖ = max |J v| / |v|``, from below, shape (S, n, c, n, c) to (S, n).
+    """Compute a lower bound of ``max_i max_{‖u‖ = 1} sum_j ‖J_ij^T u‖ = max |J v| / |v|``, shape (S, n, c, n, c) to (S, n).
 
-    The best ``v`` for a ``u`` has ``v_j`` in the direction of ``J_ij^T u``, the best ``u`` for a ``v`` that of
-    ``sum_j J_ij v_j``. Taken in turn they never lower the sum, but they may end in a maximum that is only local; so they start
+    The best ``v`` for a ``u`` has ``v_j`` in the direction of ``J_ij^T u``; the best ``u`` for a ``v`` has that of
+    ``sum_j J_ij v_j``. Alternating them never lowers the sum, but may end in a local maximum. The iteration therefore starts
     from each left singular vector of the row ``i`` of blocks.
     """
     S, n, c = J.shape[:3]

@@ -1,21 +1,21 @@
 r"""Curves and surfaces: the continuous parameters of Eq. (7), and random smooth ones.
 
 A one-index parameter is a curve :math:`p(t)`, the connection weights are a surface :math:`K(t, s)`, :math:`0 \le s, t \le 1`.
-Both are functions of tensors of times, so that any formula, spline or extension of an array will do. The random ones are
-cosine series,
+Both are functions of tensors of times, such as a formula, a spline or the extension of an array. The random ones are cosine
+series,
 
 .. math::
 
     p(t) = \sum_{m < M} c_m \cos(m \pi t), \qquad
     K(t, s) = \sum_{p, q < M} C_{pq} \cos(p \pi t) \cos(q \pi s),
 
-with independent normal coefficients of standard deviation falling like :math:`(1 + m)^{-2}`: analytic, and as steep as their
-number of modes allows. All their derivatives of odd order vanish at 0 and 1. That flatters rules of quadrature, whose errors
-are made of these derivatives, but not the order of a network: its largest error is that of sampling a layer too early, a
-first-order term in the derivative inside the interval.
+with independent normal coefficients whose standard deviation falls like :math:`(1 + m)^{-2}`: analytic, and as steep as their
+number of modes allows. All their derivatives of odd order vanish at 0 and 1. That favors quadrature rules, whose errors depend
+on these derivatives, but not the order of a network: its largest error is a first-order term in the derivative inside the
+interval, from sampling a layer too early.
 
-Controls for a theory of smooth parameters are curves that are not smooth. They are the smooth ones of the same seed plus a
-matrix times one rough function of ``t``:
+Curves that are not smooth serve as controls for the theory. They are the smooth curves of the same seed plus a matrix times a
+rough function of ``t``:
 
 ========  ==============================================  ====================
 name      g(t)                                            Hölder exponent
@@ -26,7 +26,7 @@ hoelder   sum_j 3^(−j/2) cos(3^j π t + φ_j), 14 terms     ½, everywhere
 jump      1 where t >= t_0, else 0                        none
 ========  ==============================================  ====================
 
-``t_0`` is the same for all curves, and should lie on no grid that they are sampled on. ``hoelder`` is
+``t_0`` is the same for all curves, and should not be a point of any grid on which they are sampled. ``hoelder`` is
 Weierstrass's function with random phases (G. H. Hardy, Transactions of the AMS 17, 1916), rough down to ``3^-13``.
 """
 
@@ -42,14 +42,14 @@ from torch import Tensor
 from dnlbench.architecture import KernelName, Roughness
 
 Curve = Callable[[Tensor], Tensor]
-"""Times of shape (m,), in float64, to values of shape (m, ...), in the curve's own type and on its own device."""
+"""Maps times (m,), in float64, to values (m, ...), in the type and on the device of the curve."""
 Surface = Callable[[Tensor, Tensor], Tensor]
-"""Times ``t`` of shape (r, 1) and ``s`` of shape (j,), as they broadcast, to values of shape (r, j, ...)."""
+"""Maps times ``t`` (r, 1) and ``s`` (j,), which broadcast, to values (r, j, ...)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CosineCurve:
-    """``p(t) = sum_m c_m cos(m pi t)``."""
+    """The curve ``p(t) = sum_m c_m cos(m pi t)``."""
 
     coefficients: Tensor
     """Shape (M, ...)."""
@@ -61,7 +61,7 @@ class CosineCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class CosineSurface:
-    """``K(t, s) = sum_pq C_pq cos(p pi t) cos(q pi s)``."""
+    """The surface ``K(t, s) = sum_pq C_pq cos(p pi t) cos(q pi s)``."""
 
     coefficients: Tensor
     """Shape (P, Q, ...)."""
@@ -74,13 +74,13 @@ class CosineSurface:
 
 
 def _cosines(t: Tensor, modes: int, like: Tensor) -> Tensor:
-    """``cos(m pi t_i)``, shape (i, m), in the type and on the device of ``like``."""
+    """Compute ``cos(m pi t_i)``, shape (i, m), in the type and on the device of ``like``."""
     return torch.cos(math.pi * t[:, None] * torch.arange(modes, dtype=t.dtype, device=t.device)).to(like)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoughFunction:
-    """``g(t)``, a function of one of the kinds above."""
+    """The rough function ``g(t)`` of one of the kinds above."""
 
     kind: Roughness
     t0: float
@@ -88,7 +88,7 @@ class RoughFunction:
     """``φ_j`` of hoelder, shape (14,), float64."""
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Times of any shape to values of the same, float64."""
+        """Return the values at times of any shape, float64."""
         match self.kind:
             case "kink":
                 return (t - self.t0).abs()
@@ -105,12 +105,12 @@ class RoughFunction:
 
 
 SNAP = 1e-9
-"""A time that is so near to ``t_0``, or to a point of a grid, is that one, however it was rounded."""
+"""Times closer than this to ``t_0`` or to a grid point count as equal to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoughCurve:
-    """``p(t) = smooth(t) + C g(t)``."""
+    """The curve ``p(t) = smooth(t) + C g(t)``."""
 
     smooth: Curve
     C: Tensor
@@ -122,7 +122,7 @@ class RoughCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class RoughSurface:
-    """``K(t, s) = smooth(t, s) + C g(t)``."""
+    """The surface ``K(t, s) = smooth(t, s) + C g(t)``."""
 
     smooth: Surface
     C: Tensor
@@ -134,7 +134,7 @@ class RoughSurface:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """``A(t), b(t), K(t, s), theta(t)`` of Eq. (7), for states of ``n`` positions with ``c`` channels, ``d = n c``."""
+    """The parameters ``A(t), b(t), K(t, s), theta(t)`` of Eq. (7), for ``n`` positions with ``c`` channels, ``d = n c``."""
 
     A: Curve
     """(m,) to (m, d, d)."""
@@ -150,7 +150,7 @@ class Curves:
     """Attention kernel only, (m,) to (m, c, c)."""
 
     def one_index(self) -> Iterator[tuple[str, Curve]]:
-        """The one-index parameters that there are, by name."""
+        """Return the existing one-index parameters by name."""
         named = {"A": self.A, "b": self.b, "V": self.V, "Q": self.Q, "R": self.R}
         return ((name, curve) for name, curve in named.items() if curve is not None)
 
@@ -168,16 +168,16 @@ def random_curves(
     dtype: torch.dtype = torch.float64,
     device: torch.device | None = None,
 ) -> Curves:
-    """``p(t) = sum_m c_m cos(m pi t) [+ C g(t)]`` with normal ``c_m`` falling like ``(1 + m)^-2``, and ``K`` likewise.
+    """Draw ``p(t) = sum_m c_m cos(m pi t) [+ C g(t)]`` with normal ``c_m`` falling like ``(1 + m)^-2``, and ``K`` likewise.
 
-    Equal for equal arguments, on every device. Rough curves are the smooth ones of their seed and a rough part at ``t0``.
-    Matrices are scaled by one over the root of their size, so that states of order 1 stay so.
+    The curves are equal for equal arguments on every device. Rough curves are the smooth curves of their seed plus a rough part
+    at ``t0``. Matrices are scaled by one over the root of their size, so that states of order 1 stay of order 1.
     """
     generator = torch.Generator().manual_seed(seed)
     decay = (1.0 + torch.arange(modes, dtype=torch.float64)) ** -2
 
     def normal(falling: Tensor, *shape: int) -> Tensor:
-        """Normal coefficients with the standard deviations ``falling``, over the root of the inputs of a matrix."""
+        """Draw normal coefficients with the standard deviations ``falling``, over the root of the inputs of a matrix."""
         values = torch.randn(*falling.shape, *shape, generator=generator, dtype=torch.float64)
         size = math.sqrt(shape[-1]) if len(shape) == 2 else 1.0
         return (scale / size * falling.view(*falling.shape, *[1] * len(shape)) * values).to(device=device, dtype=dtype)

@@ -1,11 +1,11 @@
-r"""Between curves and arrays: sampling, cell averages, extension and prolongation, and the norms they are measured in.
+r"""Maps between curves and arrays: sampling, cell averages, extension and prolongation, and the norms of differences.
 
 With :math:`t_l = l / L`,
 
 - sampling (Corollary 5): :math:`p^l = p(t_l)`, :math:`K^{l,k} = K(t_l, t_k)`;
 - cell averages (Lemma 12): :math:`K^{l,k} = L^2 \int_{t_l}^{t_{l+1}} \int_{t_k}^{t_{k+1}} K(t, s) \, ds \, dt`;
 - extension (Definitions 3 and 4): to piecewise constant functions, or to piecewise linear and bilinear ones through the
-  values at :math:`t_l` that stay constant beyond :math:`t_{L-1}`. Connection weights are flipped across the diagonal first.
+  values at :math:`t_l`, constant beyond :math:`t_{L-1}`. Connection weights are flipped across the diagonal first.
 
 Limits of one-index parameters are measured in the sup norm, those of ``K`` in :math:`L^2([0, 1]^2)`.
 
@@ -28,39 +28,39 @@ from dnlbench.dnl.parameters import Arrays, pack, unpack
 from dnlbench.dnl.regularizer import flip
 
 CELL_POINTS = 3
-"""Of the quadrature in each cell and direction."""
+"""Quadrature points in each cell and direction."""
 ROWS = 32
-"""Of the square that are in memory at a time."""
+"""Rows of the square in memory at a time."""
 
 
 def grid(depth: int) -> Tensor:
-    """``t_l = l / L`` for ``0 <= l < L``, shape (L,), float64."""
+    """Return ``t_l = l / L`` for ``0 <= l < L``, shape (L,), float64."""
     return torch.arange(depth, dtype=torch.float64) / depth
 
 
 def sample_one_index(curves: Curves, depth: int) -> Iterator[tuple[str, Tensor]]:
-    """``p^l = p(t_l)`` for each one-index parameter that there is, shape (L, ...)."""
+    """Yield the samples ``p^l = p(t_l)`` of each one-index parameter, shape (L, ...)."""
     for name, curve in curves.one_index():
         yield name, curve(grid(depth))
 
 
 def sample(curves: Curves, depth: int) -> Arrays:
-    """``p^l = p(t_l)`` and ``K^{l,k} = K(t_l, t_k)``, ``0 <= k <= l < L`` (Corollary 5).
+    """Sample ``p^l = p(t_l)`` and ``K^{l,k} = K(t_l, t_k)``, ``0 <= k <= l < L`` (Corollary 5).
 
-    The inverse of `extend` on what that gives: sampling an extension at its own depth gives the arrays back to the last bit.
-    `dnlbench.dnl.vector.states` samples curves by itself, without ever holding all of ``K``.
+    Sampling the result of `extend` at its own depth returns the arrays, bit-equal. `dnlbench.dnl.vector.states` samples curves
+    itself, without storing all of ``K``.
     """
     t = grid(depth)
     return Arrays(**dict(sample_one_index(curves, depth)), K=pack(curves.K(t[:, None], t)))
 
 
 def average(curves: Curves, depth: int) -> Arrays:
-    """``p^l = L ∫ p(t) dt`` over cell ``l`` and ``K^{l,k} = L² ∫∫ K~(t, s) ds dt`` over cell ``(l, k)`` (Lemma 12).
+    """Average ``p^l = L ∫ p(t) dt`` over cell ``l`` and ``K^{l,k} = L² ∫∫ K~(t, s) ds dt`` over cell ``(l, k)`` (Lemma 12).
 
     ``K~`` is ``K`` flipped across the diagonal. The means differ from the samples at ``t_l`` by ``O(1/L)`` for smooth curves.
 
     The integrals are Gaussian quadratures with 3 points in each direction: exact for polynomials of degree 5 and of order 6
-    for smooth curves, except on the cells of the diagonal, where the flipped ``K`` has a kink and the error is of order 1.
+    for smooth curves. On the cells of the diagonal the flipped ``K`` has a kink, and the error is of order 1.
     """
     t, weights = _gauss(depth, CELL_POINTS)
     means = torch.kron(torch.eye(depth, dtype=t.dtype), depth * weights[:CELL_POINTS])  # (L, L · points)
@@ -98,25 +98,26 @@ class ExtendedSurface:
 
 
 def extend(arrays: Arrays, *, linear: bool = True) -> Curves:
-    """``p(t) = p^l`` on ``[t_l, t_{l+1})``, or linear between ``p^l`` at ``t_l``; ``K~`` likewise (Definitions 3 and 4).
+    """Extend arrays to curves: ``p(t) = p^l`` on ``[t_l, t_{l+1})``, or linear through ``p^l`` at ``t_l``; ``K~`` likewise.
 
-    Beyond ``t_{L-1}`` both stay constant. Of samples of a smooth curve the constant extension is off by ``O(1/L)`` in the sup
-    norm, the linear one by ``O(1/L²)`` before ``t_{L-1}`` and by ``O(1/L)`` beyond if the curve is not flat there.
+    See Definitions 3 and 4. Beyond ``t_{L-1}`` both are constant. For samples of a smooth curve the error in the sup norm is
+    ``O(1/L)`` for the constant extension, and for the linear one ``O(1/L²)`` before ``t_{L-1}`` and ``O(1/L)`` beyond, if the
+    curve is not flat there.
     """
     one_index = {name: ExtendedCurve(values=values, linear=linear) for name, values in arrays.one_index()}
     return Curves(**one_index, K=ExtendedSurface(square=unpack(arrays.K), linear=linear))
 
 
 def prolong(arrays: Arrays) -> Arrays:
-    """``p^{2l} = p^l``, ``p^{2l+1} = (p^l + p^{l+1}) / 2``, ``K~`` likewise in both indices: arrays of depth ``2 L``.
+    """Return ``p^{2l} = p^l``, ``p^{2l+1} = (p^l + p^{l+1}) / 2``, ``K~`` likewise in both indices: arrays of depth ``2 L``.
 
-    They are the samples of the piecewise linear extension, which is theirs too, so no norm of `distances` tells them apart.
+    They are samples of the piecewise linear extension and have the same extension, so all `distances` between the two are 0.
     """
     return sample(extend(arrays), 2 * arrays.depth)
 
 
 def _between(values: Tensor, t: Tensor, *, dim: int, linear: bool) -> Tensor:
-    """Samples along ``dim``, L of them, to the values at m times: at the last ``t_l`` before each, or linearly between two."""
+    """Interpolate L samples along ``dim`` at m times: constant from the last ``t_l``, or linear."""
     last = values.shape[dim] - 1
     position = (t * (last + 1)).to(values.device)
     nearest = position.round()
@@ -133,9 +134,9 @@ def _between(values: Tensor, t: Tensor, *, dim: int, linear: bool) -> Tensor:
 
 
 def sup_norm(curve: Curve, points: int = 1025) -> float:
-    """``max_t ‖p(t)‖`` over equidistant times, Euclidean norm of vectors and spectral norm of matrices.
+    """Compute ``max_t ‖p(t)‖`` over equidistant times, with the Euclidean norm of vectors and the spectral norm of matrices.
 
-    Exact for piecewise linear functions whose breaks are among the times.
+    Exact for piecewise linear functions with their breaks among the times.
     """
     values = curve(torch.linspace(0, 1, points, dtype=torch.float64))
     matrices = values.dim() == 3
@@ -144,26 +145,26 @@ def sup_norm(curve: Curve, points: int = 1025) -> float:
 
 
 def l2_norm(surface: Surface, cells: int = 256) -> float:
-    """``(∫∫ |K(t, s)|² ds dt)^(1/2)`` over the unit square, ``|·|`` the Frobenius norm.
+    """Compute ``(∫∫ |K(t, s)|² ds dt)^(1/2)`` over the unit square, with the Frobenius norm ``|·|``.
 
-    By Gaussian quadrature with 2 points a cell and direction: of order 4, and exact for functions that are bilinear on each
+    Gaussian quadrature with 2 points per cell and direction: of order 4, and exact for functions that are bilinear on each
     cell.
     """
     t, weights = _gauss(cells, 2)
     total = 0.0
-    for rows, row_weights in zip(torch.split(t, ROWS), torch.split(weights, ROWS), strict=True):  # to spare memory
+    for rows, row_weights in zip(torch.split(t, ROWS), torch.split(weights, ROWS), strict=True):  # to save memory
         squares = surface(rows[:, None], t).square().reshape(len(rows), len(t), -1).sum(dim=2)
         total += float(row_weights.to(squares) @ squares @ weights.to(squares))
     return math.sqrt(total)
 
 
 def distances(coarse: Arrays, fine: Arrays) -> dict[str, float]:
-    """``max_t ‖p(t) − q(t)‖`` for one-index parameters by name, ``‖K − K'‖`` in L² of the square, of the linear extensions.
+    """Compute ``max_t ‖p(t) − q(t)‖`` by one-index parameter and ``‖K − K'‖`` in L² of the square, for linear extensions.
 
-    These are the norms in which Theorem 1 has minimisers converge. Exact if the larger depth is a multiple of the smaller one.
+    Theorem 1 states the convergence of minimizers in these norms. Exact if the larger depth is a multiple of the smaller one.
 
     Raises:
-        ValueError: if one of the two has parameters that the other lacks.
+        ValueError: if only one of the two has a parameter.
     """
     ours, theirs = extend(coarse), extend(fine)
     cells = max(coarse.depth, fine.depth)
@@ -179,7 +180,7 @@ def distances(coarse: Arrays, fine: Arrays) -> dict[str, float]:
 
 
 def _gauss(cells: int, points: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of the Gauss–Legendre rule on each of ``cells`` equal parts of [0, 1], both (cells · points,)."""
+    """Return nodes and weights of the Gauss–Legendre rule on ``cells`` equal parts of [0, 1], both (cells · points,)."""
     nodes, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(points))
     t = (torch.arange(cells, dtype=torch.float64)[:, None] + (nodes + 1) / 2) / cells
     return t.flatten(), (weights / (2 * cells)).repeat(cells)

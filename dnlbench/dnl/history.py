@@ -1,6 +1,6 @@
-r"""The sum over earlier states in Eq. (1), pushed forward, with its adjoint in place.
+r"""The sum over earlier states in Eq. (1), accumulated forward, with an in-place adjoint.
 
-With :math:`y^k = N_{\theta^k}(x^k)` every layer's sum is kept pending,
+With :math:`y^k = N_{\theta^k}(x^k)` the sums of all later layers are accumulated,
 
 .. math:: z^l \leftarrow z^l + \tau K^{l,k} y^k, \qquad l \ge k,
 
@@ -11,9 +11,9 @@ one product for each state. With :math:`p^l = \partial J / \partial z^l` its adj
     \frac{\partial J}{\partial y^k} = \tau \sum_{l \ge k} (K^{l,k})^T p^l, \qquad
     \frac{\partial J}{\partial K^{l,k}} = \tau \, p^l (y^k)^T .
 
-Autograd would copy all pending sums at each layer of the backward pass, where what was split is put together again, and all
-gradients with respect to ``K`` once more at its end. Here the ``p^l`` of all layers share one buffer, which grows by one layer
-at a time, and the gradient with respect to ``K`` is written where it belongs.
+In the backward pass autograd would copy all accumulated sums at each layer, to concatenate the parts of a split, and all
+gradients with respect to ``K`` once more at the end. Here the ``p^l`` of all layers share one buffer that grows by one layer at
+a time, and the gradient with respect to ``K`` is written in place.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from dnlbench.dnl.parameters import columns
 
 
 class History:
-    """``z^l = … + tau sum_k K^{l,k} y^k`` for connection weights that are stored; differentiable once, in reverse mode.
+    """The sums ``z^l = … + tau sum_k K^{l,k} y^k`` for stored connection weights; differentiable once, in reverse mode.
 
     Args:
         K: connection weights, packed, shape (L (L + 1) / 2, d, d).
-        closed: (L, L), True where layer ``l`` does not read state ``k``; None: all layers read all states.
+        closed: (L, L), True if layer ``l`` does not read state ``k``; None: all layers read all states.
     """
 
     def __init__(self, K: Tensor, closed: Tensor | None) -> None:
@@ -41,7 +41,7 @@ class History:
         self._closed = closed
 
     def push(self, z: Tensor, k: int, y: Tensor) -> tuple[Tensor, Tensor]:
-        """``z^l + tau K^{l,k} y^k`` for ``l >= k``: the sum of layer ``k``, complete with it, and those of the later ones.
+        """Compute ``z^l + tau K^{l,k} y^k`` for ``l >= k``: the complete sum of layer ``k``, and the sums of the later layers.
 
         ``z`` are the sums of the layers from ``k`` on, shape ((L − k) d, B), and ``y`` is ``N(x^k)``, shape (B, d). The results
         have shapes (d, B) and ((L − k − 1) d, B), and are views of one tensor.
@@ -52,40 +52,40 @@ class History:
 
 
 class _Adjoint:
-    """Where one backward pass writes."""
+    """The buffers of one backward pass."""
 
     def __init__(self, K: Tensor) -> None:
         self._packed = K.shape
         self.depth = len(columns(K))
         self.p: Tensor | None = None
-        """``p^l`` of all layers below each other, (L d, B)."""
+        """The stacked ``p^l`` of all layers, (L d, B)."""
         self.K: Tensor | None = None
         """The gradient with respect to ``K``."""
 
     def extended(self, k: int, now: Tensor, later: Tensor) -> Tensor:
-        """``p^l`` for ``l >= k``: what ``now`` holds for ``k``, before ``later``, which as a rule is in its place already."""
+        """Return ``p^l`` for ``l >= k``: ``now`` for ``k``, followed by ``later``, which usually is in the buffer already."""
         d, B = now.shape
         if self.p is None or later.numel() == 0 or later.data_ptr() != self.p[(k + 1) * d :].data_ptr():
             self.p = now.new_empty(
                 self.depth * d, B
-            )  # a backward pass begins; what an earlier one gave is not written over
+            )  # a backward pass starts; the results of an earlier one are not overwritten
             self.p[(k + 1) * d :] = later
             self.K = None
         self.p[k * d : (k + 1) * d] = now
         return self.p[k * d :]
 
     def column(self, k: int, like: Tensor) -> Tensor:
-        """The place of the gradient with respect to ``K^{l,k}``, ``l >= k``, shape ((L − k) d, d)."""
+        """Return the buffer for the gradient with respect to ``K^{l,k}``, ``l >= k``, shape ((L − k) d, d)."""
         first = k * self.depth - k * (k - 1) // 2
         end = first + self.depth - k
         if self.K is None:
             self.K = like.new_empty(self._packed)
-            self.K[end:] = 0  # of states that come after the last one that counts
+            self.K[end:] = 0  # for states after the last one with a gradient
         return self.K[first:end].view(-1, like.shape[-1])
 
 
 class _Columns(torch.autograd.Function):
-    """`columns`, whose gradients are in one piece already."""
+    """The function `columns` with gradients in one buffer."""
 
     @staticmethod
     def forward(ctx: Any, K: Tensor, adjoint: _Adjoint) -> tuple[Tensor, ...]:
@@ -132,7 +132,7 @@ class _Push(torch.autograd.Function):
         return full, of_y, of_column, None, None, None
 
 
-def without(shares: Tensor, closed: Tensor) -> Tensor:
-    """The shares of some layers, (layers · d, B), with zeros for those where ``closed``."""
-    layers = shares.reshape(len(closed), -1, shares.shape[1])
-    return layers.masked_fill(closed[:, None, None], 0).view(shares.shape)
+def without(terms: Tensor, closed: Tensor) -> Tensor:
+    """Return the terms of some layers, (layers · d, B), with zeros for the ``closed`` ones."""
+    layers = terms.reshape(len(closed), -1, terms.shape[1])
+    return layers.masked_fill(closed[:, None, None], 0).view(terms.shape)

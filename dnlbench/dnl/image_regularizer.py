@@ -1,4 +1,4 @@
-r"""The regulariser ``R_L`` of an image network, see `dnlbench.dnl.regularizer`: which parameters are samples in depth.
+r"""The regularizer ``R_L`` of an image network: the parameters that are samples in depth. See `dnlbench.dnl.regularizer`.
 
 ``R_L`` sums over the blocks. A block of ``L`` layers, ``l = 0 .. L − 1``, with the step ``tau = 1/L`` has
 
@@ -6,21 +6,20 @@ r"""The regulariser ``R_L`` of an image network, see `dnlbench.dnl.regularizer`:
   states ``x^k``, (L − 1, L − 1) of them; and one-index sequences, each under ``r1``:
 
   - the slices ``A^l`` on the block's input ``x^0``, which has other channels;
-  - with bottleneck, where the slices are those of the 1×1 filters, the 3×3 filters behind them;
+  - with a bottleneck, whose 1×1 filters have the slices, the 3×3 filters behind them;
   - with attention ``Q`` and ``R`` of ``x^1 .. x^{L−1}``, and ``Q`` and ``R`` of ``x^0``, sequences of a single element;
 
-- in the baselines one-index sequences alone: the layers' filters, with bottleneck the 1×1 and the 3×3 ones.
+- in the baselines only one-index sequences: the filters of the layers, with a bottleneck the 1×1 and the 3×3 filters.
 
 A state that a layer does not read (``connectivity``) has the weight zero there, as in the paper's partially dense networks;
-the jump from a weight to such a zero counts as any other difference. With ``step_scaling = "1/L"`` too, what is
-regularised are the parameters as they are learned, without the step that stands before them.
+the difference between a weight and such a zero counts as any other. With ``step_scaling = "1/L"`` ``R_L`` is also computed from
+the learned parameters, without the step.
 
-Scales and shifts of batch norms, the stem, the transitions and the classifier have no index in depth and stay out. A batch
-norm takes a factor that is common to a state out again, so ``R_L`` can fall by filters getting smaller alone, as with weight
-decay.
+Scales and shifts of batch norms, the stem, the transitions and the classifier have no index in depth and are excluded. Batch
+norm removes a common factor of a state, so ``R_L`` can decrease by smaller filters alone, as with weight decay.
 
-Source: arXiv 2510.02049, Eq. (4)–(6). Its displayed formulas were not legible in the text at hand; these forms were rebuilt
-from its words, and for convolutions they are ours.
+Source: arXiv 2510.02049, Eq. (4)–(6). Its displayed formulas were not legible in the available text; these forms are
+derived from its words, and the extension to convolutions is ours.
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ class ParametersInDepth:
     """The parameters of a block that are samples in depth."""
 
     square: Tensor | None
-    """``K^{l,k}`` of a dense block, ``1 <= l, k <= L − 1``, shape (L − 1, L − 1, …); None in the baselines."""
+    """``K^{l,k}`` of a dense block, ``1 <= l, k <= L − 1``, shape (L − 1, L − 1, …); None for baselines."""
     sequences: Mapping[str, Tensor]
-    """The one-index ones by name, shape (L, …), of attention's matrices (L − 1, …) or (1, …)."""
+    """One-index parameters by name, shape (L, …); for the matrices of attention (L − 1, …) or (1, …)."""
 
 
 def parameters_in_depth(block: Block) -> ParametersInDepth:
-    """What ``R_L`` sums over, of one block."""
+    """Return the parameters of one block that ``R_L`` sums over."""
     first, *behind = zip(*(_filters(layer) for layer in block.layers), strict=True)
     sequences = {"second filter": torch.stack(behind[0])} if behind else {}
     square = None
@@ -65,7 +64,7 @@ def parameters_in_depth(block: Block) -> ParametersInDepth:
 
 
 def block_regularizer(block: Block) -> Tensor:
-    """The part of one block in ``R_L``: ``r2(K) + sum of r1(p)`` over its one-index sequences ``p``. A scalar."""
+    """Compute the part of one block in ``R_L``, ``r2(K) + sum r1(p)`` over its one-index sequences ``p``. A scalar."""
     step = 1 / len(block.layers)
     parameters = parameters_in_depth(block)
     parts = [] if parameters.square is None else [square_energy(parameters.square, step)]
@@ -74,37 +73,37 @@ def block_regularizer(block: Block) -> Tensor:
 
 
 def connection_weights(filters: Sequence[Tensor], sources: Sources, widths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """The filters of a dense block's layers, cut into ``K^{l,k}`` and ``A^l``, with zeros where no state is read.
+    """Split the filters of a dense block's layers into ``K^{l,k}`` and ``A^l``, with zeros for states that are not read.
 
     Args:
-        filters: of layers ``0 .. L − 1``, shape (made, channels of the states read, h, w).
+        filters: filters of layers ``0 .. L − 1``, shape (out, channels of the states read, h, w).
         sources: the states that each layer reads, increasing.
         widths: channels of the states ``x^0 .. x^L``; c of the first, g of the others.
 
     Returns:
-        ``K^{l,k}`` for ``1 <= l, k <= L − 1``, shape (L − 1, L − 1, g, made, h, w), and ``A^l``, shape (L, c, made, h, w).
+        ``K^{l,k}`` for ``1 <= l, k <= L − 1``, shape (L − 1, L − 1, g, out, h, w), and ``A^l``, shape (L, c, out, h, w).
     """
     depth, c, g = len(filters), widths[0], widths[-1]
-    # All filters end to end, put in their places at once: the number of operations does not grow with the pairs (l, k).
+    # One index copy of all concatenated filters: the number of operations does not grow with the pairs (l, k).
     slices = torch.cat([weight.transpose(0, 1) for weight in filters])
     squares, inputs, filter_shape = (depth - 1) ** 2 * g, depth * c, slices.shape[1:]
-    places = _places(sources, c, g, slices.device)
-    table = slices.new_zeros(squares + inputs, *filter_shape).index_copy(0, places, slices)
+    indices = _target_indices(sources, c, g, slices.device)
+    table = slices.new_zeros(squares + inputs, *filter_shape).index_copy(0, indices, slices)
     K, A = torch.split(table, [squares, inputs])
-    # A copy of A: as a part of the table it would keep all of it in memory until the gradient has been computed.
+    # A copy of A: a view would keep the entire table in memory until the gradient is computed.
     return K.view(depth - 1, depth - 1, g, *filter_shape), A.clone().view(depth, c, *filter_shape)
 
 
 @lru_cache(maxsize=256)
-def _places(sources: Sources, c: int, g: int, device: torch.device) -> Tensor:
-    """Where each input channel of all layers' filters goes: to ``K``, row by row, or to ``A`` behind it."""
+def _target_indices(sources: Sources, c: int, g: int, device: torch.device) -> Tensor:
+    """Return the target index of each input channel of all layers' filters: in ``K``, row by row, or in ``A`` behind it."""
     depth = len(sources)
-    places: list[int] = []
+    indices: list[int] = []
     for layer, read in enumerate(sources):
         for k in read:
             in_K, in_A = ((layer - 1) * (depth - 1) + k - 1) * g, (depth - 1) ** 2 * g + layer * c
-            places += range(in_K, in_K + g) if k else range(in_A, in_A + c)
-    return torch.tensor(places, device=device)
+            indices += range(in_K, in_K + g) if k else range(in_A, in_A + c)
+    return torch.tensor(indices, device=device)
 
 
 def _filters(layer: nn.Module) -> list[Tensor]:
@@ -112,7 +111,7 @@ def _filters(layer: nn.Module) -> list[Tensor]:
 
 
 def _kernel_matrices(block: Block) -> Iterator[tuple[str, Tensor]]:
-    """The sequences of attention's ``Q`` and ``R``, shapes (L − 1, g, g) and (1, c, c); none with other kernels."""
+    """Yield the sequences of attention's ``Q`` and ``R``, shapes (L − 1, g, g) and (1, c, c); none for other kernels."""
     kernels = [kernel for kernel in block.transforms.values() if isinstance(kernel, Attention)]  # by their states
     for sequence, of in ((kernels[:1], " of x^0"), (kernels[1:], "")):
         if sequence:

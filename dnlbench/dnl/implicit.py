@@ -1,14 +1,14 @@
-r"""One implicit equation ``x = g(x)`` where iteration does not contract: Newton's method for stiff steps.
+r"""Newton's method for stiff steps: the implicit equation ``x = g(x)`` if fixed-point iteration does not contract.
 
 With :math:`J = g'(x)`, Newton's method solves :math:`(I - J) \, \Delta = g(x) - x`; a step that does not lower the residual
-is halved. The eigenvalues λ of J say what the trapezoidal rule does in the step: a mode of the continuous equation that moves
-like :math:`e^{\mu t}` has :math:`\lambda = h \mu / 2` and is multiplied by :math:`(1 + \lambda) / (1 - \lambda)`.
+is halved. The eigenvalues λ of J determine the trapezoidal rule in the step: a mode :math:`e^{\mu t}` of the continuous
+equation has :math:`\lambda = h \mu / 2` and is multiplied by :math:`(1 + \lambda) / (1 - \lambda)`.
 
-- Re λ >= ½: the mode grows threefold or more. The step is too large for that, and near Re λ = 1 the equation has no solution
-  or one of another branch. This is how blow-up looks, so it is refused.
-- Re λ < −1: the mode decays, but the rule makes it alternate in sign. That is right as long as the solution follows its slow
-  part; a solution that leaves the polynomial through the last points by more than `LARGEST_CHANGE` is a transient that the
-  step does not resolve.
+- Re λ >= ½: the mode grows threefold or more. The step is too large, and near Re λ = 1 the equation has no solution or one of
+  another branch. Blow-up has this form, so the step is refused.
+- Re λ < −1: the mode decays, but alternates in sign in the rule. The step is valid while the solution follows its slow part. A
+  solution that deviates from the polynomial through the last points by more than `LARGEST_CHANGE` is a transient that the step
+  does not resolve.
 
 Source: E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, Springer 1996, sections IV.3 and IV.8.
 """
@@ -26,44 +26,44 @@ from torch.autograd.functional import jacobian
 from dnlbench.errors import DnlbenchError
 
 MOST_UNKNOWNS = 1024
-"""Numbers of a state whose Jacobian is formed, with one backward pass each."""
+"""Maximum size of a state whose Jacobian is computed, with one backward pass for each number."""
 
 GROWTH = 0.5
 """Largest real part of an eigenvalue of J."""
 
 LARGEST_CHANGE = 0.05
-"""Distance of a stiff step from what the points before it predict, as a share of the largest ``|x|`` so far."""
+"""Maximum distance of a stiff step from the prediction, as a fraction of the largest ``|x|`` so far."""
 
 RESOLVED = 0.5
-"""Of an eigenvalue's size: with so small a step the iteration halves its residual and no mode alternates."""
+"""Size of an eigenvalue at which the iteration halves its residual and no mode alternates."""
 
 _MOST_STEPS = 50
 _MOST_HALVINGS = 30
 
 
 class ImplicitStepError(DnlbenchError):
-    """The equation of one time point has no solution that the iteration finds, or the solution has left the finite numbers."""
+    """No solution was found at a time point, or the solution is not finite."""
 
     @classmethod
     def not_finite(cls, t: float, h: float) -> Self:
         return cls(
-            f"the solution is not finite at t = {t:.6g} (step h = {h:.3g}, residual inf): it or the kernel grows beyond "
-            "all bounds there, or the step is too large; take more steps or a shorter horizon"
+            f"the solution is not finite at t = {t:.6g} (step h = {h:.3g}, residual inf): it or the kernel is "
+            "unbounded there, or the step is too large; take more steps or a shorter horizon"
         )
 
     @classmethod
     def not_solved(cls, t: float, h: float) -> Self:
         return cls(
-            f"the implicit step at t = {t:.6g} with h = {h:.3g} has no solution that could be trusted: the solution grows "
-            "too fast for such a step; take more steps or a shorter horizon"
+            f"the implicit step at t = {t:.6g} with h = {h:.3g} has no reliable solution: the solution grows "
+            "too fast for this step; take more steps or a shorter horizon"
         )
 
     @classmethod
     def too_stiff(cls, t: float, h: float, steps: int, factor: float) -> Self:
-        """A step smaller by the factor would do."""
+        """Return the error for a step that is too large by the factor."""
         return cls(
-            f"the equation is stiff at t = {t:.6g} and its solution moves too fast for h = {h:.3g} "
-            f"({steps} steps); take more steps: {math.ceil(steps * factor)} with h = {h / factor:.3g} will do there"
+            f"the equation is stiff at t = {t:.6g} and its solution changes too fast for h = {h:.3g} "
+            f"({steps} steps); take more steps: {math.ceil(steps * factor)} with h = {h / factor:.3g} are enough there"
         )
 
     @classmethod
@@ -74,8 +74,8 @@ class ImplicitStepError(DnlbenchError):
         )
 
 
-class Unresolved(Exception):  # noqa: N818 - what is raised names the step, not an error of the user's
-    """The step cannot be trusted. ``factor`` is by how much smaller it would have to be; None: no step is known to do."""
+class Unresolved(Exception):  # noqa: N818 - an internal signal, not an error of the user
+    """The step is unreliable. A step smaller by ``factor`` is reliable; None: no such step is known."""
 
     def __init__(self, factor: float | None) -> None:
         super().__init__(factor)
@@ -85,10 +85,10 @@ class Unresolved(Exception):  # noqa: N818 - what is raised names the step, not 
 def solve_stiff(
     g: Callable[[Tensor], Tensor], last: Tensor, predicted: Tensor, *, tolerance: float, scale: float
 ) -> Tensor:
-    """``x = g(x)`` by Newton's method from ``last``, the solution one step before.
+    """Solve ``x = g(x)`` by Newton's method from ``last``, the solution one step before.
 
-    Autograd differentiates ``g``. The states before predict ``predicted``; ``tolerance`` is the absolute size of a Newton step,
-    and ``scale`` the largest ``|x|`` so far.
+    Autograd differentiates ``g``. ``predicted`` is the extrapolation of the previous states, ``tolerance`` the absolute size of
+    the last Newton step, and ``scale`` the largest ``|x|`` so far.
 
     Raises:
         Unresolved: if the step is too large, or no solution is found.
@@ -109,7 +109,7 @@ def solve_stiff(
 
 
 def _newton(g: Callable[[Tensor], Tensor], start: Tensor, tolerance: float) -> Tensor | None:
-    """The solution that damped Newton steps lead to; None if they lead to none."""
+    """Return the solution of damped Newton steps; None if they do not converge."""
     x, residual = start, g(start) - start
     for _ in range(_MOST_STEPS):
         J = _jacobian(g, x)
@@ -123,7 +123,7 @@ def _newton(g: Callable[[Tensor], Tensor], start: Tensor, tolerance: float) -> T
             return x + step
         for _ in range(_MOST_HALVINGS):
             residual = g(x + step) - (x + step)
-            if float(torch.linalg.vector_norm(residual)) < size:  # false of nan
+            if float(torch.linalg.vector_norm(residual)) < size:  # False for NaN
                 break
             step = step / 2
         else:
@@ -133,7 +133,7 @@ def _newton(g: Callable[[Tensor], Tensor], start: Tensor, tolerance: float) -> T
 
 
 def _jacobian(g: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``dg / dx``, shape (n, n) for a state of n numbers; row by row, so that ``g`` may be anything that autograd follows."""
+    """Compute ``dg / dx``, shape (n, n) for a state of n numbers, row by row for any ``g`` that autograd supports."""
     matrix: Tensor = jacobian(g, x)  # type: ignore[no-untyped-call]
     return matrix.reshape(x.numel(), x.numel())
 
@@ -151,7 +151,7 @@ def _require_no_growth(J: Tensor) -> None:
 
 
 def _decay(J: Tensor) -> float:
-    """The largest ``|λ|``, where no λ grows."""
+    """Return the largest ``|λ|`` of a Jacobian without growing modes."""
     return float(_eigenvalues(J).abs().max())
 
 

@@ -1,28 +1,28 @@
-r"""How the weights of image networks start.
+r"""Initial weights of image networks.
 
-Convolutions, as ``network.initialization`` names them, with ``f`` the fan-in ``c_in k^2`` of a ``k`` × ``k`` filter:
+Convolutions, by ``network.initialization``, with ``f`` the fan-in ``c_in k^2`` of a ``k`` × ``k`` filter:
 
 ===========  =======================================  ============================================================
 ``torch``    uniform, variance ``1 / (3 f)``          torch's default; the classifier's bias is uniform as well
 ``kaiming``  normal, variance ``2 / f``               torchvision's DenseNet; the classifier's bias is 0
 ===========  =======================================  ============================================================
 
-A normalized and rectified input has a second moment of about ½, so ``kaiming`` gives states of variance about 1, and ``torch``
-of about 1/6. Batch norm takes the difference out of the function, but not out of training: weights that are
+An input after batch norm and ReLU has a second moment of about ½, so ``kaiming`` gives states of variance about 1, and
+``torch`` of about 1/6. Batch norm removes the difference from the function, but not from training: weights that are
 :math:`\sqrt 6` times as large move a sixth as far relative to their size at an equal learning rate. The scale of the states
-also decides how local the Gaussian kernel exp(x_i·x_j) starts. Batch norms start with scale 1 and shift 0, and no convolution
-has a bias.
+also determines the initial locality of the Gaussian kernel exp(x_i·x_j). Batch norms start with scale 1 and shift 0, and no
+convolution has a bias.
 
-The matrices Q and R of attention, as ``network.attention_initialization`` names them. The softmax over positions ``j`` sees
-the scores :math:`s_{ij} = (Q x_i)\cdot(R x_j) / \sqrt c` up to a constant in ``j``, so how far the kernel is from an average
-over all positions depends on the variance of the scores over ``j``:
+The matrices Q and R of attention, by ``network.attention_initialization``. The softmax over positions ``j`` depends on the
+scores :math:`s_{ij} = (Q x_i)\cdot(R x_j) / \sqrt c` up to a constant in ``j``. The deviation of the kernel from an average
+over all positions therefore depends on the variance of the scores over ``j``:
 
 .. math:: v = \frac1n \sum_i \mathrm{Var}_j(s_{ij}) = \frac1c \operatorname{tr}(M C), \quad
     M = \frac1n \sum_i (Q x_i)(Q x_i)^T, \quad C = \mathrm{Cov}_j(R x_j).
 
 ``torch`` is the default of a linear layer (uniform, variance ``1 / (3 c)``). ``unit-scores`` scales Q and R of each state by
-``v^(-1/4)``, with ``v`` as measured on a batch, so that ``v`` is 1 there (data-dependent initialization, as Mishkin & Matas
-2016 do it for the variance of layers). On digits, all states at depths 2, 8 and 32, three seeds, other images than those:
+``v^(-1/4)``, with ``v`` measured on a batch, so that ``v`` is 1 there (data-dependent initialization, as in Mishkin & Matas
+2016 for the variance of layers). On digits, for all states at depths 2, 8 and 32, three seeds, on other images:
 
 ===============  ===============  ======================  ======================================================
 convolutions     Q and R          ``v``: median, range    variance over pixels, median: before and after ``N``
@@ -33,8 +33,8 @@ convolutions     Q and R          ``v``: median, range    variance over pixels, 
 ``kaiming``      ``unit-scores``  1.2, 0.3 to 19          0.25 and 0.05
 ===============  ===============  ======================  ======================================================
 
-The first row is global average pooling. A scale that is computed without data leaves ``v`` between 0.03 and 2 from state to
-state: Q and R are matrices of few channels, and states differ in how much of their variance lies within an image.
+The first row is global average pooling. With a scale computed without data ``v`` varies from 0.03 to 2 between states, since Q
+and R have few channels, and states differ in the part of their variance within an image.
 
 Final training loss on digits at depths 2, 4 and 8 (``digits-quick``: 8 epochs of SGD at learning rate 0.03, means over three
 seeds), which is why ``kaiming`` and ``unit-scores`` are the defaults:
@@ -47,7 +47,7 @@ dense-attention  0.47, 0.70, 0.67       0.18, 0.15, 0.17
 dense-gaussian   0.149, 0.115, 0.127    0.113, 0.065, 0.061
 ===============  =====================  ==================================
 
-One of the two alone is not enough for attention: with one seed, ``torch`` and ``unit-scores`` gave 0.21, 0.24 and an unstable
+Only one of the two is not enough for attention: with one seed, ``torch`` and ``unit-scores`` gave 0.21, 0.24 and an unstable
 1.2, ``kaiming`` and ``torch`` 0.31, 0.35 and 0.31.
 """
 
@@ -61,11 +61,11 @@ from torch import Tensor, nn
 from dnlbench.dnl.kernels import Attention
 
 CALIBRATION_IMAGES = 64
-"""Images that `unit_scores` is given by training sweeps: the first of the run's first epoch."""
+"""Number of images for `unit_scores` in training sweeps: the first of the run's first epoch."""
 
 
 def kaiming(network: nn.Module) -> None:
-    """Draw all convolutions anew as torchvision's DenseNet does, and set the biases of linear layers to 0."""
+    """Initialize all convolutions as torchvision's DenseNet, and set the biases of linear layers to 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # torch would load its compiler, for seconds
             nn.init.kaiming_normal_(module.weight)
@@ -74,9 +74,9 @@ def kaiming(network: nn.Module) -> None:
 
 
 def score_variance(x: Tensor, q: Tensor, r: Tensor) -> Tensor:
-    """The variance ``v`` of attention scores over the positions that they weight, without the (n, n) matrix.
+    """Compute the variance ``v`` of attention scores over the positions ``j``, without the (n, n) matrix.
 
-    For states (B, n, c) and matrices (c, c) the mean over images and positions ``i``, a scalar; 0 for a single position.
+    For states (B, n, c) and matrices (c, c): the mean over images and positions ``i``, a scalar; 0 for a single position.
     """
     query, key = x @ q.mT, x @ r.mT
     key = key - key.mean(dim=1, keepdim=True)

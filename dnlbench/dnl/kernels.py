@@ -13,11 +13,11 @@ gaussian      exp(x_i · x_j)                              Wang et al. 2018
 rbf           exp(−‖x_i − x_j‖² / (2 h²))                 non-local means, Buades et al. 2005
 ============  ==========================================  ==================================
 
-The matrix ``V`` that may stand before ``x_j`` is absorbed in the connection weights that follow ``N``; so the kernel is the
-only thing that differs between the networks, and with the local kernel ``N`` is the identity.
+A matrix ``V`` before ``x_j`` is absorbed in the connection weights that follow ``N``. The networks therefore differ only in the
+kernel, and with the local kernel ``N`` is the identity.
 
-With the normaliser ``C`` the three non-local kernels are softmax attention, and none of them needs the ``n`` × ``n`` matrix
-in memory: it is computed in tiles by `torch.nn.functional.scaled_dot_product_attention`.
+With the normalizer ``C`` the three non-local kernels are softmax attention. None of them stores the ``n`` × ``n`` matrix:
+`torch.nn.functional.scaled_dot_product_attention` computes it in tiles.
 
 Source: arXiv 2510.02049, section 2 and remark 1. Its displayed formulas were not legible in the text at hand; these forms
 were rebuilt from its words.
@@ -36,17 +36,17 @@ from dnlbench.architecture import KernelName
 from dnlbench.dnl.seeds import for_all_seeds
 
 _ALIGNMENT = 8
-"""Channels are padded with zeros to a multiple of this on CUDA, where the tiled kernels ask for it."""
+"""Channels are padded with zeros to a multiple of this on CUDA, as the tiled kernels require."""
 
 
 def softmax_average(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """``sum_j softmax_j(scale · query_i · key_j) value_j``, shapes (..., n, d), (..., n, d) and (..., n, c) to (..., n, c).
+    """Compute ``sum_j softmax_j(scale · query_i · key_j) value_j``: (..., n, d), (..., n, d) and (..., n, c) to (..., n, c).
 
-    The tiled kernels, which never hold the (n, n) matrix, ask for one number of channels in all three, on CUDA a multiple of
-    8. Zero channels added to ``query`` and ``key`` leave the products as they are, and those added to ``value`` are cut off
-    again, so padding changes no result.
+    The tiled kernels, which never store the (n, n) matrix, require an equal number of channels in all three, on CUDA a multiple
+    of 8. Zero channels in ``query`` and ``key`` do not change the products, and those in ``value`` are removed from the result,
+    so padding changes no result.
     """
-    channels, widest = value.shape[-1], max(2, query.shape[-1], value.shape[-1])  # one channel alone is not tiled
+    channels, widest = value.shape[-1], max(2, query.shape[-1], value.shape[-1])  # a single channel is not tiled
     if value.is_cuda:
         widest += -widest % _ALIGNMENT
     query, key, value = (_padded(x, widest) for x in (query, key, value))
@@ -55,34 +55,34 @@ def softmax_average(query: Tensor, key: Tensor, value: Tensor, scale: float) -> 
 
 
 def _attend(of_seeds: Sequence[Tensor], scale: float) -> Tensor:
-    """Scaled dot products of several seeds, which vmap would do one after the other: their axis joins that of the batch."""
+    """Compute attention of several seeds at once, with their axis merged into the batch; vmap would loop over them."""
     query, key, value = (x.flatten(0, -4) if x.dim() > 4 else x for x in of_seeds)
     return functional.scaled_dot_product_attention(query, key, value, scale=scale).view(of_seeds[-1].shape)
 
 
 def _padded(x: Tensor, channels: int) -> Tensor:
-    """With zero channels up to that many; padding by none would still copy."""
+    """Pad with zero channels to the given number, without a copy if there is nothing to pad."""
     return x if x.shape[-1] == channels else functional.pad(x, (0, channels - x.shape[-1]))
 
 
 def attention(x: Tensor, q: Tensor, r: Tensor) -> Tensor:
-    """``N`` with ``kappa = exp((Q x_i)·(R x_j) / sqrt(c))``, shapes (..., n, c) to the same, with matrices (c, c)."""
+    """Compute ``N`` with ``kappa = exp((Q x_i)·(R x_j) / sqrt(c))``; shape (..., n, c) to the same, matrices (c, c)."""
     return softmax_average(x @ q.mT, x @ r.mT, x, scale=1 / math.sqrt(x.shape[-1]))
 
 
 def gaussian(x: Tensor) -> Tensor:
-    """``N`` with ``kappa = exp(x_i · x_j)``: attention with query = key = x and scale 1. Shapes (..., n, c) to the same."""
+    """Compute ``N`` with ``kappa = exp(x_i · x_j)``: attention with query = key = x and scale 1; (..., n, c) to the same."""
     return softmax_average(x, x, x, scale=1.0)
 
 
 def rbf(x: Tensor, bandwidth: float) -> Tensor:
-    """``N`` with ``kappa = exp(−‖x_i − x_j‖² / (2 h²))``, shapes (..., n, c) to the same.
+    """Compute ``N`` with ``kappa = exp(−‖x_i − x_j‖² / (2 h²))``; shape (..., n, c) to the same.
 
-    The kernel does not change when all of x is shifted, so the mean is taken off first, which keeps the squares small. The
-    term ``‖x_i‖²`` is common to numerator and normaliser. What is left is ``(x_i·x_j − ‖x_j‖²/2) / h²``: attention on
-    ``[x_i, 1]`` and ``[x_j, −‖x_j‖²/2]`` with scale ``1 / h²``.
+    The kernel is invariant to shifts of x, so the mean is subtracted first, which keeps the squares small. The term ``‖x_i‖²``
+    is common to numerator and normalizer and cancels. The rest is ``(x_i·x_j − ‖x_j‖²/2) / h²``: attention on ``[x_i, 1]`` and
+    ``[x_j, −‖x_j‖²/2]`` with scale ``1 / h²``.
     """
-    y = x - x.mean(dim=-2, keepdim=True).detach()  # no gradient is lost: the shift has none
+    y = x - x.mean(dim=-2, keepdim=True).detach()  # the result does not depend on the shift, so its gradient is 0
     half_square = y.square().sum(dim=-1, keepdim=True) / 2  # (..., n, 1)
     query = torch.cat([y, torch.ones_like(half_square)], dim=-1)
     key = torch.cat([y, -half_square], dim=-1)
@@ -90,22 +90,22 @@ def rbf(x: Tensor, bandwidth: float) -> Tensor:
 
 
 class NonLocal(nn.Module):
-    """``N`` on images, whose positions are the pixels: shape (B, c, H, W) to the same."""
+    """The transformation ``N`` on images, with pixels as positions: shape (B, c, H, W) to the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        # One head. The tiled kernels want the channels side by side in memory, as they are in the channels-last format.
+        # One head. The tiled kernels require contiguous channels, as in the channels-last format.
         positions = x.flatten(2).mT.contiguous().unsqueeze(1)  # (B, 1, H W, c)
         return self.transform(positions).squeeze(1).mT.view(x.shape)
 
     def transform(self, positions: Tensor) -> Tensor:
-        """``N`` on shape (..., n, c)."""
+        """Compute ``N`` on shape (..., n, c)."""
         raise NotImplementedError
 
 
 class Attention(NonLocal):
     """The attention kernel with learned matrices ``Q`` and ``R``.
 
-    They start as those of a linear layer; `dnlbench.dnl.initialization.unit_scores` scales them.
+    They are initialized like those of a linear layer; `dnlbench.dnl.initialization.unit_scores` scales them.
     """
 
     def __init__(self, channels: int) -> None:
@@ -118,7 +118,7 @@ class Attention(NonLocal):
 
 
 class Gaussian(NonLocal):
-    """The Gaussian kernel, which has nothing to learn."""
+    """The Gaussian kernel, without parameters."""
 
     def transform(self, positions: Tensor) -> Tensor:
         return gaussian(positions)
@@ -136,7 +136,7 @@ class Rbf(NonLocal):
 
 
 def image_kernel(name: KernelName, channels: int, bandwidth: float) -> nn.Module:
-    """The transformation ``N`` of one state with ``channels`` channels."""
+    """Build the transformation ``N`` of one state with ``channels`` channels."""
     if name == "attention":
         return Attention(channels)
     if name == "gaussian":

@@ -1,9 +1,9 @@
-r"""The learning problem, Eq. (4), and its minimisers.
+r"""The learning problem, Eq. (4), and its minimizers.
 
 .. math:: J_L(\theta) = \frac{1}{M} \sum_m \ell( x^L(\theta; d_m), g_m ) + \lambda R_L(\theta)
 
-over the arrays :math:`\theta` of a network of depth ``L``. Theorem 1: as ``L`` grows the optimal values converge to that of
-the continuous problem, and the extended minimisers converge along subsequences.
+over the arrays :math:`\theta` of a network of depth ``L``. Theorem 1: as ``L`` grows, the optimal values converge to that of
+the continuous problem, and the extended minimizers converge along subsequences.
 
 Source: arXiv 2510.02049, sections 2 and 3. The displayed formulas were not legible in the text at hand; these forms were
 rebuilt from its words.
@@ -27,13 +27,13 @@ from dnlbench.dnl.vector import VectorForm, states
 
 @dataclass(frozen=True, kw_only=True)
 class LearningProblem:
-    """``J_L(theta) = (1/M) sum_m loss(x^L(theta; d_m), g_m) + lambda R_L(theta)`` (Eq. (4)), but for the depth."""
+    """The problem ``J_L(theta) = (1/M) sum_m loss(x^L(theta; d_m), g_m) + lambda R_L(theta)``, Eq. (4), for any depth."""
 
     form: VectorForm
     x0: Tensor
     """The inputs ``d_m``, shape (M, n, c)."""
     loss: Callable[[Tensor], Tensor]
-    """Last states, shape (M, n, c), to the mean of the loss over the samples, a scalar."""
+    """Maps last states, shape (M, n, c), to the mean loss over the samples, a scalar."""
     weight: float
     """``lambda``."""
 
@@ -43,22 +43,22 @@ class LearningProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """Where a minimisation ended."""
+    """The result of a minimization."""
 
     arrays: Arrays
     value: float
     """``J_L``."""
     data_loss: float
-    """Its first term."""
+    """The first term of ``J_L``."""
     regularizer: float
     """``R_L``."""
     gradient_norm: float
     """Euclidean norm of the gradient in Sobolev coordinates."""
     iterations: int
     evaluations: int
-    """Of ``J_L`` with its gradient."""
+    """Number of evaluations of ``J_L`` with its gradient."""
     converged: bool
-    """False if the iterations were used up, or if no step lowered ``J_L`` any more that was still to be lowered."""
+    """False if the maximum number of iterations was reached, or if the line search failed."""
     values: tuple[float, ...]
     """``J_L`` at the start and after each iteration."""
 
@@ -72,19 +72,18 @@ def minimize(
     pairs: int = 20,
     check: Callable[[], None] = lambda: None,
 ) -> Minimum:
-    """``min (1/M) sum_m loss(x^L(theta; d_m), g_m) + lambda R_L(theta)`` from ``start``, by L-BFGS in Sobolev coordinates.
+    """Minimize ``(1/M) sum_m loss(x^L(theta; d_m), g_m) + lambda R_L(theta)`` by L-BFGS in Sobolev coordinates.
 
-    It finds a local minimum. The method is that of Liu & Nocedal (1989) as SciPy has it. In these coordinates ``R_L = |z|²``,
-    so that the number of iterations does not grow with depth.
+    The result is a local minimum. The method is SciPy's implementation of Liu & Nocedal (1989). In these coordinates
+    ``R_L = |z|²``, so the number of iterations does not grow with depth.
 
     Args:
-        problem: what to minimise.
-        start: of the depth that is asked for.
-        tolerance: it ends when an iteration lowers ``J_L`` by less than this, or by less than this share of it where ``J_L``
-            is above 1.
-        max_iterations: it ends then at the latest.
-        pairs: of steps and gradient changes, which L-BFGS keeps.
-        check: called before each evaluation; what it raises ends the minimisation.
+        problem: the problem.
+        start: the initial arrays, which also set the depth.
+        tolerance: stop if an iteration lowers ``J_L`` by less than this; relative to ``J_L`` if that is above 1.
+        max_iterations: maximum number of iterations.
+        pairs: number of pairs of steps and gradient changes that L-BFGS stores.
+        check: called before each evaluation; an exception ends the minimization.
     """
     coordinates = SobolevCoordinates(start)
     z0 = coordinates.flatten(start)

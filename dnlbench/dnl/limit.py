@@ -1,4 +1,4 @@
-r"""The deep-layer limit of a network: the integral equation, Eq. (7), and how far a network is from it.
+r"""The deep-layer limit of a network, the integral equation (7), and the distance of a network from it.
 
 .. math:: x(t) = \sigma\Big( A(t) x_0 + b(t) + \int_0^t K(t, s) N_{\theta(s)}(x(s)) \, ds \Big), \qquad t \in [0, 1].
 
@@ -31,23 +31,23 @@ def solve_limit(
     levels: int = 3,
     powers: Sequence[float] | None = None,
 ) -> VolterraSolution:
-    """``x(t) = sigma(A(t) x_0 + b(t) + ∫_0^t K(t, s) N_{theta(s)}(x(s)) ds)``, ``0 <= t <= 1``, for a batch of inputs.
+    """Solve ``x(t) = sigma(A(t) x_0 + b(t) + ∫_0^t K(t, s) N_{theta(s)}(x(s)) ds)`` on [0, 1] for a batch of inputs.
 
-    Of order ``2 levels`` for smooth activations and 2 for those with a kink; see `solve_volterra`.
+    The order is ``2 levels`` for smooth activations and 2 for those with a kink; see `solve_volterra`.
 
     Args:
         form: kernel and activation.
         curves: the parameters.
         x0: inputs, shape (B, n, c).
-        steps: of the coarsest grid, at whose ``steps + 1`` points the solution is given.
-        levels: of extrapolation.
-        powers: of the step in the series of the error, for curves that are not smooth; see `solve_volterra`.
+        steps: steps of the coarsest grid; the solution is returned at its ``steps + 1`` points.
+        levels: levels of extrapolation.
+        powers: powers of the step in the series of the error, for curves that are not smooth; see `solve_volterra`.
 
     Returns:
         The solution with values of shape (steps + 1, B, n c).
 
     Raises:
-        ValueError: if the connectivity is not full. With ``m`` sources a layer the sum of Eq. (1) is of the size ``m / L``.
+        ValueError: if the connectivity is not full. With ``m`` sources per layer the sum of Eq. (1) is ``O(m / L)``.
         ImplicitStepError: if a step cannot be solved.
     """
     if form.sources is not full:
@@ -67,10 +67,9 @@ def solve_limit(
 
 
 def forward_errors(states: Tensor, solution: VolterraSolution) -> Tensor:
-    """``max_b ‖x^l − x(t_l)‖`` for ``1 <= l <= L``, Euclidean norms over positions and channels, shape (L,).
+    """Compute ``max_b ‖x^l − x(t_l)‖`` for ``1 <= l <= L``, Euclidean norms over positions and channels, shape (L,).
 
-    The input ``x^0`` is left out: ``x(0) = sigma(A(0) x_0 + b(0))`` is another thing.
-    States have shape (L + 1, B, n, c).
+    The input ``x^0`` is excluded, since ``x(0) = sigma(A(0) x_0 + b(0))`` differs from it. States have shape (L + 1, B, n, c).
 
     Raises:
         ValueError: if ``L`` does not divide the number of steps of the solution's grid.

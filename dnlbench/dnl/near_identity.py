@@ -1,13 +1,13 @@
-r"""Weights that go to the identity: :math:`W_k = g I + P_k` with :math:`\|P_k\|_2 = s k^{-a}`, and biases that go to 0 alike.
+r"""Weights that converge to the identity, :math:`W_k = g I + P_k` with :math:`\|P_k\|_2 = s k^{-a}`, and biases to 0.
 
 .. math:: P_k = s \, k^{-a} \, U_k, \qquad b_k = s' \, k^{-a'} \, v_k, \qquad \|U_k\|_2 = \|v_k\|_2 = 1.
 
 The directions ``U_k`` and ``v_k`` are random: independent from layer to layer, or the same in all layers. A state has
 ``positions`` × ``channels`` numbers, position after position. ``dense`` directions are normal matrices over their norm.
-Those of a convolution over the positions are the matrices of normal filters, over their norm as operators; the bias is one
-number a channel, as usual.
+Those of a convolution over the positions are the matrices of normal filters over their operator norm; the bias is one number
+per channel.
 
-The first ``n`` layers are the same however many are drawn, so a deep network is a shallow one continued.
+The first ``n`` layers do not depend on the number of layers, so a deep network extends a shallow one.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from dnlbench.architecture import Direction, Padding, WeightKind
 from dnlbench.dnl.relu import ReluNetwork
 
 _BLOCK = 64
-"""Layers whose numbers come from one generator. A generator gives others where it is asked for more at once."""
+"""Layers drawn by one generator. The numbers of a generator depend on how many are drawn at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerForm:
-    """What all layers of a network have in common."""
+    """The form of all layers of a network."""
 
     kind: WeightKind
     positions: int
     channels: int
     filter_size: int = 3
-    """Of a filter, centred: tap ``k`` reads the position at the distance ``k − filter_size // 2``."""
+    """Size of the centered filters: weight ``k`` reads the position at the distance ``k − filter_size // 2``."""
     padding: Padding = "zeros"
-    """What a filter reads beyond the ends: nothing, or the other end."""
+    """The values beyond the ends: zeros, or the other end."""
 
     @property
     def width(self) -> int:
-        """``d``."""
+        """The width ``d``."""
         return self.positions * self.channels
 
     @property
     def parameters(self) -> int:
-        """Of one layer."""
+        """Number of parameters of a layer."""
         if self.kind == "dense":
             return self.width * (self.width + 1)
         return self.channels * (self.filter_size * self.channels + 1)
@@ -51,7 +51,7 @@ class LayerForm:
 
 @dataclass(frozen=True, kw_only=True)
 class Directions:
-    """``U_k`` and ``v_k``, ``1 <= k <= n``, of norm 1."""
+    """The directions ``U_k`` and ``v_k``, ``1 <= k <= n``, of norm 1."""
 
     U: Tensor
     """Shape (n, d, d)."""
@@ -60,19 +60,19 @@ class Directions:
 
 
 def convolution_matrices(filters: Tensor, positions: int, padding: Padding) -> Tensor:
-    """The matrices of convolutions over ``n`` positions, filters of shape (m, out, in, taps) to (m, n · out, n · in)."""
+    """Return the matrices of convolutions over ``n`` positions: filters (m, out, in, size) to (m, n · out, n · in)."""
     m, out, channels, filter_size = filters.shape
     n = torch.arange(positions, device=filters.device)
-    reads = n[:, None] + torch.arange(filter_size, device=filters.device) - filter_size // 2  # (n, taps)
+    reads = n[:, None] + torch.arange(filter_size, device=filters.device) - filter_size // 2  # (n, size)
     if padding == "circular":
         reads = reads % positions
-    shifts = (reads[..., None] == n).to(filters)  # (n, taps, n): beyond the ends no position is read
+    shifts = (reads[..., None] == n).to(filters)  # (n, size, n): zero beyond the ends
     matrices = torch.einsum("moct,ptq->mpoqc", filters, shifts)
     return matrices.reshape(m, positions * out, positions * channels)
 
 
 def draw_directions(form: LayerForm, direction: Direction, *, layers: int, seed: int) -> Directions:
-    """Random directions of so many layers, equal for equal arguments on every machine; float64, on the CPU."""
+    """Draw random directions for a number of layers, equal for equal arguments on every machine; float64, on the CPU."""
     count = 1 if direction == "fixed" else layers
     weights, biases = [], []
     for block in range(-(-count // _BLOCK)):
@@ -104,23 +104,23 @@ def _normal(generator: torch.Generator, *shape: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Decay:
-    """``scale k^-exponent``, the norms of a sequence."""
+    """The norms ``scale k^-exponent`` of a sequence."""
 
     scale: float
     exponent: float
 
     def norms(self, layers: int) -> Tensor:
-        """For ``k = 1 … layers``, float64."""
+        """Return the norms for ``k = 1 … layers``, float64."""
         return self.scale * torch.arange(1, layers + 1, dtype=torch.float64) ** -self.exponent
 
     @property
     def effective_exponent(self) -> float:
-        """Infinite where all is 0."""
+        """The exponent; infinite for a scale of 0."""
         return self.exponent if self.scale else float("inf")
 
 
 def near_identity(directions: Directions, *, weights: Decay, biases: Decay, gain: float = 1.0) -> ReluNetwork:
-    """``W_k = gain I + P_k`` and ``b_k`` with norms as given."""
+    """Build ``W_k = gain I + P_k`` and ``b_k`` with the given norms."""
     n, d = directions.v.shape
     eye = gain * torch.eye(d).to(directions.U)
     P = weights.norms(n).to(directions.U)[:, None, None] * directions.U

@@ -1,8 +1,8 @@
 r"""Arrays: the parameters of a network of depth L, Eq. (1).
 
 One-index parameters :math:`p^l`, :math:`0 \le l < L`, are stacked along the first axis. Of the connection weights
-:math:`K^{l,k}` only those with :math:`k \le l` exist. They are kept packed, column after column, which takes half the memory
-of a square, and in which what one state gives to all later layers is one piece::
+:math:`K^{l,k}` only those with :math:`k \le l` exist. They are packed column by column, in half the memory of a square. The
+weights from one state to all later layers are then contiguous::
 
     K^{0,0} K^{1,0} … K^{L-1,0}   K^{1,1} … K^{L-1,1}   …   K^{L-1,L-1}
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
-    """``A^l, b^l, K^{l,k}, theta^l`` of Eq. (1), ``l < L``, for states of ``n`` positions with ``c`` channels, ``d = n c``."""
+    """The parameters ``A^l, b^l, K^{l,k}, theta^l`` of Eq. (1), for ``n`` positions with ``c`` channels, ``d = n c``."""
 
     A: Tensor
     """(L, d, d)."""
@@ -39,10 +39,10 @@ class Arrays:
             raise ValueError("b has no entries: a network has at least 1 layer")
         for name, values in self.one_index():
             if len(values) != self.depth:
-                raise ValueError(f"{name} has {len(values)} entries and b has {self.depth}: the depth is not clear")
+                raise ValueError(f"{name} has {len(values)} entries and b has {self.depth}: both must be the depth")
         if len(self.K) != packed_size(self.depth):
             raise ValueError(
-                f"K holds {len(self.K)} matrices; depth {self.depth} needs the {packed_size(self.depth)} with k <= l"
+                f"K contains {len(self.K)} matrices; depth {self.depth} needs the {packed_size(self.depth)} with k <= l"
             )
 
     @property
@@ -50,18 +50,18 @@ class Arrays:
         return len(self.b)
 
     def one_index(self) -> Iterator[tuple[str, Tensor]]:
-        """The one-index parameters that there are, by name."""
+        """Return the existing one-index parameters by name."""
         named = {"A": self.A, "b": self.b, "V": self.V, "Q": self.Q, "R": self.R}
         return ((name, values) for name, values in named.items() if values is not None)
 
 
 def packed_size(depth: int) -> int:
-    """Number of pairs ``0 <= k <= l < L``."""
+    """Return the number of pairs ``0 <= k <= l < L``."""
     return depth * (depth + 1) // 2
 
 
 def depth_of_packed(size: int) -> int:
-    """The depth ``L`` with ``L (L + 1) / 2 = size``.
+    """Return the depth ``L`` with ``L (L + 1) / 2 = size``.
 
     Raises:
         ValueError: if there is none.
@@ -73,13 +73,13 @@ def depth_of_packed(size: int) -> int:
 
 
 def packed_pairs(depth: int) -> tuple[Tensor, Tensor]:
-    """The indices ``l`` and ``k`` of each packed entry, both of shape (L (L + 1) / 2,)."""
+    """Return the indices ``l`` and ``k`` of each packed entry, both of shape (L (L + 1) / 2,)."""
     k, l = torch.triu_indices(depth, depth).unbind()  # noqa: E741 - the paper's l
     return l, k
 
 
 def packed_indices(depth: int) -> Tensor:
-    """Where ``(l, k)`` is packed, shape (L, L); above the diagonal where its mirror image ``(k, l)`` is."""
+    """Return the packed index of ``(l, k)``, shape (L, L); above the diagonal that of its mirror image ``(k, l)``."""
     l, k = packed_pairs(depth)  # noqa: E741
     indices = torch.empty(depth, depth, dtype=torch.long)
     indices[l, k] = indices[k, l] = torch.arange(len(l))
@@ -87,17 +87,17 @@ def packed_indices(depth: int) -> Tensor:
 
 
 def pack(square: Tensor) -> Tensor:
-    """(L, L, ...) to (L (L + 1) / 2, ...). What stands above the diagonal is not read."""
+    """Pack (L, L, ...) to (L (L + 1) / 2, ...), without the entries above the diagonal."""
     return square[packed_pairs(len(square))]
 
 
 def unpack(packed: Tensor) -> Tensor:
-    """(L (L + 1) / 2, ...) to (L, L, ...), flipped across the diagonal (Definition 2): entry (l, k) with k > l is (k, l)."""
+    """Unpack (L (L + 1) / 2, ...) to (L, L, ...), flipped across the diagonal (Definition 2): entry (l, k > l) is (k, l)."""
     indices = packed_indices(depth_of_packed(len(packed)))
     return packed[indices.to(packed.device)]
 
 
 def columns(packed: Tensor) -> tuple[Tensor, ...]:
-    """For each ``k`` the ``K^{l,k}`` with ``l >= k``, shape (L − k, ...). Views."""
+    """Return ``K^{l,k}``, ``l >= k``, for each ``k`` as a view of shape (L − k, ...)."""
     depth = depth_of_packed(len(packed))
     return torch.split(packed, list(range(depth, 0, -1)))

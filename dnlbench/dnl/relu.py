@@ -1,22 +1,21 @@
-r"""Deep ReLU networks of fixed width, their activation domains and the explicit form that they have there.
+r"""Deep ReLU networks of fixed width, their activation domains and their explicit form on a domain.
 
 .. math:: x_k = \mathrm{ReLU}(W_k x_{k-1} + b_k), \qquad 1 \le k \le n.
 
-On an *activation domain*, a set of inputs that switch the same units on in every layer, each ReLU is a product with a diagonal
+On an *activation domain*, a set of inputs that activate the same units in every layer, each ReLU is a product with a diagonal
 matrix of zeros and ones, the activation matrix :math:`D_k`, and the network is the affine map
 
 .. math:: x_n = (D_n W_n \cdots D_1 W_1) \, x_0 + \sum_{i=1}^{n} (D_n W_n \cdots D_{i+1} W_{i+1}) \, D_i b_i.
 
-So the network converges as :math:`n \to \infty` if the infinite products of matrices do. Conditions, with
+The network therefore converges as :math:`n \to \infty` if the infinite products of matrices do. Conditions, with
 :math:`W_k = I + P_k`:
 
 *necessary*: :math:`W_k \to I` and :math:`b_k \to 0`; *sufficient*: :math:`\sum \|P_k\| < \infty` and
 :math:`\sum \|b_k\| < \infty`.
 
-Source: Xu and Zhang, *Convergence of Deep ReLU Networks*, arXiv 2107.12530, of which the abstract alone was at hand. The
-necessary conditions cannot be meant of every network: one whose biases are all below some negative number ends at 0 whatever
-its weights, and ``W_k = I / 2`` without biases goes there. They hold where the products converge to something that loses no
-direction.
+Source: Xu and Zhang, *Convergence of Deep ReLU Networks*, arXiv 2107.12530, of which only the abstract was available. The
+necessary conditions do not hold for every network: one with all biases below a negative number ends at 0 for any weights, and
+``W_k = I / 2`` without biases converges to 0. They hold if the products converge to a limit of full rank.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Condition = Literal["excluded", "possible", "guaranteed"]
 
 @dataclass(frozen=True, kw_only=True)
 class ReluNetwork:
-    """``W_k`` and ``b_k`` of the layers ``1 … n``."""
+    """The parameters ``W_k`` and ``b_k`` of the layers ``1 … n``."""
 
     W: Tensor
     """Shape (n, d, d)."""
@@ -45,16 +44,16 @@ class ReluNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class Domains:
-    """The activation domains that a cloud of points meets."""
+    """The activation domains of a set of points."""
 
     of_point: Tensor
-    """The domain of all layers that each point lies in, as a number from 0, shape (B,)."""
+    """Index of the domain, over all layers, of each point, shape (B,)."""
     count: Tensor
-    """How many domains of the first ``k`` layers, ``1 <= k <= n``, shape (n,): 1 at least, and never falling with ``k``."""
+    """Number of domains of the first ``k`` layers, ``1 <= k <= n``, shape (n,): at least 1, and non-decreasing in ``k``."""
 
 
 def states(network: ReluNetwork, x0: Tensor) -> Tensor:
-    """``x_k = ReLU(W_k x_{k-1} + b_k)``, inputs of shape (B, d) to the states ``x_0 … x_n``, shape (n + 1, B, d)."""
+    """Compute ``x_k = ReLU(W_k x_{k-1} + b_k)``: inputs (B, d) to the states ``x_0 … x_n``, shape (n + 1, B, d)."""
     x = x0.new_empty(len(network.b) + 1, *x0.shape)
     x[0] = x0
     for k, (weights, bias) in enumerate(zip(network.W, network.b, strict=True)):
@@ -63,9 +62,9 @@ def states(network: ReluNetwork, x0: Tensor) -> Tensor:
 
 
 def activations(x: Tensor) -> Tensor:
-    """The diagonals of the activation matrices ``D_k`` at each point, from the states: (n + 1, B, d) to (n, B, d), booleans.
+    """Return the diagonals of the activation matrices ``D_k`` at each point: states (n + 1, B, d) to booleans (n, B, d).
 
-    A unit is on where its state is above 0. Where ``W x + b = 0`` both values of ``D`` give the same network.
+    A unit is active if its state is positive. For ``W x + b = 0`` both values of ``D`` give the same network.
     """
     return x[1:] > 0
 
@@ -73,22 +72,22 @@ def activations(x: Tensor) -> Tensor:
 def explicit_states(
     network: ReluNetwork, active: Tensor, domains: Domains, x0: Tensor, *, at_once: int = 2**18
 ) -> Tensor:
-    """``x_n = (D_n W_n ⋯ D_1 W_1) x_0 + sum_i (D_n W_n ⋯ D_{i+1} W_{i+1}) D_i b_i``, without any state on the way.
+    """Compute ``x_n = (D_n W_n ⋯ D_1 W_1) x_0 + sum_i (D_n W_n ⋯ D_{i+1} W_{i+1}) D_i b_i`` without intermediate states.
 
-    The affine maps of the layers are composed in pairs, pairs of pairs and so on, once for each domain: rounding grows like
-    the logarithm of ``n``. Nothing is shared with the recursion but the activation matrices.
+    The affine maps of the layers are composed in pairs, pairs of pairs and so on, once for each domain, so rounding grows like
+    the logarithm of ``n``. Only the activation matrices are shared with the recursion.
 
     Args:
         network: ``W`` and ``b``.
         active: the diagonals of ``D``, shape (n, B, d).
-        domains: of the same points.
+        domains: the domains of the points.
         x0: the points, shape (B, d).
-        at_once: numbers that the matrices of the domains in work may have; one domain is always in work.
+        at_once: maximum size of the matrices of the domains computed at once; at least one domain is.
 
     Returns:
         Shape (B, d).
     """
-    point_of = {which: index for index, which in enumerate(domains.of_point.tolist())}  # any will do
+    point_of = {which: index for index, which in enumerate(domains.of_point.tolist())}  # any point of a domain
     points = [point_of[which] for which in range(len(point_of))]
     few = max(1, at_once // network.W.numel())
     maps = [_compose(network, active[:, points[i : i + few]]) for i in range(0, len(points), few)]
@@ -99,23 +98,23 @@ def explicit_states(
 
 
 def _compose(network: ReluNetwork, active: Tensor) -> tuple[Tensor, Tensor]:
-    """The affine map of all layers, activation matrices (n, m, d) to a matrix (m, d, d) and a vector (m, d)."""
+    """Return the affine map of all layers: activation matrices (n, m, d) to a matrix (m, d, d) and a vector (m, d)."""
     D = active.to(network.W).transpose(0, 1)  # (m, n, d)
     matrices, vectors = D[..., None] * network.W, (D * network.b)[..., None]
     while matrices.shape[1] > 1:
         pairs = matrices.shape[1] // 2 * 2
         first, second = slice(0, pairs, 2), slice(1, pairs, 2)
-        rest = slice(pairs, None)  # of an odd number the last one waits
+        rest = slice(pairs, None)  # the last one of an odd number
         vectors = torch.cat([matrices[:, second] @ vectors[:, first] + vectors[:, second], vectors[:, rest]], dim=1)
         matrices = torch.cat([matrices[:, second] @ matrices[:, first], matrices[:, rest]], dim=1)
     return matrices[:, 0], vectors[:, 0, :, 0]
 
 
 def find_domains(active: Tensor) -> Domains:
-    """Which points switch the same units on in all layers, and how many kinds there are after each layer.
+    """Group the points that activate the same units in all layers, and count the groups after each layer.
 
-    In lexicographic order the patterns that agree in the first ``k`` layers stand together, so each pair of neighbours that
-    differs there for the first time is one domain more.
+    In lexicographic order the patterns that agree in the first ``k`` layers are contiguous, so each pair of neighbors that
+    first differs in layer ``k`` adds a domain.
 
     ``active`` has shape (n, B, d), booleans.
     """
@@ -128,14 +127,15 @@ def find_domains(active: Tensor) -> Domains:
 
 
 def stable_fraction(active: Tensor) -> float:
-    """The share of units, over all points, that are on in each of the given layers or off in each: (m, B, d)."""
+    """Return the fraction of units, over all points, with the same activation in all given layers, (m, B, d)."""
     return float((active == active[0]).all(dim=0).double().mean())
 
 
 def condition(weights: float, biases: float, *, gain: float = 1.0) -> Condition:
-    """What the conditions say of ``W_k = gain I + P_k``, ``‖P_k‖ ~ k^-weights``, ``‖b_k‖ ~ k^-biases``; ∞ where they are 0.
+    """Apply the conditions to ``W_k = gain I + P_k``, ``‖P_k‖ ~ k^-weights``, ``‖b_k‖ ~ k^-biases``; exponent ∞: all 0.
 
-    *guaranteed*: both sums are finite. *excluded*: ``W_k`` does not go to ``I``, or ``b_k`` not to 0. *possible*: neither.
+    *guaranteed*: both sums are finite. *excluded*: ``W_k`` does not converge to ``I``, or ``b_k`` not to 0. *possible*:
+    otherwise.
     """
     slowest = min(weights, biases)
     if gain != 1 or slowest <= 0:
@@ -144,12 +144,12 @@ def condition(weights: float, biases: float, *, gain: float = 1.0) -> Condition:
 
 
 def expected_order(weights: float, biases: float, direction: Direction, *, gain: float = 1.0) -> float | None:
-    """``p`` in ``|x_2n − x_n| ~ n^-p``, with exponents as in `condition`; None where there is none.
+    """Return ``p`` in ``|x_2n − x_n| ~ n^-p`` for the exponents of `condition`; None if there is no such order.
 
-    ``x_2n − x_n`` is a sum of ``n`` terms of the size ``n^-a``, ``a`` the smaller exponent. Of one *fixed* direction they add
-    up: ``p = a − 1``, if ``a > 1``. Of *independent* ones with mean 0 they form a random walk, whose variance is the sum of
-    ``n`` terms of the size ``n^-2a``: ``p = a − 1/2``, if ``a > 1/2``. Such a network converges with probability 1 already
-    where the sum of the squares is finite. For smaller ``a`` the growth of the states decides, and ``n`` has no power alone.
+    ``x_2n − x_n`` is a sum of ``n`` terms of size ``n^-a``, where ``a`` is the smaller exponent. Terms of one *fixed* direction
+    add up: ``p = a − 1`` if ``a > 1``. *Independent* terms with mean 0 form a random walk, whose variance is a sum of ``n``
+    terms of size ``n^-2a``: ``p = a − 1/2`` if ``a > 1/2``. Such a network converges with probability 1 if the sum of the
+    squares is finite. For smaller ``a`` the result depends on the growth of the states.
     """
     order = min(weights, biases) - (1.0 if direction == "fixed" else 0.5)
     return order if gain == 1 and 0 < order < math.inf else None

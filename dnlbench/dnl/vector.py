@@ -8,9 +8,9 @@ A state is a set of ``n`` positions with ``c`` channels each, ``d = n c`` number
 ``N`` is the non-local transformation of `dnlbench.dnl.kernels` followed by a matrix ``V`` on the channels; its parameters
 ``theta`` are ``V``, and ``Q`` and ``R`` for the attention kernel.
 
-``N(x^k)`` depends on the source alone and is computed once. It is pushed into all later layers by one product, so there is no
-loop over pairs, and what the backward pass needs grows like ``L`` (beside the ``L (L + 1) / 2`` matrices ``K^{l,k}``
-themselves, if they are given as an array).
+``N(x^k)`` depends only on the source and is computed once. One product adds it to all later layers, so there is no loop over
+pairs. The memory of the backward pass grows like ``L`` (without the ``L (L + 1) / 2`` matrices ``K^{l,k}`` themselves, if they
+are given as an array).
 
 Source: arXiv 2510.02049, section 2. Its displayed formulas were not legible in the text at hand; this form was rebuilt from
 its words.
@@ -39,16 +39,16 @@ Push = Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class VectorForm:
-    """What a network computes, whatever its depth and parameters."""
+    """The form of a network, independent of its depth and parameters."""
 
     kernel: KernelName = "local"
     activation: ActivationName = "tanh"
     bandwidth: float = 1.0
     """``h`` of the rbf kernel, in units of the states."""
     slope: float = 0.25
-    """Of prelu at negative arguments."""
+    """Slope of prelu at negative arguments."""
     sources: Sources = full
-    """Which states a layer reads; ``K^{l,k} = 0`` for the others."""
+    """The states that a layer reads; ``K^{l,k} = 0`` for the others."""
 
     def sigma(self, z: Tensor) -> Tensor:
         match self.activation:
@@ -62,7 +62,7 @@ class VectorForm:
                 return z
 
     def theta(self, one_index: Mapping[str, Tensor]) -> list[Tensor]:
-        """``V``, and for attention ``Q`` and ``R``, each of shape (L, c, c).
+        """Return ``V``, and for attention ``Q`` and ``R``, each of shape (L, c, c).
 
         Raises:
             ValueError: if one of them is missing.
@@ -74,7 +74,7 @@ class VectorForm:
         return [one_index[name] for name in names]
 
     def closed(self, L: int, device: torch.device | None = None) -> Tensor | None:
-        """(L, L): whether layer ``l`` does not read state ``k``; None if all layers read all states."""
+        """Return a mask (L, L), True if layer ``l`` does not read state ``k``; None if all layers read all states."""
         if self.sources is full:
             return None
         closed = torch.ones(L, L, dtype=torch.bool)
@@ -83,7 +83,7 @@ class VectorForm:
         return closed.to(device)
 
     def transform(self, x: Tensor, V: Tensor, *QR: Tensor) -> Tensor:
-        """``N_theta(x)_i = (1 / C_i) sum_j kappa(x_i, x_j) V x_j``, shape (..., n, c) to the same; attention takes ``Q, R``."""
+        """Compute ``N_theta(x)_i = (1 / C_i) sum_j kappa(x_i, x_j) V x_j``, (..., n, c) to the same; ``QR`` for attention."""
         match self.kernel:
             case "local":
                 average = x
@@ -97,33 +97,33 @@ class VectorForm:
 
 
 def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: int | None = None) -> Tensor:
-    """``x^{l+1} = sigma(A^l x^0 + b^l + tau sum_{k <= l} K^{l,k} N_{theta^k}(x^k))``, ``0 <= l < L``, for a batch of inputs.
+    """Compute ``x^{l+1} = sigma(A^l x^0 + b^l + tau sum_{k <= l} K^{l,k} N_{theta^k}(x^k))`` for a batch of inputs.
 
-    Given as curves, the parameters are sampled at ``t_l = l / L`` (Corollary 5). ``K`` is then sampled column by column, and
-    once more in the backward pass, so that all memory grows like ``L``; computing time grows like ``L²`` either way.
+    Parameters given as curves are sampled at ``t_l = l / L`` (Corollary 5). ``K`` is then sampled column by column, and once
+    more in the backward pass, so memory grows like ``L``. Computing time grows like ``L²`` in both cases.
 
     Args:
         form: kernel, activation and connectivity.
         parameters: arrays, whose length is the depth, or curves.
         x0: inputs, shape (B, n, c).
-        depth: ``L``; needed by, and only for, curves.
+        depth: ``L``; required for curves only.
 
     Returns:
         Shape (L + 1, B, n, c), differentiable with respect to ``x0`` and all parameters: for arrays once and in reverse mode,
         for curves as often as they are.
 
     Raises:
-        ValueError: if ``depth`` is missing, or another than that of the arrays; if the kernel lacks a parameter, or the inputs
-            have another shape than the parameters ask for.
+        ValueError: if ``depth`` is missing or differs from that of the arrays, if the kernel lacks a parameter, or if the shape
+            of the inputs does not match the parameters.
     """
     if isinstance(parameters, Arrays):
         one_index, L = dict(parameters.one_index()), parameters.depth
         if depth not in (None, L):
-            raise ValueError(f"depth = {depth}: the arrays are those of depth {L}")
+            raise ValueError(f"depth = {depth}: the arrays have depth {L}")
         push: Push = History(parameters.K, form.closed(L, x0.device)).push
     else:
         if depth is None or depth < 1:
-            raise ValueError(f"depth = {depth}: curves can be sampled at any depth from 1 on; name one")
+            raise ValueError(f"depth = {depth}: curves need a depth of at least 1")
         L = depth
         one_index = dict(sample_one_index(parameters, L))
         push = _sampled(form, parameters.K, grid(L), x0)
@@ -134,15 +134,13 @@ def _propagate(form: VectorForm, one_index: Mapping[str, Tensor], push: Push, x0
     A, b, inner = one_index["A"], one_index["b"], form.theta(one_index)
     L, d = b.shape
     B, n, c = _shape(x0, d, inner[0].shape[-1])
-    z = torch.addmm(b.reshape(L * d, 1), A.reshape(L * d, d), x0.reshape(B, d).mT)  # of all layers, below each other
+    z = torch.addmm(b.reshape(L * d, 1), A.reshape(L * d, d), x0.reshape(B, d).mT)  # of all layers, stacked
     trajectory = [x0]
     for k in range(L):
-        # Indexed, not unbound: small gradients that stay until the end would lie between the large ones and scatter the heap.
+        # Indexed, not unbound: small gradients that live to the end would fragment the memory between large ones.
         y = form.transform(trajectory[k], *(p[k] for p in inner)).reshape(B, d)
         now, z = push(z, k, y)
-        trajectory.append(
-            form.sigma(now.clone()).mT.reshape(B, n, c)
-        )  # a view that is kept would keep all layers' sums
+        trajectory.append(form.sigma(now.clone()).mT.reshape(B, n, c))  # a view would keep all layers' sums in memory
     return torch.stack(trajectory)
 
 
@@ -153,7 +151,7 @@ def _shape(x0: Tensor, d: int, c: int) -> tuple[int, int, int]:
 
 
 def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
-    """The column is not kept for the backward pass but sampled once more there."""
+    """Return a push that samples the column of ``K`` again in the backward pass instead of storing it."""
     L, closed = len(t), form.closed(len(t), x0.device)
 
     def weighted_sum(k: int, y: Tensor) -> Tensor:
@@ -170,7 +168,7 @@ def _sampled(form: VectorForm, K: Surface, t: Tensor, x0: Tensor) -> Push:
         sums = torch.add(z, product if closed is None else without(product, closed[k:, k]), alpha=1 / L)
         now, later = torch.split(
             sums, [y.shape[1], len(z) - y.shape[1]]
-        )  # gradients of slices would be padded one by one
+        )  # the gradients of slices would be padded one by one
         return now, later
 
     return push

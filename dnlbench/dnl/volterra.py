@@ -3,34 +3,34 @@ r"""A reference solver for nonlinear Volterra integral equations of the second k
 .. math:: x(t) = \sigma\Bigl( f(t) + \int_0^t K(t, s) \, N(s, x(s)) \, ds \Bigr), \qquad 0 \le t \le T.
 
 With :math:`\sigma` the identity this is the classical (Hammerstein) equation. On the points :math:`t_i = i h` the trapezoidal
-rule makes of it
+rule gives
 
 .. math:: x_i = \sigma\Bigl( f(t_i) + h \sum_{j=0}^{i}{}'' K(t_i, t_j) \, N(t_j, x_j) \Bigr), \qquad x_0 = \sigma(f(0)),
 
-where the two primes halve the first and the last term. The last term makes each step implicit; the step is a contraction when
-``h`` is small against ``2 / (|σ'| |K(t, t)| |N'|)``, so it is solved by iteration from an extrapolation of the points before,
-and where that fails because the equation is stiff, by Newton's method (`dnlbench.dnl.implicit`).
-Where f, K, N and σ are smooth, the error at a fixed ``t`` is a series in ``h²``, whose first terms are removed by solving
-again with half the step (Richardson's extrapolation, in Romberg's table).
+where the two primes halve the first and the last term. The last term makes each step implicit. The step is a contraction if
+``h`` is small compared with ``2 / (|σ'| |K(t, t)| |N'|)``, so it is solved by iteration from an extrapolation of the previous
+points. If that fails because the equation is stiff, it is solved by Newton's method (`dnlbench.dnl.implicit`). If f, K, N and σ
+are smooth, the error at a fixed ``t`` is a series in ``h²``. Solving again with half the step removes its first terms
+(Richardson extrapolation, in a Romberg table).
 
-*Uniqueness is assumed.* It holds where N and σ are Lipschitz on the values that the solution takes. Elsewhere an equation may
-have several solutions, and nothing here tells: of ``x = ∫ 2 √x``, solved by 0 and by t², this returns 0 with an error of 0.
-Blow-up is different: ``x = 1 + ∫ x²`` has no solution from t = 1 on, the discrete step has none either, and that is an error.
+*Uniqueness is assumed.* It holds if N and σ are Lipschitz on the values of the solution. Otherwise an equation may have several
+solutions, which the solver cannot detect: for ``x = ∫ 2 √x``, solved by 0 and by t², it returns 0 with an error of 0. Blow-up
+is detected: ``x = 1 + ∫ x²`` has no solution from t = 1 on, the discrete step has none either, and that raises an error.
 
-*The error* is of order ``2 · levels`` in the step where ``f``, ``K``, ``N`` and ``sigma`` are smooth. Where the solution has a
-kink inside the interval, as with ``sigma = relu``, the order is 2 however many levels there are: the error of the step with the
-kink in it depends on where in the step it lies, and that is no series in ``h²``. A forcing or kernel that is not smooth at
-points of the coarsest grid has a series of the error too, in other powers of the step.
+*The error* is of order ``2 · levels`` in the step if ``f``, ``K``, ``N`` and ``sigma`` are smooth. If the solution has a kink
+inside the interval, as with ``sigma = relu``, the order is 2 for any number of levels: the error of the step that contains the
+kink depends on the position of the kink in the step, which is not a series in ``h²``. If a forcing or kernel is not smooth at
+points of the coarsest grid, the error is a series in other powers of the step.
 
-`VolterraSolution.error` is the largest difference from the solution with one level less, plus the tolerance. It is the error of
-that one, so for a smooth solution it has order ``2 · levels − 2`` and is cautious for the values given. With a kink it is of
-the size of the true error, mostly above it and seldom below a tenth. (The last two entries of the table's last row do not do:
-they come from the same grids, and with a kink differ by as little as 1/250 of the error.) Without any series the trapezoidal
-rule on the finest grid is the solution, and its error is the difference from the rule with twice the step over ``2^½ − 1``: the
-error of a rule of order ½, and 2.4 times the difference.
+`VolterraSolution.error` is the largest difference from the solution with one level less, plus the tolerance. It estimates the
+error of the latter, so for a smooth solution it has order ``2 · levels − 2`` and overestimates the error. With a kink it has the
+size of the true error, mostly above it and seldom below a tenth. (The last two entries of the last row of the table are not
+suitable: they use the same grids, and with a kink differ by as little as 1/250 of the error.) Without any series the solution is
+the trapezoidal rule on the finest grid. Its error is the difference from the rule with twice the step over ``2^½ − 1``, the
+error of a rule of order ½, which is 2.4 times the difference.
 
-*Stiff* equations, such as ``x = f − k ∫ x³`` with ``h k`` above 1, are solved where the solution goes on smoothly. A transient
-that the step does not resolve is refused with the number of steps that would do.
+*Stiff* equations, such as ``x = f − k ∫ x³`` with ``h k`` above 1, are solved if the solution is smooth. A transient that the
+step does not resolve raises an error with a sufficient number of steps.
 
 Sources: equation (7) of arXiv 2510.02049; P. Linz, Analytical and Numerical Methods for Volterra Equations, SIAM 1985,
 chapter 7; H. Brunner, Collocation Methods for Volterra Integral and Related Functional Equations, Cambridge 2004.
@@ -48,36 +48,36 @@ from torch import Tensor
 from dnlbench.dnl.implicit import ImplicitStepError, Unresolved, solve_stiff
 
 _BLOCK_BYTES = 8 << 20
-"""Kernel values that are held at one time, once as the kernel gives them and once in the order of the product."""
+"""Bytes of kernel values in memory at a time, once as returned by the kernel and once in the order of the product."""
 _MOST_ROWS = 64
-"""Rows of a block at most: within a block the sums are formed row by row, so it should be short against the history."""
+"""Maximum rows of a block. Sums within a block are computed row by row, so it should be short compared with the history."""
 _MOST_ITERATIONS = 100
-"""Of one implicit step; a step that halves its residual each time needs half of them."""
+"""Maximum iterations of an implicit step; a step that halves its residual each time needs half of them."""
 SLOWEST = 0.5
-"""Order of the error, at least, where it has no series: that of the roughest functions that are asked for, Hölder ½."""
+"""Lower bound of the order of an error without series: that of the roughest supported functions, Hölder ½."""
 _EXTRAPOLATION = ((1,), (-1, 2), (1, -3, 3), (-1, 4, -6, 4))
-"""Weights of the last 1 to 4 equidistant points in the polynomial through them, one step ahead."""
+"""Weights of the extrapolation through the last 1 to 4 equidistant points, one step ahead."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VolterraSolution:
-    """What `solve_volterra` found, at the points of its coarsest grid."""
+    """The solution of `solve_volterra` at the points of its coarsest grid."""
 
     times: Tensor
     """``t``, shape (steps + 1,), float64."""
     values: Tensor
     """``x(t)``, shape (steps + 1, *state)."""
     error: float
-    """Estimate of ``max |values − x|`` over all points and components; nan with one level, which compares with nothing."""
+    """Estimate of ``max |values − x|`` over all points and components; NaN with one level."""
 
 
 def identity(x: Tensor) -> Tensor:
-    """``x``."""
+    """Return ``x``."""
     return x
 
 
 def identity_nonlinearity(s: Tensor, x: Tensor) -> Tensor:
-    """``N(s, x) = x``: the linear equation."""
+    """Return ``N(s, x) = x``, for the linear equation."""
     return x
 
 
@@ -94,10 +94,10 @@ def solve_volterra(
     tolerance: float = 1e-13,
     powers: Sequence[float] | None = None,
 ) -> VolterraSolution:
-    """``x(t) = sigma(f(t) + ∫_0^t K(t, s) N(s, x(s)) ds)`` on 0 <= t <= T.
+    """Solve ``x(t) = sigma(f(t) + ∫_0^t K(t, s) N(s, x(s)) ds)`` on 0 <= t <= T.
 
-    The work is ``(steps · 2^levels)² / 6`` evaluations of the kernel, formed in blocks of rows and multiplied by the history
-    as matrices. Computed in the dtype and on the device of ``forcing``, without gradient.
+    The work is ``(steps · 2^levels)² / 6`` evaluations of the kernel, in blocks of rows that are multiplied by the history as
+    matrices. Computed in the dtype and on the device of ``forcing``, without gradient.
 
     The renewal density for lifetimes with density ``t e^−t`` is ``(1 − e^−2t) / 2``:
 
@@ -109,23 +109,23 @@ def solve_volterra(
     True
 
     Args:
-        forcing: ``f``, from times of shape (m,), float64, to (m, *state); the state may be of any shape.
-        kernel: ``K``, from t of shape (r, 1) and s of shape (j,), float64, to (r, j), or to (r, j, d, d) for a matrix that
-            acts on the state's last dimension; this one is fastest as a view of memory in the order (r, d, j, d). It is also
-            called with s > t, where its values are not used and may be anything.
-        nonlinearity: ``N``, from s of shape () and x of shape state to the shape of the state.
-        sigma: from the shape of the state to the same.
+        forcing: ``f``, maps times (m,), float64, to (m, *state); the state may have any shape.
+        kernel: ``K``, maps t (r, 1) and s (j,), float64, to (r, j), or to (r, j, d, d) for a matrix that acts on the last
+            dimension of the state; the latter is fastest as a view of memory in the order (r, d, j, d). It is also called
+            with s > t, where its values are ignored.
+        nonlinearity: ``N``, maps s of shape () and a state to a state.
+        sigma: maps a state to a state.
         horizon: ``T > 0``.
-        steps: of the coarsest grid, the one on which the solution is given.
-        levels: grids, each with half the step of the one before; 1 is the trapezoidal rule.
-        tolerance: of the implicit step, relative to the largest ``|x|`` so far. Changes within 8 units of rounding of ``x`` or
-            of the sums that it is made of are let pass.
-        powers: of the step in the series of the error, increasing, the first to be removed first; None: 2, 4, 6 and so on;
-            empty for a function without any series.
+        steps: steps of the coarsest grid, on which the solution is returned.
+        levels: number of grids, each with half the step of the one before; 1 is the trapezoidal rule.
+        tolerance: tolerance of the implicit step, relative to the largest ``|x|`` so far. Changes within 8 units of rounding
+            of ``x``, or of the terms of its sum, are accepted.
+        powers: powers of the step in the series of the error, increasing, in the order of their removal; None: 2, 4, 6 and so
+            on; empty for a function without a series.
 
     Raises:
-        ValueError: an argument out of its range, a forcing that is not finite, or shapes that do not fit.
-        ImplicitStepError: a step too large to be solved or to be trusted, or a solution that is not finite at some t.
+        ValueError: for an argument out of its range, a forcing that is not finite, or shapes that do not match.
+        ImplicitStepError: if a step is too large to be solved reliably, or the solution is not finite at some t.
     """
     _check_numbers(steps, levels, horizon, tolerance)
     times = torch.linspace(0.0, horizon, (steps << (levels - 1)) + 1, dtype=torch.float64)
@@ -153,7 +153,7 @@ def _check_numbers(steps: int, levels: int, horizon: float, tolerance: float) ->
 
 
 def _forces(forcing: Callable[[Tensor], Tensor], times: Tensor) -> Tensor:
-    """``f`` at the m times, shape (m, *state); ValueError where it is not a finite floating-point tensor of such a shape."""
+    """Return ``f`` at the m times, shape (m, *state); ValueError if it is not a finite floating-point tensor of such a shape."""
     forces = forcing(times)
     if forces.shape[:1] != times.shape or forces.numel() == 0:
         raise ValueError(f"forcing must return shape ({len(times)}, *state), not {tuple(forces.shape)}")
@@ -172,7 +172,7 @@ def _rounding(x: Tensor) -> float:
 def _last_rows(
     equation: _Equation, times: Tensor, forces: Tensor, levels: int, powers: Sequence[float]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The last two rows of Romberg's table, each on the points of the coarsest grid; no first one with one level."""
+    """Return the last two rows of the Romberg table on the points of the coarsest grid; the first is empty with one level."""
     above: list[Tensor] = []
     row: list[Tensor] = []
     for level in range(levels):
@@ -183,7 +183,7 @@ def _last_rows(
 
 
 def _next_row(above: list[Tensor], first: Tensor, powers: Sequence[float]) -> list[Tensor]:
-    """The row of Romberg's table that begins with ``first``: ``R_m = R_(m−1) + (R_(m−1) − above_(m−1)) / (2^p_m − 1)``."""
+    """Return the row of the Romberg table from ``first``: ``R_m = R_(m−1) + (R_(m−1) − above_(m−1)) / (2^p_m − 1)``."""
     row = [first]
     for power, coarser in zip(powers, above, strict=False):
         row.append(row[-1] + (row[-1] - coarser) / (2**power - 1))
@@ -191,27 +191,27 @@ def _next_row(above: list[Tensor], first: Tensor, powers: Sequence[float]) -> li
 
 
 def _size(x: Tensor) -> float:
-    """``max |x|``; nan if an element is."""
+    """Return ``max |x|``; NaN if an element is."""
     return float(torch.linalg.vector_norm(x, math.inf))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Equation:
-    """What all grids have in common."""
+    """The equation, which is common to all grids."""
 
     kernel: Callable[[Tensor, Tensor], Tensor]
     nonlinearity: Callable[[Tensor, Tensor], Tensor]
     sigma: Callable[[Tensor], Tensor]
     tolerance: float
-    """Of the implicit step."""
+    """Tolerance of the implicit step."""
 
 
 class _March:
     """The trapezoidal rule on one grid of m points, from the first to the last.
 
-    A state is held as (b, d): for a matrix kernel, d is its last dimension and b the product of the others; for a scalar
-    kernel d is 1. The history is one matrix (b, m d), whose columns hold ``w_j N(t_j, x_j)``, with the weights ``w`` of the
-    rule. So the sums over j of a block of rows are one product with the kernel's values as a matrix.
+    A state is stored as (b, d): for a matrix kernel, d is its last dimension and b the product of the others; for a scalar
+    kernel d is 1. The history is one matrix (b, m d), whose columns contain ``w_j N(t_j, x_j)``, with the weights ``w`` of the
+    rule. The sums over j of a block of rows are therefore one product with the values of the kernel as a matrix.
     """
 
     def __init__(self, equation: _Equation, times: Tensor, forces: Tensor) -> None:
@@ -228,10 +228,10 @@ class _March:
         self.extrapolation = [self.forces.new_tensor(weights) for weights in _EXTRAPOLATION]
         self.scale = 0.0
         self.stiff = False
-        """Whether a step had to be solved by Newton's method; those after it are, too."""
+        """True if a step needed Newton's method; all later steps use it too."""
 
     def run(self) -> Tensor:
-        """The solution at all points, shape (m, *state)."""
+        """Compute the solution at all points, shape (m, *state)."""
         self._start()
         first = 1
         while first < len(self.times):
@@ -241,7 +241,7 @@ class _March:
         return self.values.reshape(-1, *self.state)
 
     def _matrix_shape(self) -> tuple[int, ...]:
-        """() for a scalar kernel, (d, d) for a matrix; ValueError for anything else."""
+        """Return () for a scalar kernel, (d, d) for a matrix; ValueError for any other shape."""
         start = self.times[:1]
         shape = tuple(self.equation.kernel(start[:, None], start).shape)
         matrix = (self.state[-1], self.state[-1]) if self.state else ()
@@ -254,7 +254,7 @@ class _March:
         return shape[2:]
 
     def _start(self) -> None:
-        """``x_0 = sigma(f(0))``, and what ``sigma`` and ``N`` return is looked at once."""
+        """Compute ``x_0 = sigma(f(0))``, and check the shapes that ``sigma`` and ``N`` return."""
         x = self.equation.sigma(self.forces[0].view(self.state))
         transformed = self.equation.nonlinearity(self.times[0], x)
         for name, result in (("sigma", x), ("nonlinearity", transformed)):
@@ -265,7 +265,7 @@ class _March:
         self._keep(0, x.reshape_as(self.forces[0]), self.h / 2)
 
     def _rows(self, first: int) -> int:
-        """How many rows from ``first`` on fit in a block."""
+        """Return the number of rows from ``first`` on that fit in a block."""
         row_bytes = (first + _MOST_ROWS) * self.d**2 * self.forces.element_size()
         return max(1, min(_MOST_ROWS, _BLOCK_BYTES // row_bytes))
 
@@ -280,7 +280,7 @@ class _March:
             self._keep(i, self._solve(i, self.forces[i] + past + near, diagonal), self.h)
 
     def _kernel(self, first: int, end: int) -> Tensor:
-        """``K(t_i, s_j)`` with first <= i < end and 0 <= j < end as a matrix (rows · d, end · d)."""
+        """Compute ``K(t_i, s_j)``, first <= i < end, 0 <= j < end, as a matrix (rows · d, end · d)."""
         values = self.equation.kernel(self.times[first:end, None], self.times[:end])
         expected = (end - first, end, *self.matrix)
         if values.shape != expected:
@@ -289,31 +289,31 @@ class _March:
         return values.transpose(1, 2).reshape((end - first) * self.d, end * self.d)
 
     def _solve(self, i: int, known: Tensor, diagonal: Tensor) -> Tensor:
-        """``x = sigma(known + N(t_i, x) diagonal)``; shapes (b, d) and (d, d) to (b, d)."""
+        """Solve ``x = sigma(known + N(t_i, x) diagonal)``; shapes (b, d) and (d, d) to (b, d)."""
         error = None
         if not self.stiff:
             try:
                 return self._iterate(i, known, diagonal)
-            except ImplicitStepError as found:
-                self.stiff, error = True, found
+            except ImplicitStepError as failure:
+                self.stiff, error = True, failure
         return self._newton(i, known, diagonal, error)
 
     def _iterate(self, i: int, known: Tensor, diagonal: Tensor) -> Tensor:
-        """By iteration from an extrapolation of the points before."""
+        """Solve the step by iteration from an extrapolation of the previous points."""
         t, x, change = self.times[i], self._predict(i), math.nan
-        rounding = self.rounding * _size(known)  # what is left where large sums cancel
+        rounding = self.rounding * _size(known)  # the rest of large sums that cancel
         for _ in range(_MOST_ITERATIONS):
             argument = torch.addmm(known, self._nonlinear(t, x), diagonal)
             last, x = x, self.equation.sigma(argument.reshape(self.state)).reshape_as(known)
             change = _size(x - last)
-            if not math.isfinite(change + _size(argument)):  # a bounded sigma hides what is infinite inside
+            if not math.isfinite(change + _size(argument)):  # a bounded sigma hides infinite arguments
                 raise ImplicitStepError.not_finite(float(t), self.h)
             if change <= self.equation.tolerance * max(self.scale, _size(x)) + rounding:
                 return x
         raise ImplicitStepError.not_converged(float(t), self.h, change, _MOST_ITERATIONS)
 
     def _newton(self, i: int, known: Tensor, diagonal: Tensor, error: ImplicitStepError | None) -> Tensor:
-        """By Newton's method. Where it does not do either, ``error`` is what the iteration said, if it was tried."""
+        """Solve the step by Newton's method. If that fails, raise the ``error`` of the iteration, if any."""
         t, last = self.times[i], self.values[i - 1]
         if not math.isfinite(_size(known) + _size(diagonal)):
             raise error or ImplicitStepError.not_finite(float(t), self.h)
@@ -325,23 +325,23 @@ class _March:
         tolerance = self.equation.tolerance * max(self.scale, _size(last)) + self.rounding * _size(known)
         try:
             return solve_stiff(step, last, self._predict(i), tolerance=tolerance, scale=self.scale)
-        except Unresolved as found:
-            if found.factor is not None:
-                raise ImplicitStepError.too_stiff(float(t), self.h, len(self.times) - 1, found.factor) from None
+        except Unresolved as unresolved:
+            if unresolved.factor is not None:
+                raise ImplicitStepError.too_stiff(float(t), self.h, len(self.times) - 1, unresolved.factor) from None
             raise error or ImplicitStepError.not_solved(float(t), self.h) from None
 
     def _predict(self, i: int) -> Tensor:
-        """The cubic through the last four points, or what there are, at ``t_i``; shape (b, d)."""
+        """Extrapolate the last four points, or fewer, to ``t_i``; shape (b, d)."""
         weights = self.extrapolation[min(i, len(self.extrapolation)) - 1]
         last = self.values[i - len(weights) : i]
         return (weights @ last.flatten(1)).view_as(last[0])
 
     def _nonlinear(self, t: Tensor, x: Tensor) -> Tensor:
-        """``N(t, x)``, shape (b, d) to the same."""
+        """Compute ``N(t, x)``, shape (b, d) to the same."""
         return self.equation.nonlinearity(t, x.reshape(self.state)).to(x.dtype).reshape_as(x)
 
     def _keep(self, i: int, x: Tensor, weight: float) -> None:
-        """Writes the solution at ``t_i``, and its term in the sums of the later points."""
+        """Store the solution at ``t_i``, and its term in the sums of the later points."""
         self.values[i] = x
         self.history[:, i * self.d : (i + 1) * self.d] = self._nonlinear(self.times[i], x) * weight
         self.scale = max(self.scale, _size(x))

@@ -335,7 +335,7 @@ def test_a_bias_that_is_not_split_is_found() -> None:
         ([0, 0], [0.6, 0.9], r"squares of the coefficients of channel 0 add up to 1\.17, not to 1"),
         ([0, 1, 1], [1.0, 0.6, 0.6], r"of channel 1 add up to 0\.72"),
         ([0, 2], [1.0, 1.0], r"of channel 1 add up to 0\.0"),
-        ([0, 0], [-0.6, 0.8], r"a coefficient is -0\.6: ReLU is homogeneous for factors from 0 on only"),
+        ([0, 0], [-0.6, 0.8], r"a coefficient is -0\.6: ReLU is homogeneous only for non-negative factors"),
         ([0, 0], [math.nan, 1.0], r"a coefficient is nan"),
         ([0, 0, 0], [0.6, 0.8], r"3 copies have 2 coefficients"),
     ],

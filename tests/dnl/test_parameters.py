@@ -100,8 +100,8 @@ def test_arrays_name_the_one_index_parameters_that_there_are() -> None:
 
 
 def test_arrays_of_lengths_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"^K holds 9 matrices; depth 3 needs the 6 with k <= l$"):
+    with pytest.raises(ValueError, match=r"^K contains 9 matrices; depth 3 needs the 6 with k <= l$"):
         make(3, K=torch.zeros(9, 4, 4))
     for name in ("A", "V", "Q", "R"):
-        with pytest.raises(ValueError, match=rf"^{name} has 4 entries and b has 3: the depth is not clear$"):
+        with pytest.raises(ValueError, match=rf"^{name} has 4 entries and b has 3: both must be the depth$"):
             make(3, **{name: torch.zeros(4, 4, 4)})

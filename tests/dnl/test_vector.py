@@ -344,9 +344,9 @@ def test_arguments_that_do_not_fit() -> None:
     curves = random_curves("local", positions=N, channels=C, seed=6)
     assert torch.equal(states(VectorForm(), arrays, x0, depth=4), states(VectorForm(), arrays, x0))
     cases: list[tuple[str, KernelName, Arrays | Curves, tuple[int, ...], int | None]] = [
-        ("depth = 3: the arrays are those of depth 4", "local", arrays, (B, N, C), 3),
-        ("depth = None: curves can be sampled at any depth from 1 on; name one", "local", curves, (B, N, C), None),
-        ("depth = 0: curves can be sampled at any depth from 1 on; name one", "local", curves, (B, N, C), 0),
+        ("depth = 3: the arrays have depth 4", "local", arrays, (B, N, C), 3),
+        ("depth = None: curves need a depth of at least 1", "local", curves, (B, N, C), None),
+        ("depth = 0: curves need a depth of at least 1", "local", curves, (B, N, C), 0),
         ("the attention kernel needs the parameters Q and R", "attention", curves, (B, N, C), 4),
         ("the attention kernel needs the parameters R", "attention", replace(arrays, R=None), (B, N, C), None),
         ("x0 has shape (3, 6); parameters of d = 6 and c = 2 need (B, 3, 2)", "local", arrays, (B, D), None),

@@ -25,8 +25,8 @@ class BlockMetrics:
     """Index of the first state that is compared: 1 in a dense block, otherwise 0."""
 
     state_step: Series
-    """``‖x^{l+1} − x^l‖ / ‖x^l‖``. It is ``O(1/L)`` for samples of a continuous curve ``x(t)`` (Cor. 5 of the continuous limit),
-    and has a finite sum for states that converge in depth."""
+    """``‖x^{l+1} − x^l‖ / ‖x^l‖``. It is ``O(1/L)`` for samples of a continuous curve ``x(t)`` (Cor. 5 of the continuous
+    limit), and has a finite sum for states that converge in depth."""
 
     map_distance: Series
     """Operator norm of a derivative with respect to the last state ``x^l``, the mean over some images, by power iteration (a

@@ -1,10 +1,10 @@
-r"""Margins of a trained network, and how near it is to a KKT point of the maximum-margin problem.
+r"""Margins of a trained network, and its distance from a KKT point of the maximum-margin problem.
 
 .. math:: \min_\theta \tfrac12 \|\theta\|^2 \quad \text{subject to} \quad y_m f(\theta; x_m) \ge 1 \text{ for all } m
 
 A KKT point has multipliers :math:`\lambda_m \ge 0` with :math:`\theta = \sum_m \lambda_m y_m \nabla f(\theta; x_m)`
-(stationarity) and :math:`\lambda_m (y_m f(\theta; x_m) - 1) = 0` (complementary slackness). Gradient descent on data that it
-separates drives homogeneous networks towards the direction of one (Lyu & Li 2020). The splitting ``S`` maps KKT points to
+(stationarity) and :math:`\lambda_m (y_m f(\theta; x_m) - 1) = 0` (complementary slackness). Gradient descent on separable data
+drives homogeneous networks toward the direction of a KKT point (Lyu & Li 2020). The splitting ``S`` maps KKT points to
 KKT points, with the same multipliers (arXiv 2505.12419).
 """
 
@@ -22,19 +22,19 @@ from dnlbench.dnl.embedding.descent import Samples, largest
 from dnlbench.dnl.embedding.networks import Network
 
 MOST_DOUBLINGS = 60
-"""Of the factor that brings a network to margin 1."""
+"""Maximum number of doublings of the factor that scales a network to margin 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KKT:
-    """How far a network is from a KKT point, at margin 1; all figures are 0 there and do not depend on the scale of theta."""
+    """Distance of a network from a KKT point at margin 1; 0 at a KKT point, and independent of the scale of theta."""
 
     stationarity: float
-    """``min over lambda >= 0 of ‖theta − sum_m lambda_m y_m ∇f(theta; x_m)‖ / ‖theta‖``, from 0 to 1."""
+    """``min over lambda >= 0 of ‖theta − sum_m lambda_m y_m ∇f(theta; x_m)‖ / ‖theta‖``, between 0 and 1."""
     slackness: float
-    """``sum_m lambda_m (y_m f(theta; x_m) − 1) / ‖theta‖²`` with these lambda; from 0 on."""
+    """``sum_m lambda_m (y_m f(theta; x_m) − 1) / ‖theta‖²`` for these lambda; non-negative."""
     multipliers: tuple[float, ...]
-    """These lambda, of each sample, at margin 1."""
+    """The multipliers lambda of the samples at margin 1."""
 
     @property
     def parts(self) -> tuple[float, float]:
@@ -42,20 +42,20 @@ class KKT:
 
     @property
     def residual(self) -> float:
-        """The larger one of the two."""
+        """The larger of stationarity and slackness."""
         return largest(self.parts)
 
 
 def normalized_margins(network: Network, theta: Tensor, samples: Samples) -> Tensor:
-    """``y_m f(theta / ‖theta‖; x_m)`` of each sample, shape (M,); their least is the normalised margin.
+    """Compute ``y_m f(theta / ‖theta‖; x_m)`` for each sample, shape (M,); the minimum is the normalized margin.
 
-    For a network of degree ``n`` it is ``y_m f(theta; x_m) / ‖theta‖^n``; stated like this it needs no degree.
+    For a network of degree ``n`` it equals ``y_m f(theta; x_m) / ‖theta‖^n``; this form needs no degree.
     """
     return _margins(network, theta / theta.norm(), samples)
 
 
 def kkt(network: Network, theta: Tensor, samples: Samples) -> KKT | None:
-    """Distance of a network from a KKT point of the maximum-margin problem; None if it does not separate the samples.
+    """Compute the distance of a network from a KKT point; None if it does not separate the samples.
 
     The network is first scaled to margin 1: to ``a theta`` with ``min_m y_m f(a theta; x_m) = 1``, ``a > 0``. The multipliers
     are those that make the residual of stationarity least, by non-negative least squares (Lawson & Hanson); the slackness
@@ -80,9 +80,9 @@ def kkt(network: Network, theta: Tensor, samples: Samples) -> KKT | None:
 
 
 def factor_to_margin_1(network: Network, theta: Tensor, samples: Samples) -> float | None:
-    """``a > 0`` with ``min_m y_m f(a theta; x_m) = 1``; None if the samples are not separated, or none is found.
+    """Return ``a > 0`` with ``min_m y_m f(a theta; x_m) = 1``; None if the samples are not separated, or no root is found.
 
-    For a network of no degree the margin need not grow with ``a``; the root taken is one where it does so.
+    If the network is not homogeneous, the margin need not grow with ``a``; the root is one at which it does.
     """
 
     def excess(exponent: float) -> float:
@@ -102,12 +102,12 @@ def factor_to_margin_1(network: Network, theta: Tensor, samples: Samples) -> flo
 
 @torch.no_grad()
 def _margins(network: Network, theta: Tensor, samples: Samples) -> Tensor:
-    """``y_m f(theta; x_m)``, shape (M,)."""
+    """Compute the margins ``y_m f(theta; x_m)``, shape (M,)."""
     return samples.y * network(theta, samples.x)
 
 
 def _gradients(network: Network, theta: Tensor, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``y_m ∇f(theta; x_m)``, shape (M, P), and ``y_m f(theta; x_m)``."""
+    """Compute ``y_m ∇f(theta; x_m)``, shape (M, P), and ``y_m f(theta; x_m)``."""
     leaf = theta.detach().requires_grad_()
     margins = samples.y * network(leaf, samples.x)
     rows = torch.stack([torch.autograd.grad(margin, leaf, retain_graph=True)[0] for margin in margins])

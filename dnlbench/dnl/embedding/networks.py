@@ -1,16 +1,16 @@
-r"""ReLU networks without biases and norms, as wirings whose neurons and channels can be split.
+r"""ReLU networks without biases and norms, as graphs whose neurons and channels can be split.
 
 A network is a list of layers on named *states*, each a number of neurons or channels. Every layer is one linear map :math:`W`
-of what it reads, side by side, and rectifies that first unless it is the input:
+of the concatenation of its source states, after ReLU unless it reads the input:
 
-.. math:: x^{made} = W \, \sigma( [x^k : k \in reads] ), \qquad \sigma = \mathrm{ReLU}
+.. math:: x^{target} = W \, \sigma( [x^k : k \in sources] ), \qquad \sigma = \mathrm{ReLU}
 
-A state is held before its ReLU, so who made a channel and who consumes it are the layers that name its state. That is all
-that a splitting has to know (`dnlbench.dnl.embedding.splitting`). The last layer makes one number, ``f(theta; x)``.
+A state is stored before its ReLU, so the layers that produce and consume a channel are those that name its state. A splitting
+needs nothing else (`dnlbench.dnl.embedding.splitting`). The last layer computes one number, ``f(theta; x)``.
 
 `fully_connected` and `convolutional` networks of ``L`` hidden layers are positively homogeneous of degree ``L + 1`` in their
-weights: ``f(a theta; x) = a^(L + 1) f(theta; x)``. A `densenet` is not of any one degree, as paths through its blocks are of
-different length; each of its channels is homogeneous all the same, and that is what splitting needs.
+weights: ``f(a theta; x) = a^(L + 1) f(theta; x)``. A `densenet` has no degree, since paths through its blocks differ
+in length. Each of its channels is homogeneous nevertheless, as splitting requires.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from torch.nn import functional
 from dnlbench.architecture import ARCHITECTURES, ConnectivityName, sources_of
 
 INPUT, OUTPUT = "input", "output"
-"""The states that are given and asked for; they are never split."""
+"""The states of the input and the output, which are never split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One linear map between states."""
+    """A linear map between states."""
 
     name: str
     sources: tuple[str, ...]
     target: str
     kernel_size: int = 0
-    """Of the filters of a convolution that keeps the image's size; 0: a matrix, on the means over the pixels of images."""
+    """Size of the filters of a convolution that keeps the image size; 0: a matrix, applied to the mean over the pixels."""
     pools: bool = False
-    """Whether 2×2 pixels of what it makes are averaged."""
+    """True if the output is pooled by averages of 2×2 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A wiring with the width of each of its states. Its weights ``theta`` are one vector, apart from it."""
+    """A graph of layers with the width of each state. Its weights ``theta`` are a separate vector."""
 
     layers: tuple[Layer, ...]
-    """In an order in which what one reads is there already."""
+    """The layers in topological order."""
     widths: Mapping[str, int]
     """Neurons or channels of each state."""
 
@@ -59,7 +59,7 @@ class Network:
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of each weight: (made, read) or (made, read, side, side)."""
+        """The shape of each weight: (out, in) or (out, in, size, size)."""
         return {
             layer.name: (
                 self.widths[layer.target],
@@ -75,14 +75,14 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Numbers in all weights, ``P``."""
+        """Number of weights, ``P``."""
         return sum(self.sizes)
 
     def with_widths(self, widths: Mapping[str, int]) -> Network:
         return replace(self, widths={**self.widths, **widths})
 
     def draw(self, generator: torch.Generator, scale: float = 1.0) -> Tensor:
-        """Normal random weights, float64, shape (P,): of variance 2 over the numbers that one sums (He et al. 2015), scaled."""
+        """Draw normal weights, float64, shape (P,), with standard deviation ``scale`` times that of He et al. 2015."""
         return torch.cat(
             [
                 torch.randn(size, generator=generator, dtype=torch.float64)
@@ -93,12 +93,12 @@ class Network:
         )
 
     def weights(self, theta: Tensor) -> Iterator[tuple[Layer, Tensor]]:
-        """Each layer with its weight, a view of ``theta``, shape (P,)."""
+        """Yield each layer with its weight, a view of ``theta``, shape (P,)."""
         parts = torch.split(theta, self.sizes)
         return ((layer, part.view(self.shapes[layer.name])) for layer, part in zip(self.layers, parts, strict=True))
 
     def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
-        """``f(theta; x)``, shape (M,), of inputs of shape (M, neurons) or (M, channels, H, W)."""
+        """Compute ``f(theta; x)``, shape (M,), of inputs of shape (M, neurons) or (M, channels, H, W)."""
         states = {INPUT: x}
         for layer, weight in self.weights(theta):
             parts = [states[name] for name in layer.sources]
@@ -115,12 +115,12 @@ def _apply(layer: Layer, weight: Tensor, x: Tensor) -> Tensor:
 
 
 def fully_connected(depth: int, *, inputs: int, width: int) -> Network:
-    """``f = v σ(W_L σ(… σ(W_1 x)))``: ``depth`` hidden layers of ``width`` neurons; depth 1 is the two-layer network."""
+    """Build ``f = v σ(W_L σ(… σ(W_1 x)))`` with ``depth`` hidden layers of ``width`` neurons."""
     return _chain(depth, inputs=inputs, width=width, kernel_size=0)
 
 
 def convolutional(depth: int, *, inputs: int, width: int) -> Network:
-    """``depth`` 3×3 convolutions with ReLU, ``width`` channels each, then the mean over the pixels and one linear unit."""
+    """Build ``depth`` 3×3 convolutions with ReLU, ``width`` channels each, then global average pooling and a linear unit."""
     return _chain(depth, inputs=inputs, width=width, kernel_size=3)
 
 
@@ -144,10 +144,10 @@ def densenet(
     connectivity: ConnectivityName = "full",
     window: int | None = None,
 ) -> Network:
-    """The image network ``densenet`` of `dnlbench.dnl.networks` without batch norms and bias: ``depth`` layers in each block.
+    """Build the network ``densenet`` of `dnlbench.dnl.networks` without batch norms and bias, ``depth`` layers in each block.
 
-    A layer reads the states that `dnlbench.architecture.sources_of` says, a transition and the last unit read all of a
-    block's, so splitting a channel of a state concerns every one of them.
+    A layer reads the states in `dnlbench.architecture.sources_of`; transitions and the last unit read all states of a block.
+    Splitting a channel of a state affects all of them.
     """
     sources = sources_of(ARCHITECTURES["densenet"], connectivity, window)
     layers = [Layer(name="stem", sources=(INPUT,), target="1.x0", kernel_size=3)]

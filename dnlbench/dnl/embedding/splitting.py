@@ -1,15 +1,15 @@
 r"""Splitting of neurons and channels: the linear isometric map ``S`` from the weights of a network to those of a wider one.
 
 Copy ``a`` of a channel ``p(a)`` has a coefficient ``c_a >= 0``, with ``sum c_a² = 1`` over the copies of each channel. The
-filter that makes the channel and the weights of everybody who consumes it are both scaled by it. With
+filter that computes the channel and the weights of all layers that consume it are both scaled by it. With
 ``E_{aj} = c_a [p(a) = j]``, one such matrix for each state and the identity for input and output,
 
-.. math:: S(W) = E_{made} \, W \, E_{read}^T, \qquad E^T E = 1,
+.. math:: S(W) = E_{target} \, W \, E_{sources}^T, \qquad E^T E = 1,
 
 so ``S`` is linear with ``S^T S = 1``. As ``relu(c z) = c relu(z)`` for ``c >= 0``, ``f_wide(S theta; x) = f(theta; x)`` and
-``∇L_wide(S theta) = S ∇L(theta)``: descent that begins at ``S theta_0`` stays at ``S theta_k``.
+``∇L_wide(S theta) = S ∇L(theta)``: descent that starts at ``S theta_0`` stays at ``S theta_k``.
 
-Source: the abstract of arXiv 2505.12419, whose text was not at hand; the map was rebuilt from it.
+Source: the abstract of arXiv 2505.12419. The full text was not available; the map is derived from the abstract.
 """
 
 from __future__ import annotations
@@ -24,31 +24,33 @@ from torch import Tensor
 from dnlbench.dnl.embedding.networks import Network
 
 SPHERE_TOLERANCE = 1e-12
-"""So much may the squares of a channel's coefficients be off 1, which is their rounding."""
+"""Allowed rounding of the sum of the squared coefficients of a channel, which is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How the channels of one state are split, each in a number of copies of its own."""
+    """The splitting of the channels of one state, each into its own number of copies."""
 
     parents: Tensor
-    """``p(a)``: the channel that each wide one is a copy of, shape (wide,), integers."""
+    """``p(a)``: the channel of each copy, shape (wide,), integers."""
     coefficients: Tensor
     """``c_a``, shape (wide,), float64."""
 
     def __post_init__(self) -> None:
         if self.parents.shape != self.coefficients.shape:
-            raise ValueError(f"{len(self.parents)} copies have {len(self.coefficients)} coefficients: each has one")
+            raise ValueError(
+                f"{len(self.parents)} copies have {len(self.coefficients)} coefficients: each copy needs one"
+            )
         if not bool((self.coefficients >= 0).all()):
             raise ValueError(
-                f"a coefficient is {float(self.coefficients.min())}: ReLU is homogeneous for factors from 0 on only"
+                f"a coefficient is {float(self.coefficients.min())}: ReLU is homogeneous only for non-negative factors"
             )
         sums = self.squares()
         worst = int((sums - 1).abs().argmax())
         if not bool(((sums - 1).abs() <= SPHERE_TOLERANCE).all()):
             raise ValueError(
-                f"the squares of the coefficients of channel {worst} add up to {float(sums[worst])}, not to 1: its copies "
-                "do not add up to it"
+                f"the squares of the coefficients of channel {worst} add up to {float(sums[worst])}, not to 1: the "
+                "copies do not reproduce the channel"
             )
 
     @property
@@ -56,13 +58,13 @@ class Split:
         return int(self.parents.max()) + 1
 
     def squares(self) -> Tensor:
-        """``sum c_a²`` over the copies of each channel, shape (channels,)."""
+        """Compute ``sum c_a²`` over the copies of each channel, shape (channels,)."""
         sums = torch.zeros(self.channels).to(self.coefficients)
         return sums.index_add_(0, self.parents, self.coefficients**2)
 
 
 def split_alike(channels: int, coefficients: Tensor) -> Split:
-    """Each channel into as many copies as there are coefficients; shape (m,) for all alike, or (channels, m)."""
+    """Split each channel into as many copies as there are coefficients; shape (m,) for all channels, or (channels, m)."""
     every = coefficients.expand(channels, coefficients.shape[-1])
     return Split(
         parents=torch.arange(channels, device=every.device).repeat_interleave(every.shape[1]),
@@ -71,7 +73,7 @@ def split_alike(channels: int, coefficients: Tensor) -> Split:
 
 
 def on_the_sphere(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random coefficients, uniform on the part of the unit sphere without negative coordinates (the last axis), float64."""
+    """Draw coefficients uniformly on the non-negative part of the unit sphere (the last axis), float64."""
     normal = torch.randn(*shape, generator=generator, dtype=torch.float64).abs()
     norms: Tensor = torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
     return torch.div(normal, norms)
@@ -79,11 +81,11 @@ def on_the_sphere(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Splitting:
-    """``S`` of one network."""
+    """The map ``S`` of one network."""
 
     network: Network
     splits: Mapping[str, Split]
-    """By hidden state; those that are left out stay as they are."""
+    """Splits by hidden state; missing states stay unchanged."""
 
     def __post_init__(self) -> None:
         for state, split in self.splits.items():
@@ -97,7 +99,7 @@ class Splitting:
         return self.network.with_widths({state: len(split.parents) for state, split in self.splits.items()})
 
     def of_concatenation(self, states: tuple[str, ...]) -> Split:
-        """How the concatenation of some states is split."""
+        """Return the split of the concatenation of some states."""
         parts = [
             self.splits.get(state) or split_alike(self.network.widths[state], torch.ones(1, dtype=torch.float64))
             for state in states
@@ -110,7 +112,7 @@ class Splitting:
 
     @cached_property
     def _entries(self) -> tuple[Tensor, Tensor]:
-        """For each entry of ``eta`` that of ``theta`` that it is a copy of, and its factor; both of shape (wide P,)."""
+        """Index into ``theta`` and factor of each entry of ``eta``, both of shape (wide P,)."""
         indices, factors = [], []
         for layer, index in self.network.weights(torch.arange(self.network.parameters)):
             rows, columns = self.of_concatenation((layer.target,)), self.of_concatenation(layer.sources)
@@ -121,12 +123,12 @@ class Splitting:
         return torch.cat(indices), torch.cat(factors)
 
     def embed(self, theta: Tensor) -> Tensor:
-        """``S theta``, shape (wide P,), of ``theta``, shape (P,)."""
+        """Compute ``S theta``, shape (wide P,), of ``theta``, shape (P,)."""
         indices, factors = self._entries
         return theta[indices.to(theta.device)] * factors.to(theta.device)
 
     def project(self, eta: Tensor) -> Tensor:
-        """``S^T eta``, shape (P,): the inverse of ``S`` on its range; ``S S^T`` is the orthogonal projection onto that."""
+        """Compute ``S^T eta``, shape (P,): the inverse of ``S`` on its range; ``S S^T`` is the orthogonal projection."""
         indices, factors = self._entries
         scaled = eta * factors.to(eta.device)
         return eta.new_zeros(self.network.parameters).index_add(0, indices.to(eta.device), scaled)
