@@ -1,4 +1,4 @@
-"""What tests of whole sweeps share: networks of one's own that take their time, and sweeps of them to be disturbed."""
+"""Fixtures for tests of complete sweeps: custom networks whose training the test controls."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ def gated(depth, input_shape, classes, network):  # with dropout, so that the lo
 """
 
 PATIENCE_S = 300.0
-"""After that long a test takes what it waits for to hang."""
+"""Time after which a test fails if what it waits for has not happened, in seconds."""
 MOST_SEEDS = 12
 EPOCHS, BATCH_SIZE = 3, 4
-"""Of 38 steps each, after two steps of warm-up: more turns of the gate than any test takes, and few files to be synced."""
+"""Epochs of 38 steps, after two steps of warm-up: more steps than any test needs, and few files to sync."""
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A module with networks of one's own, in the test's folder."""
+    """A module with custom networks, in the folder of the test."""
     path = tmp_path / "own.py"
     path.write_text(OWN)
     return path
@@ -193,7 +193,7 @@ class Sweep:
         return done.stdout.strip()
 
     def refusal(self, *command: str) -> str:
-        """What is said to a command that is refused; ``--detach`` reads the process's own command line."""
+        """Return the error of a rejected command; ``--detach`` reads the command line of the process."""
         done = self.call(*command) if "--detach" in command else call(self.folder, *command)
         assert done.returncode == 2, done.stderr
         assert done.stdout == ""
@@ -240,7 +240,7 @@ class Sweep:
         return self.wait_until(condition, turning=True)
 
     def sizes(self) -> dict[Path, int]:
-        """Of all runs' events."""
+        """Return the sizes of the event files of all runs."""
         return {path: path.stat().st_size for path in self.run_dir.root.glob("runs/*/events.jsonl")}
 
     def profile(self, stdout: str) -> Profile:

@@ -116,7 +116,7 @@ class Bench:
         return has_come
 
     def turns(self) -> list[tuple[float, float, tuple[int, int], str]]:
-        """Of each run that was given to a worker: lease and end, depth and seed, and its side; in order."""
+        """Return lease and end, depth and seed, and role of each run that a worker trained, in order."""
         return sorted((*span, name) for side, name in zip(self.sides, "hb", strict=True) for span in spans(side))
 
     def clean_up(self) -> None:
@@ -126,7 +126,7 @@ class Bench:
 
 
 def spans(run_dir: RunDir) -> list[tuple[float, float, tuple[int, int]]]:
-    """From the lease to the end, of each run that was given to a worker, by the two files that say it."""
+    """Return the time from lease to end of each run that a worker trained, from journal and events."""
     runs, found = run_dir.read_plan().by_id, []
     for lease in (event for event in run_dir.read_journal() if isinstance(event, RunLeased)):
         run = runs[lease.run_id]
@@ -146,7 +146,7 @@ def bench(tmp_path: Path, spec_file: Path, own: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def refused(run_cli: RunCli, spec_file: Path, tmp_path: Path) -> Refused:
-    """What is said to a ``dnlbench run`` that is refused before it does anything."""
+    """Return the error of a ``dnlbench run`` that is rejected before it does anything."""
 
     def run(*options: object) -> str:
         done = run_cli("run", spec_file, *WAY, *options)

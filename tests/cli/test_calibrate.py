@@ -39,9 +39,9 @@ def test_calibration_measures_a_floor_and_shows_it(
     small = ["--set", "sweep.networks=['densenet']", "--set", "sweep.depths=[1]", "--device", "cpu"]
     done = run_cli("calibrate", spec_file, "--rounds", "1", *small, "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    floor = said["floor"]
-    assert said["file"] == str(NoiseFile().path)
+    message = json.loads(done.stdout)
+    floor = message["floor"]
+    assert message["file"] == str(NoiseFile().path)
     assert (floor["rounds"], floor["networks"], floor["threads"]) == (1, ["densenet"], 1)
     assert floor["floors"]["peak_memory_bytes"] == 0.0  # equal to the byte
     assert floor["floors"]["samples_per_s"] > 0.0

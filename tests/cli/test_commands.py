@@ -120,8 +120,8 @@ def test_compare_as_a_table(run_cli: RunCli, profiles: tuple[Path, Path]) -> Non
 def test_compare_as_markdown(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
     done = run_cli("compare", *profiles, "--format", "markdown", "-o", "out/x.md")
     assert (done.returncode, done.stdout) == (0, "")
-    found = (profiles[0].parent.parent / "out" / "x.md").read_text()
-    assert found == (Path(__file__).parent.parent / "golden" / "compare.md").read_text()
+    result = (profiles[0].parent.parent / "out" / "x.md").read_text()
+    assert result == (Path(__file__).parent.parent / "golden" / "compare.md").read_text()
 
 
 def test_compare_as_csv(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:

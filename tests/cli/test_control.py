@@ -43,7 +43,7 @@ def statuses(profile: Profile) -> Counter[str]:
 
 
 def attempts_of(sweep: Sweep, run_id: str) -> list[str | None]:
-    """How each attempt at a run ended."""
+    """Return the end of each attempt at a run."""
     attempts = sweep.view().histories[run_id].attempts
     return ["paused" if isinstance(a.last, RunPaused) else a.last.status if a.last else None for a in attempts]
 
@@ -223,10 +223,10 @@ def test_a_detached_sweep_goes_on_by_itself_and_can_be_followed(
     assert sweep.run_dir.engine() == str(holder)
 
     sweep.gate.open()
-    whole = sweep.call("attach")
-    assert whole.returncode == 0, whole.stderr
-    assert all(f"seed {seed}: loss" in whole.stderr for seed in range(8))
-    assert "the sweep is finished; 8 of 8 runs ended, 0 of them not ok" in whole.stderr
+    complete = sweep.call("attach")
+    assert complete.returncode == 0, complete.stderr
+    assert all(f"seed {seed}: loss" in complete.stderr for seed in range(8))
+    assert "the sweep is finished; 8 of 8 runs ended, 0 of them not ok" in complete.stderr
     profile = read_profile(sweep.folder / "out.json")
     assert check_profile(profile) == []
     assert profile.state == "complete"
@@ -280,7 +280,7 @@ class Terminal:
         self._seen = bytearray()
         self._closing = False
         self.frozen = False
-        """Whether nothing that is written to it goes through, as after Ctrl+S or when the connection is lost."""
+        """Return True if the terminal accepts no output, as after Ctrl+S or a lost connection."""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -301,7 +301,7 @@ class Terminal:
                     self._seen += os.read(self._master, 4096)
 
     def close(self) -> None:
-        """As if its window was closed: it hangs up on all of its processes, and whatever they write fails."""
+        """Close the terminal like its window: its processes get a hangup, and their output fails."""
         self._closing = True
         self._reader.join()
         os.close(self._master)
@@ -431,9 +431,9 @@ def test_an_engine_that_is_killed_again_and_again_goes_on_each_time(
     assert count(sweep, Prepared) == 1  # it was not ready yet
     not_yet.unlink()
 
-    begun = next(run_dir.root.glob("runs/*/checkpoint*.pt")).parent
-    (begun / ".checkpoint.pt.abc123.tmp").write_bytes(b"half a check")
-    (begun / "checkpoint.new.pt").write_bytes(b"half a check")
+    run_path = next(run_dir.root.glob("runs/*/checkpoint*.pt")).parent
+    (run_path / ".checkpoint.pt.abc123.tmp").write_bytes(b"half a check")
+    (run_path / "checkpoint.new.pt").write_bytes(b"half a check")
     (run_dir.root / ".sweep.json.def456.tmp").write_bytes(b"{")
     (run_dir.root / ".engine.pid.ghi789.tmp").write_bytes(b"")
     (run_dir.root / "engine.lock").touch()
@@ -452,7 +452,7 @@ def test_an_engine_that_is_killed_again_and_again_goes_on_each_time(
     assert profile.state == "complete"
     check_undisturbed(profile)
     assert any(attempt.from_epoch > 0 for run in profile.runs for attempt in run.attempts)
-    assert not list(begun.glob(".checkpoint*")), "what the killed save left is gone"
+    assert not list(run_path.glob(".checkpoint*")), "what the killed save left is gone"
     assert not psutil.wait_procs(left, timeout=PATIENCE_S)[1]
 
 
@@ -465,7 +465,7 @@ def kill(engine: subprocess.Popen[str], workers: Workers) -> list[psutil.Process
 
 
 def count(sweep: Sweep, kind: type[object]) -> int:
-    """Of events in the journal."""
+    """Return the number of events in the journal."""
     return sum(isinstance(event, kind) for event in sweep.run_dir.read_journal())
 
 

@@ -32,7 +32,7 @@ def ask_here(function: str, question: Mapping[str, Any], slot: Slot) -> Iterator
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only torch knows is found out in this process, which has imported it."""
+    """Compute values that need torch in this process, which has imported it."""
     for asking in (execute, weights):
         monkeypatch.setattr(asking, "call", ask_here)
 
@@ -40,8 +40,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def diagnosed(run_cli: RunCli, source: str, *options: str) -> dict[str, Any]:
     done = run_cli("diagnose", source, *SMALL, "--format", "json", *options)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def without_source(diagnosis: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def kept(run_cli: RunCli, spec_file: Path) -> Callable[..., None]:
 def test_run_directory_and_kept_weights_say_the_same(
     run_cli: RunCli, kept: Callable[..., None], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Of packs; all formats; and what is said when weights are damaged, absent or nowhere."""
+    """Cover packs, all formats, and the messages for damaged and missing weights."""
     kept()
     profile = read_profile(tmp_path / "kept.json")
     files = {path.stem: path for path in (tmp_path / "kept.weights").iterdir()}
@@ -101,9 +101,9 @@ def test_run_directory_and_kept_weights_say_the_same(
     assert len(json.loads(done.stdout)["runs"]) == 6
     for path in others:
         path.unlink()
-    said = refused(run_cli("diagnose", "kept.json", *SMALL))
-    assert "no run can be diagnosed" in said
-    assert "run the sweep again with --keep-weights" in said
+    message = refused(run_cli("diagnose", "kept.json", *SMALL))
+    assert "no run can be diagnosed" in message
+    assert "run the sweep again with --keep-weights" in message
 
     other = run_cli("diagnose", "rd", *SMALL, "--device", "cuda:9")
     assert "--device cuda:9" in refused(other)
@@ -116,9 +116,9 @@ def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_
     first = run_cli("run", spec_file, *RUN, *only, "--out", "first.json")
     assert first.returncode == 0, first.stderr
     assert all(run.weights_sha256 is None for run in read_profile(tmp_path / "first.json").runs)
-    said = refused(run_cli("diagnose", "first.json", *SMALL))
-    assert "its weights were not kept" in said
-    assert "Name the sweep's run directory instead" in said
+    message = refused(run_cli("diagnose", "first.json", *SMALL))
+    assert "its weights were not kept" in message
+    assert "Name the sweep's run directory instead" in message
 
     events = {path: path.read_bytes() for path in tmp_path.glob("rd/runs/*/events.jsonl")}
     again = run_cli("run", spec_file, *RUN, *only, "--resume", "--out", "again.json", "--keep-weights")
@@ -135,14 +135,14 @@ def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_
     assert fewer.returncode == 0
     assert "the weights of 2 runs could not be saved: " in fewer.stderr
     assert "checkpoint.pt is from 3 epochs; expected 2 epochs" in fewer.stderr
-    said = refused(run_cli("diagnose", "rd", *SMALL))
-    assert "is from 3 epochs; expected 2 epochs" in said
+    message = refused(run_cli("diagnose", "rd", *SMALL))
+    assert "is from 3 epochs; expected 2 epochs" in message
 
     for path in tmp_path.glob("rd/runs/*/checkpoint.pt*"):
         path.unlink()
-    said = refused(run_cli("diagnose", "rd", *SMALL))
-    assert "checkpoint.pt does not exist" in said
-    assert "train it again in another --run-dir" in said
+    message = refused(run_cli("diagnose", "rd", *SMALL))
+    assert "checkpoint.pt does not exist" in message
+    assert "train it again in another --run-dir" in message
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -163,9 +163,9 @@ def test_runs_that_failed_and_networks_of_ones_own_are_left_out(
     assert done.returncode == 1
     assert len(list((tmp_path / "p.weights").iterdir())) == 3
     for source in ("rd", "p.json"):
-        found = run_cli("diagnose", source, *SMALL, "--format", "json")
-        assert found.returncode == 1
-        content = json.loads(found.stdout)
+        result = run_cli("diagnose", source, *SMALL, "--format", "json")
+        assert result.returncode == 1
+        content = json.loads(result.stdout)
         assert [run["network"] for run in content["runs"]] == ["plain", "plain"]
         reasons = {left["reason"] for left in content["left_out"]}
         assert reasons == {
@@ -182,10 +182,10 @@ def test_what_has_no_trained_networks_is_refused(
     done = run_cli("run", "forward-limit", *RUN, *limit, "--out", "limit.json")
     assert done.returncode == 0, done.stderr
     for source in ("rd", "limit.json"):
-        said = refused(run_cli("diagnose", source))
-        assert "'forward-limit' trains no image networks; diagnose needs study 'training'" in said
-    said = refused(run_cli("run", "forward-limit", *RUN, *limit, "--keep-weights"))
-    assert "--keep-weights: runs of the study 'forward-limit' have no weights" in said
+        message = refused(run_cli("diagnose", source))
+        assert "'forward-limit' trains no image networks; diagnose needs study 'training'" in message
+    message = refused(run_cli("run", "forward-limit", *RUN, *limit, "--keep-weights"))
+    assert "--keep-weights: runs of the study 'forward-limit' have no weights" in message
 
     assert "not a run directory" in refused(run_cli("diagnose", "."))
     assert "none.json: cannot be read" in refused(run_cli("diagnose", "none.json"))
@@ -199,21 +199,21 @@ def test_what_has_no_trained_networks_is_refused(
 def test_a_sweep_that_was_killed_is_diagnosed_as_far_as_it_came(
     run_cli: RunCli, spec_file: Path, tmp_path: Path
 ) -> None:
-    """As the kill of an engine leaves it: a run in mid-training, with a checkpoint, and no word of its end."""
+    """Leave the files of a killed engine: a run in mid-training, with a checkpoint but without an end."""
     only = ("--set", "sweep.networks=['densenet']", "--set", "sweep.seeds=[0]")
     assert run_cli("run", spec_file, *RUN, *only, "--out", "p.json").returncode == 0
-    whole = diagnosed(run_cli, "rd")
+    complete = diagnosed(run_cli, "rd")
     cut = next(tmp_path.glob("rd/runs/densenet-L1-*/events.jsonl"))
     lines = cut.read_bytes().splitlines(keepends=True)
     cut.write_bytes(b"".join(lines[:-1]) + lines[-1][:-7])  # its last event is torn
-    found = diagnosed(run_cli, "rd")
-    assert found["runs"] == [run for run in whole["runs"] if run["depth"] == 2]
-    (left_out,) = found["left_out"]
+    result = diagnosed(run_cli, "rd")
+    assert result["runs"] == [run for run in complete["runs"] if run["depth"] == 2]
+    (left_out,) = result["left_out"]
     assert left_out["reason"] == "has not finished"
 
     again = run_cli("run", spec_file, *RUN, *only, "--resume", "--out", "p.json", "--keep-weights")
     assert again.returncode == 0, again.stderr
-    assert diagnosed(run_cli, "p.json")["runs"] == whole["runs"]
+    assert diagnosed(run_cli, "p.json")["runs"] == complete["runs"]
 
 
 def test_code_that_a_profile_names_is_not_executed(

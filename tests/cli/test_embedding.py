@@ -23,7 +23,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the small sweep has been run once: ``out.json``, and what was shown."""
+    """The folder of a small sweep that ran once, with ``out.json``, and its output."""
     path = tmp_path_factory.mktemp("embedding")
     done = call(path, "run", "embedding", *SMALL, "--executor=inline", "--out=out.json")
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ NETWORKS = ("local-tanh", "gaussian-tanh")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the small sweep has been run once, by two workers: ``rd`` and ``out.json``."""
+    """The folder of a small sweep that ran once on two workers, with ``rd`` and ``out.json``."""
     path = tmp_path_factory.mktemp("forward-limit")
     done = call(path, "run", "forward-limit", *SMALL, "--jobs=2", "--run-dir=rd", "--out=out.json")
     assert done.returncode == 0, done.stderr
@@ -122,9 +122,9 @@ def test_a_sweep_can_grow_by_depths_but_its_settings_stay(run_cli: RunCli, tmp_p
     done = run_cli(*grown, "--jobs", "1", "--out", "grown.json")
     assert done.returncode == 0, done.stderr
     assert "16 of 20 runs are already finished in the run directory" in done.stderr
-    found, before = (measurements(read_profile(path)) for path in (tmp_path / "grown.json", folder / "out.json"))
-    assert len(found) == 20
-    assert before.items() <= found.items()
+    result, before = (measurements(read_profile(path)) for path in (tmp_path / "grown.json", folder / "out.json"))
+    assert len(result) == 20
+    assert before.items() <= result.items()
     refused = run_cli(*grown, "--set", "curves.scale=0.5")
     assert refused.returncode == 2
     assert "already holds a sweep with other settings: " in refused.stderr
@@ -164,11 +164,11 @@ def test_a_jump_has_order_0_and_theory_says_nothing_of_it(run_cli: RunCli, tmp_p
     assert end.order_limit == pytest.approx(1.0, abs=0.4)
     assert {(fit.expected_order, fit.agrees) for fit in (largest, end)} == {(None, None)}
     for run in profile.runs:
-        found = run.measurements
-        assert found["outside_assumptions"] == 1.0
-        assert isinstance(found["reference_error"], float)
-        assert isinstance(found["error_max"], float)
-        assert found["reference_error"] < 0.05 * found["error_max"]
+        result = run.measurements
+        assert result["outside_assumptions"] == 1.0
+        assert isinstance(result["reference_error"], float)
+        assert isinstance(result["error_max"], float)
+        assert result["reference_error"] < 0.05 * result["error_max"]
     assert "these networks are outside its assumptions" in done.stderr + run_cli("profiles", "show", "jump.json").stdout
     refused = run_cli("compare", folder / "out.json", "jump.json")
     assert refused.returncode == 5

@@ -52,14 +52,14 @@ def test_a_regression_is_exit_code_3_and_is_told(run_cli: RunCli, saved: Saved) 
     done = run_cli("compare", base, slow, *RULES, "--format", "json")
     assert done.returncode == 3
     assert done.stderr.startswith("dnlbench: fail: throughput:5% of densenet at L = 2, 4: 1.250 [1.250, 1.250] times")
-    found = json.loads(done.stdout)["gate"]
-    assert found["outcome"] == "fail"
-    assert [(finding["rule"], finding["outcome"]) for finding in found["findings"]] == [
+    result = json.loads(done.stdout)["gate"]
+    assert result["outcome"] == "fail"
+    assert [(finding["rule"], finding["outcome"]) for finding in result["findings"]] == [
         ("throughput:5%", "fail"),
         ("loss:worse", "pass"),
         ("failed", "pass"),
     ]
-    assert found["findings"][0]["effect"]["estimate"] == pytest.approx(1.25)
+    assert result["findings"][0]["effect"]["estimate"] == pytest.approx(1.25)
     assert run_cli("compare", base, slow).returncode == 0
 
 
@@ -101,8 +101,8 @@ def test_an_unknown_rule_is_exit_code_2(run_cli: RunCli, saved: Saved) -> None:
 def test_csv_and_markdown_hold_the_findings(run_cli: RunCli, saved: Saved) -> None:
     base, slow = saved("base"), saved("slow", rate=800.0)
     rows = list(csv.DictReader(io.StringIO(run_cli("compare", base, slow, *RULES, "--format", "csv").stdout)))
-    said = {(row["quantity"], row["network"]): row["gate"] for row in rows if row["depth"] == "all"}
-    assert said == {
+    message = {(row["quantity"], row["network"]): row["gate"] for row in rows if row["depth"] == "all"}
+    assert message == {
         ("final_train_loss", "densenet"): "loss:worse pass",
         ("samples_per_s", "densenet"): "throughput:5% fail",
         ("peak_memory_bytes", "densenet"): "",
@@ -149,11 +149,11 @@ def test_a_sweep_is_held_to_rules_within_its_profile(run_cli: RunCli, spec_file:
     assert "--fail-on loss:worse: compares two profiles; add --against" in refused.stderr
     assert run_cli(*sweep, "--detach", "--fail-on", "depth:loss:worse").returncode == 2
     done = run_cli(*sweep, *small, "--fail-on", "depth:loss:0.01%", "--inconclusive", "fail")
-    found = json.loads(done.stdout)
-    assert [finding["depths"] for finding in found["gate"]["findings"]] == [[1, 2]]
-    assert {"pass": 0, "fail": 3, "inconclusive": 4}[found["gate"]["outcome"]] == done.returncode
-    assert f"dnlbench: gate: {found['gate']['outcome']}" in done.stderr
-    (contrast,) = found["summary"]["contrasts"]
+    result = json.loads(done.stdout)
+    assert [finding["depths"] for finding in result["gate"]["findings"]] == [[1, 2]]
+    assert {"pass": 0, "fail": 3, "inconclusive": 4}[result["gate"]["outcome"]] == done.returncode
+    assert f"dnlbench: gate: {result['gate']['outcome']}" in done.stderr
+    (contrast,) = result["summary"]["contrasts"]
     assert contrast["against"] == {"network": "densenet", "depth": 1}
     alone = run_cli(*sweep, *small, "--fail-on", "network:loss:worse")
     assert (alone.returncode, json.loads(alone.stdout)["gate"]["outcome"]) == (5, "not comparable")

@@ -80,8 +80,8 @@ def test_runs_are_shared_with_a_sweep_of_more_depths(run_cli: RunCli, tmp_path: 
     (known,) = read_profile(tmp_path / "same.json").runs
     other = run_cli(*arguments(tmp_path, "other", *INLINE, changes=(*small, *axes, "sweep.depths=[1, 2, 4, 8]")))
     assert other.returncode == 0, other.stderr
-    found = read_profile(tmp_path / "other.json")
-    assert measurements(found)[known.run_id] == known.measurements
+    result = read_profile(tmp_path / "other.json")
+    assert measurements(result)[known.run_id] == known.measurements
 
 
 @pytest.mark.parametrize(

@@ -44,16 +44,16 @@ def shy(depth, input_shape, classes, network):
 
 
 def packs(run_dir: RunDir) -> list[set[str]]:
-    """What was given to a slot at the same time."""
-    found: dict[tuple[str, float], set[str]] = {}
+    """Return the runs that a slot got at the same time."""
+    result: dict[tuple[str, float], set[str]] = {}
     for event in run_dir.read_journal():
         if isinstance(event, RunLeased):
-            found.setdefault((event.slot, event.time), set()).add(event.run_id)
-    return list(found.values())
+            result.setdefault((event.slot, event.time), set()).add(event.run_id)
+    return list(result.values())
 
 
 def test_a_sweep_in_packs(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
-    """Its profile, its run directory, and what else may be done there."""
+    """The profile and the run directory of a sweep, and a function for further runs."""
     options = ["run", spec_file, "--device", "cpu", "--executor", "inline", "--threads", "1", "--set", "sweep.seeds=3"]
     done = run_cli(*options, "--pack", "2", "--run-dir", "rd", "--out", "packs.json")
     assert done.returncode == 0, done.stderr

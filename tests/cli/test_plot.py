@@ -153,7 +153,7 @@ def test_drawing_reaches_neither_torch_nor_pyplot(profile: Path) -> None:
 
 
 def in_terminal(folder: Path, *arguments: str, columns: int = 80, **environment: str) -> str:
-    """What dnlbench writes to a terminal of that width."""
+    """Return the output of dnlbench in a terminal of this width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}

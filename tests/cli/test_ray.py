@@ -39,7 +39,7 @@ def cluster(guarded: RayCluster, monkeypatch: pytest.MonkeyPatch) -> RayCluster:
 
 @pytest.fixture
 def brittle_cluster(start_cluster: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
-    """For one that does: a head that takes no work, and three that do. Nothing is left of it when it is given up."""
+    """A cluster with a head that runs no workers, and three machines that do. Everything stops with the fixture."""
     with contextlib.suppress(ZeroDivisionError), start_cluster({"num_cpus": 0}, *[{"num_cpus": 1}] * 3) as cluster:
         assert len(cluster.processes()) >= 8
         cluster.show(monkeypatch)
@@ -87,7 +87,7 @@ def unclaimed_cpus(cluster: RayCluster) -> float:
 
 
 def found(run: RunRecord) -> dict[str, object]:
-    """What must not depend on where a run was carried out."""
+    """Return the fields of a run that must not depend on the machine."""
     kept = {
         "run_id",
         "status",

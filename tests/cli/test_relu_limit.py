@@ -24,7 +24,7 @@ NETWORKS = ("dense-a0.5", "dense-a2", "conv-a0.5", "conv-a2")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the preset has been run in a reduced form once, by a worker: ``rd`` and ``out.json``."""
+    """The folder of a reduced preset that ran once on a worker, with ``rd`` and ``out.json``."""
     path = tmp_path_factory.mktemp("relu-limit")
     done = call(path, "run", "relu-limit", *SMALL, "--jobs=1", "--run-dir=rd", "--out=out.json")
     assert done.returncode == 0, done.stderr

@@ -36,10 +36,14 @@ def test_the_answer_is_shown_stored_and_used(run_cli: RunCli, spec_file: Path) -
     options = ("--device", "cpu", "--jobs", "1")
     done = run_cli("tune", spec_file, *options, "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["file"], said["network"], said["best"]["pack_size"]) == (str(tuning_file().path), "dense-gaussian", 2)
-    assert [(trial["pack_size"], trial["samples_per_s"]) for trial in said["trials"]] == [(1, 100.0), (2, 200.0)]
-    assert said["best"] in said["trials"]
+    message = json.loads(done.stdout)
+    assert (message["file"], message["network"], message["best"]["pack_size"]) == (
+        str(tuning_file().path),
+        "dense-gaussian",
+        2,
+    )
+    assert [(trial["pack_size"], trial["samples_per_s"]) for trial in message["trials"]] == [(1, 100.0), (2, 200.0)]
+    assert message["best"] in message["trials"]
     table = run_cli("tune", spec_file, *options, "--quiet")
     assert "chosen" in table.stdout
     assert table.stderr == ""

@@ -100,18 +100,18 @@ def test_a_request_that_cannot_be_read_is_refused(
 ) -> None:
     path = tmp_path / "request.json"
     write_request(request_for(make_plan()), RunDir(tmp_path))
-    whole = path.read_text()
+    complete = path.read_text()
     path.write_text(
-        json.dumps({**json.loads(whole), **change})
+        json.dumps({**json.loads(complete), **change})
         if isinstance(change, dict)
-        else change.replace("torn", whole[: len(whole) // 2])
+        else change.replace("torn", complete[: len(complete) // 2])
     )
     with pytest.raises(typer.Exit) as ended:
         engine(tmp_path)
     assert ended.value.exit_code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("dnlbench: error: ")
-    assert message in said
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("dnlbench: error: ")
+    assert message in stderr
 
 
 def test_a_run_directory_without_a_request_is_refused(tmp_path: Path) -> None:
@@ -146,13 +146,13 @@ def test_a_request_that_is_refused_leaves_an_earlier_one_and_its_plan(
 
 
 def test_what_is_left_open_is_resumed_as_it_was_asked_for(make_plan: MakePlan, tmp_path: Path) -> None:
-    begun = request_for(make_plan(), device="cpu", jobs=3, threads=2, pack=1, executor="inline", out=Path("out.json"))
+    started = request_for(make_plan(), device="cpu", jobs=3, threads=2, pack=1, executor="inline", out=Path("out.json"))
     again = request_for(make_plan("sweep.seeds=9"), run_dir=tmp_path, jobs=1)
     assert resumed(replace(again, resume=True)) == replace(again, resume=True), "there is nothing to resume"
-    write_request(begun, RunDir(tmp_path))
+    write_request(started, RunDir(tmp_path))
     assert resumed(again) == again, "unless it is to be resumed"
-    whole = replace(again, resume=True, device="cpu", threads=2, pack=1)
-    assert resumed(replace(again, resume=True)) == whole
+    complete = replace(again, resume=True, device="cpu", threads=2, pack=1)
+    assert resumed(replace(again, resume=True)) == complete
 
 
 def test_every_option_of_run_reaches_a_detached_engine(

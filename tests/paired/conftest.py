@@ -1,4 +1,4 @@
-"""Sessions that are never begun, and sides that have no process."""
+"""Fixtures for paired benchmarks: sessions that are not started, and engines without processes."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def make_session(tmp_path: Path, slot: Slot) -> Callable[[Plan], Session]:
 
 @dataclass
 class MadeUp:
-    """What fake sides are like, and the turns that they were given."""
+    """Properties of fake engines, and the groups of runs that they got."""
 
     make_profile: Callable[..., Profile]
     data: dict[Role, str] = field(default_factory=dict)
     rates: dict[Role, float] = field(default_factory=dict)
     failing: Role | None = None
     groups: list[tuple[Role, list[int]]] = field(default_factory=list)
-    """Side and seeds."""
+    """Role and seeds."""
 
 
 class FakeEngine:
-    """Stands in for a `PairedEngine` whose runs all end at once."""
+    """Replace a `PairedEngine`; all runs end immediately."""
 
     def __init__(self, made_up: MadeUp, name: Role, request: RunRequest) -> None:
         assert request.run_dir is not None
@@ -99,7 +99,7 @@ class FakeEngine:
         self.exit_code = int(self._status == "failed")
 
     def interrupt(self) -> None:
-        """It does nothing between its turns."""
+        """Do nothing: the fake engine is idle."""
 
     def end(self) -> None:
         if self.exit_code is None:
@@ -108,11 +108,11 @@ class FakeEngine:
 
 @pytest.fixture
 def made_up(make_profile: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch) -> MadeUp:
-    """Sessions of this test have fake sides."""
-    found = MadeUp(make_profile)
+    """Use fake engines in sessions of this test."""
+    properties = MadeUp(make_profile)
 
     def create(name: Role, request: RunRequest, interpreter: Interpreter) -> FakeEngine:
-        return FakeEngine(found, name, request)
+        return FakeEngine(properties, name, request)
 
     monkeypatch.setattr(session, "PairedEngine", create)
-    return found
+    return properties

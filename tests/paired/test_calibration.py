@@ -34,7 +34,7 @@ def calibrate(make_session: MakeSession, make_plan: MakePlan, monkeypatch: pytes
             return SessionEnd(saved=True, interrupted=False, failed=False)
 
         monkeypatch.setattr(calibration, "run_session", run_session)
-        return calibration.calibrate(make_session(make_plan()), len(rounds), lambda news: None)
+        return calibration.calibrate(make_session(make_plan()), len(rounds), lambda message: None)
 
     return run
 
@@ -75,5 +75,5 @@ def test_runs_of_either_side_that_fail_leave_no_floor(
 
 def test_a_study_of_which_nothing_depends_on_the_machine_has_no_floor(make_session: MakeSession) -> None:
     session = make_session(Plan(read_spec("relu-limit", ())))
-    with pytest.raises(ConfigurationError, match="study 'relu-limit': has no noise floor, because its quantities do not depend"):
-        calibration.calibrate(session, 1, lambda news: None)
+    with pytest.raises(ConfigurationError, match="study 'relu-limit': has no noise floor, because its quantities"):
+        calibration.calibrate(session, 1, lambda message: None)

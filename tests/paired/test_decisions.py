@@ -1,4 +1,4 @@
-"""What sessions do with their sides' turns and results, as commands tell it; the sides are made up."""
+"""Decisions of sessions about runs and results, through the commands, with fake engines."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def run(run_cli: Run, spec_file: Path) -> Run:
 def test_other_settings_alone_make_a_base(made_up: MadeUp, run: Run, tmp_path: Path) -> None:
     done = run(*SLOWER, "--out-base", "slow.json", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    head, base = (read_profile(tmp_path / said[role]) for role in ("profile", "base_profile"))
+    message = json.loads(done.stdout)
+    head, base = (read_profile(tmp_path / message[role]) for role in ("profile", "base_profile"))
     assert head.interleaved == base.interleaved is not None
-    assert said["base_profile"] == "slow.json"
-    differences = {difference["what"]: difference for difference in said["comparisons"][0]["differences"]}
+    assert message["base_profile"] == "slow.json"
+    differences = {difference["what"]: difference for difference in message["comparisons"][0]["differences"]}
     assert (differences["spec train.lr"]["reference"], differences["spec train.lr"]["candidate"]) == ("0.001", "0.01")
-    assert "gate" not in said
+    assert "gate" not in message
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_sides_of_different_data_are_not_trained(made_up: MadeUp, run: Run, tmp_
 def test_sides_that_turn_out_to_have_no_runs_in_common_are_not_trained(
     made_up: MadeUp, make_session: Callable[[Plan], Session], make_plan: Callable[..., Plan]
 ) -> None:
-    """Of an interpreter of its own only the base itself can tell which runs it has."""
+    """With another interpreter, only the engine of the base knows its runs."""
     asked = replace(make_session(make_plan()), base_settings=("sweep.depths=[7]",))
     with pytest.raises(NotComparableError, match="no network, depth and seed in common"):
-        run_session(asked, lambda news: None)
+        run_session(asked, lambda message: None)
     assert made_up.groups == []
 
 

@@ -1,4 +1,4 @@
-"""A side's process, of which only its journal and its exit code matter here."""
+"""An engine of a paired benchmark; only the journal and the exit code of its process matter here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MakeEngine = Callable[..., PairedEngine]
 
 @pytest.fixture
 def make_engine(tmp_path: Path, make_plan: Callable[..., Plan]) -> MakeEngine:
-    """A side that writes these events, after those of an earlier engine, and ends with that code."""
+    """Return a function that starts an engine which writes these events after earlier ones, and exits with this code."""
 
     def make(name: Role, events: Sequence[Event], code: int, earlier: Sequence[Event] = ()) -> PairedEngine:
         run_dir = RunDir(tmp_path / name)
@@ -72,7 +72,7 @@ def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
     code: int,
     saved: bool,
 ) -> None:
-    """The head is the side in question; the base has had its turn."""
+    """Test the head; the base has run."""
 
     def start(
         _: Session, name: str, role: Role, engines: dict[Role, PairedEngine], on_message: Callable[[str], None]
@@ -86,7 +86,7 @@ def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
         raise KeyboardInterrupt
 
     def end_by_itself(engine: PairedEngine) -> None:
-        """The process is quick, and what it says is settled."""
+        """Do nothing: the process exits by itself."""
 
     monkeypatch.setattr(PairedEngine, "interrupt", end_by_itself)
     monkeypatch.setattr(session, "_start", start)
@@ -98,7 +98,7 @@ def test_a_session_that_was_interrupted_knows_whether_there_are_two_profiles(
 
 @pytest.fixture
 def waiting_engine(tmp_path: Path, make_plan: Callable[..., Plan]) -> Iterator[PairedEngine]:
-    """A side that has begun its sweep, and whose process waits."""
+    """An engine that has started its sweep, and whose process waits."""
     run_dir = RunDir(tmp_path / "base")
     run_dir.begin(make_plan(), Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s"))
     run_dir.control_path.touch()

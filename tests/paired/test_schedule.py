@@ -1,4 +1,4 @@
-"""The order of turns, against what it is for: pairs back to back, and sides that come first equally often."""
+"""The order of runs: pairs back to back, and base and head first equally often."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_seed_has_either_side_first_at_as_many_points_and_each_point_at_as_
 
 
 def test_a_steady_drift_cancels() -> None:
-    """The mean time of a side's turns is the same, so that what becomes slower all the time is no slower on one side."""
+    """Base and head have the same mean time, so that a steady slowdown affects both equally."""
     runs = keys("ab", [1, 2, 4], 4)
     times: dict[str, list[int]] = {"base": [], "head": []}
     for time, group in enumerate(alternate_runs(runs, runs, 1)):

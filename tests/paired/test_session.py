@@ -1,4 +1,4 @@
-"""What a session settles before it starts its sides, and what each side is told."""
+"""The options of a session, and the requests for its engines."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MakePlan = Callable[..., Plan]
 MakeSession = Callable[[Plan], Session]
 
 
-def silent(news: str) -> None:
-    raise AssertionError(f"nothing is to be begun: {news}")
+def silent(message: str) -> None:
+    raise AssertionError(f"nothing is to be begun: {message}")
 
 
 @pytest.mark.parametrize("other", ["out.json", "folder/../out.json", "link/out.json"])
@@ -98,7 +98,7 @@ def test_sides_write_to_no_page_of_the_command_that_started_them(monkeypatch: py
 def test_a_side_that_was_given_no_turn_leaves_the_profile_that_is_there(
     tmp_path: Path, make_plan: MakePlan, earlier: bool, turned: bool
 ) -> None:
-    """Of its own turns only: those of an earlier engine were saved by that one."""
+    """Only runs of this engine count: an earlier engine saved its own."""
     plan, run_dir, out = make_plan(), RunDir(tmp_path / "rd"), tmp_path / "out.json"
     run_dir.begin(plan, Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s"))
     lease = RunLeased(time=2.0, run_id=plan.runs[0].run_id, attempt=1, slot="cpu/0")
