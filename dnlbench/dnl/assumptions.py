@@ -38,9 +38,9 @@ With ``s_ij = −‖x_i − x_j‖² / (2 h²)`` they contribute ``u·Cov(x) dx_
 .. math:: \sum_j p_{ij} \| u + \xi_j (x_i - x_j) / h^2 \| \le \Big( 1 - 2 v / h^2 + v \, (2 r)^2 / h^4 \Big)^{1/2},
 
 which is largest at one end of ``0 <= v <= r²``. Distant positions hardly contribute: with ``y_j = (x_j − x_i) / h`` the
-weights are ``e^(−‖y_j‖²/2)`` over their sum, and ``y_i = 0``. So ``g = sum_j p_ij ‖y_j‖²`` is largest where its derivatives with respect
-to the squares vanish, ``‖y_j‖² = 2 + g`` for all ``j ≠ i``, which gives ``g = 2 W((n − 1) / e)``; and the two contributions are
-at most ``g`` and ``1 + g`` as well.
+weights are ``e^(−‖y_j‖²/2)`` over their sum, and ``y_i = 0``. Hence ``g = sum_j p_ij ‖y_j‖²`` is largest where its derivatives
+with respect to the squares vanish, ``‖y_j‖² = 2 + g`` for all ``j ≠ i``, which gives ``g = 2 W((n − 1) / e)``; and the two
+contributions are at most ``g`` and ``1 + g`` as well.
 
 For ``n`` arbitrary the bound of the products cannot be improved: with ``M`` a multiple of an orthogonal matrix, half of the
 positions at ``r u``, half at ``−r u`` and ``M^T x_i`` at a right angle to ``u`` it is attained as ``n`` grows.

@@ -23,11 +23,11 @@ kink depends on the position of the kink in the step, which is not a series in `
 points of the coarsest grid, the error is a series in other powers of the step.
 
 `VolterraSolution.error` is the largest difference from the solution with one level less, plus the tolerance. It estimates the
-error of the latter, so for a smooth solution it has order ``2 · levels − 2`` and overestimates the error. With a kink it has the
-size of the true error, mostly above it and seldom below a tenth. (The last two entries of the last row of the table are not
-suitable: they use the same grids, and with a kink differ by as little as 1/250 of the error.) Without any series the solution is
-the trapezoidal rule on the finest grid. Its error is the difference from the rule with twice the step over ``2^½ − 1``, the
-error of a rule of order ½, which is 2.4 times the difference.
+error of the latter, so for a smooth solution it has order ``2 · levels − 2`` and overestimates the error. With a kink it has
+the size of the true error, mostly above it and seldom below a tenth. (The last two entries of the last row of the table are
+not suitable: they use the same grids, and with a kink differ by as little as 1/250 of the error.) Without any series the
+solution is the trapezoidal rule on the finest grid. Its error is the difference from the rule with twice the step over ``2^½ −
+1``, the error of a rule of order ½, which is 2.4 times the difference.
 
 *Stiff* equations, such as ``x = f − k ∫ x³`` with ``h k`` above 1, are solved if the solution is smooth. A transient that the
 step does not resolve raises an error with a sufficient number of steps.
@@ -153,7 +153,7 @@ def _check_numbers(steps: int, levels: int, horizon: float, tolerance: float) ->
 
 
 def _forces(forcing: Callable[[Tensor], Tensor], times: Tensor) -> Tensor:
-    """Return ``f`` at the m times, shape (m, *state); ValueError if it is not a finite floating-point tensor of such a shape."""
+    """Return ``f`` at the m times, shape (m, *state); ValueError if it is not finite floating point of that shape."""
     forces = forcing(times)
     if forces.shape[:1] != times.shape or forces.numel() == 0:
         raise ValueError(f"forcing must return shape ({len(times)}, *state), not {tuple(forces.shape)}")

@@ -233,10 +233,10 @@ def test_what_has_nothing_in_common_is_not_comparable(make_profile: MakeProfile)
     ):
         compare(base, make_profile({("plain", 2): [0.1]}))
     data = base.data.model_copy(update={"sha256": "cd" * 32})
-    with pytest.raises(NotComparableError, match="of different data"):
+    with pytest.raises(NotComparableError, match="the data sets differ"):
         compare(base, base.model_copy(update={"data": data}))
     older, one, other = (base.data.model_copy(update={"evaluation_sha256": sha256}) for sha256 in (None, "1", "2"))
-    with pytest.raises(NotComparableError, match=r"of different data: .* with different evaluation splits"):
+    with pytest.raises(NotComparableError, match=r"the data sets differ: .* have different evaluation splits"):
         compare(base.model_copy(update={"data": one}), base.model_copy(update={"data": other}))
     compare(base.model_copy(update={"data": one}), base.model_copy(update={"data": older}))
     with pytest.raises(NotComparableError, match="studies differ: training and other"):
@@ -305,7 +305,7 @@ def measured(make_profile: MakeProfile, value: float, *, weight: float = 1e-3, w
 
 
 def test_what_another_problem_gave_is_not_comparable(make_profile: MakeProfile) -> None:
-    with pytest.raises(NotComparableError, match=r"different problems: objective.weight = 0.001 and 0.003"):
+    with pytest.raises(NotComparableError, match=r"the problems differ: objective.weight = 0.001 and 0.003"):
         compare(measured(make_profile, 1.0), measured(make_profile, 1.0, weight=3e-3))
 
 

@@ -80,7 +80,7 @@ def test_a_single_depth_cannot_be_judged(make_profile: MakeProfile) -> None:
         ("depth:throughput:5%", "does not test throughput within a profile; it tests loss (final_train_loss)"),
         ("depth:loss", "unknown"),
         ("depth:failed", "unknown"),
-        ("depth:loss:better", "is neither 'worse' nor a share"),
+        ("depth:loss:better", "is neither 'worse' nor a percentage"),
     ],
 )
 def test_rules_that_cannot_be_asked_for_are_refused(rule: str, said: str) -> None:

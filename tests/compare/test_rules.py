@@ -42,10 +42,10 @@ def test_rules_are_read(text: str, study: str, rule: Rule) -> None:
         ("failed:5%", "training", "unknown"),
         ("loss:worse", "forward-limit", "of the forward-limit study: error_max, error_end"),
         ("loss:5", "training", "'5' is neither 'worse' nor a percentage above 0 such as 5%"),
-        ("loss:0%", "training", "share above 0"),
+        ("loss:0%", "training", "percentage above 0"),
         ("loss:-5%", "training", "neither"),
         ("loss:nan%", "training", "neither"),
-        ("optimal_value:worse", "optimum-limit", "no better direction; ask for a share .* optimal_value:2%"),
+        ("optimal_value:worse", "optimum-limit", "no better direction; give the change that is allowed, such as optimal_value:2%"),
     ],
 )
 def test_what_is_no_rule_is_refused(text: str, study: str, message: str) -> None:
