@@ -73,7 +73,6 @@ NAMES = {
     "_made_progress": "to make progress",
     "_run_on_side_stream": "CUDA's side streams",
     "digest": "the result of a hash function",
-    "own_bias_exponent": "computed from the key bias_exponent of a spec",
     "side": "the side of a square image",
     "side_by_side": "next to each other",
     "strip": "Textual's Strip",

@@ -105,7 +105,7 @@ def figure_layout(
         charts = (*plotted["depth"].charts, *plotted.pop("cost").charts)
         plotted["depth"] = Block(charts=tuple(dict.fromkeys(charts)))
     return FigureLayout(
-        title=f"{', '.join(source.title for source in sources)}: {sources[0].study.question}",
+        title=f"{', '.join(source.title for source in sources)}: {sources[0].study.title}",
         blocks=tuple(plotted.values()),
     )
 

@@ -50,7 +50,7 @@ def _profile_grid(profile: Profile, shown: Sequence[Quantity], title: str) -> Gr
     columns, cells = zip(*(_column(q, q.label, each) for q, each in zip(shown, intervals, strict=True)), strict=True)
     rows = [[p.network, str(p.depth), *values] for p, *values in zip(points, *cells, strict=True)]
     return Grid(
-        title=f"{title or STUDIES[profile.study].question} {profile.name}",
+        title=f"{title or STUDIES[profile.study].title} {profile.name}",
         columns=[Column(head="network"), Column(head="L", numeric=True), *columns],
         rows=rows,
         note="\n".join([_INTERVAL + both_ends(rows), *left_out_notes(profile)]),

@@ -63,7 +63,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
     last = _last_columns(profile, study)
     rows = [_row(profile, point, study, shown) for point in profile.summary.points]
     return Grid(
-        title=f"{profile.name}: {study.question}",
+        title=f"{profile.name}: {study.title}",
         columns=[*columns, *last],
         rows=rows,
         note="\n".join(

@@ -27,7 +27,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._files = CheckpointFiles(folder)
         self._is_verified = False
-        """One state of this run has been read back. Later states contain the same types of values."""
+        """A state of this run has been read back. Later states contain the same types of values."""
 
     def save(self, state: State) -> None:
         """Save ``state`` as the last checkpoint.

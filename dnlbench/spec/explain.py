@@ -85,7 +85,7 @@ class Problem:
     index: str
     """``[1]`` for an item of a list."""
     value: str
-    """For example `` = 'x'``. Empty if the message does not include the value."""
+    """`` = 'x'``, for example. Empty if the message does not include the value."""
     message: str
 
 

@@ -156,7 +156,7 @@ def _read_file(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Override:
-    """One ``KEY=VALUE``."""
+    """A ``KEY=VALUE`` override."""
 
     label: str
     """Name of the override in errors."""

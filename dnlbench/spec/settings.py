@@ -25,7 +25,7 @@ def settings_text(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def differing_settings(specs: Sequence[Mapping[str, str]]) -> list[str]:
-    """For each spec, list the settings that differ among specs of the same study and name, as in ``train.lr=0.03``.
+    """List, for each spec, the settings that differ among specs of the same study and name, as in ``train.lr=0.03``.
 
     ``specs`` are results of `settings_text`. A setting that is missing in a spec of an earlier version is not a difference.
     """

@@ -38,7 +38,7 @@ def _seed_list(value: Any) -> Any:
 
 
 Axis = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(distinct)]
-"""One or more distinct values."""
+"""A nonempty tuple of distinct values."""
 Depth = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 Depths = Axis[Depth]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

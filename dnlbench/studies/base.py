@@ -43,7 +43,7 @@ class StudySpec(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Name of the sweep; its files are named after it. Letters, digits, dots, dashes and underscores, 64 at most."""
     study: str
-    """What the sweep measures; decides which other keys exist."""
+    """The study of the sweep. The other keys depend on it."""
     sweep: Any
     """The study's `dnlbench.studies.axes.Axes`."""
 
@@ -226,7 +226,7 @@ class Cost:
 
     quantity: str
     label: str
-    """One word for a column head."""
+    """A single word for a column head."""
     inverse: bool = False
     """The cost is the inverse of the quantity, for example time per sample of throughput."""
 
@@ -254,8 +254,8 @@ class Study:
     """A kind of sweep."""
 
     name: str
-    question: str
-    """The research question in one line."""
+    title: str
+    """The research question in one line, for reports and figures."""
     spec: type[StudySpec]
     quantities: tuple[Quantity, ...]
     """The first one is the study's main result."""

@@ -226,7 +226,7 @@ _late = partial(Quantity, range="positive", table=MARGINS)
 
 EMBEDDING = Study(
     name="embedding",
-    question="Does a wide network that was split from a narrow one train like it?",
+    title="Does a wide network that was split from a narrow one train like it?",
     spec=EmbeddingSpec,
     quantities=(
         _vanishing(name="deviation", label="trajectory difference", bound=TRAJECTORY_BOUND),

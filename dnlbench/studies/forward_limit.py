@@ -111,7 +111,7 @@ _assumption = partial(Quantity, range="positive", table=ASSUMPTIONS)
 
 FORWARD_LIMIT = Study(
     name="forward-limit",
-    question="At what rate do the states of a network with smooth parameters converge to the integral equation?",
+    title="At what rate do the states of a network with smooth parameters converge to the integral equation?",
     spec=ForwardLimitSpec,
     quantities=(
         _error(name="error_max", label="largest error"),

@@ -117,7 +117,7 @@ _distance = partial(_value, table=DISTANCES)
 
 OPTIMUM_LIMIT = Study(
     name="optimum-limit",
-    question="Do the optimal values and minimizers of the learning problem converge as depth grows?",
+    title="Do the optimal values and minimizers of the learning problem converge as depth grows?",
     spec=OptimumLimitSpec,
     quantities=(
         _value(name="optimal_value", label="optimal value J_L*"),

@@ -139,7 +139,7 @@ _quantity = partial(Quantity, range="positive")  # neither direction is better
 
 RELU_LIMIT = Study(
     name="relu-limit",
-    question="Do deep ReLU networks of fixed width converge as layers are added?",
+    title="Do deep ReLU networks of fixed width converge as layers are added?",
     spec=ReluLimitSpec,
     quantities=(
         _quantity(name="change", label="|x_2L − x_L|", mean="geometric"),

@@ -20,7 +20,7 @@ def origin(profile: Profile, title: str) -> Markup:
     ok = sum(run.status == "ok" for run in profile.runs)
     rows = [
         ("sweep", f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC, {profile.state}"),
-        ("question", STUDIES[profile.study].question),
+        ("question", STUDIES[profile.study].title),
         ("networks", ", ".join(dict.fromkeys(run.network for run in profile.runs))),
         ("depths", ", ".join(map(str, sorted({run.depth for run in profile.runs})))),
         ("runs", f"{ok} of {len(profile.runs)} succeeded; {_seeds(profile)}"),

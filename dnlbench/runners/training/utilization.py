@@ -20,7 +20,7 @@ from dnlbench.studies.training.size import network_size
 from dnlbench.studies.training.spec import TrainingSpec, is_factory
 
 PASSES = 3
-"""One forward pass, and a backward pass with twice its operations: a product for the gradient of each of the two factors."""
+"""The forward pass, and the backward pass with twice its operations: a product for the gradient of each of the two factors."""
 PEAK_S = 0.2
 """Approximate time limit for measuring a peak."""
 _SIZES = (256, 512, 1024, 2048, 4096)

@@ -53,7 +53,7 @@ _gradient = partial(Quantity, range="positive", tolerance=0.05, table=GRADIENTS,
 TRAINING = Study(
     name="training",
     packs=True,
-    question="What training loss does a network of depth L reach, and at what cost?",
+    title="What training loss does a network of depth L reach, and at what cost?",
     spec=TrainingSpec,
     quantities=(
         Quantity(
