@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from dnlbench.compare.differences import differences, other_problem
 from dnlbench.compare.judging import OverallTest, cell_test, make_cell, make_overall, overall_test
 from dnlbench.compare.model import Cell, Comparison, Match, Overall
-from dnlbench.compare.points import PointPair, Points, matched_points, well
+from dnlbench.compare.points import PointPair, Points, matched_points, succeeded
 from dnlbench.compare.rounding import allow_other_execution
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
@@ -36,9 +36,9 @@ class _Tested:
     quantity: Quantity
     networks: Mapping[str, Sequence[PointPair]]
     cells: Sequence[RatioTest]
-    """In the order of the networks and their depths."""
+    """The tests in the order of the networks and their depths."""
     overall: Sequence[OverallTest]
-    """One test for each network."""
+    """The tests over all depths, in the order of the networks."""
 
     @property
     def families(self) -> list[list[float | None]]:
@@ -85,7 +85,7 @@ def compare(
         new_failures=tuple(run for pair in points for run in pair.new_failures),
         unfinished=(
             *(run for pair in points for run in pair.unfinished),
-            *((point.network, run.depth, run.seed) for point, runs in missing.items() for run in well(runs)),
+            *((point.network, run.depth, run.seed) for point, runs in missing.items() for run in succeeded(runs)),
         ),
         missing=tuple((point.network, point.depth) for point in missing),
         families=count_families(families),

@@ -10,7 +10,7 @@ from dnlbench.compare.model import Difference
 from dnlbench.profiles import Profile, flat_settings, nodes_of
 from dnlbench.studies import STUDIES
 
-OF_THE_MOMENT = ("memory_used_bytes", ".utilisation", ".processes")
+VOLATILE_KEYS = ("memory_used_bytes", ".utilisation", ".processes")
 """Properties of a machine that change all the time."""
 
 
@@ -28,7 +28,7 @@ def differences(reference: Profile, candidate: Profile) -> Iterator[Difference]:
         flat_ours, flat_theirs = dict(flat_settings(ours)), dict(flat_settings(theirs))
         for key in dict.fromkeys([*flat_ours, *flat_theirs]):
             values = flat_ours.get(key), flat_theirs.get(key)
-            if values[0] != values[1] and not key.endswith(OF_THE_MOMENT) and key not in ("name", "fingerprint"):
+            if values[0] != values[1] and not key.endswith(VOLATILE_KEYS) and key not in ("name", "fingerprint"):
                 yield Difference(what=f"{group} {key}", reference=str(values[0]), candidate=str(values[1]))
     ours, theirs = _cluster(reference), _cluster(candidate)
     if ours.keys() != theirs.keys():

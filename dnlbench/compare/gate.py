@@ -58,7 +58,7 @@ class Finding:
     """The factor by which the candidate is worse: above 1 is worse, whichever direction is better. For a quantity without a
     better direction the larger of candidate over reference and its inverse. None if undefined, and for ``failed``."""
     p_adjusted: float | None
-    """One-sided p value that it is worse by no more than the tolerance, adjusted by Holm over the findings of the rule."""
+    """The one-sided p value that it is worse by no more than the tolerance, adjusted by Holm over the findings of the rule."""
     outcome: Outcome
     reason: str
     """The failed runs, or the reason for an inconclusive outcome; may be empty."""
@@ -135,10 +135,10 @@ class _Case:
     depths: tuple[int, ...]
     tolerance: float = 0.0
     tolerated: float = 0.0
-    """For the rule ``worse``: the tolerance of the quantity, or its floor, within which there is no difference."""
+    """The tolerance, for the rule ``worse``: that of the quantity, or its floor, within which there is no difference."""
     effect: LogRatio | None = None
     p: float | None = None
-    """One-sided p value that it is worse by no more than the tolerance; None if the outcome does not depend on it."""
+    """The one-sided p value that it is worse by no more than the tolerance; None if the outcome does not depend on it."""
     decided: tuple[Outcome, str] | None = None
     """Outcome and reason if no test is needed."""
     left_out: str = ""

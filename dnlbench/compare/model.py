@@ -37,7 +37,7 @@ class NewFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One quantity at one point."""
+    """The comparison of one quantity at one point."""
 
     network: str
     depth: int
@@ -58,14 +58,14 @@ class Cell:
     p_adjusted: float | None
     """The p value adjusted by Holm's method over all points of this quantity and over the families of the comparison."""
     verdict: Verdict | None
-    """None for a quantity that follows another one, whose verdict counts."""
+    """The verdict; None for a quantity that follows another one, whose verdict counts."""
     reason: str
     """The reason for any verdict but better, worse or no difference; failed runs; the seeds left out. May be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overall:
-    """One quantity of one network over all depths, the value that gates test.
+    """The comparison of one quantity of one network over all depths, which gates test.
 
     The geometric mean over the depths is taken within each seed, and the seeds are the replicates. Depths of one seed are not
     independent, so intervals that pool depths and seeds are too narrow.
@@ -89,7 +89,7 @@ class Overall:
     p_adjusted: float | None
     """The p value adjusted by Holm's method over the networks of this quantity and over the families of the comparison."""
     verdict: Verdict | None
-    """None for a quantity that follows another one."""
+    """The verdict; None for a quantity that follows another one."""
     reason: str
     """The reason for any other verdict than better, worse or no difference, or the failed runs. May be empty."""
     left_out: str
@@ -102,7 +102,7 @@ class Overall:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One candidate compared with the reference."""
+    """The comparison of a candidate with the reference."""
 
     study: str
     reference: str
@@ -112,11 +112,11 @@ class Comparison:
     """The session of the paired benchmark, which pairs throughputs too. None without one."""
     differences: tuple[Difference, ...]
     cells: tuple[Cell, ...]
-    """By quantity, then by point in the order of the reference."""
+    """The cells by quantity, then by point in the order of the reference."""
     overall: tuple[Overall, ...]
-    """By quantity, then by network in the order of the reference."""
+    """The overall values by quantity, then by network in the order of the reference."""
     new_failures: tuple[NewFailure, ...]
-    """In the order of the reference. Unfinished runs are not failures."""
+    """The new failures in the order of the reference. Unfinished runs are not failures."""
     unfinished: tuple[tuple[str, int, int], ...]
     """Network, depth and seed of the runs that succeeded in the reference and are unfinished or missing in the candidate."""
     missing: tuple[tuple[str, int], ...]

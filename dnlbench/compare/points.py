@@ -114,14 +114,16 @@ class PointPair:
     def unfinished(self) -> Iterator[tuple[str, int, int]]:
         """Network, depth and seed of runs that succeeded in the reference and are unfinished in the candidate."""
         finished = {run.seed for run in self.candidate if run.status not in _UNFINISHED}
-        return ((self.point.network, run.depth, run.seed) for run in well(self.reference) if run.seed not in finished)
+        return (
+            (self.point.network, run.depth, run.seed) for run in succeeded(self.reference) if run.seed not in finished
+        )
 
     def _well_in_the_reference(self) -> Iterator[RunRecord]:
-        seeds = {run.seed for run in well(self.reference)}
+        seeds = {run.seed for run in succeeded(self.reference)}
         return (run for run in self.candidate if run.seed in seeds)
 
 
-def well(runs: Iterable[RunRecord]) -> list[RunRecord]:
+def succeeded(runs: Iterable[RunRecord]) -> list[RunRecord]:
     """Return the runs that succeeded."""
     return [run for run in runs if run.status == "ok"]
 

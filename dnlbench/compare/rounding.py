@@ -55,7 +55,7 @@ class Rounding:
 
 
 Roundings = Mapping[tuple[str, str], Rounding]
-"""By quantity and network."""
+"""The spread of rounding by quantity and network."""
 
 
 def measure_rounding(twin: Comparison) -> Roundings:

@@ -24,7 +24,7 @@ SCOPES: tuple[Scope, ...] = ("depth", "network")
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One condition that a candidate must not violate."""
+    """A condition that a candidate must not violate."""
 
     quantity: str
     """The name of the study's quantity, or `FAILED`."""

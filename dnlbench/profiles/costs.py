@@ -52,7 +52,7 @@ def fit_cost(
 def _alike(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """Return the runs of the most common execution, in a tie of the first one. Runs that moved are excluded."""
     stayed = [(run, hardware) for run in runs if (hardware := single(run)) is not None]
-    executions = [(hardware, *(getattr(run, fact) for fact in _EXECUTION)) for run, hardware in stayed]
+    executions = [(hardware, *(getattr(run, field) for field in _EXECUTION)) for run, hardware in stayed]
     if not executions:
         return []
     ((commonest, _),) = Counter(executions).most_common(1)

@@ -31,7 +31,7 @@ class AttemptRecord(Record):
     attempt: Count
     started: datetime
     ended: datetime | None
-    """None if the process died without a final event."""
+    """End time; None if the process died without a final event."""
     status: RunStatus | Literal["paused"] | None
     device: str
     node: str | None = None
@@ -55,7 +55,7 @@ class RunMetadata(Record):
     seed: Count
     status: RunStatus
     device: str | None
-    """None for a run that never started, as all optional fields below."""
+    """The device; None for a run that never started, as all optional fields below."""
     device_name: str | None = None
     node: Node | None = None
     """The cluster machine; None for the ``machine`` of the profile."""

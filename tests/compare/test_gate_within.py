@@ -94,7 +94,7 @@ def test_compare_applies_them_to_the_candidate(make_profile: MakeProfile, tmp_pa
     good, bad = (save_profile(make_profile(v), tmp_path / n) for v, n in ((flat, "good.json"), (RISING, "bad.json")))
     done = run_cli("compare", good, bad, "--fail-on", "depth:loss:worse", "--format", "json")
     assert done.returncode == 3
-    assert "fail: depth:loss:worse of plain at L = 2 → 4: 1.992" in done.stderr
+    assert "fail: depth:loss:worse of plain at L = 2 → 4: degradation 1.992" in done.stderr
     findings = json.loads(done.stdout)["gate"]["findings"]
     assert [(f["rule"], f["outcome"]) for f in findings] == [("depth:loss:worse", "pass"), ("depth:loss:worse", "fail")]
     assert run_cli("compare", bad, good, "--fail-on", "depth:loss:worse").returncode == 0

@@ -33,7 +33,7 @@ def test_networks_of_ones_own_are_not_imported_and_no_training_is_advised(
     with pytest.raises(ConfigurationError) as refused:
         execute.diagnose(source, device="cpu")
     assert "a: os:abort is a custom network" in str(refused.value)
-    assert str(refused.value).splitlines()[-1].startswith("Diagnose works on dnlbench's own networks only: densenet, ")
+    assert str(refused.value).splitlines()[-1].startswith("Only the networks of dnlbench can be diagnosed: densenet, ")
 
 
 @pytest.mark.parametrize(("asked", "used"), [(40, 40), (150, 150), (1000, 150)])

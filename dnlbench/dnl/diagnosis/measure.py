@@ -115,7 +115,7 @@ class _Seen:
         self.first = int(block.dense)
         self.states: list[Tensor] = []
         self.active: list[Tensor] = [torch.empty(0)] * len(block.layers)
-        """By layer, the active units on its newest state, shape (B, c, H, W)."""
+        """Masks of the active units on the newest state of each layer, shape (B, c, H, W)."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:

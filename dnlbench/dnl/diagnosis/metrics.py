@@ -49,9 +49,9 @@ class BlockMetrics:
     differences."""
 
     roughness: Mapping[str, float]
-    """By array (``K``, ``A``, ``filter``, …) and for ``all``: root mean square of all differences in ``R_L``, for ``K`` along
-    both of its indices, over the root mean square of the parameters. It is 0 for equal layers, ``O(1/L)`` for samples of a
-    smooth curve and ``√2`` for independent layers. Arrays of a single element have none."""
+    """Root mean square of all differences in ``R_L`` over that of the parameters, by array (``K``, ``A``, ``filter``, …) and
+    for ``all``; for ``K`` along both of its indices. It is 0 for equal layers, ``O(1/L)`` for samples of a smooth curve and
+    ``√2`` for independent layers. Arrays of a single element have none."""
 
     pattern_change: Series
     """Fraction of positions at which layers ``l`` and ``l + 1`` have different activation patterns: the units (ReLU after batch

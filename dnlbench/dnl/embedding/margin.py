@@ -58,10 +58,9 @@ def kkt(network: Network, theta: Tensor, samples: Samples) -> KKT | None:
     """Compute the distance of a network from a KKT point; None if it does not separate the samples.
 
     The network is first scaled to margin 1: to ``a theta`` with ``min_m y_m f(a theta; x_m) = 1``, ``a > 0``. The multipliers
-    are those that make the residual of stationarity least, by non-negative least squares (Lawson & Hanson); the slackness
-    is then what these leave. Both figures are relative to ``theta``, so they are the same for every multiple of it. For a
-    homogeneous network of degree ``n`` they do not depend on the scaling either, and ``sum lambda_m = ‖theta‖² / n`` at
-    a KKT point.
+    minimize the residual of stationarity, by non-negative least squares (Lawson & Hanson); the slackness follows from them.
+    Both values are relative to ``theta``, so they are equal for every multiple of it. For a homogeneous network of degree
+    ``n`` they do not depend on the scaling either, and ``sum lambda_m = ‖theta‖² / n`` at a KKT point.
     """
     factor = factor_to_margin_1(network, theta, samples)
     if factor is None:
