@@ -46,9 +46,7 @@ def test_a_row_for_each_network_and_a_column_for_each_cost(make_profile: MakePro
 def test_runs_that_are_left_out_are_told_once(make_profile: MakeProfile) -> None:
     records = [record.model_copy(update={"left_out": 4}) for record in (TIME, MEMORY)]
     (grid,) = cost_grids(with_costs(make_profile, *records))
-    assert grid.note.splitlines()[1:] == [
-        "dense-attention: 4 runs with different execution settings excluded"
-    ]
+    assert grid.note.splitlines()[1:] == ["dense-attention: 4 runs with different execution settings excluded"]
 
 
 def test_without_any_exponent_there_is_no_table(make_profile: MakeProfile) -> None:

@@ -73,6 +73,7 @@ NAMES = {
     "_made_progress": "to make progress",
     "_run_on_side_stream": "CUDA's side streams",
     "digest": "the result of a hash function",
+    "chart_figures": "HTML's figure elements",
     "side": "the side of a square image",
     "side_by_side": "next to each other",
     "strip": "Textual's Strip",
@@ -122,8 +123,8 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def expressions(text: str) -> list[str]:
-    """Return what to avoid in a text, of which quoted code does not count."""
-    words = re.sub(r"``.*?``|`.*?`", "`…`", re.sub(r"\s+", " ", text))
+    """Return what to avoid in a text. Code in backticks, and in the braces of f-strings, does not count."""
+    words = re.sub(r"``.*?``|`.*?`|\{[^{}]*\}", "…", re.sub(r"\s+", " ", text))
     return [
         f"{match[0]!r}: {advice}"
         for pattern, advice in EXPRESSIONS.items()

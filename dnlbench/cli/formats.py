@@ -39,7 +39,7 @@ class Compared:
     def tables(self) -> list[Grid | str]:
         parts: list[Grid | str] = []
         for comparison in self.comparisons:
-            heading = f"{comparison.candidate} against {comparison.reference}"
+            heading = f"{comparison.candidate} vs. {comparison.reference}"
             parts += [heading, *comparison_grids(comparison), summary_line(comparison)]
         return parts
 

@@ -278,7 +278,7 @@ def _contradictions(run: RunRecord) -> Iterator[str]:
         yield f"{run.run_id}: its epochs are not 1 to {len(numbers)}, in this order"
     computed = flops_utilization(run.samples_per_s, run.flops_per_sample, run.peak_flops, run.pack_size)
     if not _same(run.utilisation, computed, RATE_TOLERANCE):
-        yield f"{run.run_id}: utilisation is {run.utilisation}, but its rates give {computed}"
+        yield f"{run.run_id}: utilization is {run.utilisation}, but its rates give {computed}"
     for field, computed in derived(run.epochs).items():
         stated = getattr(run, field)
         if not _same(stated, computed, RATE_TOLERANCE if field == "samples_per_s" else 0.0):

@@ -6,6 +6,7 @@ import ast
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -111,17 +112,25 @@ def test_numbers_that_can_only_be_a_slip_are_refused(
     assert not (tmp_path / ".dnlbench").exists()
 
 
+def check_golden(name: str, text: str) -> None:
+    """Compare a text with a golden file, or write the file if ``UPDATE_GOLDEN`` is set."""
+    path = Path(__file__).parent.parent / "golden" / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path} differs; look at both, then run with UPDATE_GOLDEN=1"
+
+
 def test_compare_as_a_table(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
     done = run_cli("compare", *profiles)
     assert done.returncode == 0
-    assert done.stdout == (Path(__file__).parent.parent / "golden" / "compare.txt").read_text()
+    check_golden("compare.txt", done.stdout)
 
 
 def test_compare_as_markdown(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
     done = run_cli("compare", *profiles, "--format", "markdown", "-o", "out/x.md")
     assert (done.returncode, done.stdout) == (0, "")
     result = (profiles[0].parent.parent / "out" / "x.md").read_text()
-    assert result == (Path(__file__).parent.parent / "golden" / "compare.md").read_text()
+    check_golden("compare.md", result)
 
 
 def test_compare_as_csv(run_cli: RunCli, profiles: tuple[Path, Path]) -> None:
@@ -298,7 +307,7 @@ def test_the_schema_of_specs_accepts_what_is_accepted_and_refuses_misspelt_keys(
     ("arguments", "message"),
     [
         (["run", "nothing.toml"], "nothing.toml: no such file, and no preset with this name"),
-        (["run", "digits-quick", "--device", "cuda"], "--device cuda: this machine shows no such device"),
+        (["run", "digits-quick", "--device", "cuda"], "--device cuda: this machine has no such device"),
         (["run", "digits-quick", "--device", "tpu"], "write auto, cpu, mps, cuda"),
         (["run", "digits-quick", "--resume", "--run-dir", "nowhere"], "--resume: nowhere: no sweep to resume"),
         (

@@ -98,10 +98,13 @@ def test_no_gate_is_stricter_than_rounding(make_profile: MakeProfile, reference:
 
 def test_another_profile_is_no_twin(make_profile: MakeProfile, reference: Profile, twin: Profile) -> None:
     with pytest.raises(
-        NotComparableError, match=r"train\.nudge_ulps is equal in both profiles; run the twin with --set train\.nudge_ulps=1"
+        NotComparableError,
+        match=r"train\.nudge_ulps is equal in both profiles; run the twin with --set train\.nudge_ulps=1",
     ):
         measure_rounding(compare(reference, candidate_of(make_profile, [1.0] * 3)))
-    with pytest.raises(NotComparableError, match=r"it also differs in spec train\.lr; only train\.nudge_ulps may differ"):
+    with pytest.raises(
+        NotComparableError, match=r"it also differs in spec train\.lr; only train\.nudge_ulps may differ"
+    ):
         measure_rounding(compare(reference, with_setting(twin, "train", "lr", 0.5)))
 
 

@@ -45,7 +45,11 @@ def test_rules_are_read(text: str, study: str, rule: Rule) -> None:
         ("loss:0%", "training", "percentage above 0"),
         ("loss:-5%", "training", "neither"),
         ("loss:nan%", "training", "neither"),
-        ("optimal_value:worse", "optimum-limit", "no better direction; give the change that is allowed, such as optimal_value:2%"),
+        (
+            "optimal_value:worse",
+            "optimum-limit",
+            "no better direction; give the change that is allowed, such as optimal_value:2%",
+        ),
     ],
 )
 def test_what_is_no_rule_is_refused(text: str, study: str, message: str) -> None:
