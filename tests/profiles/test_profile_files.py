@@ -114,10 +114,20 @@ def test_an_old_profile_still_reads() -> None:
     assert [run.status for run in profile.runs] == ["ok", "ok", "diverged", "failed"]
 
 
-def test_an_old_profile_does_not_tell_what_memory_was_foreseen() -> None:
+def test_an_old_profile_has_no_estimated_memory() -> None:
     profile = read_profile(GOLDEN / "profile-1.json")
     assert {run.estimated_memory_bytes for run in profile.runs} == {None}
     assert "memory:" not in next(profile_grids(profile)).note
+
+
+def test_the_older_key_of_the_estimated_memory_is_read(tmp_path: Path, make_profile: MakeProfile) -> None:
+    profile = make_profile(LOSSES)
+    runs = tuple(run.model_copy(update={"estimated_memory_bytes": 1000}) for run in profile.runs)
+    text = profile.model_copy(update={"runs": runs}).to_json()
+    assert b'"estimated_memory_bytes": 1000' in text
+    path = tmp_path / "old.json"
+    path.write_bytes(text.replace(b"estimated_memory_bytes", b"foreseen_memory_bytes"))
+    assert read_profile(path).runs == runs
 
 
 def test_an_old_profile_took_turns_with_no_other(tmp_path: Path, make_profile: MakeProfile) -> None:
@@ -139,7 +149,7 @@ def test_intervals_agree_up_to_rounding(make_profile: MakeProfile, factor: float
     assert (check_profile(changed) == []) == sound
 
 
-def test_the_memory_that_the_plan_foresaw_is_kept_with_the_measured_one(
+def test_the_estimated_memory_is_kept_with_the_measured_one(
     tmp_path: Path, make_plan: Callable[..., Plan], make_profile: MakeProfile
 ) -> None:
     plan, run_dir = make_plan("sweep.networks=['densenet','own:unet']"), RunDir(tmp_path)
