@@ -91,7 +91,7 @@ class WorkerProcess(JsonLinesProcess):
         else:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             error = RunError(type="WorkerLost", message=f"{who} was killed by {name} {when}")
-        return WorkerFailure(cause=cause, error=error, begun=self._run_started)
+        return WorkerFailure(cause=cause, error=error, started=self._run_started)
 
 
 class LocalExecutor(Executor):
