@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-from dnlbench.engine.request import RunRequest, kept_if_refused, write_request
+from dnlbench.engine.request import RunRequest, restored_on_error, write_request
 from dnlbench.errors import EngineError, RunDirError
 from dnlbench.store import Journal, RunDir
 
@@ -74,7 +74,7 @@ def launch(request: RunRequest, run_dir: RunDir) -> int:
         raise RunDirError(
             f"{run_dir.root}: in use by another engine, process {holder}. Follow it with dnlbench attach {run_dir.root}"
         )
-    with kept_if_refused(run_dir):
+    with restored_on_error(run_dir):
         write_request(request, run_dir)
         return _wait_until_prepared(EngineProcess(run_dir))
 

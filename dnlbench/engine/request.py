@@ -120,7 +120,7 @@ def resumed(request: RunRequest) -> RunRequest:
 
 
 @contextmanager
-def kept_if_refused(run_dir: RunDir) -> Iterator[None]:
+def restored_on_error(run_dir: RunDir) -> Iterator[None]:
     """Restore the earlier request and plan if the new ones are rejected."""
     paths = [path for path in (run_dir.request_path, run_dir.sweep_path) if path.exists()]
     earlier = {path: read_regular(path) for path in paths}

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dnlbench.engine.outcome import check_outcome
 from dnlbench.engine.placement import Placement, choose_placement, execution_of, find_run_dir
-from dnlbench.engine.request import RunRequest, kept_if_refused, write_request
+from dnlbench.engine.request import RunRequest, restored_on_error, write_request
 from dnlbench.errors import DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory
 from dnlbench.executor.base import Executor
@@ -64,7 +64,7 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
     _check_resumed(request, run_dir, messages)
     _send(observer, messages)
     with _connected(request), run_dir.locked() as lock:
-        with kept_if_refused(run_dir):
+        with restored_on_error(run_dir):
             placement = choose_placement(request)
             run_dir.begin(plan, execution_of(placement))
             write_request(request, run_dir)

@@ -91,7 +91,7 @@ class PairedEngine:
         while True:
             has_exited = self.exit_code is not None  # checked first, so that its last events are still read
             self._engine.journal.poll()
-            if self.state.last_command is not None:  # its own: nobody else was told of it
+            if self.state.last_command is not None:  # the initial pause: no other command can have arrived yet
                 waiting = set(self.state.last_command.command.run_ids)
                 self.waiting = {key: run for key, run in self.run_dir.read_run_ids().items() if run in waiting}
                 return

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dnlbench.cli.engine import engine
-from dnlbench.engine.request import MOST, RunRequest, kept_if_refused, read_request, resumed, write_request
+from dnlbench.engine.request import MOST, RunRequest, read_request, restored_on_error, resumed, write_request
 from dnlbench.errors import ConfigurationError, EngineError, RunDirError
 from dnlbench.plan import Plan
 from dnlbench.profiles import read_profile
@@ -133,7 +133,7 @@ def test_a_request_that_is_refused_leaves_an_earlier_one_and_its_plan(
 
     def replace_by(stop: BaseException) -> None:
         more = request_for(make_plan("sweep.seeds=9"))
-        with suppress(type(stop)), kept_if_refused(run_dir):
+        with suppress(type(stop)), restored_on_error(run_dir):
             run_dir.begin(more.plan, execution)
             write_request(more, run_dir)
             raise stop
