@@ -96,13 +96,13 @@ def wait_until() -> Callable[..., None]:
 
 
 def _wait_until(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
-    looked, deadline = time.monotonic(), time.monotonic() + seconds
+    checked_s, deadline = time.monotonic(), time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it has not come about within {seconds:.0f} s"
         time.sleep(
-            max(0.02, 4 * (time.monotonic() - looked))
+            max(0.02, 4 * (time.monotonic() - checked_s))
         )  # a look at a whole cluster takes a core as long as it lasts
-        looked = time.monotonic()
+        checked_s = time.monotonic()
 
 
 class Gate:
@@ -206,13 +206,13 @@ class Sweep:
 
     def under_way(self) -> dict[str, RunHistory]:
         """Slot to history, of the runs that are being trained: given to a slot, and begun there."""
-        view, found = self.view(), {}
+        view, active = self.view(), {}
         leases = {event.run_id: event for event in self.run_dir.read_journal() if isinstance(event, RunLeased)}
         for run_id, slot in view.leased.items():
             started = view.histories[run_id].started
             if started is not None and started.attempt == leases[run_id].attempt:
-                found[slot] = view.histories[run_id]
-        return found
+                active[slot] = view.histories[run_id]
+        return active
 
     def wait_until_busy(self) -> dict[str, str]:
         """Slot to run id, once both slots train."""
@@ -265,25 +265,25 @@ MakeSweep = Callable[..., Sweep]
 @pytest.fixture
 def make_sweep(tmp_path: Path, spec_file: Path, own: Path) -> Iterator[MakeSweep]:
     """Sweeps of which nothing is left at work after the test."""
-    made: list[Sweep] = []
+    sweeps: list[Sweep] = []
 
     def make(*, seeds: int = 4, run_dir: str | None = "rd") -> Sweep:
-        made.append(Sweep(tmp_path, spec_file, seeds, run_dir))
-        return made[-1]
+        sweeps.append(Sweep(tmp_path, spec_file, seeds, run_dir))
+        return sweeps[-1]
 
     yield make
-    for sweep in made:
+    for sweep in sweeps:
         sweep.clean_up()
 
 
 def workers_of(pid: int) -> dict[str, psutil.Process]:
     """Slot to worker process, of an engine."""
-    found = {}
+    active = {}
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                found.update({slot: child for slot in ("cpu/0", "cpu/1") if f'"{slot}"' in "".join(child.cmdline())})
-    return found
+                active.update({slot: child for slot in ("cpu/0", "cpu/1") if f'"{slot}"' in "".join(child.cmdline())})
+    return active
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def workers() -> Callable[[int], dict[str, psutil.Process]]:
     return workers_of
 
 
-def facts(run: RunRecord) -> dict[str, object]:
+def comparable_fields(run: RunRecord) -> dict[str, object]:
     """All of a run that must not depend on what happened to its processes."""
     kept = {"run_id", "network", "depth", "seed", "status", "parameters", "peak_memory_bytes", "final_train_loss"}
     return {
@@ -319,10 +319,10 @@ def check_undisturbed(
             inline = [*sweep.arguments, "--executor", "inline", "--jobs", "1", "--out", "out.json"]
             done = call(folder, *inline, GATE="")
             assert done.returncode == 0, done.stderr
-            whole = read_profile(folder / "out.json")
-            assert [len(run.attempts) for run in whole.runs] == [1] * MOST_SEEDS
-            known.update({run.run_id: facts(run) for run in whole.runs})
+            complete = read_profile(folder / "out.json")
+            assert [len(run.attempts) for run in complete.runs] == [1] * MOST_SEEDS
+            known.update({run.run_id: comparable_fields(run) for run in complete.runs})
         for run in profile.runs:
-            assert facts(run) == known[run.run_id]
+            assert comparable_fields(run) == known[run.run_id]
 
     return check

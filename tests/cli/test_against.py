@@ -1,4 +1,4 @@
-"""Two sides that take turns, as a user has them: other interpreters, real engines, real signals."""
+"""Paired benchmarks as users run them: other interpreters, real engines, real signals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OTHER_SETTINGS = ("--against", sys.executable, "--against-set", "train.lr=0.5")
 ITSELF = "would compare the sweep with itself"
 WAY = ("--device", "cpu", "--run-dir", "rd", "--out", "out.json")
 SESSION_S = 2 * PATIENCE_S
-"""After that long a whole session is taken to hang."""
+"""Time after which a session counts as hanging, in seconds."""
 
 
 def epochs_take(seconds: float) -> Edit:
@@ -86,21 +86,21 @@ class Bench:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     @property
-    def sides(self) -> tuple[RunDir, RunDir]:
+    def run_dirs(self) -> tuple[RunDir, RunDir]:
         """Head and base."""
         return RunDir(self.folder / "rd"), RunDir(self.folder / "rd-base")
 
     def profiles(self) -> tuple[Profile, Profile]:
         """Head's and base's."""
-        found = read_profile(self.folder / "out.json"), read_profile(self.folder / "out-base.json")
-        assert [check_profile(profile) for profile in found] == [[], []]
-        return found
+        results = read_profile(self.folder / "out.json"), read_profile(self.folder / "out-base.json")
+        assert [check_profile(profile) for profile in results] == [[], []]
+        return results
 
     def count(self, event: str) -> tuple[int, int]:
         """Such events of the head's runs and of the base's."""
         head, base = (
-            sum(path.read_bytes().count(f'"{event}"'.encode()) for path in side.root.glob("runs/*/events.jsonl"))
-            for side in self.sides
+            sum(path.read_bytes().count(f'"{event}"'.encode()) for path in run_dir.root.glob("runs/*/events.jsonl"))
+            for run_dir in self.run_dirs
         )
         return head, base
 
@@ -115,9 +115,11 @@ class Bench:
 
         return has_come
 
-    def turns(self) -> list[tuple[float, float, tuple[int, int], str]]:
+    def intervals(self) -> list[tuple[float, float, tuple[int, int], str]]:
         """Return lease and end, depth and seed, and role of each run that a worker trained, in order."""
-        return sorted((*span, name) for side, name in zip(self.sides, "hb", strict=True) for span in spans(side))
+        return sorted(
+            (*span, name) for run_dir, name in zip(self.run_dirs, "hb", strict=True) for span in spans(run_dir)
+        )
 
     def clean_up(self) -> None:
         for process in self._started:
@@ -127,21 +129,21 @@ class Bench:
 
 def spans(run_dir: RunDir) -> list[tuple[float, float, tuple[int, int]]]:
     """Return the time from lease to end of each run that a worker trained, from journal and events."""
-    runs, found = run_dir.read_plan().by_id, []
+    runs, results = run_dir.read_plan().by_id, []
     for lease in (event for event in run_dir.read_journal() if isinstance(event, RunLeased)):
         run = runs[lease.run_id]
         ended = run_dir.read_history(run).ended
         assert ended is not None
-        found.append((lease.time, ended.time, (run.point.depth, run.seed)))
-    return found
+        results.append((lease.time, ended.time, (run.point.depth, run.seed)))
+    return results
 
 
 @pytest.fixture
 def bench(tmp_path: Path, spec_file: Path, own: Path) -> Iterator[Bench]:
     """A bench of which nothing is left at work after the test."""
-    made = Bench(tmp_path)
-    yield made
-    made.clean_up()
+    session = Bench(tmp_path)
+    yield session
+    session.clean_up()
 
 
 @pytest.fixture
@@ -166,21 +168,21 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def make_environment(tmp_path_factory: pytest.TempPathFactory, package: Path) -> MakeEnvironment:
-    """A virtual environment with a dnlbench of its own, edited, and the packages of this one; its interpreter."""
+    """A virtual environment with an edited copy of dnlbench, and the packages of this one; its interpreter."""
 
     def make(*edits: Edit) -> Path:
         folder = tmp_path_factory.mktemp("environment")
-        own = folder / "lib-of-its-own"
-        shutil.copytree(package, own / "dnlbench", copy_function=os.link)
+        library = folder / "lib-of-its-own"
+        shutil.copytree(package, library / "dnlbench", copy_function=os.link)
         for file, before, after in edits:
-            path = own / "dnlbench" / file
+            path = library / "dnlbench" / file
             text = path.read_text()
             assert text.count(before) == 1
             path.unlink()
             path.write_text(text.replace(before, after))
         python = bare_environment(folder / "venv")
         (site,) = (folder / "venv").glob("lib/python*/site-packages")
-        folders = dict.fromkeys([str(own), *(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))])
+        folders = dict.fromkeys([str(library), *(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))])
         (site / "packages.pth").write_text("".join(f"{path}\n" for path in folders))
         return python
 
@@ -203,12 +205,12 @@ def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path, make_environ
     asked = ["--set", "train.epochs=2", "--fail-on", "throughput:5%", "--keep-weights", "--json"]
     done = bench.run("--against", other, *asked, python=make_environment(epochs_take(1.0)))
     assert done.returncode == 0, done.stderr + done.stdout
-    said = json.loads(done.stdout)
-    assert said["profile"] == "out.json"
-    assert said["base_profile"] == "out-base.json"
-    assert said["gate"]["outcome"] == "pass"
+    output = json.loads(done.stdout)
+    assert output["profile"] == "out.json"
+    assert output["base_profile"] == "out-base.json"
+    assert output["gate"]["outcome"] == "pass"
     head, base = bench.profiles()
-    assert head.interleaved == base.interleaved == said["comparisons"][0]["interleaved"] is not None
+    assert head.interleaved == base.interleaved == output["comparisons"][0]["interleaved"] is not None
     assert [run.status for run in (*head.runs, *base.runs)] == ["ok"] * 8
     assert [run.final_train_loss for run in head.runs] == [run.final_train_loss for run in base.runs]
     assert {run.jobs for run in (*head.runs, *base.runs)} == {1}
@@ -217,14 +219,14 @@ def test_equal_sides_take_turns_and_pass(bench: Bench, other: Path, make_environ
     files = (bench.folder / "out.weights").iterdir()
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files} == kept
     assert {run.weights_sha256 for run in base.runs} == {None}
-    turns = bench.turns()
-    assert len(turns) == 8
-    for (_, ended, *_), (leased, *_) in pairwise(turns):
+    intervals = bench.intervals()
+    assert len(intervals) == 8
+    for (_, ended, *_), (leased, *_) in pairwise(intervals):
         assert leased > ended  # never two at a time
-    assert [(key, side) for _, _, key, side in turns] == [
-        ((depth, seed), side)
+    assert [(key, role) for _, _, key, role in intervals] == [
+        ((depth, seed), role)
         for depth, seed, order in ((1, 0, "bh"), (1, 1, "hb"), (2, 0, "hb"), (2, 1, "bh"))
-        for side in order
+        for role in order
     ]
 
 
@@ -250,7 +252,7 @@ def test_an_interrupted_session_goes_on_and_pairs_stay_pairs(bench: Bench, wait_
 
     def is_in_the_second_pair() -> bool:
         """The base is, and has a checkpoint there that it could go on from."""
-        checkpoints = list(bench.sides[1].root.glob("runs/*/checkpoint.pt"))
+        checkpoints = list(bench.run_dirs[1].root.glob("runs/*/checkpoint.pt"))
         return bench.count("run-ended") == (2, 1) and len(checkpoints) == 2
 
     wait_until(bench.turning(is_in_the_second_pair))
@@ -262,8 +264,8 @@ def test_an_interrupted_session_goes_on_and_pairs_stay_pairs(bench: Bench, wait_
     assert out == "out.json\n"
     before = bench.profiles()
     assert [profile.state for profile in before] == ["partial", "partial"]
-    assert [side.engine() for side in bench.sides] == [None, None]
-    whole = [run.run_id for profile in before for run in profile.runs[:1]]
+    assert [run_dir.engine() for run_dir in bench.run_dirs] == [None, None]
+    completed = [run.run_id for profile in before for run in profile.runs[:1]]
     assert [run.status for profile in before for run in profile.runs[:1]] == ["ok", "ok"]
     bench.gate.open()
     done = bench.run(*options, "--resume", "--set", "sweep.seeds=3", "--json")  # which may have more seeds
@@ -273,10 +275,10 @@ def test_an_interrupted_session_goes_on_and_pairs_stay_pairs(bench: Bench, wait_
     assert {profile.interleaved for profile in (*before, *after)} == {before[0].interleaved} != {None}
     for profile in after:
         assert [run.status for run in profile.runs] == ["ok"] * 6, done.stderr
-        assert [run.attempts[0].attempt for run in profile.runs if run.run_id in whole] == [1]
+        assert [run.attempts[0].attempt for run in profile.runs if run.run_id in completed] == [1]
         assert all(attempt.from_epoch == attempt.from_step == 0 for run in profile.runs for attempt in run.attempts)
     starts = [{(run.depth, run.seed): run.attempts[-1].started for run in profile.runs} for profile in after]
-    order = sorted((started, key) for side in starts for key, started in side.items())
+    order = sorted((started, key) for times in starts for key, started in times.items())
     assert all(first[1] == second[1] for first, second in zip(order[::2], order[1::2], strict=True))  # back to back
     (compared,) = json.loads(done.stdout)["comparisons"]
     losses = [figure for figure in compared["overall"] if figure["quantity"] == "final_train_loss"]
@@ -292,15 +294,15 @@ def test_a_session_that_is_killed_or_loses_a_side_leaves_nobody_at_work(
     bench.gate.close()
     small = ["--set", "sweep.depths=[1]", "--set", "sweep.seeds=3", "--jobs", "2"]
     process = bench.start("--against-set", "train.lr=0.001", *small)
-    wait_until(lambda: bench.count("run-started") == (0, 2))  # two of one side, side by side
+    wait_until(lambda: bench.count("run-started") == (0, 2))  # two runs of the head at a time
     assert bench.count("run-ended") == (0, 0)
     wait_until(bench.turning(lambda: any(bench.count("run-ended"))))
-    assert all(side.engine() for side in bench.sides)
+    assert all(run_dir.engine() for run_dir in bench.run_dirs)
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 6  # two engines with two workers each
-    os.kill(process.pid if whom == "session" else int(bench.sides[1].engine() or 0), signal.SIGKILL)
+    os.kill(process.pid if whom == "session" else int(bench.run_dirs[1].engine() or 0), signal.SIGKILL)
     wait_until(bench.turning(lambda: not psutil.wait_procs(children, timeout=0)[1]))
-    assert [side.engine() for side in bench.sides] == [None, None]
+    assert [run_dir.engine() for run_dir in bench.run_dirs] == [None, None]
     _, err = process.communicate(timeout=PATIENCE_S)
     if whom == "base":
         assert process.returncode == 1
@@ -316,9 +318,9 @@ def test_a_session_that_is_killed_or_loses_a_side_leaves_nobody_at_work(
     ],
 )
 def test_a_base_that_is_no_interpreter_is_refused(refused: Refused, tmp_path: Path, python: str, message: str) -> None:
-    said = refused("--against", python)
-    assert said.startswith(f"dnlbench: error: --against {python}: ")
-    assert message in said
+    output = refused("--against", python)
+    assert output.startswith(f"dnlbench: error: --against {python}: ")
+    assert message in output
     assert not (tmp_path / "rd").exists()
 
 
@@ -331,8 +333,8 @@ def test_a_relative_path_is_never_looked_for_on_the_path(tmp_path: Path, monkeyp
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path / "here")
     named = ("./python", "../here/python", "~/here/python", "python")
-    found = [Path(find_interpreter(name).path).parent.name for name in named]
-    assert found == ["here", "here", "here", "on-the-path"]
+    results = [Path(find_interpreter(name).path).parent.name for name in named]
+    assert results == ["here", "here", "here", "on-the-path"]
 
 
 def test_this_environment_is_known_by_any_of_its_names(tmp_path: Path) -> None:
@@ -345,8 +347,8 @@ def test_this_environment_is_known_by_any_of_its_names(tmp_path: Path) -> None:
 
 
 def test_a_base_without_dnlbench_is_refused(refused: Refused, tmp_path: Path) -> None:
-    said = refused("--against", bare_environment(tmp_path / "bare"))
-    assert "dnlbench is not installed in this environment. Install it there" in said
+    output = refused("--against", bare_environment(tmp_path / "bare"))
+    assert "dnlbench is not installed in this environment. Install it there" in output
     assert not (tmp_path / "rd").exists()
 
 
@@ -365,9 +367,9 @@ def test_a_base_that_lacks_a_key_is_refused_before_anything_is_trained(
     profile = tmp_path / "out-base.json"
     good = '{"schema": "dnlbench.profile/1", "name": "good"}'
     profile.write_text(good)
-    said = refused("--against", make_environment(NO_KEY), "--set", "train.evaluate=true")
-    assert "dnlbench: error: base (" in said
-    assert "--set train.evaluate=true" in said
+    output = refused("--against", make_environment(NO_KEY), "--set", "train.evaluate=true")
+    assert "dnlbench: error: base (" in output
+    assert "--set train.evaluate=true" in output
     assert not (tmp_path / "out.json").exists()
     assert profile.read_text() == good
 
@@ -410,4 +412,4 @@ def test_sides_with_nothing_in_common_are_not_begun(run_cli: RunCli, spec_file: 
 def test_a_session_and_a_sweep_do_not_share_a_run_directory(refused: Refused, spec_file: Path, tmp_path: Path) -> None:
     execution = Execution(device_kind="cpu", threads=1, pack_size=1, torch="2", machine="m", source="s")
     RunDir(tmp_path / "rd").begin(Plan(read_spec(str(spec_file), ())), execution)
-    assert "holds a sweep that did not take turns" in refused("--against-set", "train.lr=0.001")
+    assert "contains an ordinary sweep, not a paired benchmark" in refused("--against-set", "train.lr=0.001")

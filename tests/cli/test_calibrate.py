@@ -22,8 +22,8 @@ MakeProfile = Callable[..., Profile]
 
 def know(floor: float, device: str = "cpu") -> None:
     """A floor of the made-up profiles' machine."""
-    facts = {"sweep": "x", "rounds": 3, "networks": ("densenet",), "device": device, "threads": 1, "torch": "2"}
-    known = {**facts, "measured": datetime(2026, 11, 20, tzinfo=UTC), "floors": {"samples_per_s": floor}}
+    fields = {"sweep": "x", "rounds": 3, "networks": ("densenet",), "device": device, "threads": 1, "torch": "2"}
+    known = {**fields, "measured": datetime(2026, 11, 20, tzinfo=UTC), "floors": {"samples_per_s": floor}}
     NoiseFile().put(MACHINE.fingerprint, Floor.model_validate(known))
 
 

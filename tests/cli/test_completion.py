@@ -66,7 +66,7 @@ def test_profiles_and_run_directories_are_found_without_their_folders() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "text", "found", "missing"),
+    ("spec", "text", "expected", "missing"),
     [
         ("digits-quick", "train.e", ["train.epochs="], "curves.modes="),
         ("forward-limit", "", ["curves.modes="], "train.epochs="),
@@ -74,11 +74,11 @@ def test_profiles_and_run_directories_are_found_without_their_folders() -> None:
         ("missing.toml", "", ["curves.modes=", "train.epochs="], "x"),
     ],
 )
-def test_settings_are_the_keys_of_the_study(spec: str, text: str, found: list[str], missing: str) -> None:
+def test_settings_are_the_keys_of_the_study(spec: str, text: str, expected: list[str], missing: str) -> None:
     context = typer.Context(typer.main.get_command(app))
     context.params = {"spec": spec}
     candidates = complete.settings(context, text)
-    assert set(found) <= set(candidates)
+    assert set(expected) <= set(candidates)
     assert missing not in candidates
     assert all(key.startswith(text) for key in candidates)
 

@@ -46,12 +46,12 @@ INLINE = ("--executor", "inline")
 
 
 @pytest.fixture(scope="module")
-def three_ways(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_executions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tiny sweep's profiles of the inline executor, of one worker and of two."""
-    folder = tmp_path_factory.mktemp("three-ways")
+    folder = tmp_path_factory.mktemp("three-executions")
     (folder / "tiny.toml").write_text(TINY)
-    ways = {"inline": ["--executor", "inline"], "one": ["--jobs", "1"], "two": ["--jobs", "2"]}
-    for name, options in ways.items():
+    executions = {"inline": ["--executor", "inline"], "one": ["--jobs", "1"], "two": ["--jobs", "2"]}
+    for name, options in executions.items():
         command = ["run", "tiny.toml", *options, "--threads", "1", "--device", "cpu"]
         done = call(folder, *command, "--run-dir", f"rd-{name}", "--out", f"{name}.json")
         assert done.returncode == 0, done.stderr
@@ -60,15 +60,15 @@ def three_ways(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_equal_specs_give_equal_bits_inline_and_locally_with_one_and_two_jobs(
-    run_cli: RunCli, three_ways: Path
+    run_cli: RunCli, three_executions: Path
 ) -> None:
-    found = [read_profile(three_ways / f"{name}.json") for name in ("inline", "one", "two")]
-    for profile in found:
+    results = [read_profile(three_executions / f"{name}.json") for name in ("inline", "one", "two")]
+    for profile in results:
         assert profile.state == "complete"
         assert check_profile(profile) == []
         assert [run.status for run in profile.runs] == ["ok"] * 8
-        assert curves(profile) == curves(found[0])
-    assert run_cli("compare", three_ways / "one.json", three_ways / "two.json").returncode == 0
+        assert curves(profile) == curves(results[0])
+    assert run_cli("compare", three_executions / "one.json", three_executions / "two.json").returncode == 0
 
 
 def test_a_second_start_does_nothing_again_and_another_sweep_is_refused(run_cli: RunCli, spec_file: Path) -> None:
@@ -381,11 +381,11 @@ def test_an_interrupted_sweep_saves_what_it_has_and_goes_on(
     resumed = sweep.run("--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert f"{len(done_before)} of 4 runs are already finished in the run directory" in resumed.stderr
-    whole = sweep.profile(resumed.stdout)
-    assert whole.state == "complete"
-    assert [run.status for run in whole.runs] == ["ok"] * 4
-    assert done_before.items() <= {run.run_id: run for run in whole.runs}.items()
-    check_undisturbed(whole)
+    complete = sweep.profile(resumed.stdout)
+    assert complete.state == "complete"
+    assert [run.status for run in complete.runs] == ["ok"] * 4
+    assert done_before.items() <= {run.run_id: run for run in complete.runs}.items()
+    check_undisturbed(complete)
 
 
 @pytest.mark.faults
