@@ -141,7 +141,7 @@ def _check_regularizer(network: nn.Module, point: Point) -> None:
             "parameters as a scalar tensor, or set the weight to 0"
         )
     try:
-        value = method()
+        value: object = method()
     except FAILURES as error:
         raise NetworkError(
             f"{point.network} at depth {point.depth}: its regularizer() fails: {describe(error)}"

@@ -19,7 +19,7 @@ def regularizer_method(network: nn.Module) -> Callable[[], Tensor] | None:
     The method computes ``R_L`` of the current parameters: a scalar with a gradient.
     """
     methods = (getattr(network, name, None) for name in ("regularizer", "regulariser"))
-    return next(filter(callable, methods), None)
+    return next((method for method in methods if callable(method)), None)
 
 
 class Learner:
