@@ -164,7 +164,7 @@ class Unreadable:
 
 def test_a_state_that_cannot_be_read_back_is_refused_at_the_first_checkpoint(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
-    with pytest.raises(CheckpointError, match=r"because of a [\w.]+\.Unreadable: let get_extra_state"):
+    with pytest.raises(CheckpointError, match=r"because of a [\w.]+\.Unreadable; get_extra_state"):
         checkpoints.save({"network": {"_extra_state": Unreadable()}})
     assert list(tmp_path.iterdir()) == []
     checkpoints.save({"network": {"_extra_state": [1, {"a": 0.5}]}})
