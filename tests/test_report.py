@@ -114,7 +114,7 @@ def test_a_profile_never_cuts_networks_and_its_main_result(make_profile: MakePro
 
 
 @pytest.mark.parametrize(
-    ("foreseen", "share"),
+    ("estimated", "share"),
     [
         ([0.976, 1.0, 1.124], "98 to 112 %"),
         ([1.051, 1.049, None], "105 %"),
