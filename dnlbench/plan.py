@@ -15,7 +15,7 @@ from dnlbench.studies.training.spec import is_factory
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One seed at one point."""
+    """A seed at a point."""
 
     run_id: str
     """Readable id that is unique to what the run computes: point, seed and all relevant settings."""

@@ -27,6 +27,9 @@ UNITS = sorted(
 )
 """The modules and packages right below ``dnlbench``."""
 
+PENDING = {"events", "store"}
+"""Packages whose texts are not rewritten yet."""
+
 EXPRESSIONS = {
     r"gone on with|go(es)? on with|tak(e|en) up again": "resume, continue",
     r"without a word": "exits unexpectedly",
@@ -91,6 +94,8 @@ COMMANDS = dict(commands(typer.main.get_command(app), "dnlbench"))
 
 
 def sources(unit: Path) -> list[Path]:
+    if unit.stem in PENDING:
+        pytest.xfail("not rewritten yet")
     return [unit] if unit.is_file() else sorted(unit.rglob("*.py"))
 
 

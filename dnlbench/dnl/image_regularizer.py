@@ -48,7 +48,7 @@ class ParametersInDepth:
     square: Tensor | None
     """``K^{l,k}`` of a dense block, ``1 <= l, k <= L − 1``, shape (L − 1, L − 1, …); None for baselines."""
     sequences: Mapping[str, Tensor]
-    """One-index parameters by name, shape (L, …); for the matrices of attention (L − 1, …) or (1, …)."""
+    """The one-index parameters by name, shape (L, …); for the matrices of attention (L − 1, …) or (1, …)."""
 
 
 def parameters_in_depth(block: Block) -> ParametersInDepth:

@@ -58,7 +58,7 @@ class Device(BaseModel):
 
     @property
     def busy(self) -> str | None:
-        """What occupied the device when it was listed: ``2 processes, 93 % busy, 40.1 GiB in use``; None if it was idle."""
+        """The load when the device was listed, such as ``2 processes, 93 % busy, 40.1 GiB in use``; None if it was idle."""
         return ", ".join(self._occupations()) or None
 
     def _occupations(self) -> Iterator[str]:

@@ -27,7 +27,7 @@ LONGEST_GAP_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One device at one moment. Values that the machine does not report are None."""
+    """The state of a device at one moment. Values that the machine does not report are None."""
 
     time: float
     """Seconds since the epoch."""

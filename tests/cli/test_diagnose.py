@@ -118,7 +118,7 @@ def test_sweeps_that_go_on_fail_or_lose_their_checkpoints(run_cli: RunCli, spec_
     assert all(run.weights_sha256 is None for run in read_profile(tmp_path / "first.json").runs)
     message = refused(run_cli("diagnose", "first.json", *SMALL))
     assert "its weights were not kept" in message
-    assert "Name the sweep's run directory instead" in message
+    assert "Pass the sweep's run directory instead" in message
 
     events = {path: path.read_bytes() for path in tmp_path.glob("rd/runs/*/events.jsonl")}
     again = run_cli("run", spec_file, *RUN, *only, "--resume", "--out", "again.json", "--keep-weights")

@@ -51,7 +51,7 @@ def test_a_regression_is_exit_code_3_and_is_told(run_cli: RunCli, saved: Saved) 
     base, slow = saved("base"), saved("slow", rate=800.0)
     done = run_cli("compare", base, slow, *RULES, "--format", "json")
     assert done.returncode == 3
-    assert done.stderr.startswith("dnlbench: fail: throughput:5% of densenet at L = 2, 4: 1.250 [1.250, 1.250] times")
+    assert done.stderr.startswith("dnlbench: fail: throughput:5% of densenet at L = 2, 4: degradation 1.250 [1.250, 1.250]")
     result = json.loads(done.stdout)["gate"]
     assert result["outcome"] == "fail"
     assert [(finding["rule"], finding["outcome"]) for finding in result["findings"]] == [
@@ -118,8 +118,8 @@ def test_csv_and_markdown_hold_the_findings(run_cli: RunCli, saved: Saved) -> No
 def test_several_candidates_are_told_apart(run_cli: RunCli, saved: Saved) -> None:
     base, slow, noisy = saved("base"), saved("slow", rate=800.0), saved("noisy", (0.8, 1.0, 1.3))
     done = run_cli("compare", base, slow, noisy, "--fail-on", "throughput:5%")
-    assert "fail: throughput:5% of densenet at L = 2, 4 in slow, 2026-11-20 12:00 UTC: 1.250" in done.stderr
-    assert "pass: throughput:5% of densenet at L = 2, 4 in noisy, 2026-11-20 12:00 UTC: 1.000" in done.stderr
+    assert "fail: throughput:5% of densenet at L = 2, 4 in slow, 2026-11-20 12:00 UTC: degradation 1.250" in done.stderr
+    assert "pass: throughput:5% of densenet at L = 2, 4 in noisy, 2026-11-20 12:00 UTC: degradation 1.000" in done.stderr
 
 
 def test_candidates_of_one_name_and_minute_are_told_apart_by_their_files(
@@ -135,8 +135,8 @@ def test_candidates_of_one_name_and_minute_are_told_apart_by_their_files(
         (f"{title} (ref)", f"{title} (bad)", "loss:2% fail"),
         (f"{title} (ref)", f"{title} (good)", "loss:2% pass"),
     }
-    assert f"fail: loss:2% of densenet at L = 2, 4 in {title} (bad): 1.5" in done.stderr
-    assert f"pass: loss:2% of densenet at L = 2, 4 in {title} (good): 1.0" in done.stderr
+    assert f"fail: loss:2% of densenet at L = 2, 4 in {title} (bad): degradation 1.5" in done.stderr
+    assert f"pass: loss:2% of densenet at L = 2, 4 in {title} (good): degradation 1.0" in done.stderr
     suites = ET.fromstring(run_cli(*command, "junit").stdout)
     assert [suite.get("name") for suite in suites] == [f"{title} (bad)", f"{title} (good)", "gate"]
 
@@ -146,7 +146,7 @@ def test_a_sweep_is_held_to_rules_within_its_profile(run_cli: RunCli, spec_file:
     small = ("--set", "train.epochs=1", "--set", "sweep.networks=densenet")
     refused = run_cli(*sweep, "--fail-on", "loss:worse")
     assert refused.returncode == 2
-    assert "--fail-on loss:worse: compares two profiles; add --against" in refused.stderr
+    assert "--fail-on loss:worse: compares two profiles. Add --against" in refused.stderr
     assert run_cli(*sweep, "--detach", "--fail-on", "depth:loss:worse").returncode == 2
     done = run_cli(*sweep, *small, "--fail-on", "depth:loss:0.01%", "--inconclusive", "fail")
     result = json.loads(done.stdout)

@@ -84,9 +84,9 @@ def test_what_is_drawn_can_be_chosen(call: Call, profile: Path) -> None:
         (["-o", "x.svg", "--width", "wide"], "--width 'wide': write column, page or a number of inches"),
         (["-o", "x.svg", "--width", "200"], "width 200: a figure must be 2.5 to 40 inches wide"),
         (["-o", "x.svg", "--width", "nan"], "width nan: a figure must be 2.5 to 40 inches wide"),
-        (["-o", "x.svg", "--kind", "depth", "--quantity", "utilisation"], "has a value of utilisation"),
+        (["-o", "x.svg", "--kind", "depth", "--quantity", "utilisation"], "has a value of utilization"),
         (["b.json", "-o", "x.svg"], "b.json: cannot be read: No such file or directory"),
-        (["a.json"] * 6 + ["-o", "x.svg"], "7 profiles in one figure: more than 6 cannot be told apart"),
+        (["a.json"] * 6 + ["-o", "x.svg"], "7 profiles: a figure shows at most 6"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

@@ -1,4 +1,4 @@
-"""A process that cleans up a private Ray cluster once its driver has ended, for whatever reason.
+"""A process that cleans up a private Ray cluster once its driver has ended.
 
 Ray's own agents outlive a killed driver by a minute. The driver starts this process before Ray. It recognizes the cluster's
 processes by a marker in their environment or, because Ray's processes overwrite their environment with their titles, by
