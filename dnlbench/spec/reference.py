@@ -76,7 +76,7 @@ def _value(annotation: Any, metadata: list[Any]) -> str:
     if choices := examples or (get_args(annotation) if get_origin(annotation) is Literal else ()):
         return ", ".join(f"`{write_value(choice)}`" for choice in choices)
     bounds = [
-        f"{sign} {_number(bound)}"
+        f"{sign} {bound:,g}"
         for name, sign in _BOUNDS.items()
         for bound in [next((getattr(each, name) for each in constraints if hasattr(each, name)), None)]
         if bound is not None and bound <= _LARGEST_SHOWN
@@ -89,7 +89,3 @@ def _value(annotation: Any, metadata: list[Any]) -> str:
 def _plural(text: str) -> str:
     first, space, rest = text.partition(" ")
     return f"{_PLURALS.get(first, first)}{space}{rest}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,g}" if isinstance(value, float) else f"{value:,}"
