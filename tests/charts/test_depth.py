@@ -13,7 +13,7 @@ from dnlbench.charts.model import Chart
 from dnlbench.charts.source import sources_of
 from dnlbench.charts.terminal.cursor import values_at
 from dnlbench.charts.terminal.draw import draw
-from dnlbench.charts.terminal.text import Look
+from dnlbench.charts.terminal.text import Theme
 from dnlbench.charts.terminal.view import View
 from dnlbench.profiles import Profile
 from dnlbench.studies import STUDIES
@@ -226,7 +226,7 @@ def reading(chart: Chart, depth: float) -> float | None:
 
 def marks_in_the_terminal(chart: Chart) -> tuple[list[int], list[int]]:
     """Return the lines and columns of the markers of the mean."""
-    lines = draw(chart, View(), 100, 40, Look(foreground="#ffffff", background="#000000")).lines
+    lines = draw(chart, View(), 100, 40, Theme(foreground="#ffffff", background="#000000")).lines
     result = [
         (line, column) for line, text in enumerate(map(str, lines)) for column, sign in enumerate(text) if sign == "●"
     ]

@@ -52,7 +52,7 @@ def test_notes_count_values_that_an_axis_cannot_show() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "found"), [(2.0, 2.0), (1e-300, 0.0), (-1e300, None), (math.inf, None), (math.nan, None)]
+    ("value", "result"), [(2.0, 2.0), (1e-300, 0.0), (-1e300, None), (math.inf, None), (math.nan, None)]
 )
 def test_the_range_of_drawable_numbers(value: float, result: float | None) -> None:
     assert drawable(value) == result

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dnlbench.charts.mpl.text import shortened, tied, wrapped
+from dnlbench.charts.mpl.text import shortened, unbreakable, wrapped
 
 
 def lines(notes: list[str], width: int, most: int = 9) -> list[str]:
@@ -10,7 +10,7 @@ def lines(notes: list[str], width: int, most: int = 9) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("width", "found"), [(9, "abcdefghi"), (8, "abcd…ghi"), (5, "ab…hi"), (3, "a…i"), (2, "…"), (0, "…")]
+    ("width", "result"), [(9, "abcdefghi"), (8, "abcd…ghi"), (5, "ab…hi"), (3, "a…i"), (2, "…"), (0, "…")]
 )
 def test_both_ends_of_a_name_are_kept(width: int, result: str) -> None:
     assert shortened("abcdefghi", lambda text: len(text) <= width) == result
@@ -21,8 +21,8 @@ def test_lines_are_as_long_as_possible() -> None:
 
 
 def test_no_break_spaces_keep_words_together() -> None:
-    assert lines([f"a {tied('bb cc')} d"], 5) == ["a", tied("bb cc"), "d"]
-    assert lines([f"a {tied('bb cc')} d"], 4) == ["a bb", "cc d"]
+    assert lines([f"a {unbreakable('bb cc')} d"], 5) == ["a", unbreakable("bb cc"), "d"]
+    assert lines([f"a {unbreakable('bb cc')} d"], 4) == ["a bb", "cc d"]
 
 
 def test_long_words_are_shortened() -> None:
