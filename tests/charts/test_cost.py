@@ -69,7 +69,7 @@ def test_one_depth_has_no_exponent_and_a_note(sweep: Draw) -> None:
 
 def test_a_note_reports_batched_timings(sweep: Draw) -> None:
     packed = {("densenet", 2, s): run_of("densenet", 2, s, curve("densenet", 2, s, 3), pack_size=3) for s in range(3)}
-    note = "Packs of 3 runs: throughput and memory are not those of single runs, and count once per pack."
+    note = "Packs of 3 runs: throughput and memory are measured per pack, not per run, and count once."
     assert all(note in chart.notes for chart in costs_of(sweep(networks=("densenet",), others=packed)))
 
 

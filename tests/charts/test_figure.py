@@ -41,7 +41,7 @@ def test_studies_without_epochs_and_costs_show_their_fits(problems: Draw) -> Non
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_plotted_quantities_are_quantities_of_the_study(name: str) -> None:
-    assert set(STUDIES[name].svg) <= {quantity.name for quantity in STUDIES[name].quantities}
+    assert set(STUDIES[name].plotted) <= {quantity.name for quantity in STUDIES[name].quantities}
 
 
 def test_renderers_do_not_depend_on_studies_or_quantities() -> None:

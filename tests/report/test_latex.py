@@ -99,8 +99,8 @@ def test_a_comparison_has_reference_candidate_ratio_and_verdict(make_sweep: Make
     result = tables(comparison_latex([compare(a, b)]))
     assert len(result) == 3
     caption, (head, *rows) = result[0]
-    assert caption.startswith("Final training loss: made-up, 2026-11-20 12:00 UTC (candidate) against")
-    assert head == ["network", "$L$", "reference (nats)", "candidate (nats)", "ratio {[}95\\,\\%]", "verdict"]
+    assert caption.startswith("Final training loss: made-up, 2026-11-20 12:00 UTC (candidate) vs.")
+    assert head == ["network", "$L$", "reference (nats)", "candidate (nats)", "ratio {[}95\\,\\% CI]", "verdict"]
     assert [row[:2] for row in rows] == [
         [network, depth] for network in ("densenet", "dense-gaussian") for depth in ("2", "4", "8", "16", "all")
     ]
@@ -151,7 +151,7 @@ def test_values_of_a_column_share_a_unit(
     assert f"throughput ({unit})" in head
     assert [float(row[head.index(f"throughput ({unit})")]) for row in rows] == [rate / factor for rate in rates]
     assert [row[head.index("peak memory (GiB)")] for row in rows] == ["5"] * 2
-    assert [row[head.index("utilisation (\\%)")] for row in rows] == ["25"] * 2
+    assert [row[head.index("utilization (\\%)")] for row in rows] == ["25"] * 2
 
 
 def test_small_numbers_are_powers_of_ten() -> None:

@@ -41,7 +41,7 @@ def test_many_differences_are_folded_too(make_sweep: MakeSweep) -> None:
     a = make_sweep()
     other = a.model_copy(update={"spec": {**a.spec, "train": {f"key{k}": k for k in range(9)}}})
     text = comparison_markdown([compare(a, other)])
-    assert "differences of spec, machine and code</summary>" in text
+    assert "differences in spec, machine and code</summary>" in text
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_it_is_cut_between_tables_with_a_note() -> None:
     assert within(parts, 20_000) == "\n\n".join(parts) + "\n"
     cut = within(parts, 5_200)
     assert len(cut.encode()) <= 5_200
-    assert cut.startswith("\n\n".join(parts[:4]) + "\n\n_6 more tables")
+    assert cut.startswith("\n\n".join(parts[:4]) + "\n\n_Size limit reached: 6 tables omitted")
     assert within(parts, 50) == ""
-    assert "_1 more table " in within(["a" * 3000, "é" * 3000], 8000)
+    assert "1 table omitted" in within(["a" * 3000, "é" * 3000], 8000)
 
 
 def test_it_never_exceeds_the_limit_of_github(make_sweep: MakeSweep) -> None:

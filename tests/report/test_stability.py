@@ -69,10 +69,10 @@ def test_networks_that_never_learned_are_named(make_profile: MakeProfile) -> Non
     (main, *_) = notes(make_profile(losses)).values()
     lines = [line for line in main.splitlines() if "never learned" in line]
     assert lines == [
-        "plain at L = 32: 2 of 2 runs never learned: training loss 2.19, not below 0.9 times ln(10) = 2.30; nothing is "
-        "concluded from the weights",
-        "resnet at L = 32: 1 of 2 runs never learned: training loss 2.08, not below 0.9 times ln(10) = 2.30; nothing is "
-        "concluded from the weights",
+        "plain at L = 32: 2 of 2 runs never learned: training loss 2.19, not below 0.9 times ln(10) = 2.30; no "
+        "conclusion is drawn from the weights",
+        "resnet at L = 32: 1 of 2 runs never learned: training loss 2.08, not below 0.9 times ln(10) = 2.30; no "
+        "conclusion is drawn from the weights",
     ]
 
 

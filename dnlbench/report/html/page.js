@@ -12,10 +12,10 @@
 
   function element(name, attributes = {}, ...children) {
     const isSvg = ["svg", "path", "text"].includes(name);
-    const node = isSvg ? document.createElementNS(SVG, name) : document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children);
-    return node;
+    const created = isSvg ? document.createElementNS(SVG, name) : document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) created.setAttribute(key, value);
+    created.append(...children);
+    return created;
   }
 
   // Number formatting -------------------------------------------------------------------------------------------------

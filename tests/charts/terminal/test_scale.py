@@ -28,7 +28,7 @@ def test_logarithmic_fractions() -> None:
     ("low", "high", "log"), [(1.0, 1.0, False), (2.0, 1.0, False), (0.0, 1.0, True), (0.0, math.inf, False)]
 )
 def test_invalid_axes_are_rejected(low: float, high: float, log: bool) -> None:
-    with pytest.raises(ValueError, match="no axis"):
+    with pytest.raises(ValueError, match="axis from"):
         Scale(low=low, high=high, log=log)
 
 

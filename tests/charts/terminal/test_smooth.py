@@ -42,5 +42,5 @@ def test_non_finite_values_stay_and_are_skipped(
 
 @pytest.mark.parametrize("weight", [-0.1, 1.0, math.nan])
 def test_invalid_weights(weight: float) -> None:
-    with pytest.raises(ValueError, match="a weight"):
+    with pytest.raises(ValueError, match="the weight must"):
         smoothed([1.0], weight)
