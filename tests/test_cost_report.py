@@ -35,7 +35,7 @@ def with_costs(make_profile: MakeProfile, *costs: CostRecord) -> Profile:
 def test_a_row_for_each_network_and_a_column_for_each_cost(make_profile: MakeProfile) -> None:
     (grid,) = cost_grids(with_costs(make_profile, TIME, MEMORY, NONE))
     heads = [column.head for column in grid.columns]
-    assert heads == ["network", "time ~ L^q", "memory ~ L^q", "seeds", "over L"]
+    assert heads == ["network", "q of time ~ L^q [95 % CI]", "q of memory ~ L^q [95 % CI]", "seeds", "fitted L"]
     assert grid.rows == [
         ["dense-attention", "1.82 [1.74, 1.90]", "1.50", "3 / 1", "16, 32, 64"],
         ["plain", "–", "–", "–", "–"],

@@ -52,12 +52,12 @@ def test_the_limit_the_order_and_what_the_next_doubling_is_worth(make_profile: M
         "network": "densenet",
         "limit L → ∞ [95 % CI]": "0.200 [0.180, 0.230]",
         "lack-of-fit p": "0.31",
-        "fit at L=16": "0.26",
+        "fitted value at L=16": "0.26",
         "order p [95 % CI]": "1.02 [0.81, 1.30]",
         "next L": "32",
         "gain at next L [95 % CI]": "0.030 [0.020, 0.040]",
-        "time": "× 4.00",
-        "gain a doubling of time": "0.015",
+        "time factor": "× 4.00",
+        "gain per doubling of time": "0.015",
         "worth the time": "yes",
     }
 
@@ -125,7 +125,7 @@ def test_an_undetermined_limit_keeps_what_is_known(make_profile: MakeProfile) ->
 
 def test_without_a_throughput_there_is_no_cost(make_profile: MakeProfile) -> None:
     found = row(make_profile, next_time_factor=None)
-    assert "time" not in found
+    assert "time factor" not in found
     assert "worth the time" not in found
 
 
@@ -172,10 +172,10 @@ def test_verdicts_stand_beside_the_orders_where_there_are_any(make_profile: Make
         ["yes", "possible", "not seen to converge"],
         ["yes", "–", "–"],
     ]
-    assert "seen: whether p is above 0" in grid.note
+    assert "observed: convergence requires p above 0.1" in grid.note
     (grid,) = fit_grids(with_fits(make_profile, ORDER))
-    assert grid.columns[-1].head == "within 0.1"
-    assert "seen" not in grid.note
+    assert grid.columns[-1].head == "within 0.1 of expected"
+    assert "observed" not in grid.note
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

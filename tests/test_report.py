@@ -76,9 +76,9 @@ def test_a_comparison_never_cuts_networks_and_verdicts(make_profile: MakeProfile
 def test_a_comparison_leaves_out_columns_from_the_left(make_profile: MakeProfile) -> None:
     base = make_profile(LOSSES)
     grid = next(grid for grid in comparison_grids(compare(base, base)) if grid.title.startswith("Final"))
-    heads = {width: drawn([grid], width).splitlines()[1].split() for width in (160, 80, 60, 40)}
+    heads = {width: drawn([grid], width).partition("──")[0].splitlines()[-1].split() for width in (160, 80, 60, 40)}
     ratio = ["ratio", "[95", "%", "CI]"]
-    assert heads[160] == ["network", "L", "reference", "candidate", *ratio, "p", "verdict"]
+    assert heads[160] == ["network", "L", "reference", "candidate", *ratio, "(Holm)", "verdict"]
     assert heads[80] == ["network", "L", "candidate", *ratio, "verdict"]
     assert heads[60] == ["network", "L", *ratio, "verdict"]
     assert heads[40] == ["network", "L", "verdict"]
@@ -169,8 +169,8 @@ def test_the_note_says_what_is_paired(make_profile: MakeProfile) -> None:
 
     everywhere = with_seeds("densenet", "dense-attention", "dense-gaussian")
     assert ", paired by seed; lower" in note(compare(base, base))
-    assert ", Welch; lower" in note(compare(base, everywhere))
-    assert ", paired by seed, but Welch at densenet L=2; lower" in note(compare(base, with_seeds("densenet")))
+    assert ", Welch test; lower" in note(compare(base, everywhere))
+    assert ", paired by seed, Welch test at densenet L=2; lower" in note(compare(base, with_seeds("densenet")))
     bad = make_profile({("densenet", 2): [math.nan, math.nan]}, status="diverged")
     assert "reference; lower" in note(compare(bad, bad))
 
@@ -209,7 +209,9 @@ def test_a_gate_never_cuts_rules_networks_and_outcomes(make_profile: MakeProfile
     text = drawn([gate_grid(found)], width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    rows = [line.rstrip() for line in text.splitlines()[3 : 3 + len(found.findings)]]
+    lines = text.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("──")) + 1
+    rows = [line.rstrip() for line in lines[start : start + len(found.findings)]]
     for finding, row in zip(found.findings, rows, strict=True):
         assert row.startswith("newly failed" if finding.rule.text == "failed" else finding.rule.text)
         assert f" {finding.network} " in row
