@@ -54,6 +54,6 @@ def test_an_environment_of_a_paired_benchmark_is_resumed_as_a_single_sweep(
 
 
 def test_a_missing_request_reports_how_to_resume(launched: list[object], tmp_path: Path) -> None:
-    with pytest.raises(RunDirError, match=r"no request.json to resume. Resume with the same dnlbench run command"):
+    with pytest.raises(RunDirError, match=r"no request.json found. To resume, run the same dnlbench run command"):
         engines.resume(RunDir(tmp_path))
     assert launched == []

@@ -209,17 +209,17 @@ def test_fields_say_what_they_are() -> None:
     assert fields["train", "optimizer"].hint == "one of sgd, adamw; default sgd"
     assert fields["network", "bottleneck"].kind == "switch"
     assert "densenet" in fields["sweep", "networks"].hint
-    assert fields["name",].about.startswith("Names the sweep's files")
-    assert form_of().sections[2].about == "What all networks of the sweep share."
+    assert fields["name",].about.startswith("Name of the sweep")
+    assert form_of().sections[2].about == "Settings of all networks of the sweep."
 
 
 def test_a_changed_preset_does_not_keep_what_the_preset_says_of_itself() -> None:
     form = form_of()
     assert form.check(form.initial).text.startswith(form.header)
     changed = form.check({**form.initial, ("train", "epochs"): "9"}).text
-    assert changed.startswith("# As preset digits-quick, but with its changed_text train.epochs.\n")
-    changed_text = open_form(form.check(form.initial).text, "sweeps/mine.toml")
-    assert changed_text.check({**changed_text.initial, ("train", "epochs"): "9"}).text.startswith(form.header)
+    assert changed.startswith("# Preset digits-quick with changed train.epochs.\n")
+    reopened = open_form(form.check(form.initial).text, "sweeps/mine.toml")
+    assert reopened.check({**reopened.initial, ("train", "epochs"): "9"}).text.startswith(form.header)
     assert form.header in read_preset("digits-quick").text
 
 

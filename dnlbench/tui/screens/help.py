@@ -34,7 +34,7 @@ class HelpScreen(Screen[None]):
         nodes = screen.focused.ancestors_with_self if screen.focused is not None else [screen]
         texts = (node.HELP for node in nodes if isinstance(node, Widget) and node.HELP)
         self._text = dedent(next(texts, "")).strip()
-        self._keys = [active.binding for active in screen.active_bindings.values() if not active.binding.system]
+        self._keys = [active.binding for active in screen.active_bindings.values() if active.binding.id]
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -122,7 +122,7 @@ class DocsScreen(Screen[None]):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        self.query_one(PageViewer).document.focus()
+        self.call_after_refresh(lambda: self.query(Markdown).focus())  # its viewer creates it after this screen
 
     def on_resize(self) -> None:
         """Show the table of contents in wide terminals only."""

@@ -67,7 +67,7 @@ The chart shows the curve of the run, and the mean and band of all seeds of its 
         yield Static("[b]1[/] curve  [b]2[/] details and attempts  [b]3[/] log", id="run-tabs")
         with Horizontal(id="run-body"):
             with VerticalScroll(id="run-left"):
-                yield Static(id="run.facts")
+                yield Static(id="run-details")
             yield ChartView(id="run-chart")
         yield LogView(id="run-log")
         yield KeyLine()
