@@ -169,7 +169,10 @@ def test_a_jump_has_order_0_and_theory_says_nothing_of_it(run_cli: RunCli, tmp_p
         assert isinstance(result["reference_error"], float)
         assert isinstance(result["error_max"], float)
         assert result["reference_error"] < 0.05 * result["error_max"]
-    assert "the network violates the assumptions of the theory" in done.stderr + run_cli("profiles", "show", "jump.json").stdout
+    assert (
+        "the network violates the assumptions of the theory"
+        in done.stderr + run_cli("profiles", "show", "jump.json").stdout
+    )
     refused = run_cli("compare", folder / "out.json", "jump.json")
     assert refused.returncode == 5
     assert "curves.roughness = smooth and jump" in refused.stderr

@@ -51,7 +51,9 @@ def test_a_regression_is_exit_code_3_and_is_told(run_cli: RunCli, saved: Saved) 
     base, slow = saved("base"), saved("slow", rate=800.0)
     done = run_cli("compare", base, slow, *RULES, "--format", "json")
     assert done.returncode == 3
-    assert done.stderr.startswith("dnlbench: fail: throughput:5% of densenet at L = 2, 4: degradation 1.250 [1.250, 1.250]")
+    assert done.stderr.startswith(
+        "dnlbench: fail: throughput:5% of densenet at L = 2, 4: degradation 1.250 [1.250, 1.250]"
+    )
     result = json.loads(done.stdout)["gate"]
     assert result["outcome"] == "fail"
     assert [(finding["rule"], finding["outcome"]) for finding in result["findings"]] == [
@@ -119,7 +121,9 @@ def test_several_candidates_are_told_apart(run_cli: RunCli, saved: Saved) -> Non
     base, slow, noisy = saved("base"), saved("slow", rate=800.0), saved("noisy", (0.8, 1.0, 1.3))
     done = run_cli("compare", base, slow, noisy, "--fail-on", "throughput:5%")
     assert "fail: throughput:5% of densenet at L = 2, 4 in slow, 2026-11-20 12:00 UTC: degradation 1.250" in done.stderr
-    assert "pass: throughput:5% of densenet at L = 2, 4 in noisy, 2026-11-20 12:00 UTC: degradation 1.000" in done.stderr
+    assert (
+        "pass: throughput:5% of densenet at L = 2, 4 in noisy, 2026-11-20 12:00 UTC: degradation 1.000" in done.stderr
+    )
 
 
 def test_candidates_of_one_name_and_minute_are_told_apart_by_their_files(

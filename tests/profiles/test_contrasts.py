@@ -126,6 +126,19 @@ def test_a_contrast_that_does_not_follow_from_the_runs_is_found(make_profile: Ma
     assert "summary: differs from the one computed from the runs" in problems
 
 
+def test_words_of_another_version_are_no_contradiction_but_a_missing_reason_is(make_profile: MakeProfile) -> None:
+    profile = make_profile(LOSSES)
+
+    def problems(reason: str) -> list[str]:
+        changed = [c.model_copy(update={"reason": reason}) if c.reason else c for c in profile.summary.contrasts]
+        summary = profile.summary.model_copy(update={"contrasts": tuple(changed)})
+        return check_profile(profile.model_copy(update={"summary": summary}))
+
+    assert any(contrast.reason for contrast in profile.summary.contrasts)
+    assert problems("the interval holds 1; more seeds may decide") == check_profile(profile)
+    assert "summary: differs from the one computed from the runs" in problems("")
+
+
 def test_what_is_tested_within_a_profile_has_a_direction_and_is_no_matter_of_the_machine() -> None:
     for study in STUDIES.values():
         quantities = {quantity.name: quantity for quantity in study.quantities}
