@@ -76,10 +76,10 @@ def calls(command: str) -> list[list[str]]:
 
 
 def table_heads(text: str) -> list[Counter[str]]:
-    """Return the words of each table's title and head: the lines above a rule, up to an empty line."""
+    """Return the words of each table's title and head: the lines above a rule, up to an empty line, a command or an ``…``."""
     heads, above = [], Counter[str]()
     for line in text.splitlines():
         if _RULE.fullmatch(line):
             heads.append(above)
-        above = above + Counter(line.split()) if line.strip() else Counter()
+        above = Counter() if line in ("", "…") or line.startswith("$ ") else above + Counter(line.split())
     return heads

@@ -81,10 +81,9 @@ def _execute(command: list[str], folder: Path) -> str:
 
 
 def _check_tables(block: Block, output: str) -> None:
-    """The tables shown have the title and the heads of tables in the output; an ``…`` stands for anything."""
+    """Check that the output has tables with the titles and heads of the tables shown."""
     actual = table_heads(output)
     for shown in table_heads(block.text):
-        del shown["…"]
         assert any(shown <= head for head in actual), f"no such table: {' '.join(shown)}\n{output}"
 
 
