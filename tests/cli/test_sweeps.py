@@ -92,7 +92,7 @@ def test_a_job_may_write_the_same_profile_again(run_cli: RunCli, tmp_path: Path,
     assert "replaced" not in run_cli(*command).stderr
     again = run_cli(*command, "--resume")
     assert again.returncode == 0
-    assert "dnlbench: replaced the profile that was in p.json\n" in again.stderr
+    assert "dnlbench: replaced the existing profile p.json\n" in again.stderr
 
 
 def test_a_profile_that_cannot_be_written_leaves_the_results(
