@@ -51,7 +51,7 @@ from dnlbench.progress import pause_s
 from dnlbench.spec import parse_spec
 from dnlbench.store import Execution, RunDir
 from dnlbench.watch import Watcher
-from tests.benchmarks.simulated_cluster import Clock, Law, Meter, SimulatedCluster, make_slots
+from tests.benchmarks.simulated_cluster import Clock, DurationModel, Meter, SimulatedCluster, make_slots
 
 SLOTS = (10, 30, 100, 300, 1000, 3000)
 SPEC = """
@@ -144,7 +144,7 @@ class EnoughError(Exception):
 class Window:
     """The part of a sweep that is measured: a tick of the scheduler that begins it and ends it."""
 
-    def __init__(self, case: Case, law: Law, clock: Clock, cluster: SimulatedCluster, disk: Disk) -> None:
+    def __init__(self, case: Case, law: DurationModel, clock: Clock, cluster: SimulatedCluster, disk: Disk) -> None:
         self._case, self._clock, self._cluster, self._disk = case, clock, cluster, disk
         self._opens = clock() + (0.0 if case.whole else law.opening_s)
         self._created = time.process_time()
@@ -174,7 +174,7 @@ class Window:
 
 def measure(case: Case) -> Figures:
     """Drives a sweep, in a folder that is removed again."""
-    plan, clock, law, slots = make_plan(case), Clock(), Law(), make_slots(case.slots)
+    plan, clock, law, slots = make_plan(case), Clock(), DurationModel(), make_slots(case.slots)
     with tempfile.TemporaryDirectory() as folder, measured_disk() as disk:
         run_dir = RunDir(Path(folder) / "rd")
         run_dir.begin(plan, HOW)

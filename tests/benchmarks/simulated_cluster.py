@@ -61,7 +61,7 @@ class Meter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Law:
+class DurationModel:
     """How long things take, and what is lost."""
 
     run_s: float = 60.0
@@ -83,7 +83,7 @@ class SimulatedCluster:
         plan: Plan,
         slots: Sequence[Slot],
         clock: Clock,
-        law: Law,
+        law: DurationModel,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         self._run_dir, self._plan, self._clock, self._law = run_dir, plan, clock, law

@@ -57,7 +57,7 @@ def test_an_engine_whose_files_were_removed_locks_the_directory_again(
         (root / name).unlink()
     lock.check()
     assert (root / "engine.pid").read_text() == f"{HERE}\n"
-    assert not EngineLock(root)._try()
+    assert not EngineLock(root)._try_lock()
 
 
 def test_a_process_that_is_not_the_engine_does_not_block(root: Path) -> None:

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from dnlbench.charts.source import letter
 from dnlbench.profiles import Profile, RunRecord, save_profile, summarize
 from dnlbench.studies import STUDIES
-from dnlbench.tui.app import SHOWN, DnlbenchApp
+from dnlbench.tui.app import ESCAPE_CONTROLS, DnlbenchApp
 from dnlbench.tui.export import write_new
 from dnlbench.tui.profile_view import Entry, file_stem, heading
 from dnlbench.tui.screens.compare import CompareScreen
@@ -328,5 +328,5 @@ def test_no_text_of_a_profile_steers_the_terminal(
 
 def test_a_line_with_control_characters_stays_as_wide() -> None:
     line = [Segment("a\x1bb"), Segment("c" * 9)]
-    assert SHOWN.apply(line, Color(0, 0, 0)) == [Segment("a\\x1bb"), Segment("c" * 5)]
-    assert SHOWN.apply(line[1:], Color(0, 0, 0)) == line[1:]
+    assert ESCAPE_CONTROLS.apply(line, Color(0, 0, 0)) == [Segment("a\\x1bb"), Segment("c" * 5)]
+    assert ESCAPE_CONTROLS.apply(line[1:], Color(0, 0, 0)) == line[1:]

@@ -73,12 +73,12 @@ def test_the_tail_reads_what_was_added(tmp_path: Path) -> None:
     tail = LogTail(path)
     assert tail.read() == LogUpdate(problem="no log yet")
     add(path, "one\ntw")
-    assert tail.read() == LogUpdate(lines=("one",), rest="tw")
-    assert tail.read() == LogUpdate(rest="tw")
+    assert tail.read() == LogUpdate(lines=("one",), partial_line="tw")
+    assert tail.read() == LogUpdate(partial_line="tw")
     add(path, "o\nthree\n")
     assert tail.read() == LogUpdate(lines=("two", "three"))
     path.write_text("anew\n")
-    assert tail.read() == LogUpdate(lines=("anew",), anew=True)
+    assert tail.read() == LogUpdate(lines=("anew",), restarted=True)
     path.unlink()
     assert tail.read() == LogUpdate(problem="the log was deleted")
     assert LogTail(tmp_path).read().problem == "the log cannot be read: Is a directory"
@@ -91,7 +91,7 @@ def test_another_file_of_that_name_begins_anew_even_if_it_is_longer(tmp_path: Pa
     tail = LogTail(path)
     tail.read()
     other.replace(path)
-    assert tail.read() == LogUpdate(lines=("a longer one",), anew=True)
+    assert tail.read() == LogUpdate(lines=("a longer one",), restarted=True)
 
 
 def test_characters_may_arrive_in_parts(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from dnlbench.errors import ConfigurationError, DnlbenchError, EngineError
 from dnlbench.executor.ray import safety
 from dnlbench.executor.ray.connecting import connected
-from dnlbench.executor.ray.private import _find
+from dnlbench.executor.ray.private import _find_address
 from dnlbench.executor.ray.safety import examine
 
 pytest.importorskip("ray")
@@ -73,7 +73,7 @@ def test_one_of_several_clusters_on_this_machine(monkeypatch: pytest.MonkeyPatch
     def find(last: str | None, *running: str) -> str | None:
         monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: last)
         monkeypatch.setattr(services, "find_gcs_addresses", lambda: frozenset(running))
-        return _find("auto")
+        return _find_address("auto")
 
     assert find("10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2") == "10.0.0.1:1"
     assert find("10.0.0.1:1", "10.0.0.1:2") == "10.0.0.1:2", "the last one is gone"

@@ -106,9 +106,9 @@ def test_what_a_command_comes_to(make_plan: MakePlan, fields: dict[str, Any], an
 )
 def test_commands_about_runs(make_plan: MakePlan, action: str, states: list[RunState], answer: str, count: int) -> None:
     plan = make_plan()
-    result = dict(zip(plan.runs, states, strict=False))
-    command = Command.model_validate({"action": action, "run_ids": [run.run_id for run in result] * 2})
-    result = check_command(command, plan, PLACES, lambda run: result[run])
+    state_of = dict(zip(plan.runs, states, strict=False))
+    command = Command.model_validate({"action": action, "run_ids": [run.run_id for run in state_of] * 2})
+    result = check_command(command, plan, PLACES, lambda run: state_of[run])
     assert "no: " * result.refused + result.answer == answer
     assert result.runs == plan.runs[:count], "each once, in order"
 

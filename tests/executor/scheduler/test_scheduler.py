@@ -292,11 +292,11 @@ def test_a_slot_rests_longer_after_each_loss_and_is_forgiven_after_a_success() -
     assert not slots.ready("x")
     now = 3.0
     assert slots.ready("x")
-    slots.well("x")
+    slots.succeeded("x")
     assert not slots.failed_at_once("x", a, proven=True)
     assert not slots.failed_at_once("x", a, proven=True)
     assert slots.failed_at_once("x", b, proven=False)
-    assert not slots.fit("x")
+    assert not slots.is_enabled("x")
 
 
 # Runs that are lost
@@ -509,8 +509,8 @@ def test_a_full_disk_is_nobodys_fault(lab: Lab, monkeypatch: pytest.MonkeyPatch)
         script={100.0: free},
     )
     assert lab.statuses() == {"ok": 16}
-    (full,), (freed,) = lab.journal(DiskFull), lab.journal(DiskFree)
-    assert full.message == f"lost by disk; the sweep is paused until there is room in {lab.run_dir.root}"
+    (disk_full,), (freed,) = lab.journal(DiskFull), lab.journal(DiskFree)
+    assert disk_full.message == f"lost by disk; the sweep is paused until there is room in {lab.run_dir.root}"
     kinds = [event.event for event in lab.run_dir.read_journal()]
     between = kinds[kinds.index("disk-full") : kinds.index("disk-free")]
     assert "run-leased" not in between
