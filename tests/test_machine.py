@@ -240,7 +240,7 @@ def test_a_uuid_that_cuda_would_read_as_a_number_is_not_used(nvml: Nvml) -> None
         (
             "LibraryNotFound",
             {"vendor": "0x10de\n", "class": "0x030200\n"},
-            "there is a GPU, but not the driver's library",
+            "there is a GPU, but the driver's library",
         ),
     ],
 )
@@ -276,7 +276,7 @@ def test_a_driver_without_gpus(nvml: Nvml) -> None:
 def test_amd_gpus_are_named(nvml: Nvml, tmp_path: Path) -> None:
     (tmp_path / "KFD").touch()
     nvml(failing={("nvmlInit", None): nvml_error("LibraryNotFound")})
-    assert unusable() == {"AMD GPUs": "dnlbench does not support ROCm; use the CPU, or an NVIDIA GPU"}
+    assert unusable() == {"AMD GPUs": "dnlbench does not support ROCm; use the CPU or an NVIDIA GPU"}
     nvml(IDLE)
     assert unusable() == {}
 

@@ -21,9 +21,7 @@ def test_what_is_asked_for_is_done_and_without_it_runs_go_alone(make_plan: MakeP
 def test_runs_that_go_alone_are_not_packed(preset: str) -> None:
     plan = Plan(read_spec(preset))
     assert [resolve_pack_size(plan, asked) for asked in (None, 1)] == [1, 1]
-    with pytest.raises(
-        ConfigurationError, match=f"--pack 2: runs of the study '{preset}' cannot be carried out together"
-    ):
+    with pytest.raises(ConfigurationError, match=f"--pack 2: runs of the study '{preset}' cannot train together"):
         resolve_pack_size(plan, 2)
 
 

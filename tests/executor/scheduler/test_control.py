@@ -66,8 +66,8 @@ def resume(*run_ids: str, device: str | None = None) -> Command:
         ({"action": "release", "device": "cpu"}, "cpu is released"),
         ({"action": "resume", "device": "cpu/0"}, "cpu/0 is resumed"),
         ({"action": "release"}, "no: release needs a device; use pause for runs and sweeps"),
-        ({"action": "cancel", "device": "cpu"}, "no: a device can be paused, released or resumed; name either"),
-        ({"action": "retry", "device": "cpu"}, "no: a device can be paused, released or resumed; name either"),
+        ({"action": "cancel", "device": "cpu"}, "no: a device can only be paused, released or resumed; specify either"),
+        ({"action": "retry", "device": "cpu"}, "no: a device can only be paused, released or resumed; specify either"),
         (
             {"action": "pause", "device": "cuda:2"},
             "no: no device 'cuda:2' in this sweep; available: cuda:0, cuda:1, cpu, ",
@@ -597,7 +597,7 @@ def test_refusals_are_answered_and_change_nothing(lab: Lab) -> None:
         "no: no run has failed",
         "no: release needs a device",
         "no: no device 'fake:9' in this sweep",
-        "no: a device can be paused, released or resumed",
+        "no: a device can only be paused, released or resumed",
     ]
     assert lab.run_dir.read_state().pause_state == PauseState()
 
