@@ -1,7 +1,7 @@
-"""Events: what happened, in order, as frozen records that are one JSON object a line.
+"""Events of a sweep in order, as frozen records that are written as one JSON object per line.
 
-They are the truth of a sweep. Runners yield them, the run directory keeps them, and progress, screens and profiles are
-reduced from them.
+Events are the only source of a sweep's state. Runners yield them, the run directory stores them, and progress, screens and
+profiles are derived from them.
 """
 
 from dnlbench.events.commands import Action, Command, read_command

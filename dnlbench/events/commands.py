@@ -1,4 +1,4 @@
-"""Commands: what people ask a running engine to do."""
+"""Commands: requests of a user to a running engine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Action = Literal["pause", "resume", "cancel", "retry", "release"]
 
 
 class Command(BaseModel):
-    """One request: to some runs, to a device, or, without either, to the whole sweep.
+    """A request that concerns some runs, a device or, without either, the whole sweep.
 
     =========  ======================================================================================================
-    pause      put what is under way aside at its next training step, with a checkpoint, and begin nothing there
-    release    of a device: pause it and end its worker processes, so that its memory is free for others
-    resume     take up what was paused or released; of the sweep: all of it
-    cancel     end runs for good; of the sweep: end the engine, as Ctrl+C does
-    retry      do runs again that failed, ran out of memory, diverged or were cancelled; of the sweep: all of those
+    pause      suspend runs at their next training step, with a checkpoint, and start nothing until a resume
+    release    for a device only: pause it and end its worker processes, which frees its memory
+    resume     resume what was paused or released; for the sweep: everything
+    cancel     end runs permanently; for the sweep: end the engine, like Ctrl+C
+    retry      repeat runs that failed, ran out of memory, diverged or were cancelled; for the sweep: all of those
     =========  ======================================================================================================
     """
 
@@ -30,11 +30,11 @@ class Command(BaseModel):
     action: Action
     run_ids: tuple[str, ...] = ()
     device: str | None = None
-    """As in ``--device``, such as ``cuda:1``; or one slot of it, such as ``cpu/0``."""
+    """A device as in ``--device``, such as ``cuda:1``, or one of its slots, such as ``cpu/0``."""
 
 
 def read_command(line: bytes) -> Command | None:
-    """One line of the control file; None for what is none."""
+    """Parse one line of the control file; return None if it is not a command."""
     try:
         return Command.model_validate_json(line)
     except ValidationError:

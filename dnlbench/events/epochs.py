@@ -1,4 +1,4 @@
-"""The epochs of one run, in columns: many runs of many epochs fit into memory, and are read at the speed of the disk."""
+"""The epochs of one run, stored in columns to save memory and to read files fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, overload
 from dnlbench.events.records import EpochDone, EpochRecord
 
 FIELDS: Final = ("epoch", "train_loss", "seconds", "samples_per_s")
-"""Columns of `EpochRecord`; any others hold declared metrics."""
+"""Columns of `EpochRecord`; all other columns contain declared metrics."""
 _REAL: Final = ("time", *FIELDS[1:])
 _KNOWN: Final = frozenset({"event", "run_id", "epoch", *_REAL})
 
@@ -21,7 +21,7 @@ Column = Sequence[Any]
 
 
 class _Store:
-    """Columns that only grow, so that all prefixes of them stay what they were."""
+    """Columns that only grow, so that all their prefixes stay valid."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -38,10 +38,10 @@ class _Store:
 
 
 class Epochs(Sequence[EpochDone]):
-    """An immutable sequence of `EpochDone`. To add to the latest one takes no copy: it shares its columns with the new one.
+    """An immutable sequence of `EpochDone`. Appending to the latest one shares its columns instead of copying them.
 
-    Rows are in the order of their epochs, each epoch at most once. After `thinned` some are missing, so that the number of
-    epochs that are behind the run is `done` and not the length.
+    Rows are sorted by epoch, and each epoch occurs at most once. After `thinned`, rows are missing, so the number of
+    completed epochs is `done` and not the length.
     """
 
     __slots__ = ("_rows", "_store")
@@ -60,29 +60,29 @@ class Epochs(Sequence[EpochDone]):
 
     @property
     def done(self) -> int:
-        """How many epochs are done: the number of the last one."""
+        """Number of completed epochs, which is the number of the last one."""
         return int(self._store.columns["epoch"][self._rows - 1]) if self._rows else 0
 
     def column(self, name: str) -> list[Any]:
-        """One field or metric of all rows, None where it was not measured."""
+        """Return one field or metric of all rows, with None where it was not measured."""
         column = self._store.columns.get(name)
         return [None] * self._rows if column is None else list(column[: self._rows])
 
     def records(self, metrics: Iterable[str] = ()) -> tuple[EpochRecord, ...]:
-        """The rows without their run and time; metrics named here are None where they were not measured."""
+        """Return the rows without run id and time. Metrics named here are None where they were not measured."""
         names = dict.fromkeys([*FIELDS, *metrics, *self._store.columns])
         columns = {name: self.column(name) for name in names if name != "time"}
         rows = zip(*columns.values(), strict=True)
         return tuple(EpochRecord.model_construct(**dict(zip(columns, row, strict=True))) for row in rows)
 
     def elapsed_s(self) -> list[float]:
-        """Training seconds until the end of each row's epoch; a row stands for those before it that are missing, too."""
+        """Return the training seconds until the end of each row's epoch. A row also represents missing rows before it."""
         numbers, seconds = self.column("epoch"), self.column("seconds")
         gaps = [number - before for before, number in pairwise([0, *numbers])]
         return list(accumulate(taken * gap for taken, gap in zip(seconds, gaps, strict=True)))
 
     def after(self, epoch: EpochDone) -> Epochs:
-        """With one more.
+        """Return the epochs with one more.
 
         Raises:
             ValueError: if it is not the next one.
@@ -101,10 +101,10 @@ class Epochs(Sequence[EpochDone]):
                 raise ValueError(f"epoch {number} is here in place of epoch {due}")
 
     def after_rows(self, rows: Sequence[Mapping[str, Any]]) -> Epochs:
-        """With as many more as there are rows, each the parsed JSON of an `EpochDone`.
+        """Return the epochs with more rows, each the parsed JSON of an `EpochDone`.
 
         Raises:
-            ValueError: if one is none, or not the next one.
+            ValueError: if a row is not an epoch, or not the next one.
         """
         try:
             columns: dict[str, Column] = {"epoch": array("q", [row["epoch"] for row in rows])}
@@ -118,7 +118,7 @@ class Epochs(Sequence[EpochDone]):
 
     def _extended(self, run_id: str, columns: Mapping[str, Column]) -> Epochs:
         store = self._store
-        if not self._rows or len(store) != self._rows:  # somebody else has gone on from here, in another way
+        if not self._rows or len(store) != self._rows:  # the shared columns were extended by another sequence
             store = self._copy(run_id)
         store.extend(columns)
         return Epochs._of(store, len(store))
@@ -132,7 +132,7 @@ class Epochs(Sequence[EpochDone]):
         return Epochs._of(self._store, bisect_right(self._store.columns["epoch"], epoch, 0, self._rows))
 
     def first_since(self, epoch: int, time: float) -> EpochDone | None:
-        """The first one from that epoch and that time on; None if there is none."""
+        """Return the first row from that epoch and that time on; None if there is none."""
         columns = self._store.columns
         index = bisect_left(columns["epoch"], epoch, 0, self._rows)
         while index < self._rows and columns["time"][index] < time:
@@ -140,9 +140,10 @@ class Epochs(Sequence[EpochDone]):
         return self[index] if index < self._rows else None
 
     def thinned(self, most: int) -> Epochs:
-        """At most so many rows: of spans of equal length, a power of two, those of the lowest and the highest loss.
+        """Reduce the rows to at most ``most``.
 
-        The first, the last, and in each span one whose loss is not finite stay too.
+        Of each span of epochs, whose length is a power of two, the rows with the lowest and the highest loss are kept.
+        The first row, the last row and, in each span, one row with a loss that is not finite are kept too.
         """
         if self._rows <= most:
             return self
@@ -186,7 +187,7 @@ class Epochs(Sequence[EpochDone]):
 
 
 def _same(ours: Column, theirs: Column) -> bool:
-    """Bit by bit: NaN is equal to itself."""
+    """Compare bit by bit; NaN equals itself."""
     return list(map(repr, ours)) == list(map(repr, theirs))
 
 

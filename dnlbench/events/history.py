@@ -1,4 +1,4 @@
-"""What the events of one run add up to."""
+"""The history of one run, reduced from its events."""
 
 from __future__ import annotations
 
@@ -24,46 +24,47 @@ from dnlbench.events.records import (
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One try at a run."""
+    """One attempt at a run."""
 
     started: RunStarted
     last: RunEnded | RunPaused | None = None
-    """None while it runs, and for an attempt whose process was lost before it could say."""
+    """None while it is running, and if its process was lost before the last event."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunHistory:
-    """A run as far as it has come."""
+    """The state of a run."""
 
     attempts: tuple[Attempt, ...] = ()
     epochs: Epochs = field(default_factory=Epochs)
-    """In order, each epoch once: those before the point where the last attempt took up, then that attempt's own."""
+    """Each epoch once, in order: those before the point from which the last attempt resumed, then those of that attempt."""
     measured: Measured | None = None
     network_measured: tuple[NetworkMeasured, ...] = ()
-    """Measurements of the network, each stage once for each number of epochs that it was measured after."""
+    """Measurements of the network: each stage once for each number of completed epochs."""
     ended: RunEnded | None = None
-    """The last word, None while there is none."""
+    """The last event of the run; None while there is none."""
     completed: tuple[int, RunEnded] | None = None
-    """The most epochs with which it has ended well, and how; more of them may have been begun since."""
+    """The largest number of epochs with which the run has succeeded, and its last event then. The run may have been extended
+    since."""
 
     @property
     def started(self) -> RunStarted | None:
-        """How the last attempt began; None for a run that was never started."""
+        """The start of the last attempt; None if the run was never started."""
         return self.attempts[-1].started if self.attempts else None
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do: it succeeded, it would end the same way again, or somebody cancelled it."""
+        """True if nothing is left to do: the run succeeded, would end in the same way again, or was cancelled by a user."""
         return self.ended is not None and (self.ended.status in ("ok", "diverged", "oom") or self.ended.requested)
 
     @property
     def epoch_events(self) -> Sequence[EpochDone | Measured]:
-        """The parts of its work that are done: epochs, or the one measurement of a run that has none."""
+        """Completed epochs, or the single measurement of a run without epochs."""
         return (self.measured,) if self.measured else self.epochs
 
     @property
     def epochs_done(self) -> int:
-        """How many of them there are, whether or not all of them are kept here."""
+        """Number of completed epochs, whether or not all of them are stored here. A measurement counts as one epoch."""
         return 1 if self.measured else self.epochs.done
 
     @property
@@ -72,24 +73,24 @@ class RunHistory:
 
     @property
     def samples_per_s(self) -> float | None:
-        """Samples of all epochs over the seconds of all epochs."""
+        """Samples of all epochs divided by seconds of all epochs."""
         seconds, rates = self.epochs.column("seconds"), self.epochs.column("samples_per_s")
         total_s = sum(seconds)
         return sum(rate * taken for rate, taken in zip(rates, seconds, strict=True)) / total_s if total_s > 0 else None
 
     @property
     def utilization(self) -> float | None:
-        """Share of its slot's peak arithmetic that the training takes; see `flops_utilization`."""
+        """Fraction of the slot's peak arithmetic throughput that the training uses; see `flops_utilization`."""
         if self.started is None:
             return None
         started = self.started
         return flops_utilization(self.samples_per_s, started.flops_per_sample, started.peak_flops, started.pack_size)
 
     def after(self, event: RunEvent) -> RunHistory:
-        """The history one event later.
+        """Return the history after one more event.
 
         Raises:
-            ValueError: if the event cannot follow.
+            ValueError: if the event is inconsistent with the history.
         """
         match event:
             case RunStarted():
@@ -122,7 +123,7 @@ class RunHistory:
 
     @property
     def measurements(self) -> dict[str, float | tuple[float, ...]]:
-        """By the study's quantities: of a run without epochs, or of the network at its start and after its last epoch."""
+        """Measurements by quantity: of a run without epochs, or of the network at its start and after its last epoch."""
         if self.measured is not None:
             return self.measured.measurements
         last = self.epochs.done
@@ -137,10 +138,10 @@ class RunHistory:
         return (*self.attempts[:-1], replace(self.attempts[-1], last=last))
 
     def for_epochs(self, epochs: int) -> RunHistory:
-        """The history as it is, or would have been, for a run of that many epochs.
+        """Return the history for a run of that many epochs.
 
-        A run of more epochs passes through the very states of one of fewer, so it answers for that too; and one of fewer
-        can be gone on with.
+        A longer run passes through the same states as a shorter one, so its events also answer for the shorter run. A
+        shorter run can be extended.
         """
         attempts = (
             tuple(attempt for attempt in self.attempts if attempt.started.from_epoch < epochs) or self.attempts[:1]
@@ -157,9 +158,9 @@ class RunHistory:
 def flops_utilization(
     samples_per_s: float | None, flops_per_sample: float | None, peak_flops: float | None, pack_size: int | None
 ) -> float | None:
-    """The operations per second that a run needs, and the others of its pack with it, over those that its slot can do.
+    """Return the FLOP/s that a run and the others of its pack need, divided by the peak FLOP/s of the slot.
 
-    None where one of the factors is not known.
+    None if one of the factors is unknown.
     """
     if samples_per_s is None or flops_per_sample is None or not peak_flops:
         return None
@@ -167,9 +168,10 @@ def flops_utilization(
 
 
 def _ended_earlier(ended: RunEnded | None) -> RunEnded | None:
-    """How a run would have ended if fewer epochs had been asked for than it came through.
+    """Return the last event that a run would have if fewer epochs had been requested than it completed.
 
-    One that ended well or diverged knows its peak memory and is done; any other has only to be looked at again.
+    A run that succeeded or diverged has recorded its peak memory and is done. Any other run has to be executed again for
+    that.
     """
     if ended is None or ended.status not in ("ok", "diverged"):
         return None
@@ -177,10 +179,10 @@ def _ended_earlier(ended: RunEnded | None) -> RunEnded | None:
 
 
 def fold(events: Iterable[RunEvent], history: RunHistory | None = None, run_id: str | None = None) -> RunHistory:
-    """All events of a run, in order, as one history; on top of an earlier one where it is given.
+    """Reduce all events of a run, in order, to a history, starting from an earlier history if one is given.
 
     Raises:
-        ValueError: if one cannot follow those before it, or is not of the run ``run_id``.
+        ValueError: if an event is inconsistent with those before it, or does not belong to the run ``run_id``.
     """
     result = history or RunHistory()
     for event in events:
@@ -191,10 +193,10 @@ def fold(events: Iterable[RunEvent], history: RunHistory | None = None, run_id: 
 
 
 def fold_lines(run_id: str, lines: Sequence[bytes], history: RunHistory | None = None) -> RunHistory:
-    """The same from lines of a run's file, whose epochs are read in bulk.
+    """Reduce lines of a run's file to a history, like `fold`, but read the epochs in bulk.
 
     Raises:
-        ValueError: if a line holds no event of the run that can follow those before it.
+        ValueError: if a line is not an event of the run that is consistent with those before it.
     """
     result = history or RunHistory()
     rows = from_json(b"[" + b",".join(lines) + b"]")
@@ -209,7 +211,7 @@ def fold_lines(run_id: str, lines: Sequence[bytes], history: RunHistory | None =
 
 
 def _stretches(rows: Sequence[Any]) -> Iterator[tuple[bool, slice]]:
-    """Where rows follow each other that are epochs, or are not."""
+    """Yield maximal slices of rows that are epochs, or are not."""
     kinds = [isinstance(row, dict) and row.get("event") == "epoch-done" for row in rows]
     start = 0
     while start < len(kinds):

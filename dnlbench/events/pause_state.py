@@ -1,4 +1,4 @@
-"""What an engine must not begin at the moment."""
+"""The pause state of a sweep: what the engine must not start at the moment."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dnlbench.events.records import CommandDone, DiskFree, DiskFull, EngineStart
 
 Kind = Literal["pause", "release", "open"]
 CLUSTER = "ray"
-"""The device of slots that are somewhere on a cluster: they are called ``ray/0``, ``ray/1`` and so on."""
+"""The device of slots on a cluster, which are named ``ray/0``, ``ray/1`` and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PauseState:
-    """What is paused. A new engine begins with nothing paused."""
+    """What is paused. A new engine starts with nothing paused."""
 
     sweep: bool = False
     disk: str | None = None
-    """The error, while the disk is full."""
+    """The error while the disk is full."""
     runs: frozenset[str] = frozenset()
     devices: Mapping[str, Kind] = field(default_factory=dict)
-    """By the names under which it was said: devices, or single slots, of which the last word counts."""
+    """The state of devices and single slots by the name in the command; later entries take precedence."""
 
     @property
     def all_paused(self) -> bool:
@@ -31,11 +31,11 @@ class PauseState:
 
     @property
     def any_paused(self) -> bool:
-        """Whether something that is under way may have to stop."""
+        """True if running work may have to stop."""
         return self.sweep or bool(self.runs) or bool(self.devices)
 
     def of_slot(self, slot: str) -> Literal["pause", "release"] | None:
-        """How a slot is held back, by what was said last of it or of its device."""
+        """Return how a slot is paused, by the last command for it or its device."""
         if not self.devices:
             return None
         for name, kind in reversed(list(self.devices.items())):
@@ -79,5 +79,5 @@ class PauseState:
 
 
 def device_of(slot: str) -> str:
-    """The device of a slot: ``cuda:1`` of ``cuda:1/0``."""
+    """Return the device of a slot: ``cuda:1`` for ``cuda:1/0``."""
     return slot.rpartition("/")[0]

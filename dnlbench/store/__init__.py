@@ -1,4 +1,4 @@
-"""What a sweep keeps on disk: its run directory."""
+"""The run directory, in which a sweep keeps its files."""
 
 from dnlbench.store.checkpoint_files import CheckpointFiles
 from dnlbench.store.control import ControlFile, send_command

@@ -1,8 +1,8 @@
-"""The files of a run's checkpoints, whatever is in them, kept so that one is found whole after any crash.
+"""Checkpoint files of a run, written so that a valid one exists after any crash.
 
-``checkpoint.pt`` is the last one and ``checkpoint.previous.pt`` the one before it. Beside each stands a file with its SHA-256,
-since a file with a flipped bit may well be read for good. A file counts if its hash is one of those on record; the order of
-writing keeps at least one such file at every moment.
+``checkpoint.pt`` is the latest checkpoint and ``checkpoint.previous.pt`` the one before it. Each has a file with its
+SHA-256, because torch may load a file with a flipped bit without an error. A file is valid if its hash is one of the
+recorded ones. The order of writes keeps at least one valid file at any time.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from dnlbench.files import read_regular, write_atomically
 
 
 class CheckpointFiles:
-    """The checkpoints of one run as bytes."""
+    """The checkpoints of one run, as bytes."""
 
     def __init__(self, folder: Path) -> None:
         self._current = folder / "checkpoint.pt"
         self._previous = folder / "checkpoint.previous.pt"
 
     def save(self, content: bytes) -> None:
-        """Makes ``content`` the last checkpoint.
+        """Save ``content`` as the latest checkpoint.
 
         Raises:
-            OSError: if it cannot be written, on a full disk for one; the earlier ones are as they were.
+            OSError: if writing fails, for example on a full disk. The earlier checkpoints are unchanged.
         """
         new = self._current.with_name("checkpoint.new.pt")
         write_atomically(new, content)
         self._put(new, hashlib.sha256(content).hexdigest())
 
     def adopt(self, path: Path, sha256: str) -> None:
-        """Makes a whole file in the same folder, with that hash, the last checkpoint, and the present its time."""
+        """Make a complete file in the same folder, with the given hash, the latest checkpoint, and set its time to now."""
         now = time.time()
-        os.utime(path, (now, now))  # by this machine's clock, also where another one keeps the files
+        os.utime(path, (now, now))  # this machine's clock, even if another machine stores the files
         self._put(path, sha256)
 
     def _put(self, new: Path, sha256: str) -> None:
@@ -50,7 +50,7 @@ class CheckpointFiles:
         new.replace(self._current)
 
     def read(self) -> Iterator[tuple[Path, bytes | None]]:
-        """Each file that is there, the last one first, with its content; None for one whose hash is not on record."""
+        """Yield each existing file, the latest first, with its content; None if its hash is not recorded."""
         recorded = self._recorded()
         for path in (self._current, self._previous):
             try:
@@ -60,26 +60,26 @@ class CheckpointFiles:
             yield path, content if hashlib.sha256(content).hexdigest() in recorded else None
 
     def last(self) -> bytes | None:
-        """The last one that is whole, for somebody who does not have the run; None if there is none."""
+        """Return the latest valid checkpoint, for a process that does not execute the run; None if there is none."""
         return next((content for _, content in self.read() if content is not None), None)
 
     @property
     def sha256(self) -> str | None:
-        """What is on record of the last one; None if nothing is. Tells without reading it whether there is a new one."""
+        """The recorded hash of the latest checkpoint; None if there is none. It reveals a new checkpoint without reading it."""
         try:
             return read_regular(_record_of(self._current)).decode(errors="replace").strip()
         except FileNotFoundError:
             return None
 
     def quarantine(self, path: Path) -> None:
-        """Keeps a damaged file out of the way, as ``*.damaged``."""
+        """Rename a damaged file to ``*.damaged``."""
         path.replace(path.with_name(f"{path.name}.damaged"))
 
     def _recorded(self) -> set[str]:
-        """The hashes on record.
+        """Return the recorded hashes.
 
-        A save that was cut off between its steps leaves the earlier file under either name, its hash under one of them. A
-        worker that ends its run may remove the earlier one while somebody reads.
+        An interrupted save leaves the earlier file under either name, with its hash under one of them. A worker that ends
+        its run may delete the earlier checkpoint at the same time.
         """
         hashes = set()
         for path in (self._current, self._previous):
@@ -88,9 +88,9 @@ class CheckpointFiles:
         return hashes
 
     def keep_last(self) -> None:
-        """Removes all but the last checkpoint of a run that has ended, from which it can go on for more epochs."""
+        """Delete all but the latest checkpoint of a run that has ended, from which the run can be extended by more epochs."""
         kept = {self._current, _record_of(self._current)}
-        if not self._current.exists():  # its save was cut off, and the run had no need of another one
+        if not self._current.exists():  # the last save was interrupted, and the run ended without another one
             kept |= {self._previous, _record_of(self._previous)}
         for path in self._all():
             if path not in kept:
@@ -102,7 +102,10 @@ class CheckpointFiles:
 
     def _all(self) -> list[Path]:
         folder = self._current.parent
-        return [*folder.glob("checkpoint.*"), *folder.glob(".checkpoint.*.tmp")]  # what a killed save left included
+        return [
+            *folder.glob("checkpoint.*"),
+            *folder.glob(".checkpoint.*.tmp"),
+        ]  # including temporary files of interrupted saves
 
 
 def _record_of(path: Path) -> Path:

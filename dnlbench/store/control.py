@@ -1,8 +1,8 @@
-"""``control.jsonl``: where people leave commands for a run directory's engine.
+"""``control.jsonl``, the file through which users send commands to a run directory's engine.
 
-A file, and not a socket, since it needs no path shorter than 108 characters and works on a file system that two machines
-share. Whoever may write to it steers the sweep, so nobody but its owner may. The answers are events in
-the journal.
+A file works where a socket does not: with paths longer than 107 characters, and on file systems shared by two machines.
+Write permission is restricted to the owner, because anyone who can write to the file controls the sweep. The journal
+records the results of commands.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dnlbench.events import Command, read_command
 
 
 class ControlFile:
-    """The engine's side: made anew by each engine, so that no command for an earlier one is obeyed.
+    """The engine's end. Each engine creates a new file, so that it executes no command for an earlier engine.
 
-    It is read through the descriptor with which it was made, so that nobody can put another file in its place.
+    The engine reads through the descriptor that created the file, so that nobody can replace it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +25,7 @@ class ControlFile:
         self._torn = b""
 
     def read(self) -> list[Command]:
-        """The commands that came in since the last look; a line that is none is passed over."""
+        """Return the commands that have arrived since the last call. Invalid lines are skipped."""
         *lines, self._torn = (self._torn + (self._file.read() or b"")).split(b"\n")
         commands = (read_command(line) for line in lines)
         return [command for command in commands if command is not None]
@@ -35,11 +35,11 @@ class ControlFile:
 
 
 def send_command(path: Path, command: Command) -> None:
-    """The other side: adds a command with one write, so that two at once do not mix.
+    """Append a command in a single write, so that concurrent commands do not mix.
 
     Raises:
         FileNotFoundError: if no engine has opened the file.
-        PermissionError: if it belongs to somebody else.
+        PermissionError: if it belongs to another user.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
     try:

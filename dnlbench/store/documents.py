@@ -1,4 +1,4 @@
-"""JSON documents of a run directory, each with the schema that it was written in."""
+"""JSON documents of a run directory, each with the schema in which it was written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_document(path: Path, schema: str) -> dict[str, Any]:
     """Read a document.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if it does not exist.
         RunDirError: if it is damaged, or has another schema.
     """
     try:
@@ -41,11 +41,11 @@ def read_document(path: Path, schema: str) -> dict[str, Any]:
 
 
 def damaged(path: Path, why: str) -> RunDirError:
-    """The error for a document that this version would not have written."""
+    """Return the error for a damaged document."""
     return RunDirError(f"{path} is damaged: {why}. Choose another --run-dir.")
 
 
 def first_problem(error: ValidationError, *table: str) -> str:
-    """The first thing that is wrong with a document, or with a table of it."""
+    """Describe the first problem of a document, or of a table in it."""
     details = error.errors()[0]
     return f'"{".".join(map(str, (*table, *details["loc"])))}": {details["msg"]}'

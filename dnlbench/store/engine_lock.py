@@ -1,7 +1,7 @@
-"""``engine.lock`` and ``engine.pid``: they make one process a run directory's only engine, and it finds out if it no longer is.
+"""``engine.lock`` and ``engine.pid``, which allow a run directory only one engine at a time.
 
-The lock is on the open file, so that the system lets go of it however the engine ends. People and cleaners of temporary
-folders remove the file nonetheless, and with it the lock's effect. Then ``engine.pid`` decides.
+The lock is held on the open file, so the system releases it however the engine ends. If a user or a cleanup job deletes the
+file, the lock has no effect any more; then ``engine.pid`` decides. An engine also notices if another one has taken over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dnlbench.errors import RunDirError, RunDirLostError
 from dnlbench.files import read_regular, write_atomically
 
 LOCK_TIMEOUT_S = 1.0
-"""How long an engine waits for the lock, which somebody who only asks for the engine holds for a moment."""
+"""Time for which an engine waits for the lock, since a process that checks for an engine holds it for a moment."""
 POLL_S = 0.05
 
 
@@ -30,13 +30,13 @@ class EngineLock:
         self._path, self._pid_path = (root.absolute() / name for name in ("engine.lock", "engine.pid"))
         self._file: int | None = None
         self._folder: int | None = None
-        """An open descriptor of the run directory, which follows it if it is renamed."""
+        """Open descriptor of the run directory, which stays valid if the directory is renamed."""
 
     def acquire(self) -> None:
-        """Makes this process the directory's only engine.
+        """Make this process the directory's only engine.
 
         Raises:
-            RunDirError: if another engine is at work, with its process id; if the file cannot be made.
+            RunDirError: if another engine is running, with its process id, or if the file cannot be created.
         """
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         try:
@@ -60,7 +60,7 @@ class EngineLock:
             raise
 
     def release(self) -> None:
-        """Makes room for another engine. What is another one's by now stays as it is."""
+        """Release the lock, unless another engine has taken over."""
         if self.is_ours:
             self._pid_path.unlink(missing_ok=True)
         self._close()
@@ -69,10 +69,10 @@ class EngineLock:
             self._folder = None
 
     def check(self) -> None:
-        """Makes sure that the directory is still this engine's; locks it again if only the files were removed.
+        """Check that the directory still belongs to this engine, and lock it again if only the files were deleted.
 
         Raises:
-            RunDirLostError: if it was removed, renamed or taken over by another engine.
+            RunDirLostError: if it was deleted, renamed or taken over by another engine.
         """
         pid = self._written_pid()
         if pid not in (None, str(os.getpid())):
@@ -90,13 +90,13 @@ class EngineLock:
                 write_atomically(self._pid_path, f"{os.getpid()}\n".encode())
 
     def holder(self) -> str | None:
-        """Process id of the engine at work, ``unknown`` if it has not written it yet; None if there is none."""
+        """Return the process id of the running engine, ``unknown`` if it is not written yet, or None if there is no engine."""
         if self._path.exists():
             try:
                 if not self._try_lock():
                     return self._written_pid() or "unknown"
             except PermissionError:
-                # Somebody else's, who alone can try the lock. The other file goes with the engine, if it can.
+                # Another user's lock, which this process cannot try. An engine deletes its other file when it ends.
                 return self._written_pid()
             finally:
                 self._close()
@@ -105,11 +105,11 @@ class EngineLock:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the directory names this process as its engine."""
+        """True if ``engine.pid`` contains the id of this process."""
         return self._written_pid() == str(os.getpid())
 
     def _try_lock(self) -> bool:
-        """Locks the file; whether that went well. One that was removed in the meantime does not count."""
+        """Lock the file and return True on success. A file that was deleted in the meantime does not count."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,7 @@ class EngineLock:
             return None
 
     def _is_engine(self, pid: str) -> bool:
-        """Whether that process lives and has this directory's journal open."""
+        """Return True if the process is running and has this directory's journal open."""
         journal = self._path.parent.resolve() / "journal.jsonl"
         with suppress(ValueError, psutil.Error, OSError):
             return any(Path(file.path) == journal for file in psutil.Process(int(pid)).open_files())
@@ -162,14 +162,14 @@ class EngineLock:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one at the path."""
+    """Return True if an open file is the one at the path."""
     with suppress(FileNotFoundError, NotADirectoryError):
         return os.path.samestat(os.fstat(descriptor), path.stat())
     return False
 
 
 def _path_of(folder: int) -> Path | None:
-    """Where an open folder is now; None if it was removed, or where the system does not say."""
+    """Return the current path of an open folder; None if it was deleted, or if the system does not report the path."""
     with suppress(OSError):
         path = Path(f"/proc/self/fd/{folder}").readlink()
         return path if _is_at(folder, path) else None

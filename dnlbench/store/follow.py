@@ -1,4 +1,4 @@
-"""Following a run directory: each poll reads only what was added since the last one, and never writes."""
+"""Followers of a run directory. Each poll reads only what was added since the last one, and nothing is written."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dnlbench.store.rundir import RunDir
 from dnlbench.store.state import SweepState, SweepView
 
 MOST_EPOCHS = 4096
-"""Of a run of more, only a choice is kept, so that memory stays bounded; see `dnlbench.events.Epochs.thinned`."""
+"""Maximum number of epochs kept for a run, which bounds memory; see `dnlbench.events.Epochs.thinned`."""
 
 
 class Journal:
-    """Follows a journal. A line that this version cannot read is skipped, and kept as the `problem`."""
+    """Follow a journal. Unreadable lines are skipped; the first one is kept as the `problem`."""
 
     def __init__(self, run_dir: RunDir, *, from_now: bool = False) -> None:
         self.state = SweepState()
         self.problem: RunDirError | None = None
-        """With the first line of the last poll that could not be read."""
+        """Error of the first unreadable line in the last poll."""
         self._run_dir = run_dir
         self._lines = LineFollower(run_dir.journal_path)
         if from_now:
@@ -42,18 +42,18 @@ class Journal:
 
 
 class RunFollower:
-    """Follows a run's events. A line that cannot follow those before it is skipped, and kept as the `problem`."""
+    """Follow a run's events. Unreadable or inconsistent lines are skipped; the first one is kept as the `problem`."""
 
     def __init__(self, run_dir: RunDir, run_id: str) -> None:
         self.history = RunHistory()
         self.problem: RunDirError | None = None
-        """With the first line of the last poll that could not be read."""
+        """Error of the first unreadable line in the last poll."""
         self._run_dir = run_dir
         self._run_id = run_id
         self._lines = LineFollower(run_dir.events_path(run_id))
 
     def poll(self) -> bool:
-        """Whether there was anything new."""
+        """Read new events and return True if there were any."""
         self.problem = None
         lines = self._lines.read()
         if not lines:
@@ -78,18 +78,18 @@ class RunFollower:
 
 
 class SweepFollower:
-    """Follows a sweep: its journal, and the runs that the journal tells of."""
+    """Follow a sweep: its journal, and the runs in the journal."""
 
     def __init__(self, run_dir: RunDir, plan: Plan) -> None:
         self.problem: RunDirError | None = None
-        """With the first line of the last poll that could not be read; it was skipped."""
+        """Error of the first unreadable line in the last poll, which was skipped."""
         self.fresh: list[RunLeased] = []
-        """Leases whose runs the last poll looked at."""
+        """Leases whose runs were read in the last poll."""
         self._plan = plan
         self._journal = Journal(run_dir)
         self._runs = {run.run_id: RunFollower(run_dir, run.run_id) for run in plan.runs}
         self._requested = {run.run_id: RunHistory() for run in plan.runs}
-        """Histories for the epochs that are asked for. One that has not changed is the very same object."""
+        """Histories for the requested number of epochs. An unchanged history is the same object as before."""
         self._last_started: dict[str, RunStarted] = {}
         for run in plan.runs:
             self._follow(run)
@@ -99,7 +99,7 @@ class SweepFollower:
         return self._journal.state
 
     def history(self, run_id: str) -> RunHistory:
-        """A run's whole history, more epochs than are asked for included."""
+        """Return a run's complete history, including epochs beyond the requested number."""
         return self._runs[run_id].history
 
     def poll(self) -> SweepView:
@@ -110,7 +110,7 @@ class SweepFollower:
         leases = [*under_way, *(event for event in events if isinstance(event, RunLeased))]
         self.fresh = [
             lease for lease in leases if lease.run_id in self._runs
-        ]  # an earlier sweep may have had other runs
+        ]  # an earlier sweep may have contained other runs
         for run_id in dict.fromkeys([*(lease.run_id for lease in self.fresh), *self._commanded(events)]):
             self._follow(self._plan.by_id[run_id])
         self._update_last_started(events)
@@ -136,7 +136,7 @@ class SweepFollower:
         self.problem = self.problem or follower.problem
 
     def _commanded(self, events: Sequence[JournalEvent]) -> Iterator[str]:
-        """Runs that a command may have given events without a lease."""
+        """Yield runs that may have new events without a lease because of a command."""
         for event in events:
             if isinstance(event, CommandDone) and event.command.action in ("cancel", "retry"):
                 named = set(event.command.run_ids)

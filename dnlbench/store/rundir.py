@@ -1,21 +1,21 @@
-"""The run directory of one sweep: every path in it, and how each file is written and read.
+"""The run directory of one sweep: all paths in it, and functions to read and write its files.
 
 ::
 
-    sweep.json                       the plan: spec, how it is carried out, run ids, and network, depth and seed of each
-    request.json                     what the last engine was asked for; see `dnlbench.engine.request`
-    state.json                       what lists tell of the sweep, derived from all else; see `dnlbench.store.workspace`
-    session.json                     of a sweep that takes turns with another one: which; see `dnlbench.paired`
+    sweep.json                       the plan: spec, execution settings, run ids, and network, depth and seed of each run
+    request.json                     the request of the last engine; see `dnlbench.engine.request`
+    state.json                       summary for lists, derived from the other files; see `dnlbench.store.workspace`
+    session.json                     the session of a paired benchmark; see `dnlbench.paired`
     journal.jsonl                    the scheduler's events
     control.jsonl                    commands to the engine
-    engine.lock, engine.pid          held by the one engine that may write
-    engine.reserve                   room that is given up when the disk is full
+    engine.lock, engine.pid          held by the only engine that may write
+    engine.reserve                   space that is released when the disk is full
     engine.log                       output of an engine without a terminal
-    cluster.secret                   by which machines of a cluster tell whether they see this very directory
+    cluster.secret                   lets machines of a cluster check whether they have access to this directory
     slots/<slot>.log                 output of a slot's worker between runs
     runs/<run_id>/events.jsonl       the run's events
-    runs/<run_id>/checkpoint.pt      where the run stands, with its SHA-256 beside it; kept, to be gone on with for more epochs
-    runs/<run_id>/log-<attempt>.txt  everything that an attempt printed; one file under several names for those of a pack
+    runs/<run_id>/checkpoint.pt      the latest checkpoint, with a file for its SHA-256; kept for extending the run
+    runs/<run_id>/log-<attempt>.txt  output of an attempt; runs of a pack share one file through hard links
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from dnlbench.store.sweep_file import (
 )
 
 RUNS = Path(".dnlbench") / "runs"
-"""Where run directories are unless told otherwise, below the current folder."""
+"""Default parent of run directories, relative to the current folder."""
 MANAGED_FILES = (
     *("sweep.json", "request.json", "state.json", "session.json", "spec.toml", "cluster.secret", "journal.jsonl"),
     *("control.jsonl", "engine.lock", "engine.pid", "engine.reserve", "engine.log", "slots", "runs"),
@@ -71,7 +71,7 @@ E = TypeVar("E")
 
 
 class RunDir:
-    """A sweep's folder. Opening it creates nothing; `begin` does."""
+    """A sweep's folder. Creating this object does not create the folder; `begin` does."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -86,9 +86,9 @@ class RunDir:
 
     @staticmethod
     def default_root(plan: Plan, execution: Execution, jobs: int) -> Path:
-        """Where a sweep lives unless told otherwise: one folder for all sweeps of a name that can share their runs.
+        """Return the default run directory, which is shared by all sweeps of the same name that can share their runs.
 
-        The number of runs side by side changes no result, but it does change timings.
+        The number of jobs is part of its name: it does not change results, but it changes timings.
         """
         identity = content_hash(
             {"settings": plan.settings_hash, "execution": execution.model_dump(), "jobs": jobs}, digits=10
@@ -97,14 +97,14 @@ class RunDir:
 
     @property
     def managed_paths(self) -> list[Path]:
-        """Files and folders that sweeps write here, now or later. Users may put other files beside them."""
+        """Files and folders that sweeps write here, now or later. Users may add other files."""
         return [self.root / name for name in MANAGED_FILES]
 
     def run_path(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
 
     def checkpoint_time(self, run_id: str) -> float | None:
-        """When the run's last checkpoint was kept; None if there is none."""
+        """Return the time of the run's latest checkpoint; None if there is none."""
         try:
             return (self.run_path(run_id) / "checkpoint.pt").stat().st_mtime
         except FileNotFoundError:
@@ -114,13 +114,13 @@ class RunDir:
         return self.run_path(run_id) / "events.jsonl"
 
     def log_path(self, run_id: str, attempt: int) -> Path:
-        """Everything that an attempt at a run printed."""
+        """Return the path of an attempt's output."""
         return self.run_path(run_id) / f"log-{attempt}.txt"
 
     def open_log(self, attempts: Mapping[str, int]) -> Path:
-        """The log of runs that train together, by their ids the number of the attempt: a single file in each run's folder.
+        """Create the log of runs that train together: one file, linked into each run's folder.
 
-        On a file system without links only the first of the runs has it.
+        ``attempts`` maps run ids to attempt numbers. On a file system without hard links only the first run has it.
         """
         first, *others = (self.log_path(run_id, attempt) for run_id, attempt in attempts.items())
         first.parent.mkdir(parents=True, exist_ok=True)
@@ -132,15 +132,15 @@ class RunDir:
         return first
 
     def slot_log_path(self, slot: str) -> Path:
-        """What a slot's worker printed between runs."""
+        """Return the path of a worker's output between runs."""
         return self.root / "slots" / f"{slot.replace(':', '-').replace('/', '-')}.log"
 
     @contextmanager
     def locked(self) -> Iterator[EngineLock]:
-        """Makes this process the directory's only engine; see `EngineLock`.
+        """Make this process the directory's only engine; see `EngineLock`.
 
         Raises:
-            RunDirError: if another engine is at work, with its process id; if there can be no such directory.
+            RunDirError: if another engine is running, with its process id, or if the directory cannot be created.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class RunDir:
         lock = EngineLock(self.root)
         lock.acquire()
         try:
-            self.control_path.unlink(missing_ok=True)  # an earlier engine's, which takes no commands any more
+            self.control_path.unlink(missing_ok=True)  # left by an earlier engine
             yield lock
         finally:
             if lock.is_ours:
@@ -159,14 +159,14 @@ class RunDir:
             lock.release()
 
     def engine(self) -> str | None:
-        """Process id of the engine at work here, ``unknown`` if it has not written it yet; None if there is none."""
+        """Return the process id of the running engine, ``unknown`` if it is not written yet, or None if there is no engine."""
         return EngineLock(self.root).holder()
 
     def begin(self, plan: Plan, execution: Execution) -> None:
-        """Writes the plan, if it can share its runs with the one that is already here.
+        """Write the plan, if it can share its runs with the existing one.
 
         Raises:
-            RunDirError: if the directory belongs to another sweep, or to this one run in another way.
+            RunDirError: if the directory contains another sweep, or the same one with other execution settings.
         """
         if self.sweep_path.exists():
             self._check_shares_runs(plan, execution)
@@ -195,30 +195,30 @@ class RunDir:
         return read_sweep(self.sweep_path)
 
     def read_run_ids(self) -> dict[tuple[str, int, int], str]:
-        """Ids by network, depth and seed, in the plan's order, of a sweep of any version; none if there is none."""
+        """Return run ids by network, depth and seed, in the plan's order, of a sweep of any version; empty without a sweep."""
         return read_run_ids(self.sweep_path)
 
     def read_execution(self) -> Execution:
         return read_execution(self.sweep_path)
 
     def recorded_code(self, plan: Plan) -> Sources:
-        """What the custom networks of its runs were made of, from all engines together; nothing for a plan without any."""
+        """Return the code of the custom networks, from all engines together; empty for a plan without custom networks."""
         return self.read_state().code if plan.custom_networks else Sources()
 
     def changed_code(self, plan: Plan) -> tuple[str, ...]:
-        """What has changed of that code since, where it is found from the current folder."""
+        """Return what has changed in that code, as found from the current folder."""
         return self.recorded_code(plan).changes(Path.cwd())
 
     def open_control(self) -> ControlFile:
-        """For the engine only."""
+        """Open the control file. Only the engine may call this."""
         return ControlFile(self.control_path)
 
     def journal_writer(self) -> LineWriter:
-        """For the engine only."""
+        """Open the journal for writing. Only the engine may call this."""
         return LineWriter(self.journal_path)
 
     def events_writer(self, run_id: str) -> LineWriter:
-        """For the worker that has the run, or for the engine once that worker is gone."""
+        """Open a run's events for writing. Only the run's worker may call this, or the engine once that worker has exited."""
         return LineWriter(self.events_path(run_id))
 
     def read_state(self) -> SweepState:
@@ -231,25 +231,25 @@ class RunDir:
         return [event for event in self.read_journal() if isinstance(event, RunLeased)]
 
     def parse_journal(self, lines: Iterable[bytes], first: int = 1) -> list[JournalEvent]:
-        """Events from lines of the journal, of which the first has the number ``first``."""
+        """Parse lines of the journal; ``first`` is the number of the first line."""
         return _parse(self.journal_path, lines, read_journal_event, first)
 
     def read_history(self, run: Run, *, all_epochs: bool = False) -> RunHistory:
-        """What the events of a run add up to, for the number of epochs that are asked for or for ``all_epochs`` there are."""
+        """Return the history of a run, for the requested number of epochs or for ``all_epochs``."""
         history = self.fold_events(run.run_id, read_lines(self.events_path(run.run_id)))
         return history if all_epochs else history.for_epochs(run.epochs)
 
     def fold_events(
         self, run_id: str, lines: Sequence[bytes], history: RunHistory | None = None, first: int = 1
     ) -> RunHistory:
-        """Lines of a run's file, of which the first has the number ``first``, on top of a history.
+        """Add lines of a run's file to a history; ``first`` is the number of the first line.
 
         Raises:
-            RunDirError: if a line holds no event that this version reads, or one that cannot follow the events before it.
+            RunDirError: if a line is not an event that this version can read, or is inconsistent with the events before it.
         """
         try:
             return fold_lines(run_id, lines, history)
-        except ValueError:  # one by one, which knows the line
+        except ValueError:  # parse line by line to find the line number
             for number, event in enumerate(self.parse_events(run_id, lines, first), start=first):
                 try:
                     history = fold([event], history, run_id)
@@ -261,27 +261,27 @@ class RunDir:
             return history or RunHistory()
 
     def parse_events(self, run_id: str, lines: Iterable[bytes], first: int = 1) -> list[RunEvent]:
-        """Events from lines of a run's file, of which the first has the number ``first``."""
+        """Parse lines of a run's file; ``first`` is the number of the first line."""
         return _parse(self.events_path(run_id), lines, read_run_event, first)
 
     def has_room(self) -> bool:
-        """Whether the disk would take another checkpoint as large as the largest here, and some events."""
+        """Return True if the disk has room for another checkpoint as large as the largest one here, and some events."""
         try:
             sizes = [path.stat().st_size for path in self.root.glob("runs/*/checkpoint*.pt")]
             needed = DISK_SLACK_BYTES + 2 * max(sizes, default=0)
             with tempfile.TemporaryFile(dir=self.root) as probe:
                 for _ in range(-(-needed // PROBE_BYTES)):
-                    probe.write(os.urandom(PROBE_BYTES))  # zeros take no room on some disks
+                    probe.write(os.urandom(PROBE_BYTES))  # some file systems compress zeros
                 probe.flush()
                 os.fsync(probe.fileno())
         except OSError as error:
-            if is_disk_full(error) or isinstance(error, FileNotFoundError):  # a worker has just removed one
+            if is_disk_full(error) or isinstance(error, FileNotFoundError):  # a worker has just deleted a file
                 return False
             raise
         return True
 
     def log_tail(self, run_id: str, attempt: int) -> str | None:
-        """The last lines that an attempt printed; None if it printed nothing."""
+        """Return the last lines of an attempt's output; None if there is no output."""
         try:
             lines = read_regular(self.log_path(run_id, attempt)).decode(errors="replace").splitlines()
         except FileNotFoundError:

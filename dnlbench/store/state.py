@@ -1,6 +1,6 @@
-"""What the events of a run directory add up to: the one reducer for engines, screens, commands and profiles.
+"""The state of a sweep, reduced from the events of its run directory, for engines, screens, commands and profiles.
 
-`SweepState` is the journal so far; `SweepView` adds the runs.
+`SweepState` contains the journal; `SweepView` adds the runs.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ Jobs = Mapping[str, tuple[RunLeased, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class SweepState:
-    """What the scheduler has noted so far."""
+    """The state according to the journal."""
 
     engines: tuple[EngineStarted, ...] = ()
     worked: tuple[EngineStarted, ...] = ()
-    """The engines that gave a run to a worker."""
+    """Engines that assigned at least one run to a worker."""
     preparations: tuple[Prepared, ...] = ()
     given: Jobs = field(default_factory=dict)
-    """By slot of the last engine what it was given last and did not return: a run, or those of a pack."""
+    """Unreturned leases by slot of the last engine: one run, or the runs of a pack."""
     disabled_slots: Mapping[str, str] = field(default_factory=dict)
-    """Slot to reason, of the last engine's slots that get no more runs."""
+    """Reasons by slot of the last engine, for slots that get no more runs."""
     lost: tuple[RunReturned, ...] = ()
-    """Runs that the last engine lost and tries again."""
+    """Runs that were returned after a failure in the last engine."""
     pause_state: PauseState = field(default_factory=PauseState)
     last_command: CommandDone | None = None
     engine_ended: EngineEnded | None = None
-    """The last engine's last event; None while it is running, and if it was killed."""
+    """The last event of the last engine; None while it is running, and if it was killed."""
 
     @property
     def engine(self) -> EngineStarted | None:
@@ -54,12 +54,12 @@ class SweepState:
 
     @property
     def engine_time(self) -> float:
-        """When the last engine started: what ended badly before is to be done again."""
+        """Start time of the last engine. Unsuccessful runs that ended earlier are executed again."""
         return self.engine.time if self.engine else math.inf
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Of the last engine."""
+        """Slots of the last engine."""
         return self.engine.slots if self.engine else ()
 
     @property
@@ -77,7 +77,7 @@ class SweepState:
 
     @property
     def session(self) -> str | None:
-        """The paired benchmark of all engines that gave a run to a worker, if they have one in common."""
+        """The paired benchmark that all engines with assigned runs belong to, if it is the same for all of them."""
         sessions = {engine.session for engine in self.worked}
         return sessions.pop() if len(sessions) == 1 else None
 
@@ -88,7 +88,7 @@ class SweepState:
 
     @property
     def leases(self) -> dict[str, RunLeased]:
-        """By run what slots were given last."""
+        """The latest leases by run id."""
         return {lease.run_id: lease for job in self.given.values() for lease in job}
 
     def after(self, event: JournalEvent) -> SweepState:
@@ -125,7 +125,7 @@ class SweepState:
         return state
 
     def _with_lease(self, lease: RunLeased) -> SweepState:
-        """Runs that a slot is given at the same time are a pack."""
+        """Add a lease. Leases of a slot with the same time are a pack."""
         together = self.given.get(lease.slot, ())
         job = (*together, lease) if together and together[0].time == lease.time else (lease,)
         new = self.engine is not None and not self.has_worked
@@ -134,18 +134,18 @@ class SweepState:
 
 
 def fold_journal(events: Iterable[JournalEvent]) -> SweepState:
-    """The state after all events of a journal."""
+    """Return the state after all events of a journal."""
     return functools.reduce(SweepState.after, events, SweepState())
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeLeft:
-    """What is expected."""
+    """Estimates of the remaining time."""
 
     sweep_s: float | None = None
-    """None as long as nothing was done, and while everything is paused."""
+    """None until something has completed, and while everything is paused."""
     runs_s: Mapping[str, float] = field(default_factory=dict)
-    """By run id, of the runs that are under way."""
+    """Estimates by run id, for running runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,17 +154,17 @@ class SweepView(SweepState):
 
     plan: Plan
     histories: Mapping[str, RunHistory]
-    """By run id, for the number of epochs that are asked for."""
+    """Histories by run id, for the requested number of epochs."""
     leased: Mapping[str, str]
-    """Run id to slot, of the runs that are under way."""
+    """Slots by run id, for running runs."""
     time_left: TimeLeft = field(default_factory=TimeLeft)
     last_started: Mapping[str, RunStarted] = field(default_factory=dict)
-    """Slot to the run that the last engine had begun there last, of slots on a cluster: it names the node. A slot may be moved
-    to another node between two runs."""
+    """The run that the last engine most recently started on each slot of a cluster, which names the node. A slot may move to
+    another node between two runs."""
 
     @property
     def jobs(self) -> Mapping[str, tuple[Run, ...]]:
-        """Slot to what is under way there: a run, or those of a pack, in the order of the plan."""
+        """What each busy slot executes: one run, or the runs of a pack, in the order of the plan."""
         jobs: dict[str, tuple[Run, ...]] = {}
         for run in self.plan.runs:
             if run.run_id in self.leased:
@@ -182,7 +182,7 @@ class SweepView(SweepState):
         return [run for run in self.ended if (end := ends[run.run_id]) and end.status != "ok"]
 
     def node_of(self, run: Run) -> str | None:
-        """Name of the node that a run is on, or was last; None on one machine, and for one that has not begun there yet."""
+        """Return the name of the run's current or last node; None on a single machine, or before the run has started."""
         started = self.histories[run.run_id].started
         if run.run_id in self.leased:
             seat = self.last_started.get(self.leased[run.run_id])
@@ -190,7 +190,7 @@ class SweepView(SweepState):
         return started.node.name if started is not None and started.node is not None else None
 
     def is_over(self, run: Run) -> bool:
-        """Whether a run has ended, in whatever way, and is not to be done again."""
+        """Return True if a run has ended, in whatever way, and will not be executed again."""
         history = self.histories[run.run_id]
         return history.done or (history.ended is not None and history.ended.time >= self.engine_time)
 

@@ -1,4 +1,4 @@
-"""``sweep.json``: the plan of a run directory, and how its runs are carried out."""
+"""``sweep.json``: the plan of a run directory, and its execution settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dnlbench.studies import STUDIES
 
 SCHEMA = "dnlbench.sweep/2"
 ANY = "any"
-"""In place of a machine's fingerprint for a Ray cluster: each run records the machine that it was on."""
+"""Value of ``machine`` for a Ray cluster, where each run records its own machine."""
 LABELS = {
     "device_kind": "the device",
     "threads": "the number of threads",
@@ -28,7 +28,7 @@ LABELS = {
 
 
 class Execution(BaseModel):
-    """How runs are carried out, as far as their results depend on it. Results are bit-equal where this is equal."""
+    """Execution settings that results depend on. Results are bit-equal if these are equal."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,9 +40,9 @@ class Execution(BaseModel):
     """Fingerprint of the hardware."""
     source: str
     packages: dict[str, str] = {}
-    """Versions of the other packages that results are computed with."""
+    """Versions of the other packages that compute results."""
     environment: dict[str, str] = {}
-    """Environment variables that change how torch computes."""
+    """Environment variables that affect the computations of torch."""
 
     @classmethod
     def here(cls, *, device_kind: str, threads: int, pack_size: int, machine: str) -> Execution:
@@ -58,12 +58,12 @@ class Execution(BaseModel):
         )
 
     def software_differences(self) -> list[str]:
-        """What of the software in this process is not as recorded."""
+        """Return how the software of this process differs from the recorded one."""
         same = self.model_dump(include={"device_kind", "threads", "pack_size", "machine"})
         return list(self.differences(Execution.here(**same)))
 
     def differences(self, here: Execution) -> Iterator[str]:
-        """For people, without the machine: ``torch is 2.11.0 there and 2.12.0 here``."""
+        """Describe differences other than the machine: ``torch is 2.11.0 there and 2.12.0 here``."""
         for field, label in LABELS.items():
             yield from _differences({label: getattr(self, field)}, {label: getattr(here, field)})
         yield from _differences(self.packages, here.packages)
@@ -73,7 +73,7 @@ class Execution(BaseModel):
 
 
 def write_sweep(path: Path, plan: Plan, execution: Execution) -> None:
-    """Writes the plan, in place of one that is there. Runs that only the earlier plan asks for stay where they are."""
+    """Write the plan in place of an existing one. Runs that only the earlier plan contains stay where they are."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "settings": plan.settings_hash,
@@ -87,10 +87,10 @@ def write_sweep(path: Path, plan: Plan, execution: Execution) -> None:
 
 
 def read_sweep(path: Path) -> Plan:
-    """The plan of a run directory.
+    """Read the plan of a run directory.
 
     Raises:
-        RunDirError: if there is none, or one that this version cannot read.
+        RunDirError: if there is none, or if this version cannot read it.
     """
     content = _read(path)
     if str(content.get("study")) not in STUDIES:
@@ -104,7 +104,7 @@ def read_sweep(path: Path) -> Plan:
 
 
 def read_run_ids(path: Path) -> dict[tuple[str, int, int], str]:
-    """Ids by network, depth and seed, also of specs that this version does not read; none if there is no file.
+    """Read run ids by network, depth and seed, also for specs that this version cannot read; empty if there is no file.
 
     Raises:
         RunDirError: if the file is damaged.
@@ -120,10 +120,10 @@ def read_run_ids(path: Path) -> dict[tuple[str, int, int], str]:
 
 
 def read_execution(path: Path) -> Execution:
-    """How the runs of a run directory are carried out.
+    """Read the execution settings of a run directory.
 
     Raises:
-        RunDirError: if there is none, or one that this version cannot read.
+        RunDirError: if there are none, or if this version cannot read them.
     """
     try:
         return Execution.model_validate(_read(path)["execution"])
@@ -132,10 +132,10 @@ def read_execution(path: Path) -> Execution:
 
 
 def settings_differences(there: Plan, here: Plan) -> list[str]:
-    """What keeps two sweeps from sharing their runs: ``train.lr is 0.01 there and 0.5 here``.
+    """Return the differences that prevent two sweeps from sharing their runs: ``train.lr is 0.01 there and 0.5 here``.
 
-    They can share them if they differ in nothing but the name, the axes, the number of epochs where fewer of them are the
-    beginning of more, and the place of the data.
+    Sweeps can share runs if they differ only in the name, the axes and the location of the data, and in the number of
+    epochs if a shorter run is the beginning of a longer one.
     """
     if there.spec.study != here.spec.study:
         return list(_differences({"study": there.spec.study}, {"study": here.spec.study}))

@@ -1,7 +1,7 @@
-"""The run directories below a folder, and ``state.json``: what a list tells of one, without reading its events.
+"""The index of the run directories below a folder, and ``state.json``, the summary of a sweep for lists.
 
-The engine writes ``state.json`` when it ends. It is derived: where it is absent, damaged, of another version or older than the
-events, these are read instead.
+The engine writes ``state.json`` when it ends. The events are read instead if the file is missing, damaged, from another
+version, or older than the events.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class SweepEntry:
     state: SweepStatus
     runs: int = 0
     ended: int = 0
-    """Runs that have ended and are not to be done again."""
+    """Number of runs that have ended and will not be executed again."""
     failed: int = 0
-    """Of these, the ones that did not end well."""
+    """Number of those that did not succeed."""
     fraction: float | None = None
-    """Share of the work that is done, of a sweep whose engine is running."""
+    """Fraction of the work that is done, if the sweep's engine is running."""
     active: float = 0.0
-    """When something happened last, in seconds since the epoch."""
+    """Time of the last activity, in seconds since the epoch."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """As text, by dotted keys."""
+    """Settings as text, by dotted keys."""
     differing: str = ""
     """The settings that differ among listed sweeps of the same name and study."""
     problem: str = ""
@@ -54,33 +54,33 @@ class SweepEntry:
 
     @property
     def at_work(self) -> bool:
-        """Whether an engine is running."""
+        """True if an engine is running."""
         return self.state in AT_WORK
 
 
 class Workspace:
-    """Lists the run directories of a folder. A poll reads only what has changed since the last one."""
+    """The run directories of a folder. A poll reads only what has changed since the last one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._followed: dict[Path, _Followed] = {}
 
     def poll(self) -> list[SweepEntry]:
-        """All of them, by path. Not for two threads at once."""
+        """Return all run directories, sorted by path. Only one thread may call this at a time."""
         paths = sorted(path for path in self._folder.glob("*") if path.is_dir())
         self._followed = {path: self._followed.get(path) or _Followed(RunDir(path)) for path in paths}
         return [followed.poll() for followed in self._followed.values()]
 
 
 class _Followed:
-    """One run directory, from poll to poll."""
+    """A run directory that is polled repeatedly."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         self._entry: SweepEntry | None = None
         self._stamps: tuple[Stamp | None, ...] = ()
         self._follower: SweepFollower | None = None
-        """While an engine is running."""
+        """A follower while an engine is running."""
 
     def poll(self) -> SweepEntry:
         at_work = self._has_engine()
@@ -97,7 +97,10 @@ class _Followed:
         return self._entry
 
     def _has_engine(self) -> bool:
-        """Asks for the lock only where an engine has left its mark: 500 locks would take a while."""
+        """Return True if an engine is running.
+
+        Check the lock only if there is a file of an engine, because 500 locks take a while.
+        """
         return (self._run_dir.root / "engine.pid").exists() and self._run_dir.engine() is not None
 
     def _read(self, *, at_work: bool) -> SweepEntry:
@@ -154,12 +157,12 @@ class _Saved(BaseModel):
 
     schema_: Literal["dnlbench.state/1"] = "dnlbench.state/1"
     files: tuple[Stamp | None, Stamp | None, Stamp]
-    """The plan, the journal, and number and total size of the runs' events that it was made of."""
+    """Stamps of the plan and the journal, and number and total size of the event files from which the entry was made."""
     entry: SweepEntry
 
 
 def save_entry(run_dir: RunDir) -> None:
-    """Write ``state.json`` for a sweep that is not running any more. Nothing depends on it: a full disk is no error."""
+    """Write ``state.json`` for a sweep that is no longer running. A failure, for example a full disk, is ignored."""
     with suppress(OSError, RunDirError):
         files = _files(run_dir)
         entry = _entry(run_dir, SweepFollower(run_dir, run_dir.read_plan()).poll(), at_work=False)
@@ -180,7 +183,7 @@ def _files(run_dir: RunDir) -> tuple[Stamp | None, Stamp | None, Stamp]:
 
 
 def find_sweep(folder: Path = RUNS) -> RunDir:
-    """The sweep in a folder of run directories whose engine is running; without one, the sweep that ran last.
+    """Return the sweep in a folder of run directories whose engine is running, or else the sweep that ran last.
 
     Raises:
         RunDirError: if there is none.
