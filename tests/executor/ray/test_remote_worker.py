@@ -338,7 +338,7 @@ def test_the_complete_output_of_an_attempt_is_reported(tmp_path: Path, make_plan
 @pytest.mark.parametrize(
     ("there", "message"),
     [
-        ({"source": "another"}, "somewhere cannot take part in the sweep: dnlbench's own code is not the same"),
+        ({"source": "another"}, "somewhere cannot join the sweep: dnlbench's own code is not the same"),
         ({"torch": "1.0"}, r"torch is 1\.0 there and \S+ here\. Install the same versions on both machines\."),
         ({"packages": {"numpy": "1.0"}}, r"numpy is 1\.0 there and \S+ here"),
         ({"environment": {"NVIDIA_TF32_OVERRIDE": "1"}}, "NVIDIA_TF32_OVERRIDE is 1 there and not set here"),
