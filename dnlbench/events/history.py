@@ -24,7 +24,7 @@ from dnlbench.events.records import (
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt at a run."""
+    """An attempt at a run."""
 
     started: RunStarted
     last: RunEnded | RunPaused | None = None

@@ -16,7 +16,7 @@ CLUSTER = "ray"
 
 @dataclass(frozen=True, kw_only=True)
 class PauseState:
-    """What is paused. A new engine starts with nothing paused."""
+    """The paused parts of a sweep. A new engine starts with nothing paused."""
 
     sweep: bool = False
     disk: str | None = None

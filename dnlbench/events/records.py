@@ -86,7 +86,7 @@ class RunStarted(Event):
 
 
 class EpochRecord(BaseModel):
-    """One pass over the training split.
+    """A pass over the training split.
 
     The record also contains the metrics that the study declares (`dnlbench.studies.EpochMetric`), each under its name.
     """

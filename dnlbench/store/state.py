@@ -164,7 +164,7 @@ class SweepView(SweepState):
 
     @property
     def jobs(self) -> Mapping[str, tuple[Run, ...]]:
-        """What each busy slot executes: one run, or the runs of a pack, in the order of the plan."""
+        """Busy slot to its run or batched seeds, in the order of the plan."""
         jobs: dict[str, tuple[Run, ...]] = {}
         for run in self.plan.runs:
             if run.run_id in self.leased:
@@ -190,7 +190,7 @@ class SweepView(SweepState):
         return started.node.name if started is not None and started.node is not None else None
 
     def is_over(self, run: Run) -> bool:
-        """Return True if a run has ended, in whatever way, and will not be executed again."""
+        """Return True if a run has ended, successfully or not, and will not be executed again."""
         history = self.histories[run.run_id]
         return history.done or (history.ended is not None and history.ended.time >= self.engine_time)
 
