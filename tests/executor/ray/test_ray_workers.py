@@ -53,7 +53,7 @@ def test_a_missing_gpu_is_reported_and_not_waited_for_indefinitely(
         result.prepare()
     result.close()
     log = result._run_dir.slot_log_path("ray/0").read_text()
-    assert log.count("was given a GPU to use") == 2
+    assert log.count("was assigned a GPU, but has no usable one") == 2
     assert driver.unclaimed() == ALL
 
 
