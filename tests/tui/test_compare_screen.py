@@ -249,7 +249,7 @@ def test_the_tables_are_copied_as_markdown(save: Save, drive: Drive) -> None:
     async def act(pilot: Pilot[Any]) -> None:
         await workers_done(pilot)
         await pilot.press("y")
-        assert pilot.app.clipboard.startswith("### tuned, 2026-11-20 12:00 UTC against base")
+        assert pilot.app.clipboard.startswith("### tuned, 2026-11-20 12:00 UTC vs. base")
         assert "| densenet | 2 |" in pilot.app.clipboard
 
     drive(DnlbenchApp(lambda: CompareScreen(paths)), act, size=SMALL)

@@ -132,7 +132,7 @@ def test_a_narrow_terminal(
         assert [series.label for series in chart.chart.series] == ["densenet L=4", "seed 0"]
         assert "densenet L=4 seed 0  ✗ failed  RuntimeError: something broke" in screen_text(pilot.app)
         await pilot.press("2")
-        for fact in ("status           failed", "parameters      4 000", "epochs          6 of 12", "1. 2027-01-15"):
+        for fact in ("status           failed", "parameters       4 000", "epochs           6 of 12", "1. 2027-01-15"):
             assert fact in screen_text(pilot.app)
         await pilot.press("3")
         await until(pilot, lambda: "densenet L=4 seed 0: 150 samples" in screen_text(pilot.app))
