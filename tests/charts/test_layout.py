@@ -116,7 +116,7 @@ def test_no_text_is_smaller_than_seven_points(sweep: Draw, name: str) -> None:
 
 def test_long_notes_are_cut_with_a_hint(sweep: Draw) -> None:
     texts = read(plot_svg([sweep(networks=SIX) for _ in range(6)], width="column")).texts
-    assert "… and more: see dnlbench profiles show." in texts
+    assert "… For more, run dnlbench profiles show." in texts
 
 
 def test_dollar_signs_in_names_are_literal(sweep: Draw) -> None:

@@ -125,7 +125,7 @@ def test_an_inconsistent_utilization_is_noticed(make_profile: Callable[..., Prof
 
     def problems(utilisation: float | None) -> list[str]:
         run = profile.runs[0].model_copy(update={**counted, "utilisation": utilisation})
-        return [p for p in check_profile(profile.model_copy(update={"runs": (run,)})) if "utilisation" in p]
+        return [p for p in check_profile(profile.model_copy(update={"runs": (run,)})) if "utilization" in p]
 
     assert problems(0.6) == []
     assert len(problems(0.7)) == len(problems(None)) == 1
