@@ -99,9 +99,8 @@ def _wait_until(condition: Callable[[], object], seconds: float = PATIENCE_S) ->
     looked, deadline = time.monotonic(), time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it has not come about within {seconds:.0f} s"
-        time.sleep(
-            max(0.02, 4 * (time.monotonic() - looked))
-        )  # a look at a whole cluster takes a core as long as it lasts
+        took = time.monotonic() - looked
+        time.sleep(max(0.02, 4 * took))  # looks at a cluster's journal would take a core from what is waited for
         looked = time.monotonic()
 
 

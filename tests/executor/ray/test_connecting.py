@@ -109,7 +109,7 @@ def test_a_cluster_of_this_machine_alone_answers_to_nobody_else_and_leaves_nothi
     out, err = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 0, err
     assert {"raylet", "gcs_server"} <= set(facts["names"])
-    assert facts["niceness"] == 0, "a run there competes with other processes as a run here does"
+    assert facts["niceness"] == os.nice(0), "a run there competes with other processes as a run here does"
     assert len(facts["listening"]) >= 6, "the processes were not found"
     assert {ip.removeprefix("::ffff:") for ip in facts["listening"]} == {"127.0.0.1"}
     assert facts["anonymous"]["status"] == "refused"
