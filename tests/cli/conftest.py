@@ -99,9 +99,8 @@ def _wait_until(condition: Callable[[], object], seconds: float = PATIENCE_S) ->
     checked_s, deadline = time.monotonic(), time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it has not come about within {seconds:.0f} s"
-        time.sleep(
-            max(0.02, 4 * (time.monotonic() - checked_s))
-        )  # a look at a whole cluster takes a core as long as it lasts
+        took_s = time.monotonic() - checked_s
+        time.sleep(max(0.02, 4 * took_s))  # polling a cluster's journal would take a core from what is waited for
         checked_s = time.monotonic()
 
 

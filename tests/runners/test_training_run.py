@@ -241,12 +241,15 @@ def test_optimizers_take_the_same_steps_as_torch(optimizer: str) -> None:
     assert not ours.grad_fn
 
 
-def test_a_training_step_and_its_memory_are_measured_without_the_import_of_torchs_compiler() -> None:
+def test_a_network_is_checked_and_a_step_measured_without_the_import_of_torchs_compiler() -> None:
     code = """
 import sys, torch
+from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.runners.training.memory import step_memory_bytes
 from dnlbench.runners.training.optimize import create_optimizer, create_schedule
 from dnlbench.studies.training.spec import TrainSettings
+with torch.device("meta"):
+    DNLNetwork("densenet", depth=2, input_shape=(1, 8, 8), classes=10)
 train, network = TrainSettings(), torch.nn.Linear(2, 2)
 optimizer = create_optimizer(train, network.parameters())
 schedule = create_schedule(train, optimizer)
