@@ -73,7 +73,7 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
         Column(head="within 0.1 of expected", drop_order=3 if has_verdicts else 0),
     ]
     note = (
-        "p: slope of log value vs. log L, mean and interval over seeds, each a different problem\n"
+        "p: minus the slope of log value vs. log L, mean and interval over seeds, each a different problem\n"
         "expected p: predicted by theory, for the values or for their bound"
     )
     if has_verdicts:

@@ -20,7 +20,7 @@ from dnlbench.files import read_text
 from dnlbench.spec.explain import LONGEST_VALUE, Problem, Source, explain, shown, spec_error
 from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
-from dnlbench.spec.values import ANY, find_type, is_deep, read_toml, read_value, write_value
+from dnlbench.spec.values import ANY, find_type, is_deep, read_toml, read_value, write_pair, write_value
 from dnlbench.studies import STUDIES, StudySpec
 
 _LONGEST_OVERRIDE = 200
@@ -60,10 +60,9 @@ class SpecText:
 
     @classmethod
     def of(cls, spec: StudySpec) -> SpecText:
-        """Write a spec as TOML."""
-        import tomlkit
-
-        return cls(text=tomlkit.dumps(json.loads(spec.model_dump_json(exclude_none=True))), origin=spec.name)
+        """Write a spec as TOML, in a time that is linear in its length."""
+        tables = json.loads(spec.model_dump_json(exclude_none=True))
+        return cls(text="\n".join(write_pair(name, value) for name, value in tables.items()), origin=spec.name)
 
     def parse(self) -> StudySpec:
         """Check the text and apply the overrides.

@@ -77,7 +77,7 @@ class EngineLock:
         pid = self._written_pid()
         if pid not in (None, str(os.getpid())):
             raise RunDirLostError(
-                f"{self._root}: another engine, process {pid}, is at work here since the lock was removed. "
+                f"{self._root}: another engine, process {pid}, took over this directory after the lock was removed. "
                 "This engine has stopped; follow the other one with dnlbench attach."
             )
         if pid is None:

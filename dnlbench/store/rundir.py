@@ -176,14 +176,14 @@ class RunDir:
         there = self.read_execution()
         if there.machine != execution.machine:
             raise RunDirError(
-                f"{self.root} holds a sweep of another machine: {self._machine_of(there)}; "
+                f"{self.root} contains a sweep of another machine: {self._machine_of(there)}; "
                 f"this is {_title(execution.machine, read_machine())}. "
                 f"Run `dnlbench profiles save {self.root}` to save its results, or choose another --run-dir to train here."
             )
         differing = [*settings_differences(self.read_plan(), plan), *there.differences(execution)]
         if differing:
             raise RunDirError(
-                f"{self.root} already holds a sweep with other settings: {'; '.join(differing)}. "
+                f"{self.root} already contains a sweep with other settings: {'; '.join(differing)}. "
                 "Undo the change, or choose another --run-dir."
             )
 

@@ -127,7 +127,7 @@ def test_a_sweep_can_grow_by_depths_but_its_settings_stay(run_cli: RunCli, tmp_p
     assert before.items() <= result.items()
     refused = run_cli(*grown, "--set", "curves.scale=0.5")
     assert refused.returncode == 2
-    assert "already holds a sweep with other settings: " in refused.stderr
+    assert "already contains a sweep with other settings: " in refused.stderr
 
 
 def test_in_this_process_the_same_bits_are_found(run_cli: RunCli, tmp_path: Path, folder: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_second_start_does_nothing_again_and_another_sweep_is_refused(run_cli:
     run_dir = spec_file.parent / one["run_dir"]
     third = run_cli("run", spec_file, *SMALL, *INLINE, "--set", "train.lr=0.5", "--run-dir", run_dir)
     assert third.returncode == 2
-    assert "already holds a sweep with other settings: train.lr is 0.01 there and 0.5 here" in third.stderr
+    assert "already contains a sweep with other settings: train.lr is 0.01 there and 0.5 here" in third.stderr
 
 
 def test_a_job_may_write_the_same_profile_again(run_cli: RunCli, tmp_path: Path, spec_file: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_sweep_of_another_machine_is_shown_and_saved_but_not_continued(
         path.write_text(path.read_text().replace(own.machine.fingerprint, "elsewhere").replace(own.machine.cpu, "M9"))
     refused = run_cli(*arguments, "--set", "sweep.seeds=3")
     assert refused.returncode == 2
-    assert f"rd holds a sweep of another machine: M9, {own.machine.cores} core" in refused.stderr
+    assert f"rd contains a sweep of another machine: M9, {own.machine.cores} core" in refused.stderr
     assert "Run `dnlbench profiles save rd` to save its results" in refused.stderr
     saved = run_cli("profiles", "save", "rd", "-o", "there.json")
     assert (saved.returncode, saved.stdout) == (0, "there.json\n")

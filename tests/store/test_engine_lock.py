@@ -71,7 +71,7 @@ def test_an_engine_stops_if_another_one_has_taken_over(lock: EngineLock, root: P
     for name in ("engine.lock", "engine.pid"):
         (root / name).write_text("12345\n")
     (root / "control.jsonl").touch()
-    with pytest.raises(RunDirLostError, match=r"rd: another engine, process 12345, is at work here since"):
+    with pytest.raises(RunDirLostError, match=r"rd: another engine, process 12345, took over this directory after"):
         lock.check()
     lock.release()
     assert (root / "engine.pid").read_text() == "12345\n"

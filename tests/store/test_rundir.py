@@ -36,7 +36,7 @@ def test_another_sweep_is_refused(tmp_path: Path, make_plan: MakePlan) -> None:
         return str(caught.value)
 
     assert refusal(make_plan("train.lr=0.5")) == (
-        f"{run_dir.root} already holds a sweep with other settings: train.lr is 0.01 there and 0.5 here. "
+        f"{run_dir.root} already contains a sweep with other settings: train.lr is 0.01 there and 0.5 here. "
         "Undo the change, or choose another --run-dir."
     )
     both = refusal(make_plan("network.width=3", "data.limit=140"), threads=2)
