@@ -1,21 +1,53 @@
-"""Error messages for the code of custom networks, and protection of process-wide settings from it."""
+"""Import of custom code, error messages for it, and protection of process-wide settings from it."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import dnlbench
+from dnlbench.errors import NetworkError
+from dnlbench.registry import Registry
 
 FAILURES = (Exception, SystemExit)
 """Exceptions that count as a failure of custom code. A ``sys.exit`` in it must not end the worker process."""
 _PACKAGE = Path(dnlbench.__file__).parent
 _INSTALLED = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
+def load_function(registry: Registry[Any], name: str, key: str) -> Callable[..., Any]:
+    """Import the function that the name of a custom part refers to. Modules in the current folder can be imported.
+
+    ``key`` is the key of the spec with the name, for messages.
+
+    Raises:
+        NetworkError: if the import fails, or if the object is not callable.
+    """
+    module_name, _, attribute = registry.reference(name).partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # at the end, so that a file in the folder never hides an installed package
+    try:
+        with restored_settings():
+            function = getattr(importlib.import_module(module_name), attribute)
+    except FAILURES as error:
+        raise NetworkError(f"{key}: {name!r} cannot be imported: {describe(error)}") from error
+    if not callable(function):
+        raise NetworkError(f"{key}: {name!r} is {a(type(function).__name__)}; it must be a function")
+    return function  # type: ignore[no-any-return]
+
+
+def a(noun: str) -> str:
+    """Return the noun with its article."""
+    return f"{'an' if noun[0] in 'aeiouAEIOU' else 'a'} {noun}"
 
 
 def describe(error: BaseException) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +13,10 @@ from dnlbench.dnl.networks import DNLNetwork
 from dnlbench.errors import NetworkError, SpecError
 from dnlbench.events import DataInfo
 from dnlbench.runners.checkpoint import CheckpointError, packed, require_readable
-from dnlbench.runners.custom_code import FAILURES, describe, restored_settings
+from dnlbench.runners.custom_code import FAILURES, a, describe, load_function, restored_settings
 from dnlbench.runners.training.learner import regularizer_method
 from dnlbench.studies import Point
-from dnlbench.studies.training.spec import TrainingSpec, is_factory
+from dnlbench.studies.training.spec import NETWORKS, TrainingSpec, is_factory
 
 
 def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module:
@@ -37,11 +33,11 @@ def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module
     """
     arguments: dict[str, Any] = {"depth": point.depth, "input_shape": data.input_shape, "classes": data.classes}
     if is_factory(point.network):
-        factory = find_factory(point.network)
+        factory = load_function(NETWORKS, point.network, "sweep.networks")
         with restored_settings():
             module = factory(**arguments, network=spec.network.model_dump())
         if not isinstance(module, nn.Module):
-            raise NetworkError(f"{point.network} returns {_a(type(module).__name__)}; it must return a torch.nn.Module")
+            raise NetworkError(f"{point.network} returns {a(type(module).__name__)}; it must return a torch.nn.Module")
         if _is_lazy(module):
             _materialize(module, data.input_shape)
         return module
@@ -64,30 +60,6 @@ def _materialize(network: nn.Module, shape: tuple[int, ...]) -> None:
         module.training = mode
     if _is_lazy(network):
         raise NetworkError(f"{type(network).__name__} has lazy layers that its forward pass does not use; remove them")
-
-
-def find_factory(name: str) -> Callable[..., Any]:
-    """Import the object that ``package.module:factory`` names. Modules in the current folder can be imported.
-
-    Raises:
-        NetworkError: if the import fails, or if the object is not callable.
-    """
-    module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # at the end, so that a file in the folder never hides an installed package
-    try:
-        with restored_settings():
-            factory = getattr(importlib.import_module(module_name), attribute)
-    except FAILURES as error:
-        raise NetworkError(f"sweep.networks: {name!r} cannot be imported: {describe(error)}") from error
-    if not callable(factory):
-        raise NetworkError(f"sweep.networks: {name!r} is {_a(type(factory).__name__)}; it must be a function")
-    return factory  # type: ignore[no-any-return]
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiouAEIOU' else 'a'} {noun}"
 
 
 def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.device) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench.machine import PACKAGE, Sources
+from dnlbench.studies.training.spec import NETWORKS
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
@@ -55,7 +56,7 @@ class Tracker:
         """Return the opened files, and all files that the networks' modules and the opened Python files import."""
         if not self._networks:
             return Sources()
-        modules = [network.partition(":")[0] for network in self._networks]
+        modules = [NETWORKS.reference(network).partition(":")[0] for network in self._networks]
         read = {_source_of(path) for path, written in self._opened.items() if not written}
         files = _closure([*_files_of(modules), *filter(self._is_input, read)])
         packages = {package for path in (*files, *read) for package in _packages_of(path)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +16,7 @@ from dnlbench.architecture import (
     RequestedImplementation,
     most_blocks,
 )
+from dnlbench.registry import Registry
 from dnlbench.studies.added import Added, Renamed
 from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds
 from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
@@ -27,7 +27,7 @@ _MOST_CHANNELS = 2**16
 """The limits here are far above practical sizes; they catch typing errors early."""
 _MOST_EPOCHS = 10**6
 
-_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+NETWORKS = Registry(kind="network", built_in=ARCHITECTURES, form="package.module:factory")
 _FIXED_INPUTS: dict[str, tuple[InputShape, int]] = {
     "digits": ((1, 8, 8), 10),
     "cifar10": ((3, 32, 32), 10),
@@ -43,21 +43,26 @@ _ONLY_FOR = {
 
 
 def is_factory(network: str) -> bool:
-    """Return true for the name of a custom network, ``package.module:factory``."""
-    return _FACTORY.fullmatch(network) is not None
+    """Return true for the name of a custom network: ``package.module:factory``, or an entry point."""
+    return NETWORKS.is_custom(network)
 
 
-def _known_network(name: str) -> str:
-    if name in ARCHITECTURES or is_factory(name):
-        return name
-    raise PydanticCustomError(
-        "unknown_choice",
-        "no network with this name; a custom network is written package.module:factory",
-        {"choices": list(ARCHITECTURES)},
-    )
+def _one_of(registry: Registry[Any]) -> AfterValidator:
+    """Return a validator for names of a registry."""
+
+    def check(name: str) -> str:
+        if name in registry:
+            return name
+        raise PydanticCustomError(
+            "unknown_choice",
+            "no {kind} with this name; a custom {kind} is written {form}",
+            {"kind": registry.kind, "form": registry.form, "choices": list(registry.names)},
+        )
+
+    return AfterValidator(check)
 
 
-Network = Annotated[str, AfterValidator(_known_network), Field(examples=[*ARCHITECTURES, "package.module:factory"])]
+Network = Annotated[str, _one_of(NETWORKS), Field(examples=[*ARCHITECTURES, "package.module:factory"])]
 Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
 Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 
