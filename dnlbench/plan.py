@@ -10,7 +10,6 @@ from functools import cached_property
 from dnlbench.spec import content_hash, spec_hash
 from dnlbench.studies import STUDIES, Estimate, Point, Study, StudySpec
 from dnlbench.studies.base import InputShape
-from dnlbench.studies.training.spec import is_factory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class Plan:
 
     @property
     def custom_networks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(point.network for point in self.spec.points if is_factory(point.network)))
+        return self.spec.custom_networks
 
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
         """Estimate the cost of a run of this point. The estimate is more precise if shape and classes of the data are known."""

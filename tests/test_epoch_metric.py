@@ -69,7 +69,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
         epoch_metrics=(*training.epoch_metrics, DEAD),
         quantities=(*training.quantities, DEAD.last(table="Activations", tolerance=0.05)),
     )
-    monkeypatch.setitem(STUDIES, "training", study)
+    monkeypatch.setitem(STUDIES.built_in, "training", study)
     monkeypatch.setattr(epoch_metrics, "MEASURES", (*epoch_metrics.MEASURES, dead_relus))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.registry import Registry, is_reference
+from dnlbench.registry import Listed, Registry, is_reference
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[int]:
     """Parts of which a package offers two, one under the name of a built-in part."""
     info = tmp_path / "extra_parts-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extra-parts\nVersion: 1.0\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extra-parts\nVersion: 1.0\nSummary: Colors.\n")
     (info / "entry_points.txt").write_text("[dnlbench.widgets]\nred = parts.colors:red\nsmall = parts:huge\n")
     monkeypatch.syspath_prepend(tmp_path)
     return Registry(kind="widget", built_in={"small": 1, "large": 2})
@@ -22,10 +22,10 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[int]:
 
 def test_parts_of_packages_are_found_without_their_import(registry: Registry[int]) -> None:
     assert registry.names == ("small", "large", "red")
-    assert list(registry.providers()) == [
-        ("small", "dnlbench"),
-        ("large", "dnlbench"),
-        ("red", "extra-parts (parts.colors:red)"),
+    assert list(registry.listed()) == [
+        Listed(name="small", provider="dnlbench", summary=""),
+        Listed(name="large", provider="dnlbench", summary=""),
+        Listed(name="red", provider="extra-parts 1.0 (parts.colors:red)", summary="Colors."),
     ]
     assert registry.reference("red") == "parts.colors:red"
 

@@ -114,5 +114,7 @@ def _grid(floor: Floor) -> Grid:
 def _label(name: str) -> str:
     from dnlbench.studies import STUDIES
 
-    labels = (quantity.label for study in STUDIES.values() for quantity in study.quantities if quantity.name == name)
+    labels = (
+        quantity.label for study in STUDIES.usable().values() for quantity in study.quantities if quantity.name == name
+    )
     return next(labels, name)

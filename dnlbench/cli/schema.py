@@ -30,6 +30,6 @@ def schema(
         content = Profile.model_json_schema(mode="serialization")
     else:
         # A single adapter for all alternatives puts their definitions at the root, where their references point.
-        specs: Any = reduce(operator.or_, (study.spec for study in STUDIES.values()))
+        specs: Any = reduce(operator.or_, (study.spec for study in STUDIES.usable().values()))
         content = TypeAdapter(specs).json_schema()
     write(json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **content}, indent=1))

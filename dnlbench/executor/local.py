@@ -16,7 +16,6 @@ from dnlbench.executor.base import HEARTBEAT_TIMEOUT_S, Attempts, Cause, Executo
 from dnlbench.executor.processes import JsonLinesProcess, error_in
 from dnlbench.machine import Slot, oom_kills
 from dnlbench.store import RunDir
-from dnlbench.studies.training.spec import is_factory
 
 START_TIMEOUT_S = 300.0
 """Maximum time for a worker to import torch, which takes long from a cold or remote disk."""
@@ -136,9 +135,7 @@ class LocalExecutor(Executor):
         worker.kill()
         log = self._run_dir.slot_log_path(worker.slot.name)
         how = self._dismiss(worker).error.message.replace("before it started its run", "before it was ready")
-        custom_networks = sorted(
-            {point.network for point in self._run_dir.read_plan().spec.points if is_factory(point.network)}
-        )
+        custom_networks = sorted(self._run_dir.read_plan().custom_networks)
         suspects = f". A custom network may have ended it: {', '.join(custom_networks)}" if custom_networks else ""
         raise EngineError(f"{how}{suspects}. Its log: {log}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dnlbench.errors import ProfileError
+from dnlbench.errors import ConfigurationError, ProfileError
 from dnlbench.files import read_regular
 from dnlbench.profiles.files import MOST_BYTES, parse_as_written, read_profile_file
 from dnlbench.profiles.model import ProfileMetadata, Record, RunMetadata
@@ -41,6 +41,8 @@ def list_profiles(folder: Path) -> Iterator[tuple[Path, ListedProfile | ProfileE
             yield path, read_listed(path)
         except ProfileError as error:
             yield path, error
+        except ConfigurationError as error:  # the profile's study is a part of a package that cannot be imported
+            yield path, ProfileError(f"{path}: {error}")
 
 
 def read_listed(path: Path) -> ListedProfile:

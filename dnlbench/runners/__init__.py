@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from dnlbench.imports import import_object
 from dnlbench.runners.base import CHECKPOINT_S, Runner
 
 if TYPE_CHECKING:
     from dnlbench.machine import Slot
     from dnlbench.plan import Plan
-
-RUNNERS: Mapping[str, str] = {
-    "training": "dnlbench.runners.training:TrainingRunner",
-    "forward-limit": "dnlbench.runners.forward_limit:ForwardLimitRunner",
-    "optimum-limit": "dnlbench.runners.optimum_limit:OptimumLimitRunner",
-    "relu-limit": "dnlbench.runners.relu_limit:ReluLimitRunner",
-    "embedding": "dnlbench.runners.embedding:EmbeddingRunner",
-}
-"""Module and class of each study's runner. Only the runner of the plan's study is imported."""
 
 
 def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S) -> Runner:
@@ -28,5 +18,5 @@ def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S)
     Raises:
         DeviceError: if torch cannot use the device.
     """
-    module, _, name = RUNNERS[plan.spec.study].partition(":")
-    return cast(Runner, getattr(import_module(module), name)(plan, slot, checkpoint_s=checkpoint_s))
+    runner: Any = import_object(plan.study.runner)
+    return cast(Runner, runner(plan, slot, checkpoint_s=checkpoint_s))

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dnlbench.errors import SpecError, did_you_mean
+from dnlbench.errors import ConfigurationError, SpecError, did_you_mean
 from dnlbench.files import read_text
 from dnlbench.spec.explain import LONGEST_VALUE, Problem, Source, explain, shown, spec_error
 from dnlbench.spec.lines import MOST_PARTS, Key
@@ -214,7 +214,10 @@ def _study_of(table: dict[str, Any], settings: Sequence[_Override], source: Sour
         raise SpecError(
             f"{source.location(('study',))}: study = {shown(name)}: allowed: {known}{did_you_mean(str(name), STUDIES) or '.'}"
         )
-    return STUDIES[name].spec
+    try:
+        return STUDIES[name].spec
+    except ConfigurationError as error:
+        raise SpecError(f"{source.location(('study',))}: {error}") from error
 
 
 def _check_plain(table: dict[str, Any], source: Source) -> None:

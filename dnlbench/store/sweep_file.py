@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dnlbench.errors import RunDirError
+from dnlbench.errors import ConfigurationError, RunDirError
 from dnlbench.files import read_regular, write_atomically
 from dnlbench.machine import numeric_environment, package_versions, source_hash, torch_version
 from dnlbench.plan import Plan
@@ -97,6 +97,8 @@ def read_sweep(path: Path) -> Plan:
         raise damaged(path, f'"study" must be one of {", ".join(STUDIES)}')
     try:
         return Plan(STUDIES[content["study"]].spec.from_saved(content.get("spec")))
+    except ConfigurationError as error:  # the study is a part of a package that cannot be imported
+        raise RunDirError(f"{path}: {error}") from error
     except ValidationError as error:
         raise RunDirError(
             f"{path} is damaged or from another version of dnlbench: {first_problem(error, 'spec')}. Choose another --run-dir."

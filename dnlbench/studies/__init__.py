@@ -1,7 +1,6 @@
 """Studies: declarations of the spec, quantities and conclusions of each kind of sweep. They compute nothing."""
 
-from collections.abc import Mapping
-
+from dnlbench.registry import DeclaredParts
 from dnlbench.studies.base import (
     THROUGHPUT,
     TRAIN_LOSS,
@@ -24,7 +23,12 @@ from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT
 from dnlbench.studies.relu_limit import RELU_LIMIT
 from dnlbench.studies.training import TRAINING
 
-STUDIES: Mapping[str, Study] = {
-    study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT, EMBEDDING)
-}
-"""Studies by their name in specs."""
+STUDIES = DeclaredParts(
+    kind="study",
+    plural="studies",
+    built_in={study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT, EMBEDDING)},
+    form="",
+    declaration=Study,
+)
+"""Studies by their name in specs. Profiles contain this name too, and reading a profile must not import a module that the file
+names, so a study of another package needs an entry point."""

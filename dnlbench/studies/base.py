@@ -63,6 +63,11 @@ class StudySpec(Section):
         raise NotImplementedError
 
     @property
+    def custom_networks(self) -> tuple[str, ...]:
+        """Names of the networks whose code is not part of dnlbench. Profiles record their source files."""
+        return ()
+
+    @property
     def points(self) -> tuple[Point, ...]:
         return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
 
@@ -257,6 +262,8 @@ class Study:
     title: str
     """The research question in one line, for reports and figures."""
     spec: type[StudySpec]
+    runner: str
+    """``module:class`` of the study's `dnlbench.runners.base.Runner`, which only workers import."""
     quantities: tuple[Quantity, ...]
     """The first one is the study's main result."""
     epoch_metrics: tuple[EpochMetric, ...] = ()
@@ -276,6 +283,11 @@ class Study:
     """Runs that differ only in the seed can be batched."""
     workload_version: int
     """Increased whenever equal specs no longer mean equal computations."""
+
+    @property
+    def summary(self) -> str:
+        """The line of the study in ``dnlbench list``."""
+        return self.title
 
     @property
     def has_epochs(self) -> bool:

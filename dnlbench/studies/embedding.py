@@ -228,6 +228,7 @@ EMBEDDING = Study(
     name="embedding",
     title="Does a wide network that was split from a narrow one train like it?",
     spec=EmbeddingSpec,
+    runner="dnlbench.runners.embedding:EmbeddingRunner",
     quantities=(
         _vanishing(name="deviation", label="trajectory difference", bound=TRAJECTORY_BOUND),
         _vanishing(name="deviation_sgd", label="SGD difference", bound=TRAJECTORY_BOUND),

@@ -113,6 +113,7 @@ FORWARD_LIMIT = Study(
     name="forward-limit",
     title="At what rate do the states of a network with smooth parameters converge to the integral equation?",
     spec=ForwardLimitSpec,
+    runner="dnlbench.runners.forward_limit:ForwardLimitRunner",
     quantities=(
         _error(name="error_max", label="largest error"),
         _error(name="error_end", label="error of the last state"),

@@ -119,6 +119,7 @@ OPTIMUM_LIMIT = Study(
     name="optimum-limit",
     title="Do the optimal values and minimizers of the learning problem converge as depth grows?",
     spec=OptimumLimitSpec,
+    runner="dnlbench.runners.optimum_limit:OptimumLimitRunner",
     quantities=(
         _value(name="optimal_value", label="optimal value J_L*"),
         _value(name="scratch_value", label="J_L from scratch"),

@@ -141,6 +141,7 @@ RELU_LIMIT = Study(
     name="relu-limit",
     title="Do deep ReLU networks of fixed width converge as layers are added?",
     spec=ReluLimitSpec,
+    runner="dnlbench.runners.relu_limit:ReluLimitRunner",
     quantities=(
         _quantity(name="change", label="|x_2L − x_L|", mean="geometric"),
         _quantity(name="domains", label="activation domains", shown_as="count"),

@@ -174,7 +174,7 @@ _TEXTS: Mapping[units.Kind, Callable[[float | None], str]] = {
     "percent": units.percent,
     "seconds": units.seconds,
 }
-_METRICS = dict.fromkeys(metric for study in STUDIES.values() for metric in study.epoch_metrics)
+_METRICS = dict.fromkeys(metric for study in STUDIES.usable().values() for metric in study.epoch_metrics)
 FIELDS = (
     Field(name="status", header="status", width=11, numeric=False, value=lambda row: row.state, text=_state),
     Field(

@@ -55,6 +55,7 @@ TRAINING = Study(
     packs=True,
     title="What training loss does a network of depth L reach, and at what cost?",
     spec=TrainingSpec,
+    runner="dnlbench.runners.training:TrainingRunner",
     quantities=(
         Quantity(
             name="final_train_loss",

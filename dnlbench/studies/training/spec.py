@@ -202,6 +202,10 @@ class TrainingSpec(StudySpec):
         return self.sweep.networks
 
     @property
+    def custom_networks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(filter(is_factory, self.sweep.networks)))
+
+    @property
     def epochs(self) -> int:
         return self.train.epochs
 
@@ -222,7 +226,7 @@ class TrainingSpec(StudySpec):
             self._refuse("network.connectivity", "requires network.window, the number of states that a layer reads")
         if network.window is not None and network.connectivity != "window":
             self._refuse("network.window", 'has an effect only with network.connectivity = "window"')
-        if network.options and not any(is_factory(name) for name in self.sweep.networks):
+        if network.options and not self.custom_networks:
             self._refuse(
                 "network.options",
                 "have an effect only on custom networks (package.module:factory), and this sweep has none",
